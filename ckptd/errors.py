@@ -1,0 +1,183 @@
+"""Every error ckptd raises on purpose, and the exit code it ends a command with.
+
+    CkptdError
+    ├── UsageError              the request makes no sense as written
+    ├── ConfigurationError      the configuration file
+    ├── InvalidManifest         bytes that are no manifest, or one that would do harm
+    ├── ProtocolViolation       what a peer sent is not the protocol
+    ├── NotFound                no such checkpoint, version, recovery or directory
+    ├── Conflict                the request contradicts what is already there
+    ├── OutsideRoots            a path that leads out of the configured roots
+    ├── StorageError            the disk or the file system said no
+    │   ├── OutOfSpace          … for lack of room
+    │   └── ContentChanged      a file is not what it was when it was published
+    ├── StateDirectoryInUse     another daemon has the state directory
+    ├── DamagedState            the state database cannot be read
+    ├── VerificationFailed      bytes that are not what the manifest says
+    ├── DaemonUnreachable       nobody answers at the control socket
+    └── NotPermitted            the caller may not do this
+
+An error says what happened, to what, and what to do now; ``str()`` builds that sentence.
+Failures that are expected in normal work (a peer dies, a block is bad) are events of the
+scheduler and never one of these.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """How ``ckptctl`` and ``ckptd`` end.
+
+    New codes may be added; a script must treat a code it does not know as a failure.
+    ``CONFIGURATION`` and ``STATE_IN_USE`` are the values of ``sysexits.h``
+    (``EX_CONFIG``, ``EX_TEMPFAIL``), which service managers know.
+    """
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    DEGRADED = 3
+    CRITICAL_MISSING = 4
+    TIMED_OUT = 5
+    NOT_PERMITTED = 6
+    UNREACHABLE = 7
+    VERIFICATION = 8
+    STATE_IN_USE = 75
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+class CkptdError(Exception):
+    """Something that was asked for cannot be done.
+
+    Attributes:
+        code: Stable identifier for scripts, e.g. ``"not_found"``.
+        exit_code: What a command ends with.
+        is_retryable: The same request may succeed later with nothing changed by the caller.
+        subject: What it happened to, e.g. ``"target /data/a"``.
+        problem: What happened, without a full stop.
+        hint: What to do now, one sentence; empty if there is nothing to say.
+    """
+
+    code = "failed"
+    exit_code = ExitCode.FAILED
+    is_retryable = False
+
+    def __init__(self, subject: str, problem: str, hint: str = "") -> None:
+        super().__init__(subject, problem, hint)
+        self.subject = subject
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        sentence = f"{self.subject}: {self.problem}"
+        return f"{sentence}. {self.hint}" if self.hint else sentence
+
+
+class UsageError(CkptdError):
+    """The request makes no sense as written."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class ConfigurationError(CkptdError):
+    """The configuration file cannot be used; the subject names file and key."""
+
+    code = "configuration"
+    exit_code = ExitCode.CONFIGURATION
+
+
+class InvalidManifest(CkptdError):
+    """Bytes that are no manifest, or a manifest that would do harm."""
+
+    code = "invalid_manifest"
+    exit_code = ExitCode.VERIFICATION
+
+
+class ProtocolViolation(CkptdError):
+    """What a peer sent is not the protocol.
+
+    Raised by ``wire``; a serving daemon answers it with ``status`` and closes the connection.
+    """
+
+    code = "protocol_violation"
+
+    def __init__(self, subject: str, problem: str, hint: str = "", *, status: int = 400) -> None:
+        super().__init__(subject, problem, hint)
+        self.status = status
+
+
+class NotFound(CkptdError):
+    """No such checkpoint, version, recovery or directory."""
+
+    code = "not_found"
+
+
+class Conflict(CkptdError):
+    """The request contradicts what is already there."""
+
+    code = "conflict"
+
+
+class OutsideRoots(CkptdError):
+    """A path that is not below a configured root, or leads out of it."""
+
+    code = "outside_roots"
+
+
+class StorageError(CkptdError):
+    """The disk or the file system refused an operation."""
+
+    code = "storage"
+
+
+class OutOfSpace(StorageError):
+    """There is no room for what was to be written."""
+
+    code = "out_of_space"
+    is_retryable = True
+
+
+class ContentChanged(StorageError):
+    """A published file is not what it was; its version is stale."""
+
+    code = "content_changed"
+
+
+class StateDirectoryInUse(CkptdError):
+    """Another daemon has the state directory."""
+
+    code = "state_in_use"
+    exit_code = ExitCode.STATE_IN_USE
+    is_retryable = True
+
+
+class DamagedState(CkptdError):
+    """The state database cannot be read."""
+
+    code = "damaged_state"
+
+
+class VerificationFailed(CkptdError):
+    """Bytes that are not what the manifest says they are."""
+
+    code = "verification_failed"
+    exit_code = ExitCode.VERIFICATION
+
+
+class DaemonUnreachable(CkptdError):
+    """Nobody answers at the control socket."""
+
+    code = "unreachable"
+    exit_code = ExitCode.UNREACHABLE
+    is_retryable = True
+
+
+class NotPermitted(CkptdError):
+    """The caller may not do this."""
+
+    code = "not_permitted"
+    exit_code = ExitCode.NOT_PERMITTED

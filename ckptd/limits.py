@@ -1,0 +1,71 @@
+"""What ckptd accepts at most, and the sizes it works with.
+
+Anything that arrives from elsewhere is measured against these before memory is set aside
+for it. Relations between them are asserted at the end of the module.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+MS: Final = 1_000_000
+"""Nanoseconds in a millisecond."""
+SECOND: Final = 1_000_000_000
+"""Nanoseconds in a second."""
+
+DIGEST_BYTES: Final = 32
+"""Length of a BLAKE3 digest."""
+
+# Manifests. 64 MiB of encoded manifest is 2²¹ block digests and nothing else.
+MANIFEST_BYTES_MAX: Final = 64 * MIB
+MANIFEST_UNITS_MAX: Final = 1_000_000
+MANIFEST_BLOCKS_MAX: Final = 2**21
+MANIFEST_PHASES_MAX: Final = 256
+MANIFEST_ANNOTATIONS_MAX: Final = 256
+UNIT_BYTES_MAX: Final = 16 * 1024 * GIB
+PATH_BYTES_MAX: Final = 4096
+PATH_COMPONENT_BYTES_MAX: Final = 255
+PATH_DEPTH_MAX: Final = 64
+CHECKPOINT_NAME_BYTES_MAX: Final = 255
+NODE_ID_BYTES_MAX: Final = 128
+VERSION_MAX: Final = 2**63 - 1
+
+# Blocks. About 2048 per unit, as Syncthing aims for, so that a bad block is a small loss and
+# the digests of a terabyte are 2 MiB.
+BLOCK_BYTES_MIN: Final = 256 * KIB
+BLOCK_BYTES_MAX: Final = 16 * MIB
+BLOCKS_PER_UNIT_AIM: Final = 2048
+
+# The peer protocol.
+HEAD_BYTES_MAX: Final = 8 * KIB
+HEAD_FIELDS_MAX: Final = 32
+HOLDINGS_BYTES_MAX: Final = 16 * MIB
+HOLDINGS_MAX: Final = 10_000
+HOLDING_RUNS_MAX: Final = 65_536
+RANGE_BYTES_MAX: Final = 64 * MIB
+"""Most that a recovery asks for in one request; a source serves longer ones too."""
+CONNECTIONS_MAX: Final = 512
+HEAD_TIMEOUT_NS: Final = 5 * SECOND
+IDLE_TIMEOUT_NS: Final = 60 * SECOND
+CONNECT_TIMEOUT_NS: Final = 3 * SECOND
+HOLDINGS_WAIT_MAX_NS: Final = 60 * SECOND
+
+PEERS_MAX: Final = 4096
+"""Peers that are remembered; those that are gone make room first."""
+
+# Control.
+CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
+CONTROL_CLIENTS_MAX: Final = 32
+
+# A restart fetches at most this much a second time: the larger of the two.
+REFETCH_BYTES_MAX: Final = 64 * MIB
+REFETCH_SHARE_MAX: Final = 0.02
+
+assert MANIFEST_BLOCKS_MAX * DIGEST_BYTES <= MANIFEST_BYTES_MAX
+assert BLOCK_BYTES_MIN & (BLOCK_BYTES_MIN - 1) == 0
+assert BLOCK_BYTES_MAX & (BLOCK_BYTES_MAX - 1) == 0
+assert BLOCK_BYTES_MAX <= RANGE_BYTES_MAX <= REFETCH_BYTES_MAX
