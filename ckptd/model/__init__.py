@@ -1,0 +1,1 @@
+"""The values everybody speaks: names, manifests, block sets, holdings. Frozen, no I/O."""

@@ -1,0 +1,171 @@
+"""Sets of blocks, kept as runs.
+
+A block is named by its index in the manifest's address space. What a node holds, misses or
+asks for is nearly always a few long runs, so a set of a million blocks is a handful of
+integers and every operation costs the number of runs, not of blocks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, final
+
+
+class BlockRun(NamedTuple):
+    """Consecutive blocks ``start`` … ``end - 1``; never empty."""
+
+    start: int
+    end: int
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks, at least 1."""
+        return self.end - self.start
+
+
+@final
+class BlockSet:
+    """An immutable set of block indices.
+
+    The representation is a tuple of boundaries ``(start, end, start, end, …)``, strictly
+    ascending, so that equal sets have equal representations.
+    """
+
+    __slots__ = ("_bounds", "_count")
+
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
+        """Build a set from runs ``[start, end)`` in any order; they may touch or overlap.
+
+        Raises:
+            ValueError: A run is empty or begins below 0.
+        """
+        bounds: list[int] = []
+        for start, end in sorted(runs):
+            if start < 0 or end <= start:
+                raise ValueError(f"no run of blocks: [{start}, {end})")
+            if bounds and start <= bounds[-1]:
+                bounds[-1] = max(bounds[-1], end)
+            else:
+                bounds += (start, end)
+        self._bounds = tuple(bounds)
+        self._count = sum(bounds[1::2]) - sum(bounds[::2])
+
+    @classmethod
+    def _of(cls, bounds: tuple[int, ...]) -> BlockSet:
+        made = object.__new__(cls)
+        made._bounds = bounds
+        made._count = sum(bounds[1::2]) - sum(bounds[::2])
+        return made
+
+    @classmethod
+    def full(cls, block_count: int) -> BlockSet:
+        """Return the blocks ``0`` … ``block_count - 1``."""
+        return cls._of((0, block_count)) if block_count else cls._of(())
+
+    @classmethod
+    def single(cls, block: int) -> BlockSet:
+        """Return the set of one block."""
+        return cls(((block, block + 1),))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __bool__(self) -> bool:
+        return bool(self._bounds)
+
+    def __contains__(self, block: int) -> bool:
+        return bisect_right(self._bounds, block) % 2 == 1
+
+    def __iter__(self) -> Iterator[int]:
+        for start, end in self.runs():
+            yield from range(start, end)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlockSet) and self._bounds == other._bounds
+
+    def __hash__(self) -> int:
+        return hash(self._bounds)
+
+    def __repr__(self) -> str:
+        return f"BlockSet({[tuple(run) for run in self.runs()]})"
+
+    def runs(self) -> Iterator[BlockRun]:
+        """Yield the maximal runs in ascending order."""
+        bounds = self._bounds
+        for index in range(0, len(bounds), 2):
+            yield BlockRun(bounds[index], bounds[index + 1])
+
+    @property
+    def run_count(self) -> int:
+        """How many maximal runs; what operations cost."""
+        return len(self._bounds) // 2
+
+    def first_run(self, at_least: int = 0) -> BlockRun | None:
+        """Return the first run, cut to blocks ``>= at_least``; ``None`` if there is none."""
+        bounds = self._bounds
+        index = bisect_right(bounds, at_least)
+        if index % 2 == 1:
+            return BlockRun(at_least, bounds[index])
+        if index == len(bounds):
+            return None
+        return BlockRun(bounds[index], bounds[index + 1])
+
+    def with_run(self, run: tuple[int, int]) -> BlockSet:
+        """Return the set with the blocks of one run added."""
+        start, end = run
+        bounds = self._bounds
+        low = bisect_left(bounds, start)
+        high = bisect_right(bounds, end)
+        middle = ((start,) if low % 2 == 0 else ()) + ((end,) if high % 2 == 0 else ())
+        return BlockSet._of(bounds[:low] + middle + bounds[high:])
+
+    def without_run(self, run: tuple[int, int]) -> BlockSet:
+        """Return the set with the blocks of one run taken out."""
+        start, end = run
+        bounds = self._bounds
+        low = bisect_left(bounds, start)
+        high = bisect_right(bounds, end)
+        middle = ((start,) if low % 2 == 1 else ()) + ((end,) if high % 2 == 1 else ())
+        return BlockSet._of(bounds[:low] + middle + bounds[high:])
+
+    def __or__(self, other: BlockSet) -> BlockSet:
+        if not other._bounds or self._bounds == other._bounds:
+            return self
+        if not self._bounds:
+            return other
+        if other.run_count == 1:
+            return self.with_run((other._bounds[0], other._bounds[1]))
+        return BlockSet((*self.runs(), *other.runs()))
+
+    def __and__(self, other: BlockSet) -> BlockSet:
+        bounds: list[int] = []
+        mine, theirs = self._bounds, other._bounds
+        i = j = 0
+        while i < len(mine) and j < len(theirs):
+            start = max(mine[i], theirs[j])
+            end = min(mine[i + 1], theirs[j + 1])
+            if start < end:
+                bounds += (start, end)
+            if mine[i + 1] < theirs[j + 1]:
+                i += 2
+            else:
+                j += 2
+        return BlockSet._of(tuple(bounds))
+
+    def __sub__(self, other: BlockSet) -> BlockSet:
+        if not other._bounds or not self._bounds:
+            return self
+        if other.run_count == 1:
+            return self.without_run((other._bounds[0], other._bounds[1]))
+        return self & other._complement(self._bounds[-1])
+
+    def _complement(self, end: int) -> BlockSet:
+        """Return what is not in the set, at least up to ``end``."""
+        bounds = self._bounds
+        gaps = bounds[1:] if bounds and bounds[0] == 0 else (0, *bounds)
+        return BlockSet._of((*gaps, max(end, gaps[-1] + 1)))
+
+    def issubset(self, other: BlockSet) -> bool:
+        """Tell whether every block is in ``other`` too."""
+        return not self - other

@@ -1,0 +1,110 @@
+"""Names of things: nodes, checkpoints, versions, digests, recoveries, transfers, lanes.
+
+All are plain strings and integers at run time; the types keep them apart for the reader and
+the type checker. The ``parse_…`` functions are the only way in from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NewType
+
+from ckptd.errors import UsageError
+from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, NODE_ID_BYTES_MAX, VERSION_MAX
+
+NodeId = NewType("NodeId", str)
+"""Who a daemon is: ``[A-Za-z0-9][A-Za-z0-9._-]*``. Never an address."""
+
+CheckpointName = NewType("CheckpointName", str)
+"""Components like those of a node id, joined by ``/``: ``llama/rank-3``."""
+
+Version = NewType("Version", int)
+"""One saved state of a checkpoint, usually the training step. Not negative."""
+
+Digest = NewType("Digest", str)
+"""A BLAKE3 digest as 64 lower-case hexadecimal digits."""
+
+Epoch = NewType("Epoch", int)
+"""Drawn when a daemon starts, so that a reborn node is never taken for the old one."""
+
+RecoveryId = NewType("RecoveryId", str)
+TransferId = NewType("TransferId", int)
+LaneId = NewType("LaneId", int)
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NODE_ID: Final = re.compile(_NAME, re.ASCII)
+_CHECKPOINT: Final = re.compile(rf"{_NAME}(?:/{_NAME})*", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def parse_node_id(text: str) -> NodeId:
+    """Check a node id.
+
+    Raises:
+        UsageError: Not a node id.
+    """
+    if len(text) > NODE_ID_BYTES_MAX or not _NODE_ID.fullmatch(text):
+        raise UsageError(
+            f"node id {text[:64]!r}",
+            "is not letters, digits, '.', '_' and '-' beginning with a letter or digit",
+            f"Use at most {NODE_ID_BYTES_MAX} of those characters.",
+        )
+    return NodeId(text)
+
+
+def parse_checkpoint_name(text: str) -> CheckpointName:
+    """Check the name of a checkpoint.
+
+    Raises:
+        UsageError: Not a name.
+    """
+    if len(text) > CHECKPOINT_NAME_BYTES_MAX or not _CHECKPOINT.fullmatch(text):
+        raise UsageError(
+            f"checkpoint name {text[:64]!r}",
+            "is not components of letters, digits, '.', '_' and '-' joined by '/'",
+            "Begin each component with a letter or digit, e.g. llama/rank-3.",
+        )
+    return CheckpointName(text)
+
+
+def parse_version(value: int) -> Version:
+    """Check a version number.
+
+    Raises:
+        UsageError: Negative or beyond 2⁶³ - 1.
+    """
+    if not 0 <= value <= VERSION_MAX:
+        raise UsageError(f"version {value}", f"is not between 0 and {VERSION_MAX}")
+    return Version(value)
+
+
+def parse_digest(text: str) -> Digest:
+    """Check a digest.
+
+    Raises:
+        UsageError: Not 64 lower-case hexadecimal digits.
+    """
+    if not _DIGEST.fullmatch(text):
+        raise UsageError(f"digest {text[:80]!r}", "is not 64 lower-case hexadecimal digits")
+    return Digest(text)
+
+
+def parse_reference(text: str) -> tuple[CheckpointName, Version | None]:
+    """Split ``NAME`` or ``NAME@VERSION``, as a person writes it.
+
+    Returns:
+        The name, and the version or ``None`` for "the newest that can be had".
+
+    Raises:
+        UsageError: Not of that form.
+    """
+    name, at, version = text.partition("@")
+    if not at:
+        return parse_checkpoint_name(name), None
+    if not (version.isascii() and version.isdigit()) or len(version) > len(str(VERSION_MAX)):
+        raise UsageError(
+            f"reference {text[:80]!r}",
+            "has no version number behind the '@'",
+            "Write NAME or NAME@VERSION, e.g. llama/rank-3@1200.",
+        )
+    return parse_checkpoint_name(name), parse_version(int(version))

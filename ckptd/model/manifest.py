@@ -1,0 +1,296 @@
+"""The manifest: what one version of a checkpoint consists of, down to the digest of each block.
+
+A manifest is encoded with MessagePack; the BLAKE3 digest of the encoded bytes is the identity
+of the version. Units stand in *urgency order*: phase, then criticality, then path. So a low
+address is an urgent byte, and many small units are one contiguous run.
+
+Nothing in a manifest is drawn at publishing: nodes that publish the same bytes with the same
+words get the same manifest, the same identity, and can serve one recovery together.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from ckptd.errors import InvalidManifest, UsageError
+from ckptd.limits import (
+    BLOCK_BYTES_MAX,
+    BLOCK_BYTES_MIN,
+    BLOCKS_PER_UNIT_AIM,
+    DIGEST_BYTES,
+    MANIFEST_ANNOTATIONS_MAX,
+    MANIFEST_BLOCKS_MAX,
+    MANIFEST_BYTES_MAX,
+    MANIFEST_PHASES_MAX,
+    MANIFEST_UNITS_MAX,
+    PATH_BYTES_MAX,
+    PATH_COMPONENT_BYTES_MAX,
+    PATH_DEPTH_MAX,
+    UNIT_BYTES_MAX,
+)
+from ckptd.model.ids import parse_checkpoint_name, parse_version
+
+FORMAT: Final = 1
+
+REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
+"""Features a manifest may require of its reader; this version knows none."""
+
+_FIXARRAY: Final = range(0x90, 0xA0)
+_ARRAY_LENGTH_BYTES: Final = {0xDC: 2, 0xDD: 4}
+
+
+class Criticality(enum.IntEnum):
+    """How urgent a unit is; a lower number is fetched first."""
+
+    CRITICAL = 0
+    NORMAL = 1
+    DEFERRED = 2
+
+    @property
+    def label(self) -> str:
+        """The word people and metrics use."""
+        return self.name.lower()
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file of a version.
+
+    Attributes:
+        path: Relative, ``/``-separated, UTF-8.
+        size_bytes: Length of the content.
+        digest: BLAKE3 of the content, as ``b3sum`` prints it, 32 bytes.
+        block_size_bytes: A power of two; the last block may be shorter.
+        block_digests: One BLAKE3 digest of 32 bytes for each block, concatenated.
+        criticality: How urgent it is.
+        phase: Index into the manifest's phases.
+        is_executable: The owner may execute it.
+        after: Indices of units that must be placed before this one. Not used yet.
+        flags: Free marks for later versions. Not used yet.
+        facts: Optional facts for later versions. Not used yet.
+    """
+
+    path: str
+    size_bytes: int
+    digest: bytes
+    block_size_bytes: int
+    block_digests: bytes
+    criticality: Criticality = Criticality.NORMAL
+    phase: int = 0
+    is_executable: bool = False
+    after: tuple[int, ...] = ()
+    flags: tuple[str, ...] = ()
+    facts: dict[str, str] = {}
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks; 0 for an empty file."""
+        return len(self.block_digests) // DIGEST_BYTES
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The immutable description of one version.
+
+    Attributes:
+        format: Always 1.
+        checkpoint: Name of the checkpoint.
+        version: The version, usually the training step.
+        requires: Features a reader must know; an unknown one is an error.
+        run: Which run of the job saved it; free text.
+        created_at_s: Unix time, 0 if the publisher did not state it.
+        annotations: Free words.
+        phases: Names of the phases in order.
+        units: The files, in urgency order.
+    """
+
+    format: int
+    checkpoint: str
+    version: int
+    units: tuple[Unit, ...]
+    requires: tuple[str, ...] = ()
+    run: str = ""
+    created_at_s: int = 0
+    annotations: dict[str, str] = {}
+    phases: tuple[str, ...] = ("all",)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all units; the length of the address space."""
+        return sum(unit.size_bytes for unit in self.units)
+
+
+class _Outline(msgspec.Struct):
+    """A manifest with its units unread: what is checked before memory is spent on them."""
+
+    format: int
+    units: msgspec.Raw
+    requires: tuple[str, ...] = ()
+
+
+def block_size_for(size_bytes: int) -> int:
+    """Return the block size of a unit: a power of two that makes about 2048 blocks.
+
+    2 GiB → 1 MiB; 16 KiB → 256 KiB (one short block); 1 TiB → 16 MiB.
+    """
+    wanted = -(-size_bytes // BLOCKS_PER_UNIT_AIM)
+    power = 1 << max(wanted - 1, 0).bit_length()
+    return min(max(power, BLOCK_BYTES_MIN), BLOCK_BYTES_MAX)
+
+
+def urgency(unit: Unit) -> tuple[int, int, str]:
+    """Return the key by which units are ordered."""
+    return (unit.phase, unit.criticality, unit.path)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Encode; equal manifests give equal bytes."""
+    return msgspec.msgpack.encode(manifest, order="deterministic")
+
+
+def decode_manifest(data: bytes | memoryview) -> Manifest:
+    """Decode and check a manifest from anywhere.
+
+    Counts are compared with the limits before anything is allocated for them.
+
+    Raises:
+        InvalidManifest: Not a manifest, or one that breaks a rule; the problem says which.
+    """
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise _invalid(f"has {len(data)} bytes, more than {MANIFEST_BYTES_MAX}")
+    try:
+        outline = msgspec.msgpack.decode(data, type=_Outline)
+        if outline.format != FORMAT:
+            raise _invalid(
+                f"has format {outline.format}; this ckptd reads format {FORMAT}",
+                "Use a ckptd that is as new as the publisher's.",
+            )
+        unknown = [name for name in outline.requires if name not in REQUIRED_FEATURES]
+        if unknown:
+            raise _invalid(
+                f"requires {', '.join(sorted(unknown)[:5])!r}, which this ckptd does not know",
+                "Use a ckptd that is as new as the publisher's.",
+            )
+        unit_count = _array_length(bytes(outline.units))
+        if unit_count > MANIFEST_UNITS_MAX:
+            raise _invalid(f"has {unit_count} units, more than {MANIFEST_UNITS_MAX}")
+        manifest = msgspec.msgpack.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(f"cannot be decoded: {error}") from error
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Check every rule a manifest must keep.
+
+    Raises:
+        InvalidManifest: A rule is broken.
+    """
+    try:
+        parse_checkpoint_name(manifest.checkpoint)
+        parse_version(manifest.version)
+    except UsageError as error:
+        raise _invalid(str(error)) from error
+    if not 0 < len(manifest.phases) <= MANIFEST_PHASES_MAX:
+        raise _invalid(f"has {len(manifest.phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
+    if len(manifest.annotations) > MANIFEST_ANNOTATIONS_MAX:
+        raise _invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
+    if len(manifest.units) > MANIFEST_UNITS_MAX:
+        raise _invalid(f"has {len(manifest.units)} units, more than {MANIFEST_UNITS_MAX}")
+    block_count = 0
+    previous: tuple[int, int, str] | None = None
+    for unit in manifest.units:
+        _check_unit(unit, phase_count=len(manifest.phases), unit_count=len(manifest.units))
+        block_count += unit.block_count
+        key = urgency(unit)
+        if previous is not None and key <= previous:
+            raise _invalid(f"lists {unit.path[:80]!r} twice or out of urgency order")
+        previous = key
+    if block_count > MANIFEST_BLOCKS_MAX:
+        raise _invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
+    _check_collisions(manifest.units)
+
+
+def check_path(path: str) -> None:
+    """Check that a path names something strictly below a directory, on any file system.
+
+    Raises:
+        InvalidManifest: Absolute, empty, ``.`` or ``..`` components, control characters, not
+            UTF-8, or too long.
+    """
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid(f"has the path {path[:80]!r}, which is not UTF-8") from error
+    shown = repr(path[:80])
+    if not 0 < len(encoded) <= PATH_BYTES_MAX:
+        raise _invalid(f"has a path of {len(encoded)} bytes, not 1 to {PATH_BYTES_MAX}: {shown}")
+    if any(character < " " or character == "\x7f" for character in path):
+        raise _invalid(f"has control characters in the path {shown}")
+    components = path.split("/")
+    if len(components) > PATH_DEPTH_MAX:
+        raise _invalid(f"has a path of more than {PATH_DEPTH_MAX} components: {shown}")
+    for component in components:
+        if component in {"", ".", ".."}:
+            raise _invalid(f"has the path {shown}, which leads out of the version's directory")
+        if len(component.encode()) > PATH_COMPONENT_BYTES_MAX:
+            raise _invalid(
+                f"has a path component of more than {PATH_COMPONENT_BYTES_MAX} bytes: {shown}"
+            )
+
+
+def _check_unit(unit: Unit, *, phase_count: int, unit_count: int) -> None:
+    check_path(unit.path)
+    shown = repr(unit.path[:80])
+    if not 0 <= unit.size_bytes <= UNIT_BYTES_MAX:
+        raise _invalid(f"gives {shown} a size of {unit.size_bytes} bytes")
+    size = unit.block_size_bytes
+    if not BLOCK_BYTES_MIN <= size <= BLOCK_BYTES_MAX or size & (size - 1):
+        raise _invalid(f"gives {shown} blocks of {size} bytes")
+    if len(unit.digest) != DIGEST_BYTES:
+        raise _invalid(f"gives {shown} a digest of {len(unit.digest)} bytes")
+    if len(unit.block_digests) != -(-unit.size_bytes // size) * DIGEST_BYTES:
+        raise _invalid(f"does not give {shown} one digest for each block")
+    if not 0 <= unit.phase < phase_count:
+        raise _invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
+    if any(not 0 <= index < unit_count for index in unit.after):
+        raise _invalid(f"puts {shown} after a unit that does not exist")
+
+
+def _check_collisions(units: tuple[Unit, ...]) -> None:
+    """Refuse a path that occurs twice, and a file where another path needs a directory."""
+    files = {unit.path for unit in units}
+    if len(files) != len(units):
+        raise _invalid("lists a path twice")
+    for path in files:
+        for parent in _parents(path):
+            if parent in files:
+                raise _invalid(f"has {parent[:80]!r} as a file and as a directory")
+
+
+def _parents(path: str) -> Iterator[str]:
+    end = path.rfind("/")
+    while end > 0:
+        path = path[:end]
+        yield path
+        end = path.rfind("/")
+
+
+def _array_length(data: bytes) -> int:
+    """Return how many elements a MessagePack array claims to have.
+
+    Source: the MessagePack specification, formats ``fixarray``, ``array 16``, ``array 32``.
+    """
+    kind = data[0]
+    if kind in _FIXARRAY:
+        return kind - _FIXARRAY.start
+    if kind in _ARRAY_LENGTH_BYTES:
+        return int.from_bytes(data[1 : 1 + _ARRAY_LENGTH_BYTES[kind]], "big")
+    raise _invalid("has no list of units")
+
+
+def _invalid(problem: str, hint: str = "") -> InvalidManifest:
+    return InvalidManifest("manifest", problem, hint)

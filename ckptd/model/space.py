@@ -1,0 +1,175 @@
+"""The address space: all blocks of a manifest laid end to end in manifest order.
+
+Byte 0 is the first byte of the most urgent unit. The map costs memory for each unit, not for
+each block; every look-up is one bisection.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckptd.limits import DIGEST_BYTES
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.manifest import Criticality, Manifest
+
+
+class Extent(NamedTuple):
+    """A contiguous piece of one unit.
+
+    Attributes:
+        unit: Index of the unit in the manifest.
+        offset: Where it begins inside the unit, in bytes.
+        size_bytes: Its length.
+    """
+
+    unit: int
+    offset: int
+    size_bytes: int
+
+
+class BlockPlace(NamedTuple):
+    """Where a block lies and what it must hash to.
+
+    Attributes:
+        block: Index in the address space.
+        unit: Index of its unit.
+        offset: Where it begins inside the unit, in bytes.
+        size_bytes: Its length.
+        digest: BLAKE3 of its bytes, 32 bytes.
+    """
+
+    block: int
+    unit: int
+    offset: int
+    size_bytes: int
+    digest: bytes
+
+
+class AddressSpace:
+    """Where each block and each byte of a manifest lies.
+
+    Attributes:
+        manifest: What the space was made from.
+        size_bytes: Length of the space.
+        block_count: Number of blocks; empty units have none.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        first_blocks = array("Q")
+        first_bytes = array("Q")
+        block = position = 0
+        for unit in manifest.units:
+            first_blocks.append(block)
+            first_bytes.append(position)
+            block += unit.block_count
+            position += unit.size_bytes
+        self._first_blocks = first_blocks
+        self._first_bytes = first_bytes
+        self.block_count = block
+        self.size_bytes = position
+
+    def unit_of(self, block: int) -> int:
+        """Return the index of the unit a block belongs to.
+
+        Raises:
+            IndexError: No such block.
+        """
+        if not 0 <= block < self.block_count:
+            raise IndexError(f"block {block} of {self.block_count}")
+        return bisect_right(self._first_blocks, block) - 1
+
+    def block_start(self, block: int) -> int:
+        """Return the address of a block's first byte; ``block_count`` gives the space's end."""
+        if block == self.block_count:
+            return self.size_bytes
+        unit = self.unit_of(block)
+        inside = (block - self._first_blocks[unit]) * self.manifest.units[unit].block_size_bytes
+        return self._first_bytes[unit] + inside
+
+    def block_size(self, block: int) -> int:
+        """Return the length of one block in bytes."""
+        return self.run_bytes((block, block + 1))
+
+    def run_bytes(self, run: tuple[int, int]) -> int:
+        """Return the length in bytes of a run of blocks."""
+        return self.block_start(run[1]) - self.block_start(run[0])
+
+    def set_bytes(self, blocks: BlockSet) -> int:
+        """Return the length in bytes of a set of blocks."""
+        return sum(self.run_bytes(run) for run in blocks.runs())
+
+    def places(self, run: tuple[int, int]) -> Iterator[BlockPlace]:
+        """Yield where each block of a run lies, in ascending order."""
+        block, end = run
+        if block >= end:
+            return
+        unit = self.unit_of(block)
+        while block < end:
+            first = self._first_blocks[unit]
+            facts = self.manifest.units[unit]
+            size, digests = facts.block_size_bytes, facts.block_digests
+            for index in range(block - first, min(end - first, facts.block_count)):
+                offset = index * size
+                digest = digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+                length = min(size, facts.size_bytes - offset)
+                yield BlockPlace(first + index, unit, offset, length, digest)
+            block = first + facts.block_count
+            unit += 1
+
+    def run_within(self, start: int, bytes_max: int) -> BlockRun:
+        """Return the longest run from ``start`` of at most ``bytes_max``; at least one block.
+
+        Raises:
+            IndexError: No such block.
+        """
+        unit = self.unit_of(start)
+        target = self.block_start(start) + bytes_max
+        if target >= self.size_bytes:
+            return BlockRun(start, self.block_count)
+        unit = bisect_right(self._first_bytes, target) - 1
+        inside = (target - self._first_bytes[unit]) // self.manifest.units[unit].block_size_bytes
+        return BlockRun(start, max(self._first_blocks[unit] + inside, start + 1))
+
+    def extents(self, start: int, end: int) -> Iterator[Extent]:
+        """Yield the pieces of units that the bytes ``start`` … ``end - 1`` consist of."""
+        if start >= end:
+            return
+        unit = bisect_right(self._first_bytes, start) - 1
+        while start < end:
+            facts = self.manifest.units[unit]
+            offset = start - self._first_bytes[unit]
+            length = min(facts.size_bytes - offset, end - start)
+            if length > 0:
+                yield Extent(unit, offset, length)
+                start += length
+            unit += 1
+
+    def unit_run(self, unit: int) -> tuple[int, int]:
+        """Return the blocks ``[start, end)`` of a unit; empty for an empty unit."""
+        first = self._first_blocks[unit]
+        return (first, first + self.manifest.units[unit].block_count)
+
+    def units_within(self, blocks: BlockSet) -> int:
+        """Return how many units have all their blocks in a set.
+
+        Cost: O(runs of the set).
+        """
+        firsts = self._first_blocks
+        count = 0
+        for start, end in blocks.runs():
+            behind = len(firsts) if end == self.block_count else bisect_right(firsts, end) - 1
+            count += max(behind - bisect_left(firsts, start), 0)
+        return count
+
+    def of_criticality(self, criticality: Criticality) -> BlockSet:
+        """Return the blocks of all units of one criticality."""
+        units = enumerate(self.manifest.units)
+        return BlockSet(
+            self.unit_run(index)
+            for index, unit in units
+            if unit.criticality is criticality and unit.block_count
+        )
