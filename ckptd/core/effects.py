@@ -1,0 +1,180 @@
+"""Orders given by the scheduler. Imperative; each is a value.
+
+Which event ends which effect is listed in :mod:`ckptd.core.events`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ckptd.core.views import RecoverySnapshot
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import CheckpointName, Digest, LaneId, NodeId, RecoveryId, TransferId, Version
+from ckptd.model.manifest import Criticality
+from ckptd.model.space import AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class FetchManifest:
+    """Get a manifest and check that it has this digest.
+
+    Attributes:
+        recovery: For which recovery.
+        source: Whom to ask; ``None`` for this node's own journal, where an interrupted
+            recovery left it.
+        digest: Which manifest.
+    """
+
+    recovery: RecoveryId
+    source: NodeId | None
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareStaging:
+    """Check and reserve space, open the staging directory, hash again what lies there."""
+
+    recovery: RecoveryId
+    digest: Digest
+    space: AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRange:
+    """Ask a source for a range; every block goes through verification into staging.
+
+    Attributes:
+        transfer: A name for the attempt, never used before.
+        recovery: For which recovery.
+        digest: Identity of the version.
+        source: Whom to ask.
+        lane: On which of its lanes; one that was not named before is opened first. Ranges
+            of one lane are answered in the order in which they were ordered.
+        blocks: What to ask for.
+        criticality: How urgent it is; the source queues by it.
+    """
+
+    transfer: TransferId
+    recovery: RecoveryId
+    digest: Digest
+    source: NodeId
+    lane: LaneId
+    blocks: BlockRun
+    criticality: Criticality
+
+
+class CloseReason(enum.Enum):
+    """Why a lane is closed."""
+
+    SILENT = "silent"
+    IDLE = "idle"
+    FAILED = "failed"
+    STOLEN = "stolen"
+    NOT_WANTED = "not wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLane:
+    """Close a lane at once. Transfers still on it end as ``CLOSED``; what they verified stays."""
+
+    lane: LaneId
+    source: NodeId
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmHolding:
+    """Ask a source whether it still holds a version."""
+
+    source: NodeId
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBlocks:
+    """Make verified blocks durable, then write them into the journal."""
+
+    recovery: RecoveryId
+    blocks: BlockSet
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceVersion:
+    """Put the version under its final name.
+
+    Attributes:
+        recovery: Which recovery.
+        missing: Blocks that nobody had. Units with such blocks are left out; empty unless
+            the recovery ran out of patience.
+    """
+
+    recovery: RecoveryId
+    missing: BlockSet
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardStaging:
+    """Remove whatever a recovery left on the disk."""
+
+    recovery: RecoveryId
+
+
+class Result(enum.Enum):
+    """How a recovery ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureCause(enum.Enum):
+    """What made a recovery fail; each has an exit code of ``ckptctl``."""
+
+    STORE = "store"
+    CRITICAL_MISSING = "critical_missing"
+    VERIFICATION = "verification"
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseVersion:
+    """Note which version a recovery is for, so that a restart goes on with the same one."""
+
+    recovery: RecoveryId
+    checkpoint: CheckpointName
+    version: Version
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class EndRecovery:
+    """Note that a recovery is over, and tell those who wait for it.
+
+    Attributes:
+        recovery: Which recovery.
+        result: How it ended.
+        final: The last view of it; the scheduler knows nothing of it any more.
+        cause: With ``FAILED``: what made it fail.
+        message: With ``FAILED``: the sentence for a person.
+    """
+
+    recovery: RecoveryId
+    result: Result
+    final: RecoverySnapshot = field(compare=False)
+    cause: FailureCause | None = None
+    message: str = ""
+
+
+Effect: TypeAlias = (
+    FetchManifest
+    | PrepareStaging
+    | FetchRange
+    | CloseLane
+    | ConfirmHolding
+    | CommitBlocks
+    | PlaceVersion
+    | DiscardStaging
+    | ChooseVersion
+    | EndRecovery
+)

@@ -1,0 +1,67 @@
+"""How recoveries come to an end, and how they stumble without ending."""
+
+from __future__ import annotations
+
+from ckptd.core.effects import CloseReason, DiscardStaging, EndRecovery, FailureCause, Result
+from ckptd.core.events import Refusal
+from ckptd.core.snapshot import view_recovery
+from ckptd.core.stages import LocalOrder, Stage
+from ckptd.core.state import Ending, Recovery
+from ckptd.core.turn import Turn
+
+
+def stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+    """Deal with an order that this node's disk refused.
+
+    What may work later is tried again after a pause; anything else ends the recovery.
+    """
+    if recovery.ending is not None:
+        return
+    if refusal.is_retryable:
+        recovery.trouble = refusal.message
+        recovery.retry_at_ns = turn.now + turn.options.retry_ns
+    else:
+        cause = FailureCause.VERIFICATION if refusal.is_verification else FailureCause.STORE
+        fail(turn, recovery, cause, refusal.message)
+
+
+def fail(turn: Turn, recovery: Recovery, cause: FailureCause, message: str) -> None:
+    """End a recovery that cannot complete."""
+    wind_up(turn, recovery, Ending(Result.FAILED, cause, message))
+
+
+def wind_up(turn: Turn, recovery: Recovery, ending: Ending) -> None:
+    """Let everything of a recovery come to rest, remove what it left, then end it so."""
+    if recovery.ending is not None:
+        return
+    recovery.ending = ending
+    recovery.move(Stage.DISCARDING)
+    close_lanes(turn, recovery)
+
+
+def close_lanes(turn: Turn, recovery: Recovery) -> None:
+    """Close every lane of a recovery."""
+    for lane in list(recovery.lanes.values()):
+        turn.close_lane(lane, CloseReason.NOT_WANTED)
+
+
+def discard_when_quiet(turn: Turn, recovery: Recovery) -> None:
+    """Order the removal of what a recovery left, once nothing writes there any more."""
+    if recovery.awaited is None and not recovery.lanes:
+        recovery.awaited = LocalOrder.DISCARD
+        turn.order(DiscardStaging(recovery.id))
+
+
+def on_staging_discarded(turn: Turn, recovery: Recovery) -> None:
+    """End a recovery of which nothing is left."""
+    assert recovery.ending is not None
+    end(turn, recovery, recovery.ending)
+
+
+def end(turn: Turn, recovery: Recovery, ending: Ending) -> None:
+    """End a recovery. It is not in the state any more after this."""
+    close_lanes(turn, recovery)
+    assert not recovery.lanes, f"{recovery.id} ends with ranges in flight"
+    final = view_recovery(turn.state, recovery, now=turn.now)
+    del turn.state.recoveries[recovery.id]
+    turn.order(EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message))

@@ -1,0 +1,310 @@
+"""Facts reported to the scheduler. Past tense; each is a value.
+
+Every effect that starts something ends with exactly one of these:
+
+    FetchManifest   → ManifestArrived | ManifestMissed | ManifestRefused
+    PrepareStaging  → StagingPrepared | StagingRefused
+    FetchRange      → RangeEnded, after any number of RangeProgressed
+    ConfirmHolding  → HoldingConfirmed
+    CommitBlocks    → BlocksCommitted | CommitFailed
+    PlaceVersion    → VersionPlaced | PlacementFailed
+    DiscardStaging  → StagingDiscarded
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    NodeId,
+    RecoveryId,
+    TransferId,
+    Version,
+)
+from ckptd.model.space import AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingsArrived:
+    """A peer said what it holds. Replaces what it said before."""
+
+    node: NodeId
+    epoch: Epoch
+    holdings: tuple[Holding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """A peer does not answer any more; its holdings cannot be relied on."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySettled:
+    """Every known peer was asked once and has answered or failed.
+
+    From here on "nobody has it" is knowledge and not impatience.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRequested:
+    """Somebody wants a version here.
+
+    Attributes:
+        recovery: A name for the run, never used before.
+        checkpoint: What to recover.
+        version: Which version; ``None`` for the newest of which every block is reachable.
+        digest: Set when an interrupted recovery goes on: the identity chosen back then.
+        patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
+    """
+
+    recovery: RecoveryId
+    checkpoint: CheckpointName
+    version: Version | None = None
+    digest: Digest | None = None
+    patience_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPaused:
+    """An operator paused a recovery."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryResumed:
+    """An operator let a paused recovery go on."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCancelled:
+    """An operator gave a recovery up."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something could not be done on this node.
+
+    Attributes:
+        code: The error's code, e.g. ``"out_of_space"``.
+        message: The whole sentence for a person.
+        is_retryable: The same order may succeed later.
+        is_verification: Bytes were not what the manifest says.
+    """
+
+    code: str
+    message: str
+    is_retryable: bool
+    is_verification: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestArrived:
+    """A manifest came, has the digest that was asked for, and keeps all rules."""
+
+    recovery: RecoveryId
+    source: NodeId | None
+    space: AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestMissed:
+    """A manifest did not come, or was not what it should be.
+
+    Attributes:
+        recovery: Which recovery.
+        source: Who was asked; ``None``: the journal.
+        is_lie: The source sent bytes that do not have the digest it advertised.
+    """
+
+    recovery: RecoveryId
+    source: NodeId | None
+    is_lie: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRefused:
+    """The manifest has the right digest and cannot be used: it would do harm, or is too new."""
+
+    recovery: RecoveryId
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class StagingPrepared:
+    """Space is reserved and the staging directory open.
+
+    Attributes:
+        recovery: Which recovery.
+        verified: Blocks that an earlier run left there, hashed again just now.
+    """
+
+    recovery: RecoveryId
+    verified: BlockSet
+
+
+@dataclass(frozen=True, slots=True)
+class StagingRefused:
+    """No staging: the target is taken, or there is no room."""
+
+    recovery: RecoveryId
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class RangeProgressed:
+    """Bytes of a range came in.
+
+    Attributes:
+        transfer: Which transfer.
+        received_bytes: Body bytes so far, whether or not they make a whole block.
+        next_block: Every block of the range below this one has been dealt with: it is
+            verified and written, or in ``rejected``.
+        rejected: Blocks since the last report whose digest was wrong.
+        source_load_bytes: What the source said it still has to send to others.
+    """
+
+    transfer: TransferId
+    received_bytes: int
+    next_block: int
+    rejected: tuple[int, ...] = ()
+    source_load_bytes: int = 0
+
+
+class RangeOutcome(enum.Enum):
+    """How a transfer ended."""
+
+    DELIVERED = "delivered"
+    """Every byte of the range came."""
+    DISCONNECTED = "disconnected"
+    """The connection broke, or the body was shorter than promised."""
+    UNREACHABLE = "unreachable"
+    """No connection could be made."""
+    NOT_HELD = "not held"
+    """The source does not have it, or no longer: 404 or 410. No lie: files change."""
+    BUSY = "busy"
+    """The source has too much to do: 429 or 503."""
+    MISBEHAVED = "misbehaved"
+    """The answer was not the protocol."""
+    CLOSED = "closed"
+    """The scheduler closed the lane."""
+    STORE_FAILED = "store failed"
+    """This node's disk refused; the source did nothing wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeEnded:
+    """A transfer is over; nothing more of it will be reported.
+
+    Attributes:
+        transfer: Which transfer.
+        outcome: How it ended.
+        retry_after_ns: With ``BUSY``: how long the source wants to be left alone.
+        refusal: With ``STORE_FAILED``: why.
+    """
+
+    transfer: TransferId
+    outcome: RangeOutcome
+    retry_after_ns: int = 0
+    refusal: Refusal | None = None
+
+
+class Confirmation(enum.Enum):
+    """What a source says when asked again whether it still holds a version."""
+
+    HELD = "held"
+    NOT_HELD = "not held"
+    NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingConfirmed:
+    """A source that sent a bad block was asked whether it stands by its holding.
+
+    If its files changed under it, it says so, and the bad block was no lie.
+    """
+
+    source: NodeId
+    digest: Digest
+    confirmation: Confirmation
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksCommitted:
+    """The blocks that were ordered are durable and in the journal."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """The blocks could not be made durable; what is on the disk cannot be trusted."""
+
+    recovery: RecoveryId
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPlaced:
+    """The version stands under its final name, durable and in the catalog."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementFailed:
+    """The version could not be put under its final name."""
+
+    recovery: RecoveryId
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class StagingDiscarded:
+    """Nothing of a recovery is left on the disk."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The moment that ``next_deadline`` named has come."""
+
+
+Event: TypeAlias = (
+    HoldingsArrived
+    | PeerLost
+    | DiscoverySettled
+    | RecoveryRequested
+    | RecoveryPaused
+    | RecoveryResumed
+    | RecoveryCancelled
+    | ManifestArrived
+    | ManifestMissed
+    | ManifestRefused
+    | StagingPrepared
+    | StagingRefused
+    | RangeProgressed
+    | RangeEnded
+    | HoldingConfirmed
+    | BlocksCommitted
+    | CommitFailed
+    | VersionPlaced
+    | PlacementFailed
+    | StagingDiscarded
+    | TimePassed
+)

@@ -1,0 +1,80 @@
+"""What must hold of the scheduler's state after every event."""
+
+from __future__ import annotations
+
+from ckptd.core.stages import LocalOrder, Stage
+from ckptd.core.state import Recovery, State
+from ckptd.model.blocks import BlockSet
+
+
+class InvariantViolation(AssertionError):
+    """The scheduler contradicts itself: a bug in ckptd, never an operating error."""
+
+
+def check_invariants(state: State) -> None:
+    """Check everything.
+
+    Raises:
+        InvariantViolation: Says which equation does not hold, and of what.
+    """
+    _check_lanes(state)
+    outstanding: dict[int, int] = {}
+    for lane in state.lanes.values():
+        owed = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
+        outstanding[id(lane.link)] = outstanding.get(id(lane.link), 0) + owed
+    for peer in state.peers.values():
+        _expect(
+            peer.link.outstanding_bytes == outstanding.get(id(peer.link), 0),
+            f"{peer.node}: outstanding bytes are what its transfers still owe",
+        )
+    for recovery in state.recoveries.values():
+        _check_recovery(recovery)
+
+
+def _check_lanes(state: State) -> None:
+    lanes = {
+        lane.id: lane for recovery in state.recoveries.values() for lane in recovery.lanes.values()
+    }
+    _expect(lanes == state.lanes, "lanes are all and only lanes of the recoveries")
+    transfers = {known.id: lane.id for lane in lanes.values() for known in lane.transfers}
+    _expect(transfers == state.transfers, "transfers are all and only transfers of the lanes")
+    for lane in lanes.values():
+        _expect(lane.source in state.peers, f"lane {lane.id} leads to a known peer")
+        _expect(
+            bool(lane.transfers) or not lane.is_closing, f"lane {lane.id} is forgotten once closed"
+        )
+
+
+def _check_recovery(recovery: Recovery) -> None:
+    name = recovery.id
+    _expect(recovery.committed.issubset(recovery.verified), f"{name}: committed ⊆ verified")
+    _expect(
+        recovery.committing.issubset(recovery.verified - recovery.committed),
+        f"{name}: committing ⊆ verified - committed",
+    )
+    _expect(
+        bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),
+        f"{name}: blocks are committing only while a commit is awaited",
+    )
+    _expect(
+        (recovery.ending is not None) == (recovery.stage is Stage.DISCARDING),
+        f"{name}: it has an ending just while it is discarded",
+    )
+    if recovery.stage is not Stage.TRANSFERRING:
+        return
+    owed = BlockSet(
+        (known.next_block, known.blocks.end)
+        for lane in recovery.lanes.values()
+        for known in lane.transfers
+        if known.next_block < known.blocks.end
+    )
+    full = BlockSet.full(recovery.known_space().block_count)
+    _expect(
+        recovery.unclaimed == full - recovery.verified - owed,
+        f"{name}: unclaimed = all blocks - verified - what transfers in flight still owe",
+    )
+
+
+def _expect(holds: bool, claim: str) -> None:  # noqa: FBT001 (an assertion's one argument)
+    if not holds:
+        raise InvariantViolation(f"does not hold: {claim}")

@@ -1,0 +1,356 @@
+"""The stages of a recovery, from the request to the rename.
+
+    SEEKING → DESCRIBING → PREPARING → TRANSFERRING → PLACING → complete
+       └──────────┴────────────┴────────────┴────────────┴────→ DISCARDING → failed, cancelled
+
+A handler notes what happened; :func:`advance` then does for each recovery whatever its stage
+allows now. So it does not matter in which order facts arrive.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from ckptd.core.effects import (
+    ChooseVersion,
+    CommitBlocks,
+    FailureCause,
+    FetchManifest,
+    PlaceVersion,
+    PrepareStaging,
+    Result,
+)
+from ckptd.core.endings import (
+    close_lanes,
+    discard_when_quiet,
+    end,
+    fail,
+    stumble,
+    wind_up,
+)
+from ckptd.core.events import (
+    ManifestArrived,
+    ManifestMissed,
+    RecoveryPaused,
+    RecoveryRequested,
+    Refusal,
+    StagingPrepared,
+)
+from ckptd.core.picker import holders
+from ckptd.core.stages import LocalOrder, Stage
+from ckptd.core.state import Ending, Peer, Recovery
+from ckptd.core.turn import Turn
+from ckptd.core.versions import choose_version
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from ckptd.model.space import AddressSpace
+
+
+def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
+    """Take a new recovery in; one that was interrupted goes on with the version chosen then."""
+    state = turn.state
+    assert event.recovery not in state.recoveries, f"{event.recovery} was requested twice"
+    recovery = Recovery(event, state.next_sequence, started_ns=turn.now)
+    state.next_sequence += 1
+    state.recoveries[recovery.id] = recovery
+    if event.digest is not None:
+        assert event.version is not None, f"{event.recovery} goes on without its version"
+        recovery.version, recovery.digest = event.version, event.digest
+        recovery.move(Stage.DESCRIBING)
+        _order_manifest(turn, recovery, None)
+
+
+def on_paused(turn: Turn, recovery: Recovery, event: RecoveryPaused) -> None:
+    """Stand still at once: what is verified stays, what is on its way is cut off."""
+    assert event.recovery == recovery.id
+    recovery.is_paused = True
+    close_lanes(turn, recovery)
+
+
+def on_cancelled(turn: Turn, recovery: Recovery) -> None:
+    """Give a recovery up, unless it is so far that it will be complete in a moment."""
+    if recovery.awaited is not LocalOrder.PLACEMENT:
+        wind_up(turn, recovery, Ending(Result.CANCELLED))
+
+
+def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) -> None:
+    """Learn what the version consists of, and make room for it."""
+    recovery.awaited = None
+    if recovery.stage is not Stage.DESCRIBING:
+        return
+    manifest = event.space.manifest
+    if (manifest.checkpoint, manifest.version) != (recovery.checkpoint, recovery.version):
+        # An old version was advertised as a newer one, or as another checkpoint.
+        on_manifest_missed(turn, recovery, ManifestMissed(recovery.id, event.source, is_lie=True))
+        return
+    assert recovery.digest is not None
+    recovery.space = event.space
+    recovery.class_ends = _class_ends(event.space)
+    recovery.critical = event.space.of_criticality(Criticality.CRITICAL)
+    recovery.move(Stage.PREPARING)
+    recovery.awaited = LocalOrder.STAGING
+    turn.order(PrepareStaging(recovery.id, recovery.digest, event.space))
+
+
+def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) -> None:
+    """Remember who did not deliver the manifest; somebody else is asked next.
+
+    What a source lied about it does not have.
+    """
+    recovery.awaited = None
+    if event.source is None:
+        return
+    recovery.tried.add(event.source)
+    peer = turn.state.peers.get(event.source)
+    if peer is None:
+        return
+    peer.link.failed(turn.options, turn.rng, now=turn.now)
+    if event.is_lie:
+        assert recovery.digest is not None
+        peer.holdings.pop(recovery.digest, None)
+        peer.link.blame(1, turn.options, now=turn.now)
+
+
+def on_manifest_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+    """Give up on a version that cannot be what its publisher meant."""
+    recovery.awaited = None
+    fail(turn, recovery, FailureCause.VERIFICATION, refusal.message)
+
+
+def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) -> None:
+    """Start transferring what is not here yet."""
+    recovery.awaited = None
+    if recovery.stage is not Stage.PREPARING:
+        return
+    space = recovery.known_space()
+    recovery.verified = recovery.committed = event.verified
+    recovery.unclaimed = BlockSet.full(space.block_count) - event.verified
+    recovery.resumed_bytes = space.set_bytes(event.verified)
+    recovery.trouble = ""
+    recovery.move(Stage.TRANSFERRING)
+    _note_critical(turn, recovery)
+
+
+def on_order_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+    """Deal with staging or placing that did not work."""
+    recovery.awaited = None
+    if recovery.stage is Stage.PREPARING:
+        # Nothing has travelled yet: say so at once rather than wait for room that may never come.
+        fail(turn, recovery, FailureCause.STORE, refusal.message)
+    else:
+        stumble(turn, recovery, refusal)
+
+
+def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
+    """Take blocks into the books as durable."""
+    recovery.awaited = None
+    recovery.committed |= recovery.committing
+    recovery.committing = BlockSet()
+    recovery.trouble = ""
+    # While no lane at all delivered, it was the disk that held them up: that does not count.
+    held_up_ns = turn.now - max(recovery.commit_started_ns, recovery.delivered_ns)
+    for lane in recovery.lanes.values():
+        lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
+    _note_critical(turn, recovery)
+
+
+def on_commit_failed(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+    """Give up: after a failed sync nobody knows what is on the disk.
+
+    Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
+    """
+    recovery.awaited = None
+    recovery.committing = BlockSet()
+    fail(turn, recovery, FailureCause.STORE, refusal.message)
+
+
+def on_version_placed(turn: Turn, recovery: Recovery) -> None:
+    """End in success."""
+    recovery.awaited = None
+    end(turn, recovery, Ending(Result.COMPLETE))
+
+
+def advance(turn: Turn) -> None:
+    """Let every recovery do what its stage allows now."""
+    for recovery in list(turn.state.recoveries.values()):
+        if recovery.retry_at_ns is not None and recovery.retry_at_ns <= turn.now:
+            recovery.retry_at_ns = None
+        match recovery.stage:
+            case Stage.SEEKING:
+                _seek(turn, recovery)
+            case Stage.DESCRIBING:
+                _describe(turn, recovery)
+            case Stage.PREPARING | Stage.DISCARDING:
+                pass
+            case Stage.TRANSFERRING:
+                _transfer(turn, recovery)
+            case Stage.PLACING:
+                _place(turn, recovery)
+            case unreachable:
+                assert_never(unreachable)
+        if recovery.ending is not None:
+            discard_when_quiet(turn, recovery)
+
+
+def _seek(turn: Turn, recovery: Recovery) -> None:
+    """Choose a version as soon as there is something to choose from."""
+    request = recovery.request
+    if recovery.is_paused:
+        recovery.starved_since_ns = None
+        return
+    if request.version is None and not turn.state.is_settled:
+        return
+    offers = (
+        holding
+        for peer in turn.state.peers.values()
+        if peer.is_live
+        for holding in peer.holdings.values()
+    )
+    choice = choose_version(offers, request.checkpoint, request.version)
+    if choice is None:
+        if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+            message = f"nobody has {recovery.checkpoint}"
+            fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+        return
+    recovery.starved_since_ns = None
+    recovery.version, recovery.digest = choice
+    recovery.move(Stage.DESCRIBING)
+    turn.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
+    _describe(turn, recovery)
+
+
+def _describe(turn: Turn, recovery: Recovery) -> None:
+    """Ask somebody for the manifest who has not failed to deliver it.
+
+    A version that nobody claims to have any more, lost peers included, was a lie or is removed:
+    another one is chosen, unless an interrupted recovery goes on with this one.
+    """
+    if recovery.is_paused:
+        recovery.starved_since_ns = None
+        return
+    if recovery.awaited is not None or recovery.retry_at_ns is not None:
+        return
+    claimants = [peer for peer in turn.state.peers.values() if _claims(peer, recovery)]
+    if not claimants and recovery.request.digest is None:
+        recovery.version = recovery.digest = None
+        recovery.tried.clear()
+        recovery.move(Stage.SEEKING)
+        _seek(turn, recovery)
+        return
+    sources = [peer for peer in claimants if peer.is_live]
+    if not sources:
+        if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+            message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
+            fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+        return
+    recovery.starved_since_ns = None
+    untried = [peer for peer in sources if peer.node not in recovery.tried]
+    if not untried:
+        recovery.tried.clear()
+        recovery.retry_at_ns = turn.now + turn.options.retry_ns
+        return
+
+    def rank(peer: Peer) -> tuple[int, int, NodeId]:
+        return (peer.link.failures, peer.link.queue_time_ns(turn.options), peer.node)
+
+    _order_manifest(turn, recovery, min(untried, key=rank).node)
+
+
+def _claims(peer: Peer, recovery: Recovery) -> bool:
+    """Tell whether a peer says it has just what a recovery is for."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest)
+    return holding is not None and (holding.checkpoint, holding.version) == (
+        recovery.checkpoint,
+        recovery.version,
+    )
+
+
+def _order_manifest(turn: Turn, recovery: Recovery, source: NodeId | None) -> None:
+    assert recovery.digest is not None
+    recovery.awaited = LocalOrder.MANIFEST
+    turn.order(FetchManifest(recovery.id, source, recovery.digest))
+
+
+def _transfer(turn: Turn, recovery: Recovery) -> None:
+    """Commit what has come together; go on to placing when nothing is left to come."""
+    is_arriving = recovery.has_transfers
+    is_starved = (
+        turn.state.is_settled
+        and bool(recovery.unclaimed)
+        and not is_arriving
+        and not recovery.is_paused
+        and not any(holders(recovery, turn.state.peers.values(), recovery.unclaimed))
+    )
+    is_given_up = _is_out_of_patience(turn, recovery, is_starved=is_starved)
+    missing = recovery.unclaimed if is_given_up else BlockSet()
+    if missing & recovery.critical:
+        message = f"nobody has {len(missing & recovery.critical)} critical blocks"
+        fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+        return
+    is_all_here = not is_arriving and recovery.unclaimed == missing
+    if recovery.awaited is not None:
+        return
+    if recovery.committed != recovery.verified:
+        _commit(turn, recovery, at_once=is_all_here)
+    elif is_all_here:
+        recovery.move(Stage.PLACING)
+        _place(turn, recovery)
+
+
+def _commit(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
+    """Order a commit if enough has come together, or waited long enough."""
+    since_ns = recovery.uncommitted_since_ns
+    is_old = since_ns is None or turn.now - since_ns >= turn.options.commit_age_ns
+    blocks = recovery.verified - recovery.committed
+    if at_once or is_old or recovery.known_space().set_bytes(blocks) >= turn.options.commit_bytes:
+        recovery.committing = blocks
+        recovery.uncommitted_since_ns = None
+        recovery.commit_started_ns = turn.now
+        recovery.awaited = LocalOrder.COMMIT
+        turn.order(CommitBlocks(recovery.id, blocks))
+
+
+def _place(turn: Turn, recovery: Recovery) -> None:
+    """Order the last step, unless it was ordered or is to be tried again later."""
+    if recovery.awaited is None and recovery.retry_at_ns is None:
+        recovery.awaited = LocalOrder.PLACEMENT
+        close_lanes(turn, recovery)
+        turn.order(PlaceVersion(recovery.id, missing=recovery.unclaimed))
+
+
+def _is_out_of_patience(turn: Turn, recovery: Recovery, *, is_starved: bool) -> bool:
+    """Keep count of how long nobody has had what is missing; tell when that was too long."""
+    if not is_starved:
+        recovery.starved_since_ns = None
+        return False
+    if recovery.starved_since_ns is None:
+        recovery.starved_since_ns = turn.now
+    patience_ns = recovery.request.patience_ns
+    return patience_ns is not None and turn.now - recovery.starved_since_ns >= patience_ns
+
+
+def _note_critical(turn: Turn, recovery: Recovery) -> None:
+    """Note the moment at which the last critical block became durable."""
+    if (
+        recovery.critical_at_ns is None
+        and recovery.critical
+        and recovery.critical.issubset(recovery.committed)
+    ):
+        recovery.critical_at_ns = turn.now
+
+
+def _class_ends(space: AddressSpace) -> tuple[int, ...]:
+    """Return where runs of equally critical blocks end."""
+    ends: list[int] = []
+    previous: tuple[int, Criticality] | None = None
+    for index, unit in enumerate(space.manifest.units):
+        start, end_block = space.unit_run(index)
+        if start == end_block:
+            continue
+        if previous == (unit.phase, unit.criticality):
+            ends.pop()
+        ends.append(end_block)
+        previous = (unit.phase, unit.criticality)
+    return tuple(ends)

@@ -1,0 +1,162 @@
+"""What is known of the path to one peer: rate, latency, outstanding bytes, trust.
+
+A link belongs to a node, not to a recovery: what one recovery learns, the next one knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from ckptd.core.options import Options
+from ckptd.limits import MS, SECOND
+
+_RATE_WINDOW_NS = 100 * MS
+"""Bytes are counted over at least this long before they make a sample of the rate."""
+
+_FALL_SHARE = 0.25
+"""A lower sample moves the estimate a quarter of the way. One pause is not a slow source."""
+
+_LATENCY_SHARE = 0.25
+"""How far a new sample moves the estimate of the latency."""
+
+
+@dataclass(slots=True)
+class RateEstimate:
+    """How fast a source delivers while it has work; rises fast, falls slowly.
+
+    Attributes:
+        bytes_per_s: The estimate; 0 before the first sample.
+    """
+
+    bytes_per_s: float = 0.0
+    _window_start_ns: int | None = None
+    _window_bytes: int = 0
+
+    def begin(self, *, now: int) -> None:
+        """Note that the source has work now; idle time before does not count."""
+        if self._window_start_ns is None:
+            self._window_start_ns = now
+            self._window_bytes = 0
+
+    def add(self, size_bytes: int, *, now: int) -> None:
+        """Note bytes that arrived."""
+        if self._window_start_ns is None:
+            return
+        self._window_bytes += size_bytes
+        elapsed_ns = now - self._window_start_ns
+        if elapsed_ns >= _RATE_WINDOW_NS:
+            self._sample(self._window_bytes * SECOND / elapsed_ns)
+            self._window_start_ns = now
+            self._window_bytes = 0
+
+    def pause(self, *, now: int) -> None:
+        """Note that the source has no work any more."""
+        if self._window_start_ns is None:
+            return
+        elapsed_ns = now - self._window_start_ns
+        if elapsed_ns > 0 and self._window_bytes and not self.bytes_per_s:
+            self._sample(self._window_bytes * SECOND / elapsed_ns)
+        self._window_start_ns = None
+
+    def _sample(self, bytes_per_s: float) -> None:
+        if bytes_per_s >= self.bytes_per_s:
+            self.bytes_per_s = bytes_per_s
+        else:
+            self.bytes_per_s += (bytes_per_s - self.bytes_per_s) * _FALL_SHARE
+
+
+@dataclass(slots=True)
+class Link:
+    """The path to one peer.
+
+    Attributes:
+        rate: How fast it delivers.
+        latency_ns: Usual time from a request to its first byte; ``None`` before the first.
+        gap_ns: Usual time between two reports of progress.
+        outstanding_bytes: Ordered from it and not received, over all recoveries.
+        load_bytes: What it last said it still has to send to others.
+        trust: Score of its honesty and health.
+        failures: Disappointments in a row.
+        quarantines: How often it was put into quarantine.
+        quarantined_until_ns: Distrusted up to this moment.
+        usable_at_ns: Not asked for anything before this moment.
+    """
+
+    rate: RateEstimate = field(default_factory=RateEstimate)
+    latency_ns: int | None = None
+    gap_ns: int = 0
+    outstanding_bytes: int = 0
+    load_bytes: int = 0
+    trust: int = 0
+    failures: int = 0
+    quarantines: int = 0
+    quarantined_until_ns: int = 0
+    usable_at_ns: int = 0
+
+    def queue_time_ns(self, options: Options) -> int:
+        """Return how long the source needs for what it was given already."""
+        rate = self.rate.bytes_per_s or self._assumed_rate(options)
+        return int(self.outstanding_bytes * SECOND / rate)
+
+    def range_bytes(self, options: Options) -> int:
+        """Return how much to ask for at once."""
+        if not self.rate.bytes_per_s:
+            return options.range_bytes_first
+        wanted = int(self.rate.bytes_per_s * options.range_duration_ns / SECOND)
+        return min(wanted, options.range_bytes_max)
+
+    def silence_timeout_ns(self, options: Options) -> int:
+        """Return how long a lane may deliver nothing in the middle of a body."""
+        return max(options.silence_floor_ns, options.silence_gaps * self.gap_ns)
+
+    def first_byte_timeout_ns(self, options: Options) -> int:
+        """Return how long a lane may take until the first byte of a body."""
+        usual = options.first_byte_latencies * (self.latency_ns or 0)
+        patience = max(options.first_byte_floor_ns, usual) << min(self.failures, 10)
+        return min(patience, options.first_byte_ceiling_ns)
+
+    def heard_first_byte(self, latency_ns: int) -> None:
+        """Note how long a first byte took."""
+        if self.latency_ns is None:
+            self.latency_ns = latency_ns
+        else:
+            self.latency_ns += int((latency_ns - self.latency_ns) * _LATENCY_SHARE)
+
+    def heard_again(self, gap_ns: int) -> None:
+        """Note the time between two reports of one body."""
+        self.gap_ns += int((gap_ns - self.gap_ns) * _LATENCY_SHARE)
+
+    def succeeded(self, options: Options) -> None:
+        """Note a range that came whole."""
+        self.failures = 0
+        self.trust = min(self.trust + 1, options.trust_max)
+
+    def failed(self, options: Options, rng: Random, *, now: int, at_least_ns: int = 0) -> None:
+        """Note a disappointment: leave the source alone for a while.
+
+        Args:
+            options: The numbers.
+            rng: Spreads the pauses of many receivers; drawn from once.
+            now: The moment.
+            at_least_ns: What the source itself asked for.
+        """
+        pause = min(options.back_off_first_ns << min(self.failures, 10), options.back_off_max_ns)
+        jittered = int(pause * (0.5 + rng.random() / 2))
+        self.failures += 1
+        self.usable_at_ns = max(self.usable_at_ns, now + max(jittered, at_least_ns))
+
+    def blame(self, bad_blocks: int, options: Options, *, now: int) -> None:
+        """Note blocks that were wrong although the source stands by them."""
+        self.trust -= bad_blocks * options.trust_per_bad_block
+        if self.trust <= options.quarantine_trust:
+            pause = options.quarantine_ns << min(self.quarantines, 10)
+            self.quarantines += 1
+            self.trust = 0
+            self.quarantined_until_ns = now + pause
+            self.usable_at_ns = max(self.usable_at_ns, self.quarantined_until_ns)
+
+    @staticmethod
+    def _assumed_rate(options: Options) -> float:
+        """Return a rate to reckon with before anything is known: the first range in its time."""
+        return options.range_bytes_first * SECOND / options.range_duration_ns

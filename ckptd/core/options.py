@@ -1,0 +1,64 @@
+"""The numbers the scheduler works with. Nobody is meant to tune them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptd.limits import MIB, MS, RANGE_BYTES_MAX, SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the scheduler takes for granted.
+
+    Attributes:
+        range_duration_ns: A range is what a source delivers in this time. Long enough that the
+            pause between two ranges does not show, short enough to change one's mind.
+        range_bytes_first: Size of a range while a source's rate is not known.
+        range_bytes_min: Ranges are not cut smaller than this toward the end, but to one block.
+        range_bytes_max: Never ask for more at once. Beyond 16 MiB nothing is gained (measured
+            over loopback: 1.7 GB/s with 4 MiB ranges, 1.9 GB/s with 16 to 64 MiB).
+        window_ns: No source is given more work than it does in this time.
+        ranges_per_lane: Requests in flight on one connection; the second hides the way there
+            and back.
+        silence_floor_ns: A lane is never called silent earlier than this.
+        silence_gaps: … nor before this many of its usual gaps between two reports.
+        first_byte_floor_ns: A first byte is never called late earlier than this.
+        first_byte_latencies: … nor before this many of the source's usual latencies.
+        first_byte_ceiling_ns: Patience with a source that never answered grows up to this.
+            It grows with each disappointment, or a source that is merely far away could never
+            be used.
+        back_off_first_ns: Pause after the first failure; doubled for each further one.
+        back_off_max_ns: Longest pause after failures.
+        quarantine_trust: At this trust a source is not used any more …
+        quarantine_ns: … for this long, doubled with each further time.
+        trust_max: Good ranges do not add up beyond this.
+        trust_per_bad_block: What a bad block costs. With ``trust_max`` and
+            ``quarantine_trust`` these are libtorrent's numbers.
+        commit_bytes: Verified bytes are made durable when this many have come together …
+        commit_age_ns: … or the oldest of them is this old.
+        lane_idle_ns: A lane without work is closed after this.
+        retry_ns: When a local order (staging, a full disk) is tried again.
+    """
+
+    range_duration_ns: int = 250 * MS
+    range_bytes_first: int = 4 * MIB
+    range_bytes_min: int = 1 * MIB
+    range_bytes_max: int = RANGE_BYTES_MAX
+    window_ns: int = 2 * SECOND
+    ranges_per_lane: int = 2
+    silence_floor_ns: int = 500 * MS
+    silence_gaps: int = 4
+    first_byte_floor_ns: int = 1 * SECOND
+    first_byte_latencies: int = 4
+    first_byte_ceiling_ns: int = 30 * SECOND
+    back_off_first_ns: int = 250 * MS
+    back_off_max_ns: int = 10 * SECOND
+    quarantine_trust: int = -7
+    quarantine_ns: int = 60 * SECOND
+    trust_max: int = 8
+    trust_per_bad_block: int = 2
+    commit_bytes: int = 8 * MIB
+    commit_age_ns: int = 1 * SECOND
+    lane_idle_ns: int = 10 * SECOND
+    retry_ns: int = 5 * SECOND

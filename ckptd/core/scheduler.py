@@ -1,0 +1,175 @@
+"""The one door to the decider: facts in, orders out.
+
+Whoever drives it reports every fact through :meth:`Scheduler.handle` with the time at which it
+became known, carries out the orders that come back, and calls again with ``TimePassed`` at
+:meth:`Scheduler.next_deadline`. Time never goes back. Which fact ends which order is listed in
+:mod:`ckptd.core.events`.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import assert_never
+
+from ckptd.core import endings, lifecycle, ranges, sources
+from ckptd.core.deadlines import next_deadline
+from ckptd.core.effects import Effect
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    DiscoverySettled,
+    Event,
+    HoldingConfirmed,
+    HoldingsArrived,
+    ManifestArrived,
+    ManifestMissed,
+    ManifestRefused,
+    PeerLost,
+    PlacementFailed,
+    RangeEnded,
+    RangeProgressed,
+    RecoveryCancelled,
+    RecoveryPaused,
+    RecoveryRequested,
+    RecoveryResumed,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    TimePassed,
+    VersionPlaced,
+)
+from ckptd.core.options import Options
+from ckptd.core.snapshot import view_recovery, view_sources
+from ckptd.core.state import State
+from ckptd.core.turn import Turn
+from ckptd.core.views import RecoverySnapshot, SourceSnapshot
+from ckptd.model.ids import RecoveryId
+
+
+class Scheduler:
+    """Decides which range is fetched when, from whom, and what becomes of a recovery.
+
+    Pure: the same events at the same times, with an equal random generator, give the same
+    orders. Only :meth:`handle` changes anything.
+    """
+
+    def __init__(self, rng: Random, options: Options | None = None) -> None:
+        self._rng = rng
+        self._options = options or Options()
+        self._state = State()
+
+    @property
+    def state(self) -> State:
+        """What is known; to be read, never changed."""
+        return self._state
+
+    def handle(self, event: Event, *, now: int) -> list[Effect]:
+        """Take in one fact.
+
+        Args:
+            event: What happened. A report on a transfer or a recovery that ended is ignored.
+            now: When it became known, in nanoseconds of a clock that never goes back.
+
+        Returns:
+            The orders that follow from it, to be carried out in this order.
+        """
+        assert now >= self._state.now_ns, "time went back"
+        self._state.now_ns = now
+        turn = Turn(self._state, self._options, self._rng, now)
+        self._take_in(turn, event)
+        ranges.close_late_lanes(turn)
+        lifecycle.advance(turn)
+        ranges.order_ranges(turn)
+        return turn.effects
+
+    def next_deadline(self) -> int | None:
+        """Return when ``TimePassed`` is due next; ``None`` if only facts can change anything."""
+        return next_deadline(self._state, self._options)
+
+    def recoveries(self, *, now: int) -> tuple[RecoverySnapshot, ...]:
+        """Return a view of every recovery that has not ended, oldest first."""
+        return tuple(
+            view_recovery(self._state, recovery, now=now)
+            for recovery in self._state.recoveries.values()
+        )
+
+    def recovery(self, recovery: RecoveryId, *, now: int) -> RecoverySnapshot | None:
+        """Return a view of one recovery; ``None`` if there is none of that name."""
+        known = self._state.recoveries.get(recovery)
+        return None if known is None else view_recovery(self._state, known, now=now)
+
+    def sources(self, *, now: int) -> tuple[SourceSnapshot, ...]:
+        """Return a view of every peer, by name."""
+        return view_sources(self._state, now=now)
+
+    def _take_in(self, turn: Turn, event: Event) -> None:
+        match event:
+            case HoldingsArrived():
+                sources.on_holdings_arrived(turn, event)
+            case PeerLost():
+                sources.on_peer_lost(turn, event)
+            case HoldingConfirmed():
+                sources.on_holding_confirmed(turn, event)
+            case DiscoverySettled():
+                self._state.is_settled = True
+            case RangeProgressed():
+                ranges.on_range_progressed(turn, event)
+            case RangeEnded():
+                ranges.on_range_ended(turn, event)
+            case RecoveryRequested():
+                lifecycle.on_recovery_requested(turn, event)
+            case TimePassed():
+                pass
+            case _:
+                self._take_in_of_recovery(turn, event)
+
+    def _take_in_of_recovery(  # noqa: PLR0912 (one line for each kind of event)
+        self, turn: Turn, event: _RecoveryEvent
+    ) -> None:
+        recovery = self._state.recoveries.get(event.recovery)
+        if recovery is None:
+            return
+        match event:
+            case RecoveryPaused():
+                lifecycle.on_paused(turn, recovery, event)
+            case RecoveryResumed():
+                recovery.is_paused = False
+            case RecoveryCancelled():
+                lifecycle.on_cancelled(turn, recovery)
+            case ManifestArrived():
+                lifecycle.on_manifest_arrived(turn, recovery, event)
+            case ManifestMissed():
+                lifecycle.on_manifest_missed(turn, recovery, event)
+            case ManifestRefused():
+                lifecycle.on_manifest_refused(turn, recovery, event.refusal)
+            case StagingPrepared():
+                lifecycle.on_staging_prepared(turn, recovery, event)
+            case StagingRefused() | PlacementFailed():
+                lifecycle.on_order_refused(turn, recovery, event.refusal)
+            case BlocksCommitted():
+                lifecycle.on_blocks_committed(turn, recovery)
+            case CommitFailed():
+                lifecycle.on_commit_failed(turn, recovery, event.refusal)
+            case VersionPlaced():
+                lifecycle.on_version_placed(turn, recovery)
+            case StagingDiscarded():
+                endings.on_staging_discarded(turn, recovery)
+            case unreachable:
+                assert_never(unreachable)
+
+
+_RecoveryEvent = (
+    RecoveryPaused
+    | RecoveryResumed
+    | RecoveryCancelled
+    | ManifestArrived
+    | ManifestMissed
+    | ManifestRefused
+    | StagingPrepared
+    | StagingRefused
+    | BlocksCommitted
+    | CommitFailed
+    | VersionPlaced
+    | PlacementFailed
+    | StagingDiscarded
+)

@@ -1,0 +1,172 @@
+"""Takes views of the scheduler's state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ckptd.core.picker import holders
+from ckptd.core.stages import Stage
+from ckptd.core.state import Peer, Recovery, State
+from ckptd.core.views import (
+    RecoverySnapshot,
+    RecoverySourceSnapshot,
+    SourceSnapshot,
+    SourceState,
+)
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
+
+MISSING_UNITS_SHOWN: Final = 20
+"""How many names of units a view holds that nobody has."""
+
+
+def view_sources(state: State, *, now: int) -> tuple[SourceSnapshot, ...]:
+    """Return a view of every peer, by name."""
+    active = {lane.source for lane in state.lanes.values() if lane.transfers}
+    return tuple(
+        _view_source(peer, is_active=node in active, now=now)
+        for node, peer in sorted(state.peers.items())
+    )
+
+
+def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnapshot:
+    """Return a view of one recovery."""
+    space = recovery.space
+    missing = _missing(state, recovery)
+    verified_bytes = space.set_bytes(recovery.verified) if space else 0
+    total_bytes = space.size_bytes if space else 0
+    rate = int(recovery.rate.bytes_per_s) if recovery.has_transfers else 0
+    left = total_bytes - verified_bytes
+    return RecoverySnapshot(
+        recovery=recovery.id,
+        checkpoint=recovery.checkpoint,
+        version=recovery.version,
+        digest=recovery.digest,
+        stage=recovery.stage,
+        is_paused=recovery.is_paused,
+        units_total=len(space.manifest.units) if space else 0,
+        units_done=space.units_within(recovery.verified) if space else 0,
+        total_bytes=total_bytes,
+        verified_bytes=verified_bytes,
+        is_committed=recovery.committed == recovery.verified,
+        resumed_bytes=recovery.resumed_bytes,
+        received_bytes=recovery.received_bytes,
+        corrupt_bytes=recovery.waste.corrupt_bytes,
+        duplicate_bytes=recovery.waste.duplicate_bytes,
+        cancelled_bytes=recovery.waste.cancelled_bytes,
+        bad_blocks=recovery.bad_blocks,
+        rate_bytes_per_s=rate,
+        eta_ns=left * SECOND // rate if rate and space else None,
+        elapsed_ns=now - recovery.started_ns,
+        critical_ns=(
+            None
+            if recovery.critical_at_ns is None
+            else recovery.critical_at_ns - recovery.started_ns
+        ),
+        waiting_for=_waiting_for(state, recovery, missing, now=now),
+        missing_blocks=len(missing),
+        missing_units=_unit_names(recovery, missing),
+        sources=_view_recovery_sources(state, recovery, now=now),
+    )
+
+
+def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
+    if not peer.is_live:
+        state = SourceState.LOST
+    elif peer.link.quarantined_until_ns > now:
+        state = SourceState.DISTRUSTED
+    elif peer.link.usable_at_ns > now:
+        state = SourceState.BACKING_OFF
+    else:
+        state = SourceState.ACTIVE if is_active else SourceState.IDLE
+    return SourceSnapshot(
+        peer.node,
+        peer.epoch,
+        state,
+        int(peer.link.rate.bytes_per_s),
+        peer.link.outstanding_bytes,
+        peer.link.trust,
+        len(peer.holdings),
+    )
+
+
+def _view_recovery_sources(
+    state: State, recovery: Recovery, *, now: int
+) -> tuple[RecoverySourceSnapshot, ...]:
+    views: list[RecoverySourceSnapshot] = []
+    for node, peer in sorted(state.peers.items()):
+        brought = recovery.source_bytes.get(node, 0)
+        if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
+            lane = recovery.lanes.get(node)
+            is_active = lane is not None and bool(lane.transfers)
+            views.append(
+                RecoverySourceSnapshot(_view_source(peer, is_active=is_active, now=now), brought)
+            )
+    return tuple(views)
+
+
+def _missing(state: State, recovery: Recovery) -> BlockSet:
+    """Return the blocks that are needed and that no live peer has and sent rightly."""
+    missing = recovery.unclaimed
+    if recovery.digest is None or recovery.stage is Stage.PLACING:
+        return missing
+    for peer in state.peers.values():
+        holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+        if not missing:
+            break
+        if holding is not None:
+            refused = recovery.refused.get(peer.node, BlockSet())
+            missing = missing - (holding.blocks - refused)
+    return missing
+
+
+def _unit_names(recovery: Recovery, blocks: BlockSet) -> tuple[str, ...]:
+    names: list[str] = []
+    run = blocks.first_run()
+    while run is not None and len(names) < MISSING_UNITS_SHOWN:
+        space = recovery.known_space()
+        unit = space.unit_of(run.start)
+        names.append(space.manifest.units[unit].path)
+        run = blocks.first_run(space.unit_run(unit)[1])
+    return tuple(names)
+
+
+def _waiting_for(state: State, recovery: Recovery, missing: BlockSet, *, now: int) -> str:
+    """Say why a recovery stands still; empty if it moves."""
+    if recovery.trouble:
+        return recovery.trouble
+    if recovery.is_paused:
+        return "an operator to resume it"
+    reason = ""
+    if recovery.stage is Stage.SEEKING:
+        reason = _why_no_version(state, recovery)
+    elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
+        reason = "a peer that has the manifest"
+    elif recovery.stage is Stage.TRANSFERRING and not recovery.has_transfers:
+        reason = _why_no_transfer(state, recovery, missing, now=now)
+    return reason
+
+
+def _why_no_version(state: State, recovery: Recovery) -> str:
+    """Say what is needed to choose a version."""
+    if not state.is_settled:
+        return "peers to say what they hold"
+    wanted = recovery.request.version
+    what = "a version that is whole" if wanted is None else f"version {wanted}"
+    return f"a peer that has {what} of {recovery.checkpoint}"
+
+
+def _why_no_transfer(state: State, recovery: Recovery, missing: BlockSet, *, now: int) -> str:
+    """Say why nobody is asked for anything."""
+    if not recovery.unclaimed:
+        return "the disk"
+    if len(missing) == len(recovery.unclaimed):
+        return f"a peer that has the missing {len(missing)} blocks"
+    resting = [
+        peer.link.usable_at_ns
+        for peer in holders(recovery, state.peers.values(), recovery.unclaimed)
+        if peer.link.usable_at_ns > now
+    ]
+    if resting:
+        return f"a source to be tried again in {(min(resting) - now) / SECOND:.1f}s"
+    return "sources to stand by their holdings"

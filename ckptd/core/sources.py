@@ -1,0 +1,79 @@
+"""What peers say, and what becomes of their reputation."""
+
+from __future__ import annotations
+
+from ckptd.core.effects import CloseReason, ConfirmHolding
+from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
+from ckptd.core.state import Peer, Recovery
+from ckptd.core.turn import Turn
+from ckptd.limits import PEERS_MAX
+from ckptd.model.ids import Digest, NodeId
+
+
+def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
+    """Learn what a peer has.
+
+    Another epoch makes it another peer: nothing old is held to it, and nothing more comes on the
+    old one's connections. A peer that was lost for a moment need not rest, but is trusted no more
+    than before.
+    """
+    peers = turn.state.peers
+    peer = peers.get(event.node)
+    if peer is None or peer.epoch != event.epoch:
+        _forgive(turn, event.node)
+        for lane in list(turn.state.lanes.values()):
+            if lane.source == event.node:
+                turn.close_lane(lane, CloseReason.FAILED)
+        peer = peers[event.node] = Peer(event.node, event.epoch)
+    elif not peer.is_live:
+        peer.link.usable_at_ns = peer.link.quarantined_until_ns
+    peer.is_live = True
+    peer.holdings = {holding.digest: holding for holding in event.holdings}
+
+
+def on_peer_lost(turn: Turn, event: PeerLost) -> None:
+    """Stop relying on a peer. What is known of its link is kept in case it comes back."""
+    peers = turn.state.peers
+    if event.node in peers:
+        peers[event.node].is_live = False
+    if len(peers) > PEERS_MAX:
+        in_use = {lane.source for lane in turn.state.lanes.values()}
+        for node in [node for node, peer in peers.items() if not peer.is_live]:
+            if node not in in_use:
+                del peers[node]
+
+
+def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
+    """Settle who is to blame for bad blocks.
+
+    A source whose files changed under it no longer claims to hold the version: the blocks were
+    stale and nobody lied. One that stands by its holding has sent wrong bytes knowingly or has
+    bad memory; in both cases it is to be avoided.
+    """
+    peer = turn.state.peers.get(event.source)
+    if peer is None or event.digest not in peer.questioned:
+        return
+    bad_blocks = peer.questioned.pop(event.digest)
+    match event.confirmation:
+        case Confirmation.HELD:
+            peer.link.blame(bad_blocks, turn.options, now=turn.now)
+        case Confirmation.NOT_HELD:
+            peer.holdings.pop(event.digest, None)
+            _forgive(turn, event.source, event.digest)
+        case Confirmation.NO_ANSWER:
+            peer.link.failed(turn.options, turn.rng, now=turn.now)
+
+
+def question(turn: Turn, peer: Peer, recovery: Recovery, bad_blocks: int) -> None:
+    """Ask a source that sent bad blocks whether it stands by its holding."""
+    assert recovery.digest is not None
+    if recovery.digest not in peer.questioned:
+        turn.order(ConfirmHolding(peer.node, recovery.digest))
+    peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + bad_blocks
+
+
+def _forgive(turn: Turn, node: NodeId, digest: Digest | None = None) -> None:
+    """Forget which blocks a node sent wrongly, of one version or of all."""
+    for recovery in turn.state.recoveries.values():
+        if digest is None or recovery.digest == digest:
+            recovery.refused.pop(node, None)

@@ -1,0 +1,270 @@
+"""What the scheduler knows: peers, recoveries, lanes, transfers.
+
+Plain records without decisions; :mod:`ckptd.core.invariants` states what must hold between
+them. Only :meth:`Scheduler.handle` changes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from ckptd.core.effects import FailureCause, Result
+from ckptd.core.events import RecoveryRequested
+from ckptd.core.links import Link, RateEstimate
+from ckptd.core.stages import MOVES, LocalOrder, Stage
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    LaneId,
+    NodeId,
+    RecoveryId,
+    TransferId,
+    Version,
+)
+from ckptd.model.manifest import Criticality
+from ckptd.model.space import AddressSpace
+
+
+@dataclass(slots=True)
+class Peer:
+    """Another daemon, as it presents itself.
+
+    Attributes:
+        node: Who it is.
+        epoch: Which life of it.
+        is_live: It answered when it was asked last.
+        holdings: What it has, by digest. A version it turned out not to have is taken out.
+        link: The path to it.
+        questioned: Versions it was asked to stand by after a bad block, and how many bad
+            blocks hang on the answer. Not asked for ranges of these meanwhile.
+    """
+
+    node: NodeId
+    epoch: Epoch
+    is_live: bool = True
+    holdings: dict[Digest, Holding] = field(default_factory=dict)
+    link: Link = field(default_factory=Link)
+    questioned: dict[Digest, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Transfer:
+    """One attempt to fetch one range from one source.
+
+    Attributes:
+        id: Its name.
+        blocks: What was ordered.
+        size_bytes: Length of that.
+        next_block: Blocks below this one have been dealt with.
+        received_bytes: Body bytes so far.
+        credited_bytes: Those of them that are verified or were counted as wasted.
+        is_prompt: It was ordered on an idle lane, so that its first byte tells the latency.
+    """
+
+    id: TransferId
+    blocks: BlockRun
+    size_bytes: int
+    next_block: int
+    received_bytes: int = 0
+    credited_bytes: int = 0
+    is_prompt: bool = True
+
+
+@dataclass(slots=True)
+class Lane:
+    """One connection to a source, for one recovery.
+
+    Attributes:
+        id: Its name.
+        source: Whom it leads to.
+        recovery: What it works for.
+        link: The path it is part of; an old epoch's lane keeps the old link.
+        transfers: In the order in which the source answers them; the first is being answered.
+        heard_ns: When it last delivered, or when its first transfer became the first.
+        has_body: Bytes of the first transfer have come.
+        is_closing: It was ordered to close; its transfers will end.
+    """
+
+    id: LaneId
+    source: NodeId
+    recovery: RecoveryId
+    link: Link
+    heard_ns: int
+    transfers: deque[Transfer] = field(default_factory=deque)
+    has_body: bool = False
+    is_closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a recovery will end, once nothing of it is under way."""
+
+    result: Result
+    cause: FailureCause | None = None
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Waste:
+    """Bytes that came and were of no use, by reason."""
+
+    corrupt_bytes: int = 0
+    duplicate_bytes: int = 0
+    cancelled_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """All of them."""
+        return self.corrupt_bytes + self.duplicate_bytes + self.cancelled_bytes
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One run that makes a version complete on this node.
+
+    The block sets keep these equations while it is transferring::
+
+        committed ⊆ verified
+        committing ⊆ verified - committed, and not empty just while a commit is awaited
+        unclaimed = all blocks - verified - what transfers in flight still owe
+
+    Attributes:
+        request: What was asked for.
+        sequence: Order of arrival; earlier recoveries go first within a criticality.
+        started_ns: When it was asked for.
+        stage: How far it is.
+        is_paused: An operator wants it to stand still.
+        version: The version that was chosen.
+        digest: Its identity.
+        space: Its address space, once the manifest is here.
+        unclaimed: Blocks to be ordered.
+        verified: Blocks that are in staging.
+        committed: Blocks that are durable and journaled.
+        committing: Blocks of the commit that is under way.
+        uncommitted_since_ns: When the oldest block was verified that no commit covers yet.
+        commit_started_ns: When the commit was ordered that is under way, or was last.
+        awaited: The order to this node that has not ended.
+        lanes: Its lane to each source.
+        refused: Blocks a source sent wrongly in this epoch; not asked of it again.
+        tried: Sources that did not deliver the manifest, since the last pause.
+        retry_at_ns: A local order is tried again at this moment.
+        trouble: Why the last local order failed; empty once it worked.
+        starved_since_ns: Since when nobody has what is missing.
+        ending: How it will end, once nothing of it is under way.
+        class_ends: Where runs of equal criticality end: the block behind the last one.
+        critical: All blocks of critical units.
+        critical_at_ns: When the last critical block was committed.
+        rate: How fast body bytes come from all sources together.
+        bad_blocks: How many blocks had a wrong digest.
+        resumed_bytes: What an earlier run left here.
+        received_bytes: Body bytes from sources.
+        waste: Those of them that were of no use.
+        source_bytes: Verified bytes by source.
+    """
+
+    request: RecoveryRequested
+    sequence: int
+    started_ns: int
+    stage: Stage = Stage.SEEKING
+    is_paused: bool = False
+    version: Version | None = None
+    digest: Digest | None = None
+    space: AddressSpace | None = None
+    unclaimed: BlockSet = field(default_factory=BlockSet)
+    verified: BlockSet = field(default_factory=BlockSet)
+    committed: BlockSet = field(default_factory=BlockSet)
+    committing: BlockSet = field(default_factory=BlockSet)
+    uncommitted_since_ns: int | None = None
+    commit_started_ns: int = 0
+    awaited: LocalOrder | None = None
+    lanes: dict[NodeId, Lane] = field(default_factory=dict)
+    refused: dict[NodeId, BlockSet] = field(default_factory=dict)
+    tried: set[NodeId] = field(default_factory=set)
+    retry_at_ns: int | None = None
+    trouble: str = ""
+    starved_since_ns: int | None = None
+    ending: Ending | None = None
+    class_ends: tuple[int, ...] = ()
+    critical: BlockSet = field(default_factory=BlockSet)
+    critical_at_ns: int | None = None
+    rate: RateEstimate = field(default_factory=RateEstimate)
+    bad_blocks: int = 0
+    resumed_bytes: int = 0
+    received_bytes: int = 0
+    waste: Waste = field(default_factory=Waste)
+    source_bytes: dict[NodeId, int] = field(default_factory=dict)
+
+    @property
+    def id(self) -> RecoveryId:
+        """Its name."""
+        return self.request.recovery
+
+    @property
+    def checkpoint(self) -> CheckpointName:
+        """What it recovers."""
+        return self.request.checkpoint
+
+    def move(self, stage: Stage) -> None:
+        """Go to another stage.
+
+        Raises:
+            AssertionError: The table of moves does not allow it.
+        """
+        assert stage in MOVES[self.stage], f"{self.id}: {self.stage.value} → {stage.value}"
+        self.stage = stage
+
+    @property
+    def is_fetching(self) -> bool:
+        """Ranges may be ordered."""
+        return self.stage is Stage.TRANSFERRING and not self.is_paused and self.retry_at_ns is None
+
+    @property
+    def has_transfers(self) -> bool:
+        """A range is in flight."""
+        return any(lane.transfers for lane in self.lanes.values())
+
+    @property
+    def delivered_ns(self) -> int:
+        """When one of its lanes brought something last; 0 if none did."""
+        return max((lane.heard_ns for lane in self.lanes.values() if lane.has_body), default=0)
+
+    def known_space(self) -> AddressSpace:
+        """Return the address space; only called once the manifest is here."""
+        assert self.space is not None, f"{self.id}: no manifest yet"
+        return self.space
+
+    def criticality_of(self, block: int) -> Criticality:
+        """Return how urgent a block is."""
+        space = self.known_space()
+        return space.manifest.units[space.unit_of(block)].criticality
+
+
+@dataclass(slots=True)
+class State:
+    """Everything.
+
+    Attributes:
+        peers: By node.
+        recoveries: All and only recoveries that have not ended.
+        transfers: The lane of each transfer in flight; all and only transfers of the lanes.
+        lanes: All and only lanes of the recoveries, by name.
+        now_ns: When the last event became known.
+        is_settled: Every known peer was asked once.
+        next_lane: The next lane's name.
+        next_transfer: The next transfer's name.
+        next_sequence: The next recovery's place in the order of arrival.
+    """
+
+    peers: dict[NodeId, Peer] = field(default_factory=dict)
+    recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
+    lanes: dict[LaneId, Lane] = field(default_factory=dict)
+    transfers: dict[TransferId, LaneId] = field(default_factory=dict)
+    now_ns: int = 0
+    is_settled: bool = False
+    next_lane: int = 1
+    next_transfer: int = 1
+    next_sequence: int = 1

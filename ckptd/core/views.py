@@ -1,0 +1,110 @@
+"""Views of peers and recoveries for people, metrics and logs. Values; they never change."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ckptd.core.stages import Stage
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
+
+
+class SourceState(enum.Enum):
+    """What a peer is doing for this node."""
+
+    ACTIVE = "active"
+    IDLE = "idle"
+    BACKING_OFF = "backing off"
+    DISTRUSTED = "distrusted"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSnapshot:
+    """One peer.
+
+    Attributes:
+        node: Who.
+        epoch: Which life of it.
+        state: What it is doing.
+        rate_bytes_per_s: How fast it delivers; 0 while that is not known.
+        in_flight_bytes: Ordered from it and not received.
+        trust: Score of its honesty and health.
+        versions: How many versions it says it holds.
+    """
+
+    node: NodeId
+    epoch: Epoch
+    state: SourceState
+    rate_bytes_per_s: int
+    in_flight_bytes: int
+    trust: int
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySourceSnapshot:
+    """One source of one recovery: who, doing what, and how many verified bytes it brought."""
+
+    source: SourceSnapshot
+    verified_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySnapshot:
+    """One recovery that has not ended.
+
+    Attributes:
+        recovery: Its name.
+        checkpoint: What it recovers.
+        version: Which version, once chosen.
+        digest: The version's identity, once chosen.
+        stage: How far it is.
+        is_paused: An operator wants it to stand still.
+        units_total: Units of the version; 0 while the manifest is not here.
+        units_done: Units whose blocks are all verified.
+        total_bytes: Length of the version.
+        verified_bytes: What is in staging.
+        is_committed: All of that is durable and journaled.
+        resumed_bytes: What an earlier run left.
+        received_bytes: Body bytes that came from sources.
+        corrupt_bytes: Those of them that were wrong.
+        duplicate_bytes: Those of them that were here already.
+        cancelled_bytes: Those of them that were cut off before a block was whole.
+        bad_blocks: Blocks with a wrong digest.
+        rate_bytes_per_s: How fast bytes come.
+        eta_ns: When it will be complete at that rate, from now; ``None``: not known.
+        elapsed_ns: Since it was asked for, or since the daemon went on with it.
+        critical_ns: From then until the last critical block was durable; ``None``: not yet, or
+            no unit is critical.
+        waiting_for: Why it stands still; empty if it moves.
+        missing_blocks: How many blocks nobody has.
+        missing_units: Paths of the first units they belong to.
+        sources: Every peer that can serve it or has served it.
+    """
+
+    recovery: RecoveryId
+    checkpoint: CheckpointName
+    version: Version | None
+    digest: Digest | None
+    stage: Stage
+    is_paused: bool
+    units_total: int
+    units_done: int
+    total_bytes: int
+    verified_bytes: int
+    is_committed: bool
+    resumed_bytes: int
+    received_bytes: int
+    corrupt_bytes: int
+    duplicate_bytes: int
+    cancelled_bytes: int
+    bad_blocks: int
+    rate_bytes_per_s: int
+    eta_ns: int | None
+    elapsed_ns: int
+    critical_ns: int | None
+    waiting_for: str
+    missing_blocks: int
+    missing_units: tuple[str, ...]
+    sources: tuple[RecoverySourceSnapshot, ...]
