@@ -1,0 +1,1 @@
+"""Sockets: the listener, serving, lanes."""

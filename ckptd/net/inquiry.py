@@ -1,0 +1,186 @@
+"""Small questions to peers: what they hold, a manifest, whether they stand by a holding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+from yarl import URL
+
+from ckptd.core.events import Confirmation
+from ckptd.errors import NotFound, ProtocolViolation
+from ckptd.limits import (
+    CONNECT_TIMEOUT_NS,
+    HEAD_BYTES_MAX,
+    HOLDINGS_BYTES_MAX,
+    KIB,
+    MANIFEST_BYTES_MAX,
+    SECOND,
+)
+from ckptd.model.holdings import Holdings
+from ckptd.model.ids import Digest
+from ckptd.wire.documents import decode_holdings
+from ckptd.wire.targets import HoldingsTarget, ManifestTarget, Target, VersionTarget
+
+Address = tuple[str, int]
+
+_SILENCE_S: Final = 10
+"""How long a peer may say nothing beyond the time it was allowed to wait."""
+_RATE_MIN_BYTES_PER_S: Final = 256 * KIB
+"""A body may take as long as it would at this rate."""
+_QUESTIONS_PER_PEER_MAX: Final = 8
+_NOT_HELD: Final = frozenset({404, 410})
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingsAnswer:
+    """What a peer says it holds.
+
+    Attributes:
+        holdings: ``None`` if nothing changed since the entity tag that was sent along.
+        etag: To send along next time.
+    """
+
+    holdings: Holdings | None
+    etag: str
+
+
+class Inquirer:
+    """Asks peers, over connections it keeps; an asynchronous context manager."""
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            # A question may wait for a minute, so every peer needs a place of its own.
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=_QUESTIONS_PER_PEER_MAX),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            max_field_size=HEAD_BYTES_MAX,
+            max_line_size=HEAD_BYTES_MAX,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def holdings(
+        self, address: Address, *, etag: str = "", wait_s: int = 0
+    ) -> HoldingsAnswer:
+        """Ask what a peer holds.
+
+        Args:
+            address: Host and port.
+            etag: The entity tag of the last answer; empty for the first question.
+            wait_s: With ``etag``: how long the peer may wait for a change.
+
+        Raises:
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            TimeoutError: It takes too long.
+        """
+        fields = {"If-None-Match": etag, "Prefer": f"wait={wait_s}"} if etag else {}
+        async with self._ask(
+            address, HoldingsTarget(), fields=fields, wait_s=wait_s, bytes_max=HOLDINGS_BYTES_MAX
+        ) as response:
+            if response.status == HTTPStatus.NOT_MODIFIED and etag:
+                return HoldingsAnswer(None, etag)
+            _expect_ok(response)
+            body = await _read(response, HOLDINGS_BYTES_MAX)
+            # A long document takes a while to decode.
+            holdings = await asyncio.to_thread(decode_holdings, body)
+            return HoldingsAnswer(holdings, response.headers.get("ETag", ""))
+
+    async def manifest(self, address: Address, digest: Digest) -> bytes:
+        """Get an encoded manifest. That it has the digest is for the caller to check.
+
+        Raises:
+            NotFound: The peer does not have it.
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            TimeoutError: It takes too long.
+        """
+        async with self._ask(
+            address, ManifestTarget(digest), bytes_max=MANIFEST_BYTES_MAX
+        ) as response:
+            if response.status in _NOT_HELD:
+                raise NotFound(f"manifest {digest}", "is not held by the peer")
+            _expect_ok(response)
+            return await _read(response, MANIFEST_BYTES_MAX)
+
+    async def confirm(self, address: Address, digest: Digest) -> Confirmation:
+        """Ask whether a peer still holds a version; whatever fails is no answer."""
+        try:
+            async with self._ask(address, VersionTarget(digest), method="HEAD") as response:
+                if response.status in _NOT_HELD:
+                    return Confirmation.NOT_HELD
+                is_held = response.status in {200, 206}
+                return Confirmation.HELD if is_held else Confirmation.NO_ANSWER
+        except (ProtocolViolation, ConnectionError, TimeoutError):
+            return Confirmation.NO_ANSWER
+
+    @asynccontextmanager
+    async def _ask(
+        self,
+        address: Address,
+        target: Target,
+        *,
+        method: str = "GET",
+        fields: Mapping[str, str] | None = None,
+        wait_s: int = 0,
+        bytes_max: int = 0,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        host, port = address
+        patience_s = wait_s + _SILENCE_S
+        timeout = aiohttp.ClientTimeout(
+            total=patience_s + bytes_max / _RATE_MIN_BYTES_PER_S,
+            sock_connect=CONNECT_TIMEOUT_NS / SECOND,
+            sock_read=patience_s,
+        )
+        url = URL.build(scheme="http", host=host, port=port, path=target.path)
+        try:
+            async with self._session.request(
+                method, url, headers=fields, timeout=timeout, allow_redirects=False
+            ) as response:
+                yield response
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise ConnectionError(f"{host} port {port}: {error}") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise ProtocolViolation(
+                f"answer of {host} port {port}", f"makes no sense: {str(error)[:200]!r}"
+            ) from error
+
+
+def _expect_ok(response: aiohttp.ClientResponse) -> None:
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ConnectionError(f"{response.url.authority} answers {response.status}")
+    if response.status != HTTPStatus.OK:
+        raise ProtocolViolation(
+            f"answer of {response.url.authority}", f"has the status {response.status}"
+        )
+
+
+async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    subject = f"answer of {response.url.authority}"
+    for coding in ("Transfer-Encoding", "Content-Encoding"):
+        if coding in response.headers:
+            raise ProtocolViolation(subject, f"has the field {coding}")
+    length = response.content_length
+    if length is None:
+        raise ProtocolViolation(subject, "does not say how long it is")
+    if length > bytes_max:
+        raise ProtocolViolation(subject, f"has {length} bytes, more than {bytes_max}")
+    return await response.read()

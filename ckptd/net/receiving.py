@@ -1,0 +1,336 @@
+"""The thread of a lane: takes response heads and bodies off a connection, one after another.
+
+Why a thread: a blocking ``recv_into(…, MSG_WAITALL)`` into a buffer that is hashed and written
+by the same thread, while it is in that core's cache, costs the least of all ways that were
+measured. The loop sends the requests and ends the thread by shutting the socket down; the
+thread alone reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, Refusal
+from ckptd.errors import CkptdError, ProtocolViolation, StorageError
+from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Digest, TransferId
+from ckptd.model.manifest import Criticality
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.net.buffers import BufferPool
+from ckptd.net.reports import ReportQueue
+from ckptd.wire.fields import LOAD, parse_load, parse_retry_after, quote_etag
+from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
+from ckptd.wire.ranges import ByteRange, parse_content_range
+
+_log = logging.getLogger(__name__)
+
+GROUP_BYTES: Final = MIB
+"""Blocks are taken, verified and written together up to this size: it fits a core's cache."""
+
+PROGRESS_INTERVAL_NS: Final = 50 * MS
+"""How often progress is reported, and after how long a read returns with what has come."""
+
+REFUSAL_BYTES_MAX: Final = 64 * KIB
+"""Longest body of an error response that is read past, so that the lane lives on."""
+
+_OUTCOMES: Final = {
+    404: RangeOutcome.NOT_HELD,
+    410: RangeOutcome.NOT_HELD,
+    429: RangeOutcome.BUSY,
+    503: RangeOutcome.BUSY,
+}
+
+
+class BlockSink(Protocol):
+    """Where blocks go."""
+
+    def deliver(self, places: Sequence[BlockPlace], data: memoryview) -> tuple[int, ...]:
+        """Verify blocks and write the good ones, in the calling thread; may block.
+
+        Args:
+            places: Consecutive blocks.
+            data: Their bytes, end to end; valid until the call returns.
+
+        Returns:
+            The blocks whose digest is wrong.
+
+        Raises:
+            StorageError: They cannot be written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RangeOrder:
+    """A range to ask for.
+
+    Attributes:
+        transfer: Names it in reports.
+        digest: Identity of the version.
+        blocks: Which blocks.
+        space: The version's address space.
+        criticality: How urgent it is.
+        sink: Takes the blocks.
+    """
+
+    transfer: TransferId
+    digest: Digest
+    blocks: BlockRun
+    space: AddressSpace
+    criticality: Criticality
+    sink: BlockSink
+
+    @property
+    def byte_range(self) -> ByteRange:
+        """The bytes of the blocks."""
+        start, end = self.blocks
+        return ByteRange(self.space.block_start(start), self.space.block_start(end))
+
+
+class _LaneBroken(Exception):
+    """The connection is of no more use."""
+
+    def __init__(self, outcome: RangeOutcome, reason: str, refusal: Refusal | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.refusal = refusal
+
+
+class Receiver:
+    """What a lane's thread runs.
+
+    Args:
+        connection: Connected, blocking; read by this thread only.
+        orders: Requests that were sent or are about to be, in order. The loop appends, this
+            thread takes from the left.
+        pool: Memory for bodies.
+        reports: Takes progress, and the end of each order that this thread took.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        orders: deque[RangeOrder],
+        pool: BufferPool,
+        reports: ReportQueue,
+    ) -> None:
+        self._connection = connection
+        self._orders = orders
+        self._pool = pool
+        self._reports = reports
+        self._order: RangeOrder | None = None
+        self._received_bytes = 0
+        self._next_block = 0
+        self._load_bytes = 0
+        self._reported_ns = 0
+        self._is_stopping = False
+        connection.settimeout(None)
+        connection.setsockopt(
+            socket.SOL_SOCKET,
+            socket.SO_RCVTIMEO,
+            struct.pack("ll", 0, PROGRESS_INTERVAL_NS // 1000),
+        )
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+
+    def stop(self) -> None:
+        """Make ``run`` return soon, and what it works on end as ``CLOSED``; on the loop."""
+        self._is_stopping = True
+        self.break_off()
+
+    def break_off(self) -> None:
+        """Make ``run`` find the connection broken; on the loop."""
+        with suppress(OSError):  # the source was faster
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def run(self) -> None:
+        """Take one response after another until the connection ends."""
+        try:
+            while self._take_response():
+                pass
+        except _LaneBroken as broken:
+            self._fail(broken.outcome, str(broken), broken.refusal)
+        except ProtocolViolation as violation:
+            self._fail(RangeOutcome.MISBEHAVED, str(violation))
+        except OSError as error:
+            self._fail(RangeOutcome.DISCONNECTED, str(error))
+        except Exception as error:  # noqa: BLE001 -- edge: effect → event
+            _log.exception("a lane's thread failed")
+            self._fail(RangeOutcome.MISBEHAVED, repr(error))
+
+    def _take_response(self) -> bool:
+        """Take one response; tell whether another can follow."""
+        self._readable.poll()
+        if not self._receive(1, socket.MSG_PEEK):
+            raise _LaneBroken(RangeOutcome.DISCONNECTED, "the source closed the connection")
+        if not self._orders:
+            raise _LaneBroken(RangeOutcome.MISBEHAVED, "bytes that nobody asked for")
+        order = self._order = self._orders.popleft()
+        self._received_bytes = self._load_bytes = 0
+        self._next_block = order.blocks.start
+        head = self._take_head()
+        outcome = _OUTCOMES.get(head.status)
+        if outcome is not None:
+            busy_s = parse_retry_after(head.fields.get("retry-after"))
+            self._end(outcome, busy_s * SECOND if outcome is RangeOutcome.BUSY else 0)
+            return self._pass_over(head) and head.keep_alive
+        _check(order, head)
+        self._load_bytes = parse_load(head.fields.get(LOAD.lower()))
+        self._take_body(order)
+        self._end(RangeOutcome.DELIVERED)
+        return head.keep_alive
+
+    def _take_head(self) -> ResponseHead:
+        """Take exactly one head off the connection and no byte of what follows it."""
+        head = bytearray()
+        while len(head) < HEAD_BYTES_MAX:
+            seen = self._receive(HEAD_BYTES_MAX - len(head), socket.MSG_PEEK)
+            if not seen:
+                raise _LaneBroken(RangeOutcome.DISCONNECTED, "a head that is cut short")
+            end = head_end(head + seen)
+            head += self._receive(len(seen) if end is None else end - len(head))
+            if end is not None:
+                return parse_response_head(head)
+        raise ProtocolViolation("response head", f"has more than {HEAD_BYTES_MAX} bytes")
+
+    def _take_body(self, order: RangeOrder) -> None:
+        for places, size_bytes in _groups(order):
+            buffer = self._pool.acquire(size_bytes, unless=lambda: self._is_stopping)
+            if buffer is None:
+                raise _LaneBroken(RangeOutcome.CLOSED, "closed while waiting for memory")
+            try:
+                data = buffer[:size_bytes]
+                self._fill(data)
+                rejected = _deliver(order.sink, places, data)
+            finally:
+                self._pool.release(buffer)
+            self._next_block = places[-1].block + 1
+            # At once: a commit, for which the next delivery may wait, takes what was reported.
+            self._progress(rejected, is_due=True)
+
+    def _fill(self, data: memoryview) -> None:
+        filled = 0
+        while filled < len(data):
+            part = data[filled : filled + GROUP_BYTES]
+            try:
+                count = self._connection.recv_into(part, len(part), socket.MSG_WAITALL)
+            except BlockingIOError:  # the interval passed without a byte
+                count = -1
+            if self._is_stopping:
+                raise _LaneBroken(RangeOutcome.CLOSED, "closed in the middle of a body")
+            if count == 0:
+                raise _LaneBroken(RangeOutcome.DISCONNECTED, "a body that is cut short")
+            if count > 0:
+                filled += count
+                self._received_bytes += count
+                self._progress()
+
+    def _pass_over(self, head: ResponseHead) -> bool:
+        """Read past the body of a refusal; tell whether that was possible."""
+        left = head.content_length
+        if left is None or left > REFUSAL_BYTES_MAX:
+            return False
+        while left:
+            passed = len(self._receive(left))
+            if not passed:
+                return False
+            left -= passed
+        return True
+
+    def _receive(self, size_bytes: int, flags: int = 0) -> bytes:
+        """Receive up to so many bytes; ``b""`` at the end of the connection."""
+        while not self._is_stopping:
+            try:
+                return self._connection.recv(size_bytes, flags)
+            except BlockingIOError:
+                continue
+        raise _LaneBroken(RangeOutcome.CLOSED, "closed")
+
+    def _progress(self, rejected: tuple[int, ...] = (), *, is_due: bool = False) -> None:
+        order = self._order
+        now_ns = time.monotonic_ns()
+        if order is None or not (is_due or now_ns - self._reported_ns >= PROGRESS_INTERVAL_NS):
+            return
+        self._reported_ns = now_ns
+        self._reports.put(
+            RangeProgressed(
+                order.transfer,
+                self._received_bytes,
+                self._next_block,
+                rejected,
+                self._load_bytes,
+            )
+        )
+
+    def _end(
+        self,
+        outcome: RangeOutcome,
+        retry_after_ns: int = 0,
+        refusal: Refusal | None = None,
+    ) -> None:
+        """End the order in progress, if there is one."""
+        order = self._order
+        if order is None:
+            return
+        if self._received_bytes:
+            self._progress(is_due=True)
+        self._order = None
+        self._reports.put(RangeEnded(order.transfer, outcome, retry_after_ns, refusal))
+
+    def _fail(self, outcome: RangeOutcome, reason: str, refusal: Refusal | None = None) -> None:
+        if self._is_stopping and refusal is None:
+            outcome = RangeOutcome.CLOSED
+        _log.debug("a lane ends: %s: %s", outcome.value, reason)
+        self._end(outcome, refusal=refusal)
+
+
+def _groups(order: RangeOrder) -> Iterator[tuple[list[BlockPlace], int]]:
+    """Yield the blocks of an order in groups to be taken together, and each group's bytes."""
+    places: list[BlockPlace] = []
+    size_bytes = 0
+    for place in order.space.places(order.blocks):
+        if places and size_bytes + place.size_bytes > GROUP_BYTES:
+            yield places, size_bytes
+            places, size_bytes = [], 0
+        places.append(place)
+        size_bytes += place.size_bytes
+    yield places, size_bytes
+
+
+def _check(order: RangeOrder, head: ResponseHead) -> None:
+    """Check that a body is what was asked for, before a byte of it is taken.
+
+    Raises:
+        ProtocolViolation: It is not.
+    """
+    asked, size_bytes = order.byte_range, order.space.size_bytes
+    if head.status == HTTPStatus.PARTIAL_CONTENT:
+        if parse_content_range(head.fields.get("content-range")) != (asked, size_bytes):
+            raise ProtocolViolation("response", "is another range than was asked for")
+    elif head.status != HTTPStatus.OK or asked != (0, size_bytes):
+        raise ProtocolViolation("response", f"has the status {head.status}")
+    if head.content_length != asked.size_bytes:
+        raise ProtocolViolation("response", f"announces {head.content_length} bytes")
+    if head.fields.get("etag", quote_etag(order.digest)) != quote_etag(order.digest):
+        raise ProtocolViolation("response", "is of another version")
+
+
+def _deliver(sink: BlockSink, places: list[BlockPlace], data: memoryview) -> tuple[int, ...]:
+    try:
+        return sink.deliver(places, data)
+    except Exception as error:
+        if not isinstance(error, StorageError):
+            _log.exception("blocks could not be delivered")
+        known = error if isinstance(error, CkptdError) else StorageError("staging", repr(error))
+        refusal = Refusal(known.code, str(known), known.is_retryable)
+        raise _LaneBroken(RangeOutcome.STORE_FAILED, str(known), refusal) from error

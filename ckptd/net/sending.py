@@ -1,0 +1,186 @@
+"""Sending the bytes of a version: ``sendfile`` in a thread, one thread hop for each response.
+
+The connection stays non-blocking, because the event loop reads requests from it; the thread
+waits with ``poll`` when the kernel's send buffer is full. Shutting the connection down wakes
+the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import Final, Protocol
+
+from ckptd.errors import ContentChanged
+from ckptd.limits import MS, SECOND
+from ckptd.wire.ranges import ByteRange
+
+SEND_THREADS: Final = 32
+"""Bodies that are sent at the same time; the next one waits for a thread."""
+
+SEND_TIMEOUT_NS: Final = 30 * SECOND
+"""A receiver that takes nothing for so long is gone. The kernel reports room only when a third
+of its send buffer is free, so a trickle does not count as taking."""
+
+_SHORTER: Final = ("version", "a file of it is shorter than it was")
+
+
+class Piece(Protocol):
+    """A part of one open file."""
+
+    @property
+    def fd(self) -> int:
+        """The file; open until the next piece is asked for."""
+
+    @property
+    def offset(self) -> int:
+        """Where the piece begins in the file, in bytes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length, at least 1."""
+
+
+class ServedBytes(Protocol):
+    """The bytes of one version, as far as they are here."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the whole version."""
+
+    def holds(self, start: int, end: int) -> bool:
+        """Tell whether the bytes ``start`` … ``end - 1`` are here and verified."""
+
+    def pieces(self, start: int, end: int) -> Iterator[Piece]:
+        """Yield the pieces of files these bytes consist of, in order; blocks.
+
+        A file is checked when its piece is asked for, and again when the next one is.
+
+        Raises:
+            ContentChanged: A file is not what was published.
+            StorageError: A file cannot be opened for another reason.
+        """
+
+
+class Sending:
+    """One response with bytes of a version as its body.
+
+    Attributes:
+        has_begun: The head is on its way; before that another answer can be given.
+        sent_bytes: Bytes of the body the kernel has taken.
+
+    Args:
+        connection: Connected, non-blocking.
+        head: The response head.
+        version: What the body is part of.
+        byte_range: Which part.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        head: bytes,
+        version: ServedBytes,
+        byte_range: ByteRange,
+    ) -> None:
+        self.has_begun = False
+        self.sent_bytes = 0
+        self._connection = connection
+        self._head = head
+        self._version = version
+        self._range = byte_range
+        self._writable = select.poll()
+        self._writable.register(connection, select.POLLOUT)
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes of the body that are still to be sent."""
+        return self._range.size_bytes - self.sent_bytes
+
+    async def run(self, threads: Executor) -> None:
+        """Send in one of these threads. Cancelling shuts the connection down.
+
+        Raises:
+            ContentChanged: A file is not what was published. If the response ``has_begun``
+                its body ends short of what the head promised.
+            StorageError: A file cannot be opened.
+            OSError: The connection broke.
+            TimeoutError: The receiver takes nothing any more.
+        """
+        job = threads.submit(self._send)
+        done = asyncio.wrap_future(job)
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                with suppress(OSError):  # the receiver was faster
+                    self._connection.shutdown(socket.SHUT_RDWR)
+            while not done.done():  # the thread uses the socket: nothing may close it before
+                try:
+                    await asyncio.wait([done])
+                except asyncio.CancelledError:
+                    continue  # one is on its way already
+            raise
+
+    def _send(self) -> None:
+        last_byte = b""
+        for piece in self._version.pieces(*self._range):
+            if not self.has_begun:
+                self._begin()
+            assert piece.size_bytes <= self.left_bytes
+            if piece.size_bytes < self.left_bytes:
+                self._send_file(piece, piece.size_bytes)
+            else:
+                # The last byte follows only when the last file has been checked as well, so
+                # that a body that is complete is right.
+                self._send_file(piece, piece.size_bytes - 1)
+                last_byte = os.pread(piece.fd, 1, piece.offset + piece.size_bytes - 1)
+        assert self.left_bytes == 1
+        if not last_byte:
+            raise ContentChanged(*_SHORTER)
+        self._send_bytes(last_byte)
+        self.sent_bytes += 1
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    def _begin(self) -> None:
+        self.has_begun = True
+        # Corked, the head and small pieces leave in full segments.
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        self._send_bytes(self._head)
+
+    def _send_file(self, piece: Piece, size_bytes: int) -> None:
+        out, offset = self._connection.fileno(), piece.offset
+        end = offset + size_bytes
+        while offset < end:
+            try:
+                count = os.sendfile(out, piece.fd, offset, end - offset)
+            except BlockingIOError:
+                self._wait()
+                continue
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    raise ContentChanged("version", "a file of it cannot be read") from error
+                raise
+            if count == 0:
+                raise ContentChanged(*_SHORTER)
+            offset += count
+            self.sent_bytes += count
+            if offset < end:
+                self._wait()
+
+    def _send_bytes(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[self._connection.send(data) :]
+            except BlockingIOError:
+                self._wait()
+
+    def _wait(self) -> None:
+        if not self._writable.poll(SEND_TIMEOUT_NS // MS):
+            raise TimeoutError("the receiver takes nothing")

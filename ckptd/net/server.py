@@ -1,0 +1,210 @@
+"""The serving side of one node: what happens on each accepted connection.
+
+Heads are read and small answers sent on the event loop; bytes of versions are sent by threads
+(:mod:`ckptd.net.sending`). Requests on one connection are answered in the order in which they
+came; what has arrived of later ones stays in the buffer until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final
+
+from ckptd.errors import ContentChanged, ProtocolViolation, StorageError
+from ckptd.limits import HEAD_BYTES_MAX, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, KIB, MIB, SECOND
+from ckptd.model.ids import Epoch, NodeId
+from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse
+from ckptd.net.sending import SEND_THREADS, SEND_TIMEOUT_NS, Piece, Sending, ServedBytes
+from ckptd.net.waits import Waits
+from ckptd.wire.fields import CLASS, EPOCH, LOAD, NODE, parse_class
+from ckptd.wire.heads import RequestHead, head_end, parse_request_head, response_head
+
+__all__ = ["Content", "PeerServer", "Piece", "ServedBytes"]
+
+_log = logging.getLogger(__name__)
+
+_LINGER_S: Final = 1.0
+"""For how long a peer may go on sending after its last response. Closing with bytes unread makes
+the kernel reset the connection, and the peer would lose the end of that response."""
+_LINGER_BYTES_MAX: Final = 64 * KIB
+
+_PART_BYTES: Final = MIB
+"""Answers in memory are sent in parts of this size; each must be taken in time."""
+
+
+class PeerServer:
+    """Answers peers; the listener hands it one connection after another.
+
+    Args:
+        content: What there is to serve.
+        node: Who this node is.
+        epoch: Which life of it.
+    """
+
+    def __init__(self, content: Content, *, node: NodeId, epoch: Epoch) -> None:
+        self.content = content
+        self.waits = Waits()
+        self.answers = Answers(content, epoch, self.waits)
+        self.threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="send")
+        self.sendings: set[Sending] = set()
+        self._identity = {NODE: node, EPOCH: str(epoch)}
+
+    @property
+    def load_bytes(self) -> int:
+        """Bytes that were promised to peers and are not sent yet."""
+        return sum(sending.left_bytes for sending in self.sendings)
+
+    async def serve(self, connection: socket.socket) -> None:
+        """Answer what comes on a connection until nobody asks any more.
+
+        Args:
+            connection: Connected, non-blocking. A response that cannot be sent to its end
+                leaves it so that closing it resets it: a body must not look complete.
+        """
+        try:
+            await _Connection(self, connection).run()
+        except OSError as error:
+            _log.debug("a connection ends: %r", error)
+            _reset_on_close(connection)
+        except asyncio.CancelledError:
+            _reset_on_close(connection)
+            raise
+        except Exception:  # noqa: BLE001 -- edge: request → response
+            _log.exception("serving a connection failed")
+            _reset_on_close(connection)
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after the response that is under way."""
+        self.waits.cut()
+
+    def close(self) -> None:
+        """End the threads; no connection may be served any more."""
+        self.threads.shutdown()
+
+    def head(self, answer: Answer, *, keep_alive: bool) -> bytes:
+        """Write the head of a response."""
+        fields = {
+            **self._identity,
+            LOAD: str(self.load_bytes),
+            "Connection": "keep-alive" if keep_alive else "close",
+            **answer.fields,
+        }
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            fields["Content-Length"] = str(answer.content_length)
+        return response_head(answer.status, fields)
+
+
+class _Connection:
+    def __init__(self, server: PeerServer, connection: socket.socket) -> None:
+        self._server = server
+        self._connection = connection
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Answer request after request."""
+        while True:
+            try:
+                request = await self._read_request()
+            except ProtocolViolation as violation:
+                await self._send(refuse(violation), keep_alive=False)
+                break
+            if request is None:
+                return
+            if not await self._respond(request):
+                break
+        await self._linger()
+
+    async def _read_request(self) -> RequestHead | None:
+        """Read the next request head; ``None`` if nobody asks any more.
+
+        Raises:
+            ProtocolViolation: What came is no head; where the next one begins is unknown.
+        """
+        end = head_end(self._buffer)
+        try:
+            async with self._server.waits.wait(IDLE_TIMEOUT_NS / SECOND) as deadline:
+                while end is None:
+                    if len(self._buffer) >= HEAD_BYTES_MAX:
+                        raise ProtocolViolation("request head", "is too long", status=431)
+                    received = await self._loop.sock_recv(self._connection, HEAD_BYTES_MAX)
+                    if not received:
+                        return None
+                    if not self._buffer:
+                        deadline.reschedule(self._loop.time() + HEAD_TIMEOUT_NS / SECOND)
+                    self._buffer += received
+                    end = head_end(self._buffer)
+        except TimeoutError as error:
+            if not self._buffer:
+                return None
+            raise ProtocolViolation("request head", "took too long", status=408) from error
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return parse_request_head(head)
+
+    async def _respond(self, request: RequestHead) -> bool:
+        """Answer one request; tell whether another may follow."""
+        answer = await self._server.answers.find(request)
+        keep_alive = request.keep_alive and not self._server.waits.is_cut
+        if isinstance(answer.body, VersionBody):
+            await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
+        else:
+            await self._send(answer, keep_alive=keep_alive, with_body=request.method == "GET")
+        return keep_alive and not self._server.waits.is_cut
+
+    async def _send_version(
+        self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool
+    ) -> None:
+        server = self._server
+        head = server.head(answer, keep_alive=keep_alive)
+        sending = Sending(self._connection, head, body.version, body.byte_range)
+        server.sendings.add(sending)
+        try:
+            await sending.run(server.threads)
+        except StorageError as error:
+            _log.warning("bytes of version %s cannot be served: %s", body.digest, error)
+            if isinstance(error, ContentChanged):
+                server.content.content_changed(body.digest)
+            if sending.has_begun:
+                raise ConnectionAbortedError("a body that cannot be completed") from error
+            await self._send(refuse(error), keep_alive=keep_alive)
+        finally:
+            server.sendings.discard(sending)
+            label = parse_class(request.fields.get(CLASS.lower()))
+            server.content.bytes_sent(label, sending.sent_bytes)
+
+    async def _send(self, answer: Answer, *, keep_alive: bool, with_body: bool = True) -> None:
+        """Send an answer whose body is in memory."""
+        assert isinstance(answer.body, bytes)
+        body = memoryview(answer.body if with_body else b"")
+        head = self._server.head(answer, keep_alive=keep_alive)
+        await self._send_part(head + body[:_PART_BYTES])
+        for start in range(_PART_BYTES, len(body), _PART_BYTES):
+            await self._send_part(body[start : start + _PART_BYTES])
+
+    async def _send_part(self, part: bytes | memoryview) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_NS / SECOND):
+            await self._loop.sock_sendall(self._connection, part)
+
+    async def _linger(self) -> None:
+        """Read past what the peer sends after its last response."""
+        self._connection.shutdown(socket.SHUT_WR)
+        left = _LINGER_BYTES_MAX
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while left > 0:
+                    received = await self._loop.sock_recv(self._connection, left)
+                    if not received:
+                        return
+                    left -= len(received)
+
+
+def _reset_on_close(connection: socket.socket) -> None:
+    linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

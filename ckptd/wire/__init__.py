@@ -1,0 +1,1 @@
+"""The peer protocol as bytes and values: heads, range syntax, documents. Pure."""

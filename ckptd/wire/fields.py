@@ -1,0 +1,67 @@
+"""Header fields of the peer protocol, and how their values read.
+
+Advice from a peer that makes no sense (a load, a preference) is ignored, not refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ckptd.limits import HOLDINGS_WAIT_MAX_NS, SECOND
+from ckptd.model.manifest import Criticality
+
+NODE: Final = "Ckptd-Node"
+EPOCH: Final = "Ckptd-Epoch"
+LOAD: Final = "Ckptd-Load"
+"""Bytes a source has accepted to send and not sent yet."""
+CLASS: Final = "Ckptd-Class"
+"""How urgent a request is."""
+
+CLASSES: Final = (*(criticality.label for criticality in Criticality), "background")
+CLASS_DEFAULT: Final = Criticality.NORMAL.label
+"""For those who do not say, like ``curl``."""
+
+RETRY_AFTER_MAX_S: Final = 60
+"""A source that wants to be left alone for longer is asked again all the same."""
+RETRY_AFTER_DEFAULT_S: Final = 1
+"""For a busy source that does not say how long."""
+
+_WAIT: Final = re.compile(r"(?:^|,)\s*(?i:wait)\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
+
+
+def quote_etag(text: str) -> str:
+    """Return a strong entity tag."""
+    return f'"{text}"'
+
+
+def etag_listed(value: str | None, etag: str) -> bool:
+    """Tell whether an ``If-None-Match`` field names an entity tag, compared weakly."""
+    if value is None:
+        return False
+    listed = (item.strip().removeprefix("W/") for item in value.split(","))
+    return value.strip() == "*" or etag in listed
+
+
+def parse_wait(prefer: str | None) -> int:
+    """Return for how many seconds a ``Prefer`` field lets the answer wait (RFC 7240), capped."""
+    match = _WAIT.search(prefer or "")
+    return min(int(match[1]), HOLDINGS_WAIT_MAX_NS // SECOND) if match else 0
+
+
+def parse_load(value: str | None) -> int:
+    """Return the load in a ``Ckptd-Load`` field in bytes; 0 if it makes no sense."""
+    return int(value) if value and _NUMBER.fullmatch(value) else 0
+
+
+def parse_retry_after(value: str | None) -> int:
+    """Return for how many seconds a source wants to be left alone, capped."""
+    if value is None or not _NUMBER.fullmatch(value):
+        return RETRY_AFTER_DEFAULT_S
+    return min(int(value), RETRY_AFTER_MAX_S)
+
+
+def parse_class(value: str | None) -> str:
+    """Return one of ``CLASSES``."""
+    return value if value in CLASSES else CLASS_DEFAULT

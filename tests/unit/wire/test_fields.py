@@ -1,0 +1,78 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptd.wire.fields import (
+    CLASSES,
+    etag_listed,
+    parse_class,
+    parse_load,
+    parse_retry_after,
+    parse_wait,
+    quote_etag,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_listed"),
+    [
+        (None, False), ("", False), ('"a"', True), ('W/"a"', True), ('"b", "a"', True), ("*", True),
+        ("a", False), ('"ab"', False), ('"b",W/"c"', False),
+    ],
+)  # fmt: skip
+def test_an_entity_tag_is_found_in_a_list(value: str | None, is_listed: bool) -> None:
+    assert etag_listed(value, quote_etag("a")) is is_listed
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        (None, 0), ("", 0), ("wait=10", 10), ("respond-async, wait=10", 10), ('Wait="7"; x=y', 7),
+        ("wait=0", 0), ("wait=61", 60), (f"wait={10**9}", 0), ("wait=-1", 0), ("wait=1.5", 0),
+        ("wait", 0), ("await=3", 0), ("x=wait=3", 0),
+    ],
+)  # fmt: skip
+def test_a_preference_to_wait_is_read_or_ignored(value: str | None, wait_s: int) -> None:
+    assert parse_wait(value) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("value", "load_bytes"),
+    [
+        (None, 0),
+        ("", 0),
+        ("0", 0),
+        ("123", 123),
+        ("-1", 0),
+        ("1e3", 0),
+        ("1" * 20, 0),
+        ("\u0661", 0),
+    ],
+)
+def test_a_load_is_read_or_ignored(value: str | None, load_bytes: int) -> None:
+    assert parse_load(value) == load_bytes
+
+
+@pytest.mark.parametrize(
+    ("value", "retry_after_s"),
+    [(None, 1), ("0", 0), ("7", 7), ("61", 60), ("9" * 19, 60), ("9" * 20, 1), ("soon", 1)],
+)
+def test_a_busy_source_is_left_alone_for_as_long_as_it_says(
+    value: str | None, retry_after_s: int
+) -> None:
+    assert parse_retry_after(value) == retry_after_s
+
+
+def test_a_request_of_no_known_class_is_a_normal_one() -> None:
+    assert CLASSES == ("critical", "normal", "deferred", "background")
+    assert [parse_class(name) for name in CLASSES] == list(CLASSES)
+    assert parse_class(None) == parse_class("Critical") == parse_class("x") == "normal"
+
+
+@given(st.text(max_size=50))
+def test_arbitrary_text_does_no_harm(text: str) -> None:
+    assert etag_listed(text, '"a"') in {True, False}
+    assert 0 <= parse_wait(text) <= 60
+    assert 0 <= parse_load(text) < 10**19
+    assert 0 <= parse_retry_after(text) <= 60
+    assert parse_class(text) in CLASSES
