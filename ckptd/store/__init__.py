@@ -1,0 +1,1 @@
+"""The disk: roots, publishing, staging and placing, journal and catalog, hashing."""

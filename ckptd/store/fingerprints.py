@@ -1,0 +1,80 @@
+"""What a file was when its bytes were hashed, so that a change is noticed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest
+from ckptd.model.manifest import Manifest
+from ckptd.model.space import AddressSpace
+
+
+class Fingerprint(NamedTuple):
+    """What changes when somebody writes to a file or puts another in its place."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class UnitFile(NamedTuple):
+    """The file of a unit.
+
+    Attributes:
+        fingerprint: What it was when it was hashed.
+        link_target: Where it really lies, relative to the root, if the unit's path is a
+            symbolic link; otherwise empty.
+    """
+
+    fingerprint: Fingerprint
+    link_target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HashedDirectory:
+    """A version as it lies in a directory under a root, every byte hashed.
+
+    Attributes:
+        root: Name of the root.
+        directory: The version's directory, relative to the root.
+        manifest: What it consists of.
+        encoded: The manifest's bytes.
+        digest: Their digest, the identity of the version.
+        files: One for each unit, in manifest order; ``None`` for a unit that a recovery
+            had to leave out.
+    """
+
+    root: str
+    directory: str
+    manifest: Manifest
+    encoded: bytes
+    digest: Digest
+    files: tuple[UnitFile | None, ...]
+
+    def path_of(self, unit: int) -> str:
+        """Return where a unit's file lies, relative to the root."""
+        file = self.files[unit]
+        if file and file.link_target:
+            return file.link_target
+        path = self.manifest.units[unit].path
+        return f"{self.directory}/{path}" if self.directory else path
+
+
+def fingerprint_of(facts: os.stat_result) -> Fingerprint:
+    """Return the fingerprint of a file."""
+    return Fingerprint(
+        facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    )
+
+
+def held_blocks(space: AddressSpace, files: tuple[UnitFile | None, ...]) -> BlockSet:
+    """Return the blocks of the units that are there."""
+    if all(files):
+        return BlockSet.full(space.block_count)
+    runs = (space.unit_run(unit) for unit, file in enumerate(files) if file)
+    return BlockSet(run for run in runs if run[0] < run[1])

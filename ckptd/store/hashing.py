@@ -1,0 +1,156 @@
+"""Digests: the only place that knows BLAKE3.
+
+All calls block and release the interpreter while they read and hash.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from blake3 import blake3
+
+from ckptd.errors import ContentChanged
+from ckptd.limits import MIB
+from ckptd.model.ids import Digest
+from ckptd.model.space import BlockPlace
+
+_ALL_CORES_BYTES_MIN: Final = 64 * MIB
+"""Units this long are read ahead and hashed by all cores; shorter ones are hashed side by
+side. Measured on two cores, 1 GiB in tmpfs: 3.4 GB/s, and 2.1 GB/s by one thread."""
+
+
+def digest_of(data: bytes | memoryview) -> bytes:
+    """Return the digest of some bytes, 32 bytes."""
+    return blake3(data).digest()
+
+
+def hexdigest_of(data: bytes | memoryview) -> Digest:
+    """Return the digest of some bytes as it is written."""
+    return Digest(blake3(data).hexdigest())
+
+
+def hash_unit(
+    fd: int,
+    size_bytes: int,
+    block_size_bytes: int,
+    *,
+    buffer: memoryview,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[bytes, bytes]:
+    """Hash a file and each of its blocks.
+
+    Args:
+        fd: The file; its position is not used.
+        size_bytes: How long it is.
+        block_size_bytes: The grain.
+        buffer: Where it is read to; holds at least one block, or the whole file.
+        on_progress: Told how many bytes were hashed since it was last told.
+
+    Returns:
+        The digest of the unit and the digests of its blocks, concatenated.
+
+    Raises:
+        ContentChanged: The file is shorter than it should be.
+        OSError: The disk refused.
+    """
+    if size_bytes <= block_size_bytes:
+        content = _read(fd, 0, size_bytes, buffer)
+        digest = digest_of(content)
+        if on_progress:
+            on_progress(size_bytes)
+        return digest, digest if size_bytes else b""
+    threads = _threads(size_bytes)
+    hasher = blake3(max_threads=threads)
+    digests: list[bytes] = []
+    for piece in _pieces(fd, size_bytes, block_size_bytes, buffer):
+        hasher.update(piece)
+        digests += [
+            blake3(piece[start : start + block_size_bytes], max_threads=threads).digest()
+            for start in range(0, len(piece), block_size_bytes)
+        ]
+        if on_progress:
+            on_progress(len(piece))
+    return hasher.digest(), b"".join(digests)
+
+
+def unit_digest(fd: int, size_bytes: int, *, buffer: memoryview) -> bytes:
+    """Return the digest of a file.
+
+    Raises:
+        ContentChanged: The file is shorter than it should be.
+        OSError: The disk refused.
+    """
+    hasher = blake3(max_threads=_threads(size_bytes))
+    for piece in _pieces(fd, size_bytes, 1, buffer):
+        hasher.update(piece)
+    return hasher.digest()
+
+
+def matching_blocks(fd: int, places: Iterable[BlockPlace], *, buffer: memoryview) -> Iterator[int]:
+    """Yield the blocks of one unit whose bytes on the disk have the right digest.
+
+    Args:
+        fd: The unit's file; what lies beyond its end does not match.
+        places: Blocks to look at.
+        buffer: Where they are read to, one at a time.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    for place in places:
+        try:
+            content = _read(fd, place.offset, place.size_bytes, buffer)
+        except ContentChanged:
+            continue
+        if digest_of(content) == place.digest:
+            yield place.block
+
+
+def _threads(size_bytes: int) -> int:
+    return blake3.AUTO if size_bytes >= _ALL_CORES_BYTES_MIN else 1
+
+
+def _pieces(fd: int, size_bytes: int, grain_bytes: int, buffer: memoryview) -> Iterator[memoryview]:
+    """Read a file from its beginning, in multiples of the grain as long as the buffer allows.
+
+    A piece is valid until the next one is asked for. A long file is read ahead: while one
+    half of the buffer is hashed, a thread fills the other.
+    """
+    half = len(buffer) // 2 // grain_bytes * grain_bytes
+    is_ahead = half > 0 and size_bytes >= _ALL_CORES_BYTES_MIN
+    step = half if is_ahead else len(buffer) // grain_bytes * grain_bytes
+    assert step > 0, "the buffer holds less than one block"
+    os.posix_fadvise(fd, 0, size_bytes, os.POSIX_FADV_SEQUENTIAL)
+    offsets = range(0, size_bytes, step)
+    if not is_ahead:
+        for offset in offsets:
+            yield _read(fd, offset, min(step, size_bytes - offset), buffer)
+        return
+    with ThreadPoolExecutor(1, "ckptd-read") as reader:
+        halves = itertools.cycle((buffer[:step], buffer[step : 2 * step]))
+        coming: Future[memoryview] | None = None
+        for offset in offsets:
+            ready = coming
+            length = min(step, size_bytes - offset)
+            coming = reader.submit(_read, fd, offset, length, next(halves))
+            if ready:
+                yield ready.result()
+        if coming:
+            yield coming.result()
+
+
+def _read(fd: int, offset: int, size_bytes: int, buffer: memoryview) -> memoryview:
+    """Fill the front of the buffer."""
+    wanted = buffer[:size_bytes]
+    assert len(wanted) == size_bytes, "the buffer is too short"
+    done = 0
+    while done < size_bytes:
+        count = os.preadv(fd, [wanted[done:]], offset + done)
+        if count == 0:
+            raise ContentChanged("file", f"ends {size_bytes - done} bytes too early")
+        done += count
+    return wanted

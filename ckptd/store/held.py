@@ -1,0 +1,115 @@
+"""Which blocks of a recovery are held, and how far the journal is behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import final
+
+from ckptd.errors import StorageError
+from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace, BlockPlace
+
+
+@final
+class HeldBlocks:
+    """The blocks that are verified and written, shared by the lanes of one recovery.
+
+    A lane is admitted before it writes and notes afterwards what it wrote. Bytes that are
+    admitted or written and not released count as uncommitted; a crash would lose them, so a
+    lane waits while there are too many. A block counts once, whoever brings it again.
+
+    Attributes:
+        uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included:
+            three quarters of what a restart may fetch again. The rest is for the blocks that
+            lanes hold unverified.
+        waiting: How many lanes wait just now.
+    """
+
+    def __init__(self, subject: str, space: AddressSpace) -> None:
+        """Begin with no block.
+
+        Args:
+            subject: What refusals are about.
+            space: What the blocks are of.
+        """
+        share = int(REFETCH_SHARE_MAX * space.size_bytes)
+        self.uncommitted_bytes_max = max(REFETCH_BYTES_MAX, share) * 3 // 4
+        self.waiting = 0
+        self._subject = subject
+        self._held = bytearray(space.block_count)
+        self._uncommitted: dict[int, int] = {}  # block → its size
+        self._uncommitted_bytes = 0  # their sum, and what is admitted
+        self._writers = 0  # lanes between admission and note
+        self._ended = ""  # why nobody is admitted any more
+        self._changed = threading.Condition(threading.Lock())
+
+    def __contains__(self, block: int) -> bool:
+        return self._held[block] == 1
+
+    def missing_count(self, start: int, end: int) -> int:
+        """Return how many blocks of a run are not held."""
+        return self._held.count(0, start, end)
+
+    def add(self, blocks: BlockSet) -> None:
+        """Hold blocks that the journal has already."""
+        with self._changed:
+            for start, end in blocks.runs():
+                self._held[start:end] = b"\1" * (end - start)
+
+    def admit(self, places: Sequence[BlockPlace]) -> int:
+        """Wait until those of some blocks that are not held may be written.
+
+        Returns:
+            Their bytes, to be handed to :meth:`note` in any case unless it is 0.
+
+        Raises:
+            StorageError: Nothing may be written any more.
+        """
+        with self._changed:
+            while True:
+                need = sum(place.size_bytes for place in places if not self._held[place.block])
+                if not need:
+                    return 0
+                if self._ended:
+                    raise StorageError(self._subject, self._ended)
+                total = self._uncommitted_bytes + need
+                if total <= self.uncommitted_bytes_max or total == need:
+                    self._uncommitted_bytes = total
+                    self._writers += 1
+                    return need
+                self.waiting += 1
+                self._changed.wait()
+                self.waiting -= 1
+
+    def note(self, written: Sequence[BlockPlace], admitted_bytes: int) -> None:
+        """Hold what was written, and give back what was admitted beyond it."""
+        with self._changed:
+            self._writers -= 1
+            for block, _, _, size_bytes, _ in written:
+                if not self._held[block]:
+                    self._held[block] = 1
+                    self._uncommitted[block] = size_bytes
+                    admitted_bytes -= size_bytes
+            self._uncommitted_bytes -= admitted_bytes
+            if admitted_bytes or self._ended:
+                self._changed.notify_all()
+
+    def release(self, blocks: BlockSet) -> None:
+        """Note that the journal has these blocks; lanes that wait go on."""
+        with self._changed:
+            for block in blocks:
+                self._uncommitted_bytes -= self._uncommitted.pop(block, 0)
+            self._changed.notify_all()
+
+    def end(self, reason: str) -> None:
+        """Admit nobody any more; lanes that wait are refused. The first reason stays."""
+        with self._changed:
+            self._ended = self._ended or reason
+            self._changed.notify_all()
+
+    def wait_for_writers(self) -> None:
+        """Wait until every lane that was admitted has noted what it wrote."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writers)

@@ -1,0 +1,148 @@
+"""Serving: where the bytes of a held version lie, checked to be those that were hashed.
+
+A file that changed since must not be sent as if it had not: its fingerprint is compared when
+it is opened, before each piece and after it. What was sent of a piece that changed meanwhile is
+caught by the receiver, which verifies every block; the sender aborts so that it is not blamed.
+
+Descriptors live no longer than a piece of work: opening a file again costs 10 µs, and a
+descriptor kept for later would keep a removed checkpoint's room on the disk taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Generator, Iterator
+from typing import Final, NamedTuple
+
+from ckptd.errors import CkptdError, ContentChanged, NotFound, StorageError
+from ckptd.limits import MIB
+from ckptd.model.ids import Digest
+from ckptd.model.space import AddressSpace
+from ckptd.store.fingerprints import Fingerprint, HashedDirectory, fingerprint_of, held_blocks
+from ckptd.store.roots import Names, Root
+
+PIECE_BYTES_MAX: Final = 64 * MIB
+"""A change in a longer stretch of a unit is noticed after at most so much."""
+
+_REPLACED: Final = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
+"""What opening says where a link, a file or a socket took the place of a directory or file.
+Others, such as EMFILE, say nothing about the content."""
+
+
+class Piece(NamedTuple):
+    """Bytes of one file, ready to be sent.
+
+    Attributes:
+        fd: The file; good until the next piece is asked for.
+        offset: Where they begin in it.
+        size_bytes: How many, at least 1.
+    """
+
+    fd: int
+    offset: int
+    size_bytes: int
+
+
+class ServedVersion:
+    """A held version from which bytes can be sent. Immutable; any thread may use it.
+
+    Attributes:
+        digest: Identity of the version.
+        size_bytes: Length of its address space.
+        space: Where each block lies.
+        blocks: The blocks that are here.
+    """
+
+    def __init__(self, root: Root, hashed: HashedDirectory) -> None:
+        self.digest: Digest = hashed.digest
+        self.space = AddressSpace(hashed.manifest)
+        self.size_bytes = self.space.size_bytes
+        self.blocks = held_blocks(self.space, hashed.files)
+        self._root = root
+        self._hashed = hashed
+        self._is_whole = all(hashed.files)
+
+    def holds(self, start: int, end: int) -> bool:
+        """Tell whether all of the bytes ``start`` … ``end - 1`` are here."""
+        if not 0 <= start < end <= self.size_bytes:
+            return False
+        files = self._hashed.files
+        return self._is_whole or all(
+            files[extent.unit] for extent in self.space.extents(start, end)
+        )
+
+    def pieces(self, start: int, end: int) -> Generator[Piece, None, None]:
+        """Yield where the bytes ``start`` … ``end - 1`` lie, in order. Blocks.
+
+        The consumer sends each piece before it asks for the next, and closes the generator
+        if it stops early. Bytes that were yielded may be relied on once the generator has gone
+        on without an error.
+
+        Raises:
+            ContentChanged: A file is gone, or not what it was when it was hashed. The
+                catalog must be told: :meth:`Catalog.mark_stale`.
+            StorageError: The file system refused.
+        """
+        assert self.holds(start, end), "asked for bytes that are not held"
+        with Names(self._root) as names:
+            for unit, offset, size_bytes in self.space.extents(start, end):
+                yield from self._pieces_of(names, unit, offset, size_bytes)
+
+    def _pieces_of(self, names: Names, unit: int, offset: int, size_bytes: int) -> Iterator[Piece]:
+        file = self._hashed.files[unit]
+        assert file
+        path = self._hashed.path_of(unit)
+        subject = self._root.absolute(path)
+        fd = _open(names, path, subject)
+        try:
+            _compare(fd, file.fingerprint, subject)
+            for start in range(offset, offset + size_bytes, PIECE_BYTES_MAX):
+                yield Piece(fd, start, min(PIECE_BYTES_MAX, offset + size_bytes - start))
+                _compare(fd, file.fingerprint, subject)
+        finally:
+            os.close(fd)
+
+
+def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
+    """Look at every file of a version; return what is wrong with the first that changed.
+
+    Cost: one ``stat`` for each unit.
+    """
+    with Names(root) as names:
+        for unit, file in enumerate(hashed.files):
+            if not file:
+                continue
+            path = hashed.path_of(unit)
+            try:
+                facts = names.stat(path)
+            except CkptdError as error:
+                return error
+            if facts is None:
+                return ContentChanged(f"file {root.absolute(path)}", "was removed")
+            if fingerprint_of(facts) != file.fingerprint:
+                return _changed(root.absolute(path))
+    return None
+
+
+def _open(names: Names, path: str, subject: str) -> int:
+    try:
+        return names.open_file(path, os.O_RDONLY)
+    except NotFound as error:
+        raise ContentChanged(f"file {subject}", "was removed") from error
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno not in _REPLACED:
+            raise
+        raise _changed(subject) from error
+
+
+def _compare(fd: int, expected: Fingerprint, path: str) -> None:
+    if fingerprint_of(os.fstat(fd)) != expected:
+        raise _changed(path)
+
+
+def _changed(path: str) -> ContentChanged:
+    return ContentChanged(
+        f"file {path}", "changed since it was published", "Publish the version again."
+    )

@@ -1,0 +1,134 @@
+"""A root with a version to recover, and the file systems it may have to live on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import CkptdError
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import RecoveryId
+from ckptd.model.manifest import Manifest
+from ckptd.model.space import AddressSpace
+from ckptd.store.roots import Root
+from ckptd.store.staging import Staging
+from tests.support.manifests import make_manifest
+
+TARGET = "llama/100"
+NOTHING = BlockSet()
+
+
+def content_of(size_bytes: int, seed: int = 0) -> bytes:
+    """Bytes of which no two blocks are alike."""
+    return b"".join(
+        (seed << 32 | number).to_bytes(8, "big") * 128 for number in range(-(-size_bytes // 1024))
+    )[:size_bytes]
+
+
+class Site:
+    """A directory that is a root, and a version that is recovered to it."""
+
+    def __init__(
+        self,
+        path: Path,
+        contents: Mapping[str, bytes],
+        *,
+        critical: Collection[str] = (),
+        manifest: Manifest | None = None,
+    ) -> None:
+        self.path = path
+        self.contents = contents
+        self.root = Root.open("data", str(path))
+        self.space = AddressSpace(manifest or make_manifest(contents, critical=critical))
+        self.bytes = b"".join(contents[unit.path] for unit in self.space.manifest.units)
+        self.everything = BlockSet.full(self.space.block_count)
+        self._stagings: list[Staging] = []
+
+    def staging(self, recovery: str = "r-1", target: str = TARGET) -> Staging:
+        made = Staging(self.root, RecoveryId(recovery), target, self.space)
+        self._stagings.append(made)
+        return made
+
+    def blocks_of(self, *paths: str) -> BlockSet:
+        units = enumerate(self.space.manifest.units)
+        return BlockSet(self.space.unit_run(index) for index, unit in units if unit.path in paths)
+
+    def unit(self, path: str) -> int:
+        return [unit.path for unit in self.space.manifest.units].index(path)
+
+    def data(self, start: int, end: int) -> memoryview:
+        space = self.space
+        return memoryview(self.bytes)[space.block_start(start) : space.block_start(end)]
+
+    def deliver_run(self, staging: Staging, start: int, end: int) -> tuple[int, ...]:
+        return staging.deliver(tuple(self.space.places((start, end))), self.data(start, end))
+
+    def deliver(self, staging: Staging, blocks: BlockSet) -> None:
+        """Deliver, commit and release block by block."""
+        for block in blocks:
+            run = (block, block + 1)
+            assert self.deliver_run(staging, *run) == ()
+            staging.commit(BlockSet([run]))
+            staging.release(BlockSet([run]))
+
+    def staged(self, path: str = "", recovery: str = "r-1") -> Path:
+        return self.path / ".ckptd" / recovery / path
+
+    def placed(self, path: str = "") -> Path:
+        return self.path / TARGET / path
+
+    def files(self) -> dict[str, bytes]:
+        """Every file below the root, links not followed."""
+        return {
+            str(Path(directory, name).relative_to(self.path)): Path(directory, name).read_bytes()
+            for directory, _, names in os.walk(self.path)
+            for name in names
+        }
+
+    def version(self, *paths: str) -> dict[str, bytes]:
+        """What is below the root when exactly these units, or all, are placed."""
+        return {f"{TARGET}/{path}": self.contents[path] for path in paths or self.contents}
+
+    def close(self) -> None:
+        for staging in self._stagings:
+            staging.close()
+        self.root.close()
+
+
+def start_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[str]]:
+    """Do something in another thread; the problems it ran into are in the list."""
+    problems: list[str] = []
+
+    def run() -> None:
+        try:
+            work()
+        except CkptdError as error:
+            problems.append(error.problem)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, problems
+
+
+def end_thread(thread: threading.Thread) -> None:
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def small_tmpfs(path: Path, options: str = "size=8m") -> Iterator[Path]:
+    """Mount a tmpfs on a new directory for a while."""
+    path.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root to mount a small tmpfs")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
