@@ -1,0 +1,148 @@
+"""``ckptd``: run the daemon, check its configuration."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from ckptd import __version__
+from ckptd.config import Address, Config, load_config
+from ckptd.errors import CkptdError, ExitCode
+from ckptd.model.quantities import format_size
+
+DEFAULT_CONFIG: Final = "/etc/ckptd/ckptd.toml"
+
+_EXIT_CODES: Final = f"""\
+exit codes:
+  0   done
+  1   failed
+  2   the command line makes no sense
+  {ExitCode.STATE_IN_USE:d}  another daemon has the state directory
+  {ExitCode.CONFIGURATION:d}  the configuration cannot be used
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        exit_code = _carry_out(options)
+        sys.stdout.flush()
+    except CkptdError as error:
+        print(f"ckptd: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Who read the output has seen enough. What is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ckptd",
+        description="Recovers checkpoints of this node from its peers. "
+        "ckptctl talks to the daemon while it runs.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run the daemon in the foreground")
+    run.add_argument(
+        "--config", metavar="FILE", default=DEFAULT_CONFIG, help="configuration (%(default)s)"
+    )
+    run.add_argument(
+        "--move-damaged-state",
+        action="store_true",
+        help="if the state database cannot be read, put it aside and begin with an empty one; "
+        "versions have to be published again",
+    )
+
+    check = commands.add_parser(
+        "check-config", help="check a configuration and show what is in effect"
+    )
+    check.add_argument(
+        "config", metavar="FILE", nargs="?", default=DEFAULT_CONFIG, help="(%(default)s)"
+    )
+    check.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="(%(default)s)"
+    )
+
+    commands.add_parser("version", help="show the version")
+    return parser
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            return _run(options.config, move_damaged_state=options.move_damaged_state)
+        case "check-config":
+            _show(options.config, load_config(options.config), output=options.output)
+        case _:
+            print(f"ckptd {__version__}")
+    return ExitCode.DONE
+
+
+def _run(path: str, *, move_damaged_state: bool) -> int:
+    config = load_config(path)
+    # Not at the top: it brings asyncio, aiohttp and all the rest, which no other command needs.
+    from ckptd.daemon.app import run  # noqa: PLC0415
+
+    return run(config, move_damaged_state=move_damaged_state)
+
+
+def _show(path: str, config: Config, *, output: str) -> None:
+    sections = {
+        name: _plain_table(getattr(config, name))
+        for name in config.__struct_fields__
+        if name != "environment"
+    }
+    if output == "json":
+        print(json.dumps({"file": path, "config": sections}, indent=2))
+        return
+    rows = dict(
+        _row(section, key, value)
+        for section, table in sections.items()
+        for key, value in table.items()
+    )
+    width = max(map(len, rows))
+    print(f"{path}: valid")
+    for key, cell in rows.items():
+        print(f"  {key:{width}}  {cell}")
+
+
+def _plain_table(section: msgspec.Struct | Mapping[str, str]) -> dict[str, object]:
+    if isinstance(section, msgspec.Struct):
+        return {name: _plain(getattr(section, name)) for name in section.__struct_fields__}
+    return dict(section)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Address) else value
+
+
+def _row(section: str, key: str, value: object) -> tuple[str, str]:
+    """Return key and value as they stand in the file."""
+    match value:
+        case None:
+            cell = "off"
+        case bool():
+            cell = str(value).lower()
+        case int():
+            key, cell = key.removesuffix("_bytes"), format_size(value)
+        case tuple():
+            cell = ", ".join(value) or "none"
+        case _:
+            cell = str(value)
+    return f"{section}.{key}", cell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The composition root and the runtime that feeds the scheduler and carries out its orders."""

@@ -1,0 +1,69 @@
+"""What the service manager is told: ``sd_notify(3)`` without the library."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+STATUS_BYTES_MAX: Final = 256
+"""``systemctl status`` shows one line."""
+
+_MICROSECOND_NS: Final = 1000
+
+
+class Notifier:
+    """Tells the service manager how the daemon is; does nothing where there is none.
+
+    A message is one datagram and never waits. One that cannot be sent is dropped: the daemon
+    is no worse for it, and a manager that misses ``READY=1`` acts by itself.
+    """
+
+    def __init__(self, path: str = "", *, watchdog_ns: int = 0) -> None:
+        self._path = path
+        self.watchdog_ns = watchdog_ns
+        """Longest time between two signs of life that the manager accepts; 0: it does not care."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Notifier:
+        """Read ``NOTIFY_SOCKET`` (a path, or ``@name``) and the variables of the watchdog."""
+        path = environ.get("NOTIFY_SOCKET", "")
+        if not path.startswith(("/", "@")):
+            return cls()
+        return cls(path, watchdog_ns=_watchdog_ns(environ))
+
+    def ready(self) -> None:
+        """The data socket listens and the holdings are loaded."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """Say in one line what the daemon is doing."""
+        line = " ".join(text.split()).encode()[:STATUS_BYTES_MAX].decode(errors="ignore")
+        self._send(f"STATUS={line}")
+
+    def stopping(self) -> None:
+        """The daemon begins to shut down."""
+        self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        if not self._path:
+            return
+        # A leading NUL is the abstract name space of unix(7).
+        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager,
+        ):
+            manager.sendto(message.encode(), address)
+
+
+def _watchdog_ns(environ: Mapping[str, str]) -> int:
+    """Return the interval of ``sd_watchdog_enabled(3)``; 0 if it is meant for another process."""
+    interval = environ.get("WATCHDOG_USEC", "")
+    if not interval.isdecimal() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(
+        os.getpid()
+    ):
+        return 0
+    return int(interval) * _MICROSECOND_NS

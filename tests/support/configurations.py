@@ -1,0 +1,124 @@
+"""Configuration files: good ones, and one for each way to get it wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_MINIMAL = {
+    "node": 'id = "node-a"\nstate_dir = "/var/lib/ckptd"',
+    "roots": 'main = "/data/checkpoints"',
+    "transport": "insecure = true",
+}
+
+
+def toml(**sections: str) -> str:
+    """Return the minimal configuration with these sections in place of its own."""
+    return "".join(f"[{name}]\n{body}\n" for name, body in (_MINIMAL | sections).items() if body)
+
+
+def write_config(directory: Path, text: str) -> str:
+    path = directory / "ckptd.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file that must be refused.
+
+    Attributes:
+        text: The file.
+        key: Which key the error must name.
+        words: What the error must say.
+    """
+
+    text: str
+    key: str
+    words: str
+
+
+def _node(line: str) -> str:
+    return toml(node=line)
+
+
+BAD = {
+    "unknown section": Bad(toml(lisen='data = ":1"'), "lisen", "Did you mean listen?"),
+    "unknown key": Bad(toml(listen='dta = ":1"'), "listen.dta", "Did you mean listen.data?"),
+    "unknown key like no other": Bad(toml(log="x = 1"), "log.x", "Known: level, format."),
+    "environment is no section": Bad(toml(environment="x = 1"), "environment", "not a key"),
+    "key outside its section": Bad("id = 'a'\n" + toml(), "id", "not a key"),
+    "section that is no table": Bad('log = "debug"\n' + toml(), "log", "is text, not a table"),
+    "list of tables": Bad("[[log]]\n" + toml(), "log", "is a list, not a table"),
+    "no node": Bad(toml(node=""), "node.id", "is missing"),
+    "no node id": Bad(_node('state_dir = "/s"'), "node.id", "is missing"),
+    "no state directory": Bad(_node('id = "a"'), "node.state_dir", "is missing"),
+    "bad node id": Bad(_node('id = "a/b"\nstate_dir = "/s"'), "node.id", "node id 'a/b'"),
+    "relative state directory": Bad(
+        _node('id = "a"\nstate_dir = "state"'), "node.state_dir", "'state' is not absolute"
+    ),
+    "control character in a path": Bad(
+        _node('id = "a"\nstate_dir = "/s\\u0000"'), "node.state_dir", "control characters"
+    ),
+    "no roots": Bad(toml(roots=""), "roots", "names no directory"),
+    "bad name of a root": Bad(toml(roots='"a b" = "/a"'), "roots.'a b'", "no name for a root"),
+    "relative root": Bad(toml(roots='main = "data"'), "roots.main", "'data' is not absolute"),
+    "root that is a number": Bad(toml(roots="main = 1"), "roots.main", "is a whole number"),
+    "root in a root": Bad(
+        toml(roots='main = "/data"\nfast = "/data/fast"'), "roots.fast", "overlaps roots.main"
+    ),
+    "same root twice": Bad(
+        toml(roots='main = "/data"\nfast = "/data/x/../"'), "roots.fast", "overlaps roots.main"
+    ),
+    "root in the state directory": Bad(
+        toml(roots='main = "/var/lib/ckptd/data"'), "roots.main", "overlaps node.state_dir"
+    ),
+    "state directory in a root": Bad(
+        toml(roots='main = "/var"'), "roots.main", "overlaps node.state_dir"
+    ),
+    "everything is a root": Bad(toml(roots='main = "/"'), "roots.main", "overlaps node.state_dir"),
+    "address that is a number": Bad(
+        toml(listen="data = 7421"), "listen.data", "is a whole number, not text. Put the value in"
+    ),
+    "address without a port": Bad(toml(listen='data = "0.0.0.0"'), "listen.data", "HOST:PORT"),
+    "port too high": Bad(toml(listen='data = "a:65536"'), "listen.data", "from 0 to 65535"),
+    "host missing": Bad(toml(listen='metrics = ":7422"'), "listen.metrics", "HOST:PORT"),
+    "IPv6 without brackets": Bad(toml(listen='data = "::1:7421"'), "listen.data", "[::1]:7421"),
+    "no IPv6 in the brackets": Bad(toml(listen='data = "[a]:1"'), "listen.data", "HOST:PORT"),
+    "no data listener": Bad(toml(listen='data = ""'), "listen.data", "HOST:PORT"),
+    "relative socket": Bad(
+        toml(listen='control = "ckptd.sock"'), "listen.control", "is not absolute"
+    ),
+    "socket with a long path": Bad(
+        toml(listen=f'control = "/{"x" * 107}"'), "listen.control", "107 bytes"
+    ),
+    "peers as text": Bad(
+        toml(discovery='peers = "b:1"'), "discovery.peers", "is text, not a list"
+    ),
+    "peer that is no address": Bad(
+        toml(discovery='peers = ["node-b"]'), "discovery.peers", "address 'node-b'"
+    ),
+    "peer that is a number": Bad(
+        toml(discovery="peers = [1]"), "discovery.peers", "is a whole number"
+    ),
+    "peer at port 0": Bad(toml(discovery='peers = ["b:0"]'), "discovery.peers", "port 0"),
+    "peer twice": Bad(
+        toml(discovery='peers = ["b:1", "c:1", "B:1"]'), "discovery.peers", "'B:1' stands there"
+    ),
+    "TLS not mentioned": Bad(toml(transport=""), "transport.insecure", "has no TLS"),
+    "TLS wanted": Bad(toml(transport="insecure = false"), "transport.insecure", "has no TLS"),
+    "insecure in quotes": Bad(
+        toml(transport='insecure = "true"'), "transport.insecure", "is text, not true or false"
+    ),
+    "size without a unit": Bad(
+        toml(recovery='buffers = "256"'), "recovery.buffers", "size '256' is not a number and"
+    ),
+    "size as a number": Bad(toml(recovery="buffers = 0.5"), "recovery.buffers", "is a number"),
+    "buffers too small": Bad(
+        toml(recovery='buffers = "1MiB"'), "recovery.buffers", "less than 32 MiB"
+    ),
+    "level unknown": Bad(
+        toml(log='level = "loud"'), "log.level", "'loud' is not one of debug, info"
+    ),
+    "format that is a date": Bad(toml(log="format = 2026-01-01"), "log.format", "a date or time"),
+}  # fmt: skip

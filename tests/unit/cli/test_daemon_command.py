@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckptd import __version__
+from ckptd.cli.daemon import main
+from tests.support.configurations import BAD, Bad, toml, write_config
+
+CKPTD = str(Path(sys.executable).parent / "ckptd")
+
+
+def ckptd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([CKPTD, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: Path) -> None:
+    path = write_config(tmp_path, toml(listen='metrics = ""', recovery='buffers = "1.5GiB"'))
+    result = ckptd("check-config", path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        f"{path}: valid",
+        "  node.id             node-a",
+        "  node.state_dir      /var/lib/ckptd",
+        "  roots.main          /data/checkpoints",
+        "  listen.data         0.0.0.0:7421",
+        "  listen.metrics      off",
+        "  listen.control      /run/ckptd/ckptd.sock",
+        "  discovery.peers     none",
+        "  transport.insecure  true",
+        "  recovery.buffers    1.5 GiB",
+        "  log.level           info",
+        "  log.format          auto",
+    ]
+
+
+def test_a_bad_configuration_ends_with_78_and_one_line_on_stderr(tmp_path: Path) -> None:
+    path = write_config(tmp_path, toml(log='levl = "debug"'))
+    result = ckptd("check-config", path)
+    assert (result.returncode, result.stdout) == (78, "")
+    assert result.stderr == (
+        f"ckptd: {path}: log.levl: is not a key of the configuration. Did you mean log.level?\n"
+    )
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_every_bad_configuration_ends_with_78_and_names_its_key(
+    bad: Bad, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, bad.text)
+    assert main(["check-config", path, "-o", "json"]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"ckptd: {path}: {bad.key}: ")
+    assert err.count("\n") == 1
+
+
+def test_json_has_the_values_as_the_daemon_uses_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, toml(listen='metrics = ""', discovery='peers = ["b:1"]'))
+    assert main(["check-config", "-o", "json", path]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": path,
+        "config": {
+            "node": {"id": "node-a", "state_dir": "/var/lib/ckptd"},
+            "roots": {"main": "/data/checkpoints"},
+            "listen": {
+                "data": "0.0.0.0:7421",
+                "metrics": None,
+                "control": "/run/ckptd/ckptd.sock",
+            },
+            "discovery": {"peers": ["b:1"]},
+            "transport": {"insecure": True},
+            "recovery": {"buffers_bytes": 268_435_456},
+            "log": {"level": "info", "format": "auto"},
+        },
+    }
+
+
+def test_run_with_a_bad_configuration_ends_with_78_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, toml(transport=""))
+    assert main(["run", "--config", path]) == 78
+    assert "transport.insecure" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    path = write_config(tmp_path, toml())
+    with subprocess.Popen(
+        [CKPTD, "check-config", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"ckptd {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["run", "x"], ["check-config", "-o", "xml"]])
+def test_a_command_line_that_makes_no_sense_ends_with_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""

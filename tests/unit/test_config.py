@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ckptd import config as subject
+from ckptd.config import Address, Config, default_socket_path, load_config, parse_address
+from ckptd.errors import ConfigurationError, ExitCode, UsageError
+from ckptd.model.ids import NodeId
+from tests.support.configurations import BAD, Bad, toml, write_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def load(directory: Path, text: str) -> Config:
+    return load_config(write_config(directory, text), {})
+
+
+def refusal(directory: Path, text: str) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        load(directory, text)
+    return str(refused.value)
+
+
+def test_the_minimal_file_has_every_default() -> None:
+    config = load_config(str(CONFIGS / "minimal.toml"), {})
+    assert config == Config(
+        node=subject.Node(id=NodeId("node-a"), state_dir="/var/lib/ckptd"),
+        roots={"main": "/data/checkpoints"},
+        listen=subject.Listen(
+            data=Address("0.0.0.0", 7421),
+            metrics=Address("127.0.0.1", 7422),
+            control="/run/ckptd/ckptd.sock",
+        ),
+        discovery=subject.Discovery(peers=()),
+        transport=subject.Transport(insecure=True),
+        recovery=subject.Recovery(buffers_bytes=256 * 2**20),
+        log=subject.Log(level="info", format="auto"),
+        environment={},
+    )
+
+
+def test_every_key_can_be_set(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        [node]
+        id = "node-7"
+        state_dir = "/state/../state//x/"
+        [roots]
+        slow = "/slow"
+        fast = "/slower"
+        [listen]
+        data = "[::]:0"
+        metrics = ""
+        control = "/tmp/c.sock"
+        [discovery]
+        peers = ["Node-B.example:7421", "[2001:DB8::1]:7421"]
+        [transport]
+        insecure = true
+        [recovery]
+        buffers = "1.5GiB"
+        [log]
+        level = "debug"
+        format = "json"
+        """,
+    )
+    assert config == Config(
+        node=subject.Node(id=NodeId("node-7"), state_dir="/state/x"),
+        roots={"slow": "/slow", "fast": "/slower"},
+        listen=subject.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
+        discovery=subject.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
+        transport=subject.Transport(insecure=True),
+        recovery=subject.Recovery(buffers_bytes=1536 * 2**20),
+        log=subject.Log(level="debug", format="json"),
+    )
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_an_error_names_file_and_key(bad: Bad, tmp_path: Path) -> None:
+    path = write_config(tmp_path, bad.text)
+    with pytest.raises(ConfigurationError) as refused:
+        load_config(path, {})
+    assert refused.value.subject == f"{path}: {bad.key}"
+    assert bad.words in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationError, match="does not exist") as refused:
+        load_config(path)
+    assert refused.value.subject == path
+    assert refused.value.exit_code == ExitCode.CONFIGURATION
+
+
+def test_a_directory_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        load_config(str(tmp_path))
+
+
+def test_a_path_with_a_nul_cannot_be_read() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: embedded null byte"):
+        load_config("a\0b")
+
+
+def test_what_is_not_toml_is_reported_with_its_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path, toml() + "[log]\nlevel = info\n")
+    assert re.search(r"is not TOML: .*at line 9\b", message)
+
+
+def test_what_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "ckptd.toml"
+    path.write_bytes(b"[node]\nid = '\xff'\n")
+    with pytest.raises(ConfigurationError, match=r"is not UTF-8 \(at line 2\)"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 20_000, "x = 1" + "0" * 5000])
+def test_toml_that_python_gives_up_on_is_refused(text: str, tmp_path: Path) -> None:
+    assert "is not TOML" in refusal(tmp_path, text)
+
+
+def test_a_file_of_any_length_is_not_read_into_memory(tmp_path: Path) -> None:
+    assert "longer than 1 MiB" in refusal(tmp_path, "#" * (subject.CONFIG_BYTES_MAX + 1))
+
+
+def test_more_peers_than_a_cluster_has_are_refused(tmp_path: Path) -> None:
+    peers = ",".join(f'"n{number}:1"' for number in range(subject.PEERS_MAX + 1))
+    assert "4097 peers" in refusal(tmp_path, toml(discovery=f"peers = [{peers}]"))
+
+
+def test_roots_with_a_common_beginning_do_not_overlap(tmp_path: Path) -> None:
+    config = load(tmp_path, toml(roots='a = "/data"\nb = "/data-2"\nc = "/dat"'))
+    assert list(config.roots) == ["a", "b", "c"]
+
+
+def test_only_what_the_daemon_uses_is_taken_from_the_environment(tmp_path: Path) -> None:
+    path = write_config(tmp_path, toml())
+    config = load_config(path, {"NOTIFY_SOCKET": "/n", "HOME": "/root", "NO_COLOR": "1"})
+    assert config.environment == {"NOTIFY_SOCKET": "/n", "NO_COLOR": "1"}
+
+
+def test_the_environment_of_the_process_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/from/systemd")
+    monkeypatch.setenv("CKPTD_SOCKET", "/from/shell")
+    assert load_config(write_config(tmp_path, toml())).environment["NOTIFY_SOCKET"]
+    assert default_socket_path() == "/from/shell"
+
+
+@pytest.mark.parametrize("environ", [{}, {"CKPTD_SOCKET": ""}])
+def test_the_socket_is_where_the_daemon_puts_it(environ: dict[str, str]) -> None:
+    assert default_socket_path(environ) == subject.Listen().control
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:7421", "[::1]:0", "node-a.example:65535", "a_b:1"])
+def test_an_address_reads_as_it_was_written(text: str) -> None:
+    assert str(parse_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "a", "a:", "a:+1", "a:1 ", "a:٣", "a b:1", "[::1]", "-a:1"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        parse_address(text)
+
+
+def uncommented_defaults() -> list[tuple[str, str]]:
+    """Return (key, file with this default written out) for each ``# key = value`` line."""
+    lines = (CONFIGS / "ckptd.toml").read_text().splitlines()
+    section = ""
+    found = []
+    for index, line in enumerate(lines):
+        if line.startswith("["):
+            section = line.strip("[]")
+        if match := re.fullmatch(r"# (([a-z_]+) = .+)", line):
+            changed = [*lines[:index], match[1], *lines[index + 1 :]]
+            found.append((f"{section}.{match[2]}", "\n".join(changed)))
+    return found
+
+
+@pytest.mark.parametrize(("key", "text"), uncommented_defaults())
+def test_a_commented_value_of_the_example_is_the_default(
+    key: str, text: str, tmp_path: Path
+) -> None:
+    assert load(tmp_path, text) == load_config(str(CONFIGS / "ckptd.toml"), {}), key
+
+
+def test_the_example_shows_every_key_of_the_schema() -> None:
+    structs = {
+        section.name: section.type
+        for section in msgspec.structs.fields(Config)
+        if isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)
+    }
+    schema = {
+        f"{section}.{field.encode_name}": field.required
+        for section, struct in structs.items()
+        for field in msgspec.structs.fields(struct)
+    }
+    required = {key for key, is_required in schema.items() if is_required}
+    required |= {"transport.insecure"}  # its default is the one value that is refused
+    optional = {key for key, _ in uncommented_defaults()}
+    assert optional == schema.keys() - required
+    text = (CONFIGS / "ckptd.toml").read_text()
+    assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
+
+
+def test_the_command_line_tools_do_not_pay_for_the_daemon() -> None:
+    heavy = ["asyncio", "aiohttp", "structlog", "prometheus_client", "rich"]
+    code = f"import sys, ckptd.config; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"
