@@ -1,0 +1,231 @@
+"""``ckptctl``: everything a person or a script does with a daemon.
+
+Here is what can be typed; :mod:`ckptd.cli.verbs` does it. Modules that only some commands need
+are imported by those: ``ckptctl`` runs in hooks, and most of what it costs is its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from ckptd import __version__
+from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode
+
+_EXIT_CODES: Final = """\
+exit codes:
+    0  done
+    1  failed, or was cancelled
+    2  wrong usage
+    3  recovered in part: units that are not critical are missing
+    4  a critical unit cannot be recovered
+    5  not done within --timeout; the recovery goes on
+    6  not permitted
+    7  no daemon answers
+    8  verification failed
+  130  interrupted; a recovery goes on
+New codes may be added: treat one you do not know as a failure.
+
+The daemon is found at --socket, else $CKPTD_SOCKET, else /run/ckptd/ckptd.sock.
+"""
+
+_PUBLISH: Final = """\
+Hash a directory below one of the daemon's roots and serve it where it lies.
+Nothing is copied. Publishing the same content again changes nothing.
+
+examples:
+  ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
+  ckptctl publish . --checkpoint llama/rank-3 --version 1200 \\
+      --critical 'model*.safetensors' --critical config.json \\
+      --deferred 'optimizer/*'
+"""
+
+_RECOVER: Final = """\
+Make a version of a checkpoint complete on this node: pull what is missing from
+every peer that has it, critical units first. Without a version, take the newest
+that can be had.
+
+examples:
+  ckptctl recover llama/rank-3              begin, print the id
+  ckptctl recover llama/rank-3@1200 --wait  ... and wait until it ends
+  ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
+  ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
+"""
+
+_WATCH: Final = """\
+Show a recovery until it ends. Without an id: the newest that has not ended,
+else the newest. Ctrl-C ends the watching, not the recovery.
+
+examples:
+  ckptctl watch
+  ckptctl watch 01J9 --timeout 10m  any beginning of an id that is unique
+  ckptctl watch -o json             one event a line, the last is the result
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may not exist in this encoding
+            stream.reconfigure(errors="backslashreplace")
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except CkptdError as error:
+        return _fail(error)
+    except BrokenPipeError:
+        # Nobody reads any more, and that is no error. What is still buffered must not be
+        # flushed into the closed pipe when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except KeyboardInterrupt:
+        print("ckptctl: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "demo":
+        from ckptd.cli import demo  # noqa: PLC0415
+
+        return demo.run(arguments)
+    arguments.is_socket_given = arguments.socket is not None
+    if not arguments.is_socket_given:
+        from ckptd.config import default_socket_path  # noqa: PLC0415
+
+        arguments.socket = default_socket_path()
+    if arguments.verb == "version":
+        return _version(arguments)
+    from ckptd.cli.verbs import VERBS  # noqa: PLC0415
+
+    return VERBS[arguments.verb](arguments)
+
+
+def _fail(error: CkptdError) -> ExitCode:
+    from ckptd.cli.render import printable  # noqa: PLC0415
+
+    print(f"ckptctl: {printable(str(error))}", file=sys.stderr)
+    return error.exit_code
+
+
+def _version(arguments: argparse.Namespace) -> ExitCode:
+    """Print both versions. That no daemon runs is no failure, and asks for no HTTP client."""
+    daemon: str | None = None
+    if os.path.exists(arguments.socket):
+        from ckptd.control.client import ControlClient  # noqa: PLC0415
+
+        try:
+            daemon = ControlClient(arguments.socket).version().ckptd_version
+        except DaemonUnreachable:
+            daemon = None
+    if arguments.output == "json":
+        from ckptd.cli.render import json_line  # noqa: PLC0415
+
+        print(json_line({"ckptctl": __version__, "ckptd": daemon}))
+    else:
+        print(f"ckptctl {__version__}")
+        print(f"ckptd {daemon or 'does not answer'}")
+    return ExitCode.DONE
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="ckptctl",
+        description="Publish checkpoints, recover them, and see what the daemon does.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--socket", metavar="PATH", help="control socket of the daemon")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    _add_publish(_add(verbs, "publish", "serve a directory as a version", _PUBLISH))
+    _add(verbs, "checkpoints", "what this node and its peers hold")
+    _add(verbs, "peers", "the peers and whether they answer")
+    _add_recover(_add(verbs, "recover", "make a version complete here", _RECOVER))
+    _add(verbs, "recoveries", "running recoveries, and the last ones that ended")
+    _add(verbs, "status", "the daemon and what it is doing")
+    watch = _add(verbs, "watch", "show a recovery until it ends", _WATCH)
+    watch.add_argument("recovery", nargs="?", metavar="RECOVERY", help="id, or its beginning")
+    watch.add_argument("--timeout", metavar="DURATION", help="watch for so long at most: 10m")
+    for verb, purpose in (
+        ("pause", "ask for no more ranges until it is resumed"),
+        ("resume", "let a paused recovery go on"),
+        ("cancel", "give a recovery up and remove what it staged"),
+    ):
+        acting = _add(verbs, verb, purpose)
+        acting.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+    _add(verbs, "version", "versions of this command and of the daemon")
+    demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
+    if "demo" in argv:
+        from ckptd.cli.demo import add_arguments  # noqa: PLC0415
+
+        add_arguments(demo)
+    arguments = parser.parse_args(argv)
+    if arguments.verb == "recover" and arguments.timeout and not arguments.wait:
+        parser.error("--timeout needs --wait")
+    return arguments
+
+
+def _add(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verb: str,
+    purpose: str,
+    description: str = "",
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        verb,
+        help=purpose,
+        description=description or f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=None if description else f"example:\n  ckptctl {verb} -o json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--socket", metavar="PATH", default=argparse.SUPPRESS, help="control socket of the daemon"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("table", "json"), default="table", help="default: table"
+    )
+    return parser
+
+
+def _add_publish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="the version's directory")
+    parser.add_argument("--checkpoint", metavar="NAME", required=True, help="e.g. llama/rank-3")
+    parser.add_argument(
+        "--version", metavar="N", type=int, required=True, help="usually the training step"
+    )
+    for criticality, purpose in (("critical", "are recovered first"), ("deferred", "can wait")):
+        parser.add_argument(
+            f"--{criticality}",
+            metavar="GLOB",
+            action="append",
+            default=[],
+            help=f"units that {purpose}; may be given several times",
+        )
+    parser.add_argument(
+        "--replace", action="store_true", help="the version may exist with other content"
+    )
+
+
+def _add_recover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
+    parser.add_argument("--to", metavar="DIR", help="the version's directory, below a root")
+    parser.add_argument(
+        "--patience",
+        metavar="DURATION",
+        help="how long to wait for blocks that nobody has: 5m; default: for ever",
+    )
+    parser.add_argument("--wait", action="store_true", help="show it until it ends")
+    parser.add_argument(
+        "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The API on the local socket, both ends."""

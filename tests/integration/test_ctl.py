@@ -1,0 +1,409 @@
+"""``ckptctl`` as people run it, with a stand-in daemon behind a real server."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ckptd.cli import ctl
+from ckptd.cli.live import follow_recovery
+from ckptd.control.api import Cause, Outcome, PublishRequest, RecoverRequest, RecoveryResult, Stage
+from ckptd.control.client import ControlClient
+from ckptd.errors import (
+    CkptdError,
+    ExitCode,
+    NotFound,
+    NotPermitted,
+    VerificationFailed,
+)
+from tests.support.control import (
+    PROGRESS,
+    PUBLISH_PROGRESS,
+    RESULT,
+    VIEW,
+    Hold,
+    StandInDaemon,
+    serving,
+)
+
+pytestmark = pytest.mark.integration
+
+replace = msgspec.structs.replace
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "ckptd.sock")
+
+
+# What decides how a command prints is the test's to set.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in {"COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONUNBUFFERED", "TERM"}
+}
+
+
+def start(path: str, *argv: str, **options: object) -> subprocess.Popen[str]:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-m", "ckptd.cli.ctl", "--socket", path, *argv],
+        **{**streams, "env": ENVIRONMENT, **options},
+    )
+
+
+def run(path: str, *argv: str) -> tuple[int, str, str]:
+    with start(path, *argv) as process:
+        out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ({}, ExitCode.DONE),
+        ({"is_degraded": True, "missing_units": ("opt/a",)}, ExitCode.DEGRADED),
+        ({"result": Outcome.FAILED, "cause": Cause.STORE}, ExitCode.FAILED),
+        ({"result": Outcome.CANCELLED}, ExitCode.FAILED),
+        (
+            {"result": Outcome.FAILED, "cause": Cause.CRITICAL_MISSING},
+            ExitCode.CRITICAL_MISSING,
+        ),
+        ({"result": Outcome.FAILED, "cause": Cause.VERIFICATION}, ExitCode.VERIFICATION),
+    ],
+)
+def test_a_recovery_that_was_waited_for_ends_the_command_as_it_ended(
+    path: str, ended: dict[str, object], code: ExitCode
+) -> None:
+    result = replace(RESULT, message="why", **ended)
+    with serving(StandInDaemon(watching=[PROGRESS, result]), path):
+        returned, out, err = run(path, "recover", "llama/rank-0@100", "--wait")
+    assert returned == code
+    assert out.startswith("recovered ") if code in {0, 3} else out == ""
+    assert err.splitlines()[:2] == [
+        "ckptctl: recovery 01J9QX of llama/rank-0@100 → /data/llama/rank-0/100",
+        "llama/rank-0@100: transferring, 37/120 units, 1.5 GiB of 2 GiB left, 1.5 GiB/s, ETA 1.0s",
+    ]
+    assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (NotFound("checkpoint a", "is held by nobody"), 1),
+        (NotPermitted("recover", "needs more rights"), 6),
+        (VerificationFailed("manifest", "is not what was asked for"), 8),
+    ],
+)
+def test_a_refused_recovery_ends_the_command_with_the_code_of_the_error(
+    path: str, refusal: CkptdError, code: int
+) -> None:
+    with serving(StandInDaemon(refusal=refusal), path):
+        assert run(path, "recover", "a") == (code, "", f"ckptctl: {refusal}\n")
+
+
+def test_nobody_there_ends_the_command_with_7(path: str) -> None:
+    returned, out, err = run(path, "recover", "a", "--wait", "-o", "json")
+    assert (returned, out) == (7, "")
+    assert err.startswith(f"ckptctl: no daemon answers at {path}: No such file")
+
+
+def test_a_timeout_ends_the_command_and_not_the_recovery(path: str) -> None:
+    daemon = StandInDaemon(watching=[PROGRESS, Hold()])
+    with serving(daemon, path):
+        returned, out, err = run(path, "recover", "a", "--wait", "--timeout", "0.2s")
+    assert (returned, out) == (5, "")
+    assert err.splitlines()[-1] == (
+        "ckptctl: recovery 01J9QX is not done within 0.2s; "
+        f"it goes on; watch it with: ckptctl --socket {path} watch 01J9QX"
+    )
+    assert [action for action, _ in daemon.calls] == ["recover"]
+
+
+def test_a_timeout_that_is_over_at_once_is_a_timeout(path: str) -> None:
+    with serving(StandInDaemon(), path):
+        assert ctl.main(["--socket", path, "recover", "a", "--wait", "--timeout", "0s"]) == 5
+
+
+def test_a_timeout_holds_while_the_daemon_is_away(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckptd.cli.live._RECONNECT_INTERVAL_S", 0.05)
+    with pytest.raises(TimeoutError):
+        follow_recovery(ControlClient(path), "01J9QX", as_json=True, timeout_s=0.2)
+
+
+def test_ctrl_c_ends_the_command_and_not_the_recovery(path: str) -> None:
+    daemon = StandInDaemon(watching=[PROGRESS, Hold()])
+    with serving(daemon, path), start(path, "recover", "a", "--wait", "-o", "json") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["type"] == "progress"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == (
+        "ckptctl: interrupted, but not recovery 01J9QX: "
+        f"it goes on; watch it with: ckptctl --socket {path} watch 01J9QX"
+    )
+    assert [action for action, _ in daemon.calls] == ["recover"]
+
+
+def test_ctrl_c_stops_a_publishing(path: str) -> None:
+    daemon = StandInDaemon(publishing=[PUBLISH_PROGRESS, Hold()])
+    argv = ["publish", ".", "--checkpoint", "a", "--version", "3", "-o", "json"]
+    with serving(daemon, path), start(path, *argv) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["type"] == "progress"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert daemon.publishing_stopped.wait(10)
+    assert (process.returncode, err) == (130, "ckptctl: interrupted; nothing was published\n")
+
+
+def test_a_wait_outlives_a_restart_of_the_daemon(path: str) -> None:
+    with contextlib.ExitStack() as living:
+        living.enter_context(serving(StandInDaemon(watching=[PROGRESS, Hold()]), path))
+        with start(path, "recover", "a", "--wait", "-o", "json") as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["type"] == "progress"
+            living.close()
+            with serving(StandInDaemon(views=[VIEW], watching=[RESULT]), path):
+                out, err = process.communicate(timeout=30)
+    assert (process.returncode, json.loads(out)["type"]) == (0, "result")
+    assert "it stopped before the recovery ended" in err.splitlines()[1]
+    assert err.endswith("Trying again for 30s.\n")
+
+
+def test_a_daemon_that_stays_away_ends_a_wait_with_7(
+    path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ckptd.cli.live.RECONNECT_TIMEOUT_S", 0.0)
+    with serving(StandInDaemon(watching=[PROGRESS]), path):
+        assert ctl.main(["--socket", path, "recover", "a", "--wait"]) == ExitCode.UNREACHABLE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(f"ckptctl: no daemon answers at {path}: it stopped")
+
+
+def test_a_daemon_that_is_lost_again_and_again_is_said_each_time(
+    path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ckptd.cli.live._RECONNECT_INTERVAL_S", 0.05)
+    with serving(StandInDaemon(watching=[PROGRESS]), path):
+        argv = ["--socket", path, "recover", "a", "--wait", "--timeout", "0.5s"]
+        assert ctl.main(argv) == ExitCode.TIMED_OUT
+    assert capsys.readouterr().err.count("Trying again for 30s.") > 1
+
+
+def test_json_is_one_event_a_line_and_exactly_one_last_result(path: str) -> None:
+    with serving(StandInDaemon(watching=[PROGRESS, PROGRESS, RESULT]), path):
+        returned, out, _ = run(path, "recover", "a", "--wait", "-o", "json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert returned == 0
+    assert [event["type"] for event in events] == ["progress", "progress", "result"]
+    assert msgspec.convert(events[-1], RecoveryResult) == RESULT
+
+
+def test_a_closed_pipe_is_no_error(path: str) -> None:
+    daemon = StandInDaemon(watching=[*[PROGRESS] * 2000, RESULT])
+    with serving(daemon, path), start(path, "recover", "a", "--wait", "-o", "json") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+        assert process.wait(30) == 0
+    assert json.loads(first)["type"] == "progress"
+    assert err == "ckptctl: recovery 01J9QX of a → /data/llama/rank-0/100\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "first_line"),
+    [
+        (["status"], "node         node-a, up 3h05m, ckptd 0.1.0"),
+        (["checkpoints"], "CHECKPOINT    VERSION  SIZE   UNITS  HELD   NODES"),
+        (["peers"], "NODE    ADDRESS        STATE  VERSIONS  RATE       ERROR"),
+        (["recoveries"], "RECOVERY  CHECKPOINT        STAGE         DONE  LEFT     ETA"),
+        (["recover", "a"], "01J9QX → /data/llama/rank-0/100"),
+        (["pause", "01J"], "paused 01J9QX, recovery of llama/rank-0@100"),
+        (["resume", "01J"], "resumed 01J9QX, recovery of llama/rank-0@100"),
+        (["cancel", "01J9QX"], "cancelled 01J9QX, recovery of llama/rank-0@100"),
+        (["watch"], "recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),"),
+        (["publish", ".", "--checkpoint", "a", "--version", "3"], "published llama/rank-0@100: "),
+        (["version"], "ckptctl 0.1.0"),
+    ],
+)
+def test_each_command_prints_a_table_or_one_line_of_json_a_message(
+    path: str, argv: list[str], first_line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(StandInDaemon(views=[VIEW]), path):
+        assert ctl.main(["--socket", path, *argv]) == ExitCode.DONE
+        table, _ = capsys.readouterr()
+    with serving(StandInDaemon(views=[VIEW]), path):
+        assert ctl.main(["--socket", path, *argv, "-o", "json"]) == ExitCode.DONE
+        lines = capsys.readouterr().out.splitlines()
+    assert table.startswith(first_line)
+    assert [type(json.loads(line)) in {dict, list} for line in lines] == [True] * len(lines)
+    assert len(lines) == (2 if argv[0] in {"watch", "publish"} else 1)
+
+
+def test_lists_that_are_empty_are_said_on_stderr_and_are_empty_in_json(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(StandInDaemon(), path):
+        assert ctl.main(["--socket", path, "recoveries"]) == ExitCode.DONE
+        assert capsys.readouterr() == ("", "ckptctl: no recoveries\n")
+        assert ctl.main(["--socket", path, "recoveries", "-o", "json"]) == ExitCode.DONE
+        assert capsys.readouterr() == ("[]\n", "")
+        assert ctl.main(["--socket", path, "watch"]) == ExitCode.FAILED
+        assert capsys.readouterr().err.startswith("ckptctl: recoveries: there are none.")
+
+
+def test_watch_takes_the_newest_that_has_not_ended(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = replace(VIEW, recovery="01J9ZZ", stage=Stage.COMPLETE)
+    watched = replace(RESULT, result=Outcome.CANCELLED)
+    daemon = StandInDaemon(views=[ended, VIEW, ended], watching=[watched])
+    with serving(daemon, path):
+        assert ctl.main(["--socket", path, "watch", "-o", "json"]) == ExitCode.FAILED
+    assert daemon.watched == ["01J9QX"]
+    out, err = capsys.readouterr()
+    assert json.loads(out)["result"] == "cancelled"
+    assert err == "ckptctl: recovery 01J9QX of llama/rank-0@100 cancelled\n"
+
+
+def test_directories_reach_the_daemon_absolute_and_resolved(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir()
+    os.symlink("real", tmp_path / "link")
+    monkeypatch.chdir(tmp_path)
+    daemon = StandInDaemon()
+    argv = ["publish", "link", "--checkpoint", "a", "--version", "3", "--critical", "*.json"]
+    with serving(daemon, path):
+        assert ctl.main(["--socket", path, *argv]) == ExitCode.DONE
+        recover = ["recover", "a@3", "--to", "new", "--patience", "1m"]
+        assert ctl.main(["--socket", path, *recover]) == ExitCode.DONE
+    real = os.path.realpath(tmp_path)
+    assert daemon.calls == [
+        (
+            "publish",
+            PublishRequest(
+                directory=f"{real}/real", checkpoint="a", version=3, critical=("*.json",)
+            ),
+        ),
+        (
+            "recover",
+            RecoverRequest(checkpoint="a", version=3, to=f"{real}/new", patience_s=60.0),
+        ),
+    ]
+
+
+def test_names_from_peers_cannot_move_the_cursor(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = replace(VIEW, waiting_for="\x1b[2Jgone\n", missing_blocks=1, missing_units=("\x9b1m",))
+    result = replace(RESULT, result=Outcome.FAILED, message="\x1b[31m", missing_units=("\x07",))
+    with serving(StandInDaemon(watching=[replace(PROGRESS, view=evil), result]), path):
+        for output in ("table", "json"):
+            argv = ["--socket", path, "recover", "a", "--wait", "-o", output]
+            assert ctl.main(argv) == ExitCode.FAILED
+    out, err = capsys.readouterr()
+    assert all(line.isprintable() for line in (out + err).splitlines())
+    assert "gone" in err
+
+
+# ckptctl at a terminal.
+
+
+def run_at_terminal(path: str, *argv: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run with all three streams on a pseudo-terminal of 80 columns; return what it showed."""
+    control, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with start(
+        path,
+        *argv,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=ENVIRONMENT | {"TERM": "xterm-256color"} | (env or {}),
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError), open(control, "rb", buffering=0) as file:
+            while chunk := file.read(65536):  # EIO once the other end is closed
+                shown += chunk
+    return process.returncode, shown.decode()
+
+
+def test_a_terminal_shows_a_recovery_in_place_and_keeps_the_result(path: str) -> None:
+    moved = replace(PROGRESS, view=replace(VIEW, units_done=99))
+    with serving(StandInDaemon(watching=[PROGRESS, moved, RESULT]), path):
+        returned, shown = run_at_terminal(path, "recover", "a", "--wait")
+    assert returned == 0
+    assert "37/120 units" in shown
+    assert "99/120 units" in shown
+    assert "node-b  active       900 MiB/s  300 MiB  32 MiB" in shown
+    assert "\x1b[2K" in shown  # lines are taken away again
+    kept = shown.rpartition("\x1b[2K")[2]
+    assert "node-b  active" not in kept
+    assert "recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),\r\n" in kept
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert max(len(line) for line in re.split(r"[\r\n]+", text)) <= 80
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_that_wants_no_escapes_gets_lines(path: str, env: dict[str, str]) -> None:
+    with serving(StandInDaemon(), path):
+        returned, shown = run_at_terminal(path, "recover", "a", "--wait", env=env)
+    assert returned == 0
+    assert "\x1b" not in shown
+    assert "llama/rank-0@100: transferring, 37/120 units" in shown
+
+
+def test_a_terminal_shows_a_publishing_in_place(path: str) -> None:
+    argv = ["publish", ".", "--checkpoint", "a", "--version", "3"]
+    with serving(StandInDaemon(), path):
+        returned, shown = run_at_terminal(path, *argv)
+    assert returned == 0
+    assert "3/12 files, 512 MiB of 2 GiB" in shown
+    assert "published llama/rank-0@100: 2 GiB, 12 units in 0.7s\r\n" in shown
+
+
+def test_a_table_at_a_terminal_is_cut_to_its_width(path: str) -> None:
+    wide = replace(VIEW, checkpoint="x" * 200)
+    with serving(StandInDaemon(views=[wide]), path):
+        _, shown = run_at_terminal(path, "recoveries")
+        _, out, _ = run(path, "recoveries")
+    assert max(map(len, shown.splitlines())) == 80
+    assert f"{'x' * 200}@100" in out
+
+
+# Other programs.
+
+
+def test_a_pipe_into_head_ends_well(path: str) -> None:
+    with serving(StandInDaemon(watching=[*[PROGRESS] * 2000, RESULT]), path):
+        command = f"{sys.executable} -m ckptd.cli.ctl --socket {path} recover a --wait -o json"
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {command} | head -1"],
+            capture_output=True,
+            env=ENVIRONMENT,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["type"] == "progress"
+    assert "Error" not in done.stderr

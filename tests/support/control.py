@@ -1,0 +1,300 @@
+"""The daemon's side of the control socket for tests, and messages to send through it."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+import msgspec
+
+from ckptd.control.api import (
+    CheckpointRow,
+    Held,
+    Listen,
+    Outcome,
+    PeerRow,
+    PeerState,
+    PublishEvent,
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+    RecoverRequest,
+    RecoveryProgress,
+    RecoveryResult,
+    RecoveryView,
+    RootRow,
+    SourceRow,
+    SourceShare,
+    SourceState,
+    Stage,
+    Status,
+    WatchEvent,
+)
+from ckptd.control.server import serve_control
+from ckptd.errors import CkptdError, NotFound
+from ckptd.limits import GIB, MIB
+
+DIGEST = "ab" * 32
+
+VIEW = RecoveryView(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    target="/data/llama/rank-0/100",
+    stage=Stage.TRANSFERRING,
+    is_paused=False,
+    units_total=120,
+    units_done=37,
+    bytes_total=2 * GIB,
+    bytes_verified=512 * MIB,
+    bytes_left=2 * GIB - 512 * MIB,
+    rate_bytes_per_s=1.5 * GIB,
+    eta_s=1.0,
+    waiting_for="",
+    missing_blocks=0,
+    missing_units=(),
+    sources=(
+        SourceRow(
+            node="node-b",
+            state=SourceState.ACTIVE,
+            bytes=300 * MIB,
+            rate_bytes_per_s=900.0 * MIB,
+            in_flight_bytes=32 * MIB,
+        ),
+        SourceRow(
+            node="node-c",
+            state=SourceState.BACKING_OFF,
+            bytes=212 * MIB,
+            rate_bytes_per_s=636.0 * MIB,
+            in_flight_bytes=0,
+        ),
+    ),
+    started_at_s=1_700_000_000.0,
+    elapsed_s=0.4,
+)
+PROGRESS = RecoveryProgress(view=VIEW)
+
+RESULT = RecoveryResult(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    result=Outcome.COMPLETE,
+    is_degraded=False,
+    missing_units=(),
+    cause=None,
+    message="",
+    target="/data/llama/rank-0/100",
+    bytes_total=2 * GIB,
+    bytes_received=2 * GIB,
+    bytes_resumed=0,
+    bytes_wasted=0,
+    duration_s=1.4,
+    time_to_critical_s=0.3,
+    sources=(
+        SourceShare(node="node-b", bytes=1200 * MIB),
+        SourceShare(node="node-c", bytes=848 * MIB),
+    ),
+)
+
+PUBLISH_PROGRESS = PublishProgress(
+    files_done=3, files_total=12, bytes_done=512 * MIB, bytes_total=2 * GIB
+)
+PUBLISH_RESULT = PublishResult(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    size_bytes=2 * GIB,
+    units=12,
+    is_new=True,
+    directory="/data/llama/rank-0/100",
+    duration_s=0.7,
+)
+
+CHECKPOINT = CheckpointRow(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    size_bytes=2 * GIB,
+    held=Held.PEERS,
+    is_complete=True,
+    is_stale=False,
+    nodes=("node-b", "node-c"),
+)
+PEER = PeerRow(
+    node="node-b",
+    address="10.0.0.2:7421",
+    state=PeerState.LIVE,
+    epoch=7,
+    versions=3,
+    rate_bytes_per_s=900.0 * MIB,
+)
+STATUS = Status(
+    node="node-a",
+    ckptd_version="0.1.0",
+    epoch=3,
+    started_at_s=1_700_000_000.0,
+    uptime_s=11_100.0,
+    listen=Listen(data="0.0.0.0:7421", metrics=None, control="/run/ckptd/ckptd.sock"),
+    roots=(RootRow(name="ckpt", path="/data", free_bytes=3 * GIB // 2),),
+    checkpoints=2,
+    peers=4,
+    peers_reachable=3,
+    recoveries=(),
+    event_loop_lag_s=0.002,
+)
+
+
+class Hold:
+    """A step of a script that never ends by itself."""
+
+
+class StandInDaemon:
+    """Plays scripts: what a stream yields, raises, or waits for.
+
+    Attributes:
+        watching: Steps of each watch stream.
+        publishing: Steps of each publish stream.
+        views: What the daemon knows of recoveries; :meth:`recover` adds one.
+        refusal: Raised by every action.
+        calls: Actions that came through, with what they were given.
+        watched: Recoveries that a watch stream was asked for.
+        publishing_begun: Set when a publish stream was asked for.
+        publishing_stopped: Set when one was closed before its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        watching: Sequence[WatchEvent | Exception | Hold] = (PROGRESS, RESULT),
+        publishing: Sequence[PublishEvent | Exception | Hold] = (PUBLISH_PROGRESS, PUBLISH_RESULT),
+        views: Sequence[RecoveryView] = (),
+        refusal: CkptdError | None = None,
+    ) -> None:
+        self.watching = watching
+        self.publishing = publishing
+        self.views = list(views)
+        self.refusal = refusal
+        self.calls: list[tuple[str, object]] = []
+        self.watched: list[str] = []
+        self.publishing_begun = threading.Event()
+        self.publishing_stopped = threading.Event()
+
+    def status(self) -> Status:
+        if self.refusal:
+            raise self.refusal
+        return STATUS
+
+    def checkpoints(self) -> Sequence[CheckpointRow]:
+        return [CHECKPOINT]
+
+    def peers(self) -> Sequence[PeerRow]:
+        return [PEER]
+
+    def recoveries(self) -> Sequence[RecoveryView]:
+        return self.views
+
+    def recovery(self, recovery: str) -> RecoveryView:
+        for view in self.views:
+            if view.recovery == recovery:
+                return view
+        raise NotFound(f"recovery {recovery}", "is not known")
+
+    async def recover(self, request: RecoverRequest) -> RecoveryView:
+        self._act("recover", request)
+        view = msgspec.structs.replace(
+            VIEW, checkpoint=request.checkpoint, version=request.version, stage=Stage.SEEKING
+        )
+        self.views.insert(0, view)
+        return view
+
+    async def pause(self, recovery: str) -> RecoveryView:
+        self._act("pause", recovery)
+        return msgspec.structs.replace(self.recovery(recovery), is_paused=True)
+
+    async def resume(self, recovery: str) -> RecoveryView:
+        self._act("resume", recovery)
+        return self.recovery(recovery)
+
+    async def cancel(self, recovery: str) -> RecoveryView:
+        self._act("cancel", recovery)
+        return msgspec.structs.replace(self.recovery(recovery), stage=Stage.CANCELLED)
+
+    async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
+        self.recovery(recovery)
+        self.watched.append(recovery)
+        for step in self.watching:
+            match step:
+                case Hold():
+                    await asyncio.Event().wait()
+                case Exception():
+                    raise step
+                case _:
+                    yield step
+
+    async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
+        self._act("publish", request)
+        self.publishing_begun.set()
+        is_ended = False
+        try:
+            for step in self.publishing:
+                match step:
+                    case Hold():
+                        await asyncio.Event().wait()
+                    case Exception():
+                        raise step
+                    case _:
+                        yield step
+            is_ended = True
+        finally:
+            if not is_ended:
+                self.publishing_stopped.set()
+
+    def _act(self, action: str, given: object) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.calls.append((action, given))
+
+
+@contextlib.contextmanager
+def serving(
+    daemon: StandInDaemon,
+    socket_path: str,
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> Iterator[StandInDaemon]:
+    """Serve a daemon's control API from a thread for as long as the context lasts."""
+    begun = threading.Event()
+    stopping: Callable[[], object] = begun.set
+    failures: list[Exception] = []
+
+    async def serve() -> None:
+        nonlocal stopping
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        async with serve_control(daemon, socket_path):
+            stopping = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
+            begun.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(serve())
+        except Exception as error:  # noqa: BLE001 -- raised again by the test's own thread
+            failures.append(error)
+        finally:
+            begun.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    try:
+        if failures:
+            raise failures[0]
+        yield daemon
+    finally:
+        stopping()
+        thread.join()
+    if failures:
+        raise failures[0]
