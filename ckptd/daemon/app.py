@@ -1,0 +1,383 @@
+"""Puts the daemon together, runs it, and takes it apart again in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import msgspec
+import uvloop
+
+from ckptd import __version__
+from ckptd.config import Address, Config
+from ckptd.control import api
+from ckptd.control.server import serve_control
+from ckptd.core.effects import EndRecovery
+from ckptd.core.events import RecoveryPaused
+from ckptd.core.scheduler import Scheduler
+from ckptd.core.views import RecoverySnapshot
+from ckptd.daemon.content import ServedContent
+from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
+from ckptd.daemon.operations import DaemonOperations
+from ckptd.daemon.peering import Peering
+from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.runner import Runner
+from ckptd.daemon.runtime import Runtime
+from ckptd.daemon.systemd import Notifier
+from ckptd.daemon.telemetry import Totals
+from ckptd.daemon.views import DaemonFacts
+from ckptd.discovery.static import StaticDiscovery
+from ckptd.errors import CkptdError, DamagedState
+from ckptd.limits import SECOND
+from ckptd.model.ids import Epoch, RecoveryId
+from ckptd.model.quantities import format_duration, format_size
+from ckptd.net.buffers import BufferPool
+from ckptd.net.inquiry import Inquirer
+from ckptd.net.listener import Listener
+from ckptd.net.server import PeerServer
+from ckptd.observe import logs
+from ckptd.observe.http import serve_metrics
+from ckptd.observe.metrics import MetricsSnapshot, create_registry, render
+from ckptd.store.catalog import Catalog
+from ckptd.store.database import Database, StateDirectory, move_aside
+from ckptd.store.journal import Journal
+from ckptd.store.roots import Root, Roots
+
+_DRAIN_S: Final = 5.0
+"""How long a stopping daemon finishes what it serves and commits what it has verified. Half of
+what a service manager is promised (10 s)."""
+_STATUS_S: Final = 1.0
+"""How often the service manager is told how far recoveries are."""
+
+_log = logs.get_logger()
+
+
+def run(config: Config, *, move_damaged_state: bool) -> int:
+    """Run the daemon until it is told to stop.
+
+    Args:
+        config: What it shall be.
+        move_damaged_state: A state database that cannot be read is moved aside.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        CkptdError: It cannot start; nothing was changed.
+    """
+    logs.configure(config.log.level, config.log.format, environ=config.environment)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(config, move_damaged_state=move_damaged_state))
+    return 0
+
+
+async def _run(config: Config, *, move_damaged_state: bool) -> None:
+    async with AsyncExitStack() as stack:
+        parts = await _open_parts(config, stack, move_damaged_state=move_damaged_state)
+        await Daemon(config, stack, parts).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What can refuse to be opened, open."""
+
+    epoch: Epoch
+    roots: Roots
+    catalog: Catalog
+    journal: Journal
+    content: ServedContent
+    server: PeerServer
+    listener: Listener
+    inquirer: Inquirer
+
+
+async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_state: bool) -> _Parts:
+    """Open everything in the order in which it is needed; ``stack`` closes it again.
+
+    Raises:
+        CkptdError: Something refuses.
+    """
+    state = StateDirectory.open(config.node.state_dir)
+    stack.callback(state.close)
+    opened: list[Root] = []
+    for name, path in config.roots.items():
+        root = Root.open(name, path)
+        stack.callback(root.close)
+        opened.append(root)
+    roots = Roots(opened)
+    database = await _open_database(state, move_damaged=move_damaged_state)
+    stack.push_async_callback(database.close)
+    catalog = Catalog(database, roots)
+    for stale in await catalog.load():
+        holding = stale.holding
+        _log.warning("version.stale", checkpoint=holding.checkpoint, version=holding.version)
+    epoch = Epoch(secrets.randbits(63))
+    content = ServedContent(config.node.id, epoch, catalog)
+    server = PeerServer(content, node=config.node.id, epoch=epoch)
+    stack.callback(server.close)
+    listener = _bind(config.listen.data)
+    stack.callback(listener.close)
+    inquirer = await stack.enter_async_context(Inquirer())
+    journal = Journal(database)
+    return _Parts(epoch, roots, catalog, journal, content, server, listener, inquirer)
+
+
+async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
+    database = Database(state.database_path)
+    try:
+        await database.open()
+    except DamagedState:
+        if not move_damaged:
+            raise
+        _log.warning("state.moved_aside", path=move_aside(database.path))
+        database = Database(state.database_path)
+        await database.open()
+    return database
+
+
+def _bind(address: Address) -> Listener:
+    try:
+        return Listener.bind(address.host, address.port)
+    except OSError as error:
+        raise CkptdError(
+            f"data listener {address}",
+            f"cannot listen: {error.strerror or error}",
+            "Choose another listen.data, or stop whoever has it.",
+        ) from error
+
+
+class Daemon:
+    """All parts, and how they are tied together."""
+
+    def __init__(self, config: Config, stack: AsyncExitStack, parts: _Parts) -> None:
+        self._config = config
+        self._stack = stack
+        self._catalog = parts.catalog
+        self._journal = parts.journal
+        self._roots = parts.roots
+        self._content = parts.content
+        self._listener = parts.listener
+        self._server = parts.server
+        self._node = config.node.id
+        self._epoch = parts.epoch
+        self._started_at_s = time.time()
+        self._obstacle = "starting"
+        self._notifier = Notifier.from_environment(config.environment)
+        self._stop = asyncio.Event()
+        self._lag = LagWindow()
+        self._totals = Totals()
+        # The scheduler's luck need not be secret, only different on every node.
+        rng = Random(self._epoch)  # noqa: S311
+        self._scheduler = Scheduler(rng)
+        self._runtime = Runtime(self._scheduler)
+        self._book = RecoveryBook(time.time)
+        self._peering = Peering(
+            self._node,
+            StaticDiscovery(config.discovery.peers).addresses(),
+            parts.inquirer,
+            self._runtime.report,
+            rng,
+        )
+        self._runner = Runner(
+            book=self._book,
+            catalog=parts.catalog,
+            journal=parts.journal,
+            peering=self._peering,
+            inquirer=parts.inquirer,
+            pool=BufferPool(config.recovery.buffers_bytes),
+            report=self._runtime.report,
+            on_ended=self._note_end,
+        )
+        self._runtime.connect(self._runner.carry_out)
+        self._operations = DaemonOperations(
+            scheduler=self._scheduler,
+            runtime=self._runtime,
+            wall_clock=time.time,
+            book=self._book,
+            catalog=parts.catalog,
+            journal=parts.journal,
+            peering=self._peering,
+            roots=parts.roots,
+            facts=self._facts,
+            draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
+        )
+        self._data_address = str(Address(*parts.listener.address))
+        self._metrics_address: str | None = None
+
+    async def run(self) -> None:
+        """Serve until a signal says stop, then drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._runner.run()),
+                tasks.create_task(watch_loop_lag(self._lag)),
+            ]
+            await asyncio.sleep(0)  # the runner is ready for orders from here on
+            await self._listen()
+            running.append(tasks.create_task(self._listener.serve(self._server.serve)))
+            running.append(tasks.create_task(self._peering.run()))
+            await self._go_on()
+            self._obstacle = ""
+            running.append(tasks.create_task(self._tell_service_manager()))
+            await self._stop.wait()
+            await self._drain()
+            for task in running:
+                task.cancel()
+        _log.info("daemon.stopped")
+
+    async def _listen(self) -> None:
+        """Open the listeners for people and Prometheus; that for peers is bound already."""
+        stack, listen = self._stack, self._config.listen
+        if listen.metrics is not None:
+            registry = create_registry(self._measure)
+            host, port = await stack.enter_async_context(
+                serve_metrics(
+                    listen.metrics.host,
+                    listen.metrics.port,
+                    names=(socket.gethostname(),),
+                    render=lambda: render(registry),
+                    obstacle=lambda: self._obstacle,
+                )
+            )
+            self._metrics_address = str(Address(host, port))
+        await stack.enter_async_context(serve_control(self._operations, listen.control))
+        _log.info(
+            "daemon.listening",
+            node=self._node,
+            data=self._data_address,
+            metrics=self._metrics_address,
+            control=listen.control,
+        )
+        _log.warning("transport.insecure", hint="no TLS yet: whoever reaches the port can read")
+
+    async def _go_on(self) -> None:
+        """Take up what a restart interrupted."""
+        for report in reversed(await self._journal.reports()):
+            self._book.remember(msgspec.json.decode(report, type=api.RecoveryResult))
+        for record in await self._journal.unfinished():
+            _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
+            recovery = OpenRecovery(record, self._roots[record.root], record.target)
+            if record.version is not None:
+                recovery.settle_target(record.version)
+            self._operations.begin(recovery)
+
+    async def _drain(self) -> None:
+        """Stop taking work, finish what is being served, commit what is verified."""
+        self._obstacle = "stopping"
+        self._notifier.stopping()
+        _log.info("daemon.stopping")
+        for recovery in self._book:
+            # Not noted in the journal: the next life goes on with it.
+            self._runtime.report(RecoveryPaused(recovery.id))
+        self._server.drain()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listener.drain(_DRAIN_S))
+            tasks.create_task(self._commit_rest())
+        self._runtime.stop()
+
+    async def _commit_rest(self) -> None:
+        """Wait until what is verified is in the journal; the scheduler orders that itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self._runtime.wait_until(
+                    lambda: all(recovery.is_committed for recovery in self._snapshots())
+                )
+
+    def _snapshots(self) -> tuple[RecoverySnapshot, ...]:
+        return self._scheduler.recoveries(now=self._runtime.now())
+
+    async def _tell_service_manager(self) -> None:
+        self._notifier.ready()
+        told = ""
+        while True:
+            text = _status_text(self._snapshots())
+            if text != told:
+                self._notifier.status(text)
+                told = text
+            await asyncio.sleep(_STATUS_S)
+
+    def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
+        self._totals.note_end(effect, result)
+        _log.info(
+            "recovery.ended",
+            recovery=result.recovery,
+            result=result.result.value,
+            checkpoint=result.checkpoint,
+            version=result.version,
+            received_bytes=result.bytes_received,
+            resumed_bytes=result.bytes_resumed,
+            wasted_bytes=result.bytes_wasted,
+            duration_s=result.duration_s,
+            why=result.message,
+        )
+
+    def _facts(self) -> DaemonFacts:
+        now_s = time.time()
+        return DaemonFacts(
+            node=self._node,
+            ckptd_version=__version__,
+            epoch=self._epoch,
+            started_at_s=self._started_at_s,
+            uptime_s=round(now_s - self._started_at_s, 3),
+            listen=api.Listen(
+                data=self._data_address,
+                metrics=self._metrics_address,
+                control=self._config.listen.control,
+            ),
+            event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
+        )
+
+    def _measure(self) -> MetricsSnapshot:
+        active = self._snapshots()
+        totals = self._totals.with_active(active)
+        holdings = self._catalog.holdings()
+        states = Counter(
+            source.state.value for source in self._scheduler.sources(now=self._runtime.now())
+        )
+        return MetricsSnapshot(
+            loop="uvloop",
+            holdings=len(holdings),
+            held_bytes=sum(holding.size_bytes for holding in holdings),
+            recoveries_active=len(active),
+            recoveries_by_result=totals.results,
+            recovery_durations=totals.durations,
+            recovery_remaining_bytes=sum(
+                recovery.total_bytes - recovery.verified_bytes for recovery in active
+            ),
+            received_bytes_by_source_kind={"peer": totals.received_bytes},
+            sent_bytes_by_criticality=self._content.sent_bytes,
+            resumed_bytes=totals.resumed_bytes,
+            wasted_bytes_by_reason=totals.wasted_bytes,
+            verify_failures_by_source_kind={"peer": totals.bad_blocks},
+            sources_by_state=states,
+            connections_by_side={
+                "source": self._listener.connection_count,
+                "receiver": self._runner.lane_count,
+            },
+            event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
+        )
+
+
+def _status_text(active: tuple[RecoverySnapshot, ...]) -> str:
+    """Say in one line what the daemon does, for ``systemctl status``."""
+    if not active:
+        return "serving; no recovery under way"
+    first = active[0]
+    left = format_size(first.total_bytes - first.verified_bytes)
+    eta = "" if first.eta_ns is None else f", ETA {format_duration(first.eta_ns / SECOND)}"
+    waiting = f", waiting for {first.waiting_for}" if first.waiting_for else ""
+    others = f" (and {len(active) - 1} more)" if len(active) > 1 else ""
+    return (
+        f"recovering {first.checkpoint}: {first.units_done}/{first.units_total} units, "
+        f"{left} left{eta}{waiting}{others}"
+    )

@@ -1,0 +1,253 @@
+"""What people and scripts ask of the daemon over the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+from ckptd.control import api
+from ckptd.core.events import (
+    RecoveryCancelled,
+    RecoveryPaused,
+    RecoveryRequested,
+    RecoveryResumed,
+)
+from ckptd.core.scheduler import Scheduler
+from ckptd.daemon import views
+from ckptd.daemon.peering import Peering
+from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook, usual_target
+from ckptd.daemon.runtime import Runtime
+from ckptd.errors import NotFound
+from ckptd.limits import SECOND
+from ckptd.model.ids import (
+    RecoveryId,
+    parse_checkpoint_name,
+    parse_version,
+)
+from ckptd.observe.logs import get_logger
+from ckptd.store.catalog import Catalog
+from ckptd.store.journal import Journal, JournaledRecovery
+from ckptd.store.publishing import PublishProgress, PublishRequest, scan_and_hash
+from ckptd.store.roots import Roots
+
+_PROGRESS_S: Final = 1.0
+"""How often a stream tells how far it is."""
+
+_log = get_logger()
+
+
+class DaemonOperations:
+    """The daemon behind the control socket; see :class:`ckptd.control.api.Operations`.
+
+    Args:
+        facts: Gives the daemon's own part of the status.
+        draw_id: Draws the name of a new recovery.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it speaks for, each named)
+        self,
+        *,
+        scheduler: Scheduler,
+        runtime: Runtime,
+        wall_clock: Callable[[], float],
+        book: RecoveryBook,
+        catalog: Catalog,
+        journal: Journal,
+        peering: Peering,
+        roots: Roots,
+        facts: Callable[[], views.DaemonFacts],
+        draw_id: Callable[[], RecoveryId],
+    ) -> None:
+        self._scheduler = scheduler
+        self._report = runtime.report
+        self._now = runtime.now
+        self._wall_clock = wall_clock
+        self._book = book
+        self._catalog = catalog
+        self._journal = journal
+        self._peering = peering
+        self._roots = roots
+        self._facts = facts
+        self._draw_id = draw_id
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
+
+    def status(self) -> api.Status:
+        """Return the daemon at this moment."""
+        active = [self._view(recovery) for recovery in self._book]
+        return views.status(self._facts(), active, self._catalog, self._peering, self._roots)
+
+    def checkpoints(self) -> tuple[api.CheckpointRow, ...]:
+        """Return what this node and its peers hold, by name, newest version first."""
+        return views.checkpoints(self._facts().node, self._catalog, self._peering, self._roots)
+
+    def peers(self) -> tuple[api.PeerRow, ...]:
+        """Return the known peers, by address."""
+        return views.peers(self._peering, self._scheduler.sources(now=self._now()))
+
+    def recoveries(self) -> tuple[api.RecoveryView, ...]:
+        """Return those that have not ended and those that have, newest first."""
+        active = [self._view(recovery) for recovery in self._book]
+        ended = [views.ended(result) for result in self._book.ended()]
+        return (*reversed(active), *ended)
+
+    def recovery(self, recovery: str) -> api.RecoveryView:
+        """Return one recovery."""
+        found = self._book.get(recovery)
+        return self._view(found) if found else views.ended(self._book.result(recovery))
+
+    async def recover(self, request: api.RecoverRequest) -> api.RecoveryView:
+        """Begin a recovery; one for the same version and place that is under way is returned."""
+        checkpoint = parse_checkpoint_name(request.checkpoint)
+        version = None if request.version is None else parse_version(request.version)
+        root, target = self._roots.default(), ""
+        if request.to is not None:
+            root, target = self._roots.locate(request.to)
+        elif version is not None:
+            target = usual_target(checkpoint, version)
+        for other in self._book:
+            is_same = other.record.checkpoint == checkpoint and other.record.version == version
+            if is_same and other.root is root and other.target == target:
+                return self._view(other)
+        record = JournaledRecovery(
+            recovery=self._draw_id(),
+            checkpoint=checkpoint,
+            version=version,
+            digest=None,
+            root=root.name,
+            target=target,
+            patience_ns=None if request.patience_s is None else int(request.patience_s * SECOND),
+            is_paused=False,
+            started_at_s=self._wall_clock(),
+        )
+        await self._journal.begin(record)
+        recovery = OpenRecovery(record, root, target)
+        _log.info("recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version)
+        self.begin(recovery)
+        return self._view(recovery)
+
+    def begin(self, recovery: OpenRecovery) -> None:
+        """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
+        self._book.open(recovery)
+        record = recovery.record
+        self._report(
+            RecoveryRequested(
+                record.recovery,
+                record.checkpoint,
+                record.version,
+                record.digest,
+                record.patience_ns,
+            )
+        )
+        if record.is_paused:
+            self._report(RecoveryPaused(record.recovery))
+
+    async def pause(self, recovery: str) -> api.RecoveryView:
+        """Let a recovery stand still until it is resumed."""
+        return await self._set_paused(recovery, is_paused=True)
+
+    async def resume(self, recovery: str) -> api.RecoveryView:
+        """Let a paused recovery go on."""
+        return await self._set_paused(recovery, is_paused=False)
+
+    async def cancel(self, recovery: str) -> api.RecoveryView:
+        """Give a recovery up and remove what it has staged."""
+        found = self._find(recovery)
+        self._report(RecoveryCancelled(found.id))
+        await found.ended.wait()
+        return self.recovery(recovery)
+
+    async def watch(self, recovery: str) -> AsyncGenerator[api.WatchEvent, None]:
+        """Yield progress once a second, the first at once, and last exactly one result."""
+        found = self._book.get(recovery)
+        while found is not None and not found.ended.is_set():
+            yield api.RecoveryProgress(view=self._view(found))
+            try:
+                async with asyncio.timeout(_PROGRESS_S):
+                    await found.ended.wait()
+            except TimeoutError:
+                continue
+        yield self._book.result(recovery)
+
+    async def publish(self, request: api.PublishRequest) -> AsyncGenerator[api.PublishEvent, None]:
+        """Hash a directory and hold it; yield progress once a second, and last one result."""
+        started_ns = self._now()
+        order = PublishRequest(
+            directory=request.directory,
+            checkpoint=parse_checkpoint_name(request.checkpoint),
+            version=parse_version(request.version),
+            critical=request.critical,
+            deferred=request.deferred,
+            replace=request.replace,
+        )
+        root, relative = self._roots.locate(request.directory)
+        progress = PublishProgress(0, 0, 0, 0)
+        is_cancelled = threading.Event()
+
+        def note(latest: PublishProgress) -> None:
+            nonlocal progress
+            progress = latest
+
+        hashing = asyncio.get_running_loop().run_in_executor(
+            self._hashing,
+            lambda: scan_and_hash(
+                root,
+                relative,
+                order,
+                workers=os.cpu_count() or 1,
+                on_progress=note,
+                is_cancelled=is_cancelled.is_set,
+            ),
+        )
+        try:
+            while not hashing.done():
+                await asyncio.wait({hashing}, timeout=_PROGRESS_S)
+                yield views.publish_progress(progress)
+            hashed = hashing.result()
+        finally:
+            is_cancelled.set()
+        known = self._catalog.find(order.checkpoint, order.version)
+        held = await self._catalog.add(hashed, replace=order.replace)
+        is_new = known is None or known.holding.digest != held.holding.digest
+        _log.info(
+            "version.published",
+            checkpoint=order.checkpoint,
+            version=order.version,
+            digest=held.holding.digest,
+            is_new=is_new,
+        )
+        yield api.PublishResult(
+            checkpoint=order.checkpoint,
+            version=order.version,
+            digest=held.holding.digest,
+            size_bytes=held.holding.size_bytes,
+            units=len(hashed.manifest.units),
+            is_new=is_new,
+            directory=root.absolute(held.directory),
+            duration_s=round((self._now() - started_ns) / SECOND, 3),
+        )
+
+    async def _set_paused(self, recovery: str, *, is_paused: bool) -> api.RecoveryView:
+        found = self._find(recovery)
+        await self._journal.set_paused(found.id, is_paused=is_paused)
+        found.record = replace(found.record, is_paused=is_paused)
+        self._report(RecoveryPaused(found.id) if is_paused else RecoveryResumed(found.id))
+        return self.recovery(recovery)
+
+    def _find(self, recovery: str) -> OpenRecovery:
+        found = self._book.get(recovery)
+        if found is None:
+            ended = self._book.result(recovery)
+            raise NotFound(f"recovery {recovery}", f"has ended already: {ended.result.value}")
+        return found
+
+    def _view(self, recovery: OpenRecovery) -> api.RecoveryView:
+        snapshot = self._scheduler.recovery(recovery.id, now=self._now())
+        assert snapshot is not None, f"{recovery.id} is in the book and not in the scheduler"
+        return views.recovery(
+            snapshot, recovery, elapsed_s=self._wall_clock() - recovery.record.started_at_s
+        )

@@ -1,0 +1,176 @@
+"""Follows what every peer holds, and knows which address a node answers at.
+
+One task for each configured address asks for holdings and keeps a long poll open, so that a
+change is known at once and a death is noticed when the connection breaks. A node id is believed
+while the address that claims it answers; a second address that claims it is a conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ckptd.config import parse_address
+from ckptd.core.events import DiscoverySettled, Event, HoldingsArrived, PeerLost
+from ckptd.errors import CkptdError
+from ckptd.limits import MS, SECOND
+from ckptd.model.holdings import Holdings
+from ckptd.model.ids import NodeId
+from ckptd.net.inquiry import Address, HoldingsAnswer, Inquirer
+from ckptd.observe.logs import get_logger
+
+_WAIT_S: Final = 10
+"""How long a peer may hold a question back while nothing changes (RFC 7240, ``wait``)."""
+
+_BACK_OFF_FIRST_NS: Final = 250 * MS
+_BACK_OFF_MAX_NS: Final = 3 * SECOND
+"""A holder that returns is found again within this."""
+_STRANGE_PAUSE_NS: Final = 30 * SECOND
+"""Pause after an address turned out to be this node itself, or a second of one name."""
+
+_log = get_logger()
+
+
+class PeerState(enum.Enum):
+    """What is known of an address."""
+
+    UNKNOWN = "unknown"
+    LIVE = "live"
+    UNREACHABLE = "unreachable"
+    CONFLICT = "conflict"
+    SELF = "self"
+
+
+@dataclass(slots=True)
+class PeerAddress:
+    """One configured address and what was found there.
+
+    Attributes:
+        name: ``HOST:PORT`` as configured.
+        address: Host and port.
+        state: What is known of it.
+        holdings: What the node there said last; ``None`` unless it is live.
+        etag: Names that answer, for the next question.
+        last_error: Why it is not live.
+    """
+
+    name: str
+    address: Address
+    state: PeerState = PeerState.UNKNOWN
+    holdings: Holdings | None = None
+    etag: str | None = None
+    last_error: str = ""
+
+
+class Peering:
+    """All peers.
+
+    Args:
+        node: This node, which may be in its own list.
+        addresses: Whom to follow.
+        inquirer: Asks.
+        report: Takes events for the scheduler.
+        rng: Spreads the pauses.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        addresses: tuple[str, ...],
+        inquirer: Inquirer,
+        report: Callable[[Event], None],
+        rng: Random,
+    ) -> None:
+        self._node = node
+        self._inquirer = inquirer
+        self._report = report
+        self._rng = rng
+        self._peers = {name: PeerAddress(name, _split(name)) for name in addresses}
+        self._addresses: dict[NodeId, PeerAddress] = {}
+
+    def peers(self) -> tuple[PeerAddress, ...]:
+        """Return every address and what is known of it, in configured order."""
+        return tuple(self._peers.values())
+
+    def address_of(self, node: NodeId) -> Address | None:
+        """Return where a live node answers."""
+        peer = self._addresses.get(node)
+        return None if peer is None else peer.address
+
+    async def run(self) -> None:
+        """Follow all peers until cancelled."""
+        if not self._peers:
+            self._report(DiscoverySettled())
+        async with asyncio.TaskGroup() as tasks:
+            for peer in self._peers.values():
+                tasks.create_task(self._follow(peer))
+
+    async def _follow(self, peer: PeerAddress) -> None:
+        failures = 0
+        while True:
+            is_fresh = peer.state is PeerState.UNKNOWN
+            try:
+                answer = await self._inquirer.holdings(
+                    peer.address, etag=peer.etag, wait_s=_WAIT_S if peer.etag else 0
+                )
+            except (CkptdError, OSError) as error:
+                self._lose(peer, PeerState.UNREACHABLE, str(error) or type(error).__name__)
+                pause_ns = min(_BACK_OFF_FIRST_NS << min(failures, 10), _BACK_OFF_MAX_NS)
+                failures += 1
+            else:
+                failures = 0
+                pause_ns = 0 if self._believe(peer, answer) else _STRANGE_PAUSE_NS
+            if is_fresh:
+                self._settle()
+            if pause_ns:
+                await asyncio.sleep(pause_ns * (0.5 + self._rng.random() / 2) / SECOND)
+
+    def _believe(self, peer: PeerAddress, answer: HoldingsAnswer) -> bool:
+        """Take over what a peer says, unless it cannot be who it says it is."""
+        holdings = answer.holdings
+        if holdings is None:
+            return True
+        if holdings.node == self._node:
+            self._lose(peer, PeerState.SELF, "it is this node itself")
+            return False
+        owner = self._addresses.get(holdings.node)
+        if owner is not None and owner is not peer:
+            why = f"it calls itself {holdings.node}, as {owner.name} does"
+            self._lose(peer, PeerState.CONFLICT, why)
+            return False
+        if peer.holdings is not None and peer.holdings.node != holdings.node:
+            self._lose(peer, PeerState.UNREACHABLE, "another node answers there now")
+        if peer.state is not PeerState.LIVE:
+            _log.info("peer.found", node=holdings.node, address=peer.name)
+        peer.state, peer.holdings, peer.etag, peer.last_error = (
+            PeerState.LIVE,
+            holdings,
+            answer.etag,
+            "",
+        )
+        self._addresses[holdings.node] = peer
+        self._report(HoldingsArrived(holdings.node, holdings.epoch, holdings.holdings))
+        return True
+
+    def _lose(self, peer: PeerAddress, state: PeerState, why: str) -> None:
+        """Stop relying on an address; say so once."""
+        lost = peer.holdings
+        if peer.state is not state:
+            _log.info("peer.lost", address=peer.name, state=state.value, why=why)
+        peer.state, peer.holdings, peer.etag, peer.last_error = state, None, None, why
+        if lost is not None:
+            del self._addresses[lost.node]
+            self._report(PeerLost(lost.node))
+
+    def _settle(self) -> None:
+        if all(peer.state is not PeerState.UNKNOWN for peer in self._peers.values()):
+            self._report(DiscoverySettled())
+
+
+def _split(name: str) -> Address:
+    address = parse_address(name)
+    return (address.host, address.port)

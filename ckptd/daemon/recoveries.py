@@ -1,0 +1,158 @@
+"""The book of recoveries: those under way with what belongs to them, and those that ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd.control.api import Cause, Outcome, RecoveryResult, SourceShare
+from ckptd.core.effects import EndRecovery, Result
+from ckptd.errors import NotFound
+from ckptd.limits import SECOND
+from ckptd.model.ids import CheckpointName, RecoveryId, Version
+from ckptd.model.space import AddressSpace
+from ckptd.store.journal import JournaledRecovery
+from ckptd.store.roots import Root
+from ckptd.store.staging import Staging
+
+ENDED_MAX: Final = 100
+"""How many ended recoveries are remembered, here and in the journal."""
+
+
+@dataclass(slots=True)
+class OpenRecovery:
+    """A recovery that has not ended.
+
+    Attributes:
+        record: What the journal has of it.
+        root: Where it will stand.
+        target: Directory relative to the root; empty until the version is known.
+        space: What it consists of, once the manifest is here.
+        staging: Where it writes, once prepared.
+        ended: Set when it has ended.
+    """
+
+    record: JournaledRecovery
+    root: Root
+    target: str
+    space: AddressSpace | None = None
+    staging: Staging | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def id(self) -> RecoveryId:
+        """Its name."""
+        return self.record.recovery
+
+    @property
+    def target_path(self) -> str:
+        """The target as a person writes it; empty until the version is known."""
+        return self.root.absolute(self.target) if self.target else ""
+
+    def known_space(self) -> AddressSpace:
+        """Return the address space; only called once the manifest is here."""
+        assert self.space is not None, f"{self.id} has no manifest yet"
+        return self.space
+
+    def known_staging(self) -> Staging:
+        """Return the staging; only called once it is prepared."""
+        assert self.staging is not None, f"{self.id} has no staging yet"
+        return self.staging
+
+    def settle_target(self, version: Version) -> None:
+        """Fill in the usual place once the version is known, unless somebody named another."""
+        if not self.target:
+            self.target = usual_target(self.record.checkpoint, version)
+
+
+def usual_target(checkpoint: CheckpointName, version: Version) -> str:
+    """Return where a version is recovered to if nobody says otherwise."""
+    return f"{checkpoint}/{version}"
+
+
+class RecoveryBook:
+    """All recoveries this daemon knows.
+
+    Args:
+        wall_clock: Gives Unix time; durations must survive restarts.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self._open: dict[RecoveryId, OpenRecovery] = {}
+        self._ended: OrderedDict[str, RecoveryResult] = OrderedDict()
+
+    def __iter__(self) -> Iterator[OpenRecovery]:
+        return iter(list(self._open.values()))
+
+    def open(self, recovery: OpenRecovery) -> None:
+        """Take in one that begins or goes on."""
+        self._open[recovery.id] = recovery
+
+    def get(self, recovery: str) -> OpenRecovery | None:
+        """Return one that has not ended."""
+        return self._open.get(RecoveryId(recovery))
+
+    def ended(self) -> tuple[RecoveryResult, ...]:
+        """Return those that ended, newest first."""
+        return tuple(reversed(self._ended.values()))
+
+    def result(self, recovery: str) -> RecoveryResult:
+        """Return how one ended.
+
+        Raises:
+            NotFound: It has not, or nobody remembers it.
+        """
+        try:
+            return self._ended[recovery]
+        except KeyError:
+            raise NotFound(
+                f"recovery {recovery[:40]!r}", "is not known", "See ckptctl recoveries."
+            ) from None
+
+    def remember(self, result: RecoveryResult) -> None:
+        """Take in how one ended; the oldest is forgotten when there are too many."""
+        self._ended[result.recovery] = result
+        while len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
+
+    def close(self, effect: EndRecovery) -> RecoveryResult:
+        """Move a recovery from those under way to those that ended."""
+        recovery = self._open.pop(effect.recovery)
+        result = self._result_of(recovery, effect)
+        self.remember(result)
+        recovery.ended.set()
+        return result
+
+    def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:
+        final = effect.final
+        wasted = final.corrupt_bytes + final.duplicate_bytes + final.cancelled_bytes
+        is_complete = effect.result is Result.COMPLETE
+        return RecoveryResult(
+            recovery=effect.recovery,
+            checkpoint=final.checkpoint,
+            version=final.version,
+            digest=final.digest,
+            result=Outcome(effect.result.value),
+            is_degraded=is_complete and final.missing_blocks > 0,
+            missing_units=final.missing_units,
+            cause=Cause(effect.cause.value) if effect.cause else None,
+            message=effect.message,
+            target=recovery.target_path,
+            bytes_total=final.total_bytes,
+            bytes_received=final.received_bytes,
+            bytes_resumed=final.resumed_bytes,
+            bytes_wasted=wasted,
+            duration_s=round(max(self._wall_clock() - recovery.record.started_at_s, 0.0), 3),
+            time_to_critical_s=(
+                None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
+            ),
+            sources=tuple(
+                SourceShare(node=row.source.node, bytes=row.verified_bytes)
+                for row in final.sources
+                if row.verified_bytes
+            ),
+        )

@@ -1,0 +1,371 @@
+"""Carries out the scheduler's orders; each that starts something ends with one event.
+
+This is the edge at which failures become facts: whatever goes wrong while an order is carried
+out is reported, never raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeAlias, TypeVar, assert_never
+
+import msgspec
+
+from ckptd.control.api import RecoveryResult
+from ckptd.core.effects import (
+    ChooseVersion,
+    CloseLane,
+    CommitBlocks,
+    ConfirmHolding,
+    DiscardStaging,
+    Effect,
+    EndRecovery,
+    FetchManifest,
+    FetchRange,
+    PlaceVersion,
+    PrepareStaging,
+)
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    Confirmation,
+    Event,
+    HoldingConfirmed,
+    ManifestArrived,
+    ManifestMissed,
+    ManifestRefused,
+    PlacementFailed,
+    RangeEnded,
+    RangeOutcome,
+    Refusal,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    VersionPlaced,
+)
+from ckptd.daemon.peering import Peering
+from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
+from ckptd.errors import CkptdError, Conflict, ExitCode, InvalidManifest
+from ckptd.model.ids import LaneId, Version
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.space import AddressSpace
+from ckptd.net.buffers import BufferPool
+from ckptd.net.inquiry import Inquirer
+from ckptd.net.lane import Lane, RangeOrder
+from ckptd.observe.logs import get_logger
+from ckptd.store.catalog import Catalog
+from ckptd.store.fingerprints import HashedDirectory
+from ckptd.store.hashing import hexdigest_of
+from ckptd.store.journal import Journal
+from ckptd.store.preparing import STAGING_DIRECTORY
+from ckptd.store.staging import Staging
+
+_DISK_THREADS: Final = 4
+"""Preparing, committing and placing of this many recoveries at once."""
+
+_log = get_logger()
+_T = TypeVar("_T")
+
+
+class Runner:
+    """Does what the scheduler says.
+
+    Args:
+        report: Takes the event that ends an order.
+        on_ended: Told how a recovery ended, after the books are closed.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it works with, each named)
+        self,
+        *,
+        book: RecoveryBook,
+        catalog: Catalog,
+        journal: Journal,
+        peering: Peering,
+        inquirer: Inquirer,
+        pool: BufferPool,
+        report: Callable[[Event], None],
+        on_ended: Callable[[EndRecovery, RecoveryResult], None],
+    ) -> None:
+        self._book = book
+        self._catalog = catalog
+        self._journal = journal
+        self._peering = peering
+        self._inquirer = inquirer
+        self._pool = pool
+        self._report = report
+        self._on_ended = on_ended
+        self._lanes: dict[LaneId, Lane] = {}
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+        self._orders: asyncio.TaskGroup | None = None
+
+    @property
+    def lane_count(self) -> int:
+        """How many lanes are open."""
+        return len(self._lanes)
+
+    async def run(self) -> None:
+        """Be ready for orders until cancelled; then close every lane."""
+        try:
+            async with asyncio.TaskGroup() as self._orders:
+                await asyncio.get_running_loop().create_future()
+        finally:
+            for lane in self._lanes.values():
+                lane.close()
+            for recovery in self._book:
+                if recovery.staging is not None:
+                    recovery.staging.close()
+            self._disk.shutdown()
+
+    def carry_out(self, effect: Effect) -> None:
+        """Start what an order asks for."""
+        match effect:
+            case FetchRange():
+                self._fetch_range(effect)
+            case CloseLane():
+                lane = self._lanes.pop(effect.lane, None)
+                if lane is not None:
+                    lane.close()
+            case ChooseVersion():
+                recovery = self._book.get(effect.recovery)
+                assert recovery is not None
+                recovery.settle_target(effect.version)
+                _log.info(
+                    "recovery.version_chosen",
+                    recovery=effect.recovery,
+                    version=effect.version,
+                    digest=effect.digest,
+                )
+            case FetchManifest():
+                self._start(self._fetch_manifest(effect))
+            case ConfirmHolding():
+                self._start(self._confirm(effect))
+            case PrepareStaging():
+                self._start(self._prepare(effect))
+            case CommitBlocks():
+                self._start(self._commit(effect))
+            case PlaceVersion():
+                self._start(self._place(effect))
+            case DiscardStaging():
+                self._start(self._discard(effect))
+            case EndRecovery():
+                self._end(effect)
+            case unreachable:
+                assert_never(unreachable)
+
+    def _start(self, order: Awaitable[Event]) -> None:
+        async def carry_out_and_report() -> None:
+            self._report(await order)
+
+        assert self._orders is not None, "orders are taken only while the runner runs"
+        self._orders.create_task(carry_out_and_report())
+
+    def _recovery(self, effect: _RecoveryEffect) -> OpenRecovery:
+        recovery = self._book.get(effect.recovery)
+        assert recovery is not None, f"{effect.recovery} is not under way"
+        return recovery
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+    def _fetch_range(self, effect: FetchRange) -> None:
+        recovery = self._recovery(effect)
+        staging = recovery.known_staging()
+        lane = self._lanes.get(effect.lane)
+        if lane is None:
+            address = self._peering.address_of(effect.source)
+            if address is None:
+                self._report(RangeEnded(effect.transfer, RangeOutcome.UNREACHABLE))
+                return
+            lane = self._lanes[effect.lane] = Lane(address, pool=self._pool, report=self._report)
+            assert self._orders is not None
+            self._orders.create_task(lane.run())
+        lane.request(
+            RangeOrder(
+                transfer=effect.transfer,
+                digest=effect.digest,
+                blocks=effect.blocks,
+                space=recovery.known_space(),
+                criticality=effect.criticality,
+                sink=staging,
+            )
+        )
+
+    async def _fetch_manifest(self, effect: FetchManifest) -> Event:
+        recovery = self._recovery(effect)
+        missed = ManifestMissed(effect.recovery, effect.source, is_lie=False)
+        try:
+            encoded = await self._manifest_from(effect)
+            if encoded is None:
+                return missed
+            space = await self._in_thread(lambda: _open_manifest(encoded, effect))
+            if space is None:
+                _log.warning("manifest.lie", recovery=effect.recovery, source=effect.source)
+                return ManifestMissed(effect.recovery, effect.source, is_lie=True)
+            if effect.source is not None:
+                version = Version(space.manifest.version)
+                await self._journal.choose(recovery.id, version, effect.digest, encoded)
+        except InvalidManifest as error:
+            return ManifestRefused(effect.recovery, _refusal(error))
+        except (CkptdError, OSError) as error:
+            _log.info(
+                "manifest.missed", recovery=effect.recovery, source=effect.source, why=str(error)
+            )
+            return missed
+        recovery.settle_target(Version(space.manifest.version))
+        return ManifestArrived(effect.recovery, effect.source, space)
+
+    async def _manifest_from(self, effect: FetchManifest) -> bytes | None:
+        if effect.source is None:
+            return await self._journal.manifest(effect.recovery)
+        address = self._peering.address_of(effect.source)
+        return None if address is None else await self._inquirer.manifest(address, effect.digest)
+
+    async def _confirm(self, effect: ConfirmHolding) -> Event:
+        address = self._peering.address_of(effect.source)
+        confirmation = Confirmation.NO_ANSWER
+        if address is not None:
+            confirmation = await self._inquirer.confirm(address, effect.digest)
+        _log.warning(
+            "source.bad_block",
+            source=effect.source,
+            digest=effect.digest,
+            confirmation=confirmation.value,
+        )
+        return HoldingConfirmed(effect.source, effect.digest, confirmation)
+
+    async def _prepare(self, effect: PrepareStaging) -> Event:
+        recovery = self._recovery(effect)
+        try:
+            self._refuse_rivals(recovery, effect)
+            journaled = await self._journal.blocks(recovery.id)
+            recovery.space = effect.space
+            staging = Staging(recovery.root, recovery.id, recovery.target, effect.space)
+            recovery.staging = staging
+            promised = sum(
+                other.staging.promised_bytes
+                for other in self._book
+                if other.staging is not None
+                and other.id != recovery.id
+                and other.root.device == recovery.root.device
+            )
+            verified = await self._in_thread(
+                lambda: staging.prepare(journaled, reserved_elsewhere_bytes=promised)
+            )
+        except CkptdError as error:
+            return StagingRefused(effect.recovery, _refusal(error))
+        return StagingPrepared(effect.recovery, verified)
+
+    def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Refuse a target that belongs to somebody else on this node.
+
+        Raises:
+            Conflict: Another recovery, or a held version, stands there, above or below.
+        """
+        mine = f"{recovery.target}/"
+        subject = f"target {recovery.target_path}"
+        for other in self._book:
+            theirs = f"{other.target}/"
+            is_rival = other.id != recovery.id and other.root is recovery.root and other.target
+            if is_rival and (mine.startswith(theirs) or theirs.startswith(mine)):
+                raise Conflict(
+                    subject,
+                    f"is where {other.id} recovers to",
+                    f"Watch it with: ckptctl watch {other.id}",
+                )
+        for held in self._catalog.versions():
+            theirs = f"{held.directory}/"
+            if held.root != recovery.root.name:
+                continue
+            is_same = held.holding.digest == effect.digest and theirs == mine
+            if not is_same and (mine.startswith(theirs) or theirs.startswith(mine)):
+                raise Conflict(
+                    subject,
+                    f"overlaps {held.holding.checkpoint}@{held.holding.version}",
+                    "Choose another with --to.",
+                )
+
+    async def _commit(self, effect: CommitBlocks) -> Event:
+        recovery = self._recovery(effect)
+        staging = recovery.known_staging()
+        try:
+            await self._in_thread(lambda: staging.commit(effect.blocks))
+            await self._journal.append(recovery.id, effect.blocks)
+        except CkptdError as error:
+            return CommitFailed(effect.recovery, _refusal(error))
+        staging.release(effect.blocks)
+        return BlocksCommitted(effect.recovery)
+
+    async def _place(self, effect: PlaceVersion) -> Event:
+        recovery = self._recovery(effect)
+        staging = recovery.known_staging()
+        try:
+            files = await self._in_thread(lambda: staging.place(effect.missing))
+            encoded = await self._journal.manifest(recovery.id)
+            assert encoded is not None, f"{recovery.id} has no manifest in the journal"
+            manifest = recovery.known_space().manifest
+            digest = hexdigest_of(encoded)
+            placed = HashedDirectory(
+                recovery.root.name, recovery.target, manifest, encoded, digest, files
+            )
+            await self._catalog.add(placed, replace=True, is_published=False)
+            await self._in_thread(staging.close)
+        except CkptdError as error:
+            return PlacementFailed(effect.recovery, _refusal(error))
+        return VersionPlaced(effect.recovery)
+
+    async def _discard(self, effect: DiscardStaging) -> Event:
+        recovery = self._recovery(effect)
+        try:
+            if recovery.staging is not None:
+                await self._in_thread(recovery.staging.discard)
+            else:
+                # A restart interrupted it, and this life did not come to open what it left.
+                leftover = f"{STAGING_DIRECTORY}/{recovery.id}"
+                await self._in_thread(lambda: recovery.root.remove_tree(leftover))
+        except CkptdError as error:
+            _log.error("staging.not_discarded", recovery=effect.recovery, why=str(error))
+        return StagingDiscarded(effect.recovery)
+
+    def _end(self, effect: EndRecovery) -> None:
+        result = self._book.close(effect)
+        self._on_ended(effect, result)
+
+        async def note() -> None:
+            await self._journal.end(effect.recovery, msgspec.json.encode(result))
+
+        assert self._orders is not None
+        self._orders.create_task(note())
+
+
+_RecoveryEffect: TypeAlias = (
+    FetchManifest
+    | FetchRange
+    | PrepareStaging
+    | CommitBlocks
+    | PlaceVersion
+    | DiscardStaging
+    | EndRecovery
+)
+
+
+def _open_manifest(encoded: bytes, effect: FetchManifest) -> AddressSpace | None:
+    """Decode a manifest; ``None`` if it is not the one that was asked for.
+
+    Raises:
+        InvalidManifest: It is the one, and cannot be used.
+    """
+    if hexdigest_of(encoded) != effect.digest:
+        return None
+    return AddressSpace(decode_manifest(encoded))
+
+
+def _refusal(error: CkptdError) -> Refusal:
+    return Refusal(
+        error.code,
+        str(error),
+        is_retryable=error.is_retryable,
+        is_verification=error.exit_code is ExitCode.VERIFICATION,
+    )
