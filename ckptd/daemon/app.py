@@ -223,10 +223,10 @@ class Daemon:
                 tasks.create_task(watch_loop_lag(self._lag)),
             ]
             await asyncio.sleep(0)  # the runner is ready for orders from here on
+            await self._go_on()  # before anybody can ask about what is under way
             await self._listen()
             running.append(tasks.create_task(self._listener.serve(self._server.serve)))
             running.append(tasks.create_task(self._peering.run()))
-            await self._go_on()
             self._obstacle = ""
             running.append(tasks.create_task(self._tell_service_manager()))
             await self._stop.wait()

@@ -55,7 +55,7 @@ from ckptd.net.buffers import BufferPool
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane import Lane, RangeOrder
 from ckptd.observe.logs import get_logger
-from ckptd.store.catalog import Catalog
+from ckptd.store.catalog import Catalog, HeldVersion
 from ckptd.store.fingerprints import HashedDirectory
 from ckptd.store.hashing import hexdigest_of
 from ckptd.store.journal import Journal
@@ -241,6 +241,9 @@ class Runner:
         try:
             self._refuse_rivals(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
+            partial = self._partial_at_target(recovery, effect)
+            if partial is not None:
+                journaled |= partial.holding.blocks
             recovery.space = effect.space
             staging = Staging(recovery.root, recovery.id, recovery.target, effect.space)
             recovery.staging = staging
@@ -254,9 +257,27 @@ class Runner:
             verified = await self._in_thread(
                 lambda: staging.prepare(journaled, reserved_elsewhere_bytes=promised)
             )
+            if partial is not None and not staging.is_placed:
+                self._catalog.mark_stale(effect.digest, "it is being completed")
         except CkptdError as error:
             return StagingRefused(effect.recovery, _refusal(error))
         return StagingPrepared(effect.recovery, verified)
+
+    def _partial_at_target(
+        self, recovery: OpenRecovery, effect: PrepareStaging
+    ) -> HeldVersion | None:
+        """Return the same version if it stands at the target with units left out."""
+        held = self._catalog.find(
+            recovery.record.checkpoint, Version(effect.space.manifest.version)
+        )
+        if (
+            held is None
+            or held.holding.digest != effect.digest
+            or held.holding.is_complete
+            or (held.root, held.directory) != (recovery.root.name, recovery.target)
+        ):
+            return None
+        return held
 
     def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Refuse a target that belongs to somebody else on this node.

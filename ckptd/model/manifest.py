@@ -36,6 +36,9 @@ from ckptd.model.ids import parse_checkpoint_name, parse_version
 
 FORMAT: Final = 1
 
+ONE_PHASE: Final = ("all",)
+"""The phases of a version whose publisher named none."""
+
 REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
 """Features a manifest may require of its reader; this version knows none."""
 
@@ -114,7 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str = ""
     created_at_s: int = 0
     annotations: dict[str, str] = {}
-    phases: tuple[str, ...] = ("all",)
+    phases: tuple[str, ...] = ONE_PHASE
 
     @property
     def size_bytes(self) -> int:
@@ -147,6 +150,9 @@ def urgency(unit: Unit) -> tuple[int, int, str]:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Encode; equal manifests give equal bytes."""
+    if manifest.phases == ONE_PHASE:
+        # A default is left out only if it is that very object.
+        manifest = msgspec.structs.replace(manifest, phases=ONE_PHASE)
     return msgspec.msgpack.encode(manifest, order="deterministic")
 
 
@@ -169,8 +175,9 @@ def decode_manifest(data: bytes | memoryview) -> Manifest:
             )
         unknown = [name for name in outline.requires if name not in REQUIRED_FEATURES]
         if unknown:
+            names = ", ".join(name[:40] for name in sorted(unknown)[:5])
             raise _invalid(
-                f"requires {', '.join(sorted(unknown)[:5])!r}, which this ckptd does not know",
+                f"requires {names!r}, which this ckptd does not know",
                 "Use a ckptd that is as new as the publisher's.",
             )
         unit_count = _array_length(bytes(outline.units))

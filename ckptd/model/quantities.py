@@ -77,8 +77,12 @@ def format_size(size_bytes: int) -> str:
     for unit in ("KiB", "MiB", "GiB"):
         size /= 1024
         if size < 999.5:
-            return f"{size:.3g} {unit}" if size < 100 else f"{size:.0f} {unit}"
-    return f"{size / 1024:.3g} TiB"
+            return _three_digits(size, unit)
+    return _three_digits(size / 1024, "TiB")
+
+
+def _three_digits(number: float, unit: str) -> str:
+    return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
 
 
 def format_rate(bytes_per_s: float) -> str:

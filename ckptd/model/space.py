@@ -61,14 +61,19 @@ class AddressSpace:
         self.manifest = manifest
         first_blocks = array("Q")
         first_bytes = array("Q")
+        starts = array("Q")
         block = position = 0
         for unit in manifest.units:
+            if unit.block_count:
+                starts.append(block)
             first_blocks.append(block)
             first_bytes.append(position)
             block += unit.block_count
             position += unit.size_bytes
         self._first_blocks = first_blocks
         self._first_bytes = first_bytes
+        starts.append(block)
+        self._starts = starts
         self.block_count = block
         self.size_bytes = position
 
@@ -154,15 +159,14 @@ class AddressSpace:
         return (first, first + self.manifest.units[unit].block_count)
 
     def units_within(self, blocks: BlockSet) -> int:
-        """Return how many units have all their blocks in a set.
+        """Return how many units have all their blocks in a set; an empty unit always has.
 
         Cost: O(runs of the set).
         """
-        firsts = self._first_blocks
-        count = 0
+        starts = self._starts  # of units that have blocks, and the end of the space
+        count = len(self.manifest.units) - (len(starts) - 1)
         for start, end in blocks.runs():
-            behind = len(firsts) if end == self.block_count else bisect_right(firsts, end) - 1
-            count += max(behind - bisect_left(firsts, start), 0)
+            count += max(bisect_right(starts, end) - 1 - bisect_left(starts, start), 0)
         return count
 
     def of_criticality(self, criticality: Criticality) -> BlockSet:

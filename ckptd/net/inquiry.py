@@ -76,13 +76,13 @@ class Inquirer:
         await self._session.close()
 
     async def holdings(
-        self, address: Address, *, etag: str = "", wait_s: int = 0
+        self, address: Address, *, etag: str | None = None, wait_s: int = 0
     ) -> HoldingsAnswer:
         """Ask what a peer holds.
 
         Args:
             address: Host and port.
-            etag: The entity tag of the last answer; empty for the first question.
+            etag: The entity tag of the last answer, if there was one.
             wait_s: With ``etag``: how long the peer may wait for a change.
 
         Raises:

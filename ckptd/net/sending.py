@@ -171,7 +171,7 @@ class Sending:
                 raise ContentChanged(*_SHORTER)
             offset += count
             self.sent_bytes += count
-            if offset < end:
+            if offset < end:  # the buffer is full: room for a long stretch is worth the wait
                 self._wait()
 
     def _send_bytes(self, data: bytes) -> None:

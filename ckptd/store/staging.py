@@ -318,7 +318,7 @@ class Staging:
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
             root.rename(self._path, self._target)
             self.is_placed = True
-            preparing.remove_empty_staging_directory(root)
+        preparing.remove_empty_staging_directory(root)
         return files
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ Fields that a reader does not know are ignored, so that newer nodes can say more
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -66,7 +67,7 @@ def encode_holdings(holdings: Holdings) -> bytes:
         if holding.is_complete:
             blocks: str | list[BlockRun] = "all"
         else:
-            blocks = [run for run, _ in zip(holding.blocks.runs(), range(runs_left), strict=False)]
+            blocks = list(islice(holding.blocks.runs(), runs_left))
             runs_left -= len(blocks)
         encoded.append(
             _Holding(
