@@ -1,23 +1,24 @@
 # Everything there is to do here. Needs make, Python 3.11 or newer and, where a dependency has
 # no wheel for the machine, a C compiler. Nothing is installed outside of .venv.
 #
-#   make demo SIZE=2GiB DIR=/mnt/disk     make PYTHON=/opt/python3.12/bin/python3 test
+#   make demo DIR=/data/llama/1200     make test PYTHON=/opt/python3.12/bin/python3
 
 PYTHON ?= python3
 SIZE ?=
+ROUNDS ?=
 DIR ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench install clean
+.PHONY: help demo test check bench kill-test install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
-	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),--dir '$(DIR)')
+	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
 
 test: install ## Run the tests
 	@$(BIN)/python -m pytest --quiet
@@ -30,7 +31,10 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 	@echo "== tests" && $(BIN)/python -m pytest --quiet
 
 bench: install ## Measure; the results go to bench-results/
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
+
+kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times
+	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
 
 install: .venv/.installed-dev ## Put ckptd, ckptctl and the development tools into .venv
 

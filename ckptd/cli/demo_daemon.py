@@ -1,0 +1,201 @@
+"""A daemon in a process of its own on this machine, with its files in one directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from ckptd.config import parse_address
+from ckptd.control.client import ControlClient
+from ckptd.errors import CkptdError, DaemonUnreachable
+
+READY_TIMEOUT_S: Final = 30.0
+"""A start takes 0.5 s; on a machine that is busy with something else, much more."""
+
+POLL_INTERVAL_S: Final = 0.02
+"""Often enough to catch a recovery half-way that takes half a second."""
+
+_TAIL_LINES: Final = 15
+
+_CONFIG: Final = """\
+[node]
+id = {node}
+state_dir = {state_dir}
+[roots]
+main = {root}
+[listen]
+data = "127.0.0.1:{port}"
+metrics = {metrics}
+control = {control}
+[discovery]
+peers = {peers}
+[transport]
+insecure = true
+[recovery]
+buffers = {buffers}
+[log]
+format = "logfmt"
+"""
+
+
+class LocalDaemon:
+    """One node: its configuration, its process, its log.
+
+    Args:
+        directory: Exists; everything of the daemon but its root goes there.
+        node: Its name.
+        root: Its only root; exists.
+        peers: Addresses of other daemons.
+        buffers: As in the configuration.
+        metrics: As in the configuration.
+
+    Attributes:
+        node: Its name.
+        root: Its only root.
+        client: Talks to it.
+        data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        node: str,
+        root: str,
+        peers: Sequence[str] = (),
+        buffers: str = "64MiB",
+        metrics: str = "",
+    ) -> None:
+        self.node = node
+        self.root = root
+        self.data_port = 0
+        self.client = ControlClient(os.path.join(directory, "sock"))
+        self.state_dir = os.path.join(directory, "state")
+        self.log_path = os.path.join(directory, "log")
+        self._config_path = os.path.join(directory, "ckptd.toml")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_told_to_end = False
+        self._settings = {
+            "node": node,
+            "state_dir": self.state_dir,
+            "root": root,
+            "metrics": metrics,
+            "control": self.client.socket_path,
+            "peers": list(peers),
+            "buffers": buffers,
+        }
+        os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` for peers, once it is known."""
+        return f"127.0.0.1:{self.data_port}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; negative for a signal; ``None`` while it runs or never did."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        """The process was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def has_failed(self) -> bool:
+        """The process ended, and not because it was told to."""
+        return self.exit_code is not None and not self._is_told_to_end
+
+    def start(self, *options: str) -> None:
+        """Start the process; it is not ready yet.
+
+        Args:
+            options: More of ``ckptd run``.
+        """
+        assert not self.is_running, f"{self.node} runs already"
+        self._is_told_to_end = False
+        # Strings and lists of JSON are the same in TOML.
+        settings = {name: json.dumps(value) for name, value in self._settings.items()}
+        with open(self._config_path, "w", encoding="utf-8") as file:
+            file.write(_CONFIG.format(port=self.data_port, **settings))
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own program
+                [
+                    *(sys.executable, "-m", "ckptd.cli.daemon", "run"),
+                    *("--config", self._config_path, *options),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for whoever started it, who then ends it.
+                process_group=0,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            CkptdError: It ended, or it takes too long.
+        """
+        assert self._process is not None, f"{self.node} was not started"
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            self.check_running()
+            with contextlib.suppress(DaemonUnreachable):
+                self.data_port = parse_address(self.client.status().listen.data).port
+                return
+            pause()
+        raise CkptdError(f"daemon {self.node}", f"did not answer within {READY_TIMEOUT_S:.0f}s")
+
+    def check_running(self) -> None:
+        """Check that the process has not ended.
+
+        Raises:
+            CkptdError: It has.
+        """
+        if not self.is_running:
+            raise CkptdError(f"daemon {self.node}", f"ended with exit code {self.exit_code}")
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL. Does nothing if it does not run."""
+        if self._process is not None:
+            self._is_told_to_end = True
+            self._process.kill()
+            self._process.wait()
+
+    def terminate(self) -> None:
+        """Tell it to stop: SIGTERM. Whoever wants to know when it has, waits."""
+        assert self._process is not None, f"{self.node} was not started"
+        self._is_told_to_end = True
+        self._process.terminate()
+
+    def wait_ended(self, timeout_s: float) -> int:
+        """Wait for the end of the process and return its exit code.
+
+        Raises:
+            TimeoutError: It goes on.
+        """
+        assert self._process is not None, f"{self.node} was not started"
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{self.node} did not end within {timeout_s}s") from error
+
+    def log_tail(self) -> list[str]:
+        """Return the last lines of its log."""
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as file:
+                return file.read().splitlines()[-_TAIL_LINES:]
+        except FileNotFoundError:
+            return []
+
+
+def pause() -> None:
+    """Wait a little before looking again."""
+    time.sleep(POLL_INTERVAL_S)  # noqa: TID251  a command has nothing else to do

@@ -1,0 +1,1 @@
+"""Simulated clusters around the real scheduler: virtual time, a modelled network, seeded faults."""
