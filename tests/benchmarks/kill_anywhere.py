@@ -1,0 +1,198 @@
+"""Nodes are killed at random points of recoveries; each must end complete and bit-exact.
+
+    python -m tests.benchmarks.kill_anywhere --rounds 50 --size 512MiB
+
+A failure names its seed; ``--seed`` plays that round first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from ckptd.control.api import Outcome
+from ckptd.errors import DaemonUnreachable
+from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.model.quantities import format_size, parse_size
+from tests.support.cluster import (
+    Cluster,
+    FileFacts,
+    Node,
+    checkpoint_files,
+    eventually,
+    make_checkpoint,
+    tree_digest,
+)
+from tests.support.peers import SlowLink, slow_link
+
+KILLS_MAX = 4
+JITTER_S_MAX = 0.03
+"""After a point was reached: a commit or a rename takes less."""
+KILLED_WHILE_STARTING = 0.3
+"""How often a node that starts again is killed before it is ready."""
+START_S = 0.6
+
+
+@dataclass(frozen=True)
+class Kill:
+    """``node`` is killed when this share of the version is verified, and a little later."""
+
+    node: str
+    share: float
+    jitter_s: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """How one went.
+
+    Attributes:
+        kills: How often a process was killed.
+        answered_bytes: What the sources sent, over all lives of everybody.
+        bound_bytes: What they may send at most.
+        resumed_bytes: What the last life of the receiver found verified.
+    """
+
+    kills: int
+    answered_bytes: int
+    bound_bytes: int
+    resumed_bytes: int
+
+
+def draw_kills(rng: Random) -> list[Kill]:
+    """Draw a plan; shares rise, or most kills would come too late to be carried out."""
+    shares = sorted(rng.uniform(0, 1) for _ in range(rng.randint(1, KILLS_MAX)))
+    return [
+        Kill(rng.choice(("r", "r", "a", "b")), share, rng.uniform(0, JITTER_S_MAX))
+        for share in shares
+    ]
+
+
+class Arena:
+    """Two sources behind links that count, and a receiver.
+
+    The links move the version in about half a second, so that there is a middle to kill in.
+    """
+
+    def __init__(self, cluster: Cluster, links: contextlib.ExitStack, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        sources = [cluster.add("a"), cluster.add("b")]
+        for source in sources:
+            files = checkpoint_files(size_bytes)
+            make_checkpoint(source.path("100"), files=files)
+        for source in sources:
+            source.wait_ready()
+            source.publish(source.path("100"))
+        self.links: list[SlowLink] = [
+            links.enter_context(slow_link(source.data_port, size_bytes)) for source in sources
+        ]
+        receiver = cluster.node("r", peers=[link.address for link in self.links])
+        self.nodes: dict[str, Node] = {node.node: node for node in (*sources, receiver)}
+        self.receiver = receiver
+        self.published: dict[str, FileFacts] = dict(tree_digest(sources[0].path("100")))
+
+    def play(self, seed: int) -> Round:
+        """Recover while nodes are killed; check everything that was promised."""
+        rng = Random(seed)
+        answered_before = sum(link.answered_bytes for link in self.links)
+        target = self.receiver.path(f"round-{seed}")
+        recovery = self.receiver.begin(to=target)
+        kills = 0
+        for kill in draw_kills(rng):
+            if self._wait_share(recovery, kill.share):
+                break
+            threading.Event().wait(kill.jitter_s)
+            kills += self._kill(self.nodes[kill.node], rng)
+        for node in self.nodes.values():
+            node.wait_ready()
+        result = self.receiver.result(recovery)
+        assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
+        assert tree_digest(target) == self.published, f"seed {seed}: other bytes"
+        left = os.listdir(self.receiver.root)
+        assert left == [target.name], f"seed {seed}: {left} is left"
+        shutil.rmtree(target)
+        answered = sum(link.answered_bytes for link in self.links) - answered_before
+        refetch = max(REFETCH_BYTES_MAX, int(self.size_bytes * REFETCH_SHARE_MAX))
+        # Heads, holdings and manifests are counted too: a few KiB for each life.
+        bound = self.size_bytes + kills * refetch + (1 + kills) * self.size_bytes // 100
+        assert answered <= bound, f"seed {seed}: {answered} bytes, more than {bound}"
+        return Round(kills, answered, bound, result.bytes_resumed)
+
+    def _wait_share(self, recovery: str, share: float) -> bool:
+        """Wait until so much is verified; tell whether the recovery has ended."""
+
+        def look() -> str:
+            try:
+                view = self.receiver.client.recovery(recovery)
+            except DaemonUnreachable:
+                return ""
+            if view.stage.is_ended:
+                return "ended"
+            return "reached" if view.bytes_verified >= share * self.size_bytes else ""
+
+        return eventually(look, f"{share:.0%} verified") == "ended"
+
+    def _kill(self, node: Node, rng: Random) -> int:
+        """Kill a node and start it again, with bad luck several times."""
+        node.kill()
+        kills = 1
+        node.start()
+        while rng.random() < KILLED_WHILE_STARTING:
+            threading.Event().wait(rng.uniform(0, START_S))
+            node.kill()
+            node.start()
+            kills += 1
+        return kills
+
+
+@contextlib.contextmanager
+def arena(directory: Path, size_bytes: int) -> Iterator[Arena]:
+    with Cluster(directory) as cluster, contextlib.ExitStack() as links:
+        yield Arena(cluster, links, size_bytes)
+
+
+def main() -> int:
+    """Play rounds until one fails; say which."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
+    parser.add_argument("--rounds", type=int, default=50, metavar="N")
+    parser.add_argument("--size", type=parse_size, default="512MiB", metavar="SIZE")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the first round")
+    arguments = parser.parse_args()
+    first = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
+    worst = 0.0
+    with (
+        tempfile.TemporaryDirectory(prefix="kill-") as directory,
+        arena(Path(directory), arguments.size) as played,
+    ):
+        for seed in range(first, first + arguments.rounds):
+            try:
+                seen = played.play(seed)
+            except BaseException:
+                print(f"seed {seed} failed; again with: --seed {seed}", file=sys.stderr)
+                raise
+            again = max(seen.answered_bytes - arguments.size, 0)
+            worst = max(worst, again / max(seen.kills, 1))
+            print(
+                f"seed {seed}: complete and bit-exact after {seen.kills} kills; "
+                f"fetched again {format_size(again)}, resumed {format_size(seen.resumed_bytes)}",
+                flush=True,
+            )
+    print(f"{arguments.rounds} rounds; at worst {format_size(int(worst))} again for each kill")
+    return 0
+
+
+_RAW = argparse.RawDescriptionHelpFormatter
+
+
+if __name__ == "__main__":
+    sys.exit(main())

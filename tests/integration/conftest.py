@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster, Node
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Nodes of one test."""
+    with Cluster(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Two nodes that hold version 100, for tests that leave that and the nodes as they are."""
+    with Cluster(tmp_path_factory.mktemp("sources")) as made:
+        yield made.sources("a", "b")

@@ -1,0 +1,29 @@
+"""What happens when a version is published that is held already."""
+
+import pytest
+
+from ckptd.errors import Conflict
+from tests.support.cluster import Cluster, make_checkpoint, tree_digest
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_same_content_changes_nothing_and_other_content_needs_permission(
+    cluster: Cluster,
+) -> None:
+    (source,) = cluster.sources("a")
+    first = source.client.checkpoints()
+    again = source.publish(source.path("100"))
+    assert (again.is_new, again.digest) == (False, first[0].digest)
+    assert source.client.checkpoints() == first
+
+    other = make_checkpoint(source.path("other"), seed=2)
+    with pytest.raises(Conflict):
+        source.publish(other)
+    assert source.client.checkpoints() == first
+
+    replaced = source.publish(other, replace=True)
+    assert replaced.is_new
+    assert [row.digest for row in source.client.checkpoints()] == [replaced.digest]
+    result = cluster.node("r", peers=[source.address]).recover()
+    assert tree_digest(result.target) == tree_digest(other)

@@ -1,0 +1,115 @@
+"""A version is published on two nodes and made complete on others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli import ctl
+from ckptd.control.api import Cause, Outcome
+from ckptd.errors import ExitCode, OutsideRoots
+from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
+from tests.support.peers import slow_link
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def receiver(sources: list[Node], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that knows both sources; each test recovers to a place of its own."""
+    with Cluster(tmp_path_factory.mktemp("receiver")) as made:
+        yield made.node("r", peers=[source.address for source in sources])
+
+
+def test_a_version_comes_back_bit_by_bit_under_its_usual_name(
+    sources: list[Node], receiver: Node
+) -> None:
+    result = receiver.recover()
+    assert (result.result, result.is_degraded, result.message) == (Outcome.COMPLETE, False, "")
+    assert result.target == str(receiver.path(NAME, "100"))
+    assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
+    assert sum(share.bytes for share in result.sources) == result.bytes_total
+    assert result.bytes_received - result.bytes_wasted == result.bytes_total
+    assert result.time_to_critical_s is not None
+    assert {entry.name for entry in receiver.path().iterdir()} == {"llama"}
+
+
+def test_a_version_recovers_to_a_directory_of_choice(sources: list[Node], receiver: Node) -> None:
+    target = receiver.path("elsewhere/deep/v")
+    result = receiver.recover(to=target)
+    assert (result.result, result.target) == (Outcome.COMPLETE, str(target))
+    assert tree_digest(target) == tree_digest(sources[0].path("100"))
+
+
+def test_recovering_what_is_there_fetches_nothing(receiver: Node) -> None:
+    target = receiver.path("twice")
+    assert receiver.recover(to=target).bytes_received > 0
+    before = tree_digest(target)
+    again = receiver.recover(to=target)
+    assert (again.result, again.bytes_received, again.bytes_resumed) == (
+        Outcome.COMPLETE,
+        0,
+        again.bytes_total,
+    )
+    assert tree_digest(target) == before
+
+
+def test_without_a_version_the_newest_is_recovered(sources: list[Node], receiver: Node) -> None:
+    for version in (7, 9, 8):
+        make_checkpoint(sources[0].path(f"steps/{version}"), seed=version)
+        sources[0].publish(sources[0].path(f"steps/{version}"), "steps", version)
+    result = receiver.recover("steps", None)
+    assert (result.result, result.version) == (Outcome.COMPLETE, 9)
+    assert tree_digest(result.target) == tree_digest(sources[0].path("steps/9"))
+
+
+def test_a_target_outside_the_roots_is_refused(receiver: Node, tmp_path: Path) -> None:
+    for target in (tmp_path, "/", f"{receiver.root}/../elsewhere"):
+        with pytest.raises(OutsideRoots):
+            receiver.begin(to=target)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_with_something_in_it_is_refused_and_left_alone(receiver: Node) -> None:
+    target = receiver.path("taken")
+    target.mkdir()
+    (target / "precious").write_text("mine")
+    result = receiver.recover(to=target)
+    assert (result.result, result.cause) == (Outcome.FAILED, Cause.STORE)
+    assert str(target) in result.message
+    assert [entry.name for entry in target.iterdir()] == ["precious"]
+
+
+def test_a_receiver_becomes_a_source(receiver: Node, cluster: Cluster) -> None:
+    assert receiver.recover().result is Outcome.COMPLETE
+    next_one = cluster.node("next", peers=[receiver.address])
+    result = next_one.recover()
+    assert [share.node for share in result.sources] == ["r"]
+    assert tree_digest(result.target) == tree_digest(receiver.path(NAME, "100"))
+
+
+def test_two_thousand_small_units_travel_in_few_requests(cluster: Cluster) -> None:
+    (source,) = cluster.sources("a")
+    directory = source.path("small")
+    directory.mkdir()
+    for number in range(2000):
+        (directory / f"{number:04}").write_bytes(number.to_bytes(2, "big") * 1024)
+    source.publish(directory, "small", critical=(), deferred=())
+    with slow_link(source.data_port) as link:
+        link.lift()
+        receiver = cluster.node("r", peers=[link.address])
+        result = receiver.recover("small")
+        assert result.result is Outcome.COMPLETE
+        assert tree_digest(result.target) == tree_digest(directory)
+        assert 1 <= link.request_count <= 20
+
+
+def test_ctl_tells_the_shell_how_it_ended(
+    receiver: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--socket", receiver.client.socket_path, "recover", "--wait", "--patience", "100ms"]
+    to = str(receiver.path("by-hand"))
+    assert ctl.main([*command, f"{NAME}@100", "--to", to]) == ExitCode.DONE
+    assert "every block verified" in capsys.readouterr().out
+    assert ctl.main([*command, "nobody/has-this@1"]) == ExitCode.CRITICAL_MISSING
+    assert "nobody has nobody/has-this" in capsys.readouterr().err

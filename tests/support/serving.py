@@ -1,0 +1,403 @@
+"""Both ends of a lane: a node that serves real files, hostile sources, a receiver."""
+
+import asyncio
+import functools
+import inspect
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import uvloop
+from blake3 import blake3
+
+from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.errors import ContentChanged, NotFound
+from ckptd.limits import CONNECTIONS_MAX, MIB
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, Version
+from ckptd.model.manifest import Criticality, encode_manifest
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.net.buffers import BufferPool
+from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
+from ckptd.net.listener import Listener
+from ckptd.net.server import PeerServer, ServedBytes
+from ckptd.wire.documents import encode_holdings
+from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
+from tests.support.manifests import make_manifest
+
+Address = tuple[str, int]
+
+NODE = NodeId("node-a")
+EPOCH = Epoch(7)
+PATIENCE_S = 20.0
+"""Nothing in these tests takes so long; a test that hangs fails by it."""
+
+
+def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on asyncio's loop and on uvloop."""
+
+    def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **fixtures: object) -> None:
+        async def limited() -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await test(**fixtures)
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(limited())
+
+    functools.update_wrapper(run, test)
+    del run.__wrapped__  # type: ignore[attr-defined]
+    named = inspect.signature(test).parameters.values()
+    new_loop = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
+    run.__signature__ = inspect.Signature([*named, new_loop])  # type: ignore[attr-defined]
+    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
+    parametrize = pytest.mark.parametrize("new_loop", loops, ids=["asyncio", "uvloop"])
+    marked: Callable[..., None] = parametrize(run)
+    return marked
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that nothing tells of."""
+    while not is_so():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+class FilePiece(NamedTuple):
+    fd: int
+    offset: int
+    size_bytes: int
+
+
+class FileContent:
+    """One version in the files of a directory, as a daemon serves it."""
+
+    def __init__(
+        self, directory: Path, contents: Mapping[str, bytes], *, held: BlockSet | None = None
+    ) -> None:
+        for path, content in contents.items():
+            (directory / path).write_bytes(content)
+        manifest = make_manifest(contents)
+        self.directory = directory
+        self.encoded = encode_manifest(manifest)
+        self.digest = Digest(blake3(self.encoded).hexdigest())
+        self.space = AddressSpace(manifest)
+        self.data = b"".join(contents[unit.path] for unit in manifest.units)
+        self.held = BlockSet.full(self.space.block_count) if held is None else held
+        self.is_stale = False
+        self.sent: Counter[str] = Counter()
+        self.after_piece: Callable[[], None] = lambda: None
+        self.revision = 1
+        self._changed = asyncio.Event()
+        self._stats = {path: self._stat(directory / path) for path in contents}
+
+    @property
+    def size_bytes(self) -> int:
+        return self.space.size_bytes
+
+    def holds(self, start: int, end: int) -> bool:
+        first, last = self.space.block_start, self.held.runs()
+        return any(first(run.start) <= start and end <= first(run.end) for run in last)
+
+    def pieces(self, start: int, end: int) -> Iterator[FilePiece]:
+        for extent in self.space.extents(start, end):
+            path = self.space.manifest.units[extent.unit].path
+            fd = os.open(self.directory / path, os.O_RDONLY)
+            try:
+                self._check(path)
+                yield FilePiece(fd, extent.offset, extent.size_bytes)
+                self.after_piece()
+                self._check(path)
+            finally:
+                os.close(fd)
+
+    def _check(self, path: str) -> None:
+        if self._stat(self.directory / path) != self._stats[path]:
+            raise ContentChanged(f"file {self.directory / path}", "changed")
+
+    @staticmethod
+    def _stat(path: Path) -> tuple[int, int]:
+        facts = path.stat()
+        return facts.st_size, facts.st_mtime_ns
+
+    def change(self) -> None:
+        """Hold something else from now on."""
+        self.revision += 1
+        self._changed.set()
+
+    def holdings(self) -> Holdings:
+        space = self.space
+        holding = Holding(
+            checkpoint=CheckpointName(space.manifest.checkpoint),
+            version=Version(space.manifest.version),
+            digest=self.digest,
+            size_bytes=space.size_bytes,
+            block_count=space.block_count,
+            blocks=self.held,
+        )
+        return Holdings(NODE, EPOCH, self.revision, (holding,))
+
+    def holdings_document(self) -> tuple[int, bytes]:
+        return self.revision, encode_holdings(self.holdings())
+
+    async def wait_change(self, revision: int) -> None:
+        while self.revision == revision:
+            await self._changed.wait()
+
+    async def manifest(self, digest: Digest) -> bytes:
+        if digest != self.digest:
+            raise NotFound(f"manifest {digest}", "is not here")
+        return self.encoded
+
+    async def open_version(self, digest: Digest) -> ServedBytes:
+        if digest != self.digest:
+            raise NotFound(f"version {digest}", "is not here")
+        if self.is_stale:
+            raise ContentChanged(f"directory {self.directory}", "changed")
+        return self
+
+    def content_changed(self, digest: Digest) -> None:
+        assert digest == self.digest
+        self.is_stale = True
+
+    def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
+        self.sent[criticality_label] += size_bytes
+
+
+class Node(NamedTuple):
+    """A node that serves."""
+
+    address: Address
+    server: PeerServer
+    listener: Listener
+
+
+@asynccontextmanager
+async def serving(
+    content: FileContent, *, connections_max: int = CONNECTIONS_MAX
+) -> AsyncIterator[Node]:
+    server = PeerServer(content, node=NODE, epoch=EPOCH)
+    listener = Listener.bind("127.0.0.1", 0, connections_max=connections_max)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(listener.serve(server.serve))
+        try:
+            yield Node(listener.address, server, listener)
+        finally:
+            server.drain()
+            await listener.drain(timeout_s=0)
+            server.close()
+
+
+class Response(NamedTuple):
+    """A response as a client sees it."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """A connection to a node that says what a test wants it to say."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self._writer = writer
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def head(self) -> ResponseHead:
+        return parse_response_head(await self.reader.readuntil(b"\r\n\r\n"))
+
+    async def response(self, method: str = "GET") -> Response:
+        head = await self.head()
+        has_body = method == "GET" and head.status != 304
+        body = await self.reader.readexactly(head.content_length or 0) if has_body else b""
+        return Response(head.status, head.fields, body)
+
+    async def ask(self, target: str, method: str = "GET", **fields: str) -> Response:
+        self.send(request(target, method, **fields))
+        return await self.response(method)
+
+    async def ended(self) -> bool:
+        """Wait for the end of the connection; tell whether nothing came before it."""
+        try:
+            return await self.reader.read() == b""
+        except ConnectionResetError:
+            return True
+
+
+def request(target: str, method: str = "GET", **fields: str) -> bytes:
+    """Write a request; ``if_range="x"`` becomes the field ``If-Range: x``."""
+    named = {name.replace("_", "-"): value for name, value in fields.items()}
+    return request_head(target, {"Host": "test", **named}, method=method)
+
+
+@asynccontextmanager
+async def client_of(address: Address) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+Script = Callable[[socket.socket], None]
+
+
+@contextmanager
+def scripted_source(*scripts: Script) -> Iterator[Address]:
+    """Listen; play one script on each connection that comes, then close it."""
+    failures: list[BaseException] = []
+
+    def play() -> None:
+        for script in scripts:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return  # the test is over
+            connection.settimeout(PATIENCE_S)
+            with connection, suppress(ConnectionError):
+                try:
+                    script(connection)
+                except AssertionError as failure:
+                    failures.append(failure)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=play, name="source")
+        thread.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+    for failure in failures:
+        raise failure
+
+
+def take_request(connection: socket.socket) -> bytes:
+    """Read one request head.
+
+    A script that closes with requests unread makes the kernel reset the connection.
+    """
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        received = connection.recv(1)
+        if not received:
+            raise ConnectionResetError
+        head += received
+    return head
+
+
+class MemorySink:
+    """Verifies blocks as the store does and keeps them."""
+
+    def __init__(self, space: AddressSpace) -> None:
+        self.data = bytearray(space.size_bytes)
+        self.delivered: list[int] = []
+        self._space = space
+
+    def deliver(self, places: Sequence[BlockPlace], data: memoryview) -> tuple[int, ...]:
+        rejected = []
+        position = 0
+        for place in places:
+            block = data[position : position + place.size_bytes]
+            position += place.size_bytes
+            if blake3(block).digest() == place.digest:
+                start = self._space.block_start(place.block)
+                self.data[start : start + place.size_bytes] = block
+                self.delivered.append(place.block)
+            else:
+                rejected.append(place.block)
+        assert position == len(data)
+        return tuple(rejected)
+
+
+class Receiver:
+    """A lane and what it reported."""
+
+    def __init__(
+        self,
+        address: Address,
+        content: FileContent,
+        sink: BlockSink,
+        pool: BufferPool | None = None,
+    ) -> None:
+        self.content = content
+        self.sink = sink
+        self.reports: list[Report] = []
+        self.threads: set[threading.Thread] = set()
+        self._arrived = asyncio.Event()
+        self._last = 0
+        self.lane = Lane(address, pool=pool or BufferPool(64 * MIB), report=self._report)
+
+    def _report(self, report: Report) -> None:
+        self.threads.add(threading.current_thread())
+        self.reports.append(report)
+        self._arrived.set()
+
+    def fetch(self, start: int = 0, end: int | None = None) -> TransferId:
+        """Order the blocks ``start`` … ``end - 1``."""
+        self._last += 1
+        transfer = TransferId(self._last)
+        run = BlockRun(start, self.content.space.block_count if end is None else end)
+        self.lane.request(
+            RangeOrder(
+                transfer=transfer,
+                digest=self.content.digest,
+                blocks=run,
+                space=self.content.space,
+                criticality=Criticality.CRITICAL,
+                sink=self.sink,
+            )
+        )
+        return transfer
+
+    @property
+    def ends(self) -> list[RangeEnded]:
+        return [report for report in self.reports if isinstance(report, RangeEnded)]
+
+    @property
+    def progress(self) -> list[RangeProgressed]:
+        return [report for report in self.reports if isinstance(report, RangeProgressed)]
+
+    @property
+    def outcomes(self) -> list[RangeOutcome]:
+        return [report.outcome for report in self.ends]
+
+    async def reported(self, is_so: Callable[[], bool]) -> None:
+        """Wait until the reports are such that a condition holds."""
+        while not is_so():
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def ended(self, count: int = 1) -> list[RangeOutcome]:
+        """Wait until so many orders have ended; return how."""
+        await self.reported(lambda: len(self.ends) >= count)
+        return self.outcomes
+
+
+@asynccontextmanager
+async def receiving(
+    address: Address,
+    content: FileContent,
+    *,
+    sink: BlockSink | None = None,
+    pool: BufferPool | None = None,
+) -> AsyncIterator[Receiver]:
+    receiver = Receiver(address, content, sink or MemorySink(content.space), pool)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(receiver.lane.run())
+        try:
+            yield receiver
+        finally:
+            receiver.lane.close()
+            await asyncio.wait([task])
