@@ -311,12 +311,18 @@ class Runner:
     async def _commit(self, effect: CommitBlocks) -> Event:
         recovery = self._recovery(effect)
         staging = recovery.known_staging()
+
+        def commit() -> None:
+            # In one thread from end to end: lanes wait for this, and each way over the loop
+            # costs milliseconds when the cores are busy.
+            staging.commit(effect.blocks)
+            self._journal.append(recovery.id, effect.blocks)
+            staging.release(effect.blocks)
+
         try:
-            await self._in_thread(lambda: staging.commit(effect.blocks))
-            await self._journal.append(recovery.id, effect.blocks)
+            await self._in_thread(commit)
         except CkptdError as error:
             return CommitFailed(effect.recovery, _refusal(error))
-        staging.release(effect.blocks)
         return BlocksCommitted(effect.recovery)
 
     async def _place(self, effect: PlaceVersion) -> Event:

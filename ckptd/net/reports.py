@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from ckptd.core.events import RangeEnded, RangeProgressed
 
-_GATHER_S: Final = 0.005
+_GATHER_S: Final = 0.002
 """For how long progress is gathered before the loop hears of it. At 2 GB/s a lane finishes a
 group of blocks every half a millisecond; nothing is decided that often."""
 

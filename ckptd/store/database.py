@@ -167,6 +167,10 @@ class Database:
         """
         return await self._in_thread(lambda: self._transact(work))
 
+    def run_blocking(self, work: Callable[[Connection], T]) -> T:
+        """Do the same from a thread that may wait; never from the event loop."""
+        return self._thread.submit(self._transact, work).result()
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:

@@ -85,8 +85,11 @@ class Journal:
 
         await self._database.run(work)
 
-    async def append(self, recovery: RecoveryId, blocks: BlockSet) -> None:
-        """Record blocks that are verified and durable, besides those recorded already."""
+    def append(self, recovery: RecoveryId, blocks: BlockSet) -> None:
+        """Record blocks that are verified and durable, besides those recorded already.
+
+        Blocks, unlike the other methods: called by the thread that made the blocks durable.
+        """
 
         def work(connection: Connection) -> None:
             # The row itself stays as it is: its manifest may be long, and would be written again.
@@ -96,7 +99,7 @@ class Journal:
                 _insert_runs(connection, recovery, blocks)
                 _compact(connection, recovery)
 
-        await self._database.run(work)
+        self._database.run_blocking(work)
 
     async def blocks(self, recovery: RecoveryId) -> BlockSet:
         """Return all blocks that were recorded."""

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
     journal = Journal(database)
     await journal.begin(recovery)
     await journal.choose(FIRST, Version(7), DIGEST, b"manifest")
-    await journal.append(FIRST, BlockSet([(0, 3), (8, 9)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 3), (8, 9)]))
     await database.close()
 
     database = Database(path)
@@ -78,17 +79,17 @@ async def test_unfinished_recoveries_come_oldest_first(journal: Journal) -> None
 
 async def test_appended_blocks_add_up(journal: Journal) -> None:
     await journal.begin(make_recovery())
-    await journal.append(FIRST, BlockSet([(0, 4)]))
-    await journal.append(FIRST, BlockSet([(2, 6), (9, 10)]))
-    await journal.append(FIRST, BlockSet())
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(2, 6), (9, 10)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet())
     assert await journal.blocks(FIRST) == BlockSet([(0, 6), (9, 10)])
 
 
 async def test_recoveries_do_not_mix(journal: Journal) -> None:
     await journal.begin(make_recovery(FIRST))
     await journal.begin(make_recovery(SECOND))
-    await journal.append(FIRST, BlockSet([(0, 4)]))
-    await journal.append(SECOND, BlockSet([(7, 8)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, SECOND, BlockSet([(7, 8)]))
     await journal.end(FIRST, b"{}")
     assert await journal.blocks(FIRST) == BlockSet()
     assert await journal.blocks(SECOND) == BlockSet([(7, 8)])
@@ -105,7 +106,7 @@ async def test_pausing_is_kept(journal: Journal) -> None:
 async def test_choosing_other_content_forgets_the_blocks(journal: Journal) -> None:
     await journal.begin(make_recovery())
     await journal.choose(FIRST, Version(7), DIGEST, b"7")
-    await journal.append(FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
     await journal.choose(FIRST, Version(7), DIGEST, b"7")
     assert await journal.blocks(FIRST) == BlockSet([(0, 4)])
     await journal.choose(FIRST, Version(8), OTHER_DIGEST, b"8")
@@ -125,9 +126,9 @@ async def test_many_runs_are_merged(
     monkeypatch.setattr(journal_module, "_ROWS_MAX", 16)
     await journal.begin(make_recovery())
     await journal.begin(make_recovery(SECOND))
-    await journal.append(SECOND, BlockSet([(0, 1), (2, 3)]))
+    await asyncio.to_thread(journal.append, SECOND, BlockSet([(0, 1), (2, 3)]))
     for block in range(17):
-        await journal.append(FIRST, BlockSet.single(block))
+        await asyncio.to_thread(journal.append, FIRST, BlockSet.single(block))
     assert await count_rows(database) == 2 + 1
     assert await journal.blocks(FIRST) == BlockSet.full(17)
     assert await journal.blocks(SECOND) == BlockSet([(0, 1), (2, 3)])
@@ -138,7 +139,7 @@ async def test_an_ended_recovery_leaves_only_its_report(
 ) -> None:
     await journal.begin(make_recovery())
     await journal.choose(FIRST, Version(7), DIGEST, b"manifest")
-    await journal.append(FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
     await journal.end(FIRST, b'{"result": "complete"}')
     assert await journal.unfinished() == ()
     assert await journal.manifest(FIRST) is None
@@ -151,7 +152,7 @@ async def test_blocks_that_come_after_the_end_are_not_kept(
 ) -> None:
     await journal.begin(make_recovery())
     await journal.end(FIRST, b"{}")
-    await journal.append(FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
     assert await count_rows(database) == 0
 
 
