@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptd.core.options import Options
-from ckptd.core.ranges import lane_deadline
 from ckptd.core.stages import Stage
 from ckptd.core.state import Recovery, State
 
@@ -13,27 +12,22 @@ _BEYOND_PATIENCE = frozenset({Stage.PLACING, Stage.DISCARDING})
 """Stages in which nothing that peers have is waited for."""
 
 
-def next_deadline(state: State, options: Options) -> int | None:
+def next_deadline(state: State) -> int | None:
     """Return the earliest moment at which something is due though nothing happened."""
-    return min(_deadlines(state, options), default=None)
+    moments = (
+        state.lane_alarms.earliest(),
+        state.peer_alarms.earliest(),
+        state.recovery_alarms.earliest(),
+    )
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
-def _deadlines(state: State, options: Options) -> Iterator[int]:
-    for lane in state.lanes.values():
-        deadline = lane_deadline(state, options, lane)
-        if deadline is not None:
-            yield deadline
-    is_wanting = False
-    for recovery in state.recoveries.values():
-        is_wanting = is_wanting or (recovery.is_fetching and bool(recovery.unclaimed))
-        yield from _recovery_deadlines(recovery, options)
-    if is_wanting:
-        for peer in state.peers.values():
-            if peer.is_live and peer.link.usable_at_ns > state.now_ns:
-                yield peer.link.usable_at_ns
+def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
+    """Return when a recovery has something to do though nothing happened."""
+    return min(_deadlines(recovery, options), default=None)
 
 
-def _recovery_deadlines(recovery: Recovery, options: Options) -> Iterator[int]:
+def _deadlines(recovery: Recovery, options: Options) -> Iterator[int]:
     if recovery.retry_at_ns is not None:
         yield recovery.retry_at_ns
     if recovery.awaited is not None or recovery.stage in _BEYOND_PATIENCE:

@@ -64,4 +64,5 @@ def end(turn: Turn, recovery: Recovery, ending: Ending) -> None:
     assert not recovery.lanes, f"{recovery.id} ends with ranges in flight"
     final = view_recovery(turn.state, recovery, now=turn.now)
     del turn.state.recoveries[recovery.id]
+    turn.state.recovery_alarms.set(recovery.id, None)
     turn.order(EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message))

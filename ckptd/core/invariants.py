@@ -47,10 +47,15 @@ def _check_lanes(state: State) -> None:
 
 def _check_recovery(recovery: Recovery) -> None:
     name = recovery.id
-    _expect(recovery.committed.issubset(recovery.verified), f"{name}: committed ⊆ verified")
+    parts = (recovery.committed, recovery.committing, recovery.uncommitted)
     _expect(
-        recovery.committing.issubset(recovery.verified - recovery.committed),
-        f"{name}: committing ⊆ verified - committed",
+        sum(map(len, parts)) == len(recovery.verified)
+        and parts[0] | parts[1] | parts[2] == recovery.verified,
+        f"{name}: verified = committed + committing + uncommitted, without overlap",
+    )
+    _expect(
+        recovery.in_flight == sum(len(lane.transfers) for lane in recovery.lanes.values()),
+        f"{name}: in flight are all transfers of its lanes",
     )
     _expect(
         bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from ckptd.core.deadlines import recovery_deadline
 from ckptd.core.effects import (
     ChooseVersion,
     CommitBlocks,
@@ -37,6 +38,8 @@ from ckptd.core.events import (
     StagingPrepared,
 )
 from ckptd.core.picker import holders
+from ckptd.core.ranges import rouse_lanes
+from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Ending, Peer, Recovery
 from ckptd.core.turn import Turn
@@ -110,6 +113,7 @@ def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) ->
         assert recovery.digest is not None
         peer.holdings.pop(recovery.digest, None)
         peer.link.blame(1, turn.options, now=turn.now)
+    turn.rest(event.source)
 
 
 def on_manifest_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
@@ -129,6 +133,8 @@ def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) 
     recovery.resumed_bytes = space.set_bytes(event.verified)
     recovery.trouble = ""
     recovery.move(Stage.TRANSFERRING)
+    count_sources(turn)
+    turn.note_room_everywhere()
     _note_critical(turn, recovery)
 
 
@@ -152,6 +158,7 @@ def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
     held_up_ns = turn.now - max(recovery.commit_started_ns, recovery.delivered_ns)
     for lane in recovery.lanes.values():
         lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
+    rouse_lanes(turn, recovery)
     _note_critical(turn, recovery)
 
 
@@ -161,6 +168,7 @@ def on_commit_failed(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
     """
     recovery.awaited = None
+    recovery.uncommitted |= recovery.committing
     recovery.committing = BlockSet()
     fail(turn, recovery, FailureCause.STORE, refusal.message)
 
@@ -176,6 +184,7 @@ def advance(turn: Turn) -> None:
     for recovery in list(turn.state.recoveries.values()):
         if recovery.retry_at_ns is not None and recovery.retry_at_ns <= turn.now:
             recovery.retry_at_ns = None
+            turn.note_room_everywhere()
         match recovery.stage:
             case Stage.SEEKING:
                 _seek(turn, recovery)
@@ -191,6 +200,8 @@ def advance(turn: Turn) -> None:
                 assert_never(unreachable)
         if recovery.ending is not None:
             discard_when_quiet(turn, recovery)
+        deadline = recovery_deadline(recovery, turn.options)
+        turn.state.recovery_alarms.set(recovery.id, deadline)
 
 
 def _seek(turn: Turn, recovery: Recovery) -> None:
@@ -275,7 +286,7 @@ def _order_manifest(turn: Turn, recovery: Recovery, source: NodeId | None) -> No
 
 def _transfer(turn: Turn, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
-    is_arriving = recovery.has_transfers
+    is_arriving = recovery.in_flight > 0
     is_starved = (
         turn.state.is_settled
         and bool(recovery.unclaimed)
@@ -292,7 +303,7 @@ def _transfer(turn: Turn, recovery: Recovery) -> None:
     is_all_here = not is_arriving and recovery.unclaimed == missing
     if recovery.awaited is not None:
         return
-    if recovery.committed != recovery.verified:
+    if recovery.uncommitted:
         _commit(turn, recovery, at_once=is_all_here)
     elif is_all_here:
         recovery.move(Stage.PLACING)
@@ -303,9 +314,10 @@ def _commit(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
     """Order a commit if enough has come together, or waited long enough."""
     since_ns = recovery.uncommitted_since_ns
     is_old = since_ns is None or turn.now - since_ns >= turn.options.commit_age_ns
-    blocks = recovery.verified - recovery.committed
-    if at_once or is_old or recovery.known_space().set_bytes(blocks) >= turn.options.commit_bytes:
-        recovery.committing = blocks
+    if at_once or is_old or recovery.uncommitted_bytes >= turn.options.commit_bytes:
+        blocks = recovery.committing = recovery.uncommitted
+        recovery.uncommitted = BlockSet()
+        recovery.uncommitted_bytes = 0
         recovery.uncommitted_since_ns = None
         recovery.commit_started_ns = turn.now
         recovery.awaited = LocalOrder.COMMIT

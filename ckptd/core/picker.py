@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ckptd.core.options import Options
 from ckptd.core.state import Peer, Recovery
@@ -17,44 +17,36 @@ from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A decision: ask this source for these blocks, for this recovery."""
+@dataclass(frozen=True, slots=True, order=True)
+class Offer:
+    """A source with room and the most urgent run of blocks it can serve.
 
-    recovery: Recovery
-    source: NodeId
-    blocks: BlockRun
-    criticality: Criticality
-
-
-def pick_next(
-    recoveries: Iterable[Recovery], peers: dict[NodeId, Peer], options: Options, *, now: int
-) -> Pick | None:
-    """Choose the next range to order; ``None`` if nothing can be ordered now.
-
-    Cost: O(recoveries · peers) and the runs of the block sets.
+    Attributes:
+        rank: What decides between offers; the lowest goes first.
+        recovery: For which recovery.
+        peer: The source.
+        run: The blocks, not yet cut to the size of a range.
+        criticality: How urgent they are.
     """
-    best: tuple[tuple[Criticality, int, int, NodeId], Recovery, BlockRun] | None = None
-    for recovery in recoveries:
-        if not recovery.is_fetching or not recovery.unclaimed:
-            continue
-        for node, peer in peers.items():
-            if not has_room(recovery, peer, options, now=now):
-                continue
-            run = servable(recovery, peer).first_run()
-            if run is None:
-                continue
-            criticality = recovery.criticality_of(run.start)
-            rank = (criticality, recovery.sequence, peer.link.queue_time_ns(options), node)
-            if best is None or rank < best[0]:
-                best = (rank, recovery, run)
-    if best is None:
+
+    rank: tuple[Criticality, int, int, NodeId, int]
+    recovery: Recovery = field(compare=False)
+    peer: Peer = field(compare=False)
+    run: BlockRun = field(compare=False)
+    criticality: Criticality = field(compare=False)
+
+
+def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> Offer | None:
+    """Return what a peer can do for a recovery now; ``None`` if nothing."""
+    if not has_room(recovery, peer, options, now=now):
         return None
-    rank, recovery, run = best
-    source = rank[3]
-    sources = sum(1 for _ in holders(recovery, peers.values(), recovery.unclaimed))
-    blocks = cut(recovery, run, peers[source], sources, options)
-    return Pick(recovery, source, blocks, rank[0])
+    run = servable(recovery, peer).first_run()
+    if run is None:
+        return None
+    criticality = recovery.criticality_of(run.start)
+    queue_time_ns = peer.link.queue_time_ns(options)
+    rank = (criticality, recovery.sequence, queue_time_ns, peer.node, run.start)
+    return Offer(rank, recovery, peer, run, criticality)
 
 
 def servable(recovery: Recovery, peer: Peer) -> BlockSet:
@@ -96,9 +88,7 @@ def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iter
             yield peer
 
 
-def cut(
-    recovery: Recovery, run: BlockRun, peer: Peer, source_count: int, options: Options
-) -> BlockRun:
+def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:
     """Cut a run to the size of one range.
 
     A range is what the source delivers in a quarter of a second. Toward the end it is a fair
@@ -106,10 +96,8 @@ def cut(
     criticality, so that a request is as urgent as it says.
     """
     space = recovery.known_space()
-    size = peer.link.range_bytes(options)
-    left = space.set_bytes(recovery.unclaimed)
-    share = left // (options.ranges_per_lane * max(source_count, 1))
-    size = min(size, max(share, options.range_bytes_min))
+    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    share = left_bytes // (options.ranges_per_lane * max(recovery.source_count, 1))
+    size_bytes = min(peer.link.range_bytes(options), max(share, options.range_bytes_min))
     end = min(run.end, recovery.class_ends[bisect_right(recovery.class_ends, run.start)])
-    fitting = space.run_within(run.start, size)
-    return BlockRun(run.start, min(end, fitting.end))
+    return BlockRun(run.start, min(end, space.run_within(run.start, size_bytes).end))

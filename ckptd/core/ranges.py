@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
+
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.options import Options
-from ckptd.core.picker import Pick, pick_next
-from ckptd.core.sources import question
+from ckptd.core.picker import Offer, cut, find_offer
+from ckptd.core.sources import count_sources, question
 from ckptd.core.stages import LocalOrder
-from ckptd.core.state import Lane, Recovery, State, Transfer
+from ckptd.core.state import Lane, Recovery, Transfer
 from ckptd.core.turn import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
@@ -27,28 +29,49 @@ _LANE_ENDS = frozenset(
 
 
 def order_ranges(turn: Turn) -> None:
-    """Order ranges until no source has room or nothing is left to order."""
+    """Order ranges until no source has room or nothing is left to order.
+
+    Only peers are looked at whose room may have changed with this event. An offer that was
+    overtaken by what was ordered meanwhile is made anew before it is taken.
+    """
     state = turn.state
-    while True:
-        pick = pick_next(state.recoveries.values(), state.peers, turn.options, now=turn.now)
-        if pick is None:
-            return
-        _order(turn, pick)
+    nodes = state.peers if turn.is_room_everywhere else turn.room
+    peers = [state.peers[node] for node in nodes if node in state.peers]
+    recoveries = [
+        recovery
+        for recovery in state.recoveries.values()
+        if recovery.is_fetching and recovery.unclaimed
+    ]
+    offers = [
+        offer
+        for recovery in recoveries
+        for peer in peers
+        if (offer := find_offer(recovery, peer, turn.options, now=turn.now))
+    ]
+    heapify(offers)
+    while offers:
+        offer = heappop(offers)
+        current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
+        if current is not None and current.rank == offer.rank:
+            _order(turn, current)
+            current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
+        if current is not None:
+            heappush(offers, current)
 
 
-def _order(turn: Turn, pick: Pick) -> None:
-    state, recovery = turn.state, pick.recovery
-    link = state.peers[pick.source].link
-    lane = recovery.lanes.get(pick.source)
+def _order(turn: Turn, offer: Offer) -> None:
+    state, recovery, peer = turn.state, offer.recovery, offer.peer
+    blocks = cut(recovery, offer.run, peer, turn.options)
+    lane = recovery.lanes.get(peer.node)
     if lane is None:
-        lane = Lane(LaneId(state.next_lane), pick.source, recovery.id, link, heard_ns=turn.now)
+        lane = Lane(LaneId(state.next_lane), peer.node, recovery.id, peer.link, heard_ns=turn.now)
         state.next_lane += 1
-        recovery.lanes[pick.source] = state.lanes[lane.id] = lane
+        recovery.lanes[peer.node] = state.lanes[lane.id] = lane
     transfer = Transfer(
         TransferId(state.next_transfer),
-        pick.blocks,
-        recovery.known_space().run_bytes(pick.blocks),
-        next_block=pick.blocks.start,
+        blocks,
+        recovery.known_space().run_bytes(blocks),
+        next_block=blocks.start,
         is_prompt=not lane.transfers,
     )
     state.next_transfer += 1
@@ -56,20 +79,22 @@ def _order(turn: Turn, pick: Pick) -> None:
     if not lane.transfers:
         lane.heard_ns, lane.has_body = turn.now, False
     lane.transfers.append(transfer)
+    recovery.in_flight += 1
     lane.link.outstanding_bytes += transfer.size_bytes
     lane.link.rate.begin(now=turn.now)
     recovery.rate.begin(now=turn.now)
-    recovery.unclaimed = recovery.unclaimed.without_run(pick.blocks)
+    recovery.unclaimed = recovery.unclaimed.without_run(blocks)
+    set_lane_alarm(turn, lane)
     assert recovery.digest is not None
     turn.order(
         FetchRange(
             transfer.id,
             recovery.id,
             recovery.digest,
-            pick.source,
+            peer.node,
             lane.id,
-            pick.blocks,
-            pick.criticality,
+            blocks,
+            offer.criticality,
         )
     )
 
@@ -100,12 +125,19 @@ def _hear(turn: Turn, lane: Lane, transfer: Transfer, new_bytes: int) -> None:
     since_ns = turn.now - lane.heard_ns
     if lane.has_body:
         lane.link.heard_again(since_ns)
-    elif transfer.is_prompt:
-        lane.link.heard_first_byte(since_ns)
+    else:
+        turn.note_room(lane.source)
+        if transfer.is_prompt:
+            lane.link.heard_first_byte(since_ns)
     lane.has_body = True
     lane.heard_ns = turn.now
     lane.link.outstanding_bytes -= new_bytes
     lane.link.rate.add(new_bytes, now=turn.now)
+    recovery = turn.state.recoveries[lane.recovery]
+    if recovery.is_held_up:
+        rouse_lanes(turn, recovery)
+    else:
+        set_lane_alarm(turn, lane)
 
 
 def _credit(
@@ -119,21 +151,23 @@ def _credit(
     """Take over a run of blocks that was verified, but for the rejected ones."""
     space = recovery.known_space()
     bad = BlockSet((block, block + 1) for block in rejected)
-    good = BlockSet((run,)) - bad
-    known = good & recovery.verified
-    bad_bytes, known_bytes = space.set_bytes(bad), space.set_bytes(known)
-    good_bytes = space.run_bytes(run) - bad_bytes - known_bytes
-    transfer.credited_bytes += space.run_bytes(run)
-    recovery.waste.duplicate_bytes += known_bytes
+    new = BlockSet((run,)) - bad - recovery.verified
+    run_bytes, bad_bytes = space.run_bytes(run), space.set_bytes(bad)
+    good_bytes = space.set_bytes(new)
+    transfer.credited_bytes += run_bytes
+    recovery.waste.duplicate_bytes += run_bytes - bad_bytes - good_bytes
     recovery.waste.corrupt_bytes += bad_bytes
-    if good_bytes:
-        recovery.verified |= good
+    if new:
+        recovery.verified |= new
+        recovery.uncommitted |= new
+        recovery.uncommitted_bytes += good_bytes
         recovery.source_bytes[lane.source] = recovery.source_bytes.get(lane.source, 0) + good_bytes
         if recovery.uncommitted_since_ns is None:
             recovery.uncommitted_since_ns = turn.now
     if bad:
         recovery.bad_blocks += len(bad)
         recovery.unclaimed |= bad - recovery.verified
+        turn.note_room_everywhere()
         peer = turn.state.peers[lane.source]
         if lane.link is peer.link:  # else an epoch sent them that is over
             recovery.refused[lane.source] = recovery.refused.get(lane.source, BlockSet()) | bad
@@ -148,17 +182,21 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     recovery = turn.state.recoveries[lane.recovery]
     was_first = lane.transfers[0] is transfer
     lane.transfers.remove(transfer)
+    recovery.in_flight -= 1
+    turn.note_room(lane.source)
     del turn.state.transfers[transfer.id]
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
     recovery.waste.cancelled_bytes += transfer.received_bytes - transfer.credited_bytes
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
         recovery.unclaimed |= owed - recovery.verified
+        turn.note_room_everywhere()
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = turn.now, False
+    set_lane_alarm(turn, lane)
     if not lane.link.outstanding_bytes:
         lane.link.rate.pause(now=turn.now)
-    if not recovery.has_transfers:
+    if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
     if not lane.is_closing:
         _judge(turn, lane, recovery, event)
@@ -175,6 +213,7 @@ def _judge(turn: Turn, lane: Lane, recovery: Recovery, event: RangeEnded) -> Non
         case RangeOutcome.NOT_HELD:
             assert recovery.digest is not None
             turn.state.peers[lane.source].holdings.pop(recovery.digest, None)
+            count_sources(turn)
         case RangeOutcome.BUSY:
             lane.link.failed(turn.options, turn.rng, now=turn.now, at_least_ns=event.retry_after_ns)
         case RangeOutcome.MISBEHAVED:
@@ -187,40 +226,57 @@ def _judge(turn: Turn, lane: Lane, recovery: Recovery, event: RangeEnded) -> Non
             stumble(turn, recovery, event.refusal)
         case RangeOutcome.CLOSED:
             pass
+    turn.rest(lane.source)
 
 
 def close_late_lanes(turn: Turn) -> None:
     """Close lanes that are silent too long, and lanes that have had no work for long."""
-    for lane in list(turn.state.lanes.values()):
-        deadline = lane_deadline(turn.state, turn.options, lane)
-        if deadline is None or deadline > turn.now:
-            continue
-        if lane.transfers:
+    for lane_id in turn.state.lane_alarms.take_due(turn.now):
+        lane = turn.state.lanes[lane_id]
+        if not lane.transfers:
+            turn.close_lane(lane, CloseReason.IDLE)
+        elif not _is_held_up_here(turn, lane):
             lane.link.failed(turn.options, turn.rng, now=turn.now)
             turn.close_lane(lane, CloseReason.SILENT)
-        else:
-            turn.close_lane(lane, CloseReason.IDLE)
+            turn.rest(lane.source)
 
 
-def lane_deadline(state: State, options: Options, lane: Lane) -> int | None:
-    """Return when a lane is to be closed unless something comes; ``None``: not by time.
+def _is_held_up_here(turn: Turn, lane: Lane) -> bool:
+    """Tell whether this node's disk may be why a lane is silent.
 
-    While a commit is under way and no lane of the recovery delivers, it is this node's disk
-    that holds them up, and no source is to blame: a lane is late only if another one delivered
-    when it was due already.
+    While a commit is under way and no lane of the recovery delivers, no source is to blame: a
+    lane is late only if another one delivered when it was due already.
     """
-    if lane.is_closing:
-        return None
-    if not lane.transfers:
-        return lane.heard_ns + options.lane_idle_ns
-    link = lane.link
-    timeout_ns = (
-        link.silence_timeout_ns(options) if lane.has_body else link.first_byte_timeout_ns(options)
+    recovery = turn.state.recoveries[lane.recovery]
+    is_held_up = (
+        recovery.awaited is LocalOrder.COMMIT
+        and recovery.delivered_ns < lane.heard_ns + _patience_ns(lane, turn.options)
     )
-    deadline = lane.heard_ns + timeout_ns
-    recovery = state.recoveries[lane.recovery]
-    is_held_up = recovery.awaited is LocalOrder.COMMIT and recovery.delivered_ns < deadline
-    return None if is_held_up else deadline
+    recovery.is_held_up = recovery.is_held_up or is_held_up
+    return is_held_up
+
+
+def rouse_lanes(turn: Turn, recovery: Recovery) -> None:
+    """Look at lanes again that the disk may have held up."""
+    recovery.is_held_up = False
+    for lane in recovery.lanes.values():
+        set_lane_alarm(turn, lane)
+
+
+def set_lane_alarm(turn: Turn, lane: Lane) -> None:
+    """Set when a lane is to be closed unless something comes."""
+    if not lane.is_closing:
+        due_ns = lane.heard_ns + _patience_ns(lane, turn.options)
+        turn.state.lane_alarms.set(lane.id, due_ns)
+
+
+def _patience_ns(lane: Lane, options: Options) -> int:
+    """Return how long a lane may deliver nothing."""
+    if not lane.transfers:
+        return options.lane_idle_ns
+    if lane.has_body:
+        return lane.link.silence_timeout_ns(options)
+    return lane.link.first_byte_timeout_ns(options)
 
 
 def _find(turn: Turn, transfer: TransferId) -> tuple[Lane | None, Transfer | None]:

@@ -76,6 +76,9 @@ class Scheduler:
         assert now >= self._state.now_ns, "time went back"
         self._state.now_ns = now
         turn = Turn(self._state, self._options, self._rng, now)
+        for node in self._state.peer_alarms.take_due(now):
+            turn.note_room(node)
+        self._state.recovery_alarms.take_due(now)
         self._take_in(turn, event)
         ranges.close_late_lanes(turn)
         lifecycle.advance(turn)
@@ -84,7 +87,7 @@ class Scheduler:
 
     def next_deadline(self) -> int | None:
         """Return when ``TimePassed`` is due next; ``None`` if only facts can change anything."""
-        return next_deadline(self._state, self._options)
+        return next_deadline(self._state)
 
     def recoveries(self, *, now: int) -> tuple[RecoverySnapshot, ...]:
         """Return a view of every recovery that has not ended, oldest first."""
@@ -134,6 +137,7 @@ class Scheduler:
                 lifecycle.on_paused(turn, recovery, event)
             case RecoveryResumed():
                 recovery.is_paused = False
+                turn.note_room_everywhere()
             case RecoveryCancelled():
                 lifecycle.on_cancelled(turn, recovery)
             case ManifestArrived():

@@ -35,7 +35,7 @@ def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnap
     missing = _missing(state, recovery)
     verified_bytes = space.set_bytes(recovery.verified) if space else 0
     total_bytes = space.size_bytes if space else 0
-    rate = int(recovery.rate.bytes_per_s) if recovery.has_transfers else 0
+    rate = int(recovery.rate.bytes_per_s) if recovery.in_flight else 0
     left = total_bytes - verified_bytes
     return RecoverySnapshot(
         recovery=recovery.id,
@@ -48,7 +48,7 @@ def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnap
         units_done=space.units_within(recovery.verified) if space else 0,
         total_bytes=total_bytes,
         verified_bytes=verified_bytes,
-        is_committed=recovery.committed == recovery.verified,
+        is_committed=not recovery.committing and not recovery.uncommitted,
         resumed_bytes=recovery.resumed_bytes,
         received_bytes=recovery.received_bytes,
         corrupt_bytes=recovery.waste.corrupt_bytes,
@@ -142,7 +142,7 @@ def _waiting_for(state: State, recovery: Recovery, missing: BlockSet, *, now: in
         reason = _why_no_version(state, recovery)
     elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
         reason = "a peer that has the manifest"
-    elif recovery.stage is Stage.TRANSFERRING and not recovery.has_transfers:
+    elif recovery.stage is Stage.TRANSFERRING and not recovery.in_flight:
         reason = _why_no_transfer(state, recovery, missing, now=now)
     return reason
 

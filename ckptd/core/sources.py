@@ -29,6 +29,8 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
     peer.is_live = True
     peer.holdings = {holding.digest: holding for holding in event.holdings}
+    count_sources(turn)
+    turn.note_room(event.node)
 
 
 def on_peer_lost(turn: Turn, event: PeerLost) -> None:
@@ -36,6 +38,7 @@ def on_peer_lost(turn: Turn, event: PeerLost) -> None:
     peers = turn.state.peers
     if event.node in peers:
         peers[event.node].is_live = False
+        count_sources(turn)
     if len(peers) > PEERS_MAX:
         in_use = {lane.source for lane in turn.state.lanes.values()}
         for node in [node for node, peer in peers.items() if not peer.is_live]:
@@ -54,14 +57,27 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     if peer is None or event.digest not in peer.questioned:
         return
     bad_blocks = peer.questioned.pop(event.digest)
+    turn.note_room(event.source)
     match event.confirmation:
         case Confirmation.HELD:
             peer.link.blame(bad_blocks, turn.options, now=turn.now)
         case Confirmation.NOT_HELD:
             peer.holdings.pop(event.digest, None)
             _forgive(turn, event.source, event.digest)
+            count_sources(turn)
         case Confirmation.NO_ANSWER:
             peer.link.failed(turn.options, turn.rng, now=turn.now)
+    turn.rest(event.source)
+
+
+def count_sources(turn: Turn) -> None:
+    """Count for each recovery how many live peers hold any of its version."""
+    for recovery in turn.state.recoveries.values():
+        recovery.source_count = sum(
+            1
+            for peer in turn.state.peers.values()
+            if peer.is_live and recovery.digest in peer.holdings
+        )
 
 
 def question(turn: Turn, peer: Peer, recovery: Recovery, bad_blocks: int) -> None:

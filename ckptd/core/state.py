@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ckptd.core.alarms import Alarms
 from ckptd.core.effects import FailureCause, Result
 from ckptd.core.events import RecoveryRequested
 from ckptd.core.links import Link, RateEstimate
@@ -128,8 +129,8 @@ class Recovery:
 
     The block sets keep these equations while it is transferring::
 
-        committed ⊆ verified
-        committing ⊆ verified - committed, and not empty just while a commit is awaited
+        verified = committed + committing + uncommitted, without overlap
+        committing is not empty just while a commit is awaited
         unclaimed = all blocks - verified - what transfers in flight still owe
 
     Attributes:
@@ -145,10 +146,16 @@ class Recovery:
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         committing: Blocks of the commit that is under way.
+        uncommitted: Blocks that no commit covers yet.
+        uncommitted_bytes: Length of those.
         uncommitted_since_ns: When the oldest block was verified that no commit covers yet.
         commit_started_ns: When the commit was ordered that is under way, or was last.
+        is_held_up: A lane is due that the disk may hold up; it is looked at again when
+            another one delivers or the commit ends.
         awaited: The order to this node that has not ended.
         lanes: Its lane to each source.
+        in_flight: How many transfers its lanes have.
+        source_count: How many live peers hold any of the version.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
         tried: Sources that did not deliver the manifest, since the last pause.
         retry_at_ns: A local order is tried again at this moment.
@@ -178,10 +185,15 @@ class Recovery:
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
+    uncommitted: BlockSet = field(default_factory=BlockSet)
+    uncommitted_bytes: int = 0
     uncommitted_since_ns: int | None = None
     commit_started_ns: int = 0
+    is_held_up: bool = False
     awaited: LocalOrder | None = None
     lanes: dict[NodeId, Lane] = field(default_factory=dict)
+    in_flight: int = 0
+    source_count: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     tried: set[NodeId] = field(default_factory=set)
     retry_at_ns: int | None = None
@@ -223,11 +235,6 @@ class Recovery:
         return self.stage is Stage.TRANSFERRING and not self.is_paused and self.retry_at_ns is None
 
     @property
-    def has_transfers(self) -> bool:
-        """A range is in flight."""
-        return any(lane.transfers for lane in self.lanes.values())
-
-    @property
     def delivered_ns(self) -> int:
         """When one of its lanes brought something last; 0 if none did."""
         return max((lane.heard_ns for lane in self.lanes.values() if lane.has_body), default=0)
@@ -254,6 +261,9 @@ class State:
         lanes: All and only lanes of the recoveries, by name.
         now_ns: When the last event became known.
         is_settled: Every known peer was asked once.
+        lane_alarms: When each lane is late or idle for too long.
+        peer_alarms: When each resting peer may be asked again.
+        recovery_alarms: When each recovery has something to do though nothing happened.
         next_lane: The next lane's name.
         next_transfer: The next transfer's name.
         next_sequence: The next recovery's place in the order of arrival.
@@ -265,6 +275,9 @@ class State:
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
     now_ns: int = 0
     is_settled: bool = False
+    lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
+    peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
+    recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
     next_lane: int = 1
     next_transfer: int = 1
     next_sequence: int = 1
