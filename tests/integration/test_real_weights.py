@@ -39,3 +39,28 @@ def test_a_recovered_model_loads_and_every_tensor_is_the_same(cluster: Cluster) 
     assert len(published) > 100
     for name, tensor in published.items():
         assert numpy.array_equal(tensor, recovered[name]), name
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_a_recovered_distributed_checkpoint_of_torch_loads(cluster: Cluster) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    torch.manual_seed(0)
+    state = {
+        "model": {f"layer{index}": torch.randn(256, 512) for index in range(8)},
+        "step": torch.tensor(1200),
+    }
+    source = cluster.node("a")
+    directory = source.path("dcp")
+    checkpoint.save(state, checkpoint_id=directory, no_dist=True)
+    source.publish(directory, "dcp", 1200, critical=(".metadata",), deferred=())
+    result = cluster.node("r", peers=[source.address]).recover("dcp", 1200)
+    assert result.result is Outcome.COMPLETE
+    recovered = {
+        "model": {name: torch.zeros_like(tensor) for name, tensor in state["model"].items()},
+        "step": torch.tensor(0),
+    }
+    checkpoint.load(recovered, checkpoint_id=result.target, no_dist=True)
+    assert recovered["step"] == 1200
+    for name, tensor in state["model"].items():
+        assert torch.equal(recovered["model"][name], tensor), name
