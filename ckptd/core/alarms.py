@@ -22,6 +22,9 @@ class Alarms(Generic[K]):
         self._heap: list[tuple[int, int, K]] = []
         self._sequence = 0
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._at
+
     def set(self, key: K, at_ns: int | None) -> None:
         """Set the moment of a key, or cancel it with ``None``."""
         if at_ns is None:

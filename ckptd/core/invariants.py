@@ -58,6 +58,15 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: in flight are all transfers of its lanes",
     )
     _expect(
+        recovery.owed_bytes
+        == sum(
+            known.size_bytes - known.received_bytes
+            for lane in recovery.lanes.values()
+            for known in lane.transfers
+        ),
+        f"{name}: owed bytes are what its transfers still owe",
+    )
+    _expect(
         bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),
         f"{name}: blocks are committing only while a commit is awaited",
     )

@@ -54,7 +54,9 @@ def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
     """Take a new recovery in; one that was interrupted goes on with the version chosen then."""
     state = turn.state
     assert event.recovery not in state.recoveries, f"{event.recovery} was requested twice"
-    recovery = Recovery(event, state.next_sequence, started_ns=turn.now)
+    recovery = Recovery(
+        event, state.next_sequence, started_ns=turn.now, own_place=turn.rng.random()
+    )
     state.next_sequence += 1
     state.recoveries[recovery.id] = recovery
     if event.digest is not None:

@@ -96,8 +96,16 @@ class Link:
 
     def queue_time_ns(self, options: Options) -> int:
         """Return how long the source needs for what it was given already."""
+        return self.time_for_ns(0, options)
+
+    def time_for_ns(self, size_bytes: int, options: Options) -> int:
+        """Return when the source would be done with some more bytes, from now.
+
+        What it said it still has to send to others comes first, but for our own part of it.
+        """
         rate = self.rate.bytes_per_s or self._assumed_rate(options)
-        return int(self.outstanding_bytes * SECOND / rate)
+        ahead_bytes = max(self.outstanding_bytes, self.load_bytes)
+        return int((ahead_bytes + size_bytes) * SECOND / rate)
 
     def range_bytes(self, options: Options) -> int:
         """Return how much to ask for at once."""

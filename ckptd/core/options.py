@@ -30,6 +30,11 @@ class Options:
             be used.
         back_off_first_ns: Pause after the first failure; doubled for each further one.
         back_off_max_ns: Longest pause after failures.
+        steal_ratio: Work is taken from a source that needs this many times what an idle one
+            would need for it …
+        steal_floor_ns: … and longer than this.
+        detour_ratio: A source is not given a range for which it needs this many times what the
+            whole rest takes all sources together, if another one has it.
         quarantine_trust: At this trust a source is not used any more …
         quarantine_ns: … for this long, doubled with each further time.
         trust_max: Good ranges do not add up beyond this.
@@ -54,6 +59,9 @@ class Options:
     first_byte_ceiling_ns: int = 30 * SECOND
     back_off_first_ns: int = 250 * MS
     back_off_max_ns: int = 10 * SECOND
+    steal_ratio: int = 4
+    steal_floor_ns: int = 250 * MS
+    detour_ratio: int = 2
     quarantine_trust: int = -7
     quarantine_ns: int = 60 * SECOND
     trust_max: int = 8

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.options import Options
 from ckptd.core.state import Peer, Recovery
+from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
@@ -37,16 +38,65 @@ class Offer:
 
 
 def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> Offer | None:
-    """Return what a peer can do for a recovery now; ``None`` if nothing."""
+    """Return what a peer can do for a recovery now; ``None`` if nothing.
+
+    Of offers that are equally urgent the one goes first whose first megabyte would be here
+    first: what the source has to do already counts, and how long this takes it.
+    """
     if not has_room(recovery, peer, options, now=now):
         return None
-    run = servable(recovery, peer).first_run()
+    run = preferred_run(recovery, peer)
     if run is None:
         return None
     criticality = recovery.criticality_of(run.start)
-    queue_time_ns = peer.link.queue_time_ns(options)
-    rank = (criticality, recovery.sequence, queue_time_ns, peer.node, run.start)
+    soon_ns = peer.link.time_for_ns(options.range_bytes_min, options)
+    rank = (criticality, recovery.sequence, soon_ns, peer.node, run.start)
     return Offer(rank, recovery, peer, run, criticality)
+
+
+def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
+    """Return where a peer should go on: in the most urgent class that it can serve.
+
+    Alone, a recovery takes a class in order. Nodes that recover together each begin at another
+    place in it, and ask those that have everything for what no other receiver has: so the
+    first copies spread, and receivers serve each other the rest.
+
+    Source: Syncthing's block pull order (own run first); rarest first after B. Cohen,
+    *Incentives Build Robustness in BitTorrent* (2003), with "rare" meaning "held by those only
+    who have everything".
+    """
+    blocks = servable(recovery, peer)
+    first = blocks.first_run()
+    if first is None or not recovery.is_swarming:
+        return first
+    index = bisect_right(recovery.class_ends, first.start)
+    class_start = recovery.class_ends[index - 1] if index else 0
+    class_end = recovery.class_ends[index]
+    blocks = blocks & BlockSet(((class_start, class_end),))
+    assert recovery.digest is not None
+    if peer.holdings[recovery.digest].is_complete:
+        blocks = (blocks - recovery.spread) or blocks
+    own_start = class_start + int(recovery.own_place * (class_end - class_start))
+    return blocks.first_run(own_start) or blocks.first_run()
+
+
+def is_detour(recovery: Recovery, offer: Offer, peers: Iterable[Peer], options: Options) -> bool:
+    """Tell whether an offer would hold up the end: others would be done with it sooner."""
+    space, link = recovery.known_space(), offer.peer.link
+    others_rate = recovery.total_rate - link.rate.bytes_per_s
+    if not link.rate.bytes_per_s or others_rate <= 0:
+        return False
+    blocks = cut(recovery, offer.run, offer.peer, options)
+    time_ns = link.time_for_ns(space.run_bytes(blocks), options)
+    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    rest_ns = int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate)
+    if time_ns <= max(options.steal_floor_ns, options.detour_ratio * rest_ns):
+        return False
+    first = BlockSet.single(blocks.start)
+    return any(
+        other.link.rate.bytes_per_s > link.rate.bytes_per_s and holds_any(recovery, other, first)
+        for other in peers
+    )
 
 
 def servable(recovery: Recovery, peer: Peer) -> BlockSet:
@@ -77,15 +127,18 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
 
 def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:
     """Yield the live peers that have any of these blocks and did not send them wrongly."""
+    return (peer for peer in peers if holds_any(recovery, peer, blocks))
+
+
+def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
+    """Tell whether a live peer has any of these blocks and did not send them wrongly."""
     assert recovery.digest is not None
-    for peer in peers:
-        holding = peer.holdings.get(recovery.digest) if peer.is_live else None
-        if holding is None:
-            continue
-        refused = recovery.refused.get(peer.node)
-        wanted = blocks - refused if refused else blocks
-        if wanted if holding.is_complete else wanted & holding.blocks:
-            yield peer
+    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    if holding is None:
+        return False
+    refused = recovery.refused.get(peer.node)
+    wanted = blocks - refused if refused else blocks
+    return bool(wanted if holding.is_complete else wanted & holding.blocks)
 
 
 def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:

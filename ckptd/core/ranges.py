@@ -8,11 +8,12 @@ from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.options import Options
-from ckptd.core.picker import Offer, cut, find_offer
+from ckptd.core.picker import Offer, cut, find_offer, is_detour
 from ckptd.core.sources import count_sources, question
 from ckptd.core.stages import LocalOrder
 from ckptd.core.state import Lane, Recovery, Transfer
 from ckptd.core.turn import Turn
+from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
 
@@ -26,6 +27,9 @@ _LANE_ENDS = frozenset(
     }
 )
 """Outcomes after which the connection is gone."""
+
+_RATES_EVERY_NS = 50 * MS
+"""Rates are added up this often: it costs a look at every peer."""
 
 
 def order_ranges(turn: Turn) -> None:
@@ -42,6 +46,8 @@ def order_ranges(turn: Turn) -> None:
         for recovery in state.recoveries.values()
         if recovery.is_fetching and recovery.unclaimed
     ]
+    for recovery in recoveries:
+        _add_up_rates(turn, recovery)
     offers = [
         offer
         for recovery in recoveries
@@ -53,10 +59,27 @@ def order_ranges(turn: Turn) -> None:
         offer = heappop(offers)
         current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None and current.rank == offer.rank:
+            if is_detour(current.recovery, current, state.peers.values(), turn.options):
+                # Rates change: look at it again in a moment.
+                again_ns = turn.now + turn.options.steal_floor_ns
+                state.peer_alarms.set(current.peer.node, again_ns)
+                continue
             _order(turn, current)
             current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None:
             heappush(offers, current)
+
+
+def _add_up_rates(turn: Turn, recovery: Recovery) -> None:
+    """Add up what all sources deliver, now and then."""
+    if recovery.total_rate and turn.now - recovery.total_rate_ns < _RATES_EVERY_NS:
+        return
+    recovery.total_rate_ns = turn.now
+    recovery.total_rate = sum(
+        peer.link.rate.bytes_per_s
+        for peer in turn.state.peers.values()
+        if peer.is_live and peer.link.usable_at_ns <= turn.now and recovery.digest in peer.holdings
+    )
 
 
 def _order(turn: Turn, offer: Offer) -> None:
@@ -80,6 +103,7 @@ def _order(turn: Turn, offer: Offer) -> None:
         lane.heard_ns, lane.has_body = turn.now, False
     lane.transfers.append(transfer)
     recovery.in_flight += 1
+    recovery.owed_bytes += transfer.size_bytes
     lane.link.outstanding_bytes += transfer.size_bytes
     lane.link.rate.begin(now=turn.now)
     recovery.rate.begin(now=turn.now)
@@ -125,12 +149,12 @@ def _hear(turn: Turn, lane: Lane, transfer: Transfer, new_bytes: int) -> None:
     since_ns = turn.now - lane.heard_ns
     if lane.has_body:
         lane.link.heard_again(since_ns)
-    else:
-        turn.note_room(lane.source)
-        if transfer.is_prompt:
-            lane.link.heard_first_byte(since_ns)
+    elif transfer.is_prompt:
+        lane.link.heard_first_byte(since_ns)
+    turn.note_room(lane.source)
     lane.has_body = True
     lane.heard_ns = turn.now
+    turn.state.recoveries[lane.recovery].owed_bytes -= new_bytes
     lane.link.outstanding_bytes -= new_bytes
     lane.link.rate.add(new_bytes, now=turn.now)
     recovery = turn.state.recoveries[lane.recovery]
@@ -185,6 +209,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     recovery.in_flight -= 1
     turn.note_room(lane.source)
     del turn.state.transfers[transfer.id]
+    recovery.owed_bytes -= transfer.size_bytes - transfer.received_bytes
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
     recovery.waste.cancelled_bytes += transfer.received_bytes - transfer.credited_bytes
     if transfer.next_block < transfer.blocks.end:
@@ -193,13 +218,15 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
         turn.note_room_everywhere()
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = turn.now, False
-    set_lane_alarm(turn, lane)
     if not lane.link.outstanding_bytes:
         lane.link.rate.pause(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
     if not lane.is_closing:
         _judge(turn, lane, recovery, event)
+    for known in turn.state.recoveries.values():
+        if lane.source in known.lanes:  # patience with their link may have shrunk
+            set_lane_alarm(turn, known.lanes[lane.source])
     if event.outcome in _LANE_ENDS:
         turn.close_lane(lane, CloseReason.FAILED)
     turn.forget_if_done(lane)

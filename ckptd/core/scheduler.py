@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import endings, lifecycle, ranges, sources
+from ckptd.core import endings, lifecycle, ranges, sources, stealing
 from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
@@ -83,6 +83,7 @@ class Scheduler:
         ranges.close_late_lanes(turn)
         lifecycle.advance(turn)
         ranges.order_ranges(turn)
+        stealing.steal(turn)
         return turn.effects
 
     def next_deadline(self) -> int | None:

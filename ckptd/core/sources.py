@@ -7,6 +7,7 @@ from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, P
 from ckptd.core.state import Peer, Recovery
 from ckptd.core.turn import Turn
 from ckptd.limits import PEERS_MAX
+from ckptd.model.blocks import union
 from ckptd.model.ids import Digest, NodeId
 
 
@@ -39,6 +40,7 @@ def on_peer_lost(turn: Turn, event: PeerLost) -> None:
     if event.node in peers:
         peers[event.node].is_live = False
         count_sources(turn)
+        turn.note_room_everywhere()  # slower ones may be wanted now
     if len(peers) > PEERS_MAX:
         in_use = {lane.source for lane in turn.state.lanes.values()}
         for node in [node for node, peer in peers.items() if not peer.is_live]:
@@ -71,13 +73,19 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
 
 
 def count_sources(turn: Turn) -> None:
-    """Count for each recovery how many live peers hold any of its version."""
+    """Look for each recovery who holds any of its version, and who recovers it as well."""
     for recovery in turn.state.recoveries.values():
-        recovery.source_count = sum(
-            1
+        if recovery.digest is None:
+            continue
+        holdings = [
+            peer.holdings[recovery.digest]
             for peer in turn.state.peers.values()
             if peer.is_live and recovery.digest in peer.holdings
-        )
+        ]
+        partial = [holding.blocks for holding in holdings if not holding.is_complete]
+        recovery.source_count = len(holdings)
+        recovery.is_swarming = bool(partial)
+        recovery.spread = union(partial)
 
 
 def question(turn: Turn, peer: Peer, recovery: Recovery, bad_blocks: int) -> None:

@@ -155,7 +155,13 @@ class Recovery:
         awaited: The order to this node that has not ended.
         lanes: Its lane to each source.
         in_flight: How many transfers its lanes have.
+        owed_bytes: What those still owe.
         source_count: How many live peers hold any of the version.
+        total_rate: What all of them together deliver, as far as that is known.
+        total_rate_ns: When that was added up.
+        is_swarming: Others recover the same version at the same time.
+        spread: Blocks that such others have already; may name some too many.
+        own_place: Where in a class this node begins then, from 0 to 1.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
         tried: Sources that did not deliver the manifest, since the last pause.
         retry_at_ns: A local order is tried again at this moment.
@@ -193,7 +199,13 @@ class Recovery:
     awaited: LocalOrder | None = None
     lanes: dict[NodeId, Lane] = field(default_factory=dict)
     in_flight: int = 0
+    owed_bytes: int = 0
     source_count: int = 0
+    total_rate: float = 0.0
+    total_rate_ns: int = 0
+    is_swarming: bool = False
+    spread: BlockSet = field(default_factory=BlockSet)
+    own_place: float = 0.0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     tried: set[NodeId] = field(default_factory=set)
     retry_at_ns: int | None = None

@@ -169,3 +169,8 @@ class BlockSet:
     def issubset(self, other: BlockSet) -> bool:
         """Tell whether every block is in ``other`` too."""
         return not self - other
+
+
+def union(sets: Iterable[BlockSet]) -> BlockSet:
+    """Return the blocks that are in any of some sets."""
+    return BlockSet(run for blocks in sets for run in blocks.runs())

@@ -12,6 +12,7 @@ from random import Random
 
 from blake3 import blake3
 
+from ckptd.core.deadlines import recovery_deadline
 from ckptd.core.effects import Effect, EndRecovery, FailureCause, FetchRange, Result
 from ckptd.core.events import (
     DiscoverySettled,
@@ -21,6 +22,7 @@ from ckptd.core.events import (
     RangeEnded,
     RangeOutcome,
     RangeProgressed,
+    RecoveryCancelled,
     RecoveryRequested,
     Refusal,
     StagingPrepared,
@@ -28,8 +30,11 @@ from ckptd.core.events import (
 )
 from ckptd.core.invariants import check_invariants
 from ckptd.core.options import Options
+from ckptd.core.picker import find_offer
+from ckptd.core.ranges import _patience_ns as patience_ns
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.snapshot import view_recovery
+from ckptd.core.stages import Stage
 from ckptd.core.state import Lane, Recovery, State
 from ckptd.core.views import RecoverySnapshot, SourceSnapshot
 from ckptd.limits import DIGEST_BYTES, MIB, MS, SECOND
@@ -54,6 +59,10 @@ LLAMA = CheckpointName("llama/rank-0")
 
 FULL_DISK = Refusal("out_of_space", "root /data: no room", is_retryable=True)
 BROKEN_DISK = Refusal("storage", "root /data: input/output error", is_retryable=False)
+HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retryable=False)
+
+LEEWAY_NS = 250 * MS
+"""What one lane learns of a link's usual gap others hear of at the end of a range."""
 
 NO_COMMITS = Options(commit_age_ns=3600 * SECOND, commit_bytes=1024 * MIB)
 """For stories in which a commit would only be in the way."""
@@ -226,8 +235,7 @@ class Script:
                 self._in_flight.pop(event.transfer, None)
             orders = self.scheduler.handle(event, now=self.now)
             check_invariants(self.scheduler.state)
-            deadline = self.scheduler.next_deadline()
-            assert deadline is None or deadline > self.now, "a storm of wake-ups"
+            check_nothing_is_overlooked(self.scheduler, self.options, now=self.now)
             self._in_flight |= {order.transfer: order for order in ranges(orders)}
             effects += orders
         return effects
@@ -332,3 +340,50 @@ class Script:
     def view_source(self, node: NodeId) -> SourceSnapshot:
         [snapshot] = [known for known in self.scheduler.sources(now=self.now) if known.node == node]
         return snapshot
+
+
+def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: int) -> None:
+    """Check that the scheduler missed nothing, though it looks only at what an event may change.
+
+    No source that could be given something stands idle, and whatever is due by time is due by
+    then; nothing is due already.
+    """
+    state = scheduler.state
+    due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
+    fetching = [known for known in state.recoveries.values() if known.is_fetching]
+    wanting = [recovery for recovery in fetching if recovery.unclaimed]
+    for peer in state.peers.values():
+        for recovery in wanting:
+            offer = find_offer(recovery, peer, options, now=now)
+            is_overlooked = offer is not None and peer.node not in state.peer_alarms
+            assert not is_overlooked, f"{peer.node} stands idle"
+        if wanting and peer.is_live and peer.link.usable_at_ns > now:
+            due_ns.append(peer.link.usable_at_ns)
+    due_ns += [
+        lane.heard_ns + patience_ns(lane, options) + LEEWAY_NS
+        for lane in state.lanes.values()
+        if not lane.is_closing and not state.recoveries[lane.recovery].is_held_up
+    ]
+    deadline = scheduler.next_deadline()
+    assert deadline is None or deadline > now, "a storm of wake-ups"
+    for moment in due_ns:
+        assert moment is None or (deadline is not None and deadline <= moment), "overslept"
+
+
+def bring_to(stage: Stage) -> tuple[Script, Saved]:
+    """Bring a recovery to a stage; a range is in flight in TRANSFERRING."""
+    script, version = Script(), saved(8)
+    if stage is Stage.SEEKING:
+        script.tell(DiscoverySettled(), wanted(version))
+        return script, version
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    if stage is Stage.DESCRIBING:
+        return script, version
+    script.tell(ManifestArrived(R, A, version.space))
+    if stage is Stage.PREPARING:
+        return script, version
+    script.tell(StagingPrepared(R, version.blocks if stage is Stage.PLACING else BlockSet()))
+    if stage is Stage.DISCARDING:
+        script.tell(RecoveryCancelled(R))
+    assert script.view().stage is stage
+    return script, version

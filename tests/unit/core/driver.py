@@ -50,11 +50,12 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.core.invariants import check_invariants
+from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
-from tests.support.scheduling import FULL_DISK, Saved, saved
+from tests.support.scheduling import FULL_DISK, Saved, check_nothing_is_overlooked, saved
 from tests.unit.core.serving import Sources
 from tests.unit.core.world import Agenda, Chance, Source, Wish
 
@@ -131,8 +132,7 @@ class Driver:
         self._strike_out(event)
         effects = self.scheduler.handle(event, now=self.agenda.now)
         check_invariants(self.scheduler.state)
-        deadline = self.scheduler.next_deadline()
-        assert deadline is None or deadline > self.agenda.now, "a storm of wake-ups"
+        check_nothing_is_overlooked(self.scheduler, Options(), now=self.agenda.now)
         for effect in effects:
             self.trace.append(f"{self.agenda.now} {_spelled(effect)}")
             self._carry_out(effect)

@@ -197,12 +197,16 @@ class Sources:
             if request.wish is wish and not request.is_whole
         )
         servable = source.said[order.digest] - source.bad.get(order.recovery, BlockSet())
-        first = (servable - wish.written - under_way).first_run()
+        wanted = servable - wish.written - under_way
+        first = wanted.first_run()
         assert first is not None
-        assert first.start == order.blocks.start < order.blocks.end <= first.end
+        assert BlockSet((order.blocks,)).issubset(wanted)
         space = wish.version.space
-        for block in (order.blocks.start, order.blocks.end - 1):
+        for block in (first.start, order.blocks.start, order.blocks.end - 1):
             assert space.manifest.units[space.unit_of(block)].criticality is order.criticality
+        whole = wish.version.blocks
+        if all(other.said.get(order.digest, whole) == whole for other in self.all.values()):
+            assert order.blocks.start == first.start, "alone, a class is taken in order"
 
     def _serve(self, connection: Connection, *, after_ns: int) -> None:
         """Begin to answer the first request of a connection."""

@@ -1,0 +1,60 @@
+"""Nodes that recover the same version together."""
+
+from __future__ import annotations
+
+from ckptd.core.effects import FetchRange
+from ckptd.model.blocks import BlockSet
+from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, ranges, saved
+
+
+def first_orders(script: Script, version: Saved, *others: BlockSet) -> list[FetchRange]:
+    """Recover from A, which has everything, while other receivers have some blocks."""
+    peers = zip((B, C), others, strict=False)
+    partial = [holds(node, holding(version, held)) for node, held in peers]
+    return ranges(script.start(version, A, *partial))
+
+
+def test_alone_a_class_is_taken_in_order() -> None:
+    [order] = first_orders(Script(seed=1), saved(64))
+    assert order.blocks.start == 0
+
+
+def test_receivers_begin_at_places_of_their_own() -> None:
+    starts = {
+        first_orders(Script(seed=seed), saved(64), BlockSet())[0].blocks.start for seed in range(20)
+    }
+    assert len(starts) > 10
+
+
+def test_the_most_urgent_class_still_goes_first() -> None:
+    for seed in range(20):
+        version = saved(32, critical=[8], deferred=[32])
+        script = Script(seed=seed)
+        others = holds(B, holding(version, BlockSet()))
+        [order] = ranges(script.start(version, A, others, verified=blocks((4, 8))))
+        assert order.blocks.end <= 4
+
+
+def test_who_has_everything_is_asked_for_what_no_other_receiver_has() -> None:
+    for seed in range(20):
+        spread = blocks((0, 20), (24, 64))
+        orders = first_orders(Script(seed=seed), saved(64), spread)
+        [asked] = [order.blocks for order in orders if order.source == A]
+        assert BlockSet((asked,)).issubset(blocks((20, 24)))
+
+
+def test_what_others_have_is_asked_of_the_source_too_when_nothing_else_is_left() -> None:
+    script, version = Script(seed=3), saved(64)
+    orders = first_orders(script, version, version.blocks - blocks((5, 6)))
+    [asked] = [order for order in orders if order.source == A]
+    assert asked.blocks == (5, 6)
+    more = ranges(script.deliver(asked, after_ms=1))
+    assert [order.source for order in more] == [A]
+
+
+def test_a_receiver_is_asked_only_for_what_it_has() -> None:
+    for seed in range(20):
+        held = blocks((10, 20), (40, 45))
+        orders = first_orders(Script(seed=seed), saved(64), held)
+        [asked] = [order.blocks for order in orders if order.source == B]
+        assert BlockSet((asked,)).issubset(held)
