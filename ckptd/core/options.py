@@ -30,6 +30,10 @@ class Options:
             be used.
         back_off_first_ns: Pause after the first failure; doubled for each further one.
         back_off_max_ns: Longest pause after failures.
+        hedge_percentile: A critical range is late when it is later than this share of ranges …
+        hedge_ratio: … by this factor, or than so many usual gaps in the middle of a body …
+        hedge_floor_ns: … and later than this.
+        hedge_share: Hedges may duplicate this share of a version.
         steal_ratio: Work is taken from a source that needs this many times what an idle one
             would need for it …
         steal_floor_ns: … and longer than this.
@@ -59,6 +63,10 @@ class Options:
     first_byte_ceiling_ns: int = 30 * SECOND
     back_off_first_ns: int = 250 * MS
     back_off_max_ns: int = 10 * SECOND
+    hedge_percentile: float = 0.9
+    hedge_ratio: int = 3
+    hedge_floor_ns: int = 200 * MS
+    hedge_share: float = 0.05
     steal_ratio: int = 4
     steal_floor_ns: int = 250 * MS
     detour_ratio: int = 2

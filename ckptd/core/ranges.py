@@ -7,15 +7,17 @@ from heapq import heapify, heappop, heappush
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.hedging import find_hedge, hedge_after_ns, losers
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, is_detour
 from ckptd.core.sources import count_sources, question
 from ckptd.core.stages import LocalOrder
-from ckptd.core.state import Lane, Recovery, Transfer
+from ckptd.core.state import Lane, Peer, Recovery, Transfer
 from ckptd.core.turn import Turn
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
+from ckptd.model.manifest import Criticality
 
 _LANE_ENDS = frozenset(
     {
@@ -64,7 +66,7 @@ def order_ranges(turn: Turn) -> None:
                 again_ns = turn.now + turn.options.steal_floor_ns
                 state.peer_alarms.set(current.peer.node, again_ns)
                 continue
-            _order(turn, current)
+            _order_offer(turn, current)
             current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None:
             heappush(offers, current)
@@ -82,9 +84,17 @@ def _add_up_rates(turn: Turn, recovery: Recovery) -> None:
     )
 
 
-def _order(turn: Turn, offer: Offer) -> None:
-    state, recovery, peer = turn.state, offer.recovery, offer.peer
-    blocks = cut(recovery, offer.run, peer, turn.options)
+def _order_offer(turn: Turn, offer: Offer) -> None:
+    blocks = cut(offer.recovery, offer.run, offer.peer, turn.options)
+    offer.recovery.unclaimed = offer.recovery.unclaimed.without_run(blocks)
+    _order(turn, offer.recovery, offer.peer, blocks, offer.criticality)
+
+
+def _order(
+    turn: Turn, recovery: Recovery, peer: Peer, blocks: BlockRun, criticality: Criticality
+) -> Transfer:
+    """Order a range on the lane to a source, opened if there is none."""
+    state = turn.state
     lane = recovery.lanes.get(peer.node)
     if lane is None:
         lane = Lane(LaneId(state.next_lane), peer.node, recovery.id, peer.link, heard_ns=turn.now)
@@ -94,7 +104,8 @@ def _order(turn: Turn, offer: Offer) -> None:
         TransferId(state.next_transfer),
         blocks,
         recovery.known_space().run_bytes(blocks),
-        next_block=blocks.start,
+        blocks.start,
+        criticality,
         is_prompt=not lane.transfers,
     )
     state.next_transfer += 1
@@ -107,20 +118,14 @@ def _order(turn: Turn, offer: Offer) -> None:
     lane.link.outstanding_bytes += transfer.size_bytes
     lane.link.rate.begin(now=turn.now)
     recovery.rate.begin(now=turn.now)
-    recovery.unclaimed = recovery.unclaimed.without_run(blocks)
     set_lane_alarm(turn, lane)
     assert recovery.digest is not None
     turn.order(
         FetchRange(
-            transfer.id,
-            recovery.id,
-            recovery.digest,
-            peer.node,
-            lane.id,
-            blocks,
-            offer.criticality,
+            transfer.id, recovery.id, recovery.digest, peer.node, lane.id, blocks, criticality
         )
     )
+    return transfer
 
 
 def on_range_progressed(turn: Turn, event: RangeProgressed) -> None:
@@ -151,6 +156,7 @@ def _hear(turn: Turn, lane: Lane, transfer: Transfer, new_bytes: int) -> None:
         lane.link.heard_again(since_ns)
     elif transfer.is_prompt:
         lane.link.heard_first_byte(since_ns)
+        turn.state.first_bytes.add(since_ns)
     turn.note_room(lane.source)
     lane.has_body = True
     lane.heard_ns = turn.now
@@ -190,7 +196,7 @@ def _credit(
             recovery.uncommitted_since_ns = turn.now
     if bad:
         recovery.bad_blocks += len(bad)
-        recovery.unclaimed |= bad - recovery.verified
+        recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
         turn.note_room_everywhere()
         peer = turn.state.peers[lane.source]
         if lane.link is peer.link:  # else an epoch sent them that is over
@@ -214,7 +220,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     recovery.waste.cancelled_bytes += transfer.received_bytes - transfer.credited_bytes
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
-        recovery.unclaimed |= owed - recovery.verified
+        recovery.unclaimed |= owed - recovery.verified - _owed(recovery)
         turn.note_room_everywhere()
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = turn.now, False
@@ -222,6 +228,8 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
         lane.link.rate.pause(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
+    for loser in list(losers(recovery, transfer)):
+        turn.close_lane(loser, CloseReason.REDUNDANT)
     if not lane.is_closing:
         _judge(turn, lane, recovery, event)
     for known in turn.state.recoveries.values():
@@ -262,10 +270,43 @@ def close_late_lanes(turn: Turn) -> None:
         lane = turn.state.lanes[lane_id]
         if not lane.transfers:
             turn.close_lane(lane, CloseReason.IDLE)
+        elif turn.now < lane.heard_ns + _patience_ns(lane, turn.options):
+            _hedge(turn, lane)
         elif not _is_held_up_here(turn, lane):
+            if not lane.has_body:
+                turn.state.first_bytes.add(turn.now - lane.heard_ns)
             lane.link.failed(turn.options, turn.rng, now=turn.now)
             turn.close_lane(lane, CloseReason.SILENT)
             turn.rest(lane.source)
+
+
+def _hedge(turn: Turn, lane: Lane) -> None:
+    """Ask a second source for what a lane is late with; once for each range."""
+    recovery = turn.state.recoveries[lane.recovery]
+    late = lane.transfers[0]
+    after_ns = hedge_after_ns(turn.state, lane, turn.options)
+    if after_ns is None or turn.now < lane.heard_ns + after_ns:
+        set_lane_alarm(turn, lane)  # patience grew since it was set
+        return
+    late.is_hedged = True
+    found = find_hedge(turn, lane)
+    if found is not None and recovery.is_fetching:
+        peer, blocks = found
+        hedge = _order(turn, recovery, peer, blocks, late.criticality)
+        hedge.is_hedge = hedge.is_hedged = True
+        recovery.hedges += 1
+        recovery.hedged_bytes += hedge.size_bytes
+    set_lane_alarm(turn, lane)
+
+
+def _owed(recovery: Recovery) -> BlockSet:
+    """Return what all transfers in flight still owe."""
+    return BlockSet(
+        (known.next_block, known.blocks.end)
+        for lane in recovery.lanes.values()
+        for known in lane.transfers
+        if known.next_block < known.blocks.end
+    )
 
 
 def _is_held_up_here(turn: Turn, lane: Lane) -> bool:
@@ -291,9 +332,12 @@ def rouse_lanes(turn: Turn, recovery: Recovery) -> None:
 
 
 def set_lane_alarm(turn: Turn, lane: Lane) -> None:
-    """Set when a lane is to be closed unless something comes."""
+    """Set when a lane is to be hedged or closed unless something comes."""
     if not lane.is_closing:
         due_ns = lane.heard_ns + _patience_ns(lane, turn.options)
+        hedge_ns = hedge_after_ns(turn.state, lane, turn.options)
+        if hedge_ns is not None:
+            due_ns = min(due_ns, max(lane.heard_ns + hedge_ns, turn.now + 1))
         turn.state.lane_alarms.set(lane.id, due_ns)
 
 

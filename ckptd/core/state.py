@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ckptd.core.alarms import Alarms
 from ckptd.core.effects import FailureCause, Result
 from ckptd.core.events import RecoveryRequested
+from ckptd.core.latencies import Latencies
 from ckptd.core.links import Link, RateEstimate
 from ckptd.core.stages import MOVES, LocalOrder, Stage
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -63,16 +64,22 @@ class Transfer:
         next_block: Blocks below this one have been dealt with.
         received_bytes: Body bytes so far.
         credited_bytes: Those of them that are verified or were counted as wasted.
+        criticality: How urgent it is.
         is_prompt: It was ordered on an idle lane, so that its first byte tells the latency.
+        is_hedge: It duplicates a range that another source is late with.
+        is_hedged: It was looked at as late once; there may be a hedge for it.
     """
 
     id: TransferId
     blocks: BlockRun
     size_bytes: int
     next_block: int
+    criticality: Criticality = Criticality.NORMAL
     received_bytes: int = 0
     credited_bytes: int = 0
     is_prompt: bool = True
+    is_hedge: bool = False
+    is_hedged: bool = False
 
 
 @dataclass(slots=True)
@@ -162,6 +169,8 @@ class Recovery:
         is_swarming: Others recover the same version at the same time.
         spread: Blocks that such others have already; may name some too many.
         own_place: Where in a class this node begins then, from 0 to 1.
+        hedges: How many hedges were ordered.
+        hedged_bytes: Length of those.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
         tried: Sources that did not deliver the manifest, since the last pause.
         retry_at_ns: A local order is tried again at this moment.
@@ -206,6 +215,8 @@ class Recovery:
     is_swarming: bool = False
     spread: BlockSet = field(default_factory=BlockSet)
     own_place: float = 0.0
+    hedges: int = 0
+    hedged_bytes: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     tried: set[NodeId] = field(default_factory=set)
     retry_at_ns: int | None = None
@@ -271,6 +282,7 @@ class State:
         recoveries: All and only recoveries that have not ended.
         transfers: The lane of each transfer in flight; all and only transfers of the lanes.
         lanes: All and only lanes of the recoveries, by name.
+        first_bytes: How long first bytes took lately, over all links.
         now_ns: When the last event became known.
         is_settled: Every known peer was asked once.
         lane_alarms: When each lane is late or idle for too long.
@@ -285,6 +297,7 @@ class State:
     recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
+    first_bytes: Latencies = field(default_factory=Latencies)
     now_ns: int = 0
     is_settled: bool = False
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)

@@ -1,12 +1,62 @@
-"""Which version a recovery is for, judged by what peers say they hold."""
+"""Which version a recovery is for, judged by what peers say they hold, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
 
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+
+PASSED_OVER_SHOWN: Final = 5
+"""How many versions an explanation names that were not chosen."""
+
+_Key = tuple[Version, Digest]
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A version that was not chosen.
+
+    Attributes:
+        version: Which one.
+        digest: Its identity.
+        why: Why not, for a person.
+    """
+
+    version: Version
+    digest: Digest
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedChoice:
+    """What :func:`choose_version` chooses, and why.
+
+    Attributes:
+        chosen: Version and digest; ``None``: nothing to choose yet.
+        why: Why this one, or why none.
+        passed_over: The newest others.
+    """
+
+    chosen: tuple[Version, Digest] | None
+    why: str
+    passed_over: tuple[PassedOver, ...]
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What all holders together have of one version."""
+
+    block_count: int
+    holder_count: int = 0
+    reachable: BlockSet = field(default_factory=BlockSet)
+
+    @property
+    def missing_count(self) -> int:
+        return max(self.block_count - len(self.reachable), 0)
 
 
 def choose_version(
@@ -26,16 +76,75 @@ def choose_version(
         what a version is, one that can be completed goes first, then the one with more
         holders, then the lower digest, so that all nodes choose alike.
     """
-    reachable: dict[tuple[Version, Digest], BlockSet] = {}
-    holders: dict[tuple[Version, Digest], int] = {}
-    block_counts: dict[tuple[Version, Digest], int] = {}
+    return _choose(_standings(holdings, checkpoint), wanted)
+
+
+def explain_choice(
+    holdings: Iterable[Holding], checkpoint: CheckpointName, wanted: Version | None
+) -> ExplainedChoice:
+    """Choose as :func:`choose_version` does, and say why."""
+    standings = _standings(holdings, checkpoint)
+    chosen = _choose(standings, wanted)
+    passed_over = sorted(
+        (key for key in standings if key != chosen), key=lambda key: (-key[0], key[1])
+    )
+    return ExplainedChoice(
+        chosen,
+        _why_chosen(standings, chosen, wanted),
+        tuple(
+            PassedOver(*key, _why_not(standings, key, chosen, wanted))
+            for key in passed_over[:PASSED_OVER_SHOWN]
+        ),
+    )
+
+
+def _standings(holdings: Iterable[Holding], checkpoint: CheckpointName) -> dict[_Key, _Standing]:
+    """Add up who has what of each version of a checkpoint."""
+    standings: dict[_Key, _Standing] = {}
     for holding in holdings:
-        if holding.checkpoint != checkpoint or wanted not in {None, holding.version}:
+        if holding.checkpoint != checkpoint:
             continue
         key = (holding.version, holding.digest)
-        reachable[key] = reachable.get(key, BlockSet()) | holding.blocks
-        holders[key] = holders.get(key, 0) + 1
-        block_counts[key] = holding.block_count
-    complete = {key for key, blocks in reachable.items() if len(blocks) >= block_counts[key]}
-    candidates = complete or (set(reachable) if wanted is not None else set())
-    return min(candidates, key=lambda key: (-key[0], -holders[key], key[1]), default=None)
+        standing = standings.setdefault(key, _Standing(holding.block_count))
+        standing.block_count = holding.block_count
+        standing.holder_count += 1
+        standing.reachable |= holding.blocks
+    return standings
+
+
+def _choose(standings: dict[_Key, _Standing], wanted: Version | None) -> _Key | None:
+    eligible = {key for key in standings if wanted in {None, key[0]}}
+    complete = {key for key in eligible if not standings[key].missing_count}
+    candidates = complete or (eligible if wanted is not None else set())
+    return min(
+        candidates, key=lambda key: (-key[0], -standings[key].holder_count, key[1]), default=None
+    )
+
+
+def _why_chosen(
+    standings: dict[_Key, _Standing], chosen: _Key | None, wanted: Version | None
+) -> str:
+    if chosen is None:
+        if wanted is not None:
+            return f"nobody has version {wanted}"
+        return "no version has every block reachable" if standings else "nobody has any version"
+    if wanted is None:
+        return "newest of which every block is reachable"
+    missing_count = standings[chosen].missing_count
+    return f"named, though nobody has {missing_count} of its blocks" if missing_count else "named"
+
+
+def _why_not(
+    standings: dict[_Key, _Standing], key: _Key, chosen: _Key | None, wanted: Version | None
+) -> str:
+    if wanted not in {None, key[0]}:
+        return "not the one that was named"
+    standing = standings[key]
+    if standing.missing_count:
+        return f"nobody has {standing.missing_count} of its {standing.block_count} blocks"
+    assert chosen is not None, "one that is complete would have been chosen"
+    if key[0] != chosen[0]:
+        return "older"
+    if standing.holder_count < standings[chosen].holder_count:
+        return "other content under the same version, with fewer holders"
+    return "other content under the same version, with a higher digest"

@@ -63,8 +63,11 @@ class OpenRecovery:
         return self.staging
 
     def settle_target(self, version: Version) -> None:
-        """Fill in the usual place once the version is known, unless somebody named another."""
-        if not self.target:
+        """Take the usual place of a version that was chosen, unless somebody named another.
+
+        A version may be chosen more than once: nobody had the first one after all.
+        """
+        if not self.record.target:
             self.target = usual_target(self.record.checkpoint, version)
 
 

@@ -21,6 +21,7 @@ from ckptd.core.events import (
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, LaneId, TransferId
+from ckptd.model.manifest import Criticality
 from tests.support.scheduling import FULL_DISK, holding, holds
 from tests.unit.core.world import Agenda, Chance, Source, Wish
 
@@ -197,10 +198,15 @@ class Sources:
             if request.wish is wish and not request.is_whole
         )
         servable = source.said[order.digest] - source.bad.get(order.recovery, BlockSet())
+        asked = BlockSet((order.blocks,))
+        if asked & under_way:
+            assert order.criticality is Criticality.CRITICAL, "only critical ranges are hedged"
+            assert asked.issubset(servable & under_way)
+            return
         wanted = servable - wish.written - under_way
         first = wanted.first_run()
         assert first is not None
-        assert BlockSet((order.blocks,)).issubset(wanted)
+        assert asked.issubset(wanted)
         space = wish.version.space
         for block in (first.start, order.blocks.start, order.blocks.end - 1):
             assert space.manifest.units[space.unit_of(block)].criticality is order.criticality

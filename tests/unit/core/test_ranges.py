@@ -54,6 +54,13 @@ def test_a_second_range_follows_on_a_lane_only_when_the_first_one_brings_somethi
     assert script.arrive(order, 2) == [], "and no third one"
 
 
+def test_a_slow_source_gets_its_second_range_when_two_seconds_of_work_are_left() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    [order] = ranges(script.start(version, A))
+    assert script.arrive(order, 1, after_ms=950) == []
+    assert whom(script.arrive(order, 2, after_ms=450)) != [], "2 MiB at 1.05 MiB/s"
+
+
 def test_a_range_that_arrived_is_credited_to_its_source() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
@@ -295,6 +302,19 @@ def test_patience_with_a_source_that_never_answers_grows_up_to_30_seconds() -> N
         while not script.in_flight:
             script.wake_at_deadline()
     assert patience == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_good_range_ends_the_patience_that_failures_earned() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    script.start(version, A)
+    for _ in range(4):
+        script.end_all(RangeOutcome.UNREACHABLE)
+        script.wake_at_deadline()
+    [order] = script.in_flight
+    script.deliver(order, after_ms=10)
+    close = CloseLane(script.lane(A).id, A, SILENT)
+    assert close not in script.wait(999)
+    assert close in script.wait(1)
 
 
 def test_a_source_that_is_far_away_has_four_times_its_usual_latency() -> None:

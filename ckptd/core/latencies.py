@@ -1,0 +1,52 @@
+"""How long first bytes took lately: a histogram that forgets.
+
+Disappointments count as well, with the time that was waited. Otherwise a cold start with slow
+sources would never learn that they are slow (Spegel issue 1469).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd.limits import MS
+
+_FIRST_BOUND_NS: Final = 1 * MS
+_BUCKETS: Final = 64
+_GROWTH: Final = 1.2
+"""Each bucket ends 20 % above the one before; 64 of them reach from 1 ms to 100 s."""
+
+_KEPT: Final = 0.98
+"""Each sample takes a fiftieth of the weight of those before it: about fifty samples count."""
+
+_BOUNDS_NS: Final = tuple(int(_FIRST_BOUND_NS * _GROWTH**index) for index in range(_BUCKETS))
+
+
+@dataclass(slots=True)
+class Latencies:
+    """A decaying histogram of times."""
+
+    _weights: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
+
+    def add(self, time_ns: int) -> None:
+        """Note how long something took, or how long it was waited for in vain."""
+        index = next(
+            (index for index, bound in enumerate(_BOUNDS_NS) if time_ns <= bound), _BUCKETS - 1
+        )
+        self._weights = [weight * _KEPT for weight in self._weights]
+        self._weights[index] += 1.0
+
+    def percentile_ns(self, share: float) -> int | None:
+        """Return the time that this share of samples did not exceed; ``None`` without any.
+
+        Accurate to one bucket, 20 %.
+        """
+        total = sum(self._weights)
+        if not total:
+            return None
+        seen = 0.0
+        for weight, bound in zip(self._weights, _BOUNDS_NS, strict=True):
+            seen += weight
+            if seen >= share * total:
+                return bound
+        return _BOUNDS_NS[-1]
