@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptd.core.options import Options
+from ckptd.core.picker import may_be_asked
 from ckptd.core.state import Lane, Peer, Recovery, State, Transfer
 from ckptd.core.turn import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -61,7 +62,7 @@ def _able(
     for node, peer in turn.state.peers.items():
         holding = peer.holdings.get(recovery.digest)
         own = recovery.lanes.get(node)
-        is_ready = peer.is_live and peer.link.usable_at_ns <= turn.now
+        is_ready = may_be_asked(recovery, peer, now=turn.now)
         if node == lane.source or holding is None or not is_ready:
             continue
         if own is not None and (
@@ -70,11 +71,7 @@ def _able(
             continue
         blocks = holding.blocks - recovery.refused.get(node, BlockSet())
         run = blocks.first_run(owed.next_block)
-        if (
-            run is not None
-            and run.start == owed.next_block
-            and recovery.digest not in peer.questioned
-        ):
+        if run is not None and run.start == owed.next_block:
             yield peer, BlockRun(run.start, min(run.end, owed.blocks.end))
 
 

@@ -75,7 +75,7 @@ class Link:
         latency_ns: Usual time from a request to its first byte; ``None`` before the first.
         gap_ns: Usual time between two reports of progress.
         outstanding_bytes: Ordered from it and not received, over all recoveries.
-        load_bytes: What it last said it still has to send to others.
+        load_bytes: What it last said it still has to send to others, while it has work from here.
         trust: Score of its honesty and health.
         failures: Disappointments in a row.
         quarantines: How often it was put into quarantine.
@@ -96,16 +96,26 @@ class Link:
 
     def queue_time_ns(self, options: Options) -> int:
         """Return how long the source needs for what it was given already."""
-        return self.time_for_ns(0, options)
+        return self._time_ns(self.outstanding_bytes, options)
 
     def time_for_ns(self, size_bytes: int, options: Options) -> int:
         """Return when the source would be done with some more bytes, from now.
 
-        What it said it still has to send to others comes first, but for our own part of it.
+        What it still has to send to others comes first.
         """
-        rate = self.rate.bytes_per_s or self._assumed_rate(options)
-        ahead_bytes = max(self.outstanding_bytes, self.load_bytes)
-        return int((ahead_bytes + size_bytes) * SECOND / rate)
+        return self._time_ns(self.outstanding_bytes + self.load_bytes + size_bytes, options)
+
+    def heard_load(self, load_bytes: int) -> None:
+        """Note what a source says it still has to send, our own part included.
+
+        It is worth something while the source has work from here; see :meth:`rested`.
+        """
+        self.load_bytes = max(load_bytes - self.outstanding_bytes, 0)
+
+    def rested(self, *, now: int) -> None:
+        """Note that nothing is outstanding: what was heard of its load will soon be wrong."""
+        self.load_bytes = 0
+        self.rate.pause(now=now)
 
     def range_bytes(self, options: Options) -> int:
         """Return how much to ask for at once."""
@@ -163,6 +173,10 @@ class Link:
             self.trust = 0
             self.quarantined_until_ns = now + pause
             self.usable_at_ns = max(self.usable_at_ns, self.quarantined_until_ns)
+
+    def _time_ns(self, size_bytes: int, options: Options) -> int:
+        rate = self.rate.bytes_per_s or self._assumed_rate(options)
+        return int(size_bytes * SECOND / rate)
 
     @staticmethod
     def _assumed_rate(options: Options) -> float:

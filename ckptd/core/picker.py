@@ -80,8 +80,13 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return blocks.first_run(own_start) or blocks.first_run()
 
 
-def is_detour(recovery: Recovery, offer: Offer, peers: Iterable[Peer], options: Options) -> bool:
-    """Tell whether an offer would hold up the end: others would be done with it sooner."""
+def is_detour(
+    recovery: Recovery, offer: Offer, peers: Iterable[Peer], options: Options, *, now: int
+) -> bool:
+    """Tell whether an offer would hold up the end: others would be done with it sooner.
+
+    Only others count that may be asked: a recovery never stands still for one that rests.
+    """
     space, link = recovery.known_space(), offer.peer.link
     others_rate = recovery.total_rate - link.rate.bytes_per_s
     if not link.rate.bytes_per_s or others_rate <= 0:
@@ -94,7 +99,9 @@ def is_detour(recovery: Recovery, offer: Offer, peers: Iterable[Peer], options: 
         return False
     first = BlockSet.single(blocks.start)
     return any(
-        other.link.rate.bytes_per_s > link.rate.bytes_per_s and holds_any(recovery, other, first)
+        other.link.rate.bytes_per_s > link.rate.bytes_per_s
+        and may_be_asked(recovery, other, now=now)
+        and holds_any(recovery, other, first)
         for other in peers
     )
 
@@ -112,7 +119,7 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
 
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
     """Tell whether a peer may be given another range of a recovery now."""
-    if not peer.is_live or peer.link.usable_at_ns > now or recovery.digest in peer.questioned:
+    if not may_be_asked(recovery, peer, now=now):
         return False
     lane = recovery.lanes.get(peer.node)
     if lane is None:
@@ -123,6 +130,12 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
         return True
     # A second range is only worth ordering once the first one has shown that the lane works.
     return lane.has_body and peer.link.queue_time_ns(options) < options.window_ns
+
+
+def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
+    """Tell whether a peer is there, does not rest, and stands by what it holds."""
+    is_resting = peer.link.usable_at_ns > now
+    return peer.is_live and not is_resting and recovery.digest not in peer.questioned
 
 
 def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:

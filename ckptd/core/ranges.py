@@ -6,11 +6,11 @@ from heapq import heapify, heappop, heappush
 
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.hedging import find_hedge, hedge_after_ns, losers
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, is_detour
-from ckptd.core.sources import count_sources, question
+from ckptd.core.sources import count_sources, note_evidence, question
 from ckptd.core.stages import LocalOrder
 from ckptd.core.state import Lane, Peer, Recovery, Transfer
 from ckptd.core.turn import Turn
@@ -61,7 +61,9 @@ def order_ranges(turn: Turn) -> None:
         offer = heappop(offers)
         current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None and current.rank == offer.rank:
-            if is_detour(current.recovery, current, state.peers.values(), turn.options):
+            if is_detour(
+                current.recovery, current, state.peers.values(), turn.options, now=turn.now
+            ):
                 # Rates change: look at it again in a moment.
                 again_ns = turn.now + turn.options.steal_floor_ns
                 state.peer_alarms.set(current.peer.node, again_ns)
@@ -110,15 +112,15 @@ def _order(
     )
     state.next_transfer += 1
     state.transfers[transfer.id] = lane.id
-    if not lane.transfers:
-        lane.heard_ns, lane.has_body = turn.now, False
     lane.transfers.append(transfer)
+    if transfer.is_prompt:  # else the alarm is that of the first range, and stays
+        lane.heard_ns, lane.has_body = turn.now, False
+        set_lane_alarm(turn, lane)
     recovery.in_flight += 1
     recovery.owed_bytes += transfer.size_bytes
     lane.link.outstanding_bytes += transfer.size_bytes
     lane.link.rate.begin(now=turn.now)
     recovery.rate.begin(now=turn.now)
-    set_lane_alarm(turn, lane)
     assert recovery.digest is not None
     turn.order(
         FetchRange(
@@ -136,7 +138,7 @@ def on_range_progressed(turn: Turn, event: RangeProgressed) -> None:
     recovery = turn.state.recoveries[lane.recovery]
     new_bytes = event.received_bytes - transfer.received_bytes
     _hear(turn, lane, transfer, new_bytes)
-    lane.link.load_bytes = event.source_load_bytes
+    lane.link.heard_load(event.source_load_bytes)
     transfer.received_bytes = event.received_bytes
     recovery.received_bytes += new_bytes
     recovery.rate.add(new_bytes, now=turn.now)
@@ -199,9 +201,12 @@ def _credit(
         recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
         turn.note_room_everywhere()
         peer = turn.state.peers[lane.source]
-        if lane.link is peer.link:  # else an epoch sent them that is over
+        if lane.link is peer.link:
             recovery.refused[lane.source] = recovery.refused.get(lane.source, BlockSet()) | bad
+            note_evidence(turn, peer, recovery, bad)
             question(turn, peer, recovery, len(bad))
+        else:  # an epoch sent them that is over
+            note_evidence(turn, peer, recovery, bad, Confirmation.NO_ANSWER)
 
 
 def on_range_ended(turn: Turn, event: RangeEnded) -> None:
@@ -225,7 +230,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = turn.now, False
     if not lane.link.outstanding_bytes:
-        lane.link.rate.pause(now=turn.now)
+        lane.link.rested(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
     for loser in list(losers(recovery, transfer)):

@@ -431,3 +431,12 @@ def test_commits_in_quick_succession_do_not_hide_a_silent_lane() -> None:
         effects += script.end(order)
         [order] = [known for known in script.in_flight if known.source == B][:1]
     assert CloseLane(LaneId(1), A, SILENT) in effects
+
+
+def test_what_a_source_said_of_its_load_is_forgotten_once_it_rests() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    [order] = ranges(script.start(version, A))
+    loaded = RangeProgressed(order.transfer, MIB, order.blocks.start + 1, (), 1024 * MIB)
+    script.tell(loaded, after_ms=200)
+    script.end_all(RangeOutcome.BUSY)
+    assert ranges(script.wake_at_deadline()), "it would never be asked again"
