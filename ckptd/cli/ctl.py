@@ -44,6 +44,28 @@ examples:
       --deferred 'optimizer/*'
 """
 
+_PEERS: Final = """\
+List the peers and whether they answer, or show all that is known of one: its
+rate, its trust, and every bad block it sent.
+
+examples:
+  ckptctl peers
+  ckptctl peers show node-b
+  ckptctl peers show node-b -o json | jq .evidence
+"""
+
+_PLAN: Final = """\
+Say what a recovery would do, and begin nothing: which version and why, from
+whom, how much, what nobody has, whether there is room, and how long it would
+take.
+Ends with 3 or 4 if the recovery could not become complete now.
+
+examples:
+  ckptctl plan llama/rank-3        the newest version that can be had
+  ckptctl plan llama/rank-3@1200
+  ckptctl plan llama/rank-3 -o json | jq .predicted_complete_s
+"""
+
 _RECOVER: Final = """\
 Make a version of a checkpoint complete on this node: pull what is missing from
 every peer that has it, critical units first. Without a version, take the newest
@@ -145,7 +167,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _add_publish(_add(verbs, "publish", "serve a directory as a version", _PUBLISH))
     _add(verbs, "checkpoints", "what this node and its peers hold")
-    _add(verbs, "peers", "the peers and whether they answer")
+    _add_peers(_add(verbs, "peers", "the peers and whether they answer", _PEERS))
+    plan = _add(verbs, "plan", "what a recovery would do, and how long it would take", _PLAN)
+    plan.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
     _add_recover(_add(verbs, "recover", "make a version complete here", _RECOVER))
     _add(verbs, "recoveries", "running recoveries, and the last ones that ended")
     _add(verbs, "status", "the daemon and what it is doing")
@@ -168,6 +192,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.verb == "recover" and arguments.timeout and not arguments.wait:
         parser.error("--timeout needs --wait")
+    if arguments.verb == "peers" and (arguments.action is None) != (arguments.node is None):
+        parser.error("'peers show' needs a node")
     return arguments
 
 
@@ -211,6 +237,11 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="the version may exist with other content"
     )
+
+
+def _add_peers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("show",), help="show one peer")
+    parser.add_argument("node", nargs="?", metavar="NODE", help="its node id")
 
 
 def _add_recover(parser: argparse.ArgumentParser) -> None:

@@ -264,6 +264,9 @@ def result_lines(result: RecoveryResult) -> list[str]:
     lines = [f"{done} {where}"] if len(done) + len(where) < WIDTH else [done, f"  {where}"]
     if result.time_to_critical_s is not None:
         lines.append(f"critical units after {format_duration(result.time_to_critical_s)}")
+    if result.predicted_duration_s is not None:
+        predicted = format_duration(result.predicted_duration_s)
+        lines.append(f"predicted {predicted}, took {format_duration(result.duration_s)}")
     shares = ", ".join(f"{printable(of.node)} {format_size(of.bytes)}" for of in result.sources)
     account = (
         f"sources: {shares or 'none'}; resumed {format_size(result.bytes_resumed)}, "

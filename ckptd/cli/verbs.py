@@ -20,6 +20,7 @@ from ckptd.cli.render import (
     result_lines,
     status_lines,
 )
+from ckptd.cli.render_plan import peer_view_lines, plan_lines
 from ckptd.control.api import (
     Outcome,
     PublishRequest,
@@ -28,6 +29,7 @@ from ckptd.control.api import (
     exit_code_of,
 )
 from ckptd.control.client import ControlClient
+from ckptd.control.plans import PlanRequest, exit_code_of_plan
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_version
@@ -48,8 +50,19 @@ def _checkpoints(arguments: Namespace) -> ExitCode:
 
 
 def _peers(arguments: Namespace) -> ExitCode:
+    if arguments.action == "show":
+        view = _client(arguments).peer(_utf8(arguments.node))
+        _print(arguments, view, peer_view_lines(view))
+        return ExitCode.DONE
     rows = _client(arguments).peers()
     return _print_rows(arguments, rows, peer_lines, "no peers are configured")
+
+
+def _plan(arguments: Namespace) -> ExitCode:
+    checkpoint, version = parse_reference(arguments.reference)
+    plan = _client(arguments).plan(PlanRequest(checkpoint=checkpoint, version=version))
+    _print(arguments, plan, plan_lines(plan))
+    return exit_code_of_plan(plan)
 
 
 def _recoveries(arguments: Namespace) -> ExitCode:
@@ -123,6 +136,7 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "publish": _publish,
     "checkpoints": _checkpoints,
     "peers": _peers,
+    "plan": _plan,
     "recover": _recover,
     "recoveries": _recoveries,
     "status": _status,

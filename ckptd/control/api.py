@@ -1,17 +1,19 @@
-"""Everything that crosses the control socket, and what the daemon must offer behind it.
+"""What crosses the control socket.
 
 Messages are JSON with the field names below. Fields may be added, never renamed; a reader
 ignores fields it does not know, the daemon refuses a request that has any.
 
 A stream is one event a line, told apart by ``type``: ``progress`` about once a second, and one
 last ``result``, or one last ``error`` if there will be no result.
+
+Plans and single peers have modules of their own; :mod:`ckptd.control.operations` says what the
+daemon must offer behind all this.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Protocol, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -352,6 +354,9 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         time_to_critical_s: Until every critical unit was verified; ``None`` if that never was,
             or if there is none.
         sources: Who gave how much.
+        predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
+            the rates of its sources were not known.
+        predicted_critical_s: What was said of ``time_to_critical_s`` then.
     """
 
     recovery: str
@@ -371,6 +376,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     duration_s: float
     time_to_critical_s: float | None
     sources: tuple[SourceShare, ...]
+    predicted_duration_s: float | None = None
+    predicted_critical_s: float | None = None
 
 
 # Events of the publish stream.
@@ -447,67 +454,6 @@ class StreamError(ErrorView, frozen=True, kw_only=True, tag_field="type", tag="e
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
 PublishEvent: TypeAlias = PublishProgress | PublishResult
-
-
-class Operations(Protocol):
-    """What the daemon offers behind the socket.
-
-    Everything runs on the event loop; snapshots return at once. An action may be cancelled at
-    any ``await`` when its client goes away: it has then taken effect or it has not. Whatever
-    cannot be done raises a :class:`~ckptd.errors.CkptdError`; ``NotFound`` for a recovery that
-    is not among :meth:`recoveries`.
-    """
-
-    def status(self) -> Status:
-        """Return the daemon at this moment."""
-        ...
-
-    def checkpoints(self) -> Sequence[CheckpointRow]:
-        """Return what this node and its peers hold, by name, newest version first."""
-        ...
-
-    def peers(self) -> Sequence[PeerRow]:
-        """Return the known peers, by address."""
-        ...
-
-    def recoveries(self) -> Sequence[RecoveryView]:
-        """Return those that have not ended and the last 100 that have, newest first."""
-        ...
-
-    def recovery(self, recovery: str) -> RecoveryView:
-        """Return one recovery."""
-        ...
-
-    async def recover(self, request: RecoverRequest) -> RecoveryView:
-        """Begin a recovery and return it as it begins."""
-        ...
-
-    async def pause(self, recovery: str) -> RecoveryView:
-        """Let no more ranges be requested until it is resumed."""
-        ...
-
-    async def resume(self, recovery: str) -> RecoveryView:
-        """Let a paused recovery go on."""
-        ...
-
-    async def cancel(self, recovery: str) -> RecoveryView:
-        """Give a recovery up and remove what it has staged."""
-        ...
-
-    def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
-        """Yield progress once a second, the first at once, and last exactly one result.
-
-        Of a recovery that has ended, only the result. Closing the generator leaves the
-        recovery alone.
-        """
-        ...
-
-    def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
-        """Publish a directory; yield progress once a second, and last exactly one result.
-
-        Cancelling or closing the generator stops the publishing.
-        """
-        ...
 
 
 _EXIT_CODES: dict[Cause | None, ExitCode] = {

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -34,6 +34,8 @@ from ckptd.control.api import (
     VersionDocument,
     WatchEvent,
 )
+from ckptd.control.peers import PeerView
+from ckptd.control.plans import Plan, PlanRequest
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 
@@ -88,6 +90,17 @@ class ControlClient:
     def peers(self) -> list[PeerRow]:
         """Return the known peers."""
         return self._get("/v1/peers", list[PeerRow])
+
+    def peer(self, node: str) -> PeerView:
+        """Return one peer."""
+        return self._get(f"/v1/peers/{quote(node, safe='')}", PeerView)
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """Return what a recovery would do."""
+        query = {
+            key: value for key, value in msgspec.to_builtins(request).items() if value is not None
+        }
+        return self._get(f"/v1/plan?{urlencode(query)}", Plan)
 
     def recoveries(self) -> list[RecoveryView]:
         """Return the recoveries, newest first."""

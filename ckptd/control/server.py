@@ -26,12 +26,13 @@ from ckptd import __version__
 from ckptd.control.api import (
     ErrorDocument,
     ErrorView,
-    Operations,
     PublishRequest,
     RecoverRequest,
     StreamError,
     VersionDocument,
 )
+from ckptd.control.operations import Operations
+from ckptd.control.plans import PlanRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,
@@ -208,6 +209,8 @@ class _Control:
                 web.get("/v1/status", _snapshot(operations.status)),
                 web.get("/v1/checkpoints", _snapshot(operations.checkpoints)),
                 web.get("/v1/peers", _snapshot(operations.peers)),
+                web.get("/v1/peers/{node}", self._peer),
+                web.get("/v1/plan", self._plan),
                 web.post("/v1/publications", self._publish),
                 web.get("/v1/recoveries", _snapshot(operations.recoveries)),
                 web.post("/v1/recoveries", self._recover),
@@ -226,6 +229,16 @@ class _Control:
             task.cancel()
         if self._streams:
             await asyncio.wait(self._streams)
+
+    async def _peer(self, request: web.Request) -> web.Response:
+        return _json(self._operations.peer(request.match_info["node"]))
+
+    async def _plan(self, request: web.Request) -> web.Response:
+        try:
+            wanted = msgspec.convert(dict(request.query), PlanRequest, strict=False)
+        except msgspec.ValidationError as error:
+            raise UsageError("query", f"is not understood: {error}") from error
+        return _json(await self._operations.plan(wanted))
 
     async def _recovery(self, request: web.Request) -> web.Response:
         return _json(self._operations.recovery(request.match_info["recovery"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ckptd.core.events import Confirmation
-from ckptd.model.ids import CheckpointName, Digest, Epoch, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 
 EVIDENCE_MAX: Final = 50
 """How many of a peer's bad blocks are told in full; the rest is counted."""
@@ -19,7 +19,6 @@ class BadBlock:
 
     Attributes:
         at_ns: When it came.
-        epoch: Which life of the peer sent it.
         checkpoint: What it is part of.
         version: Which version of that.
         digest: The version's identity.
@@ -31,7 +30,6 @@ class BadBlock:
     """
 
     at_ns: int
-    epoch: Epoch
     checkpoint: CheckpointName
     version: Version
     digest: Digest

@@ -38,6 +38,7 @@ from ckptd.core.events import (
     StagingPrepared,
 )
 from ckptd.core.picker import holders
+from ckptd.core.prediction import needs_of, predict, supplies_of
 from ckptd.core.ranges import rouse_lanes
 from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
@@ -47,7 +48,6 @@ from ckptd.core.versions import choose_version
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
-from ckptd.model.space import AddressSpace
 
 
 def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
@@ -91,7 +91,7 @@ def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) 
         return
     assert recovery.digest is not None
     recovery.space = event.space
-    recovery.class_ends = _class_ends(event.space)
+    recovery.class_ends = event.space.class_ends()
     recovery.critical = event.space.of_criticality(Criticality.CRITICAL)
     recovery.move(Stage.PREPARING)
     recovery.awaited = LocalOrder.STAGING
@@ -138,6 +138,7 @@ def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) 
     count_sources(turn)
     turn.note_room_everywhere()
     _note_critical(turn, recovery)
+    _predict(turn, recovery)
 
 
 def on_order_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
@@ -159,7 +160,8 @@ def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
     # While no lane at all delivered, it was the disk that held them up: that does not count.
     held_up_ns = turn.now - max(recovery.commit_started_ns, recovery.delivered_ns)
     for lane in recovery.lanes.values():
-        lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
+        if lane.transfers:
+            lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
     rouse_lanes(turn, recovery)
     _note_critical(turn, recovery)
 
@@ -214,13 +216,7 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
         return
     if request.version is None and not turn.state.is_settled:
         return
-    offers = (
-        holding
-        for peer in turn.state.peers.values()
-        if peer.is_live
-        for holding in peer.holdings.values()
-    )
-    choice = choose_version(offers, request.checkpoint, request.version)
+    choice = choose_version(turn.state.live_holdings(), request.checkpoint, request.version)
     if choice is None:
         if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
             message = f"nobody has {recovery.checkpoint}"
@@ -345,6 +341,19 @@ def _is_out_of_patience(turn: Turn, recovery: Recovery, *, is_starved: bool) -> 
     return patience_ns is not None and turn.now - recovery.starved_since_ns >= patience_ns
 
 
+def _predict(turn: Turn, recovery: Recovery) -> None:
+    """Say when a recovery will be how far, to be held against what comes of it."""
+    assert recovery.digest is not None
+    needs = needs_of(recovery.known_space(), recovery.class_ends, recovery.unclaimed)
+    supplies = supplies_of(turn.state, recovery.digest, now=turn.now)
+    prediction = predict(needs, supplies)
+    elapsed_ns = turn.now - recovery.started_ns
+    if prediction.critical_ns is not None:
+        recovery.predicted_critical_ns = elapsed_ns + prediction.critical_ns
+    if prediction.complete_ns is not None:
+        recovery.predicted_ns = elapsed_ns + prediction.complete_ns
+
+
 def _note_critical(turn: Turn, recovery: Recovery) -> None:
     """Note the moment at which the last critical block became durable."""
     if (
@@ -353,18 +362,3 @@ def _note_critical(turn: Turn, recovery: Recovery) -> None:
         and recovery.critical.issubset(recovery.committed)
     ):
         recovery.critical_at_ns = turn.now
-
-
-def _class_ends(space: AddressSpace) -> tuple[int, ...]:
-    """Return where runs of equally critical blocks end."""
-    ends: list[int] = []
-    previous: tuple[int, Criticality] | None = None
-    for index, unit in enumerate(space.manifest.units):
-        start, end_block = space.unit_run(index)
-        if start == end_block:
-            continue
-        if previous == (unit.phase, unit.criticality):
-            ends.pop()
-        ends.append(end_block)
-        previous = (unit.phase, unit.criticality)
-    return tuple(ends)

@@ -109,7 +109,7 @@ def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
     ]
 
 
-def predict(needs: Iterable[Need], supplies: Sequence[Supply]) -> Prediction:
+def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
     """Say when the critical blocks and when all blocks will be here.
 
     Args:
@@ -124,13 +124,15 @@ def predict(needs: Iterable[Need], supplies: Sequence[Supply]) -> Prediction:
     known = [supply for supply in supplies if supply.rate_bytes_per_s]
     total_ns = 0
     critical_ns: int | None = None
-    for need in needs:
+    for index, need in enumerate(needs):
         if need.blocks:
             time_ns = _time_ns(need, known)
             if time_ns is None:
-                if need.criticality is Criticality.CRITICAL:
-                    critical_ns = None
-                return Prediction(critical_ns, None, _obstacle(need, supplies))
+                is_critical_left = any(
+                    left.criticality is Criticality.CRITICAL for left in needs[index:]
+                )
+                reached_ns = None if is_critical_left else critical_ns
+                return Prediction(reached_ns, None, _obstacle(need, supplies))
             total_ns += time_ns if total_ns else time_ns + _start_ns(known)
         if need.criticality is Criticality.CRITICAL:
             critical_ns = total_ns

@@ -39,11 +39,13 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.core.options import Options
-from ckptd.core.snapshot import view_recovery, view_sources
+from ckptd.core.prediction import Supply, supplies_of
+from ckptd.core.snapshot import view_peer, view_recovery, view_sources
 from ckptd.core.state import State
 from ckptd.core.turn import Turn
-from ckptd.core.views import RecoverySnapshot, SourceSnapshot
-from ckptd.model.ids import RecoveryId
+from ckptd.core.versions import ExplainedChoice, explain_choice
+from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 
 
 class Scheduler:
@@ -105,6 +107,27 @@ class Scheduler:
     def sources(self, *, now: int) -> tuple[SourceSnapshot, ...]:
         """Return a view of every peer, by name."""
         return view_sources(self._state, now=now)
+
+    def peer(self, node: NodeId, *, now: int) -> PeerSnapshot | None:
+        """Return everything that is known of a peer; ``None`` if it was never heard of."""
+        known = self._state.peers.get(node)
+        return None if known is None else view_peer(self._state, known, now=now)
+
+    def explain_choice(self, checkpoint: CheckpointName, wanted: Version | None) -> ExplainedChoice:
+        """Say which version a recovery would be for if it were requested now, and why."""
+        return explain_choice(self._state.live_holdings(), checkpoint, wanted)
+
+    def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
+        """Return the live peers that have any of a version, by name."""
+        return tuple(
+            view_peer(self._state, peer, now=now)
+            for _, peer in sorted(self._state.peers.items())
+            if peer.is_live and digest in peer.holdings
+        )
+
+    def supplies(self, digest: Digest, *, now: int) -> list[Supply]:
+        """Return what a prediction for a version reckons with."""
+        return supplies_of(self._state, digest, now=now)
 
     def _take_in(self, turn: Turn, event: Event) -> None:
         match event:

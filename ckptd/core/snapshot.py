@@ -8,6 +8,7 @@ from ckptd.core.picker import holders
 from ckptd.core.stages import Stage
 from ckptd.core.state import Peer, Recovery, State
 from ckptd.core.views import (
+    PeerSnapshot,
     RecoverySnapshot,
     RecoverySourceSnapshot,
     SourceSnapshot,
@@ -15,6 +16,7 @@ from ckptd.core.views import (
 )
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace
 
 MISSING_UNITS_SHOWN: Final = 20
 """How many names of units a view holds that nobody has."""
@@ -26,6 +28,22 @@ def view_sources(state: State, *, now: int) -> tuple[SourceSnapshot, ...]:
     return tuple(
         _view_source(peer, is_active=node in active, now=now)
         for node, peer in sorted(state.peers.items())
+    )
+
+
+def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
+    """Return everything that is known of one peer."""
+    active = any(lane.transfers for lane in state.lanes.values() if lane.source == peer.node)
+    link = peer.link
+    return PeerSnapshot(
+        source=_view_source(peer, is_active=active, now=now),
+        latency_ns=link.latency_ns,
+        failures=link.failures,
+        quarantines=link.quarantines,
+        quarantined_until_ns=link.quarantined_until_ns if link.quarantined_until_ns > now else None,
+        holdings=tuple(peer.holdings.values()),
+        bad_block_count=peer.evidence.bad_block_count,
+        bad_blocks=tuple(peer.evidence.last),
     )
 
 
@@ -63,9 +81,11 @@ def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnap
             if recovery.critical_at_ns is None
             else recovery.critical_at_ns - recovery.started_ns
         ),
+        predicted_ns=recovery.predicted_ns,
+        predicted_critical_ns=recovery.predicted_critical_ns,
         waiting_for=_waiting_for(state, recovery, missing, now=now),
         missing_blocks=len(missing),
-        missing_units=_unit_names(recovery, missing),
+        missing_units=unit_names(space, missing) if space else (),
         sources=_view_recovery_sources(state, recovery, now=now),
     )
 
@@ -120,11 +140,11 @@ def _missing(state: State, recovery: Recovery) -> BlockSet:
     return missing
 
 
-def _unit_names(recovery: Recovery, blocks: BlockSet) -> tuple[str, ...]:
+def unit_names(space: AddressSpace, blocks: BlockSet) -> tuple[str, ...]:
+    """Return the paths of the first units that some blocks belong to."""
     names: list[str] = []
     run = blocks.first_run()
     while run is not None and len(names) < MISSING_UNITS_SHOWN:
-        space = recovery.known_space()
         unit = space.unit_of(run.start)
         names.append(space.manifest.units[unit].path)
         run = blocks.first_run(space.unit_run(unit)[1])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ckptd.core.effects import CloseReason, ConfirmHolding
 from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
+from ckptd.core.evidence import BadBlock, Evidence
 from ckptd.core.state import Peer, Recovery
 from ckptd.core.turn import Turn
 from ckptd.limits import PEERS_MAX
-from ckptd.model.blocks import union
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest, NodeId
 
 
@@ -25,7 +26,9 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
         for lane in list(turn.state.lanes.values()):
             if lane.source == event.node:
                 turn.close_lane(lane, CloseReason.FAILED)
-        peer = peers[event.node] = Peer(event.node, event.epoch)
+        evidence = peer.evidence if peer else Evidence()
+        evidence.settle(Confirmation.NO_ANSWER)
+        peer = peers[event.node] = Peer(event.node, event.epoch, evidence=evidence)
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
     peer.is_live = True
@@ -59,6 +62,7 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     if peer is None or event.digest not in peer.questioned:
         return
     bad_blocks = peer.questioned.pop(event.digest)
+    peer.evidence.settle(event.confirmation, event.digest)
     turn.note_room(event.source)
     match event.confirmation:
         case Confirmation.HELD:
@@ -94,6 +98,41 @@ def question(turn: Turn, peer: Peer, recovery: Recovery, bad_blocks: int) -> Non
     if recovery.digest not in peer.questioned:
         turn.order(ConfirmHolding(peer.node, recovery.digest))
     peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + bad_blocks
+
+
+def note_evidence(
+    turn: Turn,
+    peer: Peer,
+    recovery: Recovery,
+    bad: BlockSet,
+    answer: Confirmation | None = None,
+) -> None:
+    """Put bad blocks on record, for people.
+
+    Args:
+        turn: The event.
+        peer: Who sent them.
+        recovery: For which recovery.
+        bad: The blocks.
+        answer: Set if nobody can be asked any more whether it stands by them.
+    """
+    assert recovery.version is not None
+    assert recovery.digest is not None
+    space = recovery.known_space()
+    for block in bad:
+        unit = space.unit_of(block)
+        peer.evidence.note(
+            BadBlock(
+                turn.now,
+                recovery.checkpoint,
+                recovery.version,
+                recovery.digest,
+                space.manifest.units[unit].path,
+                block - space.unit_run(unit)[0],
+                recovery.id,
+                answer,
+            )
+        )
 
 
 def _forgive(turn: Turn, node: NodeId, digest: Digest | None = None) -> None:

@@ -7,11 +7,13 @@ them. Only :meth:`Scheduler.handle` changes them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ckptd.core.alarms import Alarms
 from ckptd.core.effects import FailureCause, Result
 from ckptd.core.events import RecoveryRequested
+from ckptd.core.evidence import Evidence
 from ckptd.core.latencies import Latencies
 from ckptd.core.links import Link, RateEstimate
 from ckptd.core.stages import MOVES, LocalOrder, Stage
@@ -43,6 +45,7 @@ class Peer:
         link: The path to it.
         questioned: Versions it was asked to stand by after a bad block, and how many bad
             blocks hang on the answer. Not asked for ranges of these meanwhile.
+        evidence: What it sent wrongly, in this life and before.
     """
 
     node: NodeId
@@ -51,6 +54,7 @@ class Peer:
     holdings: dict[Digest, Holding] = field(default_factory=dict)
     link: Link = field(default_factory=Link)
     questioned: dict[Digest, int] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(slots=True)
@@ -180,6 +184,9 @@ class Recovery:
         class_ends: Where runs of equal criticality end: the block behind the last one.
         critical: All blocks of critical units.
         critical_at_ns: When the last critical block was committed.
+        predicted_ns: How long it would take in all, said when transferring began; ``None``: that
+            could not be said.
+        predicted_critical_ns: … and until the last critical block was here.
         rate: How fast body bytes come from all sources together.
         bad_blocks: How many blocks had a wrong digest.
         resumed_bytes: What an earlier run left here.
@@ -226,6 +233,8 @@ class Recovery:
     class_ends: tuple[int, ...] = ()
     critical: BlockSet = field(default_factory=BlockSet)
     critical_at_ns: int | None = None
+    predicted_ns: int | None = None
+    predicted_critical_ns: int | None = None
     rate: RateEstimate = field(default_factory=RateEstimate)
     bad_blocks: int = 0
     resumed_bytes: int = 0
@@ -306,3 +315,9 @@ class State:
     next_lane: int = 1
     next_transfer: int = 1
     next_sequence: int = 1
+
+    def live_holdings(self) -> Iterator[Holding]:
+        """Yield what all live peers hold: what a version is chosen from."""
+        for peer in self.peers.values():
+            if peer.is_live:
+                yield from peer.holdings.values()

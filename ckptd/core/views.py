@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from ckptd.core.evidence import BadBlock
 from ckptd.core.stages import Stage
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 
 
@@ -43,6 +45,31 @@ class SourceSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerSnapshot:
+    """One peer with everything that is known of it.
+
+    Attributes:
+        source: The view of it that is taken most often.
+        latency_ns: Usual time to its first byte; ``None`` before the first.
+        failures: Disappointments in a row.
+        quarantines: How often it was put into quarantine, in this life.
+        quarantined_until_ns: It is not trusted up to this moment; ``None`` if it is.
+        holdings: What it says it holds.
+        bad_block_count: How many blocks it sent wrongly, in all its lives.
+        bad_blocks: The last of them, oldest first.
+    """
+
+    source: SourceSnapshot
+    latency_ns: int | None
+    failures: int
+    quarantines: int
+    quarantined_until_ns: int | None
+    holdings: tuple[Holding, ...]
+    bad_block_count: int
+    bad_blocks: tuple[BadBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RecoverySourceSnapshot:
     """One source of one recovery: who, doing what, and how many verified bytes it brought."""
 
@@ -77,6 +104,9 @@ class RecoverySnapshot:
         elapsed_ns: Since it was asked for, or since the daemon went on with it.
         critical_ns: From then until the last critical block was durable; ``None``: not yet, or
             no unit is critical.
+        predicted_ns: What was said of ``elapsed_ns`` at its end, when transferring began;
+            ``None``: not there yet, or not enough was known.
+        predicted_critical_ns: What was said of ``critical_ns`` then.
         waiting_for: Why it stands still; empty if it moves.
         missing_blocks: How many blocks nobody has.
         missing_units: Paths of the first units they belong to.
@@ -104,6 +134,8 @@ class RecoverySnapshot:
     eta_ns: int | None
     elapsed_ns: int
     critical_ns: int | None
+    predicted_ns: int | None
+    predicted_critical_ns: int | None
     waiting_for: str
     missing_blocks: int
     missing_units: tuple[str, ...]

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.control import api
+from ckptd.control.peers import PeerView
+from ckptd.control.plans import Plan, PlanRequest
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
@@ -20,11 +22,13 @@ from ckptd.core.events import (
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon import views
 from ckptd.daemon.peering import Peering
+from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook, usual_target
 from ckptd.daemon.runtime import Runtime
 from ckptd.errors import NotFound
-from ckptd.limits import SECOND
+from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.ids import (
+    NodeId,
     RecoveryId,
     parse_checkpoint_name,
     parse_version,
@@ -38,11 +42,14 @@ from ckptd.store.roots import Roots
 _PROGRESS_S: Final = 1.0
 """How often a stream tells how far it is."""
 
+_NAMES_MAX: Final = 20
+"""How many peers an error names."""
+
 _log = get_logger()
 
 
 class DaemonOperations:
-    """The daemon behind the control socket; see :class:`ckptd.control.api.Operations`.
+    """The daemon behind the control socket; see :class:`ckptd.control.operations.Operations`.
 
     Args:
         facts: Gives the daemon's own part of the status.
@@ -59,6 +66,7 @@ class DaemonOperations:
         catalog: Catalog,
         journal: Journal,
         peering: Peering,
+        planner: Planner,
         roots: Roots,
         facts: Callable[[], views.DaemonFacts],
         draw_id: Callable[[], RecoveryId],
@@ -71,6 +79,7 @@ class DaemonOperations:
         self._catalog = catalog
         self._journal = journal
         self._peering = peering
+        self._planner = planner
         self._roots = roots
         self._facts = facts
         self._draw_id = draw_id
@@ -88,6 +97,27 @@ class DaemonOperations:
     def peers(self) -> tuple[api.PeerRow, ...]:
         """Return the known peers, by address."""
         return views.peers(self._peering, self._scheduler.sources(now=self._now()))
+
+    def peer(self, node: str) -> PeerView:
+        """Return one peer."""
+        snapshot = self._scheduler.peer(NodeId(node), now=self._now())
+        if snapshot is None:
+            known = sorted(self._scheduler.state.peers)
+            more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
+            raise NotFound(
+                f"peer {node[:NODE_ID_BYTES_MAX]!r}",
+                "is not known",
+                f"Known: {', '.join(known[:_NAMES_MAX])}{more}." if known else "None is yet.",
+            )
+        address = self._peering.address_of(snapshot.source.node)
+        ahead_s = self._wall_clock() - self._now() / SECOND
+        return views.peer(snapshot, address, wall_clock_ahead_s=ahead_s)
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Say what a recovery would do."""
+        checkpoint = parse_checkpoint_name(request.checkpoint)
+        version = None if request.version is None else parse_version(request.version)
+        return await self._planner.plan(checkpoint, version)
 
     def recoveries(self) -> tuple[api.RecoveryView, ...]:
         """Return those that have not ended and those that have, newest first."""

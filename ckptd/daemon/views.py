@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ckptd.config import Address
 from ckptd.control import api
+from ckptd.control.peers import Answer, BadBlockRow, PeerView
+from ckptd.core.events import Confirmation
 from ckptd.core.stages import Stage
-from ckptd.core.views import RecoverySnapshot, SourceSnapshot
+from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.recoveries import OpenRecovery
 from ckptd.limits import SECOND
@@ -34,6 +37,14 @@ _STAGES = {
     Stage.TRANSFERRING: api.Stage.TRANSFERRING,
     Stage.PLACING: api.Stage.PLACING,
     Stage.DISCARDING: api.Stage.DISCARDING,
+}
+
+
+_ANSWERS = {
+    None: Answer.PENDING,
+    Confirmation.HELD: Answer.STANDS_BY_IT,
+    Confirmation.NOT_HELD: Answer.STALE,
+    Confirmation.NO_ANSWER: Answer.NO_ANSWER,
 }
 
 
@@ -117,6 +128,50 @@ def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> tuple[api.Peer
             )
         )
     return tuple(rows)
+
+
+def peer(
+    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, wall_clock_ahead_s: float
+) -> PeerView:
+    """Return everything that is known of a peer.
+
+    Args:
+        snapshot: What the scheduler knows.
+        address: Where it answers.
+        wall_clock_ahead_s: Unix time less the scheduler's.
+    """
+    source, until_ns = snapshot.source, snapshot.quarantined_until_ns
+
+    def unix_s(at_ns: int) -> float:
+        return round(at_ns / SECOND + wall_clock_ahead_s, 3)
+
+    return PeerView(
+        node=source.node,
+        address=None if address is None else str(Address(*address)),
+        state=api.SourceState(source.state.value),
+        epoch=source.epoch,
+        versions=len(snapshot.holdings),
+        versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
+        rate_bytes_per_s=source.rate_bytes_per_s or None,
+        latency_s=None if snapshot.latency_ns is None else snapshot.latency_ns / SECOND,
+        trust=source.trust,
+        failures=snapshot.failures,
+        quarantines=snapshot.quarantines,
+        quarantined_until_s=None if until_ns is None else unix_s(until_ns),
+        bad_blocks=snapshot.bad_block_count,
+        evidence=tuple(
+            BadBlockRow(
+                at_s=unix_s(bad.at_ns),
+                checkpoint=bad.checkpoint,
+                version=bad.version,
+                unit=bad.unit,
+                block=bad.block,
+                recovery=bad.recovery,
+                answer=_ANSWERS[bad.answer],
+            )
+            for bad in reversed(snapshot.bad_blocks)
+        ),
+    )
 
 
 def recovery(

@@ -169,6 +169,19 @@ class AddressSpace:
             count += max(bisect_right(starts, end) - 1 - bisect_left(starts, start), 0)
         return count
 
+    def class_ends(self) -> tuple[int, ...]:
+        """Return where runs of blocks equal in phase and criticality end: the block behind."""
+        ends: list[int] = []
+        previous: tuple[int, Criticality] | None = None
+        for index, unit in enumerate(self.manifest.units):
+            if not unit.block_count:
+                continue
+            if previous == (unit.phase, unit.criticality):
+                ends.pop()
+            ends.append(self.unit_run(index)[1])
+            previous = (unit.phase, unit.criticality)
+        return tuple(ends)
+
     def of_criticality(self, criticality: Criticality) -> BlockSet:
         """Return the blocks of all units of one criticality."""
         units = enumerate(self.manifest.units)

@@ -23,6 +23,7 @@ import uvloop
 from ckptd.cli import ctl
 from ckptd.control.api import PublishRequest, RecoverRequest, Stage
 from ckptd.control.client import ControlClient
+from ckptd.control.plans import PlanRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,
@@ -38,6 +39,8 @@ from ckptd.limits import CONTROL_CLIENTS_MAX, CONTROL_MESSAGE_BYTES_MAX
 from tests.support.control import (
     CHECKPOINT,
     PEER,
+    PEER_VIEW,
+    PLAN,
     PROGRESS,
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
@@ -155,11 +158,14 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
     client = ControlClient(path)
     recover = RecoverRequest(checkpoint="llama/rank-0", version=100, to="/data/x", patience_s=1.5)
     publish = PublishRequest(directory="/data/x", checkpoint="a", version=3, critical=("*.json",))
+    plan = PlanRequest(checkpoint="llama/rank-0", version=100)
     with serving(daemon, path, new_loop):
         assert client.version().ckptd_version == "0.1.0"
         assert client.status() == STATUS
         assert client.checkpoints() == [CHECKPOINT]
         assert client.peers() == [PEER]
+        assert client.peer("node-b") == PEER_VIEW
+        assert client.plan(plan) == PLAN
         assert client.recoveries() == []
         begun = client.recover(recover)
         assert begun == replace(VIEW, stage=Stage.SEEKING)
@@ -171,6 +177,7 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         assert list(client.watch("01J9QX")) == [PROGRESS, RESULT]
         assert list(client.publish(publish)) == [PUBLISH_PROGRESS, PUBLISH_RESULT]
     assert daemon.calls == [
+        ("plan", plan),
         ("recover", recover),
         ("pause", "01J9QX"),
         ("resume", "01J9QX"),
@@ -188,6 +195,19 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         ("GET", "/v1/recoveries/x", 404, "recovery x: is not known"),
         ("GET", "/v1/recoveries/x/events", 404, "recovery x: is not known"),
         ("POST", "/v1/recoveries/x/pause", 404, "recovery x: is not known"),
+        ("GET", "/v1/peers/x", 404, "peer 'x': is not known. Known: node-b."),
+        (
+            "GET",
+            "/v1/plan?version=3",
+            400,
+            "query: is not understood: Object missing required field `checkpoint`",
+        ),
+        (
+            "GET",
+            "/v1/plan?checkpoint=a&wait=1",
+            400,
+            "query: is not understood: Object contains unknown field `wait`",
+        ),
     ],
 )
 def test_what_is_not_there_is_an_error_document(

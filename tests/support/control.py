@@ -30,6 +30,8 @@ from ckptd.control.api import (
     Status,
     WatchEvent,
 )
+from ckptd.control.peers import Answer, BadBlockRow, PeerView
+from ckptd.control.plans import ClassBytes, Plan, PlanRequest, PlanSource
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
@@ -130,6 +132,68 @@ PEER = PeerRow(
     versions=3,
     rate_bytes_per_s=900.0 * MIB,
 )
+PEER_VIEW = PeerView(
+    node="node-b",
+    address="10.0.0.2:7421",
+    state=SourceState.DISTRUSTED,
+    epoch=7,
+    versions=3,
+    versions_complete=2,
+    rate_bytes_per_s=900.0 * MIB,
+    latency_s=0.0021,
+    trust=0,
+    failures=0,
+    quarantines=1,
+    quarantined_until_s=1_700_000_060.0,
+    bad_blocks=51,
+    evidence=(
+        BadBlockRow(
+            at_s=1_700_000_000.0,
+            checkpoint="llama/rank-0",
+            version=100,
+            unit="model.safetensors",
+            block=3,
+            recovery="01J9QX",
+            answer=Answer.STANDS_BY_IT,
+        ),
+    ),
+)
+PLAN = Plan(
+    checkpoint="llama/rank-0",
+    version=100,
+    why="newest of which every block is reachable",
+    passed_over=(),
+    is_settled=True,
+    digest=DIGEST,
+    bytes_total=2 * GIB,
+    units=120,
+    bytes_by_class=ClassBytes(critical=GIB // 2, normal=GIB, deferred=GIB // 2),
+    sources=(
+        PlanSource(
+            node="node-b",
+            state=SourceState.IDLE,
+            bytes=2 * GIB,
+            is_complete=True,
+            rate_bytes_per_s=900.0 * MIB,
+            latency_s=0.0021,
+        ),
+        PlanSource(
+            node="node-c",
+            state=SourceState.IDLE,
+            bytes=GIB,
+            is_complete=False,
+            rate_bytes_per_s=None,
+            latency_s=None,
+        ),
+    ),
+    missing_critical_blocks=0,
+    target="/data/llama/rank-0/100",
+    needed_bytes=2 * GIB,
+    free_bytes=3 * GIB,
+    predicted_critical_s=0.6,
+    predicted_complete_s=2.3,
+    prediction_remark="not counting node-c, whose rates are not known yet",
+)
 STATUS = Status(
     node="node-a",
     ckptd_version="0.1.0",
@@ -191,6 +255,15 @@ class StandInDaemon:
 
     def peers(self) -> Sequence[PeerRow]:
         return [PEER]
+
+    def peer(self, node: str) -> PeerView:
+        if node != PEER_VIEW.node:
+            raise NotFound(f"peer {node!r}", "is not known", "Known: node-b.")
+        return PEER_VIEW
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        self._act("plan", request)
+        return PLAN
 
     def recoveries(self) -> Sequence[RecoveryView]:
         return self.views

@@ -6,7 +6,7 @@ from ckptd.cli.ctl import _EXIT_CODES, _parse, main
 from ckptd.errors import ExitCode
 
 VERBS = (
-    "publish", "checkpoints", "peers", "recover", "recoveries", "status", "watch", "pause",
+    "publish", "checkpoints", "peers", "plan", "recover", "recoveries", "status", "watch", "pause",
     "resume", "cancel", "version",
 )  # fmt: skip
 
@@ -23,6 +23,9 @@ VERBS = (
         ["recover", "a", "--timeout", "10s"],
         ["recover", "a", "--tim", "10s", "--wait"],
         ["pause"],
+        ["plan"],
+        ["peers", "hide"],
+        ["peers", "show"],
         ["status", "-o", "yaml"],
         ["status", "more"],
     ],

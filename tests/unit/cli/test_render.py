@@ -219,6 +219,11 @@ def test_a_good_end_that_is_short_has_its_target_on_the_same_line() -> None:
     ]
 
 
+def test_a_good_end_says_what_was_predicted_if_that_could_be_said() -> None:
+    predicted = replace(RESULT, predicted_duration_s=1.31, predicted_critical_s=0.2)
+    assert "predicted 1.3s, took 1.4s" in result_lines(predicted)
+
+
 def test_a_degraded_end_names_what_is_missing() -> None:
     degraded = replace(
         RESULT,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from ckptd.core.versions import choose_version
-from ckptd.model.ids import CheckpointName, Version
+from ckptd.core.versions import choose_version, explain_choice
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
 from tests.support.scheduling import LLAMA, blocks, holding, saved
 
 OLD, NEW = saved(4, version=90), saved(4, version=100)
@@ -80,3 +81,61 @@ def test_where_holders_are_even_the_lower_digest_wins_in_whatever_order_they_spe
     assert {choose_version(order, LLAMA, None) for order in permutations(offers)} == {
         (100, LOW.digest)
     }
+
+
+# Why
+
+
+def explained(
+    holdings: list[Holding], wanted: int | None = None
+) -> tuple[tuple[Version, Digest] | None, str, list[tuple[int, str]]]:
+    version = None if wanted is None else Version(wanted)
+    explanation = explain_choice(holdings, LLAMA, version)
+    assert explanation.chosen == choose_version(holdings, LLAMA, version)
+    others = [(int(other.version), other.why) for other in explanation.passed_over]
+    return explanation.chosen, explanation.why, others
+
+
+def test_the_newest_is_explained_with_those_passed_over() -> None:
+    newer = saved(4, version=110)
+    offers = [holding(newer, blocks((0, 1))), holding(NEW), holding(OLD)]
+    assert explained(offers) == (
+        (100, NEW.digest),
+        "newest of which every block is reachable",
+        [(110, "nobody has 3 of its 4 blocks"), (90, "older")],
+    )
+
+
+def test_a_named_version_is_explained() -> None:
+    offers = [holding(NEW), holding(OLD, blocks((0, 1)))]
+    others = [(100, "not the one that was named")]
+    why = "named, though nobody has 3 of its blocks"
+    assert explained(offers, 90) == ((90, OLD.digest), why, others)
+    assert explained([holding(NEW)], 100) == ((100, NEW.digest), "named", [])
+
+
+def test_that_nothing_is_chosen_is_explained() -> None:
+    assert explained([]) == (None, "nobody has any version", [])
+    assert explained([holding(NEW)], 90) == (
+        None,
+        "nobody has version 90",
+        [(100, "not the one that was named")],
+    )
+    assert explained([holding(NEW, blocks((0, 3)))]) == (
+        None,
+        "no version has every block reachable",
+        [(100, "nobody has 1 of its 4 blocks")],
+    )
+
+
+def test_other_content_under_the_same_version_is_explained() -> None:
+    _, _, others = explained([holding(LOW), holding(HIGH), holding(HIGH)])
+    assert others == [(100, "other content under the same version, with fewer holders")]
+    _, _, others = explained([holding(LOW), holding(HIGH)])
+    assert others == [(100, "other content under the same version, with a higher digest")]
+
+
+def test_at_most_five_others_are_named_the_newest_first() -> None:
+    offers = [holding(saved(1, version=number)) for number in range(9)]
+    _, _, others = explained(offers)
+    assert [version for version, _ in others] == [7, 6, 5, 4, 3]

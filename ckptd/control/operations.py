@@ -1,0 +1,88 @@
+"""What the daemon must offer behind the control socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from ckptd.control.api import (
+    CheckpointRow,
+    PeerRow,
+    PublishEvent,
+    PublishRequest,
+    RecoverRequest,
+    RecoveryView,
+    Status,
+    WatchEvent,
+)
+from ckptd.control.peers import PeerView
+from ckptd.control.plans import Plan, PlanRequest
+
+
+class Operations(Protocol):
+    """What the daemon offers behind the socket.
+
+    Everything runs on the event loop; snapshots return at once. An action may be cancelled at
+    any ``await`` when its client goes away: it has then taken effect or it has not. Whatever
+    cannot be done raises a :class:`~ckptd.errors.CkptdError`; ``NotFound`` for a recovery that
+    is not among :meth:`recoveries`.
+    """
+
+    def status(self) -> Status:
+        """Return the daemon at this moment."""
+        ...
+
+    def checkpoints(self) -> Sequence[CheckpointRow]:
+        """Return what this node and its peers hold, by name, newest version first."""
+        ...
+
+    def peers(self) -> Sequence[PeerRow]:
+        """Return the known peers, by address."""
+        ...
+
+    def peer(self, node: str) -> PeerView:
+        """Return one peer; ``NotFound`` names those that are known."""
+        ...
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Say what a recovery would do, without beginning it."""
+        ...
+
+    def recoveries(self) -> Sequence[RecoveryView]:
+        """Return those that have not ended and the last 100 that have, newest first."""
+        ...
+
+    def recovery(self, recovery: str) -> RecoveryView:
+        """Return one recovery."""
+        ...
+
+    async def recover(self, request: RecoverRequest) -> RecoveryView:
+        """Begin a recovery and return it as it begins."""
+        ...
+
+    async def pause(self, recovery: str) -> RecoveryView:
+        """Let no more ranges be requested until it is resumed."""
+        ...
+
+    async def resume(self, recovery: str) -> RecoveryView:
+        """Let a paused recovery go on."""
+        ...
+
+    async def cancel(self, recovery: str) -> RecoveryView:
+        """Give a recovery up and remove what it has staged."""
+        ...
+
+    def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
+        """Yield progress once a second, the first at once, and last exactly one result.
+
+        Of a recovery that has ended, only the result. Closing the generator leaves the
+        recovery alone.
+        """
+        ...
+
+    def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
+        """Publish a directory; yield progress once a second, and last exactly one result.
+
+        Cancelling or closing the generator stops the publishing.
+        """
+        ...

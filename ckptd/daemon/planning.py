@@ -1,0 +1,230 @@
+"""Says what a recovery would do, before anything moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from ckptd.control.api import SourceState
+from ckptd.control.plans import ClassBytes, HereRow, PassedOverRow, Plan, PlanSource
+from ckptd.core.prediction import need_of_unknown, needs_of, predict
+from ckptd.core.scheduler import Scheduler
+from ckptd.core.snapshot import unit_names
+from ckptd.core.views import PeerSnapshot
+from ckptd.daemon.peering import Peering
+from ckptd.daemon.recoveries import RecoveryBook, usual_target
+from ckptd.errors import CkptdError, VerificationFailed
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import Criticality, decode_manifest
+from ckptd.model.space import AddressSpace
+from ckptd.net.inquiry import Inquirer
+from ckptd.store.catalog import Catalog, HeldVersion
+from ckptd.store.hashing import hexdigest_of
+from ckptd.store.roots import Root, Roots
+
+_MANIFEST_TIMEOUT_S: Final = 5.0
+"""How long a person waits for the manifest; without it a plan says less."""
+
+_HOLDERS_ASKED_MAX: Final = 3
+"""More would hardly answer within that time if these do not."""
+
+
+class Planner:
+    """Looks at what is known and asks for a manifest; changes nothing."""
+
+    def __init__(  # noqa: PLR0913 (the parts it looks at, each named)
+        self,
+        *,
+        scheduler: Scheduler,
+        now: Callable[[], int],
+        book: RecoveryBook,
+        catalog: Catalog,
+        peering: Peering,
+        inquirer: Inquirer,
+        roots: Roots,
+    ) -> None:
+        self._scheduler = scheduler
+        self._now = now
+        self._book = book
+        self._catalog = catalog
+        self._peering = peering
+        self._inquirer = inquirer
+        self._roots = roots
+
+    async def plan(self, checkpoint: CheckpointName, wanted: Version | None) -> Plan:
+        """Say what a recovery would do."""
+        choice = self._scheduler.explain_choice(checkpoint, wanted)
+        passed_over = tuple(
+            PassedOverRow(version=other.version, digest=other.digest, why=other.why)
+            for other in choice.passed_over
+        )
+        is_settled = self._scheduler.state.is_settled
+        if choice.chosen is None:
+            return Plan(
+                checkpoint=checkpoint,
+                version=None,
+                why=choice.why,
+                passed_over=passed_over,
+                is_settled=is_settled,
+            )
+        version, digest = choice.chosen
+        holders = self._scheduler.holders(digest, now=self._now())
+        facts = _holding(holders[0], digest)
+        space, problem = await self._find_space((checkpoint, version, digest), holders)
+        held = self._catalog.find(checkpoint, version)
+        if held is not None and held.holding.digest != digest:
+            held = None
+        root, target = self._roots.default(), usual_target(checkpoint, version)
+        here = BlockSet()
+        if held and not held.is_stale and (held.root, held.directory) == (root.name, target):
+            here = held.holding.blocks
+        # A holder may say anything of a version; its manifest is right.
+        block_count = space.block_count if space else facts.block_count
+        needed = BlockSet.full(block_count) - here
+        missing = needed - union(_holding(holder, digest).blocks for holder in holders)
+        if space is None:
+            needs = [need_of_unknown(facts, needed)]
+        else:
+            needs = needs_of(space, space.class_ends(), needed)
+        prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
+        found = await asyncio.to_thread(root.stat, target)
+        return Plan(
+            checkpoint=checkpoint,
+            version=version,
+            why=choice.why,
+            passed_over=passed_over,
+            is_settled=is_settled,
+            digest=digest,
+            bytes_total=space.size_bytes if space else facts.size_bytes,
+            units=len(space.manifest.units) if space else None,
+            bytes_by_class=_bytes_by_class(space) if space else None,
+            manifest_problem=problem,
+            sources=tuple(_source(holder, digest, space) for holder in holders),
+            missing_blocks=len(missing),
+            missing_critical_blocks=(
+                len(missing & space.of_criticality(Criticality.CRITICAL)) if space else None
+            ),
+            missing_units=unit_names(space, missing) if space else (),
+            here=self._here(held, space) if held else None,
+            target=root.absolute(target),
+            is_target_taken=found is not None and not here,
+            needed_bytes=sum(need.size_bytes for need in needs),
+            free_bytes=self._free_bytes(root),
+            predicted_critical_s=_seconds(prediction.critical_ns),
+            predicted_complete_s=_seconds(prediction.complete_ns),
+            prediction_remark=prediction.remark,
+        )
+
+    def _here(self, held: HeldVersion, space: AddressSpace | None) -> HereRow:
+        return HereRow(
+            directory=self._roots[held.root].absolute(held.directory),
+            bytes=_size_bytes(held.holding, space),
+            is_complete=held.holding.is_complete,
+            is_stale=held.is_stale,
+        )
+
+    def _free_bytes(self, root: Root) -> int:
+        """Return the room on a root's file system that no recovery under way will need."""
+        promised = sum(
+            other.staging.promised_bytes
+            for other in self._book
+            if other.staging is not None and other.root.device == root.device
+        )
+        return max(root.free_bytes() - promised, 0)
+
+    async def _find_space(
+        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
+    ) -> tuple[AddressSpace | None, str]:
+        """Get the manifest from here or from a holder; it is not kept.
+
+        Returns:
+            What it describes, or ``None`` and why it could not be had.
+        """
+        problem = "no holder answers"
+        try:
+            async with asyncio.timeout(_MANIFEST_TIMEOUT_S):
+                for ask in self._askers(expected, holders):
+                    try:
+                        encoded = await ask()
+                        return await asyncio.to_thread(_open_manifest, encoded, expected), ""
+                    except (CkptdError, OSError) as error:
+                        problem = str(error) or type(error).__name__
+        except TimeoutError:
+            problem = f"it did not come within {_MANIFEST_TIMEOUT_S:.0f}s"
+        return None, problem
+
+    def _askers(
+        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
+    ) -> Iterator[Callable[[], Awaitable[bytes]]]:
+        """Yield ways to get the encoded manifest, the best first."""
+        checkpoint, version, digest = expected
+        held = self._catalog.find(checkpoint, version)
+        if held is not None and held.holding.digest == digest:
+            yield partial(self._catalog.manifest_bytes, digest)
+        best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
+        for holder in best[:_HOLDERS_ASKED_MAX]:
+            address = self._peering.address_of(holder.source.node)
+            if address is not None:
+                yield partial(self._inquirer.manifest, address, digest)
+
+
+def _open_manifest(
+    encoded: bytes, expected: tuple[CheckpointName, Version, Digest]
+) -> AddressSpace:
+    """Decode a manifest.
+
+    Raises:
+        VerificationFailed: It is not the one that was asked for.
+        InvalidManifest: It is, and cannot be used.
+    """
+    checkpoint, version, digest = expected
+    subject = f"manifest of {checkpoint}@{version}"
+    if hexdigest_of(encoded) != digest:
+        raise VerificationFailed(subject, "does not have the digest that its holder says")
+    manifest = decode_manifest(encoded)
+    if (manifest.checkpoint, manifest.version) != (checkpoint, version):
+        raise VerificationFailed(subject, f"is of {manifest.checkpoint}@{manifest.version}")
+    return AddressSpace(manifest)
+
+
+def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:
+    return next(holding for holding in holder.holdings if holding.digest == digest)
+
+
+def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
+    """Return how much is held; an estimate if nobody knows how long each block is."""
+    if space is not None:
+        return space.set_bytes(holding.blocks & BlockSet.full(space.block_count))
+    return need_of_unknown(holding, holding.blocks).size_bytes
+
+
+def _source(holder: PeerSnapshot, digest: Digest, space: AddressSpace | None) -> PlanSource:
+    holding = _holding(holder, digest)
+    return PlanSource(
+        node=holder.source.node,
+        state=SourceState(holder.source.state.value),
+        bytes=_size_bytes(holding, space),
+        is_complete=holding.is_complete,
+        rate_bytes_per_s=holder.source.rate_bytes_per_s or None,
+        latency_s=_seconds(holder.latency_ns),
+    )
+
+
+def _bytes_by_class(space: AddressSpace) -> ClassBytes:
+    sums = dict.fromkeys(Criticality, 0)
+    for unit in space.manifest.units:
+        sums[unit.criticality] += unit.size_bytes
+    return ClassBytes(
+        critical=sums[Criticality.CRITICAL],
+        normal=sums[Criticality.NORMAL],
+        deferred=sums[Criticality.DEFERRED],
+    )
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None else round(time_ns / SECOND, 3)
