@@ -24,10 +24,12 @@ from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
+from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.content import ServedContent
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.operations import DaemonOperations
 from ckptd.daemon.peering import Peering
+from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.runtime import Runtime
@@ -93,6 +95,7 @@ class _Parts:
     roots: Roots
     catalog: Catalog
     journal: Journal
+    advertising: Advertising
     content: ServedContent
     server: PeerServer
     listener: Listener
@@ -120,14 +123,15 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
         holding = stale.holding
         _log.warning("version.stale", checkpoint=holding.checkpoint, version=holding.version)
     epoch = Epoch(secrets.randbits(63))
-    content = ServedContent(config.node.id, epoch, catalog)
+    journal = Journal(database)
+    advertising = Advertising(config.node.id, epoch, catalog)
+    content = ServedContent(advertising, catalog, journal)
     server = PeerServer(content, node=config.node.id, epoch=epoch)
     stack.callback(server.close)
     listener = _bind(config.listen.data)
     stack.callback(listener.close)
     inquirer = await stack.enter_async_context(Inquirer())
-    journal = Journal(database)
-    return _Parts(epoch, roots, catalog, journal, content, server, listener, inquirer)
+    return _Parts(epoch, roots, catalog, journal, advertising, content, server, listener, inquirer)
 
 
 async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
@@ -190,6 +194,7 @@ class Daemon:
             book=self._book,
             catalog=parts.catalog,
             journal=parts.journal,
+            advertising=parts.advertising,
             peering=self._peering,
             inquirer=parts.inquirer,
             pool=BufferPool(config.recovery.buffers_bytes),
@@ -205,6 +210,15 @@ class Daemon:
             catalog=parts.catalog,
             journal=parts.journal,
             peering=self._peering,
+            planner=Planner(
+                scheduler=self._scheduler,
+                now=self._runtime.now,
+                book=self._book,
+                catalog=parts.catalog,
+                peering=self._peering,
+                inquirer=parts.inquirer,
+                roots=parts.roots,
+            ),
             roots=parts.roots,
             facts=self._facts,
             draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),

@@ -1,61 +1,78 @@
-"""What this node serves: the catalog, as the server wants it."""
+"""What this node serves, as the server wants it: the catalog and what recoveries have so far."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
-from ckptd.model.holdings import Holdings
-from ckptd.model.ids import Digest, Epoch, NodeId
+from ckptd.daemon.advertising import Advertising
+from ckptd.errors import DamagedState, NotFound
+from ckptd.model.ids import Digest
 from ckptd.net.sending import ServedBytes
 from ckptd.observe.logs import get_logger
 from ckptd.store.catalog import Catalog
-from ckptd.wire.documents import encode_holdings
+from ckptd.store.hashing import hexdigest_of
+from ckptd.store.journal import Journal
 
 _log = get_logger()
 
 
 class ServedContent:
-    """The catalog behind the peer protocol.
+    """Everything behind the peer protocol.
 
     Attributes:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
     """
 
-    def __init__(self, node: NodeId, epoch: Epoch, catalog: Catalog) -> None:
-        self._node = node
-        self._epoch = epoch
+    def __init__(self, advertising: Advertising, catalog: Catalog, journal: Journal) -> None:
+        self._advertising = advertising
         self._catalog = catalog
-        self._document: tuple[int, bytes] = (0, b"")
+        self._journal = journal
         self.sent_bytes: Counter[str] = Counter()
 
-    def holdings_document(self) -> tuple[int, bytes]:
-        """Return the revision and the document of what this node holds."""
-        revision = self._catalog.revision
-        if self._document[0] != revision:
-            holdings = Holdings(self._node, self._epoch, revision, self._catalog.holdings())
-            self._document = (revision, encode_holdings(holdings))
-        return self._document
+    @property
+    def revision(self) -> int:
+        """Grows with every change of what this node holds."""
+        return self._advertising.holdings.revision
+
+    def holdings_document(self) -> bytes:
+        """Return the document of what this node holds."""
+        return self._advertising.document()
+
+    def holdings_delta(self, since: int) -> bytes | None:
+        """Return the document of what changed since a revision, if that is remembered."""
+        return self._advertising.delta(since)
 
     async def wait_change(self, revision: int) -> None:
         """Return when this node holds something else than at a revision."""
-        await self._catalog.wait_change(revision)
+        await self._advertising.wait_change(revision)
 
     async def manifest(self, digest: Digest) -> bytes:
         """Return an encoded manifest.
 
         Raises:
             NotFound: It is not here.
+            DamagedState: What the database has is not that manifest.
         """
-        return await self._catalog.manifest_bytes(digest)
+        incoming = self._advertising.find(digest)
+        if incoming is None:
+            return await self._catalog.manifest_bytes(digest)
+        encoded = await self._journal.manifest(incoming.recovery)
+        if encoded is None:
+            raise NotFound(f"manifest {digest}", "went with its recovery")
+        if await asyncio.to_thread(hexdigest_of, encoded) != digest:
+            raise DamagedState(f"manifest {digest} in the journal", "is damaged")
+        return encoded
 
     async def open_version(self, digest: Digest) -> ServedBytes:
-        """Return the bytes of a version.
+        """Return the bytes of a version, from where there are most of them.
 
         Raises:
             NotFound: It is not here.
             ContentChanged: It is stale.
         """
-        return await self._catalog.open_version(digest)
+        incoming = self._advertising.find(digest)
+        return await self._catalog.open_version(digest) if incoming is None else incoming.staged
 
     def content_changed(self, digest: Digest) -> None:
         """Stop advertising a version whose files changed."""

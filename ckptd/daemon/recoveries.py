@@ -134,6 +134,8 @@ class RecoveryBook:
         final = effect.final
         wasted = final.corrupt_bytes + final.duplicate_bytes + final.cancelled_bytes
         is_complete = effect.result is Result.COMPLETE
+        duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
+        before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
         return RecoveryResult(
             recovery=effect.recovery,
             checkpoint=final.checkpoint,
@@ -149,7 +151,7 @@ class RecoveryBook:
             bytes_received=final.received_bytes,
             bytes_resumed=final.resumed_bytes,
             bytes_wasted=wasted,
-            duration_s=round(max(self._wall_clock() - recovery.record.started_at_s, 0.0), 3),
+            duration_s=round(duration_s, 3),
             time_to_critical_s=(
                 None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
             ),
@@ -157,5 +159,15 @@ class RecoveryBook:
                 SourceShare(node=row.source.node, bytes=row.verified_bytes)
                 for row in final.sources
                 if row.verified_bytes
+            ),
+            predicted_duration_s=(
+                None
+                if final.predicted_ns is None
+                else round(before_s + final.predicted_ns / SECOND, 3)
+            ),
+            predicted_critical_s=(
+                None
+                if final.predicted_critical_ns is None
+                else round(final.predicted_critical_ns / SECOND, 3)
             ),
         )

@@ -45,6 +45,7 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
+from ckptd.daemon.advertising import Advertising, Incoming
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ExitCode, InvalidManifest
@@ -83,6 +84,7 @@ class Runner:
         book: RecoveryBook,
         catalog: Catalog,
         journal: Journal,
+        advertising: Advertising,
         peering: Peering,
         inquirer: Inquirer,
         pool: BufferPool,
@@ -92,6 +94,7 @@ class Runner:
         self._book = book
         self._catalog = catalog
         self._journal = journal
+        self._advertising = advertising
         self._peering = peering
         self._inquirer = inquirer
         self._pool = pool
@@ -257,8 +260,10 @@ class Runner:
             verified = await self._in_thread(
                 lambda: staging.prepare(journaled, reserved_elsewhere_bytes=promised)
             )
-            if partial is not None and not staging.is_placed:
-                self._catalog.mark_stale(effect.digest, "it is being completed")
+            if not staging.is_placed:
+                self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
+                if partial is not None:
+                    self._catalog.mark_stale(effect.digest, "it is being completed")
         except CkptdError as error:
             return StagingRefused(effect.recovery, _refusal(error))
         return StagingPrepared(effect.recovery, verified)
@@ -323,6 +328,7 @@ class Runner:
             await self._in_thread(commit)
         except CkptdError as error:
             return CommitFailed(effect.recovery, _refusal(error))
+        self._advertising.note_growth()
         return BlocksCommitted(effect.recovery)
 
     async def _place(self, effect: PlaceVersion) -> Event:
@@ -338,6 +344,7 @@ class Runner:
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
             await self._catalog.add(placed, replace=True, is_published=False)
+            self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
         except CkptdError as error:
             return PlacementFailed(effect.recovery, _refusal(error))
@@ -345,6 +352,7 @@ class Runner:
 
     async def _discard(self, effect: DiscardStaging) -> Event:
         recovery = self._recovery(effect)
+        self._advertising.end(recovery.id)
         try:
             if recovery.staging is not None:
                 await self._in_thread(recovery.staging.discard)

@@ -14,7 +14,14 @@ from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation
 from ckptd.model.ids import Digest, Epoch
 from ckptd.net.sending import ServedBytes
 from ckptd.net.waits import Waits
-from ckptd.wire.fields import etag_listed, parse_wait, quote_etag
+from ckptd.wire.fields import (
+    DELTA,
+    etag_listed,
+    parse_revision,
+    parse_wait,
+    quote_etag,
+    revision_etag,
+)
 from ckptd.wire.heads import RequestHead
 from ckptd.wire.ranges import ByteRange, format_content_range, parse_range
 from ckptd.wire.targets import HoldingsTarget, ManifestTarget, VersionTarget, parse_target
@@ -28,8 +35,15 @@ _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 class Content(Protocol):
     """What there is to serve; all of it is used on the event loop."""
 
-    def holdings_document(self) -> tuple[int, bytes]:
-        """Return the revision of the holdings and their document, encoded."""
+    @property
+    def revision(self) -> int:
+        """Grows with every change of the holdings."""
+
+    def holdings_document(self) -> bytes:
+        """Return the holdings, encoded."""
+
+    def holdings_delta(self, since: int) -> bytes | None:
+        """Return what changed since a revision, encoded; ``None`` if nobody remembers it."""
 
     async def wait_change(self, revision: int) -> None:
         """Return when the revision is not this one any more."""
@@ -128,23 +142,27 @@ class Answers:
                 assert_never(target)
 
     async def _holdings(self, request: RequestHead) -> Answer:
-        revision, document = self._content.holdings_document()
+        content, epoch = self._content, self._epoch
         known = request.fields.get("if-none-match")
         wait_s = parse_wait(request.fields.get("prefer"))
-        if wait_s and etag_listed(known, self._etag(revision)):
+        revision = content.revision
+        if wait_s and etag_listed(known, revision_etag(epoch, revision)):
             try:
                 async with self._waits.wait(wait_s):
-                    await self._content.wait_change(revision)
+                    await content.wait_change(revision)
             except TimeoutError:
                 pass  # nothing changed: the answer is 304
-            revision, document = self._content.holdings_document()
-        fields = {"ETag": self._etag(revision), "Cache-Control": "no-cache"}
+        fields = {"ETag": revision_etag(epoch, content.revision), "Cache-Control": "no-cache"}
         if etag_listed(known, fields["ETag"]):
             return Answer(304, fields)
-        return Answer(200, {**fields, "Content-Type": "application/json"}, document)
-
-    def _etag(self, revision: int) -> str:
-        return quote_etag(f"{self._epoch}-{revision}")
+        fields["Content-Type"] = "application/json"
+        is_delta_wanted = request.fields.get(DELTA.lower()) == "1"
+        since = parse_revision(known, epoch) if is_delta_wanted else None
+        delta = None if since is None else content.holdings_delta(since)
+        if delta is not None:
+            # Nobody else can make use of it.
+            return Answer(200, {**fields, "Cache-Control": "no-store"}, delta)
+        return Answer(200, fields, content.holdings_document())
 
     async def _manifest(self, request: RequestHead, digest: Digest) -> Answer:
         manifest = await self._content.manifest(digest)

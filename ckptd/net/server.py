@@ -16,7 +16,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
-from ckptd.errors import ContentChanged, ProtocolViolation, StorageError
+from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.limits import HEAD_BYTES_MAX, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, KIB, MIB, SECOND
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse
@@ -167,7 +167,7 @@ class _Connection:
         server.sendings.add(sending)
         try:
             await sending.run(server.threads)
-        except StorageError as error:
+        except (NotFound, StorageError) as error:
             _log.warning("bytes of version %s cannot be served: %s", body.digest, error)
             if isinstance(error, ContentChanged):
                 server.content.content_changed(body.digest)

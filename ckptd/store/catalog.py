@@ -86,15 +86,18 @@ class _Row(NamedTuple):
 
 
 class Catalog:
-    """What this node holds."""
+    """What this node holds.
+
+    Attributes:
+        on_change: Called whenever :meth:`holdings` would answer differently.
+    """
 
     def __init__(self, database: Database, roots: Roots) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._database = database
         self._roots = roots
         self._versions: dict[Digest, HeldVersion] = {}
         self._open: OrderedDict[Digest, ServedVersion] = OrderedDict()
-        self._revision = 1
-        self._changed = asyncio.Event()
         # Serialises what reads the catalog, waits for a thread, and then writes it.
         self._lock = asyncio.Lock()
 
@@ -116,11 +119,6 @@ class Catalog:
             row = await self._row(digest)
             self._versions[digest] = await asyncio.to_thread(self._inspect, row)
         return tuple(held for held in self.versions() if held.is_stale)
-
-    @property
-    def revision(self) -> int:
-        """Grows by one whenever :meth:`holdings` would answer differently."""
-        return self._revision
 
     def holdings(self) -> tuple[Holding, ...]:
         """Return what can be served, ordered by checkpoint and version."""
@@ -145,11 +143,6 @@ class Catalog:
             ),
             None,
         )
-
-    async def wait_change(self, revision: int) -> None:
-        """Return when the revision is another one. May be cancelled at any time."""
-        while self._revision == revision:
-            await self._changed.wait()
 
     async def add(
         self, hashed: HashedDirectory, *, replace: bool = False, is_published: bool = True
@@ -189,7 +182,7 @@ class Catalog:
             self._versions[hashed.digest] = added
             self._open.pop(hashed.digest, None)
             if present is None or present.is_stale or present.holding != added.holding:
-                self._note_change()
+                self.on_change()
             return added
 
     async def remove(self, checkpoint: CheckpointName, version: Version) -> HeldVersion:
@@ -214,7 +207,7 @@ class Catalog:
             )
             del self._versions[digest]
             if not held.is_stale:
-                self._note_change()
+                self.on_change()
             return held
 
     def mark_stale(self, digest: Digest, reason: str) -> None:
@@ -230,7 +223,7 @@ class Catalog:
         held = self._versions.get(digest)
         if held and not held.is_stale:
             self._versions[digest] = replace(held, stale_reason=reason)
-            self._note_change()
+            self.on_change()
 
     async def manifest_bytes(self, digest: Digest) -> bytes:
         """Return an encoded manifest, also of a stale version.
@@ -268,11 +261,6 @@ class Catalog:
         if held.is_stale:
             name = f"{held.holding.checkpoint}@{held.holding.version}"
             raise ContentChanged(name, f"is stale: {held.stale_reason}")
-
-    def _note_change(self) -> None:
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     async def _read(self, digest: Digest, work: Callable[[_Row], T]) -> T:
         """Work on a row in a thread; one that is damaged makes its version stale."""

@@ -1,8 +1,11 @@
-"""Serving: where the bytes of a held version lie, checked to be those that were hashed.
+"""Serving: where the bytes of a version lie, checked to be those that were hashed.
 
 A file that changed since must not be sent as if it had not: its fingerprint is compared when
 it is opened, before each piece and after it. What was sent of a piece that changed meanwhile is
 caught by the receiver, which verifies every block; the sender aborts so that it is not blamed.
+
+What a recovery has so far is served from its staging, where only this node writes, and no block
+twice: there is nothing to compare until the version is placed.
 
 Descriptors live no longer than a piece of work: opening a file again costs 10 µs, and a
 descriptor kept for later would keep a removed checkpoint's room on the disk taken.
@@ -17,9 +20,16 @@ from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound, StorageError
 from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.fingerprints import Fingerprint, HashedDirectory, fingerprint_of, held_blocks
+from ckptd.store.fingerprints import (
+    Fingerprint,
+    HashedDirectory,
+    UnitFile,
+    fingerprint_of,
+    held_blocks,
+)
 from ckptd.store.roots import Names, Root
 
 PIECE_BYTES_MAX: Final = 64 * MIB
@@ -96,12 +106,102 @@ class ServedVersion:
         subject = self._root.absolute(path)
         fd = _open(names, path, subject)
         try:
-            _compare(fd, file.fingerprint, subject)
-            for start in range(offset, offset + size_bytes, PIECE_BYTES_MAX):
-                yield Piece(fd, start, min(PIECE_BYTES_MAX, offset + size_bytes - start))
+            for piece in _split(fd, offset, size_bytes):
                 _compare(fd, file.fingerprint, subject)
+                yield piece
+            _compare(fd, file.fingerprint, subject)
         finally:
             os.close(fd)
+
+
+class StagedVersion:
+    """A version that a recovery is bringing, of which bytes can be sent already.
+
+    Any thread may ask for bytes, at any time: nothing stays open between pieces, so the recovery
+    waits for nobody when it ends. If it placed the version, the rest of a response comes from
+    there, compared like that of a held version; if it was discarded, the response ends short.
+
+    Attributes:
+        space: Where each block lies.
+        size_bytes: Length of the address space.
+        blocks: The blocks that are here, durable and in the journal.
+    """
+
+    def __init__(self, root: Root, staging: str, target: str, space: AddressSpace) -> None:
+        """Begin with no block.
+
+        Args:
+            root: Where the version will stand.
+            staging: The recovery's directory, relative to the root.
+            target: Where that will be renamed to, relative to the root.
+            space: What the version consists of.
+        """
+        self.space = space
+        self.size_bytes = space.size_bytes
+        self.blocks = BlockSet()
+        self._root = root
+        self._staging = staging
+        self._target = target
+        self._files: tuple[UnitFile | None, ...] | None = None
+
+    def add(self, blocks: BlockSet) -> None:
+        """Serve more blocks. For one thread at a time, as is the next."""
+        self.blocks |= blocks
+
+    def expect_rename(self, files: tuple[UnitFile | None, ...] | None) -> None:
+        """Note what the files are to be from the rename on; ``None``: they are not final yet."""
+        self._files = files
+
+    def holds(self, start: int, end: int) -> bool:
+        """Tell whether all of the bytes ``start`` … ``end - 1`` are here."""
+        if not 0 <= start < end <= self.size_bytes:
+            return False
+        first = self._block_at(start)
+        run = self.blocks.first_run(first)
+        return run is not None and run.start == first and self._block_at(end - 1) < run.end
+
+    def _block_at(self, position: int) -> int:
+        (extent,) = self.space.extents(position, position + 1)
+        block_size_bytes = self.space.manifest.units[extent.unit].block_size_bytes
+        return self.space.unit_run(extent.unit)[0] + extent.offset // block_size_bytes
+
+    def pieces(self, start: int, end: int) -> Generator[Piece, None, None]:
+        """Yield where the bytes ``start`` … ``end - 1`` lie; see :meth:`ServedVersion.pieces`.
+
+        Raises:
+            NotFound: The recovery was given up, or left the unit out.
+            ContentChanged: The version is placed, and a file is not what it was then.
+            StorageError: The file system refused.
+        """
+        assert self.holds(start, end), "asked for bytes that are not held"
+        with Names(self._root) as names:
+            for unit, offset, size_bytes in self.space.extents(start, end):
+                fd = self._open(names, unit)
+                try:
+                    for piece in _split(fd, offset, size_bytes):
+                        self._compare(fd, unit)
+                        yield piece
+                    self._compare(fd, unit)
+                finally:
+                    os.close(fd)
+
+    def _open(self, names: Names, unit: int) -> int:
+        path = self.space.manifest.units[unit].path
+        try:
+            return names.open_file(f"{self._staging}/{path}", os.O_RDONLY)
+        except NotFound:
+            # What the files are to be is noted before the rename, so this is not too early.
+            if self._files is None or self._files[unit] is None:
+                raise
+        path = f"{self._target}/{path}"
+        return _open(names, path, self._root.absolute(path))
+
+    def _compare(self, fd: int, unit: int) -> None:
+        files = self._files
+        file = files[unit] if files else None
+        if file:
+            path = self.space.manifest.units[unit].path
+            _compare(fd, file.fingerprint, self._root.absolute(f"{self._target}/{path}"))
 
 
 def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
@@ -123,6 +223,11 @@ def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
             if fingerprint_of(facts) != file.fingerprint:
                 return _changed(root.absolute(path))
     return None
+
+
+def _split(fd: int, offset: int, size_bytes: int) -> Iterator[Piece]:
+    for start in range(offset, offset + size_bytes, PIECE_BYTES_MAX):
+        yield Piece(fd, start, min(PIECE_BYTES_MAX, offset + size_bytes - start))
 
 
 def _open(names: Names, path: str, subject: str) -> int:

@@ -36,6 +36,7 @@ from ckptd.store.held import HeldBlocks
 from ckptd.store.kernel import mapping_os_errors, storage_error
 from ckptd.store.open_files import OpenFiles
 from ckptd.store.roots import Root
+from ckptd.store.serving import StagedVersion
 
 _OPEN_FILES_MAX: Final = 128
 """More than lanes, each of which writes to one file at a time."""
@@ -59,6 +60,7 @@ class Staging:
     Attributes:
         is_placed: The version stands under its final name.
         held: Which blocks are here, and whether lanes wait for a commit.
+        served: The blocks among them that the journal has, for others to fetch.
     """
 
     def __init__(self, root: Root, recovery: RecoveryId, target: str, space: AddressSpace) -> None:
@@ -69,6 +71,7 @@ class Staging:
         self._path = f"{preparing.STAGING_DIRECTORY}/{recovery}"
         self._target = target
         self._space = space
+        self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
@@ -130,6 +133,7 @@ class Staging:
         there = BlockSet(run for run in runs if run[0] < run[1])
         verified = preparing.matching(tree, space, journaled & there)
         self.held.add(verified)
+        self.served.add(verified)
         return verified
 
     def _recognise_target(self, journaled: BlockSet) -> BlockSet:
@@ -273,6 +277,7 @@ class Staging:
     def release(self, blocks: BlockSet) -> None:
         """Note that the journal has these blocks; deliveries that wait for it go on."""
         self.held.release(blocks)
+        self.served.add(blocks)
 
     def _units_of(self, blocks: BlockSet) -> Iterator[int]:
         """Yield the units that have at least one of the blocks."""
@@ -314,7 +319,9 @@ class Staging:
                 assert not self.held.missing_count(start, end), "blocks are not verified"
             placing.leave_out(tree, manifest, left_out)
             placing.check_critical(tree, manifest, left_out)
+            self.served.expect_rename(None)  # an earlier try may have come as far as this
             files = placing.finish(tree, manifest, left_out)
+            self.served.expect_rename(files)
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
             root.rename(self._path, self._target)
             self.is_placed = True

@@ -1,11 +1,15 @@
-"""The holdings document: what a node says it holds, as JSON.
+"""The holdings document: what a node says it holds, as JSON, whole or as what changed.
+
+The whole lists every version with ``"blocks"``. A delta has ``"since"``, the revision that it
+changes, and ``"gone"``; it lists what changed, and for a version of which there is only more than
+before ``"added"`` in the place of ``"blocks"``.
 
 Fields that a reader does not know are ignored, so that newer nodes can say more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Annotated, Final, Literal
 
@@ -20,8 +24,8 @@ from ckptd.limits import (
     MANIFEST_BLOCKS_MAX,
     VERSION_MAX,
 )
-from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, run_count
 from ckptd.model.ids import (
     Epoch,
     parse_checkpoint_name,
@@ -33,21 +37,31 @@ from ckptd.model.ids import (
 _Count = Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
 
 
-class _Holding(msgspec.Struct, frozen=True):
+_NONE: Final = msgspec.Raw()
+
+
+class _Holding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version; exactly one of ``blocks`` and ``added`` is there."""
+
     checkpoint: str
     version: _Count
     digest: str
     size_bytes: _Count
     block_count: Annotated[int, msgspec.Meta(ge=0, le=MANIFEST_BLOCKS_MAX)]
-    blocks: msgspec.Raw
-    """Unread, so that runs are counted before memory is spent on them."""
+    # Unread, so that runs are counted before memory is spent on them.
+    blocks: msgspec.Raw = _NONE
+    added: msgspec.Raw = _NONE
 
 
-class _Document(msgspec.Struct, frozen=True):
+class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What changed if ``since`` is there, otherwise the whole."""
+
     node: str
     epoch: _Count
     revision: _Count
     holdings: list[_Holding]
+    since: _Count | None = None
+    gone: list[str] = []
 
 
 _DOCUMENT: Final = msgspec.json.Decoder(_Document)
@@ -56,34 +70,57 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode_holdings(holdings: Holdings) -> bytes:
-    """Encode.
+    """Encode the whole.
 
     A document carries at most ``HOLDING_RUNS_MAX`` runs of blocks. Runs beyond that are left
     out: to say less than one has is true, and costs the reader one later document.
     """
     runs_left = HOLDING_RUNS_MAX
-    encoded: list[_Holding] = []
+    entries: list[_Holding] = []
     for holding in holdings.holdings:
-        if holding.is_complete:
-            blocks: str | list[BlockRun] = "all"
-        else:
-            blocks = list(islice(holding.blocks.runs(), runs_left))
-            runs_left -= len(blocks)
-        encoded.append(
-            _Holding(
-                checkpoint=holding.checkpoint,
-                version=holding.version,
-                digest=holding.digest,
-                size_bytes=holding.size_bytes,
-                block_count=holding.block_count,
-                blocks=msgspec.Raw(_ENCODER.encode(blocks)),
-            )
-        )
-    return _ENCODER.encode(_Document(holdings.node, holdings.epoch, holdings.revision, encoded))
+        entries.append(_entry(holding, blocks=_raw(holding, runs_left)))
+        runs_left -= run_count([holding])
+    document = _Document(holdings.node, holdings.epoch, holdings.revision, entries)
+    return _ENCODER.encode(document)
 
 
-def decode_holdings(data: bytes) -> Holdings:
-    """Decode and check a document from a peer.
+def encode_delta(delta: HoldingsDelta) -> bytes:
+    """Encode what changed, between two states of at most ``HOLDING_RUNS_MAX`` runs each."""
+    entries = [_entry(holding, blocks=_raw(holding)) for holding in delta.changed]
+    entries += (_entry(holding, added=_raw(holding)) for holding in delta.grown)
+    document = _Document(
+        delta.node,
+        delta.epoch,
+        delta.revision,
+        entries,
+        since=delta.since,
+        gone=list(delta.gone),
+    )
+    return _ENCODER.encode(document)
+
+
+def _raw(holding: Holding, runs_max: int = HOLDING_RUNS_MAX) -> msgspec.Raw:
+    if holding.is_complete:
+        return msgspec.Raw(b'"all"')
+    return msgspec.Raw(_ENCODER.encode(list(islice(holding.blocks.runs(), max(runs_max, 0)))))
+
+
+def _entry(
+    holding: Holding, *, blocks: msgspec.Raw = _NONE, added: msgspec.Raw = _NONE
+) -> _Holding:
+    return _Holding(
+        checkpoint=holding.checkpoint,
+        version=holding.version,
+        digest=holding.digest,
+        size_bytes=holding.size_bytes,
+        block_count=holding.block_count,
+        blocks=blocks,
+        added=added,
+    )
+
+
+def decode_holdings(data: bytes) -> Holdings | HoldingsDelta:
+    """Decode and check a document from a peer: the whole, or what changed.
 
     Raises:
         ProtocolViolation: Not a holdings document, or one that cannot be true.
@@ -91,40 +128,60 @@ def decode_holdings(data: bytes) -> Holdings:
     if len(data) > HOLDINGS_BYTES_MAX:
         raise _violation(f"has {len(data)} bytes, more than {HOLDINGS_BYTES_MAX}")
     try:
-        document = _DOCUMENT.decode(data)
-        if len(document.holdings) > HOLDINGS_MAX:
-            raise _violation(f"lists more than {HOLDINGS_MAX} versions")
-        return Holdings(
-            node=parse_node_id(document.node),
-            epoch=Epoch(document.epoch),
-            revision=document.revision,
-            holdings=tuple(_checked(document.holdings)),
-        )
+        return _checked(_DOCUMENT.decode(data))
     except (ValueError, RecursionError, UsageError) as error:
         # msgspec reports by ValueError and its children, nesting without end apart.
         raise _violation(f"cannot be read: {str(error)[:200]}") from error
 
 
-def _checked(listed: list[_Holding]) -> Iterator[Holding]:
+def _checked(document: _Document) -> Holdings | HoldingsDelta:
+    entries, gone = document.holdings, document.gone
+    if max(len(entries), len(gone)) > HOLDINGS_MAX:
+        raise _violation(f"lists more than {HOLDINGS_MAX} versions")
+    digests = [*gone, *(entry.digest for entry in entries)]
+    if len(set(digests)) < len(digests):
+        raise _violation("lists a version twice")
+    listed = tuple(_holdings(entries))
+    changed = tuple(each for entry, each in zip(entries, listed, strict=True) if entry.blocks)
+    grown = tuple(each for entry, each in zip(entries, listed, strict=True) if entry.added)
+    node, epoch = parse_node_id(document.node), Epoch(document.epoch)
+    if document.since is None:
+        if grown or gone:
+            raise _violation("changes something and does not say what")
+        return Holdings(node, epoch, document.revision, changed)
+    if document.since >= document.revision:
+        raise _violation(f"leads from revision {document.since} to {document.revision}")
+    return HoldingsDelta(
+        node=node,
+        epoch=epoch,
+        since=document.since,
+        revision=document.revision,
+        changed=changed,
+        grown=grown,
+        gone=tuple(parse_digest(digest) for digest in gone),
+    )
+
+
+def _holdings(entries: Sequence[_Holding]) -> Iterator[Holding]:
+    """Check entries; the blocks of a holding are those in ``blocks`` or ``added``."""
     runs_left = HOLDING_RUNS_MAX
-    digests: set[str] = set()
-    for holding in listed:
-        if holding.digest in digests:
-            raise _violation(f"lists {holding.digest[:64]!r} twice")
-        digests.add(holding.digest)
-        count = holding.block_count
-        if not count <= holding.size_bytes <= count * BLOCK_BYTES_MAX:
-            raise _violation(f"says that {count} blocks have {holding.size_bytes} bytes")
-        runs_left -= bytes(holding.blocks).count(b"[") - 1
+    for entry in entries:
+        count = entry.block_count
+        if not count <= entry.size_bytes <= count * BLOCK_BYTES_MAX:
+            raise _violation(f"says that {count} blocks have {entry.size_bytes} bytes")
+        if bool(entry.blocks) == bool(entry.added):
+            raise _violation("does not say once for each version which blocks are meant")
+        raw = entry.blocks or entry.added
+        runs_left -= max(bytes(raw).count(b"[") - 1, 0)
         if runs_left < 0:
             raise _violation(f"has more than {HOLDING_RUNS_MAX} runs of blocks")
         yield Holding(
-            checkpoint=parse_checkpoint_name(holding.checkpoint),
-            version=parse_version(holding.version),
-            digest=parse_digest(holding.digest),
-            size_bytes=holding.size_bytes,
+            checkpoint=parse_checkpoint_name(entry.checkpoint),
+            version=parse_version(entry.version),
+            digest=parse_digest(entry.digest),
+            size_bytes=entry.size_bytes,
             block_count=count,
-            blocks=_blocks(holding.blocks, count),
+            blocks=_blocks(raw, count),
         )
 
 

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from ckptd.limits import HOLDINGS_WAIT_MAX_NS, SECOND
+from ckptd.model.ids import Epoch
 from ckptd.model.manifest import Criticality
 
 NODE: Final = "Ckptd-Node"
@@ -17,6 +18,8 @@ LOAD: Final = "Ckptd-Load"
 """Bytes a source has accepted to send and not sent yet."""
 CLASS: Final = "Ckptd-Class"
 """How urgent a request is."""
+DELTA: Final = "Ckptd-Delta"
+"""``1``: what changed in the holdings since the entity tag is enough of an answer."""
 
 CLASSES: Final = (*(criticality.label for criticality in Criticality), "background")
 CLASS_DEFAULT: Final = Criticality.NORMAL.label
@@ -29,11 +32,23 @@ RETRY_AFTER_DEFAULT_S: Final = 1
 
 _WAIT: Final = re.compile(r"(?:^|,)\s*(?i:wait)\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
+_REVISION: Final = re.compile(r"\"(\d{1,19})-(\d{1,19})\"", re.ASCII)
 
 
 def quote_etag(text: str) -> str:
     """Return a strong entity tag."""
     return f'"{text}"'
+
+
+def revision_etag(epoch: Epoch, revision: int) -> str:
+    """Return the entity tag of the holdings at a revision."""
+    return quote_etag(f"{epoch}-{revision}")
+
+
+def parse_revision(value: str | None, epoch: Epoch) -> int | None:
+    """Return the revision that one entity tag names; ``None`` if it is not of this epoch."""
+    match = _REVISION.fullmatch(value or "")
+    return int(match[2]) if match and int(match[1]) == epoch else None
 
 
 def etag_listed(value: str | None, etag: str) -> bool:

@@ -18,9 +18,11 @@ from ckptd.core.events import Confirmation
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
 from ckptd.net import inquiry, server
 from ckptd.net.inquiry import Inquirer
+from ckptd.wire.documents import decode_holdings
 from tests.support.serving import (
     EPOCH,
     NODE,
@@ -291,6 +293,29 @@ async def test_the_answer_about_holdings_waits_for_a_change(content: FileContent
 
 
 @on_both_loops
+async def test_whoever_wants_to_is_told_only_what_changed(content: FileContent) -> None:
+    first, before = f'"{EPOCH}-1"', content.holdings()
+    async with serving(content) as node, client_of(node.address) as client:
+        content.change()
+        told = await client.ask("/v1/holdings", if_none_match=first, ckptd_delta="1")
+        assert (told.status, told.fields["etag"]) == (200, f'"{EPOCH}-2"')
+        assert told.fields["cache-control"] == "no-store"
+        delta = decode_holdings(told.body)
+        assert isinstance(delta, HoldingsDelta)
+        assert apply_delta(before, delta) == content.holdings()
+        for etag, wanted in (
+            (first, ""),
+            (first, "2"),
+            (f'"{EPOCH + 1}-1"', "1"),
+            (f'"{EPOCH}-0"', "1"),
+            (f'"{EPOCH}-9"', "1"),
+            ('"x"', "1"),
+        ):
+            told = await client.ask("/v1/holdings", if_none_match=etag, ckptd_delta=wanted)
+            assert decode_holdings(told.body) == content.holdings()
+
+
+@on_both_loops
 async def test_a_drain_ends_the_wait_for_a_change(content: FileContent) -> None:
     async with serving(content) as node, client_of(node.address) as client:
         client.send(request("/v1/holdings", if_none_match=f'"{EPOCH}-1"', prefer="wait=60"))
@@ -355,6 +380,27 @@ async def test_a_file_that_became_shorter_leaves_the_body_unfinished(content: Fi
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.reader.readexactly(head.content_length or 0)
     assert content.is_stale
+
+
+@on_both_loops
+async def test_a_version_that_goes_away_is_not_held_and_nothing_is_stale(
+    content: FileContent,
+) -> None:
+    def go_away(path: str = "") -> None:
+        raise NotFound(f"version {path}", "its recovery was given up")
+
+    content.after_piece = go_away
+    async with serving(content) as node:
+        async with client_of(node.address) as client:
+            client.send(request(version_of(content)))
+            head = await client.head()
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await client.reader.readexactly(head.content_length or 0)
+        content._check = go_away  # type: ignore[method-assign]
+        async with client_of(node.address) as client:
+            assert (await client.ask(version_of(content), range="bytes=5-9")).status == 404
+            assert (await client.ask("/v1/holdings")).status == 200
+    assert not content.is_stale
 
 
 # Many connections, slow connections, the end
@@ -532,15 +578,18 @@ async def test_aria2c_downloads_over_four_connections(big: FileContent, tmp_path
 
 @on_both_loops
 async def test_a_peer_is_asked_what_it_holds(content: FileContent) -> None:
+    content_before = content.holdings()
     async with serving(content) as node, Inquirer() as inquirer:
         first = await inquirer.holdings(node.address)
-        assert first.holdings == content.holdings()
+        assert first.update == content.holdings()
         waiting = asyncio.ensure_future(inquirer.holdings(node.address, etag=first.etag, wait_s=60))
-        assert (await inquirer.holdings(node.address, etag=first.etag)).holdings is None
+        assert (await inquirer.holdings(node.address, etag=first.etag)).update is None
         content.change()
-        changed = (await waiting).holdings
-        assert changed is not None
-        assert changed.revision == 2
+        changed = (await waiting).update
+        assert isinstance(changed, HoldingsDelta)
+        assert apply_delta(content_before, changed) == content.holdings()
+        content.change()
+        assert (await inquirer.holdings(node.address, etag=first.etag)).update == content.holdings()
 
 
 @on_both_loops
@@ -573,6 +622,9 @@ def answering(head: str, body: bytes = b"") -> Script:
     return script
 
 
+EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -581,10 +633,11 @@ def answering(head: str, body: bytes = b"") -> Script:
         answering("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 2", b"{}"),
         answering("HTTP/1.1 200 OK", b"{}"),
         answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}"),
+        answering(f"HTTP/1.1 200 OK\nContent-Length: {len(EMPTY_DELTA)}", EMPTY_DELTA),
         answering("HTTP/1.1 200 OK\nX: " + "x" * 20_000),
         answering("SSH-2.0-OpenSSH_9.2"),
     ],
-    ids=["endless", "chunked", "gzip", "no length", "no document", "head", "ssh"],
+    ids=["endless", "chunked", "gzip", "no length", "no document", "delta", "head", "ssh"],
 )
 @on_both_loops
 async def test_nonsense_from_a_peer_is_a_violation(script: Script) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.errors import ContentChanged, NotFound
 from ckptd.limits import CONNECTIONS_MAX, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.holdings import Holding, Holdings, delta_between
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, Version
 from ckptd.model.manifest import Criticality, encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
@@ -28,7 +29,7 @@ from ckptd.net.buffers import BufferPool
 from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer, ServedBytes
-from ckptd.wire.documents import encode_holdings
+from ckptd.wire.documents import encode_delta, encode_holdings
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from tests.support.manifests import make_manifest
 
@@ -142,8 +143,15 @@ class FileContent:
         )
         return Holdings(NODE, EPOCH, self.revision, (holding,))
 
-    def holdings_document(self) -> tuple[int, bytes]:
-        return self.revision, encode_holdings(self.holdings())
+    def holdings_document(self) -> bytes:
+        return encode_holdings(self.holdings())
+
+    def holdings_delta(self, since: int) -> bytes | None:
+        """Remember one revision; that it is another is all that ever changes."""
+        if since != self.revision - 1:
+            return None
+        now = self.holdings()
+        return encode_delta(delta_between(replace(now, revision=since), now))
 
     async def wait_change(self, revision: int) -> None:
         while self.revision == revision:

@@ -1,4 +1,3 @@
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -25,6 +24,8 @@ from ckptd.store.roots import Root, Roots
 from tests.support.stores import CONTENTS, publish, write_files
 
 CHECKPOINT = CheckpointName("llama/rank-0")
+Changes = list[tuple[Holding, ...]]
+
 UNKNOWN = Digest("00" * 32)
 
 
@@ -57,6 +58,14 @@ async def catalog(database: Database, root: Root) -> Catalog:
 
 
 @pytest.fixture
+def changes(catalog: Catalog) -> Changes:
+    """What the catalog said it holds at each change."""
+    noted: Changes = []
+    catalog.on_change = lambda: noted.append(catalog.holdings())
+    return noted
+
+
+@pytest.fixture
 def hashed(root: Root, inside: Path) -> HashedDirectory:
     write_files(inside / "v100")
     return publish(root, "v100")
@@ -86,7 +95,6 @@ def holding_of(hashed: HashedDirectory, blocks: BlockSet) -> Holding:
 
 
 async def test_an_empty_catalog_holds_nothing(catalog: Catalog) -> None:
-    assert catalog.revision == 1
     assert catalog.holdings() == ()
     assert catalog.versions() == ()
     assert catalog.find(CHECKPOINT, Version(100)) is None
@@ -98,7 +106,9 @@ async def test_an_empty_catalog_holds_nothing(catalog: Catalog) -> None:
         await catalog.remove(CHECKPOINT, Version(100))
 
 
-async def test_a_published_version_is_held(catalog: Catalog, hashed: HashedDirectory) -> None:
+async def test_a_published_version_is_held(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory
+) -> None:
     held = await catalog.add(hashed)
     assert held == HeldVersion(
         holding=holding_of(hashed, BlockSet.full(3)),
@@ -108,7 +118,7 @@ async def test_a_published_version_is_held(catalog: Catalog, hashed: HashedDirec
     )
     assert catalog.holdings() == (held.holding,)
     assert catalog.find(CHECKPOINT, Version(100)) is held
-    assert catalog.revision == 2
+    assert len(changes) == 1
     assert await catalog.manifest_bytes(hashed.digest) == hashed.encoded
     served = await catalog.open_version(hashed.digest)
     assert (served.digest, served.size_bytes) == (hashed.digest, 305_000)
@@ -137,22 +147,22 @@ async def test_holdings_are_ordered_by_name_and_version(
 
 
 async def test_publishing_the_same_again_changes_nothing(
-    catalog: Catalog, hashed: HashedDirectory, root: Root
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, root: Root
 ) -> None:
     held = await catalog.add(hashed)
     assert await catalog.add(publish(root, "v100")) == held
-    assert catalog.revision == 2
+    assert len(changes) == 1
 
 
 async def test_the_same_content_elsewhere_is_held_from_there(
-    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, root: Root, inside: Path
 ) -> None:
     await catalog.add(hashed)
     write_files(inside / "copy")
     held = await catalog.add(publish(root, "copy"))
     assert held.directory == "copy"
     assert catalog.versions() == (held,)
-    assert catalog.revision == 2
+    assert len(changes) == 1
     for path in CONTENTS:
         os.unlink(inside / "v100" / path)
     served = await catalog.open_version(hashed.digest)
@@ -179,6 +189,7 @@ async def test_other_content_under_the_same_version_is_a_conflict(
 
 async def test_other_content_can_replace(
     catalog: Catalog,
+    changes: Changes,
     hashed: HashedDirectory,
     other: HashedDirectory,
     database: Database,
@@ -188,7 +199,7 @@ async def test_other_content_can_replace(
     await catalog.open_version(hashed.digest)
     held = await catalog.add(other, replace=True)
     assert catalog.versions() == (held,)
-    assert catalog.revision == 3
+    assert len(changes) == 2
     with pytest.raises(NotFound):
         await catalog.open_version(hashed.digest)
     again, _ = await reload(database, root)
@@ -196,12 +207,12 @@ async def test_other_content_can_replace(
 
 
 async def test_a_version_with_units_left_out_does_not_displace_a_fuller_one(
-    catalog: Catalog, hashed: HashedDirectory
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory
 ) -> None:
     partial = await catalog.add(without_unit(hashed, 2), is_published=False)
     full = await catalog.add(hashed)
     assert len(partial.holding.blocks) < len(full.holding.blocks)
-    assert catalog.revision == 3
+    assert len(changes) == 2
     assert await catalog.add(without_unit(hashed, 2), is_published=False) == full
     assert catalog.versions() == (full,)
 
@@ -243,7 +254,7 @@ async def test_a_version_in_a_root_that_is_not_configured_is_stale(
 
 
 async def test_a_version_marked_stale_is_served_no_more_until_it_is_published_again(
-    catalog: Catalog, hashed: HashedDirectory, root: Root
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, root: Root
 ) -> None:
     await catalog.add(hashed)
     await catalog.open_version(hashed.digest)
@@ -251,12 +262,12 @@ async def test_a_version_marked_stale_is_served_no_more_until_it_is_published_ag
     catalog.mark_stale(hashed.digest, "again")
     catalog.mark_stale(UNKNOWN, "whatever")
     assert catalog.holdings() == ()
-    assert catalog.revision == 3
+    assert len(changes) == 2
     with pytest.raises(ContentChanged, match="somebody wrote to it"):
         await catalog.open_version(hashed.digest)
     held = await catalog.add(publish(root, "v100"))
     assert catalog.holdings() == (held.holding,)
-    assert catalog.revision == 4
+    assert len(changes) == 3
     await catalog.open_version(hashed.digest)
 
 
@@ -275,13 +286,18 @@ async def test_publishing_again_takes_the_new_fingerprints(
 
 
 async def test_a_removed_version_is_forgotten_and_its_files_stay(
-    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+    catalog: Catalog,
+    changes: Changes,
+    hashed: HashedDirectory,
+    database: Database,
+    root: Root,
+    inside: Path,
 ) -> None:
     held = await catalog.add(hashed)
     await catalog.open_version(hashed.digest)
     assert await catalog.remove(CHECKPOINT, Version(100)) == held
     assert catalog.versions() == ()
-    assert catalog.revision == 3
+    assert len(changes) == 2
     assert (inside / "v100/weights.bin").stat().st_size == 300_000
     with pytest.raises(NotFound):
         await catalog.open_version(hashed.digest)
@@ -289,15 +305,12 @@ async def test_a_removed_version_is_forgotten_and_its_files_stay(
     assert again.versions() == ()
 
 
-async def test_waiting_ends_with_the_next_change(catalog: Catalog, hashed: HashedDirectory) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        waits = [tasks.create_task(catalog.wait_change(1)) for _ in range(3)]
-        await asyncio.sleep(0)
-        waits[0].cancel()
-        assert not any(wait.done() for wait in waits[1:])
-        await catalog.add(hashed)
-    assert waits[0].cancelled()
-    await catalog.wait_change(1)
+async def test_a_change_is_told_when_it_can_be_seen(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory
+) -> None:
+    held = await catalog.add(hashed)
+    catalog.mark_stale(hashed.digest, "changed")
+    assert changes == [(held.holding,), ()]
 
 
 async def test_only_some_versions_are_kept_open(
@@ -329,14 +342,14 @@ async def test_a_full_catalog_takes_no_more(
 
 
 async def test_a_version_that_cannot_be_recorded_is_not_held(
-    catalog: Catalog, hashed: HashedDirectory, database: Database
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database
 ) -> None:
     await database.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
     noise = replace(hashed, encoded=os.urandom(1 << 20))
     with pytest.raises(OutOfSpace):
         await catalog.add(noise)
     assert catalog.versions() == ()
-    assert catalog.revision == 1
+    assert changes == []
 
 
 DAMAGES = {

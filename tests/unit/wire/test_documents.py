@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_BYTES_MAX, HOLDINGS_MAX, MANIFEST_BLOCKS_MAX
 from ckptd.model.blocks import BlockSet
-from ckptd.model.holdings import Holding, Holdings
+from ckptd.model.holdings import Holding, Holdings, HoldingsDelta
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
-from ckptd.wire.documents import decode_holdings, encode_holdings
+from ckptd.wire.documents import decode_holdings, encode_delta, encode_holdings
 
 Json = dict[str, object]
 
@@ -45,8 +46,32 @@ def entry(**changes: object) -> Json:
     } | changes
 
 
-def decode(value: object) -> Holdings:
+def delta(**changes: object) -> Json:
+    return document(since=1) | changes
+
+
+def delta_of(
+    *, changed: Iterable[Holding] = (), grown: Iterable[Holding] = (), gone: Iterable[Digest] = ()
+) -> HoldingsDelta:
+    return HoldingsDelta(
+        NodeId("node-a"), Epoch(5), 1, 3, tuple(changed), tuple(grown), tuple(gone)
+    )
+
+
+def without_blocks(**changes: object) -> Json:
+    found = entry(**changes)
+    del found["blocks"]
+    return found
+
+
+def decode(value: object) -> Holdings | HoldingsDelta:
     return decode_holdings(json.dumps(value).encode())
+
+
+def decode_whole(value: object) -> Holdings:
+    found = decode(value)
+    assert isinstance(found, Holdings)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -79,8 +104,69 @@ def test_fields_of_newer_peers_are_ignored() -> None:
 
 
 def test_runs_that_touch_are_one() -> None:
-    found = decode(document(holdings=[entry(blocks=[[0, 2], [2, 5]])]))
+    found = decode_whole(document(holdings=[entry(blocks=[[0, 2], [2, 5]])]))
     assert found.holdings[0].blocks == BlockSet([(0, 5)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        delta_of(),
+        delta_of(changed=[holding(), holding(1, blocks=BlockSet())]),
+        delta_of(grown=[holding(blocks=BlockSet([(0, 3), (5, 6)]))]),
+        delta_of(gone=[Digest("1" * 64), Digest("2" * 64)]),
+        delta_of(changed=[holding(1)], grown=[holding(2)], gone=[Digest("3" * 64)]),
+        delta_of(gone=[Digest(f"{number:064x}") for number in range(HOLDINGS_MAX)]),
+    ],
+)
+def test_a_delta_is_read_as_it_was_written(change: HoldingsDelta) -> None:
+    assert decode_holdings(encode_delta(change)) == change
+
+
+def test_a_delta_looks_as_described() -> None:
+    change = delta_of(
+        changed=[holding()],
+        grown=[holding(1, blocks=BlockSet([(0, 3), (5, 6)]))],
+        gone=[Digest("2" * 64)],
+    )
+    assert json.loads(encode_delta(change)) == delta(
+        holdings=[entry(), without_blocks(digest=f"{1:064x}", added=[[0, 3], [5, 6]])],
+        gone=["2" * 64],
+    )
+
+
+def test_a_delta_without_losses_need_not_say_so() -> None:
+    assert decode(delta()) == decode(delta(gone=[])) == delta_of()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        document(gone=["1" * 64]),
+        document(holdings=[without_blocks(added=[[0, 1]])]),
+        delta(since=3),
+        delta(since=4),
+        delta(since=-1),
+        delta(since="1"),
+        delta(gone="1" * 64),
+        delta(gone=[1]),
+        delta(gone=["../x"]),
+        delta(gone=["1" * 64, "1" * 64]),
+        delta(gone=["0" * 64], holdings=[entry()]),
+        delta(holdings=[entry(), without_blocks(added=[[0, 1]])]),
+        delta(holdings=[without_blocks()]),
+        delta(holdings=[entry(added=[[0, 1]])]),
+        delta(holdings=[without_blocks(added=None)]),
+        delta(holdings=[without_blocks(added=[[0, 11]])]),
+        delta(holdings=[without_blocks(added=[[5, 6], [0, 1]])]),
+        delta(holdings=[without_blocks(added=[[0, 1]] * (HOLDING_RUNS_MAX + 1))]),
+        delta(gone=[f"{number:064x}" for number in range(HOLDINGS_MAX + 1)]),
+    ],
+)
+def test_a_delta_that_cannot_be_true_is_a_violation(value: object) -> None:
+    with pytest.raises(ProtocolViolation) as refused:
+        decode(value)
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -146,7 +232,7 @@ def test_more_runs_than_a_document_can_carry_are_left_out() -> None:
     many = BlockSet((2 * index, 2 * index + 1) for index in range(HOLDING_RUNS_MAX + 1))
     scattered = holding(block_count=4 * HOLDING_RUNS_MAX, blocks=many)
     listed = holdings_of(scattered, dataclasses.replace(scattered, digest=Digest("1" * 64)))
-    found = decode_holdings(encode_holdings(listed)).holdings
+    found = decode_whole(json.loads(encode_holdings(listed))).holdings
     assert [one.blocks.run_count for one in found] == [HOLDING_RUNS_MAX, 0]
     assert found[0].blocks.issubset(many)
 
@@ -195,7 +281,16 @@ def test_arbitrary_bytes_are_a_document_or_a_violation(data: bytes) -> None:
 )
 def test_an_arbitrary_value_in_a_holding_is_read_or_a_violation(name: str, value: object) -> None:
     try:
-        found = decode(document(holdings=[entry(**{name: value})]))
+        found = decode_whole(document(holdings=[entry(**{name: value})]))
     except ProtocolViolation:
         return
     assert found.holdings[0].blocks.issubset(BlockSet.full(found.holdings[0].block_count))
+
+
+@given(st.sampled_from(["since", "gone", "holdings"]), JSON)
+def test_an_arbitrary_value_in_a_delta_is_read_or_a_violation(name: str, value: object) -> None:
+    try:
+        found = decode(delta(**{name: value}))
+    except ProtocolViolation:
+        return
+    assert found.revision == 3

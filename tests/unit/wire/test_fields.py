@@ -2,14 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckptd.model.ids import Epoch
 from ckptd.wire.fields import (
     CLASSES,
     etag_listed,
     parse_class,
     parse_load,
     parse_retry_after,
+    parse_revision,
     parse_wait,
     quote_etag,
+    revision_etag,
 )
 
 
@@ -22,6 +25,26 @@ from ckptd.wire.fields import (
 )  # fmt: skip
 def test_an_entity_tag_is_found_in_a_list(value: str | None, is_listed: bool) -> None:
     assert etag_listed(value, quote_etag("a")) is is_listed
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_a_revision_is_read_from_the_entity_tag_it_was_written_to(
+    epoch: int, revision: int
+) -> None:
+    etag = revision_etag(Epoch(epoch), revision)
+    assert parse_revision(etag, Epoch(epoch)) == revision
+    assert parse_revision(etag, Epoch(epoch + 1)) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", "*", "5-3", '"5-3', '"5"', '"5-"', '"-3"', '"5-3", "5-4"', 'W/"5-3"', '"5-x"',
+        '"5-3-1"', '"5-' + "9" * 20 + '"', '"5-\u0663"', '" 5-3"',
+    ],
+)  # fmt: skip
+def test_whatever_else_an_entity_tag_is_names_no_revision(value: str | None) -> None:
+    assert parse_revision(value, Epoch(5)) is None
 
 
 @pytest.mark.parametrize(
@@ -72,6 +95,7 @@ def test_a_request_of_no_known_class_is_a_normal_one() -> None:
 @given(st.text(max_size=50))
 def test_arbitrary_text_does_no_harm(text: str) -> None:
     assert etag_listed(text, '"a"') in {True, False}
+    assert parse_revision(text, Epoch(0)) is None or text.startswith('"0')
     assert 0 <= parse_wait(text) <= 60
     assert 0 <= parse_load(text) < 10**19
     assert 0 <= parse_retry_after(text) <= 60

@@ -1,0 +1,40 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.store.catalog import Catalog
+from ckptd.store.database import Database
+from ckptd.store.fingerprints import HashedDirectory
+from ckptd.store.roots import Root, Roots
+from tests.support.stores import publish, write_files
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Root]:
+    (tmp_path / "root").mkdir()
+    opened = Root.open("data", str(tmp_path / "root"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(str(tmp_path / "ckptd.db"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def catalog(database: Database, root: Root) -> Catalog:
+    catalog = Catalog(database, Roots([root]))
+    await catalog.load()
+    return catalog
+
+
+@pytest.fixture
+def hashed(root: Root) -> HashedDirectory:
+    """Two blocks of weights, one of the optimizer."""
+    write_files(Path(root.path, "v100"))
+    return publish(root, "v100")
