@@ -33,7 +33,7 @@ from tests.support.cluster import (
     make_checkpoint,
     tree_digest,
 )
-from tests.support.peers import SlowLink, slow_link
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 
 KILLS_MAX = 4
 JITTER_S_MAX = 0.03
@@ -93,8 +93,9 @@ class Arena:
         for source in sources:
             source.wait_ready()
             source.publish(source.path("100"))
-        self.links: list[SlowLink] = [
-            links.enter_context(slow_link(source.data_port, size_bytes)) for source in sources
+        self.links: list[FaultProxy] = [
+            links.enter_context(fault_proxy(source.data_port, rate_bytes_per_s=size_bytes))
+            for source in sources
         ]
         receiver = cluster.node("r", peers=[link.address for link in self.links])
         self.nodes: dict[str, Node] = {node.node: node for node in (*sources, receiver)}
@@ -104,7 +105,7 @@ class Arena:
     def play(self, seed: int) -> Round:
         """Recover while nodes are killed; check everything that was promised."""
         rng = Random(seed)
-        answered_before = sum(link.answered_bytes for link in self.links)
+        answered_before = sum(link.replies.passed_bytes for link in self.links)
         target = self.receiver.path(f"round-{seed}")
         recovery = self.receiver.begin(to=target)
         kills = 0
@@ -121,7 +122,7 @@ class Arena:
         left = os.listdir(self.receiver.root)
         assert left == [target.name], f"seed {seed}: {left} is left"
         shutil.rmtree(target)
-        answered = sum(link.answered_bytes for link in self.links) - answered_before
+        answered = sum(link.replies.passed_bytes for link in self.links) - answered_before
         refetch = max(REFETCH_BYTES_MAX, int(self.size_bytes * REFETCH_SHARE_MAX))
         # Heads, holdings and manifests are counted too: a few KiB for each life.
         bound = self.size_bytes + kills * refetch + (1 + kills) * self.size_bytes // 100

@@ -9,19 +9,19 @@ from ckptd.control.api import Outcome, Stage
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
 from tests.support.cluster import Cluster, Node, tree_digest
-from tests.support.peers import SlowLink, slow_link
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def link(sources: list[Node]) -> Iterator[SlowLink]:
-    with slow_link(sources[0].data_port) as made:
+def link(sources: list[Node]) -> Iterator[FaultProxy]:
+    with fault_proxy(sources[0].data_port, rate_bytes_per_s=16 * MIB) as made:
         yield made
 
 
 def test_a_paused_recovery_stands_still_until_it_is_resumed(
-    sources: list[Node], cluster: Cluster, link: SlowLink
+    sources: list[Node], cluster: Cluster, link: FaultProxy
 ) -> None:
     receiver = cluster.node("r", peers=[link.address])
     recovery = receiver.begin()
@@ -32,7 +32,7 @@ def test_a_paused_recovery_stands_still_until_it_is_resumed(
         lambda view: all(row.in_flight_bytes == 0 for row in view.sources),
         "nothing is in flight",
     )
-    link.lift()
+    link.heal()
     receiver.stop()
     receiver.restart()  # it does not forget that it was told to stand still, nor what it has
     paused = receiver.wait_view(
@@ -46,7 +46,7 @@ def test_a_paused_recovery_stands_still_until_it_is_resumed(
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
 
 
-def test_a_cancelled_recovery_leaves_nothing_behind(cluster: Cluster, link: SlowLink) -> None:
+def test_a_cancelled_recovery_leaves_nothing_behind(cluster: Cluster, link: FaultProxy) -> None:
     receiver = cluster.node("r", peers=[link.address])
     recovery = receiver.begin()
     receiver.wait_bytes(recovery, 2 * MIB)
@@ -58,7 +58,7 @@ def test_a_cancelled_recovery_leaves_nothing_behind(cluster: Cluster, link: Slow
         receiver.client.cancel(recovery)
 
 
-def test_a_recovery_that_is_asked_for_twice_is_one(cluster: Cluster, link: SlowLink) -> None:
+def test_a_recovery_that_is_asked_for_twice_is_one(cluster: Cluster, link: FaultProxy) -> None:
     receiver = cluster.node("r", peers=[link.address])
     first = receiver.begin()
     receiver.wait_bytes(first, 2 * MIB)

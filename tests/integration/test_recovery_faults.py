@@ -1,7 +1,7 @@
 """Sources die, come back, change and lie while a version is recovered from them.
 
 Where something has to happen in the middle of a recovery, the sources are behind slow links,
-whose limit is lifted when it has happened.
+which are healed when it has happened.
 """
 
 import contextlib
@@ -15,20 +15,25 @@ from ckptd.control.api import CheckpointRow, Outcome, RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
-from tests.support.peers import SlowLink, liar, slow_link
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.peers import liar
 
 pytestmark = pytest.mark.integration
 
 
+def slow_link(node: Node) -> contextlib.AbstractContextManager[FaultProxy]:
+    return fault_proxy(node.data_port, rate_bytes_per_s=16 * MIB)
+
+
 @contextlib.contextmanager
-def slow_links(nodes: list[Node]) -> Iterator[list[SlowLink]]:
+def slow_links(nodes: list[Node]) -> Iterator[list[FaultProxy]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(slow_link(node.data_port)) for node in nodes]
+        yield [stack.enter_context(slow_link(node)) for node in nodes]
 
 
-def lift(links: list[SlowLink]) -> None:
+def heal(links: list[FaultProxy]) -> None:
     for link in links:
-        link.lift()
+        link.heal()
 
 
 def test_a_source_killed_half_way_is_made_up_for_by_the_others(cluster: Cluster) -> None:
@@ -42,7 +47,7 @@ def test_a_source_killed_half_way_is_made_up_for_by_the_others(cluster: Cluster)
 
         receiver.wait_view(recovery, both_gave, "both sources gave something")
         sources[0].kill()
-        lift(links)
+        heal(links)
         result = receiver.result(recovery)
     assert result.result is Outcome.COMPLETE
     assert {share.node for share in result.sources} == {"a", "b"}
@@ -53,7 +58,7 @@ def test_when_all_sources_die_a_recovery_waits_and_goes_on_when_one_returns(
     cluster: Cluster,
 ) -> None:
     (source,) = cluster.sources("a")
-    with slow_link(source.data_port) as link:
+    with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
         recovery = receiver.begin()
         receiver.wait_bytes(recovery, 4 * MIB)
@@ -64,7 +69,7 @@ def test_when_all_sources_die_a_recovery_waits_and_goes_on_when_one_returns(
         assert waiting.missing_blocks > 0
         assert "optimizer/shard.pt" in waiting.missing_units
         assert not set(waiting.missing_units) & {"config.json", "empty"}
-        link.lift()
+        link.heal()
         source.restart()
         result = receiver.result(recovery)
     assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False)
@@ -82,7 +87,7 @@ def test_a_receiver_that_was_killed_goes_on_where_it_was(
         receiver.wait_bytes(recovery, 20 * MIB)
         receiver.kill()
         assert not receiver.path(NAME).exists()
-        lift(links)
+        heal(links)
         receiver.restart()
         result = receiver.result(recovery)
     assert result.result is Outcome.COMPLETE
@@ -133,7 +138,7 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (source,) = cluster.sources("a")
-    with slow_link(source.data_port) as link:
+    with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
         recovery = receiver.begin(patience_s=0.3)
         receiver.wait_bytes(recovery, 4 * MIB)
@@ -153,7 +158,7 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
 
 def test_a_version_that_ended_in_part_is_completed_where_it_stands(cluster: Cluster) -> None:
     (source,) = cluster.sources("a")
-    with slow_link(source.data_port) as link:
+    with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
         recovery = receiver.begin(patience_s=0.3)
         receiver.wait_bytes(recovery, 4 * MIB)
@@ -161,7 +166,7 @@ def test_a_version_that_ended_in_part_is_completed_where_it_stands(cluster: Clus
         assert receiver.result(recovery).is_degraded
         source.restart()
         eventually(lambda: _holders(receiver) == {"a"}, "the holder is back")
-        link.lift()
+        link.heal()
         result = receiver.recover()
     assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False)
     assert result.bytes_resumed > 0
@@ -174,7 +179,7 @@ def test_without_patience_a_missing_critical_unit_fails_the_recovery(
 ) -> None:
     (source,) = cluster.sources("a")
     source.publish(source.path("100"), "urgent", critical=("*.safetensors",))
-    with slow_link(source.data_port) as link:
+    with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
         recovery = receiver.begin("urgent", patience_s=0.3)
         receiver.wait_bytes(recovery, 4 * MIB)

@@ -1,120 +1,18 @@
-"""Peers that are not what they should be: far away behind a slow link, or liars."""
+"""Peers that are not what they should be."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 
-from ckptd.limits import KIB, MIB
-
-_PART_BYTES = 64 * KIB
 _VERSIONS = "/v1/checkpoints/"
 _FIELDS = ("ETag", "Content-Range", "Content-Type", "Content-Length")
 _LONG_POLL_S = 10.0
-
-
-class SlowLink:
-    """A way to a daemon with limited rate, until the limit is lifted.
-
-    Attributes:
-        address: ``HOST:PORT`` of this end.
-        request_count: Ranges that were asked for through it.
-        answered_bytes: Everything that the daemon answered.
-    """
-
-    def __init__(self, target_port: int, rate_bytes_per_s: float) -> None:
-        self._target_port = target_port
-        self._rate_bytes_per_s = rate_bytes_per_s
-        self._lifted = threading.Event()
-        self._lock = threading.Lock()
-        self._free_at_s = 0.0
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
-        self.request_count = 0
-        self.answered_bytes = 0
-        self._run(self._accept)
-
-    def lift(self) -> None:
-        """Let everything through at once from now on."""
-        self._lifted.set()
-
-    def close(self) -> None:
-        """Cut all connections."""
-        self.lift()
-        self._cut(self._listening)
-        self._threads[0].join()
-        for connection in self._sockets:
-            self._cut(connection)
-        for thread in self._threads:
-            thread.join()
-        for connection in (self._listening, *self._sockets):
-            connection.close()
-
-    def _run(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    @staticmethod
-    def _cut(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listening.accept()
-                self._sockets.append(near)
-                try:
-                    far = socket.create_connection(("127.0.0.1", self._target_port))
-                except OSError:
-                    self._cut(near)
-                    continue
-                self._sockets.append(far)
-                self._run(self._ask, near, far)
-                self._run(self._answer, far, near)
-
-    def _ask(self, near: socket.socket, far: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while part := near.recv(_PART_BYTES):
-                # Heads are sent whole, so none is cut in two here.
-                self.request_count += part.count(b"GET " + _VERSIONS.encode())
-                far.sendall(part)
-        self._cut(far)
-
-    def _answer(self, far: socket.socket, near: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while part := far.recv(_PART_BYTES):
-                self._pace(len(part))
-                near.sendall(part)
-                with self._lock:
-                    self.answered_bytes += len(part)
-        self._cut(near)
-
-    def _pace(self, size_bytes: int) -> None:
-        with self._lock:
-            now_s = time.monotonic()
-            self._free_at_s = max(self._free_at_s, now_s) + size_bytes / self._rate_bytes_per_s
-            wait_s = self._free_at_s - now_s
-        self._lifted.wait(wait_s)
-
-
-@contextlib.contextmanager
-def slow_link(target_port: int, rate_bytes_per_s: float = 16 * MIB) -> Iterator[SlowLink]:
-    link = SlowLink(target_port, rate_bytes_per_s)
-    try:
-        yield link
-    finally:
-        link.close()
 
 
 class Liar(ThreadingHTTPServer):

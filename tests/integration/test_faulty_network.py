@@ -1,0 +1,243 @@
+"""Recoveries over bad links: every one ends complete and bit-exact, and little is fetched twice.
+
+Each source is behind a proxy of its own. Faults begin once the receiver knows all holders.
+"""
+
+import contextlib
+import http.client
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ckptd.cli.demo_checkpoint import PlannedFile
+from ckptd.control.api import Outcome, RecoveryResult, RecoveryView, SourceState
+from ckptd.limits import BLOCK_BYTES_MIN, KIB, MIB
+from ckptd.net.receiving import GROUP_BYTES
+from tests.support.cluster import Cluster, FileFacts, Node, eventually, make_checkpoint, tree_digest
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.link_faults import Faults, Mishap
+
+pytestmark = pytest.mark.integration
+
+RATE = 32 * MIB
+"""Slow enough that every source of several gets its share."""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Four nodes that hold version 100; the tests leave them as they are."""
+    with Cluster(tmp_path_factory.mktemp("sources")) as made:
+        yield made.sources("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def published(sources: list[Node]) -> dict[str, FileFacts]:
+    """What the version consists of."""
+    return dict(tree_digest(sources[0].path("100")))
+
+
+class Network:
+    """A receiver, and sources behind proxies."""
+
+    def __init__(self, cluster: Cluster, links: list[FaultProxy]) -> None:
+        self.links = links
+        self.receiver = cluster.node("r", peers=[link.address for link in links])
+        eventually(self._knows_all, "all holders are known")
+
+    def _knows_all(self) -> bool:
+        rows = self.receiver.client.checkpoints()
+        return any(len(row.nodes) == len(self.links) for row in rows)
+
+    @property
+    def distrusted(self) -> int:
+        """How many sources the receiver takes for liars."""
+        address = self.receiver.client.status().listen.metrics
+        assert address is not None
+        with contextlib.closing(http.client.HTTPConnection(address)) as connection:
+            connection.request("GET", "/metrics")
+            page = connection.getresponse().read().decode()
+        (count,) = re.findall(r'^ckptd_sources\{state="distrusted"\} (\S+)', page, re.MULTILINE)
+        return int(float(count))
+
+
+Connect = Callable[[int], Network]
+
+
+@pytest.fixture
+def connect(sources: list[Node], cluster: Cluster) -> Iterator[Connect]:
+    """Make a receiver that knows the first of the sources."""
+    with contextlib.ExitStack() as proxies:
+
+        def made(count: int) -> Network:
+            links = [
+                proxies.enter_context(fault_proxy(source.data_port, seed=number))
+                for number, source in enumerate(sources[:count])
+            ]
+            return Network(cluster, links)
+
+        yield made
+
+
+def check_whole(result: RecoveryResult, published: dict[str, FileFacts]) -> None:
+    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
+    assert tree_digest(result.target) == published
+    assert result.bytes_received - result.bytes_wasted == result.bytes_total
+
+
+def shares(result: RecoveryResult) -> dict[str, int]:
+    return {share.node: share.bytes for share in result.sources}
+
+
+def test_a_flipped_bit_costs_its_block_and_no_trust(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(2)
+    for link in network.links:
+        link.replies.rate_bytes_per_s = RATE
+    network.links[0].after(MIB, Mishap.FLIP)
+    result = network.receiver.recover()
+    check_whole(result, published)
+    assert network.links[0].plan.mishap_count == 1
+    assert result.bytes_wasted == BLOCK_BYTES_MIN
+    assert "source.bad_block source=a" in network.receiver.log_text()
+    assert network.distrusted == 0
+
+
+@pytest.mark.parametrize("mishap", [Mishap.RESET, Mishap.TRUNCATION])
+def test_a_cut_connection_costs_what_was_not_verified_yet(
+    mishap: Mishap, connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(2)
+    for link in network.links:
+        link.replies.rate_bytes_per_s = RATE
+    network.links[0].after(MIB + 5000, mishap)
+    result = network.receiver.recover()
+    check_whole(result, published)
+    assert network.links[0].plan.mishap_count == 1
+    assert result.bytes_wasted < GROUP_BYTES
+    assert set(shares(result)) == {"a", "b"}
+    assert network.distrusted == 0
+
+
+def test_a_source_that_falls_silent_in_a_body_is_left_to_the_others(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(4)
+    for link in network.links:
+        link.replies.rate_bytes_per_s = RATE
+    network.links[0].after(MIB + 5000, Mishap.SILENCE)
+    result = network.receiver.recover()
+    check_whole(result, published)
+    silent = network.links[0]
+    assert (silent.plan.mishap_count, silent.plan.body_bytes) == (1, MIB + 5000)
+    assert result.bytes_wasted < GROUP_BYTES
+    given = shares(result)
+    assert given.pop("a", 0) <= MIB + 5000
+    assert set(given) == {"b", "c", "d"}
+    assert network.distrusted == 0
+
+
+def test_a_silent_source_that_comes_back_is_used_again(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(2)
+    receiver, (silent, slow) = network.receiver, network.links
+    slow.replies.rate_bytes_per_s = 3 * MIB
+    silent.after(MIB + 5000, Mishap.SILENCE)
+    recovery = receiver.begin()
+
+    def is_left(view: RecoveryView) -> bool:
+        return any(row.state is SourceState.BACKING_OFF for row in view.sources)
+
+    receiver.wait_view(recovery, is_left, "the silent source is left")
+    given = silent.plan.body_bytes
+    silent.resume()
+    # Of what it was asked before it fell silent, a part of one range may come late.
+    receiver.wait_view(
+        recovery, lambda _: silent.plan.body_bytes > given + 5 * MIB, "it is used again"
+    )
+    slow.heal()
+    check_whole(receiver.result(recovery), published)
+    assert network.distrusted == 0
+
+
+@pytest.mark.parametrize("way", ["requests", "replies"])
+def test_a_link_that_dies_in_one_direction_is_a_silent_one(
+    way: str, connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(2)
+    receiver, (stalled, healthy) = network.receiver, network.links
+    for link in network.links:
+        link.replies.rate_bytes_per_s = 8 * MIB
+    recovery = receiver.begin()
+    receiver.wait_bytes(recovery, 2 * MIB)
+    asked = len(stalled.ranges)
+    (stalled.requests if way == "requests" else stalled.replies).silence()
+    healthy.heal()
+    result = receiver.result(recovery)
+    check_whole(result, published)
+    assert shares(result)["b"] > shares(result).get("a", 0)
+    if way == "requests":
+        assert len(stalled.ranges) == asked
+    assert network.distrusted == 0
+
+
+def test_a_cold_start_far_away_gives_nothing_up(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(4)
+    for link in network.links:
+        link.replies.latency_s, link.replies.jitter_s = 0.3, 0.05
+    before = [link.connection_count for link in network.links]
+    result = network.receiver.recover()
+    check_whole(result, published)
+    assert result.bytes_wasted == 0
+    assert set(shares(result)) == {"a", "b", "c", "d"}
+    # A lane each, and one connection for the manifest.
+    opened = [link.connection_count for link in network.links]
+    assert sum(opened) - sum(before) <= 5
+
+
+def test_a_flapping_link_makes_progress_with_few_dials(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(1)
+    (link,) = network.links
+    link.apply(Faults(flap_s=(0.6, 0.8), rate_bytes_per_s=16 * MIB))
+    result = network.receiver.recover()
+    check_whole(result, published)
+    assert link.connection_count <= 15
+    assert result.bytes_wasted < GROUP_BYTES * link.connection_count
+    assert network.distrusted == 0
+
+
+def test_heads_and_bodies_in_tiny_pieces_are_understood(
+    sources: list[Node], connect: Connect
+) -> None:
+    files = [PlannedFile("one", 300 * KIB + 1), PlannedFile("two", 5), PlannedFile("none", 0)]
+    directory = make_checkpoint(sources[0].path("tiny"), files=files)
+    sources[0].publish(directory, "tiny", critical=(), deferred=("one",))
+    network = connect(1)
+    (link,) = network.links
+    link.requests.slice_bytes = link.replies.slice_bytes = 7
+    result = network.receiver.recover("tiny")
+    check_whole(result, dict(tree_digest(directory)))
+    assert result.bytes_wasted == 0
+
+
+# Those of the first sixty that bring most mishaps.
+@pytest.mark.parametrize("seed", [6, 9, 10, 33, 39])
+def test_whatever_is_wrong_with_the_links_it_ends_well(
+    seed: int, connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(4)
+    for number, link in enumerate(network.links):
+        link.apply(Faults.draw(4 * seed + number, 6 * MIB))
+    result = network.receiver.recover()
+    check_whole(result, published)
+    mishaps = sum(link.plan.mishap_count for link in network.links)
+    connections = sum(link.connection_count for link in network.links)
+    assert mishaps > 0
+    assert result.bytes_wasted <= GROUP_BYTES * (mishaps + connections)
+    assert network.distrusted == 0
