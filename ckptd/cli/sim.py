@@ -1,0 +1,183 @@
+"""``python -m ckptd.cli.sim``: run simulated clusters, on all cores.
+
+Without a name it draws clusters from seeds; with one it measures a named scenario. A failure
+prints what failed and the command that replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.errors import ExitCode
+from ckptd.sim.books import CheckFailed
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.drawing import draw_scenario
+from ckptd.sim.scenarios import TRIALS, Measure
+
+_FAILURES_SHOWN_MAX: Final = 20
+_STORY_LINES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one seed.
+
+    Attributes:
+        seed: Which.
+        problem: What failed; empty if nothing did.
+        event_count: Events that were handled.
+        digest: Of the story.
+    """
+
+    seed: int
+    problem: str
+    event_count: int
+    digest: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.scenario:
+            names = list(TRIALS) if options.scenario == "all" else [options.scenario]
+            return _measure_all(names, options.seed or 0)
+        if options.seed is not None:
+            return _replay(options.seed, story_lines=options.story, node=options.node)
+        return _run_seeds(range(options.first, options.first + options.seeds), options.jobs)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ckptd.cli.sim", description="Runs simulated clusters in virtual time."
+    )
+    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="so many seeds")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="beginning with this one")
+    parser.add_argument("--seed", type=int, metavar="N", help="only this seed, with its report")
+    parser.add_argument(
+        "--story",
+        type=int,
+        nargs="?",
+        const=_STORY_LINES,
+        default=0,
+        metavar="LINES",
+        help=f"with --seed: print the end of the story ({_STORY_LINES} lines)",
+    )
+    parser.add_argument("--node", metavar="NAME", help="with --story: of this node only")
+    parser.add_argument(
+        "--scenario",
+        choices=(*TRIALS, "all"),
+        metavar="NAME",
+        help=f"measure a named scenario: {', '.join(TRIALS)}, all",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)"
+    )
+    return parser
+
+
+def _run_seeds(seeds: range, jobs: int) -> int:
+    """Run many seeds; say how far it is, and what failed."""
+    begun = time.monotonic()
+    failed: list[Outcome] = []
+    event_count = 0
+    with multiprocessing.Pool(jobs) as pool:
+        for count, outcome in enumerate(pool.imap_unordered(run_seed, seeds, chunksize=4), 1):
+            event_count += outcome.event_count
+            if outcome.problem:
+                failed.append(outcome)
+                if len(failed) <= _FAILURES_SHOWN_MAX:
+                    _show_failure(outcome)
+            if sys.stdout.isatty() or count % max(len(seeds) // 10, 1) == 0:
+                end = "\r" if sys.stdout.isatty() and count < len(seeds) else "\n"
+                print(f"{count} of {len(seeds)} seeds, {len(failed)} failed", end=end, flush=True)
+    took_s = time.monotonic() - begun
+    print(f"{event_count} events in {took_s:.1f} s, {took_s * jobs / len(seeds):.3f} s per seed")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def run_seed(seed: int) -> Outcome:
+    """Run the cluster that a seed draws."""
+    cluster = Cluster(draw_scenario(seed))
+    problem = ""
+    try:
+        cluster.run()
+    except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
+        problem = _tell(error)
+    return Outcome(seed, problem, cluster.books.event_count, cluster.story.digest())
+
+
+def _tell(error: Exception) -> str:
+    """Say what failed, and where in the code if that is not where it was checked."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = "" if isinstance(error, CheckFailed) else f" ({where.filename}:{where.lineno})"
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _show_failure(outcome: Outcome) -> None:
+    print(f"seed {outcome.seed} failed at commit {_commit()}: {outcome.problem}")
+    print(f"  make sim SEED={outcome.seed}")
+
+
+def _replay(seed: int, *, story_lines: int, node: str | None) -> int:
+    """Run one seed and print what came out, and the end of the story if that is wanted."""
+    cluster = Cluster(draw_scenario(seed), keeps_story=story_lines > 0)
+    problem = ""
+    try:
+        report = cluster.run()
+        for recovery in report.recoveries:
+            print(recovery)
+    except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
+        problem = _tell(error)
+    lines = [line for line in cluster.story.lines if node in {None, line.split()[1]}]
+    for line in lines[-story_lines:] if story_lines else []:
+        print(line)
+    print(f"seed {seed}, commit {_commit()}, story {cluster.story.digest()}")
+    print(problem or "nothing failed")
+    return ExitCode.FAILED if problem else ExitCode.DONE
+
+
+def _measure_all(names: Sequence[str], seed: int) -> int:
+    """Run named scenarios and print their numbers."""
+    is_reached = True
+    for name in names:
+        begun = time.monotonic()
+        report, measures = TRIALS[name](seed).run()
+        took_s = time.monotonic() - begun
+        print(f"{name}: {report.seconds:.1f} s, {report.event_count} events, in {took_s:.1f} s")
+        for measure in measures:
+            print(_line(measure))
+            is_reached = is_reached and measure.is_reached
+    return ExitCode.DONE if is_reached else ExitCode.FAILED
+
+
+def _line(measure: Measure) -> str:
+    mark = "ok " if measure.is_reached else "NOT"
+    return f"  {mark} {measure.name}: {measure.value:.4g} (to reach: {measure.to_reach:.4g})"
+
+
+def _commit() -> str:
+    """Return which commit this is, as far as git knows."""
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.path.dirname(os.path.abspath(__file__)),
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

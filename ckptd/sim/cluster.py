@@ -1,0 +1,244 @@
+"""A cluster in virtual time: built from a scenario, run to its end, watched all the while."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from ckptd.core.effects import EndRecovery, FailureCause, Result
+from ckptd.core.events import RecoveryRequested
+from ckptd.limits import SECOND
+from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.sim.books import Books, Check
+from ckptd.sim.checkers import Blame, Choice, Invariants, Urgency, Verification
+from ckptd.sim.conduct import Calm, Endings, Lanes, Standstill
+from ckptd.sim.disk import Disk
+from ckptd.sim.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
+from ckptd.sim.network import Network
+from ckptd.sim.node import Node
+from ckptd.sim.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
+from ckptd.sim.peering import Peering
+from ckptd.sim.report import NodeReport, RecoveryReport, Report
+from ckptd.sim.scenario import NodePlan, Scenario, Wish
+from ckptd.sim.serving import Server
+from ckptd.sim.story import Story
+from ckptd.sim.watch import Watches
+from ckptd.sim.world import World
+
+FOREVER_NS: Final = 30 * 24 * 3600 * SECOND
+
+
+class Cluster:
+    """All nodes of a scenario.
+
+    Args:
+        scenario: What it begins with and what goes wrong.
+        keeps_story: The story is kept as text.
+        checks: Watch the cluster too, after the usual checks.
+
+    Attributes:
+        scenario: What it was built from.
+        world: Time.
+        network: What lies between the nodes.
+        peering: Who hears of whom.
+        nodes: The nodes, in the order of the scenario.
+        books: What happened, as seen from outside.
+        story: What happened, as text.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, keeps_story: bool = False, checks: Iterable[Check] = ()
+    ) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed)
+        self.network = Network(self.world, pace_ns=scenario.rates_pace_ns, jitter=scenario.jitter)
+        self.peering = Peering(self.world, self.network, pace_ns=scenario.announcing_pace_ns)
+        self.story = Story(keeps_lines=keeps_story)
+        self.books = Books([*self._checks(), *checks])
+        self.nodes: dict[NodeId, Node] = {}
+        self._servers: dict[NodeId, Server] = {}
+        self._wishes = {
+            RecoveryId(f"{wish.node}.{index}"): wish for index, wish in enumerate(scenario.wishes)
+        }
+        self._open = len(self._wishes)
+        self._limit_ns = FOREVER_NS if scenario.limit_ns is None else scenario.limit_ns
+        for plan in scenario.nodes:
+            self._add(plan)
+        self._introduce()
+
+    def run(self) -> Report:
+        """Let everything happen until all recoveries are over, or had to be.
+
+        Raises:
+            CheckFailed: Something that must hold did not.
+        """
+        world = self.world
+        for node in self.nodes.values():
+            node.start()
+        for node in self.nodes.values():
+            self.peering.started(node)
+        for recovery, wish in self._wishes.items():
+            world.at(wish.at_ns, self._ask_for, recovery, wish)
+        for fault in self.scenario.faults:
+            world.at(fault.at_ns, self._begin, fault)
+        if self.scenario.limit_ns is None:
+            begun_ns = max(wish.at_ns for wish in self._wishes.values())
+            quiet_ns = max(begun_ns, self.scenario.quiet_ns)
+            world.at(quiet_ns, world.when_moment_closes, self._set_limit)
+        while self._open and world.step(until=self._limit_ns):
+            pass
+        self._check_outcomes()
+        return self._report()
+
+    # Building
+
+    def _checks(self) -> list[Check]:
+        scenario = self.scenario
+        lying = {fault.node for fault in scenario.faults if isinstance(fault, Lie | BadMemory)}
+        lying |= {plan.name for plan in scenario.nodes if plan.bad_share}
+        shameless = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
+        checks: list[Check] = [
+            Verification(),
+            Urgency(),
+            Choice(),
+            Blame(frozenset(lying), frozenset(shameless)),
+            Endings(),
+            Lanes(),
+            Calm(),
+            Standstill(),
+            Work(self.network),
+        ]
+        return [Invariants(scenario.checks_every), *checks] if scenario.checks_every else checks
+
+    def _add(self, plan: NodePlan) -> None:
+        serving = plan.serving_bytes_per_s
+        self.network.add(
+            plan.name,
+            egress_bytes_per_s=plan.egress_bytes_per_s,
+            ingress_bytes_per_s=plan.ingress_bytes_per_s,
+            serving_bytes_per_s=math.inf if serving is None else serving,
+            latency_ns=plan.latency_ns,
+        )
+        node = self.nodes[plan.name] = Node(
+            plan.name,
+            world=self.world,
+            network=self.network,
+            servers=self._servers,
+            disk=Disk(self.world, plan.disk_bytes_per_s),
+            watch=Watches(self.story, self.books),
+            options=self.scenario.options,
+        )
+        node.server.bad_share = plan.bad_share
+        node.on_ended = self._note_end
+        for held in plan.holds:
+            blocks = held.version.blocks if held.blocks is None else held.blocks
+            node.server.hold(held.version, blocks)
+        node.server.on_changed = lambda: self.peering.changed(node)
+
+    def _introduce(self) -> None:
+        """Let every node know those that hold something, and some or all of the others."""
+        following_max = self.scenario.following_max
+        rng = self.world.stream("acquaintance")
+        holders = {plan.name for plan in self.scenario.nodes if plan.holds}
+        others = [name for name in self.nodes if name not in holders]
+        for name, node in self.nodes.items():
+            known = others
+            if following_max is not None and len(others) > following_max:
+                known = rng.sample(others, following_max)
+            for peer in (*(other for other in self.nodes if other in holders), *known):
+                if peer != name:
+                    self.peering.follow(node, self.nodes[peer])
+
+    # What happens
+
+    def _ask_for(self, recovery: RecoveryId, wish: Wish) -> None:
+        version = wish.version
+        wanted = version.version if wish.is_named else None
+        request = RecoveryRequested(
+            recovery, version.checkpoint, wanted, patience_ns=wish.patience_ns
+        )
+        self.nodes[wish.node].want(request)
+
+    def _begin(self, fault: Fault) -> None:
+        undo = fault.begin(self)
+        if undo is not None and fault.for_ns is not None:
+            self.world.after(fault.for_ns, undo)
+
+    def _note_end(self, end: EndRecovery) -> None:
+        del end
+        self._open -= 1
+
+    # How it ends
+
+    def _set_limit(self) -> None:
+        """Work out by when everything has to be over, now that nothing goes wrong any more."""
+        left = [
+            (node, wish.version, wish.version.blocks - node.committed(recovery))
+            for recovery, wish in self._wishes.items()
+            if recovery not in (node := self.nodes[wish.node]).ends
+        ]
+        ideal_ns = Ideal(self.nodes, self.network).seconds(left) * SECOND
+        self._limit_ns = self.world.now + int(SLACK * ideal_ns) + PATIENCE_NS
+
+    def _check_outcomes(self) -> None:
+        disk_trouble = {
+            fault.node for fault in self.scenario.faults if isinstance(fault, DiskRefusal)
+        }
+        cancelled = {fault.recovery for fault in self.scenario.faults if isinstance(fault, Cancel)}
+        for recovery, wish in self._wishes.items():
+            node, book = self.nodes[wish.node], self.books.nodes[wish.node]
+            if recovery in node.ends:
+                excuses: set[Result | FailureCause] = set()
+                if wish.node in disk_trouble:
+                    excuses.add(FailureCause.STORE)
+                if recovery in cancelled:
+                    excuses.add(Result.CANCELLED)
+                if wish.patience_ns is not None:
+                    excuses.add(FailureCause.CRITICAL_MISSING)
+                check_end(book, node.ends[recovery][1], excuses=frozenset(excuses))
+            elif node.is_up and self.scenario.limit_ns is None:
+                is_obtainable = Ideal(self.nodes, self.network).is_obtainable(
+                    wish.version, wish.version.blocks - node.committed(recovery)
+                )
+                check_waiting(book, book.recoveries[recovery], is_obtainable=is_obtainable)
+        for check in self.books.checks:
+            check.at_end(self.books.nodes)
+
+    def _report(self) -> Report:
+        return Report(
+            scenario=self.scenario.name,
+            seed=self.scenario.seed,
+            now_ns=self.world.now,
+            event_count=self.books.event_count,
+            digest=self.story.digest(),
+            recoveries=tuple(
+                self._report_recovery(recovery, wish) for recovery, wish in self._wishes.items()
+            ),
+            nodes=tuple(self._report_node(node) for node in self.nodes.values()),
+        )
+
+    def _report_recovery(self, recovery: RecoveryId, wish: Wish) -> RecoveryReport:
+        book = self.books.nodes[wish.node].recoveries[recovery]
+        ended = self.nodes[wish.node].ends.get(recovery)
+        return RecoveryReport(
+            node=wish.node,
+            recovery=recovery,
+            result=None if ended is None else ended[1].result,
+            critical_ns=None if book.critical_ns is None else book.critical_ns - wish.at_ns,
+            complete_ns=None if ended is None else ended[0] - wish.at_ns,
+            needed_bytes=0 if book.version is None else book.version.size_bytes,
+            bytes=book.bytes,
+            missing_blocks=0 if ended is None else ended[1].final.missing_blocks,
+        )
+
+    def _report_node(self, node: Node) -> NodeReport:
+        node.count()
+        peers = node.scheduler.state.peers
+        return NodeReport(
+            node=node.name,
+            sent_bytes=self.network.sent_bytes(node.name),
+            request_count=node.request_count,
+            lane_count=node.lane_count,
+            quarantined=tuple(name for name, peer in peers.items() if peer.link.quarantines),
+        )

@@ -1,0 +1,110 @@
+"""Versions without content: the scheduler only counts, so there is nothing to hash."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ckptd.limits import DIGEST_BYTES
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import FORMAT, Criticality, Manifest, Unit, urgency
+from ckptd.model.space import AddressSpace
+
+
+class UnitPlan(NamedTuple):
+    """One unit of a version to be laid out."""
+
+    criticality: Criticality
+    size_bytes: int
+
+
+class SavedVersion:
+    """One version of a checkpoint, as whoever holds it knows it.
+
+    Attributes:
+        space: Where its blocks lie.
+        digest: Its identity.
+        blocks: All of them.
+        classes: Those of each criticality.
+    """
+
+    def __init__(
+        self, checkpoint: str, version: int, units: Sequence[UnitPlan], block_size_bytes: int
+    ) -> None:
+        laid_out = [
+            Unit(
+                path=f"{plan.criticality.label}-{index:05}",
+                size_bytes=plan.size_bytes,
+                digest=bytes(DIGEST_BYTES),
+                block_size_bytes=block_size_bytes,
+                block_digests=bytes(-(-plan.size_bytes // block_size_bytes) * DIGEST_BYTES),
+                criticality=plan.criticality,
+            )
+            for index, plan in enumerate(units)
+        ]
+        manifest = Manifest(
+            format=FORMAT,
+            checkpoint=checkpoint,
+            version=version,
+            units=tuple(sorted(laid_out, key=urgency)),
+        )
+        self.space = AddressSpace(manifest)
+        name = f"{checkpoint}@{version}".encode().hex()
+        self.digest = Digest(name[-64:].rjust(64, "0"))
+        self.blocks = BlockSet.full(self.space.block_count)
+        self.classes = {
+            criticality: self.space.of_criticality(criticality) for criticality in Criticality
+        }
+        self._starts = [
+            self.space.block_start(block) for block in range(self.space.block_count + 1)
+        ]
+
+    @property
+    def checkpoint(self) -> CheckpointName:
+        """What it is a version of."""
+        return CheckpointName(self.space.manifest.checkpoint)
+
+    @property
+    def version(self) -> Version:
+        """Which version of it."""
+        return Version(self.space.manifest.version)
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length."""
+        return self.space.size_bytes
+
+    @property
+    def name(self) -> str:
+        """How a person refers to it."""
+        return f"{self.checkpoint}@{self.version}"
+
+    def run_bytes(self, start: int, end: int) -> int:
+        """Return the length of a run of blocks."""
+        return self._starts[end] - self._starts[start]
+
+    def set_bytes(self, blocks: BlockSet) -> int:
+        """Return the length of a set of blocks."""
+        starts = self._starts
+        return sum(starts[end] - starts[start] for start, end in blocks.runs())
+
+    def block_after(self, start: int, received_bytes: int) -> int:
+        """Return the first block that is not whole when so many bytes came from ``start`` on."""
+        reached = self._starts[start] + received_bytes
+        if reached >= self.size_bytes:
+            return self.space.block_count
+        return bisect_right(self._starts, reached) - 1
+
+    def holding(self, blocks: BlockSet) -> Holding:
+        """Say that a node has some of its blocks."""
+        return Holding(
+            self.checkpoint,
+            self.version,
+            self.digest,
+            self.size_bytes,
+            self.space.block_count,
+            blocks,
+        )

@@ -1,0 +1,385 @@
+"""Scenarios with a name: what is promised, as something to measure.
+
+A trial is one scenario with what is to be read off it. Every number is a ratio inside the
+simulation or a time in it, so it does not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ckptd.core.effects import Effect, FetchRange
+from ckptd.limits import GIB, MIB, MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.books import Check, NodeBook
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.faults import Crash, Fault, Mute
+from ckptd.sim.layouts import SavedVersion, UnitPlan
+from ckptd.sim.node import NodeOptions
+from ckptd.sim.report import Report
+from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
+
+RATE: Final = 64 * MIB
+"""What every node of these scenarios can send, in bytes a second."""
+
+WIDE: Final = 100 * RATE
+"""An ingress that is not what limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number.
+
+    Attributes:
+        name: What it is.
+        value: What came out.
+        to_reach: What it should be at most.
+    """
+
+    name: str
+    value: float
+    to_reach: float
+
+    @property
+    def is_reached(self) -> bool:
+        """It is small enough."""
+        return self.value <= self.to_reach
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A scenario and what to read off it.
+
+    Attributes:
+        scenario: What happens.
+        measure: Reads the numbers off.
+        checks: Watch it, beside the usual ones.
+    """
+
+    scenario: Scenario
+    measure: Callable[[Cluster, Report], list[Measure]]
+    checks: tuple[Check, ...] = ()
+
+    def run(self) -> tuple[Report, list[Measure]]:
+        """Run it.
+
+        Raises:
+            CheckFailed: Something that must hold did not.
+        """
+        cluster = Cluster(self.scenario, checks=self.checks)
+        report = cluster.run()
+        return report, self.measure(cluster, report)
+
+
+class Rerouting(Check):
+    """Measures how long what a silent source owes is not asked of another one.
+
+    Args:
+        source: Who falls silent.
+        at_ns: When.
+
+    Attributes:
+        worst_ns: How long it took for the last of its blocks; ``None``: not all were yet.
+    """
+
+    def __init__(self, source: NodeId, at_ns: int) -> None:
+        self.worst_ns: int | None = 0
+        self._source = source
+        self._at_ns = at_ns
+        self._owed: BlockSet | None = None
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """See who is asked for what."""
+        now = book.node.now
+        if now < self._at_ns or not isinstance(effect, FetchRange):
+            return
+        if self._owed is None:
+            attempts = book.recoveries[effect.recovery].attempts.values()
+            self._owed = BlockSet(
+                (attempt.next_block, attempt.order.blocks.end)
+                for attempt in attempts
+                if attempt.order.source == self._source
+                and attempt.next_block < attempt.order.blocks.end
+            )
+        if effect.source != self._source and self._owed & BlockSet((effect.blocks,)):
+            self._owed = self._owed - BlockSet((effect.blocks,))
+            self.worst_ns = now - self._at_ns if not self._owed else None
+
+
+def _version(
+    size_bytes: int,
+    *,
+    name: str = "llama/a",
+    critical: float = 0.0,
+    rest: Criticality | None = None,
+) -> SavedVersion:
+    """Lay out a version: a critical share, and the rest."""
+    critical_bytes = int(size_bytes * critical) // MIB * MIB
+    units = [UnitPlan(rest or Criticality.NORMAL, size_bytes - critical_bytes)]
+    if critical_bytes:
+        units.append(UnitPlan(Criticality.CRITICAL, critical_bytes))
+    return SavedVersion(name, 100, units, MIB)
+
+
+def _sources(count: int, version: SavedVersion, *more: SavedVersion) -> list[NodePlan]:
+    held = tuple(Held(known) for known in (version, *more))
+    return [
+        NodePlan(NodeId(f"s{index}"), egress_bytes_per_s=RATE, holds=held) for index in range(count)
+    ]
+
+
+RECEIVER: Final = NodeId("r")
+
+
+def _one_recovery(
+    name: str, seed: int, version: SavedVersion, sources: Sequence[NodePlan], *faults: Fault
+) -> Scenario:
+    receiver = NodePlan(RECEIVER, ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
+    return Scenario(name, seed, (*sources, receiver), (Wish(RECEIVER, version),), faults)
+
+
+def _took_s(report: Report) -> float:
+    [recovery] = report.recoveries
+    assert recovery.complete_ns is not None, "it did not complete"
+    return recovery.complete_ns / SECOND
+
+
+def healthy(seed: int) -> Trial:
+    """Nothing goes wrong: nothing is fetched twice."""
+    version = _version(GIB)
+    scenario = _one_recovery("healthy", seed, version, _sources(4, version))
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        used = report.recoveries[0].bytes
+        ideal_s = version.size_bytes / (4 * RATE)
+        return [
+            Measure("received / needed", used.received / version.size_bytes, 1.005),
+            Measure("duplicate bytes", used.duplicate, 0),
+            Measure("time / ideal", _took_s(report) / ideal_s, 1.1),
+        ]
+
+    return Trial(scenario, measure)
+
+
+def silent(seed: int, *, at_ns: int = 1300 * MS) -> Trial:
+    """One of four sources falls silent in the middle of a body."""
+    version = _version(GIB)
+    sources = _sources(4, version)
+    fault = Mute(node=sources[0].name, at_ns=at_ns)
+    scenario = _one_recovery("silent", seed, version, sources, fault)
+    rerouting = Rerouting(fault.node, at_ns)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        waited_ns = rerouting.worst_ns
+        return [
+            Measure("re-routed after, s", 1e9 if waited_ns is None else waited_ns / SECOND, 1.5),
+            Measure(
+                "time / ideal of the other three",
+                _took_s(report) / (version.size_bytes / (3 * RATE)),
+                1.15,
+            ),
+        ]
+
+    return Trial(scenario, measure, (rerouting,))
+
+
+def slow(seed: int) -> Trial:
+    """One of eight sources has a tenth of the rate."""
+    version = _version(2 * GIB)
+    sources = _sources(8, version)
+    sources[3] = replace(sources[3], egress_bytes_per_s=RATE // 10)
+    scenario = _one_recovery("slow", seed, version, sources)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        return [
+            Measure("time / ideal", _took_s(report) / (version.size_bytes / (7.1 * RATE)), 1.10)
+        ]
+
+    return Trial(scenario, measure)
+
+
+def killed(seed: int) -> Trial:
+    """Three of eight sources die, one with its machine."""
+    version = _version(2 * GIB)
+    sources = _sources(8, version)
+    at_ns = SECOND
+    faults = [
+        Crash(node=sources[index].name, at_ns=at_ns, has_power=index != 1) for index in range(3)
+    ]
+    scenario = _one_recovery("killed", seed, version, sources, *faults)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        left_bytes = version.size_bytes - 8 * RATE * at_ns / SECOND
+        ideal_s = at_ns / SECOND + left_bytes / (5 * RATE)
+        return [Measure("time / ideal of what remains", _took_s(report) / ideal_s, 1.10)]
+
+    return Trial(scenario, measure)
+
+
+def critical(seed: int) -> Trial:
+    """A tenth of a version is critical, and deferred work saturates every link before it comes."""
+    return _critical("critical", seed, has_rival=False)
+
+
+def contended(seed: int) -> Trial:
+    """As ``critical``, and another node fetches deferred units from the same sources."""
+    return _critical("contended", seed, has_rival=True)
+
+
+def _critical(name: str, seed: int, *, has_rival: bool) -> Trial:
+    version = _version(2 * GIB, critical=0.1, rest=Criticality.DEFERRED)
+    burden = _version(4 * GIB, name="llama/b", rest=Criticality.DEFERRED)
+    at_ns, wishes = 3 * SECOND, [Wish(RECEIVER, burden)]
+    base = _one_recovery(name, seed, version, _sources(4, version, burden))
+    nodes = base.nodes
+    if has_rival:
+        rival = NodePlan(NodeId("rival"), ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
+        nodes = (*nodes, rival)
+        wishes.append(Wish(rival.name, burden))
+    wishes.append(Wish(RECEIVER, version, at_ns=at_ns))
+    options = NodeOptions(is_swarming=False)
+    scenario = replace(
+        base, nodes=nodes, wishes=tuple(wishes), options=options, limit_ns=60 * SECOND
+    )
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        bytes_needed = version.set_bytes(version.classes[Criticality.CRITICAL])
+        to_reach = 1.1 * bytes_needed / (4 * RATE) + 0.2
+        took_ns = report.recoveries[-1].critical_ns
+        return [
+            Measure("time to critical, s", 1e9 if took_ns is None else took_ns / SECOND, to_reach)
+        ]
+
+    return Trial(scenario, measure)
+
+
+def liars(seed: int) -> Trial:
+    """Half of ten sources lie in one block of a hundred."""
+    version = _version(4 * GIB)
+    sources = _sources(10, version)
+    for index in range(5):
+        sources[2 * index] = replace(sources[2 * index], bad_share=0.01)
+    scenario = _one_recovery("liars", seed, version, sources)
+    lying = {plan.name for plan in sources if plan.bad_share}
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        counts = cluster.books.nodes[RECEIVER].bad_counts
+        caught = {node for node in lying if counts[node]}
+        accused = set(report.nodes[-1].quarantined)
+        used = report.recoveries[0].bytes
+        return [
+            Measure("honest nodes in quarantine", len(accused - lying), 0),
+            Measure("liars that were caught and are not in quarantine", len(caught - accused), 0),
+            Measure("received / needed", used.received / version.size_bytes, 1.05),
+        ]
+
+    return Trial(scenario, measure)
+
+
+def swarm(seed: int) -> Trial:
+    """Sixteen nodes recover from one source; all links are equal."""
+    version = _version(512 * MIB)
+    nodes = _equals(version, 1, 16)
+    scenario = Scenario("swarm", seed, nodes, _all_want(version, nodes))
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        copies = report.nodes[0].sent_bytes / version.size_bytes
+        return [
+            Measure("time / time for one", _slowest_s(report) / _one_s(scenario), 1.5),
+            Measure("copies that the source sends", copies, 2),
+        ]
+
+    return Trial(scenario, measure)
+
+
+HERD_FOLLOWING: Final = 30
+"""Peers that each of a thousand nodes follows besides the sources. A thousand that each follow
+all the others would exchange a million documents each time everybody has something to say;
+Kraken's tracker hands out 50 peers, of which 10 are used."""
+
+
+def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
+    """A thousand nodes recover from two sources."""
+    version = _version(512 * MIB)
+    nodes = _equals(version, 2, receiver_count)
+    scenario = Scenario(
+        "herd",
+        seed,
+        nodes,
+        _all_want(version, nodes),
+        options=NodeOptions(progress_ns=100 * MS),
+        following_max=HERD_FOLLOWING,
+        rates_pace_ns=10 * MS,
+        announcing_pace_ns=500 * MS,
+        checks_every=0,
+        limit_ns=60 * SECOND,
+    )
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        times = report.complete_seconds
+        unfinished = receiver_count - len(times)
+        spread = times[len(times) * 99 // 100] / times[len(times) // 2] if times else math.inf
+        copies = sum(node.sent_bytes for node in report.nodes[:2]) / version.size_bytes
+        return [
+            Measure("recoveries that did not complete", unfinished, 0),
+            Measure("time / time for one", _slowest_s(report) / _one_s(scenario), 2),
+            Measure("p99 / p50", spread, 2),
+            Measure("copies that the sources send", copies, 6),
+        ]
+
+    return Trial(scenario, measure)
+
+
+def _equals(version: SavedVersion, source_count: int, receiver_count: int) -> tuple[NodePlan, ...]:
+    """Lay out nodes with equal links."""
+    return tuple(
+        NodePlan(
+            NodeId(f"n{index:04}"),
+            egress_bytes_per_s=RATE,
+            ingress_bytes_per_s=RATE,
+            holds=(Held(version),) if index < source_count else (),
+        )
+        for index in range(source_count + receiver_count)
+    )
+
+
+def _all_want(version: SavedVersion, nodes: Sequence[NodePlan]) -> tuple[Wish, ...]:
+    """Let every node that does not have a version want it at once."""
+    return tuple(Wish(plan.name, version) for plan in nodes if not plan.holds)
+
+
+def _slowest_s(report: Report) -> float:
+    times = [recovery.complete_ns for recovery in report.recoveries]
+    return max(math.inf if took is None else took / SECOND for took in times)
+
+
+def _one_s(scenario: Scenario) -> float:
+    """Return how long it takes if only one node wants it."""
+    alone = replace(scenario, wishes=scenario.wishes[:1], limit_ns=None)
+    return _took_s(Cluster(alone).run())
+
+
+TRIALS: Final[dict[str, Callable[[int], Trial]]] = {
+    "healthy": healthy,
+    "silent": silent,
+    "slow": slow,
+    "killed": killed,
+    "critical": critical,
+    "contended": contended,
+    "liars": liars,
+    "swarm": swarm,
+    "herd": herd,
+}
+"""All of them, by name."""
