@@ -1,7 +1,27 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the daemons that several kinds of them use."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.support.cluster import Cluster, Node
 
 # The machine of continuous integration may be busy: an example may take its time.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Nodes of one test."""
+    with Cluster(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Two nodes that hold version 100, for tests that leave that and the nodes as they are."""
+    with Cluster(tmp_path_factory.mktemp("sources")) as made:
+        yield made.sources("a", "b")
