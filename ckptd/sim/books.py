@@ -74,6 +74,7 @@ class RecoveryBook:
         written: Blocks of which a right copy lies in staging.
         told: Blocks the scheduler may think verified.
         committing: The commit that is under way.
+        commit_ended_ns: When the last one ended.
         committed: Blocks that survive a crash.
         critical_ns: When the last critical block was committed.
         bad_by: Blocks that each source sent wrongly in its present epoch.
@@ -89,6 +90,7 @@ class RecoveryBook:
     written: BlockSet = field(default_factory=BlockSet)
     told: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
+    commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
     critical_ns: int | None = None
     bad_by: dict[NodeId, BlockSet] = field(default_factory=dict)
@@ -119,12 +121,14 @@ class Attempt:
         order: What was ordered.
         epoch: Which life of its source it was ordered from.
         next_block: Blocks below it have been reported.
+        heard_ns: When it was ordered, or brought something last.
         received_bytes: Body bytes that were reported.
     """
 
     order: FetchRange
     epoch: Epoch
     next_block: int
+    heard_ns: int
     received_bytes: int = 0
 
 
@@ -185,6 +189,9 @@ class Check:
 
     def after_orders(self, book: NodeBook, event: Event) -> None:
         """Look at an event once the books have taken in all that was ordered because of it."""
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look at a node that runs and does not stand still, whether or not anything happened."""
 
     def at_crash(self, book: NodeBook) -> None:
         """Look at a node whose daemon has just ended."""
@@ -253,6 +260,13 @@ class Books(Watch):
         recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
         recovery.written |= right
 
+    def look(self) -> None:
+        """Let the checks look at every node that runs."""
+        for book in self.nodes.values():
+            if book.node.is_up and not book.node.is_frozen:
+                for check in self.checks:
+                    check.now_and_then(book)
+
     def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
         """Take in an event and its orders, and let the checks look."""
         book = self.nodes[node.name]
@@ -302,7 +316,7 @@ class Books(Watch):
             case FetchRange():
                 recovery = book.recoveries[effect.recovery]
                 epoch = book.epochs[effect.source]
-                attempt = Attempt(effect, epoch, effect.blocks.start)
+                attempt = Attempt(effect, epoch, effect.blocks.start, book.node.now)
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
             case FetchManifest():
@@ -321,7 +335,7 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
     recovery = book.attempts[event.transfer]
     attempt = recovery.attempts[event.transfer]
     new_bytes = event.received_bytes - attempt.received_bytes
-    attempt.received_bytes = event.received_bytes
+    attempt.received_bytes, attempt.heard_ns = event.received_bytes, book.node.now
     recovery.bytes.received += new_bytes
     recovery.body_bytes += new_bytes
     if event.next_block == attempt.next_block:
@@ -384,7 +398,7 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
 def _note_commit(book: NodeBook, event: BlocksCommitted) -> None:
     recovery = book.recoveries[event.recovery]
     recovery.committed |= recovery.committing
-    recovery.committing = BlockSet()
+    recovery.committing, recovery.commit_ended_ns = BlockSet(), book.node.now
     critical = recovery.known_version().classes[Criticality.CRITICAL]
     if recovery.critical_ns is None and critical and critical.issubset(recovery.committed):
         recovery.critical_ns = book.node.now

@@ -12,7 +12,7 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.sim.books import Books, Check
 from ckptd.sim.checkers import Blame, Choice, Invariants, Urgency, Verification
-from ckptd.sim.conduct import Calm, Endings, Lanes, Standstill
+from ckptd.sim.conduct import Calm, Endings, Lanes, Silence, Standstill
 from ckptd.sim.disk import Disk
 from ckptd.sim.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
 from ckptd.sim.network import Network
@@ -27,6 +27,9 @@ from ckptd.sim.watch import Watches
 from ckptd.sim.world import World
 
 FOREVER_NS: Final = 30 * 24 * 3600 * SECOND
+
+LOOK_NS: Final = SECOND // 2
+"""How often checkers look at nodes to which nothing happens."""
 
 
 class Cluster:
@@ -73,6 +76,14 @@ class Cluster:
         Raises:
             CheckFailed: Something that must hold did not.
         """
+        self.begin()
+        while self._open and self.world.step(until=self._limit_ns):
+            pass
+        self._check_outcomes()
+        return self._report()
+
+    def begin(self) -> None:
+        """Start all nodes, and plan the wishes and the faults."""
         world = self.world
         for node in self.nodes.values():
             node.start()
@@ -86,10 +97,7 @@ class Cluster:
             begun_ns = max(wish.at_ns for wish in self._wishes.values())
             quiet_ns = max(begun_ns, self.scenario.quiet_ns)
             world.at(quiet_ns, world.when_moment_closes, self._set_limit)
-        while self._open and world.step(until=self._limit_ns):
-            pass
-        self._check_outcomes()
-        return self._report()
+        self._look()
 
     # Building
 
@@ -106,6 +114,7 @@ class Cluster:
             Endings(),
             Lanes(),
             Calm(),
+            Silence(),
             Standstill(),
             Work(self.network),
         ]
@@ -164,6 +173,11 @@ class Cluster:
         undo = fault.begin(self)
         if undo is not None and fault.for_ns is not None:
             self.world.after(fault.for_ns, undo)
+
+    def _look(self) -> None:
+        """Look at all nodes now and then: nothing may happen that should."""
+        self.books.look()
+        self.world.after(LOOK_NS, self._look)
 
     def _note_end(self, end: EndRecovery) -> None:
         del end

@@ -39,8 +39,9 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.limits import MS, SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId, RecoveryId
-from ckptd.sim.books import Check, CheckFailed, NodeBook, RecoveryBook
+from ckptd.sim.books import Attempt, Check, CheckFailed, NodeBook, RecoveryBook
 
 LANE_REQUESTS_MAX: Final = 8
 """What ``net.lane`` takes on one lane at a time."""
@@ -57,6 +58,9 @@ EVENTS_PER_MOMENT_MAX: Final = 10_000
 STANDSTILL_MAX_NS: Final = 11 * SECOND
 """How long a recovery may ask nobody though somebody has what it lacks: the longest pause after
 failures, and a little."""
+
+REROUTING_MAX_NS: Final = 1600 * MS
+"""How long a silent source may keep what it owes: a second and a half, and two reports."""
 
 SILENCE_MIN_NS: Final = 500 * MS
 """Nobody is called silent sooner."""
@@ -174,10 +178,12 @@ class Lanes(Check):
                     raise CheckFailed(book, f"{event.recovery} is paused, but not {attempt.order}")
         if isinstance(event, HoldingsArrived):
             _check_epochs(book, event)
-        if isinstance(event, HoldingsArrived | TimePassed):
-            for lane in book.node.lanes:
-                if lane.idle_ns > LANE_IDLE_MAX_NS and lane.name not in book.closed:
-                    raise CheckFailed(book, f"lane {lane.name} has been idle for {lane.idle_ns}")
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look for lanes that have had nothing to do for long."""
+        for lane in book.node.lanes:
+            if lane.idle_ns > LANE_IDLE_MAX_NS and lane.name not in book.closed:
+                raise CheckFailed(book, f"lane {lane.name} has been idle for {lane.idle_ns}")
 
     def _check_use(self, book: NodeBook, order: FetchRange) -> None:
         if order.lane in book.closed:
@@ -236,6 +242,37 @@ class Calm(Check):
             raise CheckFailed(book, f"{len(failed)} lanes to {effect.source} failed in a minute")
 
 
+class Silence(Check):
+    """What a source owes that fell silent in the middle of a body is soon asked of another one.
+
+    While this node commits nobody can tell a silent source from a slow disk; that time does not
+    count.
+    """
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look for bodies that do not go on."""
+        for recovery in book.recoveries.values():
+            if recovery.committing:
+                continue
+            since_ns = max(recovery.commit_ended_ns, book.node.thawed_ns)
+            for attempt in recovery.attempts.values():
+                silent_ns = book.node.now - max(attempt.heard_ns, since_ns)
+                is_late = attempt.received_bytes > 0 and silent_ns > REROUTING_MAX_NS
+                if is_late and attempt.order.lane not in book.closed:
+                    _check_rerouted(book, recovery, attempt)
+
+
+def _check_rerouted(book: NodeBook, recovery: RecoveryBook, silent: Attempt) -> None:
+    owed = BlockSet(((silent.next_block, silent.order.blocks.end),)) - recovery.told
+    for attempt in recovery.attempts.values():
+        if attempt is not silent and attempt.next_block < attempt.order.blocks.end:
+            owed = owed.without_run((attempt.next_block, attempt.order.blocks.end))
+    if owed:
+        since_s = (book.node.now - silent.heard_ns) / SECOND
+        problem = f"{silent.order.source} owes {owed} and has been silent for {since_s:.3f} s"
+        raise CheckFailed(book, problem)
+
+
 class Standstill(Check):
     """A recovery does not stand still while somebody has what it lacks."""
 
@@ -247,20 +284,24 @@ class Standstill(Check):
         for recovery in book.recoveries:
             self._since.pop((book.name, recovery), None)
 
-    def after_orders(self, book: NodeBook, event: Event) -> None:
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Note that somebody is asked for something."""
+        if isinstance(effect, FetchRange):
+            self._since.pop((book.name, effect.recovery), None)
+
+    def now_and_then(self, book: NodeBook) -> None:
         """Look at every recovery that has nothing under way."""
-        del event
         now = book.node.now
         for name, state in book.node.scheduler.state.recoveries.items():
             recovery, key = book.recoveries[name], (book.name, name)
-            since = self._since.get(key)
-            if since is not None and now - max(since, book.node.thawed_ns) > STANDSTILL_MAX_NS:
-                raise CheckFailed(book, f"{name} stood still for {(now - since) / SECOND:.1f} s")
             is_standing = not recovery.attempts and state.is_fetching
-            if is_standing and _could_ask(book, recovery):
-                self._since.setdefault(key, now)
-            elif since is not None:
-                del self._since[key]
+            if not is_standing or not _could_ask(book, recovery):
+                self._since.pop(key, None)
+                continue
+            since_ns = max(self._since.setdefault(key, now), book.node.thawed_ns)
+            if now - since_ns > STANDSTILL_MAX_NS:
+                stood_s = (now - since_ns) / SECOND
+                raise CheckFailed(book, f"{name} has stood still for {stood_s:.1f} s")
 
 
 def _could_ask(book: NodeBook, recovery: RecoveryBook) -> bool:

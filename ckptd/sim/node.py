@@ -104,6 +104,11 @@ class Node:
         return self.server.is_up
 
     @property
+    def is_frozen(self) -> bool:
+        """The daemon stands still."""
+        return self._is_frozen
+
+    @property
     def life(self) -> int:
         """Which life of it; its epoch."""
         return self.server.life

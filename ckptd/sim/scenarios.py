@@ -167,27 +167,37 @@ def healthy(seed: int) -> Trial:
     return Trial(scenario, measure)
 
 
-def silent(seed: int, *, at_ns: int = 1300 * MS) -> Trial:
-    """One of four sources falls silent in the middle of a body."""
+SILENT_AT_NS: Final = tuple(moment_ms * MS for moment_ms in range(900, 2000, 110))
+"""Ten moments in different places of a body, a body being 250 ms long."""
+
+
+def silent(seed: int) -> Trial:
+    """One of four sources falls silent in the middle of a body, wherever that is."""
+    first, rerouting = _silent_at(seed, SILENT_AT_NS[0])
+    ideal_s = first.wishes[0].version.size_bytes / (3 * RATE)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        waits, times = [rerouting.worst_ns], [_took_s(report)]
+        for at_ns in SILENT_AT_NS[1:]:
+            scenario, again = _silent_at(seed, at_ns)
+            times.append(_took_s(Cluster(scenario, checks=(again,)).run()))
+            waits.append(again.worst_ns)
+        worst_s = max(math.inf if wait is None else wait / SECOND for wait in waits)
+        return [
+            Measure("re-routed after, s, at worst", worst_s, 1.5),
+            Measure("time / ideal of the other three, at worst", max(times) / ideal_s, 1.15),
+        ]
+
+    return Trial(first, measure, (rerouting,))
+
+
+def _silent_at(seed: int, at_ns: int) -> tuple[Scenario, Rerouting]:
     version = _version(GIB)
     sources = _sources(4, version)
     fault = Mute(node=sources[0].name, at_ns=at_ns)
     scenario = _one_recovery("silent", seed, version, sources, fault)
-    rerouting = Rerouting(fault.node, at_ns)
-
-    def measure(cluster: Cluster, report: Report) -> list[Measure]:
-        del cluster
-        waited_ns = rerouting.worst_ns
-        return [
-            Measure("re-routed after, s", 1e9 if waited_ns is None else waited_ns / SECOND, 1.5),
-            Measure(
-                "time / ideal of the other three",
-                _took_s(report) / (version.size_bytes / (3 * RATE)),
-                1.15,
-            ),
-        ]
-
-    return Trial(scenario, measure, (rerouting,))
+    return scenario, Rerouting(fault.node, at_ns)
 
 
 def slow(seed: int) -> Trial:

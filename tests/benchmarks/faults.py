@@ -1,10 +1,11 @@
 """Recoveries with real daemons over bad links, measured against what the links allow.
 
-    python -m tests.benchmarks.faults --rate 60MB/s --rounds 3
+    python -m tests.benchmarks.faults --rate 64MiB/s --size 2GiB --rounds 3 silent slow
 
-Every source is behind a proxy with the same rate, so that two cores are not what limits. Ideals
-follow from the rates and from when the fault began; nothing is compared with another run. The
-receiver is a new one each round and knows nothing of its links.
+Every source is behind a proxy with the same rate, so that processors are not what limits: the
+healthy case shows whether that is so. Ideals follow from the rates and from when the fault began;
+nothing is compared with another run. The receiver is a new one each round and knows nothing of
+its links.
 """
 
 from __future__ import annotations
@@ -168,11 +169,17 @@ def silent(arena: Arena) -> list[Measure]:
     with arena.run(4) as run:
         rate = run.rate_bytes_per_s
         before_bytes = int(1.3 * rate)
-        run.links[0].after(before_bytes, Mishap.SILENCE)
-        result, took_s = run.recover(HALF)
+        link = run.links[0]
+        link.after(before_bytes, Mishap.SILENCE)
+
+        def listen() -> None:
+            eventually(lambda: link.plan.mishap_count == 1, "it fell silent")
+            link.requests.resume()  # so that it is seen what it is asked in vain
+
+        result, took_s = run.recover(HALF, listen)
         left_bytes = result.bytes_total - 4 * before_bytes
         ideal_s = before_bytes / rate + left_bytes / (3 * rate)
-        first_s, last_s = rerouted(run.links[0], run.links[1:])
+        first_s, last_s = rerouted(link, run.links[1:])
         return [
             Measure("first owed block asked elsewhere after, s", first_s, 1.5),
             Measure("all of them, s", last_s, 1.5),
@@ -186,11 +193,12 @@ def rerouted(silent_link: FaultProxy, others: Sequence[FaultProxy]) -> tuple[flo
     Returns:
         For the first byte of that, and for the last that was asked, in seconds.
     """
-    silent_s = max(each.heard_s for each in silent_link.ranges)
+    last = max(silent_link.ranges, key=lambda each: each.heard_s)
+    silent_s = last.heard_s
     owed = [
         (each.start + each.body_bytes, each.end)
         for each in silent_link.ranges
-        if each.asked_s <= silent_s and each.start + each.body_bytes < each.end
+        if each.connection == last.connection and each.start + each.body_bytes < each.end
     ]
     asked = sorted(
         (each for link in others for each in link.ranges if each.asked_s > silent_s),
@@ -266,7 +274,6 @@ def critical(arena: Arena) -> list[Measure]:
         ideal_s = critical_bytes / (4 * rate)
         return [
             Measure("time to critical, s", took_s, 1.1 * ideal_s + 0.2),
-            Measure("(without anything else it would be, s)", ideal_s, float("inf")),
         ]
 
 
@@ -281,15 +288,11 @@ def bad(arena: Arena) -> list[Measure]:
         truncated.after(rate // 3, Mishap.TRUNCATION)
         for number in (1, 2):
             flipped.after(number * rate // 2, Mishap.FLIP)
-        result, _ = run.recover(WHOLE)
-        needed = result.bytes_total
+        needed = run.recover(WHOLE).result.bytes_total
         ranges = [each for link in run.links for each in link.ranges]
         lost = sum(each.body_bytes for each in ranges if each.body_bytes < each.end - each.start)
         again = run.passed_bytes - needed
-        return [
-            Measure("received again / needed", again / needed, 0.05 + lost / needed),
-            Measure("(of that wasted as the receiver counts)", result.bytes_wasted / needed, 1.0),
-        ]
+        return [Measure("received again / needed", again / needed, 0.05 + lost / needed)]
 
 
 CASES = {case.__name__: case for case in (healthy, silent, slow, killed, critical, bad)}
@@ -356,8 +359,8 @@ def report(rows: Sequence[Row]) -> None:
 def main() -> int:
     """Measure, print a table, write it down; fail if a row is not reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
-    parser.add_argument("--rate", type=parse_rate, default="64MiB/s", help="of each source")
-    parser.add_argument("--size", type=parse_size, default="2GiB", help="of the largest version")
+    parser.add_argument("--rate", type=parse_rate, default="32MiB/s", help="of each source")
+    parser.add_argument("--size", type=parse_size, default="1GiB", help="of the largest version")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     arguments = parser.parse_args()

@@ -162,6 +162,20 @@ def test_a_silent_source_that_comes_back_is_used_again(
     assert network.distrusted == 0
 
 
+def test_a_source_that_only_trickles_does_not_hold_up_the_end(
+    connect: Connect, published: dict[str, FileFacts]
+) -> None:
+    network = connect(2)
+    trickling, healthy = network.links
+    trickling.replies.rate_bytes_per_s = KIB
+    healthy.replies.rate_bytes_per_s = RATE
+    result = network.receiver.recover()
+    check_whole(result, published)
+    assert trickling.ranges
+    assert result.bytes_wasted < GROUP_BYTES
+    assert network.distrusted == 0
+
+
 @pytest.mark.parametrize("way", ["requests", "replies"])
 def test_a_link_that_dies_in_one_direction_is_a_silent_one(
     way: str, connect: Connect, published: dict[str, FileFacts]

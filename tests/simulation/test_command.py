@@ -1,0 +1,36 @@
+"""``python -m ckptd.cli.sim``, which is what ``make sim`` runs."""
+
+import pytest
+
+from ckptd.cli.sim import main
+
+
+def test_seeds_are_run_on_all_cores(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "4", "--jobs", "2"]) == 0
+    assert "4 of 4 seeds, 0 failed" in capsys.readouterr().out
+
+
+def test_a_seed_is_replayed_with_its_story(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "7", "--story", "5", "--node", "n02"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    story = [line for line in told if " n02 " in line and line[0].isdigit()]
+    assert len(story) == 5
+    assert told[-1] == "nothing failed"
+
+
+def test_a_named_scenario_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--scenario", "healthy"]) == 0
+    assert "ok  received / needed: 1 (to reach: 1.005)" in capsys.readouterr().out
+
+
+def test_a_failure_names_the_seed_and_how_to_replay_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ckptd.sim.outcomes.DUPLICATE_SHARE_MAX", -1.0)
+    assert main(["--seed", "7"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2].startswith("seed 7, commit ")
+    assert told[-1].startswith("CheckFailed: ")
+
+    assert main(["--seeds", "1", "--first", "7", "--jobs", "1"]) == 1
+    assert "make sim SEED=7" in capsys.readouterr().out

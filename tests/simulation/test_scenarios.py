@@ -1,0 +1,23 @@
+"""The named scenarios: what the scheduler reaches today may not get lost.
+
+``make sim SCENARIO=all`` prints all numbers, also those that are still to be reached.
+"""
+
+import pytest
+
+from ckptd.sim.scenarios import TRIALS
+
+REACHED = {
+    "healthy": {"received / needed", "duplicate bytes", "time / ideal"},
+    "slow": {"time / ideal"},
+    "liars": {"honest nodes in quarantine", "received / needed"},
+}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_a_named_scenario_reaches_what_it_promises(name: str) -> None:
+    _, measures = TRIALS[name](1).run()
+    values = {measure.name: measure for measure in measures}
+    assert REACHED[name] <= values.keys()
+    missed = [values[known] for known in REACHED[name] if not values[known].is_reached]
+    assert not missed

@@ -1,0 +1,59 @@
+"""Small simulated clusters: sources that send 64 MiB/s each and a node that recovers."""
+
+from __future__ import annotations
+
+from ckptd.limits import MIB, MS
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.faults import Fault
+from ckptd.sim.layouts import SavedVersion, UnitPlan
+from ckptd.sim.node import NodeOptions
+from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
+
+S0, S1, R = NodeId("s0"), NodeId("s1"), NodeId("r")
+R0 = RecoveryId("r.0")
+
+
+def laid_out(*, critical: int = 0, normal: int = 0, deferred: int = 0) -> SavedVersion:
+    """Lay out a version of so many blocks of 1 MiB of each criticality."""
+    sizes = {
+        Criticality.CRITICAL: critical,
+        Criticality.NORMAL: normal,
+        Criticality.DEFERRED: deferred,
+    }
+    units = [UnitPlan(label, blocks * MIB) for label, blocks in sizes.items() if blocks]
+    return SavedVersion("llama/a", 100, units, MIB)
+
+
+def two_sources(
+    version: SavedVersion,
+    *faults: Fault,
+    held: BlockSet | None = None,
+    patience_ns: int | None = None,
+    options: NodeOptions | None = None,
+    bad_share: float = 0.0,
+) -> Scenario:
+    """Let ``r`` recover a version from ``s0`` and ``s1``; both have all of it, or ``held``."""
+    holds = (Held(version, held),)
+    return Scenario(
+        name="small",
+        seed=1,
+        nodes=(
+            NodePlan(S0, egress_bytes_per_s=64 * MIB, holds=holds, bad_share=bad_share),
+            NodePlan(S1, egress_bytes_per_s=64 * MIB, holds=holds),
+            NodePlan(R, ingress_bytes_per_s=256 * MIB),
+        ),
+        wishes=(Wish(R, version, patience_ns=patience_ns),),
+        faults=faults,
+        options=options or NodeOptions(),
+    )
+
+
+def run_until(cluster: Cluster, moment_ms: int) -> Cluster:
+    """Let a cluster begin, and stop it at a moment."""
+    cluster.begin()
+    while cluster.world.step(until=moment_ms * MS):
+        pass
+    return cluster
