@@ -8,8 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd import config as subject
-from ckptd.config import Address, Config, default_socket_path, load_config, parse_address
+from ckptd.config import (
+    Address,
+    Config,
+    default_socket_path,
+    document,
+    load_config,
+    parse_address,
+    sections,
+    values,
+)
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.model.ids import NodeId
 from tests.support.configurations import BAD, Bad, toml, write_config
@@ -30,17 +38,17 @@ def refusal(directory: Path, text: str) -> str:
 def test_the_minimal_file_has_every_default() -> None:
     config = load_config(str(CONFIGS / "minimal.toml"), {})
     assert config == Config(
-        node=subject.Node(id=NodeId("node-a"), state_dir="/var/lib/ckptd"),
+        node=sections.Node(id=NodeId("node-a"), state_dir="/var/lib/ckptd"),
         roots={"main": "/data/checkpoints"},
-        listen=subject.Listen(
+        listen=sections.Listen(
             data=Address("0.0.0.0", 7421),
             metrics=Address("127.0.0.1", 7422),
             control="/run/ckptd/ckptd.sock",
         ),
-        discovery=subject.Discovery(peers=()),
-        transport=subject.Transport(insecure=True),
-        recovery=subject.Recovery(buffers_bytes=256 * 2**20),
-        log=subject.Log(level="info", format="auto"),
+        discovery=sections.Discovery(peers=()),
+        transport=sections.Transport(insecure=True),
+        recovery=sections.Recovery(buffers_bytes=256 * 2**20),
+        log=sections.Log(level="info", format="auto"),
         environment={},
     )
 
@@ -71,13 +79,13 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         """,
     )
     assert config == Config(
-        node=subject.Node(id=NodeId("node-7"), state_dir="/state/x"),
+        node=sections.Node(id=NodeId("node-7"), state_dir="/state/x"),
         roots={"slow": "/slow", "fast": "/slower"},
-        listen=subject.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
-        discovery=subject.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
-        transport=subject.Transport(insecure=True),
-        recovery=subject.Recovery(buffers_bytes=1536 * 2**20),
-        log=subject.Log(level="debug", format="json"),
+        listen=sections.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
+        discovery=sections.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
+        transport=sections.Transport(insecure=True),
+        recovery=sections.Recovery(buffers_bytes=1536 * 2**20),
+        log=sections.Log(level="debug", format="json"),
     )
 
 
@@ -126,11 +134,11 @@ def test_toml_that_python_gives_up_on_is_refused(text: str, tmp_path: Path) -> N
 
 
 def test_a_file_of_any_length_is_not_read_into_memory(tmp_path: Path) -> None:
-    assert "longer than 1 MiB" in refusal(tmp_path, "#" * (subject.CONFIG_BYTES_MAX + 1))
+    assert "longer than 1 MiB" in refusal(tmp_path, "#" * (document.CONFIG_BYTES_MAX + 1))
 
 
 def test_more_peers_than_a_cluster_has_are_refused(tmp_path: Path) -> None:
-    peers = ",".join(f'"n{number}:1"' for number in range(subject.PEERS_MAX + 1))
+    peers = ",".join(f'"n{number}:1"' for number in range(values.PEERS_MAX + 1))
     assert "4097 peers" in refusal(tmp_path, toml(discovery=f"peers = [{peers}]"))
 
 
@@ -156,7 +164,7 @@ def test_the_environment_of_the_process_is_the_default(
 
 @pytest.mark.parametrize("environ", [{}, {"CKPTD_SOCKET": ""}])
 def test_the_socket_is_where_the_daemon_puts_it(environ: dict[str, str]) -> None:
-    assert default_socket_path(environ) == subject.Listen().control
+    assert default_socket_path(environ) == sections.Listen().control
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:7421", "[::1]:0", "node-a.example:65535", "a_b:1"])

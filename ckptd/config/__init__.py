@@ -1,0 +1,116 @@
+"""The configuration file of the daemon, and the only reader of the environment.
+
+:func:`load_config` is a pure check: it opens the file and nothing else. A directory that
+does not exist is a matter for whoever opens it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import get_args
+
+from ckptd.config.document import Document, flag, one_of, read_toml, text
+from ckptd.config.sections import (
+    DEFAULT_SOCKET,
+    ENVIRONMENT,
+    Address,
+    Config,
+    Discovery,
+    Listen,
+    Log,
+    LogFormat,
+    LogLevel,
+    Node,
+    Recovery,
+    Transport,
+)
+from ckptd.config.values import (
+    absolute_path,
+    address_or_off,
+    buffers,
+    parse_address,
+    peers,
+    root_name,
+    socket_path,
+)
+from ckptd.model.ids import parse_node_id
+
+__all__ = ["Address", "Config", "default_socket_path", "load_config", "parse_address"]
+
+
+def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
+    """Read and check a configuration file.
+
+    Args:
+        path: The TOML file.
+        environ: Where the variables of :data:`ENVIRONMENT` come from; the environment of the
+            process if ``None``.
+
+    Raises:
+        ConfigurationError: The file cannot be used; the subject names file and key.
+    """
+    environ = os.environ if environ is None else environ
+    document = Document(path, read_toml(path))
+    sections = [name for name in Config.__struct_fields__ if name != "environment"]
+    document.check_keys("", document.values, sections)
+    config = Config(
+        node=document.section("node", Node, id=text(parse_node_id), state_dir=text(absolute_path)),
+        roots=_roots(document),
+        listen=document.section(
+            "listen",
+            Listen,
+            data=text(parse_address),
+            metrics=text(address_or_off),
+            control=text(socket_path),
+        ),
+        discovery=document.section("discovery", Discovery, peers=peers),
+        transport=document.section("transport", Transport, insecure=flag),
+        recovery=document.section("recovery", Recovery, buffers=text(buffers)),
+        log=document.section(
+            "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))
+        ),
+        environment={name: environ[name] for name in ENVIRONMENT if name in environ},
+    )
+    if not config.transport.insecure:
+        document.fail(
+            "transport.insecure",
+            "must be written out as true: this version of ckptd has no TLS",
+            "Write insecure = true if only machines you trust can reach listen.data.",
+        )
+    _check_overlaps(document, config)
+    return config
+
+
+def default_socket_path(environ: Mapping[str, str] | None = None) -> str:
+    """Return where ``ckptctl`` looks for the daemon: ``$CKPTD_SOCKET``, or the default path."""
+    environ = os.environ if environ is None else environ
+    return environ.get("CKPTD_SOCKET") or DEFAULT_SOCKET
+
+
+def _roots(document: Document) -> dict[str, str]:
+    table = document.table("roots")
+    if not table:
+        document.fail("roots", "names no directory", 'Write NAME = "/path" below [roots].')
+    for name in table:
+        document.parse(f"roots.{name[:64]!r}", name, text(root_name))
+    path = text(absolute_path)
+    return {name: document.parse(f"roots.{name}", value, path) for name, value in table.items()}
+
+
+def _check_overlaps(document: Document, config: Config) -> None:
+    """Refuse a directory within another one: each has one owner."""
+    places = {"node.state_dir": config.node.state_dir}
+    for name, path in config.roots.items():
+        for other, taken in places.items():
+            if _is_within(path, taken) or _is_within(taken, path):
+                document.fail(
+                    f"roots.{name}",
+                    f"{path} overlaps {other} = {taken}",
+                    "Give each a directory of its own, none inside another.",
+                )
+        places[f"roots.{name}"] = path
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return f"{path}/".startswith(directory.rstrip("/") + "/")

@@ -1,0 +1,104 @@
+"""The sections of the configuration, as the daemon sees them.
+
+The fields of the structs are the keys of the file, in its order, with their defaults. Sizes are
+text in the file (``buffers = "256MiB"``) and integers here (``buffers_bytes``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from ckptd.limits import MIB
+from ckptd.model.ids import NodeId
+
+DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
+
+ENVIRONMENT: Final = (
+    "JOURNAL_STREAM",
+    "NOTIFY_SOCKET",
+    "NO_COLOR",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
+"""What the daemon takes from the environment: set by systemd, and by https://no-color.org."""
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["auto", "logfmt", "json", "console"]
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A host and a port; the host is a name or an IP address without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this node is and where the daemon keeps its own files."""
+
+    id: NodeId
+    state_dir: str
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the daemon listens; ``metrics`` is ``None`` when switched off."""
+
+    data: Address = Address("0.0.0.0", 7421)  # noqa: S104  peers are on other machines
+    metrics: Address | None = Address("127.0.0.1", 7422)
+    control: str = DEFAULT_SOCKET
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the peers are, each as ``host:port``."""
+
+    peers: tuple[str, ...] = ()
+
+
+class Transport(msgspec.Struct, frozen=True, kw_only=True):
+    """How peers talk; ``insecure`` is always true in a configuration that loads."""
+
+    insecure: bool = False
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recovery may use."""
+
+    buffers_bytes: int = msgspec.field(default=256 * MIB, name="buffers")
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon says, and in which form."""
+
+    level: LogLevel = "info"
+    format: LogFormat = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that was checked.
+
+    Attributes:
+        node: Section ``[node]``.
+        roots: Section ``[roots]``: name → directory, absolute and normalised. No root lies
+            in another, nor in the state directory, nor the state directory in a root.
+        listen: Section ``[listen]``.
+        discovery: Section ``[discovery]``.
+        transport: Section ``[transport]``.
+        recovery: Section ``[recovery]``.
+        log: Section ``[log]``.
+        environment: Those variables of :data:`ENVIRONMENT` that are set.
+    """
+
+    node: Node
+    roots: Mapping[str, str]
+    listen: Listen = Listen()
+    discovery: Discovery = Discovery()
+    transport: Transport = Transport()
+    recovery: Recovery = Recovery()
+    log: Log = Log()
+    environment: Mapping[str, str] = {}

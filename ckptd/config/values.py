@@ -1,0 +1,119 @@
+"""Values of single keys: paths, addresses, sizes."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Final
+
+from ckptd.config.document import kind_of, text
+from ckptd.config.sections import Address
+from ckptd.errors import UsageError
+from ckptd.limits import BLOCK_BYTES_MAX, PATH_BYTES_MAX
+from ckptd.model.quantities import format_size, parse_size
+
+PEERS_MAX: Final = 4096
+
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""``sun_path`` of ``unix(7)`` has 108 bytes, one of them for the final NUL."""
+
+BUFFERS_BYTES_MIN: Final = 2 * BLOCK_BYTES_MAX
+"""One block arrives while another is verified."""
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", re.ASCII)
+_PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
+_PORT_MAX: Final = 65535
+_ROOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+def parse_address(address: str) -> Address:
+    """Split ``HOST:PORT``; an IPv6 address stands in brackets, port 0 lets the kernel choose.
+
+    Raises:
+        UsageError: Not an address.
+    """
+    host, colon, port = address.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if is_bracketed:
+        host = host[1:-1]
+    is_host = _is_ipv6(host) if is_bracketed else _HOST.fullmatch(host) is not None
+    if not colon or not is_host or not _PORT.fullmatch(port) or int(port) > _PORT_MAX:
+        raise UsageError(
+            f"address {address[:80]!r}",
+            "is not a host and a port from 0 to 65535",
+            "Write HOST:PORT, e.g. 10.0.0.1:7421 or [::1]:7421.",
+        )
+    return Address(host.lower(), int(port))
+
+
+def root_name(name: str) -> str:
+    """Check the name of a root."""
+    if not _ROOT_NAME.fullmatch(name):
+        raise UsageError(
+            "",
+            "is no name for a root",
+            "Use at most 64 letters, digits, '.', '_' and '-', a letter or digit first.",
+        )
+    return name
+
+
+def absolute_path(path: str) -> str:
+    """Check and normalise a path."""
+    if not path.startswith("/"):
+        raise UsageError(f"path {path[:80]!r}", "is not absolute", "Begin it with '/'.")
+    if len(os.fsencode(path)) > PATH_BYTES_MAX or any(character < " " for character in path):
+        raise UsageError(
+            f"path {path[:80]!r}", f"has control characters or more than {PATH_BYTES_MAX} bytes"
+        )
+    return "/" + os.path.normpath(path).lstrip("/")
+
+
+def socket_path(path: str) -> str:
+    """Check a path that must fit into an address of ``AF_UNIX``."""
+    normal = absolute_path(path)
+    if len(os.fsencode(normal)) > SOCKET_PATH_BYTES_MAX:
+        raise UsageError(
+            f"path {path[:40]!r}…",
+            f"has more than the {SOCKET_PATH_BYTES_MAX} bytes that a socket's path may have",
+            "Use a shorter directory, e.g. below /run.",
+        )
+    return normal
+
+
+def address_or_off(address: str) -> Address | None:
+    """Read an address; nothing switches a listener off."""
+    return parse_address(address) if address else None
+
+
+def buffers(size: str) -> int:
+    """Read how many bytes the buffers may have."""
+    size_bytes = parse_size(size)
+    if size_bytes < BUFFERS_BYTES_MIN:
+        raise UsageError(f"{size!r}", f"is less than {format_size(BUFFERS_BYTES_MIN)}")
+    return size_bytes
+
+
+def peers(value: object) -> tuple[str, ...]:
+    """Read a list of addresses of peers."""
+    if not isinstance(value, list):
+        raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["node-b:7421"].')
+    if len(value) > PEERS_MAX:
+        raise UsageError("", f"has {len(value)} peers, more than {PEERS_MAX}")
+    known: dict[str, None] = {}
+    for entry in value:
+        address = text(parse_address)(entry)
+        if address.port == 0:
+            raise UsageError(f"{entry!r}", "is no peer: nobody listens at port 0")
+        if str(address) in known:
+            raise UsageError(f"{entry!r}", "stands there twice", "Name each peer once.")
+        known[str(address)] = None
+    return tuple(known)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
