@@ -105,6 +105,14 @@ class Link:
         """
         return self._time_ns(self.outstanding_bytes + self.load_bytes + size_bytes, options)
 
+    def expected_ns(self, size_bytes: int, options: Options) -> int:
+        """Return how long to reckon with for some more bytes.
+
+        A source that failed last may be silent again: then it costs the patience with it.
+        """
+        patience_ns = self.first_byte_timeout_ns(options) if self.failures else 0
+        return self.time_for_ns(size_bytes, options) + patience_ns
+
     def heard_load(self, load_bytes: int) -> None:
         """Note what a source says it still has to send, our own part included.
 

@@ -49,7 +49,7 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
     if run is None:
         return None
     criticality = recovery.criticality_of(run.start)
-    soon_ns = peer.link.time_for_ns(options.range_bytes_min, options)
+    soon_ns = peer.link.expected_ns(options.range_bytes_min, options)
     rank = (criticality, recovery.sequence, soon_ns, peer.node, run.start)
     return Offer(rank, recovery, peer, run, criticality)
 
@@ -61,18 +61,24 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     place in it, and ask those that have everything for what no other receiver has: so the
     first copies spread, and receivers serve each other the rest.
 
+    One of several sources that failed last is tried with one block, the last of the class:
+    others come to it when everything else is done, and nothing before it waits for the trial.
+
     Source: Syncthing's block pull order (own run first); rarest first after B. Cohen,
     *Incentives Build Robustness in BitTorrent* (2003), with "rare" meaning "held by those only
     who have everything".
     """
     blocks = servable(recovery, peer)
     first = blocks.first_run()
-    if first is None or not recovery.is_swarming:
+    is_trial = peer.link.failures > 0 and recovery.source_count > 1
+    if first is None or not (is_trial or recovery.is_swarming):
         return first
     index = bisect_right(recovery.class_ends, first.start)
     class_start = recovery.class_ends[index - 1] if index else 0
     class_end = recovery.class_ends[index]
     blocks = blocks & BlockSet(((class_start, class_end),))
+    if is_trial:
+        return BlockRun(blocks.last_block, blocks.last_block + 1)
     assert recovery.digest is not None
     if peer.holdings[recovery.digest].is_complete:
         blocks = (blocks - recovery.spread) or blocks
@@ -88,18 +94,19 @@ def is_detour(
     Only others count that may be asked: a recovery never stands still for one that rests.
     """
     space, link = recovery.known_space(), offer.peer.link
-    others_rate = recovery.total_rate - link.rate.bytes_per_s
-    if not link.rate.bytes_per_s or others_rate <= 0:
+    if recovery.total_rate <= 0:
         return False
     blocks = cut(recovery, offer.run, offer.peer, options)
-    time_ns = link.time_for_ns(space.run_bytes(blocks), options)
+    size_bytes = space.run_bytes(blocks)
+    expected_ns = link.expected_ns(size_bytes, options)
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
     rest_ns = int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate)
-    if time_ns <= max(options.steal_floor_ns, options.detour_ratio * rest_ns):
+    if expected_ns <= max(options.steal_floor_ns, options.detour_ratio * rest_ns):
         return False
     first = BlockSet.single(blocks.start)
     return any(
-        other.link.rate.bytes_per_s > link.rate.bytes_per_s
+        other.link.rate.bytes_per_s
+        and other.link.expected_ns(size_bytes, options) < expected_ns
         and may_be_asked(recovery, other, now=now)
         and holds_any(recovery, other, first)
         for other in peers

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptd.core.effects import CloseReason
+from ckptd.core.options import Options
 from ckptd.core.picker import has_room, holds_any
 from ckptd.core.state import Lane, Peer, Recovery
 from ckptd.core.turn import Turn
@@ -42,15 +43,15 @@ def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
 
 def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> Lane | None:
     """Return the lane that needs longest, if it needs several times what the thief would."""
+    options = turn.options
     slowest: tuple[int, Lane] | None = None
     for lane in recovery.lanes.values():
-        rate = lane.link.rate.bytes_per_s
         owed_bytes = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
-        if lane.is_closing or not rate or not owed_bytes:
+        if lane.is_closing or not owed_bytes:
             continue
-        needs_ns = int(owed_bytes * SECOND / rate)
-        thief_needs_ns = int(owed_bytes * SECOND / thief.link.rate.bytes_per_s)
-        if needs_ns <= max(turn.options.steal_floor_ns, turn.options.steal_ratio * thief_needs_ns):
+        needs_ns = _needs_ns(lane, owed_bytes, options, now=turn.now)
+        thief_needs_ns = thief.link.expected_ns(owed_bytes, options)
+        if needs_ns <= max(options.steal_floor_ns, options.steal_ratio * thief_needs_ns):
             continue
         owed = BlockSet(
             (known.next_block, known.blocks.end)
@@ -60,3 +61,16 @@ def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> Lane | None:
         if (slowest is None or needs_ns > slowest[0]) and holds_any(recovery, thief, owed):
             slowest = (needs_ns, lane)
     return None if slowest is None else slowest[1]
+
+
+def _needs_ns(lane: Lane, owed_bytes: int, options: Options, *, now: int) -> int:
+    """Return how long a lane may still need for what it owes.
+
+    While a source that failed last has not answered, the patience with it counts as well.
+    """
+    rate = lane.link.rate.bytes_per_s
+    needs_ns = int(owed_bytes * SECOND / rate) if rate else 0
+    if lane.link.failures and not lane.has_body:
+        late_ns = lane.heard_ns + lane.link.first_byte_timeout_ns(options)
+        needs_ns += max(late_ns - now, 0)
+    return needs_ns

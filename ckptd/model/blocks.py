@@ -101,6 +101,11 @@ class BlockSet:
         """How many maximal runs; what operations cost."""
         return len(self._bounds) // 2
 
+    @property
+    def last_block(self) -> int:
+        """The highest block; only of a set that is not empty."""
+        return self._bounds[-1] - 1
+
     def first_run(self, at_least: int = 0) -> BlockRun | None:
         """Return the first run, cut to blocks ``>= at_least``; ``None`` if there is none."""
         bounds = self._bounds
