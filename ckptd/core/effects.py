@@ -72,6 +72,7 @@ class CloseReason(enum.Enum):
     IDLE = "idle"
     FAILED = "failed"
     STOLEN = "stolen"
+    PREEMPTED = "preempted"
     REDUNDANT = "redundant"
     NOT_WANTED = "not wanted"
 

@@ -96,14 +96,19 @@ class Link:
 
     def queue_time_ns(self, options: Options) -> int:
         """Return how long the source needs for what it was given already."""
-        return self._time_ns(self.outstanding_bytes, options)
+        return self.own_time_ns(self.outstanding_bytes, options)
+
+    def own_time_ns(self, size_bytes: int, options: Options) -> int:
+        """Return how long the source needs for some bytes and nothing else."""
+        rate = self.rate.bytes_per_s or self._assumed_rate(options)
+        return int(size_bytes * SECOND / rate)
 
     def time_for_ns(self, size_bytes: int, options: Options) -> int:
         """Return when the source would be done with some more bytes, from now.
 
         What it still has to send to others comes first.
         """
-        return self._time_ns(self.outstanding_bytes + self.load_bytes + size_bytes, options)
+        return self.own_time_ns(self.outstanding_bytes + self.load_bytes + size_bytes, options)
 
     def expected_ns(self, size_bytes: int, options: Options) -> int:
         """Return how long to reckon with for some more bytes.
@@ -181,10 +186,6 @@ class Link:
             self.trust = 0
             self.quarantined_until_ns = now + pause
             self.usable_at_ns = max(self.usable_at_ns, self.quarantined_until_ns)
-
-    def _time_ns(self, size_bytes: int, options: Options) -> int:
-        rate = self.rate.bytes_per_s or self._assumed_rate(options)
-        return int(size_bytes * SECOND / rate)
 
     @staticmethod
     def _assumed_rate(options: Options) -> float:

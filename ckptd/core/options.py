@@ -37,6 +37,8 @@ class Options:
         steal_ratio: Work is taken from a source that needs this many times what an idle one
             would need for it …
         steal_floor_ns: … and longer than this.
+        preempt_floor_ns: Less urgent work is given up for another recovery if the source needs
+            longer than this for it.
         detour_ratio: A source is not given a range for which it needs this many times what the
             whole rest takes all sources together, if another one has it.
         quarantine_trust: At this trust a source is not used any more …
@@ -69,6 +71,7 @@ class Options:
     hedge_share: float = 0.05
     steal_ratio: int = 4
     steal_floor_ns: int = 250 * MS
+    preempt_floor_ns: int = 50 * MS
     detour_ratio: int = 2
     quarantine_trust: int = -7
     quarantine_ns: int = 60 * SECOND

@@ -10,6 +10,7 @@ from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgr
 from ckptd.core.hedging import find_hedge, hedge_after_ns, losers
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, is_detour
+from ckptd.core.precedence import has_to_wait, preempt
 from ckptd.core.sources import count_sources, note_evidence, question
 from ckptd.core.stages import LocalOrder
 from ckptd.core.state import Lane, Peer, Recovery, Transfer
@@ -50,6 +51,7 @@ def order_ranges(turn: Turn) -> None:
     ]
     for recovery in recoveries:
         _add_up_rates(turn, recovery)
+    preempt(turn, peers)
     offers = [
         offer
         for recovery in recoveries
@@ -61,10 +63,8 @@ def order_ranges(turn: Turn) -> None:
         offer = heappop(offers)
         current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None and current.rank == offer.rank:
-            if is_detour(
-                current.recovery, current, state.peers.values(), turn.options, now=turn.now
-            ):
-                # Rates change: look at it again in a moment.
+            if _has_better_use(turn, current):
+                # Rates change, and others take what is urgent: look at it again in a moment.
                 again_ns = turn.now + turn.options.steal_floor_ns
                 state.peer_alarms.set(current.peer.node, again_ns)
                 continue
@@ -72,6 +72,14 @@ def order_ranges(turn: Turn) -> None:
             current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None:
             heappush(offers, current)
+
+
+def _has_better_use(turn: Turn, offer: Offer) -> bool:
+    """Tell whether somebody else should do this, or the source should do something else."""
+    peers, recoveries = turn.state.peers.values(), turn.state.recoveries.values()
+    return has_to_wait(recoveries, offer, now=turn.now) or is_detour(
+        offer.recovery, offer, peers, turn.options, now=turn.now
+    )
 
 
 def _add_up_rates(turn: Turn, recovery: Recovery) -> None:

@@ -89,8 +89,7 @@ class Verification(Check):
 class Urgency(Check):
     """A source is asked for nothing while it could serve something more urgent.
 
-    Of the recovery it is asked for; and of any other one that has nothing under way there and
-    may ask, so that it is not for want of room that the more urgent block waits.
+    Of the recovery it is asked for, and of any other one that may ask.
     """
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
@@ -98,7 +97,7 @@ class Urgency(Check):
         if not isinstance(effect, FetchRange) or effect.criticality is Criticality.CRITICAL:
             return
         mine = book.recoveries[effect.recovery]
-        for recovery in (mine, *_without_lane(book, effect)):
+        for recovery in (mine, *_others(book, effect)):
             version = recovery.known_version()
             for criticality in range(effect.criticality):
                 urgent = version.classes[Criticality(criticality)] - recovery.told
@@ -111,14 +110,11 @@ class Urgency(Check):
                     raise CheckFailed(book, f"{problem} while {name} lacks more urgent {left}")
 
 
-def _without_lane(book: NodeBook, order: FetchRange) -> Iterator[RecoveryBook]:
-    """Yield the other recoveries that may ask a source, and have not begun to."""
+def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryBook]:
+    """Yield the other recoveries that may ask a source."""
     for name, state in book.node.scheduler.state.recoveries.items():
-        recovery = book.recoveries[name]
-        if name != order.recovery and state.is_fetching and order.source not in state.lanes:
-            sources = [attempt.order.source for attempt in recovery.attempts.values()]
-            if order.source not in sources:
-                yield recovery
+        if name != order.recovery and state.is_fetching:
+            yield book.recoveries[name]
 
 
 class Choice(Check):

@@ -285,9 +285,10 @@ class Standstill(Check):
             self._since.pop((book.name, recovery), None)
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """Note that somebody is asked for something."""
+        """Note that somebody is asked for something; the other recoveries may have to wait."""
         if isinstance(effect, FetchRange):
-            self._since.pop((book.name, effect.recovery), None)
+            for recovery in book.recoveries:
+                self._since.pop((book.name, recovery), None)
 
     def now_and_then(self, book: NodeBook) -> None:
         """Look at every recovery that has nothing under way."""
