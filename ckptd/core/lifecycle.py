@@ -114,7 +114,7 @@ def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) ->
     if event.is_lie:
         assert recovery.digest is not None
         peer.holdings.pop(recovery.digest, None)
-        peer.link.blame(1, turn.options, now=turn.now)
+        peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
     turn.rest(event.source)
 
 

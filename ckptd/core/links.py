@@ -158,10 +158,11 @@ class Link:
         """Note the time between two reports of one body."""
         self.gap_ns += int((gap_ns - self.gap_ns) * _LATENCY_SHARE)
 
-    def succeeded(self, options: Options) -> None:
-        """Note a range that came whole."""
+    def succeeded(self, options: Options, *, is_good: bool = True) -> None:
+        """Note a range that came whole, and whether all of it was right."""
         self.failures = 0
-        self.trust = min(self.trust + 1, options.trust_max)
+        if is_good:
+            self.trust = min(self.trust + 1, options.trust_max)
 
     def failed(self, options: Options, rng: Random, *, now: int, at_least_ns: int = 0) -> None:
         """Note a disappointment: leave the source alone for a while.
@@ -177,9 +178,9 @@ class Link:
         self.failures += 1
         self.usable_at_ns = max(self.usable_at_ns, now + max(jittered, at_least_ns))
 
-    def blame(self, bad_blocks: int, options: Options, *, now: int) -> None:
-        """Note blocks that were wrong although the source stands by them."""
-        self.trust -= bad_blocks * options.trust_per_bad_block
+    def blame(self, trust_lost: int, options: Options, *, now: int) -> None:
+        """Take trust from a source; at the end of it, leave the source alone for a while."""
+        self.trust -= trust_lost
         if self.trust <= options.quarantine_trust:
             pause = options.quarantine_ns << min(self.quarantines, 10)
             self.quarantines += 1

@@ -44,8 +44,8 @@ class Options:
         quarantine_trust: At this trust a source is not used any more …
         quarantine_ns: … for this long, doubled with each further time.
         trust_max: Good ranges do not add up beyond this.
-        trust_per_bad_block: What a bad block costs. With ``trust_max`` and
-            ``quarantine_trust`` these are libtorrent's numbers.
+        trust_per_bad_block: What a bad block costs; one of a critical unit costs everything.
+            With ``trust_max`` and ``quarantine_trust`` these are libtorrent's numbers.
         commit_bytes: Verified bytes are made durable when this many have come together …
         commit_age_ns: … or the oldest of them is this old.
         lane_idle_ns: A lane without work is closed after this.

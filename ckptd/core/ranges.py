@@ -205,6 +205,7 @@ def _credit(
         if recovery.uncommitted_since_ns is None:
             recovery.uncommitted_since_ns = turn.now
     if bad:
+        transfer.is_spoiled = True
         recovery.bad_blocks += len(bad)
         recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
         turn.note_room_everywhere()
@@ -212,7 +213,7 @@ def _credit(
         if lane.link is peer.link:
             recovery.refused[lane.source] = recovery.refused.get(lane.source, BlockSet()) | bad
             note_evidence(turn, peer, recovery, bad)
-            question(turn, peer, recovery, len(bad))
+            question(turn, peer, recovery, bad)
         else:  # an epoch sent them that is over
             note_evidence(turn, peer, recovery, bad, Confirmation.NO_ANSWER)
 
@@ -244,7 +245,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     for loser in list(losers(recovery, transfer)):
         turn.close_lane(loser, CloseReason.REDUNDANT)
     if not lane.is_closing:
-        _judge(turn, lane, recovery, event)
+        _judge(turn, lane, transfer, event)
     for known in turn.state.recoveries.values():
         if lane.source in known.lanes:  # patience with their link may have shrunk
             set_lane_alarm(turn, known.lanes[lane.source])
@@ -253,11 +254,12 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     turn.forget_if_done(lane)
 
 
-def _judge(turn: Turn, lane: Lane, recovery: Recovery, event: RangeEnded) -> None:
+def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> None:
     """Draw conclusions about the source from how a transfer ended."""
+    recovery = turn.state.recoveries[lane.recovery]
     match event.outcome:
         case RangeOutcome.DELIVERED:
-            lane.link.succeeded(turn.options)
+            lane.link.succeeded(turn.options, is_good=not transfer.is_spoiled)
         case RangeOutcome.NOT_HELD:
             assert recovery.digest is not None
             turn.state.peers[lane.source].holdings.pop(recovery.digest, None)
@@ -266,7 +268,7 @@ def _judge(turn: Turn, lane: Lane, recovery: Recovery, event: RangeEnded) -> Non
             lane.link.failed(turn.options, turn.rng, now=turn.now, at_least_ns=event.retry_after_ns)
         case RangeOutcome.MISBEHAVED:
             lane.link.failed(turn.options, turn.rng, now=turn.now)
-            lane.link.blame(1, turn.options, now=turn.now)
+            lane.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
         case RangeOutcome.DISCONNECTED | RangeOutcome.UNREACHABLE:
             lane.link.failed(turn.options, turn.rng, now=turn.now)
         case RangeOutcome.STORE_FAILED:

@@ -62,12 +62,12 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     peer = turn.state.peers.get(event.source)
     if peer is None or event.digest not in peer.questioned:
         return
-    bad_blocks = peer.questioned.pop(event.digest)
+    trust_lost = peer.questioned.pop(event.digest)
     peer.evidence.settle(event.confirmation, event.digest)
     turn.note_room(event.source)
     match event.confirmation:
         case Confirmation.HELD:
-            peer.link.blame(bad_blocks, turn.options, now=turn.now)
+            peer.link.blame(trust_lost, turn.options, now=turn.now)
         case Confirmation.NOT_HELD:
             peer.holdings.pop(event.digest, None)
             _forgive(turn, event.source, event.digest)
@@ -93,12 +93,19 @@ def count_sources(turn: Turn) -> None:
         recovery.spread = union(partial)
 
 
-def question(turn: Turn, peer: Peer, recovery: Recovery, bad_blocks: int) -> None:
-    """Ask a source that sent bad blocks whether it stands by its holding."""
+def question(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    """Ask a source that sent bad blocks whether it stands by its holding.
+
+    If it does, one of a critical unit costs all trust.
+    """
+    options = turn.options
+    trust_lost = len(bad) * options.trust_per_bad_block
+    if bad & recovery.critical:
+        trust_lost = options.trust_max - options.quarantine_trust
     assert recovery.digest is not None
     if recovery.digest not in peer.questioned:
         turn.order(ConfirmHolding(peer.node, recovery.digest))
-    peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + bad_blocks
+    peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + trust_lost
 
 
 def note_evidence(

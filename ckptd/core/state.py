@@ -43,8 +43,8 @@ class Peer:
         is_live: It answered when it was asked last.
         holdings: What it has, by digest. A version it turned out not to have is taken out.
         link: The path to it.
-        questioned: Versions it was asked to stand by after a bad block, and how many bad
-            blocks hang on the answer. Not asked for ranges of these meanwhile.
+        questioned: Versions it was asked to stand by after a bad block, and how much trust
+            hangs on the answer. Not asked for ranges of these meanwhile.
         evidence: What it sent wrongly, in this life and before.
     """
 
@@ -71,6 +71,7 @@ class Transfer:
         criticality: How urgent it is.
         is_prompt: It was ordered on an idle lane, so that its first byte tells the latency.
         is_hedge: It duplicates a range that another source is late with.
+        is_spoiled: A block of it was wrong.
         is_hedged: It was looked at as late once; there may be a hedge for it.
     """
 
@@ -83,6 +84,7 @@ class Transfer:
     credited_bytes: int = 0
     is_prompt: bool = True
     is_hedge: bool = False
+    is_spoiled: bool = False
     is_hedged: bool = False
 
 

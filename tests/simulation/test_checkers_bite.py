@@ -36,7 +36,7 @@ NEVER_NS = 24 * 3600 * SECOND
         ),
         pytest.param(
             replace(USUAL, trust_per_bad_block=0),
-            (55, 84, 95),
+            (287, 303, 319),
             "bad blocks",
             id="bad blocks cost no trust",
         ),

@@ -10,7 +10,17 @@ from ckptd.sim.scenarios import TRIALS
 REACHED = {
     "healthy": {"received / needed", "duplicate bytes", "time / ideal"},
     "slow": {"time / ideal"},
-    "liars": {"honest nodes in quarantine", "received / needed"},
+    "liars": {
+        "honest nodes in quarantine",
+        "liars that were caught and are not on record",
+        "received / needed",
+    },
+    "silent": {
+        "re-routed after, s, at worst",
+        "time / ideal of the other three, at worst",
+    },
+    "killed": {"time / ideal of what remains"},
+    "critical": {"time to critical, s"},
 }
 
 

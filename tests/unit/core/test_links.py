@@ -195,9 +195,9 @@ def test_trust_grows_with_good_ranges_up_to_eight() -> None:
 
 def test_four_bad_blocks_from_a_stranger_are_enough_for_quarantine() -> None:
     link = Link()
-    link.blame(3, OPTIONS, now=0)
+    link.blame(6, OPTIONS, now=0)
     assert (link.trust, link.usable_at_ns) == (-6, 0)
-    link.blame(1, OPTIONS, now=0)
+    link.blame(2, OPTIONS, now=0)
     assert (link.trust, link.usable_at_ns) == (0, 60 * SECOND)
 
 
@@ -205,5 +205,5 @@ def test_quarantine_doubles_each_time() -> None:
     link = Link()
     for minutes in (1, 2, 4, 8):
         now = link.usable_at_ns
-        link.blame(4, OPTIONS, now=now)
+        link.blame(8, OPTIONS, now=now)
         assert link.quarantined_until_ns == link.usable_at_ns == now + minutes * 60 * SECOND

@@ -150,8 +150,8 @@ def test_a_source_is_asked_once_however_many_bad_blocks_it_sent() -> None:
     assert script.arrive(order, 4, rejected=(3,)) == []
     script.end(order)
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
-    # One good range, three bad blocks.
-    assert script.view_source(A).trust == 1 - 3 * script.options.trust_per_bad_block
+    # Three bad blocks, and the range they were in does not count as good.
+    assert script.view_source(A).trust == -3 * script.options.trust_per_bad_block
 
 
 def test_a_block_that_was_bad_and_came_good_from_elsewhere_is_here() -> None:

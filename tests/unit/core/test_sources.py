@@ -108,7 +108,7 @@ def test_a_source_that_does_not_answer_for_its_blocks_rests_and_is_not_blamed() 
     script.arrive(order, rejected=(0,))
     script.end_all(RangeOutcome.DELIVERED)
     assert script.tell(HoldingConfirmed(A, version.digest, NO_ANSWER)) == []
-    assert script.view_source(A).trust == 1
+    assert script.view_source(A).trust == 0
     assert script.view_source(A).state is SourceState.BACKING_OFF
     [order] = ranges(script.wait(250))
     assert 0 not in range(*order.blocks), "the bad block is still not asked of it"
@@ -217,3 +217,13 @@ def test_peers_that_are_gone_make_room_when_there_are_too_many(
     script.tell(holds(NodeId("d")), PeerLost(B))
     # C made room. Ranges are in flight from A and B.
     assert [source.node for source in script.scheduler.sources(now=0)] == [A, B, "d"]
+
+
+def test_one_bad_block_of_a_critical_unit_is_enough_for_quarantine() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64, critical=[8])
+    [order] = ranges(script.start(version, A))
+    for _ in range(3):
+        script.scheduler.state.peers[A].link.succeeded(script.options)
+    script.arrive(order, rejected=(order.blocks.start,))
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).state is SourceState.DISTRUSTED
