@@ -36,4 +36,9 @@ def _deadlines(recovery: Recovery, options: Options) -> Iterator[int]:
     if recovery.starved_since_ns is not None and patience_ns is not None:
         yield recovery.starved_since_ns + patience_ns
     if recovery.stage is Stage.TRANSFERRING and recovery.uncommitted_since_ns is not None:
-        yield recovery.uncommitted_since_ns + options.commit_age_ns
+        yield recovery.uncommitted_since_ns + commit_age_ns(recovery, options)
+
+
+def commit_age_ns(recovery: Recovery, options: Options) -> int:
+    """Return how long verified blocks wait for a commit: not long while others wait for them."""
+    return options.commit_age_swarming_ns if recovery.is_swarming else options.commit_age_ns

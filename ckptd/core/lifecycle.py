@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ckptd.core.deadlines import recovery_deadline
+from ckptd.core.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.effects import (
     ChooseVersion,
     CommitBlocks,
@@ -311,7 +311,7 @@ def _transfer(turn: Turn, recovery: Recovery) -> None:
 def _commit(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
     """Order a commit if enough has come together, or waited long enough."""
     since_ns = recovery.uncommitted_since_ns
-    is_old = since_ns is None or turn.now - since_ns >= turn.options.commit_age_ns
+    is_old = since_ns is None or turn.now - since_ns >= commit_age_ns(recovery, turn.options)
     if at_once or is_old or recovery.uncommitted_bytes >= turn.options.commit_bytes:
         blocks = recovery.committing = recovery.uncommitted
         recovery.uncommitted = BlockSet()

@@ -47,13 +47,15 @@ class Options:
         trust_per_bad_block: What a bad block costs; one of a critical unit costs everything.
             With ``trust_max`` and ``quarantine_trust`` these are libtorrent's numbers.
         commit_bytes: Verified bytes are made durable when this many have come together …
-        commit_age_ns: … or the oldest of them is this old.
+        commit_age_ns: … or the oldest of them is this old …
+        commit_age_swarming_ns: … or this old, while others recover the same version: only what
+            is durable is advertised.
         lane_idle_ns: A lane without work is closed after this.
         retry_ns: When a local order (staging, a full disk) is tried again.
     """
 
     range_duration_ns: int = 250 * MS
-    range_bytes_first: int = 4 * MIB
+    range_bytes_first: int = 1 * MIB
     range_bytes_min: int = 1 * MIB
     range_bytes_max: int = RANGE_BYTES_MAX
     window_ns: int = 2 * SECOND
@@ -79,5 +81,6 @@ class Options:
     trust_per_bad_block: int = 2
     commit_bytes: int = 8 * MIB
     commit_age_ns: int = 1 * SECOND
+    commit_age_swarming_ns: int = 250 * MS
     lane_idle_ns: int = 10 * SECOND
     retry_ns: int = 5 * SECOND

@@ -58,8 +58,8 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """Return where a peer should go on: in the most urgent class that it can serve.
 
     Alone, a recovery takes a class in order. Nodes that recover together each begin at another
-    place in it, and ask those that have everything for what no other receiver has: so the
-    first copies spread, and receivers serve each other the rest.
+    place of what is left and go on from there, and ask those that have everything for what no
+    other receiver has: so the first copies spread, and receivers serve each other the rest.
 
     One of several sources that failed last is tried with one block, the last of the class:
     others come to it when everything else is done, and nothing before it waits for the trial.
@@ -82,8 +82,25 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     assert recovery.digest is not None
     if peer.holdings[recovery.digest].is_complete:
         blocks = (blocks - recovery.spread) or blocks
-    own_start = class_start + int(recovery.own_place * (class_end - class_start))
-    return blocks.first_run(own_start) or blocks.first_run()
+    if recovery.own_block in blocks:
+        return blocks.first_run(recovery.own_block)
+    return blocks.first_run(blocks.nth(int(recovery.own_place * len(blocks))))
+
+
+def is_left_to_others(recovery: Recovery, offer: Offer) -> bool:
+    """Tell whether a range that a complete source offers is left to other receivers that have it.
+
+    Else every receiver would fetch the end of a version from the one source that all share.
+    Together those others must be as fast as the source, and one of them at work.
+    """
+    assert recovery.digest is not None
+    return (
+        recovery.is_swarming
+        and recovery.in_flight > 0
+        and offer.peer.holdings[recovery.digest].is_complete
+        and offer.run.start in recovery.spread
+        and recovery.swarm_rate >= offer.peer.link.rate.bytes_per_s
+    )
 
 
 def is_detour(

@@ -9,7 +9,14 @@ from ckptd.core.endings import stumble
 from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.hedging import find_hedge, hedge_after_ns, losers
 from ckptd.core.options import Options
-from ckptd.core.picker import Offer, cut, find_offer, is_detour
+from ckptd.core.picker import (
+    Offer,
+    cut,
+    find_offer,
+    is_detour,
+    is_left_to_others,
+    may_be_asked,
+)
 from ckptd.core.precedence import has_to_wait, preempt
 from ckptd.core.sources import count_sources, note_evidence, question
 from ckptd.core.stages import LocalOrder
@@ -77,8 +84,10 @@ def order_ranges(turn: Turn) -> None:
 def _has_better_use(turn: Turn, offer: Offer) -> bool:
     """Tell whether somebody else should do this, or the source should do something else."""
     peers, recoveries = turn.state.peers.values(), turn.state.recoveries.values()
-    return has_to_wait(recoveries, offer, now=turn.now) or is_detour(
-        offer.recovery, offer, peers, turn.options, now=turn.now
+    return (
+        has_to_wait(recoveries, offer, now=turn.now)
+        or is_left_to_others(offer.recovery, offer)
+        or is_detour(offer.recovery, offer, peers, turn.options, now=turn.now)
     )
 
 
@@ -86,17 +95,25 @@ def _add_up_rates(turn: Turn, recovery: Recovery) -> None:
     """Add up what all sources deliver, now and then."""
     if recovery.total_rate and turn.now - recovery.total_rate_ns < _RATES_EVERY_NS:
         return
+    assert recovery.digest is not None
     recovery.total_rate_ns = turn.now
-    recovery.total_rate = sum(
-        peer.link.rate.bytes_per_s
-        for peer in turn.state.peers.values()
-        if peer.is_live and peer.link.usable_at_ns <= turn.now and recovery.digest in peer.holdings
-    )
+    recovery.total_rate = recovery.swarm_rate = 0.0
+    for peer in turn.state.peers.values():
+        holding = peer.holdings.get(recovery.digest)
+        if holding is None or not may_be_asked(recovery, peer, now=turn.now):
+            continue
+        recovery.total_rate += peer.link.rate.bytes_per_s
+        if not holding.is_complete:
+            recovery.swarm_rate += peer.link.rate.bytes_per_s
 
 
 def _order_offer(turn: Turn, offer: Offer) -> None:
     blocks = cut(offer.recovery, offer.run, offer.peer, turn.options)
     offer.recovery.unclaimed = offer.recovery.unclaimed.without_run(blocks)
+    assert offer.recovery.digest is not None
+    is_complete = offer.peer.holdings[offer.recovery.digest].is_complete
+    if offer.recovery.is_swarming and is_complete:
+        offer.recovery.own_block = blocks.end
     _order(turn, offer.recovery, offer.peer, blocks, offer.criticality)
 
 

@@ -9,6 +9,7 @@ from ckptd.core.state import Peer, Recovery
 from ckptd.core.turn import Turn
 from ckptd.limits import PEERS_MAX
 from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
 
 
@@ -32,9 +33,12 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
         peer.link.failures = 0
-    peer.is_live = True
-    peer.holdings = {holding.digest: holding for holding in event.holdings}
-    count_sources(turn)
+    said = {holding.digest: holding for holding in event.holdings}
+    if peer.is_live and peer.holdings.keys() == said.keys():
+        _note_growth(turn, peer, said)
+    else:
+        peer.is_live, peer.holdings = True, said
+        count_sources(turn)
     turn.note_room(event.node)
 
 
@@ -75,6 +79,21 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
         case Confirmation.NO_ANSWER:
             peer.link.failed(turn.options, turn.rng, now=turn.now)
     turn.rest(event.source)
+
+
+def _note_growth(turn: Turn, peer: Peer, said: dict[Digest, Holding]) -> None:
+    """Take in that a peer has more of what it had; with hundreds of peers that is most news."""
+    for recovery in turn.state.recoveries.values():
+        if recovery.digest is None or recovery.digest not in said:
+            continue
+        before, now = peer.holdings[recovery.digest], said[recovery.digest]
+        if before.is_complete != now.is_complete:
+            peer.holdings = said
+            return count_sources(turn)
+        if not now.is_complete and before.blocks != now.blocks:
+            recovery.spread |= now.blocks - before.blocks
+    peer.holdings = said
+    return None
 
 
 def count_sources(turn: Turn) -> None:

@@ -174,7 +174,9 @@ class Recovery:
         total_rate_ns: When that was added up.
         is_swarming: Others recover the same version at the same time.
         spread: Blocks that such others have already; may name some too many.
-        own_place: Where in a class this node begins then, from 0 to 1.
+        own_place: Where in what is left of a class this node begins then, from 0 to 1.
+        own_block: Where it goes on; -1 before it began.
+        swarm_rate: What those others deliver together, added up with ``total_rate``.
         hedges: How many hedges were ordered.
         hedged_bytes: Length of those.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
@@ -224,6 +226,8 @@ class Recovery:
     is_swarming: bool = False
     spread: BlockSet = field(default_factory=BlockSet)
     own_place: float = 0.0
+    own_block: int = -1
+    swarm_rate: float = 0.0
     hedges: int = 0
     hedged_bytes: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)

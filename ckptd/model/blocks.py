@@ -106,6 +106,14 @@ class BlockSet:
         """The highest block; only of a set that is not empty."""
         return self._bounds[-1] - 1
 
+    def nth(self, index: int) -> int:
+        """Return the block before which there are so many others in the set."""
+        for start, end in self.runs():
+            if index < end - start:
+                return start + index
+            index -= end - start
+        raise IndexError(index)
+
     def first_run(self, at_least: int = 0) -> BlockRun | None:
         """Return the first run, cut to blocks ``>= at_least``; ``None`` if there is none."""
         bounds = self._bounds

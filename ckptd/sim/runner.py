@@ -258,7 +258,7 @@ class Runner:
         disk.work(size_bytes, self._in_this_life(written))
 
     def _serve(self, staging: Staging) -> None:
-        if self._is_swarming and staging.committed:
+        if self._is_swarming:
             self._server.hold(staging.known_version(), staging.committed)
 
     def _place(self, order: PlaceVersion) -> None:

@@ -80,8 +80,8 @@ class Server:
         self.on_changed()
 
     def claims(self) -> tuple[Holding, ...]:
-        """Return what it says it has."""
-        return tuple(holding for holding in self._claimed.values() if holding.blocks)
+        """Return what it says it has; of a recovery that has just begun that is nothing yet."""
+        return tuple(self._claimed.values())
 
     def good_blocks(self, digest: Digest) -> BlockSet:
         """Return the blocks of a version that it can send, rightly unless it lies."""

@@ -7,7 +7,7 @@ work with the options of production and with sizes that a person can add up.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from blake3 import blake3
@@ -64,7 +64,10 @@ HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retrya
 LEEWAY_NS = 250 * MS
 """What one lane learns of a link's usual gap others hear of at the end of a range."""
 
-NO_COMMITS = Options(commit_age_ns=3600 * SECOND, commit_bytes=1024 * MIB)
+FOUR_AT_FIRST = Options(range_bytes_first=4 * MIB)
+"""Four blocks make a range while nothing is known of a source: enough to cut it in two."""
+
+NO_COMMITS = replace(FOUR_AT_FIRST, commit_age_ns=3600 * SECOND, commit_bytes=1024 * MIB)
 """For stories in which a commit would only be in the way."""
 
 
@@ -211,7 +214,7 @@ class Script:
     """A scheduler that is told one fact after another, with a clock in milliseconds."""
 
     def __init__(self, *, seed: int = 0, options: Options | None = None) -> None:
-        self.options = options or Options()
+        self.options = options or FOUR_AT_FIRST
         self.scheduler = Scheduler(Random(seed), self.options)
         self.now_ms = 0
         self._spaces: dict[RecoveryId, AddressSpace] = {}

@@ -86,11 +86,21 @@ def test_the_earliest_of_all_deadlines_is_the_next_one() -> None:
 
 def test_a_commit_is_due_a_second_after_the_oldest_block_came() -> None:
     script, version = Script(), saved(8)
-    [order] = ranges(script.start(version, holds(A, holding(version, blocks((0, 1))))))
-    script.deliver(order, after_ms=50)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1, after_ms=50)
+    script.end_all(RangeOutcome.NOT_HELD)
     script.tell(TimePassed(), after_ms=10)
     assert due_ms(script) == 1050
     assert script.wait(990) == [CommitBlocks(R, blocks((0, 1)))]
+
+
+def test_it_is_due_sooner_while_others_recover_the_same() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, holds(A, holding(version, blocks((0, 1))))))
+    script.deliver(order, after_ms=50)
+    script.tell(TimePassed(), after_ms=10)
+    assert due_ms(script) == 300
+    assert script.wait(240) == [CommitBlocks(R, blocks((0, 1)))]
 
 
 def test_the_end_of_a_rest_is_due() -> None:

@@ -92,7 +92,7 @@ def test_bytes_that_come_while_there_is_no_work_are_not_counted() -> None:
 @pytest.mark.parametrize(
     ("bytes_per_s", "range_bytes"),
     [
-        (0, 4 * MIB),
+        (0, 1 * MIB),
         (1, 0),
         (4 * MIB, 1 * MIB),
         (80 * MIB, 20 * MIB),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.manifest import Criticality
 from tests.support.scheduling import (
+    FOUR_AT_FIRST,
     FULL_DISK,
     NO_COMMITS,
     R2,
@@ -54,7 +56,8 @@ def test_a_range_never_crosses_into_another_criticality() -> None:
 
 
 def test_units_of_one_criticality_travel_in_one_range() -> None:
-    script, version = Script(options=Options(range_bytes_min=8 * MIB)), saved(1, 0, 2, 1)
+    long_ranges = replace(FOUR_AT_FIRST, range_bytes_min=8 * MIB)
+    script, version = Script(options=long_ranges), saved(1, 0, 2, 1)
     assert whom(script.start(version, A)) == [(A, (0, 4))]
 
 
@@ -274,7 +277,7 @@ def test_a_range_is_as_long_as_the_rate_says(
     source = peer(A, holding(version), rate=rate * MIB)
     recovery = recovering(version)
     recovery.source_count = sources
-    assert cut(recovery, BlockRun(*run), source, Options()) == expected
+    assert cut(recovery, BlockRun(*run), source, FOUR_AT_FIRST) == expected
 
 
 @pytest.mark.parametrize(

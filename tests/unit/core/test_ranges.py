@@ -14,11 +14,11 @@ from ckptd.core.events import (
     RangeOutcome,
     RangeProgressed,
 )
-from ckptd.core.options import Options
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import LaneId
 from tests.support.scheduling import (
     BROKEN_DISK,
+    FOUR_AT_FIRST,
     NO_COMMITS,
     A,
     B,
@@ -84,7 +84,7 @@ def test_bytes_of_an_unfinished_block_are_wasted_when_the_transfer_ends() -> Non
 
 
 def test_blocks_that_a_range_reported_as_whole_did_not_bring_are_asked_for_again() -> None:
-    script, version = Script(options=Options(range_bytes_min=4 * MIB)), saved(4)
+    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert whom(script.end(order)) == [(A, (1, 4))]
@@ -264,7 +264,7 @@ def test_a_lane_that_falls_silent_in_mid_body_is_closed() -> None:
 
 
 def test_what_a_silent_lane_owes_is_asked_of_another_source_at_once() -> None:
-    script, version = Script(options=Options(range_bytes_min=4 * MIB)), saved(4)
+    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert script.tell(holds(B, version)) == []
@@ -273,7 +273,7 @@ def test_what_a_silent_lane_owes_is_asked_of_another_source_at_once() -> None:
 
 
 def test_blocks_that_come_while_a_lane_is_closing_count() -> None:
-    script, version = Script(options=Options(range_bytes_min=4 * MIB)), saved(4)
+    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
     [order] = ranges(script.start(version, A, B))
     script.arrive(order, 1)
     script.wait(500)
@@ -373,7 +373,7 @@ def test_a_lane_without_work_is_closed_after_ten_seconds() -> None:
 
 
 def test_a_commit_that_holds_every_lane_up_is_nobodys_fault() -> None:
-    script, version = Script(options=Options(commit_bytes=2 * MIB)), saved(64)
+    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -384,7 +384,7 @@ def test_a_commit_that_holds_every_lane_up_is_nobodys_fault() -> None:
 
 
 def test_a_disk_that_stops_in_the_middle_of_a_commit_is_nobodys_fault() -> None:
-    script, version = Script(options=Options(commit_bytes=2 * MIB)), saved(64)
+    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -397,7 +397,7 @@ def test_a_disk_that_stops_in_the_middle_of_a_commit_is_nobodys_fault() -> None:
 
 
 def test_a_range_ordered_while_the_disk_holds_lanes_up_does_not_make_them_late() -> None:
-    script, version = Script(options=Options(commit_bytes=1 * MIB)), saved(64)
+    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=1 * MIB)), saved(64)
     [order] = ranges(script.start(version, A))
     assert CommitBlocks(R, blocks((0, 1))) in script.arrive(order, 1)
     assert script.wait(60_000) == []
@@ -409,7 +409,7 @@ def test_a_range_ordered_while_the_disk_holds_lanes_up_does_not_make_them_late()
 
 
 def test_a_lane_that_is_silent_while_others_deliver_is_late_even_during_a_commit() -> None:
-    script, version = Script(options=Options(commit_bytes=2 * MIB)), saved(64)
+    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -420,7 +420,7 @@ def test_a_lane_that_is_silent_while_others_deliver_is_late_even_during_a_commit
 
 
 def test_commits_in_quick_succession_do_not_hide_a_silent_lane() -> None:
-    script, version = Script(options=Options(commit_bytes=1 * MIB)), saved(128)
+    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=1 * MIB)), saved(128)
     first, order = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     effects = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ckptd.core.effects import FetchRange
+from ckptd.core.events import RangeOutcome
+from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, ranges, saved
 
@@ -58,3 +60,31 @@ def test_a_receiver_is_asked_only_for_what_it_has() -> None:
         orders = first_orders(Script(seed=seed), saved(64), held)
         [asked] = [order.blocks for order in orders if order.source == B]
         assert BlockSet((asked,)).issubset(held)
+
+
+def test_it_goes_on_where_it_began_at_who_has_everything() -> None:
+    script, version = Script(seed=3), saved(64)
+    [order] = first_orders(script, version, BlockSet())
+    [following] = ranges(script.arrive(order, order.blocks.start + 1, after_ms=1))
+    assert following.blocks.start == order.blocks.end
+
+
+def test_what_other_receivers_bring_as_fast_is_left_to_them() -> None:
+    script, version = Script(seed=3), saved(64)
+    orders = first_orders(script, version, version.blocks - blocks((5, 6)))
+    [asked] = [order for order in orders if order.source == A]
+    [brought] = [order for order in orders if order.source == B]
+    script.arrive(brought, brought.blocks.start + 1, after_ms=200)
+    script.scheduler.state.peers[B].link.rate.bytes_per_s = 1000 * MIB
+    script.recovery().total_rate_ns = 0
+    assert not [order for order in ranges(script.deliver(asked, after_ms=1)) if order.source == A]
+
+
+def test_who_has_everything_is_asked_again_when_other_receivers_bring_nothing() -> None:
+    script, version = Script(seed=3), saved(64)
+    orders = first_orders(script, version, version.blocks - blocks((5, 6)))
+    [asked] = [order for order in orders if order.source == A]
+    script.deliver(asked, after_ms=1)
+    script.end_all(RangeOutcome.UNREACHABLE)
+    script.wait(250)
+    assert {order.source for order in script.in_flight} >= {A}
