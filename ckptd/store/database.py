@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, TypeVar
@@ -24,6 +25,7 @@ from ckptd.errors import (
     StorageError,
 )
 from ckptd.limits import MIB
+from ckptd.store import confined
 from ckptd.store.kernel import storage_error
 
 Connection: TypeAlias = sqlite3.Connection
@@ -69,6 +71,8 @@ CREATE TABLE reports (
 ) STRICT;
 """
 
+_DATABASE: Final = "ckptd.db"
+
 _LOG_BYTES_MAX: Final = 64 * MIB
 """What the write-ahead log is cut to after a large transaction, such as a long manifest."""
 
@@ -90,16 +94,18 @@ class StateDirectory:
 
         Raises:
             StateDirectoryInUse: Another daemon has it.
-            StorageError: It cannot be made or written.
+            StorageError: It cannot be made or written, or others may write to it.
         """
         subject = f"state directory {path}"
         try:
-            os.makedirs(path, 0o700, exist_ok=True)
-            fd = os.open(
-                os.path.join(path, "lock"),
-                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600,
-            )
+            directory = confined.open_configured(path, create_mode=0o700)
+            try:
+                _check_own(directory, subject)
+                fd = confined.open_file(
+                    directory, "lock", os.O_RDWR | os.O_CREAT, 0o600, subject=f"{subject}/lock"
+                )
+            finally:
+                os.close(directory)
         except OSError as error:
             raise storage_error(subject, error) from error
         try:
@@ -123,7 +129,7 @@ class StateDirectory:
     @property
     def database_path(self) -> str:
         """Where the database lies."""
-        return os.path.join(self.path, "ckptd.db")
+        return os.path.join(self.path, _DATABASE)
 
 
 class Database:
@@ -235,18 +241,39 @@ def move_aside(path: str) -> str:
     Raises:
         StorageError: The system refused.
     """
-    aside = next(
-        name
-        for number in itertools.count(1)
-        if not os.path.lexists(name := f"{path}.damaged-{number}")
-    )
+    directory_path, _, database = path.rpartition("/")
     try:
-        for suffix in ("-wal", "-shm", ""):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(path + suffix, aside + suffix)
+        directory = confined.open_configured(directory_path)
+        try:
+            taken = {name for name, _ in confined.entries(directory)}
+            aside = next(
+                name
+                for number in itertools.count(1)
+                if (name := f"{database}.damaged-{number}") not in taken
+            )
+            for suffix in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    confined.rename_noreplace(
+                        directory, database + suffix, directory, aside + suffix
+                    )
+        finally:
+            os.close(directory)
     except OSError as error:
         raise storage_error(f"state database {path}", error) from error
-    return aside
+    return f"{directory_path}/{aside}"
+
+
+def _check_own(directory: int, subject: str) -> None:
+    """Check that nobody else can plant names here: SQLite opens its files by path.
+
+    Raises:
+        StorageError: Everybody may write to it, or a file of the database is none of ours.
+    """
+    if os.fstat(directory).st_mode & stat.S_IWOTH:
+        raise StorageError(subject, "may be written by everybody", "Close it: chmod 700.")
+    for name, facts in confined.entries(directory):
+        if name.startswith(_DATABASE) and not (stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1):
+            raise StorageError(f"{subject}: {name!r}", "is a link or no regular file", "Remove it.")
 
 
 @contextlib.contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
@@ -70,6 +72,25 @@ def fingerprint_of(facts: os.stat_result) -> Fingerprint:
     return Fingerprint(
         facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
     )
+
+
+def check_plain(facts: os.stat_result, subject: str) -> None:
+    """Check that a file is fit to be given to others.
+
+    A second name may lie anywhere: somebody could link to what the daemon may read and he may
+    not, and have it published. Setuid and setgid would be lost at the receiver, silently.
+
+    Raises:
+        StorageError: It has several names, or runs as somebody else.
+    """
+    if facts.st_nlink > 1:
+        raise StorageError(
+            subject,
+            f"has {facts.st_nlink} names (hard links)",
+            "Publish a copy of its own: cp --reflink=auto costs no room where the disk knows it.",
+        )
+    if facts.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise StorageError(subject, "has its setuid or setgid bit set", "Take it away: chmod ug-s.")
 
 
 def held_blocks(space: AddressSpace, files: tuple[UnitFile | None, ...]) -> BlockSet:

@@ -6,7 +6,8 @@ import stat
 from typing import Final
 
 from ckptd.errors import NotFound, OutsideRoots, StorageError
-from ckptd.store.roots import Root, check_relative
+from ckptd.store.confined import check_relative
+from ckptd.store.roots import Root
 
 _LINKS_MAX: Final = 40
 """Links followed for one name, as in the kernel: path_resolution(7)."""

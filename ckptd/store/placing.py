@@ -12,15 +12,17 @@ import stat
 from collections.abc import Collection, Container
 from typing import Final
 
-from ckptd.errors import ContentChanged, StorageError, VerificationFailed
+from ckptd.errors import ContentChanged, NotFound, StorageError, VerificationFailed
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Criticality, Manifest, Unit
 from ckptd.model.space import AddressSpace
 from ckptd.store.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.hashing import unit_digest
-from ckptd.store.preparing import as_directory, directories_of, matching, open_tree, survey
-from ckptd.store.roots import Names, Root, mapping_os_errors
+from ckptd.store.kernel import mapping_os_errors
+from ckptd.store.names import Names
+from ckptd.store.preparing import as_directory, directories_of, matching, open_tree, survey, swept
+from ckptd.store.roots import Root
 
 _BUFFER_BYTES_MAX: Final = 16 * MIB
 
@@ -65,7 +67,7 @@ def check_critical(tree: Root, manifest: Manifest, left_out: Container[int]) -> 
     buffer = memoryview(bytearray(min(max(longest, 1), _BUFFER_BYTES_MAX)))
     with Names(tree) as names:
         for unit in critical:
-            fd = names.open_file(unit.path, os.O_RDONLY)
+            fd = _open(names, tree, unit)
             try:
                 with mapping_os_errors(tree.absolute(unit.path)):
                     digest = unit_digest(fd, unit.size_bytes, buffer=buffer)
@@ -75,6 +77,13 @@ def check_critical(tree: Root, manifest: Manifest, left_out: Container[int]) -> 
                 os.close(fd)
             if digest != unit.digest:
                 raise _differs(unit)
+
+
+def _open(names: Names, tree: Root, unit: Unit) -> int:
+    try:
+        return names.open_file(unit.path, os.O_RDONLY)
+    except NotFound as error:
+        raise swept(tree, unit.path) from error
 
 
 def _differs(unit: Unit) -> VerificationFailed:
@@ -103,7 +112,7 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
     with Names(tree) as names:
         for index, unit in enumerate(manifest.units):
             if index not in left_out:
-                fd = names.open_file(unit.path, os.O_RDONLY)
+                fd = _open(names, tree, unit)
                 files[index] = _finish_file(fd, unit, tree.absolute(unit.path), is_synced=is_few)
     for path in directories:
         with as_directory(tree, path) as fd:

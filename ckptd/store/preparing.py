@@ -30,8 +30,11 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.quantities import format_size
 from ckptd.model.space import AddressSpace
+from ckptd.store import confined
 from ckptd.store.hashing import matching_blocks
-from ckptd.store.roots import Names, Root, mapping_os_errors
+from ckptd.store.kernel import mapping_os_errors
+from ckptd.store.names import Names
+from ckptd.store.roots import Root
 
 STAGING_DIRECTORY: Final = ".ckptd"
 """Below each root; holds one directory for each recovery that is not done."""
@@ -55,7 +58,7 @@ _FEW_DIRECTORIES: Final = 16
 
 _STAGING_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
-_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -147,7 +150,7 @@ def remove_empty_staging_directory(root: Root) -> None:
     """Remove ``.ckptd`` if no other recovery has a directory in it."""
     with _staging_directory_lock, as_directory(root, "") as fd:
         try:
-            os.rmdir(STAGING_DIRECTORY, dir_fd=fd)
+            confined.remove_directory(fd, STAGING_DIRECTORY)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
                 raise
@@ -166,6 +169,15 @@ def as_directory(tree: Root, path: str) -> Iterator[int]:
             yield fd
     finally:
         os.close(fd)
+
+
+def swept(tree: Root, path: str) -> StorageError:
+    """Say that somebody removed a file while a recovery wrote it."""
+    return StorageError(
+        tree.absolute(path),
+        "was removed while it was being recovered",
+        f"Recover again, and keep cleaners out of {STAGING_DIRECTORY}.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +208,8 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
     pending = [""]
     while pending:
         inner = pending.pop()
-        with as_directory(tree, inner) as fd, os.scandir(fd) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+        with as_directory(tree, inner) as fd:
+            found = confined.entries(fd)
         for name, facts in found:
             path = f"{inner}/{name}" if inner else name
             index = units.get(path)
@@ -218,11 +230,21 @@ def _is_intact(facts: os.stat_result, unit: Unit) -> bool:
 def check_space(
     root: Root, manifest: Manifest, allocated: Mapping[int, int], reserved_elsewhere_bytes: int
 ) -> None:
-    """Check that what is missing fits, with a margin.
+    """Check that what is missing fits, with a margin: bytes, and files if they are counted.
 
     Raises:
         OutOfSpace: It does not.
     """
+    paths = [unit.path for unit in manifest.units]
+    files_need = len(paths) - len(allocated) + len(directories_of(paths)) + 2  # .ckptd/<recovery>
+    files_free = root.free_files()
+    if len(allocated) < len(paths) and files_free is not None and files_need > files_free:
+        raise OutOfSpace(
+            f"root {root.path}",
+            f"needs {files_need} more files and directories and its file system has "
+            f"room for {files_free} (inodes)",
+            "Remove files, or choose a target in another root with --to.",
+        )
     need = 0
     for index, unit in enumerate(manifest.units):
         rounded = -(-unit.size_bytes // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
@@ -260,13 +282,14 @@ def create_files(tree: Root, manifest: Manifest, present: Container[int]) -> lis
     directories = directories_of(paths)
     try:
         _make_directories(tree, directories)
-        with Names(tree) as names, mapping_os_errors(tree.path):
+        with Names(tree) as names:
             for index, unit in enumerate(manifest.units):
                 if index not in present:
-                    parent, name = names.find(unit.path)
-                    fd = os.open(name, _CREATE, _FILE_MODE, dir_fd=parent)
+                    fd = names.open_file(unit.path, _CREATE, _FILE_MODE)
                     made.append(index)
-                    if not _set_length(fd, unit.size_bytes):
+                    with mapping_os_errors(tree.absolute(unit.path)):
+                        is_reserved = _set_length(fd, unit.size_bytes)
+                    if not is_reserved:
                         unreserved.append(index)
         _sync_directories(tree, ["", *directories])
     except CkptdError:
@@ -279,8 +302,8 @@ def create_files(tree: Root, manifest: Manifest, present: Container[int]) -> lis
 def _make_directories(tree: Root, directories: Sequence[str]) -> None:
     for path in directories:
         parent, _, name = path.rpartition("/")
-        with as_directory(tree, parent) as fd, contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o755, dir_fd=fd)
+        with as_directory(tree, parent) as fd:
+            confined.make_directory(fd, name)
 
 
 def _sync_directories(tree: Root, directories: Collection[str]) -> None:

@@ -32,11 +32,19 @@ from ckptd.model.manifest import (
     encode_manifest,
     urgency,
 )
-from ckptd.store.fingerprints import Fingerprint, HashedDirectory, UnitFile, fingerprint_of
+from ckptd.store.fingerprints import (
+    Fingerprint,
+    HashedDirectory,
+    UnitFile,
+    check_plain,
+    fingerprint_of,
+)
 from ckptd.store.hashing import hash_unit, hexdigest_of
+from ckptd.store.kernel import mapping_os_errors
 from ckptd.store.links import resolve_link
+from ckptd.store.names import Names
 from ckptd.store.preparing import STAGING_DIRECTORY
-from ckptd.store.roots import Names, Root, mapping_os_errors
+from ckptd.store.roots import Root
 from ckptd.store.serving import find_changed
 
 _BATCH_FILES: Final = 64
@@ -128,9 +136,11 @@ def scan_and_hash(
         ContentChanged: A file changed while it was hashed.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
-        StorageError: The file system refused, or something there is no file.
+        StorageError: The file system refused, something there is no file or has several
+            names, or the root is not where it was.
         CkptdError: Cancelled.
     """
+    root.check_in_place()
     candidates = _scan(root, relative, request)
     work = _Hashing(root, candidates, on_progress, is_cancelled)
     hashed = sorted(work.run(workers), key=lambda pair: urgency(pair[0]))
@@ -314,6 +324,7 @@ class _Hashing:
         """
         for _ in range(_RACY_LOOKS_MAX):
             facts = os.fstat(fd)
+            check_plain(facts, subject)
             age_ns = time.time_ns() - facts.st_ctime_ns
             if not -_RACY_NS < age_ns < _RACY_NS:
                 return fingerprint_of(facts), facts.st_mode

@@ -1,63 +1,24 @@
-"""Roots: the only place that turns names into files.
+"""Roots: the configured directories, held open, and everything that is done below them.
 
-A root is a configured directory, held open. Every path is relative to it and is walked
-component by component through directory descriptors that never follow a symbolic link, so
-that no name and nothing planted in a directory leads out of the root. Names are checked
-first: the kernel ignores the directory descriptor when a name is absolute.
+Every path is relative to a root and goes through :mod:`ckptd.store.confined`, so that no name
+and nothing planted in a directory leads out of it.
 
 All calls block; none belongs on the event loop. A root may be used from several threads.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
 
-from ckptd.errors import (
-    Conflict,
-    NotFound,
-    OutsideRoots,
-    StorageError,
-    UsageError,
-)
-from ckptd.store.kernel import (
-    mapping_os_errors,
-    rename_noreplace,
-    storage_error,
-    sync_file_system,
-)
-
-__all__ = ["FoundFile", "Names", "Root", "Roots", "check_relative", "mapping_os_errors"]
-
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-def check_relative(relative: str) -> tuple[str, ...]:
-    """Split a path below a root into its components; ``""`` has none.
-
-    Raises:
-        OutsideRoots: Absolute, an empty, ``.`` or ``..`` component, NUL, or not encodable.
-    """
-    if not relative:
-        return ()
-    components = tuple(relative.split("/"))
-    try:
-        encoded = os.fsencode(relative)
-    except UnicodeEncodeError as error:
-        raise _outside(relative) from error
-    if b"\0" in encoded or any(component in {"", ".", ".."} for component in components):
-        raise _outside(relative)
-    return components
-
-
-def _outside(relative: str) -> OutsideRoots:
-    return OutsideRoots(f"path {relative[:200]!r}", "is not a plain path below a root")
+from ckptd.errors import Conflict, NotFound, OutsideRoots, StorageError, UsageError
+from ckptd.limits import PATH_BYTES_MAX
+from ckptd.store import confined
+from ckptd.store.confined import check_relative
+from ckptd.store.kernel import mapping_os_errors, storage_error, sync_file_system
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +49,7 @@ class Root:
     def __init__(self, name: str, path: str, fd: int) -> None:
         self.name = name
         self.path = path
-        self.real_path = os.path.realpath(path)
+        self.real_path = confined.resolved(path)
         self.device = os.fstat(fd).st_dev
         self._fd = fd
 
@@ -102,7 +63,7 @@ class Root:
         subject = f"root {name!r} at {path}"
         path = _normalised(path)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = confined.open_configured(path)
         except FileNotFoundError as error:
             raise StorageError(
                 subject, "does not exist", "Create it or mount its disk, then start again."
@@ -140,16 +101,43 @@ class Root:
         """
         components = check_relative(relative)
         with mapping_os_errors(self.absolute(relative)):
-            fd = os.dup(self._fd)
-            for component in components:
-                try:
-                    if create:
-                        _make_directory(component, fd)
-                    inner = os.open(component, _DIRECTORY, dir_fd=fd)
-                finally:
-                    os.close(fd)
-                fd = inner
-            return fd
+            if create:
+                return confined.make_directories(self._fd, components)
+            return confined.open_directory(self._fd, components)
+
+    @contextlib.contextmanager
+    def parent(self, relative: str) -> Iterator[tuple[int, str]]:
+        """Open the directory a name lies in for a while; what is refused inside names the path.
+
+        Raises:
+            CkptdError: See :meth:`open_directory` and :func:`mapping_os_errors`.
+        """
+        if not check_relative(relative):
+            raise OutsideRoots(f"root {self.name!r}", "is no name below a root")
+        directory, _, name = relative.rpartition("/")
+        fd = self.open_directory(directory)
+        try:
+            with mapping_os_errors(self.absolute(relative)):
+                yield fd, name
+        finally:
+            os.close(fd)
+
+    def check_in_place(self) -> None:
+        """Check that the root's path still leads to the directory that is open.
+
+        What is written through the descriptor goes to the right file system even if it does
+        not; but nobody would find it.
+
+        Raises:
+            StorageError: It leads elsewhere, or nowhere.
+        """
+        if not confined.leads_to(self.path, self._fd):
+            raise StorageError(
+                f"root {self.name!r} at {self.path}",
+                "is not the directory any more that it was when ckptd started: "
+                "unmounted, mounted over or replaced",
+                "Put it back, or restart ckptd if it shall use what is there now.",
+            )
 
     def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
         """Open a regular file whose directory exists.
@@ -167,8 +155,8 @@ class Root:
             NotFound: It does not exist.
             StorageError: Not a regular file, or the system refused.
         """
-        with Names(self) as names:
-            return names.open_file(relative, flags, mode)
+        with self.parent(relative) as (fd, name):
+            return confined.open_file(fd, name, flags, mode, subject=self.absolute(relative))
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Return what ``lstat`` says; ``None`` if there is nothing of that name.
@@ -179,8 +167,11 @@ class Root:
         """
         if not relative:
             return os.fstat(self._fd)
-        with Names(self) as names:
-            return names.stat(relative)
+        try:
+            with self.parent(relative) as (fd, name):
+                return confined.look(fd, name)
+        except NotFound:
+            return None
 
     def rename(self, source: str, target: str) -> None:
         """Give a file or directory another name, durably. Never replaces anything.
@@ -192,14 +183,9 @@ class Root:
             StorageError: The system refused.
         """
         subject = self.absolute(target)
-        with (
-            Names(self) as sources,
-            Names(self) as targets,
-        ):
-            source_parent, source_name = sources.find(source)
-            target_parent, target_name = targets.find(target)
+        with self.parent(source) as old, self.parent(target) as new:
             try:
-                rename_noreplace(source_parent, source_name, target_parent, target_name)
+                confined.rename_noreplace(*old, *new)
             except (FileExistsError, IsADirectoryError) as error:
                 raise Conflict(
                     subject, "exists already", "Remove it or choose another target."
@@ -207,8 +193,8 @@ class Root:
             except OSError as error:
                 raise storage_error(subject, error) from error
             with mapping_os_errors(subject):
-                os.fsync(target_parent)
-                os.fsync(source_parent)
+                os.fsync(new[0])
+                os.fsync(old[0])
 
     def remove_tree(self, relative: str) -> None:
         """Remove a file, a link, or a directory and all that is in it. Absent is fine.
@@ -217,16 +203,11 @@ class Root:
             OutsideRoots: The path is not plain.
             StorageError: The system refused; part of it may be gone.
         """
-        found = self.stat(relative)
-        if found is None:
+        try:
+            with self.parent(relative) as (fd, name):
+                confined.remove_tree(fd, name)
+        except NotFound:
             return
-        with Names(self) as names, mapping_os_errors(self.absolute(relative)):
-            parent, name = names.find(relative)
-            if stat.S_ISDIR(found.st_mode):
-                # rmtree works through descriptors and does not enter links.
-                shutil.rmtree(name, dir_fd=parent)
-            else:
-                os.unlink(name, dir_fd=parent)
 
     def walk(self, relative: str) -> Iterator[FoundFile]:
         """Yield every regular file and symbolic link below a directory, names in order.
@@ -256,14 +237,12 @@ class Root:
             pending += reversed(deeper)
 
     def _entries(self, directory: str) -> list[tuple[str, os.stat_result]]:
-        """Return the names in a directory in order, each with what ``lstat`` says."""
         fd = self.open_directory(directory)
         try:
-            with mapping_os_errors(self.absolute(directory)), os.scandir(fd) as entries:
-                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            with mapping_os_errors(self.absolute(directory)):
+                return confined.entries(fd)
         finally:
             os.close(fd)
-        return sorted(found, key=lambda entry: entry[0])
 
     def read_link(self, relative: str) -> str | None:
         """Return where a symbolic link leads to; ``None`` if it is something else.
@@ -273,14 +252,8 @@ class Root:
             NotFound: It does not exist.
             StorageError: A parent is a link or no directory, or the system refused.
         """
-        with Names(self) as names, mapping_os_errors(self.absolute(relative)):
-            parent, name = names.find(relative)
-            try:
-                return os.readlink(name, dir_fd=parent)
-            except OSError as error:
-                if error.errno == errno.EINVAL:
-                    return None
-                raise
+        with self.parent(relative) as (fd, name):
+            return confined.read_link(fd, name)
 
     def below(self, path: str) -> str | None:
         """Return the part of an absolute path below this root; ``None`` if it is elsewhere.
@@ -301,6 +274,12 @@ class Root:
             facts = os.fstatvfs(self._fd)
         return facts.f_bavail * facts.f_frsize
 
+    def free_files(self) -> int | None:
+        """Return how many files may still be made; ``None`` if nobody counts them (btrfs)."""
+        with mapping_os_errors(self.path):
+            facts = os.fstatvfs(self._fd)
+        return facts.f_favail if facts.f_files else None
+
     def sync(self) -> None:
         """Make everything written to the root's file system durable: syncfs(2).
 
@@ -310,66 +289,6 @@ class Root:
         """
         with mapping_os_errors(self.path):
             sync_file_system(self._fd)
-
-
-class Names:
-    """Finds names of a root one after another, keeping the last one's directory open.
-
-    Names in order share directories, and walking to one costs ten times what using it does.
-    For one thread, and for as long as directories stay where they are.
-    """
-
-    def __init__(self, root: Root) -> None:
-        self._root = root
-        self._directory = ""
-        self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def find(self, relative: str) -> tuple[int, str]:
-        """Return a descriptor of the directory a name lies in, good until the next call.
-
-        Raises:
-            OutsideRoots: The path is not plain.
-            NotFound: The directory does not exist.
-            StorageError: A component is a link or no directory, or the system refused.
-        """
-        if not check_relative(relative):
-            raise _outside(relative)
-        directory, _, name = relative.rpartition("/")
-        if self._fd < 0 or directory != self._directory:
-            fd = self._root.open_directory(directory)
-            self.__exit__()
-            self._fd, self._directory = fd, directory
-        return self._fd, name
-
-    def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
-        """Open a regular file: :meth:`Root.open_file`."""
-        parent, name = self.find(relative)
-        try:
-            fd = os.open(name, flags | _FILE, mode, dir_fd=parent)
-        except OSError as error:
-            raise storage_error(self._root.absolute(relative), error) from error
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise StorageError(self._root.absolute(relative), "is no regular file")
-        return fd
-
-    def stat(self, relative: str) -> os.stat_result | None:
-        """Return what ``lstat`` says: :meth:`Root.stat`."""
-        try:
-            parent, name = self.find(relative)
-            return os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except (NotFound, FileNotFoundError):
-            return None
-        except OSError as error:
-            raise storage_error(self._root.absolute(relative), error) from error
 
 
 class Roots:
@@ -409,11 +328,12 @@ class Roots:
             The root and the path below it, ``""`` for the root itself.
 
         Raises:
-            UsageError: The path is relative.
+            UsageError: The path is relative, too long, not UTF-8, or has control characters.
             OutsideRoots: It is in no root.
         """
         if not path.startswith("/"):
             raise UsageError(f"path {path[:200]!r}", "is relative", "Write it from / on.")
+        _check_writable(path)
         normal = _normalised(path)
         within = [
             (root, below) for root in self._roots if (below := root.below(normal)) is not None
@@ -433,9 +353,14 @@ def _normalised(path: str) -> str:
     return os.path.normpath("/" + path.lstrip("/"))
 
 
-def _make_directory(name: str, parent: int) -> None:
+def _check_writable(path: str) -> None:
+    """Check that a path can be written down: in a log line, a database, a document."""
+    subject = f"path {path[:200]!r}"
     try:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    except FileExistsError:
-        return
-    os.fsync(parent)
+        encoded = path.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(subject, "is not UTF-8", "Rename the directory.") from error
+    if any(character < " " or character == "\x7f" for character in path):
+        raise UsageError(subject, "has control characters", "Rename the directory.")
+    if len(encoded) > PATH_BYTES_MAX:
+        raise UsageError(subject, f"has more than {PATH_BYTES_MAX} bytes")

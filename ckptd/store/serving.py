@@ -30,7 +30,8 @@ from ckptd.store.fingerprints import (
     fingerprint_of,
     held_blocks,
 )
-from ckptd.store.roots import Names, Root
+from ckptd.store.names import Names
+from ckptd.store.roots import Root
 
 PIECE_BYTES_MAX: Final = 64 * MIB
 """A change in a longer stretch of a unit is noticed after at most so much."""
@@ -243,7 +244,8 @@ def _open(names: Names, path: str, subject: str) -> int:
 
 
 def _compare(fd: int, expected: Fingerprint, path: str) -> None:
-    if fingerprint_of(os.fstat(fd)) != expected:
+    facts = os.fstat(fd)
+    if fingerprint_of(facts) != expected or facts.st_nlink != 1:
         raise _changed(path)
 
 

@@ -96,7 +96,8 @@ class Staging:
             Conflict: The target exists and is something else.
             OutOfSpace: It does not fit; nothing that was made for it is left.
             UsageError: The target is where recoveries are staged.
-            StorageError: The target is on another file system, or the system refused.
+            StorageError: The target is on another file system, the root is not where it was,
+                or the system refused.
         """
         try:
             return self._prepare(journaled, reserved_elsewhere_bytes)
@@ -106,6 +107,7 @@ class Staging:
 
     def _prepare(self, journaled: BlockSet, reserved_elsewhere_bytes: int) -> BlockSet:
         root, space = self._root, self._space
+        root.check_in_place()
         preparing.check_target(root, self._target)
         if root.stat(self._target) is not None:
             found = self._recognise_target(journaled)
@@ -247,15 +249,14 @@ class Staging:
         try:
             return self._tree.open_file(path, os.O_WRONLY)
         except NotFound as error:
-            raise StorageError(
-                self._tree.absolute(path), "was removed", "Recover again; keep cleaners out."
-            ) from error
+            raise preparing.swept(self._tree, path) from error
 
     def commit(self, blocks: BlockSet) -> None:
         """Make delivered blocks durable. They may go into the journal when this returns.
 
         Raises:
-            StorageError: The disk refused, now or earlier; they must not.
+            StorageError: The disk refused, now or earlier, or somebody removed the file;
+                they must not.
         """
         assert self._tree is not None
         self._check_sound()
@@ -268,6 +269,9 @@ class Staging:
                     for unit in units:
                         with self._files.borrow(unit) as fd:
                             os.fdatasync(fd)
+                            if not os.fstat(fd).st_nlink:
+                                path = self._space.manifest.units[unit].path
+                                raise preparing.swept(self._tree, path)
                 else:
                     self._tree.sync()
         except StorageError as error:
@@ -322,6 +326,7 @@ class Staging:
             self.served.expect_rename(None)  # an earlier try may have come as far as this
             files = placing.finish(tree, manifest, left_out)
             self.served.expect_rename(files)
+            root.check_in_place()
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
             root.rename(self._path, self._target)
             self.is_placed = True

@@ -145,12 +145,26 @@ def test_a_link_out_of_the_root_is_refused(root: Root, inside: Path) -> None:
         publish(root, "v1")
 
 
-def test_hard_links_and_executable_files_are_published(root: Root, inside: Path) -> None:
+def test_executable_files_are_published(root: Root, inside: Path) -> None:
     write_files(inside / "v1", {"run.sh": b"#!/bin/sh\n"})
     os.chmod(inside / "v1/run.sh", 0o755)
-    os.link(inside / "v1/run.sh", inside / "other")
     (unit,) = publish(root, "v1").manifest.units
     assert unit.is_executable
+
+
+def test_a_file_with_a_second_name_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside, {"v1/plain": b"p", "../secret": b"s"})
+    os.link(inside / "../secret", inside / "v1/weights")
+    with pytest.raises(StorageError, match=r"v1/weights: has 2 names .*cp --reflink"):
+        publish(root, "v1")
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755])
+def test_a_file_that_runs_as_somebody_else_is_refused(root: Root, inside: Path, mode: int) -> None:
+    write_files(inside / "v1", {"run.sh": b"#!/bin/sh\n"})
+    os.chmod(inside / "v1/run.sh", mode)
+    with pytest.raises(StorageError, match=r"run\.sh: has its setuid or setgid bit set.*chmod"):
+        publish(root, "v1")
 
 
 def test_a_read_only_directory_is_published_and_not_touched(root: Root, inside: Path) -> None:

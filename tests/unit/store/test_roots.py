@@ -16,7 +16,9 @@ from ckptd.errors import (
     StorageError,
     UsageError,
 )
-from ckptd.store.roots import FoundFile, Names, Root, Roots, check_relative
+from ckptd.store.confined import check_relative
+from ckptd.store.names import Names
+from ckptd.store.roots import FoundFile, Root, Roots
 from tests.support.stores import open_descriptors, write_files
 
 HOSTILE = [
@@ -353,9 +355,13 @@ def test_a_relative_path_is_a_usage_error(roots: Roots) -> None:
         roots.locate("other/a")
 
 
-def test_a_path_with_nul_is_refused(tmp_path: Path, roots: Roots) -> None:
-    with pytest.raises(OutsideRoots):
-        roots.locate(f"{tmp_path}/other/a\0b")
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\x1b[2J", "\x7f", "\udcff", "a" * 5000])
+def test_a_path_that_cannot_be_written_down_is_refused(
+    tmp_path: Path, roots: Roots, name: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        roots.locate(f"{tmp_path}/other/{name}")
+    assert str(caught.value).isprintable()
 
 
 def test_a_root_at_the_top_contains_every_path() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ckptd.errors import Conflict, StorageError, VerificationFailed
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store.kernel import rename_noreplace
+from ckptd.store.confined import rename_noreplace
 from ckptd.store.staging import Staging
 from tests.support.stagings import (
     NOTHING,
@@ -120,7 +120,7 @@ class TestWholeRecovery:
         staging.prepare(NOTHING)
         site.deliver(staging, site.everything)
         monkeypatch.setattr(os, "fsync", note_fsync)
-        monkeypatch.setattr("ckptd.store.roots.rename_noreplace", note_rename)
+        monkeypatch.setattr("ckptd.store.confined.rename_noreplace", note_rename)
         staging.place(NOTHING)
         directories = ["", "shards", "shards/deep"]
         before = {str(site.staged(path)) for path in [*CONTENTS, *directories]}

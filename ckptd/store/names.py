@@ -1,0 +1,67 @@
+"""Names of a root, found one after another."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from ckptd.errors import NotFound, OutsideRoots
+from ckptd.store import confined
+from ckptd.store.confined import check_relative
+from ckptd.store.kernel import mapping_os_errors, storage_error
+from ckptd.store.roots import Root
+
+
+class Names:
+    """Finds names of a root one after another, keeping the last one's directory open.
+
+    Names in order share directories, and walking to one costs ten times what using it does.
+    For one thread, and for as long as directories stay where they are.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._directory = ""
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def find(self, relative: str) -> tuple[int, str]:
+        """Return a descriptor of the directory a name lies in, good until the next call.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: The directory does not exist.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
+        if not check_relative(relative):
+            raise OutsideRoots(f"root {self._root.name!r}", "is no name below a root")
+        directory, _, name = relative.rpartition("/")
+        if self._fd < 0 or directory != self._directory:
+            fd = self._root.open_directory(directory)
+            self.__exit__()
+            self._fd, self._directory = fd, directory
+        return self._fd, name
+
+    def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
+        """Open a regular file: :meth:`Root.open_file`."""
+        parent, name = self.find(relative)
+        subject = self._root.absolute(relative)
+        with mapping_os_errors(subject):
+            return confined.open_file(parent, name, flags, mode, subject=subject)
+
+    def stat(self, relative: str) -> os.stat_result | None:
+        """Return what ``lstat`` says: :meth:`Root.stat`."""
+        try:
+            parent, name = self.find(relative)
+            return confined.look(parent, name)
+        except (NotFound, FileNotFoundError):
+            return None
+        except OSError as error:
+            raise storage_error(self._root.absolute(relative), error) from error
