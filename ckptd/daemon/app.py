@@ -25,6 +25,7 @@ from ckptd.core.events import RecoveryPaused
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
 from ckptd.daemon.advertising import Advertising
+from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.operations import DaemonOperations
@@ -116,6 +117,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
         stack.callback(root.close)
         opened.append(root)
     roots = Roots(opened)
+    confine_daemon(config, roots)
     database = await _open_database(state, move_damaged=move_damaged_state)
     stack.push_async_callback(database.close)
     catalog = Catalog(database, roots)

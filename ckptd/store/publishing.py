@@ -136,8 +136,7 @@ def scan_and_hash(
         ContentChanged: A file changed while it was hashed.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
-        StorageError: The file system refused, something there is no file or has several
-            names, or the root is not where it was.
+        StorageError: Refused by the file system, or what is there is not fit to be published.
         CkptdError: Cancelled.
     """
     root.check_in_place()
@@ -172,8 +171,7 @@ def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate
         raise UsageError(
             subject, "belongs to ckptd's own staging", "Publish what a recovery has completed."
         )
-    criticality_of = _Patterns(request)
-    candidates: list[_Candidate] = []
+    criticality_of, candidates = _Patterns(request), list[_Candidate]()
     for found in root.walk(relative):
         if not relative and found.path.split("/", 1)[0] == STAGING_DIRECTORY:
             continue

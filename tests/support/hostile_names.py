@@ -26,8 +26,9 @@ _KEPT: Final = (
     "\uff0e\uff0e/secret", "\u2024\u2024/secret", "\u2025", "\u2026", "a\u2044b", "a\u2215b",
     "\uff0fetc", "\u202egnp.exe", "\u200b", "\ufeff", "a\u0301", "\xe1", "\u212a", "\u0130",
     "I\u0307", "\xdf", "\ufb01", "\u00a0", "\u3000", " ", " a", "a ", "a.", "...", "....",
-    ". .", ".\u200b.", "\u115f", "\U0001f4a9", "\U000e0001", "\ud800", "\udfff", "a\udcff", "\udcc0\udcaf",
-    "\udc2e\udc2e", "..\udc2f", "\udc80", "\ufffe", "\uffff", "\ufffd", "\u0600", "\u202a..\u202c",
+    ". .", ".\u200b.", "\u115f", "\U0001f4a9", "\U000e0001", "\ud800", "\udfff", "a\udcff",
+    "\udcc0\udcaf", "\udc2e\udc2e", "..\udc2f", "\udc80", "\ufffe", "\uffff",
+    "\ufffd", "\u0600", "\u202a..\u202c",
 )  # fmt: skip
 
 _COUNT: Final = 500

@@ -1,0 +1,39 @@
+"""What the daemon may still write to once it runs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+
+from ckptd.config import Config
+from ckptd.observe.logs import get_logger
+from ckptd.store.confined import open_configured
+from ckptd.store.kernel import mapping_os_errors
+from ckptd.store.landlock import confine_writing
+from ckptd.store.roots import Roots
+
+_log = get_logger()
+
+
+def confine_daemon(config: Config, roots: Roots) -> None:
+    """Give up writing anywhere but to the roots, the state directory and the control socket's.
+
+    Called before the first thread is started: threads inherit it.
+
+    Raises:
+        CkptdError: One of the directories cannot be opened, or the kernel refused.
+    """
+    control = os.path.dirname(config.listen.control)
+    with ExitStack() as stack:
+        directories = [root.open_directory("") for root in roots]
+        for fd in directories:
+            stack.callback(os.close, fd)
+        for path in (config.node.state_dir, control):
+            with mapping_os_errors(f"directory {path}"):
+                directories.append(open_configured(path))
+            stack.callback(os.close, directories[-1])
+        is_confined = confine_writing(directories)
+    if is_confined:
+        _log.info("daemon.confined")
+    else:
+        _log.info("daemon.not_confined", hint="this kernel has no Landlock (Linux 5.19)")

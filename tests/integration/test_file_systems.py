@@ -1,0 +1,165 @@
+"""What becomes of real daemons when the file system below a root fails them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli.demo_checkpoint import PlannedFile
+from ckptd.control.api import Outcome
+from ckptd.errors import CkptdError
+from ckptd.limits import KIB, MIB
+from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.mounts import in_mount_namespace, mount, tmpfs, unmount
+
+pytestmark = pytest.mark.integration
+
+FILES = [PlannedFile("config.json", 700), PlannedFile("model.bin", 4 * MIB)]
+
+
+def source_of(cluster: Cluster, *, files: list[PlannedFile] = FILES) -> Node:
+    source = cluster.node("source")
+    make_checkpoint(source.path("100"), files=files)
+    source.publish(source.path("100"), deferred=())
+    return source
+
+
+def test_on_a_read_only_root_nothing_is_recovered_and_all_is_served(tmp_path: Path) -> None:
+    def scene() -> None:
+        with tmpfs(tmp_path / "disk"), Cluster(tmp_path) as cluster:
+            source = source_of(cluster)
+            node = cluster.add("node", peers=[source.address], root=tmp_path / "disk")
+            node.wait_ready()
+            assert node.recover().result is Outcome.COMPLETE
+            mount("-o", "remount,ro", str(tmp_path / "disk"))
+
+            refused = node.recover(to=node.path("other"))
+            assert refused.result is Outcome.FAILED
+            assert "is on a read-only file system" in refused.message
+            assert "read-only" in node.log_text()
+
+            third = cluster.node("third", peers=[node.address])
+            assert third.recover().result is Outcome.COMPLETE
+            assert tree_digest(third.path("llama/rank-3/100")) == tree_digest(source.path("100"))
+            mount("-o", "remount,rw", str(tmp_path / "disk"))
+            assert node.recover(to=node.path("other")).result is Outcome.FAILED  # held already
+
+    in_mount_namespace(scene)
+
+
+@pytest.mark.parametrize("what", ["mounted over", "unmounted"])
+def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
+    tmp_path: Path, what: str
+) -> None:
+    def scene() -> None:
+        disk = tmp_path / "disk"
+        with tmpfs(disk), Cluster(tmp_path) as cluster:
+            source = source_of(cluster)
+            node = cluster.add("node", peers=[source.address], root=disk)
+            node.wait_ready()
+            make_checkpoint(disk / "published", files=FILES)
+            if what == "unmounted":
+                unmount(disk)
+                mount("-t", "tmpfs", "tmpfs", str(disk))
+            else:
+                mount("-t", "tmpfs", "tmpfs", str(disk))
+            make_checkpoint(disk / "published", files=FILES)
+            before = tree_digest(disk)
+
+            refused = node.recover()
+            assert refused.result is Outcome.FAILED
+            assert "is not the directory any more" in refused.message
+            assert "is not the directory any more" in node.log_text()
+            with pytest.raises(CkptdError, match="is not the directory any more"):
+                node.publish(disk / "published", "other", critical=(), deferred=())
+            assert tree_digest(disk) == before
+            assert sorted(os.listdir(disk)) == ["published"]
+            if what == "mounted over":
+                unmount(disk)
+                assert node.recover().result is Outcome.COMPLETE
+
+    in_mount_namespace(scene)
+
+
+def test_without_enough_inodes_nothing_travels(tmp_path: Path) -> None:
+    def scene() -> None:
+        files = [PlannedFile(f"small/{number:03}", 1 * KIB) for number in range(200)]
+        with tmpfs(tmp_path / "disk", "size=64m,nr_inodes=150"), Cluster(tmp_path) as cluster:
+            source = cluster.node("source")
+            make_checkpoint(source.path("100"), files=files)
+            source.publish(source.path("100"), critical=(), deferred=())
+            node = cluster.add("node", peers=[source.address], root=tmp_path / "disk")
+            node.wait_ready()
+            refused = node.recover(patience_s=1)
+            assert refused.result is Outcome.FAILED
+            assert "more files and directories" in refused.message
+            assert refused.bytes_received == 0
+            assert os.listdir(tmp_path / "disk") == []
+
+    in_mount_namespace(scene)
+
+
+def test_a_swept_staging_ends_the_recovery_and_the_next_one_fetches_again(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        source = cluster.node("source")
+        make_checkpoint(source.path("100"), files=[PlannedFile("model.bin", 256 * MIB)])
+        source.publish(source.path("100"), critical=(), deferred=())
+        node = cluster.node("node", peers=[source.address])
+        recovery = node.begin()
+        node.wait_bytes(recovery, 8 * MIB)
+        node.client.pause(recovery)
+        shutil.rmtree(node.path(".ckptd", recovery))
+        node.client.resume(recovery)
+        swept = node.result(recovery)
+        assert swept.result is Outcome.FAILED
+        assert "was removed while it was being recovered" in swept.message
+        eventually(lambda: not os.listdir(node.root), "nothing is left of it")
+        assert node.recover().result is Outcome.COMPLETE
+        assert tree_digest(node.path("llama/rank-3/100")) == tree_digest(source.path("100"))
+
+
+def test_names_at_every_limit_are_recovered(tmp_path: Path) -> None:
+    names = [
+        "x" * 255,
+        "\xe9" * 127,
+        "\U0001f4a9" * 63,
+        "deep/" * 63 + "x",
+        " ",
+        "~",
+        "$(id)",
+        "-rf",
+    ]
+    names += ["\u202egnp.exe", "a\u0301", "\xe1", ".ckptd/r-1", "..\\..\\etc"]
+    with Cluster(tmp_path) as cluster:
+        source = source_of(cluster, files=[*FILES, *(PlannedFile(name, 9) for name in names)])
+        node = cluster.node("node", peers=[source.address])
+        assert node.recover().result is Outcome.COMPLETE
+        assert tree_digest(node.path("llama/rank-3/100")) == tree_digest(source.path("100"))
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"new\nline", b"\x1b[2J"])
+def test_a_file_that_cannot_be_written_down_is_not_published(tmp_path: Path, name: bytes) -> None:
+    with Cluster(tmp_path) as cluster:
+        node = cluster.node("node")
+        make_checkpoint(node.path("100"), files=FILES)
+        with open(os.fsencode(node.path("100")) + b"/" + name, "wb"):
+            pass
+        with pytest.raises(CkptdError, match="cannot be published") as caught:
+            node.publish(node.path("100"), deferred=())
+        assert str(caught.value).isprintable()
+
+
+def test_every_thread_of_the_daemon_has_given_up_writing_elsewhere(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        node = source_of(cluster)
+        if "daemon.not_confined" in node.log_text():
+            pytest.skip("this kernel has no Landlock")
+        statuses = [
+            path.read_text() for path in Path("/proc", str(node.pid), "task").glob("*/status")
+        ]
+        assert len(statuses) > 1
+        # Set together with the restriction, and inherited in the same way.
+        assert all("NoNewPrivs:\t1\n" in status for status in statuses)
