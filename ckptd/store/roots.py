@@ -46,10 +46,10 @@ class Root:
         device: Number of its file system (``st_dev``).
     """
 
-    def __init__(self, name: str, path: str, fd: int) -> None:
+    def __init__(self, name: str, path: str, fd: int, *, real_path: str | None = None) -> None:
         self.name = name
         self.path = path
-        self.real_path = confined.resolved(path)
+        self.real_path = path if real_path is None else real_path
         self.device = os.fstat(fd).st_dev
         self._fd = fd
 
@@ -74,7 +74,7 @@ class Root:
             ) from error
         except OSError as error:
             raise storage_error(subject, error) from error
-        return cls(name, path, fd)
+        return cls(name, path, fd, real_path=confined.resolved(path))
 
     def close(self) -> None:
         """Give the descriptor back. No call may be under way or follow."""
