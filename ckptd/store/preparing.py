@@ -171,6 +171,21 @@ def as_directory(tree: Root, path: str) -> Iterator[int]:
         os.close(fd)
 
 
+def check_is_at(root: Root, path: str, tree: Root) -> None:
+    """Check that a name leads to the directory that is open: what was verified was renamed.
+
+    Raises:
+        StorageError: Somebody put another directory in its place.
+    """
+    found, expected = root.stat(path), tree.stat("")
+    if found is None or expected is None or not os.path.samestat(found, expected):
+        raise StorageError(
+            f"target {root.absolute(path)}",
+            "is not what was recovered: somebody swapped the directory while it was placed",
+            "Remove it, find out who writes to the root, and recover again.",
+        )
+
+
 def swept(tree: Root, path: str) -> StorageError:
     """Say that somebody removed a file while a recovery wrote it."""
     return StorageError(

@@ -329,6 +329,7 @@ class Staging:
             root.check_in_place()
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
             root.rename(self._path, self._target)
+            preparing.check_is_at(root, self._target, tree)
             self.is_placed = True
         preparing.remove_empty_staging_directory(root)
         return files

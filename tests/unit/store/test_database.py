@@ -78,11 +78,27 @@ def test_a_state_directory_that_cannot_be_is_named(path: str) -> None:
         StateDirectory.open(path)
 
 
-def test_a_link_planted_as_lock_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError):
+def test_a_state_directory_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(StorageError, match=r"may be written by everybody\..*chmod 700"):
         StateDirectory.open(str(tmp_path))
-    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["ckptd.db", "ckptd.db-wal", "lock"])
+def test_a_link_planted_in_the_state_directory_is_not_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"is a (symbolic )?link"):
+        StateDirectory.open(str(tmp_path / "state"))
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_a_database_with_a_second_name_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"mine")
+    (tmp_path / "state/ckptd.db").hardlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="is a link or no regular file"):
+        StateDirectory.open(str(tmp_path / "state"))
 
 
 async def test_what_was_committed_is_there_after_opening_again(path: Path) -> None:

@@ -83,6 +83,15 @@ class TestTarget:
         ):
             check_target(site.root, "mounted/llama/100")
 
+    def test_a_directory_that_was_swapped_in_is_not_what_was_recovered(self, site: Site) -> None:
+        tree = make_staging(site.root, ".ckptd/r-1")
+        preparing.check_is_at(site.root, ".ckptd/r-1", tree)
+        (site.path / "100").mkdir()
+        for path in ("100", "none"):
+            with pytest.raises(StorageError, match="somebody swapped the directory"):
+                preparing.check_is_at(site.root, path, tree)
+        tree.close()
+
 
 class TestSurvey:
     def test_files_as_they_should_be_are_kept(self, site: Site, tree: Root) -> None:
