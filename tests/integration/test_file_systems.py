@@ -72,6 +72,7 @@ def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
             refused = node.recover()
             assert refused.result is Outcome.FAILED
             assert "is not the directory any more" in refused.message
+            assert refused.bytes_received == 0
             assert "is not the directory any more" in node.log_text()
             with pytest.raises(CkptdError, match="is not the directory any more"):
                 node.publish(disk / "published", "other", critical=(), deferred=())
