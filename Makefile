@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kill-test fault-test sim install clean
+.PHONY: help demo test check bench kill-test race-test fault-test sim install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ bench: install ## Measure; the results go to bench-results/
 
 kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times
 	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
+
+race-test: install ## Swap directories for links for a minute while everything is done below them
+	@$(BIN)/python -m tests.benchmarks.race_links
 
 fault-test: install ## Put faulty links between real daemons; needs a machine with nothing else to do
 	@$(BIN)/python -m pytest --quiet tests/faults
