@@ -71,7 +71,7 @@ OTHERS = {"io.open", "codecs.open", "sqlite3.connect", "ctypes.CDLL"}
 ALLOWED = {
     "store/confined.py": None,  # the module itself
     "cli/": None,  # runs as whoever typed it, on that person's own files
-    "config.py": {"open"},  # the configuration, before anything is served
+    "config/document.py": {"open"},  # the configuration, before anything is served
     "control/client.py": {"os.stat"},  # runs as whoever typed it
     # The socket that the configuration names, in a directory that belongs to the operator; the
     # kernel binds sockets by path only.
