@@ -1,4 +1,4 @@
-"""The kernel's refusals in ckptd's words, and syncfs, which Python does not offer."""
+"""The kernel's refusals in ckptd's words, and two calls that Python does not offer."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ def sync_file_system(fd: int) -> None:
     """
     if _libc.syncfs(fd) != 0:
         raise _last_error()
+
+
+def reserve(fd: int, size_bytes: int) -> bool:
+    """Reserve room: fallocate(2); ``False`` where the file system does not know it.
+
+    ``os.posix_fallocate`` would write one byte to each page there instead.
+
+    Raises:
+        OSError: No room, or refused.
+    """
+    while _libc.fallocate(fd, 0, ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)) != 0:
+        code = ctypes.get_errno()
+        if code == errno.EOPNOTSUPP:
+            return False
+        if code != errno.EINTR:
+            raise _last_error()
+    return True
 
 
 def _last_error() -> OSError:

@@ -12,8 +12,8 @@ right now, and whatever else lies there is removed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
+import fcntl
 import itertools
 import operator
 import os
@@ -32,7 +32,7 @@ from ckptd.model.quantities import format_size
 from ckptd.model.space import AddressSpace
 from ckptd.store import confined
 from ckptd.store.hashing import matching_blocks
-from ckptd.store.kernel import mapping_os_errors
+from ckptd.store.kernel import mapping_os_errors, reserve
 from ckptd.store.names import Names
 from ckptd.store.roots import Root
 
@@ -59,8 +59,6 @@ _FEW_DIRECTORIES: Final = 16
 _STAGING_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 _staging_directory_lock: Final = threading.Lock()
 """Held where ``.ckptd`` is made or removed, so that one recovery's end is not another's error."""
@@ -132,6 +130,8 @@ def make_staging(root: Root, path: str) -> Root:
     tree = Root(root.name, root.absolute(path), fd)
     with mapping_os_errors(tree.path):
         os.fchmod(fd, _STAGING_MODE)
+    with contextlib.suppress(OSError):  # where the file system knows no locks
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # systemd-tmpfiles passes by: tmpfiles.d(5)
     return tree
 
 
@@ -333,26 +333,12 @@ def _sync_directories(tree: Root, directories: Collection[str]) -> None:
 def _set_length(fd: int, size_bytes: int) -> bool:
     """Give a new file its length and close it; tell whether the room for it is reserved."""
     try:
-        if size_bytes >= RESERVE_BYTES_MIN and _reserve(fd, size_bytes):
+        if size_bytes >= RESERVE_BYTES_MIN and reserve(fd, size_bytes):
             return True
         os.ftruncate(fd, size_bytes)
         return size_bytes == 0
     finally:
         os.close(fd)
-
-
-def _reserve(fd: int, size_bytes: int) -> bool:
-    """Reserve room: fallocate(2); ``False`` where the file system does not know it.
-
-    ``os.posix_fallocate`` would write one byte to each page there instead.
-    """
-    while _libc.fallocate(fd, 0, ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)) != 0:
-        code = ctypes.get_errno()
-        if code == errno.EOPNOTSUPP:
-            return False
-        if code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
-    return True
 
 
 def matching(tree: Root, space: AddressSpace, blocks: BlockSet) -> BlockSet:

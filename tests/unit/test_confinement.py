@@ -80,7 +80,6 @@ ALLOWED = {
     "store/database.py": {"sqlite3.connect"},
     "store/kernel.py": {"ctypes.CDLL"},  # calls take descriptors
     "store/landlock.py": {"ctypes.CDLL", "os.open"},  # /dev/null, before anything is served
-    "store/preparing.py": {"ctypes.CDLL"},
 }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from ckptd.errors import OutOfSpace, StorageError, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store import preparing
+from ckptd.store import kernel, preparing
 from ckptd.store.preparing import (
+    as_directory,
     check_space,
     check_target,
     create_files,
@@ -91,6 +93,10 @@ class TestTarget:
             with pytest.raises(StorageError, match="somebody swapped the directory"):
                 preparing.check_is_at(site.root, path, tree)
         tree.close()
+
+    def test_staging_is_locked_as_cleaners_want_it(self, tree: Root, site: Site) -> None:
+        with as_directory(site.root, ".ckptd/r-1") as fd, pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class TestSurvey:
@@ -214,7 +220,7 @@ class TestCreating:
                 ctypes.set_errno(errno.EOPNOTSUPP)
                 return -1
 
-        monkeypatch.setattr(preparing, "_libc", KernelWithoutFallocate())
+        monkeypatch.setattr(kernel, "_libc", KernelWithoutFallocate())
         tree = make_staging(site.root, ".ckptd/r-1")
         unreserved = create_files(tree, site.space.manifest, ())
         tree.close()
