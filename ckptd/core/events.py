@@ -65,6 +65,7 @@ class RecoveryRequested:
         version: Which version; ``None`` for the newest of which every block is reachable.
         digest: Set when an interrupted recovery goes on: the identity chosen back then.
         patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
+        is_background: It leaves every source to recoveries that are not and could use it.
     """
 
     recovery: RecoveryId
@@ -72,6 +73,7 @@ class RecoveryRequested:
     version: Version | None = None
     digest: Digest | None = None
     patience_ns: int | None = None
+    is_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,19 @@ class RecoveryCancelled:
     """An operator gave a recovery up."""
 
     recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
+class UnitsRaised:
+    """Somebody waits for some units: they go before everything else of the recovery.
+
+    Attributes:
+        recovery: Which recovery; its manifest is here.
+        blocks: All blocks of the units, whether or not they are here already.
+    """
+
+    recovery: RecoveryId
+    blocks: BlockSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +308,7 @@ Event: TypeAlias = (
     | RecoveryPaused
     | RecoveryResumed
     | RecoveryCancelled
+    | UnitsRaised
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

@@ -1,8 +1,12 @@
-"""Duplicate requests for critical ranges that are late.
+"""Duplicate requests for critical ranges that are late, or that two sources race for.
 
 A hedge is asked of a second source when the first one is later than nearly all ranges of late
 were; whoever delivers first wins, and the other one is cut off. Hedges spend a budget, so that
 they cannot add to a congestion; where everything is well there are none.
+
+With a redundancy of 2 nothing needs to be late: at the tail of the critical units a source that
+would turn to less urgent ones, or to nothing, races for what another one still owes. Races spend
+a budget of their own: no more bytes than the critical units have.
 
 Source: Dean and Barroso, *The Tail at Scale* (2013); Spegel hedges at p80 to p90 and at once
 on a hard error, which here is an ordinary re-order.
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptd.core.options import Options
-from ckptd.core.picker import may_be_asked
+from ckptd.core.picker import has_room, may_be_asked, servable
 from ckptd.core.state import Lane, Peer, Recovery, State, Transfer
 from ckptd.core.turn import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -69,15 +73,65 @@ def _able(
             own.is_closing or len(own.transfers) > turn.options.ranges_per_lane
         ):
             continue
-        blocks = holding.blocks - recovery.refused.get(node, BlockSet())
-        run = blocks.first_run(owed.next_block)
-        if run is not None and run.start == owed.next_block:
-            yield peer, BlockRun(run.start, min(run.end, owed.blocks.end))
+        run = _able_run(recovery, peer, owed)
+        if run is not None:
+            yield peer, run
 
 
-def losers(recovery: Recovery, winner: Transfer) -> Iterator[Lane]:
-    """Yield lanes whose first range became superfluous when another one delivered it."""
-    if not (winner.is_hedged or winner.is_hedge):
+def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
+    """Return how far a source can go with what another one owes; ``None``: not at all."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest)
+    if holding is None or owed.next_block >= owed.blocks.end:
+        return None
+    blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
+    run = blocks.first_run(owed.next_block)
+    if run is None or run.start != owed.next_block:
+        return None
+    return BlockRun(run.start, min(run.end, owed.blocks.end))
+
+
+def find_race(turn: Turn, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
+    """Return which range a source should race for, and what of it; ``None``: for none.
+
+    It races for what would be here last, once for each range, and only if it has no critical
+    work of its own, neither begun nor to begin.
+    """
+    if turn.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
+        return None
+    own = recovery.lanes.get(peer.node)
+    is_urgent = own is not None and any(
+        known.criticality is Criticality.CRITICAL for known in own.transfers
+    )
+    if is_urgent or not has_room(recovery, peer, turn.options, now=turn.now):
+        return None
+    if servable(recovery, peer) & (recovery.critical | recovery.raised):
+        return None
+    last: tuple[float, Transfer, BlockRun] | None = None
+    for needs_s, owed in _owed_critical(recovery):
+        run = _able_run(recovery, peer, owed)
+        if run is not None and (last is None or needs_s > last[0]):
+            last = (needs_s, owed, run)
+    if last is None:
+        return None
+    space = recovery.known_space()
+    raced_bytes = recovery.raced_bytes + space.run_bytes(last[2])
+    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical) else None
+
+
+def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
+    """Yield critical ranges that one source owes, and how long it will need for each."""
+    for lane in recovery.lanes.values():
+        ahead_bytes = 0
+        for known in () if lane.is_closing else lane.transfers:
+            ahead_bytes += known.size_bytes - known.received_bytes
+            if known.blocks.start in recovery.critical and not known.is_hedged:
+                yield ahead_bytes / max(lane.link.rate.bytes_per_s, 1.0), known
+
+
+def losers(recovery: Recovery) -> Iterator[Lane]:
+    """Yield lanes whose first range became superfluous: another one delivered it."""
+    if not recovery.hedges:
         return
     for lane in recovery.lanes.values():
         first = lane.transfers[0] if lane.transfers else None

@@ -71,6 +71,10 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: blocks are committing only while a commit is awaited",
     )
     _expect(
+        not recovery.raised & recovery.verified,
+        f"{name}: raised and verified have nothing in common",
+    )
+    _expect(
         (recovery.ending is not None) == (recovery.stage is Stage.DISCARDING),
         f"{name}: it has an ending just while it is discarded",
     )

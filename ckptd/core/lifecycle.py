@@ -132,6 +132,7 @@ def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) 
     space = recovery.known_space()
     recovery.verified = recovery.committed = event.verified
     recovery.unclaimed = BlockSet.full(space.block_count) - event.verified
+    recovery.raised -= event.verified
     recovery.resumed_bytes = space.set_bytes(event.verified)
     recovery.trouble = ""
     recovery.move(Stage.TRANSFERRING)
@@ -309,13 +310,15 @@ def _transfer(turn: Turn, recovery: Recovery) -> None:
 
 
 def _commit(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
-    """Order a commit if enough has come together, or waited long enough."""
+    """Order a commit if enough has come together, or waited long enough, or is waited for."""
     since_ns = recovery.uncommitted_since_ns
     is_old = since_ns is None or turn.now - since_ns >= commit_age_ns(recovery, turn.options)
-    if at_once or is_old or recovery.uncommitted_bytes >= turn.options.commit_bytes:
+    is_due = at_once or recovery.is_awaited or is_old
+    if is_due or recovery.uncommitted_bytes >= turn.options.commit_bytes:
         blocks = recovery.committing = recovery.uncommitted
         recovery.uncommitted = BlockSet()
         recovery.uncommitted_bytes = 0
+        recovery.is_awaited = False
         recovery.uncommitted_since_ns = None
         recovery.commit_started_ns = turn.now
         recovery.awaited = LocalOrder.COMMIT

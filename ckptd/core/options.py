@@ -1,4 +1,4 @@
-"""The numbers the scheduler works with. Nobody is meant to tune them."""
+"""The numbers the scheduler works with. But for one, nobody is meant to tune them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Options:
         hedge_ratio: … by this factor, or than so many usual gaps in the middle of a body …
         hedge_floor_ns: … and later than this.
         hedge_share: Hedges may duplicate this share of a version.
+        redundancy: From how many sources a critical range is asked once no critical one is left
+            to be ordered: 1, or 2 that race for it. The one number a person may choose.
         steal_ratio: Work is taken from a source that needs this many times what an idle one
             would need for it …
         steal_floor_ns: … and longer than this.
@@ -71,6 +73,7 @@ class Options:
     hedge_ratio: int = 3
     hedge_floor_ns: int = 200 * MS
     hedge_share: float = 0.05
+    redundancy: int = 1
     steal_ratio: int = 4
     steal_floor_ns: int = 250 * MS
     preempt_floor_ns: int = 50 * MS

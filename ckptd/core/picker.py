@@ -1,7 +1,8 @@
 """Which range is asked for next, and from whom.
 
-The rule, in the order in which it decides: the most urgent block that a source with room can
-serve; the recovery that came first; the source that would get to it soonest.
+The rule, in the order in which it decides: recoveries in the background last; the most urgent
+block that a source with room can serve; the recovery that came first; the source that would get
+to it soonest. Of one recovery, blocks that somebody waits for go before all others.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Offer:
         recovery: For which recovery.
         peer: The source.
         run: The blocks, not yet cut to the size of a range.
-        criticality: How urgent they are.
+        criticality: As how urgent they are asked for.
     """
 
-    rank: tuple[Criticality, int, int, NodeId, int]
+    rank: tuple[bool, Criticality, int, int, NodeId, int]
     recovery: Recovery = field(compare=False)
     peer: Peer = field(compare=False)
     run: BlockRun = field(compare=False)
@@ -50,18 +51,21 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
         return None
     criticality = recovery.criticality_of(run.start)
     soon_ns = peer.link.expected_ns(options.range_bytes_min, options)
-    rank = (criticality, recovery.sequence, soon_ns, peer.node, run.start)
-    return Offer(rank, recovery, peer, run, criticality)
+    is_last = recovery.is_background
+    rank = (is_last, criticality, recovery.sequence, soon_ns, peer.node, run.start)
+    return Offer(rank, recovery, peer, run, Criticality.DEFERRED if is_last else criticality)
 
 
 def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """Return where a peer should go on: in the most urgent class that it can serve.
 
-    Alone, a recovery takes a class in order. Nodes that recover together each begin at another
-    place of what is left and go on from there, and ask those that have everything for what no
-    other receiver has: so the first copies spread, and receivers serve each other the rest.
+    What somebody waits for is taken in order, and a run of it ends where it ends. Else a
+    recovery that is alone takes a class in order. Nodes that recover together each begin at
+    another place of what is left and go on from there, and ask those that have everything for
+    what no other receiver has: so the first copies spread, and receivers serve each other the
+    rest.
 
-    One of several sources that failed last is tried with one block, the last of the class:
+    One of several sources that failed last is tried with one block, the last of those:
     others come to it when everything else is done, and nothing before it waits for the trial.
 
     Source: Syncthing's block pull order (own run first); rarest first after B. Cohen,
@@ -69,8 +73,11 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     who have everything".
     """
     blocks = servable(recovery, peer)
-    first = blocks.first_run()
     is_trial = peer.link.failures > 0 and recovery.source_count > 1
+    raised = blocks & recovery.raised
+    if raised:
+        return _last_block(raised) if is_trial else raised.first_run()
+    first = blocks.first_run()
     if first is None or not (is_trial or recovery.is_swarming):
         return first
     index = bisect_right(recovery.class_ends, first.start)
@@ -78,7 +85,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     class_end = recovery.class_ends[index]
     blocks = blocks & BlockSet(((class_start, class_end),))
     if is_trial:
-        return BlockRun(blocks.last_block, blocks.last_block + 1)
+        return _last_block(blocks)
     assert recovery.digest is not None
     if peer.holdings[recovery.digest].is_complete:
         blocks = (blocks - recovery.spread) or blocks
@@ -101,6 +108,10 @@ def is_left_to_others(recovery: Recovery, offer: Offer) -> bool:
         and offer.run.start in recovery.spread
         and recovery.swarm_rate >= offer.peer.link.rate.bytes_per_s
     )
+
+
+def _last_block(blocks: BlockSet) -> BlockRun:
+    return BlockRun(blocks.last_block, blocks.last_block + 1)
 
 
 def is_detour(

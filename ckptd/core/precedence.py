@@ -1,5 +1,7 @@
 """Between recoveries: whose turn it is at a source.
 
+Recoveries in the background come last, however urgent what they lack is to them.
+
 A source is asked for nothing while another recovery wants something more urgent of it, and what
 it still owes of less urgent work is given up if that would hold the urgent one up: connections
 share a link evenly, so the urgent one would get half of it. What was verified stays.
@@ -11,23 +13,23 @@ from collections.abc import Iterable
 
 from ckptd.core.effects import CloseReason
 from ckptd.core.picker import Offer, may_be_asked, servable
-from ckptd.core.state import Peer, Recovery
+from ckptd.core.state import Peer, Precedence, Recovery
 from ckptd.core.turn import Turn
-from ckptd.model.manifest import Criticality
 
 
 def has_to_wait(recoveries: Iterable[Recovery], offer: Offer, *, now: int) -> bool:
     """Tell whether another recovery wants or awaits something more urgent of the source."""
+    mine = offer.recovery.precedence_of(offer.criticality)
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
             continue
         lane = recovery.lanes.get(offer.peer.node)
         if lane is not None and any(
-            known.criticality < offer.criticality for known in lane.transfers
+            recovery.precedence_of(known.criticality) < mine for known in lane.transfers
         ):
             return True
         wanted = _urgency(recovery, offer.peer, now=now)
-        if wanted is not None and wanted < offer.criticality:
+        if wanted is not None and wanted < mine:
             return True
     return False
 
@@ -47,7 +49,7 @@ def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
             lane = recovery.lanes.get(peer.node)
             if lane is None or lane.is_closing or not lane.transfers:
                 continue
-            most_urgent = min(known.criticality for known in lane.transfers)
+            most_urgent = recovery.precedence_of(min(known.criticality for known in lane.transfers))
             owed_bytes = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
             is_outranked = any(
                 wanted < most_urgent for wanted, other in wants if other is not recovery
@@ -56,12 +58,13 @@ def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
                 turn.close_lane(lane, CloseReason.PREEMPTED)
 
 
-def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Criticality | None:
+def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:
     """Return how urgent the most urgent block is that a recovery wants of a peer."""
     if not recovery.unclaimed or not may_be_asked(recovery, peer, now=now):
         return None
-    run = servable(recovery, peer).first_run()
-    return None if run is None else recovery.criticality_of(run.start)
+    blocks = servable(recovery, peer)
+    run = (blocks & recovery.raised or blocks).first_run()
+    return None if run is None else recovery.precedence_of(recovery.criticality_of(run.start))
 
 
 def _takes_long(turn: Turn, peer: Peer, owed_bytes: int) -> bool:

@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
-from ckptd.core.hedging import find_hedge, hedge_after_ns, losers
+from ckptd.core.hedging import find_hedge, find_race, hedge_after_ns, losers
 from ckptd.core.options import Options
 from ckptd.core.picker import (
     Offer,
@@ -75,10 +75,24 @@ def order_ranges(turn: Turn) -> None:
                 again_ns = turn.now + turn.options.steal_floor_ns
                 state.peer_alarms.set(current.peer.node, again_ns)
                 continue
-            _order_offer(turn, current)
+            if not _race(turn, current.recovery, current.peer):
+                _order_offer(turn, current)
             current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None:
             heappush(offers, current)
+    if turn.options.redundancy > 1:
+        for peer in peers:
+            for recovery in state.recoveries.values():
+                _race(turn, recovery, peer)
+
+
+def _race(turn: Turn, recovery: Recovery, peer: Peer) -> bool:
+    """Let a source race for a critical range that another one owes; tell whether it does."""
+    found = find_race(turn, recovery, peer)
+    if found is not None:
+        duplicate = _order_duplicate(turn, recovery, peer, *found)
+        recovery.raced_bytes += duplicate.size_bytes
+    return found is not None
 
 
 def _has_better_use(turn: Turn, offer: Offer) -> bool:
@@ -216,6 +230,8 @@ def _credit(
     recovery.waste.corrupt_bytes += bad_bytes
     if new:
         recovery.verified |= new
+        recovery.is_awaited = recovery.is_awaited or bool(recovery.raised & new)
+        recovery.raised -= new
         recovery.uncommitted |= new
         recovery.uncommitted_bytes += good_bytes
         recovery.source_bytes[lane.source] = recovery.source_bytes.get(lane.source, 0) + good_bytes
@@ -259,10 +275,10 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
         lane.link.rested(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
-    for loser in list(losers(recovery, transfer)):
-        turn.close_lane(loser, CloseReason.REDUNDANT)
     if not lane.is_closing:
         _judge(turn, lane, transfer, event)
+    for loser in list(losers(recovery)):
+        turn.close_lane(loser, CloseReason.REDUNDANT)
     for known in turn.state.recoveries.values():
         if lane.source in known.lanes:  # patience with their link may have shrunk
             set_lane_alarm(turn, known.lanes[lane.source])
@@ -324,11 +340,19 @@ def _hedge(turn: Turn, lane: Lane) -> None:
     found = find_hedge(turn, lane)
     if found is not None and recovery.is_fetching:
         peer, blocks = found
-        hedge = _order(turn, recovery, peer, blocks, late.criticality)
-        hedge.is_hedge = hedge.is_hedged = True
-        recovery.hedges += 1
+        hedge = _order_duplicate(turn, recovery, peer, late, blocks)
         recovery.hedged_bytes += hedge.size_bytes
     set_lane_alarm(turn, lane)
+
+
+def _order_duplicate(
+    turn: Turn, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
+) -> Transfer:
+    """Ask a second source for what another one owes. Whoever delivers first wins."""
+    duplicate = _order(turn, recovery, peer, blocks, first.criticality)
+    first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
+    recovery.hedges += 1
+    return duplicate
 
 
 def _owed(recovery: Recovery) -> BlockSet:

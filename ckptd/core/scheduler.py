@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import endings, lifecycle, ranges, sources, stealing
+from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing
 from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
@@ -36,6 +36,7 @@ from ckptd.core.events import (
     StagingPrepared,
     StagingRefused,
     TimePassed,
+    UnitsRaised,
     VersionPlaced,
 )
 from ckptd.core.options import Options
@@ -164,6 +165,8 @@ class Scheduler:
                 turn.note_room_everywhere()
             case RecoveryCancelled():
                 lifecycle.on_cancelled(turn, recovery)
+            case UnitsRaised():
+                raising.on_units_raised(turn, recovery, event)
             case ManifestArrived():
                 lifecycle.on_manifest_arrived(turn, recovery, event)
             case ManifestMissed():
@@ -190,6 +193,7 @@ _RecoveryEvent = (
     RecoveryPaused
     | RecoveryResumed
     | RecoveryCancelled
+    | UnitsRaised
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

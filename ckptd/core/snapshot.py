@@ -189,4 +189,6 @@ def _why_no_transfer(state: State, recovery: Recovery, missing: BlockSet, *, now
     ]
     if resting:
         return f"a source to be tried again in {(min(resting) - now) / SECOND:.1f}s"
+    if recovery.is_background and any(not each.is_background for each in state.recoveries.values()):
+        return "recoveries that are not in the background"
     return "sources to stand by their holdings"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ckptd.core.alarms import Alarms
 from ckptd.core.effects import FailureCause, Result
@@ -31,6 +32,10 @@ from ckptd.model.ids import (
 )
 from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
+
+Precedence: TypeAlias = tuple[bool, Criticality]
+"""Whether work is in the background, and how urgent it is; the lower one goes first. In the
+background everything is equally urgent to others."""
 
 
 @dataclass(slots=True)
@@ -145,6 +150,7 @@ class Recovery:
         verified = committed + committing + uncommitted, without overlap
         committing is not empty just while a commit is awaited
         unclaimed = all blocks - verified - what transfers in flight still owe
+        raised and verified have nothing in common
 
     Attributes:
         request: What was asked for.
@@ -156,11 +162,13 @@ class Recovery:
         digest: Its identity.
         space: Its address space, once the manifest is here.
         unclaimed: Blocks to be ordered.
+        raised: Blocks that somebody waits for; ordered before all others.
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         committing: Blocks of the commit that is under way.
         uncommitted: Blocks that no commit covers yet.
         uncommitted_bytes: Length of those.
+        is_awaited: Some of those somebody waits for.
         uncommitted_since_ns: When the oldest block was verified that no commit covers yet.
         commit_started_ns: When the commit was ordered that is under way, or was last.
         is_held_up: A lane is due that the disk may hold up; it is looked at again when
@@ -178,7 +186,8 @@ class Recovery:
         own_block: Where it goes on; -1 before it began.
         swarm_rate: What those others deliver together, added up with ``total_rate``.
         hedges: How many hedges were ordered.
-        hedged_bytes: Length of those.
+        hedged_bytes: Length of those that a late source made necessary.
+        raced_bytes: Length of those that two sources raced for.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
         tried: Sources that did not deliver the manifest, since the last pause.
         retry_at_ns: A local order is tried again at this moment.
@@ -208,11 +217,13 @@ class Recovery:
     digest: Digest | None = None
     space: AddressSpace | None = None
     unclaimed: BlockSet = field(default_factory=BlockSet)
+    raised: BlockSet = field(default_factory=BlockSet)
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     uncommitted: BlockSet = field(default_factory=BlockSet)
     uncommitted_bytes: int = 0
+    is_awaited: bool = False
     uncommitted_since_ns: int | None = None
     commit_started_ns: int = 0
     is_held_up: bool = False
@@ -230,6 +241,7 @@ class Recovery:
     swarm_rate: float = 0.0
     hedges: int = 0
     hedged_bytes: int = 0
+    raced_bytes: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     tried: set[NodeId] = field(default_factory=set)
     retry_at_ns: int | None = None
@@ -258,6 +270,11 @@ class Recovery:
         """What it recovers."""
         return self.request.checkpoint
 
+    @property
+    def is_background(self) -> bool:
+        """It leaves every source to recoveries that are not and could use it."""
+        return self.request.is_background
+
     def move(self, stage: Stage) -> None:
         """Go to another stage.
 
@@ -283,9 +300,15 @@ class Recovery:
         return self.space
 
     def criticality_of(self, block: int) -> Criticality:
-        """Return how urgent a block is."""
+        """Return how urgent a block is; nothing is more urgent than what somebody waits for."""
+        if block in self.raised:
+            return Criticality.CRITICAL
         space = self.known_space()
         return space.manifest.units[space.unit_of(block)].criticality
+
+    def precedence_of(self, criticality: Criticality) -> Precedence:
+        """Return how work so urgent compares with that of other recoveries."""
+        return (True, Criticality.DEFERRED) if self.is_background else (False, criticality)
 
 
 @dataclass(slots=True)

@@ -22,9 +22,13 @@ from ckptd.model.blocks import BlockSet
 
 def steal(turn: Turn) -> None:
     """Close lanes whose work idle sources would do in a fraction of the time."""
-    for recovery in turn.state.recoveries.values():
+    recoveries = turn.state.recoveries.values()
+    is_foreground = any(each.is_fetching and not each.is_background for each in recoveries)
+    for recovery in recoveries:
         if not recovery.is_fetching or recovery.unclaimed or not recovery.in_flight:
             continue
+        if recovery.is_background and is_foreground:
+            continue  # what is taken from a slow source might not be given to the idle one
         for thief in list(_idle(turn, recovery)):
             lane = _slowest(turn, recovery, thief)
             if lane is not None:

@@ -150,6 +150,7 @@ def wanted(
     *,
     is_named: bool = False,
     patience_ms: int | None = None,
+    is_background: bool = False,
 ) -> RecoveryRequested:
     """Ask for the newest version of a checkpoint, or for exactly this one."""
     return RecoveryRequested(
@@ -157,6 +158,7 @@ def wanted(
         version.checkpoint,
         version=version.version if is_named else None,
         patience_ns=None if patience_ms is None else patience_ms * MS,
+        is_background=is_background,
     )
 
 
@@ -279,13 +281,20 @@ class Script:
         recovery: RecoveryId = R,
         verified: BlockSet | None = None,
         patience_ms: int | None = None,
+        is_background: bool = False,
     ) -> list[Effect]:
         """Bring a recovery as far as transferring; return the first ranges ordered."""
         for source in sources:
             self.tell(source if isinstance(source, HoldingsArrived) else holds(source, version))
         self.tell(
             DiscoverySettled(),
-            wanted(version, recovery, is_named=True, patience_ms=patience_ms),
+            wanted(
+                version,
+                recovery,
+                is_named=True,
+                patience_ms=patience_ms,
+                is_background=is_background,
+            ),
             ManifestArrived(recovery, A, version.space),
         )
         return self.tell(StagingPrepared(recovery, verified or BlockSet()))

@@ -8,7 +8,15 @@ from itertools import pairwise
 import pytest
 
 from ckptd.core.effects import CloseLane, CloseReason
-from ckptd.core.events import ManifestArrived, RangeOutcome, RecoveryPaused, StagingPrepared
+from ckptd.core.events import (
+    Event,
+    ManifestArrived,
+    RangeOutcome,
+    RecoveryCancelled,
+    RecoveryPaused,
+    StagingPrepared,
+    UnitsRaised,
+)
 from ckptd.core.links import Link, RateEstimate
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, has_room, holders, servable
@@ -303,3 +311,85 @@ def test_small_blocks_are_not_asked_for_one_by_one() -> None:
     recovery.unclaimed = blocks((56, 64))
     recovery.source_count = 8
     assert cut(recovery, BlockRun(56, 64), source, Options()) == (56, 60)
+
+
+# The background
+
+
+BACKGROUND = saved(64, critical=[8])
+USUAL = saved(8, checkpoint="llama/rank-1")
+
+
+def test_a_range_of_the_background_is_asked_for_as_deferred() -> None:
+    script = Script()
+    [order] = ranges(script.start(BACKGROUND, A, is_background=True))
+    assert (order.blocks.start, order.criticality) == (0, DEFERRED)
+
+
+def test_critical_units_in_the_background_wait_for_deferred_ones_of_others() -> None:
+    script, usual = Script(options=NO_COMMITS), saved(deferred=[8], checkpoint="llama/rank-1")
+    script.start(BACKGROUND, holds(A, BACKGROUND, usual), is_background=True)
+    script.start(usual, recovery=R2)
+    while script.recovery(R2).unclaimed:
+        orders = ranges(script.deliver(script.in_flight[0], after_ms=1))
+        is_left = bool(script.recovery(R2).unclaimed)
+        assert not is_left or {order.recovery for order in orders} <= {R2}
+
+
+def test_a_source_is_left_alone_while_another_recovery_has_its_lane_full() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    assert {order.recovery for order in script.in_flight} == {R}
+    assert script.view(R2).waiting_for == "recoveries that are not in the background"
+
+
+def test_the_background_goes_on_where_nobody_else_can_use_a_source() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL), holds(B, BACKGROUND))
+    assert whom(script.start(BACKGROUND, recovery=R2, is_background=True)) == [(B, (0, 4))]
+
+
+@pytest.mark.parametrize("event", [RecoveryPaused(R), RecoveryCancelled(R)])
+def test_the_background_goes_on_when_the_others_stop(event: Event) -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    orders = ranges(script.tell(event) + script.wait(300))
+    assert {order.recovery for order in orders} == {R2}
+
+
+def test_the_background_goes_on_when_nothing_is_left_that_others_could_use_a_source_for() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    while orders := [order for order in script.in_flight if order.recovery == R]:
+        assert {order.recovery for order in script.in_flight} == {R}
+        script.deliver(orders[0], after_ms=1)
+    script.wait(300)
+    assert {order.recovery for order in script.in_flight} == {R2}
+
+
+def test_what_the_background_has_in_flight_is_given_up_for_others() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(BACKGROUND, holds(A, BACKGROUND, USUAL), is_background=True)
+    effects = script.start(USUAL, recovery=R2)
+    assert CloseLane(LaneId(1), A, CloseReason.PREEMPTED) in effects
+    assert [order.recovery for order in ranges(effects)] == [R2]
+
+
+def test_recoveries_in_the_background_do_not_give_way_to_each_other() -> None:
+    script = Script(options=NO_COMMITS)
+    usual = saved(critical=[8], checkpoint="llama/rank-1")
+    script.start(BACKGROUND, holds(A, BACKGROUND, usual), is_background=True)
+    effects = script.start(usual, recovery=R2, is_background=True)
+    assert not [effect for effect in effects if isinstance(effect, CloseLane)]
+
+
+def test_what_is_raised_in_the_background_stays_in_the_background() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    assert ranges(script.tell(UnitsRaised(R2, blocks((40, 44))))) == []
+    [order, *_] = ranges(script.tell(RecoveryPaused(R)) + script.wait(300))
+    assert (order.blocks, order.criticality) == ((40, 44), DEFERRED)
