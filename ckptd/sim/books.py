@@ -32,6 +32,7 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryRequested,
     StagingPrepared,
+    UnitsRaised,
 )
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
@@ -73,6 +74,7 @@ class RecoveryBook:
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
         told: Blocks the scheduler may think verified.
+        raised: Blocks that go first in this life, whether or not they are here.
         committing: The commit that is under way.
         commit_ended_ns: When the last one ended.
         committed: Blocks that survive a crash.
@@ -89,6 +91,7 @@ class RecoveryBook:
     version: SavedVersion | None = None
     written: BlockSet = field(default_factory=BlockSet)
     told: BlockSet = field(default_factory=BlockSet)
+    raised: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
@@ -103,6 +106,14 @@ class RecoveryBook:
         """Return the version; only called once it is known."""
         assert self.version is not None, f"{self.request.recovery}: no manifest yet"
         return self.version
+
+    def of_criticality(self, criticality: Criticality) -> BlockSet:
+        """Return the blocks that have to be asked for as so urgent."""
+        version = self.known_version()
+        if self.request.is_background:
+            return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
+        blocks = version.classes[criticality]
+        return blocks | self.raised if criticality is Criticality.CRITICAL else blocks - self.raised
 
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""
@@ -246,6 +257,7 @@ class Books(Watch):
             recovery.written = recovery.told = recovery.committed
             recovery.committing = BlockSet()
             recovery.bad_by.clear()
+            recovery.raised = BlockSet()
             recovery.bad_blocks = recovery.body_bytes = 0
         for check in self.checks:
             check.at_crash(book)
@@ -300,6 +312,8 @@ class Books(Watch):
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
                 book.said.get(source, {}).pop(book.describing[event.recovery], None)
+            case UnitsRaised():
+                book.recoveries[event.recovery].raised |= event.blocks
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryBook(event, book.node.now))
             case ManifestArrived():

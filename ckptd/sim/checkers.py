@@ -89,25 +89,36 @@ class Verification(Check):
 class Urgency(Check):
     """A source is asked for nothing while it could serve something more urgent.
 
-    Of the recovery it is asked for, and of any other one that may ask.
+    Of the recovery it is asked for, where raised units go before all others, and of any other one
+    that may ask. The background is asked for nothing while any other recovery could be served.
     """
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look for a more urgent block that nobody was asked for."""
-        if not isinstance(effect, FetchRange) or effect.criticality is Criticality.CRITICAL:
+        if not isinstance(effect, FetchRange):
             return
-        mine = book.recoveries[effect.recovery]
+        mine, blocks = book.recoveries[effect.recovery], BlockSet((effect.blocks,))
+        is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
+        if is_new and not blocks.issubset(mine.raised):
+            _check_left(book, effect, mine, mine.raised)
         for recovery in (mine, *_others(book, effect)):
-            version = recovery.known_version()
+            if mine.request.is_background and not recovery.request.is_background:
+                _check_left(book, effect, recovery, recovery.known_version().blocks)
             for criticality in range(effect.criticality):
-                urgent = version.classes[Criticality(criticality)] - recovery.told
-                if not urgent:
-                    continue
-                left = urgent & recovery.unclaimed() & book.servable(recovery, effect.source)
-                if left:
-                    problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
-                    name = recovery.request.recovery
-                    raise CheckFailed(book, f"{problem} while {name} lacks more urgent {left}")
+                urgent = recovery.of_criticality(Criticality(criticality))
+                _check_left(book, effect, recovery, urgent)
+
+
+def _check_left(
+    book: NodeBook, order: FetchRange, recovery: RecoveryBook, urgent: BlockSet
+) -> None:
+    """Check that a source could not be asked for any of some blocks instead."""
+    if not urgent.issubset(recovery.told):
+        left = urgent & recovery.unclaimed() & book.servable(recovery, order.source)
+        if left:
+            problem = f"{order.recovery} asks {order.source} for {order.blocks}"
+            name = recovery.request.recovery
+            raise CheckFailed(book, f"{problem} while {name} lacks more urgent {left}")
 
 
 def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryBook]:
@@ -130,7 +141,7 @@ class Choice(Check):
             raise CheckFailed(book, f"{effect.source} is asked for {effect.blocks} in vain")
         if blocks & recovery.told:
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
-        if not blocks.issubset(recovery.known_version().classes[effect.criticality]):
+        if not blocks.issubset(recovery.of_criticality(effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
 
 

@@ -165,7 +165,11 @@ class Cluster:
         version = wish.version
         wanted = version.version if wish.is_named else None
         request = RecoveryRequested(
-            recovery, version.checkpoint, wanted, patience_ns=wish.patience_ns
+            recovery,
+            version.checkpoint,
+            wanted,
+            patience_ns=wish.patience_ns,
+            is_background=wish.is_background,
         )
         self.nodes[wish.node].want(request)
 

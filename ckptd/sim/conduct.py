@@ -296,6 +296,8 @@ class Standstill(Check):
         for name, state in book.node.scheduler.state.recoveries.items():
             recovery, key = book.recoveries[name], (book.name, name)
             is_standing = not recovery.attempts and state.is_fetching
+            if recovery.request.is_background:  # it may have to wait for the others to the end
+                is_standing = is_standing and len(book.node.scheduler.state.recoveries) == 1
             if not is_standing or not _could_ask(book, recovery):
                 self._since.pop(key, None)
                 continue

@@ -8,7 +8,7 @@ to say what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -29,6 +29,9 @@ BLOCKS_MAX: Final = 160
 FAULTS_WITHIN_NS: Final = (SECOND, 4 * SECOND, 12 * SECOND)
 """Faults begin in one of these times, more of them early on."""
 
+BACKGROUND_SHARE: Final = 0.1
+"""So many of the recoveries are in the background."""
+
 _BLOCK_BYTES: Final = (256 * KIB, MIB, MIB, 4 * MIB)
 _RATES: Final = (4 * MIB, 16 * MIB, 64 * MIB, 64 * MIB, 256 * MIB)
 _DISK_RATES: Final = (4 * MIB, 32 * MIB, 256 * MIB, 1024 * MIB, 1024 * MIB)
@@ -47,13 +50,19 @@ def draw_scenario(seed: int) -> Scenario:
     versions = _draw_versions(rng)
     nodes = _draw_nodes(rng, versions)
     wishes = _draw_wishes(rng, nodes, versions)
+    drawn = _draw_faults(rng, nodes, wishes, versions)
+    jitter = rng.choice((0.0, 0.1, 1.0))
+    # Drawn apart from the rest, which so stays what it was before these were thought of.
+    urgency = Random(f"urgency/{seed}")  # noqa: S311 (no secret)
     return Scenario(
         name="drawn",
         seed=seed,
         nodes=nodes,
-        wishes=wishes,
-        faults=_draw_faults(rng, nodes, wishes, versions),
-        jitter=rng.choice((0.0, 0.1, 1.0)),
+        wishes=tuple(
+            replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
+        ),
+        faults=(*drawn, *_draw_raises(urgency, wishes)),
+        jitter=jitter,
     )
 
 
@@ -174,6 +183,21 @@ class _Draw:
         return self.rng.choice(
             [plan.name for plan in self.plans[1:] if plan.name not in wanting] or [NodeId("")]
         )
+
+
+def _draw_raises(rng: Random, wishes: tuple[Wish, ...]) -> tuple[Fault, ...]:
+    """Draw, for one seed in four, some units that somebody waits for."""
+    if not _likely(rng, 0.25):
+        return ()
+    return tuple(
+        faults.Raise(
+            node=wishes[index].node,
+            at_ns=int(4 * SECOND * rng.random() ** 2),
+            recovery=RecoveryId(f"{wishes[index].node}.{index}"),
+            share=rng.random(),
+        )
+        for index in (rng.randrange(len(wishes)) for _ in range(rng.randint(1, 5)))
+    )
 
 
 def _draw_faults(

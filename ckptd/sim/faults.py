@@ -15,7 +15,9 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryResumed,
     Refusal,
+    UnitsRaised,
 )
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
 from ckptd.sim.network import Network
 from ckptd.sim.node import Node
@@ -334,6 +336,29 @@ class Pause(Fault):
                 node.report(RecoveryResumed(self.recovery))
 
         return resume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raise(Fault):
+    """Somebody waits for a unit, which is no fault of anybody.
+
+    Attributes:
+        share: Which unit: the one in which this share of the version's blocks ends.
+    """
+
+    recovery: RecoveryId
+    share: float
+
+    def begin(self, cluster: Parts) -> None:
+        """Raise it, if the recovery is under way and knows its units."""
+        node = cluster.nodes[self.node]
+        if not node.is_up or self.recovery not in node.stagings:
+            return
+        known = node.scheduler.state.recoveries.get(self.recovery)
+        if known is not None and known.space is not None and not node.is_frozen:
+            space = known.space
+            run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
+            node.report(UnitsRaised(self.recovery, BlockSet((run,))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ class Wish:
         at_ns: When it is asked for.
         is_named: The version is named; else the newest is asked for that can be had.
         patience_ns: How long blocks are waited for that nobody has; ``None`` for ever.
+        is_background: It leaves sources to recoveries that are not.
     """
 
     node: NodeId
@@ -67,6 +68,7 @@ class Wish:
     at_ns: int = 0
     is_named: bool = True
     patience_ns: int | None = None
+    is_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ S0, S1, R = NodeId("s0"), NodeId("s1"), NodeId("r")
 R0 = RecoveryId("r.0")
 
 
-def laid_out(*, critical: int = 0, normal: int = 0, deferred: int = 0) -> SavedVersion:
+def laid_out(
+    *, critical: int = 0, normal: int = 0, deferred: int = 0, checkpoint: str = "llama/a"
+) -> SavedVersion:
     """Lay out a version of so many blocks of 1 MiB of each criticality."""
     sizes = {
         Criticality.CRITICAL: critical,
@@ -24,7 +26,7 @@ def laid_out(*, critical: int = 0, normal: int = 0, deferred: int = 0) -> SavedV
         Criticality.DEFERRED: deferred,
     }
     units = [UnitPlan(label, blocks * MIB) for label, blocks in sizes.items() if blocks]
-    return SavedVersion("llama/a", 100, units, MIB)
+    return SavedVersion(checkpoint, 100, units, MIB)
 
 
 def two_sources(

@@ -14,6 +14,7 @@ from ckptd.sim.books import Check, CheckFailed, NodeBook
 from ckptd.sim.checkers import Blame, Choice, Invariants, Urgency, Verification
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.faults import Mute
+from ckptd.sim.scenario import Held, Wish
 from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
@@ -52,6 +53,41 @@ def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) ->
     book.said[S0] = {}
     Urgency().at_order(book, deferred)  # it does not have the urgent one
     Urgency().at_order(book, order(S1, 0, Criticality.CRITICAL))
+
+
+def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    recovery.told = recovery.told.without_run((0, 1))
+    recovery.raised = BlockSet([(126, 128)])
+    critical = order(S0, 0, Criticality.CRITICAL)
+    assert "lacks more urgent BlockSet([(126, 128)])" in fails(Urgency(), book, critical)
+    raised = order(S0, 127, Criticality.CRITICAL)
+    Urgency().at_order(book, raised)
+    Choice().at_order(book, raised)
+    assert "not all normal" in fails(Choice(), book, order(S0, 127, Criticality.NORMAL))
+
+
+def test_a_range_of_the_background_is_asked_for_as_deferred_or_that_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    wanted = next(iter(recovery.unclaimed()))
+    recovery.request = replace(recovery.request, is_background=True)
+    Choice().at_order(book, order(S0, wanted, Criticality.DEFERRED))
+    assert "not all critical" in fails(Choice(), book, order(S0, wanted, Criticality.CRITICAL))
+
+
+def test_the_background_before_anything_of_another_recovery_is_seen() -> None:
+    scenario = two_sources(VERSION)
+    [wish] = scenario.wishes
+    other = laid_out(deferred=64, checkpoint="llama/b")
+    holds = (*scenario.nodes[0].holds, Held(other))
+    nodes = (replace(scenario.nodes[0], holds=holds), *scenario.nodes[1:])
+    wishes = (replace(wish, is_background=True), Wish(R, other))
+    cluster = run_until(Cluster(replace(scenario, nodes=nodes, wishes=wishes)), 100)
+    book = cluster.books.nodes[R]
+    wanted = max(book.recoveries[R0].unclaimed())
+    order_in_background = order(S0, wanted, Criticality.DEFERRED)
+    assert "while r.1 lacks" in fails(Urgency(), book, order_in_background)
+    Urgency().at_order(book, order(S1, wanted, Criticality.DEFERRED))
 
 
 def test_an_order_in_vain_is_seen(book: NodeBook) -> None:
