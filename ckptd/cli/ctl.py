@@ -76,6 +76,34 @@ examples:
   ckptctl recover llama/rank-3@1200 --wait  ... and wait until it ends
   ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
+  ckptctl recover llama/rank-3 --background  from sources nobody else here needs
+"""
+
+_PRIORITIZE: Final = """\
+Let the units whose paths match go before everything of their recovery that is
+not on its way yet. In GLOB, * and ? match / too, as in 'ckptctl publish'.
+Lasts until they are here, or until the daemon restarts.
+
+examples:
+  ckptctl prioritize 01J9 'model-00001-*'
+  ckptctl prioritize 01J9 'optimizer/*' -o json | jq .bytes
+"""
+
+_NEED: Final = """\
+Let one unit of a running recovery go before everything else of it, wait until
+all of it is verified and durable, and print where it can be read now: where it
+belongs, or else in staging. PATH is where the file will stand, or the path of a
+unit that only one running recovery has.
+
+A path in staging is for reading only, and only for the daemon's user and root.
+It moves with the version the moment that is complete, and is gone if the
+recovery is given up: open it at once, and look at PATH itself if it is gone. A
+file that is open or mapped stays so.
+
+examples:
+  ckptctl need /data/llama/rank-3/1200/model-00001-of-00004.safetensors
+  file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
+  ckptctl need optimizer/shard-0.pt --no-wait
 """
 
 _WATCH: Final = """\
@@ -183,6 +211,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     ):
         acting = _add(verbs, verb, purpose)
         acting.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+    raising = _add(verbs, "prioritize", "let some units of a recovery go first", _PRIORITIZE)
+    raising.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+    raising.add_argument("pattern", metavar="GLOB", help="compared with the paths of units")
+    _add_need(_add(verbs, "need", "let one unit go first, and wait for it", _NEED))
     _add(verbs, "version", "versions of this command and of the daemon")
     demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
     if "demo" in argv:
@@ -192,6 +224,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.verb == "recover" and arguments.timeout and not arguments.wait:
         parser.error("--timeout needs --wait")
+    if arguments.verb == "need" and arguments.timeout and arguments.no_wait:
+        parser.error("--timeout contradicts --no-wait")
     if arguments.verb == "peers" and (arguments.action is None) != (arguments.node is None):
         parser.error("'peers show' needs a node")
     return arguments
@@ -252,10 +286,19 @@ def _add_recover(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how long to wait for blocks that nobody has: 5m; default: for ever",
     )
+    parser.add_argument(
+        "--background", action="store_true", help="leave sources to recoveries that are not"
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
     )
+
+
+def _add_need(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="where the file will stand, or a unit's path")
+    parser.add_argument("--no-wait", action="store_true", help="return once it goes first")
+    parser.add_argument("--timeout", metavar="DURATION", help="wait for so long at most: 10m")
 
 
 if __name__ == "__main__":

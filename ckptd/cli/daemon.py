@@ -135,7 +135,7 @@ def _row(section: str, key: str, value: object) -> tuple[str, str]:
             cell = "off"
         case bool():
             cell = str(value).lower()
-        case int():
+        case int() if key.endswith("_bytes"):
             key, cell = key.removesuffix("_bytes"), format_size(value)
         case tuple():
             cell = ", ".join(value) or "none"

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, TextIO, TypeAlias
+from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render import Picture, json_line, picture_of, printable, publishing_picture
 from ckptd.control.api import (
@@ -15,7 +15,6 @@ from ckptd.control.api import (
     PublishResult,
     RecoveryProgress,
     RecoveryResult,
-    WatchEvent,
 )
 from ckptd.control.client import ControlClient
 from ckptd.errors import DaemonUnreachable
@@ -29,6 +28,7 @@ RECONNECT_TIMEOUT_S: Final = 30.0
 _RECONNECT_INTERVAL_S: Final = 0.5
 
 Show: TypeAlias = Callable[[Picture], None]
+_Event = TypeVar("_Event")
 
 
 class PlainLines:
@@ -75,7 +75,7 @@ def showing() -> Iterator[Show]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[Show]:
+def silence() -> Iterator[Show]:
     """Show nothing: the events themselves are the output."""
     yield lambda _: None
 
@@ -96,8 +96,8 @@ def follow_recovery(
         DaemonUnreachable: The daemon was away for 30 s.
     """
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    with _silence() if as_json else showing() as show:
-        for event in _watch(client, recovery, deadline_s):
+    with silence() if as_json else showing() as show:
+        for event in across_restarts(lambda: client.watch(recovery, deadline_s=deadline_s)):
             if as_json:
                 print(json_line(event), flush=True)
             match event:
@@ -108,12 +108,12 @@ def follow_recovery(
     raise AssertionError("a watch ends with a result or raises")
 
 
-def _watch(client: ControlClient, recovery: str, deadline_s: float | None) -> Iterator[WatchEvent]:
-    """Yield the events of a recovery, across restarts of the daemon."""
+def across_restarts(begin: Callable[[], Iterator[_Event]]) -> Iterator[_Event]:
+    """Yield the events of a stream; begin it again when the daemon was away for less than 30 s."""
     lost_s: float | None = None
     while True:
         try:
-            for event in client.watch(recovery, deadline_s=deadline_s):
+            for event in begin():
                 lost_s = None
                 yield event
         except DaemonUnreachable as error:
@@ -136,7 +136,7 @@ def follow_publishing(
     client: ControlClient, request: PublishRequest, *, as_json: bool
 ) -> PublishResult:
     """Publish a directory and show how far that is."""
-    with _silence() if as_json else showing() as show:
+    with silence() if as_json else showing() as show:
         for event in client.publish(request):
             if as_json:
                 print(json_line(event), flush=True)

@@ -312,7 +312,10 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def _stage(view: RecoveryView) -> str:
-    return "paused" if view.is_paused and not view.stage.is_ended else view.stage
+    if view.stage.is_ended:
+        return view.stage
+    stage = "paused" if view.is_paused else view.stage
+    return f"{stage} in the background" if view.is_background else stage
 
 
 def _eta(view: RecoveryView) -> str:

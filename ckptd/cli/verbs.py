@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ckptd.cli.live import follow_publishing, follow_recovery
+from ckptd.cli.raising import follow_need, need_lines, raised_lines
 from ckptd.cli.render import (
     checkpoint_lines,
     json_line,
@@ -30,6 +31,7 @@ from ckptd.control.api import (
 )
 from ckptd.control.client import ControlClient
 from ckptd.control.plans import PlanRequest, exit_code_of_plan
+from ckptd.control.raising import PrioritizeRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_version
@@ -98,6 +100,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         version=version,
         to=_utf8(os.path.abspath(arguments.to)) if arguments.to else None,
         patience_s=_duration_s(arguments.patience),
+        is_background=arguments.background,
     )
     timeout_s = _duration_s(arguments.timeout)
     view = _client(arguments).recover(request)
@@ -132,6 +135,31 @@ def _cancel(arguments: Namespace) -> ExitCode:
     return _act(arguments, ControlClient.cancel, "cancelled")
 
 
+def _prioritize(arguments: Namespace) -> ExitCode:
+    client = _client(arguments)
+    chosen = _resolve(client.recoveries(), arguments.recovery)
+    request = PrioritizeRequest(pattern=_utf8(arguments.pattern))
+    raised = client.prioritize(chosen.recovery, request)
+    _print(arguments, raised, raised_lines(raised))
+    return ExitCode.DONE
+
+
+def _need(arguments: Namespace) -> ExitCode:
+    path, timeout_s = _utf8(arguments.path), _duration_s(arguments.timeout)
+    goes_on = "it still goes first, until the daemon restarts"
+    try:
+        event = follow_need(_client(arguments), arguments, path, timeout_s)
+    except TimeoutError:
+        _say(f"{path} is not here within {arguments.timeout}; {goes_on}")
+        return ExitCode.TIMED_OUT
+    except KeyboardInterrupt:
+        _say(f"interrupted; {path} is not here; {goes_on}")
+        return ExitCode.INTERRUPTED
+    if arguments.output != "json":
+        print("\n".join(need_lines(event)))
+    return ExitCode.DONE
+
+
 VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "publish": _publish,
     "checkpoints": _checkpoints,
@@ -144,6 +172,8 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "pause": _pause,
     "resume": _resume,
     "cancel": _cancel,
+    "prioritize": _prioritize,
+    "need": _need,
 }
 
 

@@ -31,6 +31,7 @@ from ckptd.config.values import (
     buffers,
     parse_address,
     peers,
+    redundancy,
     root_name,
     socket_path,
 )
@@ -66,7 +67,9 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
         ),
         discovery=document.section("discovery", Discovery, peers=peers),
         transport=document.section("transport", Transport, insecure=flag),
-        recovery=document.section("recovery", Recovery, buffers=text(buffers)),
+        recovery=document.section(
+            "recovery", Recovery, buffers=text(buffers), redundancy=redundancy
+        ),
         log=document.section(
             "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))
         ),

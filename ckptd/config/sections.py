@@ -67,9 +67,10 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recovery may use."""
+    """What a recovery may use; ``redundancy`` is 1 or 2."""
 
     buffers_bytes: int = msgspec.field(default=256 * MIB, name="buffers")
+    redundancy: int = 1
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):

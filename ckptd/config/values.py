@@ -94,6 +94,13 @@ def buffers(size: str) -> int:
     return size_bytes
 
 
+def redundancy(value: object) -> int:
+    """Read how many sources may be asked for the last critical ranges."""
+    if not isinstance(value, int) or value is True or value not in {1, 2}:
+        raise UsageError(f"{value!r}"[:64], "is neither 1 nor 2")
+    return value
+
+
 def peers(value: object) -> tuple[str, ...]:
     """Read a list of addresses of peers."""
     if not isinstance(value, list):

@@ -6,8 +6,8 @@ ignores fields it does not know, the daemon refuses a request that has any.
 A stream is one event a line, told apart by ``type``: ``progress`` about once a second, and one
 last ``result``, or one last ``error`` if there will be no result.
 
-Plans and single peers have modules of their own; :mod:`ckptd.control.operations` says what the
-daemon must offer behind all this.
+Plans, single peers and units that are raised have modules of their own;
+:mod:`ckptd.control.operations` says what the daemon must offer behind all this.
 """
 
 from __future__ import annotations
@@ -101,12 +101,14 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         version: Which version; ``None`` for the newest that can be had.
         to: Absolute path of the version's directory; ``None`` for the usual place.
         patience_s: How long blocks that nobody has are waited for; ``None`` for ever.
+        is_background: It leaves every source to recoveries that are not and could use it.
     """
 
     checkpoint: str
     version: int | None = None
     to: str | None = None
     patience_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    is_background: bool = False
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,6 +176,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         sources: Whom it takes blocks from.
         started_at_s: Unix time.
         elapsed_s: Since then; until its end if it ended.
+        is_background: It leaves every source to recoveries that are not and could use it.
     """
 
     recovery: str
@@ -196,6 +199,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[SourceRow, ...]
     started_at_s: float
     elapsed_s: float
+    is_background: bool = False
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from ckptd.control.api import (
 )
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
+from ckptd.control.raising import NeedEvent, NeedRequest, NeedResult, PrioritizeRequest, Raised
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 
@@ -112,19 +113,45 @@ class ControlClient:
 
     def recover(self, request: RecoverRequest) -> RecoveryView:
         """Begin a recovery and return it as it begins."""
-        return self._post("/v1/recoveries", request)
+        return self._post("/v1/recoveries", RecoveryView, request)
 
     def pause(self, recovery: str) -> RecoveryView:
         """Let no more ranges be requested until it is resumed."""
-        return self._post(f"{_path_of(recovery)}/pause")
+        return self._post(f"{_path_of(recovery)}/pause", RecoveryView)
 
     def resume(self, recovery: str) -> RecoveryView:
         """Let a paused recovery go on."""
-        return self._post(f"{_path_of(recovery)}/resume")
+        return self._post(f"{_path_of(recovery)}/resume", RecoveryView)
 
     def cancel(self, recovery: str) -> RecoveryView:
         """Give a recovery up."""
-        return self._post(f"{_path_of(recovery)}/cancel")
+        return self._post(f"{_path_of(recovery)}/cancel", RecoveryView)
+
+    def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+        """Let some units of a recovery go before all others."""
+        return self._post(f"{_path_of(recovery)}/prioritize", Raised, request)
+
+    def need(self, request: NeedRequest, *, deadline_s: float | None = None) -> Iterator[NeedEvent]:
+        """Let one unit go before all others: yield progress, and last exactly one result.
+
+        Args:
+            request: Which unit.
+            deadline_s: Until when to wait, by ``time.monotonic()``.
+
+        Raises:
+            TimeoutError: The deadline has passed. The unit stays raised.
+        """
+        body = msgspec.json.encode(request)
+        with self._answer("POST", "/v1/needs", body, deadline_s=deadline_s) as answer:
+            decoder = msgspec.json.Decoder(NeedEvent | StreamError)
+            for line in self._lines(*answer, deadline_s):
+                event = self._decode(line, decoder)
+                if isinstance(event, StreamError):
+                    raise _error_of(event)
+                yield event
+                if isinstance(event, NeedResult):
+                    return
+        raise self._unreachable("it stopped before the unit was here")
 
     def watch(self, recovery: str, *, deadline_s: float | None = None) -> Iterator[WatchEvent]:
         """Yield progress, and last exactly one result.
@@ -169,10 +196,12 @@ class ControlClient:
         with self._answer("GET", path) as (_, response):
             return self._decode(self._body(response), msgspec.json.Decoder(kind))
 
-    def _post(self, path: str, request: RecoverRequest | None = None) -> RecoveryView:
+    def _post(
+        self, path: str, kind: type[_Answer], request: msgspec.Struct | None = None
+    ) -> _Answer:
         body = msgspec.json.encode(request) if request else b""
         with self._answer("POST", path, body) as (_, response):
-            return self._decode(self._body(response), msgspec.json.Decoder(RecoveryView))
+            return self._decode(self._body(response), msgspec.json.Decoder(kind))
 
     @contextlib.contextmanager
     def _answer(

@@ -17,6 +17,7 @@ from ckptd.control.api import (
 )
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
+from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
 
 
 class Operations(Protocol):
@@ -70,6 +71,17 @@ class Operations(Protocol):
 
     async def cancel(self, recovery: str) -> RecoveryView:
         """Give a recovery up and remove what it has staged."""
+        ...
+
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+        """Let some units of a recovery go before all others; ``NotFound`` names the nearest."""
+        ...
+
+    def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
+        """Let one unit go before all others; yield progress once a second, and last one result.
+
+        Of a unit that is here, only the result. Closing the generator leaves it raised.
+        """
         ...
 
     def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:

@@ -33,6 +33,7 @@ from ckptd.control.api import (
 )
 from ckptd.control.operations import Operations
 from ckptd.control.plans import PlanRequest
+from ckptd.control.raising import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,
@@ -219,6 +220,8 @@ class _Control:
                 web.post("/v1/recoveries/{recovery}/pause", _action(operations.pause)),
                 web.post("/v1/recoveries/{recovery}/resume", _action(operations.resume)),
                 web.post("/v1/recoveries/{recovery}/cancel", _action(operations.cancel)),
+                web.post("/v1/recoveries/{recovery}/prioritize", self._prioritize),
+                web.post("/v1/needs", self._need),
             ]
         )
         return application
@@ -246,6 +249,15 @@ class _Control:
     async def _recover(self, request: web.Request) -> web.Response:
         wanted = await _decode_body(request, RecoverRequest)
         return _json(await self._operations.recover(wanted), HTTPStatus.CREATED)
+
+    async def _prioritize(self, request: web.Request) -> web.Response:
+        wanted = await _decode_body(request, PrioritizeRequest)
+        recovery = request.match_info["recovery"]
+        return _json(await self._operations.prioritize(recovery, wanted))
+
+    async def _need(self, request: web.Request) -> web.StreamResponse:
+        wanted = await _decode_body(request, NeedRequest)
+        return await self._stream(request, self._operations.need(wanted))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, self._operations.watch(request.match_info["recovery"]))

@@ -22,6 +22,7 @@ from ckptd.control import api
 from ckptd.control.server import serve_control
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
+from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
 from ckptd.daemon.advertising import Advertising
@@ -182,7 +183,7 @@ class Daemon:
         self._totals = Totals()
         # The scheduler's luck need not be secret, only different on every node.
         rng = Random(self._epoch)  # noqa: S311
-        self._scheduler = Scheduler(rng)
+        self._scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
         self._runtime = Runtime(self._scheduler)
         self._book = RecoveryBook(time.time)
         self._peering = Peering(

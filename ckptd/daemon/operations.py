@@ -13,6 +13,7 @@ from typing import Final
 from ckptd.control import api
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
+from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
@@ -23,6 +24,7 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.daemon import views
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
+from ckptd.daemon.raising import Raising
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook, usual_target
 from ckptd.daemon.runtime import Runtime
 from ckptd.errors import NotFound
@@ -80,6 +82,14 @@ class DaemonOperations:
         self._journal = journal
         self._peering = peering
         self._planner = planner
+        self._raising = Raising(
+            scheduler=scheduler,
+            now=runtime.now,
+            report=runtime.report,
+            book=book,
+            catalog=catalog,
+            roots=roots,
+        )
         self._roots = roots
         self._facts = facts
         self._draw_id = draw_id
@@ -153,6 +163,7 @@ class DaemonOperations:
             patience_ns=None if request.patience_s is None else int(request.patience_s * SECOND),
             is_paused=False,
             started_at_s=self._wall_clock(),
+            is_background=request.is_background,
         )
         await self._journal.begin(record)
         recovery = OpenRecovery(record, root, target)
@@ -171,6 +182,7 @@ class DaemonOperations:
                 record.version,
                 record.digest,
                 record.patience_ns,
+                record.is_background,
             )
         )
         if record.is_paused:
@@ -190,6 +202,14 @@ class DaemonOperations:
         self._report(RecoveryCancelled(found.id))
         await found.ended.wait()
         return self.recovery(recovery)
+
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+        """Let some units of a recovery go before all others."""
+        return await self._raising.prioritize(self._find(recovery), request.pattern)
+
+    def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
+        """Let one unit go before all others; yield progress, and last where it can be read."""
+        return self._raising.need(request.path)
 
     async def watch(self, recovery: str) -> AsyncGenerator[api.WatchEvent, None]:
         """Yield progress once a second, the first at once, and last exactly one result."""

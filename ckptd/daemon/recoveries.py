@@ -32,6 +32,8 @@ class OpenRecovery:
         target: Directory relative to the root; empty until the version is known.
         space: What it consists of, once the manifest is here.
         staging: Where it writes, once prepared.
+        grown: Set, and replaced by another, when more is durable and in the journal, and at
+            the end.
         ended: Set when it has ended.
     """
 
@@ -40,6 +42,7 @@ class OpenRecovery:
     target: str
     space: AddressSpace | None = None
     staging: Staging | None = None
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -61,6 +64,11 @@ class OpenRecovery:
         """Return the staging; only called once it is prepared."""
         assert self.staging is not None, f"{self.id} has no staging yet"
         return self.staging
+
+    def note_growth(self) -> None:
+        """Wake those who wait for something of it."""
+        grown, self.grown = self.grown, asyncio.Event()
+        grown.set()
 
     def settle_target(self, version: Version) -> None:
         """Take the usual place of a version that was chosen, unless somebody named another.
@@ -128,6 +136,7 @@ class RecoveryBook:
         result = self._result_of(recovery, effect)
         self.remember(result)
         recovery.ended.set()
+        recovery.note_growth()
         return result
 
     def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:

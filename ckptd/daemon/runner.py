@@ -329,6 +329,7 @@ class Runner:
         except CkptdError as error:
             return CommitFailed(effect.recovery, _refusal(error))
         self._advertising.note_growth()
+        recovery.note_growth()
         return BlocksCommitted(effect.recovery)
 
     async def _place(self, effect: PlaceVersion) -> Event:

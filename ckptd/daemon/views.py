@@ -186,6 +186,7 @@ def recovery(
         target=opened.target_path,
         stage=_STAGES[snapshot.stage],
         is_paused=snapshot.is_paused,
+        is_background=opened.record.is_background,
         units_total=snapshot.units_total,
         units_done=snapshot.units_done,
         bytes_total=snapshot.total_bytes,

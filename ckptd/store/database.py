@@ -31,7 +31,7 @@ from ckptd.store.kernel import storage_error
 Connection: TypeAlias = sqlite3.Connection
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE versions (
@@ -72,6 +72,10 @@ CREATE TABLE reports (
 """
 
 _DATABASE: Final = "ckptd.db"
+_MIGRATIONS: Final = {
+    2: "ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;",
+}
+"""What leads to a version of the schema from the one before; the schema above is version 1."""
 
 _LOG_BYTES_MAX: Final = 64 * MIB
 """What the write-ahead log is cut to after a large transaction, such as a long manifest."""
@@ -204,9 +208,11 @@ class Database:
                     f"was written by a newer ckptd (schema {version}, not {SCHEMA_VERSION})",
                     "Use that one, or give this one a state directory of its own.",
                 )
-            if version == 0:
+            if version < SCHEMA_VERSION:
+                steps = [step for number, step in _MIGRATIONS.items() if number > version]
+                script = " ".join([_SCHEMA if version == 0 else "", *steps])
                 connection.executescript(
-                    f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
 
     def _close(self) -> None:

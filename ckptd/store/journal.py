@@ -34,6 +34,7 @@ class JournaledRecovery:
         patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
         is_paused: An operator paused it.
         started_at_s: Unix time of the request.
+        is_background: It leaves sources to recoveries that are not.
     """
 
     recovery: RecoveryId
@@ -45,6 +46,7 @@ class JournaledRecovery:
     patience_ns: int | None
     is_paused: bool
     started_at_s: float
+    is_background: bool = False
 
 
 class Journal:
@@ -60,7 +62,9 @@ class Journal:
     async def begin(self, recovery: JournaledRecovery) -> None:
         """Record a recovery that was just requested. Its name was never used before."""
         await self._execute(
-            "INSERT INTO recoveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
+            " patience_ns, is_paused, started_at_s, is_background)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -175,11 +179,14 @@ def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
 def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
-        " started_at_s FROM recoveries ORDER BY started_at_s, rowid"
+        " started_at_s, is_background FROM recoveries ORDER BY started_at_s, rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
-    return tuple(replace(each, is_paused=bool(each.is_paused)) for each in recoveries)
+    return tuple(
+        replace(each, is_paused=bool(each.is_paused), is_background=bool(each.is_background))
+        for each in recoveries
+    )
 
 
 def _reports(connection: Connection) -> tuple[bytes, ...]:

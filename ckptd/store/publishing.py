@@ -6,10 +6,8 @@ changes meanwhile ends the publishing: a manifest must not describe a mixture.
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import os
-import re
 import threading
 import time
 from collections import deque
@@ -32,6 +30,7 @@ from ckptd.model.manifest import (
     encode_manifest,
     urgency,
 )
+from ckptd.model.patterns import compile_pattern
 from ckptd.store.fingerprints import (
     Fingerprint,
     HashedDirectory,
@@ -64,7 +63,7 @@ class PublishRequest:
         directory: Absolute path.
         checkpoint: Name of the checkpoint.
         version: Which version the directory is.
-        critical: Patterns of relative paths, as of ``fnmatch``; ``*`` matches ``/`` too.
+        critical: Patterns of relative paths, as of :func:`compile_pattern`.
         deferred: The same; a file that matches both is critical.
         replace: Other content under the same name and version may be replaced.
     """
@@ -202,7 +201,7 @@ class _Patterns:
 
     def __init__(self, request: PublishRequest) -> None:
         self._patterns = [
-            (pattern, re.compile(fnmatch.translate(pattern)), criticality)
+            (pattern, compile_pattern(pattern), criticality)
             for patterns, criticality in (
                 (request.critical, Criticality.CRITICAL),
                 (request.deferred, Criticality.DEFERRED),

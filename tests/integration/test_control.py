@@ -24,6 +24,7 @@ from ckptd.cli import ctl
 from ckptd.control.api import PublishRequest, RecoverRequest, Stage
 from ckptd.control.client import ControlClient
 from ckptd.control.plans import PlanRequest
+from ckptd.control.raising import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,
@@ -38,12 +39,15 @@ from ckptd.errors import (
 from ckptd.limits import CONTROL_CLIENTS_MAX, CONTROL_MESSAGE_BYTES_MAX
 from tests.support.control import (
     CHECKPOINT,
+    NEED_PROGRESS,
+    NEED_RESULT,
     PEER,
     PEER_VIEW,
     PLAN,
     PROGRESS,
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
+    RAISED,
     RESULT,
     STATUS,
     VIEW,
@@ -159,6 +163,7 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
     recover = RecoverRequest(checkpoint="llama/rank-0", version=100, to="/data/x", patience_s=1.5)
     publish = PublishRequest(directory="/data/x", checkpoint="a", version=3, critical=("*.json",))
     plan = PlanRequest(checkpoint="llama/rank-0", version=100)
+    prioritize, need = PrioritizeRequest(pattern="a*"), NeedRequest(path="/data/x/model/a")
     with serving(daemon, path, new_loop):
         assert client.version().ckptd_version == "0.1.0"
         assert client.status() == STATUS
@@ -174,6 +179,8 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         assert client.pause("01J9QX") == replace(begun, is_paused=True)
         assert client.resume("01J9QX") == begun
         assert client.cancel("01J9QX").stage is Stage.CANCELLED
+        assert client.prioritize("01J9QX", prioritize) == RAISED
+        assert list(client.need(need)) == [NEED_PROGRESS, NEED_RESULT]
         assert list(client.watch("01J9QX")) == [PROGRESS, RESULT]
         assert list(client.publish(publish)) == [PUBLISH_PROGRESS, PUBLISH_RESULT]
     assert daemon.calls == [
@@ -182,6 +189,8 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         ("pause", "01J9QX"),
         ("resume", "01J9QX"),
         ("cancel", "01J9QX"),
+        ("prioritize", ("01J9QX", prioritize)),
+        ("need", need),
         ("publish", publish),
     ]
 

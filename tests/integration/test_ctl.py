@@ -19,6 +19,7 @@ from ckptd.cli import ctl
 from ckptd.cli.live import follow_recovery
 from ckptd.control.api import Cause, Outcome, PublishRequest, RecoverRequest, RecoveryResult, Stage
 from ckptd.control.client import ControlClient
+from ckptd.control.raising import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
     ExitCode,
@@ -27,6 +28,7 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from tests.support.control import (
+    NEED_PROGRESS,
     PROGRESS,
     PUBLISH_PROGRESS,
     RESULT,
@@ -407,3 +409,57 @@ def test_a_pipe_into_head_ends_well(path: str) -> None:
     assert done.returncode == 0
     assert json.loads(done.stdout)["type"] == "progress"
     assert "Error" not in done.stderr
+
+
+# Units that go first
+
+
+def test_a_needed_unit_is_printed_on_standard_output_and_progress_is_not(path: str) -> None:
+    daemon = StandInDaemon()
+    with serving(daemon, path):
+        returned, out, err = run(path, "need", "./model//a")
+    assert (returned, out) == (0, "/data/.ckptd/01J9QX/model/a\n")
+    assert err == "model/a: 8 MiB of 32 MiB here\n"
+    assert daemon.calls == [("need", NeedRequest(path="model/a"))]
+
+
+def test_who_does_not_wait_is_told_that_the_unit_goes_first(path: str) -> None:
+    with serving(StandInDaemon(needing=[NEED_PROGRESS, Hold()]), path):
+        assert run(path, "need", "model/a", "--no-wait") == (
+            0,
+            "model/a: 8 MiB of 32 MiB here\n",
+            "",
+        )
+
+
+def test_a_timeout_ends_the_waiting_for_a_unit(path: str) -> None:
+    with serving(StandInDaemon(needing=[NEED_PROGRESS, Hold()]), path):
+        returned, out, err = run(path, "need", "model/a", "--timeout", "0.2s")
+    assert (returned, out) == (5, "")
+    assert "model/a is not here within 0.2s; it still goes first" in err
+
+
+def test_a_unit_that_does_not_come_ends_the_command_with_the_error(path: str) -> None:
+    refusal = NotFound("unit 'model/a'", "did not come")
+    with serving(StandInDaemon(needing=[NEED_PROGRESS, refusal]), path):
+        returned, out, err = run(path, "need", "model/a", "-o", "json")
+    assert (returned, json.loads(out)["type"]) == (1, "progress")
+    assert err == f"ckptctl: {refusal}\n"
+
+
+def test_units_are_prioritized_by_a_beginning_of_the_id(path: str) -> None:
+    daemon = StandInDaemon(views=[VIEW])
+    with serving(daemon, path):
+        returned, out, err = run(path, "prioritize", "01J", "model/*")
+    assert (returned, err) == (0, "")
+    assert out == "first now in 01J9QX: 3 units, 48 MiB; already here: 1 units, 16 MiB\n"
+    assert daemon.calls == [("prioritize", ("01J9QX", PrioritizeRequest(pattern="model/*")))]
+
+
+def test_a_recovery_begins_in_the_background_if_told_so(path: str) -> None:
+    daemon = StandInDaemon()
+    with serving(daemon, path):
+        assert ctl.main(["--socket", path, "recover", "a@3", "--background"]) == ExitCode.DONE
+    assert daemon.calls == [
+        ("recover", RecoverRequest(checkpoint="a", version=3, is_background=True))
+    ]

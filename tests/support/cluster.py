@@ -141,6 +141,7 @@ class Node(LocalDaemon):
         *,
         to: Path | str | None = None,
         patience_s: float | None = None,
+        is_background: bool = False,
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -148,6 +149,7 @@ class Node(LocalDaemon):
             version=version,
             to=None if to is None else str(to),
             patience_s=patience_s,
+            is_background=is_background,
         )
         return self.client.recover(request).recovery
 

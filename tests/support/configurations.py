@@ -117,6 +117,12 @@ BAD = {
     "buffers too small": Bad(
         toml(recovery='buffers = "1MiB"'), "recovery.buffers", "less than 32 MiB"
     ),
+    "redundancy too high": Bad(
+        toml(recovery="redundancy = 3"), "recovery.redundancy", "3 is neither 1 nor 2"
+    ),
+    "redundancy as a truth value": Bad(
+        toml(recovery="redundancy = true"), "recovery.redundancy", "True is neither 1 nor 2"
+    ),
     "level unknown": Bad(
         toml(log='level = "loud"'), "log.level", "'loud' is not one of debug, info"
     ),

@@ -32,6 +32,14 @@ from ckptd.control.api import (
 )
 from ckptd.control.peers import Answer, BadBlockRow, PeerView
 from ckptd.control.plans import ClassBytes, Plan, PlanRequest, PlanSource
+from ckptd.control.raising import (
+    NeedEvent,
+    NeedProgress,
+    NeedRequest,
+    NeedResult,
+    PrioritizeRequest,
+    Raised,
+)
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
@@ -210,6 +218,20 @@ STATUS = Status(
 )
 
 
+RAISED = Raised(recovery="01J9QX", units=3, units_here=1, bytes=48 * MIB, bytes_here=16 * MIB)
+NEED_PROGRESS = NeedProgress(
+    recovery="01J9QX",
+    unit="model/a",
+    is_raised=True,
+    bytes_total=32 * MIB,
+    bytes_here=8 * MIB,
+    waiting_for="",
+)
+NEED_RESULT = NeedResult(
+    recovery="01J9QX", unit="model/a", path="/data/.ckptd/01J9QX/model/a", is_placed=False
+)
+
+
 class Hold:
     """A step of a script that never ends by itself."""
 
@@ -220,6 +242,7 @@ class StandInDaemon:
     Attributes:
         watching: Steps of each watch stream.
         publishing: Steps of each publish stream.
+        needing: Steps of each stream about a unit that is needed.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
         refusal: Raised by every action.
         calls: Actions that came through, with what they were given.
@@ -233,11 +256,13 @@ class StandInDaemon:
         *,
         watching: Sequence[WatchEvent | Exception | Hold] = (PROGRESS, RESULT),
         publishing: Sequence[PublishEvent | Exception | Hold] = (PUBLISH_PROGRESS, PUBLISH_RESULT),
+        needing: Sequence[NeedEvent | Exception | Hold] = (NEED_PROGRESS, NEED_RESULT),
         views: Sequence[RecoveryView] = (),
         refusal: CkptdError | None = None,
     ) -> None:
         self.watching = watching
         self.publishing = publishing
+        self.needing = needing
         self.views = list(views)
         self.refusal = refusal
         self.calls: list[tuple[str, object]] = []
@@ -293,6 +318,21 @@ class StandInDaemon:
     async def cancel(self, recovery: str) -> RecoveryView:
         self._act("cancel", recovery)
         return msgspec.structs.replace(self.recovery(recovery), stage=Stage.CANCELLED)
+
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+        self._act("prioritize", (recovery, request))
+        return RAISED
+
+    async def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
+        self._act("need", request)
+        for step in self.needing:
+            match step:
+                case Hold():
+                    await asyncio.Event().wait()
+                case Exception():
+                    raise step
+                case _:
+                    yield step
 
     async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
         self.recovery(recovery)

@@ -47,7 +47,7 @@ def test_the_minimal_file_has_every_default() -> None:
         ),
         discovery=sections.Discovery(peers=()),
         transport=sections.Transport(insecure=True),
-        recovery=sections.Recovery(buffers_bytes=256 * 2**20),
+        recovery=sections.Recovery(buffers_bytes=256 * 2**20, redundancy=1),
         log=sections.Log(level="info", format="auto"),
         environment={},
     )
@@ -73,6 +73,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         insecure = true
         [recovery]
         buffers = "1.5GiB"
+        redundancy = 2
         [log]
         level = "debug"
         format = "json"
@@ -84,7 +85,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         listen=sections.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
         discovery=sections.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
         transport=sections.Transport(insecure=True),
-        recovery=sections.Recovery(buffers_bytes=1536 * 2**20),
+        recovery=sections.Recovery(buffers_bytes=1536 * 2**20, redundancy=2),
         log=sections.Log(level="debug", format="json"),
     )
 

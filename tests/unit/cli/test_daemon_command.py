@@ -24,17 +24,18 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         f"{path}: valid",
-        "  node.id             node-a",
-        "  node.state_dir      /var/lib/ckptd",
-        "  roots.main          /data/checkpoints",
-        "  listen.data         0.0.0.0:7421",
-        "  listen.metrics      off",
-        "  listen.control      /run/ckptd/ckptd.sock",
-        "  discovery.peers     none",
-        "  transport.insecure  true",
-        "  recovery.buffers    1.5 GiB",
-        "  log.level           info",
-        "  log.format          auto",
+        "  node.id              node-a",
+        "  node.state_dir       /var/lib/ckptd",
+        "  roots.main           /data/checkpoints",
+        "  listen.data          0.0.0.0:7421",
+        "  listen.metrics       off",
+        "  listen.control       /run/ckptd/ckptd.sock",
+        "  discovery.peers      none",
+        "  transport.insecure   true",
+        "  recovery.buffers     1.5 GiB",
+        "  recovery.redundancy  1",
+        "  log.level            info",
+        "  log.format           auto",
     ]
 
 
@@ -76,7 +77,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
             },
             "discovery": {"peers": ["b:1"]},
             "transport": {"insecure": True},
-            "recovery": {"buffers_bytes": 268_435_456},
+            "recovery": {"buffers_bytes": 268_435_456, "redundancy": 1},
             "log": {"level": "info", "format": "auto"},
         },
     }

@@ -280,3 +280,11 @@ def test_publishing_shows_files_and_bytes() -> None:
 def test_a_publishing_ends_with_the_digest(is_new: bool, first: str) -> None:
     lines = published_lines(replace(PUBLISH_RESULT, is_new=is_new))
     assert lines == [first, f"digest {'ab' * 32}"]
+
+
+def test_a_recovery_in_the_background_is_called_that() -> None:
+    background = replace(VIEW, is_background=True)
+    assert "transferring in the background" in picture_of(background).line
+    assert "paused in the background" in recovery_lines([replace(background, is_paused=True)])[1]
+    ended = replace(background, stage=Stage.CANCELLED)
+    assert "background" not in recovery_lines([ended])[1]

@@ -21,6 +21,7 @@ from ckptd.errors import (
     StorageError,
 )
 from ckptd.store.database import SCHEMA_VERSION, Connection, Database, StateDirectory, move_aside
+from ckptd.store.journal import Journal
 
 
 @asynccontextmanager
@@ -228,6 +229,20 @@ async def test_a_newer_schema_is_refused_and_not_called_damaged(path: Path) -> N
     with pytest.raises(CkptdError, match="newer ckptd") as caught:
         await Database(str(path)).open()
     assert not isinstance(caught.value, DamagedState)
+
+
+async def test_an_older_database_is_brought_up_to_date_with_what_is_in_it(path: Path) -> None:
+    async with opened(path) as database:
+        await database.run(add_report)
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "ALTER TABLE recoveries DROP COLUMN is_background; PRAGMA user_version = 1;"
+        "INSERT INTO recoveries VALUES ('r', 'c', 1, NULL, 'data', 't', NULL, 0, 1.0, NULL);"
+    )
+    connection.close()
+    async with opened(path) as database:
+        assert await database.run(count_reports) == 1
+        assert [entry.is_background for entry in await Journal(database).unfinished()] == [False]
 
 
 async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ async def test_an_empty_journal_has_nothing(journal: Journal) -> None:
 
 async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None:
     path = str(tmp_path / "ckptd.db")
-    recovery = replace(make_recovery(), version=Version(7), patience_ns=10**9, is_paused=True)
+    recovery = replace(
+        make_recovery(), version=Version(7), patience_ns=10**9, is_paused=True, is_background=True
+    )
     database = Database(path)
     await database.open()
     journal = Journal(database)

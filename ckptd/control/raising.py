@@ -1,0 +1,86 @@
+"""What crosses the control socket about units that somebody waits for."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class PrioritizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let some units of a recovery go before all others.
+
+    Attributes:
+        pattern: Which, as when publishing: ``*`` matches ``/`` too.
+    """
+
+    pattern: str
+
+
+class Raised(msgspec.Struct, frozen=True, kw_only=True):
+    """Which units go first now.
+
+    Attributes:
+        recovery: Id of the recovery.
+        units: How many match.
+        units_here: How many of them were verified already.
+        bytes: Length of those that match.
+        bytes_here: How much of that was verified already.
+    """
+
+    recovery: str
+    units: int
+    units_here: int
+    bytes: int
+    bytes_here: int
+
+
+class NeedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let one unit go before all others, and say when it can be read.
+
+    Attributes:
+        path: Absolute: where the file will stand. Else the path of a unit, which only one
+            running recovery may have.
+    """
+
+    path: str
+
+
+class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
+    """How far a unit is.
+
+    Attributes:
+        recovery: Id of the recovery that brings it.
+        unit: Path of the unit in the version.
+        is_raised: It goes first; not before the manifest is here.
+        bytes_total: Its length; 0 until the manifest is here.
+        bytes_here: How much of it is verified, durable and in the journal.
+        waiting_for: Why the recovery stands still; empty if it moves.
+    """
+
+    recovery: str
+    unit: str
+    is_raised: bool
+    bytes_total: int
+    bytes_here: int
+    waiting_for: str
+
+
+class NeedResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
+    """A unit can be read.
+
+    Attributes:
+        recovery: Id of the recovery that brings it; ``None`` if it was here before.
+        unit: Path of the unit in the version.
+        path: Where its verified bytes are now. To be read only.
+        is_placed: It stands where it belongs. Else it is in staging: it moves with the version
+            as soon as that is complete, and is gone if the recovery is given up.
+    """
+
+    recovery: str | None
+    unit: str
+    path: str
+    is_placed: bool
+
+
+NeedEvent: TypeAlias = NeedProgress | NeedResult

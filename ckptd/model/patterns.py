@@ -1,0 +1,15 @@
+"""Patterns that name units by their paths: the same when publishing and when raising."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return what ``match`` tells whether a path relative to the version's directory is meant.
+
+    As of ``fnmatch``: ``*`` and ``?`` match ``/`` too, so ``optimizer/*`` is everything below
+    that directory. Every text is a pattern.
+    """
+    return re.compile(fnmatch.translate(pattern))
