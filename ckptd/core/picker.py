@@ -74,8 +74,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """
     blocks = servable(recovery, peer)
     is_trial = peer.link.failures > 0 and recovery.source_count > 1
-    raised = blocks & recovery.raised
-    if raised:
+    if recovery.raised and (raised := blocks & recovery.raised):
         return _last_block(raised) if is_trial else raised.first_run()
     first = blocks.first_run()
     if first is None or not (is_trial or recovery.is_swarming):
@@ -106,6 +105,7 @@ def is_left_to_others(recovery: Recovery, offer: Offer) -> bool:
         and recovery.in_flight > 0
         and offer.peer.holdings[recovery.digest].is_complete
         and offer.run.start in recovery.spread
+        and offer.run.start not in recovery.raised
         and recovery.swarm_rate >= offer.peer.link.rate.bytes_per_s
     )
 

@@ -72,6 +72,7 @@ CREATE TABLE reports (
 """
 
 _DATABASE: Final = "ckptd.db"
+
 _MIGRATIONS: Final = {
     2: "ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;",
 }
