@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ckptd.core.verdicts import Explanation
 from ckptd.core.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import CheckpointName, Digest, LaneId, NodeId, RecoveryId, TransferId, Version
@@ -159,6 +160,7 @@ class EndRecovery:
         final: The last view of it; the scheduler knows nothing of it any more.
         cause: With ``FAILED``: what made it fail.
         message: With ``FAILED``: the sentence for a person.
+        explanation: Why it went as it did.
     """
 
     recovery: RecoveryId
@@ -166,6 +168,7 @@ class EndRecovery:
     final: RecoverySnapshot = field(compare=False)
     cause: FailureCause | None = None
     message: str = ""
+    explanation: Explanation | None = field(default=None, compare=False, repr=False)
 
 
 Effect: TypeAlias = (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from ckptd.core.effects import CloseReason, DiscardStaging, EndRecovery, FailureCause, Result
 from ckptd.core.events import Refusal
+from ckptd.core.explaining import explain
 from ckptd.core.snapshot import view_recovery
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Ending, Recovery
+from ckptd.core.telling import tell_stumble
 from ckptd.core.turn import Turn
 
 
@@ -17,6 +19,7 @@ def stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
     """
     if recovery.ending is not None:
         return
+    tell_stumble(turn, recovery, refusal)
     if refusal.is_retryable:
         recovery.trouble = refusal.message
         recovery.retry_at_ns = turn.now + turn.options.retry_ns
@@ -62,7 +65,11 @@ def end(turn: Turn, recovery: Recovery, ending: Ending) -> None:
     """End a recovery. It is not in the state any more after this."""
     close_lanes(turn, recovery)
     assert not recovery.lanes, f"{recovery.id} ends with ranges in flight"
-    final = view_recovery(turn.state, recovery, now=turn.now)
+    final = view_recovery(turn.state, recovery, turn.options, now=turn.now)
+    explanation = explain(turn.state, recovery, turn.options, now=turn.now)
+    turn.state.best_rate = max(turn.state.best_rate * 0.9, recovery.rate.best_bytes_per_s)
     del turn.state.recoveries[recovery.id]
     turn.state.recovery_alarms.set(recovery.id, None)
-    turn.order(EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message))
+    turn.order(
+        EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message, explanation)
+    )

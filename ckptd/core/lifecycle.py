@@ -43,6 +43,8 @@ from ckptd.core.ranges import rouse_lanes
 from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Ending, Peer, Recovery
+from ckptd.core.story import Reason
+from ckptd.core.telling import tell_choice, tell_critical, tell_pause, tell_resumed
 from ckptd.core.turn import Turn
 from ckptd.core.versions import choose_version
 from ckptd.model.blocks import BlockSet
@@ -63,6 +65,7 @@ def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
         assert event.version is not None, f"{event.recovery} goes on without its version"
         recovery.version, recovery.digest = event.version, event.digest
         recovery.move(Stage.DESCRIBING)
+        tell_resumed(turn, recovery, event.version)
         _order_manifest(turn, recovery, None)
 
 
@@ -115,6 +118,8 @@ def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) ->
         assert recovery.digest is not None
         peer.holdings.pop(recovery.digest, None)
         peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
+    reason = Reason.WRONG_MANIFEST if event.is_lie else Reason.NO_MANIFEST
+    tell_pause(turn, recovery, event.source, reason)
     turn.rest(event.source)
 
 
@@ -225,6 +230,7 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
         return
     recovery.starved_since_ns = None
     recovery.version, recovery.digest = choice
+    tell_choice(turn, recovery, choice[0])
     recovery.move(Stage.DESCRIBING)
     turn.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
     _describe(turn, recovery)
@@ -365,3 +371,4 @@ def _note_critical(turn: Turn, recovery: Recovery) -> None:
         and recovery.critical.issubset(recovery.committed)
     ):
         recovery.critical_at_ns = turn.now
+        tell_critical(turn, recovery)

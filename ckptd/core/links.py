@@ -27,9 +27,11 @@ class RateEstimate:
 
     Attributes:
         bytes_per_s: The estimate; 0 before the first sample.
+        best_bytes_per_s: The highest sample.
     """
 
     bytes_per_s: float = 0.0
+    best_bytes_per_s: float = 0.0
     _window_start_ns: int | None = None
     _window_bytes: int = 0
 
@@ -60,6 +62,7 @@ class RateEstimate:
         self._window_start_ns = None
 
     def _sample(self, bytes_per_s: float) -> None:
+        self.best_bytes_per_s = max(self.best_bytes_per_s, bytes_per_s)
         if bytes_per_s >= self.bytes_per_s:
             self.bytes_per_s = bytes_per_s
         else:
@@ -79,6 +82,7 @@ class Link:
         trust: Score of its honesty and health.
         failures: Disappointments in a row.
         quarantines: How often it was put into quarantine.
+        began_quarantine_ns: When it was put there last; -1: never.
         quarantined_until_ns: Distrusted up to this moment.
         usable_at_ns: Not asked for anything before this moment.
     """
@@ -91,6 +95,7 @@ class Link:
     trust: int = 0
     failures: int = 0
     quarantines: int = 0
+    began_quarantine_ns: int = -1
     quarantined_until_ns: int = 0
     usable_at_ns: int = 0
 
@@ -129,6 +134,11 @@ class Link:
         """Note that nothing is outstanding: what was heard of its load will soon be wrong."""
         self.load_bytes = 0
         self.rate.pause(now=now)
+
+    def window_bytes(self, options: Options) -> int:
+        """Return how much the source may be given at most, over all recoveries."""
+        rate = self.rate.bytes_per_s or self._assumed_rate(options)
+        return int(rate * options.window_ns / SECOND)
 
     def range_bytes(self, options: Options) -> int:
         """Return how much to ask for at once."""
@@ -184,6 +194,7 @@ class Link:
         if self.trust <= options.quarantine_trust:
             pause = options.quarantine_ns << min(self.quarantines, 10)
             self.quarantines += 1
+            self.began_quarantine_ns = now
             self.trust = 0
             self.quarantined_until_ns = now + pause
             self.usable_at_ns = max(self.usable_at_ns, self.quarantined_until_ns)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing
+from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing, telling
 from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
@@ -39,11 +39,14 @@ from ckptd.core.events import (
     UnitsRaised,
     VersionPlaced,
 )
+from ckptd.core.explaining import explain
+from ckptd.core.limiter import Limiter, LocalLoad, find_limiter
 from ckptd.core.options import Options
 from ckptd.core.prediction import Supply, supplies_of
 from ckptd.core.snapshot import view_peer, view_recovery, view_sources
 from ckptd.core.state import State
 from ckptd.core.turn import Turn
+from ckptd.core.verdicts import Explanation
 from ckptd.core.versions import ExplainedChoice, explain_choice
 from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
@@ -87,6 +90,7 @@ class Scheduler:
         lifecycle.advance(turn)
         ranges.order_ranges(turn)
         stealing.steal(turn)
+        telling.tell_standstills(turn)
         return turn.effects
 
     def next_deadline(self) -> int | None:
@@ -96,14 +100,24 @@ class Scheduler:
     def recoveries(self, *, now: int) -> tuple[RecoverySnapshot, ...]:
         """Return a view of every recovery that has not ended, oldest first."""
         return tuple(
-            view_recovery(self._state, recovery, now=now)
+            view_recovery(self._state, recovery, self._options, now=now)
             for recovery in self._state.recoveries.values()
         )
 
     def recovery(self, recovery: RecoveryId, *, now: int) -> RecoverySnapshot | None:
         """Return a view of one recovery; ``None`` if there is none of that name."""
         known = self._state.recoveries.get(recovery)
-        return None if known is None else view_recovery(self._state, known, now=now)
+        return None if known is None else view_recovery(self._state, known, self._options, now=now)
+
+    def explain(self, recovery: RecoveryId, *, now: int) -> Explanation | None:
+        """Say why a recovery goes as it does; ``None`` if there is none of that name."""
+        known = self._state.recoveries.get(recovery)
+        return None if known is None else explain(self._state, known, self._options, now=now)
+
+    def limiter(self, recovery: RecoveryId, load: LocalLoad, *, now: int) -> Limiter | None:
+        """Say what binds a recovery now; ``None``: nothing does, or there is none of that name."""
+        known = self._state.recoveries.get(recovery)
+        return None if known is None else find_limiter(self._state, known, load, now=now)
 
     def sources(self, *, now: int) -> tuple[SourceSnapshot, ...]:
         """Return a view of every peer, by name."""

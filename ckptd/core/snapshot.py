@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from ckptd.core.picker import holders
+from ckptd.core.hedging import hedge_after_ns
+from ckptd.core.options import Options
 from ckptd.core.stages import Stage
-from ckptd.core.state import Peer, Recovery, State
+from ckptd.core.standstill import why_still
+from ckptd.core.state import Lane, Peer, Recovery, State
 from ckptd.core.views import (
     PeerSnapshot,
     RecoverySnapshot,
     RecoverySourceSnapshot,
     SourceSnapshot,
     SourceState,
+    SourceTuning,
 )
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
@@ -47,10 +50,13 @@ def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
     )
 
 
-def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnapshot:
+def view_recovery(
+    state: State, recovery: Recovery, options: Options, *, now: int
+) -> RecoverySnapshot:
     """Return a view of one recovery."""
     space = recovery.space
-    missing = _missing(state, recovery)
+    missing = missing_blocks(state, recovery)
+    why = why_still(state, recovery, missing, now=now)
     verified_bytes = space.set_bytes(recovery.verified) if space else 0
     total_bytes = space.size_bytes if space else 0
     rate = int(recovery.rate.bytes_per_s) if recovery.in_flight else 0
@@ -69,9 +75,7 @@ def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnap
         is_committed=not recovery.committing and not recovery.uncommitted,
         resumed_bytes=recovery.resumed_bytes,
         received_bytes=recovery.received_bytes,
-        corrupt_bytes=recovery.waste.corrupt_bytes,
-        duplicate_bytes=recovery.waste.duplicate_bytes,
-        cancelled_bytes=recovery.waste.cancelled_bytes,
+        wasted_bytes=dict(recovery.waste.by_reason),
         bad_blocks=recovery.bad_blocks,
         rate_bytes_per_s=rate,
         eta_ns=left * SECOND // rate if rate and space else None,
@@ -83,10 +87,15 @@ def view_recovery(state: State, recovery: Recovery, *, now: int) -> RecoverySnap
         ),
         predicted_ns=recovery.predicted_ns,
         predicted_critical_ns=recovery.predicted_critical_ns,
-        waiting_for=_waiting_for(state, recovery, missing, now=now),
+        waiting_for="" if why is None else why[1],
         missing_blocks=len(missing),
         missing_units=unit_names(space, missing) if space else (),
-        sources=_view_recovery_sources(state, recovery, now=now),
+        sources=_view_recovery_sources(state, recovery, options, now=now),
+        lanes=len(recovery.lanes),
+        transfers=recovery.in_flight,
+        hedges=recovery.hedges,
+        hedged_bytes=recovery.hedged_bytes,
+        hedge_budget_bytes=int(options.hedge_share * total_bytes),
     )
 
 
@@ -111,7 +120,7 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
 
 
 def _view_recovery_sources(
-    state: State, recovery: Recovery, *, now: int
+    state: State, recovery: Recovery, options: Options, *, now: int
 ) -> tuple[RecoverySourceSnapshot, ...]:
     views: list[RecoverySourceSnapshot] = []
     for node, peer in sorted(state.peers.items()):
@@ -119,13 +128,32 @@ def _view_recovery_sources(
         if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
             lane = recovery.lanes.get(node)
             is_active = lane is not None and bool(lane.transfers)
-            views.append(
-                RecoverySourceSnapshot(_view_source(peer, is_active=is_active, now=now), brought)
-            )
+            tuning = _view_tuning(state, peer, lane, options, now=now)
+            source = _view_source(peer, is_active=is_active, now=now)
+            views.append(RecoverySourceSnapshot(source, brought, tuning))
     return tuple(views)
 
 
-def _missing(state: State, recovery: Recovery) -> BlockSet:
+def _view_tuning(
+    state: State, peer: Peer, lane: Lane | None, options: Options, *, now: int
+) -> SourceTuning:
+    link = peer.link
+    return SourceTuning(
+        latency_ns=link.latency_ns,
+        gap_ns=link.gap_ns,
+        window_ns=options.window_ns,
+        window_bytes=link.window_bytes(options),
+        range_bytes=link.range_bytes(options),
+        silence_timeout_ns=link.silence_timeout_ns(options),
+        first_byte_timeout_ns=link.first_byte_timeout_ns(options),
+        hedge_after_ns=None if lane is None else hedge_after_ns(state, lane, options),
+        back_off_ns=max(link.usable_at_ns - now, 0),
+        load_bytes=link.load_bytes,
+        transfers=0 if lane is None else len(lane.transfers),
+    )
+
+
+def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
     """Return the blocks that are needed and that no live peer has and sent rightly."""
     missing = recovery.unclaimed
     if recovery.digest is None or recovery.stage is Stage.PLACING:
@@ -149,46 +177,3 @@ def unit_names(space: AddressSpace, blocks: BlockSet) -> tuple[str, ...]:
         names.append(space.manifest.units[unit].path)
         run = blocks.first_run(space.unit_run(unit)[1])
     return tuple(names)
-
-
-def _waiting_for(state: State, recovery: Recovery, missing: BlockSet, *, now: int) -> str:
-    """Say why a recovery stands still; empty if it moves."""
-    if recovery.trouble:
-        return recovery.trouble
-    if recovery.is_paused:
-        return "an operator to resume it"
-    reason = ""
-    if recovery.stage is Stage.SEEKING:
-        reason = _why_no_version(state, recovery)
-    elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
-        reason = "a peer that has the manifest"
-    elif recovery.stage is Stage.TRANSFERRING and not recovery.in_flight:
-        reason = _why_no_transfer(state, recovery, missing, now=now)
-    return reason
-
-
-def _why_no_version(state: State, recovery: Recovery) -> str:
-    """Say what is needed to choose a version."""
-    if not state.is_settled:
-        return "peers to say what they hold"
-    wanted = recovery.request.version
-    what = "a version that is whole" if wanted is None else f"version {wanted}"
-    return f"a peer that has {what} of {recovery.checkpoint}"
-
-
-def _why_no_transfer(state: State, recovery: Recovery, missing: BlockSet, *, now: int) -> str:
-    """Say why nobody is asked for anything."""
-    if not recovery.unclaimed:
-        return "the disk"
-    if len(missing) == len(recovery.unclaimed):
-        return f"a peer that has the missing {len(missing)} blocks"
-    resting = [
-        peer.link.usable_at_ns
-        for peer in holders(recovery, state.peers.values(), recovery.unclaimed)
-        if peer.link.usable_at_ns > now
-    ]
-    if resting:
-        return f"a source to be tried again in {(min(resting) - now) / SECOND:.1f}s"
-    if recovery.is_background and any(not each.is_background for each in state.recoveries.values()):
-        return "recoveries that are not in the background"
-    return "sources to stand by their holdings"

@@ -6,6 +6,8 @@ from ckptd.core.effects import CloseReason, ConfirmHolding
 from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
 from ckptd.core.evidence import BadBlock, Evidence
 from ckptd.core.state import Peer, Recovery
+from ckptd.core.story import Reason
+from ckptd.core.telling import tell_judged, tell_lost, tell_reborn
 from ckptd.core.turn import Turn
 from ckptd.limits import PEERS_MAX
 from ckptd.model.blocks import BlockSet, union
@@ -24,6 +26,8 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
     peer = peers.get(event.node)
     if peer is None or peer.epoch != event.epoch:
         _forgive(turn, event.node)
+        if peer is not None:
+            tell_reborn(turn, peer)
         for lane in list(turn.state.lanes.values()):
             if lane.source == event.node:
                 turn.close_lane(lane, CloseReason.FAILED)
@@ -46,6 +50,8 @@ def on_peer_lost(turn: Turn, event: PeerLost) -> None:
     """Stop relying on a peer. What is known of its link is kept in case it comes back."""
     peers = turn.state.peers
     if event.node in peers:
+        if peers[event.node].is_live:
+            tell_lost(turn, peers[event.node])
         peers[event.node].is_live = False
         count_sources(turn)
         turn.note_room_everywhere()  # slower ones may be wanted now
@@ -72,12 +78,15 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     match event.confirmation:
         case Confirmation.HELD:
             peer.link.blame(trust_lost, turn.options, now=turn.now)
+            tell_judged(turn, peer, event.digest, Reason.WRONG_DIGEST)
         case Confirmation.NOT_HELD:
             peer.holdings.pop(event.digest, None)
+            tell_judged(turn, peer, event.digest, Reason.STALE)
             _forgive(turn, event.source, event.digest)
             count_sources(turn)
         case Confirmation.NO_ANSWER:
             peer.link.failed(turn.options, turn.rng, now=turn.now)
+            tell_judged(turn, peer, event.digest, Reason.NO_ANSWER)
     turn.rest(event.source)
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptd.core.alarms import Alarms
-from ckptd.core.effects import FailureCause, Result
+from ckptd.core.effects import CloseReason, FailureCause, Result
 from ckptd.core.events import RecoveryRequested
 from ckptd.core.evidence import Evidence
 from ckptd.core.latencies import Latencies
 from ckptd.core.links import Link, RateEstimate
 from ckptd.core.stages import MOVES, LocalOrder, Stage
+from ckptd.core.story import Story
+from ckptd.core.waste import Waste
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -106,6 +108,7 @@ class Lane:
         heard_ns: When it last delivered, or when its first transfer became the first.
         has_body: Bytes of the first transfer have come.
         is_closing: It was ordered to close; its transfers will end.
+        closing: Why.
     """
 
     id: LaneId
@@ -116,6 +119,7 @@ class Lane:
     transfers: deque[Transfer] = field(default_factory=deque)
     has_body: bool = False
     is_closing: bool = False
+    closing: CloseReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +129,6 @@ class Ending:
     result: Result
     cause: FailureCause | None = None
     message: str = ""
-
-
-@dataclass(slots=True)
-class Waste:
-    """Bytes that came and were of no use, by reason."""
-
-    corrupt_bytes: int = 0
-    duplicate_bytes: int = 0
-    cancelled_bytes: int = 0
-
-    @property
-    def total_bytes(self) -> int:
-        """All of them."""
-        return self.corrupt_bytes + self.duplicate_bytes + self.cancelled_bytes
 
 
 @dataclass(slots=True)
@@ -206,6 +196,8 @@ class Recovery:
         received_bytes: Body bytes from sources.
         waste: Those of them that were of no use.
         source_bytes: Verified bytes by source.
+        still_since_ns: Since when nothing is asked of anybody though something is missing.
+        story: What happened that was out of the ordinary.
     """
 
     request: RecoveryRequested
@@ -259,6 +251,8 @@ class Recovery:
     received_bytes: int = 0
     waste: Waste = field(default_factory=Waste)
     source_bytes: dict[NodeId, int] = field(default_factory=dict)
+    still_since_ns: int | None = None
+    story: Story = field(default_factory=Story)
 
     @property
     def id(self) -> RecoveryId:
@@ -322,6 +316,8 @@ class State:
         lanes: All and only lanes of the recoveries, by name.
         first_bytes: How long first bytes took lately, over all links.
         now_ns: When the last event became known.
+        best_rate: The most that came in one second, over recoveries that ended; each takes a
+            tenth off it, for networks change.
         is_settled: Every known peer was asked once.
         lane_alarms: When each lane is late or idle for too long.
         peer_alarms: When each resting peer may be asked again.
@@ -337,6 +333,7 @@ class State:
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
     first_bytes: Latencies = field(default_factory=Latencies)
     now_ns: int = 0
+    best_rate: float = 0.0
     is_settled: bool = False
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
     peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)

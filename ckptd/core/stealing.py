@@ -15,6 +15,7 @@ from ckptd.core.effects import CloseReason
 from ckptd.core.options import Options
 from ckptd.core.picker import has_room, holds_any
 from ckptd.core.state import Lane, Peer, Recovery
+from ckptd.core.telling import tell_steal
 from ckptd.core.turn import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
@@ -32,6 +33,7 @@ def steal(turn: Turn) -> None:
         for thief in list(_idle(turn, recovery)):
             lane = _slowest(turn, recovery, thief)
             if lane is not None:
+                tell_steal(turn, lane, thief)
                 turn.close_lane(lane, CloseReason.STOLEN)
 
 

@@ -57,6 +57,7 @@ class Turn:
         if lane.is_closing:
             return
         lane.is_closing = True
+        lane.closing = reason
         self.state.lane_alarms.set(lane.id, None)
         self.order(CloseLane(lane.id, lane.source, reason))
         self.forget_if_done(lane)

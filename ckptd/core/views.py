@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptd.core.evidence import BadBlock
 from ckptd.core.stages import Stage
+from ckptd.core.waste import WasteReason
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 
@@ -71,10 +73,49 @@ class PeerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RecoverySourceSnapshot:
-    """One source of one recovery: who, doing what, and how many verified bytes it brought."""
+    """One source of one recovery.
+
+    Attributes:
+        source: Who, and doing what.
+        verified_bytes: How many verified bytes it brought.
+        tuning: What the scheduler works with for it.
+    """
 
     source: SourceSnapshot
     verified_bytes: int
+    tuning: SourceTuning
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTuning:
+    """The numbers that the scheduler has worked out for one source.
+
+    Attributes:
+        latency_ns: Usual time to a first byte; ``None``: not known yet.
+        gap_ns: Usual time between two reports of progress.
+        window_ns: It is given no more work than it does in this time …
+        window_bytes: … which is so much.
+        range_bytes: How much is asked for at once.
+        silence_timeout_ns: A lane that delivers nothing for so long in a body is closed …
+        first_byte_timeout_ns: … and one that does not begin one for so long.
+        hedge_after_ns: After this silence a second source is asked for its critical range that is
+            under way; ``None``: there is none, or it has been.
+        back_off_ns: It is left alone for so long from now.
+        load_bytes: What it says it has to send to others.
+        transfers: Ranges of this recovery in flight from it.
+    """
+
+    latency_ns: int | None
+    gap_ns: int
+    window_ns: int
+    window_bytes: int
+    range_bytes: int
+    silence_timeout_ns: int
+    first_byte_timeout_ns: int
+    hedge_after_ns: int | None
+    back_off_ns: int
+    load_bytes: int
+    transfers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +136,7 @@ class RecoverySnapshot:
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
         received_bytes: Body bytes that came from sources.
-        corrupt_bytes: Those of them that were wrong.
-        duplicate_bytes: Those of them that were here already.
-        cancelled_bytes: Those of them that were cut off before a block was whole.
+        wasted_bytes: Those of them that were of no use, by reason.
         bad_blocks: Blocks with a wrong digest.
         rate_bytes_per_s: How fast bytes come.
         eta_ns: When it will be complete at that rate, from now; ``None``: not known.
@@ -111,6 +150,11 @@ class RecoverySnapshot:
         missing_blocks: How many blocks nobody has.
         missing_units: Paths of the first units they belong to.
         sources: Every peer that can serve it or has served it.
+        lanes: Connections it has.
+        transfers: Ranges it has in flight.
+        hedges: How often a second source was asked for the same.
+        hedged_bytes: Length of those ranges …
+        hedge_budget_bytes: … and how long they may be together.
     """
 
     recovery: RecoveryId
@@ -126,9 +170,7 @@ class RecoverySnapshot:
     is_committed: bool
     resumed_bytes: int
     received_bytes: int
-    corrupt_bytes: int
-    duplicate_bytes: int
-    cancelled_bytes: int
+    wasted_bytes: Mapping[WasteReason, int]
     bad_blocks: int
     rate_bytes_per_s: int
     eta_ns: int | None
@@ -140,3 +182,8 @@ class RecoverySnapshot:
     missing_blocks: int
     missing_units: tuple[str, ...]
     sources: tuple[RecoverySourceSnapshot, ...]
+    lanes: int
+    transfers: int
+    hedges: int
+    hedged_bytes: int
+    hedge_budget_bytes: int

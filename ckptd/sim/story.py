@@ -22,7 +22,7 @@ from ckptd.sim.watch import Watch
 LINES_MAX: Final = 20_000
 """Most lines that are kept; the last ones."""
 
-_UNSPELLED: Final = frozenset({"space", "final", "holdings", "digest"})
+_UNSPELLED: Final = frozenset({"space", "final", "holdings", "digest", "explanation"})
 
 
 class Story(Watch):

@@ -198,7 +198,7 @@ def ended(
 ) -> EndRecovery:
     """Spell out the end of a recovery. Its last view takes no part in comparisons."""
     request = RecoveryRequested(recovery, LLAMA)
-    view = view_recovery(State(), Recovery(request, sequence=0, started_ns=0), now=0)
+    view = view_recovery(State(), Recovery(request, sequence=0, started_ns=0), Options(), now=0)
     return EndRecovery(recovery, result, view, cause, message)
 
 

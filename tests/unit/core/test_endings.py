@@ -61,7 +61,7 @@ def test_a_full_disk_is_tried_again_after_a_pause() -> None:
     assert script.end_all(RangeOutcome.STORE_FAILED, refusal=FULL_DISK) == [
         CloseLane(LaneId(1), A, CloseReason.FAILED)
     ]
-    assert script.view().waiting_for == FULL_DISK.message
+    assert script.view().waiting_for == f"{FULL_DISK.message}; tried again in 5.0s"
     assert script.view_source(A).trust == 0
     assert script.wait(4999) == [CommitBlocks(R, blocks((0, 1)))]
     assert whom(script.wait(1)) == [(A, (1, 4))]
@@ -73,7 +73,7 @@ def test_the_trouble_is_over_when_a_commit_worked() -> None:
     script.arrive(order, 1)
     script.end_all(RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
     script.wait(5000)
-    assert script.view().waiting_for == FULL_DISK.message
+    assert script.view().waiting_for == f"{FULL_DISK.message}; tried again in 5.0s"
     script.tell(BlocksCommitted(R))
     assert script.view().waiting_for == ""
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from ckptd.core.effects import CloseLane, CloseReason, FetchRange
 from ckptd.core.events import RangeOutcome
 from ckptd.core.options import Options
+from ckptd.core.waste import WasteReason
 from ckptd.limits import MIB, MS
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
@@ -81,7 +82,7 @@ def test_the_loser_is_cut_off_when_the_hedge_delivers_first() -> None:
     script.end(late, RangeOutcome.CLOSED)
     recovery = script.recovery()
     assert recovery.verified == saved(critical=[8]).blocks
-    assert recovery.waste.duplicate_bytes == 0
+    assert recovery.waste.total_bytes == 0
     assert recovery.hedges == 1
 
 
@@ -92,7 +93,9 @@ def test_the_hedge_is_cut_off_when_the_first_source_wakes_up() -> None:
     effects = script.deliver(late, after_ms=1)
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (B, CloseReason.REDUNDANT)
-    assert script.recovery().waste.duplicate_bytes == MIB  # the block that both sent
+    assert script.recovery().waste.by_reason == {
+        WasteReason.HEDGE: MIB  # the block that both sent
+    }
 
 
 def test_a_hedge_that_breaks_does_not_cut_off_the_first_source() -> None:

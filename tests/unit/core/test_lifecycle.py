@@ -147,7 +147,7 @@ def test_a_manifest_that_one_source_misses_is_asked_of_the_next() -> None:
     assert script.tell(wanted(version)) == [choose(version), FetchManifest(R, A, version.digest)]
     assert script.tell(ManifestMissed(R, A, is_lie=False)) == [FetchManifest(R, B, version.digest)]
     assert script.tell(ManifestMissed(R, B, is_lie=False)) == []
-    assert script.view().waiting_for == "a peer that has the manifest"
+    assert script.view().waiting_for == "a peer that has the manifest; tried again in 5.0s"
     assert script.wait(4999) == []
     assert script.wait(1) == [FetchManifest(R, A, version.digest)]
 

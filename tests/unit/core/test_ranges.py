@@ -14,6 +14,7 @@ from ckptd.core.events import (
     RangeOutcome,
     RangeProgressed,
 )
+from ckptd.core.waste import WasteReason
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import LaneId
 from tests.support.scheduling import (
@@ -78,7 +79,7 @@ def test_bytes_of_an_unfinished_block_are_wasted_when_the_transfer_ends() -> Non
     script.tell(RangeProgressed(order.transfer, 2 * MIB + 1000, 2))
     script.end_all(RangeOutcome.DISCONNECTED)
     assert script.view().received_bytes == 2 * MIB + 1000
-    assert script.view().cancelled_bytes == 1000
+    assert script.view().wasted_bytes == {WasteReason.CANCELLED: 1000}
     assert script.view_source(A).in_flight_bytes == 0
     assert script.recovery().unclaimed == blocks((2, 64))
 
@@ -111,7 +112,7 @@ def test_a_bad_block_costs_that_block_and_its_source_is_asked_about_it() -> None
     assert script.arrive(first, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
     assert script.arrive(first, 2) == []
     assert script.recovery().verified == blocks((1, 2))
-    assert script.view().corrupt_bytes == 1 * MIB
+    assert script.view().wasted_bytes == {WasteReason.CORRUPT: 1 * MIB}
     assert script.view().bad_blocks == 1
     # The bad block is the most urgent one left, and goes to the other source.
     assert whom(script.arrive(other)) == [(B, (0, 1))]

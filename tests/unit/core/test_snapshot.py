@@ -22,6 +22,7 @@ from ckptd.core.events import (
 from ckptd.core.snapshot import MISSING_UNITS_SHOWN
 from ckptd.core.stages import Stage
 from ckptd.core.views import SourceSnapshot, SourceState
+from ckptd.core.waste import WasteReason
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch
@@ -75,7 +76,7 @@ def test_a_recovery_waits_for_a_peer_that_has_the_manifest() -> None:
     script, version = Script(), saved(8)
     script.tell(holds(A, version), DiscoverySettled(), wanted(version))
     script.tell(ManifestMissed(R, A, is_lie=False))
-    assert waiting_for(script) == "a peer that has the manifest"
+    assert waiting_for(script) == "a peer that has the manifest; tried again in 5.0s"
 
 
 def test_a_recovery_waits_for_a_peer_that_has_what_is_missing() -> None:
@@ -189,9 +190,7 @@ def test_the_numbers_of_a_recovery_add_up() -> None:
     assert view.verified_bytes == 5 * MIB
     assert not view.is_committed
     assert view.received_bytes == 2 * MIB + 7
-    assert view.corrupt_bytes == 1 * MIB
-    assert view.cancelled_bytes == 7
-    assert view.duplicate_bytes == 0
+    assert view.wasted_bytes == {WasteReason.CORRUPT: 1 * MIB, WasteReason.CANCELLED: 7}
     assert view.bad_blocks == 1
     assert view.elapsed_ns == SECOND // 2
 

@@ -30,7 +30,7 @@ def test_every_recovery_completes_once_nothing_goes_wrong_any_more(seed: int) ->
         assert wish.committed == wish.version.blocks
         for end in wish.ends:
             final = end.final
-            wasted_bytes = final.corrupt_bytes + final.duplicate_bytes + final.cancelled_bytes
+            wasted_bytes = sum(final.wasted_bytes.values())
             fetched_bytes = final.verified_bytes - final.resumed_bytes
             assert final.received_bytes == fetched_bytes + wasted_bytes
     for source in driver.scheduler.sources(now=driver.agenda.now):

@@ -1,0 +1,103 @@
+"""What binds a recovery: the one thing that would have to be faster for it to be faster.
+
+Inferred from what can be seen from this node alone, in the order of how sure it is:
+
+* nobody may be asked for what is missing: no source;
+* this node works on what has come already, or its lanes wait for the disk: the disk;
+* its lanes compute rather than wait for bytes: the processor;
+* one source, or sources that all serve others as well, or less than came here at best: the sources;
+* else what comes is what came at best, from several sources: the network.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.core.picker import may_be_asked
+from ckptd.core.stages import LocalOrder, Stage
+from ckptd.core.state import Recovery, State
+
+DISK_SHARE: Final = 0.3
+"""Lanes that wait for the disk this share of their time could be faster with a faster one."""
+
+CPU_SHARE: Final = 0.8
+"""Lanes that compute for this share of their time have hardly anything to wait for."""
+
+LAG_NS: Final = 100_000_000
+"""An event loop that is this late keeps lanes waiting for orders."""
+
+BEST_SHARE: Final = 0.8
+"""What comes is as much as ever when it is this share of the best: rates sway by a fifth."""
+
+
+class Limiter(enum.Enum):
+    """What binds a recovery. The values are stable: scripts rely on them."""
+
+    NETWORK = "network"
+    SOURCE = "source"
+    DISK = "disk"
+    CPU = "cpu"
+    SHAPER = "shaper"
+    """For limits that an operator sets; there are none yet."""
+    NO_SOURCE = "no source"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLoad:
+    """What this node's lanes of a recovery did with their time lately.
+
+    Attributes:
+        disk_share: Waited for a write or for a commit, from 0 to 1.
+        cpu_share: Received, hashed and wrote, or waited for a processor to do so.
+        is_disk_awaited: A lane waits for a commit at this moment.
+        loop_lag_ns: How late the event loop was at worst.
+    """
+
+    disk_share: float = 0.0
+    cpu_share: float = 0.0
+    is_disk_awaited: bool = False
+    loop_lag_ns: int = 0
+
+
+def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter | None:
+    """Say what binds a recovery; ``None`` if nothing is to be hurried.
+
+    Args:
+        state: What is known.
+        recovery: Which one.
+        load: What its lanes did lately.
+        now: The moment.
+    """
+    if recovery.is_paused or recovery.stage is Stage.DISCARDING:
+        return None
+    if recovery.stage in {Stage.PREPARING, Stage.PLACING} or recovery.retry_at_ns is not None:
+        return Limiter.DISK if recovery.stage is not Stage.DESCRIBING else Limiter.NO_SOURCE
+    if recovery.stage is Stage.DESCRIBING and recovery.awaited is LocalOrder.MANIFEST:
+        return Limiter.SOURCE
+    if recovery.stage is not Stage.TRANSFERRING:
+        return Limiter.NO_SOURCE
+    if not recovery.in_flight:
+        return Limiter.NO_SOURCE if recovery.unclaimed else Limiter.DISK
+    return _of_transfers(state, recovery, load, now=now)
+
+
+def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter:
+    """Say what binds a recovery that has ranges in flight."""
+    if recovery.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
+        return Limiter.DISK
+    if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:
+        return Limiter.CPU
+    usable = [
+        peer
+        for peer in state.peers.values()
+        if recovery.digest in peer.holdings and may_be_asked(recovery, peer, now=now)
+    ]
+    active = [lane for lane in recovery.lanes.values() if lane.transfers]
+    if len(usable) <= 1 or all(lane.link.load_bytes for lane in active):
+        return Limiter.SOURCE
+    others = [known.rate for known in state.recoveries.values() if known.in_flight]
+    best = max([state.best_rate, *(rate.best_bytes_per_s for rate in others)])
+    is_as_ever = sum(rate.bytes_per_s for rate in others) >= BEST_SHARE * best
+    return Limiter.NETWORK if is_as_ever else Limiter.SOURCE
