@@ -106,6 +106,17 @@ examples:
   ckptctl need optimizer/shard-0.pt --no-wait
 """
 
+_EXPLAIN: Final = """\
+Say why a recovery goes as it does, or went: which version and why, what every
+known peer has to do with it, what binds it, and what happened out of the
+ordinary. Of the last recoveries that ended as well.
+
+examples:
+  ckptctl explain 01J9              any beginning of an id that is unique
+  ckptctl explain 01J9 --all        everything, not only what fits a screen
+  ckptctl explain 01J9 -o json | jq '.peers[] | {node, code}'
+"""
+
 _WATCH: Final = """\
 Show a recovery until it ends. Without an id: the newest that has not ended,
 else the newest. Ctrl-C ends the watching, not the recovery.
@@ -200,6 +211,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     plan.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
     _add_recover(_add(verbs, "recover", "make a version complete here", _RECOVER))
     _add(verbs, "recoveries", "running recoveries, and the last ones that ended")
+    explain = _add(verbs, "explain", "why a recovery goes as it does, or went", _EXPLAIN)
+    explain.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+    explain.add_argument("--all", action="store_true", help="do not cut to one screen")
     _add(verbs, "status", "the daemon and what it is doing")
     watch = _add(verbs, "watch", "show a recovery until it ends", _WATCH)
     watch.add_argument("recovery", nargs="?", metavar="RECOVERY", help="id, or its beginning")

@@ -24,7 +24,7 @@ def plan_lines(plan: Plan) -> list[str]:
         for other in plan.passed_over
     ]
     if plan.version is None:
-        return _aligned(facts)
+        return aligned(facts)
     facts += [
         ("amount", _amount(plan)),
         ("missing", _missing(plan)),
@@ -36,7 +36,7 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     if plan.prediction_remark:
         facts.append(("", plan.prediction_remark))
-    return [*_aligned(facts), *_source_lines(plan.sources)]
+    return [*aligned(facts), *_source_lines(plan.sources)]
 
 
 def peer_view_lines(peer: PeerView) -> list[str]:
@@ -55,7 +55,7 @@ def peer_view_lines(peer: PeerView) -> list[str]:
         ("quarantine", quarantine),
         ("bad blocks", str(peer.bad_blocks)),
     ]
-    lines = _aligned(facts)
+    lines = aligned(facts)
     if not peer.evidence:
         return lines
     if peer.bad_blocks > len(peer.evidence):
@@ -76,7 +76,7 @@ def peer_view_lines(peer: PeerView) -> list[str]:
     )
 
 
-def _aligned(facts: Iterable[tuple[str, str]]) -> list[str]:
+def aligned(facts: Iterable[tuple[str, str]]) -> list[str]:
     """Put names before facts; a long fact goes on below itself."""
     facts = list(facts)
     size = max(len(name) for name, _ in facts) + 2

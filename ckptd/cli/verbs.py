@@ -21,6 +21,7 @@ from ckptd.cli.render import (
     result_lines,
     status_lines,
 )
+from ckptd.cli.render_explanation import explanation_lines
 from ckptd.cli.render_plan import peer_view_lines, plan_lines
 from ckptd.control.api import (
     Outcome,
@@ -70,6 +71,15 @@ def _plan(arguments: Namespace) -> ExitCode:
 def _recoveries(arguments: Namespace) -> ExitCode:
     views = _client(arguments).recoveries()
     return _print_rows(arguments, views, recovery_lines, "no recoveries")
+
+
+def _explain(arguments: Namespace) -> ExitCode:
+    client = _client(arguments)
+    chosen = _resolve(client.recoveries(), arguments.recovery)
+    known = client.explain(chosen.recovery)
+    lines = explanation_lines(known, is_all=arguments.all, width=_width())
+    _print(arguments, known, lines)
+    return ExitCode.DONE
 
 
 def _publish(arguments: Namespace) -> ExitCode:
@@ -167,6 +177,7 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "plan": _plan,
     "recover": _recover,
     "recoveries": _recoveries,
+    "explain": _explain,
     "status": _status,
     "watch": _watch,
     "pause": _pause,
@@ -250,11 +261,15 @@ def _print_rows(
     nothing: str,
 ) -> ExitCode:
     if rows or arguments.output == "json":
-        width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
-        _print(arguments, rows, lines_of(rows, width))
+        _print(arguments, rows, lines_of(rows, _width()))
     else:
         _say(nothing)
     return ExitCode.DONE
+
+
+def _width() -> int | None:
+    """Return how wide a line may be; ``None`` if no terminal cuts it."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from ckptd.control.tuning import SourceTuning
 from ckptd.errors import CkptdError, ExitCode
 
 
@@ -143,6 +144,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
         bytes: Verified bytes that it gave.
         rate_bytes_per_s: What it delivers at the moment.
         in_flight_bytes: Requested from it and not here yet.
+        tuning: What the scheduler works with for it; ``None`` once the recovery has ended.
     """
 
     node: str
@@ -150,6 +152,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     rate_bytes_per_s: float
     in_flight_bytes: int
+    tuning: SourceTuning | None = None
 
 
 class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +180,14 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         started_at_s: Unix time.
         elapsed_s: Since then; until its end if it ended.
         is_background: It leaves every source to recoveries that are not and could use it.
+        limiter: What binds it: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
+            ``no source``; ``None`` if nothing is to be hurried.
+        lanes: Connections it has.
+        transfers: Ranges it has in flight.
+        hedges: How often a second source was asked for the same.
+        hedged_bytes: Length of those ranges …
+        hedge_budget_bytes: … and how long they may be together.
+        wasted: Bytes received for nothing, by reason; the labels of the metric.
     """
 
     recovery: str
@@ -200,6 +211,13 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     started_at_s: float
     elapsed_s: float
     is_background: bool = False
+    limiter: str | None = None
+    lanes: int = 0
+    transfers: int = 0
+    hedges: int = 0
+    hedged_bytes: int = 0
+    hedge_budget_bytes: int = 0
+    wasted: dict[str, int] = {}
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +379,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
             the rates of its sources were not known.
         predicted_critical_s: What was said of ``time_to_critical_s`` then.
+        wasted: ``bytes_wasted`` by reason.
+        happenings: How often each kind of thing happened that ``ckptctl explain`` tells of.
     """
 
     recovery: str
@@ -382,6 +402,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     sources: tuple[SourceShare, ...]
     predicted_duration_s: float | None = None
     predicted_critical_s: float | None = None
+    wasted: dict[str, int] = {}
+    happenings: dict[str, int] = {}
 
 
 # Events of the publish stream.

@@ -34,6 +34,7 @@ from ckptd.control.api import (
     VersionDocument,
     WatchEvent,
 )
+from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, NeedResult, PrioritizeRequest, Raised
@@ -110,6 +111,10 @@ class ControlClient:
     def recovery(self, recovery: str) -> RecoveryView:
         """Return one recovery."""
         return self._get(_path_of(recovery), RecoveryView)
+
+    def explain(self, recovery: str) -> Explanation:
+        """Return why a recovery goes as it does, or went."""
+        return self._get(f"{_path_of(recovery)}/explanation", Explanation)
 
     def recover(self, request: RecoverRequest) -> RecoveryView:
         """Begin a recovery and return it as it begins."""

@@ -15,6 +15,7 @@ from ckptd.control.api import (
     Status,
     WatchEvent,
 )
+from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
@@ -55,6 +56,10 @@ class Operations(Protocol):
 
     def recovery(self, recovery: str) -> RecoveryView:
         """Return one recovery."""
+        ...
+
+    def explain(self, recovery: str) -> Explanation:
+        """Say why a recovery goes as it does, or went; of old ones little is left to say."""
         ...
 
     async def recover(self, request: RecoverRequest) -> RecoveryView:

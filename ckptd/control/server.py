@@ -217,6 +217,7 @@ class _Control:
                 web.post("/v1/recoveries", self._recover),
                 web.get("/v1/recoveries/{recovery}", self._recovery),
                 web.get("/v1/recoveries/{recovery}/events", self._watch),
+                web.get("/v1/recoveries/{recovery}/explanation", self._explain),
                 web.post("/v1/recoveries/{recovery}/pause", _action(operations.pause)),
                 web.post("/v1/recoveries/{recovery}/resume", _action(operations.resume)),
                 web.post("/v1/recoveries/{recovery}/cancel", _action(operations.cancel)),
@@ -245,6 +246,9 @@ class _Control:
 
     async def _recovery(self, request: web.Request) -> web.Response:
         return _json(self._operations.recovery(request.match_info["recovery"]))
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        return _json(self._operations.explain(request.match_info["recovery"]))
 
     async def _recover(self, request: web.Request) -> web.Response:
         wanted = await _decode_body(request, RecoverRequest)

@@ -14,6 +14,7 @@ from ckptd.model.quantities import format_rate, format_size
 def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> Explanation:
     """Return everything a person may ask about a recovery that has not ended."""
     return Explanation(
+        started_ns=recovery.started_ns,
         taken_ns=now,
         choice=recovery.story.choice,
         peers=tuple(

@@ -18,6 +18,7 @@ from typing import Final
 from ckptd.core.picker import may_be_asked
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Recovery, State
+from ckptd.limits import MS
 
 DISK_SHARE: Final = 0.3
 """Lanes that wait for the disk this share of their time could be faster with a faster one."""
@@ -25,8 +26,8 @@ DISK_SHARE: Final = 0.3
 CPU_SHARE: Final = 0.8
 """Lanes that compute for this share of their time have hardly anything to wait for."""
 
-LAG_NS: Final = 100_000_000
-"""An event loop that is this late keeps lanes waiting for orders."""
+LAG_NS: Final = 500 * MS
+"""An event loop that was this late kept lanes waiting: they have orders for half a second."""
 
 BEST_SHARE: Final = 0.8
 """What comes is as much as ever when it is this share of the best: rates sway by a fifth."""

@@ -68,6 +68,7 @@ class Explanation:
     """Why a recovery went as it did, so far.
 
     Attributes:
+        started_ns: When the recovery began, or this daemon went on with it.
         taken_ns: The moment it was taken.
         choice: Why this version; ``None``: none is chosen, or an earlier life of the daemon did.
         peers: Every known peer, by name.
@@ -75,6 +76,7 @@ class Explanation:
         counts: How often each kind of thing happened, those that fell out included.
     """
 
+    started_ns: int
     taken_ns: int
     choice: ExplainedChoice | None
     peers: tuple[PeerVerdict, ...]

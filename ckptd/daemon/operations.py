@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.control import api
+from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
@@ -21,7 +22,7 @@ from ckptd.core.events import (
     RecoveryResumed,
 )
 from ckptd.core.scheduler import Scheduler
-from ckptd.daemon import views
+from ckptd.daemon import explaining, views
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.raising import Raising
@@ -139,6 +140,23 @@ class DaemonOperations:
         """Return one recovery."""
         found = self._book.get(recovery)
         return self._view(found) if found else views.ended(self._book.result(recovery))
+
+    def explain(self, recovery: str) -> Explanation:
+        """Say why a recovery goes as it does, or went."""
+        found = self._book.get(recovery)
+        if found is None:
+            result, told = self._book.result(recovery), self._book.story(recovery)
+            if told is None:
+                return explaining.forgotten(result)
+            return explaining.explanation(
+                views.ended(result),
+                told.explanation,
+                taken_at_s=told.taken_at_s,
+                message=result.message,
+            )
+        known = self._scheduler.explain(found.id, now=self._now())
+        assert known is not None, f"{found.id} is in the book and not in the scheduler"
+        return explaining.explanation(self._view(found), known, taken_at_s=self._wall_clock())
 
     async def recover(self, request: api.RecoverRequest) -> api.RecoveryView:
         """Begin a recovery; one for the same version and place that is under way is returned."""
@@ -298,6 +316,11 @@ class DaemonOperations:
     def _view(self, recovery: OpenRecovery) -> api.RecoveryView:
         snapshot = self._scheduler.recovery(recovery.id, now=self._now())
         assert snapshot is not None, f"{recovery.id} is in the book and not in the scheduler"
+        lag_ns = int(self._facts().event_loop_lag_s * SECOND)
+        load = views.local_load(recovery, loop_lag_ns=lag_ns)
         return views.recovery(
-            snapshot, recovery, elapsed_s=self._wall_clock() - recovery.record.started_at_s
+            snapshot,
+            recovery,
+            elapsed_s=self._wall_clock() - recovery.record.started_at_s,
+            limiter=self._scheduler.limiter(recovery.id, load, now=self._now()),
         )

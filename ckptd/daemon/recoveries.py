@@ -10,6 +10,7 @@ from typing import Final
 
 from ckptd.control.api import Cause, Outcome, RecoveryResult, SourceShare
 from ckptd.core.effects import EndRecovery, Result
+from ckptd.core.verdicts import Explanation
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, RecoveryId, Version
@@ -20,6 +21,17 @@ from ckptd.store.staging import Staging
 
 ENDED_MAX: Final = 100
 """How many ended recoveries are remembered, here and in the journal."""
+
+STORIES_MAX: Final = 20
+"""Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStory:
+    """Why a recovery that ended went as it did, and when that was, in Unix time."""
+
+    explanation: Explanation
+    taken_at_s: float
 
 
 @dataclass(slots=True)
@@ -95,6 +107,7 @@ class RecoveryBook:
         self._wall_clock = wall_clock
         self._open: dict[RecoveryId, OpenRecovery] = {}
         self._ended: OrderedDict[str, RecoveryResult] = OrderedDict()
+        self._stories: OrderedDict[str, ToldStory] = OrderedDict()
 
     def __iter__(self) -> Iterator[OpenRecovery]:
         return iter(list(self._open.values()))
@@ -124,6 +137,10 @@ class RecoveryBook:
                 f"recovery {recovery[:40]!r}", "is not known", "See ckptctl recoveries."
             ) from None
 
+    def story(self, recovery: str) -> ToldStory | None:
+        """Return why one that ended went as it did; ``None`` if that is not kept any more."""
+        return self._stories.get(recovery)
+
     def remember(self, result: RecoveryResult) -> None:
         """Take in how one ended; the oldest is forgotten when there are too many."""
         self._ended[result.recovery] = result
@@ -135,13 +152,18 @@ class RecoveryBook:
         recovery = self._open.pop(effect.recovery)
         result = self._result_of(recovery, effect)
         self.remember(result)
+        if effect.explanation is not None:
+            told = ToldStory(effect.explanation, self._wall_clock())
+            self._stories[result.recovery] = told
+            while len(self._stories) > STORIES_MAX:
+                self._stories.popitem(last=False)
         recovery.ended.set()
         recovery.note_growth()
         return result
 
     def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:
         final = effect.final
-        wasted = final.corrupt_bytes + final.duplicate_bytes + final.cancelled_bytes
+        counts = effect.explanation.counts if effect.explanation else {}
         is_complete = effect.result is Result.COMPLETE
         duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
         before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
@@ -159,7 +181,7 @@ class RecoveryBook:
             bytes_total=final.total_bytes,
             bytes_received=final.received_bytes,
             bytes_resumed=final.resumed_bytes,
-            bytes_wasted=wasted,
+            bytes_wasted=sum(final.wasted_bytes.values()),
             duration_s=round(duration_s, 3),
             time_to_critical_s=(
                 None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
@@ -179,4 +201,6 @@ class RecoveryBook:
                 if final.predicted_critical_ns is None
                 else round(final.predicted_critical_ns / SECOND, 3)
             ),
+            wasted={reason.value: size for reason, size in final.wasted_bytes.items()},
+            happenings={kind.value: count for kind, count in counts.items()},
         )

@@ -56,7 +56,6 @@ class Totals:
     def _add(self, recovery: RecoverySnapshot) -> None:
         self.received_bytes += recovery.received_bytes
         self.resumed_bytes += recovery.resumed_bytes
-        self.wasted_bytes["corrupt"] += recovery.corrupt_bytes
-        self.wasted_bytes["duplicate"] += recovery.duplicate_bytes
-        self.wasted_bytes["cancelled"] += recovery.cancelled_bytes
+        for reason, size_bytes in recovery.wasted_bytes.items():
+            self.wasted_bytes[reason.value] += size_bytes
         self.bad_blocks += recovery.bad_blocks

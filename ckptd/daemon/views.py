@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from ckptd.config import Address
 from ckptd.control import api
+from ckptd.control import tuning as tuning_api
 from ckptd.control.peers import Answer, BadBlockRow, PeerView
 from ckptd.core.events import Confirmation
+from ckptd.core.limiter import Limiter, LocalLoad
 from ckptd.core.stages import Stage
-from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
+from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.recoveries import OpenRecovery
 from ckptd.limits import SECOND
@@ -175,7 +177,11 @@ def peer(
 
 
 def recovery(
-    snapshot: RecoverySnapshot, opened: OpenRecovery, *, elapsed_s: float
+    snapshot: RecoverySnapshot,
+    opened: OpenRecovery,
+    *,
+    elapsed_s: float,
+    limiter: Limiter | None,
 ) -> api.RecoveryView:
     """Return a recovery that has not ended."""
     return api.RecoveryView(
@@ -204,11 +210,48 @@ def recovery(
                 bytes=row.verified_bytes,
                 rate_bytes_per_s=row.source.rate_bytes_per_s,
                 in_flight_bytes=row.source.in_flight_bytes,
+                tuning=_tuning(row.tuning),
             )
             for row in snapshot.sources
         ),
         started_at_s=opened.record.started_at_s,
         elapsed_s=round(elapsed_s, 3),
+        limiter=None if limiter is None else limiter.value,
+        lanes=snapshot.lanes,
+        transfers=snapshot.transfers,
+        hedges=snapshot.hedges,
+        hedged_bytes=snapshot.hedged_bytes,
+        hedge_budget_bytes=snapshot.hedge_budget_bytes,
+        wasted={reason.value: size for reason, size in snapshot.wasted_bytes.items()},
+    )
+
+
+def local_load(opened: OpenRecovery, *, loop_lag_ns: int) -> LocalLoad:
+    """Return what the lanes of a recovery do with their time."""
+    if opened.staging is None:
+        return LocalLoad(loop_lag_ns=loop_lag_ns)
+    disk_share, cpu_share = opened.staging.lane_times.shares()
+    is_disk_awaited = opened.staging.held.waiting > 0
+    return LocalLoad(disk_share, cpu_share, is_disk_awaited, loop_lag_ns)
+
+
+def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
+    def seconds(time_ns: int) -> float:
+        return round(time_ns / SECOND, 6)
+
+    latency_ns, hedge_ns = tuning.latency_ns, tuning.hedge_after_ns
+    return tuning_api.SourceTuning(
+        latency_s=None if latency_ns is None else seconds(latency_ns),
+        gap_s=seconds(tuning.gap_ns),
+        window_s=seconds(tuning.window_ns),
+        window_bytes=tuning.window_bytes,
+        range_bytes=tuning.range_bytes,
+        silence_timeout_s=seconds(tuning.silence_timeout_ns),
+        first_byte_timeout_s=seconds(tuning.first_byte_timeout_ns),
+        hedge_after_s=None if hedge_ns is None else seconds(hedge_ns),
+        back_off_s=seconds(tuning.back_off_ns),
+        load_bytes=tuning.load_bytes,
+        transfers=tuning.transfers,
     )
 
 
@@ -246,6 +289,7 @@ def ended(result: api.RecoveryResult) -> api.RecoveryView:
         ),
         started_at_s=0.0,
         elapsed_s=result.duration_s,
+        wasted=result.wasted,
     )
 
 

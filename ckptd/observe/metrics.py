@@ -34,6 +34,7 @@ from prometheus_client.registry import Collector
 from ckptd import __version__
 from ckptd.core.effects import Result
 from ckptd.core.views import SourceState
+from ckptd.core.waste import WasteReason
 from ckptd.wire.fields import CLASSES
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -45,7 +46,7 @@ RESULTS: Final = tuple(result.value for result in Result)
 SIDES: Final = ("source", "receiver")
 SOURCE_KINDS: Final = ("peer",)
 SOURCE_STATES: Final = tuple(state.value for state in SourceState)
-WASTE_REASONS: Final = ("corrupt", "duplicate", "cancelled")
+WASTE_REASONS: Final = tuple(reason.value for reason in WasteReason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ What holds at every instant:
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ from ckptd.store.fingerprints import UnitFile
 from ckptd.store.hashing import digest_of
 from ckptd.store.held import HeldBlocks
 from ckptd.store.kernel import mapping_os_errors, storage_error
+from ckptd.store.lane_times import LaneTimes
 from ckptd.store.open_files import OpenFiles
 from ckptd.store.roots import Root
 from ckptd.store.serving import StagedVersion
@@ -60,6 +62,7 @@ class Staging:
     Attributes:
         is_placed: The version stands under its final name.
         held: Which blocks are here, and whether lanes wait for a commit.
+        lane_times: What the lanes that deliver do with their time.
         served: The blocks among them that the journal has, for others to fetch.
     """
 
@@ -67,6 +70,7 @@ class Staging:
         self.is_placed = False
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
+        self.lane_times = LaneTimes()
         self._root = root
         self._path = f"{preparing.STAGING_DIRECTORY}/{recovery}"
         self._target = target
@@ -196,13 +200,18 @@ class Staging:
             OutOfSpace: There is no room; none of these blocks counts as here.
             StorageError: The disk refused, or the staging is over.
         """
+        began = (time.monotonic_ns(), time.thread_time_ns())
         admitted_bytes = self.held.admit(places)
+        admitted_ns = time.monotonic_ns()
         written: list[BlockPlace] = []
         try:
             rejected, accepted, writes = self._verify(places, data)
+            writing = (time.monotonic_ns(), time.thread_time_ns())
             for write in writes:
                 self._write(write, data)
             written = accepted
+            wrote = (time.monotonic_ns() - writing[0], time.thread_time_ns() - writing[1])
+            self.lane_times.note(began=began, admitted_ns=admitted_ns, wrote=wrote)
         finally:
             if admitted_bytes:
                 self.held.note(written, admitted_bytes)
