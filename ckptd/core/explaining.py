@@ -67,7 +67,8 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     lane, latest = recovery.lanes.get(peer.node), recovery.story.latest.get(peer.node)
     queue_ns = peer.link.queue_time_ns(options)
     found: tuple[Verdict, str] | None = None
-    if (lane is not None and lane.transfers) or recovery.space is None:
+    is_at_work = lane is not None and bool(lane.transfers) and not lane.is_closing
+    if is_at_work or recovery.space is None:
         found = None
     elif latest is not None and latest.kind is Kind.DETOUR:
         found = Verdict.DETOUR, sentence(latest)

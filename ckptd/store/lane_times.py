@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,9 +28,20 @@ class _Window:
 
 
 class LaneTimes:
-    """Adds up what lanes did, for as long as is of interest."""
+    """Adds up what lanes did, for as long as is of interest.
 
-    def __init__(self) -> None:
+    Args:
+        wall_clock: Nanoseconds that go on.
+        cpu_clock: Nanoseconds of a processor that the calling thread had.
+    """
+
+    def __init__(
+        self,
+        wall_clock: Callable[[], int] = time.monotonic_ns,
+        cpu_clock: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
+        self._wall_clock = wall_clock
+        self._cpu_clock = cpu_clock
         self._lock = threading.Lock()
         self._now = _Window(0)
         self._before = _Window(0)
@@ -43,7 +55,7 @@ class LaneTimes:
             admitted_ns: Wall time when it was allowed to write.
             wrote: Wall time and processor time that writing took.
         """
-        wall_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
+        wall_ns, cpu_ns = self._wall_clock(), self._cpu_clock()
         last_wall_ns, last_cpu_ns = getattr(self._ended, "at", began)
         self._ended.at = (wall_ns, cpu_ns)
         disk_ns = admitted_ns - began[0] + max(wrote[0] - wrote[1], 0)
@@ -62,7 +74,7 @@ class LaneTimes:
         Both are 0 if no lane delivered anything for two windows.
         """
         with self._lock:
-            now = self._window(time.monotonic_ns())
+            now = self._window(self._wall_clock())
             window = self._before if self._before.lane_ns else now
             if not window.lane_ns:
                 return 0.0, 0.0

@@ -41,6 +41,7 @@ from tests.support.control import (
     CHECKPOINT,
     NEED_PROGRESS,
     NEED_RESULT,
+    EXPLANATION,
     PEER,
     PEER_VIEW,
     PLAN,
@@ -176,6 +177,7 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         assert begun == replace(VIEW, stage=Stage.SEEKING)
         assert client.recoveries() == [begun]
         assert client.recovery("01J9QX") == begun
+        assert client.explain("01J9QX") == EXPLANATION
         assert client.pause("01J9QX") == replace(begun, is_paused=True)
         assert client.resume("01J9QX") == begun
         assert client.cancel("01J9QX").stage is Stage.CANCELLED

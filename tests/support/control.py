@@ -30,8 +30,8 @@ from ckptd.control.api import (
     Status,
     WatchEvent,
 )
+from ckptd.control.explanations import Explanation, Happening, PeerPart
 from ckptd.control.peers import Answer, BadBlockRow, PeerView
-from ckptd.control.plans import ClassBytes, Plan, PlanRequest, PlanSource
 from ckptd.control.raising import (
     NeedEvent,
     NeedProgress,
@@ -40,6 +40,7 @@ from ckptd.control.raising import (
     PrioritizeRequest,
     Raised,
 )
+from ckptd.control.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
@@ -202,6 +203,51 @@ PLAN = Plan(
     predicted_complete_s=2.3,
     prediction_remark="not counting node-c, whose rates are not known yet",
 )
+EXPLANATION = Explanation(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    stage=Stage.TRANSFERRING,
+    why="newest of which every block is reachable",
+    passed_over=(PassedOverRow(version=90, digest=DIGEST, why="older"),),
+    limiter="network",
+    waiting_for="",
+    message="",
+    peers=(
+        PeerPart(
+            node="node-b",
+            code="used",
+            sentence="gave 300 MiB, delivers 900 MiB/s",
+            bytes=300 * MIB,
+            share=0.586,
+            rate_bytes_per_s=900 * MIB,
+        ),
+        PeerPart(
+            node="node-d",
+            code="not_held",
+            sentence="does not hold the version",
+            bytes=0,
+            share=0.0,
+            rate_bytes_per_s=0,
+        ),
+    ),
+    wasted={"hedge": MIB, "corrupt": 2 * MIB},
+    counts={"version_chosen": 1, "lane_late": 2},
+    story=(
+        Happening(
+            at_s=1_700_000_000.2,
+            after_s=0.2,
+            kind="lane_late",
+            reason="silent",
+            sentence="node-c was silent for 620ms, allowed 500ms: cut off, not asked for 200ms",
+            source="node-c",
+            other=None,
+            blocks=(3, 7),
+            numbers={"silent_s": 0.62, "allowed_s": 0.5, "pause_s": 0.2},
+        ),
+    ),
+)
 STATUS = Status(
     node="node-a",
     ckptd_version="0.1.0",
@@ -298,6 +344,10 @@ class StandInDaemon:
             if view.recovery == recovery:
                 return view
         raise NotFound(f"recovery {recovery}", "is not known")
+
+    def explain(self, recovery: str) -> Explanation:
+        self.recovery(recovery)
+        return EXPLANATION
 
     async def recover(self, request: RecoverRequest) -> RecoveryView:
         self._act("recover", request)

@@ -30,7 +30,7 @@ FULL = MetricsSnapshot(
     received_bytes_by_source_kind={"peer": 8},
     sent_bytes_by_criticality={name: 40 + index for index, name in enumerate(CLASSES)},
     resumed_bytes=12,
-    wasted_bytes_by_reason={"corrupt": 13, "duplicate": 14, "cancelled": 15},
+    wasted_bytes_by_reason={name: 50 + index for index, name in enumerate(WASTE_REASONS)},
     verify_failures_by_source_kind={"peer": 16},
     sources_by_state={state: 30 + index for index, state in enumerate(SOURCE_STATES)},
     connections_by_side={"source": 20, "receiver": 21},
@@ -75,9 +75,10 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
             f'ckptd_sent_bytes_total{{criticality="{name}"}} {40 + index}.0'
             for index, name in enumerate(CLASSES)
         ),
-        'ckptd_wasted_bytes_total{reason="corrupt"} 13.0',
-        'ckptd_wasted_bytes_total{reason="duplicate"} 14.0',
-        'ckptd_wasted_bytes_total{reason="cancelled"} 15.0',
+        *(
+            f'ckptd_wasted_bytes_total{{reason="{name}"}} {50 + index}.0'
+            for index, name in enumerate(WASTE_REASONS)
+        ),
         'ckptd_verify_failures_total{source_kind="peer"} 16.0',
         *(
             f'ckptd_sources{{state="{state}"}} {30 + index}.0'
