@@ -13,10 +13,10 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         node: Who.
-        code: ``used``, or why it is not: ``slow``, ``detour``, ``not_needed``, ``no_room``,
-            ``busy``, ``resting``, ``quarantined``, ``questioned``, ``refused_blocks``,
-            ``nothing_missing``, ``stale``, ``not_held``, ``lost``. At the end of the recovery, if
-            it has ended.
+        code: ``used``, or why it is not: ``slow``, ``detour``, ``not_needed``, ``outranked``,
+            ``no_room``, ``busy``, ``resting``, ``quarantined``, ``questioned``,
+            ``refused_blocks``, ``nothing_missing``, ``stale``, ``not_held``, ``lost``. At the end
+            of the recovery, if it has ended.
         sentence: The same for a person.
         bytes: Verified bytes that it gave.
         share: Of all that peers gave, from 0 to 1.

@@ -70,6 +70,8 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     is_at_work = lane is not None and bool(lane.transfers) and not lane.is_closing
     if is_at_work or recovery.space is None:
         found = None
+    elif recovery.unclaimed and latest is not None and latest.kind is Kind.OUTRANKED:
+        found = Verdict.OUTRANKED, sentence(latest)
     elif latest is not None and latest.kind is Kind.DETOUR:
         found = Verdict.DETOUR, sentence(latest)
     elif latest is not None and latest.kind is Kind.STEAL:
@@ -89,7 +91,7 @@ def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, s
     """Say why a peer is asked, or was never while it could have been."""
     link, lane = peer.link, recovery.lanes.get(peer.node)
     brought_bytes = recovery.source_bytes.get(peer.node, 0)
-    soon = format_span(link.time_for_ns(options.range_bytes_min, options))
+    soon = format_span(link.expected_ns(options.range_bytes_min, options))
     if not brought_bytes and (lane is None or not lane.transfers):
         return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"
     rate = link.rate.bytes_per_s

@@ -2,7 +2,8 @@
 
 Inferred from what can be seen from this node alone, in the order of how sure it is:
 
-* nobody may be asked for what is missing: no source;
+* nobody may be asked for what is missing: no source; who may has work of another recovery: the
+  sources;
 * this node works on what has come already, or its lanes wait for the disk: the disk;
 * its lanes compute rather than wait for bytes: the processor;
 * one source, or sources that all serve others as well, or less than came here at best: the sources;
@@ -15,7 +16,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.picker import may_be_asked
+from ckptd.core.picker import holders, may_be_asked
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Recovery, State
 from ckptd.limits import MS
@@ -72,16 +73,23 @@ def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int)
         now: The moment.
     """
     if recovery.is_paused or recovery.stage is Stage.DISCARDING:
-        return None
-    if recovery.stage in {Stage.PREPARING, Stage.PLACING} or recovery.retry_at_ns is not None:
-        return Limiter.DISK if recovery.stage is not Stage.DESCRIBING else Limiter.NO_SOURCE
-    if recovery.stage is Stage.DESCRIBING and recovery.awaited is LocalOrder.MANIFEST:
-        return Limiter.SOURCE
-    if recovery.stage is not Stage.TRANSFERRING:
-        return Limiter.NO_SOURCE
-    if not recovery.in_flight:
-        return Limiter.NO_SOURCE if recovery.unclaimed else Limiter.DISK
-    return _of_transfers(state, recovery, load, now=now)
+        limiter = None
+    elif recovery.stage is Stage.SEEKING:
+        limiter = Limiter.NO_SOURCE
+    elif recovery.stage is Stage.DESCRIBING:
+        is_asked = recovery.awaited is LocalOrder.MANIFEST
+        limiter = Limiter.SOURCE if is_asked else Limiter.NO_SOURCE
+    elif recovery.stage is not Stage.TRANSFERRING or recovery.retry_at_ns is not None:
+        limiter = Limiter.DISK
+    elif recovery.in_flight:
+        limiter = _of_transfers(state, recovery, load, now=now)
+    elif recovery.unclaimed:
+        able = holders(recovery, state.peers.values(), recovery.unclaimed)
+        is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
+        limiter = Limiter.SOURCE if is_queued else Limiter.NO_SOURCE
+    else:
+        limiter = Limiter.DISK
+    return limiter
 
 
 def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter:

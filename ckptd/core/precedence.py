@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from ckptd.core.effects import CloseReason
 from ckptd.core.picker import Offer, may_be_asked, servable
 from ckptd.core.state import Peer, Precedence, Recovery
+from ckptd.core.telling import tell_preempted
 from ckptd.core.turn import Turn
 
 
@@ -55,6 +56,7 @@ def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
                 wanted < most_urgent for wanted, other in wants if other is not recovery
             )
             if is_outranked and _takes_long(turn, peer, owed_bytes):
+                tell_preempted(turn, lane)
                 turn.close_lane(lane, CloseReason.PREEMPTED)
 
 

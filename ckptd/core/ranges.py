@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
+from ckptd.core import telling
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
@@ -21,18 +22,6 @@ from ckptd.core.precedence import has_to_wait, preempt
 from ckptd.core.sources import count_sources, note_evidence, question
 from ckptd.core.stages import LocalOrder
 from ckptd.core.state import Lane, Peer, Recovery, Transfer
-from ckptd.core.telling import (
-    REASONS,
-    tell_bad_blocks,
-    tell_detour,
-    tell_hedge,
-    tell_late,
-    tell_outranked,
-    tell_pause,
-    tell_settled,
-    tell_withdrawn,
-    why_wasted,
-)
 from ckptd.core.turn import Turn
 from ckptd.core.waste import WasteReason
 from ckptd.limits import MS
@@ -112,9 +101,9 @@ def _has_better_use(turn: Turn, offer: Offer) -> bool:
     """Tell whether somebody else should do this, or the source should do something else."""
     peers, recoveries = turn.state.peers.values(), turn.state.recoveries.values()
     if has_to_wait(recoveries, offer, now=turn.now):
-        tell_outranked(turn, offer)
+        telling.tell_outranked(turn, offer)
     elif is_detour(offer.recovery, offer, peers, turn.options, now=turn.now):
-        tell_detour(turn, offer)
+        telling.tell_detour(turn, offer)
     else:
         return is_left_to_others(offer.recovery, offer)
     return True
@@ -241,7 +230,7 @@ def _credit(
     run_bytes, bad_bytes = space.run_bytes(run), space.set_bytes(bad)
     good_bytes = space.set_bytes(new)
     transfer.credited_bytes += run_bytes
-    why = why_wasted(lane, transfer, WasteReason.DUPLICATE)
+    why = telling.why_wasted(lane, transfer, WasteReason.DUPLICATE)
     recovery.waste.add(why, run_bytes - bad_bytes - good_bytes)
     recovery.waste.add(WasteReason.CORRUPT, bad_bytes)
     if new:
@@ -256,7 +245,7 @@ def _credit(
     if bad:
         transfer.is_spoiled = True
         recovery.bad_blocks += len(bad)
-        tell_bad_blocks(turn, recovery, lane.source, bad)
+        telling.tell_bad_blocks(turn, recovery, lane.source, bad)
         recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
         turn.note_room_everywhere()
         peer = turn.state.peers[lane.source]
@@ -281,7 +270,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     del turn.state.transfers[transfer.id]
     recovery.owed_bytes -= transfer.size_bytes - transfer.received_bytes
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
-    why = why_wasted(lane, transfer, WasteReason.CANCELLED)
+    why = telling.why_wasted(lane, transfer, WasteReason.CANCELLED)
     recovery.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
@@ -296,7 +285,7 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     if not lane.is_closing:
         _judge(turn, lane, transfer, event)
     for loser in list(losers(recovery)):
-        tell_settled(turn, lane, loser)
+        telling.tell_settled(turn, lane, loser)
         turn.close_lane(loser, CloseReason.REDUNDANT)
     for known in turn.state.recoveries.values():
         if lane.source in known.lanes:  # patience with their link may have shrunk
@@ -315,7 +304,7 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
         case RangeOutcome.NOT_HELD:
             assert recovery.digest is not None
             turn.state.peers[lane.source].holdings.pop(recovery.digest, None)
-            tell_withdrawn(turn, recovery, lane.source)
+            telling.tell_withdrawn(turn, recovery, lane.source)
             count_sources(turn)
         case RangeOutcome.BUSY:
             lane.link.failed(turn.options, turn.rng, now=turn.now, at_least_ns=event.retry_after_ns)
@@ -329,8 +318,8 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             stumble(turn, recovery, event.refusal)
         case RangeOutcome.CLOSED:
             pass
-    if event.outcome in REASONS:
-        tell_pause(turn, recovery, lane.source, REASONS[event.outcome])
+    if event.outcome in telling.REASONS:
+        telling.tell_pause(turn, recovery, lane.source, telling.REASONS[event.outcome])
     turn.rest(lane.source)
 
 
@@ -347,7 +336,7 @@ def close_late_lanes(turn: Turn) -> None:
                 turn.state.first_bytes.add(turn.now - lane.heard_ns)
             allowed_ns = _patience_ns(lane, turn.options)
             lane.link.failed(turn.options, turn.rng, now=turn.now)
-            tell_late(turn, lane, allowed_ns)
+            telling.tell_late(turn, lane, allowed_ns)
             turn.close_lane(lane, CloseReason.SILENT)
             turn.rest(lane.source)
 
@@ -366,7 +355,7 @@ def _hedge(turn: Turn, lane: Lane) -> None:
         peer, blocks = found
         hedge = _order_duplicate(turn, recovery, peer, late, blocks)
         recovery.hedged_bytes += hedge.size_bytes
-        tell_hedge(turn, lane, hedge, peer.node, after_ns)
+        telling.tell_hedge(turn, lane, hedge, peer.node, after_ns)
     set_lane_alarm(turn, lane)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptd.core.picker import holders
+from ckptd.core.picker import holders, may_be_asked
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Lane, Peer, Recovery, State
 from ckptd.core.story import Reason, format_span
@@ -82,13 +82,22 @@ def _why_no_transfer(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
 ) -> tuple[Reason, str]:
     """Say why nobody is asked for anything."""
-    if not recovery.unclaimed:
-        return Reason.DISK, "the disk"
-    if recovery.retry_at_ns is not None:
-        return Reason.DISK, f"the disk{_retried(recovery, now=now)}"
-    if len(missing) == len(recovery.unclaimed):
-        return Reason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
     able = list(holders(recovery, state.peers.values(), recovery.unclaimed))
+    if not recovery.unclaimed:
+        why = Reason.DISK, "the disk"
+    elif recovery.retry_at_ns is not None:
+        why = Reason.DISK, f"the disk{_retried(recovery, now=now)}"
+    elif len(missing) == len(recovery.unclaimed):
+        why = Reason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
+    elif any(may_be_asked(recovery, peer, now=now) for peer in able):
+        why = Reason.OUTRANKED, "sources that have work of another recovery to do first"
+    else:
+        why = _why_nobody_may_be_asked(able, now=now)
+    return why
+
+
+def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[Reason, str]:
+    """Say until when those rest who have what is missing."""
     resting = [peer for peer in able if peer.link.usable_at_ns > now]
     if not resting:
         return Reason.QUESTIONED, "sources to stand by their holdings"

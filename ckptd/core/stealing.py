@@ -31,9 +31,10 @@ def steal(turn: Turn) -> None:
         if recovery.is_background and is_foreground:
             continue  # what is taken from a slow source might not be given to the idle one
         for thief in list(_idle(turn, recovery)):
-            lane = _slowest(turn, recovery, thief)
-            if lane is not None:
-                tell_steal(turn, lane, thief)
+            slowest = _slowest(turn, recovery, thief)
+            if slowest is not None:
+                needs_ns, lane = slowest
+                tell_steal(turn, lane, thief, needs_ns)
                 turn.close_lane(lane, CloseReason.STOLEN)
 
 
@@ -47,8 +48,8 @@ def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
             yield peer
 
 
-def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> Lane | None:
-    """Return the lane that needs longest, if it needs several times what the thief would."""
+def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> tuple[int, Lane] | None:
+    """Return the lane that needs longest, and how long, if the thief needs a fraction of it."""
     options = turn.options
     slowest: tuple[int, Lane] | None = None
     for lane in recovery.lanes.values():
@@ -66,7 +67,7 @@ def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> Lane | None:
         )
         if (slowest is None or needs_ns > slowest[0]) and holds_any(recovery, thief, owed):
             slowest = (needs_ns, lane)
-    return None if slowest is None else slowest[1]
+    return slowest
 
 
 def _needs_ns(lane: Lane, owed_bytes: int, options: Options, *, now: int) -> int:

@@ -29,6 +29,8 @@ class Kind(enum.Enum):
     HEDGE = "hedge"
     HEDGE_SETTLED = "hedge_settled"
     STEAL = "steal"
+    PREEMPTED = "preempted"
+    OUTRANKED = "outranked"
     DETOUR = "detour"
     LANE_LATE = "lane_late"
     BACK_OFF = "back_off"
@@ -52,6 +54,7 @@ class Reason(enum.Enum):
     SILENT = "silent"
     FIRST_BYTE_LATE = "first_byte_late"
     OVERTAKEN = "overtaken"
+    OUTRANKED = "outranked"
     SLOW = "slow"
     BUSY = "busy"
     DISCONNECTED = "disconnected"
@@ -75,6 +78,10 @@ class Reason(enum.Enum):
     PAUSED = "paused"
     DISK = "disk"
     MOVING = "moving"
+
+
+_REPEATED: Final = frozenset({Kind.DETOUR, Kind.OUTRANKED})
+"""Decided anew four times a second for as long as it is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ class Story:
             self.latest[entry.source] = entry
             if len(self.latest) > PEERS_MAX:
                 del self.latest[next(iter(self.latest))]
-        if entry.kind is Kind.DETOUR and before is not None and before.kind is Kind.DETOUR:
+        if entry.kind in _REPEATED and before is not None and before.kind is entry.kind:
             return
         self.entries.append(entry)
 
@@ -160,6 +167,13 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 (one for each kind)
                 f"{source} had {span('needs_ns')} of work left, {other} would need "
                 f"{span('other_needs_ns')}: taken over"
             )
+        case Kind.PREEMPTED:
+            return (
+                f"{source} had {span('needs_ns')} of work left, and has more urgent work of "
+                "another recovery: cut off"
+            )
+        case Kind.OUTRANKED:
+            return f"{source} has more urgent work of another recovery"
         case Kind.DETOUR:
             return (
                 f"{source} would need {span('needs_ns')} for a range, all others "

@@ -31,6 +31,7 @@ REASONS: Final = {
 _CUT_OFF: Final = {
     CloseReason.REDUNDANT: WasteReason.HEDGE,
     CloseReason.STOLEN: WasteReason.STOLEN,
+    CloseReason.PREEMPTED: WasteReason.PREEMPTED,
     CloseReason.SILENT: WasteReason.SILENT,
 }
 
@@ -91,16 +92,28 @@ def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
     _add_of_lane(turn, lane, Kind.LANE_LATE, _why_late(lane), None, blocks, numbers)
 
 
-def tell_steal(turn: Turn, lane: Lane, thief: Peer) -> None:
+def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
     """Tell that the work of a lane is taken over."""
-    owed_bytes = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
+    owed_bytes = _owed_bytes(lane)
     numbers = {
         "owed_bytes": owed_bytes,
-        "needs_ns": int(owed_bytes * SECOND / lane.link.rate.bytes_per_s),
-        "other_needs_ns": int(owed_bytes * SECOND / thief.link.rate.bytes_per_s),
+        "needs_ns": needs_ns,
+        "other_needs_ns": thief.link.expected_ns(owed_bytes, turn.options),
     }
-    blocks = BlockRun(lane.transfers[0].next_block, lane.transfers[-1].blocks.end)
-    _add_of_lane(turn, lane, Kind.STEAL, Reason.SLOW, thief.node, blocks, numbers)
+    _add_of_lane(turn, lane, Kind.STEAL, Reason.SLOW, thief.node, _owed_run(lane), numbers)
+
+
+def tell_preempted(turn: Turn, lane: Lane) -> None:
+    """Tell that a lane gives way to another recovery."""
+    owed_bytes = _owed_bytes(lane)
+    needs_ns = lane.link.own_time_ns(owed_bytes, turn.options)
+    numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
+    _add_of_lane(turn, lane, Kind.PREEMPTED, Reason.OUTRANKED, None, _owed_run(lane), numbers)
+
+
+def tell_outranked(turn: Turn, offer: Offer) -> None:
+    """Tell that a source is not asked because another recovery needs it more."""
+    offer.recovery.story.add(Entry(turn.now, Kind.OUTRANKED, Reason.OUTRANKED, offer.peer.node))
 
 
 def tell_detour(turn: Turn, offer: Offer) -> None:
@@ -110,7 +123,7 @@ def tell_detour(turn: Turn, offer: Offer) -> None:
     link, space = offer.peer.link, recovery.known_space()
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
     numbers = {
-        "needs_ns": link.time_for_ns(space.run_bytes(blocks), turn.options),
+        "needs_ns": link.expected_ns(space.run_bytes(blocks), turn.options),
         "rest_ns": int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate),
     }
     recovery.story.add(
@@ -222,6 +235,15 @@ def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
     for recovery in state.recoveries.values():
         if recovery.digest in peer.holdings or peer.node in recovery.lanes:
             yield recovery
+
+
+def _owed_bytes(lane: Lane) -> int:
+    return sum(known.size_bytes - known.received_bytes for known in lane.transfers)
+
+
+def _owed_run(lane: Lane) -> BlockRun:
+    """Return from where to where a lane still owes something."""
+    return BlockRun(lane.transfers[0].next_block, lane.transfers[-1].blocks.end)
 
 
 def _why_late(lane: Lane) -> Reason:

@@ -22,6 +22,8 @@ class Verdict(enum.Enum):
     """It would hold up the end: others are done with everything sooner."""
     NOT_NEEDED = "not_needed"
     """It could have been asked; others were sooner."""
+    OUTRANKED = "outranked"
+    """It has more urgent work of another recovery."""
     NO_ROOM = "no_room"
     """It has as much to do as it may be given."""
     BUSY = "busy"

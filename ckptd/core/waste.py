@@ -20,6 +20,8 @@ class WasteReason(enum.Enum):
     """A hedge or its rival lost the race: blocks that both sent, and what the loser had begun."""
     STOLEN = "stolen"
     """What a lane had begun of a block when a faster source took its work over."""
+    PREEMPTED = "preempted"
+    """What a lane had begun of a block when it gave way to another recovery."""
     SILENT = "silent"
     """What a lane brought of a block, or of blocks that were here, before it was closed as late."""
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from ckptd.core.effects import CloseLane, CloseReason, Effect
-from ckptd.core.events import ManifestArrived, RangeOutcome, RecoveryPaused, StagingPrepared
+from ckptd.core.events import (
+    ManifestArrived,
+    RangeOutcome,
+    RangeProgressed,
+    RecoveryPaused,
+    StagingPrepared,
+)
+from ckptd.core.limiter import Limiter, LocalLoad
+from ckptd.core.story import Kind, Reason
+from ckptd.core.verdicts import Verdict
+from ckptd.core.waste import WasteReason
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Criticality
@@ -75,3 +85,20 @@ def test_a_source_returns_to_less_urgent_work_when_the_urgent_recovery_is_paused
     assert [(order.recovery, order.criticality) for order in script.in_flight] == [
         (R, Criticality.NORMAL)
     ]
+
+
+def test_who_gives_way_is_told_why_and_what_it_waits_for() -> None:
+    script, _ = begun(4, CRITICAL, 16 * MIB)
+    script.tell(StagingPrepared(R2, BlockSet()))
+    [closed] = [order for order in script.in_flight if order.recovery == R]
+    script.tell(RangeProgressed(closed.transfer, 3, closed.blocks.start))
+    script.end(closed, RangeOutcome.CLOSED)
+    known = script.scheduler.explain(R, now=script.now)
+    assert known is not None
+    kinds = [entry.kind for entry in known.entries]
+    assert kinds[-3:] == [Kind.PREEMPTED, Kind.OUTRANKED, Kind.STANDSTILL]
+    assert known.entries[-1].reason is Reason.OUTRANKED
+    assert known.peers[0].verdict is Verdict.OUTRANKED
+    assert script.view().waiting_for == "sources that have work of another recovery to do first"
+    assert script.view().wasted_bytes == {WasteReason.PREEMPTED: 3}
+    assert script.scheduler.limiter(R, LocalLoad(), now=script.now) is Limiter.SOURCE
