@@ -230,9 +230,9 @@ def _credit(
     run_bytes, bad_bytes = space.run_bytes(run), space.set_bytes(bad)
     good_bytes = space.set_bytes(new)
     transfer.credited_bytes += run_bytes
-    why = telling.why_wasted(lane, transfer, WasteReason.DUPLICATE)
-    recovery.waste.add(why, run_bytes - bad_bytes - good_bytes)
-    recovery.waste.add(WasteReason.CORRUPT, bad_bytes)
+    if run_bytes > bad_bytes + good_bytes:
+        why = telling.why_wasted(lane, transfer, WasteReason.DUPLICATE)
+        recovery.waste.add(why, run_bytes - bad_bytes - good_bytes)
     if new:
         recovery.verified |= new
         recovery.is_awaited = recovery.is_awaited or bool(recovery.raised & new)
@@ -244,6 +244,7 @@ def _credit(
             recovery.uncommitted_since_ns = turn.now
     if bad:
         transfer.is_spoiled = True
+        recovery.waste.add(WasteReason.CORRUPT, bad_bytes)
         recovery.bad_blocks += len(bad)
         telling.tell_bad_blocks(turn, recovery, lane.source, bad)
         recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
@@ -270,8 +271,9 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
     del turn.state.transfers[transfer.id]
     recovery.owed_bytes -= transfer.size_bytes - transfer.received_bytes
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
-    why = telling.why_wasted(lane, transfer, WasteReason.CANCELLED)
-    recovery.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
+    if transfer.received_bytes > transfer.credited_bytes:
+        why = telling.why_wasted(lane, transfer, WasteReason.CANCELLED)
+        recovery.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
         recovery.unclaimed |= owed - recovery.verified - _owed(recovery)

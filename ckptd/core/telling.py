@@ -205,6 +205,8 @@ def tell_critical(turn: Turn, recovery: Recovery) -> None:
 def tell_standstills(turn: Turn) -> None:
     """Tell when a recovery comes to stand still, and when it goes on."""
     for recovery in turn.state.recoveries.values():
+        if recovery.in_flight and recovery.still_since_ns is None:
+            continue
         is_still = not recovery.in_flight and _wants_something(recovery)
         if is_still and recovery.still_since_ns is None:
             missing = missing_blocks(turn.state, recovery)

@@ -33,9 +33,8 @@ class Waste:
     by_reason: Counter[WasteReason] = field(default_factory=Counter)
 
     def add(self, reason: WasteReason, size_bytes: int) -> None:
-        """Count some bytes; of 0 nothing is noted."""
-        if size_bytes:
-            self.by_reason[reason] += size_bytes
+        """Count some bytes."""
+        self.by_reason[reason] += size_bytes
 
     @property
     def total_bytes(self) -> int:
