@@ -251,6 +251,8 @@ def test_a_standstill_is_told_when_it_begins_and_when_it_ends() -> None:
     script.tell(RecoveryResumed(R))
     ended = told(script, Kind.STANDSTILL_ENDED)[-1]
     assert ended.numbers == {"stood_ns": ended.at_ns - begun.at_ns}
+    script.wake()
+    assert told(script, Kind.STANDSTILL_ENDED)[-1] is ended, "it goes on once"
 
 
 def test_a_source_that_is_passed_over_is_told_with_both_times() -> None:
