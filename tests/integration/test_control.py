@@ -39,9 +39,9 @@ from ckptd.errors import (
 from ckptd.limits import CONTROL_CLIENTS_MAX, CONTROL_MESSAGE_BYTES_MAX
 from tests.support.control import (
     CHECKPOINT,
+    EXPLANATION,
     NEED_PROGRESS,
     NEED_RESULT,
-    EXPLANATION,
     PEER,
     PEER_VIEW,
     PLAN,

@@ -32,6 +32,7 @@ from ckptd.control.api import (
 )
 from ckptd.control.explanations import Explanation, Happening, PeerPart
 from ckptd.control.peers import Answer, BadBlockRow, PeerView
+from ckptd.control.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
 from ckptd.control.raising import (
     NeedEvent,
     NeedProgress,
@@ -40,7 +41,6 @@ from ckptd.control.raising import (
     PrioritizeRequest,
     Raised,
 )
-from ckptd.control.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB

@@ -186,7 +186,7 @@ def test_who_delivers_first_wins_a_race_and_the_other_one_is_spared_the_rest() -
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (A, CloseReason.REDUNDANT)
     script.end(first, RangeOutcome.CLOSED)
-    assert script.recovery().waste.duplicate_bytes == MIB  # the block that both sent
+    assert script.recovery().waste.by_reason[WasteReason.HEDGE] == MIB  # the block that both sent
 
 
 def test_a_range_that_became_superfluous_behind_another_one_is_not_answered() -> None:

@@ -341,7 +341,7 @@ def test_a_source_is_left_alone_while_another_recovery_has_its_lane_full() -> No
     script.start(USUAL, holds(A, BACKGROUND, USUAL))
     script.start(BACKGROUND, recovery=R2, is_background=True)
     assert {order.recovery for order in script.in_flight} == {R}
-    assert script.view(R2).waiting_for == "recoveries that are not in the background"
+    assert script.view(R2).waiting_for == ("sources that have work of another recovery to do first")
 
 
 def test_the_background_goes_on_where_nobody_else_can_use_a_source() -> None:
