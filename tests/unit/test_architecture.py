@@ -119,6 +119,56 @@ def test_a_broken_layer_is_caught(tmp_path: Path) -> None:
         assert complaint in result.stdout
 
 
+EXECUTING_MODULES = {
+    "code", "codeop", "dill", "joblib", "jsonpickle", "marshal", "pickle", "runpy", "shelve",
+    "torch", "xmlrpc", "yaml",
+}  # fmt: skip
+EXECUTING_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def executions(source: str) -> list[str]:
+    """Return what could run data that came from elsewhere, as far as the syntax shows."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                imported = [name.name for name in names]
+            case ast.ImportFrom(module=str(module)):
+                imported = [module]
+            case ast.Call(func=ast.Name(id=name)) if name in EXECUTING_CALLS:
+                imported, found = [], [*found, name]
+            case ast.Call(func=ast.Attribute(attr="import_module")):
+                imported, found = [], [*found, "import_module"]
+            case _:
+                imported = []
+        found += [name for name in imported if name.partition(".")[0] in EXECUTING_MODULES]
+    return found
+
+
+def test_nothing_that_arrives_can_run() -> None:
+    scanned = {
+        str(path.relative_to(PACKAGE)): executions(path.read_text()) for path in modules(".")
+    }
+    assert {path: found for path, found in scanned.items() if found} == {}
+    assert scanned
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "import torch.serialization as t",
+        "def f():\n    from yaml import load",
+        "from marshal import loads",
+        "eval('1')",
+        "x = [exec(line) for line in lines]",
+        "import importlib\nimportlib.import_module(name)",
+    ],
+)
+def test_the_scan_sees_what_could_run(source: str) -> None:
+    assert len(executions(source)) == 1
+
+
 def test_log_events_have_stable_dotted_names() -> None:
     """An event is found again by its name; what varies belongs into the facts."""
     sources = [module.read_text() for module in modules(".")]
