@@ -69,7 +69,7 @@ examples:
 _RECOVER: Final = """\
 Make a version of a checkpoint complete on this node: pull what is missing from
 every peer that has it, critical units first. Without a version, take the newest
-that can be had.
+that can be had; one older than what was on this node before must be named.
 
 examples:
   ckptctl recover llama/rank-3              begin, print the id
@@ -155,6 +155,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from ckptd.cli import demo  # noqa: PLC0415
 
         return demo.run(arguments)
+    if arguments.verb == "keys":
+        from ckptd.cli import keys  # noqa: PLC0415
+
+        return keys.run(arguments)
     arguments.is_socket_given = arguments.socket is not None
     if not arguments.is_socket_given:
         from ckptd.config import default_socket_path  # noqa: PLC0415
@@ -229,6 +233,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     raising.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
     raising.add_argument("pattern", metavar="GLOB", help="compared with the paths of units")
     _add_need(_add(verbs, "need", "let one unit go first, and wait for it", _NEED))
+    keys = verbs.add_parser("keys", help="keys that sign manifests, and those that are trusted")
+    if "keys" in argv:
+        from ckptd.cli.keys import add_arguments as add_keys_arguments  # noqa: PLC0415
+
+        add_keys_arguments(keys)
     _add(verbs, "version", "versions of this command and of the daemon")
     demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
     if "demo" in argv:

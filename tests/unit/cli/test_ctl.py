@@ -7,7 +7,7 @@ from ckptd.errors import ExitCode
 
 VERBS = (
     "publish", "checkpoints", "peers", "plan", "recover", "recoveries", "status", "watch", "pause",
-    "resume", "cancel", "version",
+    "resume", "cancel", "version", "keys",
 )  # fmt: skip
 
 
@@ -25,6 +25,8 @@ VERBS = (
         ["pause"],
         ["plan"],
         ["peers", "hide"],
+        ["keys"],
+        ["keys", "trust"],
         ["peers", "show"],
         ["status", "-o", "yaml"],
         ["status", "more"],
