@@ -14,6 +14,7 @@
     ├── StateDirectoryInUse     another daemon has the state directory
     ├── DamagedState            the state database cannot be read
     ├── VerificationFailed      bytes that are not what the manifest says
+    │   └── NotSigned           a manifest without a signature that counts here
     ├── DaemonUnreachable       nobody answers at the control socket
     └── NotPermitted            the caller may not do this
 
@@ -166,6 +167,20 @@ class VerificationFailed(CkptdError):
 
     code = "verification_failed"
     exit_code = ExitCode.VERIFICATION
+
+
+class NotSigned(VerificationFailed):
+    """A manifest without a signature that counts here.
+
+    Attributes:
+        is_lie: It came with a signature that nobody made, or by a key that nobody here trusts.
+    """
+
+    code = "not_signed"
+
+    def __init__(self, subject: str, problem: str, hint: str = "", *, is_lie: bool = False) -> None:
+        super().__init__(subject, problem, hint)
+        self.is_lie = is_lie
 
 
 class DaemonUnreachable(CkptdError):

@@ -58,6 +58,7 @@ class LocalDaemon:
     Attributes:
         node: Its name.
         root: Its only root.
+        sections: More of the configuration, as TOML; a change counts from the next start on.
         client: Talks to it.
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
     """
@@ -81,6 +82,7 @@ class LocalDaemon:
         self._config_path = os.path.join(directory, "ckptd.toml")
         self._process: subprocess.Popen[bytes] | None = None
         self._is_told_to_end = False
+        self.sections = ""
         self._settings = {
             "node": node,
             "state_dir": self.state_dir,
@@ -123,7 +125,7 @@ class LocalDaemon:
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self._config_path, "w", encoding="utf-8") as file:
-            file.write(_CONFIG.format(port=self.data_port, **settings))
+            file.write(_CONFIG.format(port=self.data_port, **settings) + self.sections)
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [

@@ -23,6 +23,7 @@ from ckptd.config.sections import (
     LogLevel,
     Node,
     Recovery,
+    Signatures,
     Transport,
 )
 from ckptd.config.values import (
@@ -30,6 +31,8 @@ from ckptd.config.values import (
     address_or_off,
     buffers,
     parse_address,
+    path_or_none,
+    patterns,
     peers,
     redundancy,
     root_name,
@@ -67,6 +70,13 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
         ),
         discovery=document.section("discovery", Discovery, peers=peers),
         transport=document.section("transport", Transport, insecure=flag),
+        signatures=document.section(
+            "signatures",
+            Signatures,
+            key=text(path_or_none),
+            trusted=text(path_or_none),
+            require=patterns,
+        ),
         recovery=document.section(
             "recovery", Recovery, buffers=text(buffers), redundancy=redundancy
         ),
@@ -80,6 +90,12 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             "transport.insecure",
             "must be written out as true: this version of ckptd has no TLS",
             "Write insecure = true if only machines you trust can reach listen.data.",
+        )
+    if config.signatures.require and config.signatures.trusted is None:
+        document.fail(
+            "signatures.require",
+            "can never be met: there are no trusted keys",
+            "Name their file in signatures.trusted.",
         )
     _check_overlaps(document, config)
     return config

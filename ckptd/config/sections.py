@@ -66,6 +66,20 @@ class Transport(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
 
 
+class Signatures(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signs manifests, and which must be signed.
+
+    Attributes:
+        key: File of the private key that this node signs with; ``None``: it does not.
+        trusted: File of the keys whose signatures count; ``None``: there are none.
+        require: Patterns of checkpoints that are recovered only with a signature that counts.
+    """
+
+    key: str | None = None
+    trusted: str | None = None
+    require: tuple[str, ...] = ()
+
+
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """What a recovery may use; ``redundancy`` is 1 or 2."""
 
@@ -90,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         listen: Section ``[listen]``.
         discovery: Section ``[discovery]``.
         transport: Section ``[transport]``.
+        signatures: Section ``[signatures]``.
         recovery: Section ``[recovery]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
@@ -100,6 +115,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: Listen = Listen()
     discovery: Discovery = Discovery()
     transport: Transport = Transport()
+    signatures: Signatures = Signatures()
     recovery: Recovery = Recovery()
     log: Log = Log()
     environment: Mapping[str, str] = {}

@@ -10,10 +10,11 @@ from typing import Final
 from ckptd.config.document import kind_of, text
 from ckptd.config.sections import Address
 from ckptd.errors import UsageError
-from ckptd.limits import BLOCK_BYTES_MAX, PATH_BYTES_MAX
+from ckptd.limits import BLOCK_BYTES_MAX, CHECKPOINT_NAME_BYTES_MAX, PATH_BYTES_MAX
 from ckptd.model.quantities import format_size, parse_size
 
 PEERS_MAX: Final = 4096
+PATTERNS_MAX: Final = 256
 
 SOCKET_PATH_BYTES_MAX: Final = 107
 """``sun_path`` of ``unix(7)`` has 108 bytes, one of them for the final NUL."""
@@ -69,6 +70,11 @@ def absolute_path(path: str) -> str:
     return "/" + os.path.normpath(path).lstrip("/")
 
 
+def path_or_none(path: str) -> str | None:
+    """Read a path; nothing stands for no file."""
+    return absolute_path(path) if path else None
+
+
 def socket_path(path: str) -> str:
     """Check a path that must fit into an address of ``AF_UNIX``."""
     normal = absolute_path(path)
@@ -116,6 +122,24 @@ def peers(value: object) -> tuple[str, ...]:
             raise UsageError(f"{entry!r}", "stands there twice", "Name each peer once.")
         known[str(address)] = None
     return tuple(known)
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    """Read a list of patterns of checkpoint names."""
+    if not isinstance(value, list):
+        raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["llama/*"].')
+    if len(value) > PATTERNS_MAX:
+        raise UsageError("", f"has {len(value)} patterns, more than {PATTERNS_MAX}")
+    return tuple(text(_pattern)(entry) for entry in value)
+
+
+def _pattern(pattern: str) -> str:
+    if not 0 < len(pattern) <= CHECKPOINT_NAME_BYTES_MAX:
+        raise UsageError(
+            f"pattern {pattern[:40]!r}",
+            f"does not have 1 to {CHECKPOINT_NAME_BYTES_MAX} characters",
+        )
+    return pattern
 
 
 def _is_ipv6(host: str) -> bool:

@@ -66,6 +66,8 @@ class RecoveryRequested:
         digest: Set when an interrupted recovery goes on: the identity chosen back then.
         patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
         is_background: It leaves every source to recoveries that are not and could use it.
+        not_below: The newest version that this node ever had. An older one is a rollback, and
+            only taken if it is named.
     """
 
     recovery: RecoveryId
@@ -74,6 +76,7 @@ class RecoveryRequested:
     digest: Digest | None = None
     patience_ns: int | None = None
     is_background: bool = False
+    not_below: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,16 @@ class ManifestMissed:
     Attributes:
         recovery: Which recovery.
         source: Who was asked; ``None``: the journal.
-        is_lie: The source sent bytes that do not have the digest it advertised.
+        is_lie: The source sent bytes that do not have the digest it advertised, or a signature
+            that nobody made.
+        refusal: Why the signatures that came with it do not suffice, for a person; empty if
+            that is not what was wrong.
     """
 
     recovery: RecoveryId
     source: NodeId | None
     is_lie: bool
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

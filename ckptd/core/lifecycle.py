@@ -9,6 +9,7 @@ allows now. So it does not matter in which order facts arrive.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from ckptd.core.deadlines import commit_age_ns, recovery_deadline
@@ -46,8 +47,9 @@ from ckptd.core.state import Ending, Peer, Recovery
 from ckptd.core.story import Reason
 from ckptd.core.telling import tell_choice, tell_critical, tell_pause, tell_resumed
 from ckptd.core.turn import Turn
-from ckptd.core.versions import choose_version
+from ckptd.core.versions import choose_version, explain_rollback
 from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
 
@@ -104,19 +106,24 @@ def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) 
 def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) -> None:
     """Remember who did not deliver the manifest; somebody else is asked next.
 
-    What a source lied about it does not have.
+    What a source lied about it does not have; but it may well have a version of which it has no
+    signature that suffices.
     """
     recovery.awaited = None
     if event.source is None:
         return
     recovery.tried.add(event.source)
+    if event.refusal:
+        recovery.unsigned_by.add(event.source)
+        recovery.signature_refusal = event.refusal
     peer = turn.state.peers.get(event.source)
-    if peer is None:
+    if peer is None or (event.refusal and not event.is_lie):
         return
     peer.link.failed(turn.options, turn.rng, now=turn.now)
     if event.is_lie:
         assert recovery.digest is not None
-        peer.holdings.pop(recovery.digest, None)
+        if not event.refusal:
+            peer.holdings.pop(recovery.digest, None)
         peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
     reason = Reason.WRONG_MANIFEST if event.is_lie else Reason.NO_MANIFEST
     tell_pause(turn, recovery, event.source, reason)
@@ -222,9 +229,15 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
         return
     if request.version is None and not turn.state.is_settled:
         return
-    choice = choose_version(turn.state.live_holdings(), request.checkpoint, request.version)
+    offers = [
+        holding for holding in turn.state.live_holdings() if holding.digest not in recovery.unsigned
+    ]
+    choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
     if choice is None:
-        if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+        refusal = _refusal_of(recovery, offers) if turn.state.is_settled else ""
+        if refusal:
+            fail(turn, recovery, FailureCause.VERIFICATION, refusal)
+        elif _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
             message = f"nobody has {recovery.checkpoint}"
             fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
         return
@@ -236,11 +249,23 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
     _describe(turn, recovery)
 
 
+def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
+    """Say which versions could be had and are not wanted: unsigned ones, and a rollback.
+
+    Nobody waits for better ones: whoever offers these may be lying, and a person has to know.
+    """
+    request = recovery.request
+    newest = choose_version(offers, request.checkpoint, request.version)
+    rollback = explain_rollback(request.checkpoint, newest, request.not_below)
+    return "; ".join(part for part in (recovery.signature_refusal, rollback) if part)
+
+
 def _describe(turn: Turn, recovery: Recovery) -> None:
     """Ask somebody for the manifest who has not failed to deliver it.
 
-    A version that nobody claims to have any more, lost peers included, was a lie or is removed:
-    another one is chosen, unless an interrupted recovery goes on with this one.
+    A version that nobody claims to have any more, lost peers included, was a lie or is removed,
+    and one that nobody delivers with signatures that suffice is no better: another one is
+    chosen, unless an interrupted recovery goes on with this one.
     """
     if recovery.is_paused:
         recovery.starved_since_ns = None
@@ -248,13 +273,16 @@ def _describe(turn: Turn, recovery: Recovery) -> None:
     if recovery.awaited is not None or recovery.retry_at_ns is not None:
         return
     claimants = [peer for peer in turn.state.peers.values() if _claims(peer, recovery)]
-    if not claimants and recovery.request.digest is None:
-        recovery.version = recovery.digest = None
-        recovery.tried.clear()
-        recovery.move(Stage.SEEKING)
-        _seek(turn, recovery)
-        return
     sources = [peer for peer in claimants if peer.is_live]
+    is_unsigned = bool(recovery.unsigned_by) and recovery.unsigned_by.issuperset(
+        peer.node for peer in sources
+    )
+    if recovery.request.digest is None and (is_unsigned or not claimants):
+        _choose_again(turn, recovery, is_unsigned=is_unsigned)
+        return
+    if is_unsigned:
+        fail(turn, recovery, FailureCause.VERIFICATION, recovery.signature_refusal)
+        return
     if not sources:
         if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
             message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
@@ -271,6 +299,18 @@ def _describe(turn: Turn, recovery: Recovery) -> None:
         return (peer.link.failures, peer.link.queue_time_ns(turn.options), peer.node)
 
     _order_manifest(turn, recovery, min(untried, key=rank).node)
+
+
+def _choose_again(turn: Turn, recovery: Recovery, *, is_unsigned: bool) -> None:
+    """Give up on the version that was chosen."""
+    assert recovery.digest is not None
+    if is_unsigned:
+        recovery.unsigned.add(recovery.digest)
+    recovery.version = recovery.digest = None
+    recovery.tried.clear()
+    recovery.unsigned_by.clear()
+    recovery.move(Stage.SEEKING)
+    _seek(turn, recovery)
 
 
 def _claims(peer: Peer, recovery: Recovery) -> bool:

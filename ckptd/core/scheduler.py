@@ -128,9 +128,14 @@ class Scheduler:
         known = self._state.peers.get(node)
         return None if known is None else view_peer(self._state, known, now=now)
 
-    def explain_choice(self, checkpoint: CheckpointName, wanted: Version | None) -> ExplainedChoice:
+    def explain_choice(
+        self,
+        checkpoint: CheckpointName,
+        wanted: Version | None,
+        not_below: Version | None = None,
+    ) -> ExplainedChoice:
         """Say which version a recovery would be for if it were requested now, and why."""
-        return explain_choice(self._state.live_holdings(), checkpoint, wanted)
+        return explain_choice(self._state.live_holdings(), checkpoint, wanted, not_below)
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
         """Return the live peers that have any of a version, by name."""

@@ -180,6 +180,9 @@ class Recovery:
         raced_bytes: Length of those that two sources raced for.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
         tried: Sources that did not deliver the manifest, since the last pause.
+        unsigned_by: Those of them whose manifest was refused for its signatures.
+        unsigned: Versions that nobody could deliver with signatures that suffice.
+        signature_refusal: Why the last of them was refused; empty if none was.
         retry_at_ns: A local order is tried again at this moment.
         trouble: Why the last local order failed; empty once it worked.
         starved_since_ns: Since when nobody has what is missing.
@@ -236,6 +239,9 @@ class Recovery:
     raced_bytes: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     tried: set[NodeId] = field(default_factory=set)
+    unsigned_by: set[NodeId] = field(default_factory=set)
+    unsigned: set[Digest] = field(default_factory=set)
+    signature_refusal: str = ""
     retry_at_ns: int | None = None
     trouble: str = ""
     starved_since_ns: int | None = None

@@ -60,7 +60,10 @@ class _Standing:
 
 
 def choose_version(
-    holdings: Iterable[Holding], checkpoint: CheckpointName, wanted: Version | None
+    holdings: Iterable[Holding],
+    checkpoint: CheckpointName,
+    wanted: Version | None,
+    not_below: Version | None = None,
 ) -> tuple[Version, Digest] | None:
     """Choose a version and its identity.
 
@@ -69,6 +72,7 @@ def choose_version(
         checkpoint: Of which checkpoint.
         wanted: A version somebody named; ``None`` for the newest of which every block is
             reachable.
+        not_below: Without ``wanted``: no older version than this is taken.
 
     Returns:
         Version and digest, or ``None``: nothing to choose yet. A named version is taken even
@@ -76,25 +80,52 @@ def choose_version(
         what a version is, one that can be completed goes first, then the one with more
         holders, then the lower digest, so that all nodes choose alike.
     """
-    return _choose(_standings(holdings, checkpoint), wanted)
+    return _choose(_standings(holdings, checkpoint), wanted, not_below)
 
 
 def explain_choice(
-    holdings: Iterable[Holding], checkpoint: CheckpointName, wanted: Version | None
+    holdings: Iterable[Holding],
+    checkpoint: CheckpointName,
+    wanted: Version | None,
+    not_below: Version | None = None,
 ) -> ExplainedChoice:
     """Choose as :func:`choose_version` does, and say why."""
     standings = _standings(holdings, checkpoint)
-    chosen = _choose(standings, wanted)
+    chosen = _choose(standings, wanted, not_below)
+    refusal = (
+        None if chosen else explain_rollback(checkpoint, _choose(standings, wanted), not_below)
+    )
     passed_over = sorted(
         (key for key in standings if key != chosen), key=lambda key: (-key[0], key[1])
     )
     return ExplainedChoice(
         chosen,
-        _why_chosen(standings, chosen, wanted),
+        refusal or _why_chosen(standings, chosen, wanted),
         tuple(
             PassedOver(*key, _why_not(standings, key, chosen, wanted))
             for key in passed_over[:PASSED_OVER_SHOWN]
         ),
+    )
+
+
+def explain_rollback(
+    checkpoint: CheckpointName, offered: tuple[Version, Digest] | None, not_below: Version | None
+) -> str | None:
+    """Say why a version that could be had is refused, and how to accept it.
+
+    Args:
+        checkpoint: Of which checkpoint.
+        offered: What would be chosen if this node never had a newer one.
+        not_below: The newest that it ever had.
+
+    Returns:
+        The sentence, or ``None`` if ``offered`` is no rollback.
+    """
+    if offered is None or not_below is None or offered[0] >= not_below:
+        return None
+    return (
+        f"version {not_below} of {checkpoint} was on this node before, and the newest that can "
+        f"be had now is {offered[0]}. To accept that: ckptctl recover {checkpoint}@{offered[0]}"
     )
 
 
@@ -112,8 +143,13 @@ def _standings(holdings: Iterable[Holding], checkpoint: CheckpointName) -> dict[
     return standings
 
 
-def _choose(standings: dict[_Key, _Standing], wanted: Version | None) -> _Key | None:
-    eligible = {key for key in standings if wanted in {None, key[0]}}
+def _choose(
+    standings: dict[_Key, _Standing], wanted: Version | None, not_below: Version | None = None
+) -> _Key | None:
+    if wanted is None:
+        eligible = {key for key in standings if not_below is None or key[0] >= not_below}
+    else:
+        eligible = {key for key in standings if key[0] == wanted}
     complete = {key for key in eligible if not standings[key].missing_count}
     candidates = complete or (eligible if wanted is not None else set())
     return min(
@@ -142,7 +178,8 @@ def _why_not(
     standing = standings[key]
     if standing.missing_count:
         return f"nobody has {standing.missing_count} of its {standing.block_count} blocks"
-    assert chosen is not None, "one that is complete would have been chosen"
+    if chosen is None:
+        return "older than one that was on this node before"
     if key[0] != chosen[0]:
         return "older"
     if standing.holder_count < standings[chosen].holder_count:

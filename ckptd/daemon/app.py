@@ -29,12 +29,14 @@ from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
+from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.operations import DaemonOperations
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.runtime import Runtime
+from ckptd.daemon.signatures import SignaturePolicy
 from ckptd.daemon.systemd import Notifier
 from ckptd.daemon.telemetry import Totals
 from ckptd.daemon.views import DaemonFacts
@@ -54,6 +56,7 @@ from ckptd.store.catalog import Catalog
 from ckptd.store.database import Database, StateDirectory, move_aside
 from ckptd.store.journal import Journal
 from ckptd.store.roots import Root, Roots
+from ckptd.store.signatures import SignatureShelf
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
@@ -97,6 +100,8 @@ class _Parts:
     roots: Roots
     catalog: Catalog
     journal: Journal
+    policy: SignaturePolicy
+    shelf: SignatureShelf
     advertising: Advertising
     content: ServedContent
     server: PeerServer
@@ -110,6 +115,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     Raises:
         CkptdError: Something refuses.
     """
+    policy = SignaturePolicy(config.signatures)
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []
@@ -128,13 +134,27 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     epoch = Epoch(secrets.randbits(63))
     journal = Journal(database)
     advertising = Advertising(config.node.id, epoch, catalog)
-    content = ServedContent(advertising, catalog, journal)
+    shelf = SignatureShelf(database)
+    await shelf.prune()
+    content = ServedContent(advertising, catalog, journal, shelf)
     server = PeerServer(content, node=config.node.id, epoch=epoch)
     stack.callback(server.close)
     listener = _bind(config.listen.data)
     stack.callback(listener.close)
     inquirer = await stack.enter_async_context(Inquirer())
-    return _Parts(epoch, roots, catalog, journal, advertising, content, server, listener, inquirer)
+    return _Parts(
+        epoch=epoch,
+        roots=roots,
+        catalog=catalog,
+        journal=journal,
+        policy=policy,
+        shelf=shelf,
+        advertising=advertising,
+        content=content,
+        server=server,
+        listener=listener,
+        inquirer=inquirer,
+    )
 
 
 async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
@@ -193,10 +213,15 @@ class Daemon:
             self._runtime.report,
             rng,
         )
+        manifests = Manifests(
+            parts.policy, self._peering, parts.inquirer, parts.catalog, parts.journal, parts.shelf
+        )
         self._runner = Runner(
             book=self._book,
             catalog=parts.catalog,
             journal=parts.journal,
+            shelf=parts.shelf,
+            manifests=manifests,
             advertising=parts.advertising,
             peering=self._peering,
             inquirer=parts.inquirer,
@@ -212,14 +237,15 @@ class Daemon:
             book=self._book,
             catalog=parts.catalog,
             journal=parts.journal,
+            shelf=parts.shelf,
+            policy=parts.policy,
             peering=self._peering,
             planner=Planner(
                 scheduler=self._scheduler,
                 now=self._runtime.now,
                 book=self._book,
                 catalog=parts.catalog,
-                peering=self._peering,
-                inquirer=parts.inquirer,
+                manifests=manifests,
                 roots=parts.roots,
             ),
             roots=parts.roots,

@@ -13,6 +13,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.catalog import Catalog
 from ckptd.store.hashing import hexdigest_of
 from ckptd.store.journal import Journal
+from ckptd.store.signatures import SignatureShelf
 
 _log = get_logger()
 
@@ -24,10 +25,13 @@ class ServedContent:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
     """
 
-    def __init__(self, advertising: Advertising, catalog: Catalog, journal: Journal) -> None:
+    def __init__(
+        self, advertising: Advertising, catalog: Catalog, journal: Journal, shelf: SignatureShelf
+    ) -> None:
         self._advertising = advertising
         self._catalog = catalog
         self._journal = journal
+        self._shelf = shelf
         self.sent_bytes: Counter[str] = Counter()
 
     @property
@@ -63,6 +67,15 @@ class ServedContent:
         if await asyncio.to_thread(hexdigest_of, encoded) != digest:
             raise DamagedState(f"manifest {digest} in the journal", "is damaged")
         return encoded
+
+    async def signatures(self, digest: Digest) -> bytes:
+        """Return the document of a manifest's signatures.
+
+        Raises:
+            NotFound: It has none here.
+            DamagedState: What the database has is no signature.
+        """
+        return await self._shelf.document(digest)
 
     async def open_version(self, digest: Digest) -> ServedBytes:
         """Return the bytes of a version, from where there are most of them.

@@ -28,6 +28,7 @@ from ckptd.daemon.planning import Planner
 from ckptd.daemon.raising import Raising
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook, usual_target
 from ckptd.daemon.runtime import Runtime
+from ckptd.daemon.signatures import SignaturePolicy
 from ckptd.errors import NotFound
 from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.ids import (
@@ -41,6 +42,7 @@ from ckptd.store.catalog import Catalog
 from ckptd.store.journal import Journal, JournaledRecovery
 from ckptd.store.publishing import PublishProgress, PublishRequest, scan_and_hash
 from ckptd.store.roots import Roots
+from ckptd.store.signatures import SignatureShelf
 
 _PROGRESS_S: Final = 1.0
 """How often a stream tells how far it is."""
@@ -68,6 +70,8 @@ class DaemonOperations:
         book: RecoveryBook,
         catalog: Catalog,
         journal: Journal,
+        shelf: SignatureShelf,
+        policy: SignaturePolicy,
         peering: Peering,
         planner: Planner,
         roots: Roots,
@@ -81,6 +85,8 @@ class DaemonOperations:
         self._book = book
         self._catalog = catalog
         self._journal = journal
+        self._shelf = shelf
+        self._policy = policy
         self._peering = peering
         self._planner = planner
         self._raising = Raising(
@@ -201,6 +207,7 @@ class DaemonOperations:
                 record.digest,
                 record.patience_ns,
                 record.is_background,
+                self._catalog.newest_ever(record.checkpoint),
             )
         )
         if record.is_paused:
@@ -279,7 +286,14 @@ class DaemonOperations:
         finally:
             is_cancelled.set()
         known = self._catalog.find(order.checkpoint, order.version)
-        held = await self._catalog.add(hashed, replace=order.replace)
+        # First, so that nobody finds the version before its signature.
+        signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
+        await self._shelf.add(hashed.digest, signatures)
+        held = await self._catalog.add(
+            hashed,
+            replace=order.replace,
+            is_newest_counted=self._policy.counts(signatures, order.checkpoint),
+        )
         is_new = known is None or known.holding.digest != held.holding.digest
         _log.info(
             "version.published",

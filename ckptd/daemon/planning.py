@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
 from typing import Final
 
 from ckptd.control.api import SourceState
@@ -13,18 +12,16 @@ from ckptd.core.prediction import need_of_unknown, needs_of, predict
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.snapshot import unit_names
 from ckptd.core.views import PeerSnapshot
-from ckptd.daemon.peering import Peering
+from ckptd.daemon.manifests import Manifests, VerifiedManifest
 from ckptd.daemon.recoveries import RecoveryBook, usual_target
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import Criticality, decode_manifest
+from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
-from ckptd.net.inquiry import Inquirer
 from ckptd.store.catalog import Catalog, HeldVersion
-from ckptd.store.hashing import hexdigest_of
 from ckptd.store.roots import Root, Roots
 
 _MANIFEST_TIMEOUT_S: Final = 5.0
@@ -37,28 +34,28 @@ _HOLDERS_ASKED_MAX: Final = 3
 class Planner:
     """Looks at what is known and asks for a manifest; changes nothing."""
 
-    def __init__(  # noqa: PLR0913 (the parts it looks at, each named)
+    def __init__(
         self,
         *,
         scheduler: Scheduler,
         now: Callable[[], int],
         book: RecoveryBook,
         catalog: Catalog,
-        peering: Peering,
-        inquirer: Inquirer,
+        manifests: Manifests,
         roots: Roots,
     ) -> None:
         self._scheduler = scheduler
         self._now = now
         self._book = book
         self._catalog = catalog
-        self._peering = peering
-        self._inquirer = inquirer
+        self._manifests = manifests
         self._roots = roots
 
     async def plan(self, checkpoint: CheckpointName, wanted: Version | None) -> Plan:
         """Say what a recovery would do."""
-        choice = self._scheduler.explain_choice(checkpoint, wanted)
+        choice = self._scheduler.explain_choice(
+            checkpoint, wanted, self._catalog.newest_ever(checkpoint)
+        )
         passed_over = tuple(
             PassedOverRow(version=other.version, digest=other.digest, why=other.why)
             for other in choice.passed_over
@@ -148,48 +145,44 @@ class Planner:
         problem = "no holder answers"
         try:
             async with asyncio.timeout(_MANIFEST_TIMEOUT_S):
-                for ask in self._askers(expected, holders):
+                for manifest in self._manifests_of(expected, holders):
                     try:
-                        encoded = await ask()
-                        return await asyncio.to_thread(_open_manifest, encoded, expected), ""
+                        return await _space_of(manifest, expected), ""
                     except (CkptdError, OSError) as error:
                         problem = str(error) or type(error).__name__
         except TimeoutError:
             problem = f"it did not come within {_MANIFEST_TIMEOUT_S:.0f}s"
         return None, problem
 
-    def _askers(
+    def _manifests_of(
         self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
-    ) -> Iterator[Callable[[], Awaitable[bytes]]]:
-        """Yield ways to get the encoded manifest, the best first."""
+    ) -> Iterator[Awaitable[VerifiedManifest]]:
+        """Yield ways to get the manifest, the best first; each must be awaited."""
         checkpoint, version, digest = expected
         held = self._catalog.find(checkpoint, version)
         if held is not None and held.holding.digest == digest:
-            yield partial(self._catalog.manifest_bytes, digest)
+            yield self._manifests.from_catalog(checkpoint, digest)
         best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
         for holder in best[:_HOLDERS_ASKED_MAX]:
-            address = self._peering.address_of(holder.source.node)
-            if address is not None:
-                yield partial(self._inquirer.manifest, address, digest)
+            yield self._manifests.from_peer(holder.source.node, checkpoint, digest)
 
 
-def _open_manifest(
-    encoded: bytes, expected: tuple[CheckpointName, Version, Digest]
+async def _space_of(
+    found: Awaitable[VerifiedManifest], expected: tuple[CheckpointName, Version, Digest]
 ) -> AddressSpace:
-    """Decode a manifest.
+    """Return what a manifest describes.
 
     Raises:
-        VerificationFailed: It is not the one that was asked for.
-        InvalidManifest: It is, and cannot be used.
+        VerificationFailed: It is not of the checkpoint and version it is offered as.
     """
-    checkpoint, version, digest = expected
-    subject = f"manifest of {checkpoint}@{version}"
-    if hexdigest_of(encoded) != digest:
-        raise VerificationFailed(subject, "does not have the digest that its holder says")
-    manifest = decode_manifest(encoded)
+    checkpoint, version, _ = expected
+    space = (await found).space
+    manifest = space.manifest
     if (manifest.checkpoint, manifest.version) != (checkpoint, version):
-        raise VerificationFailed(subject, f"is of {manifest.checkpoint}@{manifest.version}")
-    return AddressSpace(manifest)
+        raise VerificationFailed(
+            f"manifest of {checkpoint}@{version}", f"is of {manifest.checkpoint}@{manifest.version}"
+        )
+    return space
 
 
 def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:

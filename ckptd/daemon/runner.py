@@ -46,12 +46,18 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.daemon.advertising import Advertising, Incoming
+from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
-from ckptd.errors import CkptdError, Conflict, ExitCode, InvalidManifest
+from ckptd.errors import (
+    CkptdError,
+    Conflict,
+    ExitCode,
+    InvalidManifest,
+    NotSigned,
+    VerificationFailed,
+)
 from ckptd.model.ids import LaneId, Version
-from ckptd.model.manifest import decode_manifest
-from ckptd.model.space import AddressSpace
 from ckptd.net.buffers import BufferPool
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane import Lane, RangeOrder
@@ -61,6 +67,7 @@ from ckptd.store.fingerprints import HashedDirectory
 from ckptd.store.hashing import hexdigest_of
 from ckptd.store.journal import Journal
 from ckptd.store.preparing import STAGING_DIRECTORY
+from ckptd.store.signatures import SignatureShelf
 from ckptd.store.staging import Staging
 
 _DISK_THREADS: Final = 4
@@ -84,6 +91,8 @@ class Runner:
         book: RecoveryBook,
         catalog: Catalog,
         journal: Journal,
+        shelf: SignatureShelf,
+        manifests: Manifests,
         advertising: Advertising,
         peering: Peering,
         inquirer: Inquirer,
@@ -94,6 +103,8 @@ class Runner:
         self._book = book
         self._catalog = catalog
         self._journal = journal
+        self._shelf = shelf
+        self._manifests = manifests
         self._advertising = advertising
         self._peering = peering
         self._inquirer = inquirer
@@ -197,34 +208,31 @@ class Runner:
         )
 
     async def _fetch_manifest(self, effect: FetchManifest) -> Event:
-        recovery = self._recovery(effect)
-        missed = ManifestMissed(effect.recovery, effect.source, is_lie=False)
+        recovery, source = self._recovery(effect), effect.source
+        checkpoint, digest = recovery.record.checkpoint, effect.digest
         try:
-            encoded = await self._manifest_from(effect)
-            if encoded is None:
-                return missed
-            space = await self._in_thread(lambda: _open_manifest(encoded, effect))
-            if space is None:
-                _log.warning("manifest.lie", recovery=effect.recovery, source=effect.source)
-                return ManifestMissed(effect.recovery, effect.source, is_lie=True)
-            if effect.source is not None:
-                version = Version(space.manifest.version)
-                await self._journal.choose(recovery.id, version, effect.digest, encoded)
+            if source is None:
+                found = await self._manifests.from_journal(recovery.id, checkpoint, digest)
+            else:
+                found = await self._manifests.from_peer(source, checkpoint, digest)
+            version = Version(found.space.manifest.version)
+            if source is not None:
+                await self._shelf.add(digest, found.signatures)
+                await self._journal.choose(recovery.id, version, digest, found.encoded)
         except InvalidManifest as error:
             return ManifestRefused(effect.recovery, _refusal(error))
-        except (CkptdError, OSError) as error:
-            _log.info(
-                "manifest.missed", recovery=effect.recovery, source=effect.source, why=str(error)
+        except VerificationFailed as error:
+            _log.warning(
+                "manifest.refused", recovery=effect.recovery, source=source, why=str(error)
             )
-            return missed
-        recovery.settle_target(Version(space.manifest.version))
-        return ManifestArrived(effect.recovery, effect.source, space)
-
-    async def _manifest_from(self, effect: FetchManifest) -> bytes | None:
-        if effect.source is None:
-            return await self._journal.manifest(effect.recovery)
-        address = self._peering.address_of(effect.source)
-        return None if address is None else await self._inquirer.manifest(address, effect.digest)
+            is_lie = not isinstance(error, NotSigned) or error.is_lie
+            refusal = str(error) if isinstance(error, NotSigned) else ""
+            return ManifestMissed(effect.recovery, source, is_lie=is_lie, refusal=refusal)
+        except (CkptdError, OSError) as error:
+            _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
+            return ManifestMissed(effect.recovery, source, is_lie=False)
+        recovery.settle_target(version)
+        return ManifestArrived(effect.recovery, source, found.space)
 
     async def _confirm(self, effect: ConfirmHolding) -> Event:
         address = self._peering.address_of(effect.source)
@@ -385,17 +393,6 @@ _RecoveryEffect: TypeAlias = (
     | DiscardStaging
     | EndRecovery
 )
-
-
-def _open_manifest(encoded: bytes, effect: FetchManifest) -> AddressSpace | None:
-    """Decode a manifest; ``None`` if it is not the one that was asked for.
-
-    Raises:
-        InvalidManifest: It is the one, and cannot be used.
-    """
-    if hexdigest_of(encoded) != effect.digest:
-        return None
-    return AddressSpace(decode_manifest(encoded))
 
 
 def _refusal(error: CkptdError) -> Refusal:

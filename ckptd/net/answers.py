@@ -24,7 +24,13 @@ from ckptd.wire.fields import (
 )
 from ckptd.wire.heads import RequestHead
 from ckptd.wire.ranges import ByteRange, format_content_range, parse_range
-from ckptd.wire.targets import HoldingsTarget, ManifestTarget, VersionTarget, parse_target
+from ckptd.wire.targets import (
+    HoldingsTarget,
+    ManifestTarget,
+    SignaturesTarget,
+    VersionTarget,
+    parse_target,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,13 @@ class Content(Protocol):
 
         Raises:
             NotFound: It is not here.
+        """
+
+    async def signatures(self, digest: Digest) -> bytes:
+        """Return the document of a manifest's signatures.
+
+        Raises:
+            NotFound: It has none here.
         """
 
     async def open_version(self, digest: Digest) -> ServedBytes:
@@ -136,6 +149,8 @@ class Answers:
                 return await self._holdings(request)
             case ManifestTarget():
                 return await self._manifest(request, target.digest)
+            case SignaturesTarget():
+                return await self._signatures(target.digest)
             case VersionTarget():
                 return await self._version(request, target.digest)
             case _:
@@ -170,6 +185,10 @@ class Answers:
         if etag_listed(request.fields.get("if-none-match"), fields["ETag"]):
             return Answer(304, fields)
         return Answer(200, {**fields, "Content-Type": "application/octet-stream"}, manifest)
+
+    async def _signatures(self, digest: Digest) -> Answer:
+        fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
+        return Answer(200, fields, await self._content.signatures(digest))
 
     async def _version(self, request: RequestHead, digest: Digest) -> Answer:
         version = await self._content.open_version(digest)

@@ -22,12 +22,21 @@ from ckptd.limits import (
     KIB,
     MANIFEST_BYTES_MAX,
     SECOND,
+    SIGNATURE_DOCUMENT_BYTES_MAX,
 )
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
+from ckptd.model.signatures import Signature
 from ckptd.wire.documents import decode_holdings
 from ckptd.wire.fields import DELTA
-from ckptd.wire.targets import HoldingsTarget, ManifestTarget, Target, VersionTarget
+from ckptd.wire.signatures import decode_signatures
+from ckptd.wire.targets import (
+    HoldingsTarget,
+    ManifestTarget,
+    SignaturesTarget,
+    Target,
+    VersionTarget,
+)
 
 Address = tuple[str, int]
 
@@ -128,6 +137,22 @@ class Inquirer:
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
             _expect_ok(response)
             return await _read(response, MANIFEST_BYTES_MAX)
+
+    async def signatures(self, address: Address, digest: Digest) -> tuple[Signature, ...]:
+        """Get the signatures of a manifest; none if the peer has none.
+
+        Raises:
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            TimeoutError: It takes too long.
+        """
+        async with self._ask(
+            address, SignaturesTarget(digest), bytes_max=SIGNATURE_DOCUMENT_BYTES_MAX
+        ) as response:
+            if response.status in _NOT_HELD:
+                return ()
+            _expect_ok(response)
+            return decode_signatures(await _read(response, SIGNATURE_DOCUMENT_BYTES_MAX))
 
     async def confirm(self, address: Address, digest: Digest) -> Confirmation:
         """Ask whether a peer still holds a version; whatever fails is no answer."""

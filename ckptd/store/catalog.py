@@ -34,6 +34,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.database import Connection, Database
 from ckptd.store.fingerprints import HashedDirectory, UnitFile, held_blocks
 from ckptd.store.hashing import hexdigest_of
+from ckptd.store.newest import NewestVersions
 from ckptd.store.roots import Roots
 from ckptd.store.serving import ServedVersion, find_changed
 
@@ -97,6 +98,7 @@ class Catalog:
         self._database = database
         self._roots = roots
         self._versions: dict[Digest, HeldVersion] = {}
+        self._newest = NewestVersions(database)
         self._open: OrderedDict[Digest, ServedVersion] = OrderedDict()
         # Serialises what reads the catalog, waits for a thread, and then writes it.
         self._lock = asyncio.Lock()
@@ -115,6 +117,7 @@ class Catalog:
                 Digest(digest) for (digest,) in connection.execute("SELECT digest FROM versions")
             ]
         )
+        await self._newest.load()
         for digest in digests:
             row = await self._row(digest)
             self._versions[digest] = await asyncio.to_thread(self._inspect, row)
@@ -144,8 +147,17 @@ class Catalog:
             None,
         )
 
+    def newest_ever(self, checkpoint: CheckpointName) -> Version | None:
+        """Return the highest version that was ever added, also if it was removed since."""
+        return self._newest.of(checkpoint)
+
     async def add(
-        self, hashed: HashedDirectory, *, replace: bool = False, is_published: bool = True
+        self,
+        hashed: HashedDirectory,
+        *,
+        replace: bool = False,
+        is_published: bool = True,
+        is_newest_counted: bool = True,
     ) -> HeldVersion:
         """Record a version, durably.
 
@@ -156,6 +168,7 @@ class Catalog:
             hashed: The version and the files it consists of.
             replace: Other content of the same checkpoint and version may be replaced.
             is_published: Published here, and not recovered.
+            is_newest_counted: It counts for :meth:`newest_ever`.
 
         Returns:
             What is held now.
@@ -176,7 +189,13 @@ class Catalog:
                 raise _conflict(present)
             if present and _is_fuller(present, added):
                 return present
-            await self._database.run(lambda connection: _insert(connection, row))
+
+            def write(connection: Connection) -> None:
+                _insert(connection, row)
+                if is_newest_counted:
+                    self._newest.note(connection, row.checkpoint, row.version)
+
+            await self._database.run(write)
             if present:
                 del self._versions[present.holding.digest]
             self._versions[hashed.digest] = added

@@ -31,9 +31,7 @@ from ckptd.store.kernel import storage_error
 Connection: TypeAlias = sqlite3.Connection
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 2
-
-_SCHEMA: Final = """
+_TABLES: Final = """
 CREATE TABLE versions (
     digest TEXT PRIMARY KEY,
     checkpoint TEXT NOT NULL,
@@ -73,10 +71,26 @@ CREATE TABLE reports (
 
 _DATABASE: Final = "ckptd.db"
 
-_MIGRATIONS: Final = {
-    2: "ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;",
-}
-"""What leads to a version of the schema from the one before; the schema above is version 1."""
+_BACKGROUND: Final = """
+ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;
+"""
+
+_SIGNATURES_AND_MARKS: Final = """
+CREATE TABLE signatures (
+    digest TEXT PRIMARY KEY,  -- of the manifest
+    document BLOB NOT NULL
+) STRICT;
+CREATE TABLE newest (
+    checkpoint TEXT PRIMARY KEY,
+    version INTEGER NOT NULL  -- the highest that was ever published or recovered here
+) STRICT;
+INSERT INTO newest SELECT checkpoint, max(version) FROM versions GROUP BY checkpoint;
+"""
+
+_SCHEMAS: Final = (_TABLES, _BACKGROUND, _SIGNATURES_AND_MARKS)
+"""What leads from each schema to the next one; those that were released stay as they are."""
+
+SCHEMA_VERSION: Final = len(_SCHEMAS)
 
 _LOG_BYTES_MAX: Final = 64 * MIB
 """What the write-ahead log is cut to after a large transaction, such as a long manifest."""
@@ -210,10 +224,9 @@ class Database:
                     "Use that one, or give this one a state directory of its own.",
                 )
             if version < SCHEMA_VERSION:
-                steps = [step for number, step in _MIGRATIONS.items() if number > version]
-                script = " ".join([_SCHEMA if version == 0 else "", *steps])
+                steps = "".join(_SCHEMAS[version:])
                 connection.executescript(
-                    f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                    f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 )
 
     def _close(self) -> None:

@@ -31,6 +31,20 @@ class ManifestTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class SignaturesTarget:
+    """The signatures of one manifest."""
+
+    digest: Digest
+
+    prefix: ClassVar = "/v1/signatures/"
+
+    @property
+    def path(self) -> str:
+        """The request target."""
+        return self.prefix + self.digest
+
+
+@dataclass(frozen=True, slots=True)
 class VersionTarget:
     """The address space of one version."""
 
@@ -44,9 +58,9 @@ class VersionTarget:
         return self.prefix + self.digest
 
 
-Target: TypeAlias = HoldingsTarget | ManifestTarget | VersionTarget
+Target: TypeAlias = HoldingsTarget | ManifestTarget | SignaturesTarget | VersionTarget
 
-_OF_A_DIGEST: Final = (ManifestTarget, VersionTarget)
+_OF_A_DIGEST: Final = (ManifestTarget, SignaturesTarget, VersionTarget)
 
 
 def parse_target(text: str) -> Target:

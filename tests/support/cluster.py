@@ -227,20 +227,29 @@ class Cluster:
                 # Pytest keeps the directories of the last runs; they need not hold gigabytes.
                 shutil.rmtree(node.root, ignore_errors=True)
 
-    def add(self, name: str, *, peers: Sequence[str] = (), root: Path | None = None) -> Node:
+    def add(
+        self, name: str, *, peers: Sequence[str] = (), root: Path | None = None, sections: str = ""
+    ) -> Node:
         """Make a node and start it; wait for it with ``wait_ready``."""
         directory = self.directory / name
         directory.mkdir(parents=True)
         root = root or directory / "root"
         root.mkdir(exist_ok=True)
-        node = Node(str(directory), node=name, root=str(root), peers=peers, metrics="127.0.0.1:0")
+        node = Node(
+            str(directory),
+            node=name,
+            root=str(root),
+            peers=peers,
+            metrics="127.0.0.1:0",
+        )
+        node.sections = sections
         self.nodes.append(node)
         node.start()
         return node
 
-    def node(self, name: str, *, peers: Sequence[str] = ()) -> Node:
+    def node(self, name: str, *, peers: Sequence[str] = (), sections: str = "") -> Node:
         """Make a node that is ready."""
-        node = self.add(name, peers=peers)
+        node = self.add(name, peers=peers, sections=sections)
         node.wait_ready()
         return node
 

@@ -110,6 +110,16 @@ BAD = {
     "insecure in quotes": Bad(
         toml(transport='insecure = "true"'), "transport.insecure", "is text, not true or false"
     ),
+    "patterns as text": Bad(
+        toml(signatures='require = "llama/*"'), "signatures.require", "is text, not a list"
+    ),
+    "empty pattern": Bad(
+        toml(signatures='trusted = "/t"\nrequire = [""]'), "signatures.require", "pattern ''"
+    ),
+    "signatures required and no keys": Bad(
+        toml(signatures='require = ["llama/*"]'), "signatures.require", "can never be met"
+    ),
+    "relative key": Bad(toml(signatures='key = "key"'), "signatures.key", "is not absolute"),
     "size without a unit": Bad(
         toml(recovery='buffers = "256"'), "recovery.buffers", "size '256' is not a number and"
     ),

@@ -162,6 +162,9 @@ class FileContent:
             raise NotFound(f"manifest {digest}", "is not here")
         return self.encoded
 
+    async def signatures(self, digest: Digest) -> bytes:
+        raise NotFound(f"manifest {digest}", "is not signed")
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         if digest != self.digest:
             raise NotFound(f"version {digest}", "is not here")

@@ -16,6 +16,7 @@ from ckptd.store.fingerprints import HashedDirectory
 from ckptd.store.journal import Journal, JournaledRecovery
 from ckptd.store.roots import Root
 from ckptd.store.serving import StagedVersion
+from ckptd.store.signatures import SignatureShelf
 
 RECOVERY = RecoveryId("r-1")
 UNKNOWN = Digest("00" * 32)
@@ -32,8 +33,10 @@ def advertising(catalog: Catalog) -> Advertising:
 
 
 @pytest.fixture
-def content(advertising: Advertising, catalog: Catalog, journal: Journal) -> ServedContent:
-    return ServedContent(advertising, catalog, journal)
+def content(
+    advertising: Advertising, catalog: Catalog, journal: Journal, database: Database
+) -> ServedContent:
+    return ServedContent(advertising, catalog, journal, SignatureShelf(database))
 
 
 @pytest.fixture

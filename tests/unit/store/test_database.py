@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
@@ -20,7 +21,14 @@ from ckptd.errors import (
     StateDirectoryInUse,
     StorageError,
 )
-from ckptd.store.database import SCHEMA_VERSION, Connection, Database, StateDirectory, move_aside
+from ckptd.store.database import (
+    _SCHEMAS,
+    SCHEMA_VERSION,
+    Connection,
+    Database,
+    StateDirectory,
+    move_aside,
+)
 from ckptd.store.journal import Journal
 
 
@@ -248,3 +256,21 @@ async def test_an_older_database_is_brought_up_to_date_with_what_is_in_it(path: 
 async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         await Database(str(tmp_path / "none/ckptd.db")).open()
+
+
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ckptd.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{_SCHEMAS[0]} PRAGMA user_version = 1;")
+        for digest, version in (("aa", 7), ("bb", 9)):
+            connection.execute(
+                "INSERT INTO versions VALUES (?, 'llama', ?, 'data', 'd', 1, 0, 0, x'', x'')",
+                (digest, version),
+            )
+        connection.commit()
+    for _ in range(2):
+        async with opened(path) as database:
+            rows = await database.run(
+                lambda connection: connection.execute("SELECT * FROM newest").fetchall()
+            )
+        assert rows == [("llama", 9)]

@@ -7,6 +7,7 @@ from ckptd.model.ids import Digest
 from ckptd.wire.targets import (
     HoldingsTarget,
     ManifestTarget,
+    SignaturesTarget,
     Target,
     VersionTarget,
     parse_target,
@@ -20,6 +21,7 @@ DIGEST = Digest("0123456789abcdef" * 4)
     [
         ("/v1/holdings", HoldingsTarget()),
         (f"/v1/manifests/{DIGEST}", ManifestTarget(DIGEST)),
+        (f"/v1/signatures/{DIGEST}", SignaturesTarget(DIGEST)),
         (f"/v1/checkpoints/{DIGEST}", VersionTarget(DIGEST)),
     ],
 )
