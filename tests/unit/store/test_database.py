@@ -239,20 +239,6 @@ async def test_a_newer_schema_is_refused_and_not_called_damaged(path: Path) -> N
     assert not isinstance(caught.value, DamagedState)
 
 
-async def test_an_older_database_is_brought_up_to_date_with_what_is_in_it(path: Path) -> None:
-    async with opened(path) as database:
-        await database.run(add_report)
-    connection = sqlite3.connect(path)
-    connection.executescript(
-        "ALTER TABLE recoveries DROP COLUMN is_background; PRAGMA user_version = 1;"
-        "INSERT INTO recoveries VALUES ('r', 'c', 1, NULL, 'data', 't', NULL, 0, 1.0, NULL);"
-    )
-    connection.close()
-    async with opened(path) as database:
-        assert await database.run(count_reports) == 1
-        assert [entry.is_background for entry in await Journal(database).unfinished()] == [False]
-
-
 async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         await Database(str(tmp_path / "none/ckptd.db")).open()
@@ -267,9 +253,14 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
                 "INSERT INTO versions VALUES (?, 'llama', ?, 'data', 'd', 1, 0, 0, x'', x'')",
                 (digest, version),
             )
+        connection.execute(
+            "INSERT INTO recoveries VALUES ('r', 'c', 1, NULL, 'data', 't', NULL, 0, 1.0, NULL)"
+        )
         connection.commit()
     for _ in range(2):
         async with opened(path) as database:
+            kept = await Journal(database).unfinished()
+            assert [(entry.recovery, entry.is_background) for entry in kept] == [("r", False)]
             rows = await database.run(
                 lambda connection: connection.execute("SELECT * FROM newest").fetchall()
             )
