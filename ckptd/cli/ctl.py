@@ -127,6 +127,22 @@ examples:
   ckptctl watch -o json             one event a line, the last is the result
 """
 
+_RELOAD: Final = """\
+Let the daemon read its configuration again and wait until it has. The file is
+checked first and applied as a whole; one that cannot be used changes nothing and
+ends this with 1. Keys that count only from the next start are named.
+"""
+
+_WHOAMI: Final = """\
+Show who you are for the daemon and your role, which says what you may do:
+
+  viewer    status, checkpoints, peers, plan, recoveries, watch
+  operator  publish, recover, pause, resume, cancel as well
+  admin     reload as well
+
+Root and the daemon's user are admins; [control] of the configuration names others.
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -238,6 +254,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         from ckptd.cli.keys import add_arguments as add_keys_arguments  # noqa: PLC0415
 
         add_keys_arguments(keys)
+    _add(verbs, "reload", "let the daemon read its configuration again", _RELOAD)
+    _add(verbs, "whoami", "what the daemon lets you do", _WHOAMI)
     _add(verbs, "version", "versions of this command and of the daemon")
     demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
     if "demo" in argv:

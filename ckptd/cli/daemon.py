@@ -95,7 +95,7 @@ def _run(path: str, *, move_damaged_state: bool) -> int:
     # Not at the top: it brings asyncio, aiohttp and all the rest, which no other command needs.
     from ckptd.daemon.app import run  # noqa: PLC0415
 
-    return run(config, move_damaged_state=move_damaged_state)
+    return run(config, load=lambda: load_config(path), move_damaged_state=move_damaged_state)
 
 
 def _show(path: str, config: Config, *, output: str) -> None:

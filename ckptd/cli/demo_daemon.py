@@ -61,6 +61,8 @@ class LocalDaemon:
         sections: More of the configuration, as TOML; a change counts from the next start on.
         client: Talks to it.
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
+        config_path: Its configuration, written at every start.
+        environment: Variables of the process; ``None`` for those of this one.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class LocalDaemon:
         self.node = node
         self.root = root
         self.data_port = 0
+        self.environment: dict[str, str] | None = None
         self.client = ControlClient(os.path.join(directory, "sock"))
         self.state_dir = os.path.join(directory, "state")
         self.log_path = os.path.join(directory, "log")
-        self._config_path = os.path.join(directory, "ckptd.toml")
+        self.config_path = os.path.join(directory, "ckptd.toml")
         self._process: subprocess.Popen[bytes] | None = None
         self._is_told_to_end = False
         self.sections = ""
@@ -105,6 +108,12 @@ class LocalDaemon:
         return self._process.poll() if self._process else None
 
     @property
+    def pid(self) -> int:
+        """The process; it was started."""
+        assert self._process is not None, f"{self.node} was not started"
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """The process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
@@ -124,17 +133,18 @@ class LocalDaemon:
         self._is_told_to_end = False
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
-        with open(self._config_path, "w", encoding="utf-8") as file:
+        with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(_CONFIG.format(port=self.data_port, **settings) + self.sections)
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [
                     *(sys.executable, "-m", "ckptd.cli.daemon", "run"),
-                    *("--config", self._config_path, *options),
+                    *("--config", self.config_path, *options),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
                 # Ctrl-C is for whoever started it, who then ends it.
                 process_group=0,
             )

@@ -170,6 +170,23 @@ def _need(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
+def _whoami(arguments: Namespace) -> ExitCode:
+    caller = _client(arguments).whoami()
+    user = f" ({printable(caller.user)})" if caller.user else ""
+    groups = ", ".join(map(str, caller.gids))
+    _print(arguments, caller, [f"uid {caller.uid}{user} with groups {groups}: {caller.role}"])
+    return ExitCode.DONE
+
+
+def _reload(arguments: Namespace) -> ExitCode:
+    result = _client(arguments).reload()
+    lines = [f"applied: {', '.join(result.applied) or 'nothing changed'}"]
+    if result.needs_restart:
+        lines.append(f"counts from the next start: {', '.join(result.needs_restart)}")
+    _print(arguments, result, lines)
+    return ExitCode.DONE
+
+
 VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "publish": _publish,
     "checkpoints": _checkpoints,
@@ -185,6 +202,8 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "cancel": _cancel,
     "prioritize": _prioritize,
     "need": _need,
+    "reload": _reload,
+    "whoami": _whoami,
 }
 
 

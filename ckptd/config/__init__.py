@@ -16,6 +16,7 @@ from ckptd.config.sections import (
     ENVIRONMENT,
     Address,
     Config,
+    Control,
     Discovery,
     Listen,
     Log,
@@ -28,6 +29,7 @@ from ckptd.config.sections import (
 )
 from ckptd.config.values import (
     absolute_path,
+    accounts,
     address_or_off,
     buffers,
     parse_address,
@@ -67,6 +69,9 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             data=text(parse_address),
             metrics=text(address_or_off),
             control=text(socket_path),
+        ),
+        control=document.section(
+            "control", Control, **dict.fromkeys(Control.__struct_fields__, accounts)
         ),
         discovery=document.section("discovery", Discovery, peers=peers),
         transport=document.section("transport", Transport, insecure=flag),

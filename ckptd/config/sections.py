@@ -18,6 +18,9 @@ DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
 ENVIRONMENT: Final = (
     "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
     "NOTIFY_SOCKET",
     "NO_COLOR",
     "WATCHDOG_PID",
@@ -52,6 +55,17 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
     data: Address = Address("0.0.0.0", 7421)  # noqa: S104  peers are on other machines
     metrics: Address | None = Address("127.0.0.1", 7422)
     control: str = DEFAULT_SOCKET
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may do what on the control socket: names, or numbers as text."""
+
+    admin_users: tuple[str, ...] = ()
+    admin_groups: tuple[str, ...] = ()
+    operator_users: tuple[str, ...] = ()
+    operator_groups: tuple[str, ...] = ()
+    viewer_users: tuple[str, ...] = ()
+    viewer_groups: tuple[str, ...] = ()
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +116,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         roots: Section ``[roots]``: name → directory, absolute and normalised. No root lies
             in another, nor in the state directory, nor the state directory in a root.
         listen: Section ``[listen]``.
+        control: Section ``[control]``; that the names are known is not checked yet.
         discovery: Section ``[discovery]``.
         transport: Section ``[transport]``.
         signatures: Section ``[signatures]``.
@@ -113,6 +128,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     node: Node
     roots: Mapping[str, str]
     listen: Listen = Listen()
+    control: Control = Control()
     discovery: Discovery = Discovery()
     transport: Transport = Transport()
     signatures: Signatures = Signatures()

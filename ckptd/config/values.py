@@ -22,6 +22,14 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 BUFFERS_BYTES_MIN: Final = 2 * BLOCK_BYTES_MAX
 """One block arrives while another is verified."""
 
+ACCOUNTS_MAX: Final = 256
+
+ACCOUNT_NUMBER_MAX: Final = 2**32 - 2
+"""The number after it stands for nobody in the system calls: ``chown(2)``."""
+
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCII)
+"""Names of ``useradd(8)``, and those of directory services: ``user@domain``, ``DOMAIN\\user``."""
+
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", re.ASCII)
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
 _PORT_MAX: Final = 65535
@@ -105,6 +113,28 @@ def redundancy(value: object) -> int:
     if not isinstance(value, int) or value is True or value not in {1, 2}:
         raise UsageError(f"{value!r}"[:64], "is neither 1 nor 2")
     return value
+
+
+def accounts(value: object) -> tuple[str, ...]:
+    """Read a list of users or groups: names, or numbers with or without quotes."""
+    if not isinstance(value, list):
+        raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["name", 1001].')
+    if len(value) > ACCOUNTS_MAX:
+        raise UsageError("", f"has {len(value)} entries, more than {ACCOUNTS_MAX}", "Use a group.")
+    return tuple(dict.fromkeys(_account(entry) for entry in value))
+
+
+def _account(entry: object) -> str:
+    if isinstance(entry, int) and not isinstance(entry, bool):
+        name = str(entry)
+    elif isinstance(entry, str):
+        name = entry
+    else:
+        raise UsageError("", f"has {kind_of(entry)} in it", "Name accounts, or give their numbers.")
+    is_number = name.lstrip("-").isdecimal()
+    if not _ACCOUNT.fullmatch(name) or (is_number and int(name) > ACCOUNT_NUMBER_MAX):
+        raise UsageError(f"{name[:40]!r}", "is no name or number of an account")
+    return name
 
 
 def peers(value: object) -> tuple[str, ...]:

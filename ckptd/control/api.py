@@ -338,6 +338,34 @@ class VersionDocument(msgspec.Struct, frozen=True, kw_only=True):
     ckptd_version: str
 
 
+class WhoAmI(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller, as the daemon sees it.
+
+    Attributes:
+        uid: Its user.
+        user: The name of that; empty if it has none.
+        gids: Its groups when it connected.
+        role: ``stranger``, ``viewer``, ``operator`` or ``admin``.
+    """
+
+    uid: int
+    user: str
+    gids: tuple[int, ...]
+    role: str
+
+
+class ReloadResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new configuration changed.
+
+    Attributes:
+        applied: Keys that have a new value now.
+        needs_restart: Keys that have one in the file, which counts from the next start.
+    """
+
+    applied: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
 # Events of the watch stream.
 
 

@@ -29,10 +29,12 @@ from ckptd.control.api import (
     RecoverRequest,
     RecoveryResult,
     RecoveryView,
+    ReloadResult,
     Status,
     StreamError,
     VersionDocument,
     WatchEvent,
+    WhoAmI,
 )
 from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
@@ -80,6 +82,15 @@ class ControlClient:
     def version(self) -> VersionDocument:
         """Return what the daemon runs."""
         return self._get("/v1/version", VersionDocument)
+
+    def whoami(self) -> WhoAmI:
+        """Return the caller, as the daemon sees it."""
+        return self._get("/v1/whoami", WhoAmI)
+
+    def reload(self) -> ReloadResult:
+        """Let the daemon read its configuration again; return what that changed."""
+        with self._answer("POST", "/v1/reload") as (_, response):
+            return self._decode(self._body(response), msgspec.json.Decoder(ReloadResult))
 
     def status(self) -> Status:
         """Return the daemon at this moment."""

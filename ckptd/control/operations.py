@@ -12,6 +12,7 @@ from ckptd.control.api import (
     PublishRequest,
     RecoverRequest,
     RecoveryView,
+    ReloadResult,
     Status,
     WatchEvent,
 )
@@ -102,4 +103,8 @@ class Operations(Protocol):
 
         Cancelling or closing the generator stops the publishing.
         """
+        ...
+
+    async def reload(self) -> ReloadResult:
+        """Read the configuration again and apply it as a whole, or say why not."""
         ...

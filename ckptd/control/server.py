@@ -2,27 +2,26 @@
 
     curl --unix-socket /run/ckptd/ckptd.sock http://ckptd/v1/status
 
-Who may connect is decided by the mode of the socket, 0660. A stream whose client goes away is
-closed at once, and with it what it was for: a publishing stops, a recovery does not.
+Who may connect is decided by the mode of the socket, 0660; who may do what, by
+:mod:`ckptd.control.roles`. A stream whose client goes away is closed at once, and with it what
+it was for: a publishing stops, a recovery does not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import socket
-import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from ckptd import __version__
+from ckptd.control.admission import Admission, listening
 from ckptd.control.api import (
     ErrorDocument,
     ErrorView,
@@ -30,26 +29,26 @@ from ckptd.control.api import (
     RecoverRequest,
     StreamError,
     VersionDocument,
+    WhoAmI,
 )
+from ckptd.control.callers import caller_at, user_name
 from ckptd.control.operations import Operations
 from ckptd.control.plans import PlanRequest
 from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.roles import RIGHTS, Caller, Roles, Route
 from ckptd.errors import (
     CkptdError,
-    Conflict,
-    DaemonUnreachable,
     NotFound,
     NotPermitted,
-    StorageError,
     UsageError,
 )
 from ckptd.limits import (
-    CONTROL_CLIENTS_MAX,
     CONTROL_MESSAGE_BYTES_MAX,
     HEAD_TIMEOUT_NS,
     IDLE_TIMEOUT_NS,
     SECOND,
 )
+from ckptd.wire.hosts import are_ours, is_from_page
 
 _HTTP_STATUS: Final = {
     "usage": HTTPStatus.BAD_REQUEST,
@@ -63,7 +62,11 @@ _HTTP_STATUS: Final = {
 }
 """By the code of the error; every other error is a 500."""
 
-_SOCKET_MODE: Final = 0o660
+_NAMES: Final = frozenset({"ckptd", "localhost"})
+"""What a request to the socket may call it: our own clients and ``curl`` as everybody types it."""
+
+_PASSED_BYTES_MAX: Final = 4 * CONTROL_MESSAGE_BYTES_MAX
+"""Enough for mistakes; who sends more is cut off."""
 
 _STOP_TIMEOUT_S: Final = 1.0
 """How long an action may take to end when the daemon stops; each is a matter of milliseconds."""
@@ -75,138 +78,73 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def serve_control(operations: Operations, socket_path: str) -> AsyncIterator[None]:
+async def serve_control(
+    operations: Operations,
+    socket_path: str,
+    *,
+    roles: Callable[[], Roles],
+    inherited: socket.socket | None = None,
+) -> AsyncIterator[None]:
     """Serve the control API for as long as the context lasts.
 
     A dead socket at the path is replaced. When the context ends, streams are closed and the
     socket is removed.
 
+    Args:
+        operations: What there is to serve.
+        socket_path: Where to listen.
+        roles: Says who may do what; asked for every request.
+        inherited: A socket that listens already, instead of one at the path.
+
     Raises:
         Conflict: Something lives at the path, or it is no socket.
+        ConfigurationError: Others may write to its directory.
         StorageError: The path cannot be bound.
     """
-    control = _Control(operations)
+    control = _Control(operations, roles)
     runner = web.AppRunner(
         control.application(),
         access_log=None,
         auto_decompress=False,  # a short body must not become a long one
         handler_cancellation=True,  # a client that goes away ends its stream
+        lingering_time=0,  # what is read past is bounded here
         keepalive_timeout=IDLE_TIMEOUT_NS / SECOND,
         shutdown_timeout=_STOP_TIMEOUT_S,
     )
     await runner.setup()
     assert runner.server is not None
-    http = runner.server
+    control.admission = Admission(runner.server)
     try:
-        async with _listening(lambda: _Admission(http), socket_path):
+        async with listening(control.admission, socket_path, inherited):
             yield
     finally:
+        control.admission.close()
         await control.end_streams()
         await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    connect: Callable[[], asyncio.Protocol], socket_path: str
-) -> AsyncIterator[None]:
-    """Listen at a path.
-
-    The socket has its mode before it is listened on; until then a connection is refused.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        _clear(socket_path)
-        listener.bind(socket_path)
-        os.chmod(socket_path, _SOCKET_MODE)
-        bound = os.lstat(socket_path)
-        server = await asyncio.get_running_loop().create_unix_server(connect, sock=listener)
-    except CkptdError:
-        listener.close()
-        raise
-    except OSError as error:
-        listener.close()
-        raise StorageError(
-            f"control socket {socket_path}",
-            f"cannot be bound: {error.strerror or error}",
-            "Its directory must exist and be writable; its path has at most 107 bytes.",
-        ) from error
-    try:
-        yield
-    finally:
-        server.close()
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(bound, os.lstat(socket_path)):
-                os.unlink(socket_path)
-
-
-def _clear(socket_path: str) -> None:
-    """Remove a socket that nobody listens on; refuse anything else.
-
-    Raises:
-        Conflict: Something lives at the path, or it is no socket.
-    """
-    subject = f"control socket {socket_path}"
-    try:
-        found = os.lstat(socket_path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise Conflict(subject, "is taken by something that is no socket", "Remove it first.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0)  # a full backlog is an answer too
-        if probe.connect_ex(socket_path) != errno.ECONNREFUSED:
-            raise Conflict(
-                subject, "is in use by another daemon", "Stop it, or configure another path."
-            )
-    os.unlink(socket_path)
-
-
-class _Admission(asyncio.Protocol):
-    """Hands a connection on to the HTTP server, or turns it away if there are too many."""
-
-    def __init__(self, http: web.Server) -> None:
-        self._http = http
-        self._transport: asyncio.Transport
-        self._deadline: asyncio.TimerHandle
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not by isinstance: uvloop's transports are no subclasses.
-        self._transport = cast("asyncio.Transport", transport)
-        if len(self._http.connections) < CONTROL_CLIENTS_MAX:
-            admitted = self._http()
-            self._transport.set_protocol(admitted)
-            admitted.connection_made(self._transport)
-        else:
-            self._deadline = asyncio.get_running_loop().call_later(
-                HEAD_TIMEOUT_NS / SECOND, self._transport.close
-            )
-
-    def data_received(self, data: bytes) -> None:
-        """Refuse, whatever is asked; not earlier, or the client would fail to ask."""
-        if not self._transport.is_closing():
-            self._transport.write(_TOO_MANY)
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
 
 
 class _Control:
     """The handlers: each decodes, calls one operation, encodes."""
 
-    def __init__(self, operations: Operations) -> None:
+    admission: Admission
+    """Told of every head; there is none before the application is."""
+
+    def __init__(self, operations: Operations, roles: Callable[[], Roles]) -> None:
         self._operations = operations
+        self._roles = roles
         self._streams: set[asyncio.Task[object]] = set()
 
     def application(self) -> web.Application:
         """Return the application with every route of the API."""
         operations = self._operations
         application = web.Application(
-            middlewares=[_answer_errors], client_max_size=CONTROL_MESSAGE_BYTES_MAX
+            middlewares=[_answer_errors, self._check_caller],
+            client_max_size=CONTROL_MESSAGE_BYTES_MAX,
         )
         application.add_routes(
             [
                 web.get("/v1/version", _snapshot(_version)),
+                web.get("/v1/whoami", self._whoami),
                 web.get("/v1/status", _snapshot(operations.status)),
                 web.get("/v1/checkpoints", _snapshot(operations.checkpoints)),
                 web.get("/v1/peers", _snapshot(operations.peers)),
@@ -223,8 +161,11 @@ class _Control:
                 web.post("/v1/recoveries/{recovery}/cancel", _action(operations.cancel)),
                 web.post("/v1/recoveries/{recovery}/prioritize", self._prioritize),
                 web.post("/v1/needs", self._need),
+                web.post("/v1/reload", self._reload),
             ]
         )
+        served = {_route_of(route.method, route) for route in application.router.routes()}
+        assert served == RIGHTS.keys(), f"no right, or no route: {served ^ RIGHTS.keys()}"
         return application
 
     async def end_streams(self) -> None:
@@ -233,6 +174,36 @@ class _Control:
             task.cancel()
         if self._streams:
             await asyncio.wait(self._streams)
+
+    @web.middleware
+    async def _check_caller(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Refuse who may not, before anything of the request is looked at."""
+        self.admission.note_head(request.transport)
+        _refuse_pages(request)
+        route = _route_of(request.method, request.match_info.route)
+        right = RIGHTS.get(route)
+        if right is None:  # the handler is aiohttp's own, for what is not there
+            return await handler(request)
+        caller = _caller(request)
+        roles = self._roles()
+        if roles.role_of(caller) < right.role:
+            roles.check(caller, right, user=await asyncio.to_thread(user_name, caller.uid))
+        return await handler(request)
+
+    async def _whoami(self, request: web.Request) -> web.Response:
+        caller = _caller(request)
+        roles = self._roles()
+        return _json(
+            WhoAmI(
+                uid=caller.uid,
+                user=await asyncio.to_thread(user_name, caller.uid),
+                gids=tuple(sorted(caller.gids)),
+                role=str(roles.role_of(caller)),
+            )
+        )
+
+    async def _reload(self, _: web.Request) -> web.Response:
+        return _json(await self._operations.reload())
 
     async def _peer(self, request: web.Request) -> web.Response:
         return _json(self._operations.peer(request.match_info["node"]))
@@ -320,19 +291,50 @@ def _action(act: Callable[[str], Awaitable[msgspec.Struct]]) -> _Handler:
 @web.middleware
 async def _answer_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into an error document."""
-    if "Origin" in request.headers:  # sent by browsers, and by nothing else
-        return _error(
-            NotPermitted("control socket", "does not serve web pages"), HTTPStatus.FORBIDDEN
-        )
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _error(_of_http(error, request), HTTPStatus(error.status))
+        answer = _error(_of_http(error, request), HTTPStatus(error.status))
     except ConnectionError:
         raise  # the client is gone
     except Exception as error:  # noqa: BLE001 -- edge: request → response
         known = _as_ckptd_error(error)
-        return _error(known, _HTTP_STATUS.get(known.code, HTTPStatus.INTERNAL_SERVER_ERROR))
+        status = _HTTP_STATUS.get(known.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+        answer = _error(known, status)
+    await _pass_over_body(request)
+    return answer
+
+
+def _refuse_pages(request: web.Request) -> None:
+    """Refuse what a browser sends for a web page.
+
+    Raises:
+        NotPermitted: It comes from a page.
+        HTTPMisdirectedRequest: It names somebody else.
+    """
+    if is_from_page(request.headers):
+        raise NotPermitted("control socket", "does not serve web pages")
+    if not are_ours(request.headers.getall("Host", ()), _NAMES, is_tcp=False):
+        raise web.HTTPMisdirectedRequest
+
+
+def _route_of(method: str, route: web.AbstractRoute) -> Route:
+    resource = route.resource
+    # GET serves HEAD as well.
+    return Route(method.replace("HEAD", "GET"), "" if resource is None else resource.canonical)
+
+
+def _caller(request: web.Request) -> Caller:
+    """Return who asks.
+
+    Raises:
+        NotPermitted: The kernel does not say.
+    """
+    connected = request.get_extra_info("socket")
+    try:
+        return caller_at(connected)
+    except OSError as error:
+        raise NotPermitted("control socket", f"cannot tell who you are: {error}") from error
 
 
 def _as_ckptd_error(error: Exception) -> CkptdError:
@@ -347,10 +349,25 @@ def _of_http(error: web.HTTPException, request: web.Request) -> CkptdError:
     match error.status:
         case HTTPStatus.NOT_FOUND:
             return NotFound(f"path {request.path}", "is not part of the control API")
+        case HTTPStatus.MISDIRECTED_REQUEST:
+            return NotPermitted(
+                f"host {request.host[:80]!r}", "is not the control socket", "Call it ckptd."
+            )
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return UsageError("request", f"has more than {CONTROL_MESSAGE_BYTES_MAX} bytes")
         case _:
             return UsageError(f"{request.method} {request.path}", error.reason)
+
+
+async def _pass_over_body(request: web.Request) -> None:
+    """Read what is left of a refused request, for whoever still sends would not read why."""
+    passed_bytes = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HEAD_TIMEOUT_NS / SECOND):
+            async for piece in request.content.iter_any():
+                passed_bytes += len(piece)
+                if passed_bytes > _PASSED_BYTES_MAX:
+                    return
 
 
 async def _decode_body(request: web.Request, kind: type[_Message]) -> _Message:
@@ -377,19 +394,3 @@ def _error(error: CkptdError, status: HTTPStatus) -> web.Response:
 
 def _line(event: msgspec.Struct) -> bytes:
     return msgspec.json.encode(event) + b"\n"
-
-
-def _too_many() -> bytes:
-    error = DaemonUnreachable(
-        "control socket",
-        f"{CONTROL_CLIENTS_MAX} clients are connected already",
-        "Try again when one of them is done.",
-    )
-    body = msgspec.json.encode(ErrorDocument(error=ErrorView.of(error)))
-    return (
-        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    )
-
-
-_TOO_MANY: Final = _too_many()

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import Random
@@ -19,12 +20,15 @@ import uvloop
 from ckptd import __version__
 from ckptd.config import Address, Config
 from ckptd.control import api
+from ckptd.control.roles import Roles
 from ckptd.control.server import serve_control
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
 from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
+from ckptd.daemon.access import find_roles
+from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
 from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
@@ -34,9 +38,11 @@ from ckptd.daemon.operations import DaemonOperations
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.reloading import LivePart, Reloading, Switch
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.runtime import Runtime
 from ckptd.daemon.signatures import SignaturePolicy
+from ckptd.daemon.supervision import feed_watchdog, more_time, reloading, tell_status
 from ckptd.daemon.systemd import Notifier
 from ckptd.daemon.telemetry import Totals
 from ckptd.daemon.views import DaemonFacts
@@ -44,7 +50,6 @@ from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError, DamagedState
 from ckptd.limits import SECOND
 from ckptd.model.ids import Epoch, RecoveryId
-from ckptd.model.quantities import format_duration, format_size
 from ckptd.net.buffers import BufferPool
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.listener import Listener
@@ -61,17 +66,16 @@ from ckptd.store.signatures import SignatureShelf
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
 what a service manager is promised (10 s)."""
-_STATUS_S: Final = 1.0
-"""How often the service manager is told how far recoveries are."""
 
 _log = logs.get_logger()
 
 
-def run(config: Config, *, move_damaged_state: bool) -> int:
+def run(config: Config, *, load: Callable[[], Config], move_damaged_state: bool) -> int:
     """Run the daemon until it is told to stop.
 
     Args:
         config: What it shall be.
+        load: Reads the configuration again.
         move_damaged_state: A state database that cannot be read is moved aside.
 
     Returns:
@@ -82,20 +86,29 @@ def run(config: Config, *, move_damaged_state: bool) -> int:
     """
     logs.configure(config.log.level, config.log.format, environ=config.environment)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, move_damaged_state=move_damaged_state))
+        runner.run(_run(config, load, move_damaged_state=move_damaged_state))
     return 0
 
 
-async def _run(config: Config, *, move_damaged_state: bool) -> None:
+async def _run(config: Config, load: Callable[[], Config], *, move_damaged_state: bool) -> None:
+    notifier = Notifier.from_environment(config.environment)
     async with AsyncExitStack() as stack:
-        parts = await _open_parts(config, stack, move_damaged_state=move_damaged_state)
-        await Daemon(config, stack, parts).run()
+        with more_time(notifier):
+            parts = await _open_parts(config, stack, move_damaged_state=move_damaged_state)
+        try:
+            await Daemon(config, load, notifier, stack, parts).run()
+        except ExceptionGroup as group:
+            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], CkptdError):
+                raise group.exceptions[0] from None  # a listener that cannot be had
+            raise
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What can refuse to be opened, open."""
 
+    access: Roles
+    sockets: dict[str, socket.socket]
     epoch: Epoch
     roots: Roots
     catalog: Catalog
@@ -116,6 +129,10 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
         CkptdError: Something refuses.
     """
     policy = SignaturePolicy(config.signatures)
+    sockets = inherited_sockets(config.environment)
+    for inherited in sockets.values():
+        stack.callback(inherited.close)
+    access = await asyncio.to_thread(find_roles, config.control)
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []
@@ -139,10 +156,12 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     content = ServedContent(advertising, catalog, journal, shelf)
     server = PeerServer(content, node=config.node.id, epoch=epoch)
     stack.callback(server.close)
-    listener = _bind(config.listen.data)
+    listener = Listener.adopt(sockets[DATA]) if DATA in sockets else _bind(config.listen.data)
     stack.callback(listener.close)
     inquirer = await stack.enter_async_context(Inquirer())
     return _Parts(
+        access=access,
+        sockets=sockets,
         epoch=epoch,
         roots=roots,
         catalog=catalog,
@@ -184,8 +203,17 @@ def _bind(address: Address) -> Listener:
 class Daemon:
     """All parts, and how they are tied together."""
 
-    def __init__(self, config: Config, stack: AsyncExitStack, parts: _Parts) -> None:
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        notifier: Notifier,
+        stack: AsyncExitStack,
+        parts: _Parts,
+    ) -> None:
         self._config = config
+        self._access = parts.access
+        self._sockets = parts.sockets
         self._stack = stack
         self._catalog = parts.catalog
         self._journal = parts.journal
@@ -197,8 +225,9 @@ class Daemon:
         self._epoch = parts.epoch
         self._started_at_s = time.time()
         self._obstacle = "starting"
-        self._notifier = Notifier.from_environment(config.environment)
+        self._notifier = notifier
         self._stop = asyncio.Event()
+        self._hang_up = asyncio.Event()
         self._lag = LagWindow()
         self._totals = Totals()
         # The scheduler's luck need not be secret, only different on every node.
@@ -230,6 +259,13 @@ class Daemon:
             on_ended=self._note_end,
         )
         self._runtime.connect(self._runner.carry_out)
+        self._reloading = Reloading(
+            config,
+            load=load,
+            parts=self._live_parts(),
+            wall_clock=time.time,
+            telling=lambda: reloading(notifier),
+        )
         self._operations = DaemonOperations(
             scheduler=self._scheduler,
             runtime=self._runtime,
@@ -251,6 +287,7 @@ class Daemon:
             roots=parts.roots,
             facts=self._facts,
             draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
+            reload=self._reloading.reload,
         )
         self._data_address = str(Address(*parts.listener.address))
         self._metrics_address: str | None = None
@@ -260,6 +297,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up.set)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._runner.run()),
@@ -271,7 +309,14 @@ class Daemon:
             running.append(tasks.create_task(self._listener.serve(self._server.serve)))
             running.append(tasks.create_task(self._peering.run()))
             self._obstacle = ""
-            running.append(tasks.create_task(self._tell_service_manager()))
+            self._notifier.ready()
+            running += [
+                tasks.create_task(tell_status(self._notifier, self._snapshots)),
+                tasks.create_task(
+                    feed_watchdog(self._notifier, self._runner.disk_calls.longest_ns)
+                ),
+                tasks.create_task(self._reload_on_hang_up()),
+            ]
             await self._stop.wait()
             await self._drain()
             for task in running:
@@ -290,10 +335,18 @@ class Daemon:
                     names=(socket.gethostname(),),
                     render=lambda: render(registry),
                     obstacle=lambda: self._obstacle,
+                    inherited=self._sockets.get(METRICS),
                 )
             )
             self._metrics_address = str(Address(host, port))
-        await stack.enter_async_context(serve_control(self._operations, listen.control))
+        await stack.enter_async_context(
+            serve_control(
+                self._operations,
+                listen.control,
+                roles=lambda: self._access,
+                inherited=self._sockets.get(CONTROL),
+            )
+        )
         _log.info(
             "daemon.listening",
             node=self._node,
@@ -318,6 +371,7 @@ class Daemon:
         """Stop taking work, finish what is being served, commit what is verified."""
         self._obstacle = "stopping"
         self._notifier.stopping()
+        self._stack.enter_context(more_time(self._notifier))
         _log.info("daemon.stopping")
         for recovery in self._book:
             # Not noted in the journal: the next life goes on with it.
@@ -339,15 +393,37 @@ class Daemon:
     def _snapshots(self) -> tuple[RecoverySnapshot, ...]:
         return self._scheduler.recoveries(now=self._runtime.now())
 
-    async def _tell_service_manager(self) -> None:
-        self._notifier.ready()
-        told = ""
+    async def _reload_on_hang_up(self) -> None:
         while True:
-            text = _status_text(self._snapshots())
-            if text != told:
-                self._notifier.status(text)
-                told = text
-            await asyncio.sleep(_STATUS_S)
+            await self._hang_up.wait()
+            self._hang_up.clear()
+            with suppress(CkptdError):  # the log has it
+                await self._reloading.reload()
+
+    def _live_parts(self) -> list[LivePart]:
+        """Who follows the configuration while the daemon runs."""
+
+        def log(_: Config, new: Config) -> Switch:
+            return lambda: logs.configure(
+                new.log.level, new.log.format, environ=self._config.environment
+            )
+
+        def peers(_: Config, new: Config) -> Switch:
+            return lambda: self._peering.change(StaticDiscovery(new.discovery.peers).addresses())
+
+        def access(_: Config, new: Config) -> Switch:
+            found = find_roles(new.control)
+
+            def switch() -> None:
+                self._access = found
+
+            return switch
+
+        return [
+            LivePart(("log",), log),
+            LivePart(("discovery.peers",), peers),
+            LivePart(("control",), access),
+        ]
 
     def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
         self._totals.note_end(effect, result)
@@ -407,20 +483,7 @@ class Daemon:
                 "source": self._listener.connection_count,
                 "receiver": self._runner.lane_count,
             },
+            is_reload_successful=self._reloading.state.is_successful,
+            reload_succeeded_at_s=self._reloading.state.succeeded_at_s,
             event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
         )
-
-
-def _status_text(active: tuple[RecoverySnapshot, ...]) -> str:
-    """Say in one line what the daemon does, for ``systemctl status``."""
-    if not active:
-        return "serving; no recovery under way"
-    first = active[0]
-    left = format_size(first.total_bytes - first.verified_bytes)
-    eta = "" if first.eta_ns is None else f", ETA {format_duration(first.eta_ns / SECOND)}"
-    waiting = f", waiting for {first.waiting_for}" if first.waiting_for else ""
-    others = f" (and {len(active) - 1} more)" if len(active) > 1 else ""
-    return (
-        f"recovering {first.checkpoint}: {first.units_done}/{first.units_total} units, "
-        f"{left} left{eta}{waiting}{others}"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -59,6 +59,7 @@ class DaemonOperations:
     Args:
         facts: Gives the daemon's own part of the status.
         draw_id: Draws the name of a new recovery.
+        reload: Reads the configuration again.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it speaks for, each named)
@@ -77,6 +78,7 @@ class DaemonOperations:
         roots: Roots,
         facts: Callable[[], views.DaemonFacts],
         draw_id: Callable[[], RecoveryId],
+        reload: Callable[[], Awaitable[api.ReloadResult]],
     ) -> None:
         self._scheduler = scheduler
         self._report = runtime.report
@@ -100,6 +102,7 @@ class DaemonOperations:
         self._roots = roots
         self._facts = facts
         self._draw_id = draw_id
+        self._reload = reload
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
     def status(self) -> api.Status:
@@ -312,6 +315,10 @@ class DaemonOperations:
             directory=root.absolute(held.directory),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
         )
+
+    async def reload(self) -> api.ReloadResult:
+        """Read the configuration again and apply it."""
+        return await self._reload()
 
     async def _set_paused(self, recovery: str, *, is_paused: bool) -> api.RecoveryView:
         found = self._find(recovery)

@@ -97,7 +97,8 @@ class Peering:
         self._rng = rng
         self._peers = {name: PeerAddress(name, _split(name)) for name in addresses}
         self._addresses: dict[NodeId, PeerAddress] = {}
-        self._pause_ns = max(_PAUSE_MIN_NS, len(self._peers) * SECOND // _ANSWERS_PER_S)
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     def peers(self) -> tuple[PeerAddress, ...]:
         """Return every address and what is known of it, in configured order."""
@@ -112,9 +113,34 @@ class Peering:
         """Follow all peers until cancelled."""
         if not self._peers:
             self._report(DiscoverySettled())
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._tasks:
             for peer in self._peers.values():
-                tasks.create_task(self._follow(peer))
+                self._begin(peer)
+            await asyncio.get_running_loop().create_future()
+
+    def change(self, addresses: tuple[str, ...]) -> None:
+        """Follow these addresses from now on, and no others; those that stay notice nothing."""
+        for name in self._peers.keys() - set(addresses):
+            peer = self._peers.pop(name)
+            if name in self._following:
+                self._following.pop(name).cancel()
+            self._lose(peer, PeerState.UNREACHABLE, "it was taken out of the configuration")
+        known = self._peers
+        self._peers = {
+            name: known.get(name) or PeerAddress(name, _split(name)) for name in addresses
+        }
+        for name, peer in self._peers.items():
+            if name not in known:
+                self._begin(peer)
+        self._settle()
+
+    def _begin(self, peer: PeerAddress) -> None:
+        if self._tasks is not None:  # otherwise ``run`` will
+            self._following[peer.name] = self._tasks.create_task(self._follow(peer))
+
+    @property
+    def _pause_ns(self) -> int:
+        return max(_PAUSE_MIN_NS, len(self._peers) * SECOND // _ANSWERS_PER_S)
 
     async def _follow(self, peer: PeerAddress) -> None:
         failures = 0

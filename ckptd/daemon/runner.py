@@ -46,6 +46,7 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.daemon.advertising import Advertising, Incoming
+from ckptd.daemon.disk_calls import DiskCalls
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
@@ -111,6 +112,7 @@ class Runner:
         self._pool = pool
         self._report = report
         self._on_ended = on_ended
+        self.disk_calls = DiskCalls()
         self._lanes: dict[LaneId, Lane] = {}
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
         self._orders: asyncio.TaskGroup | None = None
@@ -131,7 +133,9 @@ class Runner:
             for recovery in self._book:
                 if recovery.staging is not None:
                     recovery.staging.close()
-            self._disk.shutdown()
+            # Off the loop: hashing terabytes again cannot be cut short, and the service manager
+            # has to hear of it meanwhile.
+            await asyncio.to_thread(self._disk.shutdown)
 
     def carry_out(self, effect: Effect) -> None:
         """Start what an order asks for."""
@@ -203,7 +207,7 @@ class Runner:
                 blocks=effect.blocks,
                 space=recovery.known_space(),
                 criticality=effect.criticality,
-                sink=staging,
+                sink=self.disk_calls.watched(staging),
             )
         )
 

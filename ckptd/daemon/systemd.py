@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -42,6 +43,19 @@ class Notifier:
         """Say in one line what the daemon is doing."""
         line = " ".join(text.split()).encode()[:STATUS_BYTES_MAX].decode(errors="ignore")
         self._send(f"STATUS={line}")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; :meth:`ready` says that this is over."""
+        now_us = time.monotonic_ns() // _MICROSECOND_NS
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now_us}")
+
+    def alive(self) -> None:
+        """A sign of life for the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def extend_timeout(self, duration_ns: int) -> None:
+        """Ask for more time to start or to stop: so much from now on."""
+        self._send(f"EXTEND_TIMEOUT_USEC={duration_ns // _MICROSECOND_NS}")
 
     def stopping(self) -> None:
         """The daemon begins to shut down."""

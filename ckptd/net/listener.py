@@ -74,6 +74,11 @@ class Listener:
             raise
         return cls(sockets, connections_max=connections_max)
 
+    @classmethod
+    def adopt(cls, listening: socket.socket, *, connections_max: int = CONNECTIONS_MAX) -> Listener:
+        """Accept on a socket that listens already; it does not block."""
+        return cls([listening], connections_max=connections_max)
+
     @property
     def connection_count(self) -> int:
         """Connections that are open."""

@@ -1,14 +1,12 @@
 """The page for Prometheus and the two for health checks, over plain HTTP.
 
-Nothing here is secret and nothing can be changed. Still, a web page that an operator looks
-at must not read it by pointing a name of its own at this address (DNS rebinding), so a
-request has to name an address or a name that is known to be ours, and come from no page.
+Nothing here is secret and nothing can be changed. Still, no web page that an operator looks at
+may read it: see :mod:`ckptd.wire.hosts`.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
@@ -17,12 +15,10 @@ from aiohttp import web
 
 from ckptd.errors import CkptdError
 from ckptd.observe.metrics import CONTENT_TYPE
+from ckptd.wire.hosts import are_ours, is_from_page
 
 KEEP_ALIVE_S: Final = 75.0
 """Longer than the usual minute between two scrapes."""
-
-_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::\d{1,5})?", re.ASCII)
-"""``host [":" port]``: RFC 9110, section 7.2."""
 
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,6 +31,7 @@ async def serve_metrics(
     names: Collection[str] = (),
     render: Callable[[], bytes],
     obstacle: Callable[[], str],
+    inherited: socket.socket | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve ``/metrics``, ``/-/healthy`` and ``/-/ready`` while the context is open.
 
@@ -44,6 +41,7 @@ async def serve_metrics(
         names: Host names this node is known by, besides ``host`` and ``localhost``.
         render: Returns the page of metrics; called on the event loop.
         obstacle: Returns why the daemon is not ready, e.g. ``"starting"``; empty if it is.
+        inherited: A socket that listens already, instead of one at ``host`` and ``port``.
 
     Yields:
         The address and port that are listened on.
@@ -59,7 +57,10 @@ async def serve_metrics(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            if inherited is not None:
+                await web.SockSite(runner, inherited).start()
+            else:
+                await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise CkptdError(
                 f"metrics listener {host}:{port}",
@@ -80,10 +81,9 @@ def create_app(
 
     @web.middleware
     async def refuse_strangers(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if "Origin" in request.headers:
+        if is_from_page(request.headers):
             return web.Response(status=403, text="requests of web pages are refused\n")
-        hosts = request.headers.getall("Host", [])
-        if not all(_is_ours(host, known_names) for host in hosts):
+        if not are_ours(request.headers.getall("Host", ()), known_names, is_tcp=True):
             return web.Response(
                 status=421,
                 text="unknown host name: use an IP address, or the name in listen.metrics\n",
@@ -105,18 +105,3 @@ def create_app(
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
     return app
-
-
-def _is_ours(host: str, known_names: Collection[str]) -> bool:
-    """Return whether a ``Host`` field names an IP address or one of our names."""
-    match = _HOST.fullmatch(host)
-    if match is None:
-        return False
-    name = match["name"].lower()
-    if name in known_names:
-        return True
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -91,6 +91,8 @@ class MetricsSnapshot:
         verify_failures_by_source_kind: Blocks with a wrong digest.
         sources_by_state: Peers; keys from :data:`SOURCE_STATES`.
         connections_by_side: Open connections for bodies; keys from :data:`SIDES`.
+        is_reload_successful: The last reading of the configuration changed what it should.
+        reload_succeeded_at_s: Unix time of the last one that did, the start included.
         event_loop_lag_s: Worst lag of the last ten seconds.
     """
 
@@ -108,6 +110,8 @@ class MetricsSnapshot:
     verify_failures_by_source_kind: Mapping[str, int] = field(default_factory=dict)
     sources_by_state: Mapping[str, int] = field(default_factory=dict)
     connections_by_side: Mapping[str, int] = field(default_factory=dict)
+    is_reload_successful: bool = False
+    reload_succeeded_at_s: float = 0.0
     event_loop_lag_s: float = 0.0
 
 
@@ -140,6 +144,16 @@ class _SnapshotCollector(Collector):
         yield from _holding(now)
         yield from _recovering(now)
         yield from _moving(now)
+        yield _gauge(
+            "config_last_reload_successful",
+            "1 if the configuration could be used when it was last read.",
+            now.is_reload_successful,
+        )
+        yield _gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration was last read and could be used.",
+            now.reload_succeeded_at_s,
+        )
         yield _gauge(
             "event_loop_lag_seconds",
             "Worst lag of the event loop in the last 10 seconds.",

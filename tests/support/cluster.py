@@ -231,20 +231,34 @@ class Cluster:
         self, name: str, *, peers: Sequence[str] = (), root: Path | None = None, sections: str = ""
     ) -> Node:
         """Make a node and start it; wait for it with ``wait_ready``."""
+        node = self.prepare(name, peers=peers, root=root, sections=sections)
+        node.start()
+        return node
+
+    def prepare(
+        self,
+        name: str,
+        *,
+        peers: Sequence[str] = (),
+        root: Path | None = None,
+        sections: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> Node:
+        """Make a node and do not start it.
+
+        ``sections`` are more of its configuration; ``environment`` comes on top of the tests' own.
+        """
         directory = self.directory / name
         directory.mkdir(parents=True)
         root = root or directory / "root"
         root.mkdir(exist_ok=True)
         node = Node(
-            str(directory),
-            node=name,
-            root=str(root),
-            peers=peers,
-            metrics="127.0.0.1:0",
+            str(directory), node=name, root=str(root), peers=peers, metrics="127.0.0.1:0"
         )
         node.sections = sections
+        if environment is not None:
+            node.environment = {**os.environ, **environment}
         self.nodes.append(node)
-        node.start()
         return node
 
     def node(self, name: str, *, peers: Sequence[str] = (), sections: str = "") -> Node:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
@@ -22,6 +23,7 @@ from ckptd.control.api import (
     RecoveryProgress,
     RecoveryResult,
     RecoveryView,
+    ReloadResult,
     RootRow,
     SourceRow,
     SourceShare,
@@ -41,6 +43,7 @@ from ckptd.control.raising import (
     PrioritizeRequest,
     Raised,
 )
+from ckptd.control.roles import Roles
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
@@ -276,6 +279,7 @@ NEED_PROGRESS = NeedProgress(
 NEED_RESULT = NeedResult(
     recovery="01J9QX", unit="model/a", path="/data/.ckptd/01J9QX/model/a", is_placed=False
 )
+RELOADED = ReloadResult(applied=("log.level",), needs_restart=("listen.data",))
 
 
 class Hold:
@@ -384,6 +388,10 @@ class StandInDaemon:
                 case _:
                     yield step
 
+    async def reload(self) -> ReloadResult:
+        self._act("reload", None)
+        return RELOADED
+
     async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
         self.recovery(recovery)
         self.watched.append(recovery)
@@ -425,8 +433,14 @@ def serving(
     daemon: StandInDaemon,
     socket_path: str,
     new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    *,
+    roles: Roles | None = None,
 ) -> Iterator[StandInDaemon]:
-    """Serve a daemon's control API from a thread for as long as the context lasts."""
+    """Serve a daemon's control API from a thread for as long as the context lasts.
+
+    Without ``roles`` the caller is the daemon's own user.
+    """
+    known = roles or Roles(os.geteuid(), {})
     begun = threading.Event()
     stopping: Callable[[], object] = begun.set
     failures: list[Exception] = []
@@ -435,7 +449,7 @@ def serving(
         nonlocal stopping
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with serve_control(daemon, socket_path):
+        async with serve_control(daemon, socket_path, roles=lambda: known):
             stopping = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
             begun.set()
             await stop.wait()

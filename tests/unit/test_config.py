@@ -45,6 +45,14 @@ def test_the_minimal_file_has_every_default() -> None:
             metrics=Address("127.0.0.1", 7422),
             control="/run/ckptd/ckptd.sock",
         ),
+        control=sections.Control(
+            admin_users=(),
+            admin_groups=(),
+            operator_users=(),
+            operator_groups=(),
+            viewer_users=(),
+            viewer_groups=(),
+        ),
         discovery=sections.Discovery(peers=()),
         transport=sections.Transport(insecure=True),
         recovery=sections.Recovery(buffers_bytes=256 * 2**20, redundancy=1),
@@ -67,6 +75,13 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         data = "[::]:0"
         metrics = ""
         control = "/tmp/c.sock"
+        [control]
+        admin_users = ["alice", 1001]
+        admin_groups = ["wheel"]
+        operator_users = ["0"]
+        operator_groups = ["ops", "DOMAIN\\\\ops", "ops@example.org"]
+        viewer_users = ["monitor$"]
+        viewer_groups = [4294967294]
         [discovery]
         peers = ["Node-B.example:7421", "[2001:DB8::1]:7421"]
         [transport]
@@ -83,6 +98,14 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         node=sections.Node(id=NodeId("node-7"), state_dir="/state/x"),
         roots={"slow": "/slow", "fast": "/slower"},
         listen=sections.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
+        control=sections.Control(
+            admin_users=("alice", "1001"),
+            admin_groups=("wheel",),
+            operator_users=("0",),
+            operator_groups=("ops", "DOMAIN\\ops", "ops@example.org"),
+            viewer_users=("monitor$",),
+            viewer_groups=("4294967294",),
+        ),
         discovery=sections.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
         transport=sections.Transport(insecure=True),
         recovery=sections.Recovery(buffers_bytes=1536 * 2**20, redundancy=2),

@@ -24,21 +24,27 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         f"{path}: valid",
-        "  node.id              node-a",
-        "  node.state_dir       /var/lib/ckptd",
-        "  roots.main           /data/checkpoints",
-        "  listen.data          0.0.0.0:7421",
-        "  listen.metrics       off",
-        "  listen.control       /run/ckptd/ckptd.sock",
-        "  discovery.peers      none",
-        "  transport.insecure   true",
-        "  signatures.key       off",
-        "  signatures.trusted   off",
-        "  signatures.require   none",
-        "  recovery.buffers     1.5 GiB",
-        "  recovery.redundancy  1",
-        "  log.level            info",
-        "  log.format           auto",
+        "  node.id                  node-a",
+        "  node.state_dir           /var/lib/ckptd",
+        "  roots.main               /data/checkpoints",
+        "  listen.data              0.0.0.0:7421",
+        "  listen.metrics           off",
+        "  listen.control           /run/ckptd/ckptd.sock",
+        "  control.admin_users      none",
+        "  control.admin_groups     none",
+        "  control.operator_users   none",
+        "  control.operator_groups  none",
+        "  control.viewer_users     none",
+        "  control.viewer_groups    none",
+        "  discovery.peers          none",
+        "  transport.insecure       true",
+        "  signatures.key           off",
+        "  signatures.trusted       off",
+        "  signatures.require       none",
+        "  recovery.buffers         1.5 GiB",
+        "  recovery.redundancy      1",
+        "  log.level                info",
+        "  log.format               auto",
     ]
 
 
@@ -66,7 +72,14 @@ def test_every_bad_configuration_ends_with_78_and_names_its_key(
 def test_json_has_the_values_as_the_daemon_uses_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_config(tmp_path, toml(listen='metrics = ""', discovery='peers = ["b:1"]'))
+    path = write_config(
+        tmp_path,
+        toml(
+            listen='metrics = ""',
+            control='operator_groups = ["ops", 1001, "1001"]',
+            discovery='peers = ["b:1"]',
+        ),
+    )
     assert main(["check-config", "-o", "json", path]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "file": path,
@@ -77,6 +90,14 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "data": "0.0.0.0:7421",
                 "metrics": None,
                 "control": "/run/ckptd/ckptd.sock",
+            },
+            "control": {
+                "admin_users": [],
+                "admin_groups": [],
+                "operator_users": [],
+                "operator_groups": ["ops", "1001"],
+                "viewer_users": [],
+                "viewer_groups": [],
             },
             "discovery": {"peers": ["b:1"]},
             "transport": {"insecure": True},

@@ -34,6 +34,8 @@ FULL = MetricsSnapshot(
     verify_failures_by_source_kind={"peer": 16},
     sources_by_state={state: 30 + index for index, state in enumerate(SOURCE_STATES)},
     connections_by_side={"source": 20, "receiver": 21},
+    is_reload_successful=True,
+    reload_succeeded_at_s=1_700_000_000.0,
     event_loop_lag_s=0.022,
 )
 
@@ -86,6 +88,8 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         ),
         'ckptd_connections{side="source"} 20.0',
         'ckptd_connections{side="receiver"} 21.0',
+        "ckptd_config_last_reload_successful 1.0",
+        "ckptd_config_last_reload_success_timestamp_seconds 1.7e+09",
         "ckptd_event_loop_lag_seconds 0.022",
     ]
 

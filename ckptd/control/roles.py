@@ -1,0 +1,151 @@
+"""Who may do what on the control socket.
+
+Each role may do what those below it may. Root and the daemon's own user are admins; everybody
+else is what the section ``[control]`` of the configuration makes of their user and groups. A
+caller in none of its lists is a viewer if the list of viewers is empty: then the mode of the
+socket says who sees.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ckptd.errors import NotPermitted
+
+
+class Role(enum.IntEnum):
+    """What a caller is."""
+
+    STRANGER = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Route(NamedTuple):
+    """A request: method and path, with ``{name}`` where a path varies."""
+
+    method: str
+    path: str
+
+
+class Right(NamedTuple):
+    """What a request is called, and the least role that may make it."""
+
+    verb: str
+    role: Role
+
+
+RIGHTS: Final[Mapping[Route, Right]] = {
+    Route(method, path): Right(verb, role)
+    for method, path, verb, role in (
+        ("GET", "/v1/version", "version", Role.STRANGER),
+        ("GET", "/v1/whoami", "whoami", Role.STRANGER),
+        ("GET", "/v1/status", "status", Role.VIEWER),
+        ("GET", "/v1/checkpoints", "checkpoints", Role.VIEWER),
+        ("GET", "/v1/peers", "peers", Role.VIEWER),
+        ("GET", "/v1/peers/{node}", "peers show", Role.VIEWER),
+        ("GET", "/v1/plan", "plan", Role.VIEWER),
+        ("GET", "/v1/recoveries", "recoveries", Role.VIEWER),
+        ("GET", "/v1/recoveries/{recovery}", "recoveries", Role.VIEWER),
+        ("GET", "/v1/recoveries/{recovery}/events", "watch", Role.VIEWER),
+        ("GET", "/v1/recoveries/{recovery}/explanation", "explain", Role.VIEWER),
+        ("POST", "/v1/publications", "publish", Role.OPERATOR),
+        ("POST", "/v1/recoveries", "recover", Role.OPERATOR),
+        ("POST", "/v1/recoveries/{recovery}/pause", "pause", Role.OPERATOR),
+        ("POST", "/v1/recoveries/{recovery}/resume", "resume", Role.OPERATOR),
+        ("POST", "/v1/recoveries/{recovery}/cancel", "cancel", Role.OPERATOR),
+        ("POST", "/v1/recoveries/{recovery}/prioritize", "prioritize", Role.OPERATOR),
+        ("POST", "/v1/needs", "need", Role.OPERATOR),
+        ("POST", "/v1/reload", "reload", Role.ADMIN),
+    )
+}
+"""Every request of the API; one that is not here is not served. The verbs are ``ckptctl``'s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The process at the other end, as it was when it connected.
+
+    Attributes:
+        uid: Its effective user.
+        gids: Its effective group and its supplementary ones.
+    """
+
+    uid: int
+    gids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Who is named for a role: as it stands in the configuration → the number."""
+
+    users: Mapping[str, int]
+    groups: Mapping[str, int]
+
+    def __contains__(self, caller: Caller) -> bool:
+        return caller.uid in self.users.values() or not caller.gids.isdisjoint(self.groups.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.groups)
+
+
+_NONE: Final = Members({}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who is what.
+
+    Attributes:
+        daemon_uid: The daemon's own user.
+        members: Who is named for which role.
+    """
+
+    daemon_uid: int
+    members: Mapping[Role, Members]
+
+    def role_of(self, caller: Caller) -> Role:
+        """Return the highest role of a caller."""
+        if caller.uid in {0, self.daemon_uid}:
+            return Role.ADMIN
+        for role in (Role.ADMIN, Role.OPERATOR, Role.VIEWER):
+            if caller in self._members(role):
+                return role
+        return Role.STRANGER if self._members(Role.VIEWER) else Role.VIEWER
+
+    def check(self, caller: Caller, right: Right, *, user: str = "") -> None:
+        """Refuse a caller who may not.
+
+        Args:
+            caller: Who asks.
+            right: What for.
+            user: The caller's name; empty if it is not known.
+
+        Raises:
+            NotPermitted: With who it is, what is missing and how to get it.
+        """
+        role = self.role_of(caller)
+        if role >= right.role:
+            return
+        name = f"uid {caller.uid} ({user})" if user else f"uid {caller.uid}"
+        raise NotPermitted(
+            "permission denied",
+            f"{name} is '{role}'; '{right.verb}' needs '{right.role}'",
+            self._remedy(right.role),
+        )
+
+    def _remedy(self, role: Role) -> str:
+        groups = self._members(role).groups
+        if groups:
+            return f"Ask an admin to add you to group {next(iter(groups))} (control.{role}_groups)."
+        return f"Ask an admin to name you in control.{role}_users and to run 'ckptctl reload'."
+
+    def _members(self, role: Role) -> Members:
+        return self.members.get(role, _NONE)
