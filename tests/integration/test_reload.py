@@ -1,0 +1,148 @@
+"""The configuration of a running daemon, changed."""
+
+import os
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli import ctl
+from ckptd.errors import CkptdError, ExitCode
+from ckptd.limits import MIB
+from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.fault_proxy import fault_proxy
+
+pytestmark = pytest.mark.integration
+
+SUCCESSFUL = "ckptd_config_last_reload_successful"
+SUCCEEDED_AT = "ckptd_config_last_reload_success_timestamp_seconds"
+
+
+def metric(node: Node, name: str) -> float:
+    url = f"http://{node.client.status().listen.metrics}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    (value,) = (line.split()[1] for line in lines if line.startswith(f"{name} "))
+    return float(value)
+
+
+def rewrite(node: Node, old: str, new: str) -> None:
+    path = Path(node.config_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def break_file(node: Node) -> None:
+    rewrite(node, "[log]", "[log]\nlevl = 1")
+
+
+def test_peers_log_level_and_roles_count_from_the_answer_on(cluster: Cluster) -> None:
+    source, node = cluster.node("s"), cluster.node("r")
+    assert list(node.client.peers()) == []
+    rewrite(node, "peers = []", f'peers = ["{source.address}"]')
+    rewrite(node, "[log]", '[control]\nviewer_users = ["0"]\n[log]\nlevel = "debug"')
+    result = node.client.reload()
+    assert result.applied == ("control.viewer_users", "discovery.peers", "log.level")
+    assert result.needs_restart == ()
+    (peer,) = node.client.peers()
+    assert peer.address == source.address
+    eventually(lambda: node.client.peers()[0].node == "s", "the new peer is followed")
+
+    rewrite(node, f'"{source.address}"', "")
+    assert node.client.reload().applied == ("discovery.peers",)
+    assert list(node.client.peers()) == []
+
+
+def test_keys_that_need_a_restart_are_named(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = cluster.node("a")
+    rewrite(node, '"64MiB"', '"32MiB"')
+    assert ctl.main(["--socket", node.client.socket_path, "reload"]) == ExitCode.DONE
+    assert capsys.readouterr().out == (
+        "applied: nothing changed\ncounts from the next start: recovery.buffers\n"
+    )
+
+
+def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_everywhere(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = cluster.node("a")
+    assert metric(node, SUCCESSFUL) == 1
+    started_at_s = metric(node, SUCCEEDED_AT)
+    rewrite(node, "peers = []", 'peers = ["b:1"]')
+    good = Path(node.config_path).read_text()
+    break_file(node)
+    assert ctl.main(["--socket", node.client.socket_path, "reload"]) == ExitCode.FAILED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"ckptctl: {node.config_path}: log.levl: is not a key of the configuration. "
+        "Did you mean log.level? The old configuration stays.\n"
+    )
+    assert "config.refused" in node.log_text()
+    assert list(node.client.peers()) == []
+    assert (metric(node, SUCCESSFUL), metric(node, SUCCEEDED_AT)) == (0, started_at_s)
+
+    Path(node.config_path).write_text(good)
+    node.client.reload()
+    assert len(node.client.peers()) == 1
+    assert metric(node, SUCCESSFUL) == 1
+    assert metric(node, SUCCEEDED_AT) > started_at_s
+
+
+def test_a_group_that_is_not_known_changes_nothing(cluster: Cluster) -> None:
+    node = cluster.node("a")
+    rewrite(node, "peers = []", 'peers = ["b:1"]')
+    rewrite(node, "[log]", '[control]\nadmin_groups = ["no-such-group"]\n[log]')
+    with pytest.raises(CkptdError, match=r"control\.admin_groups: group 'no-such-group'"):
+        node.client.reload()
+    assert list(node.client.peers()) == []
+
+
+def test_a_hang_up_does_the_same(cluster: Cluster) -> None:
+    node = cluster.node("a")
+    rewrite(node, "peers = []", 'peers = ["b:1"]')
+    os.kill(node.pid, signal.SIGHUP)
+    eventually(lambda: len(node.client.peers()) == 1, "the peer is known")
+    break_file(node)
+    os.kill(node.pid, signal.SIGHUP)
+    eventually(lambda: metric(node, SUCCESSFUL) == 0, "the file is refused")
+    assert len(node.client.peers()) == 1
+
+
+def test_a_transfer_goes_on_through_reloads_of_good_and_broken_files(cluster: Cluster) -> None:
+    source = cluster.node("s")
+    make_checkpoint(source.path("100"))
+    source.publish(source.path("100"))
+    with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as proxy:
+        node = cluster.node("r", peers=[proxy.address])
+        recovery = node.begin()
+        node.wait_bytes(recovery, MIB)
+        for _ in range(20):
+            rewrite(node, "[log]", '[log]\nlevel = "debug"')
+            node.client.reload()
+            rewrite(node, '[log]\nlevel = "debug"', "[log]\nlevl = 1")
+            with pytest.raises(CkptdError):
+                node.client.reload()
+            rewrite(node, "[log]\nlevl = 1", "[log]")
+        assert not node.client.recovery(recovery).stage.is_ended
+        proxy.heal()
+        result = node.result(recovery)
+    assert (result.bytes_received, result.bytes_resumed) == (result.bytes_total, 0)
+    assert tree_digest(result.target) == tree_digest(source.path("100"))
+
+
+def test_a_source_that_is_taken_out_is_left_at_once(cluster: Cluster) -> None:
+    first, second = cluster.sources("s", "t")
+    with fault_proxy(first.data_port, rate_bytes_per_s=MIB) as slow:
+        node = cluster.node("r", peers=[slow.address])
+        recovery = node.begin()
+        node.wait_bytes(recovery, MIB // 2)
+        rewrite(node, f'"{slow.address}"', f'"{second.address}"')
+        node.client.reload()
+        result = node.result(recovery)
+    assert "t" in {share.node for share in result.sources}
+    assert tree_digest(result.target) == tree_digest(first.path("100"))
