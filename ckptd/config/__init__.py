@@ -42,7 +42,7 @@ from ckptd.config.values import (
 )
 from ckptd.model.ids import parse_node_id
 
-__all__ = ["Address", "Config", "default_socket_path", "load_config", "parse_address"]
+__all__ = ["Address", "Config", "default_socket_path", "is_within", "load_config", "parse_address"]
 
 
 def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -103,6 +103,10 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             "Name their file in signatures.trusted.",
         )
     _check_overlaps(document, config)
+    if config.listen.metrics == config.listen.data and config.listen.data.port:
+        document.fail(
+            "listen.metrics", f"is {config.listen.data}, as listen.data", "Use another port."
+        )
     return config
 
 
@@ -127,14 +131,21 @@ def _check_overlaps(document: Document, config: Config) -> None:
     places = {"node.state_dir": config.node.state_dir}
     for name, path in config.roots.items():
         for other, taken in places.items():
-            if _is_within(path, taken) or _is_within(taken, path):
+            if is_within(path, taken) or is_within(taken, path):
                 document.fail(
                     f"roots.{name}",
                     f"{path} overlaps {other} = {taken}",
                     "Give each a directory of its own, none inside another.",
                 )
         places[f"roots.{name}"] = path
+        if is_within(config.listen.control, path):
+            document.fail(
+                "listen.control",
+                f"{config.listen.control} lies in roots.{name}",
+                "Roots are for checkpoints; put the socket below /run.",
+            )
 
 
-def _is_within(path: str, directory: str) -> bool:
+def is_within(path: str, directory: str) -> bool:
+    """Tell whether a normal path is a directory or lies below it."""
     return f"{path}/".startswith(directory.rstrip("/") + "/")

@@ -296,11 +296,12 @@ class ControlClient:
         with contextlib.suppress(KeyError):
             user = f"{pwd.getpwuid(user_id).pw_name} (uid {user_id})"
         group = "that owns it"
-        with contextlib.suppress(OSError):
-            group_id = os.stat(self.socket_path).st_gid
-            group = str(group_id)
-            with contextlib.suppress(KeyError):
-                group = grp.getgrgid(group_id).gr_name
+        for path in (os.path.dirname(self.socket_path), self.socket_path):
+            with contextlib.suppress(OSError):  # who may not enter the directory sees no more
+                group_id = os.stat(path).st_gid
+                group = str(group_id)
+                with contextlib.suppress(KeyError):
+                    group = grp.getgrgid(group_id).gr_name
         return NotPermitted(
             f"control socket {self.socket_path}",
             f"may not be used by {user}",

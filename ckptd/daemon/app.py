@@ -36,6 +36,7 @@ from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.operations import DaemonOperations
 from ckptd.daemon.peering import Peering
+from ckptd.daemon.places import check_places
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.reloading import LivePart, Reloading, Switch
@@ -132,6 +133,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     sockets = inherited_sockets(config.environment)
     for inherited in sockets.values():
         stack.callback(inherited.close)
+    await asyncio.to_thread(check_places, config)
     access = await asyncio.to_thread(find_roles, config.control)
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)

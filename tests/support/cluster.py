@@ -241,6 +241,7 @@ class Cluster:
         *,
         peers: Sequence[str] = (),
         root: Path | None = None,
+        metrics: str = "127.0.0.1:0",
         sections: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> Node:
@@ -252,9 +253,7 @@ class Cluster:
         directory.mkdir(parents=True)
         root = root or directory / "root"
         root.mkdir(exist_ok=True)
-        node = Node(
-            str(directory), node=name, root=str(root), peers=peers, metrics="127.0.0.1:0"
-        )
+        node = Node(str(directory), node=name, root=str(root), peers=peers, metrics=metrics)
         node.sections = sections
         if environment is not None:
             node.environment = {**os.environ, **environment}

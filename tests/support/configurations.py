@@ -137,4 +137,59 @@ BAD = {
         toml(log='level = "loud"'), "log.level", "'loud' is not one of debug, info"
     ),
     "format that is a date": Bad(toml(log="format = 2026-01-01"), "log.format", "a date or time"),
+    "key twice in other words": Bad(toml(log='Level = "info"'), "log.Level", "Did you mean"),
+    "empty node id": Bad(_node('id = ""\nstate_dir = "/s"'), "node.id", "node id ''"),
+    "node id that is a number": Bad(
+        _node('id = 7\nstate_dir = "/s"'), "node.id", "is a whole number, not text"
+    ),
+    "node id of 129 bytes": Bad(
+        _node(f'id = "{"n" * 129}"\nstate_dir = "/s"'), "node.id", "node id 'nnn"
+    ),
+    "state directory that is a list": Bad(
+        _node('id = "a"\nstate_dir = ["/s"]'), "node.state_dir", "is a list, not text"
+    ),
+    "root that is a table": Bad(toml(roots='main = {path = "/a"}'), "roots.main", "is a table"),
+    "root without a name": Bad(toml(roots='"" = "/a"'), "roots.''", "no name for a root"),
+    "root with a long path": Bad(
+        toml(roots=f'main = "/{"x" * 4096}"'), "roots.main", "more than 4096 bytes"
+    ),
+    "port that is no number": Bad(toml(listen='data = "a:http"'), "listen.data", "HOST:PORT"),
+    "port below 0": Bad(toml(listen='data = "a:-1"'), "listen.data", "from 0 to 65535"),
+    "metrics that are false": Bad(toml(listen="metrics = false"), "listen.metrics", "true or"),
+    "metrics where the data is": Bad(
+        toml(listen='data = "a:1"\nmetrics = "a:1"'), "listen.metrics", "as listen.data"
+    ),
+    "socket in a root": Bad(
+        toml(listen='control = "/data/checkpoints/sock"'), "listen.control", "lies in roots.main"
+    ),
+    "accounts as text": Bad(
+        toml(control='operator_groups = "ops"'), "control.operator_groups", "is text, not a list"
+    ),
+    "account that is no name": Bad(
+        toml(control='admin_users = ["a b"]'), "control.admin_users", "'a b' is no name"
+    ),
+    "account that is empty": Bad(
+        toml(control='admin_users = [""]'), "control.admin_users", "'' is no name"
+    ),
+    "account below 0": Bad(
+        toml(control="viewer_groups = [-1]"), "control.viewer_groups", "'-1' is no name"
+    ),
+    "account that stands for nobody": Bad(
+        toml(control="viewer_groups = [4294967295]"), "control.viewer_groups", "'4294967295' is no"
+    ),
+    "account that is a truth": Bad(
+        toml(control="viewer_users = [true]"), "control.viewer_users", "true or false in it"
+    ),
+    "more accounts than a list should have": Bad(
+        toml(control=f"viewer_users = {list(range(257))}"), "control.viewer_users", "257 entries"
+    ),
+    "role that there is not": Bad(
+        toml(control='owner_groups = ["a"]'), "control.owner_groups", "is not a key"
+    ),
+    "size below 0": Bad(
+        toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
+    ),
+    "level in capitals": Bad(
+        toml(log='level = "INFO"'), "log.level", "'INFO' is not one of debug, info"
+    ),
 }  # fmt: skip

@@ -113,6 +113,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     )
 
 
+def test_there_are_many_ways_to_get_it_wrong() -> None:
+    assert len(BAD) >= 60
+
+
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_an_error_names_file_and_key(bad: Bad, tmp_path: Path) -> None:
     path = write_config(tmp_path, bad.text)
