@@ -1,4 +1,4 @@
-"""Looks up the accounts that the configuration names."""
+"""Looks up the accounts that the configuration names, at the start and when it changes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,31 @@ import os
 import pwd
 from collections.abc import Callable, Iterable
 
+from ckptd.config import Config
 from ckptd.config.sections import Control
 from ckptd.control.roles import Members, Role, Roles
+from ckptd.daemon.reloading import Switch
 from ckptd.errors import ConfigurationError
+
+
+class Access:
+    """Who may do what at the moment.
+
+    Attributes:
+        roles: Asked by the control socket for every request.
+    """
+
+    def __init__(self, roles: Roles) -> None:
+        self.roles = roles
+
+    def prepare(self, _: Config, new: Config) -> Switch:
+        """Look up the accounts of a new configuration; see :class:`LivePart`."""
+        found = find_roles(new.control)
+
+        def switch() -> None:
+            self.roles = found
+
+        return switch
 
 
 def find_roles(control: Control) -> Roles:

@@ -20,14 +20,13 @@ import uvloop
 from ckptd import __version__
 from ckptd.config import Address, Config
 from ckptd.control import api
-from ckptd.control.roles import Roles
 from ckptd.control.server import serve_control
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
 from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
-from ckptd.daemon.access import find_roles
+from ckptd.daemon.access import Access, find_roles
 from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
 from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
@@ -108,7 +107,7 @@ async def _run(config: Config, load: Callable[[], Config], *, move_damaged_state
 class _Parts:
     """What can refuse to be opened, open."""
 
-    access: Roles
+    access: Access
     sockets: dict[str, socket.socket]
     epoch: Epoch
     roots: Roots
@@ -134,7 +133,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     for inherited in sockets.values():
         stack.callback(inherited.close)
     await asyncio.to_thread(check_places, config)
-    access = await asyncio.to_thread(find_roles, config.control)
+    access = Access(await asyncio.to_thread(find_roles, config.control))
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []
@@ -264,7 +263,11 @@ class Daemon:
         self._reloading = Reloading(
             config,
             load=load,
-            parts=self._live_parts(),
+            parts=(
+                LivePart(("log",), self._follow_log),
+                LivePart(("discovery.peers",), self._follow_peers),
+                LivePart(("control",), self._access.prepare),
+            ),
             wall_clock=time.time,
             telling=lambda: reloading(notifier),
         )
@@ -345,7 +348,7 @@ class Daemon:
             serve_control(
                 self._operations,
                 listen.control,
-                roles=lambda: self._access,
+                roles=lambda: self._access.roles,
                 inherited=self._sockets.get(CONTROL),
             )
         )
@@ -402,30 +405,13 @@ class Daemon:
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
 
-    def _live_parts(self) -> list[LivePart]:
-        """Who follows the configuration while the daemon runs."""
+    def _follow_log(self, _: Config, new: Config) -> Switch:
+        environment = self._config.environment
+        return lambda: logs.configure(new.log.level, new.log.format, environ=environment)
 
-        def log(_: Config, new: Config) -> Switch:
-            return lambda: logs.configure(
-                new.log.level, new.log.format, environ=self._config.environment
-            )
-
-        def peers(_: Config, new: Config) -> Switch:
-            return lambda: self._peering.change(StaticDiscovery(new.discovery.peers).addresses())
-
-        def access(_: Config, new: Config) -> Switch:
-            found = find_roles(new.control)
-
-            def switch() -> None:
-                self._access = found
-
-            return switch
-
-        return [
-            LivePart(("log",), log),
-            LivePart(("discovery.peers",), peers),
-            LivePart(("control",), access),
-        ]
+    def _follow_peers(self, _: Config, new: Config) -> Switch:
+        addresses = StaticDiscovery(new.discovery.peers).addresses()
+        return lambda: self._peering.change(addresses)
 
     def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
         self._totals.note_end(effect, result)

@@ -14,15 +14,15 @@ pytestmark = pytest.mark.integration
 
 
 def an_unknown_key(node: Node) -> None:
-    node.more_config = "[lisen]\n"
+    node.sections = "[lisen]\n"
 
 
 def a_value_that_is_none(node: Node) -> None:
-    node.more_config = '[control]\nadmin_users = "root"\n'
+    node.sections = '[control]\nadmin_users = "root"\n'
 
 
 def a_group_that_is_not_known(node: Node) -> None:
-    node.more_config = '[control]\nadmin_groups = ["no-such-group"]\n'
+    node.sections = '[control]\nadmin_groups = ["no-such-group"]\n'
 
 
 def a_root_that_links_to_the_state_directory(node: Node) -> None:
