@@ -411,7 +411,12 @@ class Daemon:
 
     def _follow_peers(self, _: Config, new: Config) -> Switch:
         addresses = StaticDiscovery(new.discovery.peers).addresses()
-        return lambda: self._peering.change(addresses)
+
+        def switch() -> None:
+            for left in self._peering.change(addresses):
+                self._runner.cut(left)
+
+        return switch
 
     def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
         self._totals.note_end(effect, result)

@@ -118,10 +118,16 @@ class Peering:
                 self._begin(peer)
             await asyncio.get_running_loop().create_future()
 
-    def change(self, addresses: tuple[str, ...]) -> None:
-        """Follow these addresses from now on, and no others; those that stay notice nothing."""
+    def change(self, addresses: tuple[str, ...]) -> tuple[Address, ...]:
+        """Follow these addresses from now on, and no others; those that stay notice nothing.
+
+        Returns:
+            Those that were left.
+        """
+        left = []
         for name in self._peers.keys() - set(addresses):
             peer = self._peers.pop(name)
+            left.append(peer.address)
             if name in self._following:
                 self._following.pop(name).cancel()
             self._lose(peer, PeerState.UNREACHABLE, "it was taken out of the configuration")
@@ -133,6 +139,7 @@ class Peering:
             if name not in known:
                 self._begin(peer)
         self._settle()
+        return tuple(left)
 
     def _begin(self, peer: PeerAddress) -> None:
         if self._tasks is not None:  # otherwise ``run`` will

@@ -122,6 +122,12 @@ class Runner:
         """How many lanes are open."""
         return len(self._lanes)
 
+    def cut(self, address: tuple[str, int]) -> None:
+        """End every lane to a source that is not to be used any more."""
+        for lane in self._lanes.values():
+            if lane.address == address:
+                lane.cut()
+
     async def run(self) -> None:
         """Be ready for orders until cancelled; then close every lane."""
         try:

@@ -44,13 +44,16 @@ class Lane:
         address: Host and port of the source.
         pool: Memory for bodies.
         report: Called on the loop with progress and the end of each order.
+
+    Attributes:
+        address: Host and port of the source.
     """
 
     def __init__(
         self, address: tuple[str, int], *, pool: BufferPool, report: Callable[[Report], None]
     ) -> None:
+        self.address = address
         self._loop = asyncio.get_running_loop()
-        self._address = address
         self._pool = pool
         self._reports = ReportQueue(self._loop, report)
         self._orders: deque[RangeOrder] = deque()
@@ -89,6 +92,13 @@ class Lane:
             self._connecting.reschedule(self._loop.time())
         self._end_orders(RangeOutcome.CLOSED)
 
+    def cut(self) -> None:
+        """Let the connection end as if the source had closed it."""
+        if self._receiver is not None:
+            self._receiver.break_off()
+        elif self._connecting is not None and not self._connecting.expired():
+            self._connecting.reschedule(self._loop.time())
+
     async def run(self) -> None:
         """Connect and move bodies until the lane is closed or the connection ends."""
         outcome = RangeOutcome.UNREACHABLE
@@ -98,7 +108,7 @@ class Lane:
                     outcome = RangeOutcome.DISCONNECTED
                     await self._receive(connection)
         except (OSError, UnicodeError) as error:  # a host name can be beyond encoding
-            _log.debug("no connection to %s port %d: %s", *self._address, error)
+            _log.debug("no connection to %s port %d: %s", *self.address, error)
         except asyncio.CancelledError:
             self._is_closed = True
             raise
@@ -113,7 +123,7 @@ class Lane:
         Raises:
             OSError: None does, or not in time.
         """
-        host, port = self._address
+        host, port = self.address
         failure = OSError("the host has no address")
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_NS / SECOND) as self._connecting:
@@ -168,7 +178,7 @@ class Lane:
             thread.join()
 
     def _send(self, orders: list[RangeOrder]) -> None:
-        host, port = self._address
+        host, port = self.address
         heads = b"".join(
             request_head(
                 VersionTarget(order.digest).path,

@@ -230,8 +230,9 @@ def test_ten_thousand_connections_leave_the_daemon_as_it_was(cluster: Cluster) -
         for number in range(10_000):
             connected = stack.enter_context(socket.socket(socket.AF_UNIX))
             connected.connect(node.client.socket_path)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connected.send(b"GET /v1/status HTTP/1.1\r\nHost:")  # and never more
+            if number % 2:  # the others say nothing at all
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connected.send(b"GET /v1/status HTTP/1.1\r\nHost:")  # and never more
             held.append(connected)
             if len(held) == 400:
                 held.pop(0).close()

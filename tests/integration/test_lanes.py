@@ -507,6 +507,39 @@ async def test_a_lane_can_be_closed_while_it_connects(
         opened.close()
 
 
+@on_both_loops
+async def test_a_lane_that_is_cut_ends_in_the_middle_of_a_body(source: Source) -> None:
+    begun = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        take_request(connection)
+        send(connection, source.head(0, 256 * KIB), source.content.data[: 100 * KIB])
+        begun.set()
+        connection.recv(1)
+
+    with scripted_source(script) as address:
+        async with receiving(address, source.content) as receiver:
+            receiver.fetch(0, 1)
+            await until(begun.is_set)
+            receiver.lane.cut()
+            assert await receiver.ended() == [DISCONNECTED]
+
+
+@on_both_loops
+async def test_a_lane_can_be_cut_while_it_connects(
+    content: FileContent, deaf: Sequence[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "CONNECT_TIMEOUT_NS", 3600 * SECOND)
+    async with receiving(deaf[0].getsockname(), content) as receiver:
+        receiver.fetch(0, 1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        receiver.lane.cut()
+        assert await receiver.ended() == [UNREACHABLE]
+    for opened in deaf:
+        opened.close()
+
+
 # Progress, load, slow ends
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli import ctl
+from ckptd.control.api import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 
@@ -53,6 +54,13 @@ def test_peers_log_level_and_roles_count_from_the_answer_on(cluster: Cluster) ->
     rewrite(node, f'"{source.address}"', "")
     assert node.client.reload().applied == ("discovery.peers",)
     assert list(node.client.peers()) == []
+
+    # It is not asked any more: whoever did would hear of this, and take it for two of one name.
+    make_checkpoint(source.path("100"))
+    source.publish(source.path("100"))
+    rewrite(node, "peers = []", f'peers = ["{source.address}"]')
+    node.client.reload()
+    eventually(lambda: node.client.peers()[0].versions == 1, "it is followed again")
 
 
 def test_keys_that_need_a_restart_are_named(
@@ -137,12 +145,21 @@ def test_a_transfer_goes_on_through_reloads_of_good_and_broken_files(cluster: Cl
 
 def test_a_source_that_is_taken_out_is_left_at_once(cluster: Cluster) -> None:
     first, second = cluster.sources("s", "t")
-    with fault_proxy(first.data_port, rate_bytes_per_s=MIB) as slow:
-        node = cluster.node("r", peers=[slow.address])
+    with (
+        fault_proxy(first.data_port, rate_bytes_per_s=16 * KIB) as taken_out,
+        fault_proxy(second.data_port, rate_bytes_per_s=4 * MIB) as stays,
+    ):
+        node = cluster.node("r", peers=[taken_out.address, stays.address])
         recovery = node.begin()
-        node.wait_bytes(recovery, MIB // 2)
-        rewrite(node, f'"{slow.address}"', f'"{second.address}"')
+        node.wait_view(recovery, lambda view: len(_active(view)) == 2, "both sources are used")
+        rewrite(node, f'"{taken_out.address}", ', "")
         node.client.reload()
+        node.wait_view(recovery, lambda view: _active(view) == {"t"}, "only the other one is")
+        assert node.client.recovery(recovery).bytes_left > 8 * MIB
+        stays.heal()
         result = node.result(recovery)
-    assert "t" in {share.node for share in result.sources}
     assert tree_digest(result.target) == tree_digest(first.path("100"))
+
+
+def _active(view: RecoveryView) -> set[str]:
+    return {source.node for source in view.sources if source.in_flight_bytes}

@@ -116,7 +116,8 @@ def test_its_progress_is_told_and_when_it_stops_nothing_verified_is_lost(
         assert " units, " in progress["STATUS"]
         assert " left, ETA " in progress["STATUS"]
 
-        verified = node.wait_bytes(recovery, 8 * MIB).bytes_verified
+        # In the middle between two commits, which come every 8 MiB or every second.
+        verified = node.wait_bytes(recovery, 12 * MIB).bytes_verified
         node.terminate()
         manager.hear_until(lambda message: message.get("STOPPING") == "1")
         assert node.wait_ended(STOP_S) == 0
