@@ -78,6 +78,9 @@ class Admission:
             self._deadlines.pop(transport, None)
             transport.abort()
 
+        # Whoever left without asking is only seen here; so there are never more than connections.
+        for known in [known for known in self._deadlines if known.is_closing()]:
+            self._forget(known)
         loop = asyncio.get_running_loop()
         self._deadlines[transport] = loop.call_later(HEAD_TIMEOUT_NS / SECOND, end)
 
