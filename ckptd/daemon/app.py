@@ -132,8 +132,9 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     sockets = inherited_sockets(config.environment)
     for inherited in sockets.values():
         stack.callback(inherited.close)
-    await asyncio.to_thread(check_places, config)
-    access = Access(await asyncio.to_thread(find_roles, config.control))
+    # On the loop, which has nothing else to do yet: no thread may start before the confinement.
+    check_places(config)
+    access = Access(find_roles(config.control))
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []

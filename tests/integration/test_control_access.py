@@ -239,8 +239,8 @@ def test_ten_thousand_connections_leave_the_daemon_as_it_was(cluster: Cluster) -
             if number % 500 == 0:
                 most = max(most, descriptors(node.pid))
         most = max(most, descriptors(node.pid))
-    # The kernel's queue of connections that wait to be accepted costs the daemon nothing.
-    assert most - before <= 2 * CONTROL_CLIENTS_MAX + 1
+    # What one pass of the loop accepts, a queue of 100, is closed at the end of it.
+    assert most - before <= 2 * CONTROL_CLIENTS_MAX + 100
     eventually(lambda: descriptors(node.pid) <= before, "every connection is closed")
     assert node.client.status().node == "a"
 

@@ -43,7 +43,7 @@ def test_peers_log_level_and_roles_count_from_the_answer_on(cluster: Cluster) ->
     source, node = cluster.node("s"), cluster.node("r")
     assert list(node.client.peers()) == []
     rewrite(node, "peers = []", f'peers = ["{source.address}"]')
-    rewrite(node, "[log]", '[control]\nviewer_users = ["0"]\n[log]\nlevel = "debug"')
+    rewrite(node, "[log]", '[control]\nviewer_users = ["root"]\n[log]\nlevel = "debug"')
     result = node.client.reload()
     assert result.applied == ("control.viewer_users", "discovery.peers", "log.level")
     assert result.needs_restart == ()
