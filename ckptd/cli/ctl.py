@@ -136,8 +136,8 @@ ends this with 1. Keys that count only from the next start are named.
 _WHOAMI: Final = """\
 Show who you are for the daemon and your role, which says what you may do:
 
-  viewer    status, checkpoints, peers, plan, recoveries, watch
-  operator  publish, recover, pause, resume, cancel as well
+  viewer    status, checkpoints, peers, plan, recoveries, watch, explain
+  operator  publish, recover, pause, resume, cancel, prioritize, need as well
   admin     reload as well
 
 Root and the daemon's user are admins; [control] of the configuration names others.
@@ -249,19 +249,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     raising.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
     raising.add_argument("pattern", metavar="GLOB", help="compared with the paths of units")
     _add_need(_add(verbs, "need", "let one unit go first, and wait for it", _NEED))
-    keys = verbs.add_parser("keys", help="keys that sign manifests, and those that are trusted")
-    if "keys" in argv:
-        from ckptd.cli.keys import add_arguments as add_keys_arguments  # noqa: PLC0415
-
-        add_keys_arguments(keys)
     _add(verbs, "reload", "let the daemon read its configuration again", _RELOAD)
     _add(verbs, "whoami", "what the daemon lets you do", _WHOAMI)
     _add(verbs, "version", "versions of this command and of the daemon")
-    demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
-    if "demo" in argv:
-        from ckptd.cli.demo import add_arguments  # noqa: PLC0415
-
-        add_arguments(demo)
+    _add_daemonless(verbs, argv)
     arguments = parser.parse_args(argv)
     if arguments.verb == "recover" and arguments.timeout and not arguments.wait:
         parser.error("--timeout needs --wait")
@@ -270,6 +261,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.verb == "peers" and (arguments.action is None) != (arguments.node is None):
         parser.error("'peers show' needs a node")
     return arguments
+
+
+def _add_daemonless(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], argv: Sequence[str]
+) -> None:
+    """Add verbs that need no daemon; each has a module of its own, read only if it is called."""
+    keys = verbs.add_parser("keys", help="keys that sign manifests, and those that are trusted")
+    if "keys" in argv:
+        from ckptd.cli.keys import add_arguments as add_keys_arguments  # noqa: PLC0415
+
+        add_keys_arguments(keys)
+    demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
+    if "demo" in argv:
+        from ckptd.cli.demo import add_arguments as add_demo_arguments  # noqa: PLC0415
+
+        add_demo_arguments(demo)
 
 
 def _add(

@@ -268,6 +268,7 @@ class Daemon:
                 LivePart(("log",), self._follow_log),
                 LivePart(("discovery.peers",), self._follow_peers),
                 LivePart(("control",), self._access.prepare),
+                LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
             ),
             wall_clock=time.time,
             telling=lambda: reloading(notifier),

@@ -277,7 +277,9 @@ def test_an_endless_message_is_cut_off_at_1_mib(path: str) -> None:
 
 def test_a_name_that_is_not_known_stops_the_start(cluster: Cluster) -> None:
     known = grp.getgrgid(os.getegid()).gr_name
-    node = cluster.prepare("a", sections=f'[control]\nviewer_groups = ["{known}", "no-such-group"]\n')
+    node = cluster.prepare(
+        "a", sections=f'[control]\nviewer_groups = ["{known}", "no-such-group"]\n'
+    )
     node.start()
     assert node.wait_ended(10) == ExitCode.CONFIGURATION
     assert "control.viewer_groups: group 'no-such-group' is not known" in node.log_text()
