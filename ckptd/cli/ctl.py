@@ -175,6 +175,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from ckptd.cli import keys  # noqa: PLC0415
 
         return keys.run(arguments)
+    if arguments.verb == "tls":
+        from ckptd.cli import tls  # noqa: PLC0415
+
+        return tls.run(arguments)
     arguments.is_socket_given = arguments.socket is not None
     if not arguments.is_socket_given:
         from ckptd.config import default_socket_path  # noqa: PLC0415
@@ -272,6 +276,11 @@ def _add_daemonless(
         from ckptd.cli.keys import add_arguments as add_keys_arguments  # noqa: PLC0415
 
         add_keys_arguments(keys)
+    tls = verbs.add_parser("tls", help="make and show the certificates of the nodes")
+    if "tls" in argv:
+        from ckptd.cli.tls import add_arguments as add_tls_arguments  # noqa: PLC0415
+
+        add_tls_arguments(tls)
     demo = verbs.add_parser("demo", help="lose a checkpoint on this machine and get it back")
     if "demo" in argv:
         from ckptd.cli.demo import add_arguments as add_demo_arguments  # noqa: PLC0415
