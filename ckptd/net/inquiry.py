@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from ckptd.core.events import Confirmation
@@ -27,8 +30,10 @@ from ckptd.limits import (
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
+from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side, failure_of
+from ckptd.net.identity import Identity
 from ckptd.wire.documents import decode_holdings
-from ckptd.wire.fields import DELTA
+from ckptd.wire.fields import DELTA, NODE
 from ckptd.wire.signatures import decode_signatures
 from ckptd.wire.targets import (
     HoldingsTarget,
@@ -65,7 +70,14 @@ class HoldingsAnswer:
 
 
 class Inquirer:
-    """Asks peers, over connections it keeps; an asynchronous context manager."""
+    """Asks peers, over connections it keeps; an asynchronous context manager.
+
+    Args:
+        identity: Proves who asks, and checks who answers; ``None``: plaintext, and whoever.
+    """
+
+    def __init__(self, identity: Identity | None = None) -> None:
+        self._identity = identity
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -76,6 +88,7 @@ class Inquirer:
             headers={"Accept-Encoding": "identity"},
             max_field_size=HEAD_BYTES_MAX,
             max_line_size=HEAD_BYTES_MAX,
+            response_class=_response_class(self._identity),
             trust_env=False,
         )
         return self
@@ -183,20 +196,77 @@ class Inquirer:
             sock_connect=CONNECT_TIMEOUT_NS / SECOND,
             sock_read=patience_s,
         )
-        url = URL.build(scheme="http", host=host, port=port, path=target.path)
+        identity = self._identity
+        scheme = "http" if identity is None else "https"
+        url = URL.build(scheme=scheme, host=host, port=port, path=target.path)
+        if identity is not None:
+            identity.handshakes.check_dial(address)
         try:
             async with self._session.request(
-                method, url, headers=fields, timeout=timeout, allow_redirects=False
+                method,
+                url,
+                headers=fields,
+                timeout=timeout,
+                allow_redirects=False,
+                ssl=True if identity is None else identity.client_context,
             ) as response:
+                if identity is not None:
+                    identity.handshakes.forget(address)
                 yield response
         except TimeoutError:
             raise
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            failed = _failed_handshake(error)
+            if identity is not None and failed is not None:
+                identity.handshakes.note(Side.CLIENT, address, failed)
+                raise failed from error
             raise ConnectionError(f"{host} port {port}: {error}") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise ProtocolViolation(
                 f"answer of {host} port {port}", f"makes no sense: {str(error)[:200]!r}"
             ) from error
+
+
+def _failed_handshake(error: aiohttp.ClientError) -> HandshakeFailed | None:
+    """Return the failed handshake that an error wraps, if it does."""
+    cause = error.__cause__
+    if isinstance(cause, HandshakeFailed):
+        return cause
+    if isinstance(error, aiohttp.ClientSSLError) and isinstance(cause, ssl.SSLError):
+        return HandshakeFailed(failure_of(cause), str(cause))
+    return None
+
+
+def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
+    """Return a class whose responses are only of whom they say they are."""
+    if identity is None:
+        return aiohttp.ClientResponse
+    check = identity.check
+    heard: WeakSet[asyncio.BaseTransport] = WeakSet()
+
+    class CheckedResponse(aiohttp.ClientResponse):
+        async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+            transport = connection.transport
+            if transport is None:
+                raise HandshakeFailed(HandshakeFailure.DISCONNECTED)
+            peer = check(transport.get_extra_info("ssl_object"))
+            try:
+                response = await super().start(connection)
+            except aiohttp.ClientConnectionError as error:
+                if transport in heard:
+                    raise
+                # With TLS 1.3 the dialler is through before its certificate is looked at.
+                detail = "it closed before it answered"
+                raise HandshakeFailed(HandshakeFailure.REFUSED, detail) from error
+            heard.add(transport)
+            claimed = response.headers.get(NODE)
+            if claimed != peer.node:
+                response.close()
+                detail = f"it is {peer.node} and calls itself {str(claimed)[:64]!r}"
+                raise HandshakeFailed(HandshakeFailure.WRONG_NODE, detail)
+            return response
+
+    return CheckedResponse
 
 
 def _expect_ok(response: aiohttp.ClientResponse) -> None:

@@ -17,7 +17,11 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, RangeOutcome
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
+from ckptd.model.ids import NodeId
 from ckptd.net.buffers import BufferPool
+from ckptd.net.connections import Connection
+from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side
+from ckptd.net.identity import Identity
 from ckptd.net.receiving import BlockSink, RangeOrder, Receiver
 from ckptd.net.reports import Report, ReportQueue
 from ckptd.wire.fields import CLASS
@@ -44,21 +48,29 @@ class Lane:
         address: Host and port of the source.
         pool: Memory for bodies.
         report: Called on the loop with progress and the end of each order.
+        peer: This node's identity and the node that must answer; ``None``: plaintext, and
+            whoever answers.
 
     Attributes:
         address: Host and port of the source.
     """
 
     def __init__(
-        self, address: tuple[str, int], *, pool: BufferPool, report: Callable[[Report], None]
+        self,
+        address: tuple[str, int],
+        *,
+        pool: BufferPool,
+        report: Callable[[Report], None],
+        peer: tuple[Identity, NodeId] | None = None,
     ) -> None:
         self.address = address
         self._loop = asyncio.get_running_loop()
         self._pool = pool
+        self._peer = peer
         self._reports = ReportQueue(self._loop, report)
         self._orders: deque[RangeOrder] = deque()
         self._connecting: asyncio.Timeout | None = None
-        self._connection: socket.socket | None = None
+        self._connection: Connection | None = None
         self._receiver: Receiver | None = None
         self._is_closed = False
         self._is_over = False
@@ -104,7 +116,10 @@ class Lane:
         outcome = RangeOutcome.UNREACHABLE
         try:
             if not self._is_closed:
-                with await self._connect() as connection:
+                if self._peer is not None:
+                    self._peer[0].handshakes.check_dial(self.address)
+                with await self._connect() as connected:
+                    connection = await self._secure(connected)
                     outcome = RangeOutcome.DISCONNECTED
                     await self._receive(connection)
         except (OSError, UnicodeError) as error:  # a host name can be beyond encoding
@@ -145,12 +160,29 @@ class Lane:
             self._connecting = None
         raise failure
 
-    async def _receive(self, connection: socket.socket) -> None:
+    async def _secure(self, connected: socket.socket) -> Connection:
+        """Make sure who answers.
+
+        Raises:
+            OSError: Somebody else does.
+        """
+        if self._peer is None:
+            return Connection(connected)
+        identity, source = self._peer
+        try:
+            async with asyncio.timeout(None) as self._connecting:  # for ``close``
+                connection, _ = await identity.connect(connected, self.address, source)
+        finally:
+            self._connecting = None
+        return connection
+
+    async def _receive(self, connection: Connection) -> None:
         """Send what waits and let the thread read until it is done."""
         if self._is_closed:
             return
         over = asyncio.Event()
-        receiver = Receiver(connection, self._orders, self._pool, self._reports)
+        source = None if self._peer is None else self._peer[1]
+        receiver = Receiver(connection, source, self._orders, self._pool, self._reports)
         self._connection, self._receiver = connection, receiver
         self._send(list(self._orders))
 
@@ -176,6 +208,19 @@ class Lane:
                 except asyncio.CancelledError:
                     continue  # one is on its way already
             thread.join()
+            if self._peer is not None and not self._is_closed:
+                self._note_whether_refused(self._peer[0], receiver)
+
+    def _note_whether_refused(self, identity: Identity, receiver: Receiver) -> None:
+        """Take an end before the first byte as the source's answer to this node's certificate.
+
+        With TLS 1.3 the dialler is through before its certificate is looked at.
+        """
+        if receiver.has_heard:
+            identity.handshakes.forget(self.address)
+        else:
+            refused = HandshakeFailed(HandshakeFailure.REFUSED, "it closed before it answered")
+            identity.handshakes.note(Side.CLIENT, self.address, refused)
 
     def _send(self, orders: list[RangeOrder]) -> None:
         host, port = self.address
@@ -193,7 +238,7 @@ class Lane:
         assert self._connection is not None
         assert self._receiver is not None
         try:
-            is_sent = self._connection.send(heads, socket.MSG_DONTWAIT) == len(heads)
+            is_sent = self._connection.send_now(heads)
         except OSError as error:
             _log.debug("no request to %s port %d: %s", host, port, error)
             is_sent = False

@@ -9,12 +9,10 @@ thread alone reads.
 from __future__ import annotations
 
 import logging
-import select
 import socket
-import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,12 +22,13 @@ from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, Refusal
 from ckptd.errors import CkptdError, ProtocolViolation, StorageError
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import Digest, TransferId
+from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.net.buffers import BufferPool
+from ckptd.net.connections import Connection
 from ckptd.net.reports import ReportQueue
-from ckptd.wire.fields import LOAD, parse_load, parse_retry_after, quote_etag
+from ckptd.wire.fields import LOAD, NODE, parse_load, parse_retry_after, quote_etag
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
 from ckptd.wire.ranges import ByteRange, parse_content_range
 
@@ -109,8 +108,12 @@ class _LaneBroken(Exception):
 class Receiver:
     """What a lane's thread runs.
 
+    Attributes:
+        has_heard: A first byte came.
+
     Args:
-        connection: Connected, blocking; read by this thread only.
+        connection: Read by this thread only.
+        source: Who must answer; ``None``: nobody knows.
         orders: Requests that were sent or are about to be, in order. The loop appends, this
             thread takes from the left.
         pool: Memory for bodies.
@@ -119,12 +122,14 @@ class Receiver:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
+        source: NodeId | None,
         orders: deque[RangeOrder],
         pool: BufferPool,
         reports: ReportQueue,
     ) -> None:
         self._connection = connection
+        self._source = source
         self._orders = orders
         self._pool = pool
         self._reports = reports
@@ -134,14 +139,8 @@ class Receiver:
         self._load_bytes = 0
         self._reported_ns = 0
         self._is_stopping = False
-        connection.settimeout(None)
-        connection.setsockopt(
-            socket.SOL_SOCKET,
-            socket.SO_RCVTIMEO,
-            struct.pack("ll", 0, PROGRESS_INTERVAL_NS // 1000),
-        )
-        self._readable = select.poll()
-        self._readable.register(connection, select.POLLIN)
+        self.has_heard = False
+        connection.read_in_intervals(PROGRESS_INTERVAL_NS)
 
     def stop(self) -> None:
         """Make ``run`` return soon, and what it works on end as ``CLOSED``; on the loop."""
@@ -151,7 +150,7 @@ class Receiver:
     def break_off(self) -> None:
         """Make ``run`` find the connection broken; on the loop."""
         with suppress(OSError):  # the source was faster
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.socket.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
         """Take one response after another until the connection ends."""
@@ -170,15 +169,20 @@ class Receiver:
 
     def _take_response(self) -> bool:
         """Take one response; tell whether another can follow."""
-        self._readable.poll()
-        if not self._receive(1, socket.MSG_PEEK):
+        self._connection.wait()
+        if not self._receive(1, self._connection.peek):
             raise _LaneBroken(RangeOutcome.DISCONNECTED, "the source closed the connection")
         if not self._orders:
             raise _LaneBroken(RangeOutcome.MISBEHAVED, "bytes that nobody asked for")
         order = self._order = self._orders.popleft()
         self._received_bytes = self._load_bytes = 0
         self._next_block = order.blocks.start
+        self.has_heard = True
         head = self._take_head()
+        if self._source is not None and head.fields.get(NODE.lower()) != self._source:
+            raise ProtocolViolation(
+                "response", f"is not of {self._source}, whose certificate it is"
+            )
         outcome = _OUTCOMES.get(head.status)
         if outcome is not None:
             busy_s = parse_retry_after(head.fields.get("retry-after"))
@@ -194,11 +198,12 @@ class Receiver:
         """Take exactly one head off the connection and no byte of what follows it."""
         head = bytearray()
         while len(head) < HEAD_BYTES_MAX:
-            seen = self._receive(HEAD_BYTES_MAX - len(head), socket.MSG_PEEK)
+            seen = self._receive(HEAD_BYTES_MAX - len(head), self._connection.peek)
             if not seen:
                 raise _LaneBroken(RangeOutcome.DISCONNECTED, "a head that is cut short")
             end = head_end(head + seen)
-            head += self._receive(len(seen) if end is None else end - len(head))
+            wanted = len(seen) if end is None else end - len(head)
+            head += self._receive(wanted, self._connection.take)
             if end is not None:
                 return parse_response_head(head)
         raise ProtocolViolation("response head", f"has more than {HEAD_BYTES_MAX} bytes")
@@ -223,7 +228,7 @@ class Receiver:
         while filled < len(data):
             part = data[filled : filled + GROUP_BYTES]
             try:
-                count = self._connection.recv_into(part, len(part), socket.MSG_WAITALL)
+                count = self._connection.fill(part)
             except BlockingIOError:  # the interval passed without a byte
                 count = -1
             if self._is_stopping:
@@ -241,17 +246,17 @@ class Receiver:
         if left is None or left > REFUSAL_BYTES_MAX:
             return False
         while left:
-            passed = len(self._receive(left))
+            passed = len(self._receive(left, self._connection.take))
             if not passed:
                 return False
             left -= passed
         return True
 
-    def _receive(self, size_bytes: int, flags: int = 0) -> bytes:
+    def _receive(self, size_bytes: int, receive: Callable[[int], bytes]) -> bytes:
         """Receive up to so many bytes; ``b""`` at the end of the connection."""
         while not self._is_stopping:
             try:
-                return self._connection.recv(size_bytes, flags)
+                return receive(size_bytes)
             except BlockingIOError:
                 continue
         raise _LaneBroken(RangeOutcome.CLOSED, "closed")

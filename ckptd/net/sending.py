@@ -1,4 +1,4 @@
-"""Sending the bytes of a version: ``sendfile`` in a thread, one thread hop for each response.
+"""Sending the bytes of a version from a thread, one thread hop for each response.
 
 The connection stays non-blocking, because the event loop reads requests from it; the thread
 waits with ``poll`` when the kernel's send buffer is full. Shutting the connection down wakes
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import select
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -18,15 +17,11 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from ckptd.errors import ContentChanged
-from ckptd.limits import MS, SECOND
+from ckptd.net.connections import Connection
 from ckptd.wire.ranges import ByteRange
 
 SEND_THREADS: Final = 32
 """Bodies that are sent at the same time; the next one waits for a thread."""
-
-SEND_TIMEOUT_NS: Final = 30 * SECOND
-"""A receiver that takes nothing for so long is gone. The kernel reports room only when a third
-of its send buffer is free, so a trickle does not count as taking."""
 
 _SHORTER: Final = ("version", "a file of it is shorter than it was")
 
@@ -76,7 +71,7 @@ class Sending:
         sent_bytes: Bytes of the body the kernel has taken.
 
     Args:
-        connection: Connected, non-blocking.
+        connection: Its socket is non-blocking.
         head: The response head.
         version: What the body is part of.
         byte_range: Which part.
@@ -84,7 +79,7 @@ class Sending:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: Connection,
         head: bytes,
         version: ServedBytes,
         byte_range: ByteRange,
@@ -95,8 +90,6 @@ class Sending:
         self._head = head
         self._version = version
         self._range = byte_range
-        self._writable = select.poll()
-        self._writable.register(connection, select.POLLOUT)
 
     @property
     def left_bytes(self) -> int:
@@ -120,7 +113,7 @@ class Sending:
         except asyncio.CancelledError:
             if not job.cancel():
                 with suppress(OSError):  # the receiver was faster
-                    self._connection.shutdown(socket.SHUT_RDWR)
+                    self._connection.socket.shutdown(socket.SHUT_RDWR)
             while not done.done():  # the thread uses the socket: nothing may close it before
                 try:
                     await asyncio.wait([done])
@@ -144,25 +137,21 @@ class Sending:
         assert self.left_bytes == 1
         if not last_byte:
             raise ContentChanged(*_SHORTER)
-        self._send_bytes(last_byte)
+        self._connection.send_all(last_byte)
         self.sent_bytes += 1
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        self._connection.cork(is_on=False)
 
     def _begin(self) -> None:
         self.has_begun = True
         # Corked, the head and small pieces leave in full segments.
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        self._send_bytes(self._head)
+        self._connection.cork(is_on=True)
+        self._connection.send_all(self._head)
 
     def _send_file(self, piece: Piece, size_bytes: int) -> None:
-        out, offset = self._connection.fileno(), piece.offset
-        end = offset + size_bytes
+        offset, end = piece.offset, piece.offset + size_bytes
         while offset < end:
             try:
-                count = os.sendfile(out, piece.fd, offset, end - offset)
-            except BlockingIOError:
-                self._wait()
-                continue
+                count = self._connection.send_file(piece.fd, offset, end - offset)
             except OSError as error:
                 if error.errno == errno.EIO:
                     raise ContentChanged("version", "a file of it cannot be read") from error
@@ -171,16 +160,3 @@ class Sending:
                 raise ContentChanged(*_SHORTER)
             offset += count
             self.sent_bytes += count
-            if offset < end:  # the buffer is full: room for a long stretch is worth the wait
-                self._wait()
-
-    def _send_bytes(self, data: bytes) -> None:
-        while data:
-            try:
-                data = data[self._connection.send(data) :]
-            except BlockingIOError:
-                self._wait()
-
-    def _wait(self) -> None:
-        if not self._writable.poll(SEND_TIMEOUT_NS // MS):
-            raise TimeoutError("the receiver takes nothing")

@@ -20,7 +20,10 @@ from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageErr
 from ckptd.limits import HEAD_BYTES_MAX, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, KIB, MIB, SECOND
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse
-from ckptd.net.sending import SEND_THREADS, SEND_TIMEOUT_NS, Piece, Sending, ServedBytes
+from ckptd.net.connections import SEND_TIMEOUT_NS, Connection
+from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side
+from ckptd.net.identity import Identity, Peer
+from ckptd.net.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.waits import Waits
 from ckptd.wire.fields import CLASS, EPOCH, LOAD, NODE, parse_class
 from ckptd.wire.heads import RequestHead, head_end, parse_request_head, response_head
@@ -34,6 +37,9 @@ _LINGER_S: Final = 1.0
 the kernel reset the connection, and the peer would lose the end of that response."""
 _LINGER_BYTES_MAX: Final = 64 * KIB
 
+_HANDSHAKES_MAX: Final = 64
+"""Strangers that may shake hands at the same time; they cost a connection each for 5 s."""
+
 _PART_BYTES: Final = MIB
 """Answers in memory are sent in parts of this size; each must be taken in time."""
 
@@ -45,39 +51,64 @@ class PeerServer:
         content: What there is to serve.
         node: Who this node is.
         epoch: Which life of it.
+        identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
     """
 
-    def __init__(self, content: Content, *, node: NodeId, epoch: Epoch) -> None:
+    def __init__(
+        self, content: Content, *, node: NodeId, epoch: Epoch, identity: Identity | None = None
+    ) -> None:
         self.content = content
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
         self.threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="send")
         self.sendings: set[Sending] = set()
-        self._identity = {NODE: node, EPOCH: str(epoch)}
+        self.identity = identity
+        self._handshakes = 0
+        self._own_fields = {NODE: node, EPOCH: str(epoch)}
 
     @property
     def load_bytes(self) -> int:
         """Bytes that were promised to peers and are not sent yet."""
         return sum(sending.left_bytes for sending in self.sendings)
 
-    async def serve(self, connection: socket.socket) -> None:
+    async def serve(self, connected: socket.socket) -> None:
         """Answer what comes on a connection until nobody asks any more.
 
         Args:
-            connection: Connected, non-blocking. A response that cannot be sent to its end
+            connected: Connected, non-blocking. A response that cannot be sent to its end
                 leaves it so that closing it resets it: a body must not look complete.
         """
         try:
-            await _Connection(self, connection).run()
+            if self.identity is None:
+                await _Conversation(self, Connection(connected)).run()
+            else:
+                await self._serve_securely(connected, self.identity)
         except OSError as error:
             _log.debug("a connection ends: %r", error)
-            _reset_on_close(connection)
+            _reset_on_close(connected)
         except asyncio.CancelledError:
-            _reset_on_close(connection)
+            _reset_on_close(connected)
             raise
         except Exception:  # noqa: BLE001 -- edge: request → response
             _log.exception("serving a connection failed")
-            _reset_on_close(connection)
+            _reset_on_close(connected)
+
+    async def _serve_securely(self, connected: socket.socket, identity: Identity) -> None:
+        """Shake hands first; a stranger gets no further."""
+        if self._handshakes >= _HANDSHAKES_MAX:
+            overloaded = HandshakeFailed(HandshakeFailure.OVERLOADED)
+            identity.handshakes.note(Side.SERVER, connected.getpeername()[:2], overloaded)
+            return
+        self._handshakes += 1
+        try:
+            connection, peer = await identity.accept(connected)
+        except HandshakeFailed:
+            with suppress(OSError):  # the peer learns why only if it is not reset
+                await _linger(Connection(connected))
+            return
+        finally:
+            self._handshakes -= 1
+        await _Conversation(self, connection, peer).run()
 
     def drain(self) -> None:
         """Close idle connections, and the others after the response that is under way."""
@@ -90,7 +121,7 @@ class PeerServer:
     def head(self, answer: Answer, *, keep_alive: bool) -> bytes:
         """Write the head of a response."""
         fields = {
-            **self._identity,
+            **self._own_fields,
             LOAD: str(self.load_bytes),
             "Connection": "keep-alive" if keep_alive else "close",
             **answer.fields,
@@ -100,10 +131,15 @@ class PeerServer:
         return response_head(answer.status, fields)
 
 
-class _Connection:
-    def __init__(self, server: PeerServer, connection: socket.socket) -> None:
+class _Conversation:
+    """Requests and answers on one connection."""
+
+    def __init__(
+        self, server: PeerServer, connection: Connection, peer: Peer | None = None
+    ) -> None:
         self._server = server
         self._connection = connection
+        self._peer = peer
         self._buffer = bytearray()
         self._loop = asyncio.get_running_loop()
 
@@ -115,11 +151,16 @@ class _Connection:
             except ProtocolViolation as violation:
                 await self._send(refuse(violation), keep_alive=False)
                 break
-            if request is None:
+            if request is None or self._is_revoked():
                 return
             if not await self._respond(request):
                 break
-        await self._linger()
+        await _linger(self._connection)
+
+    def _is_revoked(self) -> bool:
+        """Tell whether the peer's certificate was revoked after the handshake."""
+        identity = self._server.identity
+        return identity is not None and self._peer is not None and identity.is_revoked(self._peer)
 
     async def _read_request(self) -> RequestHead | None:
         """Read the next request head; ``None`` if nobody asks any more.
@@ -133,7 +174,7 @@ class _Connection:
                 while end is None:
                     if len(self._buffer) >= HEAD_BYTES_MAX:
                         raise ProtocolViolation("request head", "is too long", status=431)
-                    received = await self._loop.sock_recv(self._connection, HEAD_BYTES_MAX)
+                    received = await self._connection.receive(HEAD_BYTES_MAX)
                     if not received:
                         return None
                     if not self._buffer:
@@ -190,19 +231,21 @@ class _Connection:
 
     async def _send_part(self, part: bytes | memoryview) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_NS / SECOND):
-            await self._loop.sock_sendall(self._connection, part)
+            await self._connection.send(part)
 
-    async def _linger(self) -> None:
-        """Read past what the peer sends after its last response."""
-        self._connection.shutdown(socket.SHUT_WR)
-        left = _LINGER_BYTES_MAX
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                while left > 0:
-                    received = await self._loop.sock_recv(self._connection, left)
-                    if not received:
-                        return
-                    left -= len(received)
+
+async def _linger(connection: Connection) -> None:
+    """Send no more, and read past what the peer goes on sending."""
+    loop = asyncio.get_running_loop()
+    left = _LINGER_BYTES_MAX
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            await connection.finish()
+            while left > 0:
+                received = await loop.sock_recv(connection.socket, left)
+                if not received:
+                    return
+                left -= len(received)
 
 
 def _reset_on_close(connection: socket.socket) -> None:

@@ -410,7 +410,7 @@ async def test_a_version_that_goes_away_is_not_held_and_nothing_is_stale(
 async def test_a_reader_that_takes_nothing_is_cut_off(
     big: FileContent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.sending.SEND_TIMEOUT_NS", 20 * MS)
+    monkeypatch.setattr("ckptd.net.connections.SEND_TIMEOUT_NS", 20 * MS)
     async with serving(big) as node, client_of(node.address) as client:
         client.send(request(version_of(big)))
         assert (await client.head()).status == 200

@@ -1,0 +1,157 @@
+"""Handshakes that failed: why, how often, what to do about it, and when to try again."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+_log = logging.getLogger(__name__)
+_K = TypeVar("_K")
+
+_DIAL_PAUSE_S: Final = 5.0
+"""A peer that refuses is dialled twelve times a minute at most."""
+_LOG_PAUSE_S: Final = 60.0
+_REMEMBERED_MAX: Final = 4096
+"""Addresses, of either table below; the oldest make room."""
+
+
+class Side(enum.StrEnum):
+    """Which end of a handshake this node was."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class HandshakeFailure(enum.StrEnum):
+    """Why a handshake failed, as this end sees it."""
+
+    NO_CERTIFICATE = "no_certificate"
+    UNTRUSTED = "untrusted"
+    EXPIRED = "expired"
+    PURPOSE = "purpose"
+    REVOKED = "revoked"
+    WRONG_NODE = "wrong_node"
+    PLAINTEXT = "plaintext"
+    PROTOCOL = "protocol"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    OVERLOADED = "overloaded"
+
+
+_REMEDIES: Final = {
+    HandshakeFailure.NO_CERTIFICATE: "It has no [tls] section, or is no ckptd.",
+    HandshakeFailure.UNTRUSTED: "Its certificate is of another authority than tls.ca: compare "
+    "both with 'ckptctl tls show'.",
+    HandshakeFailure.EXPIRED: "Its certificate has expired or is not valid yet: 'ckptctl tls "
+    "renew' it, or set the clocks.",
+    HandshakeFailure.PURPOSE: "Its certificate is not for servers and clients: make one with "
+    "'ckptctl tls issue'.",
+    HandshakeFailure.REVOKED: "Its certificate is in tls.revoked.",
+    HandshakeFailure.WRONG_NODE: "Its certificate must name its own node.id, and no other.",
+    HandshakeFailure.PLAINTEXT: "It has no [tls] section, or is no ckptd.",
+    HandshakeFailure.PROTOCOL: "It must speak TLS 1.3 and offer ckptd/1.",
+    HandshakeFailure.REFUSED: "It did not accept this node's certificate; its log says why.",
+    HandshakeFailure.TIMEOUT: "It is stuck, or no ckptd.",
+    HandshakeFailure.DISCONNECTED: "It ended, or is no ckptd.",
+    HandshakeFailure.OVERLOADED: "Too many handshakes are under way.",
+}
+
+_VERIFY_CODES: Final = {
+    9: HandshakeFailure.EXPIRED,  # X509_V_ERR_CERT_NOT_YET_VALID
+    10: HandshakeFailure.EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED
+    26: HandshakeFailure.PURPOSE,  # X509_V_ERR_INVALID_PURPOSE
+}
+_REASONS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": HandshakeFailure.NO_CERTIFICATE,
+    "HTTP_REQUEST": HandshakeFailure.PLAINTEXT,
+    "WRONG_VERSION_NUMBER": HandshakeFailure.PLAINTEXT,
+    "TLSV1_ALERT_PROTOCOL_VERSION": HandshakeFailure.PROTOCOL,
+}
+
+
+class HandshakeFailed(ConnectionError):
+    """A peer is not who it must be, or does not accept who this node is."""
+
+    def __init__(self, failure: HandshakeFailure, detail: str = "") -> None:
+        super().__init__(failure, detail)
+        self.failure = failure
+        self.detail = detail
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"TLS handshake failed: {self.failure}{detail}. {_REMEDIES[self.failure]}"
+
+
+def failure_of(error: ssl.SSLError) -> HandshakeFailure:
+    """Say in our words what OpenSSL complains about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFY_CODES.get(error.verify_code, HandshakeFailure.UNTRUSTED)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return HandshakeFailure.DISCONNECTED
+    reason = error.reason or ""
+    if reason in _REASONS:
+        return _REASONS[reason]
+    return HandshakeFailure.REFUSED if "_ALERT_" in reason else HandshakeFailure.PROTOCOL
+
+
+class Handshakes:
+    """Remembers what failed; used on the event loop.
+
+    Attributes:
+        failures: How many handshakes failed since the start, by side and reason.
+
+    Args:
+        clock_s: Monotonic time in seconds.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self._clock_s = clock_s
+        self._logged_s: dict[tuple[str, HandshakeFailure], float] = {}
+        self._failed_s: dict[tuple[str, int], float] = {}
+
+    def note(self, side: Side, address: tuple[str, int], failed: HandshakeFailed) -> None:
+        """Count a failure, and log it: a line a minute for each address and reason.
+
+        Args:
+            side: Which end this node was.
+            address: Host and port of the other end.
+            failed: Why.
+        """
+        now_s = self._clock_s()
+        self.failures[side, failed.failure] += 1
+        where = address[0]
+        if side is Side.CLIENT:
+            where = f"{where} port {address[1]}"
+            _remember(self._failed_s, address, now_s)
+        logged = (where, failed.failure)
+        if now_s - self._logged_s.get(logged, -_LOG_PAUSE_S) >= _LOG_PAUSE_S:
+            _remember(self._logged_s, logged, now_s)
+            _log.warning("%s, as %s: %s", where, side, failed)
+
+    def check_dial(self, address: tuple[str, int]) -> None:
+        """Refuse to dial an address whose last handshake failed a moment ago.
+
+        Raises:
+            ConnectionRefusedError: It did.
+        """
+        failed_s = self._failed_s.get(address)
+        if failed_s is not None and self._clock_s() - failed_s < _DIAL_PAUSE_S:
+            raise ConnectionRefusedError(f"{address[0]} port {address[1]} refused a handshake")
+
+    def forget(self, address: tuple[str, int]) -> None:
+        """Take note that an address answers."""
+        self._failed_s.pop(address, None)
+
+
+def _remember(table: dict[_K, float], key: _K, now_s: float) -> None:
+    table.pop(key, None)
+    table[key] = now_s
+    if len(table) > _REMEMBERED_MAX:
+        del table[next(iter(table))]
