@@ -102,7 +102,7 @@ def _show(path: str, config: Config, *, output: str) -> None:
     sections = {
         name: _plain_table(getattr(config, name))
         for name in config.__struct_fields__
-        if name != "environment"
+        if name != "environment" and getattr(config, name) is not None
     }
     if output == "json":
         print(json.dumps({"file": path, "config": sections}, indent=2))

@@ -1,7 +1,7 @@
 """``ckptctl demo``: a checkpoint is lost on one of five daemons and comes back from the others.
 
-Everything is real: five processes, sockets on the loopback address, files. One source is killed
-half-way, and in the end all files are compared by code that shares nothing with the daemon.
+Everything is real: five processes, mutual TLS over the loopback address, files. One source is
+killed half-way, and in the end all files are compared by code that shares nothing with the daemon.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from ckptd.cli.certificates import Authority
 from ckptd.cli.demo_checkpoint import (
     CRITICAL,
     DEFERRED,
@@ -128,14 +129,16 @@ def _make_up(workspace: str, size_bytes: int) -> Material:
 def _play(workspace: str, material: Material) -> Findings:
     """Publish, lose, recover, compare."""
     with contextlib.ExitStack() as processes:
-        sources = [_daemon(workspace, node, material.root) for node in SOURCES]
+        authority = Authority(os.path.join(workspace, "ca"))
+        authority.create()
+        sources = [_daemon(workspace, node, material.root, authority) for node in SOURCES]
         everybody = list(sources)
         try:
             _start(sources, processes)
             receiver_root = os.path.join(workspace, "recovered")
             os.mkdir(receiver_root)
             peers = [source.address for source in sources]
-            receiver = _daemon(workspace, RECEIVER, receiver_root, peers, buffers="256MiB")
+            receiver = _daemon(workspace, RECEIVER, receiver_root, authority, peers, "256MiB")
             everybody.append(receiver)
             _start([receiver], processes)
             _publish(sources, material)
@@ -152,11 +155,18 @@ def _play(workspace: str, material: Material) -> Findings:
 
 
 def _daemon(
-    workspace: str, node: str, root: str, peers: Sequence[str] = (), buffers: str = "32MiB"
+    workspace: str,
+    node: str,
+    root: str,
+    authority: Authority,
+    peers: Sequence[str] = (),
+    buffers: str = "32MiB",
 ) -> LocalDaemon:
     directory = os.path.join(workspace, node)
     os.mkdir(directory)
-    return LocalDaemon(directory, node=node, root=root, peers=peers, buffers=buffers)
+    return LocalDaemon(
+        directory, node=node, root=root, peers=peers, buffers=buffers, authority=authority
+    )
 
 
 def _start(daemons: Sequence[LocalDaemon], processes: contextlib.ExitStack) -> None:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from ckptd.cli.certificates import Authority
 from ckptd.config import parse_address
 from ckptd.control.client import ControlClient
 from ckptd.errors import CkptdError, DaemonUnreachable
+from ckptd.model.ids import parse_node_id
 
 READY_TIMEOUT_S: Final = 30.0
 """A start takes 0.5 s; on a machine that is busy with something else, much more."""
@@ -35,12 +37,17 @@ metrics = {metrics}
 control = {control}
 [discovery]
 peers = {peers}
-[transport]
-insecure = true
 [recovery]
 buffers = {buffers}
 [log]
 format = "logfmt"
+"""
+
+_TLS: Final = """\
+[tls]
+ca = {ca}
+certificate = {certificate}
+key = {key}
 """
 
 
@@ -54,6 +61,7 @@ class LocalDaemon:
         peers: Addresses of other daemons.
         buffers: As in the configuration.
         metrics: As in the configuration.
+        authority: Gives it a certificate; ``None``: it talks in plaintext.
 
     Attributes:
         node: Its name.
@@ -65,7 +73,7 @@ class LocalDaemon:
         environment: Variables of the process; ``None`` for those of this one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what its configuration says, each named)
         self,
         directory: str,
         *,
@@ -74,6 +82,7 @@ class LocalDaemon:
         peers: Sequence[str] = (),
         buffers: str = "64MiB",
         metrics: str = "",
+        authority: Authority | None = None,
     ) -> None:
         self.node = node
         self.root = root
@@ -95,6 +104,14 @@ class LocalDaemon:
             "peers": list(peers),
             "buffers": buffers,
         }
+        self._tls: dict[str, str] = {}
+        if authority is not None:
+            certificate, key = authority.issue(parse_node_id(node))
+            self._tls = {
+                "ca": authority.certificate_path,
+                "certificate": certificate,
+                "key": key,
+            }
         os.makedirs(self.state_dir, mode=0o700, exist_ok=True)
 
     @property
@@ -135,6 +152,10 @@ class LocalDaemon:
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(_CONFIG.format(port=self.data_port, **settings) + self.sections)
+            if self._tls:
+                file.write(
+                    _TLS.format(**{key: json.dumps(path) for key, path in self._tls.items()})
+                )
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [

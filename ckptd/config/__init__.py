@@ -25,6 +25,7 @@ from ckptd.config.sections import (
     Node,
     Recovery,
     Signatures,
+    Tls,
     Transport,
 )
 from ckptd.config.values import (
@@ -32,9 +33,12 @@ from ckptd.config.values import (
     accounts,
     address_or_off,
     buffers,
+    credential_or_path,
+    is_loopback,
     parse_address,
     path_or_none,
     patterns,
+    parse_peer,
     peers,
     redundancy,
     root_name,
@@ -42,7 +46,15 @@ from ckptd.config.values import (
 )
 from ckptd.model.ids import parse_node_id
 
-__all__ = ["Address", "Config", "default_socket_path", "is_within", "load_config", "parse_address"]
+__all__ = [
+    "Address",
+    "Config",
+    "default_socket_path",
+    "is_within",
+    "load_config",
+    "parse_address",
+    "parse_peer",
+]
 
 
 def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
@@ -82,6 +94,7 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             trusted=text(path_or_none),
             require=patterns,
         ),
+        tls=_tls(document, environ),
         recovery=document.section(
             "recovery", Recovery, buffers=text(buffers), redundancy=redundancy
         ),
@@ -90,12 +103,7 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
         ),
         environment={name: environ[name] for name in ENVIRONMENT if name in environ},
     )
-    if not config.transport.insecure:
-        document.fail(
-            "transport.insecure",
-            "must be written out as true: this version of ckptd has no TLS",
-            "Write insecure = true if only machines you trust can reach listen.data.",
-        )
+    _check_transport(document, config)
     if config.signatures.require and config.signatures.trusted is None:
         document.fail(
             "signatures.require",
@@ -124,6 +132,28 @@ def _roots(document: Document) -> dict[str, str]:
         document.parse(f"roots.{name[:64]!r}", name, text(root_name))
     path = text(absolute_path)
     return {name: document.parse(f"roots.{name}", value, path) for name, value in table.items()}
+
+
+def _tls(document: Document, environ: Mapping[str, str]) -> Tls | None:
+    if "tls" not in document.values:
+        return None
+    path = text(credential_or_path(environ.get("CREDENTIALS_DIRECTORY")))
+    return document.section("tls", Tls, ca=path, certificate=path, key=path, revoked=path)
+
+
+def _check_transport(document: Document, config: Config) -> None:
+    """Refuse plaintext that nobody asked for, and two answers to one question."""
+    if config.transport.insecure and config.tls is not None:
+        document.fail("transport.insecure", "contradicts [tls]", "Remove one of them.")
+    is_secure = config.tls is not None or is_loopback(config.listen.data.host)
+    if not is_secure and not config.transport.insecure:
+        document.fail(
+            "transport.insecure",
+            f"must be written out as true: {config.listen.data} can be reached from elsewhere, "
+            "and there is no [tls]",
+            "'ckptctl tls' makes certificates. Or write insecure = true if only machines you "
+            "trust can reach listen.data.",
+        )
 
 
 def _check_overlaps(document: Document, config: Config) -> None:

@@ -17,6 +17,7 @@ from ckptd.model.ids import NodeId
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
 ENVIRONMENT: Final = (
+    "CREDENTIALS_DIRECTORY",
     "JOURNAL_STREAM",
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
@@ -69,13 +70,13 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the peers are, each as ``host:port``."""
+    """Who the peers are, each as ``host:port``, or ``node@host:port`` if it must be that node."""
 
     peers: tuple[str, ...] = ()
 
 
 class Transport(msgspec.Struct, frozen=True, kw_only=True):
-    """How peers talk; ``insecure`` is always true in a configuration that loads."""
+    """How peers talk; beyond loopback ``insecure`` is the contrary of a section ``[tls]``."""
 
     insecure: bool = False
 
@@ -92,6 +93,15 @@ class Signatures(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     trusted: str | None = None
     require: tuple[str, ...] = ()
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """By what nodes know each other: paths of files, see ``ckptd.net.identity``."""
+
+    ca: str
+    certificate: str
+    key: str
+    revoked: str | None = None
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         discovery: Section ``[discovery]``.
         transport: Section ``[transport]``.
         signatures: Section ``[signatures]``.
+        tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
@@ -132,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Discovery = Discovery()
     transport: Transport = Transport()
     signatures: Signatures = Signatures()
+    tls: Tls | None = None
     recovery: Recovery = Recovery()
     log: Log = Log()
     environment: Mapping[str, str] = {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from typing import Final
 
 from ckptd.config.document import kind_of, text
 from ckptd.config.sections import Address
 from ckptd.errors import UsageError
 from ckptd.limits import BLOCK_BYTES_MAX, CHECKPOINT_NAME_BYTES_MAX, PATH_BYTES_MAX
+from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.quantities import format_size, parse_size
 
 PEERS_MAX: Final = 4096
@@ -33,6 +35,7 @@ _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCI
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", re.ASCII)
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
 _PORT_MAX: Final = 65535
+_CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 _ROOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -54,6 +57,44 @@ def parse_address(address: str) -> Address:
             "Write HOST:PORT, e.g. 10.0.0.1:7421 or [::1]:7421.",
         )
     return Address(host.lower(), int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse_peer(peer: str) -> tuple[NodeId | None, Address]:
+    """Split ``NODE@HOST:PORT``, or ``HOST:PORT``, where any node may answer.
+
+    Raises:
+        UsageError: Neither.
+    """
+    node, at, address = peer.rpartition("@")
+    return parse_node_id(node) if at else None, parse_address(address)
+
+
+def credential_or_path(directory: str | None) -> Callable[[str], str]:
+    """Return a parser for a path, or ``credential:NAME``: a file in the directory of systemd."""
+
+    def parser(path: str) -> str:
+        kind, colon, name = path.partition(":")
+        if kind != "credential" or not colon:
+            return absolute_path(path)
+        if not _CREDENTIAL.fullmatch(name):
+            raise UsageError(f"credential {name[:80]!r}", "is no name of a credential")
+        if directory is None:
+            raise UsageError(
+                f"credential {name!r}",
+                "is not given to this process",
+                f"Write LoadCredential={name}:PATH into the service; outside of it, use a path.",
+            )
+        return absolute_path(os.path.join(directory, name))
+
+    return parser
 
 
 def root_name(name: str) -> str:
@@ -138,20 +179,20 @@ def _account(entry: object) -> str:
 
 
 def peers(value: object) -> tuple[str, ...]:
-    """Read a list of addresses of peers."""
+    """Read a list of peers."""
     if not isinstance(value, list):
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["node-b:7421"].')
     if len(value) > PEERS_MAX:
         raise UsageError("", f"has {len(value)} peers, more than {PEERS_MAX}")
-    known: dict[str, None] = {}
+    known: dict[str, str] = {}
     for entry in value:
-        address = text(parse_address)(entry)
+        node, address = text(parse_peer)(entry)
         if address.port == 0:
             raise UsageError(f"{entry!r}", "is no peer: nobody listens at port 0")
         if str(address) in known:
             raise UsageError(f"{entry!r}", "stands there twice", "Name each peer once.")
-        known[str(address)] = None
-    return tuple(known)
+        known[str(address)] = str(address) if node is None else f"{node}@{address}"
+    return tuple(known.values())
 
 
 def patterns(value: object) -> tuple[str, ...]:

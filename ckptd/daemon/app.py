@@ -51,6 +51,7 @@ from ckptd.errors import CkptdError, DamagedState
 from ckptd.limits import SECOND
 from ckptd.model.ids import Epoch, RecoveryId
 from ckptd.net.buffers import BufferPool
+from ckptd.net.identity import Files, Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer
@@ -66,6 +67,9 @@ from ckptd.store.signatures import SignatureShelf
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
 what a service manager is promised (10 s)."""
+
+_REFRESH_S: Final = 60.0
+"""How often is looked whether files of certificates changed."""
 
 _log = logs.get_logger()
 
@@ -120,6 +124,7 @@ class _Parts:
     server: PeerServer
     listener: Listener
     inquirer: Inquirer
+    identity: Identity | None
 
 
 async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_state: bool) -> _Parts:
@@ -128,6 +133,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     Raises:
         CkptdError: Something refuses.
     """
+    identity = _open_identity(config)
     policy = SignaturePolicy(config.signatures)
     sockets = inherited_sockets(config.environment)
     for inherited in sockets.values():
@@ -156,12 +162,13 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     shelf = SignatureShelf(database)
     await shelf.prune()
     content = ServedContent(advertising, catalog, journal, shelf)
-    server = PeerServer(content, node=config.node.id, epoch=epoch)
+    server = PeerServer(content, node=config.node.id, epoch=epoch, identity=identity)
     stack.callback(server.close)
     listener = Listener.adopt(sockets[DATA]) if DATA in sockets else _bind(config.listen.data)
     stack.callback(listener.close)
-    inquirer = await stack.enter_async_context(Inquirer())
+    inquirer = await stack.enter_async_context(Inquirer(identity))
     return _Parts(
+        identity=identity,
         access=access,
         sockets=sockets,
         epoch=epoch,
@@ -176,6 +183,15 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
         listener=listener,
         inquirer=inquirer,
     )
+
+
+def _open_identity(config: Config) -> Identity | None:
+    tls = config.tls
+    if tls is None:
+        return None
+    credentials = config.environment.get("CREDENTIALS_DIRECTORY", "").rstrip("/")
+    files = Files(tls.ca, tls.certificate, tls.key, tls.revoked, credentials or None)
+    return Identity(config.node.id, files, wall_clock=time.time)
 
 
 async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
@@ -223,6 +239,7 @@ class Daemon:
         self._content = parts.content
         self._listener = parts.listener
         self._server = parts.server
+        self._identity = parts.identity
         self._node = config.node.id
         self._epoch = parts.epoch
         self._started_at_s = time.time()
@@ -257,6 +274,7 @@ class Daemon:
             peering=self._peering,
             inquirer=parts.inquirer,
             pool=BufferPool(config.recovery.buffers_bytes),
+            identity=parts.identity,
             report=self._runtime.report,
             on_ended=self._note_end,
         )
@@ -324,6 +342,8 @@ class Daemon:
                 ),
                 tasks.create_task(self._reload_on_hang_up()),
             ]
+            if self._identity is not None:
+                running.append(tasks.create_task(_refresh(self._identity)))
             await self._stop.wait()
             await self._drain()
             for task in running:
@@ -361,7 +381,9 @@ class Daemon:
             metrics=self._metrics_address,
             control=listen.control,
         )
-        _log.warning("transport.insecure", hint="no TLS yet: whoever reaches the port can read")
+        if self._identity is None:
+            hint = "no [tls]: whoever reaches the port can read, and claim to be any node"
+            _log.warning("transport.insecure", data=self._data_address, hint=hint)
 
     async def _go_on(self) -> None:
         """Take up what a restart interrupted."""
@@ -481,4 +503,15 @@ class Daemon:
             is_reload_successful=self._reloading.state.is_successful,
             reload_succeeded_at_s=self._reloading.state.succeeded_at_s,
             event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
+            handshake_failures=(
+                {} if self._identity is None else self._identity.handshakes.failures
+            ),
+            certificates_not_after_s=({} if self._identity is None else self._identity.not_after_s),
         )
+
+
+async def _refresh(identity: Identity) -> None:
+    """Notice new certificates, and those that will not be valid for long."""
+    while True:
+        await asyncio.sleep(_REFRESH_S)
+        await asyncio.to_thread(identity.refresh)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from ckptd.config import parse_address
+from ckptd.config import parse_peer
 from ckptd.core.events import DiscoverySettled, Event, HoldingsArrived, PeerLost
 from ckptd.errors import CkptdError, ProtocolViolation
 from ckptd.limits import MS, SECOND
@@ -56,8 +56,9 @@ class PeerAddress:
     """One configured address and what was found there.
 
     Attributes:
-        name: ``HOST:PORT`` as configured.
+        name: As configured: ``HOST:PORT`` or ``NODE@HOST:PORT``.
         address: Host and port.
+        pinned: Which node must answer there; ``None``: any.
         state: What is known of it.
         holdings: What the node there said last; ``None`` unless it is live.
         etag: Names that answer, for the next question.
@@ -66,6 +67,7 @@ class PeerAddress:
 
     name: str
     address: Address
+    pinned: NodeId | None = None
     state: PeerState = PeerState.UNKNOWN
     holdings: Holdings | None = None
     etag: str | None = None
@@ -95,7 +97,7 @@ class Peering:
         self._inquirer = inquirer
         self._report = report
         self._rng = rng
-        self._peers = {name: PeerAddress(name, _split(name)) for name in addresses}
+        self._peers = {name: _peer_address(name) for name in addresses}
         self._addresses: dict[NodeId, PeerAddress] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -176,6 +178,10 @@ class Peering:
         if holdings.node == self._node:
             self._lose(peer, PeerState.SELF, "it is this node itself")
             return False
+        if peer.pinned not in {None, holdings.node}:
+            why = f"it is {holdings.node}, not {peer.pinned}"
+            self._lose(peer, PeerState.CONFLICT, why)
+            return False
         owner = self._addresses.get(holdings.node)
         if owner is not None and owner is not peer:
             why = f"it calls itself {holdings.node}, as {owner.name} does"
@@ -222,6 +228,6 @@ class Peering:
             self._report(DiscoverySettled())
 
 
-def _split(name: str) -> Address:
-    address = parse_address(name)
-    return (address.host, address.port)
+def _peer_address(name: str) -> PeerAddress:
+    node, address = parse_peer(name)
+    return PeerAddress(name, (address.host, address.port), node)

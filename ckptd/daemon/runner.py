@@ -60,6 +60,7 @@ from ckptd.errors import (
 )
 from ckptd.model.ids import LaneId, Version
 from ckptd.net.buffers import BufferPool
+from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane import Lane, RangeOrder
 from ckptd.observe.logs import get_logger
@@ -83,6 +84,7 @@ class Runner:
 
     Args:
         report: Takes the event that ends an order.
+        identity: Who this node is to sources; ``None``: peers talk in plaintext.
         on_ended: Told how a recovery ended, after the books are closed.
     """
 
@@ -98,6 +100,7 @@ class Runner:
         peering: Peering,
         inquirer: Inquirer,
         pool: BufferPool,
+        identity: Identity | None,
         report: Callable[[Event], None],
         on_ended: Callable[[EndRecovery, RecoveryResult], None],
     ) -> None:
@@ -110,6 +113,7 @@ class Runner:
         self._peering = peering
         self._inquirer = inquirer
         self._pool = pool
+        self._identity = identity
         self._report = report
         self._on_ended = on_ended
         self.disk_calls = DiskCalls()
@@ -203,7 +207,12 @@ class Runner:
             if address is None:
                 self._report(RangeEnded(effect.transfer, RangeOutcome.UNREACHABLE))
                 return
-            lane = self._lanes[effect.lane] = Lane(address, pool=self._pool, report=self._report)
+            lane = self._lanes[effect.lane] = Lane(
+                address,
+                pool=self._pool,
+                report=self._report,
+                peer=None if self._identity is None else (self._identity, effect.source),
+            )
             assert self._orders is not None
             self._orders.create_task(lane.run())
         lane.request(

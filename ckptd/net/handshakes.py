@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 _log = logging.getLogger(__name__)
 _K = TypeVar("_K")
+_V = TypeVar("_V")
 
 _DIAL_PAUSE_S: Final = 5.0
 """A peer that refuses is dialled twelve times a minute at most."""
@@ -114,7 +115,7 @@ class Handshakes:
         self.failures: Counter[tuple[str, str]] = Counter()
         self._clock_s = clock_s
         self._logged_s: dict[tuple[str, HandshakeFailure], float] = {}
-        self._failed_s: dict[tuple[str, int], float] = {}
+        self._failed: dict[tuple[str, int], tuple[float, HandshakeFailed]] = {}
 
     def note(self, side: Side, address: tuple[str, int], failed: HandshakeFailed) -> None:
         """Count a failure, and log it: a line a minute for each address and reason.
@@ -129,7 +130,7 @@ class Handshakes:
         where = address[0]
         if side is Side.CLIENT:
             where = f"{where} port {address[1]}"
-            _remember(self._failed_s, address, now_s)
+            _remember(self._failed, address, (now_s, failed))
         logged = (where, failed.failure)
         if now_s - self._logged_s.get(logged, -_LOG_PAUSE_S) >= _LOG_PAUSE_S:
             _remember(self._logged_s, logged, now_s)
@@ -139,19 +140,19 @@ class Handshakes:
         """Refuse to dial an address whose last handshake failed a moment ago.
 
         Raises:
-            ConnectionRefusedError: It did.
+            HandshakeFailed: As it did then; not counted again.
         """
-        failed_s = self._failed_s.get(address)
-        if failed_s is not None and self._clock_s() - failed_s < _DIAL_PAUSE_S:
-            raise ConnectionRefusedError(f"{address[0]} port {address[1]} refused a handshake")
+        failed_s, failed = self._failed.get(address, (-_DIAL_PAUSE_S, None))
+        if failed is not None and self._clock_s() - failed_s < _DIAL_PAUSE_S:
+            raise HandshakeFailed(failed.failure, failed.detail)
 
     def forget(self, address: tuple[str, int]) -> None:
         """Take note that an address answers."""
-        self._failed_s.pop(address, None)
+        self._failed.pop(address, None)
 
 
-def _remember(table: dict[_K, float], key: _K, now_s: float) -> None:
+def _remember(table: dict[_K, _V], key: _K, value: _V) -> None:
     table.pop(key, None)
-    table[key] = now_s
+    table[key] = value
     if len(table) > _REMEMBERED_MAX:
         del table[next(iter(table))]

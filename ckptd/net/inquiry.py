@@ -242,23 +242,24 @@ def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
     if identity is None:
         return aiohttp.ClientResponse
     check = identity.check
-    heard: WeakSet[asyncio.BaseTransport] = WeakSet()
+    heard: WeakSet[ssl.SSLObject] = WeakSet()
 
     class CheckedResponse(aiohttp.ClientResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             transport = connection.transport
             if transport is None:
                 raise HandshakeFailed(HandshakeFailure.DISCONNECTED)
-            peer = check(transport.get_extra_info("ssl_object"))
+            tls = transport.get_extra_info("ssl_object")
+            peer = check(tls)
             try:
                 response = await super().start(connection)
             except aiohttp.ClientConnectionError as error:
-                if transport in heard:
+                if tls in heard:
                     raise
                 # With TLS 1.3 the dialler is through before its certificate is looked at.
                 detail = "it closed before it answered"
                 raise HandshakeFailed(HandshakeFailure.REFUSED, detail) from error
-            heard.add(transport)
+            heard.add(tls)
             claimed = response.headers.get(NODE)
             if claimed != peer.node:
                 response.close()

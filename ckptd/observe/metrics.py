@@ -43,6 +43,12 @@ DURATION_BOUNDS_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 
 """From a small model on a fast disk to terabytes over a busy network."""
 
 RESULTS: Final = tuple(result.value for result in Result)
+CERTIFICATE_ROLES: Final = ("node", "ca")
+HANDSHAKE_SIDES: Final = ("server", "client")
+HANDSHAKE_FAILURES: Final = (
+    "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "plaintext",
+    "protocol", "refused", "timeout", "disconnected", "overloaded",
+)  # fmt: skip
 SIDES: Final = ("source", "receiver")
 SOURCE_KINDS: Final = ("peer",)
 SOURCE_STATES: Final = tuple(state.value for state in SourceState)
@@ -94,6 +100,10 @@ class MetricsSnapshot:
         is_reload_successful: The last reading of the configuration changed what it should.
         reload_succeeded_at_s: Unix time of the last one that did, the start included.
         event_loop_lag_s: Worst lag of the last ten seconds.
+        handshake_failures: TLS handshakes that failed; keys are pairs from
+            :data:`HANDSHAKE_SIDES` and :data:`HANDSHAKE_FAILURES`.
+        certificates_not_after_s: When certificates expire, seconds since the epoch; keys from
+            :data:`CERTIFICATE_ROLES`. Empty without TLS, and then there are no series.
     """
 
     loop: str
@@ -113,6 +123,8 @@ class MetricsSnapshot:
     is_reload_successful: bool = False
     reload_succeeded_at_s: float = 0.0
     event_loop_lag_s: float = 0.0
+    handshake_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    certificates_not_after_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def create_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
@@ -144,6 +156,7 @@ class _SnapshotCollector(Collector):
         yield from _holding(now)
         yield from _recovering(now)
         yield from _moving(now)
+        yield from _identifying(now)
         yield _gauge(
             "config_last_reload_successful",
             "1 if the configuration could be used when it was last read.",
@@ -236,6 +249,29 @@ def _moving(now: MetricsSnapshot) -> Iterator[Metric]:
     )
 
 
+def _identifying(now: MetricsSnapshot) -> Iterator[Metric]:
+    failures = CounterMetricFamily(
+        "ckptd_handshake_failures",
+        "TLS handshakes that failed, by what this node was in them and why.",
+        labels=["side", "reason"],
+    )
+    known = [(side, reason) for side in HANDSHAKE_SIDES for reason in HANDSHAKE_FAILURES]
+    assert now.handshake_failures.keys() <= set(known), now.handshake_failures
+    for key in known:
+        failures.add_metric(key, now.handshake_failures.get(key, 0))
+    yield failures
+    if now.certificates_not_after_s:
+        yield _labelled(
+            GaugeMetricFamily(
+                "ckptd_tls_certificate_not_after_seconds",
+                "When the certificate expires, in seconds since the epoch.",
+                labels=["role"],
+            ),
+            CERTIFICATE_ROLES,
+            now.certificates_not_after_s,
+        )
+
+
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"ckptd_{name}", text, value=value)
 
@@ -259,7 +295,7 @@ def _counters(
 def _labelled(
     family: GaugeMetricFamily | CounterMetricFamily,
     known: Sequence[str],
-    values: Mapping[str, int],
+    values: Mapping[str, float],
 ) -> Metric:
     assert values.keys() <= set(known), values
     for word in known:

@@ -14,6 +14,7 @@ from typing import Protocol
 from xml.sax.saxutils import escape
 
 from ckptd import __version__
+from ckptd.cli.certificates import Authority
 from ckptd.cli.demo_checkpoint import files_below
 from ckptd.cli.demo_daemon import LocalDaemon
 from ckptd.control.api import Outcome, PublishRequest, RecoverRequest, RecoveryResult
@@ -51,6 +52,7 @@ def installed_competitors() -> tuple[list[Competitor], list[str]]:
     """Return who can take part, and a line for each who cannot."""
     everybody: list[tuple[Competitor, tuple[str, ...]]] = [
         (Ckptd(), ()),
+        (CkptdOverTls(), ()),
         (Aria2(), ("aria2c", "nginx")),
         (Curl(), ("curl", "nginx")),
         (Rsync(), ("rsync",)),
@@ -72,9 +74,13 @@ class Ckptd:
     what = "every block verified, fsync, rename"
     verifies = True
     version = __version__
+    uses_tls = False
 
     @contextlib.contextmanager
     def serve(self, directory: Path, source: Path) -> Iterator[None]:
+        self._authority = Authority(str(directory / "ca")) if self.uses_tls else None
+        if self._authority is not None:
+            self._authority.create()
         with contextlib.ExitStack() as running:
             sources = [
                 self._daemon(running, directory, f"node-{number}", source, [])
@@ -101,7 +107,14 @@ class Ckptd:
         own = directory / node
         own.mkdir()
         buffers = "256MiB" if peers else "32MiB"
-        daemon = LocalDaemon(str(own), node=node, root=str(root), peers=peers, buffers=buffers)
+        daemon = LocalDaemon(
+            str(own),
+            node=node,
+            root=str(root),
+            peers=peers,
+            buffers=buffers,
+            authority=self._authority,
+        )
         running.callback(daemon.kill)
         daemon.start()
         daemon.wait_ready()
@@ -116,6 +129,14 @@ class Ckptd:
         *_, result = client.watch(view.recovery)
         assert isinstance(result, RecoveryResult)
         assert result.result is Outcome.COMPLETE, result.message
+
+
+class CkptdOverTls(Ckptd):
+    """The same, with mutual TLS."""
+
+    name = "ckptd-tls"
+    what = "mutual TLS 1.3, every block verified, fsync, rename"
+    uses_tls = True
 
 
 class _OverHttp:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+from ckptd.cli.certificates import Authority
 from ckptd.cli.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo_daemon import LocalDaemon, pause
 from ckptd.control.api import (
@@ -197,10 +198,15 @@ class Cluster:
 
     A node that does not stop in good order fails the test. The ends of all logs are printed,
     which pytest shows if the test failed.
+
+    With ``tls`` they know each other by certificates of an authority of their own.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
         self.directory = directory
+        self.authority = Authority(str(directory / "ca")) if tls else None
+        if self.authority is not None:
+            self.authority.create()
         self.nodes: list[Node] = []
 
     def __enter__(self) -> Self:
@@ -253,7 +259,14 @@ class Cluster:
         directory.mkdir(parents=True)
         root = root or directory / "root"
         root.mkdir(exist_ok=True)
-        node = Node(str(directory), node=name, root=str(root), peers=peers, metrics=metrics)
+        node = Node(
+            str(directory),
+            node=name,
+            root=str(root),
+            peers=peers,
+            metrics=metrics,
+            authority=self.authority,
+        )
         node.sections = sections
         if environment is not None:
             node.environment = {**os.environ, **environment}

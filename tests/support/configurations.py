@@ -11,6 +11,8 @@ _MINIMAL = {
     "transport": "insecure = true",
 }
 
+TLS = 'ca = "/ca.crt"\ncertificate = "/n.crt"\nkey = "/n.key"'
+
 
 def toml(**sections: str) -> str:
     """Return the minimal configuration with these sections in place of its own."""
@@ -105,8 +107,29 @@ BAD = {
     "peer twice": Bad(
         toml(discovery='peers = ["b:1", "c:1", "B:1"]'), "discovery.peers", "'B:1' stands there"
     ),
-    "TLS not mentioned": Bad(toml(transport=""), "transport.insecure", "has no TLS"),
-    "TLS wanted": Bad(toml(transport="insecure = false"), "transport.insecure", "has no TLS"),
+    "TLS not mentioned": Bad(
+        toml(transport=""), "transport.insecure", "0.0.0.0:7421 can be reached from elsewhere"
+    ),
+    "TLS wanted": Bad(toml(transport="insecure = false"), "transport.insecure", "ckptctl tls"),
+    "TLS and none": Bad(toml(tls=TLS), "transport.insecure", "contradicts [tls]"),
+    "TLS without a key": Bad(
+        toml(transport="", tls='ca = "/c"\ncertificate = "/n"'), "tls.key", "is missing"
+    ),
+    "relative certificate": Bad(
+        toml(transport="", tls=TLS.replace("/n.crt", "n.crt")), "tls.certificate", "not absolute"
+    ),
+    "credential of no service": Bad(
+        toml(transport="", tls=TLS.replace("/n.key", "credential:key")), "tls.key", "LoadCredential"
+    ),
+    "credential that is a path": Bad(
+        toml(transport="", tls=TLS.replace("/n.key", "credential:../k")), "tls.key", "no name of"
+    ),
+    "pinned to no node": Bad(
+        toml(discovery='peers = ["@b:1"]'), "discovery.peers", "node id ''"
+    ),
+    "pinned to two nodes": Bad(
+        toml(discovery='peers = ["a@b:1", "c@b:1"]'), "discovery.peers", "stands there twice"
+    ),
     "insecure in quotes": Bad(
         toml(transport='insecure = "true"'), "transport.insecure", "is text, not true or false"
     ),

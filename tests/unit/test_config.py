@@ -15,12 +15,13 @@ from ckptd.config import (
     document,
     load_config,
     parse_address,
+    parse_peer,
     sections,
     values,
 )
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.model.ids import NodeId
-from tests.support.configurations import BAD, Bad, toml, write_config
+from tests.support.configurations import BAD, TLS, Bad, toml, write_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -124,6 +125,34 @@ def test_an_error_names_file_and_key(bad: Bad, tmp_path: Path) -> None:
         load_config(path, {})
     assert refused.value.subject == f"{path}: {bad.key}"
     assert bad.words in str(refused.value)
+
+
+@pytest.mark.parametrize("data", ["127.0.0.1:0", "127.8.9.1:1", "[::1]:0", "localhost:0"])
+def test_on_loopback_plaintext_needs_no_word(data: str, tmp_path: Path) -> None:
+    config = load(tmp_path, toml(transport="", listen=f'data = "{data}"'))
+    assert (config.transport.insecure, config.tls) == (False, None)
+
+
+def test_certificates_need_no_word_about_plaintext(tmp_path: Path) -> None:
+    config = load(tmp_path, toml(transport="", tls=TLS + '\nrevoked = "/r"'))
+    assert config.tls == sections.Tls(
+        ca="/ca.crt", certificate="/n.crt", key="/n.key", revoked="/r"
+    )
+
+
+def test_a_credential_is_where_systemd_put_it(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path, toml(transport="", tls=TLS.replace("/n.key", "credential:node.key"))
+    )
+    config = load_config(path, {"CREDENTIALS_DIRECTORY": "/run/credentials/ckptd.service"})
+    assert config.tls is not None
+    assert config.tls.key == "/run/credentials/ckptd.service/node.key"
+
+
+def test_a_peer_may_be_pinned_to_a_node(tmp_path: Path) -> None:
+    config = load(tmp_path, toml(discovery='peers = ["Node-1@Host:1", "other:2"]'))
+    assert config.discovery.peers == ("Node-1@host:1", "other:2")
+    assert parse_peer("Node-1@host:1") == (NodeId("Node-1"), Address("host", 1))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

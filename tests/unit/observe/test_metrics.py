@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd import __version__
+from ckptd.net.handshakes import HandshakeFailure, Side
 from ckptd.observe.metrics import (
     DURATION_BOUNDS_S,
+    HANDSHAKE_FAILURES,
+    HANDSHAKE_SIDES,
     RESULTS,
     SIDES,
     SOURCE_KINDS,
@@ -37,6 +42,11 @@ FULL = MetricsSnapshot(
     is_reload_successful=True,
     reload_succeeded_at_s=1_700_000_000.0,
     event_loop_lag_s=0.022,
+    handshake_failures={
+        (side, reason): 50 + index
+        for side in HANDSHAKE_SIDES
+        for index, reason in enumerate(HANDSHAKE_FAILURES)
+    },
 )
 
 
@@ -90,6 +100,11 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         'ckptd_connections{side="receiver"} 21.0',
         "ckptd_config_last_reload_successful 1.0",
         "ckptd_config_last_reload_success_timestamp_seconds 1.7e+09",
+        *(
+            f'ckptd_handshake_failures_total{{reason="{reason}",side="{side}"}} {50 + index}.0'
+            for side in HANDSHAKE_SIDES
+            for index, reason in enumerate(HANDSHAKE_FAILURES)
+        ),
         "ckptd_event_loop_lag_seconds 0.022",
     ]
 
@@ -98,6 +113,21 @@ def test_every_series_is_there_before_anything_happened() -> None:
     names = [line.rpartition(" ")[0] for line in own_lines(page(FULL))]
     fresh = own_lines(page(MetricsSnapshot(loop="asyncio")))
     assert fresh == [f"{name} 0.0" for name in names]
+
+
+def test_certificates_have_series_only_where_there_are_some() -> None:
+    name = "ckptd_tls_certificate_not_after_seconds"
+    assert name not in page(FULL)
+    secure = replace(FULL, certificates_not_after_s={"node": 7, "ca": 8})
+    assert [line for line in own_lines(page(secure)) if name in line] == [
+        f'{name}{{role="node"}} 7.0',
+        f'{name}{{role="ca"}} 8.0',
+    ]
+
+
+def test_the_reasons_of_handshakes_are_those_that_there_can_be() -> None:
+    assert tuple(HandshakeFailure) == HANDSHAKE_FAILURES
+    assert tuple(Side) == HANDSHAKE_SIDES
 
 
 def test_a_number_is_never_left_out_silently() -> None:
@@ -149,10 +179,10 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
     bounded = {
         "result": RESULTS,
         "criticality": CLASSES,
-        "reason": WASTE_REASONS,
+        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES),
         "source_kind": SOURCE_KINDS,
         "state": SOURCE_STATES,
-        "side": SIDES,
+        "side": (*SIDES, *HANDSHAKE_SIDES),
     }
     for name, family in families(FULL).items():
         if name.startswith("ckptd_") and name != "ckptd_build_info" and family.type != "histogram":
