@@ -26,6 +26,7 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, V
 from ckptd.model.manifest import Criticality, encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.net.buffers import BufferPool
+from ckptd.net.identity import Identity
 from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer, ServedBytes
@@ -190,9 +191,13 @@ class Node(NamedTuple):
 
 @asynccontextmanager
 async def serving(
-    content: FileContent, *, connections_max: int = CONNECTIONS_MAX
+    content: FileContent,
+    *,
+    connections_max: int = CONNECTIONS_MAX,
+    identity: Identity | None = None,
+    node: NodeId = NODE,
 ) -> AsyncIterator[Node]:
-    server = PeerServer(content, node=NODE, epoch=EPOCH)
+    server = PeerServer(content, node=node, epoch=EPOCH, identity=identity)
     listener = Listener.bind("127.0.0.1", 0, connections_max=connections_max)
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.serve(server.serve))
@@ -341,6 +346,7 @@ class Receiver:
         content: FileContent,
         sink: BlockSink,
         pool: BufferPool | None = None,
+        peer: tuple[Identity, NodeId] | None = None,
     ) -> None:
         self.content = content
         self.sink = sink
@@ -348,7 +354,7 @@ class Receiver:
         self.threads: set[threading.Thread] = set()
         self._arrived = asyncio.Event()
         self._last = 0
-        self.lane = Lane(address, pool=pool or BufferPool(64 * MIB), report=self._report)
+        self.lane = Lane(address, pool=pool or BufferPool(64 * MIB), report=self._report, peer=peer)
 
     def _report(self, report: Report) -> None:
         self.threads.add(threading.current_thread())
@@ -403,8 +409,9 @@ async def receiving(
     *,
     sink: BlockSink | None = None,
     pool: BufferPool | None = None,
+    peer: tuple[Identity, NodeId] | None = None,
 ) -> AsyncIterator[Receiver]:
-    receiver = Receiver(address, content, sink or MemorySink(content.space), pool)
+    receiver = Receiver(address, content, sink or MemorySink(content.space), pool, peer)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(receiver.lane.run())
         try:
