@@ -14,9 +14,9 @@ settings.load_profile("patient")
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Nodes of one test."""
-    with Cluster(tmp_path) as made:
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Nodes of one test; ``with_and_without_tls`` lets it run twice."""
+    with Cluster(tmp_path, tls=getattr(request, "param", "plain") == "tls") as made:
         yield made
 
 

@@ -137,8 +137,9 @@ def _roots(document: Document) -> dict[str, str]:
 def _tls(document: Document, environ: Mapping[str, str]) -> Tls | None:
     if "tls" not in document.values:
         return None
-    path = text(credential_or_path(environ.get("CREDENTIALS_DIRECTORY")))
-    return document.section("tls", Tls, ca=path, certificate=path, key=path, revoked=path)
+    read = credential_or_path(environ.get("CREDENTIALS_DIRECTORY"))
+    path, path_or_none = text(read), text(lambda value: read(value) if value else None)
+    return document.section("tls", Tls, ca=path, certificate=path, key=path, revoked=path_or_none)
 
 
 def _check_transport(document: Document, config: Config) -> None:

@@ -20,6 +20,7 @@ from ckptd.errors import CkptdError, ProtocolViolation
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import NodeId
+from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure
 from ckptd.net.inquiry import Address, HoldingsAnswer, Inquirer
 from ckptd.observe.logs import get_logger
 
@@ -29,6 +30,8 @@ _WAIT_S: Final = 10
 _BACK_OFF_FIRST_NS: Final = 250 * MS
 _BACK_OFF_MAX_NS: Final = 3 * SECOND
 """A holder that returns is found again within this."""
+_REFUSED_PAUSE_NS: Final = 10 * SECOND
+"""Pause after a handshake that failed, half of it at least; it takes a person to change that."""
 _PAUSE_MIN_NS: Final = 50 * MS
 """Pause after an answer: a peer that answers everything at once is not asked in a tight loop."""
 _ANSWERS_PER_S: Final = 400
@@ -159,6 +162,11 @@ class Peering:
                 answer = await self._inquirer.holdings(
                     peer.address, etag=peer.etag, wait_s=_WAIT_S if peer.etag else 0
                 )
+            except HandshakeFailed as failed:
+                is_self = failed.failure is HandshakeFailure.SELF
+                state = PeerState.SELF if is_self else PeerState.UNREACHABLE
+                self._lose(peer, state, "it is this node itself" if is_self else str(failed))
+                pause_ns = _STRANGE_PAUSE_NS if is_self else _REFUSED_PAUSE_NS
             except (CkptdError, OSError) as error:
                 self._lose(peer, PeerState.UNREACHABLE, str(error) or type(error).__name__)
                 pause_ns = min(_BACK_OFF_FIRST_NS << min(failures, 10), _BACK_OFF_MAX_NS)

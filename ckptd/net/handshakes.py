@@ -37,6 +37,7 @@ class HandshakeFailure(enum.StrEnum):
     PURPOSE = "purpose"
     REVOKED = "revoked"
     WRONG_NODE = "wrong_node"
+    SELF = "self"
     PLAINTEXT = "plaintext"
     PROTOCOL = "protocol"
     REFUSED = "refused"
@@ -55,6 +56,7 @@ _REMEDIES: Final = {
     "'ckptctl tls issue'.",
     HandshakeFailure.REVOKED: "Its certificate is in tls.revoked.",
     HandshakeFailure.WRONG_NODE: "Its certificate must name its own node.id, and no other.",
+    HandshakeFailure.SELF: "Nothing is wrong if this node is in its own list of peers.",
     HandshakeFailure.PLAINTEXT: "It has no [tls] section, or is no ckptd.",
     HandshakeFailure.PROTOCOL: "It must speak TLS 1.3 and offer ckptd/1.",
     HandshakeFailure.REFUSED: "It did not accept this node's certificate; its log says why.",
@@ -132,6 +134,8 @@ class Handshakes:
             where = f"{where} port {address[1]}"
             _remember(self._failed, address, (now_s, failed))
         logged = (where, failed.failure)
+        if failed.failure is HandshakeFailure.SELF:
+            return  # many nodes have one list of peers, with themselves in it
         if now_s - self._logged_s.get(logged, -_LOG_PAUSE_S) >= _LOG_PAUSE_S:
             _remember(self._logged_s, logged, now_s)
             _log.warning("%s, as %s: %s", where, side, failed)

@@ -87,6 +87,7 @@ class _Loaded:
     """What the files held when they were read.
 
     Attributes:
+        serial: Number of this node's certificate.
         stamps: Which state of the files that was.
         not_after_s: Until when certificates are valid, by role: ``node``, and ``ca``, the
             authority of that one. Seconds since the epoch.
@@ -95,6 +96,7 @@ class _Loaded:
     server: ssl.SSLContext
     client: ssl.SSLContext
     revoked: frozenset[int]
+    serial: int
     stamps: tuple[tuple[int, ...], ...]
     not_after_s: dict[str, float]
 
@@ -210,8 +212,11 @@ class Identity:
             peer = _peer_of(certificate)
         except UsageError as error:
             raise HandshakeFailed(HandshakeFailure.WRONG_NODE, str(error)) from error
+        if peer == Peer(self.node, self._loaded.serial):
+            raise HandshakeFailed(HandshakeFailure.SELF)
         if peer.node == self.node:
-            raise HandshakeFailed(HandshakeFailure.WRONG_NODE, f"{peer.node} is this node itself")
+            detail = f"{peer.node} is this node, and this another certificate"
+            raise HandshakeFailed(HandshakeFailure.WRONG_NODE, detail)
         if expected not in {None, peer.node}:
             detail = f"it is {peer.node}, not {expected}"
             raise HandshakeFailed(HandshakeFailure.WRONG_NODE, detail)
@@ -264,19 +269,20 @@ def _load(node: NodeId, files: Files) -> _Loaded:
     server.num_tickets = 0  # a resumed session would skip the check of the certificate
     certificate = _rehearse(server, client, files)
     try:
-        named = _peer_of(certificate).node
+        named = _peer_of(certificate)
     except UsageError as error:
         raise _unusable("certificate", files.certificate, str(error)) from error
-    if named != node:
-        hint = f"Set node.id to {named}, or take the certificate of {node}."
-        raise _unusable("certificate", files.certificate, f"is for {named}, not {node}", hint)
+    if named.node != node:
+        hint = f"Set node.id to {named.node}, or take the certificate of {node}."
+        raise _unusable("certificate", files.certificate, f"is for {named.node}, not {node}", hint)
     authorities = client.get_ca_certs()
     own = [one for one in authorities if one["subject"] == certificate["issuer"]]
     not_after_s = {
         "node": _not_after_s(certificate),
         "ca": max(map(_not_after_s, own or authorities)),
     }
-    return _Loaded(server, client, _read_revoked(files.revoked), stamps, not_after_s)
+    revoked = _read_revoked(files.revoked)
+    return _Loaded(server, client, revoked, named.serial, stamps, not_after_s)
 
 
 def _context(files: Files, protocol: int) -> ssl.SSLContext:

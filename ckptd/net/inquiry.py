@@ -117,6 +117,8 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         fields = {}
+        if self._identity is not None and not etag:  # with one, a connection is up already
+            self._identity.handshakes.check_dial(address)
         if etag:
             fields = {"If-None-Match": etag, "Prefer": f"wait={wait_s}", DELTA: "1"}
         async with self._ask(
@@ -199,8 +201,6 @@ class Inquirer:
         identity = self._identity
         scheme = "http" if identity is None else "https"
         url = URL.build(scheme=scheme, host=host, port=port, path=target.path)
-        if identity is not None:
-            identity.handshakes.check_dial(address)
         try:
             async with self._session.request(
                 method,
@@ -220,7 +220,8 @@ class Inquirer:
             if identity is not None and failed is not None:
                 identity.handshakes.note(Side.CLIENT, address, failed)
                 raise failed from error
-            raise ConnectionError(f"{host} port {port}: {error}") from error
+            why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            raise ConnectionError(f"{host} port {port}: {why}") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise ProtocolViolation(
                 f"answer of {host} port {port}", f"makes no sense: {str(error)[:200]!r}"

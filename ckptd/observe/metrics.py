@@ -46,8 +46,8 @@ RESULTS: Final = tuple(result.value for result in Result)
 CERTIFICATE_ROLES: Final = ("node", "ca")
 HANDSHAKE_SIDES: Final = ("server", "client")
 HANDSHAKE_FAILURES: Final = (
-    "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "plaintext",
-    "protocol", "refused", "timeout", "disconnected", "overloaded",
+    "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "self",
+    "plaintext", "protocol", "refused", "timeout", "disconnected", "overloaded",
 )  # fmt: skip
 SIDES: Final = ("source", "receiver")
 SOURCE_KINDS: Final = ("peer",)

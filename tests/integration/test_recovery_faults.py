@@ -14,7 +14,7 @@ from ckptd.cli import ctl
 from ckptd.control.api import CheckpointRow, Outcome, RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
-from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.peers import liar
 
@@ -36,6 +36,7 @@ def heal(links: list[FaultProxy]) -> None:
         link.heal()
 
 
+@with_and_without_tls
 def test_a_source_killed_half_way_is_made_up_for_by_the_others(cluster: Cluster) -> None:
     sources = cluster.sources("a", "b")
     with slow_links(sources) as links:
@@ -54,6 +55,7 @@ def test_a_source_killed_half_way_is_made_up_for_by_the_others(cluster: Cluster)
     assert tree_digest(result.target) == tree_digest(sources[1].path("100"))
 
 
+@with_and_without_tls
 def test_when_all_sources_die_a_recovery_waits_and_goes_on_when_one_returns(
     cluster: Cluster,
 ) -> None:
@@ -77,9 +79,9 @@ def test_when_all_sources_die_a_recovery_waits_and_goes_on_when_one_returns(
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
 
-def test_a_receiver_that_was_killed_goes_on_where_it_was(
-    sources: list[Node], cluster: Cluster
-) -> None:
+@with_and_without_tls
+def test_a_receiver_that_was_killed_goes_on_where_it_was(cluster: Cluster) -> None:
+    sources = cluster.sources("a", "b")
     with slow_links(sources) as links:
         receiver = cluster.node("r", peers=[link.address for link in links])
         recovery = receiver.begin()

@@ -23,7 +23,7 @@ from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.net.inquiry import Inquirer
 from ckptd.wire.documents import decode_holdings
-from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.serving import on_both_loops, scripted_source, take_request, until
 from tests.support.swarm import ask, blocks_of, holding_of, holdings_of, start_swarm
@@ -56,6 +56,7 @@ def sent_bytes(node: Node) -> float:
     return sum(map(float, values))
 
 
+@with_and_without_tls
 def test_receivers_that_recover_at_once_serve_each_other(cluster: Cluster) -> None:
     (source,) = cluster.sources("a")
     # So slow that each has told the others of something long before it has everything.

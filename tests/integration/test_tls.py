@@ -336,8 +336,9 @@ async def test_a_question_to_this_node_itself_is_refused(
 ) -> None:
     own = certificates.identity(A)
     async with serving(content, identity=own) as node, Inquirer(own) as inquirer:
-        with pytest.raises(HandshakeFailed):
+        with pytest.raises(HandshakeFailed) as failed:
             await inquirer.holdings(node.address)
+    assert failed.value.failure is HandshakeFailure.SELF
     assert content.asked == []
 
 

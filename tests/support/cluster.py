@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+import pytest
+
 from ckptd.cli.certificates import Authority
 from ckptd.cli.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo_daemon import LocalDaemon, pause
@@ -32,6 +34,8 @@ STOP_S = 10.0
 NAME = "llama/rank-3"
 CRITICAL = ("*.json",)
 DEFERRED = ("optimizer/*",)
+
+with_and_without_tls = pytest.mark.parametrize("cluster", ["plain", "tls"], indirect=True)
 
 _T = TypeVar("_T")
 

@@ -75,8 +75,12 @@ class Heads:
         return len(head) - before, head
 
 
+_HANDSHAKE = b"\x16"
+"""The first byte of a connection with TLS (RFC 8446 section 5.1)."""
+
+
 class Conversation:
-    """Both directions of one connection.
+    """Both directions of one connection. What is said over TLS is passed on and not understood.
 
     Args:
         connection: Its number.
@@ -95,12 +99,16 @@ class Conversation:
         self._responses = Heads()
         self._answered: Exchange | None = None
         self._left_bytes = 0
+        self._is_secret = False
 
     def request(self, data: memoryview) -> tuple[int, Exchange | None]:
         """Read the next bytes of the requests; return how many belong together.
 
         The exchange is always ``None``: requests have no bodies.
         """
+        self._is_secret = self._is_secret or data[:1] == _HANDSHAKE
+        if self._is_secret:
+            return len(data), None
         size_bytes, head = self._requests.take(data)
         line = _REQUEST.match(head)
         if line:
@@ -119,6 +127,8 @@ class Conversation:
 
         The exchange is given if these are bytes of a body.
         """
+        if self._is_secret:
+            return len(data), None
         if self._left_bytes:
             size_bytes = min(self._left_bytes, len(data))
             self._left_bytes -= size_bytes

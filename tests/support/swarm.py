@@ -37,6 +37,7 @@ def start_swarm(cluster: Cluster, names: Sequence[str], *, sources: Sequence[str
             root=str(directory / "root"),
             peers=[*sources, *others],
             metrics="127.0.0.1:0",
+            authority=cluster.authority,
         )
         node.data_port = ports[name]
         cluster.nodes.append(node)
