@@ -134,6 +134,9 @@ class Inquirer:
                 update = decode_holdings(body)
             if isinstance(update, HoldingsDelta) and not etag:
                 raise ProtocolViolation("holdings document", "is a delta that was not asked for")
+            if self._identity is not None and update.node != response.headers[NODE]:
+                claimed = f"is of {update.node}, and came from {response.headers[NODE]}"
+                raise ProtocolViolation("holdings document", claimed)
             return HoldingsAnswer(update, response.headers.get("ETag", ""))
 
     async def manifest(self, address: Address, digest: Digest) -> bytes:

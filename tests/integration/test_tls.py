@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from ckptd.core.events import RangeOutcome
-from ckptd.errors import NotFound
+from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import Digest
 from ckptd.net import identity, server
@@ -214,6 +214,20 @@ async def test_who_says_nothing_is_sent_away(
 
 
 @on_both_loops
+async def test_who_is_refused_is_told_why(
+    certificates: Certificates, content: WatchedContent
+) -> None:
+    files = certificates.another("foreign").issue(B)
+    async with serving(content, identity=certificates.identity(A)) as node:
+        reader, writer = await asyncio.open_connection(*node.address, ssl=client_context(files))
+        try:
+            with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+                await reader.read()
+        finally:
+            writer.transport.abort()
+
+
+@on_both_loops
 async def test_only_some_may_shake_hands_at_once(
     certificates: Certificates, content: WatchedContent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +345,17 @@ async def test_an_answer_of_who_claims_to_be_another_does_not_count(
 
 
 @on_both_loops
+async def test_a_node_speaks_of_its_own_holdings_alone(
+    certificates: Certificates, content: WatchedContent
+) -> None:
+    own, other = certificates.identity(A), certificates.identity(B)
+    content.node = C
+    async with serving(content, identity=other, node=B) as node, Inquirer(own) as inquirer:
+        with pytest.raises(ProtocolViolation, match="is of node-c, and came from node-b"):
+            await inquirer.holdings(node.address)
+
+
+@on_both_loops
 async def test_a_question_to_this_node_itself_is_refused(
     certificates: Certificates, content: WatchedContent
 ) -> None:
@@ -368,6 +393,7 @@ async def test_questions_are_answered_over_tls(
     certificates: Certificates, content: WatchedContent
 ) -> None:
     own, other = certificates.identity(A), certificates.identity(B)
+    content.node = B
     async with serving(content, identity=other, node=B) as node, Inquirer(own) as inquirer:
         assert (await inquirer.holdings(node.address)).update is not None
         assert await inquirer.manifest(node.address, content.digest) == content.encoded

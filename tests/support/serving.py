@@ -91,6 +91,7 @@ class FileContent:
         self.space = AddressSpace(manifest)
         self.data = b"".join(contents[unit.path] for unit in manifest.units)
         self.held = BlockSet.full(self.space.block_count) if held is None else held
+        self.node = NODE
         self.is_stale = False
         self.sent: Counter[str] = Counter()
         self.after_piece: Callable[[], None] = lambda: None
@@ -142,7 +143,7 @@ class FileContent:
             block_count=space.block_count,
             blocks=self.held,
         )
-        return Holdings(NODE, EPOCH, self.revision, (holding,))
+        return Holdings(self.node, EPOCH, self.revision, (holding,))
 
     def holdings_document(self) -> bytes:
         return encode_holdings(self.holdings())
