@@ -284,7 +284,7 @@ def _show_log(daemon: LocalDaemon) -> None:
 def _workspace(place: str, *, keep: bool) -> Iterator[str]:
     """Make a directory for everything, and remove it in the end."""
     workspace = tempfile.mkdtemp(prefix="ckptd-demo-", dir=place)
-    _say(f"Five daemons on this machine, in {workspace}; Ctrl-C ends them and cleans up.")
+    _say(f"Five daemons with mutual TLS, in {workspace}; Ctrl-C ends them and cleans up.")
     try:
         yield workspace
     finally:

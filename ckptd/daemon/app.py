@@ -31,6 +31,7 @@ from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
 from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
+from ckptd.daemon.identity import keep_fresh, open_identity
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.operations import DaemonOperations
@@ -51,7 +52,7 @@ from ckptd.errors import CkptdError, DamagedState
 from ckptd.limits import SECOND
 from ckptd.model.ids import Epoch, RecoveryId
 from ckptd.net.buffers import BufferPool
-from ckptd.net.identity import Files, Identity
+from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer
@@ -67,9 +68,6 @@ from ckptd.store.signatures import SignatureShelf
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
 what a service manager is promised (10 s)."""
-
-_REFRESH_S: Final = 60.0
-"""How often is looked whether files of certificates changed."""
 
 _log = logs.get_logger()
 
@@ -133,7 +131,7 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     Raises:
         CkptdError: Something refuses.
     """
-    identity = _open_identity(config)
+    identity = open_identity(config)
     policy = SignaturePolicy(config.signatures)
     sockets = inherited_sockets(config.environment)
     for inherited in sockets.values():
@@ -183,15 +181,6 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
         listener=listener,
         inquirer=inquirer,
     )
-
-
-def _open_identity(config: Config) -> Identity | None:
-    tls = config.tls
-    if tls is None:
-        return None
-    credentials = config.environment.get("CREDENTIALS_DIRECTORY", "").rstrip("/")
-    files = Files(tls.ca, tls.certificate, tls.key, tls.revoked, credentials or None)
-    return Identity(config.node.id, files, wall_clock=time.time)
 
 
 async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
@@ -343,7 +332,7 @@ class Daemon:
                 tasks.create_task(self._reload_on_hang_up()),
             ]
             if self._identity is not None:
-                running.append(tasks.create_task(_refresh(self._identity)))
+                running.append(tasks.create_task(keep_fresh(self._identity)))
             await self._stop.wait()
             await self._drain()
             for task in running:
@@ -510,8 +499,3 @@ class Daemon:
         )
 
 
-async def _refresh(identity: Identity) -> None:
-    """Notice new certificates, and those that will not be valid for long."""
-    while True:
-        await asyncio.sleep(_REFRESH_S)
-        await asyncio.to_thread(identity.refresh)
