@@ -31,7 +31,7 @@ from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
 from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
-from ckptd.daemon.identity import keep_fresh, open_identity
+from ckptd.daemon.identity import following, keep_fresh, open_identity
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.operations import DaemonOperations
@@ -276,6 +276,7 @@ class Daemon:
                 LivePart(("discovery.peers",), self._follow_peers),
                 LivePart(("control",), self._access.prepare),
                 LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
+                *following(parts.identity),
             ),
             wall_clock=time.time,
             telling=lambda: reloading(notifier),
@@ -497,5 +498,3 @@ class Daemon:
             ),
             certificates_not_after_s=({} if self._identity is None else self._identity.not_after_s),
         )
-
-

@@ -7,6 +7,9 @@ import time
 from typing import Final
 
 from ckptd.config import Config
+from ckptd.config.sections import Tls
+from ckptd.daemon.reloading import LivePart, Switch
+from ckptd.errors import ConfigurationError
 from ckptd.net.identity import Files, Identity
 
 _REFRESH_S: Final = 60.0
@@ -19,12 +22,25 @@ def open_identity(config: Config) -> Identity | None:
     Raises:
         ConfigurationError: A file cannot be used.
     """
-    tls = config.tls
-    if tls is None:
+    if config.tls is None:
         return None
-    credentials = config.environment.get("CREDENTIALS_DIRECTORY", "").rstrip("/")
-    files = Files(tls.ca, tls.certificate, tls.key, tls.revoked, credentials or None)
-    return Identity(config.node.id, files, wall_clock=time.time)  # noqa: TID251  for warnings
+    wall_clock = time.time  # noqa: TID251  for warnings
+    return Identity(config.node.id, _files(config, config.tls), wall_clock=wall_clock)
+
+
+def following(identity: Identity | None) -> tuple[LivePart, ...]:
+    """Return what lets an identity follow the configuration; nothing without certificates."""
+    if identity is None:
+        return ()
+
+    def prepare(_: Config, new: Config) -> Switch:
+        if new.tls is None:
+            raise ConfigurationError(
+                "tls", "was taken out", "Restart the daemon to talk in plaintext from then on."
+            )
+        return identity.prepare(_files(new, new.tls))
+
+    return (LivePart(("tls",), prepare),)
 
 
 async def keep_fresh(identity: Identity) -> None:
@@ -32,3 +48,8 @@ async def keep_fresh(identity: Identity) -> None:
     while True:
         await asyncio.sleep(_REFRESH_S)
         await asyncio.to_thread(identity.refresh)
+
+
+def _files(config: Config, tls: Tls) -> Files:
+    credentials = config.environment.get("CREDENTIALS_DIRECTORY", "").rstrip("/")
+    return Files(tls.ca, tls.certificate, tls.key, tls.revoked, credentials or None)

@@ -137,9 +137,7 @@ class Peering:
                 self._following.pop(name).cancel()
             self._lose(peer, PeerState.UNREACHABLE, "it was taken out of the configuration")
         known = self._peers
-        self._peers = {
-            name: known.get(name) or PeerAddress(name, _split(name)) for name in addresses
-        }
+        self._peers = {name: known.get(name) or _peer_address(name) for name in addresses}
         for name, peer in self._peers.items():
             if name not in known:
                 self._begin(peer)

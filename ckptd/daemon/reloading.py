@@ -152,7 +152,7 @@ def _flat(config: Config) -> Iterator[tuple[str, object]]:
         if isinstance(table, Mapping):
             for name, value in table.items():
                 yield f"{section}.{name}", value
-        else:
+        elif table is not None:
             for field in msgspec.structs.fields(type(table)):
                 yield f"{section}.{field.encode_name}", getattr(table, field.name)
 

@@ -79,10 +79,25 @@ class Identity:
         Raises:
             ConfigurationError: A file cannot be used; everything stays as it was.
         """
-        with self._lock:
-            self._loaded = load(self.node, self._files)
-            self._complaint = ""
+        self.prepare(self._files)()
         self._warn_of_expiry()
+
+    def prepare(self, files: Files) -> Callable[[], None]:
+        """Read other files, or the same ones again. Any thread; blocks.
+
+        Returns:
+            What takes them over: neither waits nor fails.
+
+        Raises:
+            ConfigurationError: A file cannot be used; nothing was changed.
+        """
+        loaded = load(self.node, files)
+
+        def switch() -> None:
+            with self._lock:
+                self._files, self._loaded, self._complaint = files, loaded, ""
+
+        return switch
 
     def refresh(self) -> None:
         """Reload if a file changed, and warn of expiry; to be called now and then. Blocks.
