@@ -46,7 +46,7 @@ class OpenRecovery:
         staging: Where it writes, once prepared.
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
-        ended: Set when it has ended.
+        ended: Set when it has ended and the journal knows.
     """
 
     record: JournaledRecovery
@@ -81,6 +81,11 @@ class OpenRecovery:
         """Wake those who wait for something of it."""
         grown, self.grown = self.grown, asyncio.Event()
         grown.set()
+
+    def announce_end(self) -> None:
+        """Tell those who wait that it has ended."""
+        self.ended.set()
+        self.note_growth()
 
     def settle_target(self, version: Version) -> None:
         """Take the usual place of a version that was chosen, unless somebody named another.
@@ -148,7 +153,7 @@ class RecoveryBook:
             self._ended.popitem(last=False)
 
     def close(self, effect: EndRecovery) -> RecoveryResult:
-        """Move a recovery from those under way to those that ended."""
+        """Move a recovery from those under way to those that ended; it is announced later."""
         recovery = self._open.pop(effect.recovery)
         result = self._result_of(recovery, effect)
         self.remember(result)
@@ -157,8 +162,6 @@ class RecoveryBook:
             self._stories[result.recovery] = told
             while len(self._stories) > STORIES_MAX:
                 self._stories.popitem(last=False)
-        recovery.ended.set()
-        recovery.note_growth()
         return result
 
     def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:

@@ -140,12 +140,12 @@ class Runner:
         finally:
             for lane in self._lanes.values():
                 lane.close()
+            # Off the loop: hashing terabytes again cannot be cut short, and the service manager
+            # has to hear of it meanwhile. Its threads use what is closed then.
+            await asyncio.to_thread(self._disk.shutdown)
             for recovery in self._book:
                 if recovery.staging is not None:
                     recovery.staging.close()
-            # Off the loop: hashing terabytes again cannot be cut short, and the service manager
-            # has to hear of it meanwhile.
-            await asyncio.to_thread(self._disk.shutdown)
 
     def carry_out(self, effect: Effect) -> None:
         """Start what an order asks for."""
@@ -393,11 +393,14 @@ class Runner:
         return StagingDiscarded(effect.recovery)
 
     def _end(self, effect: EndRecovery) -> None:
+        recovery = self._recovery(effect)
         result = self._book.close(effect)
         self._on_ended(effect, result)
 
         async def note() -> None:
+            # Who was told that it ended must not see it go on after a restart.
             await self._journal.end(effect.recovery, msgspec.json.encode(result))
+            recovery.announce_end()
 
         assert self._orders is not None
         self._orders.create_task(note())
