@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 SIZE ?=
+RATE ?=
+ROWS ?=
 ROUNDS ?=
 SEEDS ?=
 SEED ?=
@@ -15,10 +17,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench kill-test race-test fault-test sim install clean
+.PHONY: help demo test check bench fault-bench kill-test race-test fault-test sim install clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
 	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
@@ -41,6 +43,9 @@ kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= 
 
 race-test: install ## Swap directories for links for a minute while everything is done below them
 	@$(BIN)/python -m tests.benchmarks.race_links
+
+fault-bench: install ## Measure over bad links: ROUNDS=3, RATE=6MiB/s of each source, ROWS='silent slow'
+	@$(BIN)/python -m tests.benchmarks.faults $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(RATE),--rate '$(RATE)') $(if $(SIZE),--size '$(SIZE)') $(ROWS)
 
 fault-test: install ## Put faulty links between real daemons; needs a machine with nothing else to do
 	@$(BIN)/python -m pytest --quiet tests/faults

@@ -235,7 +235,8 @@ def _credit(
         recovery.waste.add(why, run_bytes - bad_bytes - good_bytes)
     if new:
         recovery.verified |= new
-        recovery.is_awaited = recovery.is_awaited or bool(recovery.raised & new)
+        if recovery.raised & new or _completes_critical(recovery, new):
+            recovery.is_awaited = True
         recovery.raised -= new
         recovery.uncommitted |= new
         recovery.uncommitted_bytes += good_bytes
@@ -256,6 +257,11 @@ def _credit(
             question(turn, peer, recovery, bad)
         else:  # an epoch sent them that is over
             note_evidence(turn, peer, recovery, bad, Confirmation.NO_ANSWER)
+
+
+def _completes_critical(recovery: Recovery, new: BlockSet) -> bool:
+    """Tell whether with these blocks all that is critical is here: only durable it counts."""
+    return bool(recovery.critical & new) and recovery.critical.issubset(recovery.verified)
 
 
 def on_range_ended(turn: Turn, event: RangeEnded) -> None:

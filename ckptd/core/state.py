@@ -158,7 +158,7 @@ class Recovery:
         committing: Blocks of the commit that is under way.
         uncommitted: Blocks that no commit covers yet.
         uncommitted_bytes: Length of those.
-        is_awaited: Some of those somebody waits for.
+        is_awaited: Some of those somebody waits for, or they make all that is critical complete.
         uncommitted_since_ns: When the oldest block was verified that no commit covers yet.
         commit_started_ns: When the commit was ordered that is under way, or was last.
         is_held_up: A lane is due that the disk may hold up; it is looked at again when

@@ -1,6 +1,6 @@
 """Recoveries with real daemons over bad links, measured against what the links allow.
 
-    python -m tests.benchmarks.faults --rate 64MiB/s --size 2GiB --rounds 3 silent slow
+    make fault-bench ROUNDS=5 RATE=6MiB/s ROWS='silent slow'
 
 Every source is behind a proxy with the same rate, so that processors are not what limits: the
 healthy case shows whether that is so. Ideals follow from the rates and from when the fault began;
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import io
 import json
 import shutil
 import statistics
@@ -27,6 +28,7 @@ from typing import NamedTuple
 from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.cli.render import table
 from ckptd.control.api import Outcome, RecoveryResult
+from ckptd.core.story import Kind
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_size
 from tests.benchmarks.__main__ import RESULTS, choose_place
@@ -123,9 +125,9 @@ class Arena:
         for source in self.sources:
             source.wait_ready()
             source.publish(root / "all", WHOLE, 1, critical=(), deferred=())
+            source.publish(root / "all", URGENT, 1, critical=("a/00",), deferred=("*",))
         for source in self.sources[: SOURCES // 2]:
             source.publish(root / "all/a", HALF, 1, critical=(), deferred=())
-            source.publish(root / "all", URGENT, 1, critical=("a/00",), deferred=("*",))
             source.publish(root / "all", BURDEN, 1, critical=(), deferred=("*",))
 
     @contextlib.contextmanager
@@ -152,12 +154,13 @@ class Arena:
 
 
 def healthy(arena: Arena) -> list[Measure]:
-    """Eight equal sources and no fault: nothing is asked twice."""
+    """Eight equal sources and no fault, a tenth is critical: nothing is asked twice."""
     with arena.run(SOURCES) as run:
-        result, took_s = run.recover(WHOLE)
+        result, took_s = run.recover(URGENT)
         asked = sum(each.end - each.start for link in run.links for each in link.ranges)
         ideal_s = result.bytes_total / (SOURCES * run.rate_bytes_per_s)
         return [
+            Measure("hedges", result.happenings.get(Kind.HEDGE.value, 0), 0),
             Measure("asked twice, bytes", asked - result.bytes_total, 0),
             Measure("received / needed", run.passed_bytes / result.bytes_total, 1.005),
             Measure("time / ideal", took_s / ideal_s, 1.10),
@@ -288,7 +291,7 @@ def bad(arena: Arena) -> list[Measure]:
         truncated.after(rate // 3, Mishap.TRUNCATION)
         for number in (1, 2):
             flipped.after(number * rate // 2, Mishap.FLIP)
-        needed = run.recover(WHOLE).result.bytes_total
+        needed = run.recover(URGENT).result.bytes_total
         ranges = [each for link in run.links for each in link.ranges]
         lost = sum(each.body_bytes for each in ranges if each.body_bytes < each.end - each.start)
         again = run.passed_bytes - needed
@@ -336,55 +339,65 @@ def measure(arena: Arena, names: Sequence[str], rounds: int) -> list[Row]:
 
 
 def report(rows: Sequence[Row]) -> None:
-    """Print a table, and what each case is."""
+    """Print a table, what each case is, and what was missed."""
     print("\n".join(table(
-        ("CASE", "", "TO REACH", "MEDIAN", "BEST", "WORST", ""),
+        ("ROW", "", "MEASURED", "TO REACH", "OK", "BEST", "WORST"),
         [
             (
                 row.case,
                 row.name,
-                f"{row.to_reach:.3f}",
                 f"{row.median:.3f}",
+                f"{row.to_reach:.3f}",
+                "ok" if row.is_reached else "MISSED",
                 f"{min(row.values):.3f}",
                 f"{max(row.values):.3f}",
-                "yes" if row.is_reached else "NO",
             )
             for row in rows
         ],
     )))  # fmt: skip
     for name in dict.fromkeys(row.case for row in rows):
         print(f"{name}: {CASES[name].__doc__}")
+    missed = [row for row in rows if not row.is_reached]
+    for row in missed:
+        print(f"MISSED {row.case}: {row.name}: {row.median:.3f}, to reach {row.to_reach:.3f}")
+    if not missed:
+        print("All numbers are reached.")
 
 
 def main() -> int:
-    """Measure, print a table, write it down; fail if a row is not reached."""
+    """Measure, print a table and write it down. A number that is missed is no failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_RAW)
-    parser.add_argument("--rate", type=parse_rate, default="32MiB/s", help="of each source")
-    parser.add_argument("--size", type=parse_size, default="1GiB", help="of the largest version")
+    parser.add_argument("--rate", type=parse_rate, default="6MiB/s", help="of each source")
+    parser.add_argument("--size", type=parse_size, default="256MiB", help="of the largest version")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(CASES))
     arguments = parser.parse_args()
-    for name in arguments.cases:
+    for name in arguments.rows:
         if name not in CASES:
-            parser.error(f"there is no case {name}")
+            parser.error(f"there is no row {name}; there are {', '.join(CASES)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds is at least 1")
     place = choose_place(3 * arguments.size + 512 * MIB)
-    with (
-        tempfile.TemporaryDirectory(prefix="faults-", dir=place) as directory,
-        Cluster(Path(directory)) as cluster,
-    ):
-        arena = Arena(cluster, arguments.size, arguments.rate)
-        rows = measure(arena, arguments.cases or list(CASES), arguments.rounds)
+    rows = _play(place, arguments)
     print(
-        f"\n{SOURCES} sources of {format_rate(arguments.rate)}, {format_size(arguments.size)}, "
-        f"{arguments.rounds} rounds"
+        f"{SOURCES} sources of {format_rate(arguments.rate)}, {format_size(arguments.size)}, "
+        f"medians of {arguments.rounds} rounds"
     )
     report(rows)
     document = {
         "machine": machine_facts(place),
         "rate_bytes_per_s": arguments.rate,
         "size_bytes": arguments.size,
+        "rounds": arguments.rounds,
         "rows": [
-            {"case": row.case, "name": row.name, "values": row.values, "to_reach": row.to_reach}
+            {
+                "row": row.case,
+                "name": row.name,
+                "values": row.values,
+                "measured": row.median,
+                "to_reach": row.to_reach,
+                "is_reached": row.is_reached,
+            }
             for row in rows
         ],
     }
@@ -393,7 +406,23 @@ def main() -> int:
     path = RESULTS / f"faults-{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\n{path}")
-    return 0 if all(row.is_reached for row in rows) else 1
+    return 0
+
+
+def _play(place: str, arguments: argparse.Namespace) -> list[Row]:
+    """Measure with a cluster below a place; logs are shown only if it goes wrong."""
+    logs = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stdout(logs),
+            tempfile.TemporaryDirectory(prefix="faults-", dir=place) as directory,
+            Cluster(Path(directory)) as cluster,
+        ):
+            arena = Arena(cluster, arguments.size, arguments.rate)
+            return measure(arena, arguments.rows or list(CASES), arguments.rounds)
+    except BaseException:
+        print(logs.getvalue(), file=sys.stderr)
+        raise
 
 
 _RAW = argparse.RawDescriptionHelpFormatter

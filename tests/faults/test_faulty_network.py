@@ -3,90 +3,17 @@
 Each source is behind a proxy of its own. Faults begin once the receiver knows all holders.
 """
 
-import contextlib
-import http.client
-import re
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.control.api import Outcome, RecoveryResult, RecoveryView, SourceState
+from ckptd.control.api import RecoveryView, SourceState
 from ckptd.limits import BLOCK_BYTES_MIN, KIB, MIB
 from ckptd.net.receiving import GROUP_BYTES
-from tests.support.cluster import Cluster, FileFacts, Node, eventually, make_checkpoint, tree_digest
-from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.cluster import FileFacts, Node, make_checkpoint, tree_digest
+from tests.support.faulty_network import RATE, Connect, check_whole, shares
 from tests.support.link_faults import Faults, Mishap
 
 pytestmark = pytest.mark.integration
-
-RATE = 32 * MIB
-"""Slow enough that every source of several gets its share."""
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
-    """Four nodes that hold version 100; the tests leave them as they are."""
-    with Cluster(tmp_path_factory.mktemp("sources")) as made:
-        yield made.sources("a", "b", "c", "d")
-
-
-@pytest.fixture(scope="module")
-def published(sources: list[Node]) -> dict[str, FileFacts]:
-    """What the version consists of."""
-    return dict(tree_digest(sources[0].path("100")))
-
-
-class Network:
-    """A receiver, and sources behind proxies."""
-
-    def __init__(self, cluster: Cluster, links: list[FaultProxy]) -> None:
-        self.links = links
-        self.receiver = cluster.node("r", peers=[link.address for link in links])
-        eventually(self._knows_all, "all holders are known")
-
-    def _knows_all(self) -> bool:
-        rows = self.receiver.client.checkpoints()
-        return any(len(row.nodes) == len(self.links) for row in rows)
-
-    @property
-    def distrusted(self) -> int:
-        """How many sources the receiver takes for liars."""
-        address = self.receiver.client.status().listen.metrics
-        assert address is not None
-        with contextlib.closing(http.client.HTTPConnection(address)) as connection:
-            connection.request("GET", "/metrics")
-            page = connection.getresponse().read().decode()
-        (count,) = re.findall(r'^ckptd_sources\{state="distrusted"\} (\S+)', page, re.MULTILINE)
-        return int(float(count))
-
-
-Connect = Callable[[int], Network]
-
-
-@pytest.fixture
-def connect(sources: list[Node], cluster: Cluster) -> Iterator[Connect]:
-    """Make a receiver that knows the first of the sources."""
-    with contextlib.ExitStack() as proxies:
-
-        def made(count: int) -> Network:
-            links = [
-                proxies.enter_context(fault_proxy(source.data_port, seed=number))
-                for number, source in enumerate(sources[:count])
-            ]
-            return Network(cluster, links)
-
-        yield made
-
-
-def check_whole(result: RecoveryResult, published: dict[str, FileFacts]) -> None:
-    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
-    assert tree_digest(result.target) == published
-    assert result.bytes_received - result.bytes_wasted == result.bytes_total
-
-
-def shares(result: RecoveryResult) -> dict[str, int]:
-    return {share.node: share.bytes for share in result.sources}
 
 
 def test_a_flipped_bit_costs_its_block_and_no_trust(

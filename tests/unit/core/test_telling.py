@@ -63,6 +63,7 @@ def test_of_a_recovery_where_all_is_well_only_the_beginning_and_the_end_are_told
     script.start(version, A, B)
     while script.in_flight:
         script.deliver(script.in_flight[0], after_ms=10)
+    script.tell(BlocksCommitted(R))  # what is critical
     script.tell(BlocksCommitted(R))
     assert set(explanation(script).counts) == {Kind.VERSION_CHOSEN, Kind.CRITICAL_COMPLETE}
     [end] = script.tell(VersionPlaced(R))

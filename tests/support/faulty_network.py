@@ -1,0 +1,56 @@
+"""A receiver behind faulty links, and what holds whatever is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+from collections.abc import Callable, Mapping
+
+from ckptd.control.api import Outcome, RecoveryResult
+from ckptd.limits import MIB
+from tests.support.cluster import Cluster, FileFacts, eventually, tree_digest
+from tests.support.fault_proxy import FaultProxy
+
+RATE = 32 * MIB
+"""Slow enough that every source of several gets its share."""
+
+
+class Network:
+    """A receiver, and sources behind proxies."""
+
+    def __init__(self, cluster: Cluster, links: list[FaultProxy]) -> None:
+        self.links = links
+        self.receiver = cluster.node("r", peers=[link.address for link in links])
+        eventually(self._knows_all, "all holders are known")
+
+    def _knows_all(self) -> bool:
+        rows = self.receiver.client.checkpoints()
+        return any(len(row.nodes) == len(self.links) for row in rows)
+
+    @property
+    def distrusted(self) -> int:
+        """How many sources the receiver takes for liars."""
+        address = self.receiver.client.status().listen.metrics
+        assert address is not None
+        with contextlib.closing(http.client.HTTPConnection(address)) as connection:
+            connection.request("GET", "/metrics")
+            page = connection.getresponse().read().decode()
+        (count,) = re.findall(r'^ckptd_sources\{state="distrusted"\} (\S+)', page, re.MULTILINE)
+        return int(float(count))
+
+
+Connect = Callable[[int], Network]
+"""Makes a receiver that knows so many of the sources."""
+
+
+def check_whole(result: RecoveryResult, published: Mapping[str, FileFacts]) -> None:
+    """Check that a recovery ended complete and bit-exact, and that its books are right."""
+    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
+    assert tree_digest(result.target) == published
+    assert result.bytes_received - result.bytes_wasted == result.bytes_total
+
+
+def shares(result: RecoveryResult) -> dict[str, int]:
+    """Return who gave how many bytes."""
+    return {share.node: share.bytes for share in result.sources}
