@@ -109,6 +109,17 @@ class Node(LocalDaemon):
         exit_code = self.wait_ended(STOP_S)
         assert exit_code == 0, f"{self.node} ended with {exit_code}\n{self.log_text()}"
 
+    @property
+    def pid(self) -> int:
+        """Number of its process, which must run."""
+        assert self._process is not None, f"{self.node} was not started"
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to it, if it still runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def log_text(self) -> str:
         return Path(self.log_path).read_text(errors="replace")
 

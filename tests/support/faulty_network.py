@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ckptd.control.api import Outcome, RecoveryResult
 from ckptd.limits import MIB
@@ -17,16 +17,20 @@ RATE = 32 * MIB
 
 
 class Network:
-    """A receiver, and sources behind proxies."""
+    """A receiver, and sources behind proxies; maybe other peers that claim the same."""
 
-    def __init__(self, cluster: Cluster, links: list[FaultProxy]) -> None:
+    def __init__(
+        self, cluster: Cluster, links: Sequence[FaultProxy], others: Sequence[str] = ()
+    ) -> None:
         self.links = links
-        self.receiver = cluster.node("r", peers=[link.address for link in links])
-        eventually(self._knows_all, "all holders are known")
+        peers = [*(link.address for link in links), *others]
+        self.receiver = cluster.node("r", peers=peers)
 
-    def _knows_all(self) -> bool:
-        rows = self.receiver.client.checkpoints()
-        return any(len(row.nodes) == len(self.links) for row in rows)
+        def knows_all() -> bool:
+            rows = self.receiver.client.checkpoints()
+            return any(len(row.nodes) == len(peers) for row in rows)
+
+        eventually(knows_all, "all holders are known")
 
     @property
     def distrusted(self) -> int:
