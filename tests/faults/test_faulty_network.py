@@ -80,6 +80,7 @@ def test_a_silent_source_that_comes_back_is_used_again(
         return any(row.state is SourceState.BACKING_OFF for row in view.sources)
 
     receiver.wait_view(recovery, is_left, "the silent source is left")
+    slow.replies.rate_bytes_per_s = 256 * KIB  # so that it is not over before
     given = silent.plan.body_bytes
     silent.resume()
     # Of what it was asked before it fell silent, a part of one range may come late.

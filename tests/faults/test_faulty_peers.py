@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ckptd.control.api import RecoveryView, SourceState
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import decode_manifest
 from ckptd.net.receiving import GROUP_BYTES
 from tests.support.cluster import NAME, Cluster, FileFacts, Node, eventually, make_checkpoint
@@ -18,7 +18,7 @@ from tests.support.fault_proxy import fault_proxy
 from tests.support.faulty_network import RATE, Connect, Network, check_whole, shares
 from tests.support.hostile_peers import Reply, claims, hostile_peer
 from tests.support.link_faults import Mishap
-from tests.support.swarm import ask, free_ports
+from tests.support.swarm import ask
 
 pytestmark = pytest.mark.integration
 
@@ -60,6 +60,7 @@ def test_a_source_that_is_stopped_is_left_and_used_again_when_it_goes_on(
     receiver.wait_bytes(recovery, 2 * MIB)
     with stopping(sources[0]):
         receiver.wait_view(recovery, a_rests, "the stopped source is left")
+        slow.replies.rate_bytes_per_s = 256 * KIB  # so that it is not over before
         given = stopped.plan.body_bytes
     # Of what it was asked before it stood still, a part of two ranges may come late.
     receiver.wait_view(
@@ -167,14 +168,15 @@ def test_a_critical_unit_whose_only_holder_died_is_named_and_comes_when_it_retur
 def test_two_live_peers_are_found_among_hundreds_of_dead_ones(
     cluster: Cluster, sources: list[Node], published: dict[str, FileFacts]
 ) -> None:
-    refusing = [f"127.0.0.1:{port}" for port in free_ports(200)]
-    with contextlib.ExitStack() as listening:
-        silent = [
-            listening.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(20)
-        ]
-        mute = [f"127.0.0.1:{each.getsockname()[1]}" for each in silent]
-        live = [source.address for source in sources[:2]]
-        receiver = cluster.node("r", peers=[*refusing, *mute, *live])
+    with contextlib.ExitStack() as ports:
+        dead = []
+        for number in range(220):
+            taken = ports.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", 0))  # that alone refuses connections
+            if number % 10 == 0:
+                taken.listen()  # and nobody answers
+            dead.append(f"127.0.0.1:{taken.getsockname()[1]}")
+        receiver = cluster.node("r", peers=[*dead, *(source.address for source in sources[:2])])
         check_whole(receiver.recover(), published)
 
 
