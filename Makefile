@@ -47,7 +47,7 @@ race-test: install ## Swap directories for links for a minute while everything i
 fault-bench: install ## Measure over bad links: ROUNDS=3, RATE=6MiB/s of each source, ROWS='silent slow'
 	@$(BIN)/python -m tests.benchmarks.faults $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(RATE),--rate '$(RATE)') $(if $(SIZE),--size '$(SIZE)') $(ROWS)
 
-fault-test: install ## Run the tests with faulty links and faulty peers alone
+fault-test: install ## Put faulty links and faulty peers between real daemons; on a machine that is not overloaded
 	@$(BIN)/python -m pytest --quiet tests/faults
 
 sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all

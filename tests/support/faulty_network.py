@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from ckptd.control.api import Outcome, RecoveryResult
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from tests.support.cluster import Cluster, FileFacts, eventually, tree_digest
 from tests.support.fault_proxy import FaultProxy
 
@@ -31,6 +31,20 @@ class Network:
             return any(len(row.nodes) == len(peers) for row in rows)
 
         eventually(knows_all, "all holders are known")
+
+    def recover_through_mishap(self) -> RecoveryResult:
+        """Recover; until the mishap of the first link has come, hardly anything comes elsewhere.
+
+        Else the others may bring everything before it, on a machine that is busy.
+        """
+        first, *others = self.links
+        for link in others:
+            link.replies.rate_bytes_per_s = 256 * KIB
+        recovery = self.receiver.begin()
+        eventually(lambda: first.plan.mishap_count, "the mishap has come")
+        for link in others:
+            link.replies.rate_bytes_per_s = RATE
+        return self.receiver.result(recovery)
 
     @property
     def distrusted(self) -> int:
