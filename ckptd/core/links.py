@@ -81,6 +81,7 @@ class Link:
         load_bytes: What it last said it still has to send to others, while it has work from here.
         trust: Score of its honesty and health.
         failures: Disappointments in a row.
+        refusals: How often in a row it had too much to do; no disappointment.
         quarantines: How often it was put into quarantine.
         began_quarantine_ns: When it was put there last; -1: never.
         quarantined_until_ns: Distrusted up to this moment.
@@ -94,6 +95,7 @@ class Link:
     load_bytes: int = 0
     trust: int = 0
     failures: int = 0
+    refusals: int = 0
     quarantines: int = 0
     began_quarantine_ns: int = -1
     quarantined_until_ns: int = 0
@@ -170,12 +172,28 @@ class Link:
 
     def succeeded(self, options: Options, *, is_good: bool = True) -> None:
         """Note a range that came whole, and whether all of it was right."""
-        self.failures = 0
+        self.failures = self.refusals = 0
         if is_good:
             self.trust = min(self.trust + 1, options.trust_max)
 
-    def failed(self, options: Options, rng: Random, *, now: int, at_least_ns: int = 0) -> None:
+    def failed(self, options: Options, rng: Random, *, now: int) -> None:
         """Note a disappointment: leave the source alone for a while.
+
+        Args:
+            options: The numbers.
+            rng: Spreads the pauses of many receivers; drawn from once.
+            now: The moment.
+        """
+        pause = min(options.back_off_first_ns << min(self.failures, 10), options.back_off_max_ns)
+        jittered = int(pause * (0.5 + rng.random() / 2))
+        self.failures += 1
+        self.usable_at_ns = max(self.usable_at_ns, now + jittered)
+
+    def refused(self, options: Options, rng: Random, *, now: int, at_least_ns: int) -> None:
+        """Note that the source has too much to do: come again later, and think no worse of it.
+
+        The pause is doubled while it stays busy, for then there are many that wait. Of requests
+        that were under way together only the first one counts.
 
         Args:
             options: The numbers.
@@ -183,10 +201,14 @@ class Link:
             now: The moment.
             at_least_ns: What the source itself asked for.
         """
-        pause = min(options.back_off_first_ns << min(self.failures, 10), options.back_off_max_ns)
-        jittered = int(pause * (0.5 + rng.random() / 2))
-        self.failures += 1
-        self.usable_at_ns = max(self.usable_at_ns, now + max(jittered, at_least_ns))
+        longest_ns = max(options.back_off_max_ns, at_least_ns)
+        asked_ns = max(options.back_off_first_ns, at_least_ns)
+        pause_ns = min(asked_ns << min(self.refusals, 10), longest_ns)
+        jittered_ns = int(pause_ns * (1 + rng.random() / 2))
+        if self.usable_at_ns <= now:
+            self.refusals += 1
+            self.usable_at_ns = now + jittered_ns
+        self.usable_at_ns = max(self.usable_at_ns, now + at_least_ns)
 
     def blame(self, trust_lost: int, options: Options, *, now: int) -> None:
         """Take trust from a source; at the end of it, leave the source alone for a while."""

@@ -82,7 +82,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     index = bisect_right(recovery.class_ends, first.start)
     class_start = recovery.class_ends[index - 1] if index else 0
     class_end = recovery.class_ends[index]
-    blocks = blocks & BlockSet(((class_start, class_end),))
+    blocks = blocks.within(class_start, class_end)
     if is_trial:
         return _last_block(blocks)
     assert recovery.digest is not None
@@ -186,7 +186,7 @@ def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
         return False
     refused = recovery.refused.get(peer.node)
     wanted = blocks - refused if refused else blocks
-    return bool(wanted if holding.is_complete else wanted & holding.blocks)
+    return bool(wanted) if holding.is_complete else wanted.meets(holding.blocks)
 
 
 def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:

@@ -315,7 +315,9 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             telling.tell_withdrawn(turn, recovery, lane.source)
             count_sources(turn)
         case RangeOutcome.BUSY:
-            lane.link.failed(turn.options, turn.rng, now=turn.now, at_least_ns=event.retry_after_ns)
+            lane.link.refused(
+                turn.options, turn.rng, now=turn.now, at_least_ns=event.retry_after_ns
+            )
         case RangeOutcome.MISBEHAVED:
             lane.link.failed(turn.options, turn.rng, now=turn.now)
             lane.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)

@@ -132,7 +132,7 @@ def tell_detour(turn: Turn, offer: Offer) -> None:
 
 
 def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: Reason) -> None:
-    """Tell that a source is left alone for a while, after its link was told of a disappointment.
+    """Tell that a source is left alone for a while, after its link was told why.
 
     A quarantine that began at this moment is told of instead.
     """
@@ -140,7 +140,7 @@ def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: Reason) -> 
     is_quarantine = link.began_quarantine_ns == turn.now
     kind = Kind.QUARANTINE if is_quarantine else Kind.BACK_OFF
     until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
-    numbers = {"pause_ns": until_ns - turn.now, "failures": link.failures}
+    numbers = {"pause_ns": until_ns - turn.now, "failures": link.failures or link.refusals}
     recovery.story.add(Entry(turn.now, kind, reason, node, numbers=numbers))
 
 

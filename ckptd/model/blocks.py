@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple, final
 
 
@@ -149,22 +150,23 @@ class BlockSet:
             return other
         if other.run_count == 1:
             return self.with_run((other._bounds[0], other._bounds[1]))
-        return BlockSet((*self.runs(), *other.runs()))
+        if self.run_count == 1:
+            return other.with_run((self._bounds[0], self._bounds[1]))
+        return self._merged(other)
+
+    def _merged(self, other: BlockSet) -> BlockSet:
+        """Return the union of two sets of several runs: what neither lacks, turned inside out."""
+        end = max(self._bounds[-1], other._bounds[-1])
+        lacking = self._complement(end) & other._complement(end)
+        return lacking._complement(end).within(0, end)
 
     def __and__(self, other: BlockSet) -> BlockSet:
-        bounds: list[int] = []
         mine, theirs = self._bounds, other._bounds
-        i = j = 0
-        while i < len(mine) and j < len(theirs):
-            start = max(mine[i], theirs[j])
-            end = min(mine[i + 1], theirs[j + 1])
-            if start < end:
-                bounds += (start, end)
-            if mine[i + 1] < theirs[j + 1]:
-                i += 2
-            else:
-                j += 2
-        return BlockSet._of(tuple(bounds))
+        if len(mine) < len(theirs):
+            mine, theirs = theirs, mine
+        if len(theirs) <= 2:
+            return BlockSet._of(_within(mine, *theirs) if theirs else ())
+        return BlockSet._of(_common(mine, theirs))
 
     def __sub__(self, other: BlockSet) -> BlockSet:
         if not other._bounds or not self._bounds:
@@ -179,9 +181,60 @@ class BlockSet:
         gaps = bounds[1:] if bounds and bounds[0] == 0 else (0, *bounds)
         return BlockSet._of((*gaps, max(end, gaps[-1] + 1)))
 
+    def within(self, start: int, end: int) -> BlockSet:
+        """Return the blocks of the set that are at least ``start`` and below ``end``."""
+        return BlockSet._of(_within(self._bounds, start, end))
+
+    def meets(self, other: BlockSet) -> bool:
+        """Tell whether any block is in both; cheaper than to find them all."""
+        few, many = sorted((self._bounds, other._bounds), key=len)
+        for index in range(0, len(few), 2):
+            low = bisect_right(many, few[index])
+            if low % 2 == 1 or (low < len(many) and many[low] < few[index + 1]):
+                return True
+        return False
+
     def issubset(self, other: BlockSet) -> bool:
         """Tell whether every block is in ``other`` too."""
         return not self - other
+
+
+def _within(bounds: tuple[int, ...], start: int, end: int) -> tuple[int, ...]:
+    """Cut boundaries to one run."""
+    low, high = bisect_right(bounds, start), bisect_left(bounds, end)
+    if low > high or (low == high and low % 2 == 0):
+        return ()
+    first = (start,) if low % 2 == 1 else ()
+    last = (end,) if high % 2 == 1 else ()
+    return first + bounds[low:high] + last
+
+
+def _common(mine: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the boundaries of what two sets that are not empty have in common.
+
+    One pass over both without a call in it: with hundreds of receivers nothing is done as often.
+    """
+    bounds: list[int] = []
+    ours, others = iter(mine), iter(theirs)
+    start, end = next(ours), next(ours)
+    their_start, their_end = next(others), next(others)
+    with suppress(StopIteration):
+        while True:
+            if end <= their_start:
+                start = next(ours)
+                end = next(ours)
+            elif their_end <= start:
+                their_start = next(others)
+                their_end = next(others)
+            elif end < their_end:
+                bounds += (start if start > their_start else their_start, end)
+                start = next(ours)
+                end = next(ours)
+            else:
+                bounds += (start if start > their_start else their_start, their_end)
+                their_start = next(others)
+                their_end = next(others)
+    return tuple(bounds)
 
 
 def union(sets: Iterable[BlockSet]) -> BlockSet:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, assert_never
 
 import msgspec
 
+from ckptd.core.admission import RETRY_AFTER_S
 from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.model.ids import Digest, Epoch
 from ckptd.net.sending import ServedBytes
@@ -237,6 +238,18 @@ def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer
             status, message = 503, "the disk of this node refused"
         case _:
             status, message = 500, "this node failed"
-    body = msgspec.json.encode({"error": {"code": error.code, "message": message}})
     allow = {"Allow": "GET, HEAD"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
-    return Answer(status, {"Content-Type": "application/json", **allow, **(fields or {})}, body)
+    return _refusal(status, error.code, message, {**allow, **(fields or {})})
+
+
+def turn_away() -> Answer:
+    """Return the answer to a request for bytes while this node has enough to send."""
+    message = "this node has as much to send as it can for now"
+    return _refusal(
+        HTTPStatus.TOO_MANY_REQUESTS, "busy", message, {"Retry-After": str(RETRY_AFTER_S)}
+    )
+
+
+def _refusal(status: int, code: str, message: str, fields: Mapping[str, str]) -> Answer:
+    body = msgspec.json.encode({"error": {"code": code, "message": message}})
+    return Answer(status, {"Content-Type": "application/json", **fields}, body)

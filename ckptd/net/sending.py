@@ -16,11 +16,12 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final, Protocol
 
+from ckptd.core.admission import BODIES_MIN
 from ckptd.errors import ContentChanged
 from ckptd.net.connections import Connection
 from ckptd.wire.ranges import ByteRange
 
-SEND_THREADS: Final = 32
+SEND_THREADS: Final = BODIES_MIN
 """Bodies that are sent at the same time; the next one waits for a thread."""
 
 _SHORTER: Final = ("version", "a file of it is shorter than it was")

@@ -11,15 +11,17 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
+from ckptd.core.admission import Admission
 from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.limits import HEAD_BYTES_MAX, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, KIB, MIB, SECOND
 from ckptd.model.ids import Epoch, NodeId
-from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse
+from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
 from ckptd.net.connections import SEND_TIMEOUT_NS, Connection
 from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side
 from ckptd.net.identity import Identity, Peer
@@ -62,6 +64,7 @@ class PeerServer:
         self.answers = Answers(content, epoch, self.waits)
         self.threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="send")
         self.sendings: set[Sending] = set()
+        self.admission = Admission()
         self.identity = identity
         self._handshakes = 0
         self._own_fields = {NODE: node, EPOCH: str(epoch)}
@@ -202,10 +205,14 @@ class _Conversation:
     async def _send_version(
         self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool
     ) -> None:
-        server = self._server
+        server, size_bytes = self._server, body.byte_range.size_bytes
+        if not server.admission.admits(size_bytes):
+            await self._send(turn_away(), keep_alive=keep_alive)
+            return
         head = server.head(answer, keep_alive=keep_alive)
         sending = Sending(self._connection, head, body.version, body.byte_range)
         server.sendings.add(sending)
+        server.admission.begin(size_bytes, now=time.monotonic_ns())
         try:
             await sending.run(server.threads)
         except (NotFound, StorageError) as error:
@@ -217,6 +224,7 @@ class _Conversation:
             await self._send(refuse(error), keep_alive=keep_alive)
         finally:
             server.sendings.discard(sending)
+            server.admission.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
             label = parse_class(request.fields.get(CLASS.lower()))
             server.content.bytes_sent(label, sending.sent_bytes)
 

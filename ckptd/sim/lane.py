@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ckptd.core.admission import RETRY_AFTER_S
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
@@ -26,7 +27,7 @@ RETRANSMIT_NS: Final = 250 * MS
 CLOSE_NS: Final = MS
 """How long a lane's thread takes to notice that it was closed."""
 
-BUSY_NS: Final = SECOND
+BUSY_NS: Final = RETRY_AFTER_S * SECOND
 """How long a busy source wants to be left alone."""
 
 _SYN_NS: Final = (0, SECOND)
@@ -44,9 +45,11 @@ class Request:
         reported_bytes: What the scheduler was told last.
         ready_ns: When its first byte can be here; ``None`` until it is at the source.
         load_bytes: What the source said it had to send when it answered.
+        is_admitted: The source has taken it on.
     """
 
     __slots__ = (
+        "is_admitted",
         "load_bytes",
         "next_block",
         "order",
@@ -64,6 +67,7 @@ class Request:
         self.reported_bytes = 0
         self.ready_ns: int | None = None
         self.load_bytes = 0
+        self.is_admitted = False
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
@@ -238,6 +242,11 @@ class Lane:
         if request.ready_ns is not None:
             self._server.load_bytes -= request.size_bytes
             request.ready_ns = None
+        if request.is_admitted:
+            request.is_admitted = False
+            self._server.admission.end(
+                request.size_bytes, request.reported_bytes, now=self._world.now
+            )
 
     def _end_all(self, outcome: RangeOutcome, progress: RangeProgressed | None) -> None:
         if progress is not None:
@@ -277,8 +286,12 @@ class Lane:
             self._world.after(RETRANSMIT_NS, self._begin, request)
             return
         outcome = server.answer(request.order.digest, request.order.blocks)
+        if outcome is None and not server.admission.admits(request.size_bytes):
+            outcome = RangeOutcome.BUSY
         if outcome is None:
             self._current = request
+            request.is_admitted = True
+            server.admission.begin(request.size_bytes, now=self._world.now)
             request.load_bytes = server.load_bytes
             self._network.start(self._flow, request.size_bytes)
             self.look_at_staging()

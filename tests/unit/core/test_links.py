@@ -176,8 +176,24 @@ def test_a_pause_is_at_least_half_of_what_it_may_be_and_never_shortened() -> Non
 
 def test_a_source_that_asks_for_a_longer_pause_gets_it() -> None:
     link = Link()
-    link.failed(OPTIONS, Random(0), now=1 * SECOND, at_least_ns=5 * SECOND)
-    assert link.usable_at_ns == 6 * SECOND
+    link.refused(OPTIONS, Random(0), now=1 * SECOND, at_least_ns=5 * SECOND)
+    assert 6 * SECOND <= link.usable_at_ns <= 8.5 * SECOND
+    assert link.failures == 0
+
+
+def test_receivers_that_were_refused_together_do_not_return_together() -> None:
+    links = [Link() for _ in range(20)]
+    for seed, link in enumerate(links):
+        link.refused(OPTIONS, Random(seed), now=0, at_least_ns=1 * SECOND)
+    assert len({link.usable_at_ns // (10 * MS) for link in links}) > 10
+
+
+def test_requests_that_were_refused_together_count_as_one() -> None:
+    link = Link()
+    link.refused(OPTIONS, Random(0), now=0, at_least_ns=1 * SECOND)
+    rested_ns = link.usable_at_ns
+    link.refused(OPTIONS, Random(0), now=1 * MS, at_least_ns=1 * SECOND)
+    assert (link.refusals, link.usable_at_ns) == (1, rested_ns)
 
 
 def test_pauses_do_not_grow_without_end() -> None:

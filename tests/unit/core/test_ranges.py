@@ -218,10 +218,37 @@ def test_a_source_that_is_busy_is_left_alone_as_long_as_it_asks() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     assert script.end(order, RangeOutcome.BUSY, retry_after_ms=3000) == []
-    assert script.view().waiting_for == "a source to be tried again in 3.0s"
     assert script.wait(2999) == []
-    assert script.wait(1) == [fetch(version, 2, A, (0, 4), lane=1)], "on the same connection"
+    assert script.wait(1500) == [fetch(version, 2, A, (0, 4), lane=1)], "on the same connection"
     assert script.view_source(A).trust == 0
+
+
+def test_a_source_that_is_busy_is_no_disappointment() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    script.start(version, A, B)
+    script.end(script.in_flight[0], RangeOutcome.BUSY, retry_after_ms=1000)
+    link = script.scheduler.state.peers[A].link
+    assert link.failures == 0
+    script.wait(1500)
+    assert any(
+        known.source == A and known.blocks.block_count == 4 for known in script.in_flight
+    ), "no trial with a single block"
+
+
+def test_a_source_that_stays_busy_is_asked_less_and_less_often() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    link = script.scheduler.state.peers[A].link
+    for pause_s in (1, 2, 4, 8, 10, 10):
+        script.end(order, RangeOutcome.BUSY, retry_after_ms=1000)
+        assert pause_s <= (link.usable_at_ns - script.now) / SECOND <= 1.5 * pause_s
+        while not (asked := ranges(script.wake_at_deadline())):
+            pass
+        [order] = asked
+        assert link.usable_at_ns <= script.now
+    script.arrive(order)
+    script.end(order)
+    assert link.refusals == 0
 
 
 def test_a_source_that_does_not_have_it_is_not_asked_again_until_it_says_so() -> None:
