@@ -131,12 +131,11 @@ def is_detour(
     rest_ns = int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate)
     if expected_ns <= max(options.steal_floor_ns, options.detour_ratio * rest_ns):
         return False
-    first = BlockSet.single(blocks.start)
     return any(
         other.link.rate.bytes_per_s
         and other.link.expected_ns(size_bytes, options) < expected_ns
         and may_be_asked(recovery, other, now=now)
-        and holds_any(recovery, other, first)
+        and _holds(recovery, other, blocks.start)
         for other in peers
     )
 
@@ -176,6 +175,16 @@ def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
 def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:
     """Yield the live peers that have any of these blocks and did not send them wrongly."""
     return (peer for peer in peers if holds_any(recovery, peer, blocks))
+
+
+def _holds(recovery: Recovery, peer: Peer, block: int) -> bool:
+    """Tell whether a live peer has a block and did not send it wrongly."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    if holding is None or not (holding.is_complete or block in holding.blocks):
+        return False
+    refused = recovery.refused.get(peer.node)
+    return refused is None or block not in refused
 
 
 def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:

@@ -100,7 +100,7 @@ def _note_growth(turn: Turn, peer: Peer, said: dict[Digest, Holding]) -> None:
             peer.holdings = said
             return count_sources(turn)
         if not now.is_complete and before.blocks != now.blocks:
-            recovery.spread |= now.blocks - before.blocks
+            recovery.spread |= now.blocks
     peer.holdings = said
     return None
 

@@ -9,11 +9,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from ckptd.core.admission import BODIES_MIN, RETRY_AFTER_S
 from ckptd.core.events import Confirmation
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
@@ -436,6 +437,27 @@ async def test_slow_readers_hold_up_nobody_and_their_threads_end(big: FileConten
     assert node.server.load_bytes == 0
     for opened in slow:
         await opened.__aexit__(None, None, None)
+
+
+@on_both_loops
+async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_connection(
+    big: FileContent,
+) -> None:
+    async with serving(big) as node, client_of(node.address) as late, AsyncExitStack() as readers:
+        for _ in range(BODIES_MIN):
+            client = await readers.enter_async_context(client_of(node.address))
+            client.send(request(version_of(big)))
+            assert (await client.head()).status == 200
+        refused = await late.ask(version_of(big), range="bytes=0-9")
+        assert (refused.status, refused.fields["retry-after"]) == (429, str(RETRY_AFTER_S))
+        assert json.loads(refused.body)["error"]["code"] == "busy"
+        assert int(refused.fields["ckptd-load"]) > 0
+        assert (await late.ask(version_of(big), "HEAD")).status == 200, "it stands by what it has"
+        assert (await late.ask("/v1/holdings")).status == 200
+        await readers.aclose()
+        await until(lambda: node.server.admission.body_count < BODIES_MIN)
+        assert (await late.ask(version_of(big), range="bytes=0-9")).body == big.data[:10]
+    assert (node.server.admission.body_count, node.server.admission.load_bytes) == (0, 0)
 
 
 @on_both_loops
