@@ -17,7 +17,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fault-bench kill-test race-test fault-test sim install clean
+.PHONY: help demo test check bench bench-core fault-bench kill-test race-test fault-test sim install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 
 bench: install ## Measure; the results go to bench-results/
 	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
+
+bench-core: install ## Measure what the scheduler costs: CPU per range, memory per block
+	@$(BIN)/python -m tests.benchmarks.core $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times
 	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')

@@ -48,10 +48,15 @@ from ckptd.core.story import Reason
 from ckptd.core.telling import tell_choice, tell_critical, tell_pause, tell_resumed
 from ckptd.core.turn import Turn
 from ckptd.core.versions import choose_version, explain_rollback
+from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
+
+_HELD_UP_MIN_NS = 20 * MS
+"""A disk that holds all lanes up for less changes nothing: a hedge waits ten times as long. To
+look at every lane after each commit is most of what a range would cost."""
 
 
 def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
@@ -172,10 +177,12 @@ def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
     recovery.trouble = ""
     # While no lane at all delivered, it was the disk that held them up: that does not count.
     held_up_ns = turn.now - max(recovery.commit_started_ns, recovery.delivered_ns)
-    for lane in recovery.lanes.values():
-        if lane.transfers:
-            lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
-    rouse_lanes(turn, recovery)
+    if held_up_ns >= _HELD_UP_MIN_NS:
+        for lane in recovery.lanes.values():
+            if lane.transfers:
+                lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
+    if held_up_ns >= _HELD_UP_MIN_NS or recovery.is_held_up:
+        rouse_lanes(turn, recovery)
     _note_critical(turn, recovery)
 
 

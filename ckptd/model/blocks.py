@@ -50,13 +50,13 @@ class BlockSet:
             else:
                 bounds += (start, end)
         self._bounds = tuple(bounds)
-        self._count = sum(bounds[1::2]) - sum(bounds[::2])
+        self._count = -1
 
     @classmethod
     def _of(cls, bounds: tuple[int, ...]) -> BlockSet:
         made = object.__new__(cls)
         made._bounds = bounds
-        made._count = sum(bounds[1::2]) - sum(bounds[::2])
+        made._count = -1
         return made
 
     @classmethod
@@ -70,6 +70,8 @@ class BlockSet:
         return cls(((block, block + 1),))
 
     def __len__(self) -> int:
+        if self._count < 0:  # most sets are never counted
+            self._count = sum(self._bounds[1::2]) - sum(self._bounds[::2])
         return self._count
 
     def __bool__(self) -> bool:
