@@ -29,7 +29,7 @@ _WINDOW_NS: Final = 250 * MS
 """What was sent is counted over at least this long."""
 
 _KEPT_SHARE: Final = 0.9
-"""A slower window takes a tenth off: receivers that were slow for a moment do not shut others out."""
+"""A slower window takes a tenth off: who was slow for a moment does not shut others out."""
 
 
 @dataclass(slots=True)

@@ -38,6 +38,12 @@ _ANSWERS_PER_S: Final = 400
 """With so many peers that there would be more answers than this, the pauses are longer. To ask
 and to take in an answer costs a third of a millisecond: an eighth of a core, and no more with a
 thousand peers that recover."""
+FOLLOWED_MAX: Final = 64
+"""Peers at which a question is kept open. A thousand nodes that each followed all the others would
+hold a million connections, twice what a node accepts; Kraken's tracker hands out 50 peers, of
+which 10 are used. What the others hold is known as well, only later."""
+_UNFOLLOWED_PAUSE_NS: Final = 15 * SECOND
+"""Pause between two questions to one of the others. Sixty a second with a thousand peers."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND
 """Pause after an address turned out to be this node itself, or a second of one name."""
 
@@ -103,6 +109,7 @@ class Peering:
         self._peers = {name: _peer_address(name) for name in addresses}
         self._addresses: dict[NodeId, PeerAddress] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._followed: dict[str, None] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def peers(self) -> tuple[PeerAddress, ...]:
@@ -150,15 +157,18 @@ class Peering:
 
     @property
     def _pause_ns(self) -> int:
-        return max(_PAUSE_MIN_NS, len(self._peers) * SECOND // _ANSWERS_PER_S)
+        followed_count = min(len(self._peers), FOLLOWED_MAX)
+        return max(_PAUSE_MIN_NS, followed_count * SECOND // _ANSWERS_PER_S)
 
     async def _follow(self, peer: PeerAddress) -> None:
         failures = 0
         while True:
             is_fresh = peer.state is PeerState.UNKNOWN
+            is_known = peer.etag is not None
+            is_followed = is_known and self._is_followed(peer)
             try:
                 answer = await self._inquirer.holdings(
-                    peer.address, etag=peer.etag, wait_s=_WAIT_S if peer.etag else 0
+                    peer.address, etag=peer.etag, wait_s=_WAIT_S if is_followed else 0
                 )
             except HandshakeFailed as failed:
                 is_self = failed.failure is HandshakeFailure.SELF
@@ -172,9 +182,26 @@ class Peering:
             else:
                 failures = 0
                 pause_ns = self._pause_ns if self._believe(peer, answer) else _STRANGE_PAUSE_NS
+                if is_known and not is_followed:
+                    pause_ns = max(pause_ns, _UNFOLLOWED_PAUSE_NS)
             if is_fresh:
                 self._settle()
             await asyncio.sleep(pause_ns * (0.5 + self._rng.random() / 2) / SECOND)
+
+    def _is_followed(self, peer: PeerAddress) -> bool:
+        """Tell whether a question may be kept open at a peer, perhaps in place of another one's.
+
+        Places change hands by lot, each about as often as the others are asked: so nobody
+        depends for long on whom it happened to meet.
+        """
+        if peer.name in self._followed or len(self._followed) < FOLLOWED_MAX:
+            self._followed[peer.name] = None
+            return True
+        if self._rng.random() * len(self._peers) >= FOLLOWED_MAX:
+            return False
+        del self._followed[self._rng.choice(list(self._followed))]
+        self._followed[peer.name] = None
+        return True
 
     def _believe(self, peer: PeerAddress, answer: HoldingsAnswer) -> bool:
         """Take over what a peer says, unless it cannot be who it says it is."""
@@ -222,6 +249,7 @@ class Peering:
     def _lose(self, peer: PeerAddress, state: PeerState, why: str) -> None:
         """Stop relying on an address; say so once."""
         lost = peer.holdings
+        self._followed.pop(peer.name, None)
         if peer.state is not state:
             _log.info("peer.lost", address=peer.name, state=state.value, why=why)
         peer.state, peer.holdings, peer.etag, peer.last_error = state, None, None, why

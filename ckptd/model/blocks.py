@@ -157,17 +157,18 @@ class BlockSet:
         return self._merged(other)
 
     def _merged(self, other: BlockSet) -> BlockSet:
-        """Return the union of two sets of several runs: what neither lacks, turned inside out."""
+        """Return the union of two sets of several runs: all but what both lack."""
         end = max(self._bounds[-1], other._bounds[-1])
-        lacking = self._complement(end) & other._complement(end)
-        return lacking._complement(end).within(0, end)
+        return BlockSet.full(end) - (self._complement(end) & other._complement(end))
 
     def __and__(self, other: BlockSet) -> BlockSet:
         mine, theirs = self._bounds, other._bounds
         if len(mine) < len(theirs):
             mine, theirs = theirs, mine
-        if len(theirs) <= 2:
-            return BlockSet._of(_within(mine, *theirs) if theirs else ())
+        if not theirs:
+            return other if mine is self._bounds else self
+        if other.run_count == 1 or self.run_count == 1:
+            return BlockSet._of(_within(mine, *theirs))
         return BlockSet._of(_common(mine, theirs))
 
     def __sub__(self, other: BlockSet) -> BlockSet:
@@ -214,7 +215,7 @@ def _within(bounds: tuple[int, ...], start: int, end: int) -> tuple[int, ...]:
 def _common(mine: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[int, ...]:
     """Return the boundaries of what two sets that are not empty have in common.
 
-    One pass over both without a call in it: with hundreds of receivers nothing is done as often.
+    One pass over both with few calls in it: with hundreds of receivers nothing is done as often.
     """
     bounds: list[int] = []
     ours, others = iter(mine), iter(theirs)
@@ -229,11 +230,11 @@ def _common(mine: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[int, ...]:
                 their_start = next(others)
                 their_end = next(others)
             elif end < their_end:
-                bounds += (start if start > their_start else their_start, end)
+                bounds += (max(start, their_start), end)
                 start = next(ours)
                 end = next(ours)
             else:
-                bounds += (start if start > their_start else their_start, their_end)
+                bounds += (max(start, their_start), their_end)
                 their_start = next(others)
                 their_end = next(others)
     return tuple(bounds)

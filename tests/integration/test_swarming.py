@@ -7,13 +7,15 @@ import itertools
 import re
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from random import Random
 
 import pytest
 
 from ckptd.control.api import Outcome, PeerRow, PeerState, RecoveryView
 from ckptd.core.events import Event, HoldingsArrived, PeerLost
+from ckptd.daemon import peering
 from ckptd.daemon.peering import Peering
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -256,6 +258,38 @@ UNFIT = '{"node":"p","epoch":5,"revision":9,"since":%d,"holdings":[],"gone":["' 
 
 
 @on_both_loops
+async def test_of_many_peers_all_are_asked_and_some_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peering, "FOLLOWED_MAX", 2)
+    events: list[Event] = []
+    again: list[bool] = []
+
+    def script(name: str) -> Callable[[socket.socket], None]:
+        def answer(connection: socket.socket) -> None:
+            take_request(connection)
+            connection.sendall(told(WHOLE.replace('"p"', f'"{name}"') % 1, 1))
+            again.append(b"wait=0" not in take_request(connection).lower())
+            connection.recv(1)
+
+        return answer
+
+    with ExitStack() as sources:
+        places = [sources.enter_context(scripted_source(script(f"p{n}"))) for n in range(12)]
+        async with Inquirer() as inquirer:
+            addresses = tuple(f"{host}:{port}" for host, port in places)
+            followed = Peering(NodeId("me"), addresses, inquirer, events.append, Random(1))
+            following = asyncio.ensure_future(followed.run())
+            await until(lambda: len(again) == 12)
+            assert {event.node for event in events if isinstance(event, HoldingsArrived)} == {
+                NodeId(f"p{n}") for n in range(12)
+            }
+            assert 2 <= sum(again) < 12, "the others are not kept waiting for a change"
+            following.cancel()
+            await asyncio.wait([following])
+
+
+@on_both_loops
 async def test_after_a_delta_that_does_not_fit_everything_is_asked_for() -> None:
     asked: list[bytes] = []
     events: list[Event] = []
@@ -268,9 +302,9 @@ async def test_after_a_delta_that_does_not_fit_everything_is_asked_for() -> None
 
     with scripted_source(script) as (host, port):
         async with Inquirer() as inquirer:
-            peering = Peering(NodeId("me"), (f"{host}:{port}",), inquirer, events.append, Random(1))
-            (peer,) = peering.peers()
-            following = asyncio.ensure_future(peering.run())
+            peers = Peering(NodeId("me"), (f"{host}:{port}",), inquirer, events.append, Random(1))
+            (peer,) = peers.peers()
+            following = asyncio.ensure_future(peers.run())
             await until(lambda: len(asked) == 4)
             assert peer.holdings == Holdings(NodeId("p"), Epoch(5), 2, ())
             following.cancel()

@@ -230,9 +230,9 @@ def test_a_source_that_is_busy_is_no_disappointment() -> None:
     link = script.scheduler.state.peers[A].link
     assert link.failures == 0
     script.wait(1500)
-    assert any(
-        known.source == A and known.blocks.block_count == 4 for known in script.in_flight
-    ), "no trial with a single block"
+    assert any(known.source == A and known.blocks.block_count == 4 for known in script.in_flight), (
+        "no trial with a single block"
+    )
 
 
 def test_a_source_that_stays_busy_is_asked_less_and_less_often() -> None:
