@@ -5,7 +5,7 @@
 
 import pytest
 
-from ckptd.sim.scenarios import TRIALS
+from ckptd.sim.scenarios import TRIALS, herd
 
 REACHED = {
     "healthy": {"received / needed", "duplicate bytes", "time / ideal"},
@@ -31,3 +31,10 @@ def test_a_named_scenario_reaches_what_it_promises(name: str) -> None:
     assert REACHED[name] <= values.keys()
     missed = [values[known] for known in REACHED[name] if not values[known].is_reached]
     assert not missed
+
+
+def test_a_small_herd_recovers_as_a_large_one_should() -> None:
+    # About 5 s; a thousand nodes are ``make sim SCENARIO=herd``.
+    _, measures = herd(1, receiver_count=20).run()
+    assert len(measures) == 4
+    assert not [measure for measure in measures if not measure.is_reached]
