@@ -43,7 +43,7 @@ FOLLOWED_MAX: Final = 64
 hold a million connections, twice what a node accepts; Kraken's tracker hands out 50 peers, of
 which 10 are used. What the others hold is known as well, only later."""
 _UNFOLLOWED_PAUSE_NS: Final = 15 * SECOND
-"""Pause between two questions to one of the others. Sixty a second with a thousand peers."""
+"""Pause between two questions to one of the others. With a thousand peers some eighty a second."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND
 """Pause after an address turned out to be this node itself, or a second of one name."""
 
