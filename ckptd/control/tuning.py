@@ -20,6 +20,7 @@ class SourceTuning(msgspec.Struct, frozen=True, kw_only=True):
             under way; ``None``: there is none, or it has been.
         back_off_s: It is left alone for so long from now.
         load_bytes: What it says it has to send to others.
+        lanes: Connections of this recovery to it.
         transfers: Ranges of this recovery in flight from it.
     """
 
@@ -33,4 +34,5 @@ class SourceTuning(msgspec.Struct, frozen=True, kw_only=True):
     hedge_after_s: float | None
     back_off_s: float
     load_bytes: int
+    lanes: int
     transfers: int

@@ -75,6 +75,7 @@ class CloseReason(enum.Enum):
     STOLEN = "stolen"
     PREEMPTED = "preempted"
     REDUNDANT = "redundant"
+    SURPLUS = "surplus"
     NOT_WANTED = "not wanted"
 
 

@@ -64,10 +64,12 @@ def _obstacle(
 
 def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str] | None:
     """Say why a peer that may be asked is not; ``None`` if it is, or may be at any moment."""
-    lane, latest = recovery.lanes.get(peer.node), recovery.story.latest.get(peer.node)
+    bundle, latest = recovery.bundles.get(peer.node), recovery.story.latest.get(peer.node)
     queue_ns = peer.link.queue_time_ns(options)
     found: tuple[Verdict, str] | None = None
-    is_at_work = lane is not None and bool(lane.transfers) and not lane.is_closing
+    is_at_work = bundle is not None and any(
+        lane.transfers and not lane.is_closing for lane in bundle.lanes
+    )
     if is_at_work or recovery.space is None:
         found = None
     elif recovery.unclaimed and latest is not None and latest.kind is Kind.OUTRANKED:
@@ -89,16 +91,18 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
 
 def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str]:
     """Say why a peer is asked, or was never while it could have been."""
-    link, lane = peer.link, recovery.lanes.get(peer.node)
+    link, bundle = peer.link, recovery.bundles.get(peer.node)
+    lane_count = 0 if bundle is None else bundle.active_count
     brought_bytes = recovery.source_bytes.get(peer.node, 0)
     soon = format_span(link.expected_ns(options.range_bytes_min, options))
-    if not brought_bytes and (lane is None or not lane.transfers):
+    if not brought_bytes and not lane_count:
         return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"
     rate = link.rate.bytes_per_s
     parts = [f"gave {format_size(brought_bytes)}"] if brought_bytes else []
     if rate:
-        parts.append(f"delivers {format_rate(rate)}")
-    if lane is not None and lane.transfers:
+        over = f" over {lane_count} lanes" if lane_count > 1 else ""
+        parts.append(f"delivers {format_rate(rate)}{over}")
+    if lane_count:
         queue_s = link.queue_time_ns(options) / SECOND
         parts.append(f"asked for {queue_s:.1f}s of work; its next {format_size(MIB)} in {soon}")
     return Verdict.USED, ", ".join(parts)

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptd.core.bundles import Lane, Transfer
 from ckptd.core.options import Options
 from ckptd.core.picker import has_room, may_be_asked, servable
-from ckptd.core.state import Lane, Peer, Recovery, State, Transfer
+from ckptd.core.state import Peer, Recovery, State
 from ckptd.core.turn import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Criticality
@@ -59,20 +60,20 @@ def find_hedge(turn: Turn, lane: Lane) -> tuple[Peer, BlockRun] | None:
 
 
 def _able(
-    turn: Turn, recovery: Recovery, lane: Lane, owed: Transfer
+    turn: Turn, recovery: Recovery, late: Lane, owed: Transfer
 ) -> Iterator[tuple[Peer, BlockRun]]:
     """Yield sources that can begin with what is owed, and how far they can go."""
     assert recovery.digest is not None
     for node, peer in turn.state.peers.items():
         holding = peer.holdings.get(recovery.digest)
-        own = recovery.lanes.get(node)
+        own = recovery.bundles.get(node)
         is_ready = may_be_asked(recovery, peer, now=turn.now)
-        if node == lane.source or holding is None or not is_ready:
+        if node == late.source or holding is None or not is_ready:
             continue
-        if own is not None and (
-            own.is_closing or len(own.transfers) > turn.options.ranges_per_lane
-        ):
-            continue
+        if own is not None:
+            lane = own.least_loaded()
+            if lane is None or len(lane.transfers) > turn.options.ranges_per_lane:
+                continue
         run = _able_run(recovery, peer, owed)
         if run is not None:
             yield peer, run
@@ -99,9 +100,9 @@ def find_race(turn: Turn, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     """
     if turn.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
         return None
-    own = recovery.lanes.get(peer.node)
+    own = recovery.bundles.get(peer.node)
     is_urgent = own is not None and any(
-        known.criticality is Criticality.CRITICAL for known in own.transfers
+        known.criticality is Criticality.CRITICAL for lane in own.lanes for known in lane.transfers
     )
     if is_urgent or not has_room(recovery, peer, turn.options, now=turn.now):
         return None
@@ -123,10 +124,11 @@ def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
     """Yield critical ranges that one source owes, and how long it will need for each."""
     for lane in recovery.lanes.values():
         ahead_bytes = 0
+        lane_rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
         for known in () if lane.is_closing else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
             if known.blocks.start in recovery.critical and not known.is_hedged:
-                yield ahead_bytes / max(lane.link.rate.bytes_per_s, 1.0), known
+                yield ahead_bytes / max(lane_rate, 1.0), known
 
 
 def losers(recovery: Recovery) -> Iterator[Lane]:

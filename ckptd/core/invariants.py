@@ -36,6 +36,8 @@ def _check_lanes(state: State) -> None:
         lane.id: lane for recovery in state.recoveries.values() for lane in recovery.lanes.values()
     }
     _expect(lanes == state.lanes, "lanes are all and only lanes of the recoveries")
+    for recovery in state.recoveries.values():
+        _check_bundles(recovery)
     transfers = {known.id: lane.id for lane in lanes.values() for known in lane.transfers}
     _expect(transfers == state.transfers, "transfers are all and only transfers of the lanes")
     for lane in lanes.values():
@@ -43,6 +45,19 @@ def _check_lanes(state: State) -> None:
         _expect(
             bool(lane.transfers) or not lane.is_closing, f"lane {lane.id} is forgotten once closed"
         )
+
+
+def _check_bundles(recovery: Recovery) -> None:
+    lanes = {
+        (source, lane.id): lane
+        for source, bundle in recovery.bundles.items()
+        for lane in bundle.lanes
+    }
+    _expect(
+        lanes == {(lane.source, lane.id): lane for lane in recovery.lanes.values()}
+        and all(bundle.lanes for bundle in recovery.bundles.values()),
+        f"{recovery.id}: bundles hold its lanes, each under its source",
+    )
 
 
 def _check_recovery(recovery: Recovery) -> None:

@@ -38,9 +38,9 @@ from ckptd.core.events import (
     Refusal,
     StagingPrepared,
 )
+from ckptd.core.lanes import rouse_lanes
 from ckptd.core.picker import holders
 from ckptd.core.prediction import needs_of, predict, supplies_of
-from ckptd.core.ranges import rouse_lanes
 from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Ending, Peer, Recovery

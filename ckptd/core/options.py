@@ -21,6 +21,16 @@ class Options:
         window_ns: No source is given more work than it does in this time.
         ranges_per_lane: Requests in flight on one connection; the second hides the way there
             and back.
+        lanes_per_source_max: Connections of one recovery to one source. Most paths are filled by
+            one; behind a limit for each, four bring four times as much. A source serves many, so
+            not more (aria2: 1 to a server unless told, at most 16; Syncthing 2: 3 to a device).
+        lane_trial_ns: What comes is measured so long before and after the number is changed.
+        lane_trial_gain: A lane is kept if its source delivers this many times what it does
+            without; rates sway by a tenth.
+        lane_trial_left_ns: None is tried if all would be here within this time.
+        lane_trial_pause_ns: Nothing is tried for so long after a trial that taught nothing new,
+            doubled each time …
+        lane_trial_pause_max_ns: … up to this: paths change.
         silence_floor_ns: A lane is never called silent earlier than this.
         silence_gaps: … nor before this many of its usual gaps between two reports.
         first_byte_floor_ns: A first byte is never called late earlier than this.
@@ -62,6 +72,12 @@ class Options:
     range_bytes_max: int = RANGE_BYTES_MAX
     window_ns: int = 2 * SECOND
     ranges_per_lane: int = 2
+    lanes_per_source_max: int = 4
+    lane_trial_ns: int = 1 * SECOND
+    lane_trial_gain: float = 1.15
+    lane_trial_left_ns: int = 5 * SECOND
+    lane_trial_pause_ns: int = 10 * SECOND
+    lane_trial_pause_max_ns: int = 320 * SECOND
     silence_floor_ns: int = 500 * MS
     silence_gaps: int = 4
     first_byte_floor_ns: int = 1 * SECOND

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ckptd.core.bundles import Bundle, Lane
 from ckptd.core.options import Options
 from ckptd.core.state import Peer, Recovery
 from ckptd.limits import SECOND
@@ -155,15 +156,30 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
     """Tell whether a peer may be given another range of a recovery now."""
     if not may_be_asked(recovery, peer, now=now):
         return False
-    lane = recovery.lanes.get(peer.node)
-    if lane is None:
-        return peer.link.queue_time_ns(options) < options.window_ns
-    if lane.is_closing or len(lane.transfers) >= options.ranges_per_lane:
-        return False
-    if not lane.transfers:
-        return True
-    # A second range is only worth ordering once the first one has shown that the lane works.
-    return lane.has_body and peer.link.queue_time_ns(options) < options.window_ns
+    bundle = recovery.bundles.get(peer.node)
+    if bundle is not None:
+        lane = lane_with_room(bundle, options)
+        if lane is not None and not lane.transfers:
+            return True
+        if lane is None and len(bundle.lanes) >= bundle.width:
+            return False
+    return peer.link.queue_time_ns(options) < options.window_ns
+
+
+def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
+    """Return the lane that should take another range, of those there are; ``None`` if none can.
+
+    A second range is only worth ordering once the first one has shown that the lane works.
+    """
+    best: Lane | None = None
+    for lane in bundle.lanes:
+        count = len(lane.transfers)
+        is_full = count >= options.ranges_per_lane or (count > 0 and not lane.has_body)
+        if is_full or lane.is_closing or lane.is_surplus:
+            continue
+        if best is None or count < len(best.transfers):
+            best = lane
+    return best
 
 
 def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
@@ -201,13 +217,16 @@ def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
 def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:
     """Cut a run to the size of one range.
 
-    A range is what the source delivers in a quarter of a second. Toward the end it is a fair
-    share of what is left, so that all sources finish together. It never crosses into another
-    criticality, so that a request is as urgent as it says.
+    A range is what a lane to the source delivers in a quarter of a second. Toward the end it is
+    a fair share of what is left, so that all sources finish together. It never crosses into
+    another criticality, so that a request is as urgent as it says.
     """
     space = recovery.known_space()
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
-    share = left_bytes // (options.ranges_per_lane * max(recovery.source_count, 1))
-    size_bytes = min(peer.link.range_bytes(options), max(share, options.range_bytes_min))
+    lane_count = max(recovery.source_count, len(recovery.lanes), 1)
+    share = left_bytes // (options.ranges_per_lane * lane_count)
+    bundle = recovery.bundles.get(peer.node)
+    usual = peer.link.range_bytes(options) // (1 if bundle is None else bundle.width)
+    size_bytes = min(usual, max(share, options.range_bytes_min))
     end = min(run.end, recovery.class_ends[bisect_right(recovery.class_ends, run.start)])
     return BlockRun(run.start, min(end, space.run_within(run.start, size_bytes).end))

@@ -24,9 +24,11 @@ def has_to_wait(recoveries: Iterable[Recovery], offer: Offer, *, now: int) -> bo
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
             continue
-        lane = recovery.lanes.get(offer.peer.node)
-        if lane is not None and any(
-            recovery.precedence_of(known.criticality) < mine for known in lane.transfers
+        bundle = recovery.bundles.get(offer.peer.node)
+        if bundle is not None and any(
+            recovery.precedence_of(known.criticality) < mine
+            for lane in bundle.lanes
+            for known in lane.transfers
         ):
             return True
         wanted = _urgency(recovery, offer.peer, now=now)
@@ -47,17 +49,19 @@ def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
             and (wanted := _urgency(recovery, peer, now=turn.now)) is not None
         ]
         for recovery in turn.state.recoveries.values():
-            lane = recovery.lanes.get(peer.node)
-            if lane is None or lane.is_closing or not lane.transfers:
-                continue
-            most_urgent = recovery.precedence_of(min(known.criticality for known in lane.transfers))
-            owed_bytes = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
-            is_outranked = any(
-                wanted < most_urgent for wanted, other in wants if other is not recovery
-            )
-            if is_outranked and _takes_long(turn, peer, owed_bytes):
-                tell_preempted(turn, lane)
-                turn.close_lane(lane, CloseReason.PREEMPTED)
+            bundle = recovery.bundles.get(peer.node)
+            lanes = [] if bundle is None else [lane for lane in bundle.lanes if lane.transfers]
+            owed_bytes = sum(lane.owed_bytes for lane in lanes)
+            for lane in lanes:
+                most_urgent = recovery.precedence_of(
+                    min(known.criticality for known in lane.transfers)
+                )
+                is_outranked = not lane.is_closing and any(
+                    wanted < most_urgent for wanted, other in wants if other is not recovery
+                )
+                if is_outranked and _takes_long(turn, peer, owed_bytes):
+                    tell_preempted(turn, lane)
+                    turn.close_lane(lane, CloseReason.PREEMPTED)
 
 
 def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:

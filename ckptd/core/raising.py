@@ -8,7 +8,7 @@ anything else; what was in flight when they were raised is left alone.
 from __future__ import annotations
 
 from ckptd.core.events import UnitsRaised
-from ckptd.core.ranges import set_lane_alarm
+from ckptd.core.lanes import set_lane_alarm
 from ckptd.core.state import Recovery
 from ckptd.core.turn import Turn
 from ckptd.model.blocks import BlockSet

@@ -5,11 +5,20 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 
 from ckptd.core import telling
+from ckptd.core.bundles import Lane, Transfer
 from ckptd.core.effects import CloseReason, FetchRange
 from ckptd.core.endings import stumble
 from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.hedging import find_hedge, find_race, hedge_after_ns, losers
-from ckptd.core.options import Options
+from ckptd.core.lanes import (
+    is_held_up_here,
+    lane_for,
+    narrow,
+    patience_ns,
+    rouse_lanes,
+    set_alarms_to,
+    set_lane_alarm,
+)
 from ckptd.core.picker import (
     Offer,
     cut,
@@ -20,13 +29,14 @@ from ckptd.core.picker import (
 )
 from ckptd.core.precedence import has_to_wait, preempt
 from ckptd.core.sources import count_sources, note_evidence, question
-from ckptd.core.stages import LocalOrder
-from ckptd.core.state import Lane, Peer, Recovery, Transfer
+from ckptd.core.state import Peer, Recovery
+from ckptd.core.story import Reason
 from ckptd.core.turn import Turn
 from ckptd.core.waste import WasteReason
+from ckptd.core.widening import give_trial_up
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import LaneId, TransferId
+from ckptd.model.ids import TransferId
 from ckptd.model.manifest import Criticality
 
 _LANE_ENDS = frozenset(
@@ -138,13 +148,9 @@ def _order_offer(turn: Turn, offer: Offer) -> None:
 def _order(
     turn: Turn, recovery: Recovery, peer: Peer, blocks: BlockRun, criticality: Criticality
 ) -> Transfer:
-    """Order a range on the lane to a source, opened if there is none."""
+    """Order a range on a lane to a source."""
     state = turn.state
-    lane = recovery.lanes.get(peer.node)
-    if lane is None:
-        lane = Lane(LaneId(state.next_lane), peer.node, recovery.id, peer.link, heard_ns=turn.now)
-        state.next_lane += 1
-        recovery.lanes[peer.node] = state.lanes[lane.id] = lane
+    lane = lane_for(turn, recovery, peer)
     transfer = Transfer(
         TransferId(state.next_transfer),
         blocks,
@@ -184,6 +190,7 @@ def on_range_progressed(turn: Turn, event: RangeProgressed) -> None:
     lane.link.heard_load(event.source_load_bytes)
     transfer.received_bytes = event.received_bytes
     recovery.received_bytes += new_bytes
+    recovery.bundles[lane.source].received_bytes += new_bytes
     recovery.rate.add(new_bytes, now=turn.now)
     assert transfer.next_block <= event.next_block <= transfer.blocks.end
     if event.next_block > transfer.next_block:
@@ -290,16 +297,19 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
         lane.link.rested(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
-    if not lane.is_closing:
+    if lane.is_on_trial and event.outcome in telling.REASONS:
+        give_trial_up(turn, telling.REASONS[event.outcome])  # the source itself does its work
+    elif not lane.is_closing:
         _judge(turn, lane, transfer, event)
     for loser in list(losers(recovery)):
         telling.tell_settled(turn, lane, loser)
         turn.close_lane(loser, CloseReason.REDUNDANT)
-    for known in turn.state.recoveries.values():
-        if lane.source in known.lanes:  # patience with their link may have shrunk
-            set_lane_alarm(turn, known.lanes[lane.source])
+    set_alarms_to(turn, lane.source)
     if event.outcome in _LANE_ENDS:
+        narrow(recovery, lane)
         turn.close_lane(lane, CloseReason.FAILED)
+    elif lane.is_surplus and not lane.transfers:
+        turn.close_lane(lane, CloseReason.SURPLUS)
     turn.forget_if_done(lane)
 
 
@@ -308,6 +318,7 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
     recovery = turn.state.recoveries[lane.recovery]
     match event.outcome:
         case RangeOutcome.DELIVERED:
+            lane.has_delivered = True
             lane.link.succeeded(turn.options, is_good=not transfer.is_spoiled)
         case RangeOutcome.NOT_HELD:
             assert recovery.digest is not None
@@ -339,16 +350,27 @@ def close_late_lanes(turn: Turn) -> None:
         lane = turn.state.lanes[lane_id]
         if not lane.transfers:
             turn.close_lane(lane, CloseReason.IDLE)
-        elif turn.now < lane.heard_ns + _patience_ns(lane, turn.options):
+        elif turn.now < lane.heard_ns + patience_ns(lane, turn.options):
             _hedge(turn, lane)
-        elif not _is_held_up_here(turn, lane):
-            if not lane.has_body:
-                turn.state.first_bytes.add(turn.now - lane.heard_ns)
-            allowed_ns = _patience_ns(lane, turn.options)
-            lane.link.failed(turn.options, turn.rng, now=turn.now)
-            telling.tell_late(turn, lane, allowed_ns)
-            turn.close_lane(lane, CloseReason.SILENT)
-            turn.rest(lane.source)
+        elif not is_held_up_here(turn, lane):
+            _give_lane_up(turn, lane)
+
+
+def _give_lane_up(turn: Turn, lane: Lane) -> None:
+    """Close a lane that is late; it is its source that is late, unless another lane delivers."""
+    allowed_ns = patience_ns(lane, turn.options)
+    recovery = turn.state.recoveries[lane.recovery]
+    bundle = recovery.bundles[lane.source]
+    if not lane.has_body:
+        turn.state.first_bytes.add(turn.now - lane.heard_ns)
+    if lane.is_on_trial:
+        give_trial_up(turn, Reason.SILENT if lane.has_body else Reason.FIRST_BYTE_LATE)
+    elif not any(other.has_body and other.heard_ns > lane.heard_ns for other in bundle.lanes):
+        lane.link.failed(turn.options, turn.rng, now=turn.now)
+        telling.tell_late(turn, lane, allowed_ns)
+    narrow(recovery, lane)
+    turn.close_lane(lane, CloseReason.SILENT)
+    turn.rest(lane.source)
 
 
 def _hedge(turn: Turn, lane: Lane) -> None:
@@ -387,47 +409,6 @@ def _owed(recovery: Recovery) -> BlockSet:
         for known in lane.transfers
         if known.next_block < known.blocks.end
     )
-
-
-def _is_held_up_here(turn: Turn, lane: Lane) -> bool:
-    """Tell whether this node's disk may be why a lane is silent.
-
-    While a commit is under way and no lane of the recovery delivers, no source is to blame: a
-    lane is late only if another one delivered when it was due already.
-    """
-    recovery = turn.state.recoveries[lane.recovery]
-    is_held_up = (
-        recovery.awaited is LocalOrder.COMMIT
-        and recovery.delivered_ns < lane.heard_ns + _patience_ns(lane, turn.options)
-    )
-    recovery.is_held_up = recovery.is_held_up or is_held_up
-    return is_held_up
-
-
-def rouse_lanes(turn: Turn, recovery: Recovery) -> None:
-    """Look at lanes again that the disk may have held up."""
-    recovery.is_held_up = False
-    for lane in recovery.lanes.values():
-        set_lane_alarm(turn, lane)
-
-
-def set_lane_alarm(turn: Turn, lane: Lane) -> None:
-    """Set when a lane is to be hedged or closed unless something comes."""
-    if not lane.is_closing:
-        due_ns = lane.heard_ns + _patience_ns(lane, turn.options)
-        hedge_ns = hedge_after_ns(turn.state, lane, turn.options)
-        if hedge_ns is not None:
-            due_ns = min(due_ns, max(lane.heard_ns + hedge_ns, turn.now + 1))
-        turn.state.lane_alarms.set(lane.id, due_ns)
-
-
-def _patience_ns(lane: Lane, options: Options) -> int:
-    """Return how long a lane may deliver nothing."""
-    if not lane.transfers:
-        return options.lane_idle_ns
-    if lane.has_body:
-        return lane.link.silence_timeout_ns(options)
-    return lane.link.first_byte_timeout_ns(options)
 
 
 def _find(turn: Turn, transfer: TransferId) -> tuple[Lane | None, Transfer | None]:

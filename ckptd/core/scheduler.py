@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing, telling
+from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing, telling, widening
 from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
@@ -88,6 +88,7 @@ class Scheduler:
         self._take_in(turn, event)
         ranges.close_late_lanes(turn)
         lifecycle.advance(turn)
+        widening.try_lanes(turn)
         ranges.order_ranges(turn)
         stealing.steal(turn)
         telling.tell_standstills(turn)

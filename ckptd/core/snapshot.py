@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from ckptd.core.bundles import Lane
 from ckptd.core.hedging import hedge_after_ns
 from ckptd.core.options import Options
 from ckptd.core.stages import Stage
 from ckptd.core.standstill import why_still
-from ckptd.core.state import Lane, Peer, Recovery, State
+from ckptd.core.state import Peer, Recovery, State
 from ckptd.core.views import (
     PeerSnapshot,
     RecoverySnapshot,
@@ -126,18 +128,20 @@ def _view_recovery_sources(
     for node, peer in sorted(state.peers.items()):
         brought = recovery.source_bytes.get(node, 0)
         if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
-            lane = recovery.lanes.get(node)
-            is_active = lane is not None and bool(lane.transfers)
-            tuning = _view_tuning(state, peer, lane, options, now=now)
+            bundle = recovery.bundles.get(node)
+            lanes = [] if bundle is None else bundle.lanes
+            is_active = any(lane.transfers for lane in lanes)
+            tuning = _view_tuning(state, peer, lanes, options, now=now)
             source = _view_source(peer, is_active=is_active, now=now)
             views.append(RecoverySourceSnapshot(source, brought, tuning))
     return tuple(views)
 
 
 def _view_tuning(
-    state: State, peer: Peer, lane: Lane | None, options: Options, *, now: int
+    state: State, peer: Peer, lanes: Sequence[Lane], options: Options, *, now: int
 ) -> SourceTuning:
     link = peer.link
+    hedges = (hedge_after_ns(state, lane, options) for lane in lanes)
     return SourceTuning(
         latency_ns=link.latency_ns,
         gap_ns=link.gap_ns,
@@ -146,10 +150,11 @@ def _view_tuning(
         range_bytes=link.range_bytes(options),
         silence_timeout_ns=link.silence_timeout_ns(options),
         first_byte_timeout_ns=link.first_byte_timeout_ns(options),
-        hedge_after_ns=None if lane is None else hedge_after_ns(state, lane, options),
+        hedge_after_ns=min((after for after in hedges if after is not None), default=None),
         back_off_ns=max(link.usable_at_ns - now, 0),
         load_bytes=link.load_bytes,
-        transfers=0 if lane is None else len(lane.transfers),
+        lanes=len(lanes),
+        transfers=sum(len(lane.transfers) for lane in lanes),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ckptd.core.bundles import Lane
 from ckptd.core.picker import holders, may_be_asked
 from ckptd.core.stages import LocalOrder, Stage
-from ckptd.core.state import Lane, Peer, Recovery, State
+from ckptd.core.state import Peer, Recovery, State
 from ckptd.core.story import Reason, format_span
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet

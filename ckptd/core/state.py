@@ -6,13 +6,13 @@ them. Only :meth:`Scheduler.handle` changes them.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptd.core.alarms import Alarms
-from ckptd.core.effects import CloseReason, FailureCause, Result
+from ckptd.core.bundles import Bundle, Lane, Trial
+from ckptd.core.effects import FailureCause, Result
 from ckptd.core.events import RecoveryRequested
 from ckptd.core.evidence import Evidence
 from ckptd.core.latencies import Latencies
@@ -20,7 +20,7 @@ from ckptd.core.links import Link, RateEstimate
 from ckptd.core.stages import MOVES, LocalOrder, Stage
 from ckptd.core.story import Story
 from ckptd.core.waste import Waste
-from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
@@ -62,64 +62,6 @@ class Peer:
     link: Link = field(default_factory=Link)
     questioned: dict[Digest, int] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
-
-
-@dataclass(slots=True)
-class Transfer:
-    """One attempt to fetch one range from one source.
-
-    Attributes:
-        id: Its name.
-        blocks: What was ordered.
-        size_bytes: Length of that.
-        next_block: Blocks below this one have been dealt with.
-        received_bytes: Body bytes so far.
-        credited_bytes: Those of them that are verified or were counted as wasted.
-        criticality: How urgent it is.
-        is_prompt: It was ordered on an idle lane, so that its first byte tells the latency.
-        is_hedge: It duplicates a range that another source is late with.
-        is_spoiled: A block of it was wrong.
-        is_hedged: It was looked at as late once; there may be a hedge for it.
-    """
-
-    id: TransferId
-    blocks: BlockRun
-    size_bytes: int
-    next_block: int
-    criticality: Criticality = Criticality.NORMAL
-    received_bytes: int = 0
-    credited_bytes: int = 0
-    is_prompt: bool = True
-    is_hedge: bool = False
-    is_spoiled: bool = False
-    is_hedged: bool = False
-
-
-@dataclass(slots=True)
-class Lane:
-    """One connection to a source, for one recovery.
-
-    Attributes:
-        id: Its name.
-        source: Whom it leads to.
-        recovery: What it works for.
-        link: The path it is part of; an old epoch's lane keeps the old link.
-        transfers: In the order in which the source answers them; the first is being answered.
-        heard_ns: When it last delivered, or when its first transfer became the first.
-        has_body: Bytes of the first transfer have come.
-        is_closing: It was ordered to close; its transfers will end.
-        closing: Why.
-    """
-
-    id: LaneId
-    source: NodeId
-    recovery: RecoveryId
-    link: Link
-    heard_ns: int
-    transfers: deque[Transfer] = field(default_factory=deque)
-    has_body: bool = False
-    is_closing: bool = False
-    closing: CloseReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +106,8 @@ class Recovery:
         is_held_up: A lane is due that the disk may hold up; it is looked at again when
             another one delivers or the commit ends.
         awaited: The order to this node that has not ended.
-        lanes: Its lane to each source.
+        lanes: Its lanes, by name.
+        bundles: The same lanes, by source.
         in_flight: How many transfers its lanes have.
         owed_bytes: What those still owe.
         source_count: How many live peers hold any of the version.
@@ -223,7 +166,8 @@ class Recovery:
     commit_started_ns: int = 0
     is_held_up: bool = False
     awaited: LocalOrder | None = None
-    lanes: dict[NodeId, Lane] = field(default_factory=dict)
+    lanes: dict[LaneId, Lane] = field(default_factory=dict)
+    bundles: dict[NodeId, Bundle] = field(default_factory=dict)
     in_flight: int = 0
     owed_bytes: int = 0
     source_count: int = 0
@@ -325,6 +269,9 @@ class State:
         best_rate: The most that came in one second, over recoveries that ended; each takes a
             tenth off it, for networks change.
         is_settled: Every known peer was asked once.
+        trial: The trial of another number of lanes that is under way.
+        trials_failed: How many in a row taught that the number was right.
+        next_trial_ns: No trial begins before this moment.
         lane_alarms: When each lane is late or idle for too long.
         peer_alarms: When each resting peer may be asked again.
         recovery_alarms: When each recovery has something to do though nothing happened.
@@ -341,6 +288,9 @@ class State:
     now_ns: int = 0
     best_rate: float = 0.0
     is_settled: bool = False
+    trial: Trial | None = None
+    trials_failed: int = 0
+    next_trial_ns: int = 0
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
     peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)

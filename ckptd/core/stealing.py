@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ckptd.core.bundles import Lane
 from ckptd.core.effects import CloseReason
 from ckptd.core.options import Options
 from ckptd.core.picker import has_room, holds_any
-from ckptd.core.state import Lane, Peer, Recovery
+from ckptd.core.state import Peer, Recovery
 from ckptd.core.telling import tell_steal
 from ckptd.core.turn import Turn
 from ckptd.limits import SECOND
@@ -41,8 +42,8 @@ def steal(turn: Turn) -> None:
 def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
     """Yield the sources that could begin at once and are known to be quick or slow."""
     for node, peer in turn.state.peers.items():
-        lane = recovery.lanes.get(node)
-        is_idle = lane is None or not lane.transfers
+        bundle = recovery.bundles.get(node)
+        is_idle = bundle is None or not bundle.active_count
         is_known = peer.link.rate.bytes_per_s > 0 and not peer.link.outstanding_bytes
         if is_idle and is_known and has_room(recovery, peer, turn.options, now=turn.now):
             yield peer
@@ -53,10 +54,11 @@ def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> tuple[int, Lane] | 
     options = turn.options
     slowest: tuple[int, Lane] | None = None
     for lane in recovery.lanes.values():
-        owed_bytes = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
+        owed_bytes = lane.owed_bytes
         if lane.is_closing or not owed_bytes:
             continue
-        needs_ns = _needs_ns(lane, owed_bytes, options, now=turn.now)
+        rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        needs_ns = _needs_ns(lane, rate, options, now=turn.now)
         thief_needs_ns = thief.link.expected_ns(owed_bytes, options)
         if needs_ns <= max(options.steal_floor_ns, options.steal_ratio * thief_needs_ns):
             continue
@@ -70,13 +72,12 @@ def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> tuple[int, Lane] | 
     return slowest
 
 
-def _needs_ns(lane: Lane, owed_bytes: int, options: Options, *, now: int) -> int:
-    """Return how long a lane may still need for what it owes.
+def _needs_ns(lane: Lane, rate: float, options: Options, *, now: int) -> int:
+    """Return how long a lane may still need for what it owes at some bytes a second.
 
     While a source that failed last has not answered, the patience with it counts as well.
     """
-    rate = lane.link.rate.bytes_per_s
-    needs_ns = int(owed_bytes * SECOND / rate) if rate else 0
+    needs_ns = int(lane.owed_bytes * SECOND / rate) if rate else 0
     if lane.link.failures and not lane.has_body:
         late_ns = lane.heard_ns + lane.link.first_byte_timeout_ns(options)
         needs_ns += max(late_ns - now, 0)

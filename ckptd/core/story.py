@@ -16,7 +16,7 @@ from ckptd.core.versions import ExplainedChoice
 from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import NodeId
-from ckptd.model.quantities import format_duration, format_size
+from ckptd.model.quantities import format_duration, format_rate, format_size
 
 ENTRIES_MAX: Final = 200
 """Entries that a story keeps. A recovery that needs more has a trouble that repeats itself."""
@@ -33,6 +33,7 @@ class Kind(enum.Enum):
     OUTRANKED = "outranked"
     DETOUR = "detour"
     LANE_LATE = "lane_late"
+    LANES_TRIED = "lanes_tried"
     BACK_OFF = "back_off"
     QUARANTINE = "quarantine"
     BAD_BLOCKS = "bad_blocks"
@@ -70,6 +71,8 @@ class Reason(enum.Enum):
     RETRYABLE = "retryable"
     FATAL = "fatal"
     DURABLE = "durable"
+    FASTER = "faster"
+    NO_FASTER = "no_faster"
     NO_VERSION = "no_version"
     NO_SOURCE = "no_source"
     RESTING = "resting"
@@ -199,6 +202,8 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
 ) -> str:
     """Return what is left of :func:`sentence`."""
     match entry.kind:
+        case Kind.LANES_TRIED:
+            return _sentence_of_trial(entry)
         case Kind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
         case Kind.EPOCH_CHANGED:
@@ -216,6 +221,22 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
         case _:
             assert entry.kind is Kind.STANDSTILL_ENDED, f"{entry.kind} has no sentence"
             return f"goes on after {span('stood_ns')}"
+
+
+def _sentence_of_trial(entry: Entry) -> str:
+    source, numbers = entry.source, entry.numbers
+    if entry.reason not in {Reason.FASTER, Reason.NO_FASTER}:
+        why, tried = _WHY[entry.reason], numbers["after_lanes"]
+        return f"{source} {why} on lane {tried}: {numbers['lanes']} kept"
+    before, after = numbers["before_bytes_per_s"], numbers["after_bytes_per_s"]
+    return (
+        f"{source} gave {format_rate(before)} over {_lanes(numbers['before_lanes'])}, "
+        f"{format_rate(after)} over {_lanes(numbers['after_lanes'])}: {numbers['lanes']} kept"
+    )
+
+
+def _lanes(count: int) -> str:
+    return "1 lane" if count == 1 else f"{count} lanes"
 
 
 def format_span(span_ns: int) -> str:

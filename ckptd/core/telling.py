@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ckptd.core.bundles import Lane, Transfer, Trial
 from ckptd.core.effects import CloseReason
 from ckptd.core.events import RangeOutcome, Refusal
 from ckptd.core.picker import Offer, cut
 from ckptd.core.snapshot import missing_blocks
 from ckptd.core.stages import Stage
 from ckptd.core.standstill import why_still
-from ckptd.core.state import Lane, Peer, Recovery, State, Transfer
+from ckptd.core.state import Peer, Recovery, State
 from ckptd.core.story import Entry, Kind, Reason
 from ckptd.core.turn import Turn
 from ckptd.core.versions import explain_choice
@@ -94,7 +95,7 @@ def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
 
 def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
     """Tell that the work of a lane is taken over."""
-    owed_bytes = _owed_bytes(lane)
+    owed_bytes = lane.owed_bytes
     numbers = {
         "owed_bytes": owed_bytes,
         "needs_ns": needs_ns,
@@ -105,10 +106,26 @@ def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
 
 def tell_preempted(turn: Turn, lane: Lane) -> None:
     """Tell that a lane gives way to another recovery."""
-    owed_bytes = _owed_bytes(lane)
+    owed_bytes = lane.owed_bytes
     needs_ns = lane.link.own_time_ns(owed_bytes, turn.options)
     numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
     _add_of_lane(turn, lane, Kind.PREEMPTED, Reason.OUTRANKED, None, _owed_run(lane), numbers)
+
+
+def tell_trial(turn: Turn, trial: Trial, reason: Reason, link_rate: float = 0.0) -> None:
+    """Tell what came of trying another number of lanes; without a rate: the lane failed."""
+    tried = trial.bundle.width
+    before = tried + (1 if trial.is_fewer else -1)
+    kept = max(tried, before) if reason is Reason.FASTER else min(tried, before)
+    numbers = {
+        "lanes": kept,
+        "before_lanes": before,
+        "before_bytes_per_s": int(trial.link_rate),
+        "after_lanes": tried,
+        "after_bytes_per_s": int(link_rate),
+    }
+    story = turn.state.recoveries[trial.recovery].story
+    story.add(Entry(turn.now, Kind.LANES_TRIED, reason, trial.source, numbers=numbers))
 
 
 def tell_outranked(turn: Turn, offer: Offer) -> None:
@@ -235,12 +252,8 @@ def _wants_something(recovery: Recovery) -> bool:
 def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
     """Yield the recoveries of what a peer holds, and those it has a lane of."""
     for recovery in state.recoveries.values():
-        if recovery.digest in peer.holdings or peer.node in recovery.lanes:
+        if recovery.digest in peer.holdings or peer.node in recovery.bundles:
             yield recovery
-
-
-def _owed_bytes(lane: Lane) -> int:
-    return sum(known.size_bytes - known.received_bytes for known in lane.transfers)
 
 
 def _owed_run(lane: Lane) -> BlockRun:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from ckptd.core.bundles import Lane
 from ckptd.core.effects import CloseLane, CloseReason, Effect
 from ckptd.core.options import Options
-from ckptd.core.state import Lane, State
+from ckptd.core.state import State
 from ckptd.model.ids import NodeId
 
 
@@ -67,4 +68,9 @@ class Turn:
         if lane.is_closing and not lane.transfers and lane.id in self.state.lanes:
             self.state.lane_alarms.set(lane.id, None)
             del self.state.lanes[lane.id]
-            del self.state.recoveries[lane.recovery].lanes[lane.source]
+            recovery = self.state.recoveries[lane.recovery]
+            del recovery.lanes[lane.id]
+            bundle = recovery.bundles[lane.source]
+            bundle.lanes.remove(lane)
+            if not bundle.lanes:
+                del recovery.bundles[lane.source]

@@ -102,6 +102,7 @@ class SourceTuning:
             under way; ``None``: there is none, or it has been.
         back_off_ns: It is left alone for so long from now.
         load_bytes: What it says it has to send to others.
+        lanes: Connections of this recovery to it.
         transfers: Ranges of this recovery in flight from it.
     """
 
@@ -115,6 +116,7 @@ class SourceTuning:
     hedge_after_ns: int | None
     back_off_ns: int
     load_bytes: int
+    lanes: int
     transfers: int
 
 

@@ -251,6 +251,7 @@ def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
         hedge_after_s=None if hedge_ns is None else seconds(hedge_ns),
         back_off_s=seconds(tuning.back_off_ns),
         load_bytes=tuning.load_bytes,
+        lanes=tuning.lanes,
         transfers=tuning.transfers,
     )
 

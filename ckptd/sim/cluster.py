@@ -121,12 +121,13 @@ class Cluster:
         return [Invariants(scenario.checks_every), *checks] if scenario.checks_every else checks
 
     def _add(self, plan: NodePlan) -> None:
-        serving = plan.serving_bytes_per_s
+        serving, flow = plan.serving_bytes_per_s, plan.flow_bytes_per_s
         self.network.add(
             plan.name,
             egress_bytes_per_s=plan.egress_bytes_per_s,
             ingress_bytes_per_s=plan.ingress_bytes_per_s,
             serving_bytes_per_s=math.inf if serving is None else serving,
+            flow_bytes_per_s=math.inf if flow is None else flow,
             latency_ns=plan.latency_ns,
         )
         node = self.nodes[plan.name] = Node(

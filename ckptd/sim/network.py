@@ -31,7 +31,8 @@ class Port:
         egress: What it can send.
         ingress: What it can receive.
         latency_ns: Its part of the way to any other node.
-        serving_bytes_per_s: What it sends to one receiver at most.
+        serving_bytes_per_s: What it sends to one receiver at most …
+        flow_bytes_per_s: … and on one connection.
         planned: Egress, ingress and serving rate as they were in the beginning.
         is_serving: Its daemon sends bodies.
         silences: How many reasons there are why no packet leaves or enters.
@@ -46,12 +47,14 @@ class Port:
         ingress: Pipe,
         latency_ns: int,
         serving_bytes_per_s: float,
+        flow_bytes_per_s: float = math.inf,
     ) -> None:
         self.node = node
         self.egress = egress
         self.ingress = ingress
         self.latency_ns = latency_ns
         self.serving_bytes_per_s = serving_bytes_per_s
+        self.flow_bytes_per_s = flow_bytes_per_s
         self.planned = (egress.rate_bytes_per_s, ingress.rate_bytes_per_s, serving_bytes_per_s)
         self.is_serving = True
         self.silences = 0
@@ -122,6 +125,7 @@ class Network:
         self._jitter = jitter
         self._rng: Random = world.stream("network")
         self._cuts: Counter[tuple[NodeId, NodeId]] = Counter()
+        self._running: Counter[tuple[NodeId, NodeId]] = Counter()
         self._factors: dict[tuple[NodeId, NodeId], float] = {}
         self._touched: dict[Pipe, None] = {}
         self._round = 0
@@ -134,6 +138,7 @@ class Network:
         ingress_bytes_per_s: float,
         serving_bytes_per_s: float,
         latency_ns: int,
+        flow_bytes_per_s: float = math.inf,
     ) -> None:
         """Connect a node."""
         first = 2 * len(self.ports)
@@ -143,6 +148,7 @@ class Network:
             ingress=Pipe(first + 1, ingress_bytes_per_s),
             latency_ns=latency_ns,
             serving_bytes_per_s=serving_bytes_per_s,
+            flow_bytes_per_s=flow_bytes_per_s,
         )
 
     # What is between two nodes
@@ -217,6 +223,7 @@ class Network:
         flow.arrived_bytes, flow.target_bytes, flow.rate_bytes_per_s = 0.0, size_bytes, 0.0
         flow.mark_ns, flow.due_ns = self._world.now, None
         flow.egress.flows[flow] = flow.ingress.flows[flow] = None
+        self._count(flow, 1)
         self.refresh(flow)
         self._touch(flow.egress, flow.ingress)
 
@@ -227,6 +234,7 @@ class Network:
         self._settle(flow)
         flow.is_running, flow.due_ns, flow.rate_bytes_per_s = False, None, 0.0
         del flow.egress.flows[flow], flow.ingress.flows[flow]
+        self._count(flow, -1)
         self._touch(flow.egress, flow.ingress)
 
     def sent_bytes(self, node: NodeId) -> int:
@@ -238,17 +246,26 @@ class Network:
     def refresh(self, flow: Flow) -> None:
         """Work out what a flow takes at most, after something changed about it."""
         source, receiver = flow.source, flow.receiver
+        path = (source.node, receiver.node)
         limit = source.serving_bytes_per_s
         if flow.is_held_up or not source.is_serving or not self.reaches(source.node, receiver.node):
             limit = 0.0
-        factor = self._factors.get((source.node, receiver.node)) if self._factors else None
+        factor = self._factors.get(path) if self._factors else None
         if factor is not None:
             line = min(flow.egress.rate_bytes_per_s, flow.ingress.rate_bytes_per_s)
             limit = min(limit, line * factor)
+        limit = min(limit / max(self._running[path], 1), source.flow_bytes_per_s)
         if limit != flow.limit_bytes_per_s:
             flow.limit_bytes_per_s = limit
             if flow.is_running:
                 self._touch(flow.egress, flow.ingress)
+
+    def _count(self, flow: Flow, change: int) -> None:
+        """Count the flows of a path; what it carries is divided between them."""
+        path = (flow.source.node, flow.receiver.node)
+        self._running[path] += change
+        if self._running[path] + (change < 0) > 1:
+            self._refresh_between(*path)
 
     def _refresh_between(self, one: NodeId, other: NodeId) -> None:
         for flow in self.ports[one].flows():

@@ -34,6 +34,7 @@ class NodePlan:
         egress_bytes_per_s: What it can send.
         ingress_bytes_per_s: What it can receive.
         serving_bytes_per_s: What it sends to one receiver at most; ``None``: all it can.
+        flow_bytes_per_s: What it sends on one connection at most; ``None``: all it can.
         disk_bytes_per_s: How fast its disk is.
         latency_ns: Its part of the way to any other node.
         holds: What it has.
@@ -44,6 +45,7 @@ class NodePlan:
     egress_bytes_per_s: int = 128 * MIB
     ingress_bytes_per_s: int = 128 * MIB
     serving_bytes_per_s: int | None = None
+    flow_bytes_per_s: int | None = None
     disk_bytes_per_s: int = 1024 * MIB
     latency_ns: int = MS // 4
     holds: tuple[Held, ...] = ()

@@ -167,6 +167,23 @@ def healthy(seed: int) -> Trial:
     return Trial(scenario, measure)
 
 
+def fat(seed: int) -> Trial:
+    """On long fat paths, or behind a limit for each, one connection carries a quarter."""
+    version = _version(8 * GIB)
+    sources = [replace(plan, flow_bytes_per_s=RATE // 4) for plan in _sources(2, version)]
+    scenario = _one_recovery("fat", seed, version, sources)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        used = report.recoveries[0].bytes
+        return [
+            Measure("time / ideal", _took_s(report) / (version.size_bytes / (2 * RATE)), 1.15),
+            Measure("received / needed", used.received / version.size_bytes, 1.005),
+        ]
+
+    return Trial(scenario, measure)
+
+
 SILENT_AT_NS: Final = tuple(moment_ms * MS for moment_ms in range(900, 2000, 110))
 """Ten moments in different places of a body, a body being 250 ms long."""
 
@@ -389,6 +406,7 @@ def _one_s(scenario: Scenario) -> float:
 
 TRIALS: Final[dict[str, Callable[[int], Trial]]] = {
     "healthy": healthy,
+    "fat": fat,
     "silent": silent,
     "slow": slow,
     "killed": killed,

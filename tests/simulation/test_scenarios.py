@@ -9,6 +9,7 @@ from ckptd.sim.scenarios import TRIALS, herd
 
 REACHED = {
     "healthy": {"received / needed", "duplicate bytes", "time / ideal"},
+    "fat": {"time / ideal", "received / needed"},
     "slow": {"time / ideal"},
     "liars": {
         "honest nodes in quarantine",

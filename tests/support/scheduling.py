@@ -12,6 +12,7 @@ from random import Random
 
 from blake3 import blake3
 
+from ckptd.core.bundles import Lane
 from ckptd.core.deadlines import recovery_deadline
 from ckptd.core.effects import Effect, EndRecovery, FailureCause, FetchRange, Result
 from ckptd.core.events import (
@@ -29,13 +30,13 @@ from ckptd.core.events import (
     TimePassed,
 )
 from ckptd.core.invariants import check_invariants
+from ckptd.core.lanes import patience_ns
 from ckptd.core.options import Options
 from ckptd.core.picker import find_offer
-from ckptd.core.ranges import _patience_ns as patience_ns
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.snapshot import view_recovery
 from ckptd.core.stages import Stage
-from ckptd.core.state import Lane, Recovery, State
+from ckptd.core.state import Recovery, State
 from ckptd.core.views import RecoverySnapshot, SourceSnapshot
 from ckptd.limits import DIGEST_BYTES, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -342,7 +343,7 @@ class Script:
         return self.scheduler.state.recoveries[recovery]
 
     def lane(self, source: NodeId, recovery: RecoveryId = R) -> Lane:
-        return self.recovery(recovery).lanes[source]
+        return self.recovery(recovery).bundles[source].lanes[0]
 
     def view(self, recovery: RecoveryId = R) -> RecoverySnapshot:
         snapshot = self.scheduler.recovery(recovery, now=self.now)

@@ -337,7 +337,11 @@ def drawn(seed: int) -> Driver:
         )
         for number in range(rng.randrange(2, 6))
     ]
-    return Driver(seed, versions, sources, mishaps=rng.choice([0.0, 0.05, 0.2, 0.5]))
+    mishaps = rng.choice([0.0, 0.05, 0.2, 0.5])
+    for source in sources:
+        if rng.random() < 0.5:
+            source.lane_rate_bytes_per_s = source.rate_bytes_per_s // 4
+    return Driver(seed, versions, sources, mishaps=mishaps)
 
 
 def _some(blocks: BlockSet, rng: Random) -> BlockSet:

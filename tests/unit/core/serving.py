@@ -229,8 +229,17 @@ class Sources:
     def _send_later(self, connection: Connection, delay_ns: int) -> None:
         request = connection.requests[0]
         size_bytes = request.wish.version.space.block_size(request.next_block)
-        delay_ns += size_bytes * SECOND // connection.source.rate_bytes_per_s
+        delay_ns += size_bytes * SECOND // self._rate(connection.source)
         self._agenda.in_this_life(delay_ns, partial(self._send, connection))
+
+    def _rate(self, source: Source) -> int:
+        """Return what one of the connections at work gets of a source's rate."""
+        at_work = sum(
+            known.source is source and bool(known.requests) and known.can_send()
+            for known in self._connections.values()
+        )
+        limit = source.lane_rate_bytes_per_s or source.rate_bytes_per_s
+        return min(source.rate_bytes_per_s // max(at_work, 1), limit)
 
     def _send(self, connection: Connection) -> None:
         """Let one block of the first request arrive, or something else happen."""

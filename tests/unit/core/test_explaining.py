@@ -135,7 +135,7 @@ def test_a_source_with_a_full_window_has_no_room() -> None:
     script.start(version, A)
     script.tell(holds(B, version))
     script.end_all(RangeOutcome.CLOSED)
-    script.scheduler.state.recoveries[R].lanes.clear()
+    script.recovery().bundles.clear()
     link = script.scheduler.state.peers[B].link
     link.rate.bytes_per_s, link.outstanding_bytes = MIB, 3 * MIB
     known = part(script, B)

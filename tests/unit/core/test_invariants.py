@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from ckptd.core.bundles import Lane
 from ckptd.core.effects import Result
 from ckptd.core.invariants import InvariantViolation, check_invariants
 from ckptd.core.stages import Stage
-from ckptd.core.state import Ending, Lane, State
+from ckptd.core.state import Ending, State
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
 from tests.support.scheduling import A, R, Script, blocks, ranges, saved

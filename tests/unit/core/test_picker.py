@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from ckptd.core.bundles import Bundle, Lane, Transfer
 from ckptd.core.effects import CloseLane, CloseReason
 from ckptd.core.events import (
     Event,
@@ -21,7 +22,7 @@ from ckptd.core.links import Link, RateEstimate
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, has_room, holders, servable
 from ckptd.core.stages import Stage
-from ckptd.core.state import Lane, Peer, Recovery, Transfer
+from ckptd.core.state import Peer, Recovery
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
@@ -131,7 +132,8 @@ def lane_to(node: Peer, recovery: Recovery, *sizes_bytes: int, has_body: bool = 
     lane = Lane(LaneId(1), node.node, recovery.id, node.link, heard_ns=0, has_body=has_body)
     for number, size_bytes in enumerate(sizes_bytes):
         lane.transfers.append(Transfer(TransferId(number), BlockRun(0, 1), size_bytes, 0))
-    recovery.lanes[node.node] = lane
+    recovery.lanes[lane.id] = lane
+    recovery.bundles[node.node] = Bundle([lane])
     return lane
 
 

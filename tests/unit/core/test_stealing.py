@@ -91,6 +91,7 @@ def offer_of(script: Script, version: Saved, rate: int, left: int) -> Offer:
     recovery.unclaimed = blocks((64 - left, 64))
     recovery.owed_bytes = 0
     recovery.lanes.clear()
+    recovery.bundles.clear()
     peer = script.scheduler.state.peers[A]
     peer.link.rate.bytes_per_s = rate
     peer.link.outstanding_bytes = 0

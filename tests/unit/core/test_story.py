@@ -47,6 +47,13 @@ def test_of_too_many_sources_the_one_told_of_longest_ago_is_forgotten() -> None:
 def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
     late = {"silent_ns": 620 * MS, "allowed_ns": 500 * MS, "pause_ns": 200 * MS}
     race = {"needs_ns": 4100 * MS, "other_needs_ns": 600 * MS}
+    tried = {
+        "lanes": 2,
+        "before_lanes": 1,
+        "before_bytes_per_s": 16 * MIB,
+        "after_lanes": 2,
+        "after_bytes_per_s": 32 * MIB,
+    }
     entries = [
         Entry(0, Kind.VERSION_CHOSEN, Reason.NAMED, numbers={"version": 100}, text="named"),
         Entry(0, Kind.HEDGE, Reason.FIRST_BYTE_LATE, A, B, numbers={**late, "size_bytes": MIB}),
@@ -56,6 +63,8 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         Entry(0, Kind.OUTRANKED, Reason.OUTRANKED, A),
         detour(0),
         Entry(0, Kind.LANE_LATE, Reason.SILENT, A, numbers=late),
+        Entry(0, Kind.LANES_TRIED, Reason.FASTER, A, numbers=tried),
+        Entry(0, Kind.LANES_TRIED, Reason.BUSY, A, numbers={**tried, "lanes": 1}),
         Entry(0, Kind.BACK_OFF, Reason.BUSY, A, numbers=PAUSE),
         Entry(0, Kind.QUARANTINE, Reason.WRONG_DIGEST, A, numbers={"pause_ns": 60 * SECOND}),
         Entry(0, Kind.BAD_BLOCKS, Reason.WRONG_DIGEST, A, numbers={"blocks": 3}),
@@ -78,6 +87,8 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "a has more urgent work of another recovery",
         "a would need 4.0s for a range, all others 500ms for the whole rest: passed over",
         "a was silent for 620ms, allowed 500ms: cut off, not asked for 200ms",
+        "a gave 16 MiB/s over 1 lane, 32 MiB/s over 2 lanes: 2 kept",
+        "a said it is busy on lane 2: 1 kept",
         "a said it is busy: not asked for 250ms",
         "a stands by bad blocks: in quarantine for 1m00s",
         "a sent 3 blocks with a wrong digest",

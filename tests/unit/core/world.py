@@ -94,6 +94,7 @@ class Wish:
 class Source:
     """A node that serves the ranges of a connection one after the other.
 
+    Its connections share its rate; ``lane_rate_bytes_per_s`` is what one of them gets at most.
     ``said`` is what the scheduler was told last, ``bad`` what was sent wrongly in this epoch.
     """
 
@@ -103,5 +104,6 @@ class Source:
     is_honest: bool
     held: dict[Digest, BlockSet]
     epoch: int = 1
+    lane_rate_bytes_per_s: int | None = None
     said: dict[Digest, BlockSet] = field(default_factory=dict)
     bad: dict[RecoveryId, BlockSet] = field(default_factory=dict)
