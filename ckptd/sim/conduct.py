@@ -65,6 +65,9 @@ REROUTING_MAX_NS: Final = 1600 * MS
 SILENCE_MIN_NS: Final = 500 * MS
 """Nobody is called silent sooner."""
 
+LANES_PER_SOURCE_MAX: Final = 4
+"""Connections of one recovery to one source."""
+
 _FAILURES: Final = frozenset({CloseReason.FAILED, CloseReason.SILENT})
 
 _Order = tuple[type[Effect], Hashable]
@@ -198,6 +201,13 @@ class Lanes(Check):
         )
         if waiting >= LANE_REQUESTS_MAX:
             raise CheckFailed(book, f"lane {order.lane} has {waiting} requests already")
+        lanes = {
+            attempt.order.lane
+            for attempt in book.recoveries[order.recovery].attempts.values()
+            if attempt.order.source == order.source and attempt.order.lane not in book.closed
+        }
+        if len(lanes | {order.lane}) > LANES_PER_SOURCE_MAX:
+            raise CheckFailed(book, f"{order.recovery} has {len(lanes)} lanes to {order.source}")
 
 
 def _check_epochs(book: NodeBook, event: HoldingsArrived) -> None:

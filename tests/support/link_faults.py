@@ -193,6 +193,8 @@ class Way:
         latency_s: How long bytes are under way.
         jitter_s: Up to so much longer, at random; their order stays.
         slice_bytes: They leave in pieces of this size at most; ``None``: as they came.
+        connection_rate_bytes_per_s: How fast bytes pass on each connection that comes from now on;
+            ``None`` for no limit.
         passed_bytes: How many left.
     """
 
@@ -200,6 +202,7 @@ class Way:
         self.latency_s = 0.0
         self.jitter_s = 0.0
         self.slice_bytes: int | None = None
+        self.connection_rate_bytes_per_s: float | None = None
         self.passed_bytes = 0
         self._wake = wake
         self.bucket: Bucket | None = None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ckptd.limits import KIB, MIB
 from tests.support.exchanges import Conversation, Exchange
-from tests.support.link_faults import Mishap, Plan, Planned, Way
+from tests.support.link_faults import Bucket, Mishap, Plan, Planned, Way
 
 READ_BYTES = 256 * KIB
 """At once: enough for 1 GB/s, and 3 ms at 80 MB/s."""
@@ -159,6 +159,8 @@ class _Stream:
         self._relay = relay
         self._link = relay.link
         self._way = way
+        rate = way.connection_rate_bytes_per_s
+        self._bucket = None if rate is None else Bucket(rate, now=time.monotonic())
         self._read = read
         self._line: deque[tuple[float, memoryview]] = deque()
         self._line_bytes = 0
@@ -188,18 +190,21 @@ class _Stream:
         """Return how many bytes may be taken."""
         if not self._takes_more:
             return 0
-        bucket = self._way.bucket
-        return READ_BYTES if bucket is None else min(bucket.room(now=now), READ_BYTES)
+        return min([READ_BYTES, *(bucket.room(now=now) for bucket in self._buckets())])
 
     def moments(self) -> list[float]:
         """Return when something can be done though no socket is ready."""
         if self._way.is_silent:
             return []
-        bucket = self._way.bucket
         moments = [self._line[0][0]] if self._line and not self._leaving else []
-        if self._takes_more and bucket is not None and (room_at_s := bucket.room_at()) is not None:
-            moments.append(room_at_s)
+        if self._takes_more:
+            lacking = [bucket.room_at() for bucket in self._buckets()]
+            moments += [room_at_s for room_at_s in lacking if room_at_s is not None]
         return moments
+
+    def _buckets(self) -> list[Bucket]:
+        """Return what limits it: that of all connections, and its own."""
+        return [bucket for bucket in (self._way.bucket, self._bucket) if bucket is not None]
 
     def take(self, room: int) -> None:
         """Take bytes off the source, and pass them on if they need not wait."""
@@ -212,8 +217,8 @@ class _Stream:
             count, self._is_broken = 0, True
         self._is_ended = not count
         self._relay.served_s = time.monotonic()
-        if way.bucket is not None:
-            way.bucket.take(count)
+        for bucket in self._buckets():
+            bucket.take(count)
         delay_s = way.latency_s + self._link.rng.random() * way.jitter_s
         if self._line or delay_s:
             self._last_due_s = max(self._last_due_s, time.monotonic() + delay_s)

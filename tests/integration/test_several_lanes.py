@@ -1,0 +1,68 @@
+"""Several lanes to one source: tried, kept where they pay, given up where they do not."""
+
+import json
+
+import pytest
+
+from ckptd.cli import ctl
+from ckptd.cli.demo_checkpoint import PlannedFile
+from ckptd.control.api import Outcome, RecoveryView
+from ckptd.control.explanations import Happening
+from ckptd.limits import MIB
+from tests.support.cluster import Cluster, Node, make_checkpoint
+from tests.support.fault_proxy import fault_proxy
+
+pytestmark = pytest.mark.integration
+
+
+def source_of(cluster: Cluster, size_bytes: int) -> Node:
+    source = cluster.node("a")
+    make_checkpoint(source.path("100"), files=[PlannedFile("model.safetensors", size_bytes)])
+    source.publish(source.path("100"), critical=(), deferred=())
+    return source
+
+
+def tries(receiver: Node, recovery: str) -> list[Happening]:
+    story = receiver.client.explain(recovery).story
+    return [known for known in story if known.kind == "lanes_tried"]
+
+
+def test_where_every_connection_is_limited_lanes_are_added_and_nothing_is_fetched_twice(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = source_of(cluster, 64 * MIB)
+    with fault_proxy(source.data_port) as link:
+        link.replies.connection_rate_bytes_per_s = 4 * MIB
+        receiver = cluster.node("r", peers=[link.address])
+        recovery = receiver.begin(version=None)
+        view = receiver.wait_view(recovery, lambda view: view.lanes > 2, "a third lane")
+        (row,) = view.sources
+        assert row.tuning is not None
+        assert row.tuning.lanes == view.lanes
+        assert ctl.main(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0
+        (shown,) = json.loads(capsys.readouterr().out)["recoveries"]
+        assert shown["lanes"] > 2
+        result = receiver.result(recovery)
+    assert (result.result, result.bytes_wasted) == (Outcome.COMPLETE, 0)
+    first = tries(receiver, recovery)[0]
+    assert (first.reason, first.numbers["before_lanes"], first.numbers["lanes"]) == ("faster", 1, 2)
+
+
+def test_where_connections_share_what_there_is_the_second_lane_is_given_up_again(
+    cluster: Cluster,
+) -> None:
+    source = source_of(cluster, 64 * MIB)
+    with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
+        receiver = cluster.node("r", peers=[link.address])
+        recovery = receiver.begin(version=None)
+        receiver.wait_view(recovery, lambda view: view.lanes == 2, "a second lane")
+
+        def is_settled(view: RecoveryView) -> bool:
+            return view.lanes == 1 and bool(tries(receiver, recovery))
+
+        receiver.wait_view(recovery, is_settled, "one lane again")
+        (tried,) = tries(receiver, recovery)
+        assert (tried.reason, tried.numbers["lanes"]) == ("no_faster", 1)
+        link.heal()
+        result = receiver.result(recovery)
+    assert (result.result, result.bytes_wasted) == (Outcome.COMPLETE, 0)
