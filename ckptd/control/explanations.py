@@ -43,7 +43,8 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
         source: The peer it is about; ``None``: this node.
         other: The other peer in it: who was asked instead, who took over.
         blocks: First block it concerned, and the one behind the last; ``None``: no particular ones.
-        numbers: What decided it, by name; ``_s`` are seconds, ``_bytes`` bytes, others counts.
+        numbers: What decided it, by name; ``_s`` are seconds, ``_bytes`` bytes,
+            ``_bytes_per_s`` rates, others counts.
     """
 
     at_s: float
