@@ -50,6 +50,9 @@ _LANE_ENDS = frozenset(
 )
 """Outcomes after which the connection is gone."""
 
+_OF_LANE = frozenset({RangeOutcome.BUSY, RangeOutcome.DISCONNECTED, RangeOutcome.UNREACHABLE})
+"""Outcomes that say nothing of a source if the lane was one more than it needs."""
+
 _RATES_EVERY_NS = 50 * MS
 """Rates are added up this often: it costs a look at every peer."""
 
@@ -297,8 +300,9 @@ def on_range_ended(turn: Turn, event: RangeEnded) -> None:
         lane.link.rested(now=turn.now)
     if not recovery.in_flight:
         recovery.rate.pause(now=turn.now)
-    if lane.is_on_trial and event.outcome in telling.REASONS:
-        give_trial_up(turn, telling.REASONS[event.outcome])  # the source itself does its work
+    if event.outcome in _OF_LANE and (lane.is_on_trial or lane.is_surplus):
+        if lane.is_on_trial:
+            give_trial_up(turn, telling.REASONS[event.outcome])
     elif not lane.is_closing:
         _judge(turn, lane, transfer, event)
     for loser in list(losers(recovery)):
@@ -365,7 +369,7 @@ def _give_lane_up(turn: Turn, lane: Lane) -> None:
         turn.state.first_bytes.add(turn.now - lane.heard_ns)
     if lane.is_on_trial:
         give_trial_up(turn, Reason.SILENT if lane.has_body else Reason.FIRST_BYTE_LATE)
-    elif not any(other.has_body and other.heard_ns > lane.heard_ns for other in bundle.lanes):
+    elif not any(other.heard_ns > lane.heard_ns + allowed_ns // 2 for other in bundle.lanes):
         lane.link.failed(turn.options, turn.rng, now=turn.now)
         telling.tell_late(turn, lane, allowed_ns)
     narrow(recovery, lane)

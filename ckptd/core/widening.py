@@ -209,7 +209,7 @@ def _undo(turn: Turn, trial: Trial) -> None:
         turn.note_room(trial.source)
     elif trial.is_changed:
         bundle.width = max(bundle.width - 1, 1)
-        if len(bundle.lanes) > bundle.width:
+        if sum(not lane.is_closing for lane in bundle.lanes) > bundle.width:
             bundle.lanes[-1].is_on_trial = False
             _let_go(turn, bundle.lanes[-1])
 
