@@ -209,8 +209,9 @@ def _undo(turn: Turn, trial: Trial) -> None:
         turn.note_room(trial.source)
     elif trial.is_changed:
         bundle.width = max(bundle.width - 1, 1)
+        bundle.lanes[-1].is_on_trial = False
+        # If another one is being lost meanwhile, the new one stays in its place.
         if sum(not lane.is_closing for lane in bundle.lanes) > bundle.width:
-            bundle.lanes[-1].is_on_trial = False
             _let_go(turn, bundle.lanes[-1])
 
 
