@@ -19,8 +19,8 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
     """Learn what a peer has.
 
     Another epoch makes it another peer: nothing old is held to it, and nothing more comes on the
-    old one's connections. A peer that was lost for a moment need not rest and has answered, but is
-    trusted no more than before.
+    old one's connections. A peer that was lost for a moment need not rest, but is trusted no more
+    than before.
     """
     peers = turn.state.peers
     peer = peers.get(event.node)
@@ -36,7 +36,6 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
         peer = peers[event.node] = Peer(event.node, event.epoch, evidence=evidence)
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
-        peer.link.failures = 0
     said = {holding.digest: holding for holding in event.holdings}
     if peer.is_live and peer.holdings.keys() == said.keys():
         _note_growth(turn, peer, said)
