@@ -86,6 +86,7 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
         case Confirmation.NO_ANSWER:
             peer.link.failed(turn.options, turn.rng, now=turn.now)
             tell_judged(turn, peer, event.digest, Reason.NO_ANSWER)
+    give_second_chances(turn)
     turn.rest(event.source)
 
 
@@ -118,6 +119,28 @@ def count_sources(turn: Turn) -> None:
         recovery.source_count = len(holdings)
         recovery.is_swarming = bool(partial)
         recovery.spread = union(partial)
+    give_second_chances(turn)
+
+
+def give_second_chances(turn: Turn) -> None:
+    """Ask for a block again of sources that sent it wrongly, where no other source is left.
+
+    One flipped bit at each source must not end a recovery; whoever goes on sending it wrongly
+    loses trust each time, and is soon in quarantine.
+    """
+    for recovery in turn.state.recoveries.values():
+        lonely = union(recovery.refused.values()) & recovery.unclaimed
+        for node, peer in turn.state.peers.items():
+            if not lonely:
+                break
+            holding = peer.holdings.get(recovery.digest) if recovery.digest else None
+            if holding is None or not peer.is_live or peer.link.quarantined_until_ns > turn.now:
+                continue
+            lonely -= holding.blocks - recovery.refused.get(node, BlockSet())
+        if lonely:
+            left = ((node, blocks - lonely) for node, blocks in recovery.refused.items())
+            recovery.refused = {node: blocks for node, blocks in left if blocks}
+            turn.note_room_everywhere()
 
 
 def question(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:

@@ -34,7 +34,7 @@ from ckptd.core.events import (
     StagingPrepared,
     UnitsRaised,
 )
-from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.manifest import Criticality
@@ -305,6 +305,7 @@ class Books(Watch):
                 _note_holdings(book, event)
             case PeerLost():
                 book.lost.add(event.node)
+                _give_second_chances(book)
             case HoldingConfirmed():
                 _note_confirmation(book, event)
             case BlocksCommitted():
@@ -373,6 +374,7 @@ def _note_end(book: NodeBook, event: RangeEnded) -> None:
     if event.outcome is RangeOutcome.NOT_HELD:
         book.said.get(order.source, {}).pop(order.digest, None)
     _close_attempt(book, recovery, event.transfer)
+    _give_second_chances(book)
 
 
 def _close_attempt(book: NodeBook, recovery: RecoveryBook, transfer: TransferId) -> None:
@@ -393,6 +395,7 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
         for recovery in book.recoveries.values():
             recovery.bad_by.pop(event.node, None)
     book.said[event.node] = {holding.digest: holding for holding in event.holdings}
+    _give_second_chances(book)
 
 
 def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
@@ -407,6 +410,22 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
         for recovery in book.recoveries.values():
             if recovery.version is not None and recovery.version.digest == event.digest:
                 recovery.bad_by.pop(event.source, None)
+    _give_second_chances(book)
+
+
+def _give_second_chances(book: NodeBook) -> None:
+    """Let sources be asked again for what they sent wrongly and nobody else may be asked for."""
+    peers = book.node.scheduler.state.peers
+    for recovery in book.recoveries.values():
+        if recovery.version is None or not recovery.bad_by:
+            continue
+        lonely = union(recovery.bad_by.values()) & recovery.unclaimed()
+        for source, said in book.said.items():
+            holding, link = said.get(recovery.version.digest), peers[source].link
+            if holding and source not in book.lost and link.quarantined_until_ns <= book.node.now:
+                lonely -= holding.blocks - recovery.bad_by.get(source, BlockSet())
+        for source, bad in recovery.bad_by.items():
+            recovery.bad_by[source] = bad - lonely
 
 
 def _note_commit(book: NodeBook, event: BlocksCommitted) -> None:

@@ -198,6 +198,9 @@ class Sources:
             if request.wish is wish and not request.is_whole
         )
         servable = source.said[order.digest] - source.bad.get(order.recovery, BlockSet())
+        if not BlockSet((order.blocks,)).issubset(servable):  # a second chance: nobody else is left
+            assert BlockSet((order.blocks,)).issubset(source.said[order.digest])
+            return
         asked = BlockSet((order.blocks,))
         if asked & under_way:
             assert order.criticality is Criticality.CRITICAL, "only critical ranges are hedged"

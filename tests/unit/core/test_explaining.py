@@ -87,7 +87,7 @@ def test_a_source_that_rests_says_for_how_long_and_after_what() -> None:
     )
 
 
-def test_a_source_that_sent_bad_blocks_is_questioned_then_quarantined_then_refused() -> None:
+def test_a_source_that_sent_bad_blocks_is_questioned_then_quarantined_then_asked() -> None:
     script, version = Script(), saved(2)
     [order] = ranges(script.start(version, A))
     script.arrive(order, rejected=(0, 1))
@@ -97,7 +97,7 @@ def test_a_source_that_sent_bad_blocks_is_questioned_then_quarantined_then_refus
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
     assert part(script, A).verdict is Verdict.QUARANTINED
     script.wait(60_000)
-    assert part(script, A).verdict is Verdict.REFUSED_BLOCKS
+    assert part(script, A).verdict is Verdict.USED, "nobody else has them"
 
 
 def test_a_source_that_holds_nothing_of_the_rest_says_so() -> None:

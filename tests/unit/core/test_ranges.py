@@ -126,22 +126,32 @@ def test_a_source_in_question_gets_no_work_until_it_answered() -> None:
     assert script.wait(2000) == [CommitBlocks(R, blocks((1, 4)))]
     assert script.view().waiting_for == "sources to stand by their holdings"
     confirmed = HoldingConfirmed(A, version.digest, Confirmation.HELD)
-    assert whom(script.tell(confirmed)) == [(A, (4, 6))]
+    assert whom(script.tell(confirmed)) == [(A, (0, 1))]
 
 
-def test_a_bad_block_is_not_asked_of_the_same_source_again() -> None:
+def test_a_bad_block_is_not_asked_of_the_same_source_again_while_another_has_it() -> None:
     script, version = Script(), saved(2)
     [order] = ranges(script.start(version, A))
+    script.tell(holds(B, version))
     script.arrive(order, rejected=(0,))
     script.end(order)
-    [order] = ranges(script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD)))
-    assert order.blocks == (1, 2)
-    script.deliver(order)
-    script.wait(1000)
-    script.tell(BlocksCommitted(R))
-    assert script.wait(3_600_000) == [CloseLane(LaneId(1), A, IDLE)]
-    assert script.view().waiting_for == "a peer that has the missing 1 blocks"
-    assert whom(script.tell(holds(B, version))) == [(B, (0, 1))]
+    script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
+    while script.in_flight:
+        [order] = script.in_flight
+        assert order.source == B
+        script.deliver(order)
+
+
+def test_where_no_other_source_is_left_one_that_sent_a_bad_block_gets_a_second_chance() -> None:
+    script, version = Script(), saved(1)
+    [order] = ranges(script.start(version, A, B))
+    [other] = ranges(script.arrive(order, rejected=(0,)))
+    script.end(order)
+    script.arrive(other, rejected=(0,))
+    script.end(other)
+    [again] = ranges(script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD)))
+    assert (again.source, again.blocks) == (A, (0, 1))
+    assert script.view_source(A).trust == -script.options.trust_per_bad_block
 
 
 def test_a_source_is_asked_once_however_many_bad_blocks_it_sent() -> None:
