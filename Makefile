@@ -11,13 +11,16 @@ ROUNDS ?=
 SEEDS ?=
 SEED ?=
 SCENARIO ?=
+EXECUTIONS ?=
+TARGET ?=
 DIR ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-core fault-bench kill-test race-test fault-test sim install clean
+.PHONY: help demo test check bench bench-core bench-stallers fault-bench kill-test race-test fault-test \
+	fuzz sim install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +55,9 @@ fault-bench: install ## Measure over bad links: ROUNDS=3, RATE=6MiB/s of each so
 
 fault-test: install ## Put faulty links and faulty peers between real daemons; on a machine that is not overloaded
 	@$(BIN)/python -m pytest --quiet tests/faults
+
+fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=manifest, SEED=7
+	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
 
 sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
 	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(SCENARIO),--scenario '$(SCENARIO)')

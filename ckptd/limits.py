@@ -64,6 +64,9 @@ PEERS_MAX: Final = 4096
 # Control.
 CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
 CONTROL_CLIENTS_MAX: Final = 32
+PATIENCE_MAX_S: Final = 366 * 24 * 3600
+"""A recovery that shall wait for longer than a year waits for ever: it says so by not limiting
+its patience."""
 
 # A restart fetches at most this much a second time: the larger of the two.
 REFETCH_BYTES_MAX: Final = 64 * MIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -15,6 +16,11 @@ from ckptd.model.quantities import format_size
 
 CONFIG_BYTES_MAX: Final = MIB
 """Room for thousands of peers; whatever is longer is some other file."""
+
+_DOTS_MAX: Final = 64
+"""In one key, or one value. tomllib takes time and memory with the square of a key's parts:
+10 MB for 3 KiB of them."""
+_BETWEEN_VALUES: Final = re.compile(r"[,=\[\]{}]")
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -99,10 +105,17 @@ def read_toml(path: str) -> dict[str, object]:
     if len(data) > CONFIG_BYTES_MAX:
         raise ConfigurationError(path, f"is longer than {format_size(CONFIG_BYTES_MAX)}")
     try:
-        return tomllib.loads(data.decode())
+        content = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(path, f"is not UTF-8 (at line {line})") from error
+    for number, words in enumerate(content.splitlines(), start=1):
+        is_comment = words.lstrip().startswith("#")
+        dots = 0 if is_comment else max(each.count(".") for each in _BETWEEN_VALUES.split(words))
+        if dots > _DOTS_MAX:
+            raise ConfigurationError(path, f"has {dots} dots in one word (at line {number})")
+    try:
+        return tomllib.loads(content)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             path, f"is not TOML: {error}", "Text stands in quotes; https://toml.io has the rules."

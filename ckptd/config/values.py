@@ -152,7 +152,9 @@ def buffers(size: str) -> int:
 def redundancy(value: object) -> int:
     """Read how many sources may be asked for the last critical ranges."""
     if not isinstance(value, int) or value is True or value not in {1, 2}:
-        raise UsageError(f"{value!r}"[:64], "is neither 1 nor 2")
+        # Nothing else is shown: tables can be nested, and numbers long, beyond what repr() takes.
+        is_short = isinstance(value, int) and value.bit_length() < 64  # noqa: PLR2004
+        raise UsageError(repr(value) if is_short else kind_of(value), "is neither 1 nor 2")
     return value
 
 

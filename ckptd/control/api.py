@@ -19,6 +19,7 @@ import msgspec
 
 from ckptd.control.tuning import SourceTuning
 from ckptd.errors import CkptdError, ExitCode
+from ckptd.limits import PATIENCE_MAX_S
 
 
 class Stage(enum.StrEnum):
@@ -108,7 +109,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checkpoint: str
     version: int | None = None
     to: str | None = None
-    patience_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    patience_s: Annotated[float, msgspec.Meta(ge=0, le=PATIENCE_MAX_S)] | None = None
     is_background: bool = False
 
 

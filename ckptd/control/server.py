@@ -376,6 +376,15 @@ async def _decode_body(request: web.Request, kind: type[_Message]) -> _Message:
             body = await request.read()
     except TimeoutError as error:
         raise UsageError("request", "has a body that did not arrive") from error
+    return decode_message(body, kind)
+
+
+def decode_message(body: bytes, kind: type[_Message]) -> _Message:
+    """Read the body of a request.
+
+    Raises:
+        UsageError: It is no such message.
+    """
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -153,6 +153,12 @@ BAD = {
     "redundancy too high": Bad(
         toml(recovery="redundancy = 3"), "recovery.redundancy", "3 is neither 1 nor 2"
     ),
+    "redundancy that is a table": Bad(
+        toml(recovery="redundancy.a.a = 1"), "recovery.redundancy", "a table is neither"
+    ),
+    "redundancy too long to show": Bad(
+        toml(recovery=f"redundancy = 0x{'f' * 5000}"), "recovery.redundancy", "neither 1 nor 2"
+    ),
     "redundancy as a truth value": Bad(
         toml(recovery="redundancy = true"), "recovery.redundancy", "True is neither 1 nor 2"
     ),

@@ -119,6 +119,12 @@ def test_there_are_many_ways_to_get_it_wrong() -> None:
     assert len(BAD) >= 60
 
 
+def test_keys_nested_without_end_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = write_config(tmp_path, toml(recovery=f"redundancy{'.a' * 500_000} = 1"))
+    with pytest.raises(ConfigurationError, match="has 500000 dots in one word"):
+        load_config(path, {})
+
+
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_an_error_names_file_and_key(bad: Bad, tmp_path: Path) -> None:
     path = write_config(tmp_path, bad.text)

@@ -1,0 +1,379 @@
+"""What can be fuzzed: everything that reads bytes which somebody else wrote.
+
+A target takes bytes and may raise nothing but its refusals. What it accepts it also writes and
+reads again; the result must be the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import msgpack
+
+from ckptd.config import load_config
+from ckptd.control.api import PublishRequest, RecoverRequest
+from ckptd.control.plans import PlanRequest
+from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.server import decode_message
+from ckptd.errors import (
+    ConfigurationError,
+    InvalidManifest,
+    OutsideRoots,
+    ProtocolViolation,
+    UsageError,
+)
+from ckptd.limits import KIB, MIB, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Epoch,
+    NodeId,
+    Version,
+    parse_checkpoint_name,
+    parse_node_id,
+    parse_reference,
+    parse_version,
+)
+from ckptd.model.manifest import check_path, decode_manifest, encode_manifest
+from ckptd.model.patterns import compile_pattern
+from ckptd.model.space import AddressSpace
+from ckptd.store.confined import check_relative
+from ckptd.store.keys import parse_trusted_keys
+from ckptd.wire.documents import decode_holdings, encode_delta, encode_holdings
+from ckptd.wire.fields import (
+    etag_listed,
+    parse_class,
+    parse_load,
+    parse_retry_after,
+    parse_revision,
+    parse_wait,
+)
+from ckptd.wire.heads import parse_request_head, parse_response_head, request_head, response_head
+from ckptd.wire.ranges import (
+    format_content_range,
+    format_range,
+    parse_content_range,
+    parse_range,
+)
+from ckptd.wire.signatures import decode_signatures, encode_signatures
+from ckptd.wire.targets import parse_target
+
+Grain = Literal["bytes", "lines", "json", "msgpack"]
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+
+_SIZES: Final = (1, 1000, 2**40, 2**63 - 1)
+_DIGEST: Final = "ab" * 32
+_KNOWN: Final = Holdings(
+    NodeId("node-b"),
+    Epoch(7),
+    3,
+    (
+        Holding(
+            checkpoint=CheckpointName("a/b"),
+            version=Version(1),
+            digest=Digest(_DIGEST),
+            size_bytes=1000,
+            block_count=10,
+            blocks=BlockSet([(0, 4)]),
+        ),
+    ),
+)
+"""What a delta of the corpus changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One parser.
+
+    Attributes:
+        name: Of its directory in the corpus, too.
+        run: Reads an input, and what it accepts once more.
+        refusals: What it may raise.
+        grain: What mutations take apart.
+        words: What inputs of this kind consist of.
+        input_bytes_max: Inputs are not made longer.
+        free_bytes: What it may allocate whatever the length of the input.
+    """
+
+    name: str
+    run: Callable[[bytes], None]
+    refusals: tuple[type[Exception], ...]
+    grain: Grain
+    words: tuple[bytes, ...]
+    input_bytes_max: int = 16 * KIB
+    free_bytes: int = 64 * KIB
+
+    def seeds(self) -> Sequence[bytes]:
+        """Return the corpus, in an order that does not change."""
+        return [path.read_bytes() for path in sorted((CORPUS / self.name).iterdir())]
+
+
+def _stripped(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return fields without the spaces that joining empty values leaves at their ends."""
+    return {name: value.strip(" ") for name, value in fields.items()}
+
+
+def read_request_head(data: bytes) -> None:
+    head = parse_request_head(data)
+    fields = head.fields
+    etag_listed(fields.get("if-none-match"), f'"{_DIGEST}"')
+    parse_revision(fields.get("if-none-match"), Epoch(7))
+    assert 0 <= parse_wait(fields.get("prefer")) <= 60
+    parse_class(fields.get("ckptd-class"))
+    with suppress(ProtocolViolation):
+        asked = parse_target(head.target)
+        assert asked.path == head.target
+    with suppress(ProtocolViolation):
+        parse_range(fields.get("range"), 1000)
+    try:
+        written = request_head(head.target, fields, method=head.method)
+    except ValueError:
+        return  # read, and never written: names and values beyond ASCII
+    again = parse_request_head(written)
+    assert (again.method, again.target) == (head.method, head.target)
+    assert again.fields == _stripped(fields)
+
+
+def read_response_head(data: bytes) -> None:
+    head = parse_response_head(data)
+    fields = head.fields
+    assert parse_load(fields.get("ckptd-load")) >= 0
+    assert 0 <= parse_retry_after(fields.get("retry-after")) <= 60
+    with suppress(ProtocolViolation):
+        parse_content_range(fields.get("content-range"))
+    try:
+        written = response_head(head.status, fields)
+    except ValueError:
+        return
+    again = parse_response_head(written)
+    assert (again.status, again.fields) == (head.status, _stripped(fields))
+    assert again.content_length == head.content_length
+
+
+def read_range(data: bytes) -> None:
+    text = data.decode("latin-1")
+    if text.startswith("bytes "):
+        byte_range, size_bytes = parse_content_range(text)
+        assert 0 <= byte_range.start < byte_range.end <= size_bytes
+        assert parse_content_range(format_content_range(byte_range, size_bytes)) == (
+            byte_range,
+            size_bytes,
+        )
+        return
+    for size_bytes in _SIZES:
+        asked = parse_range(text, size_bytes)
+        assert asked is not None
+        assert 0 <= asked.start < asked.end <= size_bytes
+        assert parse_range(format_range(asked), size_bytes) == asked
+
+
+def read_holdings(data: bytes) -> None:
+    read = decode_holdings(data)
+    if isinstance(read, HoldingsDelta):
+        assert decode_holdings(encode_delta(read)) == read
+        apply_delta(_KNOWN, read)
+    else:
+        assert decode_holdings(encode_holdings(read)) == read
+
+
+def read_manifest(data: bytes) -> None:
+    manifest = decode_manifest(data)
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    space = AddressSpace(manifest)
+    assert space.size_bytes == manifest.size_bytes
+    assert sum(extent.size_bytes for extent in space.extents(0, space.size_bytes)) == (
+        space.size_bytes
+    )
+
+
+_MESSAGES: Final[tuple[type[msgspec.Struct], ...]] = (
+    RecoverRequest,
+    PublishRequest,
+    PrioritizeRequest,
+    NeedRequest,
+    PlanRequest,
+)
+
+
+def read_control_request(data: bytes) -> None:
+    """Read a message of any route; its first byte says of which."""
+    kind = _MESSAGES[(data[0] - ord("0")) % len(_MESSAGES)] if data else RecoverRequest
+    message = decode_message(data[1:], kind)
+    assert decode_message(msgspec.json.encode(message), kind) == message
+    match message:
+        case RecoverRequest(checkpoint=checkpoint, version=version, patience_s=patience_s):
+            parse_checkpoint_name(checkpoint)
+            parse_version(version or 0)
+            assert 0 <= int((patience_s or 0) * SECOND) < 2**63
+        case PublishRequest(critical=critical, deferred=deferred):
+            for pattern in (*critical, *deferred):
+                compile_pattern(pattern).match("optimizer/state-0")
+        case PrioritizeRequest(pattern=pattern):
+            compile_pattern(pattern).match("optimizer/state-0")
+        case _:
+            pass
+
+
+@cache
+def _scratch() -> int:
+    return os.memfd_create("configuration")
+
+
+def read_configuration(data: bytes) -> None:
+    scratch = _scratch()
+    os.ftruncate(scratch, 0)
+    os.pwrite(scratch, data, 0)
+    load_config(f"/proc/self/fd/{scratch}", {})
+
+
+def read_path(data: bytes) -> None:
+    path = data.decode("utf-8", "surrogateescape")
+    with suppress(UsageError):
+        name = parse_checkpoint_name(path)
+        assert check_relative(name) == tuple(name.split("/"))
+    with suppress(UsageError):
+        check_path(parse_node_id(path))
+    with suppress(UsageError):
+        parse_reference(path)
+    with suppress(OutsideRoots):
+        assert "/".join(check_relative(path)) == path
+    check_path(path)
+    assert check_relative(path) == tuple(path.split("/"))  # no stricter than the manifest
+
+
+def read_signatures(data: bytes) -> None:
+    assert encode_signatures(decode_signatures(data)) == data
+
+
+def read_trusted_keys(data: bytes) -> None:
+    keys = parse_trusted_keys("trusted keys", data)
+    written = "\n".join(key.line for key in keys.values()).encode()
+    again = parse_trusted_keys("trusted keys", written)
+    assert [key.line for key in again.values()] == [key.line for key in keys.values()]
+
+
+_FIELD_WORDS: Final = (
+    b"\r\n", b"\n", b"\r\n\r\n", b"\0", b": ", b" ", b"\t", b"X: y\r\n", b"Host: a\r\n",
+    b"Content-Length: 0\r\n", b"Content-Length: 18446744073709551616\r\n",
+    b"Content-Length: +5\r\n", b"Content-Length: 5, 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding : identity\r\n", b"Content-Encoding: gzip\r\n",
+    b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n", b" folded\r\n",
+    b"\xff", b"\xc2\xb2", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/0.9",
+)  # fmt: skip
+_REQUEST_WORDS: Final = (
+    *_FIELD_WORDS, b"GET", b"HEAD", b"POST", b"CONNECT", b"PRI", b"/v1/holdings", b"/../", b"*",
+    b"http://169.254.169.254/", b"/v1/manifests/", b"/v1/checkpoints/", b"?", b"#", b"%2e",
+    b"Range: bytes=0-0\r\n", b"If-None-Match: *\r\n", b"Prefer: wait=99\r\n",
+    b"Ckptd-Class: critical\r\n", b"Expect: 100-continue\r\n",
+)  # fmt: skip
+_RESPONSE_WORDS: Final = (
+    *_FIELD_WORDS, b"100", b"101", b"200", b"204", b"206", b"304", b"416", b"999", b"-1",
+    b"Content-Range: bytes 0-0/1\r\n", b"ETag: \"x\"\r\n", b"Ckptd-Load: 9\r\n",
+    b"Retry-After: 1\r\n", b"Location: http://127.0.0.1/\r\n",
+)  # fmt: skip
+_RANGE_WORDS: Final = (
+    b"bytes=", b"bytes ", b"-", b",", b"/", b"*", b"0", b"-1", b"9223372036854775807",
+    b"9223372036854775808", b"18446744073709551616", b" ", b"+", b"0x10", b"1e3", b"\xb2",
+    b"0-0,", b"999999999999999999999999",
+)  # fmt: skip
+_JSON_WORDS: Final = (
+    b"null", b"true", b"-1", b"1e999", b"1e308", b"9223372036854775808", b'"all"', b"[", b"]",
+    b"{", b"}", b",", b":", b'"', b"\\u0000", b"\\ud800", b"\xff", b"0.5", b"-0", b"[[0,1]]",
+)  # fmt: skip
+_HOLDINGS_WORDS: Final = (*_JSON_WORDS, b'"blocks"', b'"added"', b'"gone"', b'"since"')
+_MSGPACK_WORDS: Final = (
+    b"\xc0", b"\xc1", b"\x90", b"\x80", b"\xdc\xff\xff", b"\xdd\xff\xff\xff\xff",
+    b"\xdd\x00\x0f\x42\x41", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
+    b"\xc6\xff\xff\xff\xff", b"\xcf" + b"\xff" * 8, b"\xd3\x80" + b"\0" * 7,
+    b"\xcb\x7f\xf0" + b"\0" * 6, b"\xc7\xff\x05", b"\xa2..", b"\xa1/",
+)  # fmt: skip
+_TOML_WORDS: Final = (
+    b"[node]\n", b"[roots]\n", b"[[roots]]\n", b"[listen]\n", b"[recovery]\n", b"[x]\n", b" = ",
+    b"'''", b'"""', b"\\u0000", b"\\U0010ffff", b"nan", b"inf", b"-1", b"1e400", b"0x7f",
+    b"9223372036854775808", b"2026-01-01", b"{", b"}", b"[", b"]", b".a", b'redundancy = 2\n',
+    b'buffers = "1TiB"\n', b'data = "[::1]:1"\n', b"# ", b"\xff", b"\r", b'"/a/../b"', b'"//"',
+)  # fmt: skip
+_PATH_WORDS: Final = (
+    b"/", b"..", b".", b"//", b"a", b"\0", b"\n", b"\x7f", b"\\", b"~", b"\xc3\xa9", b"\xff",
+    b"\xed\xa0\x80", b"\xe2\x80\xae", b"@", b"@9223372036854775808", b"@-1", b"CON", b"a" * 255,
+    b"a" * 256, b"a/" * 64, b"-", b" ",
+)  # fmt: skip
+_LINE_WORDS: Final = (
+    b"\n", b"\r\n", b" ", b"0123456789abcdef ", b"ab" * 64, b"A", b"#", b",", b"*", b"ed25519:",
+    b"=", b"\xff", b"\x85", b"\xe2\x80\xa8", b"[", b"[!", b"rsa:",
+)  # fmt: skip
+
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target(
+            "request-head",
+            read_request_head,
+            (ProtocolViolation,),
+            "lines",
+            _REQUEST_WORDS,
+            9 * KIB,
+        ),
+        Target("range", read_range, (ProtocolViolation,), "bytes", _RANGE_WORDS, 8 * KIB),
+        Target(
+            "response-head",
+            read_response_head,
+            (ProtocolViolation,),
+            "lines",
+            _RESPONSE_WORDS,
+            9 * KIB,
+        ),
+        Target("holdings", read_holdings, (ProtocolViolation,), "json", _HOLDINGS_WORDS),
+        Target("manifest", read_manifest, (InvalidManifest,), "msgpack", _MSGPACK_WORDS),
+        Target("control", read_control_request, (UsageError,), "json", _JSON_WORDS, 4 * KIB),
+        Target(
+            "configuration",
+            read_configuration,
+            (ConfigurationError,),
+            "lines",
+            _TOML_WORDS,
+            4 * KIB,
+            free_bytes=2 * MIB,  # the buffer that it is read into
+        ),
+        Target("path", read_path, (InvalidManifest,), "bytes", _PATH_WORDS, 9 * KIB),
+        Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
+        Target("trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS),
+    )
+}
+
+
+def split_tree(target: Target, data: bytes) -> tuple[bytes, object]:
+    """Return what stands before a document, and the document.
+
+    Raises:
+        ValueError: It is none.
+    """
+    start = 1 if target.name == "control" else 0
+    decode = msgpack.decode if target.grain == "msgpack" else msgspec.json.decode
+    try:
+        return data[:start], decode(data[start:])
+    except RecursionError as error:
+        raise ValueError("is nested too deep") from error
+
+
+def join_tree(target: Target, before: bytes, tree: object) -> bytes:
+    """Return the bytes of a document and what stands before it.
+
+    Raises:
+        ValueError: It cannot be written.
+    """
+    encode = msgpack.encode if target.grain == "msgpack" else msgspec.json.encode
+    try:
+        return before + encode(tree)
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise ValueError("cannot be written") from error
