@@ -53,6 +53,15 @@ HOLDING_RUNS_MAX: Final = 65_536
 RANGE_BYTES_MAX: Final = 64 * MIB
 """Most that a recovery asks for in one request; a source serves longer ones too."""
 CONNECTIONS_MAX: Final = 512
+CONNECTIONS_CEILING: Final = 16_384
+"""What an operator can raise it to; each costs a descriptor and some 20 KiB."""
+CONNECTIONS_PER_ADDRESS_MAX: Final = 16
+"""A receiver has a lane for each of its recoveries, and 8 questions at most."""
+CONNECTIONS_UNPROVEN_MAX: Final = 64
+"""On which no request was understood yet."""
+BODY_RATE_MIN_BYTES_PER_S: Final = 64 * KIB
+BODY_RATE_WINDOW_NS: Final = 10 * SECOND
+"""A receiver that takes less than the minimum for so long is cut off."""
 HEAD_TIMEOUT_NS: Final = 5 * SECOND
 IDLE_TIMEOUT_NS: Final = 60 * SECOND
 CONNECT_TIMEOUT_NS: Final = 3 * SECOND
@@ -75,4 +84,6 @@ REFETCH_SHARE_MAX: Final = 0.02
 assert MANIFEST_BLOCKS_MAX * DIGEST_BYTES <= MANIFEST_BYTES_MAX
 assert BLOCK_BYTES_MIN & (BLOCK_BYTES_MIN - 1) == 0
 assert BLOCK_BYTES_MAX & (BLOCK_BYTES_MAX - 1) == 0
+assert CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX <= CONNECTIONS_CEILING
+assert CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_UNPROVEN_MAX  # no address has all of them
 assert BLOCK_BYTES_MAX <= RANGE_BYTES_MAX <= REFETCH_BYTES_MAX

@@ -35,6 +35,7 @@ main = {root}
 data = "127.0.0.1:{port}"
 metrics = {metrics}
 control = {control}
+connections_per_address = 512
 [discovery]
 peers = {peers}
 [recovery]

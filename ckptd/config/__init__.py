@@ -33,6 +33,8 @@ from ckptd.config.values import (
     accounts,
     address_or_off,
     buffers,
+    connections,
+    connections_per_address,
     credential_or_path,
     is_loopback,
     parse_address,
@@ -81,6 +83,8 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             data=text(parse_address),
             metrics=text(address_or_off),
             control=text(socket_path),
+            connections=connections,
+            connections_per_address=connections_per_address,
         ),
         control=document.section(
             "control", Control, **dict.fromkeys(Control.__struct_fields__, accounts)

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ckptd.limits import MIB
+from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
 from ckptd.model.ids import NodeId
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
@@ -56,6 +56,8 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
     data: Address = Address("0.0.0.0", 7421)  # noqa: S104  peers are on other machines
     metrics: Address | None = Address("127.0.0.1", 7422)
     control: str = DEFAULT_SOCKET
+    connections: int = CONNECTIONS_MAX
+    connections_per_address: int = CONNECTIONS_PER_ADDRESS_MAX
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):

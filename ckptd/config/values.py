@@ -11,7 +11,13 @@ from typing import Final
 from ckptd.config.document import kind_of, text
 from ckptd.config.sections import Address
 from ckptd.errors import UsageError
-from ckptd.limits import BLOCK_BYTES_MAX, CHECKPOINT_NAME_BYTES_MAX, PATH_BYTES_MAX
+from ckptd.limits import (
+    BLOCK_BYTES_MAX,
+    CHECKPOINT_NAME_BYTES_MAX,
+    CONNECTIONS_CEILING,
+    CONNECTIONS_UNPROVEN_MAX,
+    PATH_BYTES_MAX,
+)
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.quantities import format_size, parse_size
 
@@ -147,6 +153,24 @@ def buffers(size: str) -> int:
     if size_bytes < BUFFERS_BYTES_MIN:
         raise UsageError(f"{size!r}", f"is less than {format_size(BUFFERS_BYTES_MIN)}")
     return size_bytes
+
+
+def connections(value: object) -> int:
+    """Read how many connections may be open at the same time."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError("", f"is {kind_of(value)}, not a whole number")
+    if not CONNECTIONS_UNPROVEN_MAX < value <= CONNECTIONS_CEILING:
+        raise UsageError("", f"is not {CONNECTIONS_UNPROVEN_MAX + 1} to {CONNECTIONS_CEILING}")
+    return value
+
+
+def connections_per_address(value: object) -> int:
+    """Read how many connections one address may have."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError("", f"is {kind_of(value)}, not a whole number")
+    if not 1 <= value <= CONNECTIONS_CEILING:
+        raise UsageError("", f"is not 1 to {CONNECTIONS_CEILING}")
+    return value
 
 
 def redundancy(value: object) -> int:

@@ -51,6 +51,7 @@ from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError, DamagedState
 from ckptd.limits import SECOND
 from ckptd.model.ids import Epoch, RecoveryId
+from ckptd.net.admission import Admission
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
@@ -160,9 +161,19 @@ async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_sta
     shelf = SignatureShelf(database)
     await shelf.prune()
     content = ServedContent(advertising, catalog, journal, shelf)
-    server = PeerServer(content, node=config.node.id, epoch=epoch, identity=identity)
+    admission = Admission(
+        connections_max=config.listen.connections,
+        per_address_max=config.listen.connections_per_address,
+    )
+    server = PeerServer(
+        content, node=config.node.id, epoch=epoch, admission=admission, identity=identity
+    )
     stack.callback(server.close)
-    listener = Listener.adopt(sockets[DATA]) if DATA in sockets else _bind(config.listen.data)
+    listener = (
+        Listener.adopt(sockets[DATA], admission)
+        if DATA in sockets
+        else _bind(config.listen.data, admission)
+    )
     stack.callback(listener.close)
     inquirer = await stack.enter_async_context(Inquirer(identity))
     return _Parts(
@@ -196,9 +207,9 @@ async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Databa
     return database
 
 
-def _bind(address: Address) -> Listener:
+def _bind(address: Address, admission: Admission) -> Listener:
     try:
-        return Listener.bind(address.host, address.port)
+        return Listener.bind(address.host, address.port, admission)
     except OSError as error:
         raise CkptdError(
             f"data listener {address}",
@@ -489,6 +500,9 @@ class Daemon:
             connections_by_side={
                 "source": self._listener.connection_count,
                 "receiver": self._runner.lane_count,
+            },
+            refusals_by_reason={
+                reason.value: count for reason, count in self._server.admission.refusals.items()
             },
             is_reload_successful=self._reloading.state.is_successful,
             reload_succeeded_at_s=self._reloading.state.succeeded_at_s,

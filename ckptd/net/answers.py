@@ -10,7 +10,7 @@ from typing import Final, Protocol, assert_never
 
 import msgspec
 
-from ckptd.core.admission import RETRY_AFTER_S
+from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.model.ids import Digest, Epoch
 from ckptd.net.sending import ServedBytes

@@ -19,12 +19,9 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from ckptd.limits import KIB, MS, SECOND
+from ckptd.limits import KIB, SECOND
 from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, failure_of
-
-SEND_TIMEOUT_NS: Final = 30 * SECOND
-"""A receiver that takes nothing for so long is gone. The kernel reports room only when a third
-of its send buffer is free, so a trickle does not count as taking."""
+from ckptd.net.pace import Pace
 
 _CIPHERTEXT_BYTES: Final = 256 * KIB
 """Taken from the kernel at once by a thread; 16 records."""
@@ -46,8 +43,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._readable = select.poll()
         self._readable.register(connected, select.POLLIN)
-        self._writable = select.poll()
-        self._writable.register(connected, select.POLLOUT)
+        self._pace = Pace(connected)
 
     # On the loop.
 
@@ -58,6 +54,7 @@ class Connection:
     async def send(self, data: bytes | memoryview) -> None:
         """Send everything."""
         await self._loop.sock_sendall(self.socket, data)
+        self._pace.given_bytes += len(data)
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; tell whether all of it was taken."""
@@ -105,14 +102,17 @@ class Connection:
         """Send everything; blocks.
 
         Raises:
-            TimeoutError: The receiver takes nothing.
+            TimeoutError: The receiver takes less than it must.
         """
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[self.socket.send(rest) :]
+                count = self.socket.send(rest)
             except BlockingIOError:
-                self._wait_writable()
+                self._pace.wait()
+            else:
+                self._pace.given_bytes += count
+                rest = rest[count:]
 
     def send_file(self, fd: int, offset: int, size_bytes: int) -> int:
         """Send some of a file; blocks until there is room for a long stretch.
@@ -121,16 +121,14 @@ class Connection:
             How much; 0 at the end of the file.
 
         Raises:
-            TimeoutError: The receiver takes nothing.
+            TimeoutError: The receiver takes less than it must.
         """
         while True:
-            self._wait_writable()
+            self._pace.wait()
             with suppress(BlockingIOError):
-                return os.sendfile(self.socket.fileno(), fd, offset, size_bytes)
-
-    def _wait_writable(self) -> None:
-        if not self._writable.poll(SEND_TIMEOUT_NS // MS):
-            raise TimeoutError("the receiver takes nothing")
+                count = os.sendfile(self.socket.fileno(), fd, offset, size_bytes)
+                self._pace.given_bytes += count
+                return count
 
 
 class SecureConnection(Connection):
@@ -189,7 +187,7 @@ class SecureConnection(Connection):
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send everything."""
-        await self._loop.sock_sendall(self.socket, self._encrypt(data))
+        await super().send(self._encrypt(data))
 
     def send_now(self, data: bytes) -> bool:
         """Send without waiting; tell whether all of it was taken."""
@@ -248,7 +246,7 @@ class SecureConnection(Connection):
         """Send everything; blocks.
 
         Raises:
-            TimeoutError: The receiver takes nothing.
+            TimeoutError: The receiver takes less than it must.
         """
         super().send_all(self._encrypt(data))
 
@@ -259,7 +257,7 @@ class SecureConnection(Connection):
             How much; 0 at the end of the file.
 
         Raises:
-            TimeoutError: The receiver takes nothing.
+            TimeoutError: The receiver takes less than it must.
         """
         data = os.pread(fd, min(size_bytes, _PIECE_BYTES), offset)
         if data:

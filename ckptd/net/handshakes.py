@@ -43,7 +43,6 @@ class HandshakeFailure(enum.StrEnum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     DISCONNECTED = "disconnected"
-    OVERLOADED = "overloaded"
 
 
 _REMEDIES: Final = {
@@ -62,7 +61,6 @@ _REMEDIES: Final = {
     HandshakeFailure.REFUSED: "It did not accept this node's certificate; its log says why.",
     HandshakeFailure.TIMEOUT: "It is stuck, or no ckptd.",
     HandshakeFailure.DISCONNECTED: "It ended, or is no ckptd.",
-    HandshakeFailure.OVERLOADED: "Too many handshakes are under way.",
 }
 
 _VERIFY_CODES: Final = {

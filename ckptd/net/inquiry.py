@@ -14,6 +14,8 @@ from weakref import WeakSet
 
 import aiohttp
 from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from ckptd.core.events import Confirmation
@@ -244,11 +246,11 @@ def _failed_handshake(error: aiohttp.ClientError) -> HandshakeFailed | None:
 def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
     """Return a class whose responses are only of whom they say they are."""
     if identity is None:
-        return aiohttp.ClientResponse
+        return _OneHeadResponse
     check = identity.check
     heard: WeakSet[ssl.SSLObject] = WeakSet()
 
-    class CheckedResponse(aiohttp.ClientResponse):
+    class CheckedResponse(_OneHeadResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             transport = connection.transport
             if transport is None:
@@ -272,6 +274,31 @@ def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
             return response
 
     return CheckedResponse
+
+
+class _OneHeadResponse(aiohttp.ClientResponse):
+    """Takes the first head for the answer.
+
+    aiohttp passes over interim ones (1xx), which nobody here asks for, however many come: a flood
+    of them would have the loop's time until the whole answer is late.
+    """
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        assert protocol is not None
+        read = protocol.read
+
+        async def read_final() -> tuple[RawResponseMessage, StreamReader]:
+            message, payload = await read()
+            if message.code < HTTPStatus.OK:
+                raise HttpProcessingError(code=message.code, message="an interim answer")
+            return message, payload
+
+        protocol.read = read_final  # type: ignore[method-assign]
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read
 
 
 def _expect_ok(response: aiohttp.ClientResponse) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Final, TypeAlias
 
-from ckptd.limits import CONNECTIONS_MAX
+from ckptd.net.admission import Admission
 
 _log = logging.getLogger(__name__)
 
@@ -35,26 +35,24 @@ class Listener:
 
     Attributes:
         address: Host and port of the first address it listens on.
-        refused_count: Connections closed at once because there were too many.
     """
 
-    def __init__(self, sockets: list[socket.socket], *, connections_max: int) -> None:
+    def __init__(self, sockets: list[socket.socket], admission: Admission) -> None:
         host, port = sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
-        self.refused_count = 0
         self._sockets = sockets
-        self._connections_max = connections_max
+        self._admission = admission
         self._connections: set[asyncio.Task[None]] = set()
         self._acceptors: list[asyncio.Task[None]] = []
 
     @classmethod
-    def bind(cls, host: str, port: int, *, connections_max: int = CONNECTIONS_MAX) -> Listener:
+    def bind(cls, host: str, port: int, admission: Admission) -> Listener:
         """Listen on every address of a host; blocks if its name must be looked up.
 
         Args:
             host: Name or address; empty for all addresses of this node.
             port: 0 for one that is free.
-            connections_max: Most connections at the same time.
+            admission: Says who may stay.
 
         Raises:
             OSError: The address cannot be had.
@@ -72,12 +70,12 @@ class Listener:
             for listening in sockets:
                 listening.close()
             raise
-        return cls(sockets, connections_max=connections_max)
+        return cls(sockets, admission)
 
     @classmethod
-    def adopt(cls, listening: socket.socket, *, connections_max: int = CONNECTIONS_MAX) -> Listener:
+    def adopt(cls, listening: socket.socket, admission: Admission) -> Listener:
         """Accept on a socket that listens already; it does not block."""
-        return cls([listening], connections_max=connections_max)
+        return cls([listening], admission)
 
     @property
     def connection_count(self) -> int:
@@ -131,7 +129,7 @@ class Listener:
         is_failing = False
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, address = await loop.sock_accept(listening)
             except OSError as error:
                 if not is_failing:
                     _log.warning("no connection can be accepted: %s", error)
@@ -139,18 +137,18 @@ class Listener:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             is_failing = False
-            if len(self._connections) >= self._connections_max:
-                self.refused_count += 1
-                connection.close()
-                continue
             connection.settimeout(0)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = group.create_task(serve_connection(connection))
             self._connections.add(task)
             task.add_done_callback(partial(self._end, connection))
+            if not self._admission.enter(connection, address[0], task.cancel):
+                task.cancel()
+            await asyncio.sleep(0)  # in a flood each accept is done at once, and nothing else runs
 
     def _end(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         # Here and not in the task: one that is cancelled early never ran.
+        self._admission.leave(connection)
         connection.close()
         self._connections.discard(task)
 

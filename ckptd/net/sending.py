@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final, Protocol
 
-from ckptd.core.admission import BODIES_MIN
+from ckptd.core.workload import BODIES_MIN
 from ckptd.errors import ContentChanged
 from ckptd.net.connections import Connection
 from ckptd.wire.ranges import ByteRange
@@ -105,7 +105,7 @@ class Sending:
                 its body ends short of what the head promised.
             StorageError: A file cannot be opened.
             OSError: The connection broke.
-            TimeoutError: The receiver takes nothing any more.
+            TimeoutError: The receiver takes less than it must.
         """
         job = threads.submit(self._send)
         done = asyncio.wrap_future(job)

@@ -17,13 +17,22 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
-from ckptd.core.admission import Admission
+from ckptd.core.workload import Workload
 from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageError
-from ckptd.limits import HEAD_BYTES_MAX, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, KIB, MIB, SECOND
+from ckptd.limits import (
+    BODY_RATE_MIN_BYTES_PER_S,
+    HEAD_BYTES_MAX,
+    HEAD_TIMEOUT_NS,
+    IDLE_TIMEOUT_NS,
+    KIB,
+    MIB,
+    SECOND,
+)
 from ckptd.model.ids import Epoch, NodeId
+from ckptd.net.admission import Admission, Refusal
 from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
-from ckptd.net.connections import SEND_TIMEOUT_NS, Connection
-from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side
+from ckptd.net.connections import Connection
+from ckptd.net.handshakes import HandshakeFailed
 from ckptd.net.identity import Identity, Peer
 from ckptd.net.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.waits import Waits
@@ -39,11 +48,14 @@ _LINGER_S: Final = 1.0
 the kernel reset the connection, and the peer would lose the end of that response."""
 _LINGER_BYTES_MAX: Final = 64 * KIB
 
-_HANDSHAKES_MAX: Final = 64
-"""Strangers that may shake hands at the same time; they cost a connection each for 5 s."""
-
 _PART_BYTES: Final = MIB
-"""Answers in memory are sent in parts of this size; each must be taken in time."""
+_PART_S: Final = _PART_BYTES / BODY_RATE_MIN_BYTES_PER_S
+"""Answers in memory are sent in parts of this size; each must be taken in this time."""
+
+_SENSELESS: Final = frozenset({
+    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+})  # fmt: skip
+"""Answers to what no peer of this protocol asks."""
 
 
 class PeerServer:
@@ -53,20 +65,27 @@ class PeerServer:
         content: What there is to serve.
         node: Who this node is.
         epoch: Which life of it.
+        admission: Learns which connections are used, and whom this server turns away.
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
     """
 
     def __init__(
-        self, content: Content, *, node: NodeId, epoch: Epoch, identity: Identity | None = None
+        self,
+        content: Content,
+        *,
+        node: NodeId,
+        epoch: Epoch,
+        admission: Admission,
+        identity: Identity | None = None,
     ) -> None:
         self.content = content
+        self.admission = admission
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
         self.threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="send")
         self.sendings: set[Sending] = set()
-        self.admission = Admission()
+        self.workload = Workload()
         self.identity = identity
-        self._handshakes = 0
         self._own_fields = {NODE: node, EPOCH: str(epoch)}
 
     @property
@@ -86,6 +105,10 @@ class PeerServer:
                 await _Conversation(self, Connection(connected)).run()
             else:
                 await self._serve_securely(connected, self.identity)
+        except TimeoutError as error:
+            _log.debug("a connection ends: %r", error)
+            self.admission.refusals[Refusal.READER_SLOW] += 1
+            _reset_on_close(connected)
         except OSError as error:
             _log.debug("a connection ends: %r", error)
             _reset_on_close(connected)
@@ -98,19 +121,12 @@ class PeerServer:
 
     async def _serve_securely(self, connected: socket.socket, identity: Identity) -> None:
         """Shake hands first; a stranger gets no further."""
-        if self._handshakes >= _HANDSHAKES_MAX:
-            overloaded = HandshakeFailed(HandshakeFailure.OVERLOADED)
-            identity.handshakes.note(Side.SERVER, connected.getpeername()[:2], overloaded)
-            return
-        self._handshakes += 1
         try:
             connection, peer = await identity.accept(connected)
         except HandshakeFailed:
             with suppress(OSError):  # the peer learns why only if it is not reset
                 await _linger(Connection(connected))
             return
-        finally:
-            self._handshakes -= 1
         await _Conversation(self, connection, peer).run()
 
     def drain(self) -> None:
@@ -144,6 +160,7 @@ class _Conversation:
         self._connection = connection
         self._peer = peer
         self._buffer = bytearray()
+        self._is_proven = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -152,10 +169,14 @@ class _Conversation:
             try:
                 request = await self._read_request()
             except ProtocolViolation as violation:
+                is_late = violation.status == HTTPStatus.REQUEST_TIMEOUT
+                self._count(Refusal.HEAD_LATE if is_late else Refusal.HEAD)
                 await self._send(refuse(violation), keep_alive=False)
                 break
             if request is None or self._is_revoked():
                 return
+            self._is_proven = True
+            self._server.admission.prove(self._connection.socket)
             if not await self._respond(request):
                 break
         await _linger(self._connection)
@@ -172,20 +193,24 @@ class _Conversation:
             ProtocolViolation: What came is no head; where the next one begins is unknown.
         """
         end = head_end(self._buffer)
+        is_idle = self._is_proven and not self._buffer
+        patience_ns = IDLE_TIMEOUT_NS if is_idle else HEAD_TIMEOUT_NS
         try:
-            async with self._server.waits.wait(IDLE_TIMEOUT_NS / SECOND) as deadline:
+            async with self._server.waits.wait(patience_ns / SECOND) as deadline:
                 while end is None:
                     if len(self._buffer) >= HEAD_BYTES_MAX:
                         raise ProtocolViolation("request head", "is too long", status=431)
                     received = await self._connection.receive(HEAD_BYTES_MAX)
                     if not received:
                         return None
-                    if not self._buffer:
+                    if is_idle and not self._buffer:
                         deadline.reschedule(self._loop.time() + HEAD_TIMEOUT_NS / SECOND)
                     self._buffer += received
                     end = head_end(self._buffer)
         except TimeoutError as error:
             if not self._buffer:
+                if not self._is_proven and not self._server.waits.is_cut:
+                    self._count(Refusal.HEAD_LATE)
                 return None
             raise ProtocolViolation("request head", "took too long", status=408) from error
         head = bytes(self._buffer[:end])
@@ -195,6 +220,8 @@ class _Conversation:
     async def _respond(self, request: RequestHead) -> bool:
         """Answer one request; tell whether another may follow."""
         answer = await self._server.answers.find(request)
+        if answer.status in _SENSELESS:
+            self._count(Refusal.REQUEST)
         keep_alive = request.keep_alive and not self._server.waits.is_cut
         if isinstance(answer.body, VersionBody):
             await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
@@ -206,13 +233,13 @@ class _Conversation:
         self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool
     ) -> None:
         server, size_bytes = self._server, body.byte_range.size_bytes
-        if not server.admission.admits(size_bytes):
+        if not server.workload.admits(size_bytes):
             await self._send(turn_away(), keep_alive=keep_alive)
             return
         head = server.head(answer, keep_alive=keep_alive)
         sending = Sending(self._connection, head, body.version, body.byte_range)
         server.sendings.add(sending)
-        server.admission.begin(size_bytes, now=time.monotonic_ns())
+        server.workload.begin(size_bytes, now=time.monotonic_ns())
         try:
             await sending.run(server.threads)
         except (NotFound, StorageError) as error:
@@ -224,7 +251,7 @@ class _Conversation:
             await self._send(refuse(error), keep_alive=keep_alive)
         finally:
             server.sendings.discard(sending)
-            server.admission.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
+            server.workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
             label = parse_class(request.fields.get(CLASS.lower()))
             server.content.bytes_sent(label, sending.sent_bytes)
 
@@ -238,8 +265,11 @@ class _Conversation:
             await self._send_part(body[start : start + _PART_BYTES])
 
     async def _send_part(self, part: bytes | memoryview) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_NS / SECOND):
+        async with asyncio.timeout(_PART_S):
             await self._connection.send(part)
+
+    def _count(self, refusal: Refusal) -> None:
+        self._server.admission.refusals[refusal] += 1
 
 
 async def _linger(connection: Connection) -> None:

@@ -47,7 +47,10 @@ CERTIFICATE_ROLES: Final = ("node", "ca")
 HANDSHAKE_SIDES: Final = ("server", "client")
 HANDSHAKE_FAILURES: Final = (
     "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "self",
-    "plaintext", "protocol", "refused", "timeout", "disconnected", "overloaded",
+    "plaintext", "protocol", "refused", "timeout", "disconnected",
+)  # fmt: skip
+REFUSALS: Final = (
+    "connections", "address", "unproven", "head_late", "head", "request", "reader_slow",
 )  # fmt: skip
 SIDES: Final = ("source", "receiver")
 SOURCE_KINDS: Final = ("peer",)
@@ -104,6 +107,7 @@ class MetricsSnapshot:
             :data:`HANDSHAKE_SIDES` and :data:`HANDSHAKE_FAILURES`.
         certificates_not_after_s: When certificates expire, seconds since the epoch; keys from
             :data:`CERTIFICATE_ROLES`. Empty without TLS, and then there are no series.
+        refusals_by_reason: Connections and requests turned away; keys from :data:`REFUSALS`.
     """
 
     loop: str
@@ -125,6 +129,7 @@ class MetricsSnapshot:
     event_loop_lag_s: float = 0.0
     handshake_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
     certificates_not_after_s: Mapping[str, float] = field(default_factory=dict)
+    refusals_by_reason: Mapping[str, int] = field(default_factory=dict)
 
 
 def create_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
@@ -246,6 +251,13 @@ def _moving(now: MetricsSnapshot) -> Iterator[Metric]:
         "side",
         SIDES,
         now.connections_by_side,
+    )
+    yield _counters(
+        "refusals",
+        "Connections and requests of peers that were turned away.",
+        "reason",
+        REFUSALS,
+        now.refusals_by_reason,
     )
 
 

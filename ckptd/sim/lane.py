@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ckptd.core.admission import RETRY_AFTER_S
+from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
@@ -244,7 +244,7 @@ class Lane:
             request.ready_ns = None
         if request.is_admitted:
             request.is_admitted = False
-            self._server.admission.end(
+            self._server.workload.end(
                 request.size_bytes, request.reported_bytes, now=self._world.now
             )
 
@@ -286,12 +286,12 @@ class Lane:
             self._world.after(RETRANSMIT_NS, self._begin, request)
             return
         outcome = server.answer(request.order.digest, request.order.blocks)
-        if outcome is None and not server.admission.admits(request.size_bytes):
+        if outcome is None and not server.workload.admits(request.size_bytes):
             outcome = RangeOutcome.BUSY
         if outcome is None:
             self._current = request
             request.is_admitted = True
-            server.admission.begin(request.size_bytes, now=self._world.now)
+            server.workload.begin(request.size_bytes, now=self._world.now)
             request.load_bytes = server.load_bytes
             self._network.start(self._flow, request.size_bytes)
             self.look_at_staging()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from ckptd.core.admission import Admission
+from ckptd.core.workload import Workload
 from ckptd.core.events import Confirmation, RangeOutcome
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
@@ -29,7 +29,7 @@ class Server:
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
         memory_bad_share: Share of them that are wrong for a reason that a new start removes.
         load_bytes: What it was asked for and has not sent.
-        admission: Decides which bodies it takes on.
+        workload: Decides which bodies it takes on.
         on_changed: Called when it has something else to say about what it holds.
     """
 
@@ -43,7 +43,7 @@ class Server:
         self.bad_share = 0.0
         self.memory_bad_share = 0.0
         self.load_bytes = 0
-        self.admission = Admission()
+        self.workload = Workload()
         self.on_changed: Callable[[], None] = lambda: None
         self._rng = rng
         self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.admission import BODIES_MIN, RETRY_AFTER_S
+from ckptd.core.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.core.events import Confirmation
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
@@ -22,6 +22,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
 from ckptd.net import inquiry, server
+from ckptd.net.admission import Admission, Refusal
 from ckptd.net.inquiry import Inquirer
 from ckptd.wire.documents import decode_holdings
 from tests.support.serving import (
@@ -187,6 +188,30 @@ async def test_an_idle_connection_is_closed_without_a_word(
 ) -> None:
     monkeypatch.setattr(server, "IDLE_TIMEOUT_NS", 20 * MS)
     async with serving(content) as node, client_of(node.address) as client:
+        assert (await client.ask("/v1/holdings")).status == 200
+        assert await client.ended()
+        assert not node.server.admission.refusals
+
+
+@on_both_loops
+async def test_a_connection_that_asks_nothing_is_closed_sooner(
+    content: FileContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_NS", 20 * MS)
+    async with serving(content) as node, client_of(node.address) as client:
+        assert await client.ended()
+        assert node.server.admission.refusals == {Refusal.HEAD_LATE: 1}
+
+
+@on_both_loops
+async def test_a_second_head_that_has_begun_must_end_in_time_too(
+    content: FileContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_NS", 20 * MS)
+    async with serving(content) as node, client_of(node.address) as client:
+        client.send(request("/v1/holdings") + b"G")
+        assert (await client.response()).status == 200
+        assert (await client.response()).status == 408
         assert await client.ended()
 
 
@@ -411,11 +436,12 @@ async def test_a_version_that_goes_away_is_not_held_and_nothing_is_stale(
 async def test_a_reader_that_takes_nothing_is_cut_off(
     big: FileContent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.connections.SEND_TIMEOUT_NS", 20 * MS)
+    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 20 * MS)
     async with serving(big) as node, client_of(node.address) as client:
         client.send(request(version_of(big)))
         assert (await client.head()).status == 200
         await until(lambda: not node.listener.connection_count)
+        assert node.server.admission.refusals == {Refusal.READER_SLOW: 1}
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.reader.readexactly(big.size_bytes)
 
@@ -455,9 +481,9 @@ async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_
         assert (await late.ask(version_of(big), "HEAD")).status == 200, "it stands by what it has"
         assert (await late.ask("/v1/holdings")).status == 200
         await readers.aclose()
-        await until(lambda: node.server.admission.body_count < BODIES_MIN)
+        await until(lambda: node.server.workload.body_count < BODIES_MIN)
         assert (await late.ask(version_of(big), range="bytes=0-9")).body == big.data[:10]
-    assert (node.server.admission.body_count, node.server.admission.load_bytes) == (0, 0)
+    assert (node.server.workload.body_count, node.server.workload.load_bytes) == (0, 0)
 
 
 @on_both_loops
@@ -480,7 +506,7 @@ async def test_a_running_response_is_finished_when_the_node_stops(big: FileConte
 
 @on_both_loops
 async def test_idle_connections_cost_the_others_nothing(content: FileContent) -> None:
-    async with serving(content) as node:
+    async with serving(content, Admission(per_address_max=200, unproven_max=200)) as node:
         idle = [socket.create_connection(node.address) for _ in range(100)]
         async with client_of(node.address) as client:
             assert (await client.ask(version_of(content))).body == content.data
@@ -492,7 +518,7 @@ async def test_idle_connections_cost_the_others_nothing(content: FileContent) ->
 @on_both_loops
 async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -> None:
     async with (
-        serving(content, connections_max=2) as node,
+        serving(content, Admission(connections_max=2)) as node,
         client_of(node.address) as first,
         client_of(node.address) as second,
     ):
@@ -500,7 +526,7 @@ async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -
         assert (await second.ask("/v1/holdings")).status == 200
         async with client_of(node.address) as third:
             assert await third.ended()
-        assert node.listener.refused_count == 1
+        assert node.server.admission.refusals == {Refusal.CONNECTIONS: 1}
         assert (await first.ask("/v1/holdings")).status == 200
 
 
@@ -657,9 +683,24 @@ EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
         answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}"),
         answering(f"HTTP/1.1 200 OK\nContent-Length: {len(EMPTY_DELTA)}", EMPTY_DELTA),
         answering("HTTP/1.1 200 OK\nX: " + "x" * 20_000),
+        answering("HTTP/1.1 200 OK" + "\nX: y" * 100_000 + "\nContent-Length: 2"),
+        answering("HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nContent-Length: 2", b"{}"),
+        answering("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade"),
         answering("SSH-2.0-OpenSSH_9.2"),
     ],
-    ids=["endless", "chunked", "gzip", "no length", "no document", "delta", "head", "ssh"],
+    ids=[
+        "endless",
+        "chunked",
+        "gzip",
+        "no length",
+        "no document",
+        "delta",
+        "head",
+        "fields",
+        "interim",
+        "switch",
+        "ssh",
+    ],
 )
 @on_both_loops
 async def test_nonsense_from_a_peer_is_a_violation(script: Script) -> None:
@@ -667,6 +708,19 @@ async def test_nonsense_from_a_peer_is_a_violation(script: Script) -> None:
         async with Inquirer() as inquirer:
             with pytest.raises(ProtocolViolation):
                 await inquirer.holdings(address)
+
+
+@on_both_loops
+async def test_interim_answers_without_end_are_a_violation_at_once() -> None:
+    def flood(connection: socket.socket) -> None:
+        take_request(connection)
+        while True:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    with scripted_source(flood) as address:
+        async with Inquirer() as inquirer:
+            with pytest.raises(ProtocolViolation, match="interim"):
+                await inquirer.manifest(address, UNKNOWN)
 
 
 @on_both_loops

@@ -14,7 +14,8 @@ from ckptd.core.events import RangeOutcome
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import Digest
-from ckptd.net import identity, server
+from ckptd.net import identity
+from ckptd.net.admission import Admission, Refusal
 from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.sending import ServedBytes
@@ -232,18 +233,21 @@ async def test_who_is_refused_is_told_why(
 
 
 @on_both_loops
-async def test_only_some_may_shake_hands_at_once(
-    certificates: Certificates, content: WatchedContent, monkeypatch: pytest.MonkeyPatch
+async def test_a_handshake_that_stalls_makes_room_for_the_next(
+    certificates: Certificates, content: WatchedContent
 ) -> None:
-    monkeypatch.setattr(server, "_HANDSHAKES_MAX", 1)
-    own = certificates.identity(A)
-    async with serving(content, identity=own) as node:
-        _, slow = await asyncio.open_connection(*node.address)
+    admission = Admission(unproven_max=1)
+    async with serving(content, admission, identity=certificates.identity(A)) as node:
+        slow, writer = await asyncio.open_connection(*node.address)
         try:
-            assert await all_that_comes(node.address, b"") == b""
+            await until(lambda: admission.unproven_count == 1)
+            async with Inquirer(certificates.identity(B)) as inquirer:
+                assert (await inquirer.holdings(node.address)).update is not None
+            with pytest.raises(ConnectionResetError):
+                await slow.read()
         finally:
-            slow.close()
-    assert own.handshakes.failures["server", HandshakeFailure.OVERLOADED] == 1
+            writer.close()
+    assert admission.refusals == {Refusal.UNPROVEN: 1}
 
 
 @on_both_loops

@@ -19,12 +19,13 @@ from blake3 import blake3
 
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.errors import ContentChanged, NotFound
-from ckptd.limits import CONNECTIONS_MAX, MIB
+from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding, Holdings, delta_between
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, Version
 from ckptd.model.manifest import Criticality, encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.net.admission import Admission
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
@@ -193,13 +194,14 @@ class Node(NamedTuple):
 @asynccontextmanager
 async def serving(
     content: FileContent,
+    admission: Admission | None = None,
     *,
-    connections_max: int = CONNECTIONS_MAX,
     identity: Identity | None = None,
     node: NodeId = NODE,
 ) -> AsyncIterator[Node]:
-    server = PeerServer(content, node=node, epoch=EPOCH, identity=identity)
-    listener = Listener.bind("127.0.0.1", 0, connections_max=connections_max)
+    admission = admission or Admission()
+    server = PeerServer(content, node=node, epoch=EPOCH, admission=admission, identity=identity)
+    listener = Listener.bind("127.0.0.1", 0, admission)
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.serve(server.serve))
         try:

@@ -12,6 +12,7 @@ from ckptd.observe.metrics import (
     DURATION_BOUNDS_S,
     HANDSHAKE_FAILURES,
     HANDSHAKE_SIDES,
+    REFUSALS,
     RESULTS,
     SIDES,
     SOURCE_KINDS,
@@ -47,6 +48,7 @@ FULL = MetricsSnapshot(
         for side in HANDSHAKE_SIDES
         for index, reason in enumerate(HANDSHAKE_FAILURES)
     },
+    refusals_by_reason={name: 60 + index for index, name in enumerate(REFUSALS)},
 )
 
 
@@ -98,6 +100,10 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         ),
         'ckptd_connections{side="source"} 20.0',
         'ckptd_connections{side="receiver"} 21.0',
+        *(
+            f'ckptd_refusals_total{{reason="{name}"}} {60 + index}.0'
+            for index, name in enumerate(REFUSALS)
+        ),
         *(
             f'ckptd_handshake_failures_total{{reason="{reason}",side="{side}"}} {50 + index}.0'
             for side in HANDSHAKE_SIDES
@@ -179,7 +185,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
     bounded = {
         "result": RESULTS,
         "criticality": CLASSES,
-        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES),
+        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS),
         "source_kind": SOURCE_KINDS,
         "state": SOURCE_STATES,
         "side": (*SIDES, *HANDSHAKE_SIDES),

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from ckptd.core.admission import BODIES_MIN
+from ckptd.core.workload import BODIES_MIN
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import (
     Event,
@@ -164,14 +164,14 @@ def test_a_busy_source_says_when_to_come_again(line: Line) -> None:
 
 def test_a_source_turns_away_what_it_cannot_take_on_and_the_lane_stays(line: Line) -> None:
     for _ in range(BODIES_MIN):
-        line.server.admission.begin(MIB, now=0)
+        line.server.workload.begin(MIB, now=0)
     line.ask(1, 0, 10)
     line.run(100)
-    line.server.admission.end(MIB, 0, now=0)
+    line.server.workload.end(MIB, 0, now=0)
     line.ask(2, 0, 10)
     line.run(1000)
     assert line.ends == [(20, 1, RangeOutcome.BUSY), (210, 2, RangeOutcome.DELIVERED)]
-    assert line.server.admission.body_count == BODIES_MIN - 1
+    assert line.server.workload.body_count == BODIES_MIN - 1
 
 
 def test_a_closed_lane_reports_what_came_and_ends_everything(line: Line) -> None:

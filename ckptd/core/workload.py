@@ -33,7 +33,7 @@ _KEPT_SHARE: Final = 0.9
 
 
 @dataclass(slots=True)
-class Admission:
+class Workload:
     """What a source has taken on, and how fast it gets done with it.
 
     Attributes:

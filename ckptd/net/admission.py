@@ -1,0 +1,138 @@
+"""Who may stay connected: caps, so that those who only sit there cannot take every place.
+
+A connection is *unproven* until something was understood on it: its first request head. Whoever
+is honest proves itself within milliseconds, so where room is short it is made by cutting off the
+oldest unproven connection of the address that has most of them; connections in use stay.
+
+With a secure transport the handshake comes before the first head, under the same cap.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ckptd.limits import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_PER_ADDRESS_MAX,
+    CONNECTIONS_UNPROVEN_MAX,
+)
+
+Cut: TypeAlias = Callable[[], object]
+"""Ends a connection soon."""
+
+
+class Refusal(enum.StrEnum):
+    """Why a connection or a request was turned away."""
+
+    CONNECTIONS = "connections"
+    """There were too many connections."""
+    ADDRESS = "address"
+    """There were too many from one address."""
+    UNPROVEN = "unproven"
+    """There were too many on which nothing was understood yet."""
+    HEAD_LATE = "head_late"
+    """A request head did not come in time."""
+    HEAD = "head"
+    """What came is no request head of the protocol."""
+    REQUEST = "request"
+    """A head was understood, and what it asks for cannot be asked for."""
+    READER_SLOW = "reader_slow"
+    """An answer was taken too slowly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    address: str
+    cut: Cut
+
+
+class Admission:
+    """Counts connections and keeps them below the caps; used on the event loop.
+
+    Attributes:
+        refusals: How often whoever was turned away, since the start.
+
+    Args:
+        connections_max: Most connections at the same time.
+        per_address_max: Most of them from one address.
+        unproven_max: Most of them on which nothing was understood yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections_max: int = CONNECTIONS_MAX,
+        per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX,
+        unproven_max: int = CONNECTIONS_UNPROVEN_MAX,
+    ) -> None:
+        self.refusals: Counter[Refusal] = Counter()
+        self._connections_max = connections_max
+        self._per_address_max = per_address_max
+        self._unproven_max = unproven_max
+        self._guests: dict[socket.socket, _Guest] = {}
+        self._unproven: dict[socket.socket, _Guest] = {}  # oldest first
+        self._per_address: Counter[str] = Counter()
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that were let in and have not left."""
+        return len(self._guests)
+
+    @property
+    def unproven_count(self) -> int:
+        """Those of them on which nothing was understood yet."""
+        return len(self._unproven)
+
+    def enter(self, connection: socket.socket, address: str, cut: Cut) -> bool:
+        """Let a connection in if there is room or room can be made.
+
+        Args:
+            connection: Names it from here on.
+            address: Of the peer, without its port.
+            cut: Called when it must make room; it counts as gone from then on.
+
+        Returns:
+            Whether it may stay.
+        """
+        if self._per_address[address] >= self._per_address_max:
+            reason, crowd = Refusal.ADDRESS, address
+        elif len(self._guests) >= self._connections_max:
+            reason, crowd = Refusal.CONNECTIONS, self._crowd()
+        elif len(self._unproven) >= self._unproven_max:
+            reason, crowd = Refusal.UNPROVEN, self._crowd()
+        else:
+            self._guests[connection] = self._unproven[connection] = _Guest(address, cut)
+            self._per_address[address] += 1
+            return True
+        self.refusals[reason] += 1
+        oldest = next(
+            (each for each, guest in self._unproven.items() if guest.address == crowd), None
+        )
+        if oldest is None:
+            return False
+        self._unproven[oldest].cut()
+        self.leave(oldest)
+        return self.enter(connection, address, cut)
+
+    def prove(self, connection: socket.socket) -> None:
+        """Take note that something was understood on a connection."""
+        self._unproven.pop(connection, None)
+
+    def leave(self, connection: socket.socket) -> None:
+        """Forget a connection; one that left before is not known any more."""
+        guest = self._guests.pop(connection, None)
+        self._unproven.pop(connection, None)
+        if guest is not None:
+            self._per_address[guest.address] -= 1
+            if not self._per_address[guest.address]:
+                del self._per_address[guest.address]
+
+    def _crowd(self) -> str:
+        """Return the address with most unproven connections; ``""`` if there are none."""
+        crowds = Counter(guest.address for guest in self._unproven.values())
+        return max(crowds, key=crowds.__getitem__, default="")
