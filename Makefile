@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 	fuzz sim install clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
 	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
@@ -55,6 +55,9 @@ fault-bench: install ## Measure over bad links: ROUNDS=3, RATE=6MiB/s of each so
 
 fault-test: install ## Put faulty links and faulty peers between real daemons; on a machine that is not overloaded
 	@$(BIN)/python -m pytest --quiet tests/faults
+
+bench-stallers: install ## Recover beside a thousand stallers and without, in turn: ROUNDS=, SIZE=
+	@$(BIN)/python -m tests.benchmarks.stallers $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
 
 fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=manifest, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')

@@ -180,7 +180,7 @@ def decode_manifest(data: bytes | memoryview) -> Manifest:
                 f"requires {names!r}, which this ckptd does not know",
                 "Use a ckptd that is as new as the publisher's.",
             )
-        unit_count = _array_length(bytes(outline.units))
+        unit_count = _array_length(bytes(memoryview(outline.units)[:5]))
         if unit_count > MANIFEST_UNITS_MAX:
             raise _invalid(f"has {unit_count} units, more than {MANIFEST_UNITS_MAX}")
         manifest = msgspec.msgpack.decode(data, type=Manifest)
@@ -287,7 +287,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _array_length(data: bytes) -> int:
-    """Return how many elements a MessagePack array claims to have.
+    """Return how many elements a MessagePack array claims to have, from its first bytes.
 
     Source: the MessagePack specification, formats ``fixarray``, ``array 16``, ``array 32``.
     """

@@ -522,3 +522,18 @@ def test_a_field_that_lacks_is_refused(missing: str) -> None:
     del good[missing]
     with pytest.raises(InvalidManifest, match=missing):
         decode_manifest(msgspec.msgpack.encode(good))
+
+
+def test_a_large_manifest_with_too_many_units_costs_no_memory() -> None:
+    count = MANIFEST_UNITS_MAX + 1
+    head = b"\x82\xa6format\x01\xa5units\xdd" + count.to_bytes(4, "big")
+    nothing = b"\xc4\x30" + bytes(48)  # 50 bytes that are no unit
+    data = head + nothing * count
+    assert 40 * MIB < len(data) < MANIFEST_BYTES_MAX
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidManifest, match=f"has {count} units, more than"):
+            decode_manifest(data)
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
