@@ -16,20 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
-
-import msgspec
 
 _HEAD = b"GET /v1/holdings HTTP/1.1\r\nX: "
 _ADDRESSES = 250
 _TRICKLE_S = 0.5
-
-
-class Counts(NamedTuple):
-    """What became of them."""
-
-    opened: int
-    cut: int
 
 
 class _Staller:
@@ -50,8 +40,7 @@ class _Stallers:
         self._selector.register(sys.stdin.buffer, selectors.EVENT_READ)
         self._stallers = [_Staller(number) for number in range(count)]
         self._due = [(0.0, number) for number in range(count)]
-        self.opened = 0
-        self.cut = 0
+        self._opened = 0
         self._is_told = False
 
     def run(self) -> None:
@@ -59,7 +48,7 @@ class _Stallers:
             now_s = time.monotonic()
             while self._due and self._due[0][0] <= now_s:
                 self._act(heapq.heappop(self._due)[1], now_s)
-            if not self._is_told and self.opened >= len(self._stallers):
+            if not self._is_told and self._opened >= len(self._stallers):
                 print("ready", flush=True)  # noqa: T201
                 self._is_told = True
             timeout_s = max(self._due[0][0] - now_s, 0.001) if self._due else None
@@ -95,7 +84,7 @@ class _Stallers:
         connection.connect_ex(self._address)
         staller.connection, staller.sent = connection, 0
         self._selector.register(connection, selectors.EVENT_READ, number)
-        self.opened += 1
+        self._opened += 1
 
     def _end(self, number: int) -> None:
         staller = self._stallers[number]
@@ -103,23 +92,19 @@ class _Stallers:
         self._selector.unregister(staller.connection)
         staller.connection.close()
         staller.connection = None
-        self.cut += 1
         staller.again_at_s = time.monotonic() + self._again_s
         self._plan(number, staller.again_at_s)
 
 
 @contextlib.contextmanager
-def stalling(
-    address: tuple[str, int], count: int, *, again_s: float = 5.0
-) -> Iterator[list[Counts]]:
-    """Hold connections for as long as the context lasts; at its end the list says how many.
+def stalling(address: tuple[str, int], count: int, *, again_s: float = 5.0) -> Iterator[None]:
+    """Hold connections for as long as the context lasts.
 
     Args:
         address: Of a source.
         count: How many at the same time, if they are let.
         again_s: After how long one that was cut comes again; 5 s is what it lasts if it is not.
     """
-    found: list[Counts] = []
     host, port = address
     command = [sys.executable, "-m", __spec__.name, host, str(port), str(count), str(again_s)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -127,10 +112,9 @@ def stalling(
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:
-            yield found
+            yield
         finally:
             process.stdin.close()
-            found.append(msgspec.json.decode(process.stdout.read(), type=Counts))
     assert process.returncode == 0
 
 
@@ -138,9 +122,7 @@ def main() -> None:
     host, port, count, again_s = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 100, most), most))
-    stallers = _Stallers((host, port), count, again_s)
-    stallers.run()
-    print(msgspec.json.encode(Counts(stallers.opened, stallers.cut)).decode())  # noqa: T201
+    _Stallers((host, port), count, again_s).run()
 
 
 if __name__ == "__main__":
