@@ -23,6 +23,7 @@ from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import (
     CONNECT_TIMEOUT_NS,
     HEAD_BYTES_MAX,
+    HEAD_FIELDS_MAX,
     HOLDINGS_BYTES_MAX,
     KIB,
     MANIFEST_BYTES_MAX,
@@ -89,6 +90,7 @@ class Inquirer:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity"},
             max_field_size=HEAD_BYTES_MAX,
+            max_headers=HEAD_FIELDS_MAX,
             max_line_size=HEAD_BYTES_MAX,
             response_class=_response_class(self._identity),
             trust_env=False,

@@ -137,7 +137,11 @@ async def test_a_source_that_is_held_up_itself_does_not_blame_the_reader(
 
 @on_both_loops
 async def test_those_who_only_sit_there_make_room_for_the_next(content: FileContent) -> None:
-    async with serving(content, Admission(unproven_max=8)) as node:
+    async with (
+        serving(content, Admission(unproven_max=8)) as node,
+        client_of(node.address) as before,
+    ):
+        assert (await before.ask("/v1/holdings")).status == 200
         sitting = [
             socket.create_connection(node.address, source_address=(f"127.0.1.{number}", 0))
             for number in range(1, 30)
@@ -146,9 +150,10 @@ async def test_those_who_only_sit_there_make_room_for_the_next(content: FileCont
         async with client_of(node.address) as client:
             assert (await client.ask("/v1/holdings")).status == 200
             assert node.server.admission.unproven_count <= 8
+        assert (await before.ask("/v1/holdings")).status == 200, "one in use is never cut"
         for connection in sitting:
             connection.close()
-        await until(lambda: not node.listener.connection_count)
+        await until(lambda: node.server.admission.connection_count == 1)
 
 
 def descriptors(node: Node) -> int:

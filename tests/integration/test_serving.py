@@ -670,6 +670,7 @@ def answering(head: str, body: bytes = b"") -> Script:
     return script
 
 
+EMPTY = b'{"node":"a","epoch":1,"revision":2,"holdings":[]}'
 EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
 
 
@@ -684,6 +685,7 @@ EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
         answering(f"HTTP/1.1 200 OK\nContent-Length: {len(EMPTY_DELTA)}", EMPTY_DELTA),
         answering("HTTP/1.1 200 OK\nX: " + "x" * 20_000),
         answering("HTTP/1.1 200 OK" + "\nX: y" * 100_000 + "\nContent-Length: 2"),
+        answering("HTTP/1.1 200 OK" + "\nX: y" * 32 + f"\nContent-Length: {len(EMPTY)}", EMPTY),
         answering("HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\nContent-Length: 2", b"{}"),
         answering("HTTP/1.1 101 Switching Protocols\nUpgrade: x\nConnection: upgrade"),
         answering("SSH-2.0-OpenSSH_9.2"),
@@ -697,6 +699,7 @@ EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
         "delta",
         "head",
         "fields",
+        "33 fields",
         "interim",
         "switch",
         "ssh",
