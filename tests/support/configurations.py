@@ -88,6 +88,16 @@ BAD = {
     "IPv6 without brackets": Bad(toml(listen='data = "::1:7421"'), "listen.data", "[::1]:7421"),
     "no IPv6 in the brackets": Bad(toml(listen='data = "[a]:1"'), "listen.data", "HOST:PORT"),
     "no data listener": Bad(toml(listen='data = ""'), "listen.data", "HOST:PORT"),
+    "too few connections": Bad(toml(listen="connections = 64"), "listen.connections", "not 65 to"),
+    "connections without end": Bad(
+        toml(listen="connections = 16385"), "listen.connections", "not 65 to 16384"
+    ),
+    "no connection for an address": Bad(
+        toml(listen="connections_per_address = 0"), "listen.connections_per_address", "not 1 to"
+    ),
+    "connections that are true": Bad(
+        toml(listen="connections = true"), "listen.connections", "not a whole number"
+    ),
     "relative socket": Bad(
         toml(listen='control = "ckptd.sock"'), "listen.control", "is not absolute"
     ),
