@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal
+from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from ckptd.core.workload import Workload
 from ckptd.core.events import Confirmation, RangeOutcome
+from ckptd.core.workload import Workload
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId

@@ -108,7 +108,7 @@ async def test_a_hostile_range_is_refused_and_counted(content: FileContent) -> N
 async def test_a_reader_that_only_trickles_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 50 * MS)
+    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 1 * MS)
     monkeypatch.setattr("ckptd.net.pace.BODY_RATE_MIN_BYTES_PER_S", 2**40)
     content = FileContent(tmp_path, {"a": bytes(32 * MIB)})
     async with serving(content) as node, client_of(node.address) as client:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.core.events import Confirmation
+from ckptd.core.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
@@ -469,7 +469,12 @@ async def test_slow_readers_hold_up_nobody_and_their_threads_end(big: FileConten
 async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_connection(
     big: FileContent,
 ) -> None:
-    async with serving(big) as node, client_of(node.address) as late, AsyncExitStack() as readers:
+    admission = Admission(per_address_max=2 * BODIES_MIN)
+    async with (
+        serving(big, admission) as node,
+        client_of(node.address) as late,
+        AsyncExitStack() as readers,
+    ):
         for _ in range(BODIES_MIN):
             client = await readers.enter_async_context(client_of(node.address))
             client.send(request(version_of(big)))

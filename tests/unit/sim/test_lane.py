@@ -5,7 +5,6 @@ from random import Random
 
 import pytest
 
-from ckptd.core.workload import BODIES_MIN
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import (
     Event,
@@ -14,6 +13,7 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryRequested,
 )
+from ckptd.core.workload import BODIES_MIN
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
