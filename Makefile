@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-core bench-stallers fault-bench kill-test race-test fault-test \
-	fuzz sim install clean
+	fuzz sim ablations install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=ma
 
 sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
 	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(SCENARIO),--scenario '$(SCENARIO)')
+
+ablations: install ## Do without each safeguard; a seed has to miss it
+	@$(BIN)/python -m tests.simulation.ablations
 
 install: .venv/.installed-dev ## Put ckptd, ckptctl and the development tools into .venv
 

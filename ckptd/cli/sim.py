@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import ExitCode
-from ckptd.sim.books import CheckFailed
+from ckptd.sim.close_calls import draw_close_call
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.drawing import draw_scenario
-from ckptd.sim.scenarios import TRIALS, Measure
+from ckptd.sim.scenarios import TRIALS
+from ckptd.sim.trial import Measure
 
 _FAILURES_SHOWN_MAX: Final = 20
 _STORY_LINES: Final = 200
@@ -35,7 +36,7 @@ class Outcome:
         seed: Which.
         problem: What failed; empty if nothing did.
         event_count: Events that were handled.
-        digest: Of the story.
+        digest: Of the story of the first cluster.
     """
 
     seed: int
@@ -108,20 +109,22 @@ def _run_seeds(seeds: range, jobs: int) -> int:
 
 
 def run_seed(seed: int) -> Outcome:
-    """Run the cluster that a seed draws."""
+    """Run the clusters that a seed draws: one in which anything may happen, and a close call."""
     cluster = Cluster(draw_scenario(seed))
-    problem = ""
+    problem, more_events = "", 0
     try:
         cluster.run()
+        more_events = draw_close_call(seed).hold().event_count
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
-    return Outcome(seed, problem, cluster.books.event_count, cluster.story.digest())
+    event_count = cluster.books.event_count + more_events
+    return Outcome(seed, problem, event_count, cluster.story.digest())
 
 
 def _tell(error: Exception) -> str:
     """Say what failed, and where in the code if that is not where it was checked."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    place = "" if isinstance(error, CheckFailed) else f" ({where.filename}:{where.lineno})"
+    place = "" if isinstance(error, AssertionError) else f" ({where.filename}:{where.lineno})"
     return f"{type(error).__name__}: {error}{place}"
 
 
@@ -138,6 +141,8 @@ def _replay(seed: int, *, story_lines: int, node: str | None) -> int:
         report = cluster.run()
         for recovery in report.recoveries:
             print(recovery)
+        call = draw_close_call(seed).hold()
+        print(f"close call, {call.scenario}: {call.seconds:.1f} s")
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     lines = [line for line in cluster.story.lines if node in {None, line.split()[1]}]

@@ -94,15 +94,18 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return blocks.first_run(blocks.nth(int(recovery.own_place * len(blocks))))
 
 
-def is_left_to_others(recovery: Recovery, offer: Offer) -> bool:
+def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now: int) -> bool:
     """Tell whether a range that a complete source offers is left to other receivers that have it.
 
     Else every receiver would fetch the end of a version from the one source that all share.
-    Together those others must be as fast as the source, and one of them at work.
+    Together those others must be as fast as the source, and one of them at work. Nodes that have
+    a part of the version and get no more of it share the source with nobody.
     """
     assert recovery.digest is not None
     return (
         recovery.is_swarming
+        and recovery.spread_grew_ns is not None
+        and now - recovery.spread_grew_ns < options.commit_age_ns
         and recovery.in_flight > 0
         and offer.peer.holdings[recovery.digest].is_complete
         and offer.run.start in recovery.spread

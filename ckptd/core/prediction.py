@@ -144,20 +144,20 @@ def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
 def _time_ns(need: Need, supplies: Iterable[Supply]) -> int | None:
     """Return how long a class takes; ``None`` if some of it cannot be had from these sources.
 
-    All holders of any of it work at once. But what only complete holders have, they alone must
-    bring, however fast the others are.
+    All holders work at once, but each only on what it has: what is left when those that have
+    little of it have brought all theirs, the others must bring alone, however fast those are.
     """
-    holders = [supply for supply in supplies if supply.blocks & need.blocks]
-    partial = [supply for supply in holders if not need.blocks.issubset(supply.blocks)]
-    scarce = need.blocks - union(supply.blocks for supply in partial)
-    all_rate = sum(supply.rate_bytes_per_s for supply in holders)
-    complete_rate = all_rate - sum(supply.rate_bytes_per_s for supply in partial)
-    if len(partial) == len(holders):
-        if scarce:
-            return None
-        return int(need.size_bytes * SECOND / all_rate)
-    scarce_bytes = need.size_bytes * len(scarce) / len(need.blocks)
-    return int(max(need.size_bytes / all_rate, scarce_bytes / complete_rate) * SECOND)
+    held = [(supply, supply.blocks & need.blocks) for supply in supplies]
+    holders = sorted(
+        (each for each in held if each[1]), key=lambda each: (len(each[1]), each[0].node)
+    )
+    left, longest_s = need.blocks, 0.0
+    for index, (_, blocks) in enumerate(holders):
+        rate = sum(other.rate_bytes_per_s for other, has in holders[index:] if has & left)
+        left_bytes = need.size_bytes * len(left) / len(need.blocks)
+        longest_s = max(longest_s, left_bytes / rate) if rate else longest_s
+        left -= blocks
+    return None if left else int(longest_s * SECOND)
 
 
 def _start_ns(supplies: Sequence[Supply]) -> int:

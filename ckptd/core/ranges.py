@@ -118,7 +118,7 @@ def _has_better_use(turn: Turn, offer: Offer) -> bool:
     elif is_detour(offer.recovery, offer, peers, turn.options, now=turn.now):
         telling.tell_detour(turn, offer)
     else:
-        return is_left_to_others(offer.recovery, offer)
+        return is_left_to_others(offer.recovery, offer, turn.options, now=turn.now)
     return True
 
 

@@ -101,6 +101,7 @@ def _note_growth(turn: Turn, peer: Peer, said: dict[Digest, Holding]) -> None:
             return count_sources(turn)
         if not now.is_complete and before.blocks != now.blocks:
             recovery.spread |= now.blocks
+            recovery.spread_grew_ns = turn.now
     peer.holdings = said
     return None
 

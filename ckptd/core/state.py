@@ -115,6 +115,7 @@ class Recovery:
         total_rate_ns: When that was added up.
         is_swarming: Others recover the same version at the same time.
         spread: Blocks that such others have already; may name some too many.
+        spread_grew_ns: When one of them had more than before; ``None``: not yet.
         own_place: Where in what is left of a class this node begins then, from 0 to 1.
         own_block: Where it goes on; -1 before it began.
         swarm_rate: What those others deliver together, added up with ``total_rate``.
@@ -175,6 +176,7 @@ class Recovery:
     total_rate_ns: int = 0
     is_swarming: bool = False
     spread: BlockSet = field(default_factory=BlockSet)
+    spread_grew_ns: int | None = None
     own_place: float = 0.0
     own_block: int = -1
     swarm_rate: float = 0.0

@@ -116,7 +116,7 @@ class Cluster:
             Calm(),
             Silence(),
             Standstill(),
-            Work(self.network),
+            Work(self.network, scenario.options.scheduler.redundancy),
         ]
         return [Invariants(scenario.checks_every), *checks] if scenario.checks_every else checks
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+from ckptd.core.options import Options
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
@@ -20,6 +21,7 @@ from ckptd.sim import faults
 from ckptd.sim.disk import BROKEN, FULL
 from ckptd.sim.faults import Fault
 from ckptd.sim.layouts import SavedVersion, UnitPlan
+from ckptd.sim.node import NodeOptions
 from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
 
 NODES_MAX: Final = 20
@@ -31,6 +33,9 @@ FAULTS_WITHIN_NS: Final = (SECOND, 4 * SECOND, 12 * SECOND)
 
 BACKGROUND_SHARE: Final = 0.1
 """So many of the recoveries are in the background."""
+
+RACING_SHARE: Final = 0.1
+"""In so many clusters critical ranges are raced for."""
 
 _BLOCK_BYTES: Final = (256 * KIB, MIB, MIB, 4 * MIB)
 _RATES: Final = (4 * MIB, 16 * MIB, 64 * MIB, 64 * MIB, 256 * MIB)
@@ -54,6 +59,8 @@ def draw_scenario(seed: int) -> Scenario:
     jitter = rng.choice((0.0, 0.1, 1.0))
     # Drawn apart from the rest, which so stays what it was before these were thought of.
     urgency = Random(f"urgency/{seed}")  # noqa: S311 (no secret)
+    races = Random(f"redundancy/{seed}")  # noqa: S311 (no secret)
+    redundancy = 2 if _likely(races, RACING_SHARE) else 1
     return Scenario(
         name="drawn",
         seed=seed,
@@ -62,6 +69,7 @@ def draw_scenario(seed: int) -> Scenario:
             replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
         ),
         faults=(*drawn, *_draw_raises(urgency, wishes)),
+        options=NodeOptions(Options(redundancy=redundancy)),
         jitter=jitter,
     )
 

@@ -8,151 +8,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from ckptd.core.effects import Effect, FetchRange
 from ckptd.limits import GIB, MIB, MS, SECOND
-from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
-from ckptd.sim.books import Check, NodeBook
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.faults import Crash, Fault, Mute
-from ckptd.sim.layouts import SavedVersion, UnitPlan
+from ckptd.sim.faults import Crash, Freeze, Loss, Mute, Reset, Slow
+from ckptd.sim.layouts import SavedVersion
 from ckptd.sim.node import NodeOptions
+from ckptd.sim.predicting import predicted
 from ckptd.sim.report import Report
+from ckptd.sim.rerouting import Rerouting
 from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
-
-RATE: Final = 64 * MIB
-"""What every node of these scenarios can send, in bytes a second."""
-
-WIDE: Final = 100 * RATE
-"""An ingress that is not what limits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One number.
-
-    Attributes:
-        name: What it is.
-        value: What came out.
-        to_reach: What it should be at most.
-    """
-
-    name: str
-    value: float
-    to_reach: float
-
-    @property
-    def is_reached(self) -> bool:
-        """It is small enough."""
-        return self.value <= self.to_reach
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A scenario and what to read off it.
-
-    Attributes:
-        scenario: What happens.
-        measure: Reads the numbers off.
-        checks: Watch it, beside the usual ones.
-    """
-
-    scenario: Scenario
-    measure: Callable[[Cluster, Report], list[Measure]]
-    checks: tuple[Check, ...] = ()
-
-    def run(self) -> tuple[Report, list[Measure]]:
-        """Run it.
-
-        Raises:
-            CheckFailed: Something that must hold did not.
-        """
-        cluster = Cluster(self.scenario, checks=self.checks)
-        report = cluster.run()
-        return report, self.measure(cluster, report)
-
-
-class Rerouting(Check):
-    """Measures how long what a silent source owes is not asked of another one.
-
-    Args:
-        source: Who falls silent.
-        at_ns: When.
-
-    Attributes:
-        worst_ns: How long it took for the last of its blocks; ``None``: not all were yet.
-    """
-
-    def __init__(self, source: NodeId, at_ns: int) -> None:
-        self.worst_ns: int | None = 0
-        self._source = source
-        self._at_ns = at_ns
-        self._owed: BlockSet | None = None
-
-    def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """See who is asked for what."""
-        now = book.node.now
-        if now < self._at_ns or not isinstance(effect, FetchRange):
-            return
-        if self._owed is None:
-            attempts = book.recoveries[effect.recovery].attempts.values()
-            self._owed = BlockSet(
-                (attempt.next_block, attempt.order.blocks.end)
-                for attempt in attempts
-                if attempt.order.source == self._source
-                and attempt.next_block < attempt.order.blocks.end
-            )
-        if effect.source != self._source and self._owed & BlockSet((effect.blocks,)):
-            self._owed = self._owed - BlockSet((effect.blocks,))
-            self.worst_ns = now - self._at_ns if not self._owed else None
-
-
-def _version(
-    size_bytes: int,
-    *,
-    name: str = "llama/a",
-    critical: float = 0.0,
-    rest: Criticality | None = None,
-) -> SavedVersion:
-    """Lay out a version: a critical share, and the rest."""
-    critical_bytes = int(size_bytes * critical) // MIB * MIB
-    units = [UnitPlan(rest or Criticality.NORMAL, size_bytes - critical_bytes)]
-    if critical_bytes:
-        units.append(UnitPlan(Criticality.CRITICAL, critical_bytes))
-    return SavedVersion(name, 100, units, MIB)
-
-
-def _sources(count: int, version: SavedVersion, *more: SavedVersion) -> list[NodePlan]:
-    held = tuple(Held(known) for known in (version, *more))
-    return [
-        NodePlan(NodeId(f"s{index}"), egress_bytes_per_s=RATE, holds=held) for index in range(count)
-    ]
-
-
-RECEIVER: Final = NodeId("r")
-
-
-def _one_recovery(
-    name: str, seed: int, version: SavedVersion, sources: Sequence[NodePlan], *faults: Fault
-) -> Scenario:
-    receiver = NodePlan(RECEIVER, ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
-    return Scenario(name, seed, (*sources, receiver), (Wish(RECEIVER, version),), faults)
-
-
-def _took_s(report: Report) -> float:
-    [recovery] = report.recoveries
-    assert recovery.complete_ns is not None, "it did not complete"
-    return recovery.complete_ns / SECOND
+from ckptd.sim.trial import (
+    RATE,
+    RECEIVER,
+    WIDE,
+    Measure,
+    Trial,
+    equal_sources,
+    lay_out,
+    one_recovery,
+    took_s,
+)
 
 
 def healthy(seed: int) -> Trial:
     """Nothing goes wrong: nothing is fetched twice."""
-    version = _version(GIB)
-    scenario = _one_recovery("healthy", seed, version, _sources(4, version))
+    version = lay_out(GIB)
+    scenario = one_recovery("healthy", seed, version, equal_sources(4, version))
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
@@ -161,7 +47,7 @@ def healthy(seed: int) -> Trial:
         return [
             Measure("received / needed", used.received / version.size_bytes, 1.005),
             Measure("duplicate bytes", used.duplicate, 0),
-            Measure("time / ideal", _took_s(report) / ideal_s, 1.1),
+            Measure("time / ideal", took_s(report) / ideal_s, 1.1),
         ]
 
     return Trial(scenario, measure)
@@ -195,10 +81,10 @@ def silent(seed: int) -> Trial:
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
-        waits, times = [rerouting.worst_ns], [_took_s(report)]
+        waits, times = [rerouting.worst_ns], [took_s(report)]
         for at_ns in SILENT_AT_NS[1:]:
             scenario, again = _silent_at(seed, at_ns)
-            times.append(_took_s(Cluster(scenario, checks=(again,)).run()))
+            times.append(took_s(Cluster(scenario, checks=(again,)).run()))
             waits.append(again.worst_ns)
         worst_s = max(math.inf if wait is None else wait / SECOND for wait in waits)
         return [
@@ -210,44 +96,42 @@ def silent(seed: int) -> Trial:
 
 
 def _silent_at(seed: int, at_ns: int) -> tuple[Scenario, Rerouting]:
-    version = _version(GIB)
-    sources = _sources(4, version)
+    version = lay_out(GIB)
+    sources = equal_sources(4, version)
     fault = Mute(node=sources[0].name, at_ns=at_ns)
-    scenario = _one_recovery("silent", seed, version, sources, fault)
+    scenario = one_recovery("silent", seed, version, sources, fault)
     return scenario, Rerouting(fault.node, at_ns)
 
 
 def slow(seed: int) -> Trial:
     """One of eight sources has a tenth of the rate."""
-    version = _version(2 * GIB)
-    sources = _sources(8, version)
+    version = lay_out(2 * GIB)
+    sources = equal_sources(8, version)
     sources[3] = replace(sources[3], egress_bytes_per_s=RATE // 10)
-    scenario = _one_recovery("slow", seed, version, sources)
+    scenario = one_recovery("slow", seed, version, sources)
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
-        return [
-            Measure("time / ideal", _took_s(report) / (version.size_bytes / (7.1 * RATE)), 1.10)
-        ]
+        return [Measure("time / ideal", took_s(report) / (version.size_bytes / (7.1 * RATE)), 1.10)]
 
     return Trial(scenario, measure)
 
 
 def killed(seed: int) -> Trial:
     """Three of eight sources die, one with its machine."""
-    version = _version(2 * GIB)
-    sources = _sources(8, version)
+    version = lay_out(2 * GIB)
+    sources = equal_sources(8, version)
     at_ns = SECOND
     faults = [
         Crash(node=sources[index].name, at_ns=at_ns, has_power=index != 1) for index in range(3)
     ]
-    scenario = _one_recovery("killed", seed, version, sources, *faults)
+    scenario = one_recovery("killed", seed, version, sources, *faults)
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
         left_bytes = version.size_bytes - 8 * RATE * at_ns / SECOND
         ideal_s = at_ns / SECOND + left_bytes / (5 * RATE)
-        return [Measure("time / ideal of what remains", _took_s(report) / ideal_s, 1.10)]
+        return [Measure("time / ideal of what remains", took_s(report) / ideal_s, 1.10)]
 
     return Trial(scenario, measure)
 
@@ -263,10 +147,10 @@ def contended(seed: int) -> Trial:
 
 
 def _critical(name: str, seed: int, *, has_rival: bool) -> Trial:
-    version = _version(2 * GIB, critical=0.1, rest=Criticality.DEFERRED)
-    burden = _version(4 * GIB, name="llama/b", rest=Criticality.DEFERRED)
+    version = lay_out(2 * GIB, critical=0.1, rest=Criticality.DEFERRED)
+    burden = lay_out(4 * GIB, name="llama/b", rest=Criticality.DEFERRED)
     at_ns, wishes = 3 * SECOND, [Wish(RECEIVER, burden)]
-    base = _one_recovery(name, seed, version, _sources(4, version, burden))
+    base = one_recovery(name, seed, version, equal_sources(4, version, burden))
     nodes = base.nodes
     if has_rival:
         rival = NodePlan(NodeId("rival"), ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
@@ -292,11 +176,11 @@ def _critical(name: str, seed: int, *, has_rival: bool) -> Trial:
 
 def liars(seed: int) -> Trial:
     """Half of ten sources lie in one block of a hundred."""
-    version = _version(4 * GIB)
-    sources = _sources(10, version)
+    version = lay_out(4 * GIB)
+    sources = equal_sources(10, version)
     for index in range(5):
         sources[2 * index] = replace(sources[2 * index], bad_share=0.01)
-    scenario = _one_recovery("liars", seed, version, sources)
+    scenario = one_recovery("liars", seed, version, sources)
     lying = {plan.name for plan in sources if plan.bad_share}
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
@@ -319,10 +203,43 @@ def liars(seed: int) -> Trial:
     return Trial(scenario, measure)
 
 
-def swarm(seed: int) -> Trial:
+def bad(seed: int) -> Trial:
+    """Of ten sources one falls silent, one dies, one stands still, and so on: all at once."""
+    version = lay_out(2 * GIB, critical=0.1)
+    sources = equal_sources(10, version)
+    sources[0] = replace(sources[0], bad_share=0.01)
+    names = [plan.name for plan in sources]
+    faults = (
+        Mute(node=names[1], at_ns=700 * MS),
+        Crash(node=names[2], at_ns=900 * MS, has_power=False),
+        Crash(node=names[3], at_ns=1100 * MS, for_ns=SECOND),
+        Freeze(node=names[4], at_ns=1300 * MS, for_ns=SECOND),
+        Slow(node=names[5], at_ns=500 * MS, egress_bytes_per_s=RATE // 20),
+        Loss(node=names[6], receiver=RECEIVER, at_ns=SECOND, for_ns=SECOND, factor=0.02),
+        Reset(node=RECEIVER, source=names[7], at_ns=800 * MS),
+    )
+    scenario = one_recovery("bad", seed, version, sources, *faults)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        used, lanes = report.recoveries[0].bytes, report.nodes[-1].lane_count
+        return [
+            Measure("duplicates / needed", used.duplicate / version.size_bytes, 0.05),
+            Measure("blocks lost half way / lanes", used.cut / (lanes * MIB), 1),
+            Measure(
+                "other bytes in excess",
+                used.received - used.duplicate - used.cut - used.corrupt - version.size_bytes,
+                0,
+            ),
+        ]
+
+    return Trial(scenario, measure)
+
+
+def swarm(seed: int, *, receiver_count: int = 16) -> Trial:
     """Sixteen nodes recover from one source; all links are equal."""
-    version = _version(512 * MIB)
-    nodes = _equals(version, 1, 16)
+    version = lay_out(512 * MIB)
+    nodes = _equals(version, 1, receiver_count)
     scenario = Scenario("swarm", seed, nodes, _all_want(version, nodes))
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
@@ -344,7 +261,7 @@ Kraken's tracker hands out 50 peers, of which 10 are used."""
 
 def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
     """A thousand nodes recover from two sources."""
-    version = _version(512 * MIB)
+    version = lay_out(512 * MIB)
     nodes = _equals(version, 2, receiver_count)
     scenario = Scenario(
         "herd",
@@ -401,7 +318,7 @@ def _slowest_s(report: Report) -> float:
 def _one_s(scenario: Scenario) -> float:
     """Return how long it takes if only one node wants it."""
     alone = replace(scenario, wishes=scenario.wishes[:1], limit_ns=None)
-    return _took_s(Cluster(alone).run())
+    return took_s(Cluster(alone).run())
 
 
 TRIALS: Final[dict[str, Callable[[int], Trial]]] = {
@@ -413,6 +330,8 @@ TRIALS: Final[dict[str, Callable[[int], Trial]]] = {
     "critical": critical,
     "contended": contended,
     "liars": liars,
+    "bad": bad,
+    "predicted": predicted,
     "swarm": swarm,
     "herd": herd,
 }

@@ -9,7 +9,7 @@ from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import Criticality
-from tests.support.scheduling import R2, A, B, Saved, Script, blocks, holding, ranges, saved
+from tests.support.scheduling import R2, A, B, C, Saved, Script, blocks, holding, ranges, saved
 from tests.unit.core.test_whole_runs import LIMIT_NS, peaceful
 
 VERSION = saved(60, critical=[20], deferred=[20])
@@ -53,6 +53,12 @@ def test_a_source_counts_only_for_what_it_has() -> None:
 def test_a_fast_source_of_little_does_not_bring_the_rest_sooner() -> None:
     predicted = predict(needs(saved(100)), [supply(A, 10), supply(B, 990, blocks((0, 50)))])
     assert predicted.complete_ns == 5 * SECOND
+
+
+def test_what_few_have_takes_as_long_as_these_need_for_it() -> None:
+    little, more = supply(A, 90, blocks((0, 10))), supply(B, 5, blocks((0, 60)))
+    predicted = predict(needs(saved(100)), [little, more, supply(C, 5)])
+    assert predicted.complete_ns == 9 * SECOND  # 90 blocks that A does not have
 
 
 def test_each_source_loses_two_round_trips_by_its_share_of_the_rate() -> None:

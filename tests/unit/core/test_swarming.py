@@ -69,15 +69,27 @@ def test_it_goes_on_where_it_began_at_who_has_everything() -> None:
     assert following.blocks.start == order.blocks.end
 
 
-def test_what_other_receivers_bring_as_fast_is_left_to_them() -> None:
+def asked_again(*, grows: bool) -> list[FetchRange]:
+    """Let A deliver all that B does not have, B being fast; return what A is asked for then."""
     script, version = Script(seed=3), saved(64)
-    orders = first_orders(script, version, version.blocks - blocks((5, 6)))
+    most = version.blocks - blocks((5, 7))
+    orders = first_orders(script, version, most)
     [asked] = [order for order in orders if order.source == A]
     [brought] = [order for order in orders if order.source == B]
     script.arrive(brought, brought.blocks.start + 1, after_ms=200)
     script.scheduler.state.peers[B].link.rate.bytes_per_s = 1000 * MIB
     script.recovery().total_rate_ns = 0
-    assert not [order for order in ranges(script.deliver(asked, after_ms=1)) if order.source == A]
+    if grows:
+        script.tell(holds(B, holding(version, most | blocks((6, 7)))))
+    return [order for order in ranges(script.deliver(asked, after_ms=1)) if order.source == A]
+
+
+def test_what_other_receivers_bring_as_fast_is_left_to_them() -> None:
+    assert not asked_again(grows=True)
+
+
+def test_nothing_is_left_to_who_has_a_part_and_gets_no_more_of_it() -> None:
+    assert asked_again(grows=False)
 
 
 def test_who_has_everything_is_asked_again_when_other_receivers_bring_nothing() -> None:

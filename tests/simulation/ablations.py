@@ -1,0 +1,235 @@
+"""Safeguards of the scheduler, each with a way to do without it, and seeds that miss it.
+
+``make ablations`` does without one after the other and looks for the first seed that goes red.
+A safeguard that no seed misses is superfluous, or nobody watches.
+
+Numbers are switched off through ``Options``. Rules are replaced in the modules of the core, from
+here and for the time of a run: the core has no switches.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+from unittest import mock
+
+from ckptd.core import picker, ranges, sources
+from ckptd.core.events import HoldingsArrived
+from ckptd.core.links import Link
+from ckptd.core.options import Options
+from ckptd.core.state import Lane, Peer, Recovery, Transfer
+from ckptd.core.turn import Turn
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.sim.close_calls import draw_close_call
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.drawing import draw_scenario
+from ckptd.sim.scenario import Scenario
+
+NEVER_NS: Final = 24 * 3600 * SECOND
+
+SEEDS_MAX: Final = 1000
+"""One of so many seeds has to miss a safeguard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A safeguard and how to do without it.
+
+    Attributes:
+        safeguard: Which.
+        seeds: Some that miss it.
+        problem: What is said where it is missed.
+        numbers: Options that switch it off.
+        rules: What is put in the place of which function of the core.
+    """
+
+    safeguard: str
+    seeds: tuple[int, ...]
+    problem: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def miss(self, seed: int) -> str:
+        """Run the clusters of a seed without it; say what went wrong, or nothing."""
+        with self._in_force():
+            try:
+                Cluster(self._without(draw_scenario(seed))).run()
+                trial = draw_close_call(seed)
+                replace(trial, scenario=self._without(trial.scenario)).hold()
+            except AssertionError as failed:
+                return str(failed)
+        return ""
+
+    @contextmanager
+    def _in_force(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, rule in self.rules.items():
+                stack.enter_context(mock.patch(f"ckptd.core.{name}", rule))
+            yield
+
+    def _without(self, scenario: Scenario) -> Scenario:
+        scheduler = replace(scenario.options.scheduler, **self.numbers)
+        return replace(scenario, options=replace(scenario.options, scheduler=scheduler))
+
+
+# What is put in the place of rules.
+
+_on_holdings_arrived: Final = sources.on_holdings_arrived
+_preferred_run: Final = picker.preferred_run
+_credit: Final = ranges._credit
+
+
+def _never(*_: object, **__: object) -> bool:
+    return False
+
+
+def _nothing(*_: object, **__: object) -> None:
+    return None
+
+
+def _take_for_the_old_one(turn: Turn, event: HoldingsArrived) -> None:
+    known = turn.state.peers.get(event.node)
+    _on_holdings_arrived(turn, event if known is None else replace(event, epoch=known.epoch))
+
+
+def _blame_at_once(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    options = turn.options
+    is_critical = bool(bad & recovery.critical)
+    everything = options.trust_max - options.quarantine_trust
+    trust_lost = everything if is_critical else len(bad) * options.trust_per_bad_block
+    peer.link.blame(trust_lost, options, now=turn.now)
+
+
+def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
+    if peer.link.failures:
+        return _preferred_run(recovery, peer)
+    blocks = picker.servable(recovery, peer)
+    return (blocks & recovery.raised or blocks).first_run()
+
+
+def _credit_and_forget(
+    turn: Turn,
+    recovery: Recovery,
+    lane: Lane,
+    transfer: Transfer,
+    run: BlockRun,
+    rejected: tuple[int, ...],
+) -> None:
+    _credit(turn, recovery, lane, transfer, run, rejected)
+    recovery.refused.clear()
+
+
+def _same_patience(link: Link, options: Options) -> int:
+    del link
+    return options.first_byte_floor_ns
+
+
+ABLATIONS: Final = (
+    Ablation(
+        "another epoch is another peer",
+        (58,),
+        "has not ended",
+        rules={"sources.on_holdings_arrived": _take_for_the_old_one},
+    ),
+    Ablation("silence is noticed", (38, 101, 119), "silent", {"silence_floor_ns": NEVER_NS}),
+    Ablation(
+        "time between two reports",
+        (1,),
+        "has not ended",
+        {"silence_floor_ns": 1, "silence_gaps": 1},
+    ),
+    Ablation(
+        "patience for first bytes ends",
+        (389,),
+        "has not ended",
+        {"first_byte_floor_ns": NEVER_NS, "first_byte_ceiling_ns": NEVER_NS},
+    ),
+    Ablation("time to answer", (0,), "has not ended", {"first_byte_floor_ns": 1}),
+    Ablation(
+        "patience for first bytes grows",
+        (31, 40),
+        "distant",
+        rules={"links.Link.first_byte_timeout_ns": _same_patience},
+    ),
+    Ablation("bad blocks cost trust", (287, 303, 319), "bad blocks", {"trust_per_bad_block": 0}),
+    Ablation(
+        "a question before blame",
+        (272, 334),
+        "is honest and in quarantine",
+        rules={"ranges.question": _blame_at_once},
+    ),
+    Ablation(
+        "a block is not asked of who sent it wrongly",
+        (1,),
+        "in vain",
+        rules={"ranges._credit": _credit_and_forget},
+    ),
+    Ablation(
+        "own place and rarest first",
+        (2,),
+        "swarm",
+        rules={"picker.preferred_run": _in_order},
+    ),
+    Ablation("hedges", (7, 10), "late", {"hedge_floor_ns": NEVER_NS}),
+    Ablation("hedges have a budget", (21,), "duplicate", {"hedge_share": 10.0}),
+    Ablation("stealing", (15, 20), "seconds", rules={"stealing.steal": _nothing}),
+    Ablation("a pause after a failure", (112,), "failed in a minute", {"back_off_first_ns": 0}),
+    Ablation("pauses end", (32,), "has stood still", {"back_off_max_ns": 60 * SECOND}),
+    Ablation(
+        "waiting for what is more urgent",
+        (6,),
+        "lacks more urgent",
+        rules={"ranges.has_to_wait": _never},
+    ),
+    Ablation(
+        "giving up what is less urgent",
+        (3, 16),
+        "interrupted",
+        rules={"ranges.preempt": _nothing},
+    ),
+    Ablation(
+        "commits in time",
+        (1, 2, 4),
+        "this disk is slow",
+        {"commit_age_ns": NEVER_NS, "commit_bytes": 2**60},
+    ),
+    Ablation(
+        "a slow disk is no silent source",
+        (14,),
+        "this disk is slow",
+        rules={"ranges._is_held_up_here": _never},
+    ),
+    Ablation("lanes without work are closed", (1, 3), "has been idle", {"lane_idle_ns": NEVER_NS}),
+    Ablation("local orders are tried again", (12, 25), "has not ended", {"retry_ns": NEVER_NS}),
+)
+
+
+def _miss(index: int, seed: int) -> str:
+    return ABLATIONS[index].miss(seed)
+
+
+def main() -> int:
+    """Look for the first seed that misses each safeguard; fail if one is not missed."""
+    is_missed = True
+    for index, ablation in enumerate(ABLATIONS):
+        with multiprocessing.Pool(os.cpu_count()) as pool:  # what is left of it ends with it
+            problems = pool.imap(partial(_miss, index), range(SEEDS_MAX))
+            found = next(((seed, told) for seed, told in enumerate(problems) if told), None)
+        if found is None:
+            is_missed = False
+            line = f"GREEN after {SEEDS_MAX} seeds"
+        else:
+            line = f"seed {found[0]:>3}, {found[0] + 1} tried: {found[1][:100]}"
+        print(f"{ablation.safeguard:<44} {line}", flush=True)
+    return 0 if is_missed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
