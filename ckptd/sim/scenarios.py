@@ -55,15 +55,15 @@ def healthy(seed: int) -> Trial:
 
 def fat(seed: int) -> Trial:
     """On long fat paths, or behind a limit for each, one connection carries a quarter."""
-    version = _version(8 * GIB)
-    sources = [replace(plan, flow_bytes_per_s=RATE // 4) for plan in _sources(2, version)]
-    scenario = _one_recovery("fat", seed, version, sources)
+    version = lay_out(8 * GIB)
+    sources = [replace(plan, flow_bytes_per_s=RATE // 4) for plan in equal_sources(2, version)]
+    scenario = one_recovery("fat", seed, version, sources)
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
         used = report.recoveries[0].bytes
         return [
-            Measure("time / ideal", _took_s(report) / (version.size_bytes / (2 * RATE)), 1.15),
+            Measure("time / ideal", took_s(report) / (version.size_bytes / (2 * RATE)), 1.15),
             Measure("received / needed", used.received / version.size_bytes, 1.005),
         ]
 

@@ -20,10 +20,11 @@ from typing import Any, Final
 from unittest import mock
 
 from ckptd.core import picker, ranges, sources
+from ckptd.core.bundles import Lane, Transfer
 from ckptd.core.events import HoldingsArrived
 from ckptd.core.links import Link
 from ckptd.core.options import Options
-from ckptd.core.state import Lane, Peer, Recovery, Transfer
+from ckptd.core.state import Peer, Recovery
 from ckptd.core.turn import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
