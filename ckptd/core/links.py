@@ -203,8 +203,8 @@ class Link:
         """
         longest_ns = max(options.back_off_max_ns, at_least_ns)
         asked_ns = max(options.back_off_first_ns, at_least_ns)
-        pause_ns = min(asked_ns << min(self.refusals, 10), longest_ns)
-        jittered_ns = int(pause_ns * (1 + rng.random() / 2))
+        most_ns = min((asked_ns << min(self.refusals, 10)) * 3 // 2, longest_ns)
+        jittered_ns = int(most_ns * (2 + rng.random()) / 3)
         if self.usable_at_ns <= now:
             self.refusals += 1
             self.usable_at_ns = now + jittered_ns

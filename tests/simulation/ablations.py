@@ -205,7 +205,7 @@ ABLATIONS: Final = (
         "a slow disk is no silent source",
         (14,),
         "this disk is slow",
-        rules={"ranges._is_held_up_here": _never},
+        rules={"ranges.is_held_up_here": _never},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lane_idle_ns": NEVER_NS}),
     Ablation("local orders are tried again", (12, 25), "has not ended", {"retry_ns": NEVER_NS}),

@@ -200,6 +200,9 @@ def test_pauses_do_not_grow_without_end() -> None:
     link = Link(failures=10**6)
     link.failed(OPTIONS, Random(0), now=0)
     assert link.usable_at_ns <= OPTIONS.back_off_max_ns
+    link = Link(refusals=10**6)
+    link.refused(OPTIONS, Random(0), now=0, at_least_ns=1 * SECOND)
+    assert link.usable_at_ns <= OPTIONS.back_off_max_ns
 
 
 def test_trust_grows_with_good_ranges_up_to_eight() -> None:
