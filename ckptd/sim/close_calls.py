@@ -183,7 +183,7 @@ def _interrupted(rng: Random, seed: int) -> Trial:
         del cluster
         needed_bytes = version.set_bytes(version.classes[Criticality.CRITICAL])
         took_ns = report.recoveries[1].critical_ns or math.inf
-        to_reach_s = 1.1 * needed_bytes / (len(sources) * RATE) + 0.15
+        to_reach_s = 1.1 * needed_bytes / (len(sources) * RATE) + 0.2
         return [Measure("interrupted: seconds to critical", took_ns / SECOND, to_reach_s)]
 
     return Trial(scenario, measure)
