@@ -179,7 +179,6 @@ ABLATIONS: Final = (
         rules={"picker.preferred_run": _in_order},
     ),
     Ablation("hedges", (7, 10), "late", {"hedge_floor_ns": NEVER_NS}),
-    Ablation("hedges have a budget", (21,), "duplicate", {"hedge_share": 10.0}),
     Ablation("stealing", (15, 20), "seconds", rules={"stealing.steal": _nothing}),
     Ablation("a pause after a failure", (112,), "failed in a minute", {"back_off_first_ns": 0}),
     Ablation("pauses end", (32,), "has stood still", {"back_off_max_ns": 60 * SECOND}),
