@@ -143,6 +143,54 @@ Show who you are for the daemon and your role, which says what you may do:
 Root and the daemon's user are admins; [control] of the configuration names others.
 """
 
+_EVENTS: Final = """\
+Show what happened, one event a line, oldest first: ids grow by one. Where
+entries are gone because nobody read them in time, that is said.
+
+examples:
+  ckptctl events -f               go on with what comes
+  ckptctl events -f --since 4711  ... after the last one that was seen
+  ckptctl events -f -o json | jq 'select(.event == "recovery.ended")'
+"""
+
+_LOGS: Final = """\
+Show the last lines of the daemon's log, which it keeps in memory: nobody needs
+the journal for it.
+
+examples:
+  ckptctl logs
+  ckptctl logs -f
+"""
+
+_LEVEL: Final = """\
+Show from which level on lines are logged, or change it in the running daemon.
+The configuration stays as it is.
+
+examples:
+  ckptctl log-level
+  ckptctl log-level debug --for 5m
+"""
+
+_DOCTOR: Final = """\
+Let the daemon look at everything that could be in the way of a recovery:
+clocks, descriptors, addresses, disks and every peer, over the path that a
+recovery takes. It writes 16 MiB to each root and removes it, and fetches at
+most 8 MiB from each peer. Ends with 1 if anything fails.
+
+examples:
+  ckptctl doctor
+  ckptctl doctor -o json | jq 'select(.verdict == "fail")'
+"""
+
+_HEALTH: Final = """\
+Tell whether the daemon is ready, for probes: ends with 0 if it is, 1 while it
+starts or stops, 7 if it does not answer.
+
+examples:
+  ckptctl health
+  ckptctl health -o json | jq .components
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -255,6 +303,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_need(_add(verbs, "need", "let one unit go first, and wait for it", _NEED))
     _add(verbs, "reload", "let the daemon read its configuration again", _RELOAD)
     _add(verbs, "whoami", "what the daemon lets you do", _WHOAMI)
+    events = _add(verbs, "events", "what happened, and what happens", _EVENTS)
+    _add_follow(events)
+    _add_follow(_add(verbs, "logs", "the last lines of the daemon's log", _LOGS))
+    level = _add(verbs, "log-level", "from which level on lines are logged", _LEVEL)
+    level.add_argument(
+        "level", nargs="?", choices=("debug", "info", "warning", "error"), help="the new level"
+    )
+    level.add_argument(
+        "--for", dest="duration", metavar="DURATION", help="and back after so long: 5m"
+    )
+    _add(verbs, "doctor", "look for what could be in the way of a recovery", _DOCTOR)
+    _add(verbs, "health", "whether the daemon is ready, for probes", _HEALTH)
     _add(verbs, "version", "versions of this command and of the daemon")
     _add_daemonless(verbs, argv)
     arguments = parser.parse_args(argv)
@@ -264,6 +324,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--timeout contradicts --no-wait")
     if arguments.verb == "peers" and (arguments.action is None) != (arguments.node is None):
         parser.error("'peers show' needs a node")
+    if arguments.verb == "log-level" and arguments.duration and not arguments.level:
+        parser.error("--for needs a level")
     return arguments
 
 
@@ -328,6 +390,20 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="the version may exist with other content"
     )
+
+
+def _add_follow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    parser.add_argument(
+        "--since", metavar="ID", type=_id, default=0, help="only what came after this one"
+    )
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("an id is not below 0")
+    return number
 
 
 def _add_peers(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ckptd.cli.live import follow_publishing, follow_recovery
+from ckptd.cli.observing import change_level, check_health, examine, show_events, show_logs
 from ckptd.cli.raising import follow_need, need_lines, raised_lines
 from ckptd.cli.render import (
     checkpoint_lines,
@@ -204,6 +205,11 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "need": _need,
     "reload": _reload,
     "whoami": _whoami,
+    "events": show_events,
+    "logs": show_logs,
+    "log-level": change_level,
+    "doctor": examine,
+    "health": check_health,
 }
 
 

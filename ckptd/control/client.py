@@ -37,6 +37,14 @@ from ckptd.control.api import (
     WhoAmI,
 )
 from ckptd.control.explanations import Explanation
+from ckptd.control.observing import (
+    DoctorMessage,
+    EventMessage,
+    HealthView,
+    LevelRequest,
+    LevelView,
+    LineMessage,
+)
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, NeedResult, PrioritizeRequest, Raised
@@ -208,6 +216,42 @@ class ControlClient:
                     return
         raise self._unreachable("it stopped before everything was published")
 
+    def health(self) -> HealthView:
+        """Return whether the daemon can be relied on."""
+        return self._get("/v1/health", HealthView)
+
+    def events(self, *, since: int = 0, follow: bool = False) -> Iterator[EventMessage]:
+        """Yield events after one, and with ``follow`` those to come until the daemon stops."""
+        return self._messages("GET", f"/v1/events?{_follow(since, follow=follow)}", EventMessage)
+
+    def lines(self, *, since: int = 0, follow: bool = False) -> Iterator[LineMessage]:
+        """Yield lines of the log after one, and with ``follow`` those to come."""
+        return self._messages("GET", f"/v1/log?{_follow(since, follow=follow)}", LineMessage)
+
+    def log_level(self) -> LevelView:
+        """Return the level of the log."""
+        return self._get("/v1/log/level", LevelView)
+
+    def set_log_level(self, request: LevelRequest) -> LevelView:
+        """Change the level of the log."""
+        body = msgspec.json.encode(request)
+        with self._answer("POST", "/v1/log/level", body) as (_, response):
+            return self._decode(self._body(response), msgspec.json.Decoder(LevelView))
+
+    def examine(self) -> Iterator[DoctorMessage]:
+        """Let the daemon look at everything; yield what it finds, and last the sum."""
+        return self._messages("POST", "/v1/examinations", DoctorMessage)
+
+    def _messages(self, method: str, path: str, kind: object) -> Iterator[_Answer]:
+        """Yield the messages of a stream until the daemon ends it."""
+        with self._answer(method, path) as (connection, response):
+            decoder = msgspec.json.Decoder(kind | StreamError)
+            for line in self._lines(connection, response):
+                message = self._decode(line, decoder)
+                if isinstance(message, StreamError):
+                    raise _error_of(message)
+                yield message
+
     def _get(self, path: str, kind: type[_Answer]) -> _Answer:
         with self._answer("GET", path) as (_, response):
             return self._decode(self._body(response), msgspec.json.Decoder(kind))
@@ -307,6 +351,10 @@ class ControlClient:
             f"may not be used by {user}",
             f"Ask an administrator to add that user to the group {group}.",
         )
+
+
+def _follow(since: int, *, follow: bool) -> str:
+    return urlencode({"since": since, "follow": str(follow).lower()})
 
 
 def _path_of(recovery: str) -> str:

@@ -48,6 +48,10 @@ RIGHTS: Final[Mapping[Route, Right]] = {
         ("GET", "/v1/version", "version", Role.STRANGER),
         ("GET", "/v1/whoami", "whoami", Role.STRANGER),
         ("GET", "/v1/status", "status", Role.VIEWER),
+        ("GET", "/v1/health", "health", Role.VIEWER),
+        ("GET", "/v1/events", "events", Role.VIEWER),
+        ("GET", "/v1/log", "logs", Role.VIEWER),
+        ("GET", "/v1/log/level", "log-level", Role.VIEWER),
         ("GET", "/v1/checkpoints", "checkpoints", Role.VIEWER),
         ("GET", "/v1/peers", "peers", Role.VIEWER),
         ("GET", "/v1/peers/{node}", "peers show", Role.VIEWER),
@@ -63,6 +67,8 @@ RIGHTS: Final[Mapping[Route, Right]] = {
         ("POST", "/v1/recoveries/{recovery}/cancel", "cancel", Role.OPERATOR),
         ("POST", "/v1/recoveries/{recovery}/prioritize", "prioritize", Role.OPERATOR),
         ("POST", "/v1/needs", "need", Role.OPERATOR),
+        ("POST", "/v1/log/level", "log-level LEVEL", Role.OPERATOR),
+        ("POST", "/v1/examinations", "doctor", Role.OPERATOR),
         ("POST", "/v1/reload", "reload", Role.ADMIN),
     )
 }

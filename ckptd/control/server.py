@@ -32,6 +32,7 @@ from ckptd.control.api import (
     WhoAmI,
 )
 from ckptd.control.callers import caller_at, user_name
+from ckptd.control.observing import FollowQuery, LevelRequest, Observing
 from ckptd.control.operations import Operations
 from ckptd.control.plans import PlanRequest
 from ckptd.control.raising import NeedRequest, PrioritizeRequest
@@ -84,6 +85,8 @@ async def serve_control(
     *,
     roles: Callable[[], Roles],
     inherited: socket.socket | None = None,
+    observing: Observing,
+    note_answer: Callable[[str, int], None] = lambda _route, _code: None,
 ) -> AsyncIterator[None]:
     """Serve the control API for as long as the context lasts.
 
@@ -95,13 +98,15 @@ async def serve_control(
         socket_path: Where to listen.
         roles: Says who may do what; asked for every request.
         inherited: A socket that listens already, instead of one at the path.
+        observing: What the daemon says of itself.
+        note_answer: Told of each answer: its route, e.g. ``/v1/peers/{node}``, and its status.
 
     Raises:
         Conflict: Something lives at the path, or it is no socket.
         ConfigurationError: Others may write to its directory.
         StorageError: The path cannot be bound.
     """
-    control = _Control(operations, roles)
+    control = _Control(operations, observing, roles, note_answer)
     runner = web.AppRunner(
         control.application(),
         access_log=None,
@@ -129,23 +134,38 @@ class _Control:
     admission: Admission
     """Told of every head; there is none before the application is."""
 
-    def __init__(self, operations: Operations, roles: Callable[[], Roles]) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        observing: Observing,
+        roles: Callable[[], Roles],
+        note_answer: Callable[[str, int], None],
+    ) -> None:
         self._operations = operations
+        self._observing = observing
         self._roles = roles
+        self._note_answer = note_answer
         self._streams: set[asyncio.Task[object]] = set()
 
     def application(self) -> web.Application:
         """Return the application with every route of the API."""
-        operations = self._operations
+        operations, observing = self._operations, self._observing
         application = web.Application(
             middlewares=[_answer_errors, self._check_caller],
             client_max_size=CONTROL_MESSAGE_BYTES_MAX,
         )
+        application.on_response_prepare.append(self._count)
         application.add_routes(
             [
                 web.get("/v1/version", _snapshot(_version)),
                 web.get("/v1/whoami", self._whoami),
                 web.get("/v1/status", _snapshot(operations.status)),
+                web.get("/v1/health", _snapshot(observing.health)),
+                web.get("/v1/events", self._events),
+                web.get("/v1/log", self._lines),
+                web.get("/v1/log/level", _snapshot(observing.log_level)),
+                web.post("/v1/log/level", self._set_level),
+                web.post("/v1/examinations", self._examine),
                 web.get("/v1/checkpoints", _snapshot(operations.checkpoints)),
                 web.get("/v1/peers", _snapshot(operations.peers)),
                 web.get("/v1/peers/{node}", self._peer),
@@ -209,11 +229,7 @@ class _Control:
         return _json(self._operations.peer(request.match_info["node"]))
 
     async def _plan(self, request: web.Request) -> web.Response:
-        try:
-            wanted = msgspec.convert(dict(request.query), PlanRequest, strict=False)
-        except msgspec.ValidationError as error:
-            raise UsageError("query", f"is not understood: {error}") from error
-        return _json(await self._operations.plan(wanted))
+        return _json(await self._operations.plan(_decode_query(request, PlanRequest)))
 
     async def _recovery(self, request: web.Request) -> web.Response:
         return _json(self._operations.recovery(request.match_info["recovery"]))
@@ -240,6 +256,26 @@ class _Control:
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         wanted = await _decode_body(request, PublishRequest)
         return await self._stream(request, self._operations.publish(wanted))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        query = _decode_query(request, FollowQuery)
+        return await self._stream(request, self._observing.events(query))
+
+    async def _lines(self, request: web.Request) -> web.StreamResponse:
+        query = _decode_query(request, FollowQuery)
+        return await self._stream(request, self._observing.lines(query))
+
+    async def _set_level(self, request: web.Request) -> web.Response:
+        wanted = await _decode_body(request, LevelRequest)
+        return _json(self._observing.set_log_level(wanted))
+
+    async def _examine(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, self._observing.examine())
+
+    async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
+        # The pattern and not the path: a client must not be able to make up series.
+        resource = request.match_info.route.resource
+        self._note_answer(resource.canonical if resource else "other", response.status)
 
     async def _stream(
         self, request: web.Request, events: AsyncGenerator[msgspec.Struct, None]
@@ -368,6 +404,13 @@ async def _pass_over_body(request: web.Request) -> None:
                 passed_bytes += len(piece)
                 if passed_bytes > _PASSED_BYTES_MAX:
                     return
+
+
+def _decode_query(request: web.Request, kind: type[_Message]) -> _Message:
+    try:
+        return msgspec.convert(dict(request.query), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError("query", f"is not understood: {error}") from error
 
 
 async def _decode_body(request: web.Request, kind: type[_Message]) -> _Message:

@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -31,11 +30,13 @@ from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
 from ckptd.daemon.advertising import Advertising
 from ckptd.daemon.confinement import confine_daemon
 from ckptd.daemon.content import ServedContent
+from ckptd.daemon.doctor import Doctor
 from ckptd.daemon.identity import following, keep_fresh, open_identity
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
+from ckptd.daemon.measuring import Measuring
 from ckptd.daemon.operations import DaemonOperations
-from ckptd.daemon.peering import Peering
+from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.places import check_places
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
@@ -45,11 +46,11 @@ from ckptd.daemon.runtime import Runtime
 from ckptd.daemon.signatures import SignaturePolicy
 from ckptd.daemon.supervision import feed_watchdog, more_time, reloading, tell_status
 from ckptd.daemon.systemd import Notifier
-from ckptd.daemon.telemetry import Totals
+from ckptd.daemon.verbosity import Verbosity
 from ckptd.daemon.views import DaemonFacts
+from ckptd.daemon.watching import Watching
 from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError, DamagedState
-from ckptd.limits import SECOND
 from ckptd.model.ids import Epoch, RecoveryId
 from ckptd.net.admission import Admission
 from ckptd.net.buffers import BufferPool
@@ -59,7 +60,7 @@ from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer
 from ckptd.observe import logs
 from ckptd.observe.http import serve_metrics
-from ckptd.observe.metrics import MetricsSnapshot, create_registry, render
+from ckptd.observe.metrics import create_registry, render
 from ckptd.store.catalog import Catalog
 from ckptd.store.database import Database, StateDirectory, move_aside
 from ckptd.store.journal import Journal
@@ -87,19 +88,21 @@ def run(config: Config, *, load: Callable[[], Config], move_damaged_state: bool)
     Raises:
         CkptdError: It cannot start; nothing was changed.
     """
-    logs.configure(config.log.level, config.log.format, environ=config.environment)
+    log = logs.configure(config.log.level, config.log.format, environ=config.environment)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, load, move_damaged_state=move_damaged_state))
+        runner.run(_run(config, load, log, move_damaged_state=move_damaged_state))
     return 0
 
 
-async def _run(config: Config, load: Callable[[], Config], *, move_damaged_state: bool) -> None:
+async def _run(
+    config: Config, load: Callable[[], Config], log: logs.Log, *, move_damaged_state: bool
+) -> None:
     notifier = Notifier.from_environment(config.environment)
     async with AsyncExitStack() as stack:
         with more_time(notifier):
             parts = await _open_parts(config, stack, move_damaged_state=move_damaged_state)
         try:
-            await Daemon(config, load, notifier, stack, parts).run()
+            await Daemon(config, load, log, notifier, stack, parts).run()
         except ExceptionGroup as group:
             if len(group.exceptions) == 1 and isinstance(group.exceptions[0], CkptdError):
                 raise group.exceptions[0] from None  # a listener that cannot be had
@@ -225,6 +228,7 @@ class Daemon:
         self,
         config: Config,
         load: Callable[[], Config],
+        log: logs.Log,
         notifier: Notifier,
         stack: AsyncExitStack,
         parts: _Parts,
@@ -248,7 +252,6 @@ class Daemon:
         self._stop = asyncio.Event()
         self._hang_up = asyncio.Event()
         self._lag = LagWindow()
-        self._totals = Totals()
         # The scheduler's luck need not be secret, only different on every node.
         rng = Random(self._epoch)  # noqa: S311
         self._scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
@@ -261,6 +264,20 @@ class Daemon:
             self._runtime.report,
             rng,
         )
+        self._measuring = Measuring(
+            scheduler=self._scheduler,
+            now=self._runtime.now,
+            wall_clock=time.time,
+            catalog=parts.catalog,
+            content=parts.content,
+            listener=parts.listener,
+            peering=self._peering,
+            roots=parts.roots,
+            identity=parts.identity,
+            lag=self._lag,
+            log=log,
+        )
+        pool = BufferPool(config.recovery.buffers_bytes)
         manifests = Manifests(
             parts.policy, self._peering, parts.inquirer, parts.catalog, parts.journal, parts.shelf
         )
@@ -273,17 +290,18 @@ class Daemon:
             advertising=parts.advertising,
             peering=self._peering,
             inquirer=parts.inquirer,
-            pool=BufferPool(config.recovery.buffers_bytes),
+            pool=pool,
             identity=parts.identity,
             report=self._runtime.report,
             on_ended=self._note_end,
         )
-        self._runtime.connect(self._runner.carry_out)
+        self._runtime.connect(self._runner.carry_out, self._measuring.note)
+        verbosity = Verbosity(log, config.environment)
         self._reloading = Reloading(
             config,
             load=load,
             parts=(
-                LivePart(("log",), self._follow_log),
+                LivePart(("log",), verbosity.prepare),
                 LivePart(("discovery.peers",), self._follow_peers),
                 LivePart(("control",), self._access.prepare),
                 LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
@@ -291,6 +309,22 @@ class Daemon:
             ),
             wall_clock=time.time,
             telling=lambda: reloading(notifier),
+        )
+        data = Address(*parts.listener.address)
+        self._watching = Watching(
+            log,
+            verbosity,
+            Doctor(
+                config=config,
+                data=data,
+                roots=parts.roots,
+                peering=self._peering,
+                inquirer=parts.inquirer,
+                pool=pool,
+                wall_clock=time.time,
+            ),
+            obstacle=lambda: self._obstacle,
+            components=self._components,
         )
         self._operations = DaemonOperations(
             scheduler=self._scheduler,
@@ -315,7 +349,7 @@ class Daemon:
             draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
             reload=self._reloading.reload,
         )
-        self._data_address = str(Address(*parts.listener.address))
+        self._data_address = str(data)
         self._metrics_address: str | None = None
 
     async def run(self) -> None:
@@ -334,6 +368,8 @@ class Daemon:
             await self._listen()
             running.append(tasks.create_task(self._listener.serve(self._server.serve)))
             running.append(tasks.create_task(self._peering.run()))
+            running.append(tasks.create_task(self._measuring.redundancy.run()))
+            running.append(tasks.create_task(self._measuring.watch_waiting()))
             self._obstacle = ""
             self._notifier.ready()
             running += [
@@ -355,7 +391,9 @@ class Daemon:
         """Open the listeners for people and Prometheus; that for peers is bound already."""
         stack, listen = self._stack, self._config.listen
         if listen.metrics is not None:
-            registry = create_registry(self._measure)
+            registry = create_registry(
+                lambda: self._measuring.snapshot(self._runner, self._reloading.state)
+            )
             host, port = await stack.enter_async_context(
                 serve_metrics(
                     listen.metrics.host,
@@ -373,6 +411,8 @@ class Daemon:
                 listen.control,
                 roles=lambda: self._access.roles,
                 inherited=self._sockets.get(CONTROL),
+                observing=self._watching,
+                note_answer=self._measuring.note_answer,
             )
         )
         _log.info(
@@ -430,10 +470,6 @@ class Daemon:
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
 
-    def _follow_log(self, _: Config, new: Config) -> Switch:
-        environment = self._config.environment
-        return lambda: logs.configure(new.log.level, new.log.format, environ=environment)
-
     def _follow_peers(self, _: Config, new: Config) -> Switch:
         addresses = StaticDiscovery(new.discovery.peers).addresses()
 
@@ -444,7 +480,7 @@ class Daemon:
         return switch
 
     def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
-        self._totals.note_end(effect, result)
+        self._measuring.note_end(effect, result)
         _log.info(
             "recovery.ended",
             recovery=result.recovery,
@@ -457,6 +493,17 @@ class Daemon:
             duration_s=result.duration_s,
             why=result.message,
         )
+
+    def _components(self) -> dict[str, str]:
+        """Say of each part what is wrong with it."""
+        peers = [peer for peer in self._peering.peers() if peer.state is not PeerState.SELF]
+        is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
+        stale = sum(held.is_stale for held in self._catalog.versions())
+        return {
+            "peers": "no peer answers" if is_alone else "",
+            "store": f"{stale} stale versions" if stale else "",
+            **{f"root {root.name}": root.obstacle() for root in self._roots},
+        }
 
     def _facts(self) -> DaemonFacts:
         now_s = time.time()
@@ -471,44 +518,5 @@ class Daemon:
                 metrics=self._metrics_address,
                 control=self._config.listen.control,
             ),
-            event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
-        )
-
-    def _measure(self) -> MetricsSnapshot:
-        active = self._snapshots()
-        totals = self._totals.with_active(active)
-        holdings = self._catalog.holdings()
-        states = Counter(
-            source.state.value for source in self._scheduler.sources(now=self._runtime.now())
-        )
-        return MetricsSnapshot(
-            loop="uvloop",
-            holdings=len(holdings),
-            held_bytes=sum(holding.size_bytes for holding in holdings),
-            recoveries_active=len(active),
-            recoveries_by_result=totals.results,
-            recovery_durations=totals.durations,
-            recovery_remaining_bytes=sum(
-                recovery.total_bytes - recovery.verified_bytes for recovery in active
-            ),
-            received_bytes_by_source_kind={"peer": totals.received_bytes},
-            sent_bytes_by_criticality=self._content.sent_bytes,
-            resumed_bytes=totals.resumed_bytes,
-            wasted_bytes_by_reason=totals.wasted_bytes,
-            verify_failures_by_source_kind={"peer": totals.bad_blocks},
-            sources_by_state=states,
-            connections_by_side={
-                "source": self._listener.connection_count,
-                "receiver": self._runner.lane_count,
-            },
-            refusals_by_reason={
-                reason.value: count for reason, count in self._server.admission.refusals.items()
-            },
-            is_reload_successful=self._reloading.state.is_successful,
-            reload_succeeded_at_s=self._reloading.state.succeeded_at_s,
-            event_loop_lag_s=self._lag.worst_ns(now=time.monotonic_ns()) / SECOND,
-            handshake_failures=(
-                {} if self._identity is None else self._identity.handshakes.failures
-            ),
-            certificates_not_after_s=({} if self._identity is None else self._identity.not_after_s),
+            event_loop_lag_s=self._measuring.lag_s(),
         )

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from ckptd.core.effects import Effect
 from ckptd.core.events import Event, TimePassed
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import SECOND
+
+Note: TypeAlias = Callable[[Event, Sequence[Effect]], None]
 
 
 class Runtime:
@@ -27,6 +30,7 @@ class Runtime:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._carry_out: Callable[[Effect], None] | None = None
+        self._note: Note = lambda _event, _effects: None
         self._inbox: deque[Event] = deque()
         self._is_handling = False
         self._timer: asyncio.TimerHandle | None = None
@@ -34,14 +38,17 @@ class Runtime:
         self._now_ns = 0
         self._waiting: list[asyncio.Future[None]] = []
 
-    def connect(self, carry_out: Callable[[Effect], None]) -> None:
-        """Name who carries out orders.
+    def connect(self, carry_out: Callable[[Effect], None], note: Note) -> None:
+        """Name who carries out orders, and who counts.
 
         Args:
             carry_out: Given each order, in order. It must not block and must not raise; what
                 it starts reports through :meth:`report`.
+            note: Told of each event with the orders that follow from it, before they are
+                carried out.
         """
         self._carry_out = carry_out
+        self._note = note
 
     def now(self) -> int:
         """Return the scheduler's time: the monotonic clock, never behind a deadline it met."""
@@ -57,7 +64,9 @@ class Runtime:
         self._is_handling = True
         try:
             while self._inbox:
-                effects = self._scheduler.handle(self._inbox.popleft(), now=self.now())
+                event = self._inbox.popleft()
+                effects = self._scheduler.handle(event, now=self.now())
+                self._note(event, effects)
                 for effect in effects:
                     self._carry_out(effect)
         finally:

@@ -187,6 +187,18 @@ class Inquirer:
         except (ProtocolViolation, ConnectionError, TimeoutError):
             return Confirmation.NO_ANSWER
 
+    async def date(self, address: Address) -> str:
+        """Ask a peer what time it is; its ``Date`` field as it came, empty if it has none.
+
+        Raises:
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            TimeoutError: It takes too long.
+        """
+        async with self._ask(address, HoldingsTarget(), method="HEAD") as response:
+            _expect_ok(response)
+            return response.headers.get("Date", "")
+
     @asynccontextmanager
     async def _ask(
         self,

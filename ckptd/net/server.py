@@ -14,6 +14,7 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
@@ -142,6 +143,7 @@ class PeerServer:
         fields = {
             **self._own_fields,
             LOAD: str(self.load_bytes),
+            "Date": formatdate(usegmt=True),
             "Connection": "keep-alive" if keep_alive else "close",
             **answer.fields,
         }

@@ -1,5 +1,8 @@
 """Log lines: to stderr, one line for each change of state, in the form the reader wants.
 
+Names of events are listed in :mod:`ckptd.observe.events`, which also bounds how many lines of one
+name are written. The last lines and the last events stay in memory for ``ckptctl``.
+
 A line is an event with a stable dotted name (``recovery.started``) and facts about it
 (``recovery=…``, ``source=…``). Facts may come from peers, so whatever is not printable is
 escaped and long values are cut: nobody writes a second line, or a terminal's escape codes.
@@ -11,11 +14,16 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, TextIO, TypeAlias, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+from ckptd.observe.events import Suppression
+from ckptd.observe.ring import Ring
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "logfmt", "json", "console"]
@@ -27,10 +35,109 @@ VALUE_CHARS_MAX: Final = 256
 EXCEPTION_CHARS_MAX: Final = 16_384
 """A traceback is worth nothing when cut short; its end says most."""
 
+EVENTS_KEPT: Final = 10_000
+"""A day of a busy node; some MiB."""
+LINES_KEPT: Final = 2_000
+"""As much as anybody scrolls back."""
+
 _OURS: Final = "ckptd."
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """From ``sd-daemon(3)``."""
+
+_STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_LOGFMT: Final = structlog.processors.LogfmtRenderer(
+    key_order=["timestamp", "level", "event"], drop_missing=True, bool_as_flag=False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """Something that happened.
+
+    Attributes:
+        at_s: Unix time.
+        level: How important it is.
+        event: Its name.
+        facts: What belongs to it; printable.
+    """
+
+    at_s: float
+    level: str
+    event: str
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLine:
+    """A line as it was written, in logfmt whatever the form of the log."""
+
+    at_s: float
+    level: str
+    text: str
+
+
+class Log:
+    """The log of the process: its level, and its last lines and events.
+
+    Attributes:
+        lines: The last lines that were written.
+        events: The last events from ``info`` on, whatever the level of the log.
+    """
+
+    def __init__(self, level: LogLevel) -> None:
+        self.lines: Ring[LoggedLine] = Ring(LINES_KEPT)
+        self.events: Ring[LoggedEvent] = Ring(EVENTS_KEPT)
+        self._suppression = Suppression()
+        self._level = level
+
+    @property
+    def level(self) -> LogLevel:
+        """The least important lines that are written."""
+        return self._level
+
+    @property
+    def suppressed(self) -> int:
+        """How many lines were left out because there were too many of their name."""
+        return self._suppression.total
+
+    def set_level(self, level: LogLevel) -> None:
+        """Write lines from another level on; loggers that exist follow."""
+        self._level = level
+        known = _LEVELS[level]
+        # Events from ``info`` on are kept even if the log is quieter.
+        wrapper = structlog.make_filtering_bound_logger(min(known, logging.INFO))
+        structlog.configure(wrapper_class=wrapper)
+        logging.getLogger(_OURS.rstrip(".")).setLevel(known)
+
+    def suppress(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Drop a line that is one too many; say with the next one how many that were."""
+        missing = self._suppression.admit(str(event["event"]), now_s=time.monotonic())
+        if missing is None:
+            raise structlog.DropEvent
+        if missing:
+            event["suppressed"] = missing
+        return event
+
+    def keep_event(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Keep an event, and drop it if the log is quieter than that."""
+        level = event["level"]
+        if _LEVELS[level] >= logging.INFO:
+            facts = {name: fact for name, fact in event.items() if name not in {"event", "level"}}
+            now_s = time.time()
+            self.events.append(LoggedEvent(now_s, level, str(event["event"]), facts))
+        if _LEVELS[level] < _LEVELS[self._level]:
+            raise structlog.DropEvent
+        return event
+
+    def keep_line(self, logger: object, method: str, event: EventDict) -> EventDict:
+        """Keep a line."""
+        stamped = _STAMP(logger, method, dict(event))
+        text = str(_LOGFMT(logger, method, stamped))
+        now_s = time.time()
+        self.lines.append(LoggedLine(now_s, event["level"], text))
+        return event
 
 
 def configure(
@@ -39,7 +146,8 @@ def configure(
     *,
     environ: Mapping[str, str],
     stream: TextIO | None = None,
-) -> None:
+    log: Log | None = None,
+) -> Log:
     """Set up logging for the process; a second call replaces the first.
 
     ``auto`` is ``console`` on a terminal and ``logfmt`` elsewhere. Lines for the journal carry
@@ -50,28 +158,33 @@ def configure(
         form: What a line looks like.
         environ: ``JOURNAL_STREAM`` and ``NO_COLOR`` are read.
         stream: Where lines go; stderr if ``None``.
+        log: Goes on with its lines and events; ``None`` begins a new one.
     """
     stream = sys.stderr if stream is None else stream
     is_terminal = stream.isatty()
     if form == "auto":
         form = "console" if is_terminal else "logfmt"
     render = _renderer(form, has_colours=is_terminal and not environ.get("NO_COLOR"))
-    ending: list[Processor] = [structlog.processors.TimeStamper(fmt="iso", utc=True), render]
+    ending: list[Processor] = [_STAMP, render]
     if _is_journal(stream, environ):
         ending = [_with_priority(render)]
+    log = Log(level) if log is None else log
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            log.suppress,
             structlog.processors.format_exc_info,
             _make_printable,
+            log.keep_event,
+            log.keep_line,
             *ending,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _LossyStream(stream))),
         cache_logger_on_first_use=False,  # loggers of modules follow a second call
     )
     logging.basicConfig(handlers=[_StandardHandler()], level=logging.WARNING, force=True)
-    logging.getLogger(_OURS.rstrip(".")).setLevel(level.upper())
+    log.set_level(level)
+    return log
 
 
 def get_logger(**facts: object) -> Logger:
@@ -119,9 +232,7 @@ def _renderer(form: LogFormat, *, has_colours: bool) -> Processor:
                 colors=has_colours, exception_formatter=structlog.dev.plain_traceback
             )
         case _:
-            return structlog.processors.LogfmtRenderer(
-                key_order=["timestamp", "level", "event"], drop_missing=True, bool_as_flag=False
-            )
+            return _LOGFMT
 
 
 def _with_priority(render: Processor) -> Processor:

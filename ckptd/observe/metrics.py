@@ -10,9 +10,8 @@ names a peer: their number is not bounded, and ``ckptctl`` tells more about each
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import (
@@ -22,25 +21,29 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from ckptd import __version__
 from ckptd.core.effects import Result
+from ckptd.core.events import RangeOutcome
+from ckptd.core.stages import Stage
 from ckptd.core.views import SourceState
 from ckptd.core.waste import WasteReason
+from ckptd.observe.series import (
+    NO_RECOVERIES,
+    NO_TRANSFERS,
+    Durations,
+    counter,
+    counters,
+    gauge,
+    gauges,
+    histogram,
+)
 from ckptd.wire.fields import CLASSES
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-
-DURATION_BOUNDS_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400)
-"""From a small model on a fast disk to terabytes over a busy network."""
 
 RESULTS: Final = tuple(result.value for result in Result)
 CERTIFICATE_ROLES: Final = ("node", "ca")
@@ -53,29 +56,13 @@ REFUSALS: Final = (
     "connections", "address", "unproven", "head_late", "head", "request", "reader_slow",
 )  # fmt: skip
 SIDES: Final = ("source", "receiver")
+PEER_STATES: Final = ("unknown", "live", "unreachable", "conflict", "self")
+STAGES: Final = tuple(stage.value for stage in Stage)
+TRANSFER_OUTCOMES: Final = tuple(outcome.value for outcome in RangeOutcome)
+UNIT_STATES: Final = ("done", "missing")
 SOURCE_KINDS: Final = ("peer",)
 SOURCE_STATES: Final = tuple(state.value for state in SourceState)
 WASTE_REASONS: Final = tuple(reason.value for reason in WasteReason)
-
-
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """How long things took, counted in classes.
-
-    Attributes:
-        counts: How many fell into each class of :data:`DURATION_BOUNDS_S`; the last counts
-            those above every bound.
-        sum_s: All of them together.
-    """
-
-    counts: tuple[int, ...] = (0,) * (len(DURATION_BOUNDS_S) + 1)
-    sum_s: float = 0.0
-
-    def plus(self, duration_s: float) -> Durations:
-        """Return the same with one more."""
-        index = bisect_left(DURATION_BOUNDS_S, duration_s)
-        counts = (*self.counts[:index], self.counts[index] + 1, *self.counts[index + 1 :])
-        return replace(self, counts=counts, sum_s=self.sum_s + duration_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +76,36 @@ class MetricsSnapshot:
         loop: Name of the event loop: ``uvloop`` or ``asyncio``.
         holdings: Versions held, wholly or in part.
         held_bytes: Bytes held and verified.
+        critical_unit_sources_min: Over the newest versions held here, the lowest number of live
+            nodes, this one among them, that have all critical units; ``None`` if it holds none.
         recoveries_active: Recoveries that have not ended.
         recoveries_by_result: Recoveries that ended; keys from :data:`RESULTS`.
         recovery_durations: From request to end, of recoveries that completed.
+        critical_durations: From request to the last critical unit, of recoveries that ended.
+        recovery_elapsed_s: Since the request of the active recovery that is the oldest.
+        recovery_eta_s: Of the active recovery that takes longest; ``None``: cannot be said.
         recovery_remaining_bytes: Missing bytes of the active recoveries.
+        recovery_units_by_state: Units of the active recoveries; keys from :data:`UNIT_STATES`.
+        stage_seconds: Time recoveries spent in each stage; keys from :data:`STAGES`.
         received_bytes_by_source_kind: Body bytes received; keys from :data:`SOURCE_KINDS`.
         sent_bytes_by_criticality: Body bytes sent; keys from ``wire.fields.CLASSES``.
         resumed_bytes: Bytes that an interrupted recovery did not fetch again.
         wasted_bytes_by_reason: Bytes received for nothing; keys from :data:`WASTE_REASONS`.
+        hedges: Ranges asked of a second source.
+        transfers_by_outcome: Transfers that ended; keys from :data:`TRANSFER_OUTCOMES`.
+        range_durations: From order to end, of ranges that were delivered.
+        first_byte_durations: From order to the first byte.
         verify_failures_by_source_kind: Blocks with a wrong digest.
         sources_by_state: Peers; keys from :data:`SOURCE_STATES`.
+        peers_by_state: Configured addresses; keys from :data:`PEER_STATES`.
+        discovery_success_s: By provider, when it last led to a peer that answers, in Unix time.
         connections_by_side: Open connections for bodies; keys from :data:`SIDES`.
         is_reload_successful: The last reading of the configuration changed what it should.
         reload_succeeded_at_s: Unix time of the last one that did, the start included.
+        disk_bytes_by_root: Size of the file system of each root.
+        disk_free_bytes_by_root: What the daemon may still use of it.
+        control_requests: Answers on the control socket by route and status.
+        log_lines_suppressed: Lines left out because there were too many of their kind.
         event_loop_lag_s: Worst lag of the last ten seconds.
         handshake_failures: TLS handshakes that failed; keys are pairs from
             :data:`HANDSHAKE_SIDES` and :data:`HANDSHAKE_FAILURES`.
@@ -113,19 +117,35 @@ class MetricsSnapshot:
     loop: str
     holdings: int = 0
     held_bytes: int = 0
+    critical_unit_sources_min: int | None = None
     recoveries_active: int = 0
     recoveries_by_result: Mapping[str, int] = field(default_factory=dict)
-    recovery_durations: Durations = Durations()
+    recovery_durations: Durations = NO_RECOVERIES
+    critical_durations: Durations = NO_RECOVERIES
+    recovery_elapsed_s: float = 0.0
+    recovery_eta_s: float | None = 0.0
     recovery_remaining_bytes: int = 0
+    recovery_units_by_state: Mapping[str, int] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
     received_bytes_by_source_kind: Mapping[str, int] = field(default_factory=dict)
     sent_bytes_by_criticality: Mapping[str, int] = field(default_factory=dict)
     resumed_bytes: int = 0
     wasted_bytes_by_reason: Mapping[str, int] = field(default_factory=dict)
+    hedges: int = 0
+    transfers_by_outcome: Mapping[str, int] = field(default_factory=dict)
+    range_durations: Durations = NO_TRANSFERS
+    first_byte_durations: Durations = NO_TRANSFERS
     verify_failures_by_source_kind: Mapping[str, int] = field(default_factory=dict)
     sources_by_state: Mapping[str, int] = field(default_factory=dict)
+    peers_by_state: Mapping[str, int] = field(default_factory=dict)
+    discovery_success_s: Mapping[str, float] = field(default_factory=dict)
     connections_by_side: Mapping[str, int] = field(default_factory=dict)
     is_reload_successful: bool = False
     reload_succeeded_at_s: float = 0.0
+    disk_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
+    disk_free_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
+    control_requests: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    log_lines_suppressed: int = 0
     event_loop_lag_s: float = 0.0
     handshake_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
     certificates_not_after_s: Mapping[str, float] = field(default_factory=dict)
@@ -161,22 +181,9 @@ class _SnapshotCollector(Collector):
         yield from _holding(now)
         yield from _recovering(now)
         yield from _moving(now)
+        yield from _knowing(now)
         yield from _identifying(now)
-        yield _gauge(
-            "config_last_reload_successful",
-            "1 if the configuration could be used when it was last read.",
-            now.is_reload_successful,
-        )
-        yield _gauge(
-            "config_last_reload_success_timestamp_seconds",
-            "When the configuration was last read and could be used.",
-            now.reload_succeeded_at_s,
-        )
-        yield _gauge(
-            "event_loop_lag_seconds",
-            "Worst lag of the event loop in the last 10 seconds.",
-            now.event_loop_lag_s,
-        )
+        yield from _running(now)
 
 
 def _build_info(loop: str) -> Metric:
@@ -189,26 +196,67 @@ def _build_info(loop: str) -> Metric:
 
 
 def _holding(now: MetricsSnapshot) -> Iterator[Metric]:
-    yield _gauge("holdings", "Versions held, wholly or in part.", now.holdings)
-    yield _gauge("held_bytes", "Bytes held and verified.", now.held_bytes)
+    yield gauge("holdings", "Versions held, wholly or in part.", now.holdings)
+    yield gauge("held_bytes", "Bytes held and verified.", now.held_bytes)
+    yield gauge(
+        "critical_unit_sources_min",
+        "Fewest live nodes that have all critical units of a newest version held here.",
+        now.critical_unit_sources_min,
+    )
+    yield gauges("disk_size_bytes", "Size of a root's file system.", "root", now.disk_bytes_by_root)
+    yield gauges(
+        "disk_free_bytes",
+        "What ckptd may still use of a root's file system.",
+        "root",
+        now.disk_free_bytes_by_root,
+    )
 
 
 def _recovering(now: MetricsSnapshot) -> Iterator[Metric]:
-    yield _gauge("recovery_active", "Recoveries that have not ended.", now.recoveries_active)
-    yield _gauge(
+    yield gauge("recovery_active", "Recoveries that have not ended.", now.recoveries_active)
+    yield gauge(
+        "recovery_elapsed_seconds",
+        "Since the request of the oldest active recovery.",
+        now.recovery_elapsed_s,
+    )
+    yield gauge(
+        "recovery_eta_seconds",
+        "Until the last active recovery completes; absent if that cannot be said.",
+        now.recovery_eta_s,
+    )
+    yield gauge(
         "recovery_remaining_bytes",
         "Missing bytes of the active recoveries.",
         now.recovery_remaining_bytes,
     )
-    yield _counters(
-        "recoveries", "Recoveries that ended.", "result", RESULTS, now.recoveries_by_result
+    yield gauges(
+        "recovery_units",
+        "Units of the active recoveries.",
+        "state",
+        now.recovery_units_by_state,
+        UNIT_STATES,
     )
-    yield _histogram(
+    yield counters(
+        "recoveries", "Recoveries that ended.", "result", now.recoveries_by_result, RESULTS
+    )
+    yield histogram(
         "recovery_duration_seconds",
         "From request to end, of recoveries that completed.",
         now.recovery_durations,
     )
-    yield _counter(
+    yield histogram(
+        "recovery_critical_ready_seconds",
+        "From request to the last critical unit, of recoveries that ended.",
+        now.critical_durations,
+    )
+    yield counters(
+        "recovery_stage_seconds",
+        "Time that recoveries spent in each stage.",
+        "stage",
+        now.stage_seconds,
+        STAGES,
+    )
+    yield counter(
         "resumed_bytes",
         "Bytes that an interrupted recovery did not fetch again.",
         now.resumed_bytes,
@@ -216,41 +264,63 @@ def _recovering(now: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _moving(now: MetricsSnapshot) -> Iterator[Metric]:
-    yield _counters(
+    yield counters(
         "received_bytes",
         "Body bytes received.",
         "source_kind",
-        SOURCE_KINDS,
         now.received_bytes_by_source_kind,
+        SOURCE_KINDS,
     )
-    yield _counters(
-        "sent_bytes",
-        "Body bytes sent.",
-        "criticality",
-        CLASSES,
-        now.sent_bytes_by_criticality,
+    yield counters(
+        "sent_bytes", "Body bytes sent.", "criticality", now.sent_bytes_by_criticality, CLASSES
     )
-    yield _counters(
+    yield counters(
         "wasted_bytes",
         "Body bytes received for nothing.",
         "reason",
-        WASTE_REASONS,
         now.wasted_bytes_by_reason,
+        WASTE_REASONS,
     )
-    yield _counters(
+    yield counters(
         "verify_failures",
         "Blocks received whose digest was wrong.",
         "source_kind",
-        SOURCE_KINDS,
         now.verify_failures_by_source_kind,
+        SOURCE_KINDS,
     )
-    yield _gauges("sources", "Peers by state.", "state", SOURCE_STATES, now.sources_by_state)
-    yield _gauges(
+    yield counter("hedges", "Late critical ranges asked of a second source.", now.hedges)
+    yield counters(
+        "transfers",
+        "Transfers that ended; each is one range asked of one source.",
+        "outcome",
+        now.transfers_by_outcome,
+        TRANSFER_OUTCOMES,
+    )
+    yield histogram(
+        "range_duration_seconds",
+        "From order to end, of ranges that were delivered.",
+        now.range_durations,
+    )
+    yield histogram("first_byte_seconds", "From order to the first byte.", now.first_byte_durations)
+    yield gauges(
         "connections",
         "Open connections for bodies, by what this node is on them.",
         "side",
-        SIDES,
         now.connections_by_side,
+        SIDES,
+    )
+
+
+def _knowing(now: MetricsSnapshot) -> Iterator[Metric]:
+    yield gauges("sources", "Peers by state.", "state", now.sources_by_state, SOURCE_STATES)
+    yield gauges(
+        "peers", "Configured addresses by state.", "state", now.peers_by_state, PEER_STATES
+    )
+    yield gauges(
+        "discovery_last_success_timestamp_seconds",
+        "When a provider last led to a peer that answers.",
+        "provider",
+        now.discovery_success_s,
     )
     yield _counters(
         "refusals",
@@ -273,53 +343,39 @@ def _identifying(now: MetricsSnapshot) -> Iterator[Metric]:
         failures.add_metric(key, now.handshake_failures.get(key, 0))
     yield failures
     if now.certificates_not_after_s:
-        yield _labelled(
-            GaugeMetricFamily(
-                "ckptd_tls_certificate_not_after_seconds",
-                "When the certificate expires, in seconds since the epoch.",
-                labels=["role"],
-            ),
-            CERTIFICATE_ROLES,
+        yield gauges(
+            "tls_certificate_not_after_seconds",
+            "When the certificate expires, in seconds since the epoch.",
+            "role",
             now.certificates_not_after_s,
+            CERTIFICATE_ROLES,
         )
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"ckptd_{name}", text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(f"ckptd_{name}", text, value=value)
-
-
-def _gauges(
-    name: str, text: str, label: str, known: Sequence[str], values: Mapping[str, int]
-) -> Metric:
-    return _labelled(GaugeMetricFamily(f"ckptd_{name}", text, labels=[label]), known, values)
-
-
-def _counters(
-    name: str, text: str, label: str, known: Sequence[str], values: Mapping[str, int]
-) -> Metric:
-    return _labelled(CounterMetricFamily(f"ckptd_{name}", text, labels=[label]), known, values)
-
-
-def _labelled(
-    family: GaugeMetricFamily | CounterMetricFamily,
-    known: Sequence[str],
-    values: Mapping[str, float],
-) -> Metric:
-    assert values.keys() <= set(known), values
-    for word in known:
-        family.add_metric([word], values.get(word, 0))
-    return family
-
-
-def _histogram(name: str, text: str, durations: Durations) -> Metric:
-    buckets: list[tuple[str, float]] = []
-    total = 0
-    bounds = [*map(str, map(float, DURATION_BOUNDS_S)), "+Inf"]
-    for bound, count in zip(bounds, durations.counts, strict=True):
-        total += count
-        buckets.append((bound, total))
-    return HistogramMetricFamily(f"ckptd_{name}", text, buckets=buckets, sum_value=durations.sum_s)
+def _running(now: MetricsSnapshot) -> Iterator[Metric]:
+    yield gauge(
+        "config_last_reload_successful",
+        "1 if the configuration could be used when it was last read.",
+        now.is_reload_successful,
+    )
+    yield gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration was last read and could be used.",
+        now.reload_succeeded_at_s,
+    )
+    requests = CounterMetricFamily(
+        "ckptd_control_requests", "Answers on the control socket.", labels=["route", "code"]
+    )
+    for (route, code), count in sorted(now.control_requests.items()):
+        requests.add_metric([route, str(code)], count)
+    yield requests
+    yield counter(
+        "log_lines_suppressed",
+        "Log lines left out because there were too many of their kind.",
+        now.log_lines_suppressed,
+    )
+    yield gauge(
+        "event_loop_lag_seconds",
+        "Worst lag of the event loop in the last 10 seconds.",
+        now.event_loop_lag_s,
+    )

@@ -146,6 +146,18 @@ def move_to_staging(root: Root, target: str, path: str) -> None:
         root.rename(target, path)
 
 
+def create_in_staging(root: Root, name: str) -> int:
+    """Create a file beside the recoveries and return its descriptor, open for writing.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    with _staging_directory_lock:
+        os.close(root.open_directory(STAGING_DIRECTORY, create=True))
+        root.remove_tree(f"{STAGING_DIRECTORY}/{name}")  # of a daemon that was killed
+        return root.open_file(f"{STAGING_DIRECTORY}/{name}", _CREATE, _FILE_MODE)
+
+
 def remove_empty_staging_directory(root: Root) -> None:
     """Remove ``.ckptd`` if no other recovery has a directory in it."""
     with _staging_directory_lock, as_directory(root, "") as fd:

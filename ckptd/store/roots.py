@@ -280,6 +280,26 @@ class Root:
             facts = os.fstatvfs(self._fd)
         return facts.f_favail if facts.f_files else None
 
+    def size_bytes(self) -> int:
+        """Return the size of the root's file system."""
+        with mapping_os_errors(self.path):
+            facts = os.fstatvfs(self._fd)
+        return facts.f_blocks * facts.f_frsize
+
+    def obstacle(self) -> str:
+        """Say why what is written here would not be found by others; empty if nothing is.
+
+        The root was opened when the daemon started; its path may lead elsewhere by now.
+        """
+        try:
+            if not os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
+                return "its path leads to another directory now"
+            if os.fstatvfs(self._fd).f_flag & os.ST_RDONLY or not os.access(self.path, os.W_OK):
+                return "it cannot be written"
+        except OSError as error:
+            return f"it cannot be reached by its path: {error.strerror or error}"
+        return ""
+
     def sync(self) -> None:
         """Make everything written to the root's file system durable: syncfs(2).
 

@@ -47,6 +47,7 @@ from ckptd.control.roles import Roles
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
+from tests.support.observing import StandInObserving
 
 DIGEST = "ab" * 32
 
@@ -295,6 +296,7 @@ class StandInDaemon:
         needing: Steps of each stream about a unit that is needed.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
         refusal: Raised by every action.
+        observing: What it says of itself.
         calls: Actions that came through, with what they were given.
         watched: Recoveries that a watch stream was asked for.
         publishing_begun: Set when a publish stream was asked for.
@@ -315,6 +317,7 @@ class StandInDaemon:
         self.needing = needing
         self.views = list(views)
         self.refusal = refusal
+        self.observing = StandInObserving()
         self.calls: list[tuple[str, object]] = []
         self.watched: list[str] = []
         self.publishing_begun = threading.Event()
@@ -449,7 +452,9 @@ def serving(
         nonlocal stopping
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with serve_control(daemon, socket_path, roles=lambda: known):
+        async with serve_control(
+            daemon, socket_path, roles=lambda: known, observing=daemon.observing
+        ):
             stopping = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
             begun.set()
             await stop.wait()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,39 +11,69 @@ from prometheus_client.parser import text_string_to_metric_families
 from ckptd import __version__
 from ckptd.net.handshakes import HandshakeFailure, Side
 from ckptd.observe.metrics import (
-    DURATION_BOUNDS_S,
+    CERTIFICATE_ROLES,
     HANDSHAKE_FAILURES,
     HANDSHAKE_SIDES,
     REFUSALS,
+    PEER_STATES,
     RESULTS,
     SIDES,
     SOURCE_KINDS,
     SOURCE_STATES,
+    STAGES,
+    TRANSFER_OUTCOMES,
+    UNIT_STATES,
     WASTE_REASONS,
-    Durations,
     MetricsSnapshot,
     create_registry,
     render,
 )
+from ckptd.observe.series import (
+    DURATION_BOUNDS_S,
+    NO_RECOVERIES,
+    NO_TRANSFERS,
+    TRANSFER_BOUNDS_S,
+    Durations,
+)
 from ckptd.wire.fields import CLASSES
+
+
+def numbered(first: int, words: Sequence[str]) -> dict[str, int]:
+    """Give each word a number of its own."""
+    return {word: first + index for index, word in enumerate(words)}
+
 
 FULL = MetricsSnapshot(
     loop="uvloop",
     holdings=1,
     held_bytes=2,
+    critical_unit_sources_min=3,
     recoveries_active=3,
-    recoveries_by_result={"complete": 4, "failed": 5, "cancelled": 6},
-    recovery_durations=Durations().plus(1).plus(1.5).plus(99_999),
+    recoveries_by_result=numbered(4, RESULTS),
+    recovery_durations=NO_RECOVERIES.plus(1).plus(1.5).plus(99_999),
+    critical_durations=NO_RECOVERIES.plus(0.5),
+    recovery_elapsed_s=9.5,
+    recovery_eta_s=10.5,
     recovery_remaining_bytes=7,
-    received_bytes_by_source_kind={"peer": 8},
-    sent_bytes_by_criticality={name: 40 + index for index, name in enumerate(CLASSES)},
+    recovery_units_by_state=numbered(50, UNIT_STATES),
+    stage_seconds=numbered(60, STAGES),
+    received_bytes_by_source_kind=numbered(8, SOURCE_KINDS),
+    sent_bytes_by_criticality=numbered(40, CLASSES),
     resumed_bytes=12,
-    wasted_bytes_by_reason={name: 50 + index for index, name in enumerate(WASTE_REASONS)},
-    verify_failures_by_source_kind={"peer": 16},
-    sources_by_state={state: 30 + index for index, state in enumerate(SOURCE_STATES)},
-    connections_by_side={"source": 20, "receiver": 21},
-    is_reload_successful=True,
-    reload_succeeded_at_s=1_700_000_000.0,
+    wasted_bytes_by_reason=numbered(13, WASTE_REASONS),
+    hedges=17,
+    transfers_by_outcome=numbered(70, TRANSFER_OUTCOMES),
+    range_durations=NO_TRANSFERS.plus(0.25),
+    first_byte_durations=NO_TRANSFERS.plus(0.0015),
+    verify_failures_by_source_kind=numbered(16, SOURCE_KINDS),
+    sources_by_state=numbered(30, SOURCE_STATES),
+    peers_by_state=numbered(80, PEER_STATES),
+    discovery_success_s={"static": 1_700_000_000.0},
+    connections_by_side=numbered(20, SIDES),
+    disk_bytes_by_root={"main": 90},
+    disk_free_bytes_by_root={"main": 91},
+    control_requests={("/v1/status", 200): 92},
+    log_lines_suppressed=93,
     event_loop_lag_s=0.022,
     handshake_failures={
         (side, reason): 50 + index
@@ -49,6 +81,9 @@ FULL = MetricsSnapshot(
         for index, reason in enumerate(HANDSHAKE_FAILURES)
     },
     refusals_by_reason={name: 60 + index for index, name in enumerate(REFUSALS)},
+    certificates_not_after_s=numbered(7, CERTIFICATE_ROLES),
+    is_reload_successful=True,
+    reload_succeeded_at_s=1_700_000_000.0,
 )
 
 
@@ -65,41 +100,52 @@ def own_lines(text: str) -> list[str]:
     return [line for line in lines if not line.startswith("ckptd_build_info")]
 
 
+def labelled(name: str, label: str, values: dict[str, int]) -> list[str]:
+    return [f'ckptd_{name}{{{label}="{word}"}} {value}.0' for word, value in values.items()]
+
+
+def timed(name: str, durations: Durations) -> list[str]:
+    bounds = [*map(float, durations.bounds_s), "+Inf"]
+    counts = itertools.accumulate(durations.counts)
+    return [
+        *(
+            f'ckptd_{name}_bucket{{le="{bound}"}} {count}.0'
+            for bound, count in zip(bounds, counts, strict=True)
+        ),
+        f"ckptd_{name}_count {sum(durations.counts)}.0",
+        f"ckptd_{name}_sum {durations.sum_s}",
+    ]
+
+
 def test_every_number_of_the_snapshot_is_on_the_page() -> None:
-    bucket = "ckptd_recovery_duration_seconds_bucket"
-    counts = [1, *[2] * (len(DURATION_BOUNDS_S) - 1), 3]
-    bounds = [*map(float, DURATION_BOUNDS_S), "+Inf"]
     assert own_lines(page(FULL)) == [
         "ckptd_holdings 1.0",
         "ckptd_held_bytes 2.0",
+        "ckptd_critical_unit_sources_min 3.0",
+        'ckptd_disk_size_bytes{root="main"} 90.0',
+        'ckptd_disk_free_bytes{root="main"} 91.0',
         "ckptd_recovery_active 3.0",
+        "ckptd_recovery_elapsed_seconds 9.5",
+        "ckptd_recovery_eta_seconds 10.5",
         "ckptd_recovery_remaining_bytes 7.0",
-        'ckptd_recoveries_total{result="complete"} 4.0',
-        'ckptd_recoveries_total{result="failed"} 5.0',
-        'ckptd_recoveries_total{result="cancelled"} 6.0',
-        *(
-            f'{bucket}{{le="{bound}"}} {count}.0'
-            for bound, count in zip(bounds, counts, strict=True)
-        ),
-        "ckptd_recovery_duration_seconds_count 3.0",
-        "ckptd_recovery_duration_seconds_sum 100001.5",
+        *labelled("recovery_units", "state", numbered(50, UNIT_STATES)),
+        *labelled("recoveries_total", "result", numbered(4, RESULTS)),
+        *timed("recovery_duration_seconds", FULL.recovery_durations),
+        *timed("recovery_critical_ready_seconds", FULL.critical_durations),
+        *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
-        'ckptd_received_bytes_total{source_kind="peer"} 8.0',
-        *(
-            f'ckptd_sent_bytes_total{{criticality="{name}"}} {40 + index}.0'
-            for index, name in enumerate(CLASSES)
-        ),
-        *(
-            f'ckptd_wasted_bytes_total{{reason="{name}"}} {50 + index}.0'
-            for index, name in enumerate(WASTE_REASONS)
-        ),
-        'ckptd_verify_failures_total{source_kind="peer"} 16.0',
-        *(
-            f'ckptd_sources{{state="{state}"}} {30 + index}.0'
-            for index, state in enumerate(SOURCE_STATES)
-        ),
-        'ckptd_connections{side="source"} 20.0',
-        'ckptd_connections{side="receiver"} 21.0',
+        *labelled("received_bytes_total", "source_kind", numbered(8, SOURCE_KINDS)),
+        *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
+        *labelled("wasted_bytes_total", "reason", numbered(13, WASTE_REASONS)),
+        *labelled("verify_failures_total", "source_kind", numbered(16, SOURCE_KINDS)),
+        "ckptd_hedges_total 17.0",
+        *labelled("transfers_total", "outcome", numbered(70, TRANSFER_OUTCOMES)),
+        *timed("range_duration_seconds", FULL.range_durations),
+        *timed("first_byte_seconds", FULL.first_byte_durations),
+        *labelled("connections", "side", numbered(20, SIDES)),
+        *labelled("sources", "state", numbered(30, SOURCE_STATES)),
+        *labelled("peers", "state", numbered(80, PEER_STATES)),
+        'ckptd_discovery_last_success_timestamp_seconds{provider="static"} 1.7e+09',
         *(
             f'ckptd_refusals_total{{reason="{name}"}} {60 + index}.0'
             for index, name in enumerate(REFUSALS)
@@ -109,26 +155,37 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
             for side in HANDSHAKE_SIDES
             for index, reason in enumerate(HANDSHAKE_FAILURES)
         ),
+        *labelled("tls_certificate_not_after_seconds", "role", numbered(7, CERTIFICATE_ROLES)),
         "ckptd_config_last_reload_successful 1.0",
         "ckptd_config_last_reload_success_timestamp_seconds 1.7e+09",
+        'ckptd_control_requests_total{code="200",route="/v1/status"} 92.0',
+        "ckptd_log_lines_suppressed_total 93.0",
         "ckptd_event_loop_lag_seconds 0.022",
     ]
 
 
-def test_every_series_is_there_before_anything_happened() -> None:
+NOT_FROM_THE_START = ("disk_", "discovery_", "control_requests", "critical_unit_sources", "tls_")
+"""Their labels come from the configuration, or nothing can be said yet."""
+
+
+def test_every_other_series_is_there_before_anything_happened() -> None:
     names = [line.rpartition(" ")[0] for line in own_lines(page(FULL))]
     fresh = own_lines(page(MetricsSnapshot(loop="asyncio")))
-    assert fresh == [f"{name} 0.0" for name in names]
-
-
-def test_certificates_have_series_only_where_there_are_some() -> None:
-    name = "ckptd_tls_certificate_not_after_seconds"
-    assert name not in page(FULL)
-    secure = replace(FULL, certificates_not_after_s={"node": 7, "ca": 8})
-    assert [line for line in own_lines(page(secure)) if name in line] == [
-        f'{name}{{role="node"}} 7.0',
-        f'{name}{{role="ca"}} 8.0',
+    assert fresh == [
+        f"{name} 0.0"
+        for name in names
+        if not name.removeprefix("ckptd_").startswith(NOT_FROM_THE_START)
     ]
+
+
+def test_what_cannot_be_said_has_no_sample() -> None:
+    lines = own_lines(page(MetricsSnapshot(loop="asyncio", recovery_eta_s=None)))
+    assert not [line for line in lines if "eta" in line or "critical_unit_sources" in line]
+
+
+def test_certificates_have_no_series_where_there_are_none() -> None:
+    plain = replace(FULL, certificates_not_after_s={})
+    assert "ckptd_tls_certificate_not_after_seconds" not in page(plain)
 
 
 def test_the_reasons_of_handshakes_are_those_that_there_can_be() -> None:
@@ -187,8 +244,15 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "criticality": CLASSES,
         "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS),
         "source_kind": SOURCE_KINDS,
-        "state": SOURCE_STATES,
+        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES),
         "side": (*SIDES, *HANDSHAKE_SIDES),
+        "role": CERTIFICATE_ROLES,
+        "stage": STAGES,
+        "outcome": TRANSFER_OUTCOMES,
+        "root": ["main"],
+        "provider": ["static"],
+        "route": ["/v1/status"],
+        "code": ["200"],
     }
     for name, family in families(FULL).items():
         if name.startswith("ckptd_") and name != "ckptd_build_info" and family.type != "histogram":
@@ -200,7 +264,12 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
 def test_a_duration_falls_into_the_class_whose_bound_it_does_not_exceed() -> None:
     last = len(DURATION_BOUNDS_S)
     for duration_s, expected in [(0, 0), (1, 0), (1.001, 1), (14_400, last - 1), (14_401, last)]:
-        durations = Durations().plus(duration_s)
+        durations = NO_RECOVERIES.plus(duration_s)
         assert durations.counts.index(1) == expected
         assert sum(durations.counts) == 1
         assert durations.sum_s == duration_s
+
+
+def test_classes_of_transfers_are_finer() -> None:
+    assert NO_TRANSFERS.plus(0.001).counts[0] == 1
+    assert NO_TRANSFERS.plus(10.1).counts[len(TRANSFER_BOUNDS_S)] == 1

@@ -1,0 +1,91 @@
+"""The names of all events, and how many of a kind are written.
+
+An event is one change of state. Its name is stable: scripts and alerts may look for it. It is
+written to the log and, from level ``info`` on, kept for ``ckptctl events``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+EVENTS: Final = {
+    "daemon.listening": "the listeners are open; data, metrics and control say where",
+    "daemon.stopping": "it was told to stop and finishes what it serves",
+    "daemon.stopped": "it has ended in good order",
+    "log.level_changed": "somebody changed the level, or the time for which it was changed is over",
+    "manifest.lie": "a source sent a manifest that is not the one it advertises",
+    "manifest.missed": "a manifest did not come; another source is asked",
+    "peer.delta_unfit": "a peer told of changes that do not fit; it is asked for everything",
+    "peer.found": "a peer answers",
+    "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",
+    "recovery.ended": "how a recovery ended, and what it moved",
+    "recovery.moving": "a recovery that waited goes on",
+    "recovery.resumed": "a restart goes on with a recovery",
+    "recovery.stage": "a recovery is in another stage",
+    "recovery.started": "somebody asked for a recovery",
+    "recovery.waiting": "a recovery stands still; why says what it waits for",
+    "source.bad_block": "a source that sent a bad block was asked whether it stands by it",
+    "staging.not_discarded": "what a recovery left could not be removed",
+    "state.moved_aside": "the state database could not be read and was put aside",
+    "transport.insecure": "the data listener has no TLS",
+    "version.published": "a directory was published",
+    "version.stale": "files of a version are not what was published; it is not served",
+    # Records of libraries, and of modules that do not know this package.
+    "library.complained": "a library logged a warning",
+}
+"""Every name that is logged, and what it means."""
+
+BURST: Final = 50
+"""So many lines of one name are written at once ..."""
+PER_S: Final = 1.0
+"""... and so many a second after that. A peer can make a daemon say something with every
+request; a journal of 50 + 60 lines a minute for each name is still read by somebody."""
+
+NAMES_MAX: Final = 256
+"""Names that are counted; there are not so many modules and events."""
+
+
+@dataclass(slots=True)
+class _Allowance:
+    tokens: float
+    at_s: float
+    suppressed: int = 0
+
+
+class Suppression:
+    """Says which lines are too many; one allowance for each name.
+
+    Attributes:
+        total: How many lines it has left out.
+    """
+
+    def __init__(self, *, burst: int = BURST, per_s: float = PER_S) -> None:
+        self.total = 0
+        self._burst = burst
+        self._per_s = per_s
+        self._allowances: dict[str, _Allowance] = {}
+
+    def admit(self, name: str, *, now_s: float) -> int | None:
+        """Decide about one line.
+
+        Args:
+            name: Its event.
+            now_s: The moment, by a clock that never goes back.
+
+        Returns:
+            How many of that name were left out since the last one that was written; ``None``
+            if this one is left out too.
+        """
+        if name not in self._allowances and len(self._allowances) >= NAMES_MAX:
+            name = ""
+        known = self._allowances.setdefault(name, _Allowance(self._burst, now_s))
+        known.tokens = min(known.tokens + (now_s - known.at_s) * self._per_s, self._burst)
+        known.at_s = now_s
+        if known.tokens < 1:
+            known.suppressed += 1
+            self.total += 1
+            return None
+        known.tokens -= 1
+        suppressed, known.suppressed = known.suppressed, 0
+        return suppressed
