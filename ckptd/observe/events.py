@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 EVENTS: Final = {
+    "config.refused": "a changed configuration could not be taken over; the old one stays",
+    "config.reloaded": "a changed configuration was taken over, but for what needs a restart",
+    "daemon.confined": "the kernel keeps it from writing outside its directories",
     "daemon.listening": "the listeners are open; data, metrics and control say where",
+    "daemon.not_confined": "the kernel cannot do that",
     "daemon.stopping": "it was told to stop and finishes what it serves",
     "daemon.stopped": "it has ended in good order",
     "log.level_changed": "somebody changed the level, or the time for which it was changed is over",
-    "manifest.lie": "a source sent a manifest that is not the one it advertises",
     "manifest.missed": "a manifest did not come; another source is asked",
+    "manifest.refused": "a manifest is not what its source advertises, or nobody trusted signed it",
     "peer.delta_unfit": "a peer told of changes that do not fit; it is asked for everything",
     "peer.found": "a peer answers",
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",
@@ -24,6 +28,7 @@ EVENTS: Final = {
     "recovery.resumed": "a restart goes on with a recovery",
     "recovery.stage": "a recovery is in another stage",
     "recovery.started": "somebody asked for a recovery",
+    "recovery.version_chosen": "which version a recovery is for",
     "recovery.waiting": "a recovery stands still; why says what it waits for",
     "source.bad_block": "a source that sent a bad block was asked whether it stands by it",
     "staging.not_discarded": "what a recovery left could not be removed",
@@ -31,6 +36,7 @@ EVENTS: Final = {
     "transport.insecure": "the data listener has no TLS",
     "version.published": "a directory was published",
     "version.stale": "files of a version are not what was published; it is not served",
+    "watchdog.withheld": "the service manager gets no sign of life; why says more",
     # Records of libraries, and of modules that do not know this package.
     "library.complained": "a library logged a warning",
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from ckptd.observe.events import BURST
 from ckptd.observe.logs import (
     EXCEPTION_CHARS_MAX,
     VALUE_CHARS_MAX,
@@ -208,3 +209,51 @@ def test_modules_that_know_nothing_of_this_one_are_heard_at_the_level_that_is_se
 def test_a_log_that_cannot_be_written_stops_nobody() -> None:
     written(stream=FullDisk())
     get_logger().error("a.b")
+
+
+def test_events_are_kept_even_if_the_log_is_quieter() -> None:
+    stream = io.StringIO()
+    log = configure("error", "logfmt", environ={}, stream=stream)
+    get_logger(node="node-a").info("peer.found", address="b:1\x1b")
+    get_logger().debug("a.b")
+    lost, [kept] = log.events.after(0, at_most=10)
+    assert (lost, kept.id, kept.entry.level, kept.entry.event) == (0, 1, "info", "peer.found")
+    assert kept.entry.facts == {"node": "node-a", "address": r"b:1\x1b"}
+    assert stream.getvalue() == ""
+    assert log.lines.last_id == 0
+
+
+def test_the_level_of_loggers_that_exist_can_be_changed() -> None:
+    stream = io.StringIO()
+    log = configure("info", "logfmt", environ={}, stream=stream)
+    logger, lane = get_logger(), logging.getLogger("ckptd.net.lane")
+    log.set_level("debug")
+    logger.debug("a.b")
+    lane.debug("no connection")
+    assert stream.getvalue().count("\n") == 2
+    log.set_level("warning")
+    logger.info("a.b")
+    lane.info("no connection")
+    assert stream.getvalue().count("\n") == 2
+    logger.warning("a.b")
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_lines_are_kept_in_logfmt_whatever_the_form_of_the_log() -> None:
+    log = configure("info", "json", environ={}, stream=io.StringIO())
+    get_logger().info("peer.found", node="node-b")
+    _, [kept] = log.lines.after(0, at_most=10)
+    assert re.fullmatch(r"timestamp=\S+Z level=info event=peer.found node=node-b", kept.entry.text)
+
+
+def test_a_flood_of_one_event_is_cut_and_said() -> None:
+    stream = io.StringIO()
+    log = configure("info", "logfmt", environ={}, stream=stream)
+    for number in range(10 * BURST):
+        get_logger().info("peer.lost", number=number)
+    get_logger().info("recovery.ended")
+    lines = stream.getvalue().splitlines()
+    assert "recovery.ended" in lines[-1]
+    assert BURST < len(lines) < 2 * BURST
+    assert log.suppressed == 10 * BURST + 1 - len(lines)
+    assert log.events.last_id == len(lines)
