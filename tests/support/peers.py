@@ -7,6 +7,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,68 @@ class Liar(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.server_address[1]}"
+
+
+EVIL: Final = "\nlevel=error event=forged \x1b[2J\x9b2J\u202e " + "A" * 2**20
+"""What somebody would like to see in a log, or not to end at all."""
+
+
+class Shouter(ThreadingHTTPServer):
+    """Puts :data:`EVIL` wherever the protocol has room for text, another place each time.
+
+    Attributes:
+        answers: How many it gave.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("0.0.0.0", 0), _ShoutersHandler)
+        self.answers = 0
+
+    @property
+    def addresses(self) -> list[str]:
+        """As many as it has answers, so that nobody has to wait for all of them."""
+        return [f"127.0.0.{host}:{self.server_address[1]}" for host in range(1, 8)]
+
+
+class _ShoutersHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        shouter = self.server
+        assert isinstance(shouter, Shouter)
+        shouter.answers += 1
+        document = {"node": EVIL, "epoch": 1, "revision": 1, "holdings": []}
+        body = msgspec.json.encode(document)
+        answers = (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
+            b"HTTP/1.1 200 %b\r\nContent-Length: 0\r\n\r\n" % EVIL[1:300].encode(),
+            b"HTTP/1.1 599 %b\r\nContent-Length: 0\r\n\r\n" % EVIL.encode()[1:],
+            b"HTTP/1.1 200 OK\r\nX-Name: %b\r\nContent-Length: 0\r\n\r\n" % EVIL.encode()[1:],
+            b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % EVIL[1:200].encode(),
+            EVIL.encode(),
+        )
+        with contextlib.suppress(OSError):
+            self.wfile.write(answers[shouter.answers % len(answers)])
+        self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+@contextlib.contextmanager
+def shouter() -> Iterator[Shouter]:
+    """Answer everything with text that does not belong into a log."""
+    with Shouter() as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _LiarsHandler(BaseHTTPRequestHandler):

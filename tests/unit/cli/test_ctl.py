@@ -7,7 +7,7 @@ from ckptd.errors import ExitCode
 
 VERBS = (
     "publish", "checkpoints", "peers", "plan", "recover", "recoveries", "status", "watch", "pause",
-    "resume", "cancel", "version", "keys",
+    "resume", "cancel", "version", "keys", "events", "logs", "log-level", "doctor", "health",
 )  # fmt: skip
 
 
@@ -30,6 +30,10 @@ VERBS = (
         ["peers", "show"],
         ["status", "-o", "yaml"],
         ["status", "more"],
+        ["events", "--since", "-1"],
+        ["events", "--since", "yesterday"],
+        ["log-level", "loud"],
+        ["log-level", "--for", "5m"],
     ],
 )
 def test_what_cannot_be_parsed_ends_with_2_and_says_nothing_on_stdout(
