@@ -292,12 +292,13 @@ class Root:
         The root was opened when the daemon started; its path may lead elsewhere by now.
         """
         try:
-            if not os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
-                return "its path leads to another directory now"
-            if os.fstatvfs(self._fd).f_flag & os.ST_RDONLY or not os.access(self.path, os.W_OK):
-                return "it cannot be written"
+            self.check_in_place()
+            if os.fstatvfs(self._fd).f_flag & os.ST_RDONLY:
+                return "its file system is read-only here"
+        except StorageError as error:
+            return error.problem
         except OSError as error:
-            return f"it cannot be reached by its path: {error.strerror or error}"
+            return f"its file system does not answer: {error.strerror or error}"
         return ""
 
     def sync(self) -> None:
