@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli.ctl import _parse
+from ckptd.cli.arguments import parse
 from tests.support.promtool import PROJECT, promtool
 from tests.unit.observe.test_metrics import FULL, families
 
@@ -76,7 +76,7 @@ def test_every_command_in_a_runbook_exists(page: Path) -> None:
     text = page.read_text()
     commands = re.findall(r"(?:^\$ |`)ckptctl ([^`\n]+)", text, re.MULTILINE)
     for command in commands:
-        _parse(command.split())  # ends the process if it is none
+        parse(command.split())  # ends the process if it is none
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
         "What it means",
         "How to look",

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from ckptd.cli.ctl import _EXIT_CODES, _parse, main
+from ckptd.cli.arguments import EXIT_CODES, parse
+from ckptd.cli.ctl import main
 from ckptd.errors import ExitCode
 
 VERBS = (
@@ -72,20 +73,20 @@ def test_what_makes_no_sense_ends_with_2_before_the_daemon_is_asked(
 
 
 def test_the_socket_may_stand_before_or_behind_the_command() -> None:
-    assert _parse(["--socket", "/a", "status"]).socket == "/a"
-    assert _parse(["status", "--socket", "/b"]).socket == "/b"
-    assert _parse(["status"]).socket is None
+    assert parse(["--socket", "/a", "status"]).socket == "/a"
+    assert parse(["status", "--socket", "/b"]).socket == "/b"
+    assert parse(["status"]).socket is None
 
 
 def test_patterns_may_be_given_several_times() -> None:
     patterns = ["--critical", "x", "--critical", "y", "--deferred", "z"]
-    arguments = _parse(["publish", ".", "--checkpoint", "a", "--version", "3", *patterns])
+    arguments = parse(["publish", ".", "--checkpoint", "a", "--version", "3", *patterns])
     assert (arguments.critical, arguments.deferred) == (["x", "y"], ["z"])
 
 
 def test_the_help_lists_every_exit_code_of_ckptctl() -> None:
     of_the_daemon = {ExitCode.STATE_IN_USE, ExitCode.CONFIGURATION}
-    listed = {int(code) for code in re.findall(r"^ +(\d+)  ", _EXIT_CODES, re.MULTILINE)}
+    listed = {int(code) for code in re.findall(r"^ +(\d+)  ", EXIT_CODES, re.MULTILINE)}
     assert listed == set(ExitCode) - of_the_daemon
 
 

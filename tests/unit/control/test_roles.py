@@ -116,8 +116,9 @@ def test_every_command_that_asks_the_daemon_has_a_right_and_the_other_way_round(
 def test_the_help_of_whoami_tells_the_roles_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         ctl.main(["whoami", "--help"])
-    told = dict(re.findall(r"^  (\w+) +(.+)$", capsys.readouterr().out, re.MULTILINE))
+    text = capsys.readouterr().out
+    told = dict(re.findall(r"^  (\w+) +(.+(?:\n {12}.+)*)$", text, re.MULTILINE))
     for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN):
-        verbs = set(told[str(role)].removesuffix(" as well").split(", "))
+        verbs = set(re.split(r",\s+", told[str(role)].removesuffix(" as well")))
         expected = {right.verb for right in RIGHTS.values() if right.role is role}
         assert verbs == {verb for verb in expected if " " not in verb}
