@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -25,47 +24,33 @@ from ckptd.core.events import RecoveryPaused
 from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.views import RecoverySnapshot
-from ckptd.daemon.access import Access, find_roles
-from ckptd.daemon.activation import CONTROL, DATA, METRICS, inherited_sockets
-from ckptd.daemon.advertising import Advertising
-from ckptd.daemon.confinement import confine_daemon
-from ckptd.daemon.content import ServedContent
+from ckptd.daemon.activation import CONTROL, METRICS
 from ckptd.daemon.doctor import Doctor
-from ckptd.daemon.identity import following, keep_fresh, open_identity
+from ckptd.daemon.health import components
+from ckptd.daemon.identity import following, keep_fresh
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.measuring import Measuring
 from ckptd.daemon.operations import DaemonOperations
-from ckptd.daemon.peering import Peering, PeerState
-from ckptd.daemon.places import check_places
+from ckptd.daemon.parts import Parts, open_parts
+from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.reloading import LivePart, Reloading, Switch
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.runtime import Runtime
-from ckptd.daemon.signatures import SignaturePolicy
 from ckptd.daemon.supervision import feed_watchdog, more_time, reloading, tell_status
 from ckptd.daemon.systemd import Notifier
 from ckptd.daemon.verbosity import Verbosity
 from ckptd.daemon.views import DaemonFacts
 from ckptd.daemon.watching import Watching
 from ckptd.discovery.static import StaticDiscovery
-from ckptd.errors import CkptdError, DamagedState
-from ckptd.model.ids import Epoch, RecoveryId
-from ckptd.net.admission import Admission
+from ckptd.errors import CkptdError
+from ckptd.model.ids import RecoveryId
 from ckptd.net.buffers import BufferPool
-from ckptd.net.identity import Identity
-from ckptd.net.inquiry import Inquirer
-from ckptd.net.listener import Listener
-from ckptd.net.server import PeerServer
 from ckptd.observe import logs
 from ckptd.observe.http import serve_metrics
 from ckptd.observe.metrics import create_registry, render
-from ckptd.store.catalog import Catalog
-from ckptd.store.database import Database, StateDirectory, move_aside
-from ckptd.store.journal import Journal
-from ckptd.store.roots import Root, Roots
-from ckptd.store.signatures import SignatureShelf
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
@@ -100,125 +85,13 @@ async def _run(
     notifier = Notifier.from_environment(config.environment)
     async with AsyncExitStack() as stack:
         with more_time(notifier):
-            parts = await _open_parts(config, stack, move_damaged_state=move_damaged_state)
+            parts = await open_parts(config, stack, move_damaged_state=move_damaged_state)
         try:
             await Daemon(config, load, log, notifier, stack, parts).run()
         except ExceptionGroup as group:
             if len(group.exceptions) == 1 and isinstance(group.exceptions[0], CkptdError):
                 raise group.exceptions[0] from None  # a listener that cannot be had
             raise
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What can refuse to be opened, open."""
-
-    access: Access
-    sockets: dict[str, socket.socket]
-    epoch: Epoch
-    roots: Roots
-    catalog: Catalog
-    journal: Journal
-    policy: SignaturePolicy
-    shelf: SignatureShelf
-    advertising: Advertising
-    content: ServedContent
-    server: PeerServer
-    listener: Listener
-    inquirer: Inquirer
-    identity: Identity | None
-
-
-async def _open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_state: bool) -> _Parts:
-    """Open everything in the order in which it is needed; ``stack`` closes it again.
-
-    Raises:
-        CkptdError: Something refuses.
-    """
-    identity = open_identity(config)
-    policy = SignaturePolicy(config.signatures)
-    sockets = inherited_sockets(config.environment)
-    for inherited in sockets.values():
-        stack.callback(inherited.close)
-    # On the loop, which has nothing else to do yet: no thread may start before the confinement.
-    check_places(config)
-    access = Access(find_roles(config.control))
-    state = StateDirectory.open(config.node.state_dir)
-    stack.callback(state.close)
-    opened: list[Root] = []
-    for name, path in config.roots.items():
-        root = Root.open(name, path)
-        stack.callback(root.close)
-        opened.append(root)
-    roots = Roots(opened)
-    confine_daemon(config, roots)
-    database = await _open_database(state, move_damaged=move_damaged_state)
-    stack.push_async_callback(database.close)
-    catalog = Catalog(database, roots)
-    for stale in await catalog.load():
-        holding = stale.holding
-        _log.warning("version.stale", checkpoint=holding.checkpoint, version=holding.version)
-    epoch = Epoch(secrets.randbits(63))
-    journal = Journal(database)
-    advertising = Advertising(config.node.id, epoch, catalog)
-    shelf = SignatureShelf(database)
-    await shelf.prune()
-    content = ServedContent(advertising, catalog, journal, shelf)
-    admission = Admission(
-        connections_max=config.listen.connections,
-        per_address_max=config.listen.connections_per_address,
-    )
-    server = PeerServer(
-        content, node=config.node.id, epoch=epoch, admission=admission, identity=identity
-    )
-    stack.callback(server.close)
-    listener = (
-        Listener.adopt(sockets[DATA], admission)
-        if DATA in sockets
-        else _bind(config.listen.data, admission)
-    )
-    stack.callback(listener.close)
-    inquirer = await stack.enter_async_context(Inquirer(identity))
-    return _Parts(
-        identity=identity,
-        access=access,
-        sockets=sockets,
-        epoch=epoch,
-        roots=roots,
-        catalog=catalog,
-        journal=journal,
-        policy=policy,
-        shelf=shelf,
-        advertising=advertising,
-        content=content,
-        server=server,
-        listener=listener,
-        inquirer=inquirer,
-    )
-
-
-async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:
-    database = Database(state.database_path)
-    try:
-        await database.open()
-    except DamagedState:
-        if not move_damaged:
-            raise
-        _log.warning("state.moved_aside", path=move_aside(database.path))
-        database = Database(state.database_path)
-        await database.open()
-    return database
-
-
-def _bind(address: Address, admission: Admission) -> Listener:
-    try:
-        return Listener.bind(address.host, address.port, admission)
-    except OSError as error:
-        raise CkptdError(
-            f"data listener {address}",
-            f"cannot listen: {error.strerror or error}",
-            "Choose another listen.data, or stop whoever has it.",
-        ) from error
 
 
 class Daemon:
@@ -231,16 +104,14 @@ class Daemon:
         log: logs.Log,
         notifier: Notifier,
         stack: AsyncExitStack,
-        parts: _Parts,
+        parts: Parts,
     ) -> None:
         self._config = config
         self._access = parts.access
         self._sockets = parts.sockets
         self._stack = stack
-        self._catalog = parts.catalog
         self._journal = parts.journal
         self._roots = parts.roots
-        self._content = parts.content
         self._listener = parts.listener
         self._server = parts.server
         self._identity = parts.identity
@@ -324,7 +195,7 @@ class Daemon:
                 wall_clock=time.time,
             ),
             obstacle=lambda: self._obstacle,
-            components=self._components,
+            components=lambda: components(self._peering, parts.catalog, parts.roots),
         )
         self._operations = DaemonOperations(
             scheduler=self._scheduler,
@@ -493,17 +364,6 @@ class Daemon:
             duration_s=result.duration_s,
             why=result.message,
         )
-
-    def _components(self) -> dict[str, str]:
-        """Say of each part what is wrong with it."""
-        peers = [peer for peer in self._peering.peers() if peer.state is not PeerState.SELF]
-        is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
-        stale = sum(held.is_stale for held in self._catalog.versions())
-        return {
-            "peers": "no peer answers" if is_alone else "",
-            "store": f"{stale} stale versions" if stale else "",
-            **{f"root {root.name}": root.obstacle() for root in self._roots},
-        }
 
     def _facts(self) -> DaemonFacts:
         now_s = time.time()
