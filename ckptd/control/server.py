@@ -11,19 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from ckptd import __version__
 from ckptd.control.admission import Admission, listening
+from ckptd.control.answers import (
+    Handler,
+    answer_errors,
+    as_ckptd_error,
+    as_json,
+    as_line,
+    decode_body,
+    decode_query,
+)
 from ckptd.control.api import (
-    ErrorDocument,
     ErrorView,
     PublishRequest,
     RecoverRequest,
@@ -38,44 +45,20 @@ from ckptd.control.plans import PlanRequest
 from ckptd.control.raising import NeedRequest, PrioritizeRequest
 from ckptd.control.roles import RIGHTS, Caller, Roles, Route
 from ckptd.errors import (
-    CkptdError,
-    NotFound,
     NotPermitted,
-    UsageError,
 )
 from ckptd.limits import (
     CONTROL_MESSAGE_BYTES_MAX,
-    HEAD_TIMEOUT_NS,
     IDLE_TIMEOUT_NS,
     SECOND,
 )
 from ckptd.wire.hosts import are_ours, is_from_page
 
-_HTTP_STATUS: Final = {
-    "usage": HTTPStatus.BAD_REQUEST,
-    "not_permitted": HTTPStatus.FORBIDDEN,
-    "outside_roots": HTTPStatus.FORBIDDEN,
-    "not_found": HTTPStatus.NOT_FOUND,
-    "conflict": HTTPStatus.CONFLICT,
-    "content_changed": HTTPStatus.CONFLICT,
-    "out_of_space": HTTPStatus.INSUFFICIENT_STORAGE,
-    "unreachable": HTTPStatus.SERVICE_UNAVAILABLE,
-}
-"""By the code of the error; every other error is a 500."""
-
 _NAMES: Final = frozenset({"ckptd", "localhost"})
 """What a request to the socket may call it: our own clients and ``curl`` as everybody types it."""
 
-_PASSED_BYTES_MAX: Final = 4 * CONTROL_MESSAGE_BYTES_MAX
-"""Enough for mistakes; who sends more is cut off."""
-
 _STOP_TIMEOUT_S: Final = 1.0
 """How long an action may take to end when the daemon stops; each is a matter of milliseconds."""
-
-_logger = logging.getLogger(__name__)
-
-_Message = TypeVar("_Message", bound=msgspec.Struct)
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
@@ -151,7 +134,7 @@ class _Control:
         """Return the application with every route of the API."""
         operations, observing = self._operations, self._observing
         application = web.Application(
-            middlewares=[_answer_errors, self._check_caller],
+            middlewares=[answer_errors, self._check_caller],
             client_max_size=CONTROL_MESSAGE_BYTES_MAX,
         )
         application.on_response_prepare.append(self._count)
@@ -196,7 +179,7 @@ class _Control:
             await asyncio.wait(self._streams)
 
     @web.middleware
-    async def _check_caller(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse who may not, before anything of the request is looked at."""
         self.admission.note_head(request.transport)
         _refuse_pages(request)
@@ -213,7 +196,7 @@ class _Control:
     async def _whoami(self, request: web.Request) -> web.Response:
         caller = _caller(request)
         roles = self._roles()
-        return _json(
+        return as_json(
             WhoAmI(
                 uid=caller.uid,
                 user=await asyncio.to_thread(user_name, caller.uid),
@@ -223,51 +206,51 @@ class _Control:
         )
 
     async def _reload(self, _: web.Request) -> web.Response:
-        return _json(await self._operations.reload())
+        return as_json(await self._operations.reload())
 
     async def _peer(self, request: web.Request) -> web.Response:
-        return _json(self._operations.peer(request.match_info["node"]))
+        return as_json(self._operations.peer(request.match_info["node"]))
 
     async def _plan(self, request: web.Request) -> web.Response:
-        return _json(await self._operations.plan(_decode_query(request, PlanRequest)))
+        return as_json(await self._operations.plan(decode_query(request, PlanRequest)))
 
     async def _recovery(self, request: web.Request) -> web.Response:
-        return _json(self._operations.recovery(request.match_info["recovery"]))
+        return as_json(self._operations.recovery(request.match_info["recovery"]))
 
     async def _explain(self, request: web.Request) -> web.Response:
-        return _json(self._operations.explain(request.match_info["recovery"]))
+        return as_json(self._operations.explain(request.match_info["recovery"]))
 
     async def _recover(self, request: web.Request) -> web.Response:
-        wanted = await _decode_body(request, RecoverRequest)
-        return _json(await self._operations.recover(wanted), HTTPStatus.CREATED)
+        wanted = await decode_body(request, RecoverRequest)
+        return as_json(await self._operations.recover(wanted), HTTPStatus.CREATED)
 
     async def _prioritize(self, request: web.Request) -> web.Response:
-        wanted = await _decode_body(request, PrioritizeRequest)
+        wanted = await decode_body(request, PrioritizeRequest)
         recovery = request.match_info["recovery"]
-        return _json(await self._operations.prioritize(recovery, wanted))
+        return as_json(await self._operations.prioritize(recovery, wanted))
 
     async def _need(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _decode_body(request, NeedRequest)
+        wanted = await decode_body(request, NeedRequest)
         return await self._stream(request, self._operations.need(wanted))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, self._operations.watch(request.match_info["recovery"]))
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
-        wanted = await _decode_body(request, PublishRequest)
+        wanted = await decode_body(request, PublishRequest)
         return await self._stream(request, self._operations.publish(wanted))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        query = _decode_query(request, FollowQuery)
+        query = decode_query(request, FollowQuery)
         return await self._stream(request, self._observing.events(query))
 
     async def _lines(self, request: web.Request) -> web.StreamResponse:
-        query = _decode_query(request, FollowQuery)
+        query = decode_query(request, FollowQuery)
         return await self._stream(request, self._observing.lines(query))
 
     async def _set_level(self, request: web.Request) -> web.Response:
-        wanted = await _decode_body(request, LevelRequest)
-        return _json(self._observing.set_log_level(wanted))
+        wanted = await decode_body(request, LevelRequest)
+        return as_json(self._observing.set_log_level(wanted))
 
     async def _examine(self, request: web.Request) -> web.StreamResponse:
         return await self._stream(request, self._observing.examine())
@@ -292,15 +275,15 @@ class _Control:
                 event = await anext(events)
                 response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
                 await response.prepare(request)
-                await response.write(_line(event))
+                await response.write(as_line(event))
                 try:
                     async for event in events:
-                        await response.write(_line(event))
+                        await response.write(as_line(event))
                 except ConnectionError:
                     raise
                 except Exception as error:  # noqa: BLE001 -- edge: an event's failure → its last line
-                    view = ErrorView.of(_as_ckptd_error(error))
-                    await response.write(_line(StreamError(**msgspec.structs.asdict(view))))
+                    view = ErrorView.of(as_ckptd_error(error))
+                    await response.write(as_line(StreamError(**msgspec.structs.asdict(view))))
                 return response
         finally:
             self._streams.discard(task)
@@ -310,35 +293,18 @@ def _version() -> VersionDocument:
     return VersionDocument(ckptd_version=__version__)
 
 
-def _snapshot(take: Callable[[], object]) -> _Handler:
+def _snapshot(take: Callable[[], object]) -> Handler:
     async def handle(_: web.Request) -> web.Response:
-        return _json(take())
+        return as_json(take())
 
     return handle
 
 
-def _action(act: Callable[[str], Awaitable[msgspec.Struct]]) -> _Handler:
+def _action(act: Callable[[str], Awaitable[msgspec.Struct]]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        return _json(await act(request.match_info["recovery"]))
+        return as_json(await act(request.match_info["recovery"]))
 
     return handle
-
-
-@web.middleware
-async def _answer_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into an error document."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        answer = _error(_of_http(error, request), HTTPStatus(error.status))
-    except ConnectionError:
-        raise  # the client is gone
-    except Exception as error:  # noqa: BLE001 -- edge: request → response
-        known = _as_ckptd_error(error)
-        status = _HTTP_STATUS.get(known.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-        answer = _error(known, status)
-    await _pass_over_body(request)
-    return answer
 
 
 def _refuse_pages(request: web.Request) -> None:
@@ -371,78 +337,3 @@ def _caller(request: web.Request) -> Caller:
         return caller_at(connected)
     except OSError as error:
         raise NotPermitted("control socket", f"cannot tell who you are: {error}") from error
-
-
-def _as_ckptd_error(error: Exception) -> CkptdError:
-    """Return the error a client is told; one that nobody expected is logged as well."""
-    if isinstance(error, CkptdError):
-        return error
-    _logger.error("control request failed", exc_info=error)
-    return CkptdError("ckptd", f"made a mistake: {error!r}", "Its log says more; report it.")
-
-
-def _of_http(error: web.HTTPException, request: web.Request) -> CkptdError:
-    match error.status:
-        case HTTPStatus.NOT_FOUND:
-            return NotFound(f"path {request.path}", "is not part of the control API")
-        case HTTPStatus.MISDIRECTED_REQUEST:
-            return NotPermitted(
-                f"host {request.host[:80]!r}", "is not the control socket", "Call it ckptd."
-            )
-        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return UsageError("request", f"has more than {CONTROL_MESSAGE_BYTES_MAX} bytes")
-        case _:
-            return UsageError(f"{request.method} {request.path}", error.reason)
-
-
-async def _pass_over_body(request: web.Request) -> None:
-    """Read what is left of a refused request, for whoever still sends would not read why."""
-    passed_bytes = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(HEAD_TIMEOUT_NS / SECOND):
-            async for piece in request.content.iter_any():
-                passed_bytes += len(piece)
-                if passed_bytes > _PASSED_BYTES_MAX:
-                    return
-
-
-def _decode_query(request: web.Request, kind: type[_Message]) -> _Message:
-    try:
-        return msgspec.convert(dict(request.query), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError("query", f"is not understood: {error}") from error
-
-
-async def _decode_body(request: web.Request, kind: type[_Message]) -> _Message:
-    try:
-        async with asyncio.timeout(HEAD_TIMEOUT_NS / SECOND):
-            body = await request.read()
-    except TimeoutError as error:
-        raise UsageError("request", "has a body that did not arrive") from error
-    return decode_message(body, kind)
-
-
-def decode_message(body: bytes, kind: type[_Message]) -> _Message:
-    """Read the body of a request.
-
-    Raises:
-        UsageError: It is no such message.
-    """
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError("request", f"is not understood: {error}") from error
-
-
-def _json(message: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(message), status=status, content_type="application/json"
-    )
-
-
-def _error(error: CkptdError, status: HTTPStatus) -> web.Response:
-    return _json(ErrorDocument(error=ErrorView.of(error)), status)
-
-
-def _line(event: msgspec.Struct) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
