@@ -191,6 +191,7 @@ class Daemon:
                 roots=parts.roots,
                 peering=self._peering,
                 inquirer=parts.inquirer,
+                identity=parts.identity,
                 pool=pool,
                 wall_clock=time.time,
             ),

@@ -21,13 +21,15 @@ from ckptd.control.observing import CheckRow, Diagnosis, DoctorMessage, Verdict
 from ckptd.core.events import RangeOutcome
 from ckptd.daemon.peering import PeerAddress, Peering, PeerState
 from ckptd.daemon.sampling import Sample, take_sample
-from ckptd.errors import CkptdError
+from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.net.buffers import BufferPool
+from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.store.hashing import hexdigest_of
 from ckptd.store.probing import measure_write_rate
@@ -37,6 +39,9 @@ Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
 
 _CLOCK_OFF_S: Final = 5.0
 """More than a second of resolution and the way there and back; NTP keeps clocks much closer."""
+_DAY_S: Final = 86_400
+_CERTIFICATE_DAYS_MIN: Final = 30
+"""As the alert and the daemon's own warnings: time for whoever renews to be on holiday."""
 _DESCRIPTORS_SPARE: Final = 512
 """For files that are served, lanes, the database, and what nobody thought of."""
 _DISK_RATE_MIN: Final = 20 * MIB
@@ -56,7 +61,8 @@ class Doctor:
     Args:
         config: What the daemon was told to be.
         data: Where it listens for peers.
-        started: Wall clock and monotonic clock of one moment long ago, in seconds.
+        identity: Who it is to them; ``None``: they talk in plaintext.
+        wall_clock: Unix time.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at, each named)
@@ -67,6 +73,7 @@ class Doctor:
         roots: Roots,
         peering: Peering,
         inquirer: Inquirer,
+        identity: Identity | None,
         pool: BufferPool,
         wall_clock: Callable[[], float],
     ) -> None:
@@ -75,21 +82,40 @@ class Doctor:
         self._roots = roots
         self._peering = peering
         self._inquirer = inquirer
+        self._identity = identity
         self._pool = pool
+        self._is_examining = False
         self._wall_clock = wall_clock
         self._clocks_apart_s = wall_clock() - time.monotonic()
 
     def checks(self) -> Sequence[Check]:
         """Return everything there is to look at, in the order in which it is shown."""
-        return (self._clock, self._descriptors, self._listeners, self._disks, self._peers)
+        return (
+            self._clock,
+            self._certificates,
+            self._descriptors,
+            self._listeners,
+            self._disks,
+            self._peers,
+        )
 
     async def examine(self) -> AsyncGenerator[DoctorMessage, None]:
-        """Look at everything; yield each finding, and last the sum."""
+        """Look at everything; yield each finding, and last the sum.
+
+        Raises:
+            Conflict: Somebody else is at it; two at once would measure each other.
+        """
+        if self._is_examining:
+            raise Conflict("examination", "is under way already", "Wait until that one has ended.")
+        self._is_examining = True
         counts: Counter[Verdict] = Counter()
-        for check in self.checks():
-            async for row in check():
-                counts[row.verdict] += 1
-                yield row
+        try:
+            for check in self.checks():
+                async for row in check():
+                    counts[row.verdict] += 1
+                    yield row
+        finally:
+            self._is_examining = False
         yield Diagnosis(ok=counts[Verdict.OK], warn=counts[Verdict.WARN], fail=counts[Verdict.FAIL])
 
     async def _clock(self) -> AsyncGenerator[CheckRow, None]:
@@ -124,6 +150,20 @@ class Doctor:
             return parsedate_to_datetime(date).timestamp() + 0.5 - middle_s
         except (CkptdError, OSError, ValueError, OverflowError):
             return None
+
+    async def _certificates(self) -> AsyncGenerator[CheckRow, None]:
+        if self._identity is not None:
+            for role, not_after_s in self._identity.not_after_s.items():
+                yield judge_certificate(role, not_after_s, now_s=self._wall_clock())
+        elif _is_loopback(self._data.host):
+            yield _ok("certificate", "this node", "needs none: it listens on this machine only")
+        else:
+            yield _warn(
+                "certificate",
+                "this node",
+                "has none: whoever reaches the port can read, and claim to be any node",
+                "Make certificates with 'ckptctl tls' and name them in [tls].",
+            )
 
     async def _descriptors(self) -> AsyncGenerator[CheckRow, None]:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -206,7 +246,11 @@ class Doctor:
             async with asyncio.timeout(_ANSWER_S):
                 encoded = await self._inquirer.manifest(peer.address, smallest.digest)
             space = await asyncio.to_thread(_open_manifest, encoded, smallest)
-            sample = await take_sample(peer.address, smallest, space, self._pool) if space else None
+            sample = None
+            if space is not None:
+                sample = await take_sample(
+                    peer.address, smallest, space, self._pool, peer=self._lane_peer(peer)
+                )
         except (CkptdError, OSError) as error:
             why = str(error) or "it took too long"
             return _fail(
@@ -217,9 +261,36 @@ class Doctor:
             )
         return _judge(peer, sample)
 
+    def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
+        """Return who must answer at the other end of a lane, and to whom."""
+        if self._identity is None or peer.holdings is None:
+            return None
+        return self._identity, peer.holdings.node
+
     def _live_peers(self) -> list[PeerAddress]:
         live = [peer for peer in self._peering.peers() if peer.state is PeerState.LIVE]
         return live[:_SAMPLED_PEERS_MAX]
+
+
+def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRow:
+    """Say for how long a certificate is good.
+
+    Args:
+        role: Whose: ``node`` or ``ca``.
+        not_after_s: When it expires, in Unix time.
+        now_s: The moment, in Unix time.
+    """
+    days = (not_after_s - now_s) / _DAY_S
+    if role == "node":
+        remedy = "Make a new one with 'ckptctl tls renew NODE'; it counts within a minute."
+    else:
+        remedy = "Replace it without an interruption: see 'ckptctl tls --help'."
+    if days <= 0:
+        return _fail("certificate", role, f"expired {abs(days):.1f} days ago", remedy)
+    finding = f"expires in {days:.1f} days"
+    if days <= _CERTIFICATE_DAYS_MIN:
+        return _warn("certificate", role, finding, remedy)
+    return _ok("certificate", role, finding)
 
 
 def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:

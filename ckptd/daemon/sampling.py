@@ -12,10 +12,11 @@ from ckptd.core.events import RangeEnded, RangeOutcome
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import TransferId
+from ckptd.model.ids import NodeId, TransferId
 from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.net.buffers import BufferPool
+from ckptd.net.identity import Identity
 from ckptd.net.lane import Lane, RangeOrder, Report
 from ckptd.store.hashing import digest_of
 
@@ -62,11 +63,17 @@ class _Discarding:
 
 
 async def take_sample(
-    address: tuple[str, int], holding: Holding, space: AddressSpace, pool: BufferPool
+    address: tuple[str, int],
+    holding: Holding,
+    space: AddressSpace,
+    pool: BufferPool,
+    *,
+    peer: tuple[Identity, NodeId] | None,
 ) -> Sample | None:
     """Fetch some blocks of a holding; ``None`` if it has none.
 
-    As background traffic: the source serves every recovery first.
+    As background traffic: the source serves every recovery first. ``peer`` is as for a
+    :class:`~ckptd.net.lane.Lane`.
     """
     run = holding.blocks.first_run()
     if run is None or run[1] > space.block_count:
@@ -79,7 +86,7 @@ async def take_sample(
         if isinstance(event, RangeEnded) and not ended.done():
             ended.set_result(event.outcome)
 
-    lane = Lane(address, pool=pool, report=report)
+    lane = Lane(address, pool=pool, report=report, peer=peer)
     order = RangeOrder(
         TransferId(0), holding.digest, BlockRun(run[0], end), space, Criticality.DEFERRED, sink
     )

@@ -22,12 +22,13 @@ from ckptd.control.observing import (
     Diagnosis,
     EventRecord,
     LevelRequest,
+    LevelView,
     LineRecord,
     Verdict,
 )
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
-from tests.support.cluster import NAME, Cluster, Node, eventually
+from tests.support.cluster import NAME, Cluster, Node, eventually, with_and_without_tls
 from tests.support.fault_proxy import fault_proxy
 from tests.support.peers import liar, shouter
 from tests.support.promtool import PROJECT, program, promtool
@@ -241,6 +242,31 @@ def test_the_level_of_the_log_changes_for_a_while(cluster: Cluster) -> None:
     assert "to=info" in line
 
 
+def test_another_level_in_the_configuration_ends_what_was_set_by_hand(cluster: Cluster) -> None:
+    node = cluster.node("a")
+    node.client.set_log_level(LevelRequest(level="debug", for_s=600))
+    config = Path(node.config_path)
+    config.write_text(f"{config.read_text()}# the same\n")
+    node.client.reload()
+    assert node.client.log_level().level == "debug"
+    before = events_of(node)
+    config.write_text(
+        config.read_text().replace('format = "logfmt"', 'level = "warning"\nformat = "json"')
+    )
+    node.client.reload()
+    assert node.client.log_level() == LevelView(level="warning", configured="warning")
+    after = events_of(node)
+    assert after[: len(before)] == before
+    assert [event.event for event in after[len(before) :]] == [
+        "log.level_changed",
+        "config.reloaded",
+    ]
+    config.write_text("")
+    with pytest.raises(CkptdError):
+        node.client.reload()
+    assert json.loads(node.log_text().splitlines()[-1])["event"] == "config.refused"
+
+
 def test_what_peers_shout_is_one_printable_line_an_event(cluster: Cluster) -> None:
     with shouter() as loud:
         node = cluster.node("a", peers=loud.addresses)
@@ -304,14 +330,15 @@ def test_nothing_secret_is_ever_said(
 # Findings and probes.
 
 
-def test_the_doctor_finds_nothing_wrong_and_leaves_nothing_behind(
-    sources: list[Node], cluster: Cluster
-) -> None:
+@with_and_without_tls
+def test_the_doctor_finds_nothing_wrong_and_leaves_nothing_behind(cluster: Cluster) -> None:
+    sources = cluster.sources("a", "b")
     node = cluster.node("r", peers=[source.address for source in sources])
     eventually(lambda: node.client.status().peers_reachable == 2, "both answer")
     found = findings_of(node)
     assert {row.verdict for row in found.values()} == {Verdict.OK}
     assert "durably" in found["root main"].finding
+    assert ("node" in found) == ("ca" in found) == (cluster.authority is not None)
     for source in sources:
         assert "gave " in found[f"{source.node} at {source.address}"].finding
     assert list(node.path().iterdir()) == []
@@ -338,6 +365,16 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(
         assert found[subject].remedy
         assert words in shown.stdout
     assert shown.returncode == 1
+
+
+def test_two_do_not_examine_at_once(cluster: Cluster) -> None:
+    node = cluster.node("a")
+    findings = node.client.examine()
+    next(findings)
+    with pytest.raises(CkptdError, match="under way already"):
+        list(node.client.examine())
+    assert isinstance(list(findings)[-1], Diagnosis)
+    assert isinstance(list(node.client.examine())[-1], Diagnosis)
 
 
 def test_a_probe_hears_that_the_daemon_is_ready(
