@@ -114,7 +114,7 @@ async def decode_body(request: web.Request, kind: type[_Message]) -> _Message:
     return decode_message(body, kind)
 
 
-def decode_message(body: bytes, kind: type[Message]) -> Message:
+def decode_message(body: bytes, kind: type[_Message]) -> _Message:
     """Read the body of a request.
 
     Raises:

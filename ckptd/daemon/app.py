@@ -144,6 +144,7 @@ class Daemon:
             listener=parts.listener,
             peering=self._peering,
             roots=parts.roots,
+            refusals=parts.server.admission.refusals,
             identity=parts.identity,
             lag=self._lag,
             log=log,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from ckptd.control.api import RecoveryResult
@@ -22,6 +22,7 @@ from ckptd.daemon.runner import Runner
 from ckptd.daemon.telemetry import StageTimes, Totals, TransferTimes
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.net.admission import Refusal
 from ckptd.net.identity import Identity
 from ckptd.net.listener import Listener
 from ckptd.observe.logs import Log, get_logger
@@ -54,6 +55,7 @@ class Measuring:
         listener: Listener,
         peering: Peering,
         roots: Roots,
+        refusals: Mapping[Refusal, int],
         identity: Identity | None,
         lag: LagWindow,
         log: Log,
@@ -66,6 +68,7 @@ class Measuring:
         self._listener = listener
         self._peering = peering
         self._roots = roots
+        self._refusals = refusals
         self._identity = identity
         self._lag = lag
         self._log = log
@@ -158,6 +161,7 @@ class Measuring:
             ),
             peers_by_state=Counter(peer.state.value for peer in peers),
             discovery_success_s={"static": self._discovery_success_s()},
+            refusals_by_reason={each.value: count for each, count in self._refusals.items()},
             connections_by_side={
                 "source": self._listener.connection_count,
                 "receiver": runner.lane_count,

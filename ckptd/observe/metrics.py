@@ -322,12 +322,12 @@ def _knowing(now: MetricsSnapshot) -> Iterator[Metric]:
         "provider",
         now.discovery_success_s,
     )
-    yield _counters(
+    yield counters(
         "refusals",
         "Connections and requests of peers that were turned away.",
         "reason",
-        REFUSALS,
         now.refusals_by_reason,
+        REFUSALS,
     )
 
 

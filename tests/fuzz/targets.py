@@ -18,10 +18,10 @@ import msgspec
 from msgspec import msgpack
 
 from ckptd.config import load_config
+from ckptd.control.answers import decode_message
 from ckptd.control.api import PublishRequest, RecoverRequest
 from ckptd.control.plans import PlanRequest
 from ckptd.control.raising import NeedRequest, PrioritizeRequest
-from ckptd.control.answers import decode_message
 from ckptd.errors import (
     ConfigurationError,
     InvalidManifest,

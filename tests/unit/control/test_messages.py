@@ -2,8 +2,8 @@
 
 import pytest
 
+from ckptd.control.answers import decode_message
 from ckptd.control.api import RecoverRequest
-from ckptd.control.server import decode_message
 from ckptd.errors import UsageError
 from ckptd.limits import PATIENCE_MAX_S
 
