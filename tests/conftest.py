@@ -1,5 +1,6 @@
 """What holds for all tests, and the daemons that several kinds of them use."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests.support.cluster import Cluster, Node
 # The machine of continuous integration may be busy: an example may take its time.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell ignores SIGINT in what it starts in the background, and so would every child of ours.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

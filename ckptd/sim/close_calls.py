@@ -93,7 +93,7 @@ def _timed(scenario: Scenario, at_ns: int, left: int) -> Trial:
 
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
-        return [Measure(f"{scenario.name}: seconds", took_s(report), 1.1 * ideal_s + 0.5)]
+        return [Measure(f"{scenario.name}: seconds", took_s(report), 1.1 * ideal_s + 0.8)]
 
     return Trial(scenario, measure)
 
@@ -112,7 +112,7 @@ def _mixed(rng: Random, seed: int) -> Trial:
     def measure(cluster: Cluster, report: Report) -> list[Measure]:
         del cluster
         ideal_s = version.size_bytes / sum(plan.egress_bytes_per_s for plan in sources)
-        return [Measure("mixed: seconds", took_s(report), 1.1 * ideal_s + 0.5)]
+        return [Measure("mixed: seconds", took_s(report), 1.1 * ideal_s + 0.8)]
 
     return Trial(scenario, measure)
 
