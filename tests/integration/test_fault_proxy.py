@@ -316,7 +316,7 @@ def test_a_daemon_that_is_gone_resets_and_one_that_returns_is_reached() -> None:
     with running_origin() as origin:
         port = origin.server_address[1]
     with fault_proxy(port) as proxy:
-        with closing(Client(proxy)) as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), closing(Client(proxy)) as client:
             client.take(1)
         with socket.create_server(("127.0.0.1", port)), closing(Client(proxy)):
             eventually(lambda: proxy.connection_count == 2, "it is reached")

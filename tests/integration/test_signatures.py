@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ckptd.cli import ctl
-from ckptd.control.api import Cause, Outcome
+from ckptd.control.api import Cause, Outcome, PeerState
 from ckptd.control.plans import PlanRequest
 from ckptd.errors import ExitCode
 from ckptd.limits import KIB, MANIFEST_BYTES_MAX, MIB
@@ -85,6 +85,10 @@ def test_a_recovery_ends_when_no_source_has_a_trusted_signature(
     peers = [unsigned.address, foreign.address]
     receiver = cluster.node("r", peers=peers, sections=section())
 
+    eventually(
+        lambda: {peer.state for peer in receiver.client.peers()} == {PeerState.LIVE},
+        "both peers answer",
+    )
     plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
     assert (plan.version, "nobody here trusts" in plan.manifest_problem) == (200, True)
     assert ctl.main(["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]) == (

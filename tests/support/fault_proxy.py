@@ -128,7 +128,7 @@ class FaultProxy:
         self._thread.join()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is about to wake up
+        with contextlib.suppress(OSError):  # it is about to wake up, or has ended
             self._waking.send(b".")
 
     def _run(self) -> None:
