@@ -30,7 +30,7 @@ def tries(receiver: Node, recovery: str) -> list[Happening]:
 def test_where_every_connection_is_limited_lanes_are_added_and_nothing_is_fetched_twice(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = source_of(cluster, 64 * MIB)
+    source = source_of(cluster, 160 * MIB)  # enough that there is time to try, however busy we are
     with fault_proxy(source.data_port) as link:
         link.replies.connection_rate_bytes_per_s = 4 * MIB
         receiver = cluster.node("r", peers=[link.address])
@@ -51,7 +51,7 @@ def test_where_every_connection_is_limited_lanes_are_added_and_nothing_is_fetche
 def test_where_connections_share_what_there_is_the_second_lane_is_given_up_again(
     cluster: Cluster,
 ) -> None:
-    source = source_of(cluster, 64 * MIB)
+    source = source_of(cluster, 128 * MIB)
     with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
         receiver = cluster.node("r", peers=[link.address])
         recovery = receiver.begin(version=None)
