@@ -44,6 +44,9 @@ buffers = {buffers}
 format = "logfmt"
 """
 
+_KILLED_S: Final = 5.0
+"""After this a killed process is gone, whatever is said of it."""
+
 _TLS: Final = """\
 [tls]
 ca = {ca}
@@ -201,7 +204,12 @@ class LocalDaemon:
         if self._process is not None:
             self._is_told_to_end = True
             self._process.kill()
-            self._process.wait()
+            try:
+                self._process.wait(_KILLED_S)
+            except subprocess.TimeoutExpired:
+                # An interrupt within Popen.poll can leave its lock taken for ever.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(self._process.pid, 0)
 
     def terminate(self) -> None:
         """Tell it to stop: SIGTERM. Whoever wants to know when it has, waits."""
