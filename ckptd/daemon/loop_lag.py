@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 from ckptd.limits import MS, SECOND
+from ckptd.observe.series import NO_TRANSFERS
 
 INTERVAL_NS: Final = 50 * MS
 """How often the loop is looked at; twenty wake-ups a second cost nothing that shows."""
@@ -18,17 +19,22 @@ WINDOW_NS: Final = 10 * SECOND
 
 
 class LagWindow:
-    """The worst lag of the last ten seconds.
+    """The worst lag of the last ten seconds, and how often each lag was seen.
 
     Keeps only samples that no later one exceeds, so the first is always the worst; there are
     at most ``WINDOW_NS / INTERVAL_NS`` of them.
+
+    Attributes:
+        lags: All of them since the start, in classes that fit milliseconds.
     """
 
     def __init__(self) -> None:
+        self.lags = NO_TRANSFERS
         self._samples: deque[tuple[int, int]] = deque()
 
     def add(self, lag_ns: int, *, now: int) -> None:
         """Note a lag."""
+        self.lags = self.lags.plus(lag_ns / SECOND)
         while self._samples and self._samples[-1][1] <= lag_ns:
             self._samples.pop()
         self._samples.append((now, lag_ns))

@@ -171,6 +171,7 @@ class Measuring:
             control_requests=self.control_requests,
             log_lines_suppressed=self._log.suppressed,
             event_loop_lag_s=self.lag_s(),
+            event_loop_lags=self._lag.lags,
             is_reload_successful=reloaded.is_successful,
             reload_succeeded_at_s=reloaded.succeeded_at_s,
             handshake_failures={} if identity is None else identity.handshakes.failures,

@@ -107,6 +107,7 @@ class MetricsSnapshot:
         control_requests: Answers on the control socket by route and status.
         log_lines_suppressed: Lines left out because there were too many of their kind.
         event_loop_lag_s: Worst lag of the last ten seconds.
+        event_loop_lags: Every lag that was seen, twenty a second.
         handshake_failures: TLS handshakes that failed; keys are pairs from
             :data:`HANDSHAKE_SIDES` and :data:`HANDSHAKE_FAILURES`.
         certificates_not_after_s: When certificates expire, seconds since the epoch; keys from
@@ -147,6 +148,7 @@ class MetricsSnapshot:
     control_requests: Mapping[tuple[str, int], int] = field(default_factory=dict)
     log_lines_suppressed: int = 0
     event_loop_lag_s: float = 0.0
+    event_loop_lags: Durations = NO_TRANSFERS
     handshake_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
     certificates_not_after_s: Mapping[str, float] = field(default_factory=dict)
     refusals_by_reason: Mapping[str, int] = field(default_factory=dict)
@@ -378,4 +380,9 @@ def _running(now: MetricsSnapshot) -> Iterator[Metric]:
         "event_loop_lag_seconds",
         "Worst lag of the event loop in the last 10 seconds.",
         now.event_loop_lag_s,
+    )
+    yield histogram(
+        "event_loop_lateness_seconds",
+        "How late the event loop was when it was looked at, twenty times a second.",
+        now.event_loop_lags,
     )

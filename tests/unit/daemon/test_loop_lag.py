@@ -54,3 +54,5 @@ async def test_what_a_sleep_takes_too_long_is_the_lag() -> None:
         await watch_loop_lag(window, clock=lambda: now, sleep=sleep)
     assert window.worst_ns(now=now) == 40 * MS
     assert window.worst_ns(now=2 * INTERVAL_NS + 40 * MS + WINDOW_NS) == 7 * MS
+    seen = dict(zip((*window.lags.bounds_s, None), window.lags.counts, strict=True))
+    assert {bound: count for bound, count in seen.items() if count} == {0.001: 2, 0.01: 1, 0.05: 1}

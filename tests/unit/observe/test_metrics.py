@@ -75,6 +75,7 @@ FULL = MetricsSnapshot(
     control_requests={("/v1/status", 200): 92},
     log_lines_suppressed=93,
     event_loop_lag_s=0.022,
+    event_loop_lags=NO_TRANSFERS.plus(0.022),
     handshake_failures={
         (side, reason): 50 + index
         for side in HANDSHAKE_SIDES
@@ -161,6 +162,7 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         'ckptd_control_requests_total{code="200",route="/v1/status"} 92.0',
         "ckptd_log_lines_suppressed_total 93.0",
         "ckptd_event_loop_lag_seconds 0.022",
+        *timed("event_loop_lateness_seconds", FULL.event_loop_lags),
     ]
 
 
