@@ -19,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-core bench-stallers fault-bench kill-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers bench-core bench-stallers fault-bench kill-test race-test fault-test \
 	fuzz sim ablations install clean
 
 help: ## Show this list
@@ -38,8 +38,11 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 	@echo "== layers" && $(BIN)/lint-imports --no-logo
 	@echo "== tests" && $(BIN)/python -m pytest --quiet
 
-bench: install ## Measure; the results go to bench-results/
-	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)')
+bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small'
+	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
+
+bench-peers: install ## Say what make bench compares with, what of it is missing and how to get it
+	@$(BIN)/python -m tests.benchmarks.needs
 
 bench-core: install ## Measure what the scheduler costs: CPU per range, memory per block
 	@$(BIN)/python -m tests.benchmarks.core $(if $(ROUNDS),--rounds '$(ROUNDS)')

@@ -1,76 +1,134 @@
 """``make bench``: ckptd beside tools that people use for the same, on this machine.
 
-    python -m tests.benchmarks --size 2GiB --rounds 5
+    python -m tests.benchmarks --size 2GiB --rounds 5 large disk
 
-Four servers, one receiver, all over loopback. Competitors take turns, so that a slow minute of
+Four sources, one receiver, all over loopback. Competitors take turns, so that a slow minute of
 the machine hits all of them; memory is touched just before each turn, because first touch can
-cost more than the transfer. What is not installed is named and left out.
+cost more than the transfer. What is not installed is named and left out: ``make bench-peers``.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
 import json
-import shutil
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import PlannedFile, compare, write_checkpoint
+from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.cli.render import table
 from ckptd.limits import KIB, MIB
 from ckptd.model.quantities import format_rate, format_size, parse_size
-from tests.benchmarks.competitors import Competitor, installed_competitors
+from tests.benchmarks import rows
+from tests.benchmarks.ceilings import SYNC_BYTES, Fio, Iperf
+from tests.benchmarks.conversing import SINGLE_FILE, Libtorrent, Prototype, Torchft
+from tests.benchmarks.daemons import Ckptd
 from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.places import RESULTS, choose_disk, choose_place
+from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
+from tests.benchmarks.turns import Case, Measured, measure
 
-RESULTS = Path("bench-results")
 SMALL_UNIT_BYTES = 16 * KIB
+SMALL_UNITS = 20_000
 MARGIN_BYTES = 512 * MIB
 
 
-class Case(NamedTuple):
-    """What is fetched."""
+class Told(NamedTuple):
+    """What the command line says."""
 
-    name: str
-    files: Sequence[PlannedFile]
+    size_bytes: int
+    rounds: int
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(file.size_bytes for file in self.files)
+
+def _large(told: Told) -> Case:
+    return Case(
+        f"one file of {format_size(told.size_bytes)} from four sources, in memory",
+        [PlannedFile(SINGLE_FILE, told.size_bytes)],
+        (
+            Ckptd(),
+            Iperf(),
+            Ckptd("ckptd with TLS", uses_tls=True),
+            Prototype(),
+            Curl(),
+            Aria2(),
+            Rsync("-aW"),
+            Rclone(),
+            Libtorrent(),
+        ),
+    )
+
+
+def _one(told: Told) -> Case:
+    return Case(
+        f"one file of {format_size(told.size_bytes)} from one source, in memory",
+        [PlannedFile(SINGLE_FILE, told.size_bytes)],
+        (Ckptd("ckptd from one", sources=1), Torchft()),
+    )
+
+
+def _disk(told: Told) -> Case:
+    return Case(
+        f"one file of {format_size(told.size_bytes)} from four sources to the disk, synced",
+        [PlannedFile(SINGLE_FILE, told.size_bytes)],
+        (
+            Ckptd(),
+            Fio("fio", sync_bytes=SYNC_BYTES),
+            Fio("fio, one sync", sync_bytes=0),
+        ),
+        choose_disk(2 * told.size_bytes + MARGIN_BYTES),
+    )
+
+
+def _small(_: Told) -> Case:
+    return Case(
+        f"{SMALL_UNITS} files of {format_size(SMALL_UNIT_BYTES)} from four sources, in memory",
+        [PlannedFile(f"{n % 100:02}/{n:06}", SMALL_UNIT_BYTES) for n in range(SMALL_UNITS)],
+        (Ckptd(), Rsync("-a")),
+    )
+
+
+CASES: Mapping[str, tuple[Callable[[Told], Case], Sequence[rows.Row]]] = {
+    "large": (_large, rows.LARGE),
+    "one": (_one, rows.ONE),
+    "disk": (_disk, rows.DISK),
+    "small": (_small, rows.SMALL),
+}
+
+
+class Line(NamedTuple):
+    """One row, measured."""
+
+    case: str
+    row: rows.Row
+    number: rows.Number
 
 
 def main() -> int:
-    """Measure every case, print a table for each, write one JSON file."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=_RAW)
-    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
-    parser.add_argument("--units", type=int, default=20_000, metavar="N", help="small ones")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    arguments = parser.parse_args()
-    cases = (
-        Case(f"one unit of {format_size(arguments.size)}", [PlannedFile("shard", arguments.size)]),
-        Case(
-            f"{arguments.units} units of {format_size(SMALL_UNIT_BYTES)}",
-            [PlannedFile(f"{n % 100:02}/{n:06}", SMALL_UNIT_BYTES) for n in range(arguments.units)],
-        ),
-    )
-    competitors, missing = installed_competitors()
-    for line in missing:
-        print(line)
-    needed_bytes = 2 * max(case.size_bytes for case in cases) + MARGIN_BYTES
-    place = choose_place(needed_bytes)
-    measured = []
-    for case in cases:
-        print(f"\n{case.name}, four sources, {arguments.rounds} rounds, files in {place}")
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=place) as directory:
-            seconds = measure(Path(directory), case, competitors, arguments.rounds)
-        measured.append(report(case, competitors, seconds))
-    document = {"machine": machine_facts(place), "missing": missing, "cases": measured}
+    """Measure every case, print one table, write one JSON file."""
+    arguments = _parse()
+    told = Told(arguments.size, arguments.rounds)
+    place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
+    print(f"medians of {told.rounds} rounds, files in {place}")
+    lines: list[Line] = []
+    cases: list[dict[str, object]] = []
+    for name in arguments.rows or CASES:
+        plan, wanted = CASES[name]
+        case = plan(told)
+        print(f"\n{name}: {case.name}", flush=True)
+        results = measure(case, place, told.rounds, print)
+        for measured in sorted(results.values(), key=lambda each: each.seconds):
+            print(_told_of(measured), flush=True)
+        lines += [Line(name, row, row.number(results)) for row in wanted]
+        cases.append(_document(name, case, results))
+    report(lines)
+    document = {
+        "machine": machine_facts(place),
+        "size_bytes": told.size_bytes,
+        "rounds": told.rounds,
+        "rows": [_row_document(line) for line in lines],
+        "cases": cases,
+    }
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
@@ -79,96 +137,94 @@ def main() -> int:
     return 0
 
 
-def choose_place(needed_bytes: int) -> str:
-    """Return /dev/shm if there is room for it in memory, else the place for temporary files."""
-    available = next(
-        int(line.split()[1]) * KIB
-        for line in Path("/proc/meminfo").read_text().splitlines()
-        if line.startswith("MemAvailable:")
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=_RAW)
+    parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(CASES))
+    arguments = parser.parse_args()
+    for name in arguments.rows:
+        if name not in CASES:
+            parser.error(f"there is no row {name}; there are {', '.join(CASES)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds is at least 1")
+    return arguments
+
+
+def _told_of(measured: Measured) -> str:
+    seconds = [turn.seconds for turn in measured.turns]
+    return (
+        f"  {measured.competitor.name:14} {measured.seconds:6.2f}s"
+        f" ({min(seconds):.2f}-{max(seconds):.2f})"
+        f" {format_rate(measured.rate_bytes_per_s):>12}  {measured.competitor.what}"
     )
-    if min(shutil.disk_usage("/dev/shm").free, available) >= needed_bytes:
-        return "/dev/shm"
-    place = tempfile.gettempdir()
-    print(f"/dev/shm has no room for {format_size(needed_bytes)}: the disk is measured, too.")
-    if shutil.disk_usage(place).free < needed_bytes:
-        sys.exit(f"{place} has no room for {format_size(needed_bytes)} either; use --size")
-    return place
 
 
-def measure(
-    directory: Path, case: Case, competitors: Sequence[Competitor], rounds: int
-) -> dict[str, list[float]]:
-    """Let everybody fetch in turns; check what the first round brought, byte by byte."""
-    source = directory / "source"
-    write_checkpoint(str(source), case.files, seed=1)
-    seconds: dict[str, list[float]] = {competitor.name: [] for competitor in competitors}
-    with contextlib.ExitStack() as serving:
-        for competitor in competitors:
-            own = directory / competitor.name
-            own.mkdir()
-            serving.enter_context(competitor.serve(own, source))
-        for number in range(rounds):
-            first = number % len(competitors)
-            for competitor in (*competitors[first:], *competitors[:first]):
-                target = directory / competitor.name / "received" / str(number)
-                touch_memory(directory, case.size_bytes)
-                started_s = time.perf_counter()
-                competitor.fetch(target)
-                seconds[competitor.name].append(time.perf_counter() - started_s)
-                if number == 0:
-                    seen = compare(str(source), str(target))
-                    assert not seen.differences, f"{competitor.name}: {seen.differences[:3]}"
-                shutil.rmtree(target)
-    return seconds
-
-
-def touch_memory(directory: Path, size_bytes: int) -> None:
-    """Make the machine give us the memory that the next transfer will fill."""
-    path = directory / "touched"
-    piece = bytes(MIB)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(0, size_bytes, MIB):
-            file.write(piece)
-    path.unlink()
-
-
-def report(
-    case: Case, competitors: Sequence[Competitor], seconds: dict[str, list[float]]
-) -> dict[str, object]:
-    """Print a table, fastest first, and return the same for the JSON file."""
-    rows = []
-    for competitor in competitors:
-        took = seconds[competitor.name]
-        median_s = statistics.median(took)
-        rows.append({
-            "name": competitor.name,
-            "version": competitor.version,
-            "what": competitor.what,
-            "verifies": competitor.verifies,
-            "seconds": [round(each, 4) for each in took],
-            "median_s": round(median_s, 4),
-            "median_rate_bytes_per_s": round(case.size_bytes / median_s),
-        })  # fmt: skip
-    lines = table(
-        ("", "MEDIAN", "RATE", "FASTEST", "SLOWEST", "VERIFIED", ""),
+def report(lines: Sequence[Line]) -> None:
+    """Print the table."""
+    print()
+    print("\n".join(table(
+        ("CASE", "ROW", "MEASURED", "TO REACH", "", ""),
         [
             (
-                competitor.name,
-                f"{statistics.median(took):.2f}s",
-                format_rate(case.size_bytes / statistics.median(took)),
-                f"{min(took):.2f}s",
-                f"{max(took):.2f}s",
-                "yes" if competitor.verifies else "no",
-                competitor.what,
+                line.case,
+                line.row.name,
+                "-" if line.number.value is None else f"{line.number.value:.2f}",
+                _bound(line.row),
+                _verdict(line),
+                line.number.detail,
             )
-            for competitor in sorted(
-                competitors, key=lambda each: statistics.median(seconds[each.name])
-            )
-            for took in (seconds[competitor.name],)
+            for line in lines
         ],
-    )
-    print("\n".join(lines))
-    return {"case": case.name, "size_bytes": case.size_bytes, "results": rows}
+    )))  # fmt: skip
+
+
+def _bound(row: rows.Row) -> str:
+    if row.to_reach is None:
+        return ""
+    return f"{'>=' if row.is_least else '<='} {row.to_reach:g}"
+
+
+def _verdict(line: Line) -> str:
+    if line.number.value is None or line.row.to_reach is None:
+        return ""
+    return "ok" if line.row.is_reached(line.number.value) else "NOT"
+
+
+def _row_document(line: Line) -> dict[str, object]:
+    return {
+        "case": line.case,
+        "row": line.row.name,
+        "measured": line.number.value,
+        "to_reach": line.row.to_reach,
+        "is_least": line.row.is_least,
+        "verdict": _verdict(line),
+        "detail": line.number.detail,
+    }
+
+
+def _document(name: str, case: Case, results: Mapping[str, Measured]) -> dict[str, object]:
+    return {
+        "case": name,
+        "what": case.name,
+        "size_bytes": case.size_bytes,
+        "results": [
+            {
+                "name": measured.competitor.name,
+                "version": measured.competitor.version(),
+                "what": measured.competitor.what,
+                "verifies": measured.competitor.verifies,
+                "seconds": [round(turn.seconds, 4) for turn in measured.turns],
+                "median_s": round(measured.seconds, 4),
+                "median_rate_bytes_per_s": round(measured.rate_bytes_per_s),
+                "facts": {
+                    fact: [turn.facts[fact] for turn in measured.turns]
+                    for fact in measured.turns[0].facts
+                },
+            }
+            for measured in results.values()
+        ],
+    }
 
 
 _RAW = argparse.RawDescriptionHelpFormatter

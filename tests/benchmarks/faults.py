@@ -31,8 +31,8 @@ from ckptd.control.api import Outcome, RecoveryResult
 from ckptd.core.story import Kind
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_size
-from tests.benchmarks.__main__ import RESULTS, choose_place
 from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.places import RESULTS, choose_place
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.exchanges import Exchange
 from tests.support.fault_proxy import FaultProxy, fault_proxy

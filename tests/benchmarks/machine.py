@@ -23,7 +23,7 @@ def machine_facts(place: str) -> dict[str, object]:
         "processors": os.cpu_count(),
         "memory": _first(Path("/proc/meminfo"), "MemTotal"),
         "load": list(os.getloadavg()),
-        "files": f"{place} ({_file_system(place)})",
+        "files": f"{place} ({file_system(place)})",
     }
 
 
@@ -35,7 +35,8 @@ def _first(path: Path, name: str) -> str:
     return ""
 
 
-def _file_system(place: str) -> str:
+def file_system(place: str) -> str:
+    """Return the type of the file system a directory is on."""
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     within = [mount for mount in mounts if f"{place}/".startswith(mount[1].rstrip("/") + "/")]
     return max(within, key=lambda mount: len(mount[1]))[2]

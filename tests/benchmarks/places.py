@@ -1,0 +1,43 @@
+"""Where benchmarks put their files and their results."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from ckptd.limits import KIB
+from ckptd.model.quantities import format_size
+from tests.benchmarks.machine import file_system
+
+RESULTS = Path("bench-results")
+
+
+def choose_place(needed_bytes: int) -> str:
+    """Return /dev/shm if there is room for it in memory, else the place for temporary files."""
+    available = next(
+        int(line.split()[1]) * KIB
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable:")
+    )
+    if min(shutil.disk_usage("/dev/shm").free, available) >= needed_bytes:
+        return "/dev/shm"
+    place = tempfile.gettempdir()
+    print(f"/dev/shm has no room for {format_size(needed_bytes)}: the disk is measured, too.")
+    _check_room(place, needed_bytes)
+    return place
+
+
+def choose_disk(needed_bytes: int) -> Path:
+    """Return a directory on a disk: that for temporary files, or this one."""
+    place = tempfile.gettempdir()
+    if file_system(place) in {"tmpfs", "ramfs", "overlay"}:
+        place = str(Path.cwd())
+    _check_room(place, needed_bytes)
+    return Path(place)
+
+
+def _check_room(place: str, needed_bytes: int) -> None:
+    if shutil.disk_usage(place).free < needed_bytes:
+        sys.exit(f"{place} has no room for {format_size(needed_bytes)}; use --size")
