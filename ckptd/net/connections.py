@@ -31,6 +31,15 @@ _SMALL_BYTES: Final = 16 * KIB
 """Taken from the kernel at once by the loop, which expects heads."""
 
 
+_decrypting: Final = threading.Lock()
+"""Held by the one thread of this process that decrypts. OpenSSL opens one record of 16 KiB at a
+call, and each call gives the interpreter away and takes it back: with four threads at it they
+mostly wake each other up. In turns they are as fast with less than two thirds of the work."""
+
+_plaintext: Final = threading.local()
+"""The buffer of each thread that encrypts."""
+
+
 class Connection:
     """A connection; this one without TLS.
 
@@ -98,7 +107,7 @@ class Connection:
         """Let small parts wait until they make a full segment."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_on)
 
-    def send_all(self, data: bytes) -> None:
+    def send_all(self, data: bytes | memoryview) -> None:
         """Send everything; blocks.
 
         Raises:
@@ -215,8 +224,11 @@ class SecureConnection(Connection):
             if data is not None:
                 self._seen = data
                 break
-            if not self._take_in():
+            ciphertext = self._take_ciphertext()
+            if not ciphertext:
                 break
+            with self._lock:
+                self._incoming.write(ciphertext)
         return self._seen[:size_bytes]
 
     def take(self, size_bytes: int) -> bytes:
@@ -233,16 +245,21 @@ class SecureConnection(Connection):
         filled = min(len(self._seen), len(memory))
         memory[:filled] = self._seen[:filled]
         self._seen = self._seen[filled:]
+        ciphertext = memoryview(b"")
         while not filled:
-            filled = self._decrypt_into(memory)
-            if not filled and not self._take_in():
-                return 0
+            with _decrypting, self._lock:
+                self._incoming.write(ciphertext)
+                filled = self._decrypt_into(memory)
+            if not filled:
+                ciphertext = self._take_ciphertext()
+                if not ciphertext:
+                    return 0
         return max(filled, 0)
 
     def cork(self, *, is_on: bool) -> None:
         """Do nothing: records are larger than segments."""
 
-    def send_all(self, data: bytes) -> None:
+    def send_all(self, data: bytes | memoryview) -> None:
         """Send everything; blocks.
 
         Raises:
@@ -259,10 +276,14 @@ class SecureConnection(Connection):
         Raises:
             TimeoutError: The receiver takes less than it must.
         """
-        data = os.pread(fd, min(size_bytes, _PIECE_BYTES), offset)
-        if data:
-            self.send_all(data)
-        return len(data)
+        buffer = getattr(_plaintext, "buffer", None)
+        if buffer is None:
+            buffer = _plaintext.buffer = memoryview(bytearray(_PIECE_BYTES))
+        piece = buffer[: min(size_bytes, _PIECE_BYTES)]
+        count = os.preadv(fd, [piece], offset)
+        if count:
+            self.send_all(piece[:count])
+        return count
 
     def _encrypt(self, data: bytes | memoryview) -> bytes:
         with self._lock:
@@ -281,19 +302,21 @@ class SecureConnection(Connection):
                 return b""
 
     def _decrypt_into(self, memory: memoryview) -> int:
-        """Read all that is here; return how much, 0 if more ciphertext is needed, -1 at the end."""
+        """Read all that is here; return how much, 0 if more ciphertext is needed, -1 at the end.
+
+        The caller holds the locks.
+        """
         filled = 0
-        with self._lock:
-            try:
-                while filled < len(memory):
-                    count = self.tls.read(len(memory) - filled, memory[filled:])
-                    if not count:
-                        return filled or -1
-                    filled += int(count)
-            except ssl.SSLWantReadError:
-                self._answer()
-            except ssl.SSLZeroReturnError:
-                return filled or -1
+        try:
+            while filled < len(memory):
+                count = self.tls.read(len(memory) - filled, memory[filled:])
+                if not count:
+                    return filled or -1
+                filled += int(count)
+        except ssl.SSLWantReadError:
+            self._answer()
+        except ssl.SSLZeroReturnError:
+            return filled or -1
         return filled
 
     def _answer(self) -> None:
@@ -303,14 +326,11 @@ class SecureConnection(Connection):
             if self.socket.send(ciphertext, socket.MSG_DONTWAIT) != len(ciphertext):
                 raise ConnectionAbortedError("no room to answer")
 
-    def _take_in(self) -> bool:
-        """Take ciphertext from the kernel; ``False`` at the end."""
+    def _take_ciphertext(self) -> memoryview:
+        """Take what has come from the kernel; nothing at the end. Good until the next call."""
         if not self._ciphertext:
             self._ciphertext = memoryview(bytearray(_CIPHERTEXT_BYTES))
-        count = self.socket.recv_into(self._ciphertext)
-        with self._lock:
-            self._incoming.write(self._ciphertext[:count])
-        return count > 0
+        return self._ciphertext[: self.socket.recv_into(self._ciphertext)]
 
     async def _flush(self) -> None:
         with self._lock:
