@@ -23,8 +23,8 @@ from ckptd.limits import KIB, SECOND
 from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, failure_of
 from ckptd.net.pace import Pace
 
-_CIPHERTEXT_BYTES: Final = 256 * KIB
-"""Taken from the kernel at once by a thread; 16 records."""
+_CIPHERTEXT_BYTES: Final = 512 * KIB
+"""Taken from the kernel at once by a thread; 32 records."""
 _PIECE_BYTES: Final = 256 * KIB
 """Encrypted at once by a thread."""
 _SMALL_BYTES: Final = 16 * KIB
@@ -306,10 +306,10 @@ class SecureConnection(Connection):
 
         The caller holds the locks.
         """
-        filled = 0
+        filled, size_bytes, read = 0, len(memory), self.tls.read
         try:
-            while filled < len(memory):
-                count = self.tls.read(len(memory) - filled, memory[filled:])
+            while filled < size_bytes:
+                count = read(size_bytes - filled, memory[filled:])
                 if not count:
                     return filled or -1
                 filled += int(count)
