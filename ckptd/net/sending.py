@@ -28,7 +28,7 @@ _SHORTER: Final = ("version", "a file of it is shorter than it was")
 
 
 class Piece(Protocol):
-    """A part of one open file."""
+    """A part of one open file, or bytes."""
 
     @property
     def fd(self) -> int:
@@ -41,6 +41,10 @@ class Piece(Protocol):
     @property
     def size_bytes(self) -> int:
         """Its length, at least 1."""
+
+    @property
+    def data(self) -> memoryview | None:
+        """The bytes, if there is no file; good until the next piece is asked for."""
 
 
 class ServedBytes(Protocol):
@@ -128,18 +132,23 @@ class Sending:
             if not self.has_begun:
                 self._begin()
             assert piece.size_bytes <= self.left_bytes
-            if piece.size_bytes < self.left_bytes:
+            if piece.data is not None:
+                # Its files were checked after it was read.
+                self._connection.send_all(piece.data)
+                self.sent_bytes += piece.size_bytes
+            elif piece.size_bytes < self.left_bytes:
                 self._send_file(piece, piece.size_bytes)
             else:
                 # The last byte follows only when the last file has been checked as well, so
                 # that a body that is complete is right.
                 self._send_file(piece, piece.size_bytes - 1)
                 last_byte = os.pread(piece.fd, 1, piece.offset + piece.size_bytes - 1)
-        assert self.left_bytes == 1
-        if not last_byte:
-            raise ContentChanged(*_SHORTER)
-        self._connection.send_all(last_byte)
-        self.sent_bytes += 1
+        if self.left_bytes:
+            assert self.left_bytes == 1
+            if not last_byte:
+                raise ContentChanged(*_SHORTER)
+            self._connection.send_all(last_byte)
+            self.sent_bytes += 1
         self._connection.cork(is_on=False)
 
     def _begin(self) -> None:

@@ -7,8 +7,7 @@ from typing import Self
 
 from ckptd.errors import NotFound, OutsideRoots
 from ckptd.store import confined
-from ckptd.store.confined import check_relative
-from ckptd.store.kernel import mapping_os_errors, storage_error
+from ckptd.store.kernel import storage_error
 from ckptd.store.roots import Root
 
 
@@ -40,9 +39,9 @@ class Names:
             NotFound: The directory does not exist.
             StorageError: A component is a link or no directory, or the system refused.
         """
-        if not check_relative(relative):
-            raise OutsideRoots(f"root {self._root.name!r}", "is no name below a root")
         directory, _, name = relative.rpartition("/")
+        if not name or relative.startswith("/"):
+            raise OutsideRoots(f"path {relative[:200]!r}", "is no name below a root")
         if self._fd < 0 or directory != self._directory:
             fd = self._root.open_directory(directory)
             self.__exit__()
@@ -53,8 +52,26 @@ class Names:
         """Open a regular file: :meth:`Root.open_file`."""
         parent, name = self.find(relative)
         subject = self._root.absolute(relative)
-        with mapping_os_errors(subject):
+        try:
             return confined.open_file(parent, name, flags, mode, subject=subject)
+        except OSError as error:
+            raise storage_error(subject, error) from error
+
+    def create_file(self, relative: str, mode: int) -> int | None:
+        """Make a file, open for writing; ``None`` if there is something of that name.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: The directory does not exist.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
+        parent, name = self.find(relative)
+        try:
+            return confined.create_file(parent, name, mode)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            raise storage_error(self._root.absolute(relative), error) from error
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Return what ``lstat`` says: :meth:`Root.stat`."""

@@ -35,12 +35,11 @@ from ckptd.store.hashing import matching_blocks
 from ckptd.store.kernel import mapping_os_errors, reserve
 from ckptd.store.names import Names
 from ckptd.store.roots import Root
+from ckptd.store.whole_units import RESERVE_BYTES_MIN, is_whole
 
 STAGING_DIRECTORY: Final = ".ckptd"
 """Below each root; holds one directory for each recovery that is not done."""
 
-RESERVE_BYTES_MIN: Final = 1 * MIB
-"""Shorter files are not worth a fallocate each: 20,000 of 16 KiB are 0.3 GiB, counted at once."""
 _ALLOCATION_BYTES: Final = 4 * KIB
 """The least that ext4, XFS and tmpfs set aside for a file that is not empty."""
 _MARGIN_BYTES_MIN: Final = 1 * MIB
@@ -295,6 +294,8 @@ def check_space(
 def create_files(tree: Root, manifest: Manifest, present: Container[int]) -> list[int]:
     """Make the files that are not there, at full length, and their names durable.
 
+    Those of units that come whole are made when they come; here only their directories are.
+
     Returns:
         Units for which no room could be reserved: short ones, and all on file systems that
         do not know fallocate.
@@ -311,7 +312,11 @@ def create_files(tree: Root, manifest: Manifest, present: Container[int]) -> lis
         _make_directories(tree, directories)
         with Names(tree) as names:
             for index, unit in enumerate(manifest.units):
-                if index not in present:
+                if index in present:
+                    continue
+                if is_whole(unit):
+                    unreserved.append(index)
+                else:
                     fd = names.open_file(unit.path, _CREATE, _FILE_MODE)
                     made.append(index)
                     with mapping_os_errors(tree.absolute(unit.path)):

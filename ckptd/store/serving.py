@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound, StorageError
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
-from ckptd.model.space import AddressSpace
+from ckptd.model.space import AddressSpace, Extent
 from ckptd.store.fingerprints import (
     Fingerprint,
     HashedDirectory,
@@ -41,18 +41,29 @@ _REPLACED: Final = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 Others, such as EMFILE, say nothing about the content."""
 
 
+READ_BYTES_MAX: Final = 64 * KIB
+"""Shorter stretches of a file are read, many into one piece: a call of sendfile for each, and a
+look at the file before and after it, cost more than a copy of so much."""
+
+_TOGETHER_BYTES: Final = 256 * KIB
+"""What of short stretches makes a piece."""
+
+
 class Piece(NamedTuple):
-    """Bytes of one file, ready to be sent.
+    """Bytes ready to be sent, of one file or of several short ones.
 
     Attributes:
         fd: The file; good until the next piece is asked for.
         offset: Where they begin in it.
         size_bytes: How many, at least 1.
+        data: The bytes, if they were read already and their files checked since; likewise good
+            until the next piece is asked for. Then there is no file.
     """
 
     fd: int
     offset: int
     size_bytes: int
+    data: memoryview | None = None
 
 
 class ServedVersion:
@@ -97,22 +108,17 @@ class ServedVersion:
         """
         assert self.holds(start, end), "asked for bytes that are not held"
         with Names(self._root) as names:
-            for unit, offset, size_bytes in self.space.extents(start, end):
-                yield from self._pieces_of(names, unit, offset, size_bytes)
+            yield from _pieces(self.space.extents(start, end), self._open, self._compare, names)
 
-    def _pieces_of(self, names: Names, unit: int, offset: int, size_bytes: int) -> Iterator[Piece]:
+    def _open(self, names: Names, unit: int) -> int:
+        path = self._hashed.path_of(unit)
+        return _open(names, path, self._root)
+
+    def _compare(self, fd: int, unit: int) -> None:
         file = self._hashed.files[unit]
         assert file
-        path = self._hashed.path_of(unit)
-        subject = self._root.absolute(path)
-        fd = _open(names, path, subject)
-        try:
-            for piece in _split(fd, offset, size_bytes):
-                _compare(fd, file.fingerprint, subject)
-                yield piece
-            _compare(fd, file.fingerprint, subject)
-        finally:
-            os.close(fd)
+        if _differs(fd, file.fingerprint):
+            raise _changed(self._root.absolute(self._hashed.path_of(unit)))
 
 
 class StagedVersion:
@@ -176,15 +182,7 @@ class StagedVersion:
         """
         assert self.holds(start, end), "asked for bytes that are not held"
         with Names(self._root) as names:
-            for unit, offset, size_bytes in self.space.extents(start, end):
-                fd = self._open(names, unit)
-                try:
-                    for piece in _split(fd, offset, size_bytes):
-                        self._compare(fd, unit)
-                        yield piece
-                    self._compare(fd, unit)
-                finally:
-                    os.close(fd)
+            yield from _pieces(self.space.extents(start, end), self._open, self._compare, names)
 
     def _open(self, names: Names, unit: int) -> int:
         path = self.space.manifest.units[unit].path
@@ -194,15 +192,14 @@ class StagedVersion:
             # What the files are to be is noted before the rename, so this is not too early.
             if self._files is None or self._files[unit] is None:
                 raise
-        path = f"{self._target}/{path}"
-        return _open(names, path, self._root.absolute(path))
+        return _open(names, f"{self._target}/{path}", self._root)
 
     def _compare(self, fd: int, unit: int) -> None:
         files = self._files
         file = files[unit] if files else None
-        if file:
+        if file and _differs(fd, file.fingerprint):
             path = self.space.manifest.units[unit].path
-            _compare(fd, file.fingerprint, self._root.absolute(f"{self._target}/{path}"))
+            raise _changed(self._root.absolute(f"{self._target}/{path}"))
 
 
 def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
@@ -226,27 +223,81 @@ def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
     return None
 
 
+def _pieces(
+    extents: Iterator[Extent],
+    open_unit: Callable[[Names, int], int],
+    compare: Callable[[int, int], None],
+    names: Names,
+) -> Generator[Piece, None, None]:
+    """Yield the pieces of some extents, each file compared after its bytes were used.
+
+    Args:
+        extents: Which.
+        open_unit: Opens the file of a unit.
+        compare: Raises what is wrong with an open file of a unit.
+        names: For opening.
+    """
+    together = memoryview(b"")
+    filled = 0
+    for unit, offset, size_bytes in extents:
+        is_short = size_bytes <= READ_BYTES_MAX
+        if filled and not (is_short and filled + size_bytes <= len(together)):
+            yield Piece(-1, 0, filled, together[:filled])
+            filled = 0
+        fd = open_unit(names, unit)
+        try:
+            if is_short:
+                together = together or memoryview(bytearray(_TOGETHER_BYTES))
+                _read(fd, offset, together[filled : filled + size_bytes])
+                filled += size_bytes
+            else:
+                for piece in _split(fd, offset, size_bytes):
+                    compare(fd, unit)
+                    yield piece
+            compare(fd, unit)
+        finally:
+            os.close(fd)
+    if filled:
+        yield Piece(-1, 0, filled, together[:filled])
+
+
+def _read(fd: int, offset: int, memory: memoryview) -> None:
+    """Fill memory from a file; what is missing of a file that is shorter shows in its look.
+
+    Raises:
+        ContentChanged: The disk cannot read it.
+    """
+    done = 0
+    try:
+        while done < len(memory):
+            count = os.preadv(fd, [memory[done:]], offset + done)
+            if not count:
+                return
+            done += count
+    except OSError as error:
+        raise ContentChanged("version", "a file of it cannot be read") from error
+
+
 def _split(fd: int, offset: int, size_bytes: int) -> Iterator[Piece]:
     for start in range(offset, offset + size_bytes, PIECE_BYTES_MAX):
         yield Piece(fd, start, min(PIECE_BYTES_MAX, offset + size_bytes - start))
 
 
-def _open(names: Names, path: str, subject: str) -> int:
+def _open(names: Names, path: str, root: Root) -> int:
     try:
         return names.open_file(path, os.O_RDONLY)
     except NotFound as error:
-        raise ContentChanged(f"file {subject}", "was removed") from error
+        raise ContentChanged(f"file {root.absolute(path)}", "was removed") from error
     except StorageError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno not in _REPLACED:
             raise
-        raise _changed(subject) from error
+        raise _changed(root.absolute(path)) from error
 
 
-def _compare(fd: int, expected: Fingerprint, path: str) -> None:
+def _differs(fd: int, expected: Fingerprint) -> bool:
     facts = os.fstat(fd)
-    if fingerprint_of(facts) != expected or facts.st_nlink != 1:
-        raise _changed(path)
+    return fingerprint_of(facts) != expected or facts.st_nlink != 1
 
 
 def _changed(path: str) -> ContentChanged:

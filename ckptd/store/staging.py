@@ -37,9 +37,11 @@ from ckptd.store.hashing import digest_of
 from ckptd.store.held import HeldBlocks
 from ckptd.store.kernel import mapping_os_errors, storage_error
 from ckptd.store.lane_times import LaneTimes
+from ckptd.store.names import Names
 from ckptd.store.open_files import OpenFiles
 from ckptd.store.roots import Root
 from ckptd.store.serving import StagedVersion
+from ckptd.store.whole_units import is_whole, write_whole
 
 _OPEN_FILES_MAX: Final = 128
 """More than lanes, each of which writes to one file at a time."""
@@ -213,8 +215,7 @@ class Staging:
         try:
             rejected, accepted, writes = self._verify(places, data)
             writing = (time.monotonic_ns(), time.thread_time_ns())
-            for write in writes:
-                self._write(write, data)
+            self._write_all(writes, data)
             written = accepted
             wrote = (time.monotonic_ns() - writing[0], time.thread_time_ns() - writing[1])
             self.lane_times.note(began=began, admitted_ns=admitted_ns, wrote=wrote)
@@ -244,22 +245,36 @@ class Staging:
         assert end == len(data), "the bytes are not those of the blocks"
         return tuple(rejected), accepted, writes
 
-    def _write(self, write: _Write, data: memoryview) -> None:
+    def _write_all(self, writes: Sequence[_Write], data: memoryview) -> None:
+        if not writes:
+            return
+        assert self._tree is not None
         try:
-            # The kernel lets one thread at a time write to a file and others spin meanwhile: with
-            # four lanes that was a third of the receiver's processor time. Here they sleep.
-            turn = self._turns[write.unit % _TURNS]
-            with self._files.borrow(write.unit) as fd, turn:
-                start, offset = write.start, write.offset
-                while start < write.end:
-                    count = os.pwrite(fd, data[start : write.end], offset)
-                    start += count
-                    offset += count
+            with Names(self._tree) as names:
+                for write in writes:
+                    unit = self._space.manifest.units[write.unit]
+                    if is_whole(unit):
+                        write_whole(names, unit, data[write.start : write.end])
+                    else:
+                        self._write(write, data)
+        except NotFound as error:
+            raise preparing.swept(self._tree, "") from error
         except OSError as error:
             refusal = storage_error(self._subject, error)
             if not isinstance(refusal, OutOfSpace):
                 self._spoil(refusal)
             raise refusal from error
+
+    def _write(self, write: _Write, data: memoryview) -> None:
+        # The kernel lets one thread at a time write to a file and others spin meanwhile: with
+        # four lanes that was a third of the receiver's processor time. Here they sleep.
+        turn = self._turns[write.unit % _TURNS]
+        with self._files.borrow(write.unit) as fd, turn:
+            start, offset = write.start, write.offset
+            while start < write.end:
+                count = os.pwrite(fd, data[start : write.end], offset)
+                start += count
+                offset += count
 
     def _open_unit(self, unit: int) -> int:
         assert self._tree is not None
@@ -282,7 +297,8 @@ class Staging:
         try:
             with mapping_os_errors(self._tree.path):
                 # A descriptor that was closed meanwhile took its knowledge of a lost page
-                # with it; syncfs reports that too since Linux 5.8.
+                # with it; syncfs reports that too since Linux 5.8. Nor has a unit that came
+                # whole a durable name before.
                 if len(units) <= _FEW_FILES and self._files.has_all(units):
                     for unit in units:
                         with self._files.borrow(unit) as fd:

@@ -75,6 +75,7 @@ class FilePiece(NamedTuple):
     fd: int
     offset: int
     size_bytes: int
+    data: memoryview | None = None
 
 
 class FileContent:

@@ -8,6 +8,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.fingerprints import HashedDirectory
 from ckptd.store.publishing import PublishRequest, scan_and_hash
 from ckptd.store.roots import Root
+from ckptd.store.serving import Piece
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
 
@@ -44,6 +45,13 @@ def publish(
         on_progress=lambda _: None,
         is_cancelled=lambda: False,
     )
+
+
+def bytes_of(piece: Piece) -> bytes:
+    """What a piece would bring to a receiver."""
+    if piece.data is not None:
+        return bytes(piece.data)
+    return os.pread(piece.fd, piece.size_bytes, piece.offset)
 
 
 def open_descriptors() -> set[str]:

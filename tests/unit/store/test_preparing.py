@@ -13,6 +13,7 @@ from ckptd.errors import OutOfSpace, StorageError, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store import kernel, preparing
+from ckptd.store.names import Names
 from ckptd.store.preparing import (
     as_directory,
     check_space,
@@ -25,6 +26,7 @@ from ckptd.store.preparing import (
     survey,
 )
 from ckptd.store.roots import Root
+from ckptd.store.whole_units import is_whole, write_whole
 from tests.support.stagings import Site, content_of, small_tmpfs
 
 CONTENTS = {
@@ -33,6 +35,8 @@ CONTENTS = {
     "shards/large.bin": content_of(3 * MIB, seed=1),
     "shards/deep/small.bin": content_of(300 * KIB, seed=2),
 }
+WHOLE = ("config.json",)
+"""What comes whole: one block."""
 
 
 @pytest.fixture
@@ -44,9 +48,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def tree(site: Site) -> Iterator[Root]:
-    """The staging directory of ``r-1``, with all files."""
+    """The staging directory of ``r-1``, with all files; what came whole has its content."""
     made = make_staging(site.root, ".ckptd/r-1")
     create_files(made, site.space.manifest, ())
+    with Names(made) as names:
+        for unit in filter(is_whole, site.space.manifest.units):
+            write_whole(names, unit, memoryview(CONTENTS[unit.path]))
     yield made
     made.close()
 
@@ -173,19 +180,31 @@ class TestCreating:
         unreserved = create_files(tree, site.space.manifest, ())
         tree.close()
         for path, content in CONTENTS.items():
-            facts = site.staged(path).stat()
-            assert (facts.st_size, facts.st_mode & 0o777) == (len(content), 0o600)
+            if path not in WHOLE:
+                facts = site.staged(path).stat()
+                assert (facts.st_size, facts.st_mode & 0o777) == (len(content), 0o600)
         assert site.staged().stat().st_mode & 0o777 == 0o700
         assert site.staged("shards/large.bin").stat().st_blocks * 512 >= 3 * MIB
-        small = {site.unit("config.json"), site.unit("shards/deep/small.bin")}
-        assert set(unreserved) == small
+        assert set(unreserved) == {site.unit(path) for path in ("shards/deep/small.bin", *WHOLE)}
+
+    def test_those_that_come_whole_are_not_made_but_their_directories_are(
+        self, tmp_path: Path
+    ) -> None:
+        site = Site(tmp_path, {"a/b/small": b"1", "c/small": b"2"})
+        tree = make_staging(site.root, ".ckptd/r-1")
+        create_files(tree, site.space.manifest, ())
+        tree.close()
+        assert [path for path in site.staged().rglob("*") if path.is_file()] == []
+        assert site.staged("a/b").is_dir()
+        assert site.staged("c").is_dir()
+        site.close()
 
     def test_files_that_are_there_are_left_alone(self, site: Site, tree: Root) -> None:
         fill(site)
-        site.staged("config.json").unlink()
+        site.staged("shards/deep/small.bin").unlink()
         present = survey(tree, site.space.manifest).allocated
         create_files(tree, site.space.manifest, present)
-        assert site.staged("config.json").read_bytes() == b"\0\0"
+        assert site.staged("shards/deep/small.bin").read_bytes() == bytes(300 * KIB)
         assert site.staged("shards/large.bin").read_bytes() == CONTENTS["shards/large.bin"]
 
     @pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
@@ -195,7 +214,8 @@ class TestCreating:
         tree = make_staging(site.root, ".ckptd/r-1")
         outside = site.path / "outside"
         outside.write_bytes(b"mine")
-        plant(site.staged("config.json"), outside)
+        site.staged("shards").mkdir()
+        plant(site.staged("shards/large.bin"), outside)
         with pytest.raises(StorageError):
             create_files(tree, site.space.manifest, ())
         tree.close()
@@ -230,7 +250,7 @@ class TestCreating:
 
 class TestMatching:
     def test_blocks_on_the_disk_are_compared(self, site: Site, tree: Root) -> None:
-        assert matching(tree, site.space, site.everything) == BlockSet()
+        assert matching(tree, site.space, site.everything) == site.blocks_of(*WHOLE)
         fill(site)
         assert matching(tree, site.space, site.everything) == site.everything
 

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +14,14 @@ from ckptd.model.ids import Digest
 from ckptd.model.manifest import FORMAT, Manifest, Unit
 from ckptd.store.fingerprints import HashedDirectory, UnitFile, fingerprint_of
 from ckptd.store.roots import Root
-from ckptd.store.serving import PIECE_BYTES_MAX, Piece, ServedVersion, find_changed
-from tests.support.stores import open_descriptors, publish, write_files
+from ckptd.store.serving import (
+    PIECE_BYTES_MAX,
+    READ_BYTES_MAX,
+    Piece,
+    ServedVersion,
+    find_changed,
+)
+from tests.support.stores import bytes_of, open_descriptors, publish, write_files
 
 CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
 WHOLE = b"".join(CONTENTS.values())
@@ -48,9 +54,7 @@ def served(root: Root, hashed: HashedDirectory) -> Iterator[ServedVersion]:
 
 
 def read(served: ServedVersion, start: int, end: int) -> bytes:
-    return b"".join(
-        os.pread(piece.fd, piece.size_bytes, piece.offset) for piece in served.pieces(start, end)
-    )
+    return b"".join(bytes_of(piece) for piece in served.pieces(start, end))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -141,11 +145,53 @@ def test_a_file_that_changed_before_is_not_served(
 def test_a_file_that_changes_while_it_is_sent_is_noticed(
     served: ServedVersion, inside: Path, how: str
 ) -> None:
-    pieces = iter(served.pieces(0, 10))
+    pieces = iter(served.pieces(0, READ_BYTES_MAX + 1))
     next(pieces)
     change(inside, how)
     with pytest.raises(ContentChanged, match="v1/a: "):
         next(pieces)
+
+
+def test_short_units_come_together_and_in_order(root: Root, inside: Path) -> None:
+    sizes = [1, 0, READ_BYTES_MAX, READ_BYTES_MAX + 1, *[READ_BYTES_MAX] * 5, 7]
+    contents = {f"{n:02}": bytes([n]) * size for n, size in enumerate(sizes)}
+    write_files(inside / "v2", contents)
+    served = ServedVersion(root, publish(root, "v2"))
+    whole = b"".join(contents.values())
+    assert read(served, 0, len(whole)) == whole
+    seen = [(piece.size_bytes, piece.data is None) for piece in served.pieces(0, len(whole))]
+    assert seen == [
+        (READ_BYTES_MAX + 1, False),
+        (READ_BYTES_MAX + 1, True),
+        (4 * READ_BYTES_MAX, False),
+        (READ_BYTES_MAX + 7, False),
+    ]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_of_short_units_none_that_changed_is_sent(root: Root, inside: Path, how: str) -> None:
+    write_files(inside, {"v1/a": b"1" * 9, "v1/b": b"2"})
+    served = ServedVersion(root, publish(root, "v1"))
+    change(inside, how)
+    with pytest.raises(ContentChanged, match="v1/a: "):
+        list(served.pieces(0, 10))
+
+
+def test_a_short_unit_that_changes_while_it_is_read_is_noticed(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside, {"v1/a": b"1" * 9})
+    served = ServedVersion(root, publish(root, "v1"))
+    read_at = os.preadv
+
+    def read_and_change(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        count = read_at(fd, buffers, offset)
+        change(inside, "overwrite")
+        return count
+
+    monkeypatch.setattr(os, "preadv", read_and_change)
+    with pytest.raises(ContentChanged, match="v1/a: "):
+        list(served.pieces(0, 9))
 
 
 def test_units_that_did_not_change_can_still_be_sent(served: ServedVersion, inside: Path) -> None:
@@ -193,10 +239,10 @@ def test_long_units_come_in_pieces(root: Root, inside: Path) -> None:
         digest=Digest("00" * 32),
         files=(UnitFile(fingerprint_of(os.stat(inside / "v1/long"))),),
     )
-    pieces = [piece[1:] for piece in ServedVersion(root, hashed).pieces(10, size)]
+    pieces = [piece[1:3] for piece in ServedVersion(root, hashed).pieces(10, size)]
     assert pieces == [
         (10, PIECE_BYTES_MAX),
         (10 + PIECE_BYTES_MAX, PIECE_BYTES_MAX),
         (10 + 2 * PIECE_BYTES_MAX, 90),
     ]
-    assert Piece._fields[1:] == ("offset", "size_bytes")
+    assert Piece._fields[1:3] == ("offset", "size_bytes")

@@ -16,7 +16,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.store.serving import StagedVersion
 from ckptd.store.staging import Staging
 from tests.support.stagings import NOTHING, TARGET, Site, content_of
-from tests.support.stores import open_descriptors
+from tests.support.stores import bytes_of, open_descriptors
 
 CONTENTS = {
     "a.bin": content_of(600 * KIB, seed=1),
@@ -53,9 +53,7 @@ def whole(site: Site, staging: Staging) -> Iterator[Staging]:
 
 
 def read(served: StagedVersion, start: int, end: int) -> bytes:
-    return b"".join(
-        os.pread(piece.fd, piece.size_bytes, piece.offset) for piece in served.pieces(start, end)
-    )
+    return b"".join(bytes_of(piece) for piece in served.pieces(start, end))
 
 
 def test_a_block_is_served_when_the_journal_has_it(site: Site, staging: Staging) -> None:
@@ -118,7 +116,7 @@ def test_a_response_under_way_when_the_version_is_placed_comes_to_its_end(
         if not got:
             whole.place(NOTHING)
             whole.close()
-        got += os.pread(piece.fd, piece.size_bytes, piece.offset)
+        got += bytes_of(piece)
     assert bytes(got) == site.bytes
     assert read(whole.served, 0, SIZE_BYTES) == site.bytes
 
@@ -154,7 +152,7 @@ def test_a_response_under_way_when_the_recovery_is_given_up_ends_short(
     piece = next(pieces)
     whole.discard()
     assert site.files() == {}
-    assert os.pread(piece.fd, piece.size_bytes, piece.offset) == CONTENTS["a.bin"]
+    assert bytes_of(piece) == CONTENTS["a.bin"]
     with pytest.raises(NotFound):
         next(pieces)
     with pytest.raises(NotFound):

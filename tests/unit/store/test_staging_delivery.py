@@ -243,7 +243,7 @@ class TestCommitting:
         staging.commit(site.everything - site.blocks_of("config.json"))
         assert synced == [str(site.staged(path)) for path in ("shards/1.bin", "shards/deep/2.bin")]
 
-    @pytest.mark.parametrize("count", [17, 200], ids=["many", "closed meanwhile"])
+    @pytest.mark.parametrize("count", [1, 17, 200], ids=["came whole", "many", "closed meanwhile"])
     def test_otherwise_the_file_system_is_synced(
         self, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
