@@ -19,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers bench-core bench-stallers fault-bench kill-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-stallers fault-bench kill-test race-test fault-test \
 	fuzz sim ablations install clean
 
 help: ## Show this list
@@ -43,6 +43,9 @@ bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2
 
 bench-peers: install ## Say what make bench compares with, what of it is missing and how to get it
 	@$(BIN)/python -m tests.benchmarks.needs
+
+profile: install ## Say where the time of a recovery goes, on both sides: ROUNDS=3, ROWS='large small'
+	@$(BIN)/python -m tests.benchmarks.profiling $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
 
 bench-core: install ## Measure what the scheduler costs: CPU per range, memory per block
 	@$(BIN)/python -m tests.benchmarks.core $(if $(ROUNDS),--rounds '$(ROUNDS)')
