@@ -27,6 +27,7 @@ from ckptd.config.sections import (
     Signatures,
     Tls,
     Transport,
+    WriteModeName,
 )
 from ckptd.config.values import (
     absolute_path,
@@ -100,7 +101,12 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
         ),
         tls=_tls(document, environ),
         recovery=document.section(
-            "recovery", Recovery, buffers=text(buffers), redundancy=redundancy
+            "recovery",
+            Recovery,
+            buffers=text(buffers),
+            redundancy=redundancy,
+            write_mode=one_of(get_args(WriteModeName)),
+            drop_written=flag,
         ),
         log=document.section(
             "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))

@@ -30,6 +30,7 @@ ENVIRONMENT: Final = (
 """What the daemon takes from the environment: set by systemd, and by https://no-color.org."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+WriteModeName: TypeAlias = Literal["buffered", "direct"]
 LogFormat: TypeAlias = Literal["auto", "logfmt", "json", "console"]
 
 
@@ -107,10 +108,12 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recovery may use; ``redundancy`` is 1 or 2."""
+    """What a recovery may use, and how it writes; ``redundancy`` is 1 or 2."""
 
     buffers_bytes: int = msgspec.field(default=256 * MIB, name="buffers")
     redundancy: int = 1
+    write_mode: WriteModeName = "buffered"
+    drop_written: bool = False
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,7 @@ from ckptd.net.buffers import BufferPool
 from ckptd.observe import logs
 from ckptd.observe.http import serve_metrics
 from ckptd.observe.metrics import create_registry, render
+from ckptd.store.block_files import WriteMode, Writing
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of
@@ -164,6 +165,9 @@ class Daemon:
             inquirer=parts.inquirer,
             pool=pool,
             identity=parts.identity,
+            writing=Writing(
+                WriteMode(config.recovery.write_mode), drops_written=config.recovery.drop_written
+            ),
             report=self._runtime.report,
             on_ended=self._note_end,
         )

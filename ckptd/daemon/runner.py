@@ -64,6 +64,7 @@ from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane import Lane, RangeOrder
 from ckptd.observe.logs import get_logger
+from ckptd.store.block_files import Writing
 from ckptd.store.catalog import Catalog, HeldVersion
 from ckptd.store.fingerprints import HashedDirectory
 from ckptd.store.hashing import hexdigest_of
@@ -85,6 +86,7 @@ class Runner:
     Args:
         report: Takes the event that ends an order.
         identity: Who this node is to sources; ``None``: peers talk in plaintext.
+        writing: Which way blocks take to the disk.
         on_ended: Told how a recovery ended, after the books are closed.
     """
 
@@ -101,6 +103,7 @@ class Runner:
         inquirer: Inquirer,
         pool: BufferPool,
         identity: Identity | None,
+        writing: Writing,
         report: Callable[[Event], None],
         on_ended: Callable[[EndRecovery, RecoveryResult], None],
     ) -> None:
@@ -114,6 +117,7 @@ class Runner:
         self._inquirer = inquirer
         self._pool = pool
         self._identity = identity
+        self._writing = writing
         self._report = report
         self._on_ended = on_ended
         self.disk_calls = DiskCalls()
@@ -275,7 +279,9 @@ class Runner:
             if partial is not None:
                 journaled |= partial.holding.blocks
             recovery.space = effect.space
-            staging = Staging(recovery.root, recovery.id, recovery.target, effect.space)
+            staging = Staging(
+                recovery.root, recovery.id, recovery.target, effect.space, self._writing
+            )
             recovery.staging = staging
             promised = sum(
                 other.staging.promised_bytes

@@ -22,36 +22,25 @@ What holds at every instant:
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store import placing, preparing
+from ckptd.store.block_files import BlockFiles, Writing
 from ckptd.store.fingerprints import UnitFile
 from ckptd.store.hashing import digest_of
 from ckptd.store.held import HeldBlocks
 from ckptd.store.kernel import mapping_os_errors, storage_error
 from ckptd.store.lane_times import LaneTimes
 from ckptd.store.names import Names
-from ckptd.store.open_files import OpenFiles
 from ckptd.store.roots import Root
 from ckptd.store.serving import StagedVersion
 from ckptd.store.whole_units import is_whole, write_whole
-
-_OPEN_FILES_MAX: Final = 128
-"""More than lanes, each of which writes to one file at a time."""
-
-_FEW_FILES: Final = 16
-"""So many are synced one by one; for more, one syncfs costs less than their journal commits."""
-
-
-_TURNS: Final = 16
-"""Writers of different units hardly ever share a lock; more than lanes."""
 
 
 class _Write(NamedTuple):
@@ -73,7 +62,14 @@ class Staging:
         served: The blocks among them that the journal has, for others to fetch.
     """
 
-    def __init__(self, root: Root, recovery: RecoveryId, target: str, space: AddressSpace) -> None:
+    def __init__(
+        self,
+        root: Root,
+        recovery: RecoveryId,
+        target: str,
+        space: AddressSpace,
+        writing: Writing | None = None,
+    ) -> None:
         self.is_placed = False
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
@@ -86,8 +82,7 @@ class Staging:
         self._tree: Root | None = None
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
-        self._files = OpenFiles(self._open_unit, files_max=_OPEN_FILES_MAX)
-        self._turns = tuple(threading.Lock() for _ in range(_TURNS))
+        self._files = BlockFiles(space, self._open_unit, writing or Writing())
 
     def prepare(self, journaled: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
         """Check and reserve, then make the files or take up what an earlier run left.
@@ -253,10 +248,11 @@ class Staging:
             with Names(self._tree) as names:
                 for write in writes:
                     unit = self._space.manifest.units[write.unit]
+                    part = data[write.start : write.end]
                     if is_whole(unit):
-                        write_whole(names, unit, data[write.start : write.end])
+                        write_whole(names, unit, part)
                     else:
-                        self._write(write, data)
+                        self._files.write(write.unit, write.offset, part)
         except NotFound as error:
             raise preparing.swept(self._tree, "") from error
         except OSError as error:
@@ -265,22 +261,11 @@ class Staging:
                 self._spoil(refusal)
             raise refusal from error
 
-    def _write(self, write: _Write, data: memoryview) -> None:
-        # The kernel lets one thread at a time write to a file and others spin meanwhile: with
-        # four lanes that was a third of the receiver's processor time. Here they sleep.
-        turn = self._turns[write.unit % _TURNS]
-        with self._files.borrow(write.unit) as fd, turn:
-            start, offset = write.start, write.offset
-            while start < write.end:
-                count = os.pwrite(fd, data[start : write.end], offset)
-                start += count
-                offset += count
-
-    def _open_unit(self, unit: int) -> int:
+    def _open_unit(self, unit: int, flags: int) -> int:
         assert self._tree is not None
         path = self._space.manifest.units[unit].path
         try:
-            return self._tree.open_file(path, os.O_WRONLY)
+            return self._tree.open_file(path, flags)
         except NotFound as error:
             raise preparing.swept(self._tree, path) from error
 
@@ -296,21 +281,22 @@ class Staging:
         units = list(self._units_of(blocks))
         try:
             with mapping_os_errors(self._tree.path):
-                # A descriptor that was closed meanwhile took its knowledge of a lost page
-                # with it; syncfs reports that too since Linux 5.8. Nor has a unit that came
-                # whole a durable name before.
-                if len(units) <= _FEW_FILES and self._files.has_all(units):
-                    for unit in units:
-                        with self._files.borrow(unit) as fd:
-                            os.fdatasync(fd)
-                            if not os.fstat(fd).st_nlink:
-                                path = self._space.manifest.units[unit].path
-                                raise preparing.swept(self._tree, path)
-                else:
+                # Else many files, or one that was closed meanwhile: syncfs reports what such a one
+                # knew of a lost page, since Linux 5.8. Nor has a unit that came whole a durable
+                # name before.
+                if not self._sync_files(units):
                     self._tree.sync()
+                self._files.drop(blocks)
         except StorageError as error:
             self._spoil(error)
             raise
+
+    def _sync_files(self, units: Sequence[int]) -> bool:
+        assert self._tree is not None
+        try:
+            return self._files.sync(units)
+        except FileNotFoundError as error:
+            raise preparing.swept(self._tree, error.filename) from error
 
     def release(self, blocks: BlockSet) -> None:
         """Note that the journal has these blocks; deliveries that wait for it go on."""

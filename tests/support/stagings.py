@@ -16,6 +16,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
+from ckptd.store.block_files import Writing
 from ckptd.store.roots import Root
 from ckptd.store.staging import Staging
 from tests.support.manifests import make_manifest
@@ -50,8 +51,10 @@ class Site:
         self.everything = BlockSet.full(self.space.block_count)
         self._stagings: list[Staging] = []
 
-    def staging(self, recovery: str = "r-1", target: str = TARGET) -> Staging:
-        made = Staging(self.root, RecoveryId(recovery), target, self.space)
+    def staging(
+        self, recovery: str = "r-1", target: str = TARGET, writing: Writing | None = None
+    ) -> Staging:
+        made = Staging(self.root, RecoveryId(recovery), target, self.space, writing)
         self._stagings.append(made)
         return made
 
