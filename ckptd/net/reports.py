@@ -49,8 +49,10 @@ class ReportQueue:
                 and isinstance(report, RangeProgressed)
                 and last.transfer == report.transfer
             ):
-                rejected = last.rejected + report.rejected
-                self._waiting[-1] = dataclasses.replace(report, rejected=rejected)
+                if last.rejected:
+                    rejected = last.rejected + report.rejected
+                    report = dataclasses.replace(report, rejected=rejected)
+                self._waiting[-1] = report
             else:
                 self._waiting.append(report)
         if is_more_urgent:
