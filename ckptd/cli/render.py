@@ -20,6 +20,7 @@ from ckptd.control.api import (
     PublishResult,
     RecoveryResult,
     RecoveryView,
+    RootRow,
     Status,
 )
 from ckptd.model.quantities import format_duration, format_rate, format_size
@@ -103,6 +104,13 @@ def reference(checkpoint: str, version: int | None) -> str:
     return name if version is None else f"{name}@{version}"
 
 
+def _room(root: RootRow) -> str:
+    """Say what can be written to a root, or why nothing can."""
+    if root.problem or root.free_bytes is None:
+        return printable(root.problem) or "free space unknown"
+    return f"{format_size(root.free_bytes)} free"
+
+
 def status_lines(status: Status) -> list[str]:
     """Describe the daemon on one screen."""
     uptime = format_duration(status.uptime_s)
@@ -115,7 +123,7 @@ def status_lines(status: Status) -> list[str]:
         *(
             (
                 f"root {printable(root.name)}",
-                f"{printable(root.path)}, {format_size(root.free_bytes)} free",
+                f"{printable(root.path)}, {_room(root)}",
             )
             for root in status.roots
         ),

@@ -241,12 +241,14 @@ class RootRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its name in the configuration.
         path: Where it is.
-        free_bytes: What its file system has left for the daemon.
+        free_bytes: What its file system has left for the daemon; ``None`` if it does not say.
+        problem: Why it cannot be used; empty if it can.
     """
 
     name: str
     path: str
-    free_bytes: int
+    free_bytes: int | None
+    problem: str = ""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

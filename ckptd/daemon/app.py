@@ -37,6 +37,7 @@ from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.reloading import LivePart, Reloading, Switch
+from ckptd.daemon.root_watch import RootWatch
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.runtime import Runtime
 from ckptd.daemon.supervision import feed_watchdog, more_time, reloading, tell_status
@@ -113,6 +114,7 @@ class Daemon:
         self._stack = stack
         self._journal = parts.journal
         self._roots = parts.roots
+        self._root_watch = RootWatch(parts.roots)
         self._listener = parts.listener
         self._server = parts.server
         self._identity = parts.identity
@@ -144,7 +146,7 @@ class Daemon:
             content=parts.content,
             listener=parts.listener,
             peering=self._peering,
-            roots=parts.roots,
+            roots=self._root_watch,
             refusals=parts.server.admission.refusals,
             identity=parts.identity,
             lag=self._lag,
@@ -201,7 +203,7 @@ class Daemon:
                 wall_clock=time.time,
             ),
             obstacle=lambda: self._obstacle,
-            components=lambda: components(self._peering, parts.catalog, parts.roots),
+            components=lambda: components(self._peering, parts.catalog, self._root_watch.states()),
         )
         self._operations = DaemonOperations(
             scheduler=self._scheduler,
@@ -222,6 +224,7 @@ class Daemon:
                 roots=parts.roots,
             ),
             roots=parts.roots,
+            root_watch=self._root_watch,
             facts=self._facts,
             draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
             reload=self._reloading.reload,
@@ -235,6 +238,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up.set)
+        self._root_watch.open()
+        self._stack.callback(self._root_watch.close)
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._runner.run()),
@@ -245,6 +250,7 @@ class Daemon:
             await self._listen()
             running.append(tasks.create_task(self._listener.serve(self._server.serve)))
             running.append(tasks.create_task(self._peering.run()))
+            running.append(tasks.create_task(self._root_watch.run()))
             running.append(tasks.create_task(self._measuring.redundancy.run()))
             running.append(tasks.create_task(self._measuring.watch_waiting()))
             self._obstacle = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ckptd.daemon.peering import Peering, PeerState
+from ckptd.daemon.root_watch import RootState
 from ckptd.store.catalog import Catalog
-from ckptd.store.roots import Roots
 
 
-def components(peering: Peering, catalog: Catalog, roots: Roots) -> dict[str, str]:
+def components(peering: Peering, catalog: Catalog, roots: Iterable[RootState]) -> dict[str, str]:
     """Say of each part what is wrong with it; empty if nothing is."""
     peers = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
     is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
@@ -15,5 +17,5 @@ def components(peering: Peering, catalog: Catalog, roots: Roots) -> dict[str, st
     return {
         "peers": "no peer answers" if is_alone else "",
         "store": f"{stale} stale versions" if stale else "",
-        **{f"root {root.name}": root.obstacle() for root in roots},
+        **{f"root {root.name}": root.obstacle for root in roots},
     }

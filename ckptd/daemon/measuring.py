@@ -18,9 +18,9 @@ from ckptd.daemon.loop_lag import LagWindow
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.redundancy import Redundancy
 from ckptd.daemon.reloading import ReloadState
+from ckptd.daemon.root_watch import RootWatch
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.telemetry import StageTimes, Totals, TransferTimes
-from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
 from ckptd.net.admission import Refusal
 from ckptd.net.identity import Identity
@@ -28,7 +28,6 @@ from ckptd.net.listener import Listener
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import MetricsSnapshot
 from ckptd.store.catalog import Catalog
-from ckptd.store.roots import Root, Roots
 
 _WAITING_LOOK_S: Final = 1.0
 """How often recoveries are looked at for one that stands still."""
@@ -54,7 +53,7 @@ class Measuring:
         content: ServedContent,
         listener: Listener,
         peering: Peering,
-        roots: Roots,
+        roots: RootWatch,
         refusals: Mapping[Refusal, int],
         identity: Identity | None,
         lag: LagWindow,
@@ -127,6 +126,7 @@ class Measuring:
         active = self._scheduler.recoveries(now=now)
         totals = self._totals.with_active(active)
         holdings = self._catalog.holdings()
+        roots = self._roots.states()
         peers = self._peering.peers()
         remaining = [recovery.total_bytes - recovery.verified_bytes for recovery in active]
         units_done = sum(recovery.units_done for recovery in active)
@@ -166,8 +166,9 @@ class Measuring:
                 "source": self._listener.connection_count,
                 "receiver": runner.lane_count,
             },
-            disk_bytes_by_root=_by_root(self._roots, Root.size_bytes),
-            disk_free_bytes_by_root=_by_root(self._roots, Root.free_bytes),
+            disk_bytes_by_root=_known((root.name, root.size_bytes) for root in roots),
+            disk_free_bytes_by_root=_known((root.name, root.free_bytes) for root in roots),
+            is_root_usable={root.name: not root.obstacle for root in roots},
             control_requests=self.control_requests,
             log_lines_suppressed=self._log.suppressed,
             event_loop_lag_s=self.lag_s(),
@@ -192,12 +193,6 @@ def _eta_s(active: Sequence[RecoverySnapshot]) -> float | None:
     return max(known, default=0) / SECOND if len(known) == len(etas) else None
 
 
-def _by_root(roots: Roots, read: Callable[[Root], int]) -> dict[str, int]:
-    """Ask every root; one whose disk does not answer is left out."""
-    sizes = {}
-    for root in roots:
-        try:
-            sizes[root.name] = read(root)
-        except CkptdError:
-            continue
-    return sizes
+def _known(sizes: Iterable[tuple[str, int | None]]) -> dict[str, int]:
+    """Leave out roots whose disk does not answer."""
+    return {name: size for name, size in sizes if size is not None}

@@ -27,6 +27,7 @@ from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.raising import Raising
 from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook, usual_target
+from ckptd.daemon.root_watch import RootWatch
 from ckptd.daemon.runtime import Runtime
 from ckptd.daemon.signatures import SignaturePolicy
 from ckptd.errors import NotFound
@@ -76,6 +77,7 @@ class DaemonOperations:
         peering: Peering,
         planner: Planner,
         roots: Roots,
+        root_watch: RootWatch,
         facts: Callable[[], views.DaemonFacts],
         draw_id: Callable[[], RecoveryId],
         reload: Callable[[], Awaitable[api.ReloadResult]],
@@ -100,6 +102,7 @@ class DaemonOperations:
             roots=roots,
         )
         self._roots = roots
+        self._root_watch = root_watch
         self._facts = facts
         self._draw_id = draw_id
         self._reload = reload
@@ -108,7 +111,8 @@ class DaemonOperations:
     def status(self) -> api.Status:
         """Return the daemon at this moment."""
         active = [self._view(recovery) for recovery in self._book]
-        return views.status(self._facts(), active, self._catalog, self._peering, self._roots)
+        roots = self._root_watch.states()
+        return views.status(self._facts(), active, self._catalog, self._peering, roots)
 
     def checkpoints(self) -> tuple[api.CheckpointRow, ...]:
         """Return what this node and its peers hold, by name, newest version first."""

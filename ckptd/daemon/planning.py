@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
@@ -89,7 +90,7 @@ class Planner:
         else:
             needs = needs_of(space, space.class_ends(), needed)
         prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
-        found = await asyncio.to_thread(root.stat, target)
+        found, free_bytes = await asyncio.to_thread(_look, root, target)
         return Plan(
             checkpoint=checkpoint,
             version=version,
@@ -111,7 +112,7 @@ class Planner:
             target=root.absolute(target),
             is_target_taken=found is not None and not here,
             needed_bytes=sum(need.size_bytes for need in needs),
-            free_bytes=self._free_bytes(root),
+            free_bytes=max(free_bytes - self._promised_bytes(root), 0),
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),
             prediction_remark=prediction.remark,
@@ -125,14 +126,13 @@ class Planner:
             is_stale=held.is_stale,
         )
 
-    def _free_bytes(self, root: Root) -> int:
-        """Return the room on a root's file system that no recovery under way will need."""
-        promised = sum(
+    def _promised_bytes(self, root: Root) -> int:
+        """Return the room on a root's file system that recoveries under way will need."""
+        return sum(
             other.staging.promised_bytes
             for other in self._book
             if other.staging is not None and other.root.device == root.device
         )
-        return max(root.free_bytes() - promised, 0)
 
     async def _find_space(
         self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
@@ -183,6 +183,11 @@ async def _space_of(
             f"manifest of {checkpoint}@{version}", f"is of {manifest.checkpoint}@{manifest.version}"
         )
     return space
+
+
+def _look(root: Root, target: str) -> tuple[os.stat_result | None, int]:
+    """Return what is at a target, and the free bytes of its file system."""
+    return root.stat(target), root.free_bytes()
 
 
 def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:

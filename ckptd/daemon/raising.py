@@ -112,7 +112,7 @@ class Raising:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PROGRESS_NS / SECOND):
                     await grown.wait()
-        yield self._after_end(recovery, name)
+        yield await self._after_end(recovery, name)
 
     def _result(self, recovery: OpenRecovery, name: str, unit: int) -> NeedResult | None:
         """Say where a unit can be read; ``None`` while that is nowhere.
@@ -150,7 +150,7 @@ class Raising:
             waiting_for=view.waiting_for,
         )
 
-    def _after_end(self, recovery: OpenRecovery, name: str) -> NeedResult:
+    async def _after_end(self, recovery: OpenRecovery, name: str) -> NeedResult:
         """Say where a unit is whose recovery ended meanwhile.
 
         Raises:
@@ -158,7 +158,8 @@ class Raising:
         """
         ended = self._book.result(recovery.id)
         path = f"{recovery.target}/{name}"
-        if ended.result is Outcome.COMPLETE and recovery.root.stat(path) is not None:
+        is_there = await asyncio.to_thread(recovery.root.stat, path) is not None
+        if ended.result is Outcome.COMPLETE and is_there:
             where = recovery.root.absolute(path)
             return NeedResult(recovery=recovery.id, unit=name, path=where, is_placed=True)
         why = ended.message or ended.result.value

@@ -16,6 +16,7 @@ from ckptd.core.stages import Stage
 from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.recoveries import OpenRecovery
+from ckptd.daemon.root_watch import RootState
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -68,7 +69,7 @@ def status(
     active: Sequence[api.RecoveryView],
     catalog: Catalog,
     peering: Peering,
-    roots: Roots,
+    roots: Sequence[RootState],
 ) -> api.Status:
     """Return the daemon at this moment."""
     others = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
@@ -80,7 +81,9 @@ def status(
         uptime_s=facts.uptime_s,
         listen=facts.listen,
         roots=tuple(
-            api.RootRow(name=root.name, path=root.path, free_bytes=root.free_bytes())
+            api.RootRow(
+                name=root.name, path=root.path, free_bytes=root.free_bytes, problem=root.obstacle
+            )
             for root in roots
         ),
         checkpoints=sum(1 for holding in catalog.holdings() if holding.is_complete),

@@ -104,6 +104,7 @@ class MetricsSnapshot:
         reload_succeeded_at_s: Unix time of the last one that did, the start included.
         disk_bytes_by_root: Size of the file system of each root.
         disk_free_bytes_by_root: What the daemon may still use of it.
+        is_root_usable: Whether each root is in place, may be written to, and answers.
         control_requests: Answers on the control socket by route and status.
         log_lines_suppressed: Lines left out because there were too many of their kind.
         event_loop_lag_s: Worst lag of the last ten seconds.
@@ -145,6 +146,7 @@ class MetricsSnapshot:
     reload_succeeded_at_s: float = 0.0
     disk_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
     disk_free_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
+    is_root_usable: Mapping[str, bool] = field(default_factory=dict)
     control_requests: Mapping[tuple[str, int], int] = field(default_factory=dict)
     log_lines_suppressed: int = 0
     event_loop_lag_s: float = 0.0
@@ -211,6 +213,12 @@ def _holding(now: MetricsSnapshot) -> Iterator[Metric]:
         "What ckptd may still use of a root's file system.",
         "root",
         now.disk_free_bytes_by_root,
+    )
+    yield gauges(
+        "root_usable",
+        "1 if a root is in place, may be written to, and its disk answers.",
+        "root",
+        now.is_root_usable,
     )
 
 

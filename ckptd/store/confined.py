@@ -118,6 +118,29 @@ def leads_to(path: str, fd: int) -> bool:
         return False
 
 
+def is_read_only(fd: int) -> bool:
+    """Tell whether the file system of a directory that is open takes no writes here.
+
+    An ext4 that met an error takes none either; since Linux 6.15 only its mount options say so.
+
+    Raises:
+        OSError: Refused.
+    """
+    return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY) or "emergency_ro" in _mount_options(fd)
+
+
+def _mount_options(fd: int) -> list[str]:
+    """Return the options of the file system below a descriptor; none where /proc is hidden."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            (mount,) = (line.split()[1] for line in file if line.startswith("mnt_id:"))
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            (fields,) = (line.split() for line in file if line.split()[0] == mount)
+    except (OSError, ValueError):
+        return []
+    return fields[-1].split(",")
+
+
 def resolved(path: str) -> str:
     """Return a configured path with its links resolved. For comparing text, not for opening."""
     return os.path.realpath(path)

@@ -293,7 +293,7 @@ class Root:
         """
         try:
             self.check_in_place()
-            if os.fstatvfs(self._fd).f_flag & os.ST_RDONLY:
+            if confined.is_read_only(self._fd):
                 return "its file system is read-only here"
         except StorageError as error:
             return error.problem

@@ -13,7 +13,8 @@ from ckptd.control.api import Outcome
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
-from tests.support.mounts import in_mount_namespace, mount, tmpfs, unmount
+from tests.support.fault_proxy import fault_proxy
+from tests.support.mounts import failing_disk, in_mount_namespace, mount, tmpfs, unmount
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +51,39 @@ def test_on_a_read_only_root_nothing_is_recovered_and_all_is_served(tmp_path: Pa
     in_mount_namespace(scene)
 
 
+def test_a_disk_that_fails_while_a_version_is_recovered_is_told_of_and_read_from(
+    tmp_path: Path,
+) -> None:
+    """Fault D13, in the middle: writing stops, serving goes on, and it is known at once."""
+
+    def scene() -> None:
+        disk = tmp_path / "disk"
+        with failing_disk(disk, size_bytes=256 * MIB) as fail, Cluster(tmp_path) as cluster:
+            source = source_of(cluster)
+            make_checkpoint(source.path("200"), files=[PlannedFile("model.bin", 96 * MIB)])
+            source.publish(source.path("200"), "large", critical=(), deferred=())
+            with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
+                node = cluster.add("node", peers=[link.address], root=disk)
+                node.wait_ready()
+                assert node.recover().result is Outcome.COMPLETE
+                recovery = node.begin("large")
+                node.wait_bytes(recovery, 10 * MIB)
+                fail()
+                refused = node.result(recovery)
+            assert refused.result is Outcome.FAILED
+            assert "is on a read-only file system" in refused.message
+            assert not node.path("large").exists()
+            eventually(lambda: "event=root.unusable" in node.log_text(), "it is told of")
+            (root,) = node.client.status().roots
+            assert root.problem == "its file system is read-only here"
+            assert node.client.health().components[f"root {root.name}"] == root.problem
+            third = cluster.node("third", peers=[node.address])
+            assert third.recover().result is Outcome.COMPLETE
+            assert tree_digest(third.path("llama/rank-3/100")) == tree_digest(source.path("100"))
+
+    in_mount_namespace(scene)
+
+
 @pytest.mark.parametrize("what", ["mounted over", "unmounted"])
 def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
     tmp_path: Path, what: str
@@ -68,6 +102,7 @@ def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
                 mount("-t", "tmpfs", "tmpfs", str(disk))
             make_checkpoint(disk / "published", files=FILES)
             before = tree_digest(disk)
+            eventually(lambda: "event=root.unusable" in node.log_text(), "it is told of")
 
             refused = node.recover()
             assert refused.result is Outcome.FAILED
@@ -80,6 +115,7 @@ def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
             assert sorted(os.listdir(disk)) == ["published"]
             if what == "mounted over":
                 unmount(disk)
+                eventually(lambda: "event=root.usable" in node.log_text(), "it is back")
                 assert node.recover().result is Outcome.COMPLETE
 
     in_mount_namespace(scene)

@@ -35,6 +35,28 @@ def tmpfs(path: Path, options: str = "size=64m") -> Iterator[Path]:
         unmount(path)
 
 
+@contextlib.contextmanager
+def failing_disk(path: Path, *, size_bytes: int) -> Iterator[Callable[[], int]]:
+    """Mount an ext4 of a file's own; what is yielded makes it read-only as an error does.
+
+    Unlike a remount that works also while files are open for writing.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    image = path.with_name(f"{path.name}.ext4")
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
+    mount("-o", "loop,errors=remount-ro", str(image), str(path))
+    found = subprocess.run(
+        ["findmnt", "-no", "SOURCE", str(path)], check=True, capture_output=True, text=True
+    )
+    trigger = Path("/sys/fs/ext4", Path(found.stdout.strip()).name, "trigger_fs_error")
+    try:
+        yield lambda: trigger.write_text("1")
+    finally:
+        unmount(path)
+
+
 def in_mount_namespace(work: Callable[[], None]) -> None:
     """Run in a thread with mounts of its own; processes it starts have them too.
 

@@ -72,6 +72,7 @@ FULL = MetricsSnapshot(
     connections_by_side=numbered(20, SIDES),
     disk_bytes_by_root={"main": 90},
     disk_free_bytes_by_root={"main": 91},
+    is_root_usable={"main": True},
     control_requests={("/v1/status", 200): 92},
     log_lines_suppressed=93,
     event_loop_lag_s=0.022,
@@ -125,6 +126,7 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         "ckptd_critical_unit_sources_min 3.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
+        'ckptd_root_usable{root="main"} 1.0',
         "ckptd_recovery_active 3.0",
         "ckptd_recovery_elapsed_seconds 9.5",
         "ckptd_recovery_eta_seconds 10.5",
@@ -166,7 +168,14 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
     ]
 
 
-NOT_FROM_THE_START = ("disk_", "discovery_", "control_requests", "critical_unit_sources", "tls_")
+NOT_FROM_THE_START = (
+    "root_usable",
+    "disk_",
+    "discovery_",
+    "control_requests",
+    "critical_unit_sources",
+    "tls_",
+)
 """Their labels come from the configuration, or nothing can be said yet."""
 
 
