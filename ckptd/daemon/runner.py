@@ -144,8 +144,11 @@ class Runner:
         finally:
             for lane in self._lanes.values():
                 lane.close()
-            # Off the loop: hashing terabytes again cannot be cut short, and the service manager
-            # has to hear of it meanwhile. Its threads use what is closed then.
+            for recovery in self._book:
+                if recovery.staging is not None:
+                    recovery.staging.interrupt()  # hashing terabytes would take minutes
+            # Off the loop, which tells the service manager that a disk is slow. Its threads use
+            # what is closed then.
             await asyncio.to_thread(self._disk.shutdown)
             for recovery in self._book:
                 if recovery.staging is not None:
@@ -353,7 +356,8 @@ class Runner:
         def commit() -> None:
             # In one thread from end to end: lanes wait for this, and each way over the loop
             # costs milliseconds when the cores are busy.
-            staging.commit(effect.blocks)
+            with self.disk_calls.call():
+                staging.commit(effect.blocks)
             self._journal.append(recovery.id, effect.blocks)
             staging.release(effect.blocks)
 

@@ -21,6 +21,12 @@ _TICKS: Final = 4
 """Signs of life in each interval of the watchdog. ``sd_watchdog_enabled(3)`` asks for two; so
 one that is withheld is not the end."""
 
+HANGS_NS: Final = 90 * SECOND
+"""A disk call that takes longer makes no progress. Disks hang for a minute and come back: Linux
+tries a SCSI command again for 30 s and more, an NFS server fails over in about as long. Being
+restarted for that would cost what was not journaled yet, and the new process would wait for the
+same disk."""
+
 _EXTENSION_EVERY_S: Final = 10.0
 _EXTENSION_NS: Final = 30 * SECOND
 """Well within the 90 s that a service manager waits by default, and room for two that are late."""
@@ -51,7 +57,7 @@ async def feed_watchdog(
     """Give signs of life from the event loop until cancelled, if the manager wants any.
 
     None is given when the loop comes back late by more than half the interval, nor while a
-    thread has been in one disk call for longer than the interval: a sign from a daemon that
+    thread has been in one disk call for longer than :data:`HANGS_NS`: a sign from a daemon that
     moves nothing would hide exactly that.
 
     Args:
@@ -69,7 +75,7 @@ async def feed_watchdog(
         why = ""
         if clock() - start - tick_ns > interval_ns // 2:
             why = "the event loop was late"
-        elif longest_disk_call_ns() > interval_ns:
+        elif longest_disk_call_ns() > HANGS_NS:
             why = "a thread does not come back from the disk"
         if not why:
             notifier.alive()

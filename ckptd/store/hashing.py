@@ -77,8 +77,16 @@ def hash_unit(
     return hasher.digest(), b"".join(digests)
 
 
-def unit_digest(fd: int, size_bytes: int, *, buffer: memoryview) -> bytes:
+def unit_digest(
+    fd: int, size_bytes: int, *, buffer: memoryview, check: Callable[[], None]
+) -> bytes:
     """Return the digest of a file.
+
+    Args:
+        fd: The file.
+        size_bytes: How long it should be.
+        buffer: Where it is read to.
+        check: Called after each piece; what it raises ends the hashing.
 
     Raises:
         ContentChanged: The file is shorter than it should be.
@@ -87,21 +95,30 @@ def unit_digest(fd: int, size_bytes: int, *, buffer: memoryview) -> bytes:
     hasher = blake3(max_threads=_threads(size_bytes))
     for piece in _pieces(fd, size_bytes, 1, buffer):
         hasher.update(piece)
+        check()
     return hasher.digest()
 
 
-def matching_blocks(fd: int, places: Iterable[BlockPlace], *, buffer: memoryview) -> Iterator[int]:
+def matching_blocks(
+    fd: int,
+    places: Iterable[BlockPlace],
+    *,
+    buffer: memoryview,
+    check: Callable[[], None],
+) -> Iterator[int]:
     """Yield the blocks of one unit whose bytes on the disk have the right digest.
 
     Args:
         fd: The unit's file; what lies beyond its end does not match.
         places: Blocks to look at.
         buffer: Where they are read to, one at a time.
+        check: Called before each block; what it raises ends the hashing.
 
     Raises:
         OSError: The disk refused.
     """
     for place in places:
+        check()
         try:
             content = _read(fd, place.offset, place.size_bytes, buffer)
         except ContentChanged:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Container
+from collections.abc import Callable, Collection, Container
 from typing import Final
 
 from ckptd.errors import ContentChanged, NotFound, StorageError, VerificationFailed
@@ -48,10 +48,13 @@ def leave_out(tree: Root, manifest: Manifest, left_out: Collection[int]) -> None
         tree.remove_tree(path)
 
 
-def check_critical(tree: Root, manifest: Manifest, left_out: Container[int]) -> None:
+def check_critical(
+    tree: Root, manifest: Manifest, left_out: Container[int], *, check: Callable[[], None]
+) -> None:
     """Hash the critical units that are there as a whole, from the disk.
 
-    Their blocks were verified on the way in; this looks at what the disk made of them.
+    Their blocks were verified on the way in; this looks at what the disk made of them. What
+    ``check`` raises between two pieces ends it.
 
     Raises:
         VerificationFailed: A unit is not what the manifest says.
@@ -69,7 +72,7 @@ def check_critical(tree: Root, manifest: Manifest, left_out: Container[int]) -> 
             fd = _open(names, tree, unit)
             try:
                 with mapping_os_errors(tree.absolute(unit.path)):
-                    digest = unit_digest(fd, unit.size_bytes, buffer=buffer)
+                    digest = unit_digest(fd, unit.size_bytes, buffer=buffer, check=check)
             except ContentChanged as error:
                 raise _differs(unit) from error
             finally:
@@ -170,11 +173,19 @@ def files_of(
     return tuple(files)
 
 
-def recognise(root: Root, target: str, space: AddressSpace, journaled: BlockSet) -> BlockSet | None:
+def recognise(
+    root: Root,
+    target: str,
+    space: AddressSpace,
+    journaled: BlockSet,
+    *,
+    check: Callable[[], None],
+) -> BlockSet | None:
     """Tell whether a target is what this recovery renamed before a crash.
 
     It is if it holds all units of the manifest, or some of which the journal has all blocks,
-    and nothing else, and every block in it has the right digest.
+    and nothing else, and every block in it has the right digest. What ``check`` raises between
+    two blocks ends the search.
 
     Returns:
         The blocks of the units that are there; ``None`` if it is something else.
@@ -196,6 +207,6 @@ def recognise(root: Root, target: str, space: AddressSpace, journaled: BlockSet)
         is_partial = bool(blocks) and blocks.issubset(journaled)
         if seen.strangers or not (is_whole or is_partial):
             return None
-        return blocks if matching(tree, space, blocks) == blocks else None
+        return blocks if matching(tree, space, blocks, check=check) == blocks else None
     finally:
         tree.close()

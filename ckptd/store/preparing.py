@@ -19,7 +19,7 @@ import operator
 import os
 import stat
 import threading
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -358,10 +358,18 @@ def _set_length(fd: int, size_bytes: int) -> bool:
         os.close(fd)
 
 
-def matching(tree: Root, space: AddressSpace, blocks: BlockSet) -> BlockSet:
+def matching(
+    tree: Root, space: AddressSpace, blocks: BlockSet, *, check: Callable[[], None]
+) -> BlockSet:
     """Hash blocks on the disk and return those that are right.
 
     Several threads read side by side, each with one buffer of the longest block.
+
+    Args:
+        tree: Where the files are.
+        space: What they should be.
+        blocks: Which blocks to look at.
+        check: Called before each block by all these threads; what it raises ends the hashing.
 
     Raises:
         NotFound: A unit's file is not there.
@@ -387,7 +395,7 @@ def matching(tree: Root, space: AddressSpace, blocks: BlockSet) -> BlockSet:
                 fd = names.open_file(path, os.O_RDONLY)
                 try:
                     with mapping_os_errors(tree.absolute(path)):
-                        found += matching_blocks(fd, of_unit, buffer=buffer)
+                        found += matching_blocks(fd, of_unit, buffer=buffer, check=check)
                 finally:
                     os.close(fd)
         return found

@@ -82,6 +82,7 @@ class Staging:
         self._tree: Root | None = None
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
+        self._is_unwanted = threading.Event()
         self._files = BlockFiles(space, self._open_unit, writing or Writing())
 
     def prepare(self, journaled: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
@@ -140,7 +141,7 @@ class Staging:
         self._unreserved = unreserved
         runs = [space.unit_run(unit) for unit in allocated]
         there = BlockSet(run for run in runs if run[0] < run[1])
-        verified = preparing.matching(tree, space, journaled & there)
+        verified = preparing.matching(tree, space, journaled & there, check=self._check_wanted)
         self.held.add(verified)
         self.served.add(verified)
         return verified
@@ -148,7 +149,9 @@ class Staging:
     def _recognise_target(self, journaled: BlockSet) -> BlockSet:
         found = None
         if self._root.stat(self._path) is None:
-            found = placing.recognise(self._root, self._target, self._space, journaled)
+            found = placing.recognise(
+                self._root, self._target, self._space, journaled, check=self._check_wanted
+            )
         if found is None:
             raise Conflict(
                 f"target {self._root.absolute(self._target)}",
@@ -342,7 +345,7 @@ class Staging:
             for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
                 assert not self.held.missing_count(start, end), "blocks are not verified"
             placing.leave_out(tree, manifest, left_out)
-            placing.check_critical(tree, manifest, left_out)
+            placing.check_critical(tree, manifest, left_out, check=self._check_wanted)
             self.served.expect_rename(None)  # an earlier try may have come as far as this
             files = placing.finish(tree, manifest, left_out)
             self.served.expect_rename(files)
@@ -362,6 +365,13 @@ class Staging:
         """
         self._end("is closed")
         self._close_tree()
+
+    def interrupt(self) -> None:
+        """Let hashing under way, and any from now on, end in an error; from any thread.
+
+        A daemon that stops has no use for it: the next life hashes again.
+        """
+        self._is_unwanted.set()
 
     def discard(self) -> None:
         """Close, and remove the whole staging directory. A placed version stays.
@@ -390,6 +400,10 @@ class Staging:
     def _spoil(self, error: CkptdError) -> None:
         self._spoiled = f"does not write any more: {error}"
         self.held.end(self._spoiled)
+
+    def _check_wanted(self) -> None:
+        if self._is_unwanted.is_set():
+            raise CkptdError(self._subject, "was interrupted: the daemon stops")
 
     def _check_sound(self) -> None:
         if self._spoiled:

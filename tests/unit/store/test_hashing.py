@@ -16,6 +16,7 @@ from ckptd.store.hashing import (
     matching_blocks,
     unit_digest,
 )
+from tests.support.stagings import go_on
 
 BLOCK = 1024
 SIZES = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 7 * BLOCK, 16 * BLOCK + 5]
@@ -64,7 +65,7 @@ def test_a_unit_and_its_blocks_are_hashed(file: int, size: int, buffer_bytes: in
     blocks = [content[start : start + BLOCK] for start in range(0, size, BLOCK)]
     assert block_digests == b"".join(blake3(block).digest() for block in blocks)
     assert sum(told) == size
-    assert unit_digest(file, size, buffer=buffer_of(buffer_bytes)) == digest
+    assert unit_digest(file, size, buffer=buffer_of(buffer_bytes), check=go_on) == digest
 
 
 @pytest.mark.usefixtures("way")
@@ -74,7 +75,7 @@ def test_a_file_that_is_too_short_has_changed(file: int, size: int) -> None:
     with pytest.raises(ContentChanged, match="ends 1 bytes too early"):
         hash_unit(file, size, BLOCK, buffer=buffer_of(4 * BLOCK))
     with pytest.raises(ContentChanged, match="ends 1 bytes too early"):
-        unit_digest(file, size, buffer=buffer_of(4 * BLOCK))
+        unit_digest(file, size, buffer=buffer_of(4 * BLOCK), check=go_on)
 
 
 def places_of(content: bytes) -> list[BlockPlace]:
@@ -95,13 +96,40 @@ def test_blocks_that_match_are_found_and_others_left_out(file: int) -> None:
     os.pwrite(file, content, 0)
     places = places_of(content)
     buffer = buffer_of(BLOCK)
-    assert list(matching_blocks(file, places, buffer=buffer)) == [10, 11, 12, 13, 14]
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 11, 12, 13, 14]
     os.pwrite(file, b"!", BLOCK + 7)
-    assert list(matching_blocks(file, places, buffer=buffer)) == [10, 12, 13, 14]
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 12, 13, 14]
     os.ftruncate(file, 3 * BLOCK + 1)
-    assert list(matching_blocks(file, places, buffer=buffer)) == [10, 12]
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 12]
     os.ftruncate(file, 0)
-    assert list(matching_blocks(file, places, buffer=buffer)) == []
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == []
+
+
+class Interrupted(Exception):
+    """Ends a hashing."""
+
+
+@pytest.mark.usefixtures("way")
+def test_hashing_ends_where_its_check_says_so(file: int) -> None:
+    content = content_of(16 * BLOCK)
+    os.pwrite(file, content, 0)
+    calls = 0
+
+    def interrupt_the_third() -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        unit_digest(file, len(content), buffer=buffer_of(2 * BLOCK), check=interrupt_the_third)
+    assert calls == 3
+    found = matching_blocks(
+        file, places_of(content), buffer=buffer_of(BLOCK), check=interrupt_the_third
+    )
+    assert [next(found), next(found)] == [10, 11]
+    with pytest.raises(Interrupted):
+        next(found)
 
 
 def test_a_digest_has_the_length_that_manifests_expect() -> None:

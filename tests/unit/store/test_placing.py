@@ -16,7 +16,7 @@ from ckptd.store import placing
 from ckptd.store.placing import check_critical, files_of, finish, leave_out, recognise
 from ckptd.store.roots import Root
 from tests.support.manifests import make_manifest
-from tests.support.stagings import NOTHING, TARGET, Site, content_of
+from tests.support.stagings import NOTHING, TARGET, Site, content_of, go_on
 
 CONTENTS = {
     "config.json": b"{}",
@@ -72,7 +72,7 @@ class TestLeavingOut:
 
 class TestCriticalUnits:
     def test_right_ones_pass(self, site: Site, tree: Root) -> None:
-        check_critical(tree, site.space.manifest, ())
+        check_critical(tree, site.space.manifest, (), check=go_on)
 
     @pytest.mark.parametrize(
         "damage",
@@ -87,12 +87,12 @@ class TestCriticalUnits:
     ) -> None:
         damage(site.placed("shards/1.bin"))
         with pytest.raises(VerificationFailed, match=r"critical unit 'shards/1\.bin'"):
-            check_critical(tree, site.space.manifest, ())
-        check_critical(tree, site.space.manifest, {site.unit("shards/1.bin")})
+            check_critical(tree, site.space.manifest, (), check=go_on)
+        check_critical(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
 
     def test_others_are_not_read(self, site: Site, tree: Root) -> None:
         site.placed("config.json").write_bytes(b"!!")
-        check_critical(tree, site.space.manifest, ())
+        check_critical(tree, site.space.manifest, (), check=go_on)
 
 
 class TestFinishing:
@@ -138,7 +138,7 @@ class TestFinishing:
 
 class TestRecognising:
     def recognise(self, site: Site, journaled: BlockSet) -> BlockSet | None:
-        return recognise(site.root, TARGET, site.space, journaled)
+        return recognise(site.root, TARGET, site.space, journaled, check=go_on)
 
     def test_a_whole_version_needs_no_journal(self, site: Site) -> None:
         assert self.recognise(site, NOTHING) == site.everything

@@ -27,7 +27,7 @@ from ckptd.store.preparing import (
 )
 from ckptd.store.roots import Root
 from ckptd.store.whole_units import is_whole, write_whole
-from tests.support.stagings import Site, content_of, small_tmpfs
+from tests.support.stagings import Site, content_of, go_on, small_tmpfs
 
 CONTENTS = {
     "config.json": b"{}",
@@ -250,14 +250,14 @@ class TestCreating:
 
 class TestMatching:
     def test_blocks_on_the_disk_are_compared(self, site: Site, tree: Root) -> None:
-        assert matching(tree, site.space, site.everything) == site.blocks_of(*WHOLE)
+        assert matching(tree, site.space, site.everything, check=go_on) == site.blocks_of(*WHOLE)
         fill(site)
-        assert matching(tree, site.space, site.everything) == site.everything
+        assert matching(tree, site.space, site.everything, check=go_on) == site.everything
 
     def test_only_blocks_that_were_asked_for_are_returned(self, site: Site, tree: Root) -> None:
         fill(site)
         some = BlockSet([(0, 1), (3, 5), (7, site.space.block_count)])
-        assert matching(tree, site.space, some) == some
+        assert matching(tree, site.space, some, check=go_on) == some
 
     def test_changed_and_lost_bytes_are_noticed(self, site: Site, tree: Root) -> None:
         fill(site)
@@ -269,14 +269,14 @@ class TestMatching:
         first, end = site.space.unit_run(site.unit("shards/large.bin"))
         size = site.space.manifest.units[site.unit("shards/large.bin")].block_size_bytes
         wrong = BlockSet([(first + MIB // size, first + MIB // size + 1), (end - 1, end)])
-        assert matching(tree, site.space, site.everything) == site.everything - wrong
+        assert matching(tree, site.space, site.everything, check=go_on) == site.everything - wrong
 
     def test_threads_share_what_is_more_than_one_portion(
         self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fill(site)
         monkeypatch.setattr(preparing, "_PORTION_BYTES", 512 * KIB)
-        assert matching(tree, site.space, site.everything) == site.everything
+        assert matching(tree, site.space, site.everything, check=go_on) == site.everything
 
 
 class TestStagingDirectory:

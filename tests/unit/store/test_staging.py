@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.errors import Conflict, StorageError, VerificationFailed
+from ckptd.errors import CkptdError, Conflict, StorageError, VerificationFailed
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.confined import rename_noreplace
@@ -288,6 +288,41 @@ class TestResuming:
         staging = site.staging()
         assert staging.prepare(delivered) == NOTHING
         self.finish(site, staging, NOTHING)
+
+
+class TestInterrupted:
+    """Fault X4 while hashing is under way: a daemon that stops does not wait for it."""
+
+    def test_what_is_hashed_again_ends_and_stays_for_the_next_life(self, site: Site) -> None:
+        first = site.staging()
+        first.prepare(NOTHING)
+        site.deliver(first, site.everything)
+        first.close()
+        second = site.staging()
+        second.interrupt()
+        with pytest.raises(CkptdError, match="the daemon stops"):
+            second.prepare(site.everything)
+        assert site.staging().prepare(site.everything) == site.everything
+
+    def test_critical_units_are_not_hashed_to_the_end_before_a_rename(self, site: Site) -> None:
+        staging = site.staging()
+        staging.prepare(NOTHING)
+        site.deliver(staging, site.everything)
+        staging.interrupt()
+        with pytest.raises(CkptdError, match="the daemon stops"):
+            staging.place(NOTHING)
+        assert not site.placed().exists()
+
+    def test_nor_is_what_stands_at_the_target(self, site: Site) -> None:
+        first = site.staging()
+        first.prepare(NOTHING)
+        site.deliver(first, site.everything)
+        first.place(NOTHING)
+        second = site.staging()
+        second.interrupt()
+        with pytest.raises(CkptdError, match="the daemon stops"):
+            second.prepare(site.everything)
+        assert site.files() == site.version()
 
 
 class TestInterruptedAfterTheRename:
