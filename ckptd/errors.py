@@ -10,7 +10,8 @@
     ├── OutsideRoots            a path that leads out of the configured roots
     ├── StorageError            the disk or the file system said no
     │   ├── OutOfSpace          … for lack of room
-    │   └── ContentChanged      a file is not what it was when it was published
+    │   ├── ContentChanged      a file is not what it was when it was published
+    │   └── StagingLost         somebody removed what a recovery had staged
     ├── StateDirectoryInUse     another daemon has the state directory
     ├── DamagedState            the state database cannot be read
     ├── VerificationFailed      bytes that are not what the manifest says
@@ -146,6 +147,12 @@ class ContentChanged(StorageError):
     """A published file is not what it was; its version is stale."""
 
     code = "content_changed"
+
+
+class StagingLost(StorageError):
+    """What a recovery had staged was removed; it can be fetched again."""
+
+    code = "staging_lost"
 
 
 class StateDirectoryInUse(CkptdError):

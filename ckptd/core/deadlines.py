@@ -32,6 +32,8 @@ def _deadlines(recovery: Recovery, options: Options) -> Iterator[int]:
         yield recovery.retry_at_ns
     if recovery.awaited is not None or recovery.stage in _BEYOND_PATIENCE:
         return
+    if recovery.is_staging_lost:  # its lanes will end
+        return
     patience_ns = recovery.request.patience_ns
     if recovery.starved_since_ns is not None and patience_ns is not None:
         yield recovery.starved_since_ns + patience_ns

@@ -15,12 +15,18 @@ from ckptd.core.turn import Turn
 def stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
     """Deal with an order that this node's disk refused.
 
-    What may work later is tried again after a pause; anything else ends the recovery.
+    What may work later is tried again after a pause, what was staged and is lost is fetched again;
+    anything else ends the recovery.
     """
-    if recovery.ending is not None:
+    if recovery.ending is not None or recovery.is_staging_lost:
         return
     tell_stumble(turn, recovery, refusal)
-    if refusal.is_retryable:
+    if refusal.is_staging_lost and recovery.staging_losses < turn.options.staging_losses_max:
+        recovery.staging_losses += 1
+        recovery.is_staging_lost = True
+        recovery.trouble = refusal.message
+        close_lanes(turn, recovery)
+    elif refusal.is_retryable:
         recovery.trouble = refusal.message
         recovery.retry_at_ns = turn.now + turn.options.retry_ns
     else:

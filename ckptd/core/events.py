@@ -17,6 +17,7 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ckptd.errors import CkptdError, ExitCode, StagingLost
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -122,12 +123,25 @@ class Refusal:
         message: The whole sentence for a person.
         is_retryable: The same order may succeed later.
         is_verification: Bytes were not what the manifest says.
+        is_staging_lost: What was staged is gone, wholly or in part.
     """
 
     code: str
     message: str
     is_retryable: bool
     is_verification: bool = False
+    is_staging_lost: bool = False
+
+    @classmethod
+    def of(cls, error: CkptdError) -> Refusal:
+        """Say what an error means for the recovery it happened to."""
+        return cls(
+            error.code,
+            str(error),
+            is_retryable=error.is_retryable,
+            is_verification=error.exit_code is ExitCode.VERIFICATION,
+            is_staging_lost=isinstance(error, StagingLost),
+        )
 
 
 @dataclass(frozen=True, slots=True)

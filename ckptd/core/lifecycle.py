@@ -41,6 +41,7 @@ from ckptd.core.events import (
 from ckptd.core.lanes import rouse_lanes
 from ckptd.core.picker import holders
 from ckptd.core.prediction import needs_of, predict, supplies_of
+from ckptd.core.restaging import restage_when_quiet, take_stock
 from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Ending, Peer, Recovery
@@ -146,11 +147,7 @@ def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) 
     recovery.awaited = None
     if recovery.stage is not Stage.PREPARING:
         return
-    space = recovery.known_space()
-    recovery.verified = recovery.committed = event.verified
-    recovery.unclaimed = BlockSet.full(space.block_count) - event.verified
-    recovery.raised -= event.verified
-    recovery.resumed_bytes = space.set_bytes(event.verified)
+    take_stock(recovery, event.verified)
     recovery.trouble = ""
     recovery.move(Stage.TRANSFERRING)
     count_sources(turn)
@@ -187,14 +184,17 @@ def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
 
 
 def on_commit_failed(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
-    """Give up: after a failed sync nobody knows what is on the disk.
+    """Give up: after a failed sync nobody knows what is on the disk. Of lost files one does.
 
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
     """
     recovery.awaited = None
     recovery.uncommitted |= recovery.committing
     recovery.committing = BlockSet()
-    fail(turn, recovery, FailureCause.STORE, refusal.message)
+    if refusal.is_staging_lost:
+        stumble(turn, recovery, refusal)
+    else:
+        fail(turn, recovery, FailureCause.STORE, refusal.message)
 
 
 def on_version_placed(turn: Turn, recovery: Recovery) -> None:
@@ -216,6 +216,8 @@ def advance(turn: Turn) -> None:
                 _describe(turn, recovery)
             case Stage.PREPARING | Stage.DISCARDING:
                 pass
+            case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
+                restage_when_quiet(turn, recovery)
             case Stage.TRANSFERRING:
                 _transfer(turn, recovery)
             case Stage.PLACING:

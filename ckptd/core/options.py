@@ -63,6 +63,8 @@ class Options:
         commit_age_swarming_ns: … or this old, while others recover the same version: only what
             is durable is advertised.
         lane_idle_ns: A lane without work is closed after this.
+        staging_losses_max: So often what was staged may be lost and is fetched again. A cleaner
+            passes by once a day; whoever comes more often has to be found.
         retry_ns: When a local order (staging, a full disk) is tried again.
     """
 
@@ -102,4 +104,5 @@ class Options:
     commit_age_ns: int = 1 * SECOND
     commit_age_swarming_ns: int = 250 * MS
     lane_idle_ns: int = 10 * SECOND
+    staging_losses_max: int = 3
     retry_ns: int = 5 * SECOND

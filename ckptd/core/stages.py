@@ -37,10 +37,11 @@ MOVES: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.SEEKING: frozenset({Stage.DESCRIBING, Stage.DISCARDING}),
     Stage.DESCRIBING: frozenset({Stage.SEEKING, Stage.PREPARING, Stage.DISCARDING}),
     Stage.PREPARING: frozenset({Stage.TRANSFERRING, Stage.DISCARDING}),
-    Stage.TRANSFERRING: frozenset({Stage.PLACING, Stage.DISCARDING}),
-    Stage.PLACING: frozenset({Stage.DISCARDING}),
+    Stage.TRANSFERRING: frozenset({Stage.PREPARING, Stage.PLACING, Stage.DISCARDING}),
+    Stage.PLACING: frozenset({Stage.PREPARING, Stage.DISCARDING}),
     Stage.DISCARDING: frozenset(),
 }
-"""Which stage may follow which. A recovery that ended is not in the state any more."""
+"""Which stage may follow which; back to preparing if what was staged is lost. A recovery that ended
+is not in the state any more."""
 
 assert set(MOVES) == set(Stage)

@@ -129,6 +129,8 @@ class Recovery:
         signature_refusal: Why the last of them was refused; empty if none was.
         retry_at_ns: A local order is tried again at this moment.
         trouble: Why the last local order failed; empty once it worked.
+        staging_losses: How often what was staged was lost.
+        is_staging_lost: It is, and will be prepared anew once nothing writes there any more.
         starved_since_ns: Since when nobody has what is missing.
         ending: How it will end, once nothing of it is under way.
         class_ends: Where runs of equal criticality end: the block behind the last one.
@@ -190,6 +192,8 @@ class Recovery:
     signature_refusal: str = ""
     retry_at_ns: int | None = None
     trouble: str = ""
+    staging_losses: int = 0
+    is_staging_lost: bool = False
     starved_since_ns: int | None = None
     ending: Ending | None = None
     class_ends: tuple[int, ...] = ()
@@ -233,7 +237,12 @@ class Recovery:
     @property
     def is_fetching(self) -> bool:
         """Ranges may be ordered."""
-        return self.stage is Stage.TRANSFERRING and not self.is_paused and self.retry_at_ns is None
+        return (
+            self.stage is Stage.TRANSFERRING
+            and not self.is_paused
+            and not self.is_staging_lost
+            and self.retry_at_ns is None
+        )
 
     @property
     def delivered_ns(self) -> int:

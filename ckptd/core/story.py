@@ -70,6 +70,7 @@ class Reason(enum.Enum):
     LOST = "lost"
     RETRYABLE = "retryable"
     FATAL = "fatal"
+    STAGING_LOST = "staging_lost"
     DURABLE = "durable"
     FASTER = "faster"
     NO_FASTER = "no_faster"
@@ -212,6 +213,8 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
             return f"{entry.source} does not answer any more"
         case Kind.DISK_STUMBLED if entry.reason is Reason.RETRYABLE:
             return f"this node's disk: {entry.text}; tried again in {span('pause_ns')}"
+        case Kind.DISK_STUMBLED if entry.reason is Reason.STAGING_LOST:
+            return f"{entry.text}; what is lost is fetched again"
         case Kind.DISK_STUMBLED:
             return f"this node's disk: {entry.text}"
         case Kind.CRITICAL_COMPLETE:

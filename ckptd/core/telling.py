@@ -206,7 +206,10 @@ def tell_judged(turn: Turn, peer: Peer, digest: Digest, reason: Reason) -> None:
 
 def tell_stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
     """Tell what this node's disk refused."""
-    reason = Reason.RETRYABLE if refusal.is_retryable else Reason.FATAL
+    if refusal.is_staging_lost and recovery.staging_losses < turn.options.staging_losses_max:
+        reason = Reason.STAGING_LOST
+    else:
+        reason = Reason.RETRYABLE if refusal.is_retryable else Reason.FATAL
     numbers = {"pause_ns": turn.options.retry_ns} if refusal.is_retryable else {}
     recovery.story.add(
         Entry(turn.now, Kind.DISK_STUMBLED, reason, numbers=numbers, text=refusal.message)

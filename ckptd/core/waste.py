@@ -24,6 +24,8 @@ class WasteReason(enum.Enum):
     """What a lane had begun of a block when it gave way to another recovery."""
     SILENT = "silent"
     """What a lane brought of a block, or of blocks that were here, before it was closed as late."""
+    LOST = "lost"
+    """Blocks that were verified and written, and that somebody removed from staging."""
 
 
 @dataclass(slots=True)

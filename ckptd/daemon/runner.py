@@ -53,7 +53,6 @@ from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import (
     CkptdError,
     Conflict,
-    ExitCode,
     InvalidManifest,
     NotSigned,
     VerificationFailed,
@@ -246,7 +245,7 @@ class Runner:
                 await self._shelf.add(digest, found.signatures)
                 await self._journal.choose(recovery.id, version, digest, found.encoded)
         except InvalidManifest as error:
-            return ManifestRefused(effect.recovery, _refusal(error))
+            return ManifestRefused(effect.recovery, Refusal.of(error))
         except VerificationFailed as error:
             _log.warning(
                 "manifest.refused", recovery=effect.recovery, source=source, why=str(error)
@@ -277,6 +276,9 @@ class Runner:
         recovery = self._recovery(effect)
         try:
             self._refuse_rivals(recovery, effect)
+            if recovery.staging is not None:  # what was in it is lost
+                self._advertising.end(recovery.id)
+                await self._in_thread(recovery.staging.close)
             journaled = await self._journal.blocks(recovery.id)
             partial = self._partial_at_target(recovery, effect)
             if partial is not None:
@@ -301,7 +303,7 @@ class Runner:
                 if partial is not None:
                     self._catalog.mark_stale(effect.digest, "it is being completed")
         except CkptdError as error:
-            return StagingRefused(effect.recovery, _refusal(error))
+            return StagingRefused(effect.recovery, Refusal.of(error))
         return StagingPrepared(effect.recovery, verified)
 
     def _partial_at_target(
@@ -364,7 +366,7 @@ class Runner:
         try:
             await self._in_thread(commit)
         except CkptdError as error:
-            return CommitFailed(effect.recovery, _refusal(error))
+            return CommitFailed(effect.recovery, Refusal.of(error))
         self._advertising.note_growth()
         recovery.note_growth()
         return BlocksCommitted(effect.recovery)
@@ -385,7 +387,7 @@ class Runner:
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
         except CkptdError as error:
-            return PlacementFailed(effect.recovery, _refusal(error))
+            return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
 
     async def _discard(self, effect: DiscardStaging) -> Event:
@@ -425,12 +427,3 @@ _RecoveryEffect: TypeAlias = (
     | DiscardStaging
     | EndRecovery
 )
-
-
-def _refusal(error: CkptdError) -> Refusal:
-    return Refusal(
-        error.code,
-        str(error),
-        is_retryable=error.is_retryable,
-        is_verification=error.exit_code is ExitCode.VERIFICATION,
-    )

@@ -337,5 +337,4 @@ def _deliver(sink: BlockSink, places: list[BlockPlace], data: memoryview) -> tup
         if not isinstance(error, StorageError):
             _log.exception("blocks could not be delivered")
         known = error if isinstance(error, CkptdError) else StorageError("staging", repr(error))
-        refusal = Refusal(known.code, str(known), known.is_retryable)
-        raise _LaneBroken(RangeOutcome.STORE_FAILED, str(known), refusal) from error
+        raise _LaneBroken(RangeOutcome.STORE_FAILED, str(known), Refusal.of(known)) from error

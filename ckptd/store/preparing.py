@@ -24,7 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError, UsageError
+from ckptd.errors import (
+    CkptdError,
+    NotFound,
+    OutOfSpace,
+    StagingLost,
+    StorageError,
+    UsageError,
+)
 from ckptd.limits import BLOCK_BYTES_MAX, KIB, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
@@ -197,9 +204,9 @@ def check_is_at(root: Root, path: str, tree: Root) -> None:
         )
 
 
-def swept(tree: Root, path: str) -> StorageError:
+def swept(tree: Root, path: str) -> StagingLost:
     """Say that somebody removed a file while a recovery wrote it."""
-    return StorageError(
+    return StagingLost(
         tree.absolute(path),
         "was removed while it was being recovered",
         f"Recover again, and keep cleaners out of {STAGING_DIRECTORY}.",

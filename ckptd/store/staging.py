@@ -22,11 +22,12 @@ What holds at every instant:
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StorageError
+from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
@@ -276,8 +277,8 @@ class Staging:
         """Make delivered blocks durable. They may go into the journal when this returns.
 
         Raises:
-            StorageError: The disk refused, now or earlier, or somebody removed the file;
-                they must not.
+            StagingLost: Somebody removed the file; they must not.
+            StorageError: The disk refused, now or earlier; they must not.
         """
         assert self._tree is not None
         self._check_sound()
@@ -290,6 +291,8 @@ class Staging:
                 if not self._sync_files(units):
                     self._tree.sync()
                 self._files.drop(blocks)
+        except StagingLost:
+            raise  # the disk did what it was told
         except StorageError as error:
             self._spoil(error)
             raise
@@ -331,6 +334,7 @@ class Staging:
             VerificationFailed: A unit is not what was written: wrong bytes of a critical one,
                 wrong size of any.
             Conflict: The target exists by now.
+            StagingLost: Somebody removed a file, or all of them.
             StorageError: The system refused.
         """
         root, tree, manifest = self._root, self._tree, self._space.manifest
@@ -351,7 +355,10 @@ class Staging:
             self.served.expect_rename(files)
             root.check_in_place()
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
-            root.rename(self._path, self._target)
+            try:
+                root.rename(self._path, self._target)
+            except NotFound as error:
+                raise preparing.swept(root, self._path) from error
             preparing.check_is_at(root, self._target, tree)
             self.is_placed = True
         preparing.remove_empty_staging_directory(root)

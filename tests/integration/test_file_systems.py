@@ -139,23 +139,34 @@ def test_without_enough_inodes_nothing_travels(tmp_path: Path) -> None:
     in_mount_namespace(scene)
 
 
-def test_a_swept_staging_ends_the_recovery_and_the_next_one_fetches_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["everything", "a file"])
+def test_what_is_swept_from_staging_is_fetched_again_by_the_same_recovery(
+    tmp_path: Path, what: str
+) -> None:
+    """Fault D15: a cleaner of temporary files passes by."""
+    files = [PlannedFile("model.bin", 192 * MIB), PlannedFile("other.bin", 16 * MIB)]
     with Cluster(tmp_path) as cluster:
         source = cluster.node("source")
-        make_checkpoint(source.path("100"), files=[PlannedFile("model.bin", 256 * MIB)])
+        make_checkpoint(source.path("100"), files=files)
         source.publish(source.path("100"), critical=(), deferred=())
         node = cluster.node("node", peers=[source.address])
         recovery = node.begin()
         node.wait_bytes(recovery, 8 * MIB)
         node.client.pause(recovery)
-        shutil.rmtree(node.path(".ckptd", recovery))
+        staging = node.path(".ckptd", recovery)
+        if what == "everything":
+            shutil.rmtree(staging)
+        else:
+            (staging / "model.bin").unlink()
         node.client.resume(recovery)
-        swept = node.result(recovery)
-        assert swept.result is Outcome.FAILED
-        assert "was removed while it was being recovered" in swept.message
-        eventually(lambda: not os.listdir(node.root), "nothing is left of it")
-        assert node.recover().result is Outcome.COMPLETE
-        assert tree_digest(node.path("llama/rank-3/100")) == tree_digest(source.path("100"))
+        result = node.result(recovery)
+        assert result.result is Outcome.COMPLETE, result.message
+        assert result.wasted["lost"] >= 8 * MIB
+        assert result.bytes_received - result.bytes_wasted == result.bytes_total
+        assert tree_digest(result.target) == tree_digest(source.path("100"))
+        told = [entry.sentence for entry in node.client.explain(recovery).story]
+        assert any("what is lost is fetched again" in text for text in told)
+        assert os.listdir(node.root) == ["llama"]
 
 
 def test_names_at_every_limit_are_recovered(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ LLAMA = CheckpointName("llama/rank-0")
 
 FULL_DISK = Refusal("out_of_space", "root /data: no room", is_retryable=True)
 BROKEN_DISK = Refusal("storage", "root /data: input/output error", is_retryable=False)
+LOST_STAGING = Refusal(
+    "staging_lost", "/data/.ckptd/r-1/model: was removed", is_retryable=False, is_staging_lost=True
+)
 HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retryable=False)
 
 LEEWAY_NS = 250 * MS

@@ -55,7 +55,13 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
-from tests.support.scheduling import FULL_DISK, Saved, check_nothing_is_overlooked, saved
+from tests.support.scheduling import (
+    FULL_DISK,
+    LOST_STAGING,
+    Saved,
+    check_nothing_is_overlooked,
+    saved,
+)
 from tests.unit.core.serving import Sources
 from tests.unit.core.world import Agenda, Chance, Source, Wish
 
@@ -205,7 +211,9 @@ class Driver:
 
     def _prepare_staging(self, order: PrepareStaging, wish: Wish) -> None:
         self._open("staging", order.recovery)
+        self._check_quiet(wish)
         wish.has_manifest = True
+        wish.written = wish.committed
         prepared = StagingPrepared(order.recovery, wish.committed)
         refused = StagingRefused(order.recovery, FULL_DISK)
         self._report_later(5 * MS, self._chance.event(prepared, refused))
@@ -215,14 +223,23 @@ class Driver:
         assert order.blocks
         assert order.blocks.issubset(wish.written - wish.committed)
         committed, failed = BlocksCommitted(order.recovery), CommitFailed(order.recovery, FULL_DISK)
-        event = self._chance.event(committed, *[committed] * 9, failed)
+        lost = CommitFailed(order.recovery, LOST_STAGING)
+        event = self._chance.event(committed, *[committed] * 9, failed, lost)
         delay_ns = 2 * SECOND if self._chance.strikes() else 10 * MS
         self.agenda.in_this_life(delay_ns, partial(self._end_commit, order, wish, event))
 
     def _end_commit(self, order: CommitBlocks, wish: Wish, event: Event) -> None:
         if isinstance(event, BlocksCommitted):
             wish.committed |= order.blocks
+        self._sweep(event, wish)
         self._tell(event)
+
+    def _sweep(self, event: Event, wish: Wish) -> None:
+        """Remove half of what is on the disk if that is what an event tells of."""
+        if isinstance(event, CommitFailed | PlacementFailed) and event.refusal.is_staging_lost:
+            wish.committed = BlockSet(
+                (block, block + 1) for block in wish.committed if self._chance.rng.random() < 0.5
+            )
 
     def _place(self, order: PlaceVersion, wish: Wish) -> None:
         self._open("place", order.recovery)
@@ -231,7 +248,10 @@ class Driver:
         assert wish.committed == wish.written == wish.version.blocks
         placed = VersionPlaced(order.recovery)
         failed = PlacementFailed(order.recovery, FULL_DISK)
-        self._report_later(5 * MS, self._chance.event(placed, failed))
+        lost = PlacementFailed(order.recovery, LOST_STAGING)
+        event = self._chance.event(placed, failed, lost)
+        self._sweep(event, wish)
+        self._report_later(5 * MS, event)
 
     def _discard(self, order: DiscardStaging, wish: Wish) -> None:
         self._open("discard", order.recovery)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.errors import OutOfSpace, StorageError
+from ckptd.errors import OutOfSpace, StagingLost, StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.staging import Staging
@@ -167,10 +167,33 @@ class TestDelivering:
         assert lane_problems == []
         assert 0 in staging.held
 
-    def test_a_file_that_was_swept_away_is_an_error(self, site: Site, staging: Staging) -> None:
+    def test_a_file_that_was_swept_away_is_lost(self, site: Site, staging: Staging) -> None:
         shutil.rmtree(site.staged())
-        with pytest.raises(StorageError, match="was removed"):
+        with pytest.raises(StagingLost, match="was removed"):
             site.deliver_run(staging, 0, 1)
+
+    def test_a_commit_notices_files_that_were_swept_away_and_says_nothing_of_the_disk(
+        self, site: Site, staging: Staging
+    ) -> None:
+        site.deliver_run(staging, 0, 2)
+        shutil.rmtree(site.staged())
+        for _ in range(2):
+            with pytest.raises(StagingLost, match="was removed"):
+                staging.commit(BlockSet([(0, 2)]))
+
+    def test_what_was_swept_away_cannot_be_placed_and_is_found_missing_by_the_next_staging(
+        self, site: Site, staging: Staging
+    ) -> None:
+        site.deliver(staging, site.everything)
+        shutil.rmtree(site.staged())
+        with pytest.raises(StagingLost, match="was removed"):
+            staging.place(BlockSet())
+        staging.close()
+        again = site.staging()
+        assert again.prepare(site.everything) == BlockSet()
+        site.deliver(again, site.everything)
+        again.place(BlockSet())
+        assert site.files() == site.version()
 
 
 class TestBackPressure:
