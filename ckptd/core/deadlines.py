@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptd.core.options import Options
-from ckptd.core.stages import Stage
+from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Recovery, State
 
 _BEYOND_PATIENCE = frozenset({Stage.PLACING, Stage.DISCARDING})
@@ -30,6 +30,9 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
 def _deadlines(recovery: Recovery, options: Options) -> Iterator[int]:
     if recovery.retry_at_ns is not None:
         yield recovery.retry_at_ns
+    is_asking = recovery.awaited is LocalOrder.MANIFEST and not recovery.is_paused
+    if is_asking and recovery.ask_again_at_ns is not None:
+        yield recovery.ask_again_at_ns
     if recovery.awaited is not None or recovery.stage in _BEYOND_PATIENCE:
         return
     if recovery.is_staging_lost:  # its lanes will end

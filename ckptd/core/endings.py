@@ -45,6 +45,8 @@ def wind_up(turn: Turn, recovery: Recovery, ending: Ending) -> None:
         return
     recovery.ending = ending
     recovery.move(Stage.DISCARDING)
+    if recovery.awaited is LocalOrder.MANIFEST:
+        recovery.awaited = None  # a question leaves nothing behind; nobody waits for its answer
     close_lanes(turn, recovery)
 
 
@@ -79,3 +81,14 @@ def end(turn: Turn, recovery: Recovery, ending: Ending) -> None:
     turn.order(
         EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message, explanation)
     )
+
+
+def is_out_of_patience(turn: Turn, recovery: Recovery, *, is_starved: bool) -> bool:
+    """Keep count of how long nobody has had what is missing; tell when that was too long."""
+    if not is_starved:
+        recovery.starved_since_ns = None
+        return False
+    if recovery.starved_since_ns is None:
+        recovery.starved_since_ns = turn.now
+    patience_ns = recovery.request.patience_ns
+    return patience_ns is not None and turn.now - recovery.starved_since_ns >= patience_ns

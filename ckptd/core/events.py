@@ -177,6 +177,7 @@ class ManifestRefused:
     """The manifest has the right digest and cannot be used: it would do harm, or is too new."""
 
     recovery: RecoveryId
+    source: NodeId | None
     refusal: Refusal
 
 

@@ -86,6 +86,11 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: blocks are committing only while a commit is awaited",
     )
     _expect(
+        (recovery.awaited is LocalOrder.MANIFEST)
+        == (recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.asked.values()),
+        f"{name}: a manifest is awaited while somebody is asked for it",
+    )
+    _expect(
         not recovery.raised & recovery.verified,
         f"{name}: raised and verified have nothing in common",
     )

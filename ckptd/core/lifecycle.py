@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from ckptd.core.deadlines import commit_age_ns, recovery_deadline
+from ckptd.core.describing import ask, describe
 from ckptd.core.effects import (
     ChooseVersion,
     CommitBlocks,
     FailureCause,
-    FetchManifest,
     PlaceVersion,
-    PrepareStaging,
     Result,
 )
 from ckptd.core.endings import (
@@ -27,12 +26,11 @@ from ckptd.core.endings import (
     discard_when_quiet,
     end,
     fail,
+    is_out_of_patience,
     stumble,
     wind_up,
 )
 from ckptd.core.events import (
-    ManifestArrived,
-    ManifestMissed,
     RecoveryPaused,
     RecoveryRequested,
     Refusal,
@@ -44,16 +42,13 @@ from ckptd.core.prediction import needs_of, predict, supplies_of
 from ckptd.core.restaging import restage_when_quiet, take_stock
 from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
-from ckptd.core.state import Ending, Peer, Recovery
-from ckptd.core.story import Reason
-from ckptd.core.telling import tell_choice, tell_critical, tell_pause, tell_resumed
+from ckptd.core.state import Ending, Recovery
+from ckptd.core.telling import tell_choice, tell_critical, tell_resumed
 from ckptd.core.turn import Turn
 from ckptd.core.versions import choose_version, explain_rollback
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
 
 _HELD_UP_MIN_NS = 20 * MS
 """A disk that holds all lanes up for less changes nothing: a hedge waits ten times as long. To
@@ -74,7 +69,7 @@ def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
         recovery.version, recovery.digest = event.version, event.digest
         recovery.move(Stage.DESCRIBING)
         tell_resumed(turn, recovery, event.version)
-        _order_manifest(turn, recovery, None)
+        ask(turn, recovery, None)
 
 
 def on_paused(turn: Turn, recovery: Recovery, event: RecoveryPaused) -> None:
@@ -88,58 +83,6 @@ def on_cancelled(turn: Turn, recovery: Recovery) -> None:
     """Give a recovery up, unless it is so far that it will be complete in a moment."""
     if recovery.awaited is not LocalOrder.PLACEMENT:
         wind_up(turn, recovery, Ending(Result.CANCELLED))
-
-
-def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) -> None:
-    """Learn what the version consists of, and make room for it."""
-    recovery.awaited = None
-    if recovery.stage is not Stage.DESCRIBING:
-        return
-    manifest = event.space.manifest
-    if (manifest.checkpoint, manifest.version) != (recovery.checkpoint, recovery.version):
-        # An old version was advertised as a newer one, or as another checkpoint.
-        on_manifest_missed(turn, recovery, ManifestMissed(recovery.id, event.source, is_lie=True))
-        return
-    assert recovery.digest is not None
-    recovery.space = event.space
-    recovery.class_ends = event.space.class_ends()
-    recovery.critical = event.space.of_criticality(Criticality.CRITICAL)
-    recovery.move(Stage.PREPARING)
-    recovery.awaited = LocalOrder.STAGING
-    turn.order(PrepareStaging(recovery.id, recovery.digest, event.space))
-
-
-def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) -> None:
-    """Remember who did not deliver the manifest; somebody else is asked next.
-
-    What a source lied about it does not have; but it may well have a version of which it has no
-    signature that suffices.
-    """
-    recovery.awaited = None
-    if event.source is None:
-        return
-    recovery.tried.add(event.source)
-    if event.refusal:
-        recovery.unsigned_by.add(event.source)
-        recovery.signature_refusal = event.refusal
-    peer = turn.state.peers.get(event.source)
-    if peer is None or (event.refusal and not event.is_lie):
-        return
-    peer.link.failed(turn.options, turn.rng, now=turn.now)
-    if event.is_lie:
-        assert recovery.digest is not None
-        if not event.refusal:
-            peer.holdings.pop(recovery.digest, None)
-        peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
-    reason = Reason.WRONG_MANIFEST if event.is_lie else Reason.NO_MANIFEST
-    tell_pause(turn, recovery, event.source, reason)
-    turn.rest(event.source)
-
-
-def on_manifest_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
-    """Give up on a version that cannot be what its publisher meant."""
-    recovery.awaited = None
-    fail(turn, recovery, FailureCause.VERIFICATION, refusal.message)
 
 
 def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) -> None:
@@ -213,7 +156,8 @@ def advance(turn: Turn) -> None:
             case Stage.SEEKING:
                 _seek(turn, recovery)
             case Stage.DESCRIBING:
-                _describe(turn, recovery)
+                if describe(turn, recovery):
+                    _seek(turn, recovery)
             case Stage.PREPARING | Stage.DISCARDING:
                 pass
             case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
@@ -246,7 +190,7 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
         refusal = _refusal_of(recovery, offers) if turn.state.is_settled else ""
         if refusal:
             fail(turn, recovery, FailureCause.VERIFICATION, refusal)
-        elif _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+        elif is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
             message = f"nobody has {recovery.checkpoint}"
             fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
         return
@@ -255,7 +199,7 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
     tell_choice(turn, recovery, choice[0])
     recovery.move(Stage.DESCRIBING)
     turn.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
-    _describe(turn, recovery)
+    describe(turn, recovery)
 
 
 def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
@@ -269,75 +213,6 @@ def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
     return "; ".join(part for part in (recovery.signature_refusal, rollback) if part)
 
 
-def _describe(turn: Turn, recovery: Recovery) -> None:
-    """Ask somebody for the manifest who has not failed to deliver it.
-
-    A version that nobody claims to have any more, lost peers included, was a lie or is removed,
-    and one that nobody delivers with signatures that suffice is no better: another one is
-    chosen, unless an interrupted recovery goes on with this one.
-    """
-    if recovery.is_paused:
-        recovery.starved_since_ns = None
-        return
-    if recovery.awaited is not None or recovery.retry_at_ns is not None:
-        return
-    claimants = [peer for peer in turn.state.peers.values() if _claims(peer, recovery)]
-    sources = [peer for peer in claimants if peer.is_live]
-    is_unsigned = bool(recovery.unsigned_by) and recovery.unsigned_by.issuperset(
-        peer.node for peer in sources
-    )
-    if recovery.request.digest is None and (is_unsigned or not claimants):
-        _choose_again(turn, recovery, is_unsigned=is_unsigned)
-        return
-    if is_unsigned:
-        fail(turn, recovery, FailureCause.VERIFICATION, recovery.signature_refusal)
-        return
-    if not sources:
-        if _is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
-            message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
-            fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
-        return
-    recovery.starved_since_ns = None
-    untried = [peer for peer in sources if peer.node not in recovery.tried]
-    if not untried:
-        recovery.tried.clear()
-        recovery.retry_at_ns = turn.now + turn.options.retry_ns
-        return
-
-    def rank(peer: Peer) -> tuple[int, int, NodeId]:
-        return (peer.link.failures, peer.link.queue_time_ns(turn.options), peer.node)
-
-    _order_manifest(turn, recovery, min(untried, key=rank).node)
-
-
-def _choose_again(turn: Turn, recovery: Recovery, *, is_unsigned: bool) -> None:
-    """Give up on the version that was chosen."""
-    assert recovery.digest is not None
-    if is_unsigned:
-        recovery.unsigned.add(recovery.digest)
-    recovery.version = recovery.digest = None
-    recovery.tried.clear()
-    recovery.unsigned_by.clear()
-    recovery.move(Stage.SEEKING)
-    _seek(turn, recovery)
-
-
-def _claims(peer: Peer, recovery: Recovery) -> bool:
-    """Tell whether a peer says it has just what a recovery is for."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
-    return holding is not None and (holding.checkpoint, holding.version) == (
-        recovery.checkpoint,
-        recovery.version,
-    )
-
-
-def _order_manifest(turn: Turn, recovery: Recovery, source: NodeId | None) -> None:
-    assert recovery.digest is not None
-    recovery.awaited = LocalOrder.MANIFEST
-    turn.order(FetchManifest(recovery.id, source, recovery.digest))
-
-
 def _transfer(turn: Turn, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
     is_arriving = recovery.in_flight > 0
@@ -348,7 +223,7 @@ def _transfer(turn: Turn, recovery: Recovery) -> None:
         and not recovery.is_paused
         and not any(holders(recovery, turn.state.peers.values(), recovery.unclaimed))
     )
-    is_given_up = _is_out_of_patience(turn, recovery, is_starved=is_starved)
+    is_given_up = is_out_of_patience(turn, recovery, is_starved=is_starved)
     missing = recovery.unclaimed if is_given_up else BlockSet()
     if missing & recovery.critical:
         message = f"nobody has {len(missing & recovery.critical)} critical blocks"
@@ -386,17 +261,6 @@ def _place(turn: Turn, recovery: Recovery) -> None:
         recovery.awaited = LocalOrder.PLACEMENT
         close_lanes(turn, recovery)
         turn.order(PlaceVersion(recovery.id, missing=recovery.unclaimed))
-
-
-def _is_out_of_patience(turn: Turn, recovery: Recovery, *, is_starved: bool) -> bool:
-    """Keep count of how long nobody has had what is missing; tell when that was too long."""
-    if not is_starved:
-        recovery.starved_since_ns = None
-        return False
-    if recovery.starved_since_ns is None:
-        recovery.starved_since_ns = turn.now
-    patience_ns = recovery.request.patience_ns
-    return patience_ns is not None and turn.now - recovery.starved_since_ns >= patience_ns
 
 
 def _predict(turn: Turn, recovery: Recovery) -> None:

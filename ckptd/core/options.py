@@ -65,6 +65,7 @@ class Options:
         lane_idle_ns: A lane without work is closed after this.
         staging_losses_max: So often what was staged may be lost and is fetched again. A cleaner
             passes by once a day; whoever comes more often has to be found.
+        manifest_sources_max: So many sources at most are asked for a manifest at the same time.
         retry_ns: When a local order (staging, a full disk) is tried again.
     """
 
@@ -105,4 +106,5 @@ class Options:
     commit_age_swarming_ns: int = 250 * MS
     lane_idle_ns: int = 10 * SECOND
     staging_losses_max: int = 3
+    manifest_sources_max: int = 4
     retry_ns: int = 5 * SECOND

@@ -11,7 +11,17 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import endings, lifecycle, raising, ranges, sources, stealing, telling, widening
+from ckptd.core import (
+    describing,
+    endings,
+    lifecycle,
+    raising,
+    ranges,
+    sources,
+    stealing,
+    telling,
+    widening,
+)
 from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
@@ -188,11 +198,11 @@ class Scheduler:
             case UnitsRaised():
                 raising.on_units_raised(turn, recovery, event)
             case ManifestArrived():
-                lifecycle.on_manifest_arrived(turn, recovery, event)
+                describing.on_manifest_arrived(turn, recovery, event)
             case ManifestMissed():
-                lifecycle.on_manifest_missed(turn, recovery, event)
+                describing.on_manifest_missed(turn, recovery, event)
             case ManifestRefused():
-                lifecycle.on_manifest_refused(turn, recovery, event.refusal)
+                describing.on_manifest_refused(turn, recovery, event)
             case StagingPrepared():
                 lifecycle.on_staging_prepared(turn, recovery, event)
             case StagingRefused() | PlacementFailed():

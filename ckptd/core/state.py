@@ -123,6 +123,9 @@ class Recovery:
         hedged_bytes: Length of those that a late source made necessary.
         raced_bytes: Length of those that two sources raced for.
         refused: Blocks a source sent wrongly in this epoch; not asked of it again.
+        asked: Who was asked for a manifest and has not answered, with its digest; ``None`` is the
+            journal.
+        ask_again_at_ns: One more source is asked for the manifest at this moment.
         tried: Sources that did not deliver the manifest, since the last pause.
         unsigned_by: Those of them whose manifest was refused for its signatures.
         unsigned: Versions that nobody could deliver with signatures that suffice.
@@ -186,6 +189,8 @@ class Recovery:
     hedged_bytes: int = 0
     raced_bytes: int = 0
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
+    asked: dict[NodeId | None, Digest] = field(default_factory=dict)
+    ask_again_at_ns: int | None = None
     tried: set[NodeId] = field(default_factory=set)
     unsigned_by: set[NodeId] = field(default_factory=set)
     unsigned: set[Digest] = field(default_factory=set)

@@ -32,6 +32,7 @@ class Kind(enum.Enum):
     PREEMPTED = "preempted"
     OUTRANKED = "outranked"
     DETOUR = "detour"
+    MANIFEST_LATE = "manifest_late"
     LANE_LATE = "lane_late"
     LANES_TRIED = "lanes_tried"
     BACK_OFF = "back_off"
@@ -205,6 +206,8 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
     match entry.kind:
         case Kind.LANES_TRIED:
             return _sentence_of_trial(entry)
+        case Kind.MANIFEST_LATE:
+            return f"{entry.source} has not sent the manifest yet: {entry.other} was asked as well"
         case Kind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
         case Kind.EPOCH_CHANGED:

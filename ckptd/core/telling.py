@@ -66,6 +66,11 @@ def tell_resumed(turn: Turn, recovery: Recovery, version: Version) -> None:
     )
 
 
+def tell_manifest_late(turn: Turn, recovery: Recovery, late: NodeId, other: NodeId) -> None:
+    """Tell that a second source was asked for the manifest."""
+    recovery.story.add(Entry(turn.now, Kind.MANIFEST_LATE, Reason.SILENT, late, other))
+
+
 def tell_hedge(turn: Turn, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
     """Tell that a second source was asked for what a lane is late with."""
     numbers = {

@@ -11,9 +11,10 @@ from typing import Final
 from ckptd.control.api import Cause, Outcome, RecoveryResult, SourceShare
 from ckptd.core.effects import EndRecovery, Result
 from ckptd.core.verdicts import Explanation
+from ckptd.daemon.manifests import VerifiedManifest
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import CheckpointName, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.space import AddressSpace
 from ckptd.store.journal import JournaledRecovery
 from ckptd.store.roots import Root
@@ -43,6 +44,7 @@ class OpenRecovery:
         root: Where it will stand.
         target: Directory relative to the root; empty until the version is known.
         space: What it consists of, once the manifest is here.
+        arrived: Manifests that came from peers, by digest, until one is recorded.
         staging: Where it writes, once prepared.
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
@@ -53,6 +55,7 @@ class OpenRecovery:
     root: Root
     target: str
     space: AddressSpace | None = None
+    arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     staging: Staging | None = None
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)

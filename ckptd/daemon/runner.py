@@ -240,12 +240,8 @@ class Runner:
                 found = await self._manifests.from_journal(recovery.id, checkpoint, digest)
             else:
                 found = await self._manifests.from_peer(source, checkpoint, digest)
-            version = Version(found.space.manifest.version)
-            if source is not None:
-                await self._shelf.add(digest, found.signatures)
-                await self._journal.choose(recovery.id, version, digest, found.encoded)
         except InvalidManifest as error:
-            return ManifestRefused(effect.recovery, Refusal.of(error))
+            return ManifestRefused(effect.recovery, source, Refusal.of(error))
         except VerificationFailed as error:
             _log.warning(
                 "manifest.refused", recovery=effect.recovery, source=source, why=str(error)
@@ -256,7 +252,8 @@ class Runner:
         except (CkptdError, OSError) as error:
             _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
             return ManifestMissed(effect.recovery, source, is_lie=False)
-        recovery.settle_target(version)
+        if source is not None and recovery.space is None:
+            recovery.arrived[digest] = found
         return ManifestArrived(effect.recovery, source, found.space)
 
     async def _confirm(self, effect: ConfirmHolding) -> Event:
@@ -279,6 +276,7 @@ class Runner:
             if recovery.staging is not None:  # what was in it is lost
                 self._advertising.end(recovery.id)
                 await self._in_thread(recovery.staging.close)
+            await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
             partial = self._partial_at_target(recovery, effect)
             if partial is not None:
@@ -305,6 +303,14 @@ class Runner:
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
         return StagingPrepared(effect.recovery, verified)
+
+    async def _record_choice(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Write down what the manifest that just arrived says: going on needs no peer then."""
+        arrived, recovery.arrived = recovery.arrived.get(effect.digest), {}
+        if arrived is not None:
+            version = Version(effect.space.manifest.version)
+            await self._shelf.add(effect.digest, arrived.signatures)
+            await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
 
     def _partial_at_target(
         self, recovery: OpenRecovery, effect: PrepareStaging

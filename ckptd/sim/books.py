@@ -24,7 +24,6 @@ from ckptd.core.events import (
     Event,
     HoldingConfirmed,
     HoldingsArrived,
-    ManifestArrived,
     ManifestMissed,
     PeerLost,
     RangeEnded,
@@ -154,7 +153,7 @@ class NodeBook:
         said: What each peer said last, less what it turned out not to have.
         epochs: The life in which it said so.
         lost: Peers that do not answer.
-        describing: Which manifest was asked for last.
+        describing: Which manifest was asked for last, by recovery and source.
         questioned: Who is being asked whether it stands by which version.
         closed: Lanes that were closed in this life.
         accused: How many wrong blocks hang on the question of who stands by which version.
@@ -168,7 +167,7 @@ class NodeBook:
     said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
     epochs: dict[NodeId, Epoch] = field(default_factory=dict)
     lost: set[NodeId] = field(default_factory=set)
-    describing: dict[RecoveryId, Digest] = field(default_factory=dict)
+    describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
     questioned: set[tuple[NodeId, Digest]] = field(default_factory=set)
     closed: set[LaneId] = field(default_factory=set)
     accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
@@ -312,16 +311,14 @@ class Books(Watch):
                 _note_commit(book, event)
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
-                book.said.get(source, {}).pop(book.describing[event.recovery], None)
+                book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
             case UnitsRaised():
                 book.recoveries[event.recovery].raised |= event.blocks
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryBook(event, book.node.now))
-            case ManifestArrived():
-                staging = book.node.stagings[event.recovery]
-                book.recoveries[event.recovery].version = staging.version
             case StagingPrepared():
                 recovery = book.recoveries[event.recovery]
+                recovery.version = book.node.stagings[event.recovery].version
                 recovery.told = recovery.written = recovery.committed = event.verified
             case _:
                 pass
@@ -335,7 +332,7 @@ class Books(Watch):
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
             case FetchManifest():
-                book.describing[effect.recovery] = effect.digest
+                book.describing[effect.recovery, effect.source] = effect.digest
             case CloseLane():
                 book.closed.add(effect.lane)
             case CommitBlocks():

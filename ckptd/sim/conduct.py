@@ -70,6 +70,9 @@ LANES_PER_SOURCE_MAX: Final = 4
 
 _FAILURES: Final = frozenset({CloseReason.FAILED, CloseReason.SILENT})
 
+_QUESTIONS = frozenset({ConfirmHolding, FetchManifest})
+"""Orders that may end after the recovery they were given for: a late answer is of no use."""
+
 _Order = tuple[type[Effect], Hashable]
 
 
@@ -109,7 +112,7 @@ class Endings(Check):
         for name, book in books.items():
             if not book.node.scheduler.state.recoveries and book.node.is_up:
                 opened = +self._open.get(name, Counter())
-                left = [order for order in opened if order[0] is not ConfirmHolding]
+                left = [order for order in opened if order[0] not in _QUESTIONS]
                 if left:
                     raise CheckFailed(book, f"all recoveries ended, but not {left}")
 
@@ -121,9 +124,9 @@ def _order_started(effect: Effect) -> _Order | None:
             return FetchRange, effect.transfer
         case ConfirmHolding():
             return ConfirmHolding, (effect.source, effect.digest)
-        case (
-            FetchManifest() | PrepareStaging() | CommitBlocks() | PlaceVersion() | DiscardStaging()
-        ):
+        case FetchManifest():
+            return FetchManifest, (effect.recovery, effect.source)
+        case PrepareStaging() | CommitBlocks() | PlaceVersion() | DiscardStaging():
             return type(effect), effect.recovery
         case ChooseVersion() | CloseLane() | EndRecovery():
             return None
@@ -139,7 +142,7 @@ def _order_ended(event: Event) -> _Order | None:  # noqa: PLR0911 (one line for 
         case HoldingConfirmed():
             return ConfirmHolding, (event.source, event.digest)
         case ManifestArrived() | ManifestMissed() | ManifestRefused():
-            return FetchManifest, event.recovery
+            return FetchManifest, (event.recovery, event.source)
         case StagingPrepared() | StagingRefused():
             return PrepareStaging, event.recovery
         case BlocksCommitted() | CommitFailed():

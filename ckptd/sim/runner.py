@@ -39,7 +39,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import LaneId, NodeId, RecoveryId
+from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
 from ckptd.model.manifest import Criticality
 from ckptd.sim.disk import Disk
 from ckptd.sim.lane import Delivered, Lane
@@ -106,6 +106,7 @@ class Runner:
         self._server = around.servers[node]
         self._is_swarming = is_swarming
         self._is_stopped = False
+        self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
 
     def stop(self) -> None:
         """Be gone: nothing that was started goes on."""
@@ -190,7 +191,7 @@ class Runner:
         self._ask(order.source, answered, lambda: self._report(missed))
 
     def _choose(self, order: FetchManifest, version: SavedVersion) -> None:
-        self._around.stagings[order.recovery].version = version
+        self._arrived[order.recovery, order.digest] = version
         self._report(ManifestArrived(order.recovery, order.source, version.space))
 
     def _confirm(self, order: ConfirmHolding) -> None:
@@ -230,6 +231,7 @@ class Runner:
 
     def _prepare(self, order: PrepareStaging) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
+        staging.version = self._arrived.get((order.recovery, order.digest), staging.version)
 
         def prepared() -> None:
             if disk.refusal is not None:

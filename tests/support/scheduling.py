@@ -299,8 +299,9 @@ class Script:
                 patience_ms=patience_ms,
                 is_background=is_background,
             ),
-            ManifestArrived(recovery, A, version.space),
         )
+        [asked] = self.recovery(recovery).asked
+        self.tell(ManifestArrived(recovery, asked, version.space))
         return self.tell(StagingPrepared(recovery, verified or BlockSet()))
 
     def arrive(

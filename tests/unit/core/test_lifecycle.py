@@ -219,7 +219,7 @@ def test_patience_ends_for_a_manifest_that_nobody_has_any_more() -> None:
 def test_a_manifest_that_would_do_harm_ends_the_recovery() -> None:
     script, version = Script(), saved(2)
     script.tell(holds(A, version), DiscoverySettled(), wanted(version))
-    assert script.tell(ManifestRefused(R, HARMFUL)) == [DiscardStaging(R)]
+    assert script.tell(ManifestRefused(R, A, HARMFUL)) == [DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
         ended(Result.FAILED, FailureCause.VERIFICATION, HARMFUL.message)
     ]

@@ -174,7 +174,7 @@ LATE_REPORTS: list[Event] = [
     RecoveryCancelled(R),
     ManifestArrived(R, A, saved(1).space),
     ManifestMissed(R, A, is_lie=True),
-    ManifestRefused(R, BROKEN_DISK),
+    ManifestRefused(R, A, BROKEN_DISK),
     StagingPrepared(R, BlockSet()),
     StagingRefused(R, BROKEN_DISK),
     RangeProgressed(TransferId(1), 1, 1),

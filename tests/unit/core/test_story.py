@@ -57,6 +57,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
     entries = [
         Entry(0, Kind.VERSION_CHOSEN, Reason.NAMED, numbers={"version": 100}, text="named"),
         Entry(0, Kind.HEDGE, Reason.FIRST_BYTE_LATE, A, B, numbers={**late, "size_bytes": MIB}),
+        Entry(0, Kind.MANIFEST_LATE, Reason.SILENT, A, B),
         Entry(0, Kind.HEDGE_SETTLED, Reason.OVERTAKEN, A, B),
         Entry(0, Kind.STEAL, Reason.SLOW, A, B, numbers=race),
         Entry(0, Kind.PREEMPTED, Reason.OUTRANKED, A, numbers=race),
@@ -72,6 +73,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         Entry(0, Kind.EPOCH_CHANGED, Reason.REBORN, A),
         Entry(0, Kind.SOURCE_LOST, Reason.LOST, A),
         Entry(0, Kind.DISK_STUMBLED, Reason.RETRYABLE, numbers=PAUSE, text="/data: no room"),
+        Entry(0, Kind.DISK_STUMBLED, Reason.STAGING_LOST, text="/data/x: was removed"),
         Entry(0, Kind.DISK_STUMBLED, Reason.FATAL, text="/data: input/output error"),
         Entry(0, Kind.CRITICAL_COMPLETE, Reason.DURABLE, numbers={"elapsed_ns": 70 * SECOND}),
         Entry(0, Kind.STANDSTILL, Reason.PAUSED, text="an operator to resume it"),
@@ -81,6 +83,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
     assert [sentence(entry) for entry in entries] == [
         "version 100 chosen: named",
         "a sent no first byte for 620ms, allowed 500ms: b was asked for the same 1 MiB",
+        "a has not sent the manifest yet: b was asked as well",
         "b delivered first what a was asked for as well: a cut off",
         "a had 4.1s of work left, b would need 600ms: taken over",
         "a had 4.1s of work left, and has more urgent work of another recovery: cut off",
@@ -96,6 +99,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "a was started anew: nothing old is held to it",
         "a does not answer any more",
         "this node's disk: /data: no room; tried again in 250ms",
+        "/data/x: was removed; what is lost is fetched again",
         "this node's disk: /data: input/output error",
         "every critical unit durable after 1m10s",
         "stands still, waiting for an operator to resume it",
