@@ -343,3 +343,9 @@ def _detail(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Let closing a connection reset it: its peer must not take what came for everything."""
+    linger = struct.pack("ii", 1, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

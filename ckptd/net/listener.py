@@ -1,8 +1,11 @@
 """The listener: accepts connections and gives each to the server in a task of its own.
 
-An own accept loop, so that the number of connections is bounded before a byte is read, and
-one that the process has no descriptor for does not end it. A secure transport would go
-between accepting and serving.
+Accepting is its own, so that the number of connections is bounded before a byte is read, and one
+that the process has no descriptor for does not end it.
+
+A connection gets its task when something comes on it, or when nothing came for a second. Whoever
+is honest speaks at once; of those who only connect and take each other's places the event loop
+sees an accept and a close, and no task is made, woken and cancelled for them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from ckptd.net.admission import Admission
+from ckptd.net.connections import reset_on_close
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +26,11 @@ _BACKLOG: Final = 512
 _PAUSE_S: Final = 0.1
 """For how long nothing is accepted after an error. Most often the process has no descriptor
 left, and would be told so again at once."""
+_ACCEPTS_MAX: Final = 16
+"""So many are accepted at once: a flood must leave the event loop to others as well."""
+_SILENCE_S: Final = 1.0
+"""After so long a task begins to wait for a connection's first byte, and to count the time that
+it has; a lost packet is sent again earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
 
 
 ServeConnection: TypeAlias = Callable[[socket.socket], Coroutine[None, None, None]]
@@ -42,8 +51,13 @@ class Listener:
         self.address: tuple[str, int] = (host, port)
         self._sockets = sockets
         self._admission = admission
-        self._connections: set[asyncio.Task[None]] = set()
-        self._acceptors: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin: Callable[[socket.socket], None] = lambda _: None
+        self._silent: dict[socket.socket, float] = {}  # with the end of patience; oldest first
+        self._patience: asyncio.TimerHandle | None = None
+        self._tasks: dict[socket.socket, asyncio.Task[None]] = {}
+        self._is_draining = asyncio.Event()
+        self._is_failing = False
 
     @classmethod
     def bind(cls, host: str, port: int, admission: Admission) -> Listener:
@@ -80,21 +94,27 @@ class Listener:
     @property
     def connection_count(self) -> int:
         """Connections that are open."""
-        return len(self._connections)
+        return len(self._silent) + len(self._tasks)
 
     async def serve(self, serve_connection: ServeConnection) -> None:
         """Accept connections and serve each in a task; returns when ``drain`` is through.
 
         Cancelling cuts off what is being served.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._acceptors = [
-                    group.create_task(self._accept(listening, group, serve_connection))
-                    for listening in self._sockets
-                ]
-        finally:
-            self.close()
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+
+            def begin(connection: socket.socket) -> None:
+                task = self._tasks[connection] = group.create_task(serve_connection(connection))
+                task.add_done_callback(partial(self._end, connection))
+
+            self._begin = begin
+            for listening in self._sockets:
+                self._loop.add_reader(listening, self._accept, self._loop, listening)
+            try:
+                await self._is_draining.wait()
+            finally:
+                self.close()
 
     async def drain(self, timeout_s: float | None = None) -> None:
         """Stop accepting and wait until every connection has ended.
@@ -102,55 +122,100 @@ class Listener:
         Args:
             timeout_s: Connections that take longer are cut off; ``None``: none is.
         """
-        for acceptor in self._acceptors:
-            acceptor.cancel()
-        if self._acceptors:
-            await asyncio.wait(self._acceptors)
         self.close()
-        if self._connections:
-            await asyncio.wait(self._connections, timeout=timeout_s)
-        for connection in self._connections:
-            connection.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+        self._is_draining.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
 
     def close(self) -> None:
-        """Stop listening. Connections stay."""
+        """Stop listening, and drop who has said nothing. Other connections stay."""
         while self._sockets:
-            self._sockets.pop().close()
+            listening = self._sockets.pop()
+            if self._loop is not None:
+                self._loop.remove_reader(listening)
+            listening.close()
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._loop is not None:
+            for connection in list(self._silent):
+                self._drop(self._loop, connection)
 
-    async def _accept(
-        self,
-        listening: socket.socket,
-        group: asyncio.TaskGroup,
-        serve_connection: ServeConnection,
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        is_failing = False
-        while True:
+    def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+        """Accept who is there, but not so many that nothing else gets its turn."""
+        for _ in range(_ACCEPTS_MAX):
             try:
-                connection, address = await loop.sock_accept(listening)
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
-                if not is_failing:
-                    _log.warning("no connection can be accepted: %s", error)
-                is_failing = True
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            is_failing = False
+                self._pause(loop, listening, error)
+                return
+            self._is_failing = False
             connection.settimeout(0)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = group.create_task(serve_connection(connection))
-            self._connections.add(task)
-            task.add_done_callback(partial(self._end, connection))
-            if not self._admission.enter(connection, address[0], task.cancel):
-                task.cancel()
-            await asyncio.sleep(0)  # in a flood each accept is done at once, and nothing else runs
+            self._silent[connection] = loop.time() + _SILENCE_S
+            if self._patience is None:
+                self._patience = loop.call_later(_SILENCE_S, self._lose_patience, loop)
+            loop.add_reader(connection, self._hear, loop, connection)
+            cut = partial(self._cut, loop, connection)
+            if not self._admission.enter(connection, address[0], cut):
+                self._drop(loop, connection)
 
-    def _end(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+    def _pause(
+        self, loop: asyncio.AbstractEventLoop, listening: socket.socket, error: OSError
+    ) -> None:
+        if not self._is_failing:
+            _log.warning("no connection can be accepted: %s", error)
+        self._is_failing = True
+        loop.remove_reader(listening)
+
+        def go_on() -> None:
+            if listening in self._sockets:
+                loop.add_reader(listening, self._accept, loop, listening)
+
+        loop.call_later(_PAUSE_S, go_on)
+
+    def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give tasks to those who have been silent for long; come again for the others."""
+        now_s = loop.time()
+        late = [connection for connection, until_s in self._silent.items() if until_s <= now_s]
+        for connection in late:
+            self._hear(loop, connection)
+        first_s = next(iter(self._silent.values()), None)
+        self._patience = (
+            None if first_s is None else loop.call_at(first_s, self._lose_patience, loop)
+        )
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """Let a connection be served."""
+        del self._silent[connection]
+        loop.remove_reader(connection)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begin(connection)
+
+    def _cut(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """Make room for another connection."""
+        if connection in self._silent:
+            reset_on_close(connection)  # and nothing of it stays behind in the kernel
+            self._drop(loop, connection)
+        else:
+            self._tasks[connection].cancel()
+
+    def _drop(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """End a connection on which nothing came."""
+        del self._silent[connection]
+        loop.remove_reader(connection)
+        self._admission.leave(connection)
+        connection.close()
+
+    def _end(self, connection: socket.socket, _: asyncio.Task[None]) -> None:
         # Here and not in the task: one that is cancelled early never ran.
         self._admission.leave(connection)
         connection.close()
-        self._connections.discard(task)
+        del self._tasks[connection]
 
 
 def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,7 +31,7 @@ from ckptd.limits import (
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.net.admission import Admission, Refusal
 from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
-from ckptd.net.connections import Connection
+from ckptd.net.connections import Connection, reset_on_close
 from ckptd.net.handshakes import HandshakeFailed
 from ckptd.net.identity import Identity, Peer
 from ckptd.net.sending import SEND_THREADS, Piece, Sending, ServedBytes
@@ -109,16 +108,16 @@ class PeerServer:
         except TimeoutError as error:
             _log.debug("a connection ends: %r", error)
             self.admission.refusals[Refusal.READER_SLOW] += 1
-            _reset_on_close(connected)
+            reset_on_close(connected)
         except OSError as error:
             _log.debug("a connection ends: %r", error)
-            _reset_on_close(connected)
+            reset_on_close(connected)
         except asyncio.CancelledError:
-            _reset_on_close(connected)
+            reset_on_close(connected)
             raise
         except Exception:  # noqa: BLE001 -- edge: request → response
             _log.exception("serving a connection failed")
-            _reset_on_close(connected)
+            reset_on_close(connected)
 
     async def _serve_securely(self, connected: socket.socket, identity: Identity) -> None:
         """Shake hands first; a stranger gets no further."""
@@ -286,8 +285,3 @@ async def _linger(connection: Connection) -> None:
                 if not received:
                     return
                 left -= len(received)
-
-
-def _reset_on_close(connection: socket.socket) -> None:
-    linger = struct.pack("ii", 1, 0)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

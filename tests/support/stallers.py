@@ -97,13 +97,16 @@ class _Stallers:
 
 
 @contextlib.contextmanager
-def stalling(address: tuple[str, int], count: int, *, again_s: float = 5.0) -> Iterator[None]:
+def stalling(address: tuple[str, int], count: int, *, again_s: float = 5.0) -> Iterator[int]:
     """Hold connections for as long as the context lasts.
 
     Args:
         address: Of a source.
         count: How many at the same time, if they are let.
         again_s: After how long one that was cut comes again; 5 s is what it lasts if it is not.
+
+    Yields:
+        The number of their process.
     """
     host, port = address
     command = [sys.executable, "-m", __spec__.name, host, str(port), str(count), str(again_s)]
@@ -112,7 +115,7 @@ def stalling(address: tuple[str, int], count: int, *, again_s: float = 5.0) -> I
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:
-            yield
+            yield process.pid
         finally:
             process.stdin.close()
     assert process.returncode == 0
