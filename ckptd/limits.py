@@ -56,7 +56,8 @@ CONNECTIONS_MAX: Final = 512
 CONNECTIONS_CEILING: Final = 16_384
 """What an operator can raise it to; each costs a descriptor and some 20 KiB."""
 CONNECTIONS_PER_ADDRESS_MAX: Final = 16
-"""A receiver has a lane for each of its recoveries, and 8 questions at most."""
+"""A receiver has a lane or a few for each of its recoveries, and 8 questions at most. The same for
+one node, where its certificate says which it is."""
 CONNECTIONS_UNPROVEN_MAX: Final = 64
 """On which no request was understood yet."""
 BODY_RATE_MIN_BYTES_PER_S: Final = 64 * KIB

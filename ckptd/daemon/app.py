@@ -147,6 +147,7 @@ class Daemon:
             listener=parts.listener,
             peering=self._peering,
             roots=self._root_watch,
+            inquirer=parts.inquirer,
             refusals=parts.server.admission.refusals,
             identity=parts.identity,
             lag=self._lag,
@@ -252,6 +253,7 @@ class Daemon:
             running.append(tasks.create_task(self._peering.run()))
             running.append(tasks.create_task(self._root_watch.run()))
             running.append(tasks.create_task(self._measuring.redundancy.run()))
+            running.append(tasks.create_task(self._measuring.freshness.run()))
             running.append(tasks.create_task(self._measuring.watch_waiting()))
             self._obstacle = ""
             self._notifier.ready()

@@ -10,10 +10,13 @@ from typing import Final, NoReturn
 
 from ckptd.control.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery
-from ckptd.core.events import Event
+from ckptd.core.events import Event, RangeOutcome
+from ckptd.core.prediction import needs_of
 from ckptd.core.scheduler import Scheduler
+from ckptd.core.state import Recovery
 from ckptd.core.views import RecoverySnapshot
 from ckptd.daemon.content import ServedContent
+from ckptd.daemon.freshness import Freshness
 from ckptd.daemon.loop_lag import LagWindow
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.redundancy import Redundancy
@@ -22,8 +25,10 @@ from ckptd.daemon.root_watch import RootWatch
 from ckptd.daemon.runner import Runner
 from ckptd.daemon.telemetry import StageTimes, Totals, TransferTimes
 from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.net.admission import Refusal
 from ckptd.net.identity import Identity
+from ckptd.net.inquiry import Inquirer
 from ckptd.net.listener import Listener
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import MetricsSnapshot
@@ -40,6 +45,7 @@ class Measuring:
 
     Attributes:
         control_requests: Answers on the control socket by route and status.
+        freshness: How old the newest versions are.
         redundancy: How many nodes could give the critical units back.
     """
 
@@ -54,6 +60,7 @@ class Measuring:
         listener: Listener,
         peering: Peering,
         roots: RootWatch,
+        inquirer: Inquirer,
         refusals: Mapping[Refusal, int],
         identity: Identity | None,
         lag: LagWindow,
@@ -67,6 +74,7 @@ class Measuring:
         self._listener = listener
         self._peering = peering
         self._roots = roots
+        self._inquirer = inquirer
         self._refusals = refusals
         self._identity = identity
         self._lag = lag
@@ -77,6 +85,13 @@ class Measuring:
         self._waiting: set[str] = set()
         self._discovered_at_s = wall_clock()
         self.redundancy = Redundancy(catalog)
+        self.freshness = Freshness(
+            held=catalog.holdings,
+            of_peers=lambda: (
+                peer.holdings.holdings for peer in peering.peers() if peer.holdings is not None
+            ),
+            clock=lambda: now() / SECOND,
+        )
         self.control_requests: Counter[tuple[str, int]] = Counter()
 
     def note(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -146,8 +161,11 @@ class Measuring:
             recovery_eta_s=_eta_s(active),
             recovery_remaining_bytes=sum(remaining),
             recovery_units_by_state={"done": units_done, "missing": units - units_done},
+            recovery_bytes=_bytes_by_class(self._scheduler.state.recoveries.values()),
             stage_seconds=self._stages.seconds(now=now),
-            received_bytes_by_source_kind={"peer": totals.received_bytes},
+            received_bytes={
+                ("peer", label): size for label, size in self._transfers.received_bytes.items()
+            },
             sent_bytes_by_criticality=self._content.sent_bytes,
             resumed_bytes=totals.resumed_bytes,
             wasted_bytes_by_reason=totals.wasted_bytes,
@@ -161,7 +179,8 @@ class Measuring:
             ),
             peers_by_state=Counter(peer.state.value for peer in peers),
             discovery_success_s={"static": self._discovery_success_s()},
-            refusals_by_reason={each.value: count for each, count in self._refusals.items()},
+            refusals_by_reason=self._refusals_by_reason(),
+            newest_manifest_age_s=self.freshness.ages_s(),
             connections_by_side={
                 "source": self._listener.connection_count,
                 "receiver": runner.lane_count,
@@ -179,6 +198,12 @@ class Measuring:
             certificates_not_after_s={} if identity is None else identity.not_after_s,
         )
 
+    def _refusals_by_reason(self) -> dict[str, int]:
+        """Return whom this node turned away as a source, and what it did not take as a receiver."""
+        misbehaved = self._transfers.outcomes[RangeOutcome.MISBEHAVED.value]
+        turned_away = {each.value: count for each, count in self._refusals.items()}
+        return {**turned_away, Refusal.ANSWER.value: self._inquirer.violations + misbehaved}
+
     def _discovery_success_s(self) -> float:
         """Return when a configured peer was last seen to answer; without peers: now."""
         others = [peer for peer in self._peering.peers() if peer.state is not PeerState.SELF]
@@ -191,6 +216,20 @@ def _eta_s(active: Sequence[RecoverySnapshot]) -> float | None:
     etas = [recovery.eta_ns for recovery in active]
     known = [eta for eta in etas if eta is not None]
     return max(known, default=0) / SECOND if len(known) == len(etas) else None
+
+
+def _bytes_by_class(recoveries: Iterable[Recovery]) -> dict[tuple[str, str], int]:
+    """Add up what has come and what is missing, of recoveries whose manifest is here."""
+    sizes: Counter[tuple[str, str]] = Counter()
+    for recovery in recoveries:
+        if recovery.space is None:
+            continue
+        missing = BlockSet.full(recovery.space.block_count) - recovery.verified
+        for state, blocks in (("done", recovery.verified), ("missing", missing)):
+            for need in needs_of(recovery.space, recovery.class_ends, blocks):
+                assert need.criticality is not None
+                sizes[state, need.criticality.label] += need.size_bytes
+    return dict(sizes)
 
 
 def _known(sizes: Iterable[tuple[str, int | None]]) -> dict[str, int]:

@@ -91,6 +91,7 @@ async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_stat
     admission = Admission(
         connections_max=config.listen.connections,
         per_address_max=config.listen.connections_per_address,
+        per_node_max=config.listen.connections_per_address,
     )
     server = PeerServer(
         content, node=config.node.id, epoch=epoch, admission=admission, identity=identity

@@ -16,6 +16,7 @@ from ckptd.core.stages import Stage
 from ckptd.core.views import RecoverySnapshot
 from ckptd.limits import SECOND
 from ckptd.model.ids import RecoveryId, TransferId
+from ckptd.model.manifest import Criticality
 from ckptd.observe.series import NO_RECOVERIES, NO_TRANSFERS, Durations
 
 
@@ -74,6 +75,8 @@ class _Transfer:
     """One that is under way."""
 
     ordered_ns: int
+    criticality: Criticality
+    received_bytes: int = 0
     is_heard: bool = False
 
 
@@ -82,12 +85,14 @@ class TransferTimes:
 
     Attributes:
         outcomes: How many ended how.
+        received_bytes: Body bytes by how urgent they were.
         ranges: From order to end, of those that delivered.
         first_bytes: From order to the first byte.
     """
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.received_bytes: Counter[str] = Counter()
         self.ranges: Durations = NO_TRANSFERS
         self.first_bytes: Durations = NO_TRANSFERS
         self._open: dict[TransferId, _Transfer] = {}
@@ -99,18 +104,22 @@ class TransferTimes:
         """
         match event:
             case RangeProgressed() if event.received_bytes:
-                self._hear(event.transfer, now)
+                self._hear(event.transfer, event.received_bytes, now)
             case RangeEnded():
                 self._end(event, now)
             case _:
                 pass
         for effect in effects:
             if isinstance(effect, FetchRange):
-                self._open[effect.transfer] = _Transfer(now)
+                self._open[effect.transfer] = _Transfer(now, effect.criticality)
 
-    def _hear(self, transfer: TransferId, now: int) -> None:
+    def _hear(self, transfer: TransferId, received_bytes: int, now: int) -> None:
         known = self._open.get(transfer)
-        if known is not None and not known.is_heard:
+        if known is None:
+            return
+        self.received_bytes[known.criticality.label] += received_bytes - known.received_bytes
+        known.received_bytes = received_bytes
+        if not known.is_heard:
             known.is_heard = True
             self.first_bytes = self.first_bytes.plus((now - known.ordered_ns) / SECOND)
 

@@ -4,7 +4,8 @@ A connection is *unproven* until something was understood on it: its first reque
 is honest proves itself within milliseconds, so where room is short it is made by cutting off the
 oldest unproven connection of the address that has most of them; connections in use stay.
 
-With a secure transport the handshake comes before the first head, under the same cap.
+With a secure transport the handshake comes before the first head, under the same cap; and it says
+which node is there, so that one node has only its share, whatever addresses it comes from.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ckptd.limits import (
     CONNECTIONS_PER_ADDRESS_MAX,
     CONNECTIONS_UNPROVEN_MAX,
 )
+from ckptd.model.ids import NodeId
 
 Cut: TypeAlias = Callable[[], object]
 """Ends a connection soon."""
@@ -33,6 +35,8 @@ class Refusal(enum.StrEnum):
     """There were too many connections."""
     ADDRESS = "address"
     """There were too many from one address."""
+    NODE = "node"
+    """There were too many of one node, by its certificate."""
     UNPROVEN = "unproven"
     """There were too many on which nothing was understood yet."""
     HEAD_LATE = "head_late"
@@ -43,6 +47,8 @@ class Refusal(enum.StrEnum):
     """A head was understood, and what it asks for cannot be asked for."""
     READER_SLOW = "reader_slow"
     """An answer was taken too slowly."""
+    ANSWER = "answer"
+    """An answer was not the protocol's, or not what was asked for; this node was the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Admission:
     Args:
         connections_max: Most connections at the same time.
         per_address_max: Most of them from one address.
+        per_node_max: Most of them of one node, where certificates say which it is.
         unproven_max: Most of them on which nothing was understood yet.
     """
 
@@ -68,15 +75,20 @@ class Admission:
         *,
         connections_max: int = CONNECTIONS_MAX,
         per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX,
+        per_node_max: int = CONNECTIONS_PER_ADDRESS_MAX,
         unproven_max: int = CONNECTIONS_UNPROVEN_MAX,
     ) -> None:
         self.refusals: Counter[Refusal] = Counter()
         self._connections_max = connections_max
         self._per_address_max = per_address_max
+        self._per_node_max = per_node_max
         self._unproven_max = unproven_max
         self._guests: dict[socket.socket, _Guest] = {}
         self._unproven: dict[socket.socket, _Guest] = {}  # oldest first
+        self._crowds: dict[str, dict[socket.socket, None]] = {}  # unproven by address, oldest first
         self._per_address: Counter[str] = Counter()
+        self._per_node: Counter[NodeId] = Counter()
+        self._nodes: dict[socket.socket, NodeId] = {}
 
     @property
     def connection_count(self) -> int:
@@ -107,26 +119,51 @@ class Admission:
             reason, crowd = Refusal.UNPROVEN, self._crowd()
         else:
             self._guests[connection] = self._unproven[connection] = _Guest(address, cut)
+            self._crowds.setdefault(address, {})[connection] = None
             self._per_address[address] += 1
             return True
         self.refusals[reason] += 1
-        oldest = next(
-            (each for each, guest in self._unproven.items() if guest.address == crowd), None
-        )
+        oldest = next(iter(self._crowds.get(crowd, ())), None)
         if oldest is None:
             return False
         self._unproven[oldest].cut()
         self.leave(oldest)
         return self.enter(connection, address, cut)
 
+    def identify(self, connection: socket.socket, node: NodeId) -> bool:
+        """Take note of which node a connection is.
+
+        Returns:
+            Whether it may stay: a node that has its share gets no more, and nobody is cut off for
+            it, for all of its connections are its own.
+        """
+        if connection not in self._guests:  # it was cut off meanwhile
+            return False
+        if self._per_node[node] >= self._per_node_max:
+            self.refusals[Refusal.NODE] += 1
+            return False
+        self._nodes[connection] = node
+        self._per_node[node] += 1
+        return True
+
     def prove(self, connection: socket.socket) -> None:
         """Take note that something was understood on a connection."""
-        self._unproven.pop(connection, None)
+        guest = self._unproven.pop(connection, None)
+        if guest is not None:
+            crowd = self._crowds[guest.address]
+            del crowd[connection]
+            if not crowd:
+                del self._crowds[guest.address]
 
     def leave(self, connection: socket.socket) -> None:
         """Forget a connection; one that left before is not known any more."""
+        self.prove(connection)
         guest = self._guests.pop(connection, None)
-        self._unproven.pop(connection, None)
+        node = self._nodes.pop(connection, None)
+        if node is not None:
+            self._per_node[node] -= 1
+            if not self._per_node[node]:
+                del self._per_node[node]
         if guest is not None:
             self._per_address[guest.address] -= 1
             if not self._per_address[guest.address]:
@@ -134,5 +171,4 @@ class Admission:
 
     def _crowd(self) -> str:
         """Return the address with most unproven connections; ``""`` if there are none."""
-        crowds = Counter(guest.address for guest in self._unproven.values())
-        return max(crowds, key=crowds.__getitem__, default="")
+        return max(self._crowds, key=lambda address: len(self._crowds[address]), default="")

@@ -75,11 +75,15 @@ class HoldingsAnswer:
 class Inquirer:
     """Asks peers, over connections it keeps; an asynchronous context manager.
 
+    Attributes:
+        violations: Answers that made no sense, since the start.
+
     Args:
         identity: Proves who asks, and checks who answers; ``None``: plaintext, and whoever.
     """
 
     def __init__(self, identity: Identity | None = None) -> None:
+        self.violations = 0
         self._identity = identity
 
     async def __aenter__(self) -> Self:
@@ -241,7 +245,11 @@ class Inquirer:
                 raise failed from error
             why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             raise ConnectionError(f"{host} port {port}: {why}") from error
+        except ProtocolViolation:
+            self.violations += 1
+            raise
         except (aiohttp.ClientError, ValueError) as error:
+            self.violations += 1
             raise ProtocolViolation(
                 f"answer of {host} port {port}", f"makes no sense: {str(error)[:200]!r}"
             ) from error

@@ -127,7 +127,8 @@ class PeerServer:
             with suppress(OSError):  # the peer learns why only if it is not reset
                 await _linger(Connection(connected))
             return
-        await _Conversation(self, connection, peer).run()
+        if self.admission.identify(connected, peer.node):
+            await _Conversation(self, connection, peer).run()
 
     def drain(self) -> None:
         """Close idle connections, and the others after the response that is under way."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -31,6 +32,7 @@ from ckptd.core.events import RangeOutcome
 from ckptd.core.stages import Stage
 from ckptd.core.views import SourceState
 from ckptd.core.waste import WasteReason
+from ckptd.model.manifest import Criticality
 from ckptd.observe.series import (
     NO_RECOVERIES,
     NO_TRANSFERS,
@@ -40,6 +42,7 @@ from ckptd.observe.series import (
     gauge,
     gauges,
     histogram,
+    pairs,
 )
 from ckptd.wire.fields import CLASSES
 
@@ -53,13 +56,15 @@ HANDSHAKE_FAILURES: Final = (
     "plaintext", "protocol", "refused", "timeout", "disconnected",
 )  # fmt: skip
 REFUSALS: Final = (
-    "connections", "address", "unproven", "head_late", "head", "request", "reader_slow",
+    "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",
+    "answer",
 )  # fmt: skip
 SIDES: Final = ("source", "receiver")
 PEER_STATES: Final = ("unknown", "live", "unreachable", "conflict", "self")
 STAGES: Final = tuple(stage.value for stage in Stage)
 TRANSFER_OUTCOMES: Final = tuple(outcome.value for outcome in RangeOutcome)
 UNIT_STATES: Final = ("done", "missing")
+CRITICALITIES: Final = tuple(criticality.label for criticality in Criticality)
 SOURCE_KINDS: Final = ("peer",)
 SOURCE_STATES: Final = tuple(state.value for state in SourceState)
 WASTE_REASONS: Final = tuple(reason.value for reason in WasteReason)
@@ -86,8 +91,11 @@ class MetricsSnapshot:
         recovery_eta_s: Of the active recovery that takes longest; ``None``: cannot be said.
         recovery_remaining_bytes: Missing bytes of the active recoveries.
         recovery_units_by_state: Units of the active recoveries; keys from :data:`UNIT_STATES`.
+        recovery_bytes: Bytes of the active recoveries whose manifest is here; keys are pairs from
+            :data:`UNIT_STATES` and :data:`CRITICALITIES`.
         stage_seconds: Time recoveries spent in each stage; keys from :data:`STAGES`.
-        received_bytes_by_source_kind: Body bytes received; keys from :data:`SOURCE_KINDS`.
+        received_bytes: Body bytes received; keys are pairs from :data:`SOURCE_KINDS` and
+            :data:`CRITICALITIES`.
         sent_bytes_by_criticality: Body bytes sent; keys from ``wire.fields.CLASSES``.
         resumed_bytes: Bytes that an interrupted recovery did not fetch again.
         wasted_bytes_by_reason: Bytes received for nothing; keys from :data:`WASTE_REASONS`.
@@ -102,6 +110,8 @@ class MetricsSnapshot:
         connections_by_side: Open connections for bodies; keys from :data:`SIDES`.
         is_reload_successful: The last reading of the configuration changed what it should.
         reload_succeeded_at_s: Unix time of the last one that did, the start included.
+        newest_manifest_age_s: Since the newest version of a checkpoint held here was first heard
+            of; keys from :data:`FRESHNESS`. Empty if none is held.
         disk_bytes_by_root: Size of the file system of each root.
         disk_free_bytes_by_root: What the daemon may still use of it.
         is_root_usable: Whether each root is in place, may be written to, and answers.
@@ -128,8 +138,9 @@ class MetricsSnapshot:
     recovery_eta_s: float | None = 0.0
     recovery_remaining_bytes: int = 0
     recovery_units_by_state: Mapping[str, int] = field(default_factory=dict)
+    recovery_bytes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    received_bytes_by_source_kind: Mapping[str, int] = field(default_factory=dict)
+    received_bytes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     sent_bytes_by_criticality: Mapping[str, int] = field(default_factory=dict)
     resumed_bytes: int = 0
     wasted_bytes_by_reason: Mapping[str, int] = field(default_factory=dict)
@@ -144,6 +155,7 @@ class MetricsSnapshot:
     connections_by_side: Mapping[str, int] = field(default_factory=dict)
     is_reload_successful: bool = False
     reload_succeeded_at_s: float = 0.0
+    newest_manifest_age_s: Mapping[str, float] = field(default_factory=dict)
     disk_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
     disk_free_bytes_by_root: Mapping[str, int] = field(default_factory=dict)
     is_root_usable: Mapping[str, bool] = field(default_factory=dict)
@@ -207,6 +219,12 @@ def _holding(now: MetricsSnapshot) -> Iterator[Metric]:
         "Fewest live nodes that have all critical units of a newest version held here.",
         now.critical_unit_sources_min,
     )
+    yield gauges(
+        "newest_manifest_age_seconds",
+        "Since the newest version of a checkpoint held here was first heard of.",
+        "which",
+        now.newest_manifest_age_s,
+    )
     yield gauges("disk_size_bytes", "Size of a root's file system.", "root", now.disk_bytes_by_root)
     yield gauges(
         "disk_free_bytes",
@@ -246,6 +264,15 @@ def _recovering(now: MetricsSnapshot) -> Iterator[Metric]:
         now.recovery_units_by_state,
         UNIT_STATES,
     )
+    yield pairs(
+        GaugeMetricFamily(
+            "ckptd_recovery_bytes",
+            "Bytes of the active recoveries, by what has come and how urgent it is.",
+            labels=["state", "criticality"],
+        ),
+        now.recovery_bytes,
+        list(product(UNIT_STATES, CRITICALITIES)),
+    )
     yield counters(
         "recoveries", "Recoveries that ended.", "result", now.recoveries_by_result, RESULTS
     )
@@ -274,12 +301,14 @@ def _recovering(now: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _moving(now: MetricsSnapshot) -> Iterator[Metric]:
-    yield counters(
-        "received_bytes",
-        "Body bytes received.",
-        "source_kind",
-        now.received_bytes_by_source_kind,
-        SOURCE_KINDS,
+    yield pairs(
+        CounterMetricFamily(
+            "ckptd_received_bytes",
+            "Body bytes received, by where from and how urgent they were.",
+            labels=["source_kind", "criticality"],
+        ),
+        now.received_bytes,
+        list(product(SOURCE_KINDS, CRITICALITIES)),
     )
     yield counters(
         "sent_bytes", "Body bytes sent.", "criticality", now.sent_bytes_by_criticality, CLASSES
@@ -342,16 +371,15 @@ def _knowing(now: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _identifying(now: MetricsSnapshot) -> Iterator[Metric]:
-    failures = CounterMetricFamily(
-        "ckptd_handshake_failures",
-        "TLS handshakes that failed, by what this node was in them and why.",
-        labels=["side", "reason"],
+    yield pairs(
+        CounterMetricFamily(
+            "ckptd_handshake_failures",
+            "TLS handshakes that failed, by what this node was in them and why.",
+            labels=["side", "reason"],
+        ),
+        now.handshake_failures,
+        list(product(HANDSHAKE_SIDES, HANDSHAKE_FAILURES)),
     )
-    known = [(side, reason) for side in HANDSHAKE_SIDES for reason in HANDSHAKE_FAILURES]
-    assert now.handshake_failures.keys() <= set(known), now.handshake_failures
-    for key in known:
-        failures.add_metric(key, now.handshake_failures.get(key, 0))
-    yield failures
     if now.certificates_not_after_s:
         yield gauges(
             "tls_certificate_not_after_seconds",

@@ -74,6 +74,18 @@ def counters(
     return _labelled(CounterMetricFamily(f"ckptd_{name}", text, labels=[label]), values, known)
 
 
+def pairs(
+    family: GaugeMetricFamily | CounterMetricFamily,
+    values: Mapping[tuple[str, str], float],
+    known: Sequence[tuple[str, str]],
+) -> Metric:
+    """Return a family with two labels; each pair of ``known`` is there from the start."""
+    assert values.keys() <= set(known), values
+    for pair in known:
+        family.add_metric(pair, values.get(pair, 0))
+    return family
+
+
 def histogram(name: str, text: str, durations: Durations) -> Metric:
     """Return a histogram of seconds."""
     buckets: list[tuple[str, float]] = []

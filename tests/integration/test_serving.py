@@ -729,6 +729,7 @@ async def test_interim_answers_without_end_are_a_violation_at_once() -> None:
         async with Inquirer() as inquirer:
             with pytest.raises(ProtocolViolation, match="interim"):
                 await inquirer.manifest(address, UNKNOWN)
+            assert inquirer.violations == 1
 
 
 @on_both_loops
@@ -742,6 +743,7 @@ async def test_a_redirect_is_not_followed() -> None:
             async with Inquirer() as inquirer:
                 with pytest.raises(ProtocolViolation):
                     await inquirer.holdings(address)
+                assert inquirer.violations == 1
     assert not reached.is_set()
 
 

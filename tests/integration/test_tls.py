@@ -4,7 +4,8 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import get_args
 
@@ -35,6 +36,7 @@ from tests.support.serving import (
     Client,
     FileContent,
     MemorySink,
+    client_of,
     on_both_loops,
     receiving,
     request,
@@ -248,6 +250,26 @@ async def test_a_handshake_that_stalls_makes_room_for_the_next(
         finally:
             writer.close()
     assert admission.refusals == {Refusal.UNPROVEN: 1}
+
+
+@on_both_loops
+async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
+    certificates: Certificates, content: WatchedContent
+) -> None:
+    admission = Admission(per_address_max=3, per_node_max=2)
+    context = client_context(certificates.authority.issue(B))
+    async with serving(content, admission, identity=certificates.identity(A)) as node:
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                client = await stack.enter_async_context(client_of(node.address, context))
+                assert (await client.ask(HoldingsTarget.path)).status == HTTPStatus.OK
+            third = await stack.enter_async_context(client_of(node.address, context))
+            third.send(request(HoldingsTarget.path))
+            assert await third.ended()
+        assert admission.refusals == {Refusal.NODE: 1}
+        other = client_context(certificates.authority.issue(C))
+        async with client_of(node.address, other) as client:
+            assert (await client.ask(HoldingsTarget.path)).status == HTTPStatus.OK
 
 
 @on_both_loops

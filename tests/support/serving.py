@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -259,8 +260,10 @@ def request(target: str, method: str = "GET", **fields: str) -> bytes:
 
 
 @asynccontextmanager
-async def client_of(address: Address) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection(*address)
+async def client_of(
+    address: Address, context: ssl.SSLContext | None = None
+) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection(*address, ssl=context)
     try:
         yield Client(reader, writer)
     finally:

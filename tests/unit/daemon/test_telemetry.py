@@ -36,6 +36,7 @@ def test_a_transfer_is_timed_from_its_order_to_first_byte_and_end() -> None:
     assert (sum(times.first_bytes.counts), times.first_bytes.sum_s) == (1, 0.02)
     assert (sum(times.ranges.counts), times.ranges.sum_s) == (1, 0.04)
     assert times.outcomes == {"delivered": 1}
+    assert times.received_bytes == {"normal": 200}
 
 
 def test_a_transfer_that_fails_counts_by_its_outcome_alone() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ckptd.model.ids import NodeId
 from ckptd.net.admission import Admission, Refusal
 from ckptd.observe.metrics import REFUSALS
 
@@ -24,6 +25,9 @@ class Visitors:
     def prove(self, name: str) -> None:
         self.admission.prove(self._sockets[name])
 
+    def identify(self, name: str, node: str) -> bool:
+        return self.admission.identify(self._sockets[name], NodeId(node))
+
     def leave(self, name: str) -> None:
         self.admission.leave(self._sockets[name])
 
@@ -34,7 +38,9 @@ class Visitors:
 
 @pytest.fixture
 def visitors() -> Iterator[Visitors]:
-    visitors = Visitors(Admission(connections_max=6, per_address_max=3, unproven_max=4))
+    visitors = Visitors(
+        Admission(connections_max=6, per_address_max=3, per_node_max=2, unproven_max=4)
+    )
     yield visitors
     visitors.close()
 
@@ -82,6 +88,27 @@ def test_when_all_are_taken_an_unproven_one_makes_room(visitors: Visitors) -> No
     assert visitors.admission.connection_count == 6
 
 
+def test_a_node_takes_no_more_than_its_share_whatever_its_addresses(visitors: Visitors) -> None:
+    assert all(visitors.come(str(number), f"10.0.0.{number}") for number in range(4))
+    assert visitors.identify("0", "a")
+    assert visitors.identify("1", "a")
+    assert not visitors.identify("2", "a")
+    assert visitors.identify("3", "b")
+    assert visitors.cut == []
+    assert visitors.admission.refusals == {Refusal.NODE: 1}
+    visitors.leave("2")
+    visitors.leave("0")
+    assert visitors.come("again", "10.0.0.8")
+    assert visitors.identify("again", "a")
+
+
+def test_a_connection_that_was_cut_meanwhile_is_nobodys(visitors: Visitors) -> None:
+    assert visitors.come("slow", "10.0.0.1")
+    visitors.leave("slow")
+    assert not visitors.identify("slow", "a")
+    assert not visitors.admission._per_node
+
+
 def test_whoever_leaves_makes_room_once(visitors: Visitors) -> None:
     assert all(visitors.come(f"first {number}", "10.0.0.1") for number in range(3))
     visitors.leave("first 0")
@@ -94,10 +121,13 @@ def test_whoever_leaves_makes_room_once(visitors: Visitors) -> None:
 def test_any_number_of_strangers_leaves_no_trace(visitors: Visitors) -> None:
     for number in range(200):
         visitors.come(str(number), f"10.0.{number}.1")
+        visitors.identify(str(number), f"node-{number}")
         visitors.leave(str(number))
     admission = visitors.admission
     assert (admission.connection_count, admission.unproven_count) == (0, 0)
     assert not admission._per_address
+    assert not admission._per_node
+    assert not admission._crowds
 
 
 def test_every_reason_has_its_series() -> None:

@@ -12,6 +12,7 @@ from ckptd import __version__
 from ckptd.net.handshakes import HandshakeFailure, Side
 from ckptd.observe.metrics import (
     CERTIFICATE_ROLES,
+    CRITICALITIES,
     HANDSHAKE_FAILURES,
     HANDSHAKE_SIDES,
     PEER_STATES,
@@ -57,7 +58,9 @@ FULL = MetricsSnapshot(
     recovery_remaining_bytes=7,
     recovery_units_by_state=numbered(50, UNIT_STATES),
     stage_seconds=numbered(60, STAGES),
-    received_bytes_by_source_kind=numbered(8, SOURCE_KINDS),
+    received_bytes={("peer", "critical"): 101, ("peer", "normal"): 102, ("peer", "deferred"): 103},
+    recovery_bytes={(state, "normal"): 110 + index for index, state in enumerate(UNIT_STATES)},
+    newest_manifest_age_s={"freshest": 120.5, "stalest": 121.5},
     sent_bytes_by_criticality=numbered(40, CLASSES),
     resumed_bytes=12,
     wasted_bytes_by_reason=numbered(13, WASTE_REASONS),
@@ -124,6 +127,8 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         "ckptd_holdings 1.0",
         "ckptd_held_bytes 2.0",
         "ckptd_critical_unit_sources_min 3.0",
+        'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
+        'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',
@@ -132,12 +137,20 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         "ckptd_recovery_eta_seconds 10.5",
         "ckptd_recovery_remaining_bytes 7.0",
         *labelled("recovery_units", "state", numbered(50, UNIT_STATES)),
+        *(
+            f'ckptd_recovery_bytes{{criticality="{label}",state="{state}"}} {value}.0'
+            for state, sizes in (("done", (0, 110, 0)), ("missing", (0, 111, 0)))
+            for label, value in zip(CRITICALITIES, sizes, strict=True)
+        ),
         *labelled("recoveries_total", "result", numbered(4, RESULTS)),
         *timed("recovery_duration_seconds", FULL.recovery_durations),
         *timed("recovery_critical_ready_seconds", FULL.critical_durations),
         *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
-        *labelled("received_bytes_total", "source_kind", numbered(8, SOURCE_KINDS)),
+        *(
+            f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'
+            for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
+        ),
         *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
         *labelled("wasted_bytes_total", "reason", numbered(13, WASTE_REASONS)),
         *labelled("verify_failures_total", "source_kind", numbered(16, SOURCE_KINDS)),
@@ -170,6 +183,7 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
 
 NOT_FROM_THE_START = (
     "root_usable",
+    "newest_manifest",
     "disk_",
     "discovery_",
     "control_requests",
@@ -261,6 +275,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "stage": STAGES,
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main"],
+        "which": ["freshest", "stalest"],
         "provider": ["static"],
         "route": ["/v1/status"],
         "code": ["200"],
