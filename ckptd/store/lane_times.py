@@ -1,8 +1,8 @@
 """What the lanes of one recovery do with their time: wait for bytes, compute, or wait for the disk.
 
-Taken once for each group of blocks (about a mebibyte) from two clocks of the lane's thread, the
-wall clock and the thread's processor time: that costs about a microsecond. A processor that
-is shared shows up as computing, for the lane would go on if it had one.
+Told from two clocks of the lane's thread, the wall clock and the thread's processor time, around
+one group of blocks (about a mebibyte) now and then. A processor that is shared shows up as
+computing, for the lane would go on if it had one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,52 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from ckptd.limits import SECOND
+from ckptd.limits import MS, SECOND
 
 _WINDOW_NS: Final = 1 * SECOND
 """Shares are of the last whole window, and of the one that has begun if there is no other."""
+
+_SAMPLE_NS: Final = 20 * MS
+"""A lane is looked at so often. Asking for a thread's processor time is a call into the kernel,
+which likes to give the core to somebody else when it returns, while the thread has the interpreter:
+asked around every group it cost a recovery a tenth of its rate on two busy cores."""
+
+
+class Moment(NamedTuple):
+    """What the two clocks of a thread said."""
+
+    wall_ns: int
+    cpu_ns: int
+
+
+class Sample:
+    """One group of blocks in the hands of one lane.
+
+    Args:
+        clock: Reads both clocks.
+        last: When the lane was done with the group before; ``None``: this is its first.
+    """
+
+    def __init__(self, clock: Callable[[], Moment], last: Moment | None) -> None:
+        self._clock = clock
+        self.began = clock()
+        self.last = last or self.began
+        self.admitted_ns = self.began.wall_ns
+        self.writing = self.wrote = self.began
+
+    def admit(self) -> None:
+        """Note that the lane may write."""
+        self.admitted_ns = self._clock().wall_ns
+
+    def begin_writing(self) -> None:
+        """Note that the blocks are verified."""
+        self.writing = self._clock()
+
+    def end_writing(self) -> None:
+        """Note that they are written."""
+        self.wrote = self._clock()
 
 
 @dataclass(slots=True)
@@ -45,28 +85,44 @@ class LaneTimes:
         self._lock = threading.Lock()
         self._now = _Window(0)
         self._before = _Window(0)
-        self._ended = threading.local()
+        self._lane = threading.local()
 
-    def note(self, *, began: tuple[int, int], admitted_ns: int, wrote: tuple[int, int]) -> None:
-        """Note that the calling lane has dealt with a group of blocks.
+    def begin(self) -> Sample | None:
+        """Look at the group that the calling lane was given, if its turn has come."""
+        try:
+            last: Moment | None = self._lane.last
+        except AttributeError:
+            return Sample(self._clock, None)
+        return None if last is None else Sample(self._clock, last)
+
+    def end(self, sample: Sample | None) -> None:
+        """Note that the calling lane is done with a group.
 
         Args:
-            began: Wall time and processor time of the thread when it was given the group.
-            admitted_ns: Wall time when it was allowed to write.
-            wrote: Wall time and processor time that writing took.
+            sample: What :meth:`begin` returned for it.
         """
-        wall_ns, cpu_ns = self._wall_clock(), self._cpu_clock()
-        last_wall_ns, last_cpu_ns = getattr(self._ended, "at", began)
-        self._ended.at = (wall_ns, cpu_ns)
-        disk_ns = admitted_ns - began[0] + max(wrote[0] - wrote[1], 0)
+        if sample is None:
+            if self._wall_clock() >= self._lane.due_ns:
+                self._lane.last = self._clock()  # the next one will be looked at
+            return
+        now, last, wrote = self._clock(), sample.last, sample.wrote
+        is_due = now.wall_ns - last.wall_ns >= _SAMPLE_NS
+        self._lane.last = now if is_due else None
+        self._lane.due_ns = now.wall_ns + _SAMPLE_NS
+        writing_ns = wrote.wall_ns - sample.writing.wall_ns
+        writing_cpu_ns = wrote.cpu_ns - sample.writing.cpu_ns
+        disk_ns = sample.admitted_ns - sample.began.wall_ns + max(writing_ns - writing_cpu_ns, 0)
         # Between groups it received: what that took of a processor. Then it verified and wrote.
-        receiving_ns = began[1] - last_cpu_ns
-        verifying_ns = wall_ns - admitted_ns - wrote[0] + wrote[1]
+        receiving_ns = sample.began.cpu_ns - last.cpu_ns
+        verifying_ns = now.wall_ns - sample.admitted_ns - writing_ns + writing_cpu_ns
         with self._lock:
-            window = self._window(wall_ns)
-            window.lane_ns += wall_ns - last_wall_ns
+            window = self._window(now.wall_ns)
+            window.lane_ns += now.wall_ns - last.wall_ns
             window.disk_ns += disk_ns
             window.cpu_ns += receiving_ns + verifying_ns
+
+    def _clock(self) -> Moment:
+        return Moment(self._wall_clock(), self._cpu_clock())
 
     def shares(self) -> tuple[float, float]:
         """Return what share of their time lanes lately waited for the disk, and computed.

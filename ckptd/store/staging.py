@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -207,17 +206,20 @@ class Staging:
             OutOfSpace: There is no room; none of these blocks counts as here.
             StorageError: The disk refused, or the staging is over.
         """
-        began = (time.monotonic_ns(), time.thread_time_ns())
+        sample = self.lane_times.begin()
         admitted_bytes = self.held.admit(places)
-        admitted_ns = time.monotonic_ns()
+        if sample is not None:
+            sample.admit()
         written: list[BlockPlace] = []
         try:
             rejected, accepted, writes = self._verify(places, data)
-            writing = (time.monotonic_ns(), time.thread_time_ns())
+            if sample is not None:
+                sample.begin_writing()
             self._write_all(writes, data)
             written = accepted
-            wrote = (time.monotonic_ns() - writing[0], time.thread_time_ns() - writing[1])
-            self.lane_times.note(began=began, admitted_ns=admitted_ns, wrote=wrote)
+            if sample is not None:
+                sample.end_writing()
+            self.lane_times.end(sample)
         finally:
             if admitted_bytes:
                 self.held.note(written, admitted_bytes)
