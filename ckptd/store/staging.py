@@ -21,10 +21,11 @@ What holds at every instant:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
 from ckptd.model.blocks import BlockSet
@@ -41,6 +42,11 @@ from ckptd.store.names import Names
 from ckptd.store.roots import Root
 from ckptd.store.serving import StagedVersion
 from ckptd.store.whole_units import is_whole, write_whole
+
+_SMALL_BLOCKS: Final = 8
+"""So many in one delivery are small ones, which cost the interpreter more than the kernel. Lanes
+take turns at them: side by side they would pass the interpreter to and fro at every call, which
+took a fifth longer with 20,000 files of 16 KiB from four sources."""
 
 
 class _Write(NamedTuple):
@@ -80,6 +86,7 @@ class Staging:
         self._space = space
         self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
+        self._small_turn = threading.Lock()
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
         self._is_unwanted = threading.Event()
@@ -212,10 +219,11 @@ class Staging:
             sample.admit()
         written: list[BlockPlace] = []
         try:
-            rejected, accepted, writes = self._verify(places, data)
-            if sample is not None:
-                sample.begin_writing()
-            self._write_all(writes, data)
+            with self._small_turn if len(places) >= _SMALL_BLOCKS else contextlib.nullcontext():
+                rejected, accepted, writes = self._verify(places, data)
+                if sample is not None:
+                    sample.begin_writing()
+                self._write_all(writes, data)
             written = accepted
             if sample is not None:
                 sample.end_writing()
