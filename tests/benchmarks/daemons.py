@@ -15,7 +15,7 @@ from ckptd.cli.demo_daemon import LocalDaemon
 from ckptd.control.api import Outcome, PublishRequest, PublishResult, RecoverRequest, RecoveryResult
 from tests.benchmarks.competitors import SOURCES, Fetched, Place
 from tests.benchmarks.processes import cpu_s, peak_bytes, reset_peak
-from tests.support.cluster import eventually
+from tests.support.cluster import STOP_S, eventually
 
 CHECKPOINT = "bench"
 GB = 1e9
@@ -38,6 +38,7 @@ class Ckptd:
     verifies = True
     makes_files = True
     programs: Sequence[str] = ()
+    _module = "ckptd.cli.daemon"
 
     def __init__(
         self, name: str = "ckptd", *, sources: int = SOURCES, uses_tls: bool = False
@@ -69,6 +70,7 @@ class Ckptd:
                     metrics="127.0.0.1:0",
                     authority=authority,
                 )
+                started.module = self._module
                 running.callback(started.kill)
                 started.start()
                 started.wait_ready()
@@ -79,12 +81,15 @@ class Ckptd:
                 for number in range(self._source_count)
             ]
             for source in self.sources:
-                publish(source, place.source)
+                self._publish(source, place.source)
             peers = [source.address for source in self.sources]
             state = place.received.with_name(f"{place.received.name}-state")
             self.receiver = daemon(state, place.received, peers)
             self._size_bytes = wait_for_holders(self.receiver, self._source_count)
             yield
+
+    def _publish(self, source: LocalDaemon, directory: Path) -> None:
+        publish(source, directory)
 
     def fetch(self, target: Path) -> Fetched:
         daemons = (self.receiver, *self.sources)
@@ -107,8 +112,53 @@ class Ckptd:
                 "source_peak_bytes": max(each.peak_bytes for each in sources),
                 "receiver_lag_p99_s": receiver.lags.quantile(LAG_SHARE),
                 "source_lag_p99_s": Lags.sum(each.lags for each in sources).quantile(LAG_SHARE),
+                "receiver_lag_worst_s": receiver.lags.quantile(1.0),
+                "source_lag_worst_s": max(each.lags.quantile(1.0) for each in sources),
             },
         )
+
+
+class CkptdOfSmallBlocks(Ckptd):
+    """One source, one receiver, as many blocks as a manifest may well have.
+
+    The source is started again after it has published, so that it comes up with them.
+    """
+
+    _module = "tests.benchmarks.peers.small_blocks"
+
+    def __init__(self) -> None:
+        super().__init__("ckptd, small blocks", sources=1)
+        self._earlier: dict[str, float] = {}
+
+    def _publish(self, source: LocalDaemon, directory: Path) -> None:
+        began_s = time.perf_counter()
+        before = Cost.of(source)
+        publish(source, directory)
+        published_s = time.perf_counter()
+        published = Cost.of(source).since(before)
+        source.terminate()
+        source.wait_ended(STOP_S)
+        start_s = time.perf_counter()
+        source.start()
+        source.wait_ready()
+        ready_s = time.perf_counter()
+        self._earlier = {
+            "publish_s": published_s - began_s,
+            "publish_lag_worst_s": published.lags.quantile(1.0),
+            "publish_peak_bytes": published.peak_bytes,
+            "start_s": ready_s - start_s,
+        }
+
+    def fetch(self, target: Path) -> Fetched:
+        # What has come since the start is part of the start.
+        start = Cost.of(self.sources[0])
+        fetched = super().fetch(target)
+        facts = {
+            **self._earlier,
+            "start_lag_worst_s": start.lags.quantile(1.0),
+            "start_peak_bytes": start.peak_bytes,
+        }
+        return Fetched(fetched.seconds, {**facts, **fetched.facts})
 
 
 def publish(daemon: LocalDaemon, directory: Path) -> None:

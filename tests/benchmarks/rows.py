@@ -11,6 +11,7 @@ from tests.benchmarks.turns import Measured
 
 Results = Mapping[str, Measured]
 GB = 1e9
+MS = 0.001
 
 
 class Number(NamedTuple):
@@ -96,8 +97,8 @@ LARGE = (
     cost("sources together, CPU-s per GB", PLAIN, "source_cpu_s_per_gb", 0.35),
     cost("receiver, most memory, MiB", PLAIN, "receiver_peak_bytes", 400, MIB),
     cost("a source, most memory, MiB", PLAIN, "source_peak_bytes", 150, MIB),
-    cost("receiver, loop lag, p99, ms", PLAIN, "receiver_lag_p99_s", 50, 0.001),
-    cost("sources, loop lag, p99, ms", PLAIN, "source_lag_p99_s", 50, 0.001),
+    cost("receiver, loop lag, p99, ms", PLAIN, "receiver_lag_p99_s", 50, MS),
+    cost("sources, loop lag, p99, ms", PLAIN, "source_lag_p99_s", 50, MS),
 )
 
 ONE = (faster(SINGLE, "torchft", 1.0),)
@@ -105,6 +106,18 @@ ONE = (faster(SINGLE, "torchft", 1.0),)
 DISK = (
     faster(PLAIN, "fio", 0.85),
     faster(PLAIN, "fio, one sync", None),
+)
+
+MANY_BLOCKS = "ckptd, small blocks"
+MILLION = (
+    cost("publishing: longest pause of the loop, ms", MANY_BLOCKS, "publish_lag_worst_s", 250, MS),
+    cost("publishing: most memory, MiB", MANY_BLOCKS, "publish_peak_bytes", 400, MIB),
+    cost("started again: longest pause, ms", MANY_BLOCKS, "start_lag_worst_s", 250, MS),
+    cost("started again: most memory, MiB", MANY_BLOCKS, "start_peak_bytes", 400, MIB),
+    cost("receiver: longest pause, ms", MANY_BLOCKS, "receiver_lag_worst_s", 250, MS),
+    cost("receiver: most memory, MiB", MANY_BLOCKS, "receiver_peak_bytes", 400, MIB),
+    cost("source: longest pause, ms", MANY_BLOCKS, "source_lag_worst_s", 250, MS),
+    cost("source: most memory, MiB", MANY_BLOCKS, "source_peak_bytes", 400, MIB),
 )
 
 SMALL = (time_ratio(PLAIN, "rsync -a", 1.0),)

@@ -25,12 +25,14 @@ class Case:
         files: What the source consists of.
         competitors: Who fetches it.
         disk: Where they fetch to; ``None``: memory.
+        rounds_max: How many turns tell enough.
     """
 
     name: str
     files: Sequence[PlannedFile]
     competitors: Sequence[Competitor]
     disk: Path | None = None
+    rounds_max: int | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -100,7 +102,7 @@ def measure(
             mine.received.mkdir()
             places[competitor.name] = mine
             running.enter_context(competitor.serve(mine))
-        for number in range(rounds):
+        for number in range(min(rounds, case.rounds_max or rounds)):
             first = number % len(taking_part)
             for competitor in (*taking_part[first:], *taking_part[:first]):
                 target = places[competitor.name].received / f"turn-{number}"
