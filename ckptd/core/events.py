@@ -213,6 +213,7 @@ class RangeProgressed:
             verified and written, or in ``rejected``.
         rejected: Blocks since the last report whose digest was wrong.
         source_load_bytes: What the source said it still has to send to others.
+        is_held_back: Nothing is taken from the source at the moment, for the sake of a limit.
     """
 
     transfer: TransferId
@@ -220,6 +221,7 @@ class RangeProgressed:
     next_block: int
     rejected: tuple[int, ...] = ()
     source_load_bytes: int = 0
+    is_held_back: bool = False
 
 
 class RangeOutcome(enum.Enum):
@@ -318,6 +320,13 @@ class StagingDiscarded:
 
 
 @dataclass(frozen=True, slots=True)
+class IngressLimited:
+    """An operator limits what may come in a second, or does not any more."""
+
+    bytes_per_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """The moment that ``next_deadline`` named has come."""
 
@@ -344,5 +353,6 @@ Event: TypeAlias = (
     | VersionPlaced
     | PlacementFailed
     | StagingDiscarded
+    | IngressLimited
     | TimePassed
 )

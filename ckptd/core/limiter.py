@@ -4,6 +4,7 @@ Inferred from what can be seen from this node alone, in the order of how sure it
 
 * nobody may be asked for what is missing: no source; who may has work of another recovery: the
   sources;
+* its lanes wait for leave, because an operator set a limit: the shaper;
 * this node works on what has come already, or its lanes wait for the disk: the disk;
 * its lanes compute rather than wait for bytes: the processor;
 * one source, or sources that all serve others as well, or less than came here at best: the sources;
@@ -27,6 +28,9 @@ DISK_SHARE: Final = 0.3
 CPU_SHARE: Final = 0.8
 """Lanes that compute for this share of their time have hardly anything to wait for."""
 
+SHAPER_SHARE: Final = 0.2
+"""Somebody waits for a limit this share of the time even if it is little below what would come."""
+
 LAG_NS: Final = 500 * MS
 """An event loop that was this late kept lanes waiting: they have orders for half a second."""
 
@@ -42,7 +46,7 @@ class Limiter(enum.Enum):
     DISK = "disk"
     CPU = "cpu"
     SHAPER = "shaper"
-    """For limits that an operator sets; there are none yet."""
+    """A limit that an operator set on what this node receives or writes."""
     NO_SOURCE = "no source"
 
 
@@ -54,12 +58,14 @@ class LocalLoad:
         disk_share: Waited for a write or for a commit, from 0 to 1.
         cpu_share: Received, hashed and wrote, or waited for a processor to do so.
         is_disk_awaited: A lane waits for a commit at this moment.
+        shaper_share: For how much of the time a lane waited for a limit, from 0 to 1.
         loop_lag_ns: How late the event loop was at worst.
     """
 
     disk_share: float = 0.0
     cpu_share: float = 0.0
     is_disk_awaited: bool = False
+    shaper_share: float = 0.0
     loop_lag_ns: int = 0
 
 
@@ -94,6 +100,8 @@ def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int)
 
 def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter:
     """Say what binds a recovery that has ranges in flight."""
+    if load.shaper_share >= SHAPER_SHARE:
+        return Limiter.SHAPER
     if recovery.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
         return Limiter.DISK
     if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptd.limits import MIB, MS, RANGE_BYTES_MAX, SECOND
 
@@ -18,6 +18,7 @@ class Options:
         range_bytes_min: Ranges are not cut smaller than this toward the end, but to one block.
         range_bytes_max: Never ask for more at once. Beyond 16 MiB nothing is gained (measured
             over loopback: 1.7 GB/s with 4 MiB ranges, 1.9 GB/s with 16 to 64 MiB).
+        in_flight_bytes_max: No more is asked for over all sources and recoveries.
         window_ns: No source is given more work than it does in this time.
         ranges_per_lane: Requests in flight on one connection; the second hides the way there
             and back.
@@ -73,6 +74,7 @@ class Options:
     range_bytes_first: int = 1 * MIB
     range_bytes_min: int = 1 * MIB
     range_bytes_max: int = RANGE_BYTES_MAX
+    in_flight_bytes_max: int | None = None
     window_ns: int = 2 * SECOND
     ranges_per_lane: int = 2
     lanes_per_source_max: int = 4
@@ -108,3 +110,20 @@ class Options:
     staging_losses_max: int = 3
     manifest_sources_max: int = 4
     retry_ns: int = 5 * SECOND
+
+    def paced(self, ingress_bytes_per_s: int | None) -> Options:
+        """Return options for a limit on what may come: what is asked for then comes soon.
+
+        Ranges are what comes in their time over all lanes, and what is in flight what comes in a
+        second, which is more than any path holds.
+        """
+        if ingress_bytes_per_s is None:
+            return self
+        range_bytes = max(ingress_bytes_per_s * self.range_duration_ns // SECOND, 1)
+        return replace(
+            self,
+            range_bytes_first=min(self.range_bytes_first, range_bytes),
+            range_bytes_min=min(self.range_bytes_min, range_bytes),
+            range_bytes_max=min(self.range_bytes_max, range_bytes),
+            in_flight_bytes_max=ingress_bytes_per_s,
+        )

@@ -64,7 +64,8 @@ def order_ranges(turn: Turn) -> None:
     overtaken by what was ordered meanwhile is made anew before it is taken.
     """
     state = turn.state
-    nodes = state.peers if turn.is_room_everywhere else turn.room
+    nodes = state.peers if turn.is_room_everywhere or state.is_paced else turn.room
+    state.is_paced = False
     peers = [state.peers[node] for node in nodes if node in state.peers]
     recoveries = [
         recovery
@@ -82,6 +83,9 @@ def order_ranges(turn: Turn) -> None:
     ]
     heapify(offers)
     while offers:
+        if _is_enough_in_flight(turn):
+            state.is_paced = True
+            break
         offer = heappop(offers)
         current = find_offer(offer.recovery, offer.peer, turn.options, now=turn.now)
         if current is not None and current.rank == offer.rank:
@@ -99,6 +103,13 @@ def order_ranges(turn: Turn) -> None:
         for peer in peers:
             for recovery in state.recoveries.values():
                 _race(turn, recovery, peer)
+
+
+def _is_enough_in_flight(turn: Turn) -> bool:
+    most_bytes = turn.options.in_flight_bytes_max
+    if most_bytes is None:
+        return False
+    return sum(known.owed_bytes for known in turn.state.recoveries.values()) >= most_bytes
 
 
 def _race(turn: Turn, recovery: Recovery, peer: Peer) -> bool:
@@ -195,6 +206,9 @@ def on_range_progressed(turn: Turn, event: RangeProgressed) -> None:
     recovery.received_bytes += new_bytes
     recovery.bundles[lane.source].received_bytes += new_bytes
     recovery.rate.add(new_bytes, now=turn.now)
+    if event.is_held_back:  # whatever the source does, it could not be heard
+        lane.heard_ns = turn.now
+        set_lane_alarm(turn, lane)
     assert transfer.next_block <= event.next_block <= transfer.blocks.end
     if event.next_block > transfer.next_block:
         dealt_with = BlockRun(transfer.next_block, event.next_block)

@@ -31,6 +31,7 @@ from ckptd.core.events import (
     Event,
     HoldingConfirmed,
     HoldingsArrived,
+    IngressLimited,
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
@@ -71,7 +72,7 @@ class Scheduler:
 
     def __init__(self, rng: Random, options: Options | None = None) -> None:
         self._rng = rng
-        self._options = options or Options()
+        self._options = self._unlimited_options = options or Options()
         self._state = State()
 
     @property
@@ -176,6 +177,10 @@ class Scheduler:
                 ranges.on_range_ended(turn, event)
             case RecoveryRequested():
                 lifecycle.on_recovery_requested(turn, event)
+            case IngressLimited():
+                self._options = self._unlimited_options.paced(event.bytes_per_s)
+                turn.options = self._options
+                turn.note_room_everywhere()
             case TimePassed():
                 pass
             case _:

@@ -23,7 +23,7 @@ Source: peers in turn by start tags, after Goyal, Vin and Cheng, *Start-time Fai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
@@ -143,12 +143,10 @@ class Shaper:
     Args:
         trickle_bytes: What a ticket that waits for long is granted ahead of its turn; 0: nothing.
 
-    Attributes:
-        waiting: Tickets that wait.
     """
 
     def __init__(self, *, trickle_bytes: int = 0) -> None:
-        self.waiting: list[Ticket] = []
+        self._waiting: dict[Ticket, None] = {}
         self._trickle_bytes = trickle_bytes
         self._total: Bucket | None = None
         self._classes: dict[Urgency, Bucket] = {}
@@ -178,14 +176,13 @@ class Shaper:
         """
         known = self._allowances.pop(name, None)
         if rate_bytes_per_s is not None:
-            rate = max(rate_bytes_per_s, 1)
-            bucket = known[1] if known else Bucket(rate, now=now)
-            bucket.change(rate, now=now)
+            bucket = known[1] if known else Bucket(rate_bytes_per_s, now=now)
+            bucket.change(rate_bytes_per_s, now=now)
             self._allowances[name] = (since, bucket)
 
-    def limits(self, flow: Flow) -> bool:
-        """Tell whether anything limits a flow; if not, nobody need ask."""
-        return next(self._buckets(flow), None) is not None
+    def limit_of(self, flow: Flow) -> int | None:
+        """Return the lowest limit on a flow, in bytes per second; allowances are none."""
+        return min((bucket.rate_bytes_per_s for bucket in self._limits(flow)), default=None)
 
     @property
     def is_limiting(self) -> bool:
@@ -202,12 +199,16 @@ class Shaper:
         start_tag = max(self._turns[flow.urgency], self._tags.get(flow, 0))
         self._sequence += 1
         ticket = Ticket(flow, size_bytes, now, start_tag, self._sequence)
-        self.waiting.append(ticket)
+        self._waiting[ticket] = None
         return ticket
+
+    def __contains__(self, ticket: Ticket) -> bool:
+        """Tell whether a ticket still waits."""
+        return ticket in self._waiting
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take back a ticket that waits."""
-        self.waiting.remove(ticket)
+        del self._waiting[ticket]
 
     def give_back(self, flow: Flow, size_bytes: int) -> None:
         """Return what was granted and did not move."""
@@ -231,15 +232,20 @@ class Shaper:
         granted: list[Ticket] = []
         next_ns = TRICKLE_NS
         spent: set[Bucket] = set()
-        for ticket in sorted(self.waiting, key=_turn):
+        for ticket in sorted(self._waiting, key=_turn):
             wait_ns = self._try(ticket, spent, now=now)
             if ticket.granted_bytes:
                 granted.append(ticket)
             next_ns = min(next_ns, wait_ns)
-        if granted:
-            self.waiting = [ticket for ticket in self.waiting if not ticket.granted_bytes]
-            self._forget()
+        for ticket in granted:
+            del self._waiting[ticket]
+        self._forget()
         return granted, next_ns
+
+    @property
+    def waiting(self) -> Collection[Ticket]:
+        """Tickets that wait."""
+        return self._waiting.keys()
 
     def _try(self, ticket: Ticket, spent: set[Bucket], *, now: int) -> int:
         """Grant a ticket something, or return how long it waits at least.
@@ -275,17 +281,20 @@ class Shaper:
 
     def _expecting_ns(self, urgency: Urgency, *, now: int) -> int:
         """Return for how long to wait for a more urgent class that was just granted something."""
-        waiting = {ticket.flow.urgency for ticket in self.waiting if not ticket.granted_bytes}
+        waiting = {ticket.flow.urgency for ticket in self._waiting if not ticket.granted_bytes}
         expected = [known for known in Urgency if known < urgency and known not in waiting]
         return max((self._granted_ns[known] + PIECE_NS - now for known in expected), default=0)
 
-    def _buckets(self, flow: Flow) -> Iterator[Bucket]:
+    def _limits(self, flow: Flow) -> Iterator[Bucket]:
         if self._total is not None:
             yield self._total
         if flow.urgency in self._classes:
             yield self._classes[flow.urgency]
         if flow.peer in self._peers:
             yield self._peers[flow.peer]
+
+    def _buckets(self, flow: Flow) -> Iterator[Bucket]:
+        yield from self._limits(flow)
         for since, bucket in self._allowances.values():
             if flow.urgency >= since:
                 yield bucket

@@ -285,6 +285,8 @@ class State:
         best_rate: The most that came in one second, over recoveries that ended; each takes a
             tenth off it, for networks change.
         is_settled: Every known peer was asked once.
+        is_paced: Something was not asked for because enough is in flight: every source is to be
+            looked at again when less is.
         trial: The trial of another number of lanes that is under way.
         trials_failed: How many in a row taught that the number was right.
         next_trial_ns: No trial begins before this moment.
@@ -304,6 +306,7 @@ class State:
     now_ns: int = 0
     best_rate: float = 0.0
     is_settled: bool = False
+    is_paced: bool = False
     trial: Trial | None = None
     trials_failed: int = 0
     next_trial_ns: int = 0

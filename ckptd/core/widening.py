@@ -45,7 +45,8 @@ def try_lanes(turn: Turn) -> None:
     """Go on with the trial that is under way, or begin one."""
     trial = turn.state.trial
     if trial is None:
-        if turn.now >= turn.state.next_trial_ns:
+        is_limited = turn.options.in_flight_bytes_max is not None
+        if turn.now >= turn.state.next_trial_ns and not is_limited:
             turn.state.next_trial_ns = turn.now + _LOOK_EVERY_NS
             _begin(turn)
         return

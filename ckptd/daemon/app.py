@@ -167,6 +167,7 @@ class Daemon:
             peering=self._peering,
             inquirer=parts.inquirer,
             pool=pool,
+            throttles=parts.throttles,
             identity=parts.identity,
             writing=Writing(
                 WriteMode(config.recovery.write_mode), drops_written=config.recovery.drop_written
@@ -201,6 +202,7 @@ class Daemon:
                 inquirer=parts.inquirer,
                 identity=parts.identity,
                 pool=pool,
+                throttles=parts.throttles,
                 wall_clock=time.time,
             ),
             obstacle=lambda: self._obstacle,

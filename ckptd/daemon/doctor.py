@@ -31,6 +31,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
+from ckptd.net.throttle import Throttles
 from ckptd.store.hashing import hexdigest_of
 from ckptd.store.probing import measure_write_rate
 from ckptd.store.roots import Root, Roots
@@ -75,6 +76,7 @@ class Doctor:
         inquirer: Inquirer,
         identity: Identity | None,
         pool: BufferPool,
+        throttles: Throttles,
         wall_clock: Callable[[], float],
     ) -> None:
         self._config = config
@@ -84,6 +86,7 @@ class Doctor:
         self._inquirer = inquirer
         self._identity = identity
         self._pool = pool
+        self._throttles = throttles
         self._is_examining = False
         self._wall_clock = wall_clock
         self._clocks_apart_s = wall_clock() - time.monotonic()
@@ -249,7 +252,12 @@ class Doctor:
             sample = None
             if space is not None:
                 sample = await take_sample(
-                    peer.address, smallest, space, self._pool, peer=self._lane_peer(peer)
+                    peer.address,
+                    smallest,
+                    space,
+                    self._pool,
+                    peer=self._lane_peer(peer),
+                    throttles=self._throttles,
                 )
         except (CkptdError, OSError) as error:
             why = str(error) or "it took too long"

@@ -23,6 +23,7 @@ from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer
+from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.store.catalog import Catalog
 from ckptd.store.database import Database, StateDirectory, move_aside
@@ -51,6 +52,7 @@ class Parts:
     listener: Listener
     inquirer: Inquirer
     identity: Identity | None
+    throttles: Throttles
 
 
 async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_state: bool) -> Parts:
@@ -93,8 +95,14 @@ async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_stat
         per_address_max=config.listen.connections_per_address,
         per_node_max=config.listen.connections_per_address,
     )
+    throttles = Throttles.create()
     server = PeerServer(
-        content, node=config.node.id, epoch=epoch, admission=admission, identity=identity
+        content,
+        node=config.node.id,
+        epoch=epoch,
+        admission=admission,
+        identity=identity,
+        throttle=throttles.egress,
     )
     stack.callback(server.close)
     listener = (
@@ -106,6 +114,7 @@ async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_stat
     inquirer = await stack.enter_async_context(Inquirer(identity))
     return Parts(
         identity=identity,
+        throttles=throttles,
         access=access,
         sockets=sockets,
         epoch=epoch,

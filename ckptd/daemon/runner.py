@@ -58,10 +58,12 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from ckptd.model.ids import LaneId, Version
+from ckptd.model.urgency import Urgency
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane import Lane, RangeOrder
+from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.store.block_files import Writing
 from ckptd.store.catalog import Catalog, HeldVersion
@@ -101,6 +103,7 @@ class Runner:
         peering: Peering,
         inquirer: Inquirer,
         pool: BufferPool,
+        throttles: Throttles,
         identity: Identity | None,
         writing: Writing,
         report: Callable[[Event], None],
@@ -115,6 +118,7 @@ class Runner:
         self._peering = peering
         self._inquirer = inquirer
         self._pool = pool
+        self._throttles = throttles
         self._identity = identity
         self._writing = writing
         self._report = report
@@ -218,16 +222,19 @@ class Runner:
                 pool=self._pool,
                 report=self._report,
                 peer=None if self._identity is None else (self._identity, effect.source),
+                throttles=self._throttles,
+                name=effect.source,
             )
             assert self._orders is not None
             self._orders.create_task(lane.run())
+        is_background = recovery.record.is_background
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
                 digest=effect.digest,
                 blocks=effect.blocks,
                 space=recovery.known_space(),
-                criticality=effect.criticality,
+                urgency=Urgency.BACKGROUND if is_background else Urgency(effect.criticality),
                 sink=self.disk_calls.watched(staging),
             )
         )

@@ -13,11 +13,12 @@ from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId, TransferId
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.urgency import Urgency
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.lane import Lane, RangeOrder, Report
+from ckptd.net.throttle import Throttles
 from ckptd.store.hashing import digest_of
 
 SAMPLE_BYTES_MAX: Final = 8 * MIB
@@ -69,6 +70,7 @@ async def take_sample(
     pool: BufferPool,
     *,
     peer: tuple[Identity, NodeId] | None,
+    throttles: Throttles,
 ) -> Sample | None:
     """Fetch some blocks of a holding; ``None`` if it has none.
 
@@ -86,9 +88,9 @@ async def take_sample(
         if isinstance(event, RangeEnded) and not ended.done():
             ended.set_result(event.outcome)
 
-    lane = Lane(address, pool=pool, report=report, peer=peer)
+    lane = Lane(address, pool=pool, report=report, peer=peer, throttles=throttles)
     order = RangeOrder(
-        TransferId(0), holding.digest, BlockRun(run[0], end), space, Criticality.DEFERRED, sink
+        TransferId(0), holding.digest, BlockRun(run[0], end), space, Urgency.BACKGROUND, sink
     )
     start_ns = time.monotonic_ns()
     async with asyncio.TaskGroup() as tasks:

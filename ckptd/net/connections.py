@@ -20,7 +20,9 @@ from contextlib import suppress
 from typing import Final
 
 from ckptd.limits import KIB, SECOND
+from ckptd.model.urgency import Urgency
 from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, failure_of
+from ckptd.net.marking import mark, pace_sending
 from ckptd.net.pace import Pace
 
 _CIPHERTEXT_BYTES: Final = 512 * KIB
@@ -45,16 +47,33 @@ class Connection:
 
     Attributes:
         socket: Connected.
+        urgency: The class that it is marked with.
+        paced_bytes_per_s: How fast the kernel sends at most; ``None``: as fast as it can.
     """
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
+        self.urgency: Urgency | None = None
+        self.paced_bytes_per_s: int | None = None
         self._loop = asyncio.get_running_loop()
         self._readable = select.poll()
         self._readable.register(connected, select.POLLIN)
         self._pace = Pace(connected)
 
+    @property
+    def peer_address(self) -> str:
+        """The IP address of the other end; empty if it is gone."""
+        with suppress(OSError):
+            return str(self.socket.getpeername()[0]).removeprefix("::ffff:")
+        return ""
+
     # On the loop.
+
+    def mark(self, urgency: Urgency) -> None:
+        """Tell the kernel and the network how urgent is what is sent from now on."""
+        if urgency is not self.urgency:
+            mark(self.socket, urgency)
+            self.urgency = urgency
 
     async def receive(self, size_bytes: int) -> bytes:
         """Receive up to so many bytes; ``b""`` at the end."""
@@ -73,6 +92,11 @@ class Connection:
         """Say that nothing more will be sent."""
         self.socket.shutdown(socket.SHUT_WR)
 
+    @property
+    def taken_bytes(self) -> int:
+        """What the other end has acknowledged of what was sent."""
+        return self._pace.taken_bytes
+
     # In a thread that reads.
 
     def read_in_intervals(self, interval_ns: int) -> None:
@@ -82,9 +106,9 @@ class Connection:
         interval = struct.pack("ll", seconds, rest_ns // 1000)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
 
-    def wait(self) -> None:
-        """Wait until something can be read."""
-        self._readable.poll()
+    def wait(self, timeout_ms: int | None = None) -> bool:
+        """Wait until something can be read, or until the time is over; tell whether it can."""
+        return bool(self._readable.poll(timeout_ms))
 
     def peek(self, size_bytes: int) -> bytes:
         """Return up to so many bytes and leave them; ``b""`` at the end."""
@@ -106,6 +130,25 @@ class Connection:
     def cork(self, *, is_on: bool) -> None:
         """Let small parts wait until they make a full segment."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_on)
+
+    def wait_for_room(self) -> None:
+        """Wait until the kernel takes something; blocks.
+
+        Raises:
+            TimeoutError: The receiver takes less than it must.
+        """
+        self._pace.wait()
+
+    def pace(self, rate_bytes_per_s: int | None) -> None:
+        """Let the kernel spread what is sent over time; ``None``: not any more."""
+        if rate_bytes_per_s != self.paced_bytes_per_s:
+            pace_sending(self.socket, rate_bytes_per_s)
+            self.paced_bytes_per_s = rate_bytes_per_s
+
+    def push(self) -> None:
+        """Send what waits for a full segment."""
+        self.cork(is_on=False)
+        self.cork(is_on=True)
 
     def send_all(self, data: bytes | memoryview) -> None:
         """Send everything; blocks.
@@ -212,10 +255,10 @@ class SecureConnection(Connection):
         await self._flush()
         await super().finish()
 
-    def wait(self) -> None:
-        """Wait until something can be read."""
-        if not (self._seen or self._incoming.pending or self.tls.pending()):
-            super().wait()
+    def wait(self, timeout_ms: int | None = None) -> bool:
+        """Wait until something can be read, or until the time is over; tell whether it can."""
+        is_here = bool(self._seen or self._incoming.pending or self.tls.pending())
+        return is_here or super().wait(timeout_ms)
 
     def peek(self, size_bytes: int) -> bytes:
         """Return up to so many bytes and leave them; ``b""`` at the end."""

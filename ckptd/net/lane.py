@@ -24,6 +24,7 @@ from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side
 from ckptd.net.identity import Identity
 from ckptd.net.receiving import BlockSink, RangeOrder, Receiver
 from ckptd.net.reports import Report, ReportQueue
+from ckptd.net.throttle import Throttles
 from ckptd.wire.fields import CLASS
 from ckptd.wire.heads import request_head
 from ckptd.wire.ranges import format_range
@@ -50,6 +51,8 @@ class Lane:
         report: Called on the loop with progress and the end of each order.
         peer: This node's identity and the node that must answer; ``None``: plaintext, and
             whoever answers.
+        throttles: Say when bodies may be taken and written.
+        name: What limits call the source.
 
     Attributes:
         address: Host and port of the source.
@@ -62,8 +65,12 @@ class Lane:
         pool: BufferPool,
         report: Callable[[Report], None],
         peer: tuple[Identity, NodeId] | None = None,
+        throttles: Throttles | None = None,
+        name: str = "",
     ) -> None:
         self.address = address
+        self._throttles = throttles or Throttles.create()
+        self._name = name
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._peer = peer
@@ -182,7 +189,15 @@ class Lane:
             return
         over = asyncio.Event()
         source = None if self._peer is None else self._peer[1]
-        receiver = Receiver(connection, source, self._orders, self._pool, self._reports)
+        receiver = Receiver(
+            connection,
+            source,
+            self._orders,
+            self._pool,
+            self._reports,
+            throttles=self._throttles,
+            peer=self._name,
+        )
         self._connection, self._receiver = connection, receiver
         self._send(list(self._orders))
 
@@ -230,7 +245,7 @@ class Lane:
                 {
                     "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
                     "Range": format_range(order.byte_range),
-                    CLASS: order.criticality.label,
+                    CLASS: order.urgency.label,
                 },
             )
             for order in orders
@@ -238,6 +253,8 @@ class Lane:
         assert self._connection is not None
         assert self._receiver is not None
         try:
+            if orders:
+                self._connection.mark(orders[-1].urgency)
             is_sent = self._connection.send_now(heads)
         except OSError as error:
             _log.debug("no request to %s port %d: %s", host, port, error)

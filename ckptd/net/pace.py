@@ -32,6 +32,14 @@ class Pace:
         self._waited_ns = 0
         self._taken_bytes = 0
 
+    @property
+    def taken_bytes(self) -> int:
+        """What the receiver has acknowledged of that."""
+        try:
+            return self.given_bytes - _queued_bytes(self._connection)
+        except (OSError, ValueError):  # it is closed
+            return self.given_bytes
+
     def wait(self) -> None:
         """Wait until the kernel takes more, or so long that the receiver is judged; blocks.
 

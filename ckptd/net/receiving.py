@@ -19,15 +19,18 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, Refusal
+from ckptd.core.shaping import Flow
 from ckptd.errors import CkptdError, ProtocolViolation, StorageError
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, NodeId, TransferId
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.urgency import Urgency
 from ckptd.net.buffers import BufferPool
 from ckptd.net.connections import Connection
+from ckptd.net.marking import bound_window
 from ckptd.net.reports import ReportQueue
+from ckptd.net.throttle import Throttles
 from ckptd.wire.fields import LOAD, NODE, parse_load, parse_retry_after, quote_etag
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
 from ckptd.wire.ranges import ByteRange, parse_content_range
@@ -78,7 +81,7 @@ class RangeOrder:
         digest: Identity of the version.
         blocks: Which blocks.
         space: The version's address space.
-        criticality: How urgent it is.
+        urgency: How urgent it is.
         sink: Takes the blocks.
     """
 
@@ -86,7 +89,7 @@ class RangeOrder:
     digest: Digest
     blocks: BlockRun
     space: AddressSpace
-    criticality: Criticality
+    urgency: Urgency
     sink: BlockSink
 
     @property
@@ -118,16 +121,24 @@ class Receiver:
             thread takes from the left.
         pool: Memory for bodies.
         reports: Takes progress, and the end of each order that this thread took.
+        throttles: Say when bodies may be taken and written.
+        peer: What limits call the source.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         connection: Connection,
         source: NodeId | None,
         orders: deque[RangeOrder],
         pool: BufferPool,
         reports: ReportQueue,
+        *,
+        throttles: Throttles,
+        peer: str,
     ) -> None:
+        self._throttles = throttles
+        self._peer = peer
+        self._window_limit: int | None = None
         self._connection = connection
         self._source = source
         self._orders = orders
@@ -216,6 +227,7 @@ class Receiver:
             try:
                 data = buffer[:size_bytes]
                 self._fill(data)
+                self._wait_to_write(size_bytes)
                 rejected = _deliver(order.sink, places, data)
             finally:
                 self._pool.release(buffer)
@@ -227,10 +239,18 @@ class Receiver:
         filled = 0
         while filled < len(data):
             part = data[filled : filled + GROUP_BYTES]
+            # Read for each part: limits can change at any time.
+            is_limited = self._throttles.ingress.is_limiting
+            if is_limited:
+                part = part[: self._wait_to_take(len(part))]
+            elif self._window_limit is not None:
+                self._bound_window(None)
             try:
-                count = self._connection.fill(part)
+                count = self._connection.fill(part) if part else -1
             except BlockingIOError:  # the interval passed without a byte
                 count = -1
+            if is_limited and max(count, 0) < len(part):
+                self._throttles.ingress.give_back(self._flow, len(part) - max(count, 0))
             if self._is_stopping:
                 raise _LaneBroken(RangeOutcome.CLOSED, "closed in the middle of a body")
             if count == 0:
@@ -239,6 +259,39 @@ class Receiver:
                 filled += count
                 self._received_bytes += count
                 self._progress()
+
+    @property
+    def _flow(self) -> Flow:
+        assert self._order is not None
+        return Flow(self._order.urgency, self._peer)
+
+    def _wait_to_take(self, size_bytes: int) -> int:
+        """Wait until some of a body may be taken off the connection; return how much.
+
+        First for the source: what is granted is not to be kept from others. 0 if nothing has
+        come, or if the lane is being closed.
+        """
+        ingress = self._throttles.ingress
+        self._bound_window(ingress.limit_of(self._flow))
+        if not self._connection.wait(PROGRESS_INTERVAL_NS // MS):
+            return 0
+        return ingress.take(self._flow, size_bytes, unless=self._is_unwanted)
+
+    def _wait_to_write(self, size_bytes: int) -> None:
+        """Wait until blocks may be written."""
+        disk_write = self._throttles.disk_write
+        while size_bytes and disk_write.is_limiting and not self._is_stopping:
+            size_bytes -= disk_write.take(self._flow, size_bytes, unless=self._is_unwanted)
+
+    def _is_unwanted(self) -> bool:
+        """Say that this node lets the source wait; tell whether to give up."""
+        self._progress(is_due=True, is_held_back=True)
+        return self._is_stopping
+
+    def _bound_window(self, rate_bytes_per_s: int | None) -> None:
+        if rate_bytes_per_s != self._window_limit:
+            bound_window(self._connection.socket, rate_bytes_per_s)
+            self._window_limit = rate_bytes_per_s
 
     def _pass_over(self, head: ResponseHead) -> bool:
         """Read past the body of a refusal; tell whether that was possible."""
@@ -261,7 +314,13 @@ class Receiver:
                 continue
         raise _LaneBroken(RangeOutcome.CLOSED, "closed")
 
-    def _progress(self, rejected: tuple[int, ...] = (), *, is_due: bool = False) -> None:
+    def _progress(
+        self,
+        rejected: tuple[int, ...] = (),
+        *,
+        is_due: bool = False,
+        is_held_back: bool = False,
+    ) -> None:
         order = self._order
         now_ns = time.monotonic_ns()
         if order is None or not (is_due or now_ns - self._reported_ns >= PROGRESS_INTERVAL_NS):
@@ -274,6 +333,7 @@ class Receiver:
                 self._next_block,
                 rejected,
                 self._load_bytes,
+                is_held_back,
             )
         )
 

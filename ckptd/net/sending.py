@@ -16,9 +16,11 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final, Protocol
 
+from ckptd.core.shaping import Flow
 from ckptd.core.workload import BODIES_MIN
 from ckptd.errors import ContentChanged
 from ckptd.net.connections import Connection
+from ckptd.net.throttle import SEND_TRICKLE_BYTES, Throttle
 from ckptd.wire.ranges import ByteRange
 
 SEND_THREADS: Final = BODIES_MIN
@@ -80,6 +82,8 @@ class Sending:
         head: The response head.
         version: What the body is part of.
         byte_range: Which part.
+        throttle: Says when, if anything limits ``flow``.
+        flow: What the body belongs to.
     """
 
     def __init__(
@@ -88,6 +92,9 @@ class Sending:
         head: bytes,
         version: ServedBytes,
         byte_range: ByteRange,
+        *,
+        throttle: Throttle,
+        flow: Flow,
     ) -> None:
         self.has_begun = False
         self.sent_bytes = 0
@@ -95,6 +102,9 @@ class Sending:
         self._head = head
         self._version = version
         self._range = byte_range
+        self._throttle = throttle
+        self._flow = flow
+        self._is_cancelled = False
 
     @property
     def left_bytes(self) -> int:
@@ -116,6 +126,7 @@ class Sending:
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
+            self._is_cancelled = True
             if not job.cancel():
                 with suppress(OSError):  # the receiver was faster
                     self._connection.socket.shutdown(socket.SHUT_RDWR)
@@ -160,8 +171,13 @@ class Sending:
     def _send_file(self, piece: Piece, size_bytes: int) -> None:
         offset, end = piece.offset, piece.offset + size_bytes
         while offset < end:
+            # Read for each piece: limits can change at any time.
+            is_limited = self._throttle.is_limiting
+            granted = self._wait_for_leave(end - offset) if is_limited else end - offset
+            if not is_limited:
+                self._connection.pace(None)
             try:
-                count = self._connection.send_file(piece.fd, offset, end - offset)
+                count = self._connection.send_file(piece.fd, offset, granted)
             except OSError as error:
                 if error.errno == errno.EIO:
                     raise ContentChanged("version", "a file of it cannot be read") from error
@@ -170,3 +186,24 @@ class Sending:
                 raise ContentChanged(*_SHORTER)
             offset += count
             self.sent_bytes += count
+            if is_limited:
+                self._settle(granted, count)
+
+    def _wait_for_leave(self, size_bytes: int) -> int:
+        """Wait until some of a piece may be sent; return how much.
+
+        First for the receiver: what is granted is not to be kept from others.
+        """
+        self._connection.wait_for_room()
+        granted = self._throttle.take(self._flow, size_bytes, unless=lambda: self._is_cancelled)
+        if not granted:
+            raise ConnectionAbortedError("cancelled while waiting for its turn")
+        self._connection.pace(self._throttle.limit_of(self._flow))
+        return granted
+
+    def _settle(self, granted_bytes: int, sent_bytes: int) -> None:
+        """Give back what was not sent, and let little things go at once."""
+        if sent_bytes < granted_bytes:
+            self._throttle.give_back(self._flow, granted_bytes - sent_bytes)
+        if sent_bytes <= SEND_TRICKLE_BYTES:
+            self._connection.push()

@@ -17,6 +17,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
+from ckptd.core.shaping import Flow
 from ckptd.core.workload import Workload
 from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.limits import (
@@ -29,12 +30,15 @@ from ckptd.limits import (
     SECOND,
 )
 from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.urgency import Urgency
 from ckptd.net.admission import Admission, Refusal
 from ckptd.net.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
 from ckptd.net.connections import Connection, reset_on_close
+from ckptd.net.giving_way import GivingWay
 from ckptd.net.handshakes import HandshakeFailed
 from ckptd.net.identity import Identity, Peer
 from ckptd.net.sending import SEND_THREADS, Piece, Sending, ServedBytes
+from ckptd.net.throttle import Throttle
 from ckptd.net.waits import Waits
 from ckptd.wire.fields import CLASS, EPOCH, LOAD, NODE, parse_class
 from ckptd.wire.heads import RequestHead, head_end, parse_request_head, response_head
@@ -67,6 +71,7 @@ class PeerServer:
         epoch: Which life of it.
         admission: Learns which connections are used, and whom this server turns away.
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
+        throttle: Says when bodies may be sent.
     """
 
     def __init__(
@@ -77,14 +82,21 @@ class PeerServer:
         epoch: Epoch,
         admission: Admission,
         identity: Identity | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.content = content
         self.admission = admission
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
-        self.threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="send")
+        self.throttle = throttle or Throttle()
+        self.giving_way = GivingWay(self.throttle)
+        # Each class has its own: bodies that have to give way must not be in the way of others.
+        self.threads = {
+            urgency: ThreadPoolExecutor(SEND_THREADS, thread_name_prefix=f"send-{urgency.label}")
+            for urgency in Urgency
+        }
+        self.workloads = {urgency: Workload() for urgency in Urgency}
         self.sendings: set[Sending] = set()
-        self.workload = Workload()
         self.identity = identity
         self._own_fields = {NODE: node, EPOCH: str(epoch)}
 
@@ -136,7 +148,8 @@ class PeerServer:
 
     def close(self) -> None:
         """End the threads; no connection may be served any more."""
-        self.threads.shutdown()
+        for threads in self.threads.values():
+            threads.shutdown()
 
     def head(self, answer: Answer, *, keep_alive: bool) -> bytes:
         """Write the head of a response."""
@@ -161,6 +174,7 @@ class _Conversation:
         self._server = server
         self._connection = connection
         self._peer = peer
+        self._peer_name = peer.node if peer else connection.peer_address
         self._buffer = bytearray()
         self._is_proven = False
         self._loop = asyncio.get_running_loop()
@@ -235,15 +249,25 @@ class _Conversation:
         self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool
     ) -> None:
         server, size_bytes = self._server, body.byte_range.size_bytes
-        if not server.workload.admits(size_bytes):
+        urgency = parse_class(request.fields.get(CLASS.lower()))
+        workload = server.workloads[urgency]
+        if not workload.admits(size_bytes):
             await self._send(turn_away(), keep_alive=keep_alive)
             return
-        head = server.head(answer, keep_alive=keep_alive)
-        sending = Sending(self._connection, head, body.version, body.byte_range)
+        self._connection.mark(urgency)
+        sending = Sending(
+            self._connection,
+            server.head(answer, keep_alive=keep_alive),
+            body.version,
+            body.byte_range,
+            throttle=server.throttle,
+            flow=Flow(urgency, self._peer_name),
+        )
         server.sendings.add(sending)
-        server.workload.begin(size_bytes, now=time.monotonic_ns())
+        workload.begin(size_bytes, now=time.monotonic_ns())
         try:
-            await sending.run(server.threads)
+            with server.giving_way.sending(self._connection, urgency):
+                await sending.run(server.threads[urgency])
         except (NotFound, StorageError) as error:
             _log.warning("bytes of version %s cannot be served: %s", body.digest, error)
             if isinstance(error, ContentChanged):
@@ -253,9 +277,8 @@ class _Conversation:
             await self._send(refuse(error), keep_alive=keep_alive)
         finally:
             server.sendings.discard(sending)
-            server.workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
-            label = parse_class(request.fields.get(CLASS.lower()))
-            server.content.bytes_sent(label, sending.sent_bytes)
+            workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
+            server.content.bytes_sent(urgency.label, sending.sent_bytes)
 
     async def _send(self, answer: Answer, *, keep_alive: bool, with_body: bool = True) -> None:
         """Send an answer whose body is in memory."""

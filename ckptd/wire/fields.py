@@ -10,7 +10,7 @@ from typing import Final
 
 from ckptd.limits import HOLDINGS_WAIT_MAX_NS, SECOND
 from ckptd.model.ids import Epoch
-from ckptd.model.manifest import Criticality
+from ckptd.model.urgency import Urgency
 
 NODE: Final = "Ckptd-Node"
 EPOCH: Final = "Ckptd-Epoch"
@@ -21,8 +21,8 @@ CLASS: Final = "Ckptd-Class"
 DELTA: Final = "Ckptd-Delta"
 """``1``: what changed in the holdings since the entity tag is enough of an answer."""
 
-CLASSES: Final = (*(criticality.label for criticality in Criticality), "background")
-CLASS_DEFAULT: Final = Criticality.NORMAL.label
+CLASSES: Final = tuple(urgency.label for urgency in Urgency)
+CLASS_DEFAULT: Final = Urgency.NORMAL
 """For those who do not say, like ``curl``."""
 
 RETRY_AFTER_MAX_S: Final = 60
@@ -77,6 +77,6 @@ def parse_retry_after(value: str | None) -> int:
     return min(int(value), RETRY_AFTER_MAX_S)
 
 
-def parse_class(value: str | None) -> str:
-    """Return one of ``CLASSES``."""
-    return value if value in CLASSES else CLASS_DEFAULT
+def parse_class(value: str | None) -> Urgency:
+    """Return the class of a request."""
+    return Urgency(CLASSES.index(value)) if value in CLASSES else CLASS_DEFAULT

@@ -21,6 +21,7 @@ from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
+from ckptd.model.urgency import Urgency
 from ckptd.net import inquiry, server
 from ckptd.net.admission import Admission, Refusal
 from ckptd.net.inquiry import Inquirer
@@ -486,9 +487,10 @@ async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_
         assert (await late.ask(version_of(big), "HEAD")).status == 200, "it stands by what it has"
         assert (await late.ask("/v1/holdings")).status == 200
         await readers.aclose()
-        await until(lambda: node.server.workload.body_count < BODIES_MIN)
+        workload = node.server.workloads[Urgency.NORMAL]
+        await until(lambda: workload.body_count < BODIES_MIN)
         assert (await late.ask(version_of(big), range="bytes=0-9")).body == big.data[:10]
-    assert (node.server.workload.body_count, node.server.workload.load_bytes) == (0, 0)
+    assert (workload.body_count, workload.load_bytes) == (0, 0)
 
 
 @on_both_loops

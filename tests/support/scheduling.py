@@ -373,6 +373,7 @@ def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: 
         for recovery in wanting:
             offer = find_offer(recovery, peer, options, now=now)
             is_overlooked = offer is not None and peer.node not in state.peer_alarms
+            is_overlooked = is_overlooked and not state.is_paced
             assert not is_overlooked, f"{peer.node} stands idle"
         if wanting and peer.is_live and peer.link.usable_at_ns > now:
             due_ns.append(peer.link.usable_at_ns)

@@ -24,14 +24,16 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding, Holdings, delta_between
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, Version
-from ckptd.model.manifest import Criticality, encode_manifest
+from ckptd.model.manifest import encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.urgency import Urgency
 from ckptd.net.admission import Admission
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
 from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer, ServedBytes
+from ckptd.net.throttle import Throttles
 from ckptd.wire.documents import encode_delta, encode_holdings
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from tests.support.manifests import make_manifest
@@ -352,16 +354,26 @@ class Receiver:
         address: Address,
         content: FileContent,
         sink: BlockSink,
+        *,
         pool: BufferPool | None = None,
         peer: tuple[Identity, NodeId] | None = None,
+        throttles: Throttles | None = None,
+        urgency: Urgency = Urgency.CRITICAL,
     ) -> None:
         self.content = content
+        self.urgency = urgency
         self.sink = sink
         self.reports: list[Report] = []
         self.threads: set[threading.Thread] = set()
         self._arrived = asyncio.Event()
         self._last = 0
-        self.lane = Lane(address, pool=pool or BufferPool(64 * MIB), report=self._report, peer=peer)
+        self.lane = Lane(
+            address,
+            pool=pool or BufferPool(64 * MIB),
+            report=self._report,
+            peer=peer,
+            throttles=throttles,
+        )
 
     def _report(self, report: Report) -> None:
         self.threads.add(threading.current_thread())
@@ -379,7 +391,7 @@ class Receiver:
                 digest=self.content.digest,
                 blocks=run,
                 space=self.content.space,
-                criticality=Criticality.CRITICAL,
+                urgency=self.urgency,
                 sink=self.sink,
             )
         )
@@ -418,7 +430,7 @@ async def receiving(
     pool: BufferPool | None = None,
     peer: tuple[Identity, NodeId] | None = None,
 ) -> AsyncIterator[Receiver]:
-    receiver = Receiver(address, content, sink or MemorySink(content.space), pool, peer)
+    receiver = Receiver(address, content, sink or MemorySink(content.space), pool=pool, peer=peer)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(receiver.lane.run())
         try:

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.model.ids import Epoch
+from ckptd.model.urgency import Urgency
 from ckptd.wire.fields import (
     CLASSES,
     etag_listed,
@@ -88,8 +89,9 @@ def test_a_busy_source_is_left_alone_for_as_long_as_it_says(
 
 def test_a_request_of_no_known_class_is_a_normal_one() -> None:
     assert CLASSES == ("critical", "normal", "deferred", "background")
-    assert [parse_class(name) for name in CLASSES] == list(CLASSES)
-    assert parse_class(None) == parse_class("Critical") == parse_class("x") == "normal"
+    assert [parse_class(name).label for name in CLASSES] == list(CLASSES)
+    for text in (None, "Critical", "x"):
+        assert parse_class(text) is Urgency.NORMAL
 
 
 @given(st.text(max_size=50))
@@ -99,4 +101,4 @@ def test_arbitrary_text_does_no_harm(text: str) -> None:
     assert 0 <= parse_wait(text) <= 60
     assert 0 <= parse_load(text) < 10**19
     assert 0 <= parse_retry_after(text) <= 60
-    assert parse_class(text) in CLASSES
+    assert parse_class(text).label in CLASSES

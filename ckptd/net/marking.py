@@ -1,0 +1,76 @@
+"""What the kernel and the network are told of the urgency of a connection.
+
+Marks are advice: a network that knows them treats bodies by their class, others ignore them. The
+limit on unsent bytes is for this node: what lies in the send buffer cannot give way any more.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Final
+
+from ckptd.limits import KIB, MS, SECOND
+from ckptd.model.urgency import Urgency
+
+DSCP: Final = {
+    Urgency.CRITICAL: 18,  # AF21, low-latency data: RFC 4594
+    Urgency.NORMAL: 0,
+    Urgency.DEFERRED: 8,  # CS1, for what can wait: RFC 3662
+    Urgency.BACKGROUND: 1,  # LE, lower effort: RFC 8622
+}
+"""Code points by class."""
+
+_UNSENT_BYTES_MAX: Final = {
+    Urgency.CRITICAL: 0,
+    Urgency.NORMAL: 1024 * KIB,
+    Urgency.DEFERRED: 128 * KIB,
+    Urgency.BACKGROUND: 128 * KIB,
+}
+"""At 100 Mbit/s 128 KiB are 10 ms. 0: as the system is set, without a limit."""
+
+_SO_MAX_PACING_RATE: Final = 47
+"""``asm-generic/socket.h``; Python has no name for it."""
+_UNPACED: Final = 2**32 - 1
+_PACING_SHARE: Final = 1.25
+"""The shaper decides how much; the kernel only spreads each piece."""
+
+_WINDOW_NS: Final = 25 * MS
+_WINDOW_BYTES_MIN: Final = 16 * KIB
+_WINDOW_BYTES_MAX: Final = 2**30
+_RTT_OFFSET: Final = 68
+"""Of ``tcpi_rtt`` in ``struct tcp_info``, in microseconds."""
+
+
+def mark(connected: socket.socket, urgency: Urgency) -> None:
+    """Tell of which class is what this end sends from now on, and limit what lies unsent."""
+    # The two lower bits are not ours: the kernel keeps those of ECN by itself.
+    field = DSCP[urgency] << 2
+    with suppress(OSError):  # also of an IPv6 socket: it may carry IPv4
+        connected.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, field)
+    if connected.family is socket.AF_INET6:
+        connected.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, field)
+    unsent_bytes = _UNSENT_BYTES_MAX[urgency]
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+
+
+def pace_sending(connected: socket.socket, rate_bytes_per_s: int | None) -> None:
+    """Let the kernel spread what is sent; ``None``: send as fast as it can."""
+    paced = _UNPACED if rate_bytes_per_s is None else int(rate_bytes_per_s * _PACING_SHARE)
+    connected.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, min(paced, _UNPACED))
+
+
+def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None:
+    """Let the other end send no more ahead than comes while a piece is waited for.
+
+    Without that a limit of 1 MiB/s would let 6 MiB come in a burst whenever a buffer was read
+    empty.
+    """
+    window_bytes = _WINDOW_BYTES_MAX
+    if rate_bytes_per_s is not None:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
+        rtt_us = int.from_bytes(info[_RTT_OFFSET:], "little")
+        ahead_ns = _WINDOW_NS + 2 * rtt_us * 1000
+        window_bytes = max(rate_bytes_per_s * ahead_ns // SECOND, _WINDOW_BYTES_MIN)
+    clamp = min(window_bytes, _WINDOW_BYTES_MAX)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, clamp)
