@@ -165,6 +165,22 @@ examples:
   ckptctl log-level debug --for 5m
 """
 
+_LIMIT: Final = """\
+Show what may move in a second, or change it in the running daemon, as an
+operator. What is not limited is not listed. NAME is a direction (ingress,
+egress, disk_write), a dot, and what of it: total, a class (critical, normal,
+deferred, background) or peers.NODE. Several limits apply together.
+
+What is set counts at once, in place of the configuration, until it is unset,
+until its time is over, or until the daemon restarts.
+
+examples:
+  ckptctl limit get
+  ckptctl limit set ingress.total=400MiB/s egress.background=1Gbit/s
+  ckptctl limit set ingress.total=unlimited --for 10m
+  ckptctl limit unset ingress.total
+"""
+
 _DOCTOR: Final = """\
 Let the daemon look at everything that could be in the way of a recovery:
 clocks, certificates, descriptors, addresses, disks and every peer, over the
@@ -217,6 +233,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--timeout contradicts --no-wait")
     if arguments.verb == "peers" and (arguments.action is None) != (arguments.node is None):
         parser.error("'peers show' needs a node")
+    if arguments.verb == "limit" and (arguments.action == "get") == bool(arguments.changes):
+        parser.error("'limit set' and 'limit unset' need limits, 'limit get' shows all")
+    if arguments.verb == "limit" and arguments.duration and arguments.action != "set":
+        parser.error("--for needs 'limit set'")
     if arguments.verb == "log-level" and arguments.duration and not arguments.level:
         parser.error("--for needs a level")
     return arguments
@@ -254,6 +274,12 @@ def _add_observing(verbs: _Verbs) -> None:
     )
     level.add_argument(
         "--for", dest="duration", metavar="DURATION", help="and back after so long: 5m"
+    )
+    limit = _add(verbs, "limit", "what may move in a second", _LIMIT)
+    limit.add_argument("action", choices=("get", "set", "unset"), help="what to do")
+    limit.add_argument("changes", nargs="*", metavar="NAME[=RATE]", help="which limits")
+    limit.add_argument(
+        "--for", dest="duration", metavar="DURATION", help="with set: count for so long: 10m"
     )
     _add(verbs, "doctor", "look for what could be in the way of a recovery", _DOCTOR)
     _add(verbs, "health", "whether the daemon is ready, for probes", _HEALTH)

@@ -13,8 +13,10 @@ import msgspec
 
 from ckptd import __version__
 from ckptd.config import Address, Config, load_config
+from ckptd.config.sections import LimitSpan
 from ckptd.errors import CkptdError, ExitCode
-from ckptd.model.quantities import format_size
+from ckptd.model.quantities import format_rate, format_size
+from ckptd.model.rate_limits import UNLIMITED
 
 DEFAULT_CONFIG: Final = "/etc/ckptd/ckptd.toml"
 
@@ -125,7 +127,17 @@ def _plain_table(section: msgspec.Struct | Mapping[str, str]) -> dict[str, objec
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Address) else value
+    match value:
+        case Address():
+            return str(value)
+        case Mapping():
+            return {str(key): each for key, each in value.items()}
+        case LimitSpan():
+            return {"span": str(value.span), "rates": _plain(value.rates)}
+        case tuple():
+            return tuple(_plain(each) for each in value)
+        case _:
+            return value
 
 
 def _row(section: str, key: str, value: object) -> tuple[str, str]:
@@ -135,13 +147,30 @@ def _row(section: str, key: str, value: object) -> tuple[str, str]:
             cell = "off"
         case bool():
             cell = str(value).lower()
+        case int() if key.endswith("_bytes_per_s"):
+            key, cell = key.removesuffix("_bytes_per_s"), format_rate(value)
         case int() if key.endswith("_bytes"):
             key, cell = key.removesuffix("_bytes"), format_size(value)
         case tuple():
-            cell = ", ".join(value) or "none"
+            cell = ", ".join(map(_words, value)) or "none"
+        case dict():
+            cell = _words(value) or "none"
         case _:
             cell = str(value)
     return f"{section}.{key}", cell
+
+
+def _words(value: object) -> str:
+    match value:
+        case {"span": span, "rates": rates}:
+            return f"{span}: {_words(rates)}"
+        case dict():
+            return ", ".join(
+                f"{key} {UNLIMITED if rate is None else format_rate(rate)}"
+                for key, rate in value.items()
+            )
+        case _:
+            return str(value)
 
 
 if __name__ == "__main__":

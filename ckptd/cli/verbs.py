@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from ckptd.cli.live import follow_publishing, follow_recovery
 from ckptd.cli.observing import change_level, check_health, examine, show_events, show_logs
 from ckptd.cli.raising import follow_need, need_lines, raised_lines
+from ckptd.cli.rate_limits import change_limits
 from ckptd.cli.render import (
     checkpoint_lines,
     json_line,
@@ -208,6 +209,7 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
     "events": show_events,
     "logs": show_logs,
     "log-level": change_level,
+    "limit": change_limits,
     "doctor": examine,
     "health": check_health,
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from ckptd.config.document import Document, flag, one_of, read_toml, text
+from ckptd.config.rates import read_limits
 from ckptd.config.sections import (
     DEFAULT_SOCKET,
     ENVIRONMENT,
@@ -108,6 +109,7 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             write_mode=one_of(get_args(WriteModeName)),
             drop_written=flag,
         ),
+        limits=read_limits(document),
         log=document.section(
             "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))
         ),

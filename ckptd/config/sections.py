@@ -11,8 +11,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from ckptd.core.timetable import Span
 from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
 from ckptd.model.ids import NodeId
+from ckptd.model.rate_limits import RateLimits
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
@@ -116,6 +118,30 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     drop_written: bool = False
 
 
+class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that count at some time of day, in place of those that always do."""
+
+    span: Span
+    rates: RateLimits
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may move in a second.
+
+    Attributes:
+        rates: What counts always.
+        schedule: What counts at some times instead; of those that do, the last one.
+        yield_to: The network interface whose other traffic goes before recoveries in the
+            background; ``None``: there is none.
+        yield_rate_bytes_per_s: What that carries; ``None``: what the system says, else what shows.
+    """
+
+    rates: RateLimits = {}
+    schedule: tuple[LimitSpan, ...] = ()
+    yield_to: str | None = None
+    yield_rate_bytes_per_s: int | None = msgspec.field(default=None, name="yield_rate")
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon says, and in which form."""
 
@@ -137,6 +163,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         signatures: Section ``[signatures]``.
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
+        limits: Section ``[limits]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
     """
@@ -150,5 +177,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     signatures: Signatures = Signatures()
     tls: Tls | None = None
     recovery: Recovery = Recovery()
+    limits: Limits = Limits()
     log: Log = Log()
     environment: Mapping[str, str] = {}

@@ -48,6 +48,7 @@ from ckptd.control.observing import (
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, NeedResult, PrioritizeRequest, Raised
+from ckptd.control.rate_limits import ChangeLimits, LimitsView
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 
@@ -122,6 +123,14 @@ class ControlClient:
             key: value for key, value in msgspec.to_builtins(request).items() if value is not None
         }
         return self._get(f"/v1/plan?{urlencode(query)}", Plan)
+
+    def limits(self) -> LimitsView:
+        """Return what is limited."""
+        return self._get("/v1/limits", LimitsView)
+
+    def change_limits(self, request: ChangeLimits) -> LimitsView:
+        """Set limits, or forget what was set; return what is limited then."""
+        return self._post("/v1/limits", LimitsView, request)
 
     def recoveries(self) -> list[RecoveryView]:
         """Return the recoveries, newest first."""

@@ -20,6 +20,7 @@ from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
+from ckptd.control.rate_limits import ChangeLimits, LimitsView
 
 
 class Operations(Protocol):
@@ -103,6 +104,14 @@ class Operations(Protocol):
 
         Cancelling or closing the generator stops the publishing.
         """
+        ...
+
+    def limits(self) -> LimitsView:
+        """Return what is limited at this moment."""
+        ...
+
+    def change_limits(self, request: ChangeLimits) -> LimitsView:
+        """Set limits or forget what was set; all of it or, if anything is wrong, nothing."""
         ...
 
     async def reload(self) -> ReloadResult:

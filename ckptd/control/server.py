@@ -43,6 +43,7 @@ from ckptd.control.observing import FollowQuery, LevelRequest, Observing
 from ckptd.control.operations import Operations
 from ckptd.control.plans import PlanRequest
 from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.rate_limits import ChangeLimits
 from ckptd.control.roles import RIGHTS, Caller, Roles, Route
 from ckptd.errors import (
     NotPermitted,
@@ -153,6 +154,8 @@ class _Control:
                 web.get("/v1/peers", _snapshot(operations.peers)),
                 web.get("/v1/peers/{node}", self._peer),
                 web.get("/v1/plan", self._plan),
+                web.get("/v1/limits", _snapshot(operations.limits)),
+                web.post("/v1/limits", self._change_limits),
                 web.post("/v1/publications", self._publish),
                 web.get("/v1/recoveries", _snapshot(operations.recoveries)),
                 web.post("/v1/recoveries", self._recover),
@@ -213,6 +216,10 @@ class _Control:
 
     async def _plan(self, request: web.Request) -> web.Response:
         return as_json(await self._operations.plan(decode_query(request, PlanRequest)))
+
+    async def _change_limits(self, request: web.Request) -> web.Response:
+        wanted = await decode_body(request, ChangeLimits)
+        return as_json(self._operations.change_limits(wanted))
 
     async def _recovery(self, request: web.Request) -> web.Response:
         return as_json(self._operations.recovery(request.match_info["recovery"]))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 DAY_MINUTES: Final = 24 * 60
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EVERY_DAY: Final = frozenset(range(7))
 
 
@@ -27,6 +28,15 @@ class Span:
     start_minute: int
     end_minute: int
     days: frozenset[int] = EVERY_DAY
+
+    def __str__(self) -> str:
+        start, end = (
+            f"{minute // 60:02}:{minute % 60:02}" for minute in (self.start_minute, self.end_minute)
+        )
+        days = (
+            "" if self.days == EVERY_DAY else " " + ",".join(DAYS[day] for day in sorted(self.days))
+        )
+        return f"{start}-{end}{days}"
 
     def holds(self, weekday: int, minute: int) -> bool:
         """Tell whether a moment lies in it: the day of the week, and minutes since midnight."""

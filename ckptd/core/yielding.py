@@ -62,9 +62,7 @@ class Yielding:
         while self._samples[0][0] < now - _RECENT_NS:
             self._samples.popleft()
         if self._capacity_bytes_per_s is not None:
-            left = int(
-                self._capacity_bytes_per_s * USED_SHARE - max(rate for _, rate in self._samples)
-            )
+            left = int(self._capacity_bytes_per_s * USED_SHARE - max(self._smooth()))
             self.allowance_bytes_per_s = max(left, ALLOWANCE_MIN_BYTES_PER_S)
         else:
             self._search(used_bytes_per_s, now=now)

@@ -28,6 +28,7 @@ from ckptd.daemon.activation import CONTROL, METRICS
 from ckptd.daemon.doctor import Doctor
 from ckptd.daemon.health import components
 from ckptd.daemon.identity import following, keep_fresh
+from ckptd.daemon.limiting import Limiting
 from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.manifests import Manifests
 from ckptd.daemon.measuring import Measuring
@@ -138,6 +139,7 @@ class Daemon:
             self._runtime.report,
             rng,
         )
+        self._limiting = Limiting(config.limits, parts.throttles, self._runtime.report, time.time)
         self._measuring = Measuring(
             scheduler=self._scheduler,
             now=self._runtime.now,
@@ -150,6 +152,7 @@ class Daemon:
             inquirer=parts.inquirer,
             refusals=parts.server.admission.refusals,
             identity=parts.identity,
+            limiting=self._limiting,
             lag=self._lag,
             log=log,
         )
@@ -183,6 +186,7 @@ class Daemon:
             parts=(
                 LivePart(("log",), verbosity.prepare),
                 LivePart(("discovery.peers",), self._follow_peers),
+                LivePart(("limits",), self._limiting.prepare),
                 LivePart(("control",), self._access.prepare),
                 LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
                 *following(parts.identity),
@@ -228,6 +232,7 @@ class Daemon:
             ),
             roots=parts.roots,
             root_watch=self._root_watch,
+            limiting=self._limiting,
             facts=self._facts,
             draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
             reload=self._reloading.reload,
@@ -249,9 +254,11 @@ class Daemon:
                 tasks.create_task(watch_loop_lag(self._lag)),
             ]
             await asyncio.sleep(0)  # the runner is ready for orders from here on
+            self._limiting.start()
             await self._go_on()  # before anybody can ask about what is under way
             await self._listen()
             running.append(tasks.create_task(self._listener.serve(self._server.serve)))
+            running.append(tasks.create_task(self._limiting.run()))
             running.append(tasks.create_task(self._peering.run()))
             running.append(tasks.create_task(self._root_watch.run()))
             running.append(tasks.create_task(self._measuring.redundancy.run()))

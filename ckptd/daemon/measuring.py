@@ -17,6 +17,7 @@ from ckptd.core.state import Recovery
 from ckptd.core.views import RecoverySnapshot
 from ckptd.daemon.content import ServedContent
 from ckptd.daemon.freshness import Freshness
+from ckptd.daemon.limiting import Limiting
 from ckptd.daemon.loop_lag import LagWindow
 from ckptd.daemon.peering import Peering, PeerState
 from ckptd.daemon.redundancy import Redundancy
@@ -63,6 +64,7 @@ class Measuring:
         inquirer: Inquirer,
         refusals: Mapping[Refusal, int],
         identity: Identity | None,
+        limiting: Limiting,
         lag: LagWindow,
         log: Log,
     ) -> None:
@@ -77,6 +79,7 @@ class Measuring:
         self._inquirer = inquirer
         self._refusals = refusals
         self._identity = identity
+        self._limiting = limiting
         self._lag = lag
         self._log = log
         self._totals = Totals()
@@ -188,6 +191,15 @@ class Measuring:
             disk_bytes_by_root=_known((root.name, root.size_bytes) for root in roots),
             disk_free_bytes_by_root=_known((root.name, root.free_bytes) for root in roots),
             is_root_usable={root.name: not root.obstacle for root in roots},
+            limits_bytes_per_s={
+                (key.direction.value, "total" if key.urgency is None else key.urgency.label): rate
+                for key, rate in self._limiting.effective().items()
+                if not key.peer
+            },
+            throttled_s={
+                (direction.value, urgency.label): waited_s
+                for (direction, urgency), waited_s in self._limiting.throttled_s().items()
+            },
             control_requests=self.control_requests,
             log_lines_suppressed=self._log.suppressed,
             event_loop_lag_s=self.lag_s(),

@@ -15,6 +15,7 @@ from ckptd.control.explanations import Explanation
 from ckptd.control.peers import PeerView
 from ckptd.control.plans import Plan, PlanRequest
 from ckptd.control.raising import NeedEvent, NeedRequest, PrioritizeRequest, Raised
+from ckptd.control.rate_limits import ChangeLimits, LimitsView
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
@@ -23,6 +24,7 @@ from ckptd.core.events import (
 )
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon import explaining, views
+from ckptd.daemon.limiting import Limiting
 from ckptd.daemon.peering import Peering
 from ckptd.daemon.planning import Planner
 from ckptd.daemon.raising import Raising
@@ -78,6 +80,7 @@ class DaemonOperations:
         planner: Planner,
         roots: Roots,
         root_watch: RootWatch,
+        limiting: Limiting,
         facts: Callable[[], views.DaemonFacts],
         draw_id: Callable[[], RecoveryId],
         reload: Callable[[], Awaitable[api.ReloadResult]],
@@ -103,6 +106,7 @@ class DaemonOperations:
         )
         self._roots = roots
         self._root_watch = root_watch
+        self._limiting = limiting
         self._facts = facts
         self._draw_id = draw_id
         self._reload = reload
@@ -142,6 +146,14 @@ class DaemonOperations:
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
         return await self._planner.plan(checkpoint, version)
+
+    def limits(self) -> LimitsView:
+        """Return what is limited at this moment."""
+        return self._limiting.view()
+
+    def change_limits(self, request: ChangeLimits) -> LimitsView:
+        """Set limits, or forget what was set."""
+        return self._limiting.change(request)
 
     def recoveries(self) -> tuple[api.RecoveryView, ...]:
         """Return those that have not ended and those that have, newest first."""
@@ -342,7 +354,8 @@ class DaemonOperations:
         snapshot = self._scheduler.recovery(recovery.id, now=self._now())
         assert snapshot is not None, f"{recovery.id} is in the book and not in the scheduler"
         lag_ns = int(self._facts().event_loop_lag_s * SECOND)
-        load = views.local_load(recovery, loop_lag_ns=lag_ns)
+        share = self._limiting.shaper_share(is_background=recovery.record.is_background)
+        load = views.local_load(recovery, shaper_share=share, loop_lag_ns=lag_ns)
         return views.recovery(
             snapshot,
             recovery,

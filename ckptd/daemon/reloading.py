@@ -154,7 +154,11 @@ def _flat(config: Config) -> Iterator[tuple[str, object]]:
                 yield f"{section}.{name}", value
         elif table is not None:
             for field in msgspec.structs.fields(type(table)):
-                yield f"{section}.{field.encode_name}", getattr(table, field.name)
+                value = getattr(table, field.name)
+                if isinstance(value, Mapping):
+                    yield from ((f"{section}.{name}", each) for name, each in value.items())
+                else:
+                    yield f"{section}.{field.encode_name}", value
 
 
 def _refusal(error: CkptdError) -> CkptdError:

@@ -229,13 +229,13 @@ def recovery(
     )
 
 
-def local_load(opened: OpenRecovery, *, loop_lag_ns: int) -> LocalLoad:
+def local_load(opened: OpenRecovery, *, shaper_share: float, loop_lag_ns: int) -> LocalLoad:
     """Return what the lanes of a recovery do with their time."""
     if opened.staging is None:
-        return LocalLoad(loop_lag_ns=loop_lag_ns)
+        return LocalLoad(shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
     disk_share, cpu_share = opened.staging.lane_times.shares()
     is_disk_awaited = opened.staging.held.waiting > 0
-    return LocalLoad(disk_share, cpu_share, is_disk_awaited, loop_lag_ns)
+    return LocalLoad(disk_share, cpu_share, is_disk_awaited, shaper_share, loop_lag_ns)
 
 
 def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:

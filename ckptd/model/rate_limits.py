@@ -23,6 +23,7 @@ PEER_LIMITS_MAX: Final = 4096
 """As many as there can be peers."""
 
 TOTAL: Final = "total"
+UNLIMITED: Final = "unlimited"
 _PEERS: Final = "peers"
 _CLASSES: Final = {urgency.label: urgency for urgency in Urgency}
 
@@ -57,8 +58,8 @@ class LimitKey(NamedTuple):
         return f"{self.direction.value}.{f'{_PEERS}.{self.peer}' if self.peer else scope}"
 
 
-RateLimits: TypeAlias = Mapping[LimitKey, int]
-"""Bytes per second; what is not in it is not limited."""
+RateLimits: TypeAlias = Mapping[LimitKey, int | None]
+"""Bytes per second; ``None``: no limit. What is not in it is not said."""
 
 
 def parse_limit_key(text: str) -> LimitKey:
@@ -89,12 +90,14 @@ def parse_limit_key(text: str) -> LimitKey:
     )
 
 
-def parse_limit(text: str) -> int:
-    """Read a rate as bytes per second.
+def parse_limit(text: str) -> int | None:
+    """Read a rate as bytes per second; ``unlimited`` is ``None``.
 
     Raises:
         UsageError: It is none, or too low to get along with.
     """
+    if text == UNLIMITED:
+        return None
     rate = parse_rate(text)
     if not RATE_MIN_BYTES_PER_S <= rate <= RATE_MAX_BYTES_PER_S:
         raise UsageError(

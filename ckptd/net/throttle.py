@@ -64,13 +64,15 @@ class Throttle:
         clock: Nanoseconds that go on.
 
     Attributes:
-        is_limiting: Something is limited; who is not limited need not call :meth:`take`.
+        is_limiting: Something is limited; else nobody need call :meth:`take`.
+        moved_bytes: What was granted and not given back, by class.
     """
 
     def __init__(
         self, *, trickle_bytes: int = 0, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self.is_limiting = False
+        self.moved_bytes = dict.fromkeys(Urgency, 0)
         self._clock = clock
         self._shaper = Shaper(trickle_bytes=trickle_bytes)
         self._lock = threading.Lock()
@@ -112,12 +114,14 @@ class Throttle:
             next_ns = self._grant(now)
             if not ticket.granted_bytes:
                 self._wait(ticket, next_ns, unless)
+            self.moved_bytes[flow.urgency] += ticket.granted_bytes
             return ticket.granted_bytes
 
     def give_back(self, flow: Flow, size_bytes: int) -> None:
         """Return what was granted and did not move."""
         with self._lock:
             self._shaper.give_back(flow, size_bytes)
+            self.moved_bytes[flow.urgency] -= size_bytes
 
     def throttled_s(self) -> dict[Urgency, float]:
         """Return for how long at least one of each class has waited so far."""

@@ -17,6 +17,7 @@ EVENTS: Final = {
     "daemon.not_confined": "the kernel cannot do that",
     "daemon.stopping": "it was told to stop and finishes what it serves",
     "daemon.stopped": "it has ended in good order",
+    "limits.changed": "other limits count; why says who wanted that",
     "log.level_changed": "somebody changed the level, or the time for which it was changed is over",
     "manifest.missed": "a manifest did not come; another source is asked",
     "manifest.refused": "a manifest is not what its source advertises, or nobody trusted signed it",

@@ -33,6 +33,7 @@ from ckptd.core.stages import Stage
 from ckptd.core.views import SourceState
 from ckptd.core.waste import WasteReason
 from ckptd.model.manifest import Criticality
+from ckptd.model.rate_limits import Direction
 from ckptd.observe.series import (
     NO_RECOVERIES,
     NO_TRANSFERS,
@@ -59,6 +60,7 @@ REFUSALS: Final = (
     "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",
     "answer",
 )  # fmt: skip
+DIRECTIONS: Final = tuple(direction.value for direction in Direction)
 SIDES: Final = ("source", "receiver")
 PEER_STATES: Final = ("unknown", "live", "unreachable", "conflict", "self")
 STAGES: Final = tuple(stage.value for stage in Stage)
@@ -123,6 +125,10 @@ class MetricsSnapshot:
             :data:`HANDSHAKE_SIDES` and :data:`HANDSHAKE_FAILURES`.
         certificates_not_after_s: When certificates expire, seconds since the epoch; keys from
             :data:`CERTIFICATE_ROLES`. Empty without TLS, and then there are no series.
+        limits_bytes_per_s: What is limited now, by direction and class, but for peers; the class is
+            ``total`` or one of :data:`CLASSES`. What is not limited has no series.
+        throttled_s: How long at least one body of a class waited, by direction and class; keys are
+            pairs from :data:`DIRECTIONS` and :data:`CLASSES`.
         refusals_by_reason: Connections and requests turned away; keys from :data:`REFUSALS`.
     """
 
@@ -166,6 +172,8 @@ class MetricsSnapshot:
     handshake_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
     certificates_not_after_s: Mapping[str, float] = field(default_factory=dict)
     refusals_by_reason: Mapping[str, int] = field(default_factory=dict)
+    limits_bytes_per_s: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    throttled_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def create_registry(read: Callable[[], MetricsSnapshot]) -> CollectorRegistry:
@@ -197,6 +205,7 @@ class _SnapshotCollector(Collector):
         yield from _holding(now)
         yield from _recovering(now)
         yield from _moving(now)
+        yield from _limiting(now)
         yield from _knowing(now)
         yield from _identifying(now)
         yield from _running(now)
@@ -348,6 +357,24 @@ def _moving(now: MetricsSnapshot) -> Iterator[Metric]:
         now.connections_by_side,
         SIDES,
     )
+
+
+def _limiting(now: MetricsSnapshot) -> Iterator[Metric]:
+    labels = ["direction", "class"]
+    limits = GaugeMetricFamily(
+        "ckptd_limit_bytes_per_second",
+        "What may move in a second; absent if that is not limited.",
+        labels=labels,
+    )
+    for key, rate in sorted(now.limits_bytes_per_s.items()):
+        limits.add_metric(key, rate)
+    yield limits
+    throttled = CounterMetricFamily(
+        "ckptd_throttled_seconds", "Time in which a body waited for a limit.", labels=labels
+    )
+    for direction, urgency in product(DIRECTIONS, CLASSES):
+        throttled.add_metric([direction, urgency], now.throttled_s.get((direction, urgency), 0))
+    yield throttled
 
 
 def _knowing(now: MetricsSnapshot) -> Iterator[Metric]:

@@ -225,6 +225,61 @@ BAD = {
     "role that there is not": Bad(
         toml(control='owner_groups = ["a"]'), "control.owner_groups", "is not a key"
     ),
+    "limit that is a number": Bad(
+        toml(limits="ingress = 400"), "limits.ingress", "is a whole number, not text"
+    ),
+    "limit too low": Bad(toml(limits='egress = "1KiB/s"'), "limits.egress", "from 128KiB/s"),
+    "limit on nothing": Bad(toml(limits='igress = "1MiB/s"'), "limits.igress", "limits.ingress?"),
+    "limit of no class": Bad(
+        toml(limits='[limits.backround]\negress = "1MiB/s"'),
+        "limits.backround",
+        "Did you mean limits.background?",
+    ),
+    "class that is no table": Bad(
+        toml(limits='background = "1MiB/s"'), "limits.background", "is text, not a table"
+    ),
+    "limit of a class on nothing": Bad(
+        toml(limits='[limits.background]\nin = "1MiB/s"'), "limits.background.in", "not a key"
+    ),
+    "limit of a peer without a name": Bad(
+        toml(limits='[limits.peers.""]\negress = "1MiB/s"'), "limits.peers..egress", "not known"
+    ),
+    "schedule that is no list": Bad(
+        toml(limits='[limits.schedule]\ningress = "1MiB/s"'),
+        "limits.schedule",
+        "Write [[limits.schedule]]",
+    ),
+    "schedule without an end": Bad(
+        toml(limits='[[limits.schedule]]\nfrom = "08:00"'),
+        "limits.schedule[0].until",
+        "is missing",
+    ),
+    "time that there is not": Bad(
+        toml(limits='[[limits.schedule]]\nfrom = "08:00"\nuntil = "24:01"'),
+        "limits.schedule[0].until",
+        "time '24:01' is not from 00:00 to 24:00",
+    ),
+    "day that there is not": Bad(
+        toml(limits='[[limits.schedule]]\nfrom = "1:00"\nuntil = "2:00"\ndays = ["monday"]'),
+        "limits.schedule[0].days",
+        "something else than mon, tue",
+    ),
+    "day that is a list": Bad(
+        toml(limits='[[limits.schedule]]\nfrom = "1:00"\nuntil = "2:00"\ndays = [["mon"]]'),
+        "limits.schedule[0].days",
+        "something else than mon, tue",
+    ),
+    "time that limits nothing": Bad(
+        toml(limits='[[limits.schedule]]\nfrom = "1:00"\nuntil = "2:00"'),
+        "limits.schedule[0]",
+        "limits nothing",
+    ),
+    "interface that is a path": Bad(
+        toml(limits='yield_to = "../eth0"'), "limits.yield_to", "no name of a network interface"
+    ),
+    "rate of no interface": Bad(
+        toml(limits='yield_rate = "1Gbit/s"'), "limits.yield_rate", "has no interface"
+    ),
     "size below 0": Bad(
         toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
     ),

@@ -43,11 +43,37 @@ from ckptd.control.raising import (
     PrioritizeRequest,
     Raised,
 )
+from ckptd.control.rate_limits import ChangeLimits, LimitRow, LimitsView, Origin, YieldView
 from ckptd.control.roles import Roles
 from ckptd.control.server import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
 from tests.support.observing import StandInObserving
+
+LIMITS = LimitsView(
+    limits=(
+        LimitRow(
+            limit="egress.background",
+            bytes_per_s=50 * MIB,
+            origin=Origin.SCHEDULE,
+            configured_bytes_per_s=50 * MIB,
+        ),
+        LimitRow(
+            limit="ingress.total",
+            bytes_per_s=None,
+            origin=Origin.RUNTIME,
+            configured_bytes_per_s=400 * MIB,
+            left_s=600,
+        ),
+    ),
+    throttled_s={"ingress": {"normal": 12.5, "background": 0.0}},
+    yielding=YieldView(
+        interface="eth0",
+        link_bytes_per_s=GIB,
+        ingress_bytes_per_s=100 * MIB,
+        egress_bytes_per_s=200 * MIB,
+    ),
+)
 
 DIGEST = "ab" * 32
 
@@ -390,6 +416,13 @@ class StandInDaemon:
                     raise step
                 case _:
                     yield step
+
+    def limits(self) -> LimitsView:
+        return LIMITS
+
+    def change_limits(self, request: ChangeLimits) -> LimitsView:
+        self._act("limits", request)
+        return LIMITS
 
     async def reload(self) -> ReloadResult:
         self._act("reload", None)

@@ -20,8 +20,12 @@ from ckptd.config import (
     sections,
     values,
 )
+from ckptd.core.timetable import Span
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
+from ckptd.limits import GIB, MIB
 from ckptd.model.ids import NodeId
+from ckptd.model.rate_limits import Direction, LimitKey
+from ckptd.model.urgency import Urgency
 from tests.support.configurations import BAD, TLS, Bad, toml, write_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -58,6 +62,7 @@ def test_the_minimal_file_has_every_default() -> None:
         discovery=sections.Discovery(peers=()),
         transport=sections.Transport(insecure=True),
         recovery=sections.Recovery(buffers_bytes=256 * 2**20, redundancy=1),
+        limits=sections.Limits(rates={}, schedule=(), yield_to=None, yield_rate_bytes_per_s=None),
         log=sections.Log(level="info", format="auto"),
         environment={},
     )
@@ -91,6 +96,24 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [recovery]
         buffers = "1.5GiB"
         redundancy = 2
+        [limits]
+        ingress = "400MiB/s"
+        yield_to = "eth0"
+        yield_rate = "10Gbit/s"
+        [limits.background]
+        disk_write = "1MiB/s"
+        [limits.peers."node.b"]
+        egress = "8Mbit/s"
+        [[limits.schedule]]
+        from = "22:00"
+        until = "24:00"
+        ingress = "unlimited"
+        [[limits.schedule]]
+        from = "8:00"
+        until = "18:30"
+        days = ["mon", "fri"]
+        [limits.schedule.deferred]
+        egress = "1GiB/s"
         [log]
         level = "debug"
         format = "json"
@@ -111,6 +134,24 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         discovery=sections.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
         transport=sections.Transport(insecure=True),
         recovery=sections.Recovery(buffers_bytes=1536 * 2**20, redundancy=2),
+        limits=sections.Limits(
+            rates={
+                LimitKey(Direction.INGRESS): 400 * MIB,
+                LimitKey(Direction.DISK_WRITE, Urgency.BACKGROUND): MIB,
+                LimitKey(Direction.EGRESS, peer="node.b"): 1_000_000,
+            },
+            schedule=(
+                sections.LimitSpan(
+                    span=Span(22 * 60, 0), rates={LimitKey(Direction.INGRESS): None}
+                ),
+                sections.LimitSpan(
+                    span=Span(8 * 60, 18 * 60 + 30, frozenset({0, 4})),
+                    rates={LimitKey(Direction.EGRESS, Urgency.DEFERRED): GIB},
+                ),
+            ),
+            yield_to="eth0",
+            yield_rate_bytes_per_s=1_250_000_000,
+        ),
         log=sections.Log(level="debug", format="json"),
     )
 
@@ -277,6 +318,8 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
         for section, struct in structs.items()
         for field in msgspec.structs.fields(struct)
     }
+    del schema["limits.rates"]
+    schema |= {f"limits.{direction.value}": False for direction in Direction}
     required = {key for key, is_required in schema.items() if is_required}
     optional = {key for key, _ in uncommented_defaults()}
     assert optional == schema.keys() - required

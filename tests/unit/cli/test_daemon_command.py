@@ -19,7 +19,21 @@ def ckptd(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: Path) -> None:
-    path = write_config(tmp_path, toml(listen='metrics = ""', recovery='buffers = "1.5GiB"'))
+    limits = """
+        ingress = "400MiB/s"
+        yield_to = "eth0"
+        yield_rate = "10Gbit/s"
+        [limits.background]
+        egress = "50MiB/s"
+        [[limits.schedule]]
+        from = "22:00"
+        until = "06:00"
+        days = ["sun", "sat"]
+        ingress = "unlimited"
+    """
+    path = write_config(
+        tmp_path, toml(listen='metrics = ""', recovery='buffers = "1.5GiB"', limits=limits)
+    )
     result = ckptd("check-config", path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
@@ -45,6 +59,10 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  signatures.require              none",
         "  recovery.buffers                1.5 GiB",
         "  recovery.redundancy             1",
+        "  limits.rates                    ingress.total 400 MiB/s, egress.background 50 MiB/s",
+        "  limits.schedule                 22:00-06:00 sat,sun: ingress.total unlimited",
+        "  limits.yield_to                 eth0",
+        "  limits.yield_rate               1.16 GiB/s",
         "  log.level                       info",
         "  log.format                      auto",
     ]
@@ -107,6 +125,12 @@ def test_json_has_the_values_as_the_daemon_uses_them(
             "transport": {"insecure": True},
             "signatures": {"key": None, "trusted": None, "require": []},
             "recovery": {"buffers_bytes": 268_435_456, "redundancy": 1},
+            "limits": {
+                "rates": {},
+                "schedule": [],
+                "yield_to": None,
+                "yield_rate_bytes_per_s": None,
+            },
             "log": {"level": "info", "format": "auto"},
         },
     }

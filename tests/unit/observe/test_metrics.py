@@ -13,6 +13,7 @@ from ckptd.net.handshakes import HandshakeFailure, Side
 from ckptd.observe.metrics import (
     CERTIFICATE_ROLES,
     CRITICALITIES,
+    DIRECTIONS,
     HANDSHAKE_FAILURES,
     HANDSHAKE_SIDES,
     PEER_STATES,
@@ -76,6 +77,8 @@ FULL = MetricsSnapshot(
     disk_bytes_by_root={"main": 90},
     disk_free_bytes_by_root={"main": 91},
     is_root_usable={"main": True},
+    limits_bytes_per_s={("ingress", "total"): 95, ("egress", "deferred"): 94},
+    throttled_s={("egress", "normal"): 1.5},
     control_requests={("/v1/status", 200): 92},
     log_lines_suppressed=93,
     event_loop_lag_s=0.022,
@@ -159,6 +162,14 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
         *timed("range_duration_seconds", FULL.range_durations),
         *timed("first_byte_seconds", FULL.first_byte_durations),
         *labelled("connections", "side", numbered(20, SIDES)),
+        'ckptd_limit_bytes_per_second{class="deferred",direction="egress"} 94.0',
+        'ckptd_limit_bytes_per_second{class="total",direction="ingress"} 95.0',
+        *(
+            f'ckptd_throttled_seconds_total{{class="{name}",direction="{direction}"}} '
+            f"{1.5 if (direction, name) == ('egress', 'normal') else 0.0}"
+            for direction in DIRECTIONS
+            for name in CLASSES
+        ),
         *labelled("sources", "state", numbered(30, SOURCE_STATES)),
         *labelled("peers", "state", numbered(80, PEER_STATES)),
         'ckptd_discovery_last_success_timestamp_seconds{provider="static"} 1.7e+09',
@@ -184,6 +195,7 @@ def test_every_number_of_the_snapshot_is_on_the_page() -> None:
 NOT_FROM_THE_START = (
     "root_usable",
     "newest_manifest",
+    "limit_bytes_per_second",
     "disk_",
     "discovery_",
     "control_requests",
@@ -270,6 +282,8 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS),
         "source_kind": SOURCE_KINDS,
         "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES),
+        "direction": DIRECTIONS,
+        "class": ("total", *CLASSES),
         "side": (*SIDES, *HANDSHAKE_SIDES),
         "role": CERTIFICATE_ROLES,
         "stage": STAGES,

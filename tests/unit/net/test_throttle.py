@@ -1,0 +1,117 @@
+"""Threads that wait for leave, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from ckptd.core.shaping import Ceilings, Flow
+from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.urgency import Urgency
+from ckptd.net.throttle import Throttle
+
+NORMAL, CRITICAL = Flow(Urgency.NORMAL, "a"), Flow(Urgency.CRITICAL, "b")
+PIECE = MIB // 100
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Stage:
+    """A throttle, and threads that ask it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.throttle = Throttle(clock=self.clock)
+        self.threads = ThreadPoolExecutor(8)
+
+    def take(self, flow: Flow, *, unless: Callable[[], bool] = lambda: False) -> Future[int]:
+        """Let a thread ask for a mebibyte, and wait until it has or has been granted some."""
+        asked = threading.Event()
+
+        def ask() -> int:
+            asked.set()
+            return self.throttle.take(flow, MIB, unless=unless)
+
+        future = self.threads.submit(ask)
+        asked.wait()
+        return future
+
+    def empty(self) -> None:
+        """Take what a limit of 1 MiB/s leaves after a pause."""
+        self.throttle.change(Ceilings(total=MIB))
+        for _ in range(2):
+            assert self.throttle.take(NORMAL, MIB, unless=lambda: False) == PIECE
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_limit_grants_a_piece_at_once_and_the_next_when_its_time_has_come(stage: Stage) -> None:
+    stage.empty()
+    waiting = stage.take(NORMAL)
+    stage.clock.now += 10 * MS
+    assert waiting.result() == PIECE
+    assert stage.throttle.moved_bytes[Urgency.NORMAL] == 3 * PIECE
+
+
+def test_a_limit_that_is_lifted_lets_everybody_go(stage: Stage) -> None:
+    stage.empty()
+    waiting = [stage.take(NORMAL) for _ in range(5)]
+    stage.throttle.change(Ceilings())
+    assert [each.result() for each in waiting] == [MIB] * 5
+    assert not stage.throttle.is_limiting
+
+
+def test_who_is_not_wanted_any_more_goes_with_nothing(stage: Stage) -> None:
+    stage.empty()
+    is_unwanted = threading.Event()
+    waiting, other = stage.take(NORMAL, unless=is_unwanted.is_set), stage.take(NORMAL)
+    is_unwanted.set()
+    stage.clock.now += 60 * MS  # two bursts: one is lost
+    granted = {waiting.result(), other.result()}
+    assert granted <= {0, PIECE}
+    assert other.result() == PIECE
+
+
+def test_what_was_granted_and_did_not_move_is_there_for_others(stage: Stage) -> None:
+    stage.empty()
+    waiting = stage.take(NORMAL)
+    stage.throttle.give_back(NORMAL, PIECE)
+    assert waiting.result() == PIECE
+    assert stage.throttle.moved_bytes[Urgency.NORMAL] == 2 * PIECE
+
+
+def test_classes_that_give_way_wait_for_their_allowance(stage: Stage) -> None:
+    stage.throttle.allow("eth0", Urgency.NORMAL, MIB)
+    assert stage.throttle.is_limiting
+    assert stage.throttle.take(CRITICAL, MIB, unless=lambda: False) == MIB
+    assert stage.throttle.take(NORMAL, MIB, unless=lambda: False) == PIECE
+    assert stage.throttle.limit_of(NORMAL) is None, "it is no limit that anybody set"
+    stage.throttle.allow("eth0", Urgency.NORMAL, None)
+    assert not stage.throttle.is_limiting
+
+
+def test_it_is_known_for_how_long_each_class_waited(stage: Stage) -> None:
+    stage.clock.now = 10 * SECOND
+    stage.empty()
+    stop = threading.Event()
+    waiting = stage.take(NORMAL, unless=stop.is_set)
+    while not stage.throttle.share(Urgency.NORMAL):
+        stage.clock.now += 1
+    stage.clock.now += 5 * MS
+    assert 0.005 <= stage.throttle.throttled_s()[Urgency.NORMAL] < 0.01
+    assert stage.throttle.throttled_s()[Urgency.CRITICAL] == 0
+    stage.clock.now += 5 * MS
+    waiting.result()
+    assert stage.throttle.share(Urgency.CRITICAL) == 0
