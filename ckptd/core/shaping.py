@@ -23,7 +23,7 @@ Source: peers in turn by start tags, after Goyal, Vin and Cheng, *Start-time Fai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
@@ -89,6 +89,12 @@ class Bucket:
     Args:
         rate_bytes_per_s: The limit, above 0.
         now: The moment. It begins full.
+
+    Attributes:
+        rate_bytes_per_s: The limit.
+        burst_bytes: What it holds.
+        piece_bytes: What is taken at once.
+        granted_ns: When each class was granted something of it last.
     """
 
     def __init__(self, rate_bytes_per_s: int, *, now: int) -> None:
@@ -97,6 +103,7 @@ class Bucket:
         self.rate_bytes_per_s = 0
         self.burst_bytes = 0
         self.piece_bytes = 0
+        self.granted_ns: dict[Urgency, int] = {}
         self._set_rate(rate_bytes_per_s)
         self._level = self.burst_bytes * SECOND
 
@@ -154,7 +161,6 @@ class Shaper:
         self._allowances: dict[str, tuple[Urgency, Bucket]] = {}
         self._tags: dict[Flow, int] = {}
         self._turns = dict.fromkeys(Urgency, 0)
-        self._granted_ns = dict.fromkeys(Urgency, -PIECE_NS)
         self._sequence = 0
 
     def change(self, ceilings: Ceilings, *, now: int) -> None:
@@ -258,7 +264,7 @@ class Shaper:
         short = [bucket for bucket in buckets if not bucket.has(size_bytes)]
         wait_ns = max((bucket.wait_ns(size_bytes) for bucket in short), default=TRICKLE_NS)
         if not short and spent.isdisjoint(buckets):
-            wait_ns = self._expecting_ns(flow.urgency, now=now)
+            wait_ns = self._expecting_ns(flow.urgency, buckets, now=now)
         spent.update(short)
         if wait_ns > 0 and self._trickle_bytes:
             due_ns = ticket.asked_ns + TRICKLE_NS - now
@@ -273,17 +279,23 @@ class Shaper:
             return wait_ns
         for bucket in buckets:
             bucket.take(size_bytes)
+            bucket.granted_ns[flow.urgency] = now
         ticket.granted_bytes = size_bytes
-        self._granted_ns[flow.urgency] = now
         self._turns[flow.urgency] = max(self._turns[flow.urgency], ticket.start_tag)
         self._tags[flow] = max(ticket.start_tag, self._tags.get(flow, 0)) + size_bytes
         return TRICKLE_NS
 
-    def _expecting_ns(self, urgency: Urgency, *, now: int) -> int:
-        """Return for how long to wait for a more urgent class that was just granted something."""
+    def _expecting_ns(self, urgency: Urgency, buckets: Sequence[Bucket], *, now: int) -> int:
+        """Return how long to wait for a more urgent class that had just something of the same."""
         waiting = {ticket.flow.urgency for ticket in self._waiting if not ticket.granted_bytes}
         expected = [known for known in Urgency if known < urgency and known not in waiting]
-        return max((self._granted_ns[known] + PIECE_NS - now for known in expected), default=0)
+        granted_ns = [
+            bucket.granted_ns[known]
+            for bucket in buckets
+            for known in expected
+            if known in bucket.granted_ns
+        ]
+        return max(granted_ns, default=now - PIECE_NS) + PIECE_NS - now
 
     def _limits(self, flow: Flow) -> Iterator[Bucket]:
         if self._total is not None:
