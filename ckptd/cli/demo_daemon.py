@@ -32,7 +32,7 @@ state_dir = {state_dir}
 [roots]
 main = {root}
 [listen]
-data = "127.0.0.1:{port}"
+data = "{host}:{port}"
 metrics = {metrics}
 control = {control}
 connections_per_address = 512
@@ -74,6 +74,8 @@ class LocalDaemon:
         client: Talks to it.
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
         config_path: Its configuration, written at every start.
+        host: The address that it listens on.
+        prefix: Words in front of its command line, e.g. those that enter a network namespace.
         environment: Variables of the process; ``None`` for those of this one.
         module: What is run; has the command line of ``ckptd``.
     """
@@ -101,6 +103,8 @@ class LocalDaemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_told_to_end = False
         self.sections = ""
+        self.host = "127.0.0.1"
+        self.prefix: tuple[str, ...] = ()
         self._settings = {
             "node": node,
             "state_dir": self.state_dir,
@@ -123,7 +127,7 @@ class LocalDaemon:
     @property
     def address(self) -> str:
         """``HOST:PORT`` for peers, once it is known."""
-        return f"127.0.0.1:{self.data_port}"
+        return f"{self.host}:{self.data_port}"
 
     @property
     def exit_code(self) -> int | None:
@@ -157,7 +161,9 @@ class LocalDaemon:
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self.config_path, "w", encoding="utf-8") as file:
-            file.write(_CONFIG.format(port=self.data_port, **settings) + self.sections)
+            file.write(
+                _CONFIG.format(host=self.host, port=self.data_port, **settings) + self.sections
+            )
             if self._tls:
                 file.write(
                     _TLS.format(**{key: json.dumps(path) for key, path in self._tls.items()})
@@ -165,6 +171,7 @@ class LocalDaemon:
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own program
                 [
+                    *self.prefix,
                     *(sys.executable, "-m", self.module, "run"),
                     *("--config", self.config_path, *options),
                 ],

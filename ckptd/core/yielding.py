@@ -1,8 +1,8 @@
 """How much may be used by those who give way to others on the same link.
 
 Where it is known what the link carries, that is what the others leave of it. Else it is found out:
-those who give way use more and more until the others get less than they got just before, then half
-of it; as TCP shares a link, but with the others never on the losing side for long.
+those who give way use more and more until the others get less than they got just before; what they
+used beyond what the others lost by it is what is left.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ ALLOWANCE_MIN_BYTES_PER_S: Final = 64 * KIB
 USED_SHARE: Final = 0.95
 """Of what a link carries; the rest is room for others to grow into."""
 
-_RECENT_NS: Final = 2 * SECOND
+_RECENT_NS: Final = 3 * SECOND
 """The others count with the most that they had in this time."""
 
-_DIP_SHARE: Final = 0.97
-"""Others that get less than this share of that are in want; what they get sways by 2 %."""
+_SMOOTH_KNOWN_NS: Final = 250 * MS
+_SMOOTH_NS: Final = 500 * MS
+"""What the others get is a mean over so long: at 5 MB/s it sways by 3 % even so, for packets come
+in bunches of 64 KiB."""
 
-_GROWTH: Final = 1.05
-_SMOOTH_SAMPLES: Final = 3
-_PAUSE_NS: Final = 300 * MS
-"""A change shows in the samples after this."""
+_DIP_SHARE: Final = 0.96
+"""Others that get less than this share of the most they had are in want."""
+
+_LOSS_FACTOR: Final = 1.2
+"""A loss that shows in a mean is larger by now."""
+
+_SEARCH_NS: Final = 200 * MS
+"""How often the allowance is doubled as long as nothing is known ..."""
+_GROWTH_NS: Final = 250 * MS
+_GROWTH_SHARE: Final = 0.25
+_GROWTH_OF_ALL: Final = 0.02
+"""... and how often it grows later: by a quarter, but at most by a fiftieth of all that flows."""
 
 
 class Yielding:
@@ -45,6 +55,7 @@ class Yielding:
         self._capacity_bytes_per_s = capacity_bytes_per_s
         self._samples: deque[tuple[int, float]] = deque()
         self._is_searching = True
+        self._grow_ns = 0
         self._judge_ns = 0
 
     def observe(self, others_bytes_per_s: float, used_bytes_per_s: float, *, now: int) -> int:
@@ -62,32 +73,46 @@ class Yielding:
         while self._samples[0][0] < now - _RECENT_NS:
             self._samples.popleft()
         if self._capacity_bytes_per_s is not None:
-            left = int(self._capacity_bytes_per_s * USED_SHARE - max(self._smooth()))
-            self.allowance_bytes_per_s = max(left, ALLOWANCE_MIN_BYTES_PER_S)
+            most = max(self._smooth(_SMOOTH_KNOWN_NS))
+            self._allow(self._capacity_bytes_per_s * USED_SHARE - most)
         else:
-            self._search(used_bytes_per_s, now=now)
+            self._search(others_bytes_per_s, used_bytes_per_s, now=now)
         return self.allowance_bytes_per_s
 
-    def _search(self, used_bytes_per_s: float, *, now: int) -> None:
-        smooth = self._smooth()
-        latest = smooth[-1]
-        if now < self._judge_ns:
-            return
-        if latest < _DIP_SHARE * max(smooth):
+    def _search(self, others_bytes_per_s: float, used_bytes_per_s: float, *, now: int) -> None:
+        means = self._smooth(_SMOOTH_NS)
+        most, latest = max(means), means[-1]
+        if latest < _DIP_SHARE * most and now >= self._judge_ns:
             self._is_searching = False
-            halved = min(self.allowance_bytes_per_s, int(used_bytes_per_s)) // 2
-            self.allowance_bytes_per_s = max(halved, ALLOWANCE_MIN_BYTES_PER_S)
-            self._judge_ns = now + _PAUSE_NS
-        elif used_bytes_per_s >= self.allowance_bytes_per_s / 2:  # else nobody asks for more
-            growth = 2 if self._is_searching else _GROWTH
-            self.allowance_bytes_per_s = int(self.allowance_bytes_per_s * growth)
+            used = min(float(self.allowance_bytes_per_s), used_bytes_per_s)
+            self._allow(used - _LOSS_FACTOR * (most - latest))
+            self._judge_ns = self._grow_ns = now + _SMOOTH_NS  # until then means are of before
+        elif now >= self._grow_ns and used_bytes_per_s >= self.allowance_bytes_per_s / 2:
+            # Else nobody asks for more.
+            growth = self.allowance_bytes_per_s * (1.0 if self._is_searching else _GROWTH_SHARE)
+            if not self._is_searching:
+                growth = min(growth, _GROWTH_OF_ALL * (others_bytes_per_s + used_bytes_per_s))
+            self._allow(self.allowance_bytes_per_s + growth)
+            self._grow_ns = now + (_SEARCH_NS if self._is_searching else _GROWTH_NS)
 
-    def _smooth(self) -> list[float]:
-        """Return means over some samples each; one alone sways too much."""
-        rates = [rate for _, rate in self._samples]
-        if len(rates) < _SMOOTH_SAMPLES:
-            return [sum(rates) / len(rates)]
-        return [
-            sum(rates[end - _SMOOTH_SAMPLES : end]) / _SMOOTH_SAMPLES
-            for end in range(_SMOOTH_SAMPLES, len(rates) + 1)
+    def _allow(self, rate_bytes_per_s: float) -> None:
+        self.allowance_bytes_per_s = max(int(rate_bytes_per_s), ALLOWANCE_MIN_BYTES_PER_S)
+
+    def _smooth(self, window_ns: int) -> list[float]:
+        """Return the means over windows that end with each sample; one alone sways too much."""
+        means: list[float] = []
+        window: deque[tuple[int, float]] = deque()
+        sum_ = 0.0
+        for at_ns, rate in self._samples:
+            window.append((at_ns, rate))
+            sum_ += rate
+            while window[0][0] <= at_ns - window_ns:
+                sum_ -= window.popleft()[1]
+            means.append(sum_ / len(window))
+        first_ns = self._samples[0][0]
+        whole = [
+            mean
+            for (at_ns, _), mean in zip(self._samples, means, strict=True)
+            if at_ns - first_ns >= window_ns * 3 // 4
         ]
+        return whole or means[-1:]
