@@ -35,9 +35,15 @@ _UNPACED: Final = 2**32 - 1
 _PACING_SHARE: Final = 1.25
 """The shaper decides how much; the kernel only spreads each piece."""
 
-_WINDOW_NS: Final = 25 * MS
-_WINDOW_BYTES_MIN: Final = 16 * KIB
-_WINDOW_BYTES_MAX: Final = 2**30
+_WINDOW_NS: Final = 10 * MS
+_WINDOW_SEGMENTS_MIN: Final = 2
+"""With less TCP waits for time-outs: segments of loopback have 64 KiB."""
+_WINDOW_BYTES_DEFAULT: Final = 128 * KIB
+"""Where the kernel begins by itself."""
+_WINDOW_BYTES_MAX: Final = 4096 * KIB
+"""A limit above 400 MiB/s needs no bound: it is not far from what comes without one."""
+_SO_BUF_LOCK: Final = 72
+"""``asm-generic/socket.h``, since Linux 5.13; 0: the kernel may change buffers as it likes."""
 _RTT_OFFSET: Final = 68
 """Of ``tcpi_rtt`` in ``struct tcp_info``, in microseconds."""
 
@@ -64,13 +70,20 @@ def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None
     """Let the other end send no more ahead than comes while a piece is waited for.
 
     Without that a limit of 1 MiB/s would let 6 MiB come in a burst whenever a buffer was read
-    empty.
+    empty. ``None``: the kernel may choose again.
     """
     window_bytes = _WINDOW_BYTES_MAX
     if rate_bytes_per_s is not None:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
         rtt_us = int.from_bytes(info[_RTT_OFFSET:], "little")
         ahead_ns = _WINDOW_NS + 2 * rtt_us * 1000
-        window_bytes = max(rate_bytes_per_s * ahead_ns // SECOND, _WINDOW_BYTES_MIN)
-    clamp = min(window_bytes, _WINDOW_BYTES_MAX)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, clamp)
+        segment_bytes = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        window_bytes = max(
+            rate_bytes_per_s * ahead_ns // SECOND, _WINDOW_SEGMENTS_MIN * segment_bytes
+        )
+    if window_bytes < _WINDOW_BYTES_MAX:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+    else:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES_DEFAULT)
+        with suppress(OSError):  # an older kernel: this connection stays as it is
+            connected.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)

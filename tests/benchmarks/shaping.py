@@ -27,9 +27,9 @@ from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.cli.render import table
 from ckptd.control.api import Outcome, RecoveryResult
 from ckptd.control.rate_limits import ChangeLimits
-from ckptd.limits import GIB, MIB
+from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
-from tests.benchmarks.__main__ import RESULTS, choose_place
+from tests.benchmarks.__main__ import RESULTS, choose_place, touch_memory
 from tests.benchmarks.machine import machine_facts
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import PAYLOAD_SHARE, Counters, Host, Switch
@@ -37,6 +37,8 @@ from tests.support.namespaces import PAYLOAD_SHARE, Counters, Host, Switch
 MBIT = 125_000
 NAME = "bench/whole"
 PATIENCE_S = 120.0
+MANIFEST_BYTES = 100 * KIB
+"""That of a file of 4 GiB has 64 KiB; bodies come after it."""
 
 INSECURE = "[transport]\ninsecure = true\n"
 
@@ -149,7 +151,7 @@ def shaped_link(arena: Arena) -> list[Measure]:
 
 def worst_second(counters: Counters, host: str, way: str, rate: int) -> tuple[float, float]:
     """Return the least and the most of a limit that any second had after the first."""
-    begun_s = counters.first_s(host, way, after_s=0, size_bytes=rate // 50)
+    begun_s = counters.first_s(host, way, after_s=0, size_bytes=MANIFEST_BYTES)
     ended_s = counters.last_s(host, way)
     starts = [at for at in counters.moments if begun_s + 1 <= at <= ended_s - 1.02]
     shares = [counters.rate(host, way, at, at + 1) / rate for at in starts]
@@ -165,7 +167,7 @@ def limit_measures(name: str, counters: Counters, host: str, way: str, rate: int
     ]
 
 
-RATES = (MIB, 32 * MIB, GIB)
+RATES = (MIB, 32 * MIB, 256 * MIB, GIB)
 
 
 def egress_limit(arena: Arena) -> list[Measure]:
@@ -220,9 +222,11 @@ def ingress_limit(arena: Arena) -> list[Measure]:
     measures = []
     for rate in RATES:
         receiver.client.change_limits(ChangeLimits(set={"ingress.total": f"{rate // MIB}MiB/s"}))
+        seconds = 4.0 if rate == GIB else 5.0
+        touch_memory(arena.cluster.directory, int(min(rate * seconds, size_bytes)))
         with arena.watching() as counters:
             recovery = receiver.begin(NAME, 1)
-            time.sleep(4.5 if rate == GIB else 6)
+            time.sleep(seconds)
             receiver.client.cancel(recovery)
         measures += limit_measures("ingress", counters, "r", "received", rate)
     return measures
