@@ -29,8 +29,9 @@ from ckptd.control.api import Outcome, RecoveryResult
 from ckptd.control.rate_limits import ChangeLimits
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
-from tests.benchmarks.__main__ import RESULTS, choose_place, touch_memory
 from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.places import RESULTS, choose_place
+from tests.benchmarks.turns import touch_memory
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import PAYLOAD_SHARE, Counters, Host, Switch
 

@@ -59,6 +59,8 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  signatures.require              none",
         "  recovery.buffers                1.5 GiB",
         "  recovery.redundancy             1",
+        "  recovery.write_mode             buffered",
+        "  recovery.drop_written           false",
         "  limits.rates                    ingress.total 400 MiB/s, egress.background 50 MiB/s",
         "  limits.schedule                 22:00-06:00 sat,sun: ingress.total unlimited",
         "  limits.yield_to                 eth0",
@@ -124,7 +126,12 @@ def test_json_has_the_values_as_the_daemon_uses_them(
             "discovery": {"peers": ["b:1"]},
             "transport": {"insecure": True},
             "signatures": {"key": None, "trusted": None, "require": []},
-            "recovery": {"buffers_bytes": 268_435_456, "redundancy": 1},
+            "recovery": {
+                "buffers_bytes": 268_435_456,
+                "redundancy": 1,
+                "write_mode": "buffered",
+                "drop_written": False,
+            },
             "limits": {
                 "rates": {},
                 "schedule": [],
