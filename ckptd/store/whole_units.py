@@ -25,7 +25,7 @@ _EXECUTABLE_MODE: Final = 0o755
 
 def is_whole(unit: Unit) -> bool:
     """Tell whether a unit comes whole: it has one block, and no room is reserved for it."""
-    return unit.block_count == 1 and unit.size_bytes < RESERVE_BYTES_MIN
+    return unit.size_bytes < RESERVE_BYTES_MIN and unit.block_count == 1
 
 
 def final_mode(unit: Unit) -> int:

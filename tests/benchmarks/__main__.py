@@ -12,8 +12,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from ckptd.cli.demo_checkpoint import PlannedFile
@@ -30,6 +34,7 @@ from tests.benchmarks.places import RESULTS, choose_disk, choose_place
 from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
 from tests.benchmarks.turns import Case, Measured, measure
 
+SHAPING = "tests.benchmarks.shaping"
 SMALL_UNIT_BYTES = 16 * KIB
 SMALL_UNITS = 20_000
 MANY_BLOCKS = 2**20
@@ -147,7 +152,21 @@ def main() -> int:
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\n{path}")
+    if not arguments.rows:
+        _shape()
     return 0
+
+
+def _shape() -> None:
+    """Measure limits and classes too, with a table and a file of their own, where that can be."""
+    if find_spec(SHAPING) is None:
+        return
+    lacking = [name for name in ("ip", "tc") if shutil.which(name) is None]
+    if os.geteuid() != 0 or lacking:
+        print(f"without shaped links: they need root, {' and '.join(lacking) or 'ip and tc'}")
+        return
+    print("\nshaping: limits, classes and yielding, in network namespaces", flush=True)
+    subprocess.run((sys.executable, "-m", SHAPING), check=False)
 
 
 def _parse() -> argparse.Namespace:
