@@ -157,7 +157,7 @@ def _ask_another(turn: Turn, recovery: Recovery) -> None:
         return
     source = _best(turn, recovery)
     if source is None:
-        recovery.ask_again_at_ns = turn.now + turn.options.silence_floor_ns
+        recovery.ask_again_at_ns = turn.now + turn.options.first_byte_floor_ns
         return
     assert late[-1] is not None, "the journal is waited for"
     tell_manifest_late(turn, recovery, late[-1], source.node)
