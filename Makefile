@@ -19,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-stallers fault-bench kill-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test race-test fault-test \
 	fuzz sim ablations install clean
 
 help: ## Show this list
@@ -46,6 +46,9 @@ bench-peers: install ## Say what make bench compares with, what of it is missing
 
 profile: install ## Say where the time of a recovery goes, on both sides: ROUNDS=3, ROWS='large small'
 	@$(BIN)/python -m tests.benchmarks.profiling $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
+
+bench-shaping: install ## Measure limits, urgency and yielding in network namespaces, as root: ROWS='egress swarm'
+	@$(BIN)/python -m tests.benchmarks.shaping $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
 
 bench-core: install ## Measure what the scheduler costs: CPU per range, memory per block
 	@$(BIN)/python -m tests.benchmarks.core $(if $(ROUNDS),--rounds '$(ROUNDS)')

@@ -7,6 +7,7 @@ limit on unsent bytes is for this node: what lies in the send buffer cannot give
 from __future__ import annotations
 
 import socket
+import struct
 from contextlib import suppress
 from typing import Final
 
@@ -32,6 +33,8 @@ _UNSENT_BYTES_MAX: Final = {
 _SO_MAX_PACING_RATE: Final = 47
 """``asm-generic/socket.h``; Python has no name for it."""
 _UNPACED: Final = 2**32 - 1
+_PACED_BYTES_PER_S_MAX: Final = 128 * KIB * KIB
+"""Faster, the kernel's timers cost more than a piece that leaves in a bunch."""
 _PACING_SHARE: Final = 1.25
 """The shaper decides how much; the kernel only spreads each piece."""
 
@@ -62,8 +65,10 @@ def mark(connected: socket.socket, urgency: Urgency) -> None:
 
 def pace_sending(connected: socket.socket, rate_bytes_per_s: int | None) -> None:
     """Let the kernel spread what is sent; ``None``: send as fast as it can."""
-    paced = _UNPACED if rate_bytes_per_s is None else int(rate_bytes_per_s * _PACING_SHARE)
-    connected.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, min(paced, _UNPACED))
+    is_paced = rate_bytes_per_s is not None and rate_bytes_per_s <= _PACED_BYTES_PER_S_MAX
+    paced = int(rate_bytes_per_s * _PACING_SHARE) if rate_bytes_per_s and is_paced else _UNPACED
+    option = struct.pack("I", paced)  # Python takes signed numbers only
+    connected.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
 
 
 def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None:

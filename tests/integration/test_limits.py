@@ -110,6 +110,16 @@ def test_a_limit_that_is_set_and_lifted_counts_at_once(
     assert (first.facts["limits"], second.facts["limits"]) == ("ingress.total=1 MiB/s", "none")
 
 
+@with_and_without_tls
+def test_a_limit_of_a_source_is_lifted_in_the_middle_of_a_body(cluster: Cluster) -> None:
+    source = source_of(cluster, sections='[limits]\negress = "1MiB/s"\n', size_bytes=128 * MIB)
+    receiver = receiver_of(cluster, source)
+    recovery = receiver.begin()
+    receiver.wait_bytes(recovery, MIB)
+    source.client.change_limits(ChangeLimits(set={"egress.total": "unlimited"}))
+    assert unharmed(receiver, recovery)  # at 1 MiB/s it would take two minutes
+
+
 def test_the_most_urgent_recovery_goes_first_at_a_limited_source(cluster: Cluster) -> None:
     """Two receivers of one source with a limit: the deferred one waits and is not left alone."""
     source = cluster.node("s", sections='[limits]\negress = "4MiB/s"\n')
