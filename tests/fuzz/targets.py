@@ -347,7 +347,9 @@ TARGETS: Final = {
         ),
         Target("path", read_path, (InvalidManifest,), "bytes", _PATH_WORDS, 9 * KIB),
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
-        Target("trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS),
+        Target(
+            "trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS, 4 * KIB
+        ),
     )
 }
 
