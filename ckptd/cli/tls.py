@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     init = actions.add_parser("init", help="make the cluster's authority")
-    issue = actions.add_parser("issue", help="make key and certificate of a node")
+    issue = actions.add_parser("issue", help="make keys and certificates of nodes")
     renew = actions.add_parser("renew", help="make a new certificate for the key of a node")
     show = actions.add_parser("show", help="say what certificates are there and for how long")
-    for action in (issue, renew):
-        action.add_argument("node", metavar="NODE", help="its node.id")
+    issue.add_argument("nodes", metavar="NODE", nargs="+", help="its node.id")
+    renew.add_argument("node", metavar="NODE", help="its node.id")
     for action in (init, issue):
         action.add_argument("--force", action="store_true", help="replace files that exist")
     show.add_argument("files", nargs="*", metavar="FILE", help="default: every *.crt")
@@ -62,8 +62,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             authority.create(force=arguments.force)
             print(f"{printable(authority.certificate_path)}  for every node; keep ca.key here")
         case "issue":
-            paths = authority.issue(parse_node_id(arguments.node), force=arguments.force)
-            print("\n".join(map(printable, paths)))
+            for node in [parse_node_id(node) for node in arguments.nodes]:
+                paths = authority.issue(node, force=arguments.force)
+                print("\n".join(map(printable, paths)))
         case "renew":
             print(printable(authority.renew(parse_node_id(arguments.node))))
         case _:

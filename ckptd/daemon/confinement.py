@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from typing import Final
 
 from ckptd.config import Config
 from ckptd.observe.logs import get_logger
@@ -11,6 +12,10 @@ from ckptd.store.confined import open_configured
 from ckptd.store.kernel import mapping_os_errors
 from ckptd.store.landlock import confine_writing
 from ckptd.store.roots import Roots
+
+_DIRECTORY_MODE: Final = 0o755
+"""Of a directory that is not there: others may reach the socket, whose own mode says who may open
+it, and put nothing beside it."""
 
 _log = get_logger()
 
@@ -28,9 +33,10 @@ def confine_daemon(config: Config, roots: Roots) -> None:
         directories = [root.open_directory("") for root in roots]
         for fd in directories:
             stack.callback(os.close, fd)
+        # The socket's directory is made like that of the state: both are the daemon's own.
         for path in (config.node.state_dir, control):
             with mapping_os_errors(f"directory {path}"):
-                directories.append(open_configured(path))
+                directories.append(open_configured(path, create_mode=_DIRECTORY_MODE))
             stack.callback(os.close, directories[-1])
         is_confined = confine_writing(directories)
     if is_confined:

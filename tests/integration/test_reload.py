@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ckptd.cli import ctl
 from ckptd.control.api import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import KIB, MIB
+from ckptd.model.ids import NodeId
+from tests.support.certificates import client_context
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 
@@ -140,6 +143,42 @@ def test_a_transfer_goes_on_through_reloads_of_good_and_broken_files(cluster: Cl
         proxy.heal()
         result = node.result(recovery)
     assert (result.bytes_received, result.bytes_resumed) == (result.bytes_total, 0)
+    assert tree_digest(result.target) == tree_digest(source.path("100"))
+
+
+def certificate_shown_by(node: Node, files: tuple[str, str]) -> bytes:
+    """Shake hands with a node, and return what it shows."""
+    with (
+        socket.create_connection(("127.0.0.1", node.data_port), timeout=10) as connected,
+        client_context(files).wrap_socket(connected) as secured,
+    ):
+        shown = secured.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+@pytest.mark.parametrize("cluster", ["tls"], indirect=True)
+def test_certificates_that_change_under_a_transfer_count_at_once_and_cut_nothing(
+    cluster: Cluster,
+) -> None:
+    """Fault C3: at both ends, from the answer to the reload on."""
+    assert cluster.authority is not None
+    mine = cluster.authority.issue(NodeId("visitor"))
+    (source,) = cluster.sources("a")
+    with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
+        node = cluster.node("r", peers=[link.address])
+        recovery = node.begin()
+        node.wait_bytes(recovery, MIB)
+        before = [certificate_shown_by(each, mine) for each in (source, node)]
+        for each in (source, node):
+            cluster.authority.issue(NodeId(each.node), force=True)
+            each.client.reload()
+        after = [certificate_shown_by(each, mine) for each in (source, node)]
+        assert not set(before) & set(after)
+        assert not node.client.recovery(recovery).stage.is_ended
+        link.heal()
+        result = node.result(recovery)
+    assert (result.bytes_received, result.bytes_wasted) == (result.bytes_total, 0)
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
 

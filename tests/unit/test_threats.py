@@ -1,4 +1,4 @@
-"""Every threat that ARCHITECTURE.md lists names tests that exist, or says why it needs none."""
+"""Every threat and fault that ARCHITECTURE.md lists names tests that exist, or says why not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| (T\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TCAXD]\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 TEST = re.compile(r"`(test_\w+)`")
 
 ROWS = ROW.findall((PROJECT / "ARCHITECTURE.md").read_text())
@@ -20,13 +20,24 @@ def all_tests() -> set[str]:
     return {
         node.name
         for path in (PROJECT / "tests").rglob("test_*.py")
-        for node in ast.parse(path.read_text()).body
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
 
 
 def test_all_threats_are_there_in_order() -> None:
-    assert [number for number, *_ in ROWS] == [f"T{number}" for number in range(1, 26)]
+    threats = [number for number, *_ in ROWS if number.startswith("T")]
+    assert threats == [f"T{number}" for number in range(1, 26)]
+
+
+def test_all_faults_of_configuration_adversaries_process_and_disk_are_there() -> None:
+    faults = [number for number, *_ in ROWS if not number.startswith("T")]
+    assert faults == [
+        *(f"C{number}" for number in range(1, 6)),
+        *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
+        *("X4", "X8", "X9"),
+        *(f"D{number}" for number in range(12, 18)),
+    ]
 
 
 @pytest.mark.parametrize(("threat", "proof"), [(row[0], row[3]) for row in ROWS], ids=str)

@@ -128,15 +128,18 @@ def test_ctl_makes_an_authority_and_shows_it_to_scripts(
     assert ctl.main(["tls", "issue", "node-a", *place]) == ExitCode.FAILED
     assert "Make an authority with 'ckptctl tls init'" in capsys.readouterr().err
     assert ctl.main(["tls", "init", *place]) == ExitCode.DONE
-    assert ctl.main(["tls", "issue", "node-a", *place]) == ExitCode.DONE
+    assert ctl.main(["tls", "issue", "node-a", "node-b", *place]) == ExitCode.DONE
     assert ctl.main(["tls", "renew", "node-a", *place]) == ExitCode.DONE
-    assert ctl.main(["tls", "issue", "a/../b", *place]) == ExitCode.USAGE
+    assert ctl.main(["tls", "issue", "node-c", "a/../b", *place]) == ExitCode.USAGE
     capsys.readouterr()
     assert ctl.main(["tls", "show", *place]) == ExitCode.DONE
     assert "DAYS LEFT" in capsys.readouterr().out
     assert ctl.main(["tls", "show", "-o", "json", *place]) == ExitCode.DONE
     facts = json.loads(capsys.readouterr().out)
-    assert [one["who"] for one in facts if not one["is_authority"]] == ["node-a"]
+    assert [one["who"] for one in facts if not one["is_authority"]] == [
+        "node-a",
+        "node-b",
+    ]
 
 
 def test_ctl_says_what_holds_no_certificate(
