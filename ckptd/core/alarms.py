@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -11,14 +11,16 @@ K = TypeVar("K")
 class Alarms(Generic[K]):
     """One moment for each key; the earliest is always known.
 
-    Setting and cancelling leave the old entry in the heap, to be passed over when it comes up.
-    Moments mostly move later, so that happens soon.
+    Each key with a moment has an entry in the heap that is not later than it. A moment that moves
+    later, as most do, or is cancelled leaves its entry where it is, to be put right when it comes
+    up; one that moves earlier gets a new entry, and the old one is passed over.
 
-    Cost: O(log n) to set; the heap holds few more entries than keys.
+    Cost: O(1) to set a moment later or to cancel it, else O(log n).
     """
 
     def __init__(self) -> None:
         self._at: dict[K, int] = {}
+        self._entered: dict[K, int] = {}
         self._heap: list[tuple[int, int, K]] = []
         self._sequence = 0
 
@@ -29,22 +31,42 @@ class Alarms(Generic[K]):
         """Set the moment of a key, or cancel it with ``None``."""
         if at_ns is None:
             self._at.pop(key, None)
-        elif self._at.get(key) != at_ns:
-            self._at[key] = at_ns
+            return
+        self._at[key] = at_ns
+        entered_ns = self._entered.get(key)
+        if entered_ns is None or at_ns < entered_ns:
+            self._entered[key] = at_ns
             self._sequence += 1  # keys need not compare
             heappush(self._heap, (at_ns, self._sequence, key))
 
     def earliest(self) -> int | None:
         """Return the earliest moment; ``None`` if there is none."""
-        while self._heap and self._at.get(self._heap[0][2]) != self._heap[0][0]:
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap, entered = self._heap, self._entered
+        while heap:
+            entry_ns, sequence, key = heap[0]
+            at_ns = self._at.get(key)
+            if at_ns == entry_ns:
+                return entry_ns
+            if entered.get(key) != entry_ns:
+                heappop(heap)
+            elif at_ns is None:
+                heappop(heap)
+                del entered[key]
+            else:
+                heapreplace(heap, (at_ns, sequence, key))
+                entered[key] = at_ns
+        return None
 
     def take_due(self, now: int) -> list[K]:
         """Return the keys whose moment has come, earliest first, and forget those moments."""
         due: list[K] = []
-        while (at_ns := self.earliest()) is not None and at_ns <= now:
+        while self._heap and self._heap[0][0] <= now:
+            at_ns = self.earliest()
+            if at_ns is None or at_ns > now:
+                break
             _, _, key = heappop(self._heap)
             del self._at[key]
+            if self._entered.get(key) == at_ns:
+                del self._entered[key]
             due.append(key)
         return due

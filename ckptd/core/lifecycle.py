@@ -115,15 +115,21 @@ def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
     recovery.committed |= recovery.committing
     recovery.committing = BlockSet()
     recovery.trouble = ""
-    # While no lane at all delivered, it was the disk that held them up: that does not count.
-    held_up_ns = turn.now - max(recovery.commit_started_ns, recovery.delivered_ns)
+    _make_up_for_disk(turn, recovery)
+    _note_critical(turn, recovery)
+
+
+def _make_up_for_disk(turn: Turn, recovery: Recovery) -> None:
+    """Give lanes back the time in which none at all delivered: it was the disk's."""
+    held_up_ns = turn.now - recovery.commit_started_ns
+    if held_up_ns >= _HELD_UP_MIN_NS:
+        held_up_ns = min(held_up_ns, turn.now - recovery.delivered_ns)
     if held_up_ns >= _HELD_UP_MIN_NS:
         for lane in recovery.lanes.values():
             if lane.transfers:
                 lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
     if held_up_ns >= _HELD_UP_MIN_NS or recovery.is_held_up:
         rouse_lanes(turn, recovery)
-    _note_critical(turn, recovery)
 
 
 def on_commit_failed(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
@@ -148,11 +154,15 @@ def on_version_placed(turn: Turn, recovery: Recovery) -> None:
 
 def advance(turn: Turn) -> None:
     """Let every recovery do what its stage allows now."""
-    for recovery in list(turn.state.recoveries.values()):
+    for name, recovery in list(turn.state.recoveries.items()):
         if recovery.retry_at_ns is not None and recovery.retry_at_ns <= turn.now:
             recovery.retry_at_ns = None
             turn.note_room_everywhere()
         match recovery.stage:
+            case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
+                restage_when_quiet(turn, recovery)
+            case Stage.TRANSFERRING:  # where nearly all events fall
+                _transfer(turn, recovery)
             case Stage.SEEKING:
                 _seek(turn, recovery)
             case Stage.DESCRIBING:
@@ -160,18 +170,13 @@ def advance(turn: Turn) -> None:
                     _seek(turn, recovery)
             case Stage.PREPARING | Stage.DISCARDING:
                 pass
-            case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
-                restage_when_quiet(turn, recovery)
-            case Stage.TRANSFERRING:
-                _transfer(turn, recovery)
             case Stage.PLACING:
                 _place(turn, recovery)
             case unreachable:
                 assert_never(unreachable)
         if recovery.ending is not None:
             discard_when_quiet(turn, recovery)
-        deadline = recovery_deadline(recovery, turn.options)
-        turn.state.recovery_alarms.set(recovery.id, deadline)
+        turn.state.recovery_alarms.set(name, recovery_deadline(recovery, turn.options))
 
 
 def _seek(turn: Turn, recovery: Recovery) -> None:
@@ -215,11 +220,14 @@ def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
 
 def _transfer(turn: Turn, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
-    is_arriving = recovery.in_flight > 0
+    if recovery.in_flight:
+        recovery.starved_since_ns = None
+        if recovery.uncommitted and recovery.awaited is None:
+            _commit(turn, recovery, at_once=False)
+        return
     is_starved = (
         turn.state.is_settled
         and bool(recovery.unclaimed)
-        and not is_arriving
         and not recovery.is_paused
         and not any(holders(recovery, turn.state.peers.values(), recovery.unclaimed))
     )
@@ -229,7 +237,7 @@ def _transfer(turn: Turn, recovery: Recovery) -> None:
         message = f"nobody has {len(missing & recovery.critical)} critical blocks"
         fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
         return
-    is_all_here = not is_arriving and recovery.unclaimed == missing
+    is_all_here = recovery.unclaimed == missing
     if recovery.awaited is not None:
         return
     if recovery.uncommitted:

@@ -119,21 +119,26 @@ def _last_block(blocks: BlockSet) -> BlockRun:
 
 
 def is_detour(
-    recovery: Recovery, offer: Offer, peers: Iterable[Peer], options: Options, *, now: int
+    recovery: Recovery,
+    peer: Peer,
+    blocks: BlockRun,
+    peers: Iterable[Peer],
+    options: Options,
+    *,
+    now: int,
 ) -> bool:
-    """Tell whether an offer would hold up the end: others would be done with it sooner.
+    """Tell whether a peer would hold up the end with some blocks: others would be done sooner.
 
     Only others count that may be asked: a recovery never stands still for one that rests.
     """
-    space, link = recovery.known_space(), offer.peer.link
-    if recovery.total_rate <= 0:
-        return False
-    blocks = cut(recovery, offer.run, offer.peer, options)
+    space = recovery.known_space()
     size_bytes = space.run_bytes(blocks)
-    expected_ns = link.expected_ns(size_bytes, options)
+    expected_ns = peer.link.expected_ns(size_bytes, options)
+    if recovery.total_rate <= 0 or expected_ns <= options.steal_floor_ns:
+        return False
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
     rest_ns = int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate)
-    if expected_ns <= max(options.steal_floor_ns, options.detour_ratio * rest_ns):
+    if expected_ns <= options.detour_ratio * rest_ns:
         return False
     return any(
         other.link.rate.bytes_per_s
@@ -224,12 +229,12 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     a fair share of what is left, so that all sources finish together. It never crosses into
     another criticality, so that a request is as urgent as it says.
     """
-    space = recovery.known_space()
+    space, start = recovery.known_space(), run.start
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
     lane_count = max(recovery.source_count, len(recovery.lanes), 1)
     share = left_bytes // (options.ranges_per_lane * lane_count)
     bundle = recovery.bundles.get(peer.node)
     usual = peer.link.range_bytes(options) // (1 if bundle is None else bundle.width)
     size_bytes = min(usual, max(share, options.range_bytes_min))
-    end = min(run.end, recovery.class_ends[bisect_right(recovery.class_ends, run.start)])
-    return BlockRun(run.start, min(end, space.run_within(run.start, size_bytes).end))
+    class_end = recovery.class_ends[bisect_right(recovery.class_ends, start)]
+    return BlockRun(start, min(run.end, class_end, space.run_within(start, size_bytes).end))

@@ -15,6 +15,7 @@ from ckptd.core import (
     describing,
     endings,
     lifecycle,
+    ordering,
     raising,
     ranges,
     sources,
@@ -100,7 +101,7 @@ class Scheduler:
         ranges.close_late_lanes(turn)
         lifecycle.advance(turn)
         widening.try_lanes(turn)
-        ranges.order_ranges(turn)
+        ordering.order_ranges(turn)
         stealing.steal(turn)
         telling.tell_standstills(turn)
         return turn.effects
@@ -162,7 +163,11 @@ class Scheduler:
         return supplies_of(self._state, digest, now=now)
 
     def _take_in(self, turn: Turn, event: Event) -> None:
-        match event:
+        match event:  # the most frequent first
+            case RangeProgressed():
+                ranges.on_range_progressed(turn, event)
+            case RangeEnded():
+                ranges.on_range_ended(turn, event)
             case HoldingsArrived():
                 sources.on_holdings_arrived(turn, event)
             case PeerLost():
@@ -171,10 +176,6 @@ class Scheduler:
                 sources.on_holding_confirmed(turn, event)
             case DiscoverySettled():
                 self._state.is_settled = True
-            case RangeProgressed():
-                ranges.on_range_progressed(turn, event)
-            case RangeEnded():
-                ranges.on_range_ended(turn, event)
             case RecoveryRequested():
                 lifecycle.on_recovery_requested(turn, event)
             case IngressLimited():

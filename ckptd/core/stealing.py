@@ -25,18 +25,38 @@ from ckptd.model.blocks import BlockSet
 def steal(turn: Turn) -> None:
     """Close lanes whose work idle sources would do in a fraction of the time."""
     recoveries = turn.state.recoveries.values()
-    is_foreground = any(each.is_fetching and not each.is_background for each in recoveries)
     for recovery in recoveries:
-        if not recovery.is_fetching or recovery.unclaimed or not recovery.in_flight:
+        if recovery.unclaimed or not recovery.in_flight or not recovery.is_fetching:
             continue
-        if recovery.is_background and is_foreground:
+        if recovery.is_background and any(
+            each.is_fetching and not each.is_background for each in recoveries
+        ):
             continue  # what is taken from a slow source might not be given to the idle one
-        for thief in list(_idle(turn, recovery)):
-            slowest = _slowest(turn, recovery, thief)
+        late = _late(turn, recovery)
+        for thief in list(_idle(turn, recovery)) if late else ():
+            slowest = _slowest(turn, recovery, thief, late)
             if slowest is not None:
                 needs_ns, lane = slowest
                 tell_steal(turn, lane, thief, needs_ns)
                 turn.close_lane(lane, CloseReason.STOLEN)
+
+
+def _late(turn: Turn, recovery: Recovery) -> list[tuple[int, Lane]]:
+    """Return the lanes whose work is worth taking, and how long each needs, slowest first."""
+    late: list[tuple[int, Lane]] = []
+    for lane in recovery.lanes.values():
+        if lane.is_closing or not lane.transfers:
+            continue
+        rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        needs_ns = _needs_ns(lane, rate, turn.options, now=turn.now)
+        if needs_ns > turn.options.steal_floor_ns:
+            late.append((needs_ns, lane))
+    late.sort(key=_needed, reverse=True)
+    return late
+
+
+def _needed(late: tuple[int, Lane]) -> int:
+    return late[0]
 
 
 def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
@@ -49,27 +69,24 @@ def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
             yield peer
 
 
-def _slowest(turn: Turn, recovery: Recovery, thief: Peer) -> tuple[int, Lane] | None:
+def _slowest(
+    turn: Turn, recovery: Recovery, thief: Peer, late: list[tuple[int, Lane]]
+) -> tuple[int, Lane] | None:
     """Return the lane that needs longest, and how long, if the thief needs a fraction of it."""
     options = turn.options
-    slowest: tuple[int, Lane] | None = None
-    for lane in recovery.lanes.values():
+    for needs_ns, lane in late:
         owed_bytes = lane.owed_bytes
-        if lane.is_closing or not owed_bytes:
-            continue
-        rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
-        needs_ns = _needs_ns(lane, rate, options, now=turn.now)
         thief_needs_ns = thief.link.expected_ns(owed_bytes, options)
-        if needs_ns <= max(options.steal_floor_ns, options.steal_ratio * thief_needs_ns):
+        if lane.is_closing or not owed_bytes or needs_ns <= options.steal_ratio * thief_needs_ns:
             continue
         owed = BlockSet(
             (known.next_block, known.blocks.end)
             for known in lane.transfers
             if known.next_block < known.blocks.end
         )
-        if (slowest is None or needs_ns > slowest[0]) and holds_any(recovery, thief, owed):
-            slowest = (needs_ns, lane)
-    return slowest
+        if holds_any(recovery, thief, owed):
+            return needs_ns, lane
+    return None
 
 
 def _needs_ns(lane: Lane, rate: float, options: Options, *, now: int) -> int:

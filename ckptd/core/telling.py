@@ -8,7 +8,7 @@ from typing import Final
 from ckptd.core.bundles import Lane, Transfer, Trial
 from ckptd.core.effects import CloseReason
 from ckptd.core.events import RangeOutcome, Refusal
-from ckptd.core.picker import Offer, cut
+from ckptd.core.picker import Offer
 from ckptd.core.snapshot import missing_blocks
 from ckptd.core.stages import Stage
 from ckptd.core.standstill import why_still
@@ -138,10 +138,9 @@ def tell_outranked(turn: Turn, offer: Offer) -> None:
     offer.recovery.story.add(Entry(turn.now, Kind.OUTRANKED, Reason.OUTRANKED, offer.peer.node))
 
 
-def tell_detour(turn: Turn, offer: Offer) -> None:
-    """Tell that a source is passed over because it would hold up the end."""
+def tell_detour(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
+    """Tell that a source is passed over for some blocks because it would hold up the end."""
     recovery, node = offer.recovery, offer.peer.node
-    blocks = cut(recovery, offer.run, offer.peer, turn.options)
     link, space = offer.peer.link, recovery.known_space()
     left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
     numbers = {

@@ -69,6 +69,11 @@ class BlockSet:
         """Return the set of one block."""
         return cls(((block, block + 1),))
 
+    @classmethod
+    def of_run(cls, run: BlockRun) -> BlockSet:
+        """Return the blocks of one run."""
+        return cls._of(tuple(run))
+
     def __len__(self) -> int:
         if self._count < 0:  # most sets are never counted
             self._count = sum(self._bounds[1::2]) - sum(self._bounds[::2])
@@ -146,14 +151,13 @@ class BlockSet:
         return BlockSet._of(bounds[:low] + middle + bounds[high:])
 
     def __or__(self, other: BlockSet) -> BlockSet:
-        if not other._bounds or self._bounds == other._bounds:
-            return self
-        if not self._bounds:
-            return other
-        if other.run_count == 1:
-            return self.with_run((other._bounds[0], other._bounds[1]))
-        if self.run_count == 1:
-            return other.with_run((self._bounds[0], self._bounds[1]))
+        mine, theirs = self._bounds, other._bounds
+        if not mine or not theirs or mine == theirs:
+            return self if mine else other
+        if len(theirs) == 2:  # noqa: PLR2004 (one run)
+            return self.with_run((theirs[0], theirs[1]))
+        if len(mine) == 2:  # noqa: PLR2004
+            return other.with_run((mine[0], mine[1]))
         return self._merged(other)
 
     def _merged(self, other: BlockSet) -> BlockSet:
@@ -190,7 +194,11 @@ class BlockSet:
 
     def meets(self, other: BlockSet) -> bool:
         """Tell whether any block is in both; cheaper than to find them all."""
-        few, many = sorted((self._bounds, other._bounds), key=len)
+        few, many = self._bounds, other._bounds
+        if len(few) > len(many):
+            few, many = many, few
+        if not few:
+            return False
         for index in range(0, len(few), 2):
             low = bisect_right(many, few[index])
             if low % 2 == 1 or (low < len(many) and many[low] < few[index + 1]):

@@ -70,6 +70,7 @@ class AddressSpace:
             first_bytes.append(position)
             block += unit.block_count
             position += unit.size_bytes
+        first_blocks.append(block)  # of a unit behind the last one
         self._first_blocks = first_blocks
         self._first_bytes = first_bytes
         starts.append(block)
@@ -101,7 +102,12 @@ class AddressSpace:
 
     def run_bytes(self, run: tuple[int, int]) -> int:
         """Return the length in bytes of a run of blocks."""
-        return self.block_start(run[1]) - self.block_start(run[0])
+        start, end = run
+        if start < end:
+            unit = self.unit_of(start)
+            if end < self._first_blocks[unit + 1]:  # without the last block of the unit
+                return (end - start) * self.manifest.units[unit].block_size_bytes
+        return self.block_start(end) - self.block_start(start)
 
     def set_bytes(self, blocks: BlockSet) -> int:
         """Return the length in bytes of a set of blocks."""
@@ -132,7 +138,8 @@ class AddressSpace:
             IndexError: No such block.
         """
         unit = self.unit_of(start)
-        target = self.block_start(start) + bytes_max
+        inside = (start - self._first_blocks[unit]) * self.manifest.units[unit].block_size_bytes
+        target = self._first_bytes[unit] + inside + bytes_max
         if target >= self.size_bytes:
             return BlockRun(start, self.block_count)
         unit = bisect_right(self._first_bytes, target) - 1

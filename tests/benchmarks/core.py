@@ -1,7 +1,8 @@
 """What the scheduler costs: CPU time for each range, memory for each block: make bench-core.
 
-A hundred sources that have everything, a version of 2²⁰ blocks. A range is ordered, reported
-while it comes and at its end; commits end at once. Invariants are not checked.
+A hundred sources that have everything, a version of 2²⁰ blocks, a gigabyte a second in all, and a
+disk that takes twice that. A range is ordered, reported when half of it is here, when all of it
+is, and ended. Invariants are not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ckptd.core.events import (
     StagingPrepared,
 )
 from ckptd.core.scheduler import Scheduler
-from ckptd.limits import MIB, MS
+from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.space import AddressSpace
@@ -37,8 +38,10 @@ SOURCES = 100
 BLOCKS = 2**20
 PER_RANGE_MAX_US = 100.0
 PER_BLOCK_MAX_BYTES = 64.0
-STEP_NS = MS // 4
-"""Between two events: a gigabyte a second in ranges of a few megabytes."""
+RATE = 1 * GIB
+"""What all sources deliver together in a second: a range is 2.5 MiB then."""
+DISK_RATE = 2 * GIB
+"""What is made durable in a second."""
 
 
 class Recovering:
@@ -49,6 +52,7 @@ class Recovering:
         self.now = 0
         self._version = version
         self._orders: deque[FetchRange] = deque()
+        self._commit: tuple[int, BlocksCommitted] | None = None
         for index in range(SOURCES):
             self.tell(holds(NodeId(f"n{index:03}"), version))
         self.tell(DiscoverySettled())
@@ -62,14 +66,26 @@ class Recovering:
             order = self._orders.popleft()
             size_bytes = self._version.space.run_bytes(order.blocks)
             middle = (order.blocks.start + order.blocks.end) // 2
-            self.tell(RangeProgressed(order.transfer, size_bytes // 2, middle))
-            self.tell(RangeProgressed(order.transfer, size_bytes, order.blocks.end))
+            for received_bytes, next_block in (
+                (size_bytes // 2, middle),
+                (size_bytes, order.blocks.end),
+            ):
+                self._pass_time(size_bytes * SECOND // (2 * RATE))
+                self.tell(RangeProgressed(order.transfer, received_bytes, next_block))
             self.tell(RangeEnded(order.transfer, RangeOutcome.DELIVERED))
         return range_count
 
+    def _pass_time(self, time_ns: int) -> None:
+        """Let time pass, and a commit end if it takes no longer."""
+        then_ns = self.now + time_ns
+        if self._commit is not None and self._commit[0] <= then_ns:
+            self.now, committed = self._commit
+            self._commit = None
+            self.tell(committed)
+        self.now = then_ns
+
     def tell(self, event: Event) -> None:
         """Report a fact and carry out what follows."""
-        self.now += STEP_NS
         effects = self.scheduler.handle(event, now=self.now)
         self.scheduler.next_deadline()
         for following in self._carried_out(effects):
@@ -87,7 +103,9 @@ class Recovering:
                 case PrepareStaging():
                     events.append(StagingPrepared(effect.recovery, BlockSet()))
                 case CommitBlocks():
-                    events.append(BlocksCommitted(effect.recovery))
+                    size_bytes = self._version.space.set_bytes(effect.blocks)
+                    ends_ns = self.now + size_bytes * SECOND // DISK_RATE
+                    self._commit = ends_ns, BlocksCommitted(effect.recovery)
                 case _:
                     pass
         return events
@@ -96,7 +114,7 @@ class Recovering:
 def cpu_per_range_us(version: Saved, range_count: int) -> float:
     """Return the CPU time that one range costs, over all its events, in microseconds."""
     recovering = Recovering(version)
-    recovering.run(2 * SOURCES)  # rates become known
+    recovering.run(10 * SOURCES)  # rates become known
     began_ns = time.process_time_ns()  # once: the call itself may cost more than an event
     done = recovering.run(range_count)
     return (time.process_time_ns() - began_ns) / done / 1000

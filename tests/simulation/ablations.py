@@ -186,13 +186,13 @@ ABLATIONS: Final = (
         "waiting for what is more urgent",
         (6,),
         "lacks more urgent",
-        rules={"ranges.has_to_wait": _never},
+        rules={"ordering.has_to_wait": _never},
     ),
     Ablation(
         "giving up what is less urgent",
         (3, 16),
         "interrupted",
-        rules={"ranges.preempt": _nothing},
+        rules={"ordering.preempt": _nothing},
     ),
     Ablation(
         "commits in time",

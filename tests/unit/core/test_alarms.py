@@ -30,6 +30,15 @@ def test_a_moment_that_moved_or_was_cancelled_does_not_come() -> None:
     assert alarms.earliest() is None
 
 
+def test_a_moment_that_moves_to_and_fro_leaves_nothing_behind() -> None:
+    alarms: Alarms[str] = Alarms()
+    for now in range(1000):
+        alarms.set("lane", now + 20)
+        alarms.set("lane", now + 10)
+        assert alarms.earliest() == now + 10
+        assert len(alarms._heap) <= 20, "what was superseded goes when it comes up"
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.none() | st.integers(0, 20), st.none() | st.integers(0, 20))

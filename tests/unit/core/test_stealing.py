@@ -9,7 +9,7 @@ import pytest
 from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
 from ckptd.core.events import RangeOutcome
 from ckptd.core.options import Options
-from ckptd.core.picker import Offer, find_offer, is_detour
+from ckptd.core.picker import Offer, cut, find_offer, is_detour
 from ckptd.limits import MIB, SECOND
 from tests.support.scheduling import (
     NO_COMMITS,
@@ -117,13 +117,15 @@ def test_a_source_that_would_hold_up_the_end_is_passed_over(
     script = Script()
     offer = offer_of(script, saved(64), rate, left)
     peers = script.scheduler.state.peers
-    assert is_detour(offer.recovery, offer, peers.values(), Options(), now=script.now) is expected
+    run = cut(offer.recovery, offer.run, offer.peer, Options())
+
+    def is_passed_over() -> bool:
+        others = peers.values()
+        return is_detour(offer.recovery, offer.peer, run, others, Options(), now=script.now)
+
+    assert is_passed_over() is expected
     peers[B].link.usable_at_ns = script.now + SECOND
-    assert not is_detour(offer.recovery, offer, peers.values(), Options(), now=script.now), (
-        "the other one rests"
-    )
+    assert not is_passed_over(), "the other one rests"
     peers[B].link.usable_at_ns = 0
     peers[B].holdings.clear()
-    assert not is_detour(offer.recovery, offer, peers.values(), Options(), now=script.now), (
-        "nobody else has it"
-    )
+    assert not is_passed_over(), "nobody else has it"
