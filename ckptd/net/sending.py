@@ -144,9 +144,7 @@ class Sending:
                 self._begin()
             assert piece.size_bytes <= self.left_bytes
             if piece.data is not None:
-                # Its files were checked after it was read.
-                self._connection.send_all(piece.data)
-                self.sent_bytes += piece.size_bytes
+                self._send_data(piece.data)  # its files were checked after it was read
             elif piece.size_bytes < self.left_bytes:
                 self._send_file(piece, piece.size_bytes)
             else:
@@ -168,14 +166,21 @@ class Sending:
         self._connection.cork(is_on=True)
         self._connection.send_all(self._head)
 
+    def _send_data(self, data: memoryview) -> None:
+        while data:
+            is_limited = self._throttle.is_limiting
+            size_bytes = self._wait_for_leave(len(data), is_limited=is_limited)
+            self._connection.send_all(data[:size_bytes])
+            self.sent_bytes += size_bytes
+            data = data[size_bytes:]
+            if is_limited:
+                self._settle(size_bytes, size_bytes)
+
     def _send_file(self, piece: Piece, size_bytes: int) -> None:
         offset, end = piece.offset, piece.offset + size_bytes
         while offset < end:
-            # Read for each piece: limits can change at any time.
             is_limited = self._throttle.is_limiting
-            granted = self._wait_for_leave(end - offset) if is_limited else end - offset
-            if not is_limited:
-                self._connection.pace(None)
+            granted = self._wait_for_leave(end - offset, is_limited=is_limited)
             try:
                 count = self._connection.send_file(piece.fd, offset, granted)
             except OSError as error:
@@ -189,11 +194,19 @@ class Sending:
             if is_limited:
                 self._settle(granted, count)
 
-    def _wait_for_leave(self, size_bytes: int) -> int:
+    def _wait_for_leave(self, size_bytes: int, *, is_limited: bool) -> int:
         """Wait until some of a piece may be sent; return how much.
 
         First for the receiver: what is granted is not to be kept from others.
+
+        Args:
+            size_bytes: How much there is.
+            is_limited: Something is limited; to be looked at for each piece, for that can change
+                at any time.
         """
+        if not is_limited:
+            self._connection.pace(None)
+            return size_bytes
         self._connection.wait_for_room()
         granted = self._throttle.take(self._flow, size_bytes, unless=lambda: self._is_cancelled)
         if not granted:

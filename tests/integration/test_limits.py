@@ -12,7 +12,7 @@ from ckptd.control.api import Outcome, RecoveryView
 from ckptd.control.observing import EventRecord
 from ckptd.control.rate_limits import ChangeLimits, Origin
 from ckptd.errors import CkptdError, NotFound, UsageError
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from tests.support.cluster import (
     Cluster,
     Node,
@@ -80,6 +80,17 @@ def test_a_limited_receiver_completes_and_says_what_binds_it(
 @with_and_without_tls
 def test_a_limited_source_holds_nobody_up_for_longer_than_needed(cluster: Cluster) -> None:
     source = source_of(cluster, sections='[limits]\negress = "2MiB/s"\n')
+    receiver = receiver_of(cluster, source)
+    assert unharmed(receiver, receiver.begin())
+    assert source.client.limits().throttled_s["egress"]["normal"] > 0
+
+
+@with_and_without_tls
+def test_small_units_do_not_slip_past_a_limit(cluster: Cluster) -> None:
+    source = cluster.node("s", sections='[limits]\negress = "2MiB/s"\n')
+    files = [PlannedFile(f"{number:03}", 16 * KIB) for number in range(256)]
+    make_checkpoint(source.path("100"), files=files)
+    source.publish(source.path("100"), critical=(), deferred=())
     receiver = receiver_of(cluster, source)
     assert unharmed(receiver, receiver.begin())
     assert source.client.limits().throttled_s["egress"]["normal"] > 0
