@@ -257,14 +257,8 @@ class DaemonOperations:
 
     async def watch(self, recovery: str) -> AsyncGenerator[api.WatchEvent, None]:
         """Yield progress once a second, the first at once, and last exactly one result."""
-        found = self._book.get(recovery)
-        while found is not None and not found.ended.is_set():
+        async for found in self._book.follow(recovery, _PROGRESS_S):
             yield api.RecoveryProgress(view=self._view(found))
-            try:
-                async with asyncio.timeout(_PROGRESS_S):
-                    await found.ended.wait()
-            except TimeoutError:
-                continue
         yield self._book.result(recovery)
 
     async def publish(self, request: api.PublishRequest) -> AsyncGenerator[api.PublishEvent, None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -127,6 +127,22 @@ class RecoveryBook:
     def get(self, recovery: str) -> OpenRecovery | None:
         """Return one that has not ended."""
         return self._open.get(RecoveryId(recovery))
+
+    async def follow(self, recovery: str, interval_s: float) -> AsyncGenerator[OpenRecovery, None]:
+        """Yield a recovery that has not ended, at once and then now and then.
+
+        The generator ends when the end is announced. Between the end and that, while the journal
+        hears of it, there is nothing to yield.
+        """
+        found = self.get(recovery)
+        while found is not None and not found.ended.is_set():
+            if self.get(recovery) is found:
+                yield found
+            try:
+                async with asyncio.timeout(interval_s):
+                    await found.ended.wait()
+            except TimeoutError:
+                continue
 
     def ended(self) -> tuple[RecoveryResult, ...]:
         """Return those that ended, newest first."""
