@@ -152,6 +152,8 @@ class Receiver:
         self._is_stopping = False
         self.has_heard = False
         connection.read_in_intervals(PROGRESS_INTERVAL_NS)
+        if orders and throttles.ingress.is_limiting:  # before a first body fills the buffer
+            self._bound_window(throttles.ingress.limit_of(Flow(orders[0].urgency, peer)))
 
     def stop(self) -> None:
         """Make ``run`` return soon, and what it works on end as ``CLOSED``; on the loop."""
