@@ -24,7 +24,7 @@ from tests.support.cluster import (
 
 pytestmark = pytest.mark.integration
 
-SIZE = 6 * MIB
+SIZE = 4 * MIB
 
 
 def source_of(cluster: Cluster, *, sections: str = "", size_bytes: int = SIZE) -> Node:
@@ -98,7 +98,7 @@ def test_small_units_do_not_slip_past_a_limit(cluster: Cluster) -> None:
 
 def test_a_source_with_the_lowest_limit_is_not_taken_for_dead(cluster: Cluster) -> None:
     """A block of 256 KiB takes two seconds; a lane is given up after half a second of silence."""
-    source = source_of(cluster, sections='[limits]\negress = "128KiB/s"\n', size_bytes=MIB)
+    source = source_of(cluster, sections='[limits]\negress = "128KiB/s"\n', size_bytes=MIB // 2)
     receiver = receiver_of(cluster, source)
     assert unharmed(receiver, receiver.begin())
 
