@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -125,6 +126,8 @@ class Line(NamedTuple):
 def main() -> int:
     """Measure every case, print one table, write one JSON file."""
     arguments = _parse()
+    # Whoever ends it must not leave daemons behind: what runs is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     told = Told(arguments.size, arguments.rounds)
     place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
     print(f"medians of {told.rounds} rounds, files in {place}")
