@@ -115,7 +115,8 @@ class Handshakes:
         self.failures: Counter[tuple[str, str]] = Counter()
         self._clock_s = clock_s
         self._logged_s: dict[tuple[str, HandshakeFailure], float] = {}
-        self._failed: dict[tuple[str, int], tuple[float, HandshakeFailed]] = {}
+        # Not the exceptions: their tracebacks would keep what the failed dial had open.
+        self._failed: dict[tuple[str, int], tuple[float, HandshakeFailure, str]] = {}
 
     def note(self, side: Side, address: tuple[str, int], failed: HandshakeFailed) -> None:
         """Count a failure, and log it: a line a minute for each address and reason.
@@ -130,7 +131,7 @@ class Handshakes:
         where = address[0]
         if side is Side.CLIENT:
             where = f"{where} port {address[1]}"
-            _remember(self._failed, address, (now_s, failed))
+            _remember(self._failed, address, (now_s, failed.failure, failed.detail))
         logged = (where, failed.failure)
         if failed.failure is HandshakeFailure.SELF:
             return  # many nodes have one list of peers, with themselves in it
@@ -144,9 +145,9 @@ class Handshakes:
         Raises:
             HandshakeFailed: As it did then; not counted again.
         """
-        failed_s, failed = self._failed.get(address, (-_DIAL_PAUSE_S, None))
-        if failed is not None and self._clock_s() - failed_s < _DIAL_PAUSE_S:
-            raise HandshakeFailed(failed.failure, failed.detail)
+        known = self._failed.get(address)
+        if known is not None and self._clock_s() - known[0] < _DIAL_PAUSE_S:
+            raise HandshakeFailed(*known[1:])
 
     def forget(self, address: tuple[str, int]) -> None:
         """Take note that an address answers."""

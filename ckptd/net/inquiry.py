@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -90,7 +91,9 @@ class Inquirer:
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             # A question may wait for a minute, so every peer needs a place of its own.
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=_QUESTIONS_PER_PEER_MAX),
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=_QUESTIONS_PER_PEER_MAX, socket_factory=DialledSocket.of
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity"},
             max_field_size=HEAD_BYTES_MAX,
@@ -253,6 +256,24 @@ class Inquirer:
             raise ProtocolViolation(
                 f"answer of {host} port {port}", f"makes no sense: {str(error)[:200]!r}"
             ) from error
+
+
+class DialledSocket(socket.socket):
+    """A socket that closes nothing when it is collected.
+
+    aiohttp hands it to a transport. Of one that fails uvloop closes the descriptor, and Python's
+    object does not know: collected later, it would close whatever has that number by then.
+    Whoever gives up before that, closes it himself.
+    """
+
+    @classmethod
+    def of(cls, found: aiohttp.AddrInfoType) -> Self:
+        """Return a socket for one of the addresses of a peer."""
+        family, kind, protocol, _, _ = found
+        return cls(family, kind, protocol)
+
+    def __del__(self) -> None:
+        """Leave the descriptor to the transport."""
 
 
 def _failed_handshake(error: aiohttp.ClientError) -> HandshakeFailed | None:

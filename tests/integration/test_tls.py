@@ -1,8 +1,12 @@
 """Who may ask, and who may answer: handshakes on real sockets, good ones and bad ones."""
 
 import asyncio
+import gc
+import logging
 import os
+import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
@@ -17,8 +21,8 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.ids import Digest
 from ckptd.net import identity
 from ckptd.net.admission import Admission, Refusal
-from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure
-from ckptd.net.inquiry import Inquirer
+from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
+from ckptd.net.inquiry import DialledSocket, Inquirer
 from ckptd.net.sending import ServedBytes
 from ckptd.wire.targets import HoldingsTarget, Target
 from tests.support.certificates import (
@@ -450,6 +454,39 @@ async def test_a_lane_that_is_closed_in_a_body_ends_at_once(
 
 
 # When a peer refuses
+
+
+def test_a_dialled_socket_that_is_collected_closes_nothing() -> None:
+    """Its number may be that of another connection by then: uvloop closed the descriptor."""
+    dialled = DialledSocket.of((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1)))
+    fd = dialled.fileno()
+    del dialled
+    gc.collect()
+    os.close(fd)  # would fail
+
+
+def test_a_remembered_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)  # pytest would keep what is logged
+    handshakes = Handshakes()
+
+    class Held:
+        pass
+
+    held = Held()
+    reference = weakref.ref(held)
+
+    def fail(something: Held) -> None:
+        raise HandshakeFailed(HandshakeFailure.REFUSED, type(something).__name__)
+
+    try:
+        fail(held)
+    except HandshakeFailed as failed:
+        handshakes.note(Side.CLIENT, ("127.0.0.1", 1), failed)
+    del held
+    gc.collect()
+    assert reference() is None
+    with pytest.raises(HandshakeFailed, match="Held"):
+        handshakes.check_dial(("127.0.0.1", 1))
 
 
 @on_both_loops
