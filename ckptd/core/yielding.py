@@ -45,14 +45,16 @@ class Yielding:
 
     Args:
         capacity_bytes_per_s: What the link carries; ``None``: nobody knows.
+        is_certain: It does carry that. Else it may be less, and what is left is searched below it.
 
     Attributes:
         allowance_bytes_per_s: What may be used now.
     """
 
-    def __init__(self, capacity_bytes_per_s: int | None = None) -> None:
+    def __init__(self, capacity_bytes_per_s: int | None = None, *, is_certain: bool = True) -> None:
         self.allowance_bytes_per_s = ALLOWANCE_MIN_BYTES_PER_S
         self._capacity_bytes_per_s = capacity_bytes_per_s
+        self._is_certain = is_certain and capacity_bytes_per_s is not None
         self._samples: deque[tuple[int, float]] = deque()
         self._is_searching = True
         self._grow_ns = 0
@@ -72,11 +74,11 @@ class Yielding:
         self._samples.append((now, others_bytes_per_s))
         while self._samples[0][0] < now - _RECENT_NS:
             self._samples.popleft()
-        if self._capacity_bytes_per_s is not None:
-            most = max(self._smooth(_SMOOTH_KNOWN_NS))
-            self._allow(self._capacity_bytes_per_s * USED_SHARE - most)
-        else:
+        if not self._is_certain:
             self._search(others_bytes_per_s, used_bytes_per_s, now=now)
+        if self._capacity_bytes_per_s is not None:
+            left = self._capacity_bytes_per_s * USED_SHARE - max(self._smooth(_SMOOTH_KNOWN_NS))
+            self._allow(left if self._is_certain else min(left, self.allowance_bytes_per_s))
         return self.allowance_bytes_per_s
 
     def _search(self, others_bytes_per_s: float, used_bytes_per_s: float, *, now: int) -> None:

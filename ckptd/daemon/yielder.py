@@ -36,7 +36,11 @@ class Yielder:
         self._link_bytes_per_s = link_bytes_per_s or speed_bytes_per_s(interface)
         directions = (Direction.INGRESS, Direction.EGRESS)
         self._throttles = {direction: throttles[direction] for direction in directions}
-        self._yielding = {direction: Yielding(self._link_bytes_per_s) for direction in directions}
+        # What the system says is what the card could do; the path may carry less.
+        self._yielding = {
+            direction: Yielding(self._link_bytes_per_s, is_certain=link_bytes_per_s is not None)
+            for direction in directions
+        }
         self._looked_ns = time.monotonic_ns()
         self._seen: Mapping[Direction, tuple[int, int]] | None = None
         for direction, yielding in self._yielding.items():

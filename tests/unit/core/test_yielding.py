@@ -79,6 +79,17 @@ def test_others_that_want_all_of_an_unknown_link_get_nearly_all() -> None:
     assert link.means(280)[0] >= 0.95 * 100 * MIB
 
 
+def test_a_link_that_carries_less_than_is_said_is_found_out() -> None:
+    link = SharedLink(Yielding(int(1000 * MIB), is_certain=False), 100 * MIB)
+    link.run(300, others=50 * MIB)
+    others, used = link.means(200)
+    assert others >= 0.97 * 50 * MIB
+    assert used >= 0.7 * 50 * MIB
+    narrow = SharedLink(Yielding(int(100 * MIB), is_certain=False), 100 * MIB)
+    narrow.run(300, others=60 * MIB)
+    assert narrow.yielding.allowance_bytes_per_s <= 35 * MIB
+
+
 def test_nothing_is_allowed_that_nobody_asks_for() -> None:
     link = SharedLink(Yielding(), 100 * MIB)
     link.appetite = MIB
