@@ -51,8 +51,9 @@ class Mutator:
         data = rng.choice(self._pool)
         for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
             steps = self._fine if self._fine and rng.random() < 0.6 else self._rough
-            data = rng.choice(steps)(data)
-        return data[: self._target.input_bytes_max]
+            # Each time: lines repeated 300 times, five times over, would be more than any memory.
+            data = rng.choice(steps)(data)[: self._target.input_bytes_max]
+        return data
 
     def keep(self, data: bytes) -> None:
         """Draw from an input as well: it was refused or accepted in a new place."""
