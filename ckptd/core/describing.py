@@ -10,6 +10,7 @@ from __future__ import annotations
 from ckptd.core.effects import FailureCause, FetchManifest, PrepareStaging
 from ckptd.core.endings import fail, is_out_of_patience
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
+from ckptd.core.sources import count_sources
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Peer, Recovery
 from ckptd.core.story import Reason
@@ -68,6 +69,7 @@ def _miss(turn: Turn, recovery: Recovery, digest: Digest, event: ManifestMissed)
     if event.is_lie:
         if not event.refusal:
             peer.holdings.pop(digest, None)
+            count_sources(turn)
         peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
     reason = Reason.WRONG_MANIFEST if event.is_lie else Reason.NO_MANIFEST
     tell_pause(turn, recovery, event.source, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptd.core.stages import LocalOrder, Stage
 from ckptd.core.state import Recovery, State
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockSet, union
 
 
 class InvariantViolation(AssertionError):
@@ -29,6 +29,8 @@ def check_invariants(state: State) -> None:
         )
     for recovery in state.recoveries.values():
         _check_recovery(recovery)
+        if recovery.stage is Stage.TRANSFERRING:
+            _check_sources(state, recovery)
 
 
 def _check_lanes(state: State) -> None:
@@ -57,6 +59,23 @@ def _check_bundles(recovery: Recovery) -> None:
         lanes == {(lane.source, lane.id): lane for lane in recovery.lanes.values()}
         and all(bundle.lanes for bundle in recovery.bundles.values()),
         f"{recovery.id}: bundles hold its lanes, each under its source",
+    )
+
+
+def _check_sources(state: State, recovery: Recovery) -> None:
+    holdings = [
+        peer.holdings[recovery.digest]
+        for peer in state.peers.values()
+        if peer.is_live and recovery.digest in peer.holdings
+    ]
+    partial = [holding.blocks for holding in holdings if not holding.is_complete]
+    _expect(
+        recovery.source_count == len(holdings) and recovery.is_swarming == bool(partial),
+        f"{recovery.id}: its sources are counted",
+    )
+    _expect(
+        union(partial).issubset(recovery.spread.had_by[0]),
+        f"{recovery.id}: what other receivers have has spread",
     )
 
 

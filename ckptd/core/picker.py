@@ -62,16 +62,14 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
 
     What somebody waits for is taken in order, and a run of it ends where it ends. Else a
     recovery that is alone takes a class in order. Nodes that recover together each begin at
-    another place of what is left and go on from there, and ask those that have everything for
-    what no other receiver has: so the first copies spread, and receivers serve each other the
-    rest.
+    another place of what is left and go on from there, with what the fewest other receivers have:
+    so the first copies spread, and no block is left in the end that few can serve to many.
 
     One of several sources that failed last is tried with one block, the last of those:
     others come to it when everything else is done, and nothing before it waits for the trial.
 
     Source: Syncthing's block pull order (own run first); rarest first after B. Cohen,
-    *Incentives Build Robustness in BitTorrent* (2003), with "rare" meaning "held by those only
-    who have everything".
+    *Incentives Build Robustness in BitTorrent* (2003).
     """
     blocks = servable(recovery, peer)
     is_trial = peer.link.failures > 0 and recovery.source_count > 1
@@ -87,8 +85,8 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     if is_trial:
         return _last_block(blocks)
     assert recovery.digest is not None
-    if peer.holdings[recovery.digest].is_complete:
-        blocks = (blocks - recovery.spread) or blocks
+    is_complete = peer.holdings[recovery.digest].is_complete
+    blocks = recovery.spread.rarest_of(blocks, at_least=0 if is_complete else 1)
     if recovery.own_block in blocks:
         return blocks.first_run(recovery.own_block)
     return blocks.first_run(blocks.nth(int(recovery.own_place * len(blocks))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckptd.core.effects import CloseReason, ConfirmHolding
 from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
 from ckptd.core.evidence import BadBlock, Evidence
+from ckptd.core.spread import Spread
 from ckptd.core.state import Peer, Recovery
 from ckptd.core.story import Reason
 from ckptd.core.telling import tell_judged, tell_lost, tell_reborn
@@ -24,7 +25,8 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
     """
     peers = turn.state.peers
     peer = peers.get(event.node)
-    if peer is None or peer.epoch != event.epoch:
+    is_reborn = peer is not None and peer.epoch != event.epoch
+    if peer is None or is_reborn:
         _forgive(turn, event.node)
         if peer is not None:
             tell_reborn(turn, peer)
@@ -36,11 +38,12 @@ def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
         peer = peers[event.node] = Peer(event.node, event.epoch, evidence=evidence)
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
-    said = {holding.digest: holding for holding in event.holdings}
-    if peer.is_live and peer.holdings.keys() == said.keys():
-        _note_growth(turn, peer, said)
-    else:
-        peer.is_live, peer.holdings = True, said
+    before = peer.holdings if peer.is_live else {}
+    peer.is_live, peer.holdings = True, {holding.digest: holding for holding in event.holdings}
+    for recovery in turn.state.recoveries.values():
+        if recovery.digest is not None:
+            _note_news(turn, recovery, before.get(recovery.digest), peer)
+    if is_reborn:
         count_sources(turn)
     turn.note_room(event.node)
 
@@ -90,37 +93,49 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     turn.rest(event.source)
 
 
-def _note_growth(turn: Turn, peer: Peer, said: dict[Digest, Holding]) -> None:
-    """Take in that a peer has more of what it had; with hundreds of peers that is most news."""
-    for recovery in turn.state.recoveries.values():
-        if recovery.digest is None or recovery.digest not in said:
-            continue
-        before, now = peer.holdings[recovery.digest], said[recovery.digest]
-        if before.is_complete != now.is_complete:
-            peer.holdings = said
-            return count_sources(turn)
-        if not now.is_complete and before.blocks != now.blocks:
-            recovery.spread |= now.blocks
+def _note_news(turn: Turn, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
+    """Take in what a peer has now; with hundreds of peers nearly all news is that it has more."""
+    now = peer.holdings.get(recovery.digest) if recovery.digest is not None else None
+    if before is not None and (now is None or (before.is_complete and not now.is_complete)):
+        _take_stock(turn, recovery)
+    elif now is not None and not now.is_complete:
+        added = now.blocks if before is None else now.blocks - before.blocks
+        if added and before is not None:
             recovery.spread_grew_ns = turn.now
-    peer.holdings = said
-    return None
+        recovery.spread.grow(added)
+        recovery.is_swarming = True
+    if before is None or now is None or before.is_complete != now.is_complete:
+        _count(turn, recovery)
+        give_second_chances(turn)
 
 
 def count_sources(turn: Turn) -> None:
     """Look for each recovery who holds any of its version, and who recovers it as well."""
     for recovery in turn.state.recoveries.values():
-        if recovery.digest is None:
-            continue
-        holdings = [
-            peer.holdings[recovery.digest]
-            for peer in turn.state.peers.values()
-            if peer.is_live and recovery.digest in peer.holdings
-        ]
-        partial = [holding.blocks for holding in holdings if not holding.is_complete]
-        recovery.source_count = len(holdings)
-        recovery.is_swarming = bool(partial)
-        recovery.spread = union(partial)
+        if recovery.digest is not None:
+            _count(turn, recovery)
+            _take_stock(turn, recovery)
     give_second_chances(turn)
+
+
+def _count(turn: Turn, recovery: Recovery) -> None:
+    holdings = _holdings(turn, recovery)
+    recovery.source_count = len(holdings)
+    recovery.is_swarming = any(not holding.is_complete for holding in holdings)
+
+
+def _take_stock(turn: Turn, recovery: Recovery) -> None:
+    holdings = _holdings(turn, recovery)
+    recovery.spread = Spread(each.blocks for each in holdings if not each.is_complete)
+
+
+def _holdings(turn: Turn, recovery: Recovery) -> list[Holding]:
+    """Return what live peers have of the version of a recovery."""
+    return [
+        peer.holdings[recovery.digest]
+        for peer in turn.state.peers.values()
+        if peer.is_live and recovery.digest in peer.holdings
+    ]
 
 
 def give_second_chances(turn: Turn) -> None:

@@ -17,6 +17,7 @@ from ckptd.core.events import RecoveryRequested
 from ckptd.core.evidence import Evidence
 from ckptd.core.latencies import Latencies
 from ckptd.core.links import Link, RateEstimate
+from ckptd.core.spread import Spread
 from ckptd.core.stages import MOVES, LocalOrder, Stage
 from ckptd.core.story import Story
 from ckptd.core.waste import Waste
@@ -114,7 +115,7 @@ class Recovery:
         total_rate: What all of them together deliver, as far as that is known.
         total_rate_ns: When that was added up.
         is_swarming: Others recover the same version at the same time.
-        spread: Blocks that such others have already; may name some too many.
+        spread: Which blocks such others have already.
         spread_grew_ns: When one of them had more than before; ``None``: not yet.
         own_place: Where in what is left of a class this node begins then, from 0 to 1.
         own_block: Where it goes on; -1 before it began.
@@ -180,7 +181,7 @@ class Recovery:
     total_rate: float = 0.0
     total_rate_ns: int = 0
     is_swarming: bool = False
-    spread: BlockSet = field(default_factory=BlockSet)
+    spread: Spread = field(default_factory=Spread)
     spread_grew_ns: int | None = None
     own_place: float = 0.0
     own_block: int = -1

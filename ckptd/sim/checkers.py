@@ -98,9 +98,10 @@ class Urgency(Check):
         if not isinstance(effect, FetchRange):
             return
         mine, blocks = book.recoveries[effect.recovery], BlockSet((effect.blocks,))
-        is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
-        if is_new and not blocks.issubset(mine.raised):
-            _check_left(book, effect, mine, mine.raised)
+        if not mine.raised.issubset(mine.told) and not blocks.issubset(mine.raised):
+            is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
+            if is_new:
+                _check_left(book, effect, mine, mine.raised)
         for recovery in (mine, *_others(book, effect)):
             if mine.request.is_background and not recovery.request.is_background:
                 _check_left(book, effect, recovery, recovery.known_version().blocks)

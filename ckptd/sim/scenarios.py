@@ -260,15 +260,19 @@ Kraken's tracker hands out 50 peers, of which 10 are used."""
 
 
 def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
-    """A thousand nodes recover from two sources."""
-    version = lay_out(512 * MIB)
+    """A thousand nodes recover from two sources.
+
+    The version has 1024 blocks, half of what a unit usually has. With 512 the sources would have
+    a third of all blocks under way at once, and much that they send would be sent twice.
+    """
+    version = lay_out(GIB)
     nodes = _equals(version, 2, receiver_count)
     scenario = Scenario(
         "herd",
         seed,
         nodes,
         _all_want(version, nodes),
-        options=NodeOptions(progress_ns=100 * MS),
+        options=NodeOptions(progress_ns=250 * MS),  # a block takes half a second on a lane
         following_max=HERD_FOLLOWING,
         rates_pace_ns=10 * MS,
         announcing_pace_ns=500 * MS,

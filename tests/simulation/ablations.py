@@ -148,7 +148,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "patience for first bytes ends",
-        (389,),
+        (11,),
         "has not ended",
         {"first_byte_floor_ns": NEVER_NS, "first_byte_ceiling_ns": NEVER_NS},
     ),

@@ -62,6 +62,13 @@ def test_a_receiver_is_asked_only_for_what_it_has() -> None:
         assert BlockSet((asked,)).issubset(held)
 
 
+def test_a_receiver_is_asked_for_what_the_fewest_others_have() -> None:
+    for seed in range(20):
+        orders = first_orders(Script(seed=seed), saved(64), blocks((0, 40)), blocks((0, 36)))
+        [asked] = [order.blocks for order in orders if order.source == B]
+        assert BlockSet((asked,)).issubset(blocks((36, 40)))
+
+
 def test_it_goes_on_where_it_began_at_who_has_everything() -> None:
     script, version = Script(seed=3), saved(64)
     [order] = first_orders(script, version, BlockSet())
