@@ -220,7 +220,8 @@ class Limiting:
     async def _follow_clock(self) -> NoReturn:
         while True:
             await asyncio.sleep(_CLOCK_LOOK_S)
-            if self._configured.schedule:
+            is_timed = any(known.until_ns is not None for known in self._set.values())
+            if self._configured.schedule or is_timed:  # a timer may ring a little early
                 self._follow_time()
 
     async def _measure(self) -> NoReturn:
