@@ -160,16 +160,16 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
 
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
     """Tell whether a peer may be given another range of a recovery now."""
-    if not may_be_asked(recovery, peer, now=now):
-        return False
     bundle = recovery.bundles.get(peer.node)
+    is_idle = False
     if bundle is not None:
         lane = lane_with_room(bundle, options)
-        if lane is not None and not lane.transfers:
-            return True
         if lane is None and len(bundle.lanes) >= bundle.width:
             return False
-    return peer.link.queue_time_ns(options) < options.window_ns
+        is_idle = lane is not None and not lane.transfers
+    if not may_be_asked(recovery, peer, now=now):
+        return False
+    return is_idle or peer.link.queue_time_ns(options) < options.window_ns
 
 
 def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:

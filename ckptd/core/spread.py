@@ -9,7 +9,6 @@ blocks of a version lie with few nodes, and all others wait for these.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -29,25 +28,14 @@ class Spread:
     Attributes:
         had_by: In place ``n`` the blocks that more than ``n`` of them have; may name some too
             many, since who has everything is no receiver any more.
-
-    Cost: O(runs of all, sorted).
     """
 
     __slots__ = ("had_by",)
 
     def __init__(self, holders: Iterable[BlockSet] = ()) -> None:
-        changes: Counter[int] = Counter()
+        self.had_by = [BlockSet() for _ in range(COUNTED_MAX)]
         for blocks in holders:
-            for start, end in blocks.runs():
-                changes[start] += 1
-                changes[end] -= 1
-        bounds: list[list[int]] = [[] for _ in range(COUNTED_MAX)]
-        count = 0
-        for place in sorted(changes):
-            before, count = count, count + changes[place]
-            for known in bounds[min(before, count) : max(before, count)]:
-                known.append(place)
-        self.had_by = [BlockSet(zip(known[::2], known[1::2], strict=True)) for known in bounds]
+            self.grow(blocks)
 
     def __contains__(self, block: int) -> bool:
         return block in self.had_by[0]
