@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ckptd.errors import CkptdError, ExitCode, StagingLost
 from ckptd.model.blocks import BlockSet
@@ -356,3 +356,10 @@ Event: TypeAlias = (
     | IngressLimited
     | TimePassed
 )
+
+
+class Reporting(Protocol):
+    """Takes in facts that became known together, in the order in which they happened."""
+
+    def __call__(self, *events: Event) -> None:
+        """Take them in."""

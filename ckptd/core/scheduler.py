@@ -81,11 +81,12 @@ class Scheduler:
         """What is known; to be read, never changed."""
         return self._state
 
-    def handle(self, event: Event, *, now: int) -> list[Effect]:
-        """Take in one fact.
+    def handle(self, *events: Event, now: int) -> list[Effect]:
+        """Take in facts that became known together, and decide once.
 
         Args:
-            event: What happened. A report on a transfer or a recovery that ended is ignored.
+            events: What happened, in this order. A report on a transfer or a recovery that ended
+                is ignored.
             now: When it became known, in nanoseconds of a clock that never goes back.
 
         Returns:
@@ -97,7 +98,8 @@ class Scheduler:
         for node in self._state.peer_alarms.take_due(now):
             turn.note_room(node)
         self._state.recovery_alarms.take_due(now)
-        self._take_in(turn, event)
+        for event in events:
+            self._take_in(turn, event)
         ranges.close_late_lanes(turn)
         lifecycle.advance(turn)
         widening.try_lanes(turn)

@@ -97,10 +97,10 @@ class Measuring:
         )
         self.control_requests: Counter[tuple[str, int]] = Counter()
 
-    def note(self, event: Event, effects: Sequence[Effect]) -> None:
+    def note(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """Take in what the scheduler was told and what it ordered."""
         now = self._now()
-        self._transfers.note(event, effects, now=now)
+        self._transfers.note(events, effects, now=now)
         active = self._scheduler.state.recoveries.values()
         for recovery, stage in self._stages.note(
             ((known.id, known.stage) for known in active), now=now

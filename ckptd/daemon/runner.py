@@ -40,6 +40,7 @@ from ckptd.core.events import (
     RangeEnded,
     RangeOutcome,
     Refusal,
+    Reporting,
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
@@ -85,7 +86,7 @@ class Runner:
     """Does what the scheduler says.
 
     Args:
-        report: Takes the event that ends an order.
+        report: Takes the events of orders.
         identity: Who this node is to sources; ``None``: peers talk in plaintext.
         writing: Which way blocks take to the disk.
         on_ended: Told how a recovery ended, after the books are closed.
@@ -106,7 +107,7 @@ class Runner:
         throttles: Throttles,
         identity: Identity | None,
         writing: Writing,
-        report: Callable[[Event], None],
+        report: Reporting,
         on_ended: Callable[[EndRecovery, RecoveryResult], None],
     ) -> None:
         self._book = book

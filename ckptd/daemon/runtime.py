@@ -17,7 +17,7 @@ from ckptd.core.events import Event, TimePassed
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import SECOND
 
-Note: TypeAlias = Callable[[Event, Sequence[Effect]], None]
+Note: TypeAlias = Callable[[Sequence[Event], Sequence[Effect]], None]
 
 
 class Runtime:
@@ -30,8 +30,8 @@ class Runtime:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._carry_out: Callable[[Effect], None] | None = None
-        self._note: Note = lambda _event, _effects: None
-        self._inbox: deque[Event] = deque()
+        self._note: Note = lambda _events, _effects: None
+        self._inbox: deque[tuple[Event, ...]] = deque()
         self._is_handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns: int | None = None
@@ -44,8 +44,8 @@ class Runtime:
         Args:
             carry_out: Given each order, in order. It must not block and must not raise; what
                 it starts reports through :meth:`report`.
-            note: Told of each event with the orders that follow from it, before they are
-                carried out.
+            note: Told of events with the orders that follow from them, before these are carried
+                out.
         """
         self._carry_out = carry_out
         self._note = note
@@ -55,18 +55,18 @@ class Runtime:
         self._now_ns = max(self._now_ns, time.monotonic_ns())
         return self._now_ns
 
-    def report(self, event: Event) -> None:
-        """Report a fact; the orders that follow from it are carried out before this returns."""
-        self._inbox.append(event)
+    def report(self, *events: Event) -> None:
+        """Report facts that became known together, and see the orders carried out."""
+        self._inbox.append(events)
         if self._is_handling:
             return
         assert self._carry_out is not None, "nobody carries out orders"
         self._is_handling = True
         try:
             while self._inbox:
-                event = self._inbox.popleft()
-                effects = self._scheduler.handle(event, now=self.now())
-                self._note(event, effects)
+                events = self._inbox.popleft()
+                effects = self._scheduler.handle(*events, now=self.now())
+                self._note(events, effects)
                 for effect in effects:
                     self._carry_out(effect)
         finally:

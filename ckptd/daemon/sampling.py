@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.events import RangeEnded, RangeOutcome
+from ckptd.core.events import Event, RangeEnded, RangeOutcome
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
@@ -17,7 +17,7 @@ from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.urgency import Urgency
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
-from ckptd.net.lane import Lane, RangeOrder, Report
+from ckptd.net.lane import Lane, RangeOrder
 from ckptd.net.throttle import Throttles
 from ckptd.store.hashing import digest_of
 
@@ -84,9 +84,10 @@ async def take_sample(
     sink = _Discarding()
     ended = asyncio.get_running_loop().create_future()
 
-    def report(event: Report) -> None:
-        if isinstance(event, RangeEnded) and not ended.done():
-            ended.set_result(event.outcome)
+    def report(*events: Event) -> None:
+        for event in events:
+            if isinstance(event, RangeEnded) and not ended.done():
+                ended.set_result(event.outcome)
 
     lane = Lane(address, pool=pool, report=report, peer=peer, throttles=throttles)
     order = RangeOrder(

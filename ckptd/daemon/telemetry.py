@@ -97,18 +97,19 @@ class TransferTimes:
         self.first_bytes: Durations = NO_TRANSFERS
         self._open: dict[TransferId, _Transfer] = {}
 
-    def note(self, event: Event, effects: Sequence[Effect], *, now: int) -> None:
+    def note(self, events: Sequence[Event], effects: Sequence[Effect], *, now: int) -> None:
         """Take in what the scheduler was told and what it ordered.
 
         Every order to fetch ends with one ``RangeEnded``, so what is open stays bounded.
         """
-        match event:
-            case RangeProgressed() if event.received_bytes:
-                self._hear(event.transfer, event.received_bytes, now)
-            case RangeEnded():
-                self._end(event, now)
-            case _:
-                pass
+        for event in events:
+            match event:
+                case RangeProgressed() if event.received_bytes:
+                    self._hear(event.transfer, event.received_bytes, now)
+                case RangeEnded():
+                    self._end(event, now)
+                case _:
+                    pass
         for effect in effects:
             if isinstance(effect, FetchRange):
                 self._open[effect.transfer] = _Transfer(now, effect.criticality)

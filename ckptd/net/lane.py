@@ -12,10 +12,9 @@ import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-from ckptd.core.events import RangeEnded, RangeOutcome
+from ckptd.core.events import RangeEnded, RangeOutcome, Reporting
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.net.buffers import BufferPool
@@ -48,7 +47,7 @@ class Lane:
     Args:
         address: Host and port of the source.
         pool: Memory for bodies.
-        report: Called on the loop with progress and the end of each order.
+        report: Called on the loop with progress and ends of orders.
         peer: This node's identity and the node that must answer; ``None``: plaintext, and
             whoever answers.
         throttles: Say when bodies may be taken and written.
@@ -63,7 +62,7 @@ class Lane:
         address: tuple[str, int],
         *,
         pool: BufferPool,
-        report: Callable[[Report], None],
+        report: Reporting,
         peer: tuple[Identity, NodeId] | None = None,
         throttles: Throttles | None = None,
         name: str = "",

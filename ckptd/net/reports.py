@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from ckptd.core.events import RangeEnded, RangeProgressed
+from ckptd.core.events import RangeEnded, RangeProgressed, Reporting
 
 _GATHER_S: Final = 0.01
 """For how long progress is gathered before the loop hears of it. At 2 GB/s a lane finishes a
@@ -26,10 +25,10 @@ class ReportQueue:
     bad block are reported at once.
 
     Args:
-        report: Called on the loop, once for each report.
+        report: Called on the loop, with all that waited.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, report: Callable[[Report], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, report: Reporting) -> None:
         self._loop = loop
         self._report = report
         self._lock = threading.Lock()
@@ -65,5 +64,5 @@ class ReportQueue:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             self._is_urgent = False
-        for report in waiting:
-            self._report(report)
+        if waiting:
+            self._report(*waiting)

@@ -278,19 +278,22 @@ class Books(Watch):
                 for check in self.checks:
                     check.now_and_then(book)
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
-        """Take in an event and its orders, and let the checks look."""
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """Take in events and the orders that follow, and let the checks look."""
         book = self.nodes[node.name]
-        self.event_count += 1
-        self._take_in(book, event)
-        for check in self.checks:
-            check.after_event(book, event)
+        self.event_count += len(events)
+        for event in events:
+            self._take_in(book, event)
+        for event in events:
+            for check in self.checks:
+                check.after_event(book, event)
         for effect in effects:
             for check in self.checks:
                 check.at_order(book, effect)
             self._take_in_order(book, effect)
-        for check in self.checks:
-            check.after_orders(book, event)
+        for event in events:
+            for check in self.checks:
+                check.after_orders(book, event)
 
     # What is written down
 

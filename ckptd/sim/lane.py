@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ckptd.core.effects import FetchRange
-from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal
+from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal, Reporting
 from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
@@ -98,7 +98,7 @@ class Lane:
         network: Network,
         server: Server,
         receiver: NodeId,
-        report: Callable[[Event], None],
+        report: Reporting,
         delivered: Delivered,
     ) -> None:
         self.name = name
@@ -164,12 +164,13 @@ class Lane:
         progress = self._take()
         has_body = self._current is not None
         self._shut()
-        if progress is not None:
-            self._report(progress)
+        reports: list[Event] = [] if progress is None else [progress]
         if self._requests and (has_body or outcome is RangeOutcome.MISBEHAVED):
             first = self._requests.popleft()
-            self._report(RangeEnded(first.order.transfer, outcome, refusal=refusal))
+            reports.append(RangeEnded(first.order.transfer, outcome, refusal=refusal))
             outcome = RangeOutcome.DISCONNECTED
+        if reports:
+            self._report(*reports)
         self._end_all(outcome, None)
 
     def look_at_staging(self) -> None:
@@ -319,9 +320,10 @@ class Lane:
         self._leave(request)
         removed = self._requests.popleft()
         assert removed is request, "answers come in the order of their requests"
-        if progress is not None:
-            self._report(progress)
-        self._report(ended)
+        if progress is None:
+            self._report(ended)
+        else:
+            self._report(progress, ended)
         if self._is_over or self._is_cut_off:
             return
         following = self._requests[0] if self._requests else None

@@ -89,7 +89,7 @@ class Node:
         self._servers: Mapping[NodeId, Server] = servers
         self._watch = watch
         self._options = options
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[tuple[Event, ...]] = deque()
         self._is_handling = False
         self._is_frozen = False
         self._is_arming = False
@@ -209,18 +209,18 @@ class Node:
         if self.is_up:
             self.report(request)
 
-    def report(self, event: Event) -> None:
-        """Report a fact to the scheduler and carry out what follows."""
-        self._inbox.append(event)
+    def report(self, *events: Event) -> None:
+        """Report facts that became known together, and carry out what follows."""
+        self._inbox.append(events)
         if not self._is_handling and not self._is_frozen:
             self._handle_all()
 
     def _handle_all(self) -> None:
         self._is_handling = True
         while self._inbox and not self._is_frozen:
-            event = self._inbox.popleft()
-            effects = self.scheduler.handle(event, now=self._world.now)
-            self._watch.handled(self, event, effects)
+            events = self._inbox.popleft()
+            effects = self.scheduler.handle(*events, now=self._world.now)
+            self._watch.handled(self, events, effects)
             for effect in effects:
                 self._runner.carry_out(effect)
         self._is_handling = False

@@ -32,6 +32,7 @@ from ckptd.core.events import (
     ManifestArrived,
     ManifestMissed,
     PlacementFailed,
+    Reporting,
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
@@ -78,7 +79,7 @@ class Surroundings:
     servers: Mapping[NodeId, Server]
     disk: Disk
     stagings: dict[RecoveryId, Staging]
-    report: Callable[[Event], None]
+    report: Reporting
     delivered: Delivered
     ended: Callable[[EndRecovery], None]
 
@@ -288,9 +289,9 @@ class Runner:
 
     # This life
 
-    def _report(self, event: Event) -> None:
+    def _report(self, *events: Event) -> None:
         if not self._is_stopped:
-            self._around.report(event)
+            self._around.report(*events)
 
     def _after(self, delay_ns: int, action: Callable[[*_Args], None], *args: *_Args) -> None:
         self._around.world.after(delay_ns, self._in_this_life(lambda: action(*args)))

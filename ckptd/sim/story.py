@@ -57,9 +57,10 @@ class Story(Watch):
         if bad:
             self._tell(node, f"gets bad blocks {bad} of {run.start}-{run.end} from {order.source}")
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
-        """Tell an event and its orders."""
-        self._tell(node, self._spell(event))
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """Tell events and the orders that follow."""
+        for event in events:
+            self._tell(node, self._spell(event))
         for effect in effects:
             self._tell(node, f"  → {self._spell(effect)}")
 

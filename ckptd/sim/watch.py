@@ -25,8 +25,8 @@ class Watch:
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
         """See blocks come off a lane, before anybody is told."""
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
-        """See an event and what was ordered because of it, before that is carried out."""
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """See events and what was ordered because of them, before that is carried out."""
 
 
 class Watches(Watch):
@@ -50,7 +50,7 @@ class Watches(Watch):
         for watch in self._watches:
             watch.delivered(node, order, run, bad)
 
-    def handled(self, node: Node, event: Event, effects: Sequence[Effect]) -> None:
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """Let all see it."""
         for watch in self._watches:
-            watch.handled(node, event, effects)
+            watch.handled(node, events, effects)

@@ -18,7 +18,7 @@ import pytest
 import uvloop
 from blake3 import blake3
 
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.errors import ContentChanged, NotFound
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -30,7 +30,7 @@ from ckptd.model.urgency import Urgency
 from ckptd.net.admission import Admission
 from ckptd.net.buffers import BufferPool
 from ckptd.net.identity import Identity
-from ckptd.net.lane import BlockSink, Lane, RangeOrder, Report
+from ckptd.net.lane import BlockSink, Lane, RangeOrder
 from ckptd.net.listener import Listener
 from ckptd.net.server import PeerServer, ServedBytes
 from ckptd.net.throttle import Throttles
@@ -363,7 +363,7 @@ class Receiver:
         self.content = content
         self.urgency = urgency
         self.sink = sink
-        self.reports: list[Report] = []
+        self.reports: list[Event] = []
         self.threads: set[threading.Thread] = set()
         self._arrived = asyncio.Event()
         self._last = 0
@@ -375,9 +375,9 @@ class Receiver:
             throttles=throttles,
         )
 
-    def _report(self, report: Report) -> None:
+    def _report(self, *reports: Event) -> None:
         self.threads.add(threading.current_thread())
-        self.reports.append(report)
+        self.reports.extend(reports)
         self._arrived.set()
 
     def fetch(self, start: int = 0, end: int | None = None) -> TransferId:

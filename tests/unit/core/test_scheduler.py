@@ -127,6 +127,22 @@ def test_a_recovery_goes_on_after_a_restart_with_what_was_committed() -> None:
     assert script.tell(VersionPlaced(R)) == [ended(Result.COMPLETE)]
 
 
+def test_facts_that_became_known_together_are_decided_on_once() -> None:
+    whom_first = []
+    for is_together in (False, True):
+        script, version = Script(), saved(1)
+        script.tell(resumed(version))
+        script.tell(ManifestArrived(R, None, version.space))
+        script.tell(StagingPrepared(R, BlockSet()))
+        later, first = holds(B, version), holds(A, version)  # of equals A is asked first
+        if is_together:
+            effects = script.scheduler.handle(later, first, now=script.now)
+        else:
+            effects = script.tell(later, first)
+        whom_first += [source for source, _ in whom(effects)]
+    assert whom_first == [B, A]
+
+
 def test_a_source_that_sends_a_bad_block_and_breaks_off_does_not_stop_a_recovery() -> None:
     script, version = Script(), saved(4)
     first, other = ranges(script.start(version, A, B))

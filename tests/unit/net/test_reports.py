@@ -1,7 +1,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.model.ids import TransferId
 from ckptd.net.reports import Report, ReportQueue
 from tests.support.serving import until
@@ -9,10 +9,10 @@ from tests.support.serving import until
 ONE, TWO = TransferId(1), TransferId(2)
 
 
-async def put_all(*reports: Report) -> list[Report]:
+async def put_all(*reports: Report) -> list[Event]:
     """Put reports before the loop can take one; return what it is told."""
-    told: list[Report] = []
-    queue = ReportQueue(asyncio.get_running_loop(), told.append)
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
     for report in reports:
         queue.put(report)
     assert told == []
@@ -35,13 +35,23 @@ async def test_progress_without_an_end_is_reported_too() -> None:
 
 
 async def test_an_end_does_not_wait_for_more() -> None:
-    told: list[Report] = []
-    queue = ReportQueue(asyncio.get_running_loop(), told.append)
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
     queue.put(RangeProgressed(ONE, 10, 0))
     queue.put(RangeEnded(ONE, RangeOutcome.DELIVERED))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert told == [RangeProgressed(ONE, 10, 0), RangeEnded(ONE, RangeOutcome.DELIVERED)]
+
+
+async def test_what_waits_is_reported_together() -> None:
+    told: list[tuple[Event, ...]] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.append(reports))
+    whole = RangeProgressed(ONE, 10, 1), RangeEnded(ONE, RangeOutcome.DELIVERED)
+    for report in whole:
+        queue.put(report)
+    await until(lambda: bool(told))
+    assert told == [whole]
 
 
 async def test_an_end_is_never_merged_and_order_is_kept() -> None:
@@ -57,8 +67,8 @@ async def test_an_end_is_never_merged_and_order_is_kept() -> None:
 
 
 async def test_no_report_of_a_thread_is_lost() -> None:
-    told: list[Report] = []
-    queue = ReportQueue(asyncio.get_running_loop(), told.append)
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
 
     def work() -> None:
         for index in range(2000):

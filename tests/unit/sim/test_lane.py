@@ -64,7 +64,7 @@ class Line:
             self.network,
             self.server,
             RECEIVER,
-            lambda event: self.events.append((self.world.now // MS, event)),
+            lambda *events: self.events.extend((self.world.now // MS, each) for each in events),
             lambda _, run, bad: self.delivered.append((run, bad)),
         )
 
