@@ -277,7 +277,7 @@ def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
         options=NodeOptions(progress_ns=SECOND),  # a block takes a fifth of that on a lane
         following_max=HERD_FOLLOWING,
         rates_pace_ns=10 * MS,
-        announcing_pace_ns=500 * MS,
+        announcing_pace_ns=250 * MS,  # as often as a commit is due
         checks_every=0,
         limit_ns=60 * SECOND,
     )

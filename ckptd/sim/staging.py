@@ -27,6 +27,7 @@ class Staging:
         self.uncommitted_bytes = 0
         self._disk = disk
         self._written = bytearray()
+        self._full_bytes = 0
 
     @property
     def recovery(self) -> RecoveryId:
@@ -41,8 +42,7 @@ class Staging:
     @property
     def is_full(self) -> bool:
         """So much is not committed that nothing more is taken, as in the real staging."""
-        share = int(REFETCH_SHARE_MAX * self.known_version().size_bytes)
-        return self.uncommitted_bytes >= max(REFETCH_BYTES_MAX, share) * 3 // 4
+        return self.uncommitted_bytes >= self._full_bytes
 
     def known_version(self) -> SavedVersion:
         """Return the version; only called once it is known."""
@@ -51,7 +51,10 @@ class Staging:
 
     def open(self) -> None:
         """Begin with what was committed; whatever else lay there is lost."""
-        self._written = bytearray(self.known_version().space.block_count)
+        version = self.known_version()
+        share = int(REFETCH_SHARE_MAX * version.size_bytes)
+        self._full_bytes = max(REFETCH_BYTES_MAX, share) * 3 // 4
+        self._written = bytearray(version.space.block_count)
         self.uncommitted_bytes = 0
         for block in self.committed:
             self._written[block] = 1
