@@ -28,10 +28,12 @@ class RateEstimate:
     Attributes:
         bytes_per_s: The estimate; 0 before the first sample.
         best_bytes_per_s: The highest sample.
+        latest_bytes_per_s: The last one.
     """
 
     bytes_per_s: float = 0.0
     best_bytes_per_s: float = 0.0
+    latest_bytes_per_s: float = 0.0
     _window_start_ns: int | None = None
     _window_bytes: int = 0
 
@@ -61,7 +63,12 @@ class RateEstimate:
             self._sample(self._window_bytes * SECOND / elapsed_ns)
         self._window_start_ns = None
 
+    def believe_latest(self) -> None:
+        """Take the last sample for the rate: that the source was slow is no pause any more."""
+        self.bytes_per_s = self.latest_bytes_per_s
+
     def _sample(self, bytes_per_s: float) -> None:
+        self.latest_bytes_per_s = bytes_per_s
         self.best_bytes_per_s = max(self.best_bytes_per_s, bytes_per_s)
         if bytes_per_s >= self.bytes_per_s:
             self.bytes_per_s = bytes_per_s

@@ -2,6 +2,8 @@
 
 Without it a recovery ends when its slowest source does. What was verified stays; what is lost
 is the block that was half here. Hysteresis keeps two sources from taking work from each other.
+Who work is taken from is reckoned with as slow as it was last: an estimate that is still falling
+would give some of that work back to it.
 
 Source: big-block-sync (iroh) cancels a source four times slower than the best free one; rqbit
 three to ten times.
@@ -38,6 +40,7 @@ def steal(turn: Turn) -> None:
             if slowest is not None:
                 needs_ns, lane = slowest
                 tell_steal(turn, lane, thief, needs_ns)
+                lane.link.rate.believe_latest()
                 turn.close_lane(lane, CloseReason.STOLEN)
 
 

@@ -36,6 +36,18 @@ def test_a_rate_rises_at_once_and_falls_by_a_quarter_of_the_way() -> None:
     assert rate.bytes_per_s == 70 * MIB
 
 
+def test_a_rate_that_fell_is_the_last_sample_once_that_is_believed() -> None:
+    rate = RateEstimate()
+    rate.begin(now=0)
+    rate.add(8 * MIB, now=100 * MS)
+    rate.add(1 * MIB, now=200 * MS)
+    rate.add(2 * MIB, now=300 * MS)
+    rate.believe_latest()
+    assert rate.bytes_per_s == 20 * MIB
+    rate.add(4 * MIB, now=400 * MS)
+    assert rate.bytes_per_s == 40 * MIB
+
+
 def test_time_without_work_does_not_lower_a_rate() -> None:
     rate = RateEstimate()
     rate.begin(now=0)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
-from ckptd.core.events import RangeOutcome
+from ckptd.core.events import RangeOutcome, RangeProgressed
 from ckptd.core.options import Options
 from ckptd.core.picker import Offer, cut, find_offer, is_detour
-from ckptd.limits import MIB, SECOND
+from ckptd.limits import KIB, MIB, SECOND
 from tests.support.scheduling import (
     NO_COMMITS,
     A,
@@ -38,7 +38,7 @@ def near_the_end(script: Script, version: Saved, slow_rate: int, fast_rate: int)
     orders = {order.source: order for order in ranges(script.start(version, A, B))}
     for node, rate in ((A, slow_rate), (B, fast_rate)):
         link = script.scheduler.state.peers[node].link
-        link.rate.bytes_per_s = rate
+        link.rate.bytes_per_s = link.rate.latest_bytes_per_s = rate
     owed = orders[A]
     script.arrive(owed, owed.blocks.start + 1, after_ms=1)
     return owed
@@ -61,6 +61,22 @@ def test_an_idle_source_takes_over_what_a_slow_one_would_need_long_for() -> None
     effects = [effect for order in left for effect in script.end(order, RangeOutcome.CLOSED)]
     [taken_over] = [order for order in ranges(effects) if order.source == B]
     assert taken_over.blocks.start == owed.blocks.start + 1  # what was verified is not lost
+
+
+def test_who_work_was_taken_from_is_not_given_some_of_it_again() -> None:
+    script, version = Script(options=NO_COMMITS), saved(16)
+    owed = near_the_end(script, version, slow_rate=10 * MIB, fast_rate=100 * MIB)
+    received = MIB
+    for _ in range(3):  # the estimate is at 6 MiB/s then, and a tenth of that comes
+        received += 64 * KIB
+        progress = RangeProgressed(owed.transfer, received, owed.blocks.start + 1)
+        script.tell(progress, after_ms=100)
+    [closing] = stolen(finish_others(script, owed))
+    assert closing.source == A
+
+    left = [order for order in script.in_flight if order.source == A]
+    effects = [effect for order in left for effect in script.end(order, RangeOutcome.CLOSED)]
+    assert {order.source for order in ranges(effects)} == {B}
 
 
 def test_nothing_is_stolen_for_a_small_difference() -> None:
