@@ -134,6 +134,8 @@ def _order_offer(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
     if offer.recovery.is_swarming:
         assert offer.recovery.digest is not None
         if offer.peer.holdings[offer.recovery.digest].is_complete:
+            if blocks.start != offer.recovery.own_block:
+                offer.recovery.own_place = turn.rng.random()
             offer.recovery.own_block = blocks.end
     _order(turn, offer.recovery, offer.peer, blocks, offer.criticality)
 

@@ -117,7 +117,8 @@ class Recovery:
         is_swarming: Others recover the same version at the same time.
         spread: Which blocks such others have already.
         spread_grew_ns: When one of them had more than before; ``None``: not yet.
-        own_place: Where in what is left of a class this node begins then, from 0 to 1.
+        own_place: Where in what is left of a class this node begins then, from 0 to 1; drawn anew
+            each time, or nodes that met once would ask for the same blocks to the end.
         own_block: Where it goes on; -1 before it began.
         swarm_rate: What those others deliver together, added up with ``total_rate``.
         hedges: How many hedges were ordered.

@@ -17,6 +17,7 @@ ONCE_FAILED = (
     1,  # stood still for a faster source that rested
     38,  # took a source's old load for its present one, and never asked it again
     102,  # a slow disk kept a lane without work open
+    798,  # receivers that met asked for the same blocks at the same moments to the end
     1070,  # gave a block of what was taken from a slow source back to it
     1156,  # the same, and it was the last one
     1246,  # woke up at once after waking up, for a hedge on a lane the disk held up

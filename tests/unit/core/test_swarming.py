@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import RangeOutcome
 from ckptd.limits import MIB
@@ -74,6 +76,20 @@ def test_it_goes_on_where_it_began_at_who_has_everything() -> None:
     [order] = first_orders(script, version, BlockSet())
     [following] = ranges(script.arrive(order, order.blocks.start + 1, after_ms=1))
     assert following.blocks.start == order.blocks.end
+
+
+def test_receivers_that_began_at_one_place_part_where_they_meet_another_one() -> None:
+    """Else they ask for the same blocks at the same moments to the end."""
+    version, followings = saved(32), defaultdict(set)
+    for seed in range(200):
+        script = Script(seed=seed)
+        [order] = first_orders(script, version, BlockSet())
+        if order.blocks.end < 32:
+            script.tell(holds(B, holding(version, blocks((order.blocks.end, 32)))))
+            following = ranges(script.deliver(order, after_ms=1))
+            starts = [asked.blocks.start for asked in following if asked.source == A]
+            followings[order.blocks.start].update(starts)
+    assert max(map(len, followings.values())) > 4
 
 
 def asked_again(*, grows: bool) -> list[FetchRange]:
