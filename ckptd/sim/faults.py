@@ -104,9 +104,9 @@ class Freeze(Fault):
     """A daemon stands still as by ``SIGSTOP``, then goes on as if nothing had been."""
 
     def begin(self, cluster: Parts) -> Undo | None:
-        """Stop it."""
+        """Stop it, unless it stands still already: it would go on before nothing holds it."""
         node = cluster.nodes[self.node]
-        if not node.is_up:
+        if not node.is_up or node.is_frozen:
             return None
         node.freeze()
         cluster.network.silence(self.node)

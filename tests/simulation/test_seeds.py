@@ -17,6 +17,7 @@ ONCE_FAILED = (
     1,  # stood still for a faster source that rested
     38,  # took a source's old load for its present one, and never asked it again
     102,  # a slow disk kept a lane without work open
+    458,  # the simulator let a daemon go on that was stopped for longer
     798,  # receivers that met asked for the same blocks at the same moments to the end
     1070,  # gave a block of what was taken from a slow source back to it
     1156,  # the same, and it was the last one

@@ -56,6 +56,14 @@ def test_what_happens_to_a_frozen_node_waits() -> None:
     assert cluster.world.now > 10 * SECOND
 
 
+def test_a_node_that_stands_still_is_not_stopped_again() -> None:
+    longer = Freeze(node=R, at_ns=200 * MS, for_ns=10 * SECOND)
+    within = Freeze(node=R, at_ns=400 * MS, for_ns=SECOND)
+    cluster = run_until(Cluster(two_sources(VERSION, longer, within)), 9000)
+    assert cluster.nodes[R].is_frozen
+    run_until_placed(cluster)
+
+
 def test_committed_blocks_are_served_while_the_version_is_not_complete() -> None:
     cluster = run_until(Cluster(two_sources(VERSION)), 500)
     assert cluster.nodes[R].server.good_blocks(VERSION.digest)
