@@ -3,8 +3,8 @@
 Recoveries in the background come last, however urgent what they lack is to them.
 
 A source is asked for nothing while another recovery wants something more urgent of it, and what
-it still owes of less urgent work is given up if that would hold the urgent one up: connections
-share a link evenly, so the urgent one would get half of it. What was verified stays.
+it still owes of less urgent work is given up if that would hold the urgent one up: from a source
+that knows no classes, a web server say, the urgent one would get half. What was verified stays.
 """
 
 from __future__ import annotations

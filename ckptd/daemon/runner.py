@@ -228,14 +228,13 @@ class Runner:
             )
             assert self._orders is not None
             self._orders.create_task(lane.run())
-        is_background = recovery.record.is_background
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
                 digest=effect.digest,
                 blocks=effect.blocks,
                 space=recovery.known_space(),
-                urgency=Urgency.BACKGROUND if is_background else Urgency(effect.criticality),
+                urgency=Urgency.of(effect.criticality, is_background=recovery.record.is_background),
                 sink=self.disk_calls.watched(staging),
             )
         )

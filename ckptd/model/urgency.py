@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from ckptd.model.manifest import Criticality
+
 
 class Urgency(enum.IntEnum):
     """The class of a request; a lower number goes first.
@@ -16,6 +18,11 @@ class Urgency(enum.IntEnum):
     NORMAL = 1
     DEFERRED = 2
     BACKGROUND = 3
+
+    @classmethod
+    def of(cls, criticality: Criticality, *, is_background: bool) -> Urgency:
+        """Return the class of a request for a range."""
+        return cls.BACKGROUND if is_background else cls(criticality)
 
     @property
     def label(self) -> str:

@@ -163,12 +163,16 @@ def _swarm(rng: Random, seed: int) -> Trial:
 
 
 def _interrupted(rng: Random, seed: int) -> Trial:
-    """Critical units are wanted while deferred ones take all there is."""
+    """Critical units are wanted while deferred ones take all there is.
+
+    Some sources are web servers that know no classes: from them the receiver takes work back.
+    """
     burden = lay_out(rng.randint(1500, 3000) * MIB, name="llama/b", rest=Criticality.DEFERRED)
     version = lay_out(rng.randint(200, 1000) * MIB, critical=0.2, rest=Criticality.DEFERRED)
     sources = equal_sources(rng.randint(2, 4), version, burden)
     receiver = NodePlan(RECEIVER, ingress_bytes_per_s=WIDE, disk_bytes_per_s=WIDE)
     at_ns = rng.randrange(SECOND, 3 * SECOND)
+    sources = [replace(plan, serves_by_class=rng.random() < 1 / 2) for plan in sources]
     wishes = (Wish(RECEIVER, burden), Wish(RECEIVER, version, at_ns=at_ns))
     scenario = Scenario(
         "interrupted",

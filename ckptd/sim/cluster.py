@@ -130,6 +130,7 @@ class Cluster:
             flow_bytes_per_s=math.inf if flow is None else flow,
             latency_ns=plan.latency_ns,
         )
+        self.network.ports[plan.name].serves_by_class = plan.serves_by_class
         node = self.nodes[plan.name] = Node(
             plan.name,
             world=self.world,

@@ -16,6 +16,7 @@ from ckptd.core.workload import RETRY_AFTER_S
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.urgency import Urgency
 from ckptd.sim.network import Flow, Network
 from ckptd.sim.serving import Server
 from ckptd.sim.staging import Staging
@@ -41,6 +42,7 @@ class Request:
         order: The order.
         staging: Where its blocks go.
         size_bytes: Its length.
+        urgency: Its class.
         next_block: The first block that has not arrived.
         reported_bytes: What the scheduler was told last.
         ready_ns: When its first byte can be here; ``None`` until it is at the source.
@@ -57,12 +59,14 @@ class Request:
         "reported_bytes",
         "size_bytes",
         "staging",
+        "urgency",
     )
 
     def __init__(self, order: FetchRange, staging: Staging) -> None:
         self.order = order
         self.staging = staging
         self.size_bytes = staging.known_version().run_bytes(*order.blocks)
+        self.urgency = Urgency.of(order.criticality, is_background=staging.request.is_background)
         self.next_block = order.blocks.start
         self.reported_bytes = 0
         self.ready_ns: int | None = None
@@ -245,9 +249,8 @@ class Lane:
             request.ready_ns = None
         if request.is_admitted:
             request.is_admitted = False
-            self._server.workload.end(
-                request.size_bytes, request.reported_bytes, now=self._world.now
-            )
+            workload = self._server.workloads[request.urgency]
+            workload.end(request.size_bytes, request.reported_bytes, now=self._world.now)
 
     def _end_all(self, outcome: RangeOutcome, progress: RangeProgressed | None) -> None:
         if progress is not None:
@@ -286,15 +289,16 @@ class Lane:
             self._network.stop(self._flow)
             self._world.after(RETRANSMIT_NS, self._begin, request)
             return
+        workload = server.workloads[request.urgency]
         outcome = server.answer(request.order.digest, request.order.blocks)
-        if outcome is None and not server.workload.admits(request.size_bytes):
+        if outcome is None and not workload.admits(request.size_bytes):
             outcome = RangeOutcome.BUSY
         if outcome is None:
             self._current = request
             request.is_admitted = True
-            server.workload.begin(request.size_bytes, now=self._world.now)
+            workload.begin(request.size_bytes, now=self._world.now)
             request.load_bytes = server.load_bytes
-            self._network.start(self._flow, request.size_bytes)
+            self._network.start(self._flow, request.size_bytes, request.urgency)
             self.look_at_staging()
             return
         retry_after_ns = BUSY_NS if outcome is RangeOutcome.BUSY else 0

@@ -3,7 +3,7 @@
 Bytes are flows, not packets: a flow has a rate, and is heard of when a stretch of it has
 arrived. Rates are worked out anew once after all changes of one moment, or, in large clusters,
 once in a while; only for the part of the network that the changes concern. A body that follows
-another one on the same lane changes no rate and costs nothing.
+another one on the same lane, and is as urgent, changes no rate and costs nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.urgency import Urgency
 from ckptd.sim.fairness import Pipe, Share, connected, work_out
 from ckptd.sim.world import World
 
@@ -33,6 +34,7 @@ class Port:
         latency_ns: Its part of the way to any other node.
         serving_bytes_per_s: What it sends to one receiver at most …
         flow_bytes_per_s: … and on one connection.
+        serves_by_class: It sends what is more urgent first.
         planned: Egress, ingress and serving rate as they were in the beginning.
         is_serving: Its daemon sends bodies.
         silences: How many reasons there are why no packet leaves or enters.
@@ -55,6 +57,7 @@ class Port:
         self.latency_ns = latency_ns
         self.serving_bytes_per_s = serving_bytes_per_s
         self.flow_bytes_per_s = flow_bytes_per_s
+        self.serves_by_class = True
         self.planned = (egress.rate_bytes_per_s, ingress.rate_bytes_per_s, serving_bytes_per_s)
         self.is_serving = True
         self.silences = 0
@@ -213,8 +216,12 @@ class Network:
 
     # Flows
 
-    def start(self, flow: Flow, size_bytes: int) -> None:
-        """Let so many more bytes flow; ``on_arrived`` tells when they are there."""
+    def start(self, flow: Flow, size_bytes: int, urgency: Urgency = Urgency.NORMAL) -> None:
+        """Let so many more bytes flow, as urgent; ``on_arrived`` tells when they are there."""
+        if urgency is not flow.urgency and flow.source.serves_by_class:
+            flow.urgency = urgency
+            if flow.is_running:
+                self._touch(flow.egress, flow.ingress)
         if flow.is_running:
             flow.target_bytes += size_bytes
             self._plan(flow)

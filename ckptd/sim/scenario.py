@@ -39,6 +39,7 @@ class NodePlan:
         latency_ns: Its part of the way to any other node.
         holds: What it has.
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
+        serves_by_class: It sends what is more urgent first; a web server in its place does not.
     """
 
     name: NodeId
@@ -50,6 +51,7 @@ class NodePlan:
     latency_ns: int = MS // 4
     holds: tuple[Held, ...] = ()
     bad_share: float = 0.0
+    serves_by_class: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from ckptd.core.workload import Workload
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
+from ckptd.model.urgency import Urgency
 from ckptd.sim.layouts import SavedVersion
 
 
@@ -29,7 +30,7 @@ class Server:
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
         memory_bad_share: Share of them that are wrong for a reason that a new start removes.
         load_bytes: What it was asked for and has not sent.
-        workload: Decides which bodies it takes on.
+        workloads: Decide which bodies of each class it takes on.
         on_changed: Called when it has something else to say about what it holds.
     """
 
@@ -43,7 +44,7 @@ class Server:
         self.bad_share = 0.0
         self.memory_bad_share = 0.0
         self.load_bytes = 0
-        self.workload = Workload()
+        self.workloads = {urgency: Workload() for urgency in Urgency}
         self.on_changed: Callable[[], None] = lambda: None
         self._rng = rng
         self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}

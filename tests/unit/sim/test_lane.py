@@ -18,6 +18,7 @@ from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.manifest import Criticality
+from ckptd.model.urgency import Urgency
 from ckptd.sim.disk import FULL, Disk
 from ckptd.sim.lane import BUSY_NS, CLOSE_NS, Lane
 from ckptd.sim.layouts import SavedVersion, UnitPlan
@@ -33,7 +34,7 @@ VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 200 * MIB)]
 class Line:
     """A lane, and what it reported when, in milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_background: bool = False) -> None:
         self.world = World(0)
         self.network = Network(self.world)
         for node in (SOURCE, RECEIVER):
@@ -48,7 +49,9 @@ class Line:
         self.server.is_up = True
         self.server.hold(VERSION, VERSION.blocks)
         self.disk = Disk(self.world, 100 * MIB)
-        request = RecoveryRequested(RecoveryId("r-1"), VERSION.checkpoint)
+        request = RecoveryRequested(
+            RecoveryId("r-1"), VERSION.checkpoint, is_background=is_background
+        )
         self.staging = Staging(request, self.disk)
         self.staging.version = VERSION
         self.staging.open()
@@ -68,7 +71,9 @@ class Line:
             lambda _, run, bad: self.delivered.append((run, bad)),
         )
 
-    def ask(self, transfer: int, start: int, end: int) -> None:
+    def ask(
+        self, transfer: int, start: int, end: int, criticality: Criticality = Criticality.NORMAL
+    ) -> None:
         order = FetchRange(
             TransferId(transfer),
             RecoveryId("r-1"),
@@ -76,13 +81,18 @@ class Line:
             SOURCE,
             LaneId(1),
             BlockRun(start, end),
-            Criticality.NORMAL,
+            criticality,
         )
         self.lane.request(order, self.staging)
 
     def run(self, until_ms: int) -> None:
         while self.world.step(until=until_ms * MS):
             pass
+
+    @property
+    def urgency(self) -> Urgency:
+        [flow] = self.network.ports[SOURCE].flows()
+        return flow.urgency
 
     @property
     def ends(self) -> list[tuple[int, int, RangeOutcome]]:
@@ -163,15 +173,40 @@ def test_a_busy_source_says_when_to_come_again(line: Line) -> None:
 
 
 def test_a_source_turns_away_what_it_cannot_take_on_and_the_lane_stays(line: Line) -> None:
+    workload = line.server.workloads[Urgency.NORMAL]
     for _ in range(BODIES_MIN):
-        line.server.workload.begin(MIB, now=0)
+        workload.begin(MIB, now=0)
     line.ask(1, 0, 10)
     line.run(100)
-    line.server.workload.end(MIB, 0, now=0)
+    workload.end(MIB, 0, now=0)
     line.ask(2, 0, 10)
     line.run(1000)
     assert line.ends == [(20, 1, RangeOutcome.BUSY), (210, 2, RangeOutcome.DELIVERED)]
-    assert line.server.workload.body_count == BODIES_MIN - 1
+    assert workload.body_count == BODIES_MIN - 1
+
+
+def test_a_class_is_not_turned_away_because_of_another_one(line: Line) -> None:
+    for _ in range(BODIES_MIN):
+        line.server.workloads[Urgency.DEFERRED].begin(MIB, now=0)
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert line.ends == [(120, 1, RangeOutcome.DELIVERED)]
+
+
+def test_a_body_is_as_urgent_as_its_range(line: Line) -> None:
+    line.ask(1, 0, 10, Criticality.DEFERRED)
+    line.ask(2, 10, 20, Criticality.CRITICAL)
+    line.run(50)
+    assert line.urgency is Urgency.DEFERRED
+    line.run(200)
+    assert line.urgency.label == "critical"
+
+
+def test_whatever_a_recovery_in_the_background_fetches_is_background() -> None:
+    line = Line(is_background=True)
+    line.ask(1, 0, 10, Criticality.CRITICAL)
+    line.run(50)
+    assert line.urgency is Urgency.BACKGROUND
 
 
 def test_a_closed_lane_reports_what_came_and_ends_everything(line: Line) -> None:

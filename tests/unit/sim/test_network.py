@@ -1,5 +1,6 @@
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.urgency import Urgency
 from ckptd.sim.network import Flow, Network
 from ckptd.sim.world import World
 
@@ -31,9 +32,15 @@ class Wire:
         flow = Flow(ports[source], ports[receiver], note)
         return flow
 
-    def send(self, source: NodeId, receiver: NodeId, size_bytes: int) -> Flow:
+    def send(
+        self,
+        source: NodeId,
+        receiver: NodeId,
+        size_bytes: int,
+        urgency: Urgency = Urgency.NORMAL,
+    ) -> Flow:
         flow = self.flow(source, receiver)
-        self.network.start(flow, size_bytes)
+        self.network.start(flow, size_bytes, urgency)
         return flow
 
     def run(self, until_ms: int) -> None:
@@ -55,6 +62,37 @@ def test_two_flows_share_until_one_is_done() -> None:
     wire.run(2000)
     # Half of the rate each for half a second, then the rest alone: 75 MiB at 100 MiB/s.
     assert wire.arrived == [(A, B, 500), (A, C, 1250)]
+
+
+def test_what_is_more_urgent_goes_first() -> None:
+    wire = Wire()
+    wire.send(A, B, 50 * MIB, Urgency.DEFERRED)
+    wire.send(A, C, 50 * MIB, Urgency.CRITICAL)
+    wire.run(2000)
+    # But for a trickle one after the other.
+    assert wire.arrived == [(A, C, 500), (A, B, 1000)]
+
+
+def test_a_source_that_knows_no_classes_serves_all_alike() -> None:
+    wire = Wire()
+    wire.network.ports[A].serves_by_class = False
+    wire.send(A, B, 50 * MIB, Urgency.DEFERRED)
+    wire.send(A, C, 50 * MIB, Urgency.CRITICAL)
+    wire.run(2000)
+    assert wire.arrived == [(A, B, 1000), (A, C, 1000)]
+
+
+def test_the_next_body_of_a_lane_may_be_more_urgent() -> None:
+    wire = Wire()
+    wire.send(A, C, 100 * MIB, Urgency.DEFERRED)
+    flow = wire.send(A, B, 25 * MIB, Urgency.DEFERRED)
+    wire.run(400)
+    wire.network.start(flow, 20 * MIB, Urgency.CRITICAL)
+    wire.run(600)
+    # Half of the rate for 400 ms, then all of it.
+    assert wire.arrived == []
+    wire.run(2000)
+    assert wire.arrived == [(A, B, 650), (A, C, 1450)]
 
 
 def test_a_rate_that_changes_counts_from_then_on() -> None:
