@@ -159,7 +159,7 @@ ABLATIONS: Final = (
         "distant",
         rules={"links.Link.first_byte_timeout_ns": _same_patience},
     ),
-    Ablation("bad blocks cost trust", (287, 303, 319), "bad blocks", {"trust_per_bad_block": 0}),
+    Ablation("bad blocks cost trust", (303, 319), "bad blocks", {"trust_per_bad_block": 0}),
     Ablation(
         "a question before blame",
         (272, 334),
@@ -196,7 +196,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "commits in time",
-        (1, 2, 4),
+        (0, 2),
         "this disk is slow",
         {"commit_age_ns": NEVER_NS, "commit_bytes": 2**60},
     ),
@@ -207,7 +207,7 @@ ABLATIONS: Final = (
         rules={"ranges.is_held_up_here": _never},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lane_idle_ns": NEVER_NS}),
-    Ablation("local orders are tried again", (12, 25), "has not ended", {"retry_ns": NEVER_NS}),
+    Ablation("local orders are tried again", (25,), "has not ended", {"retry_ns": NEVER_NS}),
 )
 
 
