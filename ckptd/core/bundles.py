@@ -129,6 +129,7 @@ class Trial:
         recoveries: How many recoveries there were when it began.
         is_changed: The number of lanes is the one that is tried.
         is_measuring: A measurement is under way, of what comes before the change or after it.
+        look_at_ns: It is not looked at before this moment.
         since_ns: Since when; else since when the change is to have its effect.
         link_bytes: What the lanes had brought at that moment.
         total_bytes: What all lanes of this node had.
@@ -145,6 +146,7 @@ class Trial:
     recoveries: int
     is_changed: bool = False
     is_measuring: bool = False
+    look_at_ns: int = 0
     since_ns: int = 0
     link_bytes: int = 0
     total_bytes: int = 0

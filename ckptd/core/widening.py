@@ -30,6 +30,9 @@ from ckptd.model.ids import NodeId
 _LOOK_EVERY_NS = 250 * MS
 """A source to try is looked for this often: it costs a look at every lane."""
 
+_SAMPLE_EVERY_NS = 10 * MS
+"""A trial is looked at this often: it costs a look at its lanes, and it lasts a second."""
+
 _SHARE_OF_GAIN = 0.5
 """All sources together must win this share of what the one wins; noise is a part of both."""
 
@@ -50,6 +53,9 @@ def try_lanes(turn: Turn) -> None:
             turn.state.next_trial_ns = turn.now + _LOOK_EVERY_NS
             _begin(turn)
         return
+    if turn.now < trial.look_at_ns:
+        return
+    trial.look_at_ns = turn.now + _SAMPLE_EVERY_NS
     recovery = turn.state.recoveries.get(trial.recovery)
     if recovery is None or recovery.bundles.get(trial.source) is not trial.bundle:
         _end(turn, turn.options.lane_trial_ns)

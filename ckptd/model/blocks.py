@@ -15,7 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import Final, NamedTuple, final
 
-from pyroaring import BitMap, FrozenBitMap
+from pyroaring import BitMap
 
 _BLOCKS_MAX: Final = 2**32 - 1
 """What a bitmap can name; far beyond what a manifest may have."""
@@ -35,11 +35,12 @@ class BlockRun(NamedTuple):
 
 @final
 class BlockSet:
-    """An immutable set of block indices below 2³² - 1."""
+    """An immutable set of block indices below 2³² - 1.
+
+    The bitmap in it is never changed once the set is made.
+    """
 
     __slots__ = ("_bits",)
-
-    _bits: FrozenBitMap
 
     def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
         """Build a set from runs ``[start, end)`` in any order; they may touch or overlap.
@@ -47,15 +48,14 @@ class BlockSet:
         Raises:
             ValueError: A run is empty, begins below 0 or ends where no set can.
         """
-        bits = BitMap()
+        self._bits = BitMap()
         for start, end in runs:
             if not 0 <= start < end <= _BLOCKS_MAX:
                 raise ValueError(f"no run of blocks: [{start}, {end})")
-            bits.add_range(start, end)
-        self._bits = FrozenBitMap(bits)
+            self._bits.add_range(start, end)
 
     @classmethod
-    def _of(cls, bits: FrozenBitMap) -> BlockSet:
+    def _of(cls, bits: BitMap) -> BlockSet:
         made = object.__new__(cls)
         made._bits = bits
         return made
@@ -63,7 +63,7 @@ class BlockSet:
     @classmethod
     def full(cls, block_count: int) -> BlockSet:
         """Return the blocks ``0`` … ``block_count - 1``."""
-        return cls._of(FrozenBitMap(range(block_count)))
+        return cls._of(_bits_of(0, block_count))
 
     @classmethod
     def single(cls, block: int) -> BlockSet:
@@ -73,7 +73,7 @@ class BlockSet:
     @classmethod
     def of_run(cls, run: tuple[int, int]) -> BlockSet:
         """Return the blocks of one run."""
-        return cls._of(FrozenBitMap(range(*run)))
+        return cls._of(_bits_of(*run))
 
     def __len__(self) -> int:
         return len(self._bits)
@@ -106,7 +106,7 @@ class BlockSet:
         """How many maximal runs."""
         return len(self._bounds()) // 2
 
-    def _bounds(self) -> FrozenBitMap:
+    def _bounds(self) -> BitMap:
         """Return where runs begin and end, in turn: the blocks unlike the one before them."""
         return self._bits ^ self._bits.shift(1)
 
@@ -131,11 +131,15 @@ class BlockSet:
 
     def with_run(self, run: tuple[int, int]) -> BlockSet:
         """Return the set with the blocks of one run added."""
-        return BlockSet._of(self._bits | FrozenBitMap(range(*run)))
+        bits = self._bits.copy()
+        bits.add_range(*run)
+        return BlockSet._of(bits)
 
     def without_run(self, run: tuple[int, int]) -> BlockSet:
         """Return the set with the blocks of one run taken out."""
-        return BlockSet._of(self._bits - FrozenBitMap(range(*run)))
+        bits = self._bits.copy()
+        bits.remove_range(*run)
+        return BlockSet._of(bits)
 
     def __or__(self, other: BlockSet) -> BlockSet:
         return BlockSet._of(self._bits | other._bits)
@@ -148,7 +152,7 @@ class BlockSet:
 
     def within(self, start: int, end: int) -> BlockSet:
         """Return the blocks of the set that are at least ``start`` and below ``end``."""
-        return BlockSet._of(self._bits & FrozenBitMap(range(start, end)))
+        return BlockSet._of(self._bits & _bits_of(start, end))
 
     def meets(self, other: BlockSet) -> bool:
         """Tell whether any block is in both; cheaper than to find them all."""
@@ -157,6 +161,12 @@ class BlockSet:
     def issubset(self, other: BlockSet) -> bool:
         """Tell whether every block is in ``other`` too."""
         return self._bits.issubset(other._bits)
+
+
+def _bits_of(start: int, end: int) -> BitMap:
+    bits = BitMap()
+    bits.add_range(start, end)
+    return bits
 
 
 def union(sets: Iterable[BlockSet]) -> BlockSet:
