@@ -265,10 +265,13 @@ class Books(Watch):
         """Note which blocks were right, whatever the scheduler will be told."""
         recovery = self.nodes[node.name].recoveries[order.recovery]
         version = recovery.known_version()
-        wrong = BlockSet((block, block + 1) for block in bad)
-        right = BlockSet((run,)) - wrong
-        recovery.bytes.corrupt += version.set_bytes(wrong)
-        recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
+        right = BlockSet.of_run(run)
+        if bad:
+            wrong = BlockSet((block, block + 1) for block in bad)
+            recovery.bytes.corrupt += version.set_bytes(wrong)
+            right -= wrong
+        if right.meets(recovery.written):
+            recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
         recovery.written |= right
 
     def look(self) -> None:
@@ -355,17 +358,18 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
     recovery.body_bytes += new_bytes
     if event.next_block == attempt.next_block:
         return
-    run = BlockSet(((attempt.next_block, event.next_block),))
+    right = BlockSet.of_run((attempt.next_block, event.next_block))
     attempt.next_block = event.next_block
     source = attempt.order.source
-    bad = BlockSet((block, block + 1) for block in event.rejected)
-    recovery.told |= run - bad
-    if bad:
+    if event.rejected:
+        bad = BlockSet((block, block + 1) for block in event.rejected)
+        right -= bad
         recovery.bad_blocks += len(bad)
         book.bad_counts[source] += len(bad)
         if attempt.epoch == book.epochs.get(source):
             book.accused[source, attempt.order.digest] += len(bad)
             recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
+    recovery.told |= right
 
 
 def _note_end(book: NodeBook, event: RangeEnded) -> None:

@@ -97,7 +97,7 @@ class Urgency(Check):
         """Look for a more urgent block that nobody was asked for."""
         if not isinstance(effect, FetchRange):
             return
-        mine, blocks = book.recoveries[effect.recovery], BlockSet((effect.blocks,))
+        mine, blocks = book.recoveries[effect.recovery], BlockSet.of_run(effect.blocks)
         if not mine.raised.issubset(mine.told) and not blocks.issubset(mine.raised):
             is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
             if is_new:
@@ -137,7 +137,7 @@ class Choice(Check):
         if not isinstance(effect, FetchRange):
             return
         recovery = book.recoveries[effect.recovery]
-        blocks = BlockSet((effect.blocks,))
+        blocks = BlockSet.of_run(effect.blocks)
         if not blocks.issubset(book.servable(recovery, effect.source)):
             raise CheckFailed(book, f"{effect.source} is asked for {effect.blocks} in vain")
         if blocks & recovery.told:

@@ -107,6 +107,7 @@ class Runner:
         self._server = around.servers[node]
         self._is_swarming = is_swarming
         self._is_stopped = False
+        self._was_any_full = False
         self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
 
     def stop(self) -> None:
@@ -147,8 +148,11 @@ class Runner:
 
     def look_at_stagings(self) -> None:
         """Let no lane take more than may lie uncommitted."""
-        for lane in self.lanes.values():
-            lane.look_at_staging()
+        is_any_full = any(staging.is_full for staging in self._around.stagings.values())
+        if is_any_full or self._was_any_full:
+            for lane in self.lanes.values():
+                lane.look_at_staging()
+        self._was_any_full = is_any_full
 
     # Questions to peers
 
