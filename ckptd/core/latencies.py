@@ -6,6 +6,7 @@ sources would never learn that they are slow (Spegel issue 1469).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,9 @@ _GROWTH: Final = 1.2
 _KEPT: Final = 0.98
 """Each sample takes a fiftieth of the weight of those before it: about fifty samples count."""
 
+_HEAVIEST: Final = 1e100
+"""Newer samples weigh more, which is cheaper than to take from all others; up to this weight."""
+
 _BOUNDS_NS: Final = tuple(int(_FIRST_BOUND_NS * _GROWTH**index) for index in range(_BUCKETS))
 
 
@@ -27,14 +31,15 @@ class Latencies:
     """A decaying histogram of times."""
 
     _weights: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
+    _newest: float = 1.0
 
     def add(self, time_ns: int) -> None:
         """Note how long something took, or how long it was waited for in vain."""
-        index = next(
-            (index for index, bound in enumerate(_BOUNDS_NS) if time_ns <= bound), _BUCKETS - 1
-        )
-        self._weights = [weight * _KEPT for weight in self._weights]
-        self._weights[index] += 1.0
+        if self._newest > _HEAVIEST:
+            self._weights = [weight / self._newest for weight in self._weights]
+            self._newest = 1.0
+        self._newest /= _KEPT
+        self._weights[min(bisect_left(_BOUNDS_NS, time_ns), _BUCKETS - 1)] += self._newest
 
     def percentile_ns(self, share: float) -> int | None:
         """Return the time that this share of samples did not exceed; ``None`` without any.

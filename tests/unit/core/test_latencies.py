@@ -43,3 +43,15 @@ def test_times_beyond_the_last_bucket_count_in_it() -> None:
     found = latencies.percentile_ns(1.0)
     assert found is not None
     assert found > 60 * SECOND
+
+
+def test_a_link_may_live_for_very_many_samples() -> None:
+    latencies = Latencies()
+    for _ in range(30_000):
+        latencies.add(1 * SECOND)
+    assert latencies.percentile_ns(0.5) == latencies.percentile_ns(1.0)
+    for _ in range(200):
+        latencies.add(10 * MS)
+    found = latencies.percentile_ns(0.9)
+    assert found is not None
+    assert found < 20 * MS
