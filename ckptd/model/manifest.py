@@ -58,7 +58,8 @@ class Criticality(enum.IntEnum):
         return self.name.lower()
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+# There may be very many and no cycles: the collector would only look at them, at each pass.
+class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One file of a version.
 
     Attributes:

@@ -18,10 +18,11 @@ from ckptd.limits import MS, SECOND
 _WINDOW_NS: Final = 1 * SECOND
 """Shares are of the last whole window, and of the one that has begun if there is no other."""
 
-_SAMPLE_NS: Final = 20 * MS
+_SAMPLE_NS: Final = 100 * MS
 """A lane is looked at so often. Asking for a thread's processor time is a call into the kernel,
 which likes to give the core to somebody else when it returns, while the thread has the interpreter:
-asked around every group it cost a recovery a tenth of its rate on two busy cores."""
+asked around every group it cost a recovery a tenth of its rate on two busy cores, and every 20 ms a
+tenth of the time in which lanes had the interpreter."""
 
 
 class Moment(NamedTuple):
