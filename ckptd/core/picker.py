@@ -7,7 +7,6 @@ to it soonest. Of one recovery, blocks that somebody waits for go before all oth
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -78,10 +77,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     first = blocks.first_run()
     if first is None or not (is_trial or recovery.is_swarming):
         return first
-    index = bisect_right(recovery.class_ends, first.start)
-    class_start = recovery.class_ends[index - 1] if index else 0
-    class_end = recovery.class_ends[index]
-    blocks = blocks.within(class_start, class_end)
+    blocks = blocks.within(*recovery.class_of(first.start))
     if is_trial:
         return _last_block(blocks)
     assert recovery.digest is not None
@@ -223,16 +219,17 @@ def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
 def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:
     """Cut a run to the size of one range.
 
-    A range is what a lane to the source delivers in a quarter of a second. Toward the end it is
-    a fair share of what is left, so that all sources finish together. It never crosses into
-    another criticality, so that a request is as urgent as it says.
+    A range is what a lane to the source delivers in a quarter of a second. Toward the end of a
+    class it is a fair share of what is left of it, so that all sources finish together. It never
+    crosses into another criticality, so that a request is as urgent as it says.
     """
     space, start = recovery.known_space(), run.start
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    own_class = recovery.class_of(start)
+    left_count = recovery.unclaimed.count_within(*own_class)
+    left_bytes = space.size_bytes * left_count // space.block_count
     lane_count = max(recovery.source_count, len(recovery.lanes), 1)
     share = left_bytes // (options.ranges_per_lane * lane_count)
     bundle = recovery.bundles.get(peer.node)
     usual = peer.link.range_bytes(options) // (1 if bundle is None else bundle.width)
     size_bytes = min(usual, max(share, options.range_bytes_min))
-    class_end = recovery.class_ends[bisect_right(recovery.class_ends, start)]
-    return BlockRun(start, min(run.end, class_end, space.run_within(start, size_bytes).end))
+    return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))

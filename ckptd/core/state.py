@@ -6,6 +6,7 @@ them. Only :meth:`Scheduler.handle` changes them.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -21,7 +22,7 @@ from ckptd.core.spread import Spread
 from ckptd.core.stages import MOVES, LocalOrder, Stage
 from ckptd.core.story import Story
 from ckptd.core.waste import Waste
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
@@ -267,6 +268,11 @@ class Recovery:
             return Criticality.CRITICAL
         space = self.known_space()
         return space.manifest.units[space.unit_of(block)].criticality
+
+    def class_of(self, block: int) -> BlockRun:
+        """Return the blocks around one that are as urgent by what the manifest says."""
+        index = bisect_right(self.class_ends, block)
+        return BlockRun(self.class_ends[index - 1] if index else 0, self.class_ends[index])
 
     def precedence_of(self, criticality: Criticality) -> Precedence:
         """Return how work so urgent compares with that of other recoveries."""

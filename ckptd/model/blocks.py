@@ -154,6 +154,10 @@ class BlockSet:
         """Return the blocks of the set that are at least ``start`` and below ``end``."""
         return BlockSet._of(self._bits & _bits_of(start, end))
 
+    def count_within(self, start: int, end: int) -> int:
+        """Return how many blocks of the set are at least ``start`` and below ``end``."""
+        return self._bits.range_cardinality(start, end)
+
     def meets(self, other: BlockSet) -> bool:
         """Tell whether any block is in both; cheaper than to find them all."""
         return self._bits.intersect(other._bits)

@@ -299,8 +299,12 @@ def test_one_commit_at_a_time_takes_up_all_that_came_meanwhile() -> None:
     assert CommitBlocks(R, blocks((3, 4))) in script.wait(900)
 
 
+THREE_AT_LEAST = Options(range_bytes_first=8 * MIB, range_bytes_min=3 * MIB)
+"""A few critical blocks are one range."""
+
+
 def test_the_last_critical_block_is_committed_at_once() -> None:
-    script, version = Script(options=Options(range_bytes_first=8 * MIB)), saved(64, critical=[3])
+    script, version = Script(options=THREE_AT_LEAST), saved(64, critical=[3])
     [first] = ranges(script.start(version, A))
     script.arrive(first, 2)
     assert script.wait(100) == []
@@ -492,7 +496,7 @@ def test_a_pause_in_the_last_step_changes_nothing() -> None:
 
 
 def test_the_moment_the_last_critical_block_became_durable_is_noted() -> None:
-    script, version = Script(), saved(8, critical=[2])
+    script, version = Script(options=THREE_AT_LEAST), saved(8, critical=[2])
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert CommitBlocks(R, blocks((0, 2))) in script.arrive(order, 2, after_ms=200)

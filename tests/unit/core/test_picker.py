@@ -119,7 +119,7 @@ def recovering(version: Saved, name: RecoveryId = R, sequence: int = 1) -> Recov
     recovery = Recovery(wanted(version, name), sequence, started_ns=0, stage=Stage.TRANSFERRING)
     recovery.version, recovery.digest = version.version, version.digest
     recovery.space, recovery.unclaimed = version.space, version.blocks
-    recovery.class_ends = (version.space.block_count,)
+    recovery.class_ends = version.space.class_ends()
     return recovery
 
 
@@ -306,6 +306,16 @@ def test_toward_the_end_ranges_shrink_so_that_all_finish_together(
     assert cut(recovery, run, source, Options()).block_count == expected
 
 
+def test_toward_the_end_of_a_class_ranges_shrink_however_much_there_is_of_the_next() -> None:
+    version = saved(critical=[64], deferred=[4032])
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((48, 4096))
+    recovery.source_count = 2
+    source = peer(A, holding(version), rate=1000 * MIB)
+    assert cut(recovery, BlockRun(48, 4096), source, Options()) == (48, 52)
+    assert cut(recovery, BlockRun(64, 4096), source, Options()) == (64, 128)
+
+
 def test_small_blocks_are_not_asked_for_one_by_one() -> None:
     version = saved(64, block_size_bytes=MIB // 4)
     recovery = recovering(version)
@@ -349,7 +359,7 @@ def test_a_source_is_left_alone_while_another_recovery_has_its_lane_full() -> No
 def test_the_background_goes_on_where_nobody_else_can_use_a_source() -> None:
     script = Script(options=NO_COMMITS)
     script.start(USUAL, holds(A, BACKGROUND, USUAL), holds(B, BACKGROUND))
-    assert whom(script.start(BACKGROUND, recovery=R2, is_background=True)) == [(B, (0, 4))]
+    assert whom(script.start(BACKGROUND, recovery=R2, is_background=True)) == [(B, (0, 2))]
 
 
 @pytest.mark.parametrize("event", [RecoveryPaused(R), RecoveryCancelled(R)])

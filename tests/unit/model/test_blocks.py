@@ -60,6 +60,15 @@ def test_a_run_is_added_and_taken_out(blocks: BlockSet, run: tuple[int, int]) ->
     assert members(blocks.without_run(run)) == members(blocks) - set(range(*run))
 
 
+@given(block_sets, runs())
+def test_the_blocks_within_a_run_are_found_and_counted(
+    blocks: BlockSet, run: tuple[int, int]
+) -> None:
+    expected = members(blocks) & set(range(*run))
+    assert members(blocks.within(*run)) == expected
+    assert blocks.count_within(*run) == len(expected)
+
+
 @given(block_sets, st.integers(0, MOST + 2))
 def test_the_first_run_begins_at_the_first_block_not_below_a_bound(
     blocks: BlockSet, at_least: int
