@@ -220,16 +220,21 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     """Cut a run to the size of one range.
 
     A range is what a lane to the source delivers in a quarter of a second. Toward the end of a
-    class it is a fair share of what is left of it, so that all sources finish together. It never
-    crosses into another criticality, so that a request is as urgent as it says.
+    class it is the part of what is left of it that the source has of all rates, so that all
+    sources finish together. It never crosses into another criticality, so that a request is as
+    urgent as it says.
     """
     space, start = recovery.known_space(), run.start
     own_class = recovery.class_of(start)
     left_count = recovery.unclaimed.count_within(*own_class)
     left_bytes = space.size_bytes * left_count // space.block_count
-    lane_count = max(recovery.source_count, len(recovery.lanes), 1)
-    share = left_bytes // (options.ranges_per_lane * lane_count)
-    bundle = recovery.bundles.get(peer.node)
-    usual = peer.link.range_bytes(options) // (1 if bundle is None else bundle.width)
+    bundle, rate = recovery.bundles.get(peer.node), peer.link.rate.bytes_per_s
+    width = 1 if bundle is None else bundle.width
+    if rate and recovery.total_rate:
+        part = min(rate / recovery.total_rate, 1.0) / width
+    else:
+        part = 1 / max(recovery.source_count, len(recovery.lanes), 1)
+    share = int(left_bytes * part) // options.ranges_per_lane
+    usual = peer.link.range_bytes(options) // width
     size_bytes = min(usual, max(share, options.range_bytes_min))
     return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))

@@ -316,6 +316,18 @@ def test_toward_the_end_of_a_class_ranges_shrink_however_much_there_is_of_the_ne
     assert cut(recovery, BlockRun(64, 4096), source, Options()) == (64, 128)
 
 
+def test_toward_the_end_a_source_gets_its_part_of_what_all_deliver() -> None:
+    version = saved(4096)
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((4032, 4096))
+    recovery.source_count, recovery.total_rate = 2, 400.0 * MIB
+    fast = peer(A, holding(version), rate=300 * MIB)
+    slow = peer(B, holding(version), rate=100 * MIB)
+    run = BlockRun(4032, 4096)
+    assert cut(recovery, run, fast, Options()).block_count == 24
+    assert cut(recovery, run, slow, Options()).block_count == 8
+
+
 def test_small_blocks_are_not_asked_for_one_by_one() -> None:
     version = saved(64, block_size_bytes=MIB // 4)
     recovery = recovering(version)
