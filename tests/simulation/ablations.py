@@ -148,7 +148,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "patience for first bytes ends",
-        (11,),
+        (82,),
         "has not ended",
         {"first_byte_floor_ns": NEVER_NS, "first_byte_ceiling_ns": NEVER_NS},
     ),
@@ -190,7 +190,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "giving up what is less urgent",
-        (3, 16),
+        (145,),
         "interrupted",
         rules={"ordering.preempt": _nothing},
     ),
