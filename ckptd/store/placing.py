@@ -39,6 +39,8 @@ def leave_out(tree: Root, manifest: Manifest, left_out: Collection[int]) -> None
     Raises:
         StorageError: The system refused.
     """
+    if not left_out:
+        return
     kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
     needed = {"", *directories_of(kept)}
     paths = [manifest.units[index].path for index in left_out]
