@@ -44,7 +44,7 @@ SETTINGS = {
     "max_queued_disk_bytes": 256 << 20,
     "recv_socket_buffer_size": 4 << 20,
     "send_socket_buffer_size": 4 << 20,
-    "alert_mask": 0,
+    "alert_mask": int(lt.alert.category_t.storage_notification),
 }
 
 POLL_S = 0.002
@@ -77,6 +77,13 @@ def seed(source: Path, torrent: Path) -> None:
     sys.stdin.read()
 
 
+def wait_until_written(session: lt.session, handle: lt.torrent_handle) -> None:
+    """Wait until all is in the files: a torrent is a seed as soon as its pieces are verified."""
+    handle.flush_cache()
+    while not any(isinstance(each, lt.cache_flushed_alert) for each in session.pop_alerts()):
+        session.wait_for_alert(1000)
+
+
 def leech(torrent: Path, ports: list[int]) -> None:
     """Fetch to each place that is named on the input."""
     session = lt.session(SETTINGS)
@@ -88,6 +95,7 @@ def leech(torrent: Path, ports: list[int]) -> None:
             handle.connect_peer(("127.0.0.1", port))
         while not handle.status().is_seeding:
             time.sleep(POLL_S)
+        wait_until_written(session, handle)
         session.remove_torrent(handle)
         print(time.perf_counter() - started_s, flush=True)
 
