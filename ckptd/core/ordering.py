@@ -104,7 +104,7 @@ def _race(turn: Turn, recovery: Recovery, peer: Peer) -> bool:
 def _has_better_use(turn: Turn, offer: Offer, blocks: BlockRun) -> bool:
     """Tell whether somebody else should do this, or the source should do something else."""
     peers, recoveries = turn.state.peers.values(), turn.state.recoveries.values()
-    if len(recoveries) > 1 and has_to_wait(recoveries, offer, now=turn.now):
+    if has_to_wait(recoveries, offer, now=turn.now):
         telling.tell_outranked(turn, offer)
     elif is_detour(offer.recovery, offer.peer, blocks, peers, turn.options, now=turn.now):
         telling.tell_detour(turn, offer, blocks)

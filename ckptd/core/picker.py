@@ -157,14 +157,12 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
     """Tell whether a peer may be given another range of a recovery now."""
     bundle = recovery.bundles.get(peer.node)
-    is_idle = False
-    if bundle is not None:
-        lane = lane_with_room(bundle, options)
-        if lane is None and len(bundle.lanes) >= bundle.width:
-            return False
-        is_idle = lane is not None and not lane.transfers
+    lane = None if bundle is None else lane_with_room(bundle, options)
+    if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
+        return False
     if not may_be_asked(recovery, peer, now=now):
         return False
+    is_idle = lane is not None and not lane.transfers
     return is_idle or peer.link.queue_time_ns(options) < options.window_ns
 
 

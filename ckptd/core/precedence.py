@@ -9,7 +9,7 @@ that knows no classes, a web server say, the urgent one would get half. What was
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from ckptd.core.effects import CloseReason
 from ckptd.core.picker import Offer, may_be_asked, servable
@@ -18,8 +18,10 @@ from ckptd.core.telling import tell_preempted
 from ckptd.core.turn import Turn
 
 
-def has_to_wait(recoveries: Iterable[Recovery], offer: Offer, *, now: int) -> bool:
+def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> bool:
     """Tell whether another recovery wants or awaits something more urgent of the source."""
+    if len(recoveries) == 1:
+        return False
     mine = offer.recovery.precedence_of(offer.criticality)
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
