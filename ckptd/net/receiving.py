@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,13 +21,14 @@ from typing import Final, Protocol
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, Refusal
 from ckptd.core.shaping import Flow
 from ckptd.errors import CkptdError, ProtocolViolation, StorageError
-from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
+from ckptd.limits import HEAD_BYTES_MAX, KIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.urgency import Urgency
 from ckptd.net.buffers import BufferPool
 from ckptd.net.connections import Connection
+from ckptd.net.groups import Groups
 from ckptd.net.marking import bound_window
 from ckptd.net.reports import ReportQueue
 from ckptd.net.throttle import Throttles
@@ -36,9 +37,6 @@ from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
 from ckptd.wire.ranges import ByteRange, parse_content_range
 
 _log = logging.getLogger(__name__)
-
-GROUP_BYTES: Final = MIB
-"""Blocks are taken, verified and written together up to this size: it fits a core's cache."""
 
 PROGRESS_INTERVAL_NS: Final = 50 * MS
 """How often progress is reported, and after how long a read returns with what has come."""
@@ -144,6 +142,7 @@ class Receiver:
         self._orders = orders
         self._pool = pool
         self._reports = reports
+        self._groups = Groups()
         self._order: RangeOrder | None = None
         self._received_bytes = 0
         self._next_block = 0
@@ -222,13 +221,15 @@ class Receiver:
         raise ProtocolViolation("response head", f"has more than {HEAD_BYTES_MAX} bytes")
 
     def _take_body(self, order: RangeOrder) -> None:
-        for places, size_bytes in _groups(order):
+        for places, size_bytes in self._groups.of(order.space, order.blocks):
             buffer = self._pool.acquire(size_bytes, unless=lambda: self._is_stopping)
             if buffer is None:
                 raise _LaneBroken(RangeOutcome.CLOSED, "closed while waiting for memory")
             try:
                 data = buffer[:size_bytes]
+                began_ns = time.monotonic_ns()
                 self._fill(data)
+                self._groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
                 self._wait_to_write(size_bytes)
                 rejected = _deliver(order.sink, places, data)
             finally:
@@ -240,7 +241,7 @@ class Receiver:
     def _fill(self, data: memoryview) -> None:
         filled = 0
         while filled < len(data):
-            part = data[filled : filled + GROUP_BYTES]
+            part = data[filled : filled + self._groups.size_bytes]
             # Read for each part: limits can change at any time.
             is_limited = self._throttles.ingress.is_limiting
             if is_limited:
@@ -359,19 +360,6 @@ class Receiver:
             outcome = RangeOutcome.CLOSED
         _log.debug("a lane ends: %s: %s", outcome.value, reason)
         self._end(outcome, refusal=refusal)
-
-
-def _groups(order: RangeOrder) -> Iterator[tuple[list[BlockPlace], int]]:
-    """Yield the blocks of an order in groups to be taken together, and each group's bytes."""
-    places: list[BlockPlace] = []
-    size_bytes = 0
-    for place in order.space.places(order.blocks):
-        if places and size_bytes + place.size_bytes > GROUP_BYTES:
-            yield places, size_bytes
-            places, size_bytes = [], 0
-        places.append(place)
-        size_bytes += place.size_bytes
-    yield places, size_bytes
 
 
 def _check(order: RangeOrder, head: ResponseHead) -> None:

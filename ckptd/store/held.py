@@ -22,8 +22,8 @@ class HeldBlocks:
 
     Attributes:
         uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included:
-            three quarters of what a restart may fetch again. The rest is for the blocks that
-            lanes hold unverified.
+            three quarters of what a restart may fetch again. The rest is for what lanes hold
+            unverified: a mebibyte or a block each, four where they are fast.
         waiting: How many lanes wait just now.
     """
 

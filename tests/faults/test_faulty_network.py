@@ -9,7 +9,7 @@ from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.control.api import RecoveryView, SourceState
 from ckptd.core.waste import WasteReason
 from ckptd.limits import BLOCK_BYTES_MIN, KIB, MIB
-from ckptd.net.receiving import GROUP_BYTES
+from ckptd.net.groups import GROUP_BYTES_MAX, GROUP_BYTES_MIN
 from tests.support.cluster import FileFacts, Node, eventually, make_checkpoint, tree_digest
 from tests.support.faulty_network import RATE, Connect, check_whole, shares
 from tests.support.link_faults import Faults, Mishap
@@ -43,7 +43,7 @@ def test_a_cut_connection_costs_what_was_not_verified_yet(
     result = network.recover_through_mishap()
     check_whole(result, published)
     assert network.links[0].plan.mishap_count == 1
-    assert result.bytes_wasted < GROUP_BYTES
+    assert result.bytes_wasted < GROUP_BYTES_MIN
     assert set(shares(result)) == {"a", "b"}
     assert network.distrusted == 0
 
@@ -59,7 +59,7 @@ def test_a_source_that_falls_silent_in_a_body_is_left_to_the_others(
     check_whole(result, published)
     silent = network.links[0]
     assert (silent.plan.mishap_count, silent.plan.body_bytes) == (1, MIB + 5000)
-    assert result.bytes_wasted < GROUP_BYTES
+    assert result.bytes_wasted < GROUP_BYTES_MIN
     given = shares(result)
     assert given.pop("a", 0) <= MIB + 5000
     assert given
@@ -102,7 +102,7 @@ def test_a_source_that_only_trickles_does_not_hold_up_the_end(
     trickling.replies.rate_bytes_per_s = KIB
     result = network.receiver.result(recovery)
     check_whole(result, published)
-    assert result.bytes_wasted < GROUP_BYTES
+    assert result.bytes_wasted < GROUP_BYTES_MIN
     assert network.distrusted == 0
 
 
@@ -152,7 +152,7 @@ def test_a_flapping_link_makes_progress_with_few_dials(
     result = network.receiver.recover()
     check_whole(result, published)
     assert link.connection_count <= 15
-    assert result.bytes_wasted < GROUP_BYTES * link.connection_count
+    assert result.bytes_wasted < GROUP_BYTES_MIN * link.connection_count
     assert network.distrusted == 0
 
 
@@ -183,5 +183,5 @@ def test_whatever_is_wrong_with_the_links_it_ends_well(
     mishaps = sum(link.plan.mishap_count for link in network.links)
     connections = sum(link.connection_count for link in network.links)
     assert mishaps > 0
-    assert result.bytes_wasted <= GROUP_BYTES * (mishaps + connections)
+    assert result.bytes_wasted <= GROUP_BYTES_MAX * (mishaps + connections)
     assert network.distrusted == 0

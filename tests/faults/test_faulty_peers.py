@@ -12,7 +12,7 @@ import pytest
 from ckptd.control.api import RecoveryView, SourceState
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import decode_manifest
-from ckptd.net.receiving import GROUP_BYTES
+from ckptd.net.groups import GROUP_BYTES_MIN
 from tests.support.cluster import NAME, Cluster, FileFacts, Node, eventually, make_checkpoint
 from tests.support.fault_proxy import fault_proxy
 from tests.support.faulty_network import RATE, Connect, Network, check_whole, shares
@@ -46,7 +46,7 @@ def test_a_network_that_is_gone_and_heals_costs_nothing_that_was_verified(
     result = receiver.result(recovery)
     check_whole(result, published)
     opened = sum(link.connection_count for link in network.links)
-    assert result.bytes_wasted < GROUP_BYTES * opened
+    assert result.bytes_wasted < GROUP_BYTES_MIN * opened
     assert network.distrusted == 0
 
 
