@@ -3,8 +3,9 @@
     python -m tests.benchmarks --size 2GiB --rounds 5 large disk
 
 Four sources, one receiver, all over loopback. Competitors take turns, so that a slow minute of
-the machine hits all of them; memory is touched just before each turn, because first touch can
-cost more than the transfer. What is not installed is named and left out: ``make bench-peers``.
+the machine hits all of them; memory is touched just before each turn and kept from the host,
+because first touch can cost more than the transfer. What is not installed is named and left out:
+``make bench-peers``.
 """
 
 from __future__ import annotations

@@ -7,21 +7,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ckptd.limits import KIB
 from ckptd.model.quantities import format_size
 from tests.benchmarks.machine import file_system
+from tests.benchmarks.memory import available_bytes
 
 RESULTS = Path("bench-results")
 
 
 def choose_place(needed_bytes: int) -> str:
     """Return /dev/shm if there is room for it in memory, else the place for temporary files."""
-    available = next(
-        int(line.split()[1]) * KIB
-        for line in Path("/proc/meminfo").read_text().splitlines()
-        if line.startswith("MemAvailable:")
-    )
-    if min(shutil.disk_usage("/dev/shm").free, available) >= needed_bytes:
+    if min(shutil.disk_usage("/dev/shm").free, available_bytes()) >= needed_bytes:
         return "/dev/shm"
     place = tempfile.gettempdir()
     print(f"/dev/shm has no room for {format_size(needed_bytes)}: the disk is measured, too.")

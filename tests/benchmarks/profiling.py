@@ -26,9 +26,9 @@ from ckptd.model.quantities import parse_size
 from tests.benchmarks.__main__ import CASES, Told
 from tests.benchmarks.competitors import PEERS_PYTHON, Place
 from tests.benchmarks.daemons import Ckptd
+from tests.benchmarks.memory import touch_memory
 from tests.benchmarks.needs import missing
 from tests.benchmarks.places import RESULTS, choose_place
-from tests.benchmarks.turns import touch_memory
 
 LOOKS_PER_S = 250
 LINES = 22

@@ -30,8 +30,8 @@ from ckptd.control.rate_limits import ChangeLimits
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
 from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.memory import touch_memory
 from tests.benchmarks.places import RESULTS, choose_place
-from tests.benchmarks.turns import touch_memory
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 from tests.support.namespaces import PAYLOAD_SHARE, Counters, Host, Switch
 

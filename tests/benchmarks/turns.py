@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckptd.cli.demo_checkpoint import PlannedFile, compare, write_checkpoint
-from ckptd.limits import MIB
 from tests.benchmarks.competitors import Competitor, Fetched, Place
+from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.needs import missing
+
+_WARM_TIMES = 4
+"""How often the version fits the memory that is kept warm: what was touched, what is received,
+and what else the competitors take of it, with as much again to spare."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def measure(
             mine.received.mkdir()
             places[competitor.name] = mine
             running.enter_context(competitor.serve(mine))
+        running.enter_context(kept_warm(_WARM_TIMES * case.size_bytes))
         for number in range(min(rounds, case.rounds_max or rounds)):
             first = number % len(taking_part)
             for competitor in (*taking_part[first:], *taking_part[:first]):
@@ -117,13 +122,3 @@ def measure(
         competitor.name: Measured(competitor, case.size_bytes, turns[competitor.name])
         for competitor in taking_part
     }
-
-
-def touch_memory(directory: Path, size_bytes: int) -> None:
-    """Make the machine give us the memory that the next transfer will fill."""
-    path = directory / "touched"
-    piece = bytes(MIB)
-    with path.open("wb", buffering=0) as file:
-        for _ in range(0, size_bytes, MIB):
-            file.write(piece)
-    path.unlink()
