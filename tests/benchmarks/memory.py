@@ -32,9 +32,10 @@ def kept_warm(size_bytes: int) -> Iterator[None]:
     One page of each block that the kernel would report stays in use. The others are free, and
     the first that are handed out, because whole blocks are broken last.
     """
-    blocks = min(size_bytes, available_bytes() // 2) // _REPORTED_BYTES
+    blocks = max(min(size_bytes, available_bytes() // 2) // _REPORTED_BYTES, 1)
     with mmap.mmap(-1, blocks * _REPORTED_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
         for start in range(0, len(memory), _REPORTED_BYTES):
             with memoryview(memory)[start : start + _REPORTED_BYTES : mmap.PAGESIZE] as pages:
                 pages[:] = bytes(len(pages))
