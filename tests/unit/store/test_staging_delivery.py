@@ -75,7 +75,7 @@ class TestDelivering:
         staging.place(NOTHING)
         assert site.files() == site.version()
 
-    def test_consecutive_blocks_are_one_write(
+    def test_consecutive_blocks_are_written_together_a_mebibyte_at_a_call(
         self, site: Site, staging: Staging, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         writes: list[tuple[int, int]] = []
@@ -91,7 +91,9 @@ class TestDelivering:
         block = 256 * KIB
         assert writes == [
             (0, 3 * block),
-            (4 * block, 3 * MIB + 1 - 4 * block),
+            (4 * block, MIB),
+            (4 * block + MIB, MIB),
+            (4 * block + 2 * MIB, 1),
             (0, len(CONTENTS["config.json"])),
             (0, len(CONTENTS["shards/deep/2.bin"])),
         ]
