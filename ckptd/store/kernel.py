@@ -13,6 +13,11 @@ from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
+_TMPFS_MAGIC: Final = 0x01021994
+"""What statfs(2) calls a tmpfs; it says so in the first word."""
+_STATFS_BYTES: Final = 256
+"""More than any kernel's answer."""
+
 _PROBLEMS: Final = {
     errno.EACCES: ("may not be accessed by the daemon", "Give its user access."),
     errno.EPERM: ("may not be accessed by the daemon", "Give its user access."),
@@ -64,13 +69,16 @@ def sync_file_system(fd: int) -> None:
 
 
 def reserve(fd: int, size_bytes: int) -> bool:
-    """Reserve room: fallocate(2); ``False`` where the file system does not know it.
+    """Reserve room: fallocate(2); ``False`` where that is unknown, or is memory.
 
-    ``os.posix_fallocate`` would write one byte to each page there instead.
+    ``os.posix_fallocate`` would write one byte to each page where the file system does not know
+    it. A tmpfs would make all pages at once, in this one thread, which all lanes wait for.
 
     Raises:
         OSError: No room, or refused.
     """
+    if _is_memory(fd):
+        return False
     while _libc.fallocate(fd, 0, ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)) != 0:
         code = ctypes.get_errno()
         if code == errno.EOPNOTSUPP:
@@ -78,6 +86,13 @@ def reserve(fd: int, size_bytes: int) -> bool:
         if code != errno.EINTR:
             raise _last_error()
     return True
+
+
+def _is_memory(fd: int) -> bool:
+    answer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.fstatfs(fd, answer) != 0:
+        raise _last_error()
+    return ctypes.c_long.from_buffer(answer).value == _TMPFS_MAGIC
 
 
 def _last_error() -> OSError:

@@ -27,34 +27,61 @@ def unmount(path: Path) -> None:
 
 @contextlib.contextmanager
 def tmpfs(path: Path, options: str = "size=64m") -> Iterator[Path]:
-    path.mkdir(parents=True, exist_ok=True)
-    mount("-t", "tmpfs", "-o", options, "tmpfs", str(path))
-    try:
+    with _mounted(path, "-t", "tmpfs", "-o", options, "tmpfs"):
         yield path
-    finally:
-        unmount(path)
 
 
 @contextlib.contextmanager
-def failing_disk(path: Path, *, size_bytes: int) -> Iterator[Callable[[], int]]:
-    """Mount an ext4 of a file's own; what is yielded makes it read-only as an error does.
+def ramfs(path: Path) -> Iterator[Path]:
+    """Memory that does not know fallocate(2)."""
+    with _mounted(path, "-t", "ramfs", "ramfs"):
+        yield path
 
-    Unlike a remount that works also while files are open for writing.
-    """
-    path.mkdir(parents=True, exist_ok=True)
+
+@contextlib.contextmanager
+def ext4(path: Path, *, size_bytes: int, options: str = "loop") -> Iterator[Path]:
+    """Mount an ext4 of a file's own."""
     image = path.with_name(f"{path.name}.ext4")
     with image.open("wb") as file:
         file.truncate(size_bytes)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
-    mount("-o", "loop,errors=remount-ro", str(image), str(path))
-    found = subprocess.run(
-        ["findmnt", "-no", "SOURCE", str(path)], check=True, capture_output=True, text=True
-    )
-    trigger = Path("/sys/fs/ext4", Path(found.stdout.strip()).name, "trigger_fs_error")
-    try:
+    with _mounted(path, "-o", options, str(image)):
+        yield path
+
+
+@contextlib.contextmanager
+def failing_disk(path: Path, *, size_bytes: int) -> Iterator[Callable[[], int]]:
+    """Mount an ext4; what is yielded makes it read-only as an error does.
+
+    Unlike a remount that works also while files are open for writing.
+    """
+    with ext4(path, size_bytes=size_bytes, options="loop,errors=remount-ro"):
+        found = subprocess.run(
+            ["findmnt", "-no", "SOURCE", str(path)], check=True, capture_output=True, text=True
+        )
+        trigger = Path("/sys/fs/ext4", Path(found.stdout.strip()).name, "trigger_fs_error")
         yield lambda: trigger.write_text("1")
+
+
+@contextlib.contextmanager
+def _mounted(path: Path, *what: str) -> Iterator[None]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a file system")
+    path.mkdir(parents=True, exist_ok=True)
+    mount(*what, str(path))
+    try:
+        yield
     finally:
         unmount(path)
+
+
+def needs_disk(path: Path) -> None:
+    """Skip a test if a path lies in memory."""
+    found = Path("/proc/self/mountinfo").read_text()
+    kinds = {line.split()[4]: line.split(" - ")[1].split()[0] for line in found.splitlines()}
+    above = map(str, (path, *path.parents))
+    if next(kinds[each] for each in above if each in kinds) in {"tmpfs", "ramfs"}:
+        pytest.skip("temporary files lie in memory, where nothing is reserved or written back")
 
 
 def in_mount_namespace(work: Callable[[], None]) -> None:

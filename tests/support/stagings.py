@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-
-import pytest
 
 from ckptd.errors import CkptdError
 from ckptd.model.blocks import BlockSet
@@ -126,16 +122,3 @@ def start_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[str
 def end_thread(thread: threading.Thread) -> None:
     thread.join(10)
     assert not thread.is_alive()
-
-
-@contextlib.contextmanager
-def small_tmpfs(path: Path, options: str = "size=8m") -> Iterator[Path]:
-    """Mount a tmpfs on a new directory for a while."""
-    path.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("needs root to mount a small tmpfs")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -13,7 +13,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.block_files import WriteMode, Writing
 from ckptd.store.staging import Staging
-from tests.support.mounts import tmpfs
+from tests.support.mounts import needs_disk, tmpfs
 from tests.support.stagings import NOTHING, Site, content_of
 
 DIRECT = Writing(WriteMode.DIRECT)
@@ -62,11 +62,7 @@ def pages_in_memory(path: Path) -> int:
 @pytest.fixture
 def disk_site(site: Site) -> Site:
     """A site on a file system that has more than the page cache."""
-    found = Path("/proc/self/mountinfo").read_text()
-    kinds = {line.split()[4]: line.split(" - ")[1].split()[0] for line in found.splitlines()}
-    above = [str(site.path), *map(str, site.path.parents)]
-    if next(kinds[path] for path in above if path in kinds) in {"tmpfs", "ramfs"}:
-        pytest.skip("temporary files lie in memory, where nothing but the page cache is")
+    needs_disk(site.path)
     return site
 
 

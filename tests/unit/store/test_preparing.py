@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from ckptd.errors import OutOfSpace, StorageError, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store import kernel, preparing
+from ckptd.store import preparing
 from ckptd.store.names import Names
 from ckptd.store.preparing import (
     as_directory,
@@ -27,7 +26,8 @@ from ckptd.store.preparing import (
 )
 from ckptd.store.roots import Root
 from ckptd.store.whole_units import is_whole, write_whole
-from tests.support.stagings import Site, content_of, go_on, small_tmpfs
+from tests.support.mounts import ext4, needs_disk, ramfs, tmpfs
+from tests.support.stagings import Site, content_of, go_on
 
 CONTENTS = {
     "config.json": b"{}",
@@ -37,6 +37,8 @@ CONTENTS = {
 }
 WHOLE = ("config.json",)
 """What comes whole: one block."""
+
+Memory = Callable[[Path], AbstractContextManager[Path]]
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ class TestTarget:
 
     def test_another_file_system_is_refused(self, site: Site) -> None:
         with (
-            small_tmpfs(site.path / "mounted"),
+            tmpfs(site.path / "mounted"),
             pytest.raises(StorageError, match=r"mounted/llama/100: is on another file system"),
         ):
             check_target(site.root, "mounted/llama/100")
@@ -108,6 +110,7 @@ class TestTarget:
 
 class TestSurvey:
     def test_files_as_they_should_be_are_kept(self, site: Site, tree: Root) -> None:
+        needs_disk(site.path)
         seen = survey(tree, site.space.manifest)
         assert sorted(seen.allocated) == [0, 1, 2, 3]
         assert seen.allocated[site.unit("shards/large.bin")] >= 3 * MIB
@@ -148,7 +151,7 @@ class TestSpace:
     @pytest.fixture
     def site(self, tmp_path: Path) -> Iterator[Site]:
         """On 8 MiB that nobody else uses."""
-        with small_tmpfs(tmp_path / "small") as path:
+        with tmpfs(tmp_path / "small", "size=8m") as path:
             made = Site(path, CONTENTS)
             yield made
             made.close()
@@ -176,6 +179,7 @@ class TestSpace:
 
 class TestCreating:
     def test_files_have_their_length_and_are_closed_to_others(self, site: Site) -> None:
+        needs_disk(site.path)
         tree = make_staging(site.root, ".ckptd/r-1")
         unreserved = create_files(tree, site.space.manifest, ())
         tree.close()
@@ -223,7 +227,7 @@ class TestCreating:
 
     def test_without_room_nothing_that_was_made_is_left(self, tmp_path: Path) -> None:
         contents = {f"{number}.bin": content_of(3 * MIB, seed=number) for number in range(4)}
-        with small_tmpfs(tmp_path / "small") as path:
+        with ext4(tmp_path / "small", size_bytes=8 * MIB) as path:
             site = Site(path, contents)
             tree = make_staging(site.root, ".ckptd/r-1")
             with pytest.raises(OutOfSpace):
@@ -232,20 +236,17 @@ class TestCreating:
             tree.close()
             site.close()
 
-    def test_without_fallocate_files_are_only_made_long(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class KernelWithoutFallocate:
-            def fallocate(self, *_: object) -> int:
-                ctypes.set_errno(errno.EOPNOTSUPP)
-                return -1
-
-        monkeypatch.setattr(kernel, "_libc", KernelWithoutFallocate())
-        tree = make_staging(site.root, ".ckptd/r-1")
-        unreserved = create_files(tree, site.space.manifest, ())
-        tree.close()
-        assert site.unit("shards/large.bin") in unreserved
-        assert site.staged("shards/large.bin").stat().st_size == 3 * MIB
+    @pytest.mark.parametrize("memory", [tmpfs, ramfs])
+    def test_in_memory_files_are_only_made_long(self, tmp_path: Path, memory: Memory) -> None:
+        with memory(tmp_path / "small") as path:
+            site = Site(path, CONTENTS)
+            tree = make_staging(site.root, ".ckptd/r-1")
+            unreserved = create_files(tree, site.space.manifest, ())
+            tree.close()
+            assert site.unit("shards/large.bin") in unreserved
+            large = site.staged("shards/large.bin").stat()
+            assert (large.st_size, large.st_blocks) == (3 * MIB, 0)
+            site.close()
 
 
 class TestMatching:

@@ -12,6 +12,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.confined import rename_noreplace
 from ckptd.store.staging import Staging
+from tests.support.mounts import needs_disk
 from tests.support.stagings import (
     NOTHING,
     TARGET,
@@ -370,6 +371,7 @@ class TestInterruptedAfterTheRename:
 
 class TestPromises:
     def test_only_what_is_missing_of_unreserved_units_is_promised(self, site: Site) -> None:
+        needs_disk(site.path)
         staging = site.staging()
         staging.prepare(NOTHING)
         assert staging.promised_bytes == 600 * KIB + 2

@@ -14,12 +14,12 @@ from ckptd.errors import OutOfSpace, StagingLost, StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.staging import Staging
+from tests.support.mounts import tmpfs
 from tests.support.stagings import (
     NOTHING,
     Site,
     content_of,
     end_thread,
-    small_tmpfs,
     start_thread,
 )
 
@@ -319,7 +319,7 @@ class TestCommitting:
 
 class TestFullDisk:
     def test_a_version_that_does_not_fit_leaves_nothing(self, tmp_path: Path) -> None:
-        with small_tmpfs(tmp_path / "small") as path:
+        with tmpfs(tmp_path / "small", "size=8m") as path:
             site = Site(path, {"weights": content_of(10 * MIB)})
             with pytest.raises(OutOfSpace, match=r"needs 11 MiB and has 8 MiB free"):
                 site.staging().prepare(NOTHING)
@@ -327,7 +327,7 @@ class TestFullDisk:
             site.close()
 
     def test_too_many_files_leave_nothing_and_fit_later(self, tmp_path: Path) -> None:
-        with small_tmpfs(tmp_path / "small", "size=8m,nr_inodes=20") as path:
+        with tmpfs(tmp_path / "small", "size=8m,nr_inodes=20") as path:
             site = Site(path, {f"{number:02}": b"%d" % number for number in range(15)})
             for number in range(10):
                 (path / f"other-{number}").touch()
@@ -344,7 +344,7 @@ class TestFullDisk:
             site.close()
 
     def test_what_was_fetched_survives_a_resumption_without_room(self, tmp_path: Path) -> None:
-        with small_tmpfs(tmp_path / "small") as path:
+        with tmpfs(tmp_path / "small", "size=8m") as path:
             site = Site(path, {"a": content_of(3 * MIB, seed=1), "b": content_of(3 * MIB, seed=2)})
             staging = site.staging()
             staging.prepare(NOTHING)
@@ -363,7 +363,7 @@ class TestFullDisk:
             site.close()
 
     def test_a_write_without_room_can_be_repeated(self, tmp_path: Path) -> None:
-        with small_tmpfs(tmp_path / "small") as path:
+        with tmpfs(tmp_path / "small", "size=8m") as path:
             site = Site(path, {f"{number}": content_of(800 * KIB, number) for number in range(5)})
             staging = site.staging()
             staging.prepare(NOTHING)
@@ -381,7 +381,7 @@ class TestFullDisk:
             site.close()
 
     def test_a_read_only_root_is_refused(self, tmp_path: Path) -> None:
-        with small_tmpfs(tmp_path / "small", "size=8m,ro") as path:
+        with tmpfs(tmp_path / "small", "size=8m,ro") as path:
             site = Site(path, CONTENTS)
             with pytest.raises(StorageError, match="is on a read-only file system"):
                 site.staging().prepare(NOTHING)
