@@ -127,6 +127,7 @@ class Trial:
         bundle: These lanes.
         is_fewer: One less is tried.
         recoveries: How many recoveries there were when it began.
+        is_head_start: The second lane is opened at once, and nothing is measured.
         is_changed: The number of lanes is the one that is tried.
         is_measuring: A measurement is under way, of what comes before the change or after it.
         look_at_ns: It is not looked at before this moment.
@@ -144,6 +145,7 @@ class Trial:
     bundle: Bundle
     is_fewer: bool
     recoveries: int
+    is_head_start: bool = False
     is_changed: bool = False
     is_measuring: bool = False
     look_at_ns: int = 0

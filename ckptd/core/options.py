@@ -25,6 +25,8 @@ class Options:
         lanes_per_source_max: Connections of one recovery to one source. Most paths are filled by
             one; behind a limit for each, four bring four times as much. A source serves many, so
             not more (aria2: 1 to a server unless told, at most 16; Syncthing 2: 3 to a device).
+        lane_busy_bytes_per_s: An only source that brings so much on one lane gets a second one
+            at once: a lane's thread, which hashes and writes, is busy with 1.1 GB/s.
         lane_trial_ns: What comes is measured so long before and after the number is changed.
         lane_trial_gain: A lane is kept if its source delivers this many times what it does
             without; rates sway by a tenth.
@@ -78,6 +80,7 @@ class Options:
     window_ns: int = 2 * SECOND
     ranges_per_lane: int = 2
     lanes_per_source_max: int = 4
+    lane_busy_bytes_per_s: int = 200 * MIB
     lane_trial_ns: int = 1 * SECOND
     lane_trial_gain: float = 1.15
     lane_trial_left_ns: int = 5 * SECOND

@@ -22,7 +22,7 @@ from ckptd.core.state import Recovery
 from ckptd.core.story import Reason
 from ckptd.core.turn import Turn
 from ckptd.core.waste import WasteReason
-from ckptd.core.widening import give_trial_up
+from ckptd.core.widening import begin_with_two, give_trial_up
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import TransferId
 
@@ -188,8 +188,10 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
     recovery = turn.state.recoveries[lane.recovery]
     match event.outcome:
         case RangeOutcome.DELIVERED:
-            lane.has_delivered = True
             lane.link.succeeded(turn.options, is_good=not transfer.is_spoiled)
+            if not lane.has_delivered:
+                lane.has_delivered = True
+                begin_with_two(turn, recovery, lane)
             return
         case RangeOutcome.NOT_HELD:
             assert recovery.digest is not None

@@ -8,6 +8,8 @@ others, here or at the source, does not pay. Now and then one less is tried in t
 a second of luck should not leave a lane behind. Nothing is cut off: a lane that goes gets no more
 work.
 
+An only source that is fast gets a second lane at once, and it is tried later whether that pays.
+
 While others recover the same version, or the source works for others as well, nothing is tried:
 whoever opens more lanes would get a greater part of the same.
 
@@ -71,9 +73,41 @@ def try_lanes(turn: Turn) -> None:
         if since_ns >= turn.options.lane_trial_ns:
             _take_stock(turn, trial, recovery)
     elif _is_settled(trial):
-        _measure(turn, trial)
+        if trial.is_head_start:
+            _keep(turn, trial)
+        else:
+            _measure(turn, trial)
     elif since_ns >= turn.options.lane_trial_pause_ns:
         _drop(turn, trial)
+
+
+def begin_with_two(turn: Turn, recovery: Recovery, lane: Lane) -> None:
+    """Open a second lane to an only source whose first one just brought its first range fast.
+
+    One lane is one thread, which hashes and writes what it takes: from some rate on it is a
+    processor of this node that limits, and a recovery of seconds is over before a trial.
+    """
+    bundle = recovery.bundles[lane.source]
+    options, link = turn.options, lane.link
+    if (
+        turn.state.trial is None
+        and options.lanes_per_source_max > 1
+        and options.in_flight_bytes_max is None
+        and recovery.source_count == 1
+        and bundle.width == 1
+        and link.rate.bytes_per_s >= options.lane_busy_bytes_per_s
+        and not link.load_bytes
+        and _is_fit(turn, recovery, lane.source, bundle)
+    ):
+        trial = turn.state.trial = Trial(
+            recovery.id,
+            lane.source,
+            bundle,
+            is_fewer=False,
+            recoveries=len(turn.state.recoveries),
+            is_head_start=True,
+        )
+        _change(turn, trial)
 
 
 def give_trial_up(turn: Turn, reason: Reason) -> None:
@@ -195,6 +229,12 @@ def _take_stock(turn: Turn, trial: Trial, recovery: Recovery) -> None:
     trial.link_rate, trial.total_rate = link_rate, total_rate
     trial.bundle.tried_ns = turn.now
     _change(turn, trial)
+
+
+def _keep(turn: Turn, trial: Trial) -> None:
+    """End a head start: the second lane works. Whether it pays is for later trials."""
+    trial.bundle.lanes[-1].is_on_trial = False
+    _end(turn, turn.options.lane_trial_ns)
 
 
 def _change(turn: Turn, trial: Trial) -> None:

@@ -108,3 +108,12 @@ def test_lanes_go_again_when_the_path_does_not_need_them_any_more() -> None:
     assert census.most(after_s=100) < 4
     assert max(census.moments[-50][1].values()) == 1
     assert wasted_bytes(report) == 0
+
+
+def test_a_recovery_of_two_seconds_from_an_only_fast_source_has_two_lanes() -> None:
+    fast = NodePlan(S0, egress_bytes_per_s=GIB, flow_bytes_per_s=GIB // 2)
+    census, report = run(scenario_of(2 * GIB, fast))
+    assert report.recoveries[0].complete_ns is not None
+    assert report.recoveries[0].complete_ns / SECOND < 1.1 * 2
+    assert census.most(until_s=0.1) == 2
+    assert wasted_bytes(report) == 0

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.options import Options
 from ckptd.core.story import Kind, Reason
 from ckptd.limits import MIB, MS
-from ckptd.model.ids import LaneId
-from tests.support.scheduling import A, R, Saved, Script, saved
+from ckptd.model.ids import LaneId, NodeId
+from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, saved
 
 STEP_MS = 50
+
+FAST = replace(FOUR_AT_FIRST, lane_busy_bytes_per_s=10 * MIB)
+"""A block every 50 ms is more than one thread takes."""
 
 
 class Flow:
     """Lets a source deliver a block on each lane every 50 ms, but on lanes that are mute."""
 
-    def __init__(self, version: Saved) -> None:
-        self.script = Script()
+    def __init__(
+        self, version: Saved, *sources: NodeId, options: Options | None = None, load_bytes: int = 0
+    ) -> None:
+        self.script = Script(options=options)
+        self._load_bytes = load_bytes
         self.mute: set[LaneId] = set()
         self.effects: list[Effect] = []
         self._next: dict[int, int] = {}
-        self.script.start(version, A)
+        self.script.start(version, A, *sources)
 
     @property
     def lanes(self) -> list[LaneId]:
@@ -47,7 +56,10 @@ class Flow:
         block = self._next.get(order.transfer, order.blocks.start) + 1
         self._next[order.transfer] = block
         received = (block - order.blocks.start) * MIB
-        self.effects += self.script.tell(RangeProgressed(order.transfer, received, block))
+        progressed = RangeProgressed(
+            order.transfer, received, block, source_load_bytes=self._load_bytes
+        )
+        self.effects += self.script.tell(progressed)
         if block == order.blocks.end:
             ended = RangeEnded(order.transfer, RangeOutcome.DELIVERED)
             self.effects += self.script.tell(ended)
@@ -121,3 +133,61 @@ def test_a_recovery_that_is_nearly_done_tries_nothing() -> None:
     assert R in flow.script.scheduler.state.recoveries
     assert flow.script.scheduler.state.trial is None
     assert flow.script.now == 40 * STEP_MS * MS
+
+
+def test_an_only_source_that_is_fast_gets_a_second_lane_with_its_first_range() -> None:
+    flow = Flow(saved(2000), options=FAST)
+    flow.run(4 * STEP_MS)
+    assert len(flow.lanes) == 2
+    flow.run(4 * STEP_MS)
+    assert flow.script.scheduler.state.trial is None
+    flow.run_until_lanes(4)
+    (entry,) = [e for e in flow.script.recovery().story.entries if e.kind is Kind.LANES_TRIED]
+    assert entry.numbers["before_lanes"] == 2
+
+
+def test_a_short_recovery_from_an_only_fast_source_has_two_lanes() -> None:
+    flow = Flow(saved(20), options=FAST)
+    flow.run(4 * STEP_MS)
+    assert len(flow.lanes) == 2
+
+
+def test_a_source_that_is_busy_for_the_second_lane_of_a_fast_one_is_not_blamed() -> None:
+    flow = Flow(saved(2000), options=FAST)
+    flow.run(4 * STEP_MS)
+    one, two = flow.lanes
+    closed = flow.script.end(flow.first_of(two), RangeOutcome.BUSY, retry_after_ms=5000)
+    assert CloseLane(two, A, CloseReason.SURPLUS) in closed
+    assert flow.script.scheduler.state.peers[A].link.usable_at_ns == 0
+    flow.run(4000)
+    assert flow.lanes == [one]
+
+
+def test_of_several_sources_none_gets_a_second_lane_at_once() -> None:
+    flow = Flow(saved(2000), B, options=FAST)
+    flow.run(8 * STEP_MS)
+    assert len(flow.lanes) == 1
+
+
+def test_an_only_source_that_works_for_others_gets_no_second_lane_at_once() -> None:
+    flow = Flow(saved(2000), options=FAST, load_bytes=64 * MIB)
+    flow.run(8 * STEP_MS)
+    assert len(flow.lanes) == 1
+
+
+def test_behind_a_limit_an_only_fast_source_gets_no_second_lane() -> None:
+    flow = Flow(saved(2000), options=replace(FAST, in_flight_bytes_max=64 * MIB))
+    flow.run(8 * STEP_MS)
+    assert len(flow.lanes) == 1
+
+
+def test_of_two_recoveries_that_begin_together_one_gets_a_second_lane_at_once() -> None:
+    script = Script(options=FAST)
+    script.start(saved(2000), A)
+    script.start(saved(2000, version=200), B, recovery=R2)
+    script.wait(200)
+    for order in script.in_flight:
+        script.tell(RangeProgressed(order.transfer, 4 * MIB, order.blocks.end))
+        script.end(order)
+    lanes = [len(script.recovery(each).bundles[node].lanes) for each, node in ((R, A), (R2, B))]
+    assert lanes == [2, 1]
