@@ -25,6 +25,7 @@ from ckptd.config.sections import (
     LogLevel,
     Node,
     Recovery,
+    Serving,
     Signatures,
     Tls,
     Transport,
@@ -109,6 +110,7 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
             write_mode=one_of(get_args(WriteModeName)),
             drop_written=flag,
         ),
+        serving=document.section("serving", Serving, drop_sent=flag),
         limits=read_limits(document),
         log=document.section(
             "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))

@@ -118,6 +118,12 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     drop_written: bool = False
 
 
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """How what is here is sent to peers."""
+
+    drop_sent: bool = False
+
+
 class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):
     """Limits that count at some time of day, in place of those that always do."""
 
@@ -163,6 +169,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         signatures: Section ``[signatures]``.
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
+        serving: Section ``[serving]``.
         limits: Section ``[limits]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
@@ -177,6 +184,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     signatures: Signatures = Signatures()
     tls: Tls | None = None
     recovery: Recovery = Recovery()
+    serving: Serving = Serving()
     limits: Limits = Limits()
     log: Log = Log()
     environment: Mapping[str, str] = {}

@@ -103,6 +103,7 @@ async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_stat
         admission=admission,
         identity=identity,
         throttle=throttles.egress,
+        drops_sent=config.serving.drop_sent,
     )
     stack.callback(server.close)
     listener = (

@@ -59,10 +59,11 @@ class ServedBytes(Protocol):
     def holds(self, start: int, end: int) -> bool:
         """Tell whether the bytes ``start`` … ``end - 1`` are here and verified."""
 
-    def pieces(self, start: int, end: int) -> Iterator[Piece]:
+    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[Piece]:
         """Yield the pieces of files these bytes consist of, in order; blocks.
 
-        A file is checked when its piece is asked for, and again when the next one is.
+        A file is checked when its piece is asked for, and again when the next one is. Then
+        the piece leaves the page cache, too, if that is wanted.
 
         Raises:
             ContentChanged: A file is not what was published.
@@ -84,9 +85,10 @@ class Sending:
         byte_range: Which part.
         throttle: Says when, if anything limits ``flow``.
         flow: What the body belongs to.
+        drops_sent: What was sent leaves the page cache.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         connection: Connection,
         head: bytes,
@@ -95,6 +97,7 @@ class Sending:
         *,
         throttle: Throttle,
         flow: Flow,
+        drops_sent: bool = False,
     ) -> None:
         self.has_begun = False
         self.sent_bytes = 0
@@ -104,6 +107,7 @@ class Sending:
         self._range = byte_range
         self._throttle = throttle
         self._flow = flow
+        self._drops_sent = drops_sent
         self._is_cancelled = False
 
     @property
@@ -139,7 +143,7 @@ class Sending:
 
     def _send(self) -> None:
         last_byte = b""
-        for piece in self._version.pieces(*self._range):
+        for piece in self._version.pieces(*self._range, drops_used=self._drops_sent):
             if not self.has_begun:
                 self._begin()
             assert piece.size_bytes <= self.left_bytes

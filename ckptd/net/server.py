@@ -72,9 +72,10 @@ class PeerServer:
         admission: Learns which connections are used, and whom this server turns away.
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
         throttle: Says when bodies may be sent.
+        drops_sent: What was sent leaves the page cache.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         content: Content,
         *,
@@ -83,8 +84,10 @@ class PeerServer:
         admission: Admission,
         identity: Identity | None = None,
         throttle: Throttle | None = None,
+        drops_sent: bool = False,
     ) -> None:
         self.content = content
+        self.drops_sent = drops_sent
         self.admission = admission
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
@@ -262,6 +265,7 @@ class _Conversation:
             body.byte_range,
             throttle=server.throttle,
             flow=Flow(urgency, self._peer_name),
+            drops_sent=server.drops_sent,
         )
         server.sendings.add(sending)
         workload.begin(size_bytes, now=time.monotonic_ns())

@@ -49,6 +49,11 @@ _TOGETHER_BYTES: Final = 256 * KIB
 """What of short stretches makes a piece."""
 
 
+_UNSENT_BYTES: Final = 8 * MIB
+"""More than a send buffer has (4 MiB, tcp(7)). What is in it cannot leave the page cache yet, so
+what lies so far before a piece goes with it."""
+
+
 class Piece(NamedTuple):
     """Bytes ready to be sent, of one file or of several short ones.
 
@@ -94,12 +99,19 @@ class ServedVersion:
             files[extent.unit] for extent in self.space.extents(start, end)
         )
 
-    def pieces(self, start: int, end: int) -> Generator[Piece, None, None]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[Piece, None, None]:
         """Yield where the bytes ``start`` … ``end - 1`` lie, in order. Blocks.
 
         The consumer sends each piece before it asks for the next, and closes the generator
         if it stops early. Bytes that were yielded may be relied on once the generator has gone
         on without an error.
+
+        Args:
+            start: The first.
+            end: The one after the last.
+            drops_used: What was yielded leaves the page cache when the next is asked for.
 
         Raises:
             ContentChanged: A file is gone, or not what it was when it was hashed. The
@@ -108,7 +120,8 @@ class ServedVersion:
         """
         assert self.holds(start, end), "asked for bytes that are not held"
         with Names(self._root) as names:
-            yield from _pieces(self.space.extents(start, end), self._open, self._compare, names)
+            extents = self.space.extents(start, end)
+            yield from _pieces(extents, self._open, self._compare, names, drops_used=drops_used)
 
     def _open(self, names: Names, unit: int) -> int:
         path = self._hashed.path_of(unit)
@@ -172,7 +185,9 @@ class StagedVersion:
         block_size_bytes = self.space.manifest.units[extent.unit].block_size_bytes
         return self.space.unit_run(extent.unit)[0] + extent.offset // block_size_bytes
 
-    def pieces(self, start: int, end: int) -> Generator[Piece, None, None]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[Piece, None, None]:
         """Yield where the bytes ``start`` … ``end - 1`` lie; see :meth:`ServedVersion.pieces`.
 
         Raises:
@@ -182,7 +197,8 @@ class StagedVersion:
         """
         assert self.holds(start, end), "asked for bytes that are not held"
         with Names(self._root) as names:
-            yield from _pieces(self.space.extents(start, end), self._open, self._compare, names)
+            extents = self.space.extents(start, end)
+            yield from _pieces(extents, self._open, self._compare, names, drops_used=drops_used)
 
     def _open(self, names: Names, unit: int) -> int:
         path = self.space.manifest.units[unit].path
@@ -228,6 +244,8 @@ def _pieces(
     open_unit: Callable[[Names, int], int],
     compare: Callable[[int, int], None],
     names: Names,
+    *,
+    drops_used: bool,
 ) -> Generator[Piece, None, None]:
     """Yield the pieces of some extents, each file compared after its bytes were used.
 
@@ -236,6 +254,7 @@ def _pieces(
         open_unit: Opens the file of a unit.
         compare: Raises what is wrong with an open file of a unit.
         names: For opening.
+        drops_used: Bytes leave the page cache once they were used.
     """
     together = memoryview(b"")
     filled = 0
@@ -250,10 +269,14 @@ def _pieces(
                 together = together or memoryview(bytearray(_TOGETHER_BYTES))
                 _read(fd, offset, together[filled : filled + size_bytes])
                 filled += size_bytes
+                if drops_used:
+                    _drop(fd, offset, offset + size_bytes)
             else:
                 for piece in _split(fd, offset, size_bytes):
                     compare(fd, unit)
                     yield piece
+                    if drops_used:
+                        _drop(fd, piece.offset - _UNSENT_BYTES, piece.offset + piece.size_bytes)
             compare(fd, unit)
         finally:
             os.close(fd)
@@ -276,6 +299,12 @@ def _read(fd: int, offset: int, memory: memoryview) -> None:
             done += count
     except OSError as error:
         raise ContentChanged("version", "a file of it cannot be read") from error
+
+
+def _drop(fd: int, start: int, end: int) -> None:
+    """Let bytes of a file leave the page cache, those that nobody uses at the moment."""
+    start = max(start, 0)
+    os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 def _split(fd: int, offset: int, size_bytes: int) -> Iterator[Piece]:

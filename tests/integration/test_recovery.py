@@ -1,15 +1,21 @@
 """A version is published on two nodes and made complete on others."""
 
+import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ckptd.cli import ctl
+from ckptd.cli.demo_checkpoint import PlannedFile
 from ckptd.control.api import Cause, Outcome
 from ckptd.errors import ExitCode, OutsideRoots
+from ckptd.limits import MIB
 from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
+from tests.support.mounts import needs_disk
+from tests.support.page_cache import pages_in_memory
 
 pytestmark = pytest.mark.integration
 
@@ -101,6 +107,18 @@ def test_two_thousand_small_units_travel_in_few_requests(cluster: Cluster) -> No
         assert result.result is Outcome.COMPLETE
         assert tree_digest(result.target) == tree_digest(directory)
         assert 1 <= len(link.ranges) <= 20
+
+
+def test_what_a_source_sent_leaves_its_memory_if_that_is_wanted(cluster: Cluster) -> None:
+    source = cluster.node("source", sections="[serving]\ndrop_sent = true\n")
+    needs_disk(source.path())
+    make_checkpoint(source.path("100"), files=[PlannedFile("model.bin", 64 * MIB)])
+    source.publish(source.path("100"), critical=(), deferred=())
+    os.sync()  # what is not on the disk yet cannot leave
+    receiver = cluster.node("receiver", peers=[source.address])
+    assert receiver.recover().result is Outcome.COMPLETE
+    kept = pages_in_memory(source.path("100", "model.bin"))
+    assert kept * mmap.PAGESIZE < 32 * MIB  # a send buffer, and what was read ahead
 
 
 def test_ctl_tells_the_shell_how_it_ended(

@@ -112,7 +112,7 @@ class FileContent:
         first, last = self.space.block_start, self.held.runs()
         return any(first(run.start) <= start and end <= first(run.end) for run in last)
 
-    def pieces(self, start: int, end: int) -> Iterator[FilePiece]:
+    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[FilePiece]:
         for extent in self.space.extents(start, end):
             path = self.space.manifest.units[extent.unit].path
             fd = os.open(self.directory / path, os.O_RDONLY)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.store.block_files import WriteMode, Writing
 from ckptd.store.staging import Staging
 from tests.support.mounts import needs_disk, tmpfs
+from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import NOTHING, Site, content_of
 
 DIRECT = Writing(WriteMode.DIRECT)
@@ -23,8 +23,6 @@ CONTENTS = {
     "odd.bin": content_of(MIB + 4097, seed=2),
     "small.bin": content_of(5 * KIB, seed=3),
 }
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
@@ -45,18 +43,6 @@ def fill(site: Site, staging: Staging) -> None:
                 assert staging.deliver(tuple(site.space.places((start, end))), part) == ()
     staging.commit(site.everything)
     staging.release(site.everything)
-
-
-def pages_in_memory(path: Path) -> int:
-    """How many pages of a file the page cache has: mincore(2)."""
-    size_bytes = path.stat().st_size
-    count = -(-size_bytes // mmap.PAGESIZE)
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), size_bytes) as mapped:
-        found = (ctypes.c_ubyte * count)()
-        address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
-        length = ctypes.c_size_t(size_bytes)
-        assert _libc.mincore(ctypes.c_void_p(address), length, found) == 0
-        return sum(page & 1 for page in found)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from ckptd.store.serving import (
     ServedVersion,
     find_changed,
 )
+from tests.support.mounts import needs_disk
+from tests.support.page_cache import pages_in_memory
 from tests.support.stores import bytes_of, open_descriptors, publish, write_files
 
 CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
@@ -90,6 +93,22 @@ def test_units_that_were_left_out_are_not_held(root: Root, hashed: HashedDirecto
     assert not served.holds(300_001, 300_003)
     assert served.holds(300_002, len(WHOLE))
     assert read(served, 300_002, len(WHOLE)) == CONTENTS["e"]
+
+
+@pytest.mark.parametrize("drops_used", [False, True])
+def test_what_was_sent_leaves_memory_if_that_is_wanted(
+    root: Root, inside: Path, *, drops_used: bool
+) -> None:
+    needs_disk(inside)
+    contents = {"large": bytes(3 * MIB), "small": bytes(READ_BYTES_MAX)}
+    write_files(inside / "v1", contents)
+    served = ServedVersion(root, publish(root, "v1"))
+    os.sync()  # what is not on the disk yet cannot leave
+    for _ in served.pieces(0, served.size_bytes, drops_used=drops_used):
+        pass
+    for name, content in contents.items():
+        kept = pages_in_memory(inside / "v1" / name)
+        assert kept == (0 if drops_used else len(content) // mmap.PAGESIZE)
 
 
 def test_a_link_is_served_from_where_it_leads(root: Root, inside: Path) -> None:
