@@ -35,9 +35,11 @@ BURST_NS: Final = 25 * MS
 
 PIECE_NS: Final = 10 * MS
 PIECE_BYTES_MIN: Final = KIB // 2
-PIECE_BYTES_MAX: Final = MIB
+PIECE_BYTES_MAX: Final = 4 * MIB
 """What is granted at once: short enough to be smooth, and to change one's mind. Who was granted a
-piece is expected back as soon: until then less urgent classes wait, for a burst is not lost."""
+piece is expected back as soon: until then less urgent classes wait, for a burst is not lost. The
+most is what a fast lane takes at once: 2 GiB from two sources, behind a limit that binds nothing,
+took 1.58 s and 0.86 CPU-s per GB, as without one; with 1 MiB 2.05 and 1.23."""
 
 TRICKLE_NS: Final = 200 * MS
 """A lane is called silent after 500 ms."""
