@@ -61,8 +61,8 @@ _DRAIN_S: Final = 5.0
 what a service manager is promised (10 s)."""
 
 _YOUNG_OBJECTS_MAX: Final = 20_000
-"""So many new objects are there before Python looks for cycles among them (by itself: after 700). A
-manifest of 20,000 units makes 100,000 objects, of which none is in a cycle."""
+"""So many new objects are there before Python looks for cycles among them (by itself: after 700).
+Records of units and files come by the ten thousand, and none is in a cycle."""
 
 _log = logs.get_logger()
 
