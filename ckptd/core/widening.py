@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from ckptd.core.bundles import Bundle, Lane, Trial
 from ckptd.core.effects import CloseReason
+from ckptd.core.options import Options
 from ckptd.core.picker import may_be_asked, servable
 from ckptd.core.state import Recovery
 from ckptd.core.story import Reason
@@ -50,8 +51,7 @@ def try_lanes(turn: Turn) -> None:
     """Go on with the trial that is under way, or begin one."""
     trial = turn.state.trial
     if trial is None:
-        is_limited = turn.options.in_flight_bytes_max is not None
-        if turn.now >= turn.state.next_trial_ns and not is_limited:
+        if turn.now >= turn.state.next_trial_ns and _may_widen(turn.options):
             turn.state.next_trial_ns = turn.now + _LOOK_EVERY_NS
             _begin(turn)
         return
@@ -91,8 +91,7 @@ def begin_with_two(turn: Turn, recovery: Recovery, lane: Lane) -> None:
     options, link = turn.options, lane.link
     if (
         turn.state.trial is None
-        and options.lanes_per_source_max > 1
-        and options.in_flight_bytes_max is None
+        and _may_widen(options)
         and recovery.source_count == 1
         and bundle.width == 1
         and link.rate.bytes_per_s >= options.lane_busy_bytes_per_s
@@ -119,10 +118,13 @@ def give_trial_up(turn: Turn, reason: Reason) -> None:
     _end_in_vain(turn)
 
 
+def _may_widen(options: Options) -> bool:
+    """Tell whether there may be several lanes to a source, and no limit that makes them useless."""
+    return options.lanes_per_source_max > 1 and options.in_flight_bytes_max is None
+
+
 def _begin(turn: Turn) -> None:
     """Begin a trial at the source where the last one was longest ago."""
-    if turn.options.lanes_per_source_max == 1:
-        return
     found: tuple[Recovery, NodeId, Bundle] | None = None
     for recovery in turn.state.recoveries.values():
         if not recovery.is_fetching or not _lasts(turn, recovery):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from ckptd import __version__
+from tests.support.mounts import file_system
 
 _CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 """Over loopback cubic is up to twice as fast as bbr, whose timers pace what is sent."""
@@ -37,13 +38,6 @@ def _first(path: Path, name: str) -> str:
         if key.strip() == name:
             return value.strip()
     return ""
-
-
-def file_system(place: str) -> str:
-    """Return the type of the file system a directory is on."""
-    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    within = [mount for mount in mounts if f"{place}/".startswith(mount[1].rstrip("/") + "/")]
-    return max(within, key=lambda mount: len(mount[1]))[2]
 
 
 def _commit() -> str:

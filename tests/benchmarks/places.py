@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from ckptd.model.quantities import format_size
-from tests.benchmarks.machine import file_system
 from tests.benchmarks.memory import available_bytes
+from tests.support.mounts import file_system
 
 RESULTS = Path("bench-results")
 

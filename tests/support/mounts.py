@@ -79,12 +79,17 @@ def _mounted(path: Path, *what: str) -> Iterator[None]:
         unmount(path)
 
 
+def file_system(place: str) -> str:
+    """Return the type of the file system a directory is on."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    within = [mount for mount in mounts if f"{place}/".startswith(mount[1].rstrip("/") + "/")]
+    # Of several at one place the last one is seen.
+    return max(reversed(within), key=lambda mount: len(mount[1]))[2]
+
+
 def needs_disk(path: Path) -> None:
     """Skip a test if a path lies in memory."""
-    found = Path("/proc/self/mountinfo").read_text()
-    kinds = {line.split()[4]: line.split(" - ")[1].split()[0] for line in found.splitlines()}
-    above = map(str, (path, *path.parents))
-    if next(kinds[each] for each in above if each in kinds) in {"tmpfs", "ramfs"}:
+    if file_system(str(path)) in {"tmpfs", "ramfs"}:
         pytest.skip("temporary files lie in memory, where nothing is reserved or written back")
 
 

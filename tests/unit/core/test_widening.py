@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
 from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
 from ckptd.core.options import Options
@@ -81,8 +83,11 @@ def test_a_lane_that_doubles_the_rate_is_kept_and_the_next_one_is_tried_at_once(
     assert {reason for _, reason in flow.closings()} <= {CloseReason.SURPLUS}
 
 
-def test_a_source_that_is_busy_for_a_second_lane_is_asked_on_the_first_without_a_pause() -> None:
-    flow = Flow(saved(2000))
+@pytest.mark.parametrize("options", [FOUR_AT_FIRST, FAST], ids=["tried", "at once"])
+def test_a_source_that_is_busy_for_a_second_lane_is_asked_on_the_first_without_a_pause(
+    options: Options,
+) -> None:
+    flow = Flow(saved(2000), options=options)
     flow.run_until_lanes(2)
     one, two = flow.lanes
     closed = flow.script.end(flow.first_of(two), RangeOutcome.BUSY, retry_after_ms=5000)
@@ -150,17 +155,6 @@ def test_a_short_recovery_from_an_only_fast_source_has_two_lanes() -> None:
     flow = Flow(saved(20), options=FAST)
     flow.run(4 * STEP_MS)
     assert len(flow.lanes) == 2
-
-
-def test_a_source_that_is_busy_for_the_second_lane_of_a_fast_one_is_not_blamed() -> None:
-    flow = Flow(saved(2000), options=FAST)
-    flow.run(4 * STEP_MS)
-    one, two = flow.lanes
-    closed = flow.script.end(flow.first_of(two), RangeOutcome.BUSY, retry_after_ms=5000)
-    assert CloseLane(two, A, CloseReason.SURPLUS) in closed
-    assert flow.script.scheduler.state.peers[A].link.usable_at_ns == 0
-    flow.run(4000)
-    assert flow.lanes == [one]
 
 
 def test_of_several_sources_none_gets_a_second_lane_at_once() -> None:
