@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import ExitCode
-from ckptd.sim.close_calls import draw_close_call
+from ckptd.sim.cases.close_calls import draw_close_call
+from ckptd.sim.cases.named import TRIALS
+from ckptd.sim.cases.trial import Measure
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.drawing import draw_scenario
-from ckptd.sim.scenarios import TRIALS
-from ckptd.sim.trial import Measure
+from ckptd.sim.script.drawing import draw_scenario
 
 _FAILURES_SHOWN_MAX: Final = 20
 _STORY_LINES: Final = 200

@@ -8,7 +8,6 @@ from typing import Final
 
 from ckptd.config.document import Document, kind_of, text
 from ckptd.config.sections import Limits, LimitSpan
-from ckptd.core.timetable import DAY_MINUTES, DAYS, Span
 from ckptd.errors import UsageError
 from ckptd.model.quantities import parse_rate
 from ckptd.model.rate_limits import (
@@ -19,6 +18,7 @@ from ckptd.model.rate_limits import (
     parse_limit,
     parse_limit_key,
 )
+from ckptd.model.timetable import DAY_MINUTES, DAYS, Span
 from ckptd.model.urgency import Urgency
 
 SPANS_MAX: Final = 64

@@ -11,10 +11,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ckptd.core.timetable import Span
 from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
 from ckptd.model.ids import NodeId
 from ckptd.model.rate_limits import RateLimits
+from ckptd.model.timetable import Span
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
@@ -101,7 +101,7 @@ class Signatures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """By what nodes know each other: paths of files, see ``ckptd.net.identity``."""
+    """By what nodes know each other: paths of files, see ``ckptd.net.connection.identity``."""
 
     ca: str
     certificate: str

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from ckptd.control.api import (
+from ckptd.control.messages.api import (
     CheckpointRow,
     ErrorDocument,
     ErrorView,
@@ -36,8 +36,9 @@ from ckptd.control.api import (
     WatchEvent,
     WhoAmI,
 )
-from ckptd.control.explanations import Explanation
-from ckptd.control.observing import (
+from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
+from ckptd.control.messages.observation import (
     DoctorMessage,
     EventMessage,
     HealthView,
@@ -45,10 +46,15 @@ from ckptd.control.observing import (
     LevelView,
     LineMessage,
 )
-from ckptd.control.peers import PeerView
-from ckptd.control.plans import Plan, PlanRequest
-from ckptd.control.raising import NeedEvent, NeedRequest, NeedResult, PrioritizeRequest, Raised
-from ckptd.control.rate_limits import ChangeLimits, LimitsView
+from ckptd.control.messages.peer_details import PeerView
+from ckptd.control.messages.plans import Plan, PlanRequest
+from ckptd.control.messages.prioritized import (
+    NeedEvent,
+    NeedRequest,
+    NeedResult,
+    PrioritizeRequest,
+    Raised,
+)
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 

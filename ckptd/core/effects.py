@@ -9,8 +9,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ckptd.core.verdicts import Explanation
-from ckptd.core.views import RecoverySnapshot
+from ckptd.core.report.verdicts import Explanation
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import CheckpointName, Digest, LaneId, NodeId, RecoveryId, TransferId, Version
 from ckptd.model.manifest import Criticality

@@ -11,19 +11,6 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from ckptd.core import (
-    describing,
-    endings,
-    lifecycle,
-    ordering,
-    raising,
-    ranges,
-    sources,
-    stealing,
-    telling,
-    widening,
-)
-from ckptd.core.deadlines import next_deadline
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
     BlocksCommitted,
@@ -51,16 +38,21 @@ from ckptd.core.events import (
     UnitsRaised,
     VersionPlaced,
 )
-from ckptd.core.explaining import explain
-from ckptd.core.limiter import Limiter, LocalLoad, find_limiter
+from ckptd.core.explain import narration
+from ckptd.core.explain.bottleneck import Limiter, LocalLoad, find_limiter
+from ckptd.core.explain.peer_parts import explain
+from ckptd.core.explain.prediction import Supply, supplies_of
+from ckptd.core.explain.snapshot import view_peer, view_recovery, view_sources
 from ckptd.core.options import Options
-from ckptd.core.prediction import Supply, supplies_of
-from ckptd.core.snapshot import view_peer, view_recovery, view_sources
-from ckptd.core.state import State
-from ckptd.core.turn import Turn
-from ckptd.core.verdicts import Explanation
-from ckptd.core.versions import ExplainedChoice, explain_choice
-from ckptd.core.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
+from ckptd.core.peers import claims
+from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
+from ckptd.core.report.verdicts import Explanation
+from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
+from ckptd.core.stages import advance, ending, manifest_search
+from ckptd.core.stages.version_choice import ExplainedChoice, explain_choice
+from ckptd.core.state.deadlines import next_deadline
+from ckptd.core.state.recovery import State
+from ckptd.core.state.step import Turn
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 
 
@@ -100,12 +92,12 @@ class Scheduler:
         self._state.recovery_alarms.take_due(now)
         for event in events:
             self._take_in(turn, event)
-        ranges.close_late_lanes(turn)
-        lifecycle.advance(turn)
-        widening.try_lanes(turn)
+        transfers.close_late_lanes(turn)
+        advance.advance(turn)
+        lane_trials.try_lanes(turn)
         ordering.order_ranges(turn)
         stealing.steal(turn)
-        telling.tell_standstills(turn)
+        narration.tell_standstills(turn)
         return turn.effects
 
     def next_deadline(self) -> int | None:
@@ -167,19 +159,19 @@ class Scheduler:
     def _take_in(self, turn: Turn, event: Event) -> None:
         match event:  # the most frequent first
             case RangeProgressed():
-                ranges.on_range_progressed(turn, event)
+                transfers.on_range_progressed(turn, event)
             case RangeEnded():
-                ranges.on_range_ended(turn, event)
+                transfers.on_range_ended(turn, event)
             case HoldingsArrived():
-                sources.on_holdings_arrived(turn, event)
+                claims.on_holdings_arrived(turn, event)
             case PeerLost():
-                sources.on_peer_lost(turn, event)
+                claims.on_peer_lost(turn, event)
             case HoldingConfirmed():
-                sources.on_holding_confirmed(turn, event)
+                claims.on_holding_confirmed(turn, event)
             case DiscoverySettled():
                 self._state.is_settled = True
             case RecoveryRequested():
-                lifecycle.on_recovery_requested(turn, event)
+                advance.on_recovery_requested(turn, event)
             case IngressLimited():
                 self._options = self._unlimited_options.paced(event.bytes_per_s)
                 turn.options = self._options
@@ -197,32 +189,32 @@ class Scheduler:
             return
         match event:
             case RecoveryPaused():
-                lifecycle.on_paused(turn, recovery, event)
+                advance.on_paused(turn, recovery, event)
             case RecoveryResumed():
                 recovery.is_paused = False
                 turn.note_room_everywhere()
             case RecoveryCancelled():
-                lifecycle.on_cancelled(turn, recovery)
+                advance.on_cancelled(turn, recovery)
             case UnitsRaised():
-                raising.on_units_raised(turn, recovery, event)
+                prioritizing.on_units_raised(turn, recovery, event)
             case ManifestArrived():
-                describing.on_manifest_arrived(turn, recovery, event)
+                manifest_search.on_manifest_arrived(turn, recovery, event)
             case ManifestMissed():
-                describing.on_manifest_missed(turn, recovery, event)
+                manifest_search.on_manifest_missed(turn, recovery, event)
             case ManifestRefused():
-                describing.on_manifest_refused(turn, recovery, event)
+                manifest_search.on_manifest_refused(turn, recovery, event)
             case StagingPrepared():
-                lifecycle.on_staging_prepared(turn, recovery, event)
+                advance.on_staging_prepared(turn, recovery, event)
             case StagingRefused() | PlacementFailed():
-                lifecycle.on_order_refused(turn, recovery, event.refusal)
+                advance.on_order_refused(turn, recovery, event.refusal)
             case BlocksCommitted():
-                lifecycle.on_blocks_committed(turn, recovery)
+                advance.on_blocks_committed(turn, recovery)
             case CommitFailed():
-                lifecycle.on_commit_failed(turn, recovery, event.refusal)
+                advance.on_commit_failed(turn, recovery, event.refusal)
             case VersionPlaced():
-                lifecycle.on_version_placed(turn, recovery)
+                advance.on_version_placed(turn, recovery)
             case StagingDiscarded():
-                endings.on_staging_discarded(turn, recovery)
+                ending.on_staging_discarded(turn, recovery)
             case unreachable:
                 assert_never(unreachable)
 

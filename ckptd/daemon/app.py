@@ -18,43 +18,43 @@ import uvloop
 
 from ckptd import __version__
 from ckptd.config import Address, Config
-from ckptd.control import api
-from ckptd.control.server import serve_control
+from ckptd.control.messages import api
+from ckptd.control.server.dispatch import serve_control
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
 from ckptd.core.options import Options
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.views import RecoverySnapshot
-from ckptd.daemon.activation import CONTROL, METRICS
-from ckptd.daemon.doctor import Doctor
-from ckptd.daemon.health import components
-from ckptd.daemon.identity import following, keep_fresh
-from ckptd.daemon.limiting import Limiting
-from ckptd.daemon.loop_lag import LagWindow, watch_loop_lag
-from ckptd.daemon.manifests import Manifests
-from ckptd.daemon.measuring import Measuring
-from ckptd.daemon.operations import DaemonOperations
+from ckptd.daemon.answer.descriptions import DaemonFacts
+from ckptd.daemon.answer.operations import DaemonOperations
+from ckptd.daemon.answer.planning import Planner
+from ckptd.daemon.answer.watching import Watching
+from ckptd.daemon.doctor.findings import Doctor
+from ckptd.daemon.doctor.health import components
+from ckptd.daemon.host.activation import CONTROL, METRICS
+from ckptd.daemon.host.root_watch import RootWatch
+from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, tell_status
+from ckptd.daemon.host.systemd import Notifier
+from ckptd.daemon.limit.limiting import Limiting
+from ckptd.daemon.measure.loop_lag import LagWindow, watch_loop_lag
+from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.parts import Parts, open_parts
-from ckptd.daemon.peering import Peering
-from ckptd.daemon.planning import Planner
-from ckptd.daemon.recoveries import OpenRecovery, RecoveryBook
-from ckptd.daemon.reloading import LivePart, Reloading, Switch
-from ckptd.daemon.root_watch import RootWatch
-from ckptd.daemon.runner import Runner
-from ckptd.daemon.runtime import Runtime
-from ckptd.daemon.supervision import feed_watchdog, more_time, reloading, tell_status
-from ckptd.daemon.systemd import Notifier
-from ckptd.daemon.verbosity import Verbosity
-from ckptd.daemon.views import DaemonFacts
-from ckptd.daemon.watching import Watching
+from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.runner import Runner
+from ckptd.daemon.recover.runtime import Runtime
+from ckptd.daemon.settings.own_identity import following, keep_fresh
+from ckptd.daemon.settings.reloading import LivePart, Reloading, Switch
+from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError
 from ckptd.model.ids import RecoveryId
-from ckptd.net.buffers import BufferPool
+from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe import logs
-from ckptd.observe.http import serve_metrics
 from ckptd.observe.metrics import create_registry, render
-from ckptd.store.block_files import WriteMode, Writing
+from ckptd.observe.pages import serve_metrics
+from ckptd.store.staging.block_files import WriteMode, Writing
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of

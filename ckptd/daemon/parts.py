@@ -8,28 +8,28 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from ckptd.config import Address, Config
-from ckptd.daemon.access import Access, find_roles
-from ckptd.daemon.activation import DATA, inherited_sockets
-from ckptd.daemon.advertising import Advertising
-from ckptd.daemon.confinement import confine_daemon
-from ckptd.daemon.content import ServedContent
-from ckptd.daemon.identity import open_identity
-from ckptd.daemon.places import check_places
-from ckptd.daemon.signatures import SignaturePolicy
+from ckptd.daemon.host.activation import DATA, inherited_sockets
+from ckptd.daemon.host.confinement import confine_daemon
+from ckptd.daemon.recover.signature_policy import SignaturePolicy
+from ckptd.daemon.serve.advertising import Advertising
+from ckptd.daemon.serve.content import ServedContent
+from ckptd.daemon.settings.access import Access, find_roles
+from ckptd.daemon.settings.own_identity import open_identity
+from ckptd.daemon.settings.real_directories import check_places
 from ckptd.errors import CkptdError, DamagedState
 from ckptd.model.ids import Epoch
-from ckptd.net.admission import Admission
-from ckptd.net.identity import Identity
+from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
-from ckptd.net.listener import Listener
-from ckptd.net.server import PeerServer
+from ckptd.net.source.caps import Admission
+from ckptd.net.source.listener import Listener
+from ckptd.net.source.server import PeerServer
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
-from ckptd.store.catalog import Catalog
-from ckptd.store.database import Database, StateDirectory, move_aside
-from ckptd.store.journal import Journal
-from ckptd.store.roots import Root, Roots
-from ckptd.store.signatures import SignatureShelf
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database, StateDirectory, move_aside
+from ckptd.store.records.journal import Journal
+from ckptd.store.records.signature_records import SignatureShelf
 
 _log = get_logger()
 

@@ -34,11 +34,11 @@ from ckptd.limits import (
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
-from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Side, failure_of
-from ckptd.net.identity import Identity
-from ckptd.wire.documents import decode_holdings
+from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Side, failure_of
+from ckptd.net.connection.identity import Identity
 from ckptd.wire.fields import DELTA, NODE
-from ckptd.wire.signatures import decode_signatures
+from ckptd.wire.holdings_document import decode_holdings
+from ckptd.wire.signature_lines import decode_signatures
 from ckptd.wire.targets import (
     HoldingsTarget,
     ManifestTarget,

@@ -1,4 +1,4 @@
-"""Makes threads wait until they may move bytes; see :mod:`ckptd.core.shaping` for who may.
+"""Makes threads wait until they may move bytes; see :mod:`ckptd.traffic.buckets` for who may.
 
 As long as nothing is limited that costs the reading of one attribute for each piece.
 
@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from ckptd.core.shaping import Ceilings, Flow, Shaper, Ticket
 from ckptd.limits import KIB, MS, SECOND
 from ckptd.model.rate_limits import Direction
 from ckptd.model.urgency import Urgency
+from ckptd.traffic.buckets import Ceilings, Flow, Shaper, Ticket
 
 RECHECK_NS: Final = 50 * MS
 """How often who waits asks whether it still should; also how often a lane says that it waits."""

@@ -1,7 +1,7 @@
 """Log lines: to stderr, one line for each change of state, in the form the reader wants.
 
-Names of events are listed in :mod:`ckptd.observe.events`, which also bounds how many lines of one
-name are written. The last lines and the last events stay in memory for ``ckptctl``.
+Names of events are listed in :mod:`ckptd.observe.event_names`, which also bounds how many lines of
+one name are written. The last lines and the last events stay in memory for ``ckptctl``.
 
 A line is an event with a stable dotted name (``recovery.started``) and facts about it
 (``recovery=…``, ``source=…``). Facts may come from peers, so whatever is not printable is
@@ -22,7 +22,7 @@ from typing import Final, Literal, TextIO, TypeAlias, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
-from ckptd.observe.events import Suppression
+from ckptd.observe.event_names import Suppression
 from ckptd.observe.ring import Ring
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -211,7 +211,7 @@ class _StandardHandler(logging.Handler):
     """Turns records of the standard library's logging into lines of ours.
 
     They come from libraries, and from those of our modules that know nothing of this one: the
-    event is then the module (``net.lane``) and the text a fact.
+    event is then the module (``net.lane.lane``) and the text a fact.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

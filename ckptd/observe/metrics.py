@@ -29,9 +29,9 @@ from prometheus_client.registry import Collector
 from ckptd import __version__
 from ckptd.core.effects import Result
 from ckptd.core.events import RangeOutcome
-from ckptd.core.stages import Stage
-from ckptd.core.views import SourceState
-from ckptd.core.waste import WasteReason
+from ckptd.core.report.views import SourceState
+from ckptd.core.report.waste import WasteReason
+from ckptd.core.state.stage import Stage
 from ckptd.model.manifest import Criticality
 from ckptd.model.rate_limits import Direction
 from ckptd.observe.series import (

@@ -10,21 +10,21 @@ from ckptd.core.effects import EndRecovery, FailureCause, Result
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
-from ckptd.sim.books import Books, Check
-from ckptd.sim.checkers import Blame, Choice, Invariants, Urgency, Verification
-from ckptd.sim.conduct import Calm, Endings, Lanes, Silence, Standstill
-from ckptd.sim.disk import Disk
-from ckptd.sim.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
-from ckptd.sim.network import Network
-from ckptd.sim.node import Node
-from ckptd.sim.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
-from ckptd.sim.peering import Peering
-from ckptd.sim.report import NodeReport, RecoveryReport, Report
-from ckptd.sim.scenario import NodePlan, Scenario, Wish
-from ckptd.sim.serving import Server
-from ckptd.sim.story import Story
-from ckptd.sim.watch import Watches
-from ckptd.sim.world import World
+from ckptd.sim.check.books import Books, Check
+from ckptd.sim.check.checkers import Blame, Choice, Invariants, Urgency, Verification
+from ckptd.sim.check.chronicle import Story
+from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
+from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
+from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
+from ckptd.sim.node.announcements import Peering
+from ckptd.sim.node.node import Node
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.node.watch import Watches
+from ckptd.sim.script.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
+from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
+from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.network import Network
+from ckptd.sim.world.virtual_time import World
 
 FOREVER_NS: Final = 30 * 24 * 3600 * SECOND
 

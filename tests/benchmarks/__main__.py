@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.cli.render import table
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.cli.render.text import table
 from ckptd.limits import BLOCKS_PER_UNIT_AIM, KIB, MIB
 from ckptd.model.quantities import format_rate, format_size, parse_size
 from tests.benchmarks import rows

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ckptd.cli.demo_checkpoint import files_below
+from ckptd.cli.demo.demo_checkpoint import files_below
 from ckptd.core.options import Options
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size

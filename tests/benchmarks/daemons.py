@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ckptd import __version__
-from ckptd.cli.certificates import Authority
-from ckptd.cli.demo_daemon import LocalDaemon
-from ckptd.control.api import Outcome, PublishRequest, PublishResult, RecoverRequest, RecoveryResult
+from ckptd.cli.demo.demo_daemon import LocalDaemon
+from ckptd.cli.pki.authority import Authority
+from ckptd.control.messages.api import (
+    Outcome,
+    PublishRequest,
+    PublishResult,
+    RecoverRequest,
+    RecoveryResult,
+)
 from tests.benchmarks.competitors import SOURCES, Fetched, Place
 from tests.benchmarks.processes import cpu_s, peak_bytes, reset_peak
 from tests.support.cluster import STOP_S, eventually

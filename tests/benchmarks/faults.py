@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.cli.render import table
-from ckptd.control.api import Outcome, RecoveryResult
-from ckptd.core.story import Kind
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.cli.render.text import table
+from ckptd.control.messages.api import Outcome, RecoveryResult
+from ckptd.core.report.story import Kind
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_size
 from tests.benchmarks.machine import machine_facts

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from ckptd.control.api import Outcome
+from ckptd.control.messages.api import Outcome
 from ckptd.errors import DaemonUnreachable
 from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
 from ckptd.model.quantities import format_size, parse_size

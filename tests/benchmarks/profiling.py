@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import write_checkpoint
+from ckptd.cli.demo.demo_checkpoint import write_checkpoint
 from ckptd.model.quantities import parse_size
 from tests.benchmarks.__main__ import CASES, Told
 from tests.benchmarks.competitors import PEERS_PYTHON, Place

@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.cli.render import table
-from ckptd.control.api import Outcome, RecoveryResult
-from ckptd.control.rate_limits import ChangeLimits
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.cli.render.text import table
+from ckptd.control.messages.api import Outcome, RecoveryResult
+from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
 from tests.benchmarks.machine import machine_facts

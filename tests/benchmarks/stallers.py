@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from ckptd.cli.demo_checkpoint import PlannedFile
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.limits import GIB, MIB
 from ckptd.model.quantities import parse_size
 from tests.support.cluster import Cluster, Node, make_checkpoint

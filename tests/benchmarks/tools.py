@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from ckptd.cli.demo_checkpoint import files_below
+from ckptd.cli.demo.demo_checkpoint import files_below
 from ckptd.limits import MIB
 from tests.benchmarks.competitors import (
     SOURCES,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ckptd.cli.demo_checkpoint import PlannedFile, compare, write_checkpoint
+from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoint
 from tests.benchmarks.competitors import Competitor, Fetched, Place
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.needs import missing

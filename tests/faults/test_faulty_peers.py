@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.control.api import RecoveryView, SourceState
+from ckptd.control.messages.api import RecoveryView, SourceState
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import decode_manifest
-from ckptd.net.groups import GROUP_BYTES_MIN
+from ckptd.net.lane.groups import GROUP_BYTES_MIN
 from tests.support.cluster import NAME, Cluster, FileFacts, Node, eventually, make_checkpoint
 from tests.support.fault_proxy import fault_proxy
 from tests.support.faulty_network import RATE, Connect, Network, check_whole, shares

@@ -18,10 +18,10 @@ import msgspec
 from msgspec import msgpack
 
 from ckptd.config import load_config
-from ckptd.control.answers import decode_message
-from ckptd.control.api import PublishRequest, RecoverRequest
-from ckptd.control.plans import PlanRequest
-from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.api import PublishRequest, RecoverRequest
+from ckptd.control.messages.plans import PlanRequest
+from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
+from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,
     InvalidManifest,
@@ -46,9 +46,14 @@ from ckptd.model.ids import (
 from ckptd.model.manifest import check_path, decode_manifest, encode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
-from ckptd.store.confined import check_relative
-from ckptd.store.keys import parse_trusted_keys
-from ckptd.wire.documents import decode_holdings, encode_delta, encode_holdings
+from ckptd.store.files.confined import check_relative
+from ckptd.store.files.keys import parse_trusted_keys
+from ckptd.wire.byte_ranges import (
+    format_content_range,
+    format_range,
+    parse_content_range,
+    parse_range,
+)
 from ckptd.wire.fields import (
     etag_listed,
     parse_class,
@@ -58,13 +63,8 @@ from ckptd.wire.fields import (
     parse_wait,
 )
 from ckptd.wire.heads import parse_request_head, parse_response_head, request_head, response_head
-from ckptd.wire.ranges import (
-    format_content_range,
-    format_range,
-    parse_content_range,
-    parse_range,
-)
-from ckptd.wire.signatures import decode_signatures, encode_signatures
+from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_holdings
+from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 from ckptd.wire.targets import parse_target
 
 Grain = Literal["bytes", "lines", "json", "msgpack"]

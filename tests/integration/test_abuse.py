@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from ckptd.limits import CONNECTIONS_UNPROVEN_MAX, HEAD_TIMEOUT_NS, KIB, MIB, MS, SECOND
-from ckptd.net.admission import Admission, Refusal
+from ckptd.net.source.caps import Admission, Refusal
 from tests.support.cluster import Cluster, Node, eventually, tree_digest
 from tests.support.serving import (
     FileContent,
@@ -108,8 +108,8 @@ async def test_a_hostile_range_is_refused_and_counted(content: FileContent) -> N
 async def test_a_reader_that_only_trickles_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 1 * MS)
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_MIN_BYTES_PER_S", 2**40)
+    monkeypatch.setattr("ckptd.net.connection.pace.BODY_RATE_WINDOW_NS", 1 * MS)
+    monkeypatch.setattr("ckptd.net.connection.pace.BODY_RATE_MIN_BYTES_PER_S", 2**40)
     content = FileContent(tmp_path, {"a": bytes(32 * MIB)})
     async with serving(content) as node, client_of(node.address) as client:
         client.send(request(f"/v1/checkpoints/{content.digest}"))
@@ -124,8 +124,8 @@ async def test_a_reader_that_only_trickles_is_cut_off(
 async def test_a_source_that_is_held_up_itself_does_not_blame_the_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 5 * MS)
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_MIN_BYTES_PER_S", 2**40)
+    monkeypatch.setattr("ckptd.net.connection.pace.BODY_RATE_WINDOW_NS", 5 * MS)
+    monkeypatch.setattr("ckptd.net.connection.pace.BODY_RATE_MIN_BYTES_PER_S", 2**40)
     content = FileContent(tmp_path, {name: bytes(KIB) for name in "abc"})
     deadline_s = 0.02
     content.after_piece = lambda: time.sleep(deadline_s)  # a disk that is late

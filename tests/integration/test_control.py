@@ -20,11 +20,11 @@ import msgspec
 import pytest
 import uvloop
 
-from ckptd.cli import ctl
-from ckptd.control.api import PublishRequest, RecoverRequest, Stage
+from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.plans import PlanRequest
-from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.api import PublishRequest, RecoverRequest, Stage
+from ckptd.control.messages.plans import PlanRequest
+from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,
@@ -400,7 +400,7 @@ def test_a_caller_without_rights_is_told_which_group_has_them(
             with no_rights_on(path), pytest.raises(NotPermitted) as raised:
                 ControlClient(path).status()
             with no_rights_on(path):
-                assert ctl.main(["--socket", path, "status"]) == ExitCode.NOT_PERMITTED
+                assert ckptctl(["--socket", path, "status"]) == ExitCode.NOT_PERMITTED
     user = pwd.getpwuid(os.geteuid() or NOBODY)
     group = grp.getgrgid(os.getegid()).gr_name
     assert str(raised.value) == (

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.callers import caller_at
+from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.roles import RIGHTS, Members, Role, Roles, Route
+from ckptd.control.routes import RIGHTS, Members, Role, Roles, Route
+from ckptd.control.server.callers import caller_at
 from ckptd.errors import ConfigurationError, ExitCode, NotPermitted
 from ckptd.limits import CONTROL_CLIENTS_MAX
 from tests.support.cluster import Cluster, eventually
@@ -116,9 +116,9 @@ def test_the_command_ends_with_6_and_the_sentence(
         user = pwd.getpwuid(uid).pw_name
     roles = Roles(NOT_US, {Role.OPERATOR: Members({}, {"ckptd-operators": NOT_US})})
     with open_to_all(StandInDaemon(), path, roles), ordinary_user():
-        assert ctl.main(["--socket", path, "status"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "status"]) == ExitCode.DONE
         capsys.readouterr()
-        assert ctl.main(["--socket", path, "recover", "a"]) == ExitCode.NOT_PERMITTED
+        assert ckptctl(["--socket", path, "recover", "a"]) == ExitCode.NOT_PERMITTED
         out, err = capsys.readouterr()
     assert (out, err) == (
         "",
@@ -136,7 +136,7 @@ def test_whoami_tells_what_the_daemon_sees(path: str, capsys: pytest.CaptureFixt
         user = pwd.getpwuid(uid).pw_name
     with open_to_all(StandInDaemon(), path, roles_of(uid, Role.STRANGER)), ordinary_user():
         caller = ControlClient(path).whoami()
-        assert ctl.main(["--socket", path, "whoami"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "whoami"]) == ExitCode.DONE
     assert (caller.uid, caller.user, caller.gids, caller.role) == (uid, user, gids, "stranger")
     groups = ", ".join(map(str, gids))
     assert capsys.readouterr().out == f"uid {uid} ({user}) with groups {groups}: stranger\n"
@@ -145,7 +145,7 @@ def test_whoami_tells_what_the_daemon_sees(path: str, capsys: pytest.CaptureFixt
 def test_reload_comes_through_and_is_told(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(StandInDaemon(), path):
         assert ControlClient(path).reload() == RELOADED
-        assert ctl.main(["--socket", path, "reload"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "reload"]) == ExitCode.DONE
     assert capsys.readouterr().out == (
         "applied: log.level\ncounts from the next start: listen.data\n"
     )

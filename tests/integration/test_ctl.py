@@ -15,11 +15,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.cli.live import follow_recovery
-from ckptd.control.api import Cause, Outcome, PublishRequest, RecoverRequest, RecoveryResult, Stage
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.render.live import follow_recovery
 from ckptd.control.client import ControlClient
-from ckptd.control.raising import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.api import (
+    Cause,
+    Outcome,
+    PublishRequest,
+    RecoverRequest,
+    RecoveryResult,
+    Stage,
+)
+from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
     ExitCode,
@@ -59,7 +66,7 @@ ENVIRONMENT = {
 def start(path: str, *argv: str, **options: object) -> subprocess.Popen[str]:
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-m", "ckptd.cli.ctl", "--socket", path, *argv],
+        [sys.executable, "-m", "ckptd.cli.ctl.command", "--socket", path, *argv],
         **{**streams, "env": ENVIRONMENT, **options},
     )
 
@@ -134,13 +141,13 @@ def test_a_timeout_ends_the_command_and_not_the_recovery(path: str) -> None:
 
 def test_a_timeout_that_is_over_at_once_is_a_timeout(path: str) -> None:
     with serving(StandInDaemon(), path):
-        assert ctl.main(["--socket", path, "recover", "a", "--wait", "--timeout", "0s"]) == 5
+        assert ckptctl(["--socket", path, "recover", "a", "--wait", "--timeout", "0s"]) == 5
 
 
 def test_a_timeout_holds_while_the_daemon_is_away(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.cli.live._RECONNECT_INTERVAL_S", 0.05)
+    monkeypatch.setattr("ckptd.cli.render.live._RECONNECT_INTERVAL_S", 0.05)
     with pytest.raises(TimeoutError):
         follow_recovery(ControlClient(path), "01J9QX", as_json=True, timeout_s=0.2)
 
@@ -189,9 +196,9 @@ def test_a_wait_outlives_a_restart_of_the_daemon(path: str) -> None:
 def test_a_daemon_that_stays_away_ends_a_wait_with_7(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ckptd.cli.live.RECONNECT_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("ckptd.cli.render.live.RECONNECT_TIMEOUT_S", 0.0)
     with serving(StandInDaemon(watching=[PROGRESS]), path):
-        assert ctl.main(["--socket", path, "recover", "a", "--wait"]) == ExitCode.UNREACHABLE
+        assert ckptctl(["--socket", path, "recover", "a", "--wait"]) == ExitCode.UNREACHABLE
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith(f"ckptctl: no daemon answers at {path}: it stopped")
@@ -200,10 +207,10 @@ def test_a_daemon_that_stays_away_ends_a_wait_with_7(
 def test_a_daemon_that_is_lost_again_and_again_is_said_each_time(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ckptd.cli.live._RECONNECT_INTERVAL_S", 0.05)
+    monkeypatch.setattr("ckptd.cli.render.live._RECONNECT_INTERVAL_S", 0.05)
     with serving(StandInDaemon(watching=[PROGRESS]), path):
         argv = ["--socket", path, "recover", "a", "--wait", "--timeout", "0.5s"]
-        assert ctl.main(argv) == ExitCode.TIMED_OUT
+        assert ckptctl(argv) == ExitCode.TIMED_OUT
     assert capsys.readouterr().err.count("Trying again for 30s.") > 1
 
 
@@ -249,10 +256,10 @@ def test_each_command_prints_a_table_or_one_line_of_json_a_message(
     path: str, argv: list[str], first_line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(StandInDaemon(views=[VIEW]), path):
-        assert ctl.main(["--socket", path, *argv]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, *argv]) == ExitCode.DONE
         table, _ = capsys.readouterr()
     with serving(StandInDaemon(views=[VIEW]), path):
-        assert ctl.main(["--socket", path, *argv, "-o", "json"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, *argv, "-o", "json"]) == ExitCode.DONE
         lines = capsys.readouterr().out.splitlines()
     assert table.startswith(first_line)
     assert [type(json.loads(line)) in {dict, list} for line in lines] == [True] * len(lines)
@@ -263,11 +270,11 @@ def test_lists_that_are_empty_are_said_on_stderr_and_are_empty_in_json(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(StandInDaemon(), path):
-        assert ctl.main(["--socket", path, "recoveries"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "recoveries"]) == ExitCode.DONE
         assert capsys.readouterr() == ("", "ckptctl: no recoveries\n")
-        assert ctl.main(["--socket", path, "recoveries", "-o", "json"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "recoveries", "-o", "json"]) == ExitCode.DONE
         assert capsys.readouterr() == ("[]\n", "")
-        assert ctl.main(["--socket", path, "watch"]) == ExitCode.FAILED
+        assert ckptctl(["--socket", path, "watch"]) == ExitCode.FAILED
         assert capsys.readouterr().err.startswith("ckptctl: recoveries: there are none.")
 
 
@@ -278,7 +285,7 @@ def test_watch_takes_the_newest_that_has_not_ended(
     watched = replace(RESULT, result=Outcome.CANCELLED)
     daemon = StandInDaemon(views=[ended, VIEW, ended], watching=[watched])
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "watch", "-o", "json"]) == ExitCode.FAILED
+        assert ckptctl(["--socket", path, "watch", "-o", "json"]) == ExitCode.FAILED
     assert daemon.watched == ["01J9QX"]
     out, err = capsys.readouterr()
     assert json.loads(out)["result"] == "cancelled"
@@ -294,9 +301,9 @@ def test_directories_reach_the_daemon_absolute_and_resolved(
     daemon = StandInDaemon()
     argv = ["publish", "link", "--checkpoint", "a", "--version", "3", "--critical", "*.json"]
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, *argv]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, *argv]) == ExitCode.DONE
         recover = ["recover", "a@3", "--to", "new", "--patience", "1m"]
-        assert ctl.main(["--socket", path, *recover]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, *recover]) == ExitCode.DONE
     real = os.path.realpath(tmp_path)
     assert daemon.calls == [
         (
@@ -320,7 +327,7 @@ def test_names_from_peers_cannot_move_the_cursor(
     with serving(StandInDaemon(watching=[replace(PROGRESS, view=evil), result]), path):
         for output in ("table", "json"):
             argv = ["--socket", path, "recover", "a", "--wait", "-o", output]
-            assert ctl.main(argv) == ExitCode.FAILED
+            assert ckptctl(argv) == ExitCode.FAILED
     out, err = capsys.readouterr()
     assert all(line.isprintable() for line in (out + err).splitlines())
     assert "gone" in err
@@ -397,7 +404,9 @@ def test_a_table_at_a_terminal_is_cut_to_its_width(path: str) -> None:
 
 def test_a_pipe_into_head_ends_well(path: str) -> None:
     with serving(StandInDaemon(watching=[*[PROGRESS] * 2000, RESULT]), path):
-        command = f"{sys.executable} -m ckptd.cli.ctl --socket {path} recover a --wait -o json"
+        command = (
+            f"{sys.executable} -m ckptd.cli.ctl.command --socket {path} recover a --wait -o json"
+        )
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {command} | head -1"],
             capture_output=True,
@@ -459,7 +468,7 @@ def test_units_are_prioritized_by_a_beginning_of_the_id(path: str) -> None:
 def test_a_recovery_begins_in_the_background_if_told_so(path: str) -> None:
     daemon = StandInDaemon()
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "recover", "a@3", "--background"]) == ExitCode.DONE
+        assert ckptctl(["--socket", path, "recover", "a@3", "--background"]) == ExitCode.DONE
     assert daemon.calls == [
         ("recover", RecoverRequest(checkpoint="a", version=3, is_background=True))
     ]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.rate_limits import ChangeLimits
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.limit_settings import ChangeLimits
 from tests.support.control import StandInDaemon, serving
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> str:
 
 def test_all_limits_are_shown(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(StandInDaemon(), path):
-        assert ctl.main(["--socket", path, "limit", "get"]) == 0
+        assert ckptctl(["--socket", path, "limit", "get"]) == 0
         assert capsys.readouterr().out.splitlines() == [
             "LIMIT              RATE       ORIGIN",
             "egress.background  50 MiB/s   schedule",
@@ -33,7 +33,7 @@ def test_all_limits_are_shown(path: str, capsys: pytest.CaptureFixture[str]) -> 
             "waited so far: ingress normal 12s",
             YIELDING,
         ]
-        assert ctl.main(["--socket", path, "limit", "get", "-o", "json"]) == 0
+        assert ckptctl(["--socket", path, "limit", "get", "-o", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [row["limit"] for row in shown["limits"]] == ["egress.background", "ingress.total"]
     assert shown["limits"][1]["bytes_per_s"] is None
@@ -44,8 +44,8 @@ def test_limits_are_set_for_a_time_and_unset(path: str) -> None:
     with serving(daemon, path):
         options = ["--socket", path, "limit"]
         changes = ["ingress.total=400MiB/s", "egress.peers.node-b=unlimited"]
-        assert ctl.main([*options, "set", *changes, "--for", "10m"]) == 0
-        assert ctl.main([*options, "unset", "ingress.total"]) == 0
+        assert ckptctl([*options, "set", *changes, "--for", "10m"]) == 0
+        assert ckptctl([*options, "unset", "ingress.total"]) == 0
     rates = {"ingress.total": "400MiB/s", "egress.peers.node-b": "unlimited"}
     assert daemon.calls == [
         ("limits", ChangeLimits(set=rates, for_s=600)),
@@ -65,7 +65,7 @@ def test_limits_are_set_for_a_time_and_unset(path: str) -> None:
 def test_what_is_no_limit_is_refused_before_anybody_is_asked(
     words: list[str], complaint: str, path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ctl.main(["--socket", path, "limit", *words]) == 2
+    assert ckptctl(["--socket", path, "limit", *words]) == 2
     assert complaint in capsys.readouterr().err
 
 
@@ -74,5 +74,5 @@ def test_what_is_no_limit_is_refused_before_anybody_is_asked(
 )
 def test_a_command_that_makes_no_sense_ends_with_2(words: list[str], path: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        ctl.main(["--socket", path, "limit", *words])
+        ckptctl(["--socket", path, "limit", *words])
     assert ended.value.code == 2

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
+from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.observing import LevelRequest
+from ckptd.control.messages.observation import LevelRequest
 from ckptd.errors import UsageError
 from tests.support.control import StandInDaemon, serving
 from tests.support.observing import DRAINING, EVENT, FINDING
@@ -29,10 +29,10 @@ def test_a_daemon_that_stops_is_not_ready_and_says_why(
     path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "health"]) == 0
+        assert ckptctl(["--socket", path, "health"]) == 0
         assert capsys.readouterr().out == "ready\npeers: no peer answers\n"
         daemon.observing.answer = DRAINING
-        assert ctl.main(["--socket", path, "health"]) == 1
+        assert ckptctl(["--socket", path, "health"]) == 1
     out, err = capsys.readouterr()
     assert (out, err) == ("", "ckptctl: not ready: stopping\n")
 
@@ -41,10 +41,10 @@ def test_an_examination_that_finds_something_ends_with_1(
     path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "doctor"]) == 0
+        assert ckptctl(["--socket", path, "doctor"]) == 0
         daemon.observing.findings = (FINDING,)
         capsys.readouterr()
-        assert ctl.main(["--socket", path, "doctor", "-o", "json"]) == 1
+        assert ckptctl(["--socket", path, "doctor", "-o", "json"]) == 1
     *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert [row["verdict"] for row in rows] == ["fail"]
     assert last == {"type": "result", "ok": 0, "warn": 0, "fail": 1}
@@ -54,10 +54,10 @@ def test_what_is_gone_is_said_on_stderr_or_in_the_stream(
     path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "events"]) == 0
+        assert ckptctl(["--socket", path, "events"]) == 0
         out, err = capsys.readouterr()
         assert (out.split()[0], err) == (str(EVENT.id), "ckptctl: 6 are gone\n")
-        assert ctl.main(["--socket", path, "events", "--since", "2", "-o", "json"]) == 0
+        assert ckptctl(["--socket", path, "events", "--since", "2", "-o", "json"]) == 0
         lost, event = map(json.loads, capsys.readouterr().out.splitlines())
         assert lost == {"type": "lost", "count": 4}
         assert (event["type"], event["id"]) == ("event", 7)
@@ -67,7 +67,7 @@ def test_following_ends_with_7_when_the_daemon_stops(
     path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "logs", "-f"]) == 7
+        assert ckptctl(["--socket", path, "logs", "-f"]) == 7
     out, err = capsys.readouterr()
     assert out == "level=info event=peer.found\n"
     assert "it stopped" in err
@@ -77,7 +77,7 @@ def test_a_level_holds_for_as_long_as_was_said(
     path: str, daemon: StandInDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(daemon, path):
-        assert ctl.main(["--socket", path, "log-level", "debug", "--for", "5m"]) == 0
+        assert ckptctl(["--socket", path, "log-level", "debug", "--for", "5m"]) == 0
     assert capsys.readouterr().out == "debug for 5m00s, configured info\n"
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.cli.demo import recover
-from ckptd.cli.demo_checkpoint import PlannedFile, compare, write_checkpoint
-from ckptd.cli.demo_daemon import LocalDaemon
-from ckptd.cli.demo_place import root_of
-from ckptd.cli.demo_report import Killing
-from ckptd.control.api import RecoveryView, Stage
+from ckptd.cli.demo.course import recover
+from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoint
+from ckptd.cli.demo.demo_daemon import LocalDaemon
+from ckptd.cli.demo.demo_place import root_of
+from ckptd.cli.demo.demo_report import Killing
+from ckptd.control.messages.api import RecoveryView, Stage
 from ckptd.errors import ExitCode, NotFound
 from ckptd.limits import BLOCK_BYTES_MIN, MIB
 from tests.support.cluster import Cluster, eventually, make_checkpoint, tree_digest
@@ -36,7 +36,7 @@ def place() -> Iterator[Path]:
 
 def demo(place: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (sys.executable, "-m", "ckptd.cli.ctl", "demo", *arguments),
+        (sys.executable, "-m", "ckptd.cli.ctl.command", "demo", *arguments),
         env=os.environ | {"TMPDIR": str(place)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.api import Outcome
-from ckptd.control.explanations import Explanation
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.api import Outcome
+from ckptd.control.messages.explanations import Explanation
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
 from tests.support.cluster import Cluster, Node
@@ -59,7 +59,7 @@ def test_a_recovery_is_explained_while_it_runs_after_it_ended_and_after_a_restar
     assert (old.is_story_kept, old.story) == (False, ())
     assert old.counts == ended.counts
     socket = ("--socket", receiver.client.socket_path)
-    assert ctl.main([*socket, "explain", recovery[:6], "-o", "json"]) == 0
+    assert ckptctl([*socket, "explain", recovery[:6], "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == ended.counts
     with pytest.raises(NotFound):
         receiver.client.explain("r-nobody")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.control.api import Outcome
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.api import Outcome
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest

@@ -15,9 +15,9 @@ from ckptd.core.events import RangeOutcome
 from ckptd.errors import OutOfSpace
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.space import BlockPlace
-from ckptd.net import lane
-from ckptd.net.buffers import BufferPool
-from ckptd.net.lane import LANE_ORDERS_MAX
+from ckptd.net.lane import lane
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.lane.lane import LANE_ORDERS_MAX
 from tests.support.serving import (
     PATIENCE_S,
     FileContent,

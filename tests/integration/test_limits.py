@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.control.api import Outcome, RecoveryView
-from ckptd.control.observing import EventRecord
-from ckptd.control.rate_limits import ChangeLimits, Origin
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.api import Outcome, RecoveryView
+from ckptd.control.messages.limit_settings import ChangeLimits, Origin
+from ckptd.control.messages.observation import EventRecord
 from ckptd.errors import CkptdError, NotFound, UsageError
 from ckptd.limits import KIB, MIB
 from tests.support.cluster import (
@@ -69,7 +69,7 @@ def test_a_limited_receiver_completes_and_says_what_binds_it(
         return view.limiter == "shaper"
 
     receiver.wait_view(recovery, is_bound, "it is bound by the limit")
-    assert ctl.main(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0
+    assert ckptctl(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["recoveries"]
     assert shown["limiter"] in {"shaper", "disk", "source"}
     assert unharmed(receiver, recovery)
@@ -109,12 +109,12 @@ def test_a_limit_that_is_set_and_lifted_counts_at_once(
     source = source_of(cluster, size_bytes=256 * MIB)
     receiver = receiver_of(cluster, source)
     options = ["--socket", receiver.client.socket_path, "limit"]
-    assert ctl.main([*options, "set", "ingress.total=1MiB/s"]) == 0
+    assert ckptctl([*options, "set", "ingress.total=1MiB/s"]) == 0
     recovery = receiver.begin()
     receiver.wait_bytes(recovery, MIB)
     view = receiver.client.recovery(recovery)
     assert view.bytes_verified + sum(row.in_flight_bytes for row in view.sources) <= 8 * MIB
-    assert ctl.main([*options, "unset", "ingress.total"]) == 0
+    assert ckptctl([*options, "unset", "ingress.total"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("waited so far: ingress normal")
     assert unharmed(receiver, recovery)  # at 1 MiB/s it would take four minutes
     first, second = happened(receiver, "limits.changed")

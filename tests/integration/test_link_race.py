@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.store import confined
+from ckptd.store.files import confined
 from tests.support.link_race import LinkRace
 
 pytestmark = pytest.mark.integration

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from ckptd.errors import CkptdError
-from ckptd.observe.http import serve_metrics
 from ckptd.observe.metrics import MetricsSnapshot, create_registry, render
+from ckptd.observe.pages import serve_metrics
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl, demo_daemon
-from ckptd.control.observing import (
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo import demo_daemon
+from ckptd.control.messages.observation import (
     CheckRow,
     Diagnosis,
     EventRecord,
@@ -47,7 +48,7 @@ def page_of(node: Node, path: str = "/metrics") -> str:
 
 def ctl_of(node: Node, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ckptd.cli.ctl", "--socket", node.client.socket_path, *argv],
+        [sys.executable, "-m", "ckptd.cli.ctl.command", "--socket", node.client.socket_path, *argv],
         capture_output=True,
         text=True,
         check=False,
@@ -186,7 +187,13 @@ def test_events_have_ids_without_a_gap_and_can_be_followed(
     receiver = cluster.node("r", peers=[node.address for node in sources])
     following = subprocess.Popen(
         [
-            *(sys.executable, "-m", "ckptd.cli.ctl", "--socket", receiver.client.socket_path),
+            *(
+                sys.executable,
+                "-m",
+                "ckptd.cli.ctl.command",
+                "--socket",
+                receiver.client.socket_path,
+            ),
             *("events", "-f", "-o", "json"),
         ],
         stdout=subprocess.PIPE,
@@ -381,8 +388,8 @@ def test_a_probe_hears_that_the_daemon_is_ready(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = cluster.node("a")
-    assert ctl.main(["--socket", node.client.socket_path, "health"]) == 0
+    assert ckptctl(["--socket", node.client.socket_path, "health"]) == 0
     assert capsys.readouterr().out == "ready\n"
     assert page_of(node, "/-/ready") == "ready\n"
     node.stop()
-    assert ctl.main(["--socket", node.client.socket_path, "health"]) == 7
+    assert ckptctl(["--socket", node.client.socket_path, "health"]) == 7

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.api import Outcome, SourceState
-from ckptd.control.peers import Answer
-from ckptd.control.plans import Plan, PlanRequest
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.api import Outcome, SourceState
+from ckptd.control.messages.peer_details import Answer
+from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint
 from tests.support.peers import liar
@@ -67,11 +67,11 @@ def test_a_plan_says_what_a_recovery_then_does(
 
     command = ["--socket", receiver.client.socket_path]
     to = str(receiver.path("by-hand"))
-    assert ctl.main([*command, "recover", f"{NAME}@100", "--wait", "--to", to]) == ExitCode.DONE
+    assert ckptctl([*command, "recover", f"{NAME}@100", "--wait", "--to", to]) == ExitCode.DONE
     assert "\npredicted " in capsys.readouterr().out
-    assert ctl.main([*command, "plan", NAME]) == ExitCode.DONE
+    assert ckptctl([*command, "plan", NAME]) == ExitCode.DONE
     assert "newest of which every block is reachable" in capsys.readouterr().out
-    assert ctl.main([*command, "plan", f"{NAME}@7", "-o", "json"]) == ExitCode.CRITICAL_MISSING
+    assert ckptctl([*command, "plan", f"{NAME}@7", "-o", "json"]) == ExitCode.CRITICAL_MISSING
     assert json.loads(capsys.readouterr().out)["why"] == "nobody has version 7"
 
 
@@ -137,11 +137,11 @@ def test_a_lying_source_is_shown_with_every_bad_block(
         assert (view.state is SourceState.DISTRUSTED) == (view.quarantined_until_s is not None)
 
         command = ["--socket", receiver.client.socket_path, "peers", "show"]
-        assert ctl.main([*command, "liar"]) == ExitCode.DONE
+        assert ckptctl([*command, "liar"]) == ExitCode.DONE
         shown = capsys.readouterr().out
         assert f"{NAME}@100" in shown
         assert "stands by it" in shown
-        assert ctl.main([*command, "a", "-o", "json"]) == ExitCode.DONE
+        assert ckptctl([*command, "a", "-o", "json"]) == ExitCode.DONE
         honest = json.loads(capsys.readouterr().out)
         assert (honest["evidence"], honest["quarantines"]) == ([], 0)
         with pytest.raises(NotFound, match=r"peer 'nobody': is not known\. Known: a, liar\."):

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.raising import NeedProgress, NeedRequest, NeedResult, PrioritizeRequest
-from ckptd.core.stages import Stage
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.prioritized import (
+    NeedProgress,
+    NeedRequest,
+    NeedResult,
+    PrioritizeRequest,
+)
+from ckptd.core.state.stage import Stage
 from ckptd.errors import Conflict, ExitCode, NotFound, OutsideRoots, UsageError
 from ckptd.limits import MIB
 from tests.support.cluster import NAME, Cluster, Node
@@ -135,9 +140,9 @@ def test_a_needed_file_is_named_by_where_it_will_stand(
 ) -> None:
     place = receiver.path(NAME, "100", DEFERRED)
     socket = ("--socket", receiver.client.socket_path)
-    assert ctl.main([*socket, "need", str(place)]) == ExitCode.DONE
+    assert ckptctl([*socket, "need", str(place)]) == ExitCode.DONE
     out = capsys.readouterr().out.strip()
     assert os.path.getsize(out) == DEFERRED_BYTES
     assert receiver.result(recovery).target == str(receiver.path(NAME, "100"))
-    assert ctl.main([*socket, "need", str(place)]) == ExitCode.DONE
+    assert ckptctl([*socket, "need", str(place)]) == ExitCode.DONE
     assert capsys.readouterr().out == f"{place}\n"

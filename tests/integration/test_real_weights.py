@@ -8,7 +8,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file
 
-from ckptd.control.api import Outcome
+from ckptd.control.messages.api import Outcome
 from tests.support.cluster import Cluster, tree_digest
 
 pytestmark = pytest.mark.integration

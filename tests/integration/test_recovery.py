@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.control.api import Cause, Outcome
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.api import Cause, Outcome
 from ckptd.errors import ExitCode, OutsideRoots
 from ckptd.limits import MIB
 from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
@@ -126,7 +126,7 @@ def test_ctl_tells_the_shell_how_it_ended(
 ) -> None:
     command = ["--socket", receiver.client.socket_path, "recover", "--wait", "--patience", "100ms"]
     to = str(receiver.path("by-hand"))
-    assert ctl.main([*command, f"{NAME}@100", "--to", to]) == ExitCode.DONE
+    assert ckptctl([*command, f"{NAME}@100", "--to", to]) == ExitCode.DONE
     assert "every block verified" in capsys.readouterr().out
-    assert ctl.main([*command, "nobody/has-this@1"]) == ExitCode.CRITICAL_MISSING
+    assert ckptctl([*command, "nobody/has-this@1"]) == ExitCode.CRITICAL_MISSING
     assert "nobody has nobody/has-this" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.control.api import Outcome, Stage
+from ckptd.control.messages.api import Outcome, Stage
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
 from tests.support.cluster import Cluster, Node, tree_digest

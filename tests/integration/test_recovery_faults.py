@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.api import CheckpointRow, Outcome, RecoveryView
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.api import CheckpointRow, Outcome, RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
@@ -154,7 +154,7 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
         assert "config.json" in here
         assert here.items() < whole.items()
         command = ["--socket", receiver.client.socket_path]
-        assert ctl.main([*command, "watch", recovery]) == ExitCode.DEGRADED
+        assert ckptctl([*command, "watch", recovery]) == ExitCode.DEGRADED
         assert "missing: " in capsys.readouterr().out
     (row,) = receiver.client.checkpoints()
     assert (row.nodes, row.is_complete) == ((), False)
@@ -189,5 +189,5 @@ def test_without_patience_a_missing_critical_unit_fails_the_recovery(
         receiver.wait_bytes(recovery, 4 * MIB)
         source.kill()
         command = ["--socket", receiver.client.socket_path]
-        assert ctl.main([*command, "watch", recovery]) == ExitCode.CRITICAL_MISSING
+        assert ckptctl([*command, "watch", recovery]) == ExitCode.CRITICAL_MISSING
     assert not receiver.path("urgent").exists()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.api import RecoveryView
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.api import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import NodeId
@@ -71,7 +71,7 @@ def test_keys_that_need_a_restart_are_named(
 ) -> None:
     node = cluster.node("a")
     rewrite(node, '"64MiB"', '"32MiB"')
-    assert ctl.main(["--socket", node.client.socket_path, "reload"]) == ExitCode.DONE
+    assert ckptctl(["--socket", node.client.socket_path, "reload"]) == ExitCode.DONE
     assert capsys.readouterr().out == (
         "applied: nothing changed\ncounts from the next start: recovery.buffers\n"
     )
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_everywhere(
     rewrite(node, "peers = []", 'peers = ["b:1"]')
     good = Path(node.config_path).read_text()
     break_file(node)
-    assert ctl.main(["--socket", node.client.socket_path, "reload"]) == ExitCode.FAILED
+    assert ckptctl(["--socket", node.client.socket_path, "reload"]) == ExitCode.FAILED
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from ckptd.config import parse_address
-from ckptd.control.api import Outcome
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.api import Outcome
 from ckptd.errors import CkptdError, DaemonUnreachable
 from ckptd.limits import MIB
 from tests.support.cluster import (

@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 
 from ckptd.core.events import Confirmation
-from ckptd.core.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
 from ckptd.model.urgency import Urgency
-from ckptd.net import inquiry, server
-from ckptd.net.admission import Admission, Refusal
+from ckptd.net import inquiry
 from ckptd.net.inquiry import Inquirer
-from ckptd.wire.documents import decode_holdings
+from ckptd.net.source import server
+from ckptd.net.source.caps import Admission, Refusal
+from ckptd.traffic.workload import BODIES_MIN, RETRY_AFTER_S
+from ckptd.wire.holdings_document import decode_holdings
 from tests.support.serving import (
     EPOCH,
     NODE,
@@ -437,7 +438,7 @@ async def test_a_version_that_goes_away_is_not_held_and_nothing_is_stale(
 async def test_a_reader_that_takes_nothing_is_cut_off(
     big: FileContent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.net.pace.BODY_RATE_WINDOW_NS", 20 * MS)
+    monkeypatch.setattr("ckptd.net.connection.pace.BODY_RATE_WINDOW_NS", 20 * MS)
     async with serving(big) as node, client_of(node.address) as client:
         client.send(request(version_of(big)))
         assert (await client.head()).status == 200

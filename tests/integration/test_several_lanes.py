@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.cli.demo_checkpoint import PlannedFile
-from ckptd.control.api import Outcome, RecoveryView
-from ckptd.control.explanations import Happening
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.api import Outcome, RecoveryView
+from ckptd.control.messages.explanations import Happening
 from ckptd.limits import MIB
 from tests.support.cluster import Cluster, Node, make_checkpoint
 from tests.support.fault_proxy import fault_proxy
@@ -39,7 +39,7 @@ def test_where_every_connection_is_limited_lanes_are_added_and_nothing_is_fetche
         (row,) = view.sources
         assert row.tuning is not None
         assert row.tuning.lanes == view.lanes
-        assert ctl.main(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0
+        assert ckptctl(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0
         (shown,) = json.loads(capsys.readouterr().out)["recoveries"]
         assert shown["lanes"] > 2
         result = receiver.result(recovery)

@@ -10,15 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.cli import ctl
-from ckptd.control.api import Cause, Outcome, PeerState
-from ckptd.control.plans import PlanRequest
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.api import Cause, Outcome, PeerState
+from ckptd.control.messages.plans import PlanRequest
 from ckptd.errors import ExitCode
 from ckptd.limits import KIB, MANIFEST_BYTES_MAX, MIB
 from ckptd.model.manifest import Manifest, encode_manifest
-from ckptd.store.hashing import hexdigest_of
-from ckptd.store.keys import SigningKey
-from ckptd.wire.signatures import encode_signatures
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.keys import SigningKey
+from ckptd.wire.signature_lines import encode_signatures
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.configurations import toml
 from tests.support.hostile_peers import HostilePeer, Reply, canary, claims, hostile_peer
@@ -91,7 +91,7 @@ def test_a_recovery_ends_when_no_source_has_a_trusted_signature(
     )
     plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
     assert (plan.version, "nobody here trusts" in plan.manifest_problem) == (200, True)
-    assert ctl.main(["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]) == (
+    assert ckptctl(["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]) == (
         ExitCode.VERIFICATION
     )
     assert "is unsigned, and signatures.require asks for a" in capsys.readouterr().err

@@ -13,10 +13,10 @@ from random import Random
 
 import pytest
 
-from ckptd.control.api import Outcome, PeerRow, PeerState, RecoveryView
+from ckptd.control.messages.api import Outcome, PeerRow, PeerState, RecoveryView
 from ckptd.core.events import Event, HoldingsArrived, PeerLost
-from ckptd.daemon import peering
-from ckptd.daemon.peering import Peering
+from ckptd.daemon.recover import peering
+from ckptd.daemon.recover.peering import Peering
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
@@ -24,7 +24,7 @@ from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.net.inquiry import Inquirer
-from ckptd.wire.documents import decode_holdings
+from ckptd.wire.holdings_document import decode_holdings
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.serving import on_both_loops, scripted_source, take_request, until

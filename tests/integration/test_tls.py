@@ -19,11 +19,11 @@ from ckptd.core.events import RangeOutcome
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import Digest
-from ckptd.net import identity
-from ckptd.net.admission import Admission, Refusal
-from ckptd.net.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
+from ckptd.net.connection import identity
+from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
 from ckptd.net.inquiry import DialledSocket, Inquirer
-from ckptd.net.sending import ServedBytes
+from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.sending import ServedBytes
 from ckptd.wire.targets import HoldingsTarget, Target
 from tests.support.certificates import (
     STRANGERS,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli.certificates import certificate_facts
-from ckptd.control.api import Outcome, PeerState
+from ckptd.cli.pki.authority import certificate_facts
+from ckptd.control.messages.api import Outcome, PeerState
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.model.ids import NodeId
 from tests.support.cluster import NAME, STOP_S, Cluster, eventually, tree_digest

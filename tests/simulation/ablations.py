@@ -19,19 +19,20 @@ from functools import partial
 from typing import Any, Final
 from unittest import mock
 
-from ckptd.core import picker, ranges, sources
-from ckptd.core.bundles import Lane, Transfer
 from ckptd.core.events import HoldingsArrived
-from ckptd.core.links import Link
 from ckptd.core.options import Options
-from ckptd.core.state import Peer, Recovery
-from ckptd.core.turn import Turn
+from ckptd.core.peers import claims
+from ckptd.core.ranges import picker, transfers
+from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.link import Link
+from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.sim.close_calls import draw_close_call
+from ckptd.sim.cases.close_calls import draw_close_call
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.drawing import draw_scenario
-from ckptd.sim.scenario import Scenario
+from ckptd.sim.script.drawing import draw_scenario
+from ckptd.sim.script.scenario import Scenario
 
 NEVER_NS: Final = 24 * 3600 * SECOND
 
@@ -82,9 +83,9 @@ class Ablation:
 
 # What is put in the place of rules.
 
-_on_holdings_arrived: Final = sources.on_holdings_arrived
+_on_holdings_arrived: Final = claims.on_holdings_arrived
 _preferred_run: Final = picker.preferred_run
-_credit: Final = ranges._credit
+_credit: Final = transfers._credit
 
 
 def _never(*_: object, **__: object) -> bool:
@@ -137,7 +138,7 @@ ABLATIONS: Final = (
         "another epoch is another peer",
         (58,),
         "has not ended",
-        rules={"sources.on_holdings_arrived": _take_for_the_old_one},
+        rules={"peers.claims.on_holdings_arrived": _take_for_the_old_one},
     ),
     Ablation("silence is noticed", (38, 101, 119), "silent", {"silence_floor_ns": NEVER_NS}),
     Ablation(
@@ -157,42 +158,42 @@ ABLATIONS: Final = (
         "patience for first bytes grows",
         (31, 40),
         "distant",
-        rules={"links.Link.first_byte_timeout_ns": _same_patience},
+        rules={"state.link.Link.first_byte_timeout_ns": _same_patience},
     ),
     Ablation("bad blocks cost trust", (303, 319), "bad blocks", {"trust_per_bad_block": 0}),
     Ablation(
         "a question before blame",
         (272, 334),
         "is honest and in quarantine",
-        rules={"ranges.question": _blame_at_once},
+        rules={"ranges.transfers.question": _blame_at_once},
     ),
     Ablation(
         "a block is not asked of who sent it wrongly",
         (1,),
         "in vain",
-        rules={"ranges._credit": _credit_and_forget},
+        rules={"ranges.transfers._credit": _credit_and_forget},
     ),
     Ablation(
         "own place and rarest first",
         (2,),
         "swarm",
-        rules={"picker.preferred_run": _in_order},
+        rules={"ranges.picker.preferred_run": _in_order},
     ),
     Ablation("hedges", (7, 10), "late", {"hedge_floor_ns": NEVER_NS}),
-    Ablation("stealing", (15, 20), "seconds", rules={"stealing.steal": _nothing}),
+    Ablation("stealing", (15, 20), "seconds", rules={"ranges.stealing.steal": _nothing}),
     Ablation("a pause after a failure", (112,), "failed in a minute", {"back_off_first_ns": 0}),
     Ablation("pauses end", (32,), "has stood still", {"back_off_max_ns": 60 * SECOND}),
     Ablation(
         "waiting for what is more urgent",
         (6,),
         "lacks more urgent",
-        rules={"ordering.has_to_wait": _never},
+        rules={"ranges.ordering.has_to_wait": _never},
     ),
     Ablation(
         "giving up what is less urgent",
         (145,),
         "interrupted",
-        rules={"ordering.preempt": _nothing},
+        rules={"ranges.ordering.preempt": _nothing},
     ),
     Ablation(
         "commits in time",
@@ -204,7 +205,7 @@ ABLATIONS: Final = (
         "a slow disk is no silent source",
         (14,),
         "this disk is slow",
-        rules={"ranges.is_held_up_here": _never},
+        rules={"ranges.transfers.is_held_up_here": _never},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lane_idle_ns": NEVER_NS}),
     Ablation("local orders are tried again", (25,), "has not ended", {"retry_ns": NEVER_NS}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.drawing import draw_scenario
+from ckptd.sim.script.drawing import draw_scenario
 from tests.simulation.ablations import ABLATIONS, Ablation
 
 

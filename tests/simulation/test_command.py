@@ -26,7 +26,7 @@ def test_a_named_scenario_is_measured(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_failure_names_the_seed_and_how_to_replay_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ckptd.sim.outcomes.DUPLICATE_SHARE_MAX", -1.0)
+    monkeypatch.setattr("ckptd.sim.check.outcomes.DUPLICATE_SHARE_MAX", -1.0)
     assert main(["--seed", "7"]) == 1
     told = capsys.readouterr().out.splitlines()
     assert told[-2].startswith("seed 7, commit ")

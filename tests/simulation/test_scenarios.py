@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.sim.scenarios import TRIALS, herd, swarm
-from ckptd.sim.trial import Trial
+from ckptd.sim.cases.named import TRIALS, herd, swarm
+from ckptd.sim.cases.trial import Trial
 
 REACHED = (
     "healthy",

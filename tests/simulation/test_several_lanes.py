@@ -8,11 +8,11 @@ from dataclasses import replace
 from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
 from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.ids import LaneId, NodeId
-from ckptd.sim.books import Check, NodeBook
+from ckptd.sim.check.books import Check, NodeBook
+from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.faults import Slow
-from ckptd.sim.report import Report
-from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.faults import Slow
+from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
 from tests.support.simulation import S0, S1, R, laid_out
 
 RATE = 64 * MIB

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ckptd.cli.certificates import Authority, certificate_facts
+from ckptd.cli.pki.authority import Authority, certificate_facts
 from ckptd.model.ids import NodeId
-from ckptd.net.handshakes import HandshakeFailure
-from ckptd.net.identity import ALPN, Files, Identity
+from ckptd.net.connection.handshakes import HandshakeFailure
+from ckptd.net.connection.identity import ALPN, Files, Identity
 
 A, B, C = NodeId("node-a"), NodeId("node-b"), NodeId("node-c")
 

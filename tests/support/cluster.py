@@ -13,10 +13,10 @@ from typing import NamedTuple, Self, TypeVar
 
 import pytest
 
-from ckptd.cli.certificates import Authority
-from ckptd.cli.demo_checkpoint import PlannedFile, write_checkpoint
-from ckptd.cli.demo_daemon import LocalDaemon, pause
-from ckptd.control.api import (
+from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
+from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
+from ckptd.cli.pki.authority import Authority
+from ckptd.control.messages.api import (
     PublishRequest,
     PublishResult,
     RecoverRequest,

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 import msgspec
 
-from ckptd.control.api import (
+from ckptd.control.messages.api import (
     CheckpointRow,
     Held,
     Listen,
@@ -32,10 +32,17 @@ from ckptd.control.api import (
     Status,
     WatchEvent,
 )
-from ckptd.control.explanations import Explanation, Happening, PeerPart
-from ckptd.control.peers import Answer, BadBlockRow, PeerView
-from ckptd.control.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
-from ckptd.control.raising import (
+from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
+from ckptd.control.messages.limit_settings import (
+    ChangeLimits,
+    LimitRow,
+    LimitsView,
+    Origin,
+    YieldView,
+)
+from ckptd.control.messages.peer_details import Answer, BadBlockRow, PeerView
+from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
+from ckptd.control.messages.prioritized import (
     NeedEvent,
     NeedProgress,
     NeedRequest,
@@ -43,9 +50,8 @@ from ckptd.control.raising import (
     PrioritizeRequest,
     Raised,
 )
-from ckptd.control.rate_limits import ChangeLimits, LimitRow, LimitsView, Origin, YieldView
-from ckptd.control.roles import Roles
-from ckptd.control.server import serve_control
+from ckptd.control.routes import Roles
+from ckptd.control.server.dispatch import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
 from tests.support.observing import StandInObserving

@@ -7,7 +7,7 @@ import http.client
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from ckptd.control.api import Outcome, RecoveryResult
+from ckptd.control.messages.api import Outcome, RecoveryResult
 from ckptd.limits import KIB, MIB
 from tests.support.cluster import Cluster, FileFacts, eventually, tree_digest
 from tests.support.fault_proxy import FaultProxy

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ckptd.errors import CkptdError
-from ckptd.store.serving import ServedVersion
+from ckptd.store.published.serving import ServedVersion
 from tests.support.stagings import Site
 from tests.support.stores import publish, write_files
 

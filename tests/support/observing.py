@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from ckptd.control.observing import (
+from ckptd.control.messages.observation import (
     CheckRow,
     Diagnosis,
     DoctorMessage,

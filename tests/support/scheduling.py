@@ -12,8 +12,6 @@ from random import Random
 
 from blake3 import blake3
 
-from ckptd.core.bundles import Lane
-from ckptd.core.deadlines import recovery_deadline
 from ckptd.core.effects import Effect, EndRecovery, FailureCause, FetchRange, Result
 from ckptd.core.events import (
     DiscoverySettled,
@@ -29,15 +27,17 @@ from ckptd.core.events import (
     StagingPrepared,
     TimePassed,
 )
-from ckptd.core.invariants import check_invariants
-from ckptd.core.lanes import patience_ns
+from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.options import Options
-from ckptd.core.picker import find_offer
+from ckptd.core.ranges.lanes import patience_ns
+from ckptd.core.ranges.picker import find_offer
+from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.snapshot import view_recovery
-from ckptd.core.stages import Stage
-from ckptd.core.state import Recovery, State
-from ckptd.core.views import RecoverySnapshot, SourceSnapshot
+from ckptd.core.state.deadlines import recovery_deadline
+from ckptd.core.state.invariants import check_invariants
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.stage import Stage
 from ckptd.limits import DIGEST_BYTES, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding

@@ -27,15 +27,15 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, V
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.urgency import Urgency
-from ckptd.net.admission import Admission
-from ckptd.net.buffers import BufferPool
-from ckptd.net.identity import Identity
-from ckptd.net.lane import BlockSink, Lane, RangeOrder
-from ckptd.net.listener import Listener
-from ckptd.net.server import PeerServer, ServedBytes
+from ckptd.net.connection.identity import Identity
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.lane.lane import BlockSink, Lane, RangeOrder
+from ckptd.net.source.caps import Admission
+from ckptd.net.source.listener import Listener
+from ckptd.net.source.server import PeerServer, ServedBytes
 from ckptd.net.throttle import Throttles
-from ckptd.wire.documents import encode_delta, encode_holdings
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
+from ckptd.wire.holdings_document import encode_delta, encode_holdings
 from tests.support.manifests import make_manifest
 
 Address = tuple[str, int]

@@ -7,10 +7,10 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.manifest import Criticality
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.faults import Fault
-from ckptd.sim.layouts import SavedVersion, UnitPlan
-from ckptd.sim.node import NodeOptions
-from ckptd.sim.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.node.node import NodeOptions
+from ckptd.sim.script.faults import Fault
+from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 S0, S1, R = NodeId("s0"), NodeId("s1"), NodeId("r")
 R0 = RecoveryId("r.0")

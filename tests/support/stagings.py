@@ -12,9 +12,9 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
-from ckptd.store.block_files import Writing
-from ckptd.store.roots import Root
-from ckptd.store.staging import Staging
+from ckptd.store.files.roots import Root
+from ckptd.store.staging.area import Staging
+from ckptd.store.staging.block_files import Writing
 from tests.support.manifests import make_manifest
 
 TARGET = "llama/100"

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.store.fingerprints import HashedDirectory
-from ckptd.store.publishing import PublishRequest, scan_and_hash
-from ckptd.store.roots import Root
-from ckptd.store.serving import Piece
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.roots import Root
+from ckptd.store.published.publishing import PublishRequest, scan_and_hash
+from ckptd.store.published.serving import Piece
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings
-from ckptd.wire.documents import decode_holdings
+from ckptd.wire.holdings_document import decode_holdings
 from tests.support.cluster import WAIT_S, Cluster, Node
 
 

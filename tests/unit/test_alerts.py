@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.cli.arguments import parse
+from ckptd.cli.ctl.arguments import parse
 from tests.support.promtool import PROJECT, promtool
 from tests.unit.observe.test_metrics import FULL, families
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.observe.events import EVENTS
+from ckptd.observe.event_names import EVENTS
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = PROJECT / "ckptd"
-PURE = ("core", "wire", "model", "errors.py", "limits.py")
+PURE = ("core", "traffic", "wire", "model", "errors.py", "limits.py")
 IMPURE_CALLS = {"open", "print", "input", "eval", "exec", "compile", "__import__"}
 
 
@@ -101,7 +101,7 @@ def test_a_broken_layer_is_caught(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     (copy / "core" / "clock.py").write_text("import time\n\nNOW = time.time()\n")
-    (copy / "model" / "shortcut.py").write_text("from ckptd.store import roots\n")
+    (copy / "model" / "shortcut.py").write_text("from ckptd.store.files import roots\n")
     (copy / "net" / "shortcut.py").write_text("from ckptd.observe import logs\n")
 
     lint_imports = str(Path(sys.executable).parent / "lint-imports")
@@ -115,7 +115,7 @@ def test_a_broken_layer_is_caught(tmp_path: Path) -> None:
         "Layers point one way BROKEN",
         "The pure layers and the simulator do no I/O and read no clock BROKEN",
         "ckptd.core.clock -> time",
-        "ckptd.model.shortcut -> ckptd.store.roots",
+        "ckptd.model.shortcut -> ckptd.store.files.roots",
         "ckptd.net.shortcut -> ckptd.observe.logs",
     ):
         assert complaint in result.stdout

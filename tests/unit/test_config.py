@@ -20,11 +20,11 @@ from ckptd.config import (
     sections,
     values,
 )
-from ckptd.core.timetable import Span
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.limits import GIB, MIB
 from ckptd.model.ids import NodeId
 from ckptd.model.rate_limits import Direction, LimitKey
+from ckptd.model.timetable import Span
 from ckptd.model.urgency import Urgency
 from tests.support.configurations import BAD, TLS, Bad, toml, write_config
 

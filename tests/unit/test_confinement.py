@@ -69,24 +69,26 @@ MODULES = {"shutil", "tempfile", "pathlib", "glob", "aiofiles", "fileinput", "li
 OTHERS = {"io.open", "codecs.open", "sqlite3.connect", "ctypes.CDLL"}
 
 ALLOWED = {
-    "store/confined.py": None,  # the module itself
+    "store/files/confined.py": None,  # the module itself
     "cli/": None,  # runs as whoever typed it, on that person's own files
     "config/document.py": {"open"},  # the configuration, before anything is served
     "control/client.py": {"os.stat"},  # runs as whoever typed it
     # The certificates that the configuration names, which are the operator's; only read.
-    "net/certificates.py": {"open", "os.stat"},
+    "net/connection/certificates.py": {"open", "os.stat"},
     # The socket that the configuration names, in a directory that belongs to the operator; the
     # kernel binds sockets by path only.
-    "control/admission.py": {"os.chmod", "os.lstat", "os.stat", "os.unlink"},
-    "control/callers.py": {"ctypes.CDLL"},  # calls take descriptors
-    "daemon/doctor.py": {"os.listdir"},  # counts what /proc/self/fd has
-    "daemon/interface.py": {"open"},  # counters below /sys; the name is checked, and only read
-    "daemon/places.py": {"os.path.realpath"},  # compares configured directories, opens nothing
+    "control/server/admission.py": {"os.chmod", "os.lstat", "os.stat", "os.unlink"},
+    "control/server/callers.py": {"ctypes.CDLL"},  # calls take descriptors
+    "daemon/doctor/findings.py": {"os.listdir"},  # counts what /proc/self/fd has
+    # Counters below /sys; the name is checked, and only read.
+    "daemon/limit/interface.py": {"open"},
+    # Compares configured directories, opens nothing.
+    "daemon/settings/real_directories.py": {"os.path.realpath"},
     # SQLite opens by path; the directory is the daemon's own, checked when it is taken.
-    "store/database.py": {"sqlite3.connect"},
-    "store/kernel.py": {"ctypes.CDLL"},  # calls take descriptors
-    "store/keys.py": {"open", "os.open"},  # key files, where the configuration says they are
-    "store/landlock.py": {"ctypes.CDLL", "os.open"},  # /dev/null, before anything is served
+    "store/records/database.py": {"sqlite3.connect"},
+    "store/files/kernel.py": {"ctypes.CDLL"},  # calls take descriptors
+    "store/files/keys.py": {"open", "os.open"},  # key files, where the configuration says they are
+    "store/files/landlock.py": {"ctypes.CDLL", "os.open"},  # /dev/null, before anything is served
 }
 
 
@@ -154,7 +156,7 @@ MODULES_HERE = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob(
 def test_no_path_reaches_the_kernel_but_through_the_confined_module(module: str) -> None:
     allowed = allowed_in(module)
     found = path_calls((PACKAGE / module).read_text())
-    assert allowed is None or found <= allowed, "use ckptd.store.confined"
+    assert allowed is None or found <= allowed, "use ckptd.store.files.confined"
 
 
 def test_no_permission_outlives_its_need() -> None:

@@ -12,7 +12,7 @@ import pytest
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
 from ckptd.config.sections import Listen
-from ckptd.daemon.loop_lag import WINDOW_NS
+from ckptd.daemon.measure.loop_lag import WINDOW_NS
 from ckptd.errors import ExitCode
 from ckptd.limits import SECOND
 

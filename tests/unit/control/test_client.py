@@ -2,8 +2,8 @@ import msgspec
 import pytest
 
 from ckptd import errors
-from ckptd.control.api import ErrorView
 from ckptd.control.client import _error_of
+from ckptd.control.messages.api import ErrorView
 from ckptd.errors import CkptdError, ExitCode
 
 KINDS = [

@@ -49,9 +49,9 @@ from ckptd.core.events import (
     TimePassed,
     VersionPlaced,
 )
-from ckptd.core.invariants import check_invariants
 from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
+from ckptd.core.state.invariants import check_invariants
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.views import SourceState
+from ckptd.core.report.views import SourceState
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import NodeId
 from tests.support.scheduling import A, B, Saved, saved

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.store.catalog import Catalog
-from ckptd.store.database import Database
-from ckptd.store.fingerprints import HashedDirectory
-from ckptd.store.roots import Root, Roots
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
 from tests.support.stores import publish, write_files
 
 

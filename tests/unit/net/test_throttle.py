@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from ckptd.core.shaping import Ceilings, Flow
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.urgency import Urgency
 from ckptd.net.throttle import Throttle
+from ckptd.traffic.buckets import Ceilings, Flow
 
 NORMAL, CRITICAL = Flow(Urgency.NORMAL, "a"), Flow(Urgency.CRITICAL, "b")
 PIECE = MIB // 100

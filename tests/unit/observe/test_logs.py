@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from ckptd.observe.events import BURST
+from ckptd.observe.event_names import BURST
 from ckptd.observe.logs import (
     EXCEPTION_CHARS_MAX,
     VALUE_CHARS_MAX,
@@ -198,11 +198,11 @@ def test_warnings_of_libraries_become_lines() -> None:
 
 def test_modules_that_know_nothing_of_this_one_are_heard_at_the_level_that_is_set() -> None:
     stream = written("json", level="info")
-    lane = logging.getLogger("ckptd.net.lane")
+    lane = logging.getLogger("ckptd.net.lane.lane")
     lane.debug("not wanted")
     lane.info("no connection to %s", "node-b\n")
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert (line["level"], line["event"]) == ("info", "net.lane")
+    assert (line["level"], line["event"]) == ("info", "net.lane.lane")
     assert line["message"] == r"no connection to node-b\n"
 
 
@@ -226,7 +226,7 @@ def test_events_are_kept_even_if_the_log_is_quieter() -> None:
 def test_the_level_of_loggers_that_exist_can_be_changed() -> None:
     stream = io.StringIO()
     log = configure("info", "logfmt", environ={}, stream=stream)
-    logger, lane = get_logger(), logging.getLogger("ckptd.net.lane")
+    logger, lane = get_logger(), logging.getLogger("ckptd.net.lane.lane")
     log.set_level("debug")
     logger.debug("a.b")
     lane.debug("no connection")

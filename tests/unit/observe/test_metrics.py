@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd import __version__
-from ckptd.net.handshakes import HandshakeFailure, Side
+from ckptd.net.connection.handshakes import HandshakeFailure, Side
 from ckptd.observe.metrics import (
     CERTIFICATE_ROLES,
     CRITICALITIES,

@@ -1,0 +1,1 @@
+"""``ckptctl``: everything a person or a script does with a daemon."""

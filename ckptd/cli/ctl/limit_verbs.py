@@ -1,0 +1,96 @@
+"""``ckptctl limit``: what may move in a second."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from ckptd.cli.render.text import json_line, printable, table
+from ckptd.control.client import ControlClient
+from ckptd.control.messages.limit_settings import (
+    ChangeLimits,
+    LimitRow,
+    LimitsView,
+    Origin,
+    YieldView,
+)
+from ckptd.errors import ExitCode, UsageError
+from ckptd.limits import SECOND
+from ckptd.model.quantities import format_duration, format_rate, parse_duration
+from ckptd.model.rate_limits import UNLIMITED, parse_limit, parse_limit_key
+
+
+def change_limits(arguments: Namespace) -> ExitCode:
+    """Show the limits, after changing some if that is wanted."""
+    client = ControlClient(arguments.socket)
+    if arguments.action == "get":
+        view = client.limits()
+    elif arguments.action == "set":
+        for_s = None if arguments.duration is None else parse_duration(arguments.duration) / SECOND
+        rates = dict(_split(change) for change in arguments.changes)
+        view = client.change_limits(ChangeLimits(set=rates, for_s=for_s))
+    else:
+        names = tuple(str(parse_limit_key(name)) for name in arguments.changes)
+        view = client.change_limits(ChangeLimits(unset=names))
+    print(json_line(view) if arguments.output == "json" else "\n".join(limits_lines(view)))
+    return ExitCode.DONE
+
+
+def limits_lines(view: LimitsView) -> list[str]:
+    """Show all limits, one a line."""
+    lines = ["nothing is limited"]
+    if view.limits:
+        rows = [
+            (row.limit, _rate(row.bytes_per_s), row.origin.value, _note(row)) for row in view.limits
+        ]
+        lines = table(("LIMIT", "RATE", "ORIGIN", ""), rows)
+    waited = [
+        f"{direction} {urgency} {format_duration(waited_s)}"
+        for direction, by_class in view.throttled_s.items()
+        for urgency, waited_s in by_class.items()
+        if waited_s >= 0.05  # noqa: PLR2004 (shown as 0.1s)
+    ]
+    if waited:
+        lines.append(f"waited so far: {', '.join(waited)}")
+    if view.yielding is not None:
+        lines.append(_yielding(view.yielding))
+    return lines
+
+
+def _split(change: str) -> tuple[str, str]:
+    """Read ``NAME=RATE``.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    name, equals, rate = change.partition("=")
+    if not equals:
+        example = "ingress.total=400MiB/s"
+        raise UsageError(f"{change[:80]!r}", "is no limit and a rate", f"Write e.g. {example}.")
+    parse_limit(rate)
+    return str(parse_limit_key(name)), rate
+
+
+def _rate(bytes_per_s: int | None) -> str:
+    return UNLIMITED if bytes_per_s is None else format_rate(bytes_per_s)
+
+
+def _note(row: LimitRow) -> str:
+    notes = [] if row.left_s is None else [f"for {format_duration(row.left_s)}"]
+    if row.origin is Origin.RUNTIME:
+        notes.append(f"configured {_rate(row.configured_bytes_per_s)}")
+    return ", ".join(notes)
+
+
+def _yielding(view: YieldView) -> str:
+    link = view.link_bytes_per_s
+    of = "what it carries is found out" if link is None else f"which carries {format_rate(link)}"
+    rates = [
+        f"{direction} {format_rate(rate)}"
+        for direction, rate in (
+            ("ingress", view.ingress_bytes_per_s),
+            ("egress", view.egress_bytes_per_s),
+        )
+        if rate is not None
+    ]
+    now = f": {', '.join(rates)} at most now" if rates else ""
+    return f"the background gives way on {printable(view.interface)}, {of}{now}"

@@ -1,0 +1,1 @@
+"""``ckptctl demo``: a checkpoint is lost and comes back."""

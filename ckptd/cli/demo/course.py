@@ -1,0 +1,315 @@
+"""``ckptctl demo``: a checkpoint is lost on one of five daemons and comes back from the others.
+
+Everything is real: five processes, mutual TLS over the loopback address, files. One source is
+killed half-way, and in the end all files are compared by code that shares nothing with the daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from ckptd.cli.demo.demo_checkpoint import (
+    CRITICAL,
+    DEFERRED,
+    SIZE_BYTES_MIN,
+    compare,
+    files_below,
+    patterns_with_a_match,
+    plan_checkpoint,
+    write_checkpoint,
+)
+from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
+from ckptd.cli.demo.demo_place import Material, choose_place, material_of, place_beside, places
+from ckptd.cli.demo.demo_report import Findings, Killing, report_lines
+from ckptd.cli.pki.authority import Authority
+from ckptd.cli.render.live import Show, showing
+from ckptd.cli.render.text import picture_of, printable, publishing_picture
+from ckptd.control.messages.api import (
+    Outcome,
+    PublishProgress,
+    PublishRequest,
+    RecoverRequest,
+    RecoveryResult,
+    RecoveryView,
+    Stage,
+)
+from ckptd.errors import CkptdError, UsageError
+from ckptd.model.quantities import format_duration, format_size, parse_size
+
+SOURCES: Final = ("node-a", "node-b", "node-c", "node-d")
+RECEIVER: Final = "node-e"
+
+_CHECKPOINT: Final = "demo/rank-0"
+_VERSION: Final = 1200
+_SEED: Final = 20_240_601
+
+_PATIENCE_S: Final = 30.0
+"""Nobody comes back here: better fail than wait for ever."""
+_DISCOVERY_TIMEOUT_S: Final = 15.0
+_FRAME_S: Final = 0.1
+"""Between two pictures on the terminal."""
+
+_DESCRIPTION: Final = """\
+Lose a checkpoint on this machine and get it back: four daemons publish it, a
+fifth recovers it, one of the four is killed half-way, and in the end every file
+is compared. Needs no configuration and no root; leaves nothing behind.
+
+examples:
+  ckptctl demo                   a checkpoint of 1 GiB is made up
+  ckptctl demo --size 4GiB
+  ckptctl demo /data/llama/1200  a directory of yours, which is only read
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what ``ckptctl demo`` takes."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = _DESCRIPTION
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="use this; it is only read")
+    parser.add_argument("--size", metavar="SIZE", help="of what is made up; default: 1GiB")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what was recovered, and the daemons' logs"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play the demonstration and return the exit code: 0 only if every byte came back.
+
+    Raises:
+        CkptdError: It cannot be played.
+        KeyboardInterrupt: Ctrl-C, or a signal that would end the process.
+    """
+    with _signals_as_ctrl_c():
+        if arguments.directory is None:
+            findings = _with_made_up(arguments)
+        elif arguments.size is None:
+            material = material_of(arguments.directory)
+            with _workspace(place_beside(material), keep=arguments.keep) as workspace:
+                findings = _play(workspace, material)
+        else:
+            raise UsageError("--size", "says how much to make up, and DIR is there already")
+    print("\n".join(report_lines(findings)))
+    return findings.exit_code
+
+
+def _with_made_up(arguments: argparse.Namespace) -> Findings:
+    asked_bytes = parse_size(arguments.size or "1GiB")
+    if asked_bytes < SIZE_BYTES_MIN:
+        raise UsageError("--size", f"is less than {format_size(SIZE_BYTES_MIN)}")
+    place, size_bytes = choose_place(places(), asked_bytes, copies=2)
+    if size_bytes < asked_bytes:
+        _say(f"{place} has no room for more than {format_size(size_bytes)}, twice.")
+    with _workspace(place, keep=arguments.keep) as workspace:
+        return _play(workspace, _make_up(workspace, size_bytes))
+
+
+def _make_up(workspace: str, size_bytes: int) -> Material:
+    root = os.path.join(workspace, "sources")
+    directory = os.path.join(root, str(_VERSION))
+    files = plan_checkpoint(size_bytes)
+    started_s = time.monotonic()
+    write_checkpoint(directory, files, seed=_SEED)
+    _say(
+        f"A checkpoint: {format_size(size_bytes)} in {len(files)} files "
+        f"({format_duration(time.monotonic() - started_s)})."
+    )
+    return Material(directory, root)
+
+
+def _play(workspace: str, material: Material) -> Findings:
+    """Publish, lose, recover, compare."""
+    with contextlib.ExitStack() as processes:
+        authority = Authority(os.path.join(workspace, "ca"))
+        authority.create()
+        sources = [_daemon(workspace, node, material.root, authority) for node in SOURCES]
+        everybody = list(sources)
+        try:
+            _start(sources, processes)
+            receiver_root = os.path.join(workspace, "recovered")
+            os.mkdir(receiver_root)
+            peers = [source.address for source in sources]
+            receiver = _daemon(workspace, RECEIVER, receiver_root, authority, peers, "256MiB")
+            everybody.append(receiver)
+            _start([receiver], processes)
+            _publish(sources, material)
+            _wait_for_sources(receiver)
+            _say(f"{RECEIVER} has nothing. It recovers; a source is killed half-way.")
+            result, killing = recover(receiver, sources)
+        except CkptdError as error:
+            raise _blame(error, everybody) from error
+        if result.result is not Outcome.COMPLETE:
+            _show_log(receiver)
+            return Findings(result, killing, None)
+    _say("Comparing what was published with what was recovered, byte by byte.")
+    return Findings(result, killing, compare(material.directory, result.target))
+
+
+def _daemon(
+    workspace: str,
+    node: str,
+    root: str,
+    authority: Authority,
+    peers: Sequence[str] = (),
+    buffers: str = "32MiB",
+) -> LocalDaemon:
+    directory = os.path.join(workspace, node)
+    os.mkdir(directory)
+    return LocalDaemon(
+        directory, node=node, root=root, peers=peers, buffers=buffers, authority=authority
+    )
+
+
+def _start(daemons: Sequence[LocalDaemon], processes: contextlib.ExitStack) -> None:
+    """Start daemons side by side; whatever happens then, they are ended with ``processes``."""
+    for daemon in daemons:
+        processes.callback(daemon.kill)
+    # Ctrl-C is raised in the main thread only: in another one, a process that was started is
+    # known before it.
+    with ThreadPoolExecutor(len(daemons)) as threads:
+        list(threads.map(LocalDaemon.start, daemons))
+    for daemon in daemons:
+        daemon.wait_ready()
+
+
+def _publish(sources: Sequence[LocalDaemon], material: Material) -> None:
+    paths = list(files_below(material.directory))
+    request = PublishRequest(
+        directory=material.directory,
+        checkpoint=_CHECKPOINT,
+        version=_VERSION,
+        critical=patterns_with_a_match(paths, CRITICAL),
+        deferred=patterns_with_a_match(paths, DEFERRED),
+    )
+    started_s = time.monotonic()
+    for source in sources:
+        with showing() as show:
+            for event in source.client.publish(request):
+                if isinstance(event, PublishProgress):
+                    picture = publishing_picture(event)
+                    show(picture._replace(line=f"{source.node} {picture.line}"))
+    _say(
+        f"{', '.join(SOURCES)} have hashed and published it where it lies "
+        f"({format_duration(time.monotonic() - started_s)}).\n"
+        "They share one directory here, which saves three copies; on a cluster each has its own."
+    )
+
+
+def _wait_for_sources(receiver: LocalDaemon) -> None:
+    """Wait until the receiver knows all sources, so that its time is that of the recovery."""
+    deadline_s = time.monotonic() + _DISCOVERY_TIMEOUT_S
+    while not any(set(row.nodes) >= set(SOURCES) for row in receiver.client.checkpoints()):
+        if time.monotonic() > deadline_s:
+            raise CkptdError(f"daemon {RECEIVER}", "does not find the four sources")
+        pause()
+
+
+def recover(
+    receiver: LocalDaemon, sources: Sequence[LocalDaemon]
+) -> tuple[RecoveryResult, Killing | None]:
+    """Recover and show it; half-way, kill the source that gave most.
+
+    Returns:
+        How it ended, and who was killed; ``None`` if it was over too soon for that.
+    """
+    client = receiver.client
+    request = RecoverRequest(checkpoint=_CHECKPOINT, version=_VERSION, patience_s=_PATIENCE_S)
+    view = client.recover(request)
+    killing: Killing | None = None
+    with showing() as show:
+        shown_s = 0.0
+        while not view.stage.is_ended:
+            if killing is None and is_half_way(view):
+                killing = _kill_busiest(view, sources)
+            if time.monotonic() - shown_s >= _FRAME_S:
+                shown_s = time.monotonic()
+                _show_view(show, view, killing)
+            pause()
+            view = client.recovery(view.recovery)
+    for event in client.watch(view.recovery):
+        if isinstance(event, RecoveryResult):
+            return event, killing
+    raise AssertionError("a watch ends with a result or raises")
+
+
+def is_half_way(view: RecoveryView) -> bool:
+    """Tell whether at least half is here, and something still has to come."""
+    is_moving = view.stage is Stage.TRANSFERRING and view.bytes_left > 0
+    return is_moving and view.bytes_verified >= view.bytes_left
+
+
+def _kill_busiest(view: RecoveryView, sources: Sequence[LocalDaemon]) -> Killing:
+    busiest = max(view.sources, key=lambda row: (row.bytes, row.node)).node
+    next(source for source in sources if source.node == busiest).kill()
+    return Killing(busiest, view.bytes_verified * 100 // view.bytes_total)
+
+
+def _show_view(show: Show, view: RecoveryView, killing: Killing | None) -> None:
+    picture = picture_of(view)
+    if killing is not None:
+        note = f"{killing.node} was killed at {killing.percent}%"
+        picture = picture._replace(
+            stage=f"{picture.stage}, {note}",
+            line=f"{picture.line}; {note}",
+            lines=(*picture.lines, note),
+        )
+    show(picture)
+
+
+def _blame(error: CkptdError, daemons: Sequence[LocalDaemon]) -> CkptdError:
+    """Show the log of a daemon that ended by itself, and return what to say."""
+    for daemon in daemons:
+        if daemon.has_failed:
+            _show_log(daemon)
+            return CkptdError(f"daemon {daemon.node}", f"ended with exit code {daemon.exit_code}")
+    return error
+
+
+def _show_log(daemon: LocalDaemon) -> None:
+    print(f"Last lines of {daemon.node}'s log:", file=sys.stderr)
+    for line in daemon.log_tail():
+        print(f"  {printable(line)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _workspace(place: str, *, keep: bool) -> Iterator[str]:
+    """Make a directory for everything, and remove it in the end."""
+    workspace = tempfile.mkdtemp(prefix="ckptd-demo-", dir=place)
+    _say(f"Five daemons with mutual TLS, in {workspace}; Ctrl-C ends them and cleans up.")
+    try:
+        yield workspace
+    finally:
+        if keep:
+            _say(f"Kept: {workspace}")
+        else:
+            # A second Ctrl-C shall not leave a gigabyte behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            shutil.rmtree(workspace, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Let signals that would end the process clean up first, as Ctrl-C does."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

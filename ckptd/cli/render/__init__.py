@@ -1,0 +1,1 @@
+"""What the daemon says, as text for people."""

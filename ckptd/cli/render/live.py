@@ -1,0 +1,148 @@
+"""Showing something that goes on until it ends: in place on a terminal, as lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TextIO, TypeAlias, TypeVar
+
+from ckptd.cli.render.text import Picture, json_line, picture_of, printable, publishing_picture
+from ckptd.control.client import ControlClient
+from ckptd.control.messages.api import (
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+    RecoveryProgress,
+    RecoveryResult,
+)
+from ckptd.errors import DaemonUnreachable
+
+LINE_INTERVAL_S: Final = 10.0
+"""Often enough to see that it is alive, too rare to fill a journal."""
+
+RECONNECT_TIMEOUT_S: Final = 30.0
+"""A daemon that restarts is back within seconds; it goes on with its recoveries by itself."""
+
+_RECONNECT_INTERVAL_S: Final = 0.5
+
+Show: TypeAlias = Callable[[Picture], None]
+_Event = TypeVar("_Event")
+
+
+class PlainLines:
+    """A line at each change of stage, and every 10 s."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._stage = ""
+        self._next_s = 0.0
+
+    def show(self, picture: Picture) -> None:
+        """Print the picture's line, if it is time."""
+        now_s = self._clock()
+        if picture.stage != self._stage or now_s >= self._next_s:
+            print(picture.line, file=self._stream, flush=True)
+            self._stage = picture.stage
+            self._next_s = now_s + LINE_INTERVAL_S
+
+
+@contextlib.contextmanager
+def showing() -> Iterator[Show]:
+    """Show pictures on standard error for as long as the context lasts."""
+    if not sys.stderr.isatty():
+        yield PlainLines(sys.stderr).show
+        return
+    # rich doubles what a command takes to start; a script does not pay for it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if console.no_color or console.is_dumb_terminal:
+        yield PlainLines(sys.stderr).show
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        def show(picture: Picture) -> None:
+            text = Text("\n".join(picture.lines), no_wrap=True, overflow="ellipsis")
+            text.stylize("bold", 0, len(picture.lines[0]))
+            live.update(text, refresh=True)
+
+        yield show
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[Show]:
+    """Show nothing: the events themselves are the output."""
+    yield lambda _: None
+
+
+def follow_recovery(
+    client: ControlClient, recovery: str, *, as_json: bool, timeout_s: float | None
+) -> RecoveryResult:
+    """Show a recovery until it ends.
+
+    Args:
+        client: Whom to ask.
+        recovery: Which one.
+        as_json: Print each event on standard output instead of showing it.
+        timeout_s: How long at most; ``None`` for as long as it takes.
+
+    Raises:
+        TimeoutError: It has not ended by then.
+        DaemonUnreachable: The daemon was away for 30 s.
+    """
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    with silence() if as_json else showing() as show:
+        for event in across_restarts(lambda: client.watch(recovery, deadline_s=deadline_s)):
+            if as_json:
+                print(json_line(event), flush=True)
+            match event:
+                case RecoveryProgress():
+                    show(picture_of(event.view))
+                case RecoveryResult():
+                    return event
+    raise AssertionError("a watch ends with a result or raises")
+
+
+def across_restarts(begin: Callable[[], Iterator[_Event]]) -> Iterator[_Event]:
+    """Yield the events of a stream; begin it again when the daemon was away for less than 30 s."""
+    lost_s: float | None = None
+    while True:
+        try:
+            for event in begin():
+                lost_s = None
+                yield event
+        except DaemonUnreachable as error:
+            now_s = time.monotonic()
+            if lost_s is None:
+                lost_s = now_s
+                print(
+                    f"ckptctl: {printable(str(error))} "
+                    f"Trying again for {RECONNECT_TIMEOUT_S:.0f}s.",
+                    file=sys.stderr,
+                )
+            if now_s - lost_s >= RECONNECT_TIMEOUT_S:
+                raise
+            time.sleep(_RECONNECT_INTERVAL_S)  # noqa: TID251 -- a command has nothing else to do
+        else:
+            return
+
+
+def follow_publishing(
+    client: ControlClient, request: PublishRequest, *, as_json: bool
+) -> PublishResult:
+    """Publish a directory and show how far that is."""
+    with silence() if as_json else showing() as show:
+        for event in client.publish(request):
+            if as_json:
+                print(json_line(event), flush=True)
+            match event:
+                case PublishProgress():
+                    show(publishing_picture(event))
+                case PublishResult():
+                    return event
+    raise AssertionError("a publishing ends with a result or raises")

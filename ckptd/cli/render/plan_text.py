@@ -1,0 +1,165 @@
+"""Plans and single peers, as text for people; see :mod:`ckptd.cli.render.text`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ckptd.cli.render.text import WIDTH, printable, reference, table
+from ckptd.control.messages.peer_details import PeerView
+from ckptd.control.messages.plans import Plan, PlanSource
+from ckptd.model.quantities import format_duration, format_rate, format_size
+
+_UNKNOWN = "not known yet"
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Say what a recovery would do, and what speaks against it."""
+    facts = [("version", f"{reference(plan.checkpoint, plan.version)}: {plan.why}")]
+    if not plan.is_settled:
+        facts.append(("", "not every peer has answered yet"))
+    facts += [
+        ("passed over", f"{other.version} ({other.digest[:12]}): {other.why}")
+        for other in plan.passed_over
+    ]
+    if plan.version is None:
+        return aligned(facts)
+    facts += [
+        ("amount", _amount(plan)),
+        ("missing", _missing(plan)),
+        ("here", _here(plan)),
+        ("target", f"{plan.target}{', where something else is' if plan.is_target_taken else ''}"),
+        ("room", _room(plan)),
+        ("critical", _critical(plan)),
+        ("complete", _predicted(plan.predicted_complete_s)),
+    ]
+    if plan.prediction_remark:
+        facts.append(("", plan.prediction_remark))
+    return [*aligned(facts), *_source_lines(plan.sources)]
+
+
+def peer_view_lines(peer: PeerView) -> list[str]:
+    """Show everything that is known of a peer."""
+    quarantine = {0: "never", 1: "once"}.get(peer.quarantines, f"{peer.quarantines} times")
+    if peer.quarantined_until_s is not None:
+        quarantine += f", until {_moment(peer.quarantined_until_s)}"
+    facts = [
+        ("node", f"{peer.node}, epoch {peer.epoch}"),
+        ("address", peer.address or "it does not answer"),
+        ("state", peer.state.value),
+        ("versions", f"{peer.versions}, {peer.versions_complete} of them complete"),
+        ("rate", _rate(peer.rate_bytes_per_s)),
+        ("latency", _latency(peer.latency_s)),
+        ("trust", f"{peer.trust}, {peer.failures} failures in a row"),
+        ("quarantine", quarantine),
+        ("bad blocks", str(peer.bad_blocks)),
+    ]
+    lines = aligned(facts)
+    if not peer.evidence:
+        return lines
+    if peer.bad_blocks > len(peer.evidence):
+        lines.append(f"the last {len(peer.evidence)}:")
+    return lines + table(
+        ("WHEN", "VERSION", "UNIT", "BLOCK", "RECOVERY", "ANSWER"),
+        (
+            (
+                _moment(bad.at_s),
+                reference(bad.checkpoint, bad.version),
+                bad.unit,
+                str(bad.block),
+                bad.recovery,
+                bad.answer,
+            )
+            for bad in peer.evidence
+        ),
+    )
+
+
+def aligned(facts: Iterable[tuple[str, str]]) -> list[str]:
+    """Put names before facts; a long fact goes on below itself."""
+    facts = list(facts)
+    size = max(len(name) for name, _ in facts) + 2
+    lines = []
+    for name, fact in facts:
+        lines += textwrap.wrap(
+            printable(fact),
+            WIDTH,
+            initial_indent=name.ljust(size),
+            subsequent_indent=" " * size,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    return lines
+
+
+def _amount(plan: Plan) -> str:
+    total = format_size(plan.bytes_total)
+    if plan.bytes_by_class is None:
+        return f"{total}; no manifest: {plan.manifest_problem}"
+    classes = plan.bytes_by_class
+    return (
+        f"{total} in {plan.units} units: {format_size(classes.critical)} critical, "
+        f"{format_size(classes.normal)} normal, {format_size(classes.deferred)} deferred"
+    )
+
+
+def _missing(plan: Plan) -> str:
+    if not plan.missing_blocks:
+        return "nothing"
+    critical = plan.missing_critical_blocks
+    urgent = f", {critical} of them critical" if critical else ""
+    units = f", of {', '.join(plan.missing_units)}" if plan.missing_units else ""
+    return f"{plan.missing_blocks} blocks that nobody has{urgent}{units}"
+
+
+def _here(plan: Plan) -> str:
+    if plan.here is None:
+        return "nothing"
+    if plan.here.is_stale:
+        return f"{plan.here.directory}, but its files changed"
+    share = "all of it" if plan.here.is_complete else format_size(plan.here.bytes)
+    return f"{share}, in {plan.here.directory}"
+
+
+def _room(plan: Plan) -> str:
+    verdict = "" if plan.needed_bytes <= plan.free_bytes else ": too little"
+    return f"{format_size(plan.needed_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
+
+
+def _critical(plan: Plan) -> str:
+    if plan.bytes_by_class is not None and not plan.bytes_by_class.critical:
+        return "no unit is"
+    return _predicted(plan.predicted_critical_s)
+
+
+def _predicted(predicted_s: float | None) -> str:
+    return "cannot be predicted" if predicted_s is None else f"in {format_duration(predicted_s)}"
+
+
+def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
+    return table(
+        ("SOURCE", "STATE", "HOLDS", "RATE", "LATENCY"),
+        (
+            (
+                source.node,
+                source.state,
+                f"{'all' if source.is_complete else 'part'}, {format_size(source.bytes)}",
+                _rate(source.rate_bytes_per_s),
+                _latency(source.latency_s),
+            )
+            for source in sources
+        ),
+    )
+
+
+def _rate(rate_bytes_per_s: float | None) -> str:
+    return _UNKNOWN if rate_bytes_per_s is None else format_rate(rate_bytes_per_s)
+
+
+def _latency(latency_s: float | None) -> str:
+    return _UNKNOWN if latency_s is None else f"{latency_s * 1000:.1f}ms"
+
+
+def _moment(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

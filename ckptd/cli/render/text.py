@@ -1,0 +1,341 @@
+"""What the daemon says, as text for people. Pure; nothing here knows a terminal.
+
+Names come from peers: whatever could move a cursor is shown as an escape instead.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from ckptd.control.messages.api import (
+    CheckpointRow,
+    Held,
+    Outcome,
+    PeerRow,
+    PublishProgress,
+    PublishResult,
+    RecoveryResult,
+    RecoveryView,
+    RootRow,
+    Status,
+)
+from ckptd.model.quantities import format_duration, format_rate, format_size
+
+WIDTH: Final = 80
+"""Columns of the narrowest terminal in use."""
+
+SOURCES_SHOWN_MAX: Final = 12
+"""Sources in the live view: with the lines around them they fit in 24."""
+
+_CELL_WIDTH_MIN: Final = 8
+_BAR_WIDTH: Final = 40
+
+
+class Picture(NamedTuple):
+    """Something that goes on, at one moment.
+
+    Attributes:
+        stage: Changes when something happens that is worth a line of its own.
+        line: All in one line.
+        lines: The same for a terminal, at most 80 columns wide.
+    """
+
+    stage: str
+    line: str
+    lines: tuple[str, ...]
+
+
+def printable(text: str) -> str:
+    r"""Return the text with everything that does not print as an escape: ``\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def json_line(value: object) -> str:
+    """Return a message as one line of JSON, with everything that does not print escaped."""
+    text = msgspec.json.encode(value).decode()
+    if text.isprintable():
+        return text
+    import json  # noqa: PLC0415 -- rarely needed
+
+    return "".join(
+        character if character.isprintable() else json.dumps(character)[1:-1] for character in text
+    )
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None
+) -> list[str]:
+    """Align cells in columns two spaces apart.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells, as many as columns in each row.
+        width: How wide a line may be; the widest columns are cut to fit. ``None``: no limit.
+    """
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    gaps = 2 * (len(header) - 1)
+    while width is not None and sum(widths) + gaps > width and max(widths) > _CELL_WIDTH_MIN:
+        widths[widths.index(max(widths))] -= 1
+    return [
+        "  ".join(
+            _cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def reference(checkpoint: str, version: int | None) -> str:
+    """Return ``NAME@VERSION``, or ``NAME`` while no version is chosen."""
+    name = printable(checkpoint)
+    return name if version is None else f"{name}@{version}"
+
+
+def _room(root: RootRow) -> str:
+    """Say what can be written to a root, or why nothing can."""
+    if root.problem or root.free_bytes is None:
+        return printable(root.problem) or "free space unknown"
+    return f"{format_size(root.free_bytes)} free"
+
+
+def status_lines(status: Status) -> list[str]:
+    """Describe the daemon on one screen."""
+    uptime = format_duration(status.uptime_s)
+    listen = status.listen
+    facts = [
+        ("node", f"{printable(status.node)}, up {uptime}, ckptd {status.ckptd_version}"),
+        ("data", printable(listen.data)),
+        ("metrics", printable(listen.metrics) if listen.metrics else "off"),
+        ("control", printable(listen.control)),
+        *(
+            (
+                f"root {printable(root.name)}",
+                f"{printable(root.path)}, {_room(root)}",
+            )
+            for root in status.roots
+        ),
+        ("checkpoints", f"{status.checkpoints} versions held here"),
+        ("peers", f"{status.peers_reachable} of {status.peers} reachable"),
+        ("event loop", f"{status.event_loop_lag_s * 1000:.0f}ms late"),
+    ]
+    size = max(len(name) for name, _ in facts)
+    lines = [f"{name.ljust(size)}  {fact}" for name, fact in facts]
+    for view in status.recoveries:
+        lines += ["", *picture_of(view).lines]
+    return lines
+
+
+def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
+    """List versions and who holds them."""
+    return table(
+        ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "HELD", "NODES"),
+        (
+            (
+                row.checkpoint,
+                str(row.version),
+                format_size(row.size_bytes),
+                "-" if row.units is None else str(row.units),
+                _held(row),
+                ",".join(row.nodes) or "-",
+            )
+            for row in rows
+        ),
+        width,
+    )
+
+
+def _held(row: CheckpointRow) -> str:
+    if row.is_stale:
+        return "stale"
+    if row.held is Held.HERE:
+        return "here"
+    return "peers" if row.is_complete else "in part"
+
+
+def peer_lines(rows: Iterable[PeerRow], width: int | None = None) -> list[str]:
+    """List peers."""
+    return table(
+        ("NODE", "ADDRESS", "STATE", "VERSIONS", "RATE", "ERROR"),
+        (
+            (
+                row.node or "-",
+                row.address,
+                row.state,
+                str(row.versions),
+                format_rate(row.rate_bytes_per_s) if row.rate_bytes_per_s else "-",
+                row.last_error,
+            )
+            for row in rows
+        ),
+        width,
+    )
+
+
+def recovery_lines(views: Iterable[RecoveryView], width: int | None = None) -> list[str]:
+    """List recoveries."""
+    return table(
+        ("RECOVERY", "CHECKPOINT", "STAGE", "DONE", "LEFT", "ETA"),
+        (
+            (
+                view.recovery,
+                reference(view.checkpoint, view.version),
+                _stage(view),
+                _share(view.bytes_verified, view.bytes_total),
+                format_size(view.bytes_left),
+                _eta(view),
+            )
+            for view in views
+        ),
+        width,
+    )
+
+
+def picture_of(view: RecoveryView) -> Picture:
+    """Show a recovery that goes on."""
+    name = reference(view.checkpoint, view.version)
+    waiting = printable(view.waiting_for)
+    amounts = (
+        f"{view.units_done}/{view.units_total} units, "
+        f"{format_size(view.bytes_left)} of {format_size(view.bytes_total)} left, "
+        f"{format_rate(view.rate_bytes_per_s)}, ETA {_eta(view)}"
+    )
+    limiter = "" if view.limiter is None else f"  limiter: {printable(view.limiter)}"
+    line = f"{name}: {_stage(view)}, {amounts}"
+    lines = [
+        _cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{limiter}", WIDTH),
+        _bar(view.bytes_verified, view.bytes_total),
+        _cut(amounts, WIDTH),
+    ]
+    if waiting:
+        line += f"; waiting: {waiting}"
+        lines += textwrap.wrap(f"waiting: {waiting}", WIDTH, subsequent_indent="  ", max_lines=3)
+    if view.missing_blocks:
+        lines += textwrap.wrap(
+            f"blocks that nobody has: {view.missing_blocks}, of {_listing(view.missing_units)}",
+            WIDTH,
+            subsequent_indent="  ",
+            max_lines=3,
+        )
+    return Picture(_stage(view), line, (*lines, *_source_lines(view)))
+
+
+def _source_lines(view: RecoveryView) -> list[str]:
+    if not view.sources:
+        return []
+    busiest = sorted(view.sources, key=lambda source: (-source.rate_bytes_per_s, source.node))
+    lines = table(
+        ("SOURCE", "STATE", "RATE", "GAVE", "IN FLIGHT"),
+        (
+            (
+                source.node,
+                source.state,
+                format_rate(source.rate_bytes_per_s),
+                format_size(source.bytes),
+                format_size(source.in_flight_bytes),
+            )
+            for source in busiest[:SOURCES_SHOWN_MAX]
+        ),
+        WIDTH,
+    )
+    if len(busiest) > SOURCES_SHOWN_MAX:
+        lines.append(f"and {len(busiest) - SOURCES_SHOWN_MAX} more")
+    return lines
+
+
+def result_lines(result: RecoveryResult) -> list[str]:
+    """Say how a recovery ended, and of a complete one from where every byte came."""
+    name = reference(result.checkpoint, result.version)
+    if result.result is not Outcome.COMPLETE:
+        reason = f": {printable(result.message)}" if result.message else ""
+        ended = f"recovery {printable(result.recovery)} of {name} {result.result}{reason}"
+        return [ended, *_missing_lines(result)]
+    amount = format_size(result.bytes_total)
+    if result.is_degraded:
+        kept = result.bytes_resumed + result.bytes_received - result.bytes_wasted
+        name, amount = f"{name} in part", f"{format_size(kept)} of {amount}"
+    rate = format_rate(result.bytes_received / max(result.duration_s, 1e-9))
+    duration = format_duration(result.duration_s)
+    done = f"recovered {name}: {amount} in {duration} ({rate}),"
+    where = f"every block verified → {printable(result.target)}"
+    lines = [f"{done} {where}"] if len(done) + len(where) < WIDTH else [done, f"  {where}"]
+    if result.time_to_critical_s is not None:
+        lines.append(f"critical units after {format_duration(result.time_to_critical_s)}")
+    if result.predicted_duration_s is not None:
+        predicted = format_duration(result.predicted_duration_s)
+        lines.append(f"predicted {predicted}, took {format_duration(result.duration_s)}")
+    shares = ", ".join(f"{printable(of.node)} {format_size(of.bytes)}" for of in result.sources)
+    account = (
+        f"sources: {shares or 'none'}; resumed {format_size(result.bytes_resumed)}, "
+        f"wasted {format_size(result.bytes_wasted)}"
+    )
+    return [*lines, *_missing_lines(result), *_wrapped(account)]
+
+
+def _missing_lines(result: RecoveryResult) -> list[str]:
+    return _wrapped(f"missing: {_listing(result.missing_units)}") if result.missing_units else []
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break a list at its spaces; what has none is longer than a line."""
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+
+
+def publishing_picture(progress: PublishProgress) -> Picture:
+    """Show a publishing that goes on."""
+    line = (
+        f"{progress.files_done}/{progress.files_total} files, "
+        f"{format_size(progress.bytes_done)} of {format_size(progress.bytes_total)}"
+    )
+    bar = _bar(progress.bytes_done, progress.bytes_total)
+    return Picture("publishing", f"publishing: {line}", (bar, line))
+
+
+def published_lines(result: PublishResult) -> list[str]:
+    """Say what was published."""
+    name = reference(result.checkpoint, result.version)
+    done = "published" if result.is_new else "already published, unchanged:"
+    amounts = f"{format_size(result.size_bytes)}, {result.units} units"
+    return [
+        f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",
+        f"digest {printable(result.digest)}",
+    ]
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(printable(name) for name in names)
+
+
+def _stage(view: RecoveryView) -> str:
+    if view.stage.is_ended:
+        return view.stage
+    stage = "paused" if view.is_paused else view.stage
+    return f"{stage} in the background" if view.is_background else stage
+
+
+def _eta(view: RecoveryView) -> str:
+    return "-" if view.eta_s is None else format_duration(view.eta_s)
+
+
+def _share(part: int, whole: int) -> str:
+    """Return a percentage; 100 % is said of nothing that is not whole."""
+    return f"{part * 100 // whole}%" if whole else "-"
+
+
+def _bar(part: int, whole: int) -> str:
+    filled = part * _BAR_WIDTH // whole if whole else 0
+    return f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {_share(part, whole)}"

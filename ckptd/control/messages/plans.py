@@ -1,0 +1,138 @@
+"""What would happen if a recovery were asked for now."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ckptd.control.messages.api import SourceState
+from ckptd.errors import ExitCode
+
+
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of a plan.
+
+    Attributes:
+        checkpoint: What would be recovered.
+        version: Which version; ``None`` for the newest that can be had.
+    """
+
+    checkpoint: str
+    version: int | None = None
+
+
+class PassedOverRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that would not be recovered, and why."""
+
+    version: int
+    digest: str
+    why: str
+
+
+class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A live peer that has some of the version.
+
+    Attributes:
+        node: Who.
+        state: What this node does with it.
+        bytes: What it holds; estimated from the number of blocks if the manifest is not here.
+        is_complete: It holds all of it.
+        rate_bytes_per_s: How fast it delivers; ``None``: not known yet.
+        latency_s: Time to its first byte; ``None``: not known yet.
+    """
+
+    node: str
+    state: SourceState
+    bytes: int
+    is_complete: bool
+    rate_bytes_per_s: float | None
+    latency_s: float | None
+
+
+class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes by criticality."""
+
+    critical: int
+    normal: int
+    deferred: int
+
+
+class HereRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the version stands on this node already.
+
+    Attributes:
+        directory: Where.
+        bytes: How much of it.
+        is_complete: All of it.
+        is_stale: Its files changed since; none of it counts.
+    """
+
+    directory: str
+    bytes: int
+    is_complete: bool
+    is_stale: bool
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a recovery would do.
+
+    Everything from ``digest`` on is empty or ``None`` if no version can be chosen.
+
+    Attributes:
+        checkpoint: What would be recovered.
+        version: Which version; ``None``: none can be chosen now.
+        why: Why this one, or why none.
+        passed_over: The newest other versions, at most 5.
+        is_settled: Every peer has said what it holds, or does not answer; if not, more may
+            turn up in a moment.
+        digest: Identity of the version.
+        bytes_total: Its length.
+        units: How many units; ``None`` without the manifest, as all that follows from it.
+        bytes_by_class: Its length by criticality; ``None`` likewise.
+        manifest_problem: Why the manifest could not be had; empty if it could.
+        sources: Who has some of it, by name.
+        missing_blocks: Blocks that neither a live peer nor the target has.
+        missing_critical_blocks: Those of them that are critical; ``None`` without the manifest.
+        missing_units: Paths of units with missing blocks, at most 20.
+        here: Where it stands on this node already; ``None`` if it does not.
+        target: Directory that it would stand in.
+        is_target_taken: Something else is there; the recovery would be refused.
+        needed_bytes: What would have to be fetched, and needs room.
+        free_bytes: What the target's file system has left.
+        predicted_critical_s: From the first request until the critical units are here;
+            ``None``: cannot be said, or there are none.
+        predicted_complete_s: … until all is here.
+        prediction_remark: Why that cannot be said, or what was left out of account; may be empty.
+    """
+
+    checkpoint: str
+    version: int | None
+    why: str
+    passed_over: tuple[PassedOverRow, ...]
+    is_settled: bool
+    digest: str | None = None
+    bytes_total: int = 0
+    units: int | None = None
+    bytes_by_class: ClassBytes | None = None
+    manifest_problem: str = ""
+    sources: tuple[PlanSource, ...] = ()
+    missing_blocks: int = 0
+    missing_critical_blocks: int | None = None
+    missing_units: tuple[str, ...] = ()
+    here: HereRow | None = None
+    target: str = ""
+    is_target_taken: bool = False
+    needed_bytes: int = 0
+    free_bytes: int = 0
+    predicted_critical_s: float | None = None
+    predicted_complete_s: float | None = None
+    prediction_remark: str = ""
+
+
+def exit_code_of_plan(plan: Plan) -> ExitCode:
+    """Return what a command ends with: what the recovery would, as far as peers decide that."""
+    if plan.version is None:
+        return ExitCode.CRITICAL_MISSING
+    if not plan.missing_blocks:
+        return ExitCode.DONE
+    is_degraded = plan.missing_critical_blocks == 0
+    return ExitCode.DEGRADED if is_degraded else ExitCode.CRITICAL_MISSING

@@ -1,0 +1,120 @@
+"""What binds a recovery: the one thing that would have to be faster for it to be faster.
+
+Inferred from what can be seen from this node alone, in the order of how sure it is:
+
+* nobody may be asked for what is missing: no source; who may has work of another recovery: the
+  sources;
+* its lanes wait for leave, because an operator set a limit: the shaper;
+* this node works on what has come already, or its lanes wait for the disk: the disk;
+* its lanes compute rather than wait for bytes: the processor;
+* one source, or sources that all serve others as well, or less than came here at best: the sources;
+* else what comes is what came at best, from several sources: the network.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.core.ranges.picker import holders, may_be_asked
+from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.stage import LocalOrder, Stage
+from ckptd.limits import MS
+
+DISK_SHARE: Final = 0.3
+"""Lanes that wait for the disk this share of their time could be faster with a faster one."""
+
+CPU_SHARE: Final = 0.8
+"""Lanes that compute for this share of their time have hardly anything to wait for."""
+
+SHAPER_SHARE: Final = 0.2
+"""Somebody waits for a limit this share of the time even if it is little below what would come."""
+
+LAG_NS: Final = 500 * MS
+"""An event loop that was this late kept lanes waiting: they have orders for half a second."""
+
+BEST_SHARE: Final = 0.8
+"""What comes is as much as ever when it is this share of the best: rates sway by a fifth."""
+
+
+class Limiter(enum.Enum):
+    """What binds a recovery. The values are stable: scripts rely on them."""
+
+    NETWORK = "network"
+    SOURCE = "source"
+    DISK = "disk"
+    CPU = "cpu"
+    SHAPER = "shaper"
+    """A limit that an operator set on what this node receives or writes."""
+    NO_SOURCE = "no source"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLoad:
+    """What this node's lanes of a recovery did with their time lately.
+
+    Attributes:
+        disk_share: Waited for a write or for a commit, from 0 to 1.
+        cpu_share: Received, hashed and wrote, or waited for a processor to do so.
+        is_disk_awaited: A lane waits for a commit at this moment.
+        shaper_share: For how much of the time a lane waited for a limit, from 0 to 1.
+        loop_lag_ns: How late the event loop was at worst.
+    """
+
+    disk_share: float = 0.0
+    cpu_share: float = 0.0
+    is_disk_awaited: bool = False
+    shaper_share: float = 0.0
+    loop_lag_ns: int = 0
+
+
+def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter | None:
+    """Say what binds a recovery; ``None`` if nothing is to be hurried.
+
+    Args:
+        state: What is known.
+        recovery: Which one.
+        load: What its lanes did lately.
+        now: The moment.
+    """
+    if recovery.is_paused or recovery.stage is Stage.DISCARDING:
+        limiter = None
+    elif recovery.stage is Stage.SEEKING:
+        limiter = Limiter.NO_SOURCE
+    elif recovery.stage is Stage.DESCRIBING:
+        is_asked = recovery.awaited is LocalOrder.MANIFEST
+        limiter = Limiter.SOURCE if is_asked else Limiter.NO_SOURCE
+    elif recovery.stage is not Stage.TRANSFERRING or recovery.retry_at_ns is not None:
+        limiter = Limiter.DISK
+    elif recovery.in_flight:
+        limiter = _of_transfers(state, recovery, load, now=now)
+    elif recovery.unclaimed:
+        able = holders(recovery, state.peers.values(), recovery.unclaimed)
+        is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
+        limiter = Limiter.SOURCE if is_queued else Limiter.NO_SOURCE
+    else:
+        limiter = Limiter.DISK
+    return limiter
+
+
+def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter:
+    """Say what binds a recovery that has ranges in flight."""
+    if load.shaper_share >= SHAPER_SHARE:
+        return Limiter.SHAPER
+    if recovery.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
+        return Limiter.DISK
+    if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:
+        return Limiter.CPU
+    usable = [
+        peer
+        for peer in state.peers.values()
+        if recovery.digest in peer.holdings and may_be_asked(recovery, peer, now=now)
+    ]
+    active = [lane for lane in recovery.lanes.values() if lane.transfers]
+    if len(usable) <= 1 or all(lane.link.load_bytes for lane in active):
+        return Limiter.SOURCE
+    others = [known.rate for known in state.recoveries.values() if known.in_flight]
+    best = max([state.best_rate, *(rate.best_bytes_per_s for rate in others)])
+    is_as_ever = sum(rate.bytes_per_s for rate in others) >= BEST_SHARE * best
+    return Limiter.NETWORK if is_as_ever else Limiter.SOURCE

@@ -1,0 +1,285 @@
+"""Puts into the story of a recovery what happens to it; one call for each thing that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ckptd.core.effects import CloseReason
+from ckptd.core.events import RangeOutcome, Refusal
+from ckptd.core.explain.snapshot import missing_blocks
+from ckptd.core.explain.waiting import why_still
+from ckptd.core.ranges.picker import Offer
+from ckptd.core.report.story import Entry, Kind, Reason
+from ckptd.core.report.waste import WasteReason
+from ckptd.core.stages.version_choice import explain_choice
+from ckptd.core.state.lane import Lane, Transfer, Trial
+from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.stage import Stage
+from ckptd.core.state.step import Turn
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Digest, NodeId, Version
+
+REASONS: Final = {
+    RangeOutcome.BUSY: Reason.BUSY,
+    RangeOutcome.MISBEHAVED: Reason.MISBEHAVED,
+    RangeOutcome.DISCONNECTED: Reason.DISCONNECTED,
+    RangeOutcome.UNREACHABLE: Reason.UNREACHABLE,
+}
+"""Why a source rests after a transfer that ended so."""
+
+_CUT_OFF: Final = {
+    CloseReason.REDUNDANT: WasteReason.HEDGE,
+    CloseReason.STOLEN: WasteReason.STOLEN,
+    CloseReason.PREEMPTED: WasteReason.PREEMPTED,
+    CloseReason.SILENT: WasteReason.SILENT,
+}
+
+
+def why_wasted(lane: Lane, transfer: Transfer, otherwise: WasteReason) -> WasteReason:
+    """Return why bytes of a transfer were of no use, if there is a better reason than usual."""
+    if lane.closing is not None and lane.closing in _CUT_OFF:
+        return _CUT_OFF[lane.closing]
+    is_race = otherwise is WasteReason.DUPLICATE and (transfer.is_hedge or transfer.is_hedged)
+    return WasteReason.HEDGE if is_race else otherwise
+
+
+def tell_choice(turn: Turn, recovery: Recovery, version: Version) -> None:
+    """Tell which version was chosen, and why."""
+    request = recovery.request
+    choice = explain_choice(turn.state.live_holdings(), request.checkpoint, request.version)
+    recovery.story.choice = choice
+    reason = Reason.NEWEST if request.version is None else Reason.NAMED
+    numbers = {"version": int(version)}
+    recovery.story.add(
+        Entry(turn.now, Kind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
+    )
+
+
+def tell_resumed(turn: Turn, recovery: Recovery, version: Version) -> None:
+    """Tell that a recovery goes on with the version that an earlier life chose."""
+    text = "an interrupted recovery goes on with it"
+    numbers = {"version": int(version)}
+    recovery.story.add(
+        Entry(turn.now, Kind.VERSION_CHOSEN, Reason.RESUMED, numbers=numbers, text=text)
+    )
+
+
+def tell_manifest_late(turn: Turn, recovery: Recovery, late: NodeId, other: NodeId) -> None:
+    """Tell that a second source was asked for the manifest."""
+    recovery.story.add(Entry(turn.now, Kind.MANIFEST_LATE, Reason.SILENT, late, other))
+
+
+def tell_hedge(turn: Turn, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
+    """Tell that a second source was asked for what a lane is late with."""
+    numbers = {
+        "silent_ns": turn.now - lane.heard_ns,
+        "allowed_ns": allowed_ns,
+        "size_bytes": hedge.size_bytes,
+    }
+    _add_of_lane(turn, lane, Kind.HEDGE, _why_late(lane), other, hedge.blocks, numbers)
+
+
+def tell_settled(turn: Turn, winner: Lane, loser: Lane) -> None:
+    """Tell who lost a race."""
+    blocks = loser.transfers[0].blocks
+    _add_of_lane(turn, loser, Kind.HEDGE_SETTLED, Reason.OVERTAKEN, winner.source, blocks, {})
+
+
+def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
+    """Tell that a lane is cut off for its silence, and its source left alone for a while."""
+    numbers = {
+        "silent_ns": turn.now - lane.heard_ns,
+        "allowed_ns": allowed_ns,
+        "pause_ns": lane.link.usable_at_ns - turn.now,
+    }
+    blocks = lane.transfers[0].blocks
+    _add_of_lane(turn, lane, Kind.LANE_LATE, _why_late(lane), None, blocks, numbers)
+
+
+def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
+    """Tell that the work of a lane is taken over."""
+    owed_bytes = lane.owed_bytes
+    numbers = {
+        "owed_bytes": owed_bytes,
+        "needs_ns": needs_ns,
+        "other_needs_ns": thief.link.expected_ns(owed_bytes, turn.options),
+    }
+    _add_of_lane(turn, lane, Kind.STEAL, Reason.SLOW, thief.node, _owed_run(lane), numbers)
+
+
+def tell_preempted(turn: Turn, lane: Lane) -> None:
+    """Tell that a lane gives way to another recovery."""
+    owed_bytes = lane.owed_bytes
+    needs_ns = lane.link.own_time_ns(owed_bytes, turn.options)
+    numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
+    _add_of_lane(turn, lane, Kind.PREEMPTED, Reason.OUTRANKED, None, _owed_run(lane), numbers)
+
+
+def tell_trial(turn: Turn, trial: Trial, reason: Reason, link_rate: float = 0.0) -> None:
+    """Tell what came of trying another number of lanes; without a rate: the lane failed."""
+    tried = trial.bundle.width
+    before = tried + (1 if trial.is_fewer else -1)
+    kept = max(tried, before) if reason is Reason.FASTER else min(tried, before)
+    numbers = {
+        "lanes": kept,
+        "before_lanes": before,
+        "before_bytes_per_s": int(trial.link_rate),
+        "after_lanes": tried,
+        "after_bytes_per_s": int(link_rate),
+    }
+    story = turn.state.recoveries[trial.recovery].story
+    story.add(Entry(turn.now, Kind.LANES_TRIED, reason, trial.source, numbers=numbers))
+
+
+def tell_outranked(turn: Turn, offer: Offer) -> None:
+    """Tell that a source is not asked because another recovery needs it more."""
+    offer.recovery.story.add(Entry(turn.now, Kind.OUTRANKED, Reason.OUTRANKED, offer.peer.node))
+
+
+def tell_detour(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
+    """Tell that a source is passed over for some blocks because it would hold up the end."""
+    recovery, node = offer.recovery, offer.peer.node
+    link, space = offer.peer.link, recovery.known_space()
+    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    numbers = {
+        "needs_ns": link.expected_ns(space.run_bytes(blocks), turn.options),
+        "rest_ns": int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate),
+    }
+    recovery.story.add(
+        Entry(turn.now, Kind.DETOUR, Reason.SLOW, node, blocks=blocks, numbers=numbers)
+    )
+
+
+def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: Reason) -> None:
+    """Tell that a source is left alone for a while, after its link was told why.
+
+    A quarantine that began at this moment is told of instead.
+    """
+    link = turn.state.peers[node].link
+    is_quarantine = link.began_quarantine_ns == turn.now
+    kind = Kind.QUARANTINE if is_quarantine else Kind.BACK_OFF
+    until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
+    numbers = {"pause_ns": until_ns - turn.now, "failures": link.failures or link.refusals}
+    recovery.story.add(Entry(turn.now, kind, reason, node, numbers=numbers))
+
+
+def tell_bad_blocks(turn: Turn, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
+    """Tell that a source sent blocks with a wrong digest."""
+    numbers = {"blocks": len(bad), "size_bytes": recovery.known_space().set_bytes(bad)}
+    recovery.story.add(
+        Entry(
+            turn.now,
+            Kind.BAD_BLOCKS,
+            Reason.WRONG_DIGEST,
+            node,
+            blocks=bad.first_run(),
+            numbers=numbers,
+        )
+    )
+
+
+def tell_withdrawn(turn: Turn, recovery: Recovery, node: NodeId) -> None:
+    """Tell that a source does not hold the version any more."""
+    recovery.story.add(Entry(turn.now, Kind.WITHDRAWN, Reason.STALE, node))
+
+
+def tell_reborn(turn: Turn, peer: Peer) -> None:
+    """Tell those a peer held something for, or worked for, that it was started anew."""
+    for recovery in _concerned(turn.state, peer):
+        recovery.story.add(Entry(turn.now, Kind.EPOCH_CHANGED, Reason.REBORN, peer.node))
+
+
+def tell_lost(turn: Turn, peer: Peer) -> None:
+    """Tell those a peer held something for that it does not answer."""
+    for recovery in _concerned(turn.state, peer):
+        recovery.story.add(Entry(turn.now, Kind.SOURCE_LOST, Reason.LOST, peer.node))
+
+
+def tell_judged(turn: Turn, peer: Peer, digest: Digest, reason: Reason) -> None:
+    """Tell what came of asking a peer whether it stands by bad blocks."""
+    for recovery in turn.state.recoveries.values():
+        if recovery.digest != digest:
+            continue
+        if reason is Reason.STALE:
+            tell_withdrawn(turn, recovery, peer.node)
+        elif reason is Reason.NO_ANSWER or peer.link.began_quarantine_ns == turn.now:
+            tell_pause(turn, recovery, peer.node, reason)
+
+
+def tell_stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+    """Tell what this node's disk refused."""
+    if refusal.is_staging_lost and recovery.staging_losses < turn.options.staging_losses_max:
+        reason = Reason.STAGING_LOST
+    else:
+        reason = Reason.RETRYABLE if refusal.is_retryable else Reason.FATAL
+    numbers = {"pause_ns": turn.options.retry_ns} if refusal.is_retryable else {}
+    recovery.story.add(
+        Entry(turn.now, Kind.DISK_STUMBLED, reason, numbers=numbers, text=refusal.message)
+    )
+
+
+def tell_critical(turn: Turn, recovery: Recovery) -> None:
+    """Tell that the last critical block is durable."""
+    numbers = {"elapsed_ns": turn.now - recovery.started_ns}
+    recovery.story.add(Entry(turn.now, Kind.CRITICAL_COMPLETE, Reason.DURABLE, numbers=numbers))
+
+
+def tell_standstills(turn: Turn) -> None:
+    """Tell when a recovery comes to stand still, and when it goes on."""
+    for recovery in turn.state.recoveries.values():
+        if recovery.in_flight and recovery.still_since_ns is None:
+            continue
+        is_still = not recovery.in_flight and _wants_something(recovery)
+        if is_still and recovery.still_since_ns is None:
+            missing = missing_blocks(turn.state, recovery)
+            why = why_still(turn.state, recovery, missing, now=turn.now)
+            if why is not None:
+                recovery.still_since_ns = turn.now
+                reason, text = why
+                recovery.story.add(Entry(turn.now, Kind.STANDSTILL, reason, text=text))
+        elif not is_still and recovery.still_since_ns is not None:
+            numbers = {"stood_ns": turn.now - recovery.still_since_ns}
+            recovery.still_since_ns = None
+            recovery.story.add(
+                Entry(turn.now, Kind.STANDSTILL_ENDED, Reason.MOVING, numbers=numbers)
+            )
+
+
+def _wants_something(recovery: Recovery) -> bool:
+    """Tell whether a recovery needs something that it must ask somebody for."""
+    if recovery.stage is Stage.TRANSFERRING:
+        return bool(recovery.unclaimed)
+    return recovery.stage is Stage.SEEKING or (
+        recovery.stage is Stage.DESCRIBING and recovery.awaited is None
+    )
+
+
+def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
+    """Yield the recoveries of what a peer holds, and those it has a lane of."""
+    for recovery in state.recoveries.values():
+        if recovery.digest in peer.holdings or peer.node in recovery.bundles:
+            yield recovery
+
+
+def _owed_run(lane: Lane) -> BlockRun:
+    """Return from where to where a lane still owes something."""
+    return BlockRun(lane.transfers[0].next_block, lane.transfers[-1].blocks.end)
+
+
+def _why_late(lane: Lane) -> Reason:
+    return Reason.SILENT if lane.has_body else Reason.FIRST_BYTE_LATE
+
+
+def _add_of_lane(  # noqa: PLR0913, PLR0917 (what an entry is made of, each named)
+    turn: Turn,
+    lane: Lane,
+    kind: Kind,
+    reason: Reason,
+    other: NodeId | None,
+    blocks: BlockRun,
+    numbers: dict[str, int],
+) -> None:
+    story = turn.state.recoveries[lane.recovery].story
+    story.add(Entry(turn.now, kind, reason, lane.source, other, blocks, numbers))

@@ -1,0 +1,108 @@
+"""Says why a recovery went as it did: each known peer's part in it, and the story."""
+
+from __future__ import annotations
+
+from ckptd.core.options import Options
+from ckptd.core.ranges.picker import holds_any
+from ckptd.core.report.story import Kind, Reason, format_span, sentence
+from ckptd.core.report.verdicts import Explanation, PeerVerdict, Verdict
+from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.limits import MIB, SECOND
+from ckptd.model.quantities import format_rate, format_size
+
+
+def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> Explanation:
+    """Return everything a person may ask about a recovery that has not ended."""
+    return Explanation(
+        started_ns=recovery.started_ns,
+        taken_ns=now,
+        choice=recovery.story.choice,
+        peers=tuple(
+            _judge(recovery, peer, options, now=now) for _, peer in sorted(state.peers.items())
+        ),
+        entries=tuple(recovery.story.entries),
+        counts=dict(recovery.story.counts),
+    )
+
+
+def _judge(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> PeerVerdict:
+    """Say what part a peer has."""
+    verdict, why = _obstacle(recovery, peer, options, now=now) or _usage(recovery, peer, options)
+    brought_bytes = recovery.source_bytes.get(peer.node, 0)
+    if brought_bytes and verdict is not Verdict.USED:
+        why = f"gave {format_size(brought_bytes)}; {why}"
+    rate = int(peer.link.rate.bytes_per_s)
+    return PeerVerdict(peer.node, verdict, why, brought_bytes, rate)
+
+
+def _obstacle(
+    recovery: Recovery, peer: Peer, options: Options, *, now: int
+) -> tuple[Verdict, str] | None:
+    """Say why a peer may not be asked; ``None`` if it may."""
+    link, latest = peer.link, recovery.story.latest.get(peer.node)
+    found: tuple[Verdict, str] | None = None
+    if not peer.is_live:
+        found = Verdict.LOST, "does not answer"
+    elif link.quarantined_until_ns > now:
+        left = format_span(link.quarantined_until_ns - now)
+        found = Verdict.QUARANTINED, f"sent bad blocks; in quarantine for another {left}"
+    elif recovery.digest is None or recovery.digest not in peer.holdings:
+        if latest is not None and latest.kind is Kind.WITHDRAWN:
+            found = Verdict.STALE, "held the version, and does not any more"
+        else:
+            found = Verdict.NOT_HELD, "does not hold the version"
+    elif recovery.digest in peer.questioned:
+        found = Verdict.QUESTIONED, "sent bad blocks; asked whether it stands by them"
+    elif link.usable_at_ns > now:
+        is_busy = latest is not None and latest.reason is Reason.BUSY
+        left = format_span(link.usable_at_ns - now)
+        after = f" after this: {sentence(latest)}" if latest is not None else ""
+        verdict = Verdict.BUSY if is_busy else Verdict.RESTING
+        found = verdict, f"not asked for another {left}{after}"
+    return found or _lack(recovery, peer, options)
+
+
+def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str] | None:
+    """Say why a peer that may be asked is not; ``None`` if it is, or may be at any moment."""
+    bundle, latest = recovery.bundles.get(peer.node), recovery.story.latest.get(peer.node)
+    queue_ns = peer.link.queue_time_ns(options)
+    found: tuple[Verdict, str] | None = None
+    is_at_work = bundle is not None and any(
+        lane.transfers and not lane.is_closing for lane in bundle.lanes
+    )
+    if is_at_work or recovery.space is None:
+        found = None
+    elif recovery.unclaimed and latest is not None and latest.kind is Kind.OUTRANKED:
+        found = Verdict.OUTRANKED, sentence(latest)
+    elif latest is not None and latest.kind is Kind.DETOUR:
+        found = Verdict.DETOUR, sentence(latest)
+    elif latest is not None and latest.kind is Kind.STEAL:
+        found = Verdict.SLOW, sentence(latest)
+    elif recovery.unclaimed and not holds_any(recovery, peer, recovery.unclaimed):
+        if peer.node in recovery.refused:
+            found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
+        else:
+            found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
+    elif recovery.unclaimed and queue_ns >= options.window_ns:
+        allowed = format_span(options.window_ns)
+        found = Verdict.NO_ROOM, f"has {format_span(queue_ns)} of work, allowed {allowed}"
+    return found
+
+
+def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str]:
+    """Say why a peer is asked, or was never while it could have been."""
+    link, bundle = peer.link, recovery.bundles.get(peer.node)
+    lane_count = 0 if bundle is None else bundle.active_count
+    brought_bytes = recovery.source_bytes.get(peer.node, 0)
+    soon = format_span(link.expected_ns(options.range_bytes_min, options))
+    if not brought_bytes and not lane_count:
+        return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"
+    rate = link.rate.bytes_per_s
+    parts = [f"gave {format_size(brought_bytes)}"] if brought_bytes else []
+    if rate:
+        over = f" over {lane_count} lanes" if lane_count > 1 else ""
+        parts.append(f"delivers {format_rate(rate)}{over}")
+    if lane_count:
+        queue_s = link.queue_time_ns(options) / SECOND
+        parts.append(f"asked for {queue_s:.1f}s of work; its next {format_size(MIB)} in {soon}")
+    return Verdict.USED, ", ".join(parts)

@@ -1,0 +1,184 @@
+"""Takes views of the scheduler's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ckptd.core.explain.waiting import why_still
+from ckptd.core.options import Options
+from ckptd.core.ranges.hedging import hedge_after_ns
+from ckptd.core.report.views import (
+    PeerSnapshot,
+    RecoverySnapshot,
+    RecoverySourceSnapshot,
+    SourceSnapshot,
+    SourceState,
+    SourceTuning,
+)
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.stage import Stage
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace
+
+MISSING_UNITS_SHOWN: Final = 20
+"""How many names of units a view holds that nobody has."""
+
+
+def view_sources(state: State, *, now: int) -> tuple[SourceSnapshot, ...]:
+    """Return a view of every peer, by name."""
+    active = {lane.source for lane in state.lanes.values() if lane.transfers}
+    return tuple(
+        _view_source(peer, is_active=node in active, now=now)
+        for node, peer in sorted(state.peers.items())
+    )
+
+
+def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
+    """Return everything that is known of one peer."""
+    active = any(lane.transfers for lane in state.lanes.values() if lane.source == peer.node)
+    link = peer.link
+    return PeerSnapshot(
+        source=_view_source(peer, is_active=active, now=now),
+        latency_ns=link.latency_ns,
+        failures=link.failures,
+        quarantines=link.quarantines,
+        quarantined_until_ns=link.quarantined_until_ns if link.quarantined_until_ns > now else None,
+        holdings=tuple(peer.holdings.values()),
+        bad_block_count=peer.evidence.bad_block_count,
+        bad_blocks=tuple(peer.evidence.last),
+    )
+
+
+def view_recovery(
+    state: State, recovery: Recovery, options: Options, *, now: int
+) -> RecoverySnapshot:
+    """Return a view of one recovery."""
+    space = recovery.space
+    missing = missing_blocks(state, recovery)
+    why = why_still(state, recovery, missing, now=now)
+    verified_bytes = space.set_bytes(recovery.verified) if space else 0
+    total_bytes = space.size_bytes if space else 0
+    rate = int(recovery.rate.bytes_per_s) if recovery.in_flight else 0
+    left = total_bytes - verified_bytes
+    return RecoverySnapshot(
+        recovery=recovery.id,
+        checkpoint=recovery.checkpoint,
+        version=recovery.version,
+        digest=recovery.digest,
+        stage=recovery.stage,
+        is_paused=recovery.is_paused,
+        units_total=len(space.manifest.units) if space else 0,
+        units_done=space.units_within(recovery.verified) if space else 0,
+        total_bytes=total_bytes,
+        verified_bytes=verified_bytes,
+        is_committed=not recovery.committing and not recovery.uncommitted,
+        resumed_bytes=recovery.resumed_bytes,
+        received_bytes=recovery.received_bytes,
+        wasted_bytes=dict(recovery.waste.by_reason),
+        bad_blocks=recovery.bad_blocks,
+        rate_bytes_per_s=rate,
+        eta_ns=left * SECOND // rate if rate and space else None,
+        elapsed_ns=now - recovery.started_ns,
+        critical_ns=(
+            None
+            if recovery.critical_at_ns is None
+            else recovery.critical_at_ns - recovery.started_ns
+        ),
+        predicted_ns=recovery.predicted_ns,
+        predicted_critical_ns=recovery.predicted_critical_ns,
+        waiting_for="" if why is None else why[1],
+        missing_blocks=len(missing),
+        missing_units=unit_names(space, missing) if space else (),
+        sources=_view_recovery_sources(state, recovery, options, now=now),
+        lanes=len(recovery.lanes),
+        transfers=recovery.in_flight,
+        hedges=recovery.hedges,
+        hedged_bytes=recovery.hedged_bytes,
+        hedge_budget_bytes=int(options.hedge_share * total_bytes),
+    )
+
+
+def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
+    if not peer.is_live:
+        state = SourceState.LOST
+    elif peer.link.quarantined_until_ns > now:
+        state = SourceState.DISTRUSTED
+    elif peer.link.usable_at_ns > now:
+        state = SourceState.BACKING_OFF
+    else:
+        state = SourceState.ACTIVE if is_active else SourceState.IDLE
+    return SourceSnapshot(
+        peer.node,
+        peer.epoch,
+        state,
+        int(peer.link.rate.bytes_per_s),
+        peer.link.outstanding_bytes,
+        peer.link.trust,
+        len(peer.holdings),
+    )
+
+
+def _view_recovery_sources(
+    state: State, recovery: Recovery, options: Options, *, now: int
+) -> tuple[RecoverySourceSnapshot, ...]:
+    views: list[RecoverySourceSnapshot] = []
+    for node, peer in sorted(state.peers.items()):
+        brought = recovery.source_bytes.get(node, 0)
+        if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
+            bundle = recovery.bundles.get(node)
+            lanes = [] if bundle is None else bundle.lanes
+            is_active = any(lane.transfers for lane in lanes)
+            tuning = _view_tuning(state, peer, lanes, options, now=now)
+            source = _view_source(peer, is_active=is_active, now=now)
+            views.append(RecoverySourceSnapshot(source, brought, tuning))
+    return tuple(views)
+
+
+def _view_tuning(
+    state: State, peer: Peer, lanes: Sequence[Lane], options: Options, *, now: int
+) -> SourceTuning:
+    link = peer.link
+    hedges = (hedge_after_ns(state, lane, options) for lane in lanes)
+    return SourceTuning(
+        latency_ns=link.latency_ns,
+        gap_ns=link.gap_ns,
+        window_ns=options.window_ns,
+        window_bytes=link.window_bytes(options),
+        range_bytes=link.range_bytes(options),
+        silence_timeout_ns=link.silence_timeout_ns(options),
+        first_byte_timeout_ns=link.first_byte_timeout_ns(options),
+        hedge_after_ns=min((after for after in hedges if after is not None), default=None),
+        back_off_ns=max(link.usable_at_ns - now, 0),
+        load_bytes=link.load_bytes,
+        lanes=len(lanes),
+        transfers=sum(len(lane.transfers) for lane in lanes),
+    )
+
+
+def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
+    """Return the blocks that are needed and that no live peer has and sent rightly."""
+    missing = recovery.unclaimed
+    if recovery.digest is None or recovery.stage is Stage.PLACING:
+        return missing
+    for peer in state.peers.values():
+        holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+        if not missing:
+            break
+        if holding is not None:
+            refused = recovery.refused.get(peer.node, BlockSet())
+            missing = missing - (holding.blocks - refused)
+    return missing
+
+
+def unit_names(space: AddressSpace, blocks: BlockSet) -> tuple[str, ...]:
+    """Return the paths of the first units that some blocks belong to."""
+    names: list[str] = []
+    run = blocks.first_run()
+    while run is not None and len(names) < MISSING_UNITS_SHOWN:
+        unit = space.unit_of(run.start)
+        names.append(space.manifest.units[unit].path)
+        run = blocks.first_run(space.unit_run(unit)[1])
+    return tuple(names)

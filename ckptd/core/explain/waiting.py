@@ -1,0 +1,118 @@
+"""Why a recovery stands still, as a code and in words."""
+
+from __future__ import annotations
+
+from ckptd.core.ranges.picker import holders, may_be_asked
+from ckptd.core.report.story import Reason, format_span
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.stage import LocalOrder, Stage
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
+
+SILENCE_NS = 1 * SECOND
+"""When nothing at all came for this long, a recovery says whom it waits for: a person who looks
+twice in two seconds must find a reason."""
+
+_NAMED_MAX = 3
+"""How many peers a sentence names."""
+
+
+def why_still(
+    state: State, recovery: Recovery, missing: BlockSet, *, now: int
+) -> tuple[Reason, str] | None:
+    """Say what a recovery waits for; ``None`` if it moves.
+
+    Args:
+        state: What is known.
+        recovery: Which one.
+        missing: Blocks it needs that no live peer has and sent rightly.
+        now: The moment.
+    """
+    why: tuple[Reason, str] | None = None
+    if recovery.trouble:
+        why = Reason.DISK, recovery.trouble + _retried(recovery, now=now)
+    elif recovery.is_paused:
+        why = Reason.PAUSED, "an operator to resume it"
+    elif recovery.stage is Stage.SEEKING:
+        why = _why_no_version(state, recovery)
+    elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
+        why = Reason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
+    elif recovery.stage is Stage.TRANSFERRING:
+        if recovery.in_flight:
+            why = _why_nothing_comes(recovery, now=now)
+        else:
+            why = _why_no_transfer(state, recovery, missing, now=now)
+    return why
+
+
+def _retried(recovery: Recovery, *, now: int) -> str:
+    if recovery.retry_at_ns is None or recovery.is_paused or recovery.ending is not None:
+        return ""
+    return f"; tried again in {format_span(max(recovery.retry_at_ns - now, 0))}"
+
+
+def _why_no_version(state: State, recovery: Recovery) -> tuple[Reason, str]:
+    """Say what is needed to choose a version."""
+    if not state.is_settled:
+        return Reason.NO_VERSION, "peers to say what they hold"
+    wanted = recovery.request.version
+    what = "a version that is whole" if wanted is None else f"version {wanted}"
+    return Reason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"
+
+
+def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[Reason, str] | None:
+    """Say why nothing comes though something was asked for; ``None`` if something does."""
+    lanes = [lane for lane in recovery.lanes.values() if lane.transfers]
+
+    def heard_ns(lane: Lane) -> int:
+        return lane.heard_ns
+
+    latest = max(lanes, key=heard_ns)
+    if now - latest.heard_ns < SILENCE_NS:
+        return None
+    if recovery.awaited is LocalOrder.COMMIT:
+        since = format_span(now - recovery.commit_started_ns)
+        return Reason.DISK, f"the disk, which has been making blocks durable for {since}"
+    silent = format_span(now - latest.heard_ns)
+    reason = Reason.SILENT if latest.has_body else Reason.FIRST_BYTE_LATE
+    return reason, f"{_names([lane.source for lane in lanes])} to deliver, silent for {silent}"
+
+
+def _why_no_transfer(
+    state: State, recovery: Recovery, missing: BlockSet, *, now: int
+) -> tuple[Reason, str]:
+    """Say why nobody is asked for anything."""
+    able = list(holders(recovery, state.peers.values(), recovery.unclaimed))
+    if not recovery.unclaimed:
+        why = Reason.DISK, "the disk"
+    elif recovery.retry_at_ns is not None:
+        why = Reason.DISK, f"the disk{_retried(recovery, now=now)}"
+    elif len(missing) == len(recovery.unclaimed):
+        why = Reason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
+    elif any(may_be_asked(recovery, peer, now=now) for peer in able):
+        why = Reason.OUTRANKED, "sources that have work of another recovery to do first"
+    else:
+        why = _why_nobody_may_be_asked(able, now=now)
+    return why
+
+
+def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[Reason, str]:
+    """Say until when those rest who have what is missing."""
+    resting = [peer for peer in able if peer.link.usable_at_ns > now]
+    if not resting:
+        return Reason.QUESTIONED, "sources to stand by their holdings"
+
+    def usable_at_ns(peer: Peer) -> int:
+        return peer.link.usable_at_ns
+
+    first = min(resting, key=usable_at_ns)
+    left = f"{(first.link.usable_at_ns - now) / SECOND:.1f}s"
+    if all(peer.link.quarantined_until_ns > now for peer in able):
+        return Reason.QUARANTINED, f"the quarantine of {first.node} to end in {left}"
+    return Reason.RESTING, f"a source to be tried again in {left}"
+
+
+def _names(nodes: list[str]) -> str:
+    some = ", ".join(nodes[:_NAMED_MAX])
+    return some if len(nodes) <= _NAMED_MAX else f"{some} and {len(nodes) - _NAMED_MAX} more"

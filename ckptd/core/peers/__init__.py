@@ -1,0 +1,1 @@
+"""Peers: what they say they hold, and what becomes of their reputation."""

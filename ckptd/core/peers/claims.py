@@ -1,0 +1,216 @@
+"""What peers say, and what becomes of their reputation."""
+
+from __future__ import annotations
+
+from ckptd.core.effects import CloseReason, ConfirmHolding
+from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
+from ckptd.core.explain.narration import tell_judged, tell_lost, tell_reborn
+from ckptd.core.report.evidence import BadBlock, Evidence
+from ckptd.core.report.story import Reason
+from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.spread import Spread
+from ckptd.core.state.step import Turn
+from ckptd.limits import PEERS_MAX
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, NodeId
+
+
+def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
+    """Learn what a peer has.
+
+    Another epoch makes it another peer: nothing old is held to it, and nothing more comes on the
+    old one's connections. A peer that was lost for a moment need not rest, but is trusted no more
+    than before.
+    """
+    peers = turn.state.peers
+    peer = peers.get(event.node)
+    is_reborn = peer is not None and peer.epoch != event.epoch
+    if peer is None or is_reborn:
+        _forgive(turn, event.node)
+        if peer is not None:
+            tell_reborn(turn, peer)
+        for lane in list(turn.state.lanes.values()):
+            if lane.source == event.node:
+                turn.close_lane(lane, CloseReason.FAILED)
+        evidence = peer.evidence if peer else Evidence()
+        evidence.settle(Confirmation.NO_ANSWER)
+        peer = peers[event.node] = Peer(event.node, event.epoch, evidence=evidence)
+    elif not peer.is_live:
+        peer.link.usable_at_ns = peer.link.quarantined_until_ns
+    before = peer.holdings if peer.is_live else {}
+    peer.is_live, peer.holdings = True, {holding.digest: holding for holding in event.holdings}
+    for recovery in turn.state.recoveries.values():
+        if recovery.digest is not None:
+            _note_news(turn, recovery, before.get(recovery.digest), peer)
+    if is_reborn:
+        count_sources(turn)
+    turn.note_room(event.node)
+
+
+def on_peer_lost(turn: Turn, event: PeerLost) -> None:
+    """Stop relying on a peer. What is known of its link is kept in case it comes back."""
+    peers = turn.state.peers
+    if event.node in peers:
+        if peers[event.node].is_live:
+            tell_lost(turn, peers[event.node])
+        peers[event.node].is_live = False
+        count_sources(turn)
+        turn.note_room_everywhere()  # slower ones may be wanted now
+    if len(peers) > PEERS_MAX:
+        in_use = {lane.source for lane in turn.state.lanes.values()}
+        for node in [node for node, peer in peers.items() if not peer.is_live]:
+            if node not in in_use:
+                del peers[node]
+
+
+def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
+    """Settle who is to blame for bad blocks.
+
+    A source whose files changed under it no longer claims to hold the version: the blocks were
+    stale and nobody lied. One that stands by its holding has sent wrong bytes knowingly or has
+    bad memory; in both cases it is to be avoided.
+    """
+    peer = turn.state.peers.get(event.source)
+    if peer is None or event.digest not in peer.questioned:
+        return
+    trust_lost = peer.questioned.pop(event.digest)
+    peer.evidence.settle(event.confirmation, event.digest)
+    turn.note_room(event.source)
+    match event.confirmation:
+        case Confirmation.HELD:
+            peer.link.blame(trust_lost, turn.options, now=turn.now)
+            tell_judged(turn, peer, event.digest, Reason.WRONG_DIGEST)
+        case Confirmation.NOT_HELD:
+            peer.holdings.pop(event.digest, None)
+            tell_judged(turn, peer, event.digest, Reason.STALE)
+            _forgive(turn, event.source, event.digest)
+            count_sources(turn)
+        case Confirmation.NO_ANSWER:
+            peer.link.failed(turn.options, turn.rng, now=turn.now)
+            tell_judged(turn, peer, event.digest, Reason.NO_ANSWER)
+    give_second_chances(turn)
+    turn.rest(event.source)
+
+
+def _note_news(turn: Turn, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
+    """Take in what a peer has now; with hundreds of peers nearly all news is that it has more."""
+    now = peer.holdings.get(recovery.digest) if recovery.digest is not None else None
+    if before is not None and (now is None or (before.is_complete and not now.is_complete)):
+        _take_stock(turn, recovery)
+    elif now is not None and not now.is_complete:
+        added = now.blocks if before is None else now.blocks - before.blocks
+        if added and before is not None:
+            recovery.spread_grew_ns = turn.now
+        recovery.spread.grow(added)
+        recovery.is_swarming = True
+    if before is None or now is None or before.is_complete != now.is_complete:
+        _count(turn, recovery)
+        give_second_chances(turn)
+
+
+def count_sources(turn: Turn) -> None:
+    """Look for each recovery who holds any of its version, and who recovers it as well."""
+    for recovery in turn.state.recoveries.values():
+        if recovery.digest is not None:
+            _count(turn, recovery)
+            _take_stock(turn, recovery)
+    give_second_chances(turn)
+
+
+def _count(turn: Turn, recovery: Recovery) -> None:
+    holdings = _holdings(turn, recovery)
+    recovery.source_count = len(holdings)
+    recovery.is_swarming = any(not holding.is_complete for holding in holdings)
+
+
+def _take_stock(turn: Turn, recovery: Recovery) -> None:
+    holdings = _holdings(turn, recovery)
+    recovery.spread = Spread(each.blocks for each in holdings if not each.is_complete)
+
+
+def _holdings(turn: Turn, recovery: Recovery) -> list[Holding]:
+    """Return what live peers have of the version of a recovery."""
+    return [
+        peer.holdings[recovery.digest]
+        for peer in turn.state.peers.values()
+        if peer.is_live and recovery.digest in peer.holdings
+    ]
+
+
+def give_second_chances(turn: Turn) -> None:
+    """Ask for a block again of sources that sent it wrongly, where no other source is left.
+
+    One flipped bit at each source must not end a recovery; whoever goes on sending it wrongly
+    loses trust each time, and is soon in quarantine.
+    """
+    for recovery in turn.state.recoveries.values():
+        lonely = union(recovery.refused.values()) & recovery.unclaimed
+        for node, peer in turn.state.peers.items():
+            if not lonely:
+                break
+            holding = peer.holdings.get(recovery.digest) if recovery.digest else None
+            if holding is None or not peer.is_live or peer.link.quarantined_until_ns > turn.now:
+                continue
+            lonely -= holding.blocks - recovery.refused.get(node, BlockSet())
+        if lonely:
+            left = ((node, blocks - lonely) for node, blocks in recovery.refused.items())
+            recovery.refused = {node: blocks for node, blocks in left if blocks}
+            turn.note_room_everywhere()
+
+
+def question(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    """Ask a source that sent bad blocks whether it stands by its holding.
+
+    If it does, one of a critical unit costs all trust.
+    """
+    options = turn.options
+    trust_lost = len(bad) * options.trust_per_bad_block
+    if bad & recovery.critical:
+        trust_lost = options.trust_max - options.quarantine_trust
+    assert recovery.digest is not None
+    if recovery.digest not in peer.questioned:
+        turn.order(ConfirmHolding(peer.node, recovery.digest))
+    peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + trust_lost
+
+
+def note_evidence(
+    turn: Turn,
+    peer: Peer,
+    recovery: Recovery,
+    bad: BlockSet,
+    answer: Confirmation | None = None,
+) -> None:
+    """Put bad blocks on record, for people.
+
+    Args:
+        turn: The event.
+        peer: Who sent them.
+        recovery: For which recovery.
+        bad: The blocks.
+        answer: Set if nobody can be asked any more whether it stands by them.
+    """
+    assert recovery.version is not None
+    assert recovery.digest is not None
+    space = recovery.known_space()
+    for block in bad:
+        unit = space.unit_of(block)
+        peer.evidence.note(
+            BadBlock(
+                turn.now,
+                recovery.checkpoint,
+                recovery.version,
+                recovery.digest,
+                space.manifest.units[unit].path,
+                block - space.unit_run(unit)[0],
+                recovery.id,
+                answer,
+            )
+        )
+
+
+def _forgive(turn: Turn, node: NodeId, digest: Digest | None = None) -> None:
+    """Forget which blocks a node sent wrongly, of one version or of all."""
+    for recovery in turn.state.recoveries.values():
+        if digest is None or recovery.digest == digest:
+            recovery.refused.pop(node, None)

@@ -1,0 +1,1 @@
+"""Ranges: who is asked for what, and what becomes of it."""

@@ -1,0 +1,144 @@
+"""Duplicate requests for critical ranges that are late, or that two sources race for.
+
+A hedge is asked of a second source when the first one is later than nearly all ranges of late
+were; whoever delivers first wins, and the other one is cut off. Hedges spend a budget, so that
+they cannot add to a congestion; where everything is well there are none.
+
+With a redundancy of 2 nothing needs to be late: at the tail of the critical units a source that
+would turn to less urgent ones, or to nothing, races for what another one still owes. Races spend
+a budget of their own: no more bytes than the critical units have.
+
+Source: Dean and Barroso, *The Tail at Scale* (2013); Spegel hedges at p80 to p90 and at once
+on a hard error, which here is an ordinary re-order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptd.core.options import Options
+from ckptd.core.ranges.picker import has_room, may_be_asked, servable
+from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.step import Turn
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.manifest import Criticality
+
+
+def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
+    """Return after what silence of a lane its first range is asked of a second source.
+
+    ``None`` if it is not: the range is not critical, or it is a hedge, or has one.
+    """
+    first = lane.transfers[0] if lane.transfers else None
+    if first is None or first.criticality is not Criticality.CRITICAL or first.is_hedged:
+        return None
+    if lane.has_body:
+        return max(options.hedge_floor_ns, options.hedge_ratio * lane.link.gap_ns)
+    usual_ns = state.first_bytes.percentile_ns(options.hedge_percentile)
+    if usual_ns is None:
+        return None
+    return max(options.hedge_floor_ns, options.hedge_ratio * usual_ns)
+
+
+def find_hedge(turn: Turn, lane: Lane) -> tuple[Peer, BlockRun] | None:
+    """Return whom to ask for what a lane's first range owes; ``None``: nobody, or too dear."""
+    recovery = turn.state.recoveries[lane.recovery]
+    space = recovery.known_space()
+    owed = lane.transfers[0]
+    best: tuple[int, Peer, BlockRun] | None = None
+    for peer, run in _able(turn, recovery, lane, owed):
+        time_ns = peer.link.time_for_ns(space.run_bytes(run), turn.options)
+        if best is None or time_ns < best[0]:
+            best = (time_ns, peer, run)
+    if best is None:
+        return None
+    budget_bytes = int(turn.options.hedge_share * space.size_bytes)
+    if recovery.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
+        return None
+    return best[1], best[2]
+
+
+def _able(
+    turn: Turn, recovery: Recovery, late: Lane, owed: Transfer
+) -> Iterator[tuple[Peer, BlockRun]]:
+    """Yield sources that can begin with what is owed, and how far they can go."""
+    assert recovery.digest is not None
+    for node, peer in turn.state.peers.items():
+        holding = peer.holdings.get(recovery.digest)
+        own = recovery.bundles.get(node)
+        is_ready = may_be_asked(recovery, peer, now=turn.now)
+        if node == late.source or holding is None or not is_ready:
+            continue
+        if own is not None:
+            lane = own.least_loaded()
+            if lane is None or len(lane.transfers) > turn.options.ranges_per_lane:
+                continue
+        run = _able_run(recovery, peer, owed)
+        if run is not None:
+            yield peer, run
+
+
+def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
+    """Return how far a source can go with what another one owes; ``None``: not at all."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest)
+    if holding is None or owed.next_block >= owed.blocks.end:
+        return None
+    blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
+    run = blocks.first_run(owed.next_block)
+    if run is None or run.start != owed.next_block:
+        return None
+    return BlockRun(run.start, min(run.end, owed.blocks.end))
+
+
+def find_race(turn: Turn, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
+    """Return which range a source should race for, and what of it; ``None``: for none.
+
+    It races for what would be here last, once for each range, and only if it has no critical
+    work of its own, neither begun nor to begin.
+    """
+    if turn.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
+        return None
+    own = recovery.bundles.get(peer.node)
+    is_urgent = own is not None and any(
+        known.criticality is Criticality.CRITICAL for lane in own.lanes for known in lane.transfers
+    )
+    if is_urgent or not has_room(recovery, peer, turn.options, now=turn.now):
+        return None
+    if servable(recovery, peer) & (recovery.critical | recovery.raised):
+        return None
+    last: tuple[float, Transfer, BlockRun] | None = None
+    for needs_s, owed in _owed_critical(recovery):
+        run = _able_run(recovery, peer, owed)
+        if run is not None and (last is None or needs_s > last[0]):
+            last = (needs_s, owed, run)
+    if last is None:
+        return None
+    space = recovery.known_space()
+    raced_bytes = recovery.raced_bytes + space.run_bytes(last[2])
+    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical) else None
+
+
+def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
+    """Yield critical ranges that one source owes, and how long it will need for each."""
+    for lane in recovery.lanes.values():
+        ahead_bytes = 0
+        lane_rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        for known in () if lane.is_closing else lane.transfers:
+            ahead_bytes += known.size_bytes - known.received_bytes
+            if known.blocks.start in recovery.critical and not known.is_hedged:
+                yield ahead_bytes / max(lane_rate, 1.0), known
+
+
+def losers(recovery: Recovery) -> Iterator[Lane]:
+    """Yield lanes whose first range became superfluous: another one delivered it."""
+    if not recovery.hedges:
+        return
+    for lane in recovery.lanes.values():
+        first = lane.transfers[0] if lane.transfers else None
+        if first is None or lane.is_closing or first.next_block >= first.blocks.end:
+            continue
+        owed = BlockSet(((first.next_block, first.blocks.end),))
+        if (first.is_hedged or first.is_hedge) and owed.issubset(recovery.verified):
+            yield lane

@@ -1,0 +1,30 @@
+"""Units that somebody waits for, while the recovery they belong to is under way.
+
+Raised blocks stay raised until they are verified, so that a source that fails with them does
+not send them to the back. Sources are asked for them in the order of their addresses, before
+anything else; what was in flight when they were raised is left alone.
+"""
+
+from __future__ import annotations
+
+from ckptd.core.events import UnitsRaised
+from ckptd.core.ranges.lanes import set_lane_alarm
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Turn
+from ckptd.model.blocks import BlockSet
+from ckptd.model.manifest import Criticality
+
+
+def on_units_raised(turn: Turn, recovery: Recovery, event: UnitsRaised) -> None:
+    """Let some blocks go first. Ranges under way with any of them count as critical from here on.
+
+    So a source that is late with them is not waited for.
+    """
+    recovery.raised = (recovery.raised | event.blocks) - recovery.verified
+    if recovery.is_background:
+        return
+    for lane in recovery.lanes.values():
+        for known in lane.transfers:
+            if BlockSet((known.blocks,)) & recovery.raised:
+                known.criticality = Criticality.CRITICAL
+        set_lane_alarm(turn, lane)

@@ -1,0 +1,1 @@
+"""The stages of a recovery, from the request to the rename."""

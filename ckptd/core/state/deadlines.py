@@ -1,0 +1,47 @@
+"""When the scheduler wants to be woken."""
+
+from __future__ import annotations
+
+from ckptd.core.options import Options
+from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.stage import LocalOrder, Stage
+
+
+def next_deadline(state: State) -> int | None:
+    """Return the earliest moment at which something is due though nothing happened."""
+    earliest_ns: int | None = None
+    for alarms in (state.lane_alarms, state.peer_alarms, state.recovery_alarms):
+        moment_ns = alarms.earliest()
+        if moment_ns is not None and (earliest_ns is None or moment_ns < earliest_ns):
+            earliest_ns = moment_ns
+    return earliest_ns
+
+
+def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
+    """Return when a recovery has something to do though nothing happened."""
+    deadline_ns = recovery.retry_at_ns
+    if recovery.awaited is LocalOrder.MANIFEST and not recovery.is_paused:
+        deadline_ns = _earlier(deadline_ns, recovery.ask_again_at_ns)
+    stage = recovery.stage
+    if recovery.awaited is not None or stage is Stage.PLACING or stage is Stage.DISCARDING:
+        return deadline_ns  # nothing that peers have is waited for
+    if recovery.is_staging_lost:  # its lanes will end
+        return deadline_ns
+    patience_ns = recovery.request.patience_ns
+    if recovery.starved_since_ns is not None and patience_ns is not None:
+        deadline_ns = _earlier(deadline_ns, recovery.starved_since_ns + patience_ns)
+    if stage is Stage.TRANSFERRING and recovery.uncommitted_since_ns is not None:
+        due_ns = recovery.uncommitted_since_ns + commit_age_ns(recovery, options)
+        deadline_ns = _earlier(deadline_ns, due_ns)
+    return deadline_ns
+
+
+def commit_age_ns(recovery: Recovery, options: Options) -> int:
+    """Return how long verified blocks wait for a commit: not long while others wait for them."""
+    return options.commit_age_swarming_ns if recovery.is_swarming else options.commit_age_ns
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

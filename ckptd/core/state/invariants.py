@@ -1,0 +1,137 @@
+"""What must hold of the scheduler's state after every event."""
+
+from __future__ import annotations
+
+from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.stage import LocalOrder, Stage
+from ckptd.model.blocks import BlockSet, union
+
+
+class InvariantViolation(AssertionError):
+    """The scheduler contradicts itself: a bug in ckptd, never an operating error."""
+
+
+def check_invariants(state: State) -> None:
+    """Check everything.
+
+    Raises:
+        InvariantViolation: Says which equation does not hold, and of what.
+    """
+    _check_lanes(state)
+    outstanding: dict[int, int] = {}
+    for lane in state.lanes.values():
+        owed = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
+        outstanding[id(lane.link)] = outstanding.get(id(lane.link), 0) + owed
+    for peer in state.peers.values():
+        _expect(
+            peer.link.outstanding_bytes == outstanding.get(id(peer.link), 0),
+            f"{peer.node}: outstanding bytes are what its transfers still owe",
+        )
+    for recovery in state.recoveries.values():
+        _check_recovery(recovery)
+        if recovery.stage is Stage.TRANSFERRING:
+            _check_sources(state, recovery)
+
+
+def _check_lanes(state: State) -> None:
+    lanes = {
+        lane.id: lane for recovery in state.recoveries.values() for lane in recovery.lanes.values()
+    }
+    _expect(lanes == state.lanes, "lanes are all and only lanes of the recoveries")
+    for recovery in state.recoveries.values():
+        _check_bundles(recovery)
+    transfers = {known.id: lane.id for lane in lanes.values() for known in lane.transfers}
+    _expect(transfers == state.transfers, "transfers are all and only transfers of the lanes")
+    for lane in lanes.values():
+        _expect(lane.source in state.peers, f"lane {lane.id} leads to a known peer")
+        _expect(
+            bool(lane.transfers) or not lane.is_closing, f"lane {lane.id} is forgotten once closed"
+        )
+
+
+def _check_bundles(recovery: Recovery) -> None:
+    lanes = {
+        (source, lane.id): lane
+        for source, bundle in recovery.bundles.items()
+        for lane in bundle.lanes
+    }
+    _expect(
+        lanes == {(lane.source, lane.id): lane for lane in recovery.lanes.values()}
+        and all(bundle.lanes for bundle in recovery.bundles.values()),
+        f"{recovery.id}: bundles hold its lanes, each under its source",
+    )
+
+
+def _check_sources(state: State, recovery: Recovery) -> None:
+    holdings = [
+        peer.holdings[recovery.digest]
+        for peer in state.peers.values()
+        if peer.is_live and recovery.digest in peer.holdings
+    ]
+    partial = [holding.blocks for holding in holdings if not holding.is_complete]
+    _expect(
+        recovery.source_count == len(holdings) and recovery.is_swarming == bool(partial),
+        f"{recovery.id}: its sources are counted",
+    )
+    _expect(
+        union(partial).issubset(recovery.spread.had_by[0]),
+        f"{recovery.id}: what other receivers have has spread",
+    )
+
+
+def _check_recovery(recovery: Recovery) -> None:
+    name = recovery.id
+    parts = (recovery.committed, recovery.committing, recovery.uncommitted)
+    _expect(
+        sum(map(len, parts)) == len(recovery.verified)
+        and parts[0] | parts[1] | parts[2] == recovery.verified,
+        f"{name}: verified = committed + committing + uncommitted, without overlap",
+    )
+    _expect(
+        recovery.in_flight == sum(len(lane.transfers) for lane in recovery.lanes.values()),
+        f"{name}: in flight are all transfers of its lanes",
+    )
+    _expect(
+        recovery.owed_bytes
+        == sum(
+            known.size_bytes - known.received_bytes
+            for lane in recovery.lanes.values()
+            for known in lane.transfers
+        ),
+        f"{name}: owed bytes are what its transfers still owe",
+    )
+    _expect(
+        bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),
+        f"{name}: blocks are committing only while a commit is awaited",
+    )
+    _expect(
+        (recovery.awaited is LocalOrder.MANIFEST)
+        == (recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.asked.values()),
+        f"{name}: a manifest is awaited while somebody is asked for it",
+    )
+    _expect(
+        not recovery.raised & recovery.verified,
+        f"{name}: raised and verified have nothing in common",
+    )
+    _expect(
+        (recovery.ending is not None) == (recovery.stage is Stage.DISCARDING),
+        f"{name}: it has an ending just while it is discarded",
+    )
+    if recovery.stage is not Stage.TRANSFERRING:
+        return
+    owed = BlockSet(
+        (known.next_block, known.blocks.end)
+        for lane in recovery.lanes.values()
+        for known in lane.transfers
+        if known.next_block < known.blocks.end
+    )
+    full = BlockSet.full(recovery.known_space().block_count)
+    _expect(
+        recovery.unclaimed == full - recovery.verified - owed,
+        f"{name}: unclaimed = all blocks - verified - what transfers in flight still owe",
+    )
+
+
+def _expect(holds: bool, claim: str) -> None:  # noqa: FBT001 (an assertion's one argument)
+    if not holds:
+        raise InvariantViolation(f"does not hold: {claim}")

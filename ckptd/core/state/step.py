@@ -1,0 +1,76 @@
+"""One event being handled: what is known, the moment, and the orders so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from ckptd.core.effects import CloseLane, CloseReason, Effect
+from ckptd.core.options import Options
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.recovery import State
+from ckptd.model.ids import NodeId
+
+
+@dataclass(slots=True)
+class Turn:
+    """What every handler is given.
+
+    Attributes:
+        state: What is known.
+        options: The numbers.
+        rng: The only randomness.
+        now: The moment, in nanoseconds of a clock that never goes back.
+        effects: The orders, in the order in which they were given.
+        room: Peers that may have room for another range since this event, in the order in
+            which that was noticed.
+        is_room_everywhere: Every peer may.
+    """
+
+    state: State
+    options: Options
+    rng: Random
+    now: int
+    effects: list[Effect] = field(default_factory=list)
+    room: dict[NodeId, None] = field(default_factory=dict)
+    is_room_everywhere: bool = False
+
+    def order(self, effect: Effect) -> None:
+        """Give an order."""
+        self.effects.append(effect)
+
+    def note_room(self, node: NodeId) -> None:
+        """Look whether a range can be ordered from this peer now."""
+        self.room[node] = None
+
+    def note_room_everywhere(self) -> None:
+        """Look whether a range can be ordered from any peer now."""
+        self.is_room_everywhere = True
+
+    def rest(self, node: NodeId) -> None:
+        """Look at a peer again when its pause is over."""
+        peer = self.state.peers.get(node)
+        if peer is not None and peer.link.usable_at_ns > self.now:
+            self.state.peer_alarms.set(node, peer.link.usable_at_ns)
+
+    def close_lane(self, lane: Lane, reason: CloseReason) -> None:
+        """Close a lane; its transfers will end. Forget it at once if it has none."""
+        if lane.is_closing:
+            return
+        lane.is_closing = True
+        lane.closing = reason
+        self.state.lane_alarms.set(lane.id, None)
+        self.order(CloseLane(lane.id, lane.source, reason))
+        self.forget_if_done(lane)
+
+    def forget_if_done(self, lane: Lane) -> None:
+        """Forget a lane that is closing and has no transfers left."""
+        if lane.is_closing and not lane.transfers and lane.id in self.state.lanes:
+            self.state.lane_alarms.set(lane.id, None)
+            del self.state.lanes[lane.id]
+            recovery = self.state.recoveries[lane.recovery]
+            del recovery.lanes[lane.id]
+            bundle = recovery.bundles[lane.source]
+            bundle.lanes.remove(lane)
+            if not bundle.lanes:
+                del recovery.bundles[lane.source]

@@ -1,0 +1,336 @@
+"""Turns what the daemon knows into what the control socket says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ckptd.config import Address
+from ckptd.control.messages import api
+from ckptd.control.messages import tuning as tuning_api
+from ckptd.control.messages.peer_details import Answer, BadBlockRow, PeerView
+from ckptd.core.events import Confirmation
+from ckptd.core.explain.bottleneck import Limiter, LocalLoad
+from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
+from ckptd.core.state.stage import Stage
+from ckptd.daemon.host.root_watch import RootState
+from ckptd.daemon.recover.peering import Peering, PeerState
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
+from ckptd.store.files.roots import Roots
+from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.published.publishing import PublishProgress
+
+_PEER_STATES = {
+    PeerState.UNKNOWN: api.PeerState.UNREACHABLE,
+    PeerState.LIVE: api.PeerState.LIVE,
+    PeerState.UNREACHABLE: api.PeerState.UNREACHABLE,
+    PeerState.CONFLICT: api.PeerState.CONFLICT,
+    PeerState.SELF: api.PeerState.SELF,
+}
+
+_STAGES = {
+    Stage.SEEKING: api.Stage.SEEKING,
+    Stage.DESCRIBING: api.Stage.DESCRIBING,
+    Stage.PREPARING: api.Stage.PREPARING,
+    Stage.TRANSFERRING: api.Stage.TRANSFERRING,
+    Stage.PLACING: api.Stage.PLACING,
+    Stage.DISCARDING: api.Stage.DISCARDING,
+}
+
+
+_ANSWERS = {
+    None: Answer.PENDING,
+    Confirmation.HELD: Answer.STANDS_BY_IT,
+    Confirmation.NOT_HELD: Answer.STALE,
+    Confirmation.NO_ANSWER: Answer.NO_ANSWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """What the daemon says of itself."""
+
+    node: NodeId
+    ckptd_version: str
+    epoch: Epoch
+    started_at_s: float
+    uptime_s: float
+    listen: api.Listen
+    event_loop_lag_s: float
+
+
+def status(
+    facts: DaemonFacts,
+    active: Sequence[api.RecoveryView],
+    catalog: Catalog,
+    peering: Peering,
+    roots: Sequence[RootState],
+) -> api.Status:
+    """Return the daemon at this moment."""
+    others = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
+    return api.Status(
+        node=facts.node,
+        ckptd_version=facts.ckptd_version,
+        epoch=facts.epoch,
+        started_at_s=facts.started_at_s,
+        uptime_s=facts.uptime_s,
+        listen=facts.listen,
+        roots=tuple(
+            api.RootRow(
+                name=root.name, path=root.path, free_bytes=root.free_bytes, problem=root.obstacle
+            )
+            for root in roots
+        ),
+        checkpoints=sum(1 for holding in catalog.holdings() if holding.is_complete),
+        peers=len(others),
+        peers_reachable=sum(1 for peer in others if peer.state is PeerState.LIVE),
+        recoveries=tuple(active),
+        event_loop_lag_s=facts.event_loop_lag_s,
+    )
+
+
+def checkpoints(
+    node: NodeId, catalog: Catalog, peering: Peering, roots: Roots
+) -> tuple[api.CheckpointRow, ...]:
+    """Return what this node and its peers hold, by name, newest version first."""
+    offers: dict[tuple[CheckpointName, Version, Digest], list[tuple[NodeId, Holding]]] = (
+        defaultdict(list)
+    )
+    here: dict[Digest, HeldVersion] = {}
+    for held in catalog.versions():
+        here[held.holding.digest] = held
+        offers[_key(held.holding)] += [] if held.is_stale else [(node, held.holding)]
+    for peer in peering.peers():
+        if peer.holdings is not None:
+            for holding in peer.holdings.holdings:
+                offers[_key(holding)].append((peer.holdings.node, holding))
+    return tuple(
+        _checkpoint_row(key, offers[key], here.get(key[2]), node, roots)
+        for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
+    )
+
+
+def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> tuple[api.PeerRow, ...]:
+    """Return the known peers, by address."""
+    rates = {source.node: source.rate_bytes_per_s for source in sources}
+    rows = []
+    for peer in peering.peers():
+        holdings = peer.holdings
+        rows.append(
+            api.PeerRow(
+                node=holdings.node if holdings else None,
+                address=peer.name,
+                state=_PEER_STATES[peer.state],
+                epoch=holdings.epoch if holdings else None,
+                versions=len(holdings.holdings) if holdings else 0,
+                rate_bytes_per_s=rates.get(holdings.node, 0) if holdings else 0,
+                last_error=peer.last_error,
+            )
+        )
+    return tuple(rows)
+
+
+def peer(
+    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, wall_clock_ahead_s: float
+) -> PeerView:
+    """Return everything that is known of a peer.
+
+    Args:
+        snapshot: What the scheduler knows.
+        address: Where it answers.
+        wall_clock_ahead_s: Unix time less the scheduler's.
+    """
+    source, until_ns = snapshot.source, snapshot.quarantined_until_ns
+
+    def unix_s(at_ns: int) -> float:
+        return round(at_ns / SECOND + wall_clock_ahead_s, 3)
+
+    return PeerView(
+        node=source.node,
+        address=None if address is None else str(Address(*address)),
+        state=api.SourceState(source.state.value),
+        epoch=source.epoch,
+        versions=len(snapshot.holdings),
+        versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
+        rate_bytes_per_s=source.rate_bytes_per_s or None,
+        latency_s=None if snapshot.latency_ns is None else snapshot.latency_ns / SECOND,
+        trust=source.trust,
+        failures=snapshot.failures,
+        quarantines=snapshot.quarantines,
+        quarantined_until_s=None if until_ns is None else unix_s(until_ns),
+        bad_blocks=snapshot.bad_block_count,
+        evidence=tuple(
+            BadBlockRow(
+                at_s=unix_s(bad.at_ns),
+                checkpoint=bad.checkpoint,
+                version=bad.version,
+                unit=bad.unit,
+                block=bad.block,
+                recovery=bad.recovery,
+                answer=_ANSWERS[bad.answer],
+            )
+            for bad in reversed(snapshot.bad_blocks)
+        ),
+    )
+
+
+def recovery(
+    snapshot: RecoverySnapshot,
+    opened: OpenRecovery,
+    *,
+    elapsed_s: float,
+    limiter: Limiter | None,
+) -> api.RecoveryView:
+    """Return a recovery that has not ended."""
+    return api.RecoveryView(
+        recovery=snapshot.recovery,
+        checkpoint=snapshot.checkpoint,
+        version=snapshot.version,
+        digest=snapshot.digest,
+        target=opened.target_path,
+        stage=_STAGES[snapshot.stage],
+        is_paused=snapshot.is_paused,
+        is_background=opened.record.is_background,
+        units_total=snapshot.units_total,
+        units_done=snapshot.units_done,
+        bytes_total=snapshot.total_bytes,
+        bytes_verified=snapshot.verified_bytes,
+        bytes_left=snapshot.total_bytes - snapshot.verified_bytes,
+        rate_bytes_per_s=snapshot.rate_bytes_per_s,
+        eta_s=None if snapshot.eta_ns is None else round(snapshot.eta_ns / SECOND, 1),
+        waiting_for=snapshot.waiting_for,
+        missing_blocks=snapshot.missing_blocks,
+        missing_units=snapshot.missing_units,
+        sources=tuple(
+            api.SourceRow(
+                node=row.source.node,
+                state=api.SourceState(row.source.state.value),
+                bytes=row.verified_bytes,
+                rate_bytes_per_s=row.source.rate_bytes_per_s,
+                in_flight_bytes=row.source.in_flight_bytes,
+                tuning=_tuning(row.tuning),
+            )
+            for row in snapshot.sources
+        ),
+        started_at_s=opened.record.started_at_s,
+        elapsed_s=round(elapsed_s, 3),
+        limiter=None if limiter is None else limiter.value,
+        lanes=snapshot.lanes,
+        transfers=snapshot.transfers,
+        hedges=snapshot.hedges,
+        hedged_bytes=snapshot.hedged_bytes,
+        hedge_budget_bytes=snapshot.hedge_budget_bytes,
+        wasted={reason.value: size for reason, size in snapshot.wasted_bytes.items()},
+    )
+
+
+def local_load(opened: OpenRecovery, *, shaper_share: float, loop_lag_ns: int) -> LocalLoad:
+    """Return what the lanes of a recovery do with their time."""
+    if opened.staging is None:
+        return LocalLoad(shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
+    disk_share, cpu_share = opened.staging.lane_times.shares()
+    is_disk_awaited = opened.staging.held.waiting > 0
+    return LocalLoad(disk_share, cpu_share, is_disk_awaited, shaper_share, loop_lag_ns)
+
+
+def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
+    def seconds(time_ns: int) -> float:
+        return round(time_ns / SECOND, 6)
+
+    latency_ns, hedge_ns = tuning.latency_ns, tuning.hedge_after_ns
+    return tuning_api.SourceTuning(
+        latency_s=None if latency_ns is None else seconds(latency_ns),
+        gap_s=seconds(tuning.gap_ns),
+        window_s=seconds(tuning.window_ns),
+        window_bytes=tuning.window_bytes,
+        range_bytes=tuning.range_bytes,
+        silence_timeout_s=seconds(tuning.silence_timeout_ns),
+        first_byte_timeout_s=seconds(tuning.first_byte_timeout_ns),
+        hedge_after_s=None if hedge_ns is None else seconds(hedge_ns),
+        back_off_s=seconds(tuning.back_off_ns),
+        load_bytes=tuning.load_bytes,
+        lanes=tuning.lanes,
+        transfers=tuning.transfers,
+    )
+
+
+def ended(result: api.RecoveryResult) -> api.RecoveryView:
+    """Return a recovery that has ended."""
+    is_complete = result.result is api.Outcome.COMPLETE
+    here = result.bytes_total if is_complete else 0
+    return api.RecoveryView(
+        recovery=result.recovery,
+        checkpoint=result.checkpoint,
+        version=result.version,
+        digest=result.digest,
+        target=result.target,
+        stage=api.Stage(result.result.value),
+        is_paused=False,
+        units_total=0,
+        units_done=0,
+        bytes_total=result.bytes_total,
+        bytes_verified=here,
+        bytes_left=result.bytes_total - here,
+        rate_bytes_per_s=0,
+        eta_s=None,
+        waiting_for="",
+        missing_blocks=0,
+        missing_units=result.missing_units,
+        sources=tuple(
+            api.SourceRow(
+                node=share.node,
+                state=api.SourceState.IDLE,
+                bytes=share.bytes,
+                rate_bytes_per_s=0,
+                in_flight_bytes=0,
+            )
+            for share in result.sources
+        ),
+        started_at_s=0.0,
+        elapsed_s=result.duration_s,
+        wasted=result.wasted,
+    )
+
+
+def publish_progress(progress: PublishProgress) -> api.PublishProgress:
+    """Return how far hashing is."""
+    return api.PublishProgress(
+        files_done=progress.files_done,
+        files_total=progress.files_total,
+        bytes_done=progress.bytes_done,
+        bytes_total=progress.bytes_total,
+    )
+
+
+def _key(holding: Holding) -> tuple[CheckpointName, Version, Digest]:
+    return (holding.checkpoint, holding.version, holding.digest)
+
+
+def _checkpoint_row(
+    key: tuple[CheckpointName, Version, Digest],
+    offers: Sequence[tuple[NodeId, Holding]],
+    held: HeldVersion | None,
+    node: NodeId,
+    roots: Roots,
+) -> api.CheckpointRow:
+    whole = sorted(owner for owner, holding in offers if holding.is_complete)
+    reachable = BlockSet()
+    for _, holding in offers:
+        reachable |= holding.blocks
+    facts = held.holding if held else offers[0][1]
+    return api.CheckpointRow(
+        checkpoint=key[0],
+        version=key[1],
+        digest=key[2],
+        size_bytes=facts.size_bytes,
+        held=api.Held.HERE if node in whole else api.Held.PEERS,
+        is_complete=len(reachable) == facts.block_count,
+        is_stale=held is not None and held.is_stale,
+        nodes=tuple(whole),
+        directory=roots[held.root].absolute(held.directory) if held else None,
+    )

@@ -1,0 +1,117 @@
+"""Turns explanations of the scheduler into what the control socket says."""
+
+from __future__ import annotations
+
+from ckptd.control.messages import api
+from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
+from ckptd.control.messages.plans import PassedOverRow
+from ckptd.core.report import verdicts
+from ckptd.core.report.story import Entry, Kind, sentence
+from ckptd.limits import SECOND
+
+
+def explanation(
+    view: api.RecoveryView, known: verdicts.Explanation, *, taken_at_s: float, message: str = ""
+) -> Explanation:
+    """Return why a recovery goes as it does, or went.
+
+    Args:
+        view: The recovery; one that ended as it ended.
+        known: What the scheduler knows of it.
+        taken_at_s: When the scheduler said so, in Unix time.
+        message: Why it failed.
+    """
+    total_bytes = sum(peer.verified_bytes for peer in known.peers)
+    ahead_s = taken_at_s - known.taken_ns / SECOND
+    return Explanation(
+        recovery=view.recovery,
+        checkpoint=view.checkpoint,
+        version=view.version,
+        digest=view.digest,
+        stage=view.stage,
+        why=_why(known),
+        passed_over=tuple(
+            PassedOverRow(version=other.version, digest=other.digest, why=other.why)
+            for other in (known.choice.passed_over if known.choice else ())
+        ),
+        limiter=view.limiter,
+        waiting_for=view.waiting_for,
+        message=message,
+        peers=tuple(
+            PeerPart(
+                node=peer.node,
+                code=peer.verdict.value,
+                sentence=peer.sentence,
+                bytes=peer.verified_bytes,
+                share=round(peer.verified_bytes / max(total_bytes, 1), 3),
+                rate_bytes_per_s=peer.rate_bytes_per_s,
+            )
+            for peer in sorted(known.peers, key=lambda peer: (-peer.verified_bytes, peer.node))
+        ),
+        wasted=view.wasted,
+        counts={kind.value: count for kind, count in known.counts.items()},
+        story=tuple(_happening(entry, known.started_ns, ahead_s) for entry in known.entries),
+    )
+
+
+def forgotten(result: api.RecoveryResult) -> Explanation:
+    """Return what is left to say of a recovery whose story is not kept any more."""
+    total_bytes = sum(share.bytes for share in result.sources)
+    return Explanation(
+        recovery=result.recovery,
+        checkpoint=result.checkpoint,
+        version=result.version,
+        digest=result.digest,
+        stage=api.Stage(result.result.value),
+        why="",
+        passed_over=(),
+        limiter=None,
+        waiting_for="",
+        message=result.message,
+        peers=tuple(
+            PeerPart(
+                node=share.node,
+                code=verdicts.Verdict.USED.value,
+                sentence="",
+                bytes=share.bytes,
+                share=round(share.bytes / max(total_bytes, 1), 3),
+                rate_bytes_per_s=0,
+            )
+            for share in sorted(result.sources, key=lambda share: (-share.bytes, share.node))
+        ),
+        wasted=result.wasted,
+        counts=result.happenings,
+        story=(),
+        is_story_kept=False,
+    )
+
+
+def _why(known: verdicts.Explanation) -> str:
+    if known.choice is not None:
+        return known.choice.why
+    chosen = [entry for entry in known.entries if entry.kind is Kind.VERSION_CHOSEN]
+    return chosen[-1].text if chosen else ""
+
+
+def _happening(entry: Entry, started_ns: int, ahead_s: float) -> Happening:
+    return Happening(
+        at_s=round(entry.at_ns / SECOND + ahead_s, 3),
+        after_s=round((entry.at_ns - started_ns) / SECOND, 3),
+        kind=entry.kind.value,
+        reason=entry.reason.value,
+        sentence=sentence(entry),
+        source=entry.source,
+        other=entry.other,
+        blocks=None if entry.blocks is None else (entry.blocks.start, entry.blocks.end),
+        numbers=dict(_numbers(entry)),
+    )
+
+
+def _numbers(entry: Entry) -> list[tuple[str, float]]:
+    """Return numbers in the units of the control socket: seconds for nanoseconds."""
+    return [
+        (f"{name.removesuffix('_ns')}_s", round(value / SECOND, 6))
+        if name.endswith("_ns")
+        else (name, value)
+        for name, value in entry.numbers.items()
+    ]

@@ -1,0 +1,228 @@
+"""Says what a recovery would do, before anything moves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from ckptd.control.messages.api import SourceState
+from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, PlanSource
+from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
+from ckptd.core.explain.snapshot import unit_names
+from ckptd.core.report.views import PeerSnapshot
+from ckptd.core.scheduler import Scheduler
+from ckptd.daemon.recover.manifests import Manifests, VerifiedManifest
+from ckptd.daemon.recover.recoveries import RecoveryBook, usual_target
+from ckptd.errors import CkptdError, VerificationFailed
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import Criticality
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog, HeldVersion
+
+_MANIFEST_TIMEOUT_S: Final = 5.0
+"""How long a person waits for the manifest; without it a plan says less."""
+
+_HOLDERS_ASKED_MAX: Final = 3
+"""More would hardly answer within that time if these do not."""
+
+
+class Planner:
+    """Looks at what is known and asks for a manifest; changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        now: Callable[[], int],
+        book: RecoveryBook,
+        catalog: Catalog,
+        manifests: Manifests,
+        roots: Roots,
+    ) -> None:
+        self._scheduler = scheduler
+        self._now = now
+        self._book = book
+        self._catalog = catalog
+        self._manifests = manifests
+        self._roots = roots
+
+    async def plan(self, checkpoint: CheckpointName, wanted: Version | None) -> Plan:
+        """Say what a recovery would do."""
+        choice = self._scheduler.explain_choice(
+            checkpoint, wanted, self._catalog.newest_ever(checkpoint)
+        )
+        passed_over = tuple(
+            PassedOverRow(version=other.version, digest=other.digest, why=other.why)
+            for other in choice.passed_over
+        )
+        is_settled = self._scheduler.state.is_settled
+        if choice.chosen is None:
+            return Plan(
+                checkpoint=checkpoint,
+                version=None,
+                why=choice.why,
+                passed_over=passed_over,
+                is_settled=is_settled,
+            )
+        version, digest = choice.chosen
+        holders = self._scheduler.holders(digest, now=self._now())
+        facts = _holding(holders[0], digest)
+        space, problem = await self._find_space((checkpoint, version, digest), holders)
+        held = self._catalog.find(checkpoint, version)
+        if held is not None and held.holding.digest != digest:
+            held = None
+        root, target = self._roots.default(), usual_target(checkpoint, version)
+        here = BlockSet()
+        if held and not held.is_stale and (held.root, held.directory) == (root.name, target):
+            here = held.holding.blocks
+        # A holder may say anything of a version; its manifest is right.
+        block_count = space.block_count if space else facts.block_count
+        needed = BlockSet.full(block_count) - here
+        missing = needed - union(_holding(holder, digest).blocks for holder in holders)
+        if space is None:
+            needs = [need_of_unknown(facts, needed)]
+        else:
+            needs = needs_of(space, space.class_ends(), needed)
+        prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
+        found, free_bytes = await asyncio.to_thread(_look, root, target)
+        return Plan(
+            checkpoint=checkpoint,
+            version=version,
+            why=choice.why,
+            passed_over=passed_over,
+            is_settled=is_settled,
+            digest=digest,
+            bytes_total=space.size_bytes if space else facts.size_bytes,
+            units=len(space.manifest.units) if space else None,
+            bytes_by_class=_bytes_by_class(space) if space else None,
+            manifest_problem=problem,
+            sources=tuple(_source(holder, digest, space) for holder in holders),
+            missing_blocks=len(missing),
+            missing_critical_blocks=(
+                len(missing & space.of_criticality(Criticality.CRITICAL)) if space else None
+            ),
+            missing_units=unit_names(space, missing) if space else (),
+            here=self._here(held, space) if held else None,
+            target=root.absolute(target),
+            is_target_taken=found is not None and not here,
+            needed_bytes=sum(need.size_bytes for need in needs),
+            free_bytes=max(free_bytes - self._promised_bytes(root), 0),
+            predicted_critical_s=_seconds(prediction.critical_ns),
+            predicted_complete_s=_seconds(prediction.complete_ns),
+            prediction_remark=prediction.remark,
+        )
+
+    def _here(self, held: HeldVersion, space: AddressSpace | None) -> HereRow:
+        return HereRow(
+            directory=self._roots[held.root].absolute(held.directory),
+            bytes=_size_bytes(held.holding, space),
+            is_complete=held.holding.is_complete,
+            is_stale=held.is_stale,
+        )
+
+    def _promised_bytes(self, root: Root) -> int:
+        """Return the room on a root's file system that recoveries under way will need."""
+        return sum(
+            other.staging.promised_bytes
+            for other in self._book
+            if other.staging is not None and other.root.device == root.device
+        )
+
+    async def _find_space(
+        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
+    ) -> tuple[AddressSpace | None, str]:
+        """Get the manifest from here or from a holder; it is not kept.
+
+        Returns:
+            What it describes, or ``None`` and why it could not be had.
+        """
+        problem = "no holder answers"
+        try:
+            async with asyncio.timeout(_MANIFEST_TIMEOUT_S):
+                for manifest in self._manifests_of(expected, holders):
+                    try:
+                        return await _space_of(manifest, expected), ""
+                    except (CkptdError, OSError) as error:
+                        problem = str(error) or type(error).__name__
+        except TimeoutError:
+            problem = f"it did not come within {_MANIFEST_TIMEOUT_S:.0f}s"
+        return None, problem
+
+    def _manifests_of(
+        self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
+    ) -> Iterator[Awaitable[VerifiedManifest]]:
+        """Yield ways to get the manifest, the best first; each must be awaited."""
+        checkpoint, version, digest = expected
+        held = self._catalog.find(checkpoint, version)
+        if held is not None and held.holding.digest == digest:
+            yield self._manifests.from_catalog(checkpoint, digest)
+        best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
+        for holder in best[:_HOLDERS_ASKED_MAX]:
+            yield self._manifests.from_peer(holder.source.node, checkpoint, digest)
+
+
+async def _space_of(
+    found: Awaitable[VerifiedManifest], expected: tuple[CheckpointName, Version, Digest]
+) -> AddressSpace:
+    """Return what a manifest describes.
+
+    Raises:
+        VerificationFailed: It is not of the checkpoint and version it is offered as.
+    """
+    checkpoint, version, _ = expected
+    space = (await found).space
+    manifest = space.manifest
+    if (manifest.checkpoint, manifest.version) != (checkpoint, version):
+        raise VerificationFailed(
+            f"manifest of {checkpoint}@{version}", f"is of {manifest.checkpoint}@{manifest.version}"
+        )
+    return space
+
+
+def _look(root: Root, target: str) -> tuple[os.stat_result | None, int]:
+    """Return what is at a target, and the free bytes of its file system."""
+    return root.stat(target), root.free_bytes()
+
+
+def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:
+    return next(holding for holding in holder.holdings if holding.digest == digest)
+
+
+def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
+    """Return how much is held; an estimate if nobody knows how long each block is."""
+    if space is not None:
+        return space.set_bytes(holding.blocks & BlockSet.full(space.block_count))
+    return need_of_unknown(holding, holding.blocks).size_bytes
+
+
+def _source(holder: PeerSnapshot, digest: Digest, space: AddressSpace | None) -> PlanSource:
+    holding = _holding(holder, digest)
+    return PlanSource(
+        node=holder.source.node,
+        state=SourceState(holder.source.state.value),
+        bytes=_size_bytes(holding, space),
+        is_complete=holding.is_complete,
+        rate_bytes_per_s=holder.source.rate_bytes_per_s or None,
+        latency_s=_seconds(holder.latency_ns),
+    )
+
+
+def _bytes_by_class(space: AddressSpace) -> ClassBytes:
+    sums = dict.fromkeys(Criticality, 0)
+    for unit in space.manifest.units:
+        sums[unit.criticality] += unit.size_bytes
+    return ClassBytes(
+        critical=sums[Criticality.CRITICAL],
+        normal=sums[Criticality.NORMAL],
+        deferred=sums[Criticality.DEFERRED],
+    )
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None else round(time_ns / SECOND, 3)

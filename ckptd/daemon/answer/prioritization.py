@@ -1,0 +1,289 @@
+"""Finds the units that somebody waits for, and says when they can be read.
+
+What was raised is not in the journal: after a restart of the daemon it has to be asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import posixpath
+from collections.abc import AsyncGenerator, Callable, Sequence
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from ckptd.control.messages.api import Outcome
+from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Raised
+from ckptd.core.events import Event, UnitsRaised
+from ckptd.core.scheduler import Scheduler
+from ckptd.core.state.stage import Stage
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.errors import Conflict, NotFound, UsageError
+from ckptd.limits import PATH_BYTES_MAX, SECOND
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.ids import RecoveryId
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.patterns import compile_pattern
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.roots import Roots
+from ckptd.store.published.catalog import Catalog, HeldVersion
+
+_PROGRESS_NS: Final = SECOND
+"""How often a stream tells how far it is."""
+
+_NEAREST_MAX: Final = 5
+"""How many names an error has that may have been meant."""
+
+_COMPARED_MAX: Final = 2000
+"""How many paths a name is compared with for that; each takes up to a tenth of a millisecond."""
+
+
+class _Place(NamedTuple):
+    """A unit of a recovery that has not ended."""
+
+    recovery: OpenRecovery
+    unit: str
+
+
+class Raising:
+    """Lets units go first.
+
+    Args:
+        scheduler: Knows what is verified.
+        report: Takes the event for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        now: Callable[[], int],
+        report: Callable[[Event], None],
+        book: RecoveryBook,
+        catalog: Catalog,
+        roots: Roots,
+    ) -> None:
+        self._scheduler = scheduler
+        self._now = now
+        self._report = report
+        self._book = book
+        self._catalog = catalog
+        self._roots = roots
+
+    async def prioritize(self, recovery: OpenRecovery, pattern: str) -> Raised:
+        """Let the units go first whose paths match."""
+        if len(pattern.encode()) > PATH_BYTES_MAX:
+            raise UsageError("pattern", f"has more than {PATH_BYTES_MAX} bytes")
+        space, known = recovery.space, self._scheduler.state.recoveries[recovery.id]
+        if space is None:
+            raise Conflict(
+                f"recovery {recovery.id}",
+                "does not know its units yet",
+                f"Try again when it transfers: ckptctl watch {recovery.id}",
+            )
+        verified = known.verified
+        blocks, raised = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
+        self._report(UnitsRaised(recovery.id, blocks))
+        return raised
+
+    async def need(self, path: str) -> AsyncGenerator[NeedEvent, None]:
+        """Let one unit go first; yield progress once a second, and last where it can be read."""
+        found = await self._find(path)
+        if isinstance(found, NeedResult):
+            yield found
+            return
+        recovery, name = found
+        unit: int | None = None
+        told_ns: int | None = None
+        while not recovery.ended.is_set():
+            grown = recovery.grown  # taken before looking, so that nothing is missed
+            if unit is None and recovery.space is not None:
+                unit = await asyncio.to_thread(_find_unit, recovery, name)
+                run = recovery.known_space().unit_run(unit)
+                self._report(UnitsRaised(recovery.id, _blocks_of(run)))
+                continue  # it may have ended meanwhile
+            result = None if unit is None else self._result(recovery, name, unit)
+            if result is not None:
+                yield result
+                return
+            if told_ns is None or self._now() - told_ns >= _PROGRESS_NS:
+                told_ns = self._now()
+                yield self._progress(recovery, name, unit)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROGRESS_NS / SECOND):
+                    await grown.wait()
+        yield await self._after_end(recovery, name)
+
+    def _result(self, recovery: OpenRecovery, name: str, unit: int) -> NeedResult | None:
+        """Say where a unit can be read; ``None`` while that is nowhere.
+
+        What is handed out is verified, durable and in the journal: no crash takes it back.
+        """
+        stage = self._scheduler.state.recoveries[recovery.id].stage
+        if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
+            return None  # files may be missing, and what an earlier run left is being hashed
+        staging = recovery.known_staging()
+        if not _blocks_of(recovery.known_space().unit_run(unit)).issubset(staging.served.blocks):
+            return None
+        return NeedResult(
+            recovery=recovery.id,
+            unit=name,
+            path=recovery.root.absolute(staging.path_of(unit)),
+            is_placed=staging.is_placed,
+        )
+
+    def _progress(self, recovery: OpenRecovery, name: str, unit: int | None) -> NeedProgress:
+        view = self._scheduler.recovery(recovery.id, now=self._now())
+        assert view is not None, f"{recovery.id} has not ended"
+        total = here = 0
+        if unit is not None:
+            space = recovery.known_space()
+            blocks = _blocks_of(space.unit_run(unit))
+            committed = self._scheduler.state.recoveries[recovery.id].committed
+            total, here = space.set_bytes(blocks), space.set_bytes(blocks & committed)
+        return NeedProgress(
+            recovery=recovery.id,
+            unit=name,
+            is_raised=unit is not None,
+            bytes_total=total,
+            bytes_here=here,
+            waiting_for=view.waiting_for,
+        )
+
+    async def _after_end(self, recovery: OpenRecovery, name: str) -> NeedResult:
+        """Say where a unit is whose recovery ended meanwhile.
+
+        Raises:
+            NotFound: It came without the unit, or not at all.
+        """
+        ended = self._book.result(recovery.id)
+        path = f"{recovery.target}/{name}"
+        is_there = await asyncio.to_thread(recovery.root.stat, path) is not None
+        if ended.result is Outcome.COMPLETE and is_there:
+            where = recovery.root.absolute(path)
+            return NeedResult(recovery=recovery.id, unit=name, path=where, is_placed=True)
+        why = ended.message or ended.result.value
+        raise NotFound(
+            f"unit {name!r}",
+            f"did not come: recovery {recovery.id} has ended: {why}",
+            "Recover the version again.",
+        )
+
+    async def _find(self, path: str) -> _Place | NeedResult:
+        """Return which unit of which recovery is meant, or where it has been all along."""
+        if not path.startswith("/"):
+            return await asyncio.to_thread(_find_by_unit, list(self._book), path)
+        root, relative = self._roots.locate(path)
+        for recovery in self._book:
+            if recovery.root is root and recovery.target and _is_below(relative, recovery.target):
+                return _Place(recovery, relative.removeprefix(f"{recovery.target}/"))
+        for held in self._catalog.versions():
+            if held.root == root.name and _is_below(relative, held.directory):
+                name = relative.removeprefix(f"{held.directory}/")
+                if not held.is_stale and await self._is_held(held, name):
+                    where = root.absolute(relative)
+                    return NeedResult(recovery=None, unit=name, path=where, is_placed=True)
+        raise NotFound(
+            f"path {path}",
+            "is no unit of a version that is here or being recovered",
+            "See ckptctl recoveries for the targets, or begin with: ckptctl recover",
+        )
+
+    async def _is_held(self, held: HeldVersion, name: str) -> bool:
+        """Tell whether a version that is here has a unit, all of it."""
+        encoded = await self._catalog.manifest_bytes(held.holding.digest)
+
+        def look() -> bool:
+            space = AddressSpace(decode_manifest(encoded))
+            unit = _index_of(space, name)
+            return unit is not None and _blocks_of(space.unit_run(unit)).issubset(
+                held.holding.blocks
+            )
+
+        return await asyncio.to_thread(look)
+
+
+def _match(
+    recovery: RecoveryId, space: AddressSpace, pattern: str, verified: BlockSet
+) -> tuple[BlockSet, Raised]:
+    """Return the blocks of the units whose paths match, and how much that is. Long for many.
+
+    Raises:
+        NotFound: No path matches.
+    """
+    is_meant = compile_pattern(pattern).match
+    units = space.manifest.units
+    found = [index for index, unit in enumerate(units) if is_meant(unit.path)]
+    if not found:
+        raise NotFound(f"pattern {pattern!r}", "matches no unit", _nearest(space, pattern))
+    each = [_blocks_of(space.unit_run(unit)) for unit in found]
+    blocks = union(each)
+    return blocks, Raised(
+        recovery=recovery,
+        units=len(found),
+        units_here=sum(run.issubset(verified) for run in each),
+        bytes=space.set_bytes(blocks),
+        bytes_here=space.set_bytes(blocks & verified),
+    )
+
+
+def _find_by_unit(recoveries: Sequence[OpenRecovery], path: str) -> _Place:
+    """Return the one recovery that has a unit of this path.
+
+    Raises:
+        NotFound: None has.
+        UsageError: More than one has.
+    """
+    path = posixpath.normpath(path)
+    spaces = [(recovery, recovery.space) for recovery in recoveries if recovery.space is not None]
+    found = [recovery for recovery, space in spaces if _index_of(space, path) is not None]
+    if not found:
+        unknown = len(recoveries) - len(spaces)
+        hint = "'ckptctl recoveries' lists what is running."
+        if unknown:
+            hint = f"{unknown} recoveries do not know their units yet; try again."
+        elif len(spaces) == 1:
+            hint = _nearest(spaces[0][1], path)
+        raise NotFound(f"unit {path!r}", "is of no running recovery", hint)
+    if len(found) > 1:
+        targets = ", ".join(recovery.target_path for recovery in found[:_NEAREST_MAX])
+        raise UsageError(
+            f"unit {path!r}",
+            f"is of {len(found)} running recoveries",
+            f"Name it by where it will stand, below one of {targets}.",
+        )
+    return _Place(found[0], path)
+
+
+def _find_unit(recovery: OpenRecovery, name: str) -> int:
+    """Return a unit's index.
+
+    Raises:
+        NotFound: The version has no such unit.
+    """
+    space = recovery.known_space()
+    unit = _index_of(space, name)
+    if unit is None:
+        subject = f"unit {name!r}"
+        raise NotFound(subject, f"is not in what {recovery.id} recovers", _nearest(space, name))
+    return unit
+
+
+def _index_of(space: AddressSpace, path: str) -> int | None:
+    units = enumerate(space.manifest.units)
+    return next((index for index, unit in units if unit.path == path), None)
+
+
+def _nearest(space: AddressSpace, text: str) -> str:
+    """Name units that may have been meant."""
+    paths = [unit.path for unit in space.manifest.units[:_COMPARED_MAX]]
+    near = get_close_matches(text, paths, _NEAREST_MAX) or paths[:_NEAREST_MAX]
+    return f"It has, among others: {', '.join(near)}."
+
+
+def _blocks_of(run: tuple[int, int]) -> BlockSet:
+    return BlockSet((run,)) if run[0] < run[1] else BlockSet()
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path.startswith(f"{directory}/")

@@ -1,0 +1,380 @@
+"""Looks at everything that could be in the way of a recovery, and says what to do about it.
+
+A check is an asynchronous generator of findings. Whoever knows one more thing to look at writes
+one more and adds it to :meth:`Doctor.checks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Final, TypeAlias
+
+from ckptd.config import Address, Config
+from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage, Verdict
+from ckptd.core.events import RangeOutcome
+from ckptd.daemon.doctor.sampling import Sample, take_sample
+from ckptd.daemon.recover.peering import PeerAddress, Peering, PeerState
+from ckptd.errors import CkptdError, Conflict
+from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.quantities import format_rate, format_size
+from ckptd.model.space import AddressSpace
+from ckptd.net.connection.identity import Identity
+from ckptd.net.inquiry import Inquirer
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.throttle import Throttles
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.staging.probing import measure_write_rate
+
+Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
+
+_CLOCK_OFF_S: Final = 5.0
+"""More than a second of resolution and the way there and back; NTP keeps clocks much closer."""
+_DAY_S: Final = 86_400
+_CERTIFICATE_DAYS_MIN: Final = 30
+"""As the alert and the daemon's own warnings: time for whoever renews to be on holiday."""
+_DESCRIPTORS_SPARE: Final = 512
+"""For files that are served, lanes, the database, and what nobody thought of."""
+_DISK_RATE_MIN: Final = 20 * MIB
+_PEER_RATE_MIN: Final = 4 * MIB
+"""Slower than any disk or network a cluster is built with."""
+_FREE_SHARE_MIN: Final = 0.05
+_ANSWER_S: Final = 3.0
+_SAMPLED_BLOCKS_MAX: Final = 64 * KIB
+"""A manifest of so many blocks has 2 MiB; larger ones are not fetched for a sample."""
+_SAMPLED_PEERS_MAX: Final = 64
+"""At 3 s each of the slowest, a look at all takes three minutes."""
+
+
+class Doctor:
+    """Looks at this node and its peers.
+
+    Args:
+        config: What the daemon was told to be.
+        data: Where it listens for peers.
+        identity: Who it is to them; ``None``: they talk in plaintext.
+        wall_clock: Unix time.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it looks at, each named)
+        self,
+        *,
+        config: Config,
+        data: Address,
+        roots: Roots,
+        peering: Peering,
+        inquirer: Inquirer,
+        identity: Identity | None,
+        pool: BufferPool,
+        throttles: Throttles,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._roots = roots
+        self._peering = peering
+        self._inquirer = inquirer
+        self._identity = identity
+        self._pool = pool
+        self._throttles = throttles
+        self._is_examining = False
+        self._wall_clock = wall_clock
+        self._clocks_apart_s = wall_clock() - time.monotonic()
+
+    def checks(self) -> Sequence[Check]:
+        """Return everything there is to look at, in the order in which it is shown."""
+        return (
+            self._clock,
+            self._certificates,
+            self._descriptors,
+            self._listeners,
+            self._disks,
+            self._peers,
+        )
+
+    async def examine(self) -> AsyncGenerator[DoctorMessage, None]:
+        """Look at everything; yield each finding, and last the sum.
+
+        Raises:
+            Conflict: Somebody else is at it; two at once would measure each other.
+        """
+        if self._is_examining:
+            raise Conflict("examination", "is under way already", "Wait until that one has ended.")
+        self._is_examining = True
+        counts: Counter[Verdict] = Counter()
+        try:
+            for check in self.checks():
+                async for row in check():
+                    counts[row.verdict] += 1
+                    yield row
+        finally:
+            self._is_examining = False
+        yield Diagnosis(ok=counts[Verdict.OK], warn=counts[Verdict.WARN], fail=counts[Verdict.FAIL])
+
+    async def _clock(self) -> AsyncGenerator[CheckRow, None]:
+        drift_s = self._wall_clock() - time.monotonic() - self._clocks_apart_s
+        if abs(drift_s) > _CLOCK_OFF_S:
+            yield _warn(
+                "clock",
+                "this node",
+                f"was set {drift_s:+.0f} s since the daemon started",
+                "Recoveries do not depend on it, times in logs do; see 'timedatectl'.",
+            )
+        else:
+            yield _ok("clock", "this node", "runs evenly since the daemon started")
+        for peer in self._live_peers():
+            apart_s = await self._seconds_apart(peer)
+            if apart_s is not None and abs(apart_s) > _CLOCK_OFF_S:
+                yield _warn(
+                    "clock",
+                    _name_of(peer),
+                    f"is {apart_s:+.0f} s from this node",
+                    "Let both follow one time server; certificates and logs depend on it.",
+                )
+
+    async def _seconds_apart(self, peer: PeerAddress) -> float | None:
+        """Return how far a peer's clock is ahead, to a second; ``None`` if it does not say."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                before_s = self._wall_clock()
+                date = await self._inquirer.date(peer.address)
+                middle_s = (before_s + self._wall_clock()) / 2
+            # A date has no fractions: on average the moment is half a second later.
+            return parsedate_to_datetime(date).timestamp() + 0.5 - middle_s
+        except (CkptdError, OSError, ValueError, OverflowError):
+            return None
+
+    async def _certificates(self) -> AsyncGenerator[CheckRow, None]:
+        if self._identity is not None:
+            for role, not_after_s in self._identity.not_after_s.items():
+                yield judge_certificate(role, not_after_s, now_s=self._wall_clock())
+        elif _is_loopback(self._data.host):
+            yield _ok("certificate", "this node", "needs none: it listens on this machine only")
+        else:
+            yield _warn(
+                "certificate",
+                "this node",
+                "has none: whoever reaches the port can read, and claim to be any node",
+                "Make certificates with 'ckptctl tls' and name them in [tls].",
+            )
+
+    async def _descriptors(self) -> AsyncGenerator[CheckRow, None]:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = CONNECTIONS_MAX + 2 * len(self._peering.peers()) + _DESCRIPTORS_SPARE
+        used = len(os.listdir("/proc/self/fd"))
+        finding = f"{used} of {limit} in use; {needed} may be needed"
+        if limit != resource.RLIM_INFINITY and limit < needed:
+            remedy = "Set LimitNOFILE=65536 in the unit, or 'ulimit -n 65536' before the start."
+            verdict = Verdict.FAIL if limit - used < CONNECTIONS_MAX // 4 else Verdict.WARN
+            yield CheckRow(
+                check="descriptors",
+                subject="this process",
+                verdict=verdict,
+                finding=finding,
+                remedy=remedy,
+            )
+        else:
+            yield _ok("descriptors", "this process", finding)
+
+    async def _listeners(self) -> AsyncGenerator[CheckRow, None]:
+        if _is_loopback(self._data.host) and any(
+            not _is_loopback(peer.address[0]) for peer in self._peering.peers()
+        ):
+            yield _fail(
+                "listen",
+                f"data {self._data}",
+                "is a loopback address, and peers are on other machines",
+                'Set listen.data = "0.0.0.0:7421" or to this node\'s address.',
+            )
+        else:
+            yield _ok("listen", f"data {self._data}", "peers are answered")
+        metrics = self._config.listen.metrics
+        if metrics is None:
+            yield _warn(
+                "listen",
+                "metrics",
+                "are switched off: nobody sees what this node does",
+                'Set listen.metrics = "127.0.0.1:7422".',
+            )
+        else:
+            yield _ok("listen", f"metrics {metrics}", "Prometheus is answered")
+
+    async def _disks(self) -> AsyncGenerator[CheckRow, None]:
+        for root in self._roots:
+            yield await asyncio.to_thread(_look_at_disk, root)
+
+    async def _peers(self) -> AsyncGenerator[CheckRow, None]:
+        sampled = 0
+        for peer in self._peering.peers():
+            match peer.state:
+                case PeerState.SELF:
+                    continue
+                case PeerState.LIVE if sampled < _SAMPLED_PEERS_MAX:
+                    sampled += 1
+                    yield await self._sample(peer)
+                case PeerState.LIVE:
+                    yield _ok("peer", _name_of(peer), "answers")
+                case PeerState.CONFLICT:
+                    yield _fail(
+                        "peer",
+                        _name_of(peer),
+                        peer.last_error,
+                        "Give each node a node.id of its own, and list each address once.",
+                    )
+                case _:
+                    yield _fail(
+                        "peer",
+                        _name_of(peer),
+                        f"does not answer: {peer.last_error or 'not asked yet'}",
+                        "Is ckptd running there, and may this node reach its data port?",
+                    )
+
+    async def _sample(self, peer: PeerAddress) -> CheckRow:
+        holdings = peer.holdings.holdings if peer.holdings else ()
+        small = [holding for holding in holdings if holding.blocks]
+        smallest = min(small, key=lambda holding: holding.block_count, default=None)
+        if smallest is None or smallest.block_count > _SAMPLED_BLOCKS_MAX:
+            return _ok("peer", _name_of(peer), "answers; holds nothing to measure its rate with")
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                encoded = await self._inquirer.manifest(peer.address, smallest.digest)
+            space = await asyncio.to_thread(_open_manifest, encoded, smallest)
+            sample = None
+            if space is not None:
+                sample = await take_sample(
+                    peer.address,
+                    smallest,
+                    space,
+                    self._pool,
+                    peer=self._lane_peer(peer),
+                    throttles=self._throttles,
+                )
+        except (CkptdError, OSError) as error:
+            why = str(error) or "it took too long"
+            return _fail(
+                "peer",
+                _name_of(peer),
+                f"answers, but gives no bytes: {why}",
+                "Look at its log; 'ckptctl peers' shows what is known of it.",
+            )
+        return _judge(peer, sample)
+
+    def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
+        """Return who must answer at the other end of a lane, and to whom."""
+        if self._identity is None or peer.holdings is None:
+            return None
+        return self._identity, peer.holdings.node
+
+    def _live_peers(self) -> list[PeerAddress]:
+        live = [peer for peer in self._peering.peers() if peer.state is PeerState.LIVE]
+        return live[:_SAMPLED_PEERS_MAX]
+
+
+def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRow:
+    """Say for how long a certificate is good.
+
+    Args:
+        role: Whose: ``node`` or ``ca``.
+        not_after_s: When it expires, in Unix time.
+        now_s: The moment, in Unix time.
+    """
+    days = (not_after_s - now_s) / _DAY_S
+    if role == "node":
+        remedy = "Make a new one with 'ckptctl tls renew NODE'; it counts within a minute."
+    else:
+        remedy = "Replace it without an interruption: see 'ckptctl tls --help'."
+    if days <= 0:
+        return _fail("certificate", role, f"expired {abs(days):.1f} days ago", remedy)
+    finding = f"expires in {days:.1f} days"
+    if days <= _CERTIFICATE_DAYS_MIN:
+        return _warn("certificate", role, finding, remedy)
+    return _ok("certificate", role, finding)
+
+
+def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:
+    name = _name_of(peer)
+    if sample is None or sample.bad_blocks:
+        return _fail(
+            "peer",
+            name,
+            "sent bytes that are not what it says they are",
+            "Check its disk and memory; 'ckptctl peers show NODE' counts its bad blocks.",
+        )
+    if sample.outcome not in {RangeOutcome.DELIVERED, RangeOutcome.CLOSED}:
+        return _fail(
+            "peer",
+            name,
+            f"answers, but gives no bytes: {sample.outcome.value}",
+            "Look at its log; a firewall may cut off long answers.",
+        )
+    rate = sample.size_bytes / max(sample.duration_s, 1 / SECOND)
+    finding = f"gave {format_size(sample.size_bytes)} at {format_rate(rate)}"
+    if rate < _PEER_RATE_MIN and sample.outcome is RangeOutcome.CLOSED:
+        return _warn("peer", name, finding, "Look at the network between them with 'iperf3'.")
+    return _ok("peer", name, finding)
+
+
+def _look_at_disk(root: Root) -> CheckRow:
+    subject = f"root {root.name}"
+    obstacle = root.obstacle()
+    if obstacle:
+        return _fail(
+            "disk",
+            subject,
+            obstacle,
+            f"Under systemd set ReadWritePaths={root.path}, below /home ProtectHome=no as well.",
+        )
+    try:
+        rate = measure_write_rate(root)
+        free, size = root.free_bytes(), root.size_bytes()
+    except CkptdError as error:
+        return _fail("disk", subject, error.problem, error.hint or "Make room, or mend the disk.")
+    finding = f"writes {format_rate(rate)} durably, {format_size(free)} free"
+    if free < size * _FREE_SHARE_MIN:
+        return _warn("disk", subject, finding, "Remove versions that nobody needs.")
+    if rate < _DISK_RATE_MIN:
+        return _warn("disk", subject, finding, "A recovery is no faster; look with 'iostat -x 1'.")
+    return _ok("disk", subject, finding)
+
+
+def _open_manifest(encoded: bytes, holding: Holding) -> AddressSpace | None:
+    if hexdigest_of(encoded) != holding.digest:
+        return None
+    return AddressSpace(decode_manifest(encoded))
+
+
+def _name_of(peer: PeerAddress) -> str:
+    return f"{peer.holdings.node} at {peer.name}" if peer.holdings else peer.name
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _ok(check: str, subject: str, finding: str) -> CheckRow:
+    return CheckRow(check=check, subject=subject, verdict=Verdict.OK, finding=finding)
+
+
+def _warn(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
+    return CheckRow(
+        check=check, subject=subject, verdict=Verdict.WARN, finding=finding, remedy=remedy
+    )
+
+
+def _fail(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
+    return CheckRow(
+        check=check, subject=subject, verdict=Verdict.FAIL, finding=finding, remedy=remedy
+    )

@@ -1,0 +1,1 @@
+"""The machine around the daemon: service manager, confinement, the disks below the roots."""

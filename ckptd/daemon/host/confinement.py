@@ -1,0 +1,45 @@
+"""What the daemon may still write to once it runs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Final
+
+from ckptd.config import Config
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.confined import open_configured
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.landlock import confine_writing
+from ckptd.store.files.roots import Roots
+
+_DIRECTORY_MODE: Final = 0o755
+"""Of a directory that is not there: others may reach the socket, whose own mode says who may open
+it, and put nothing beside it."""
+
+_log = get_logger()
+
+
+def confine_daemon(config: Config, roots: Roots) -> None:
+    """Give up writing anywhere but to the roots, the state directory and the control socket's.
+
+    Called before the first thread is started: threads inherit it.
+
+    Raises:
+        CkptdError: One of the directories cannot be opened, or the kernel refused.
+    """
+    control = os.path.dirname(config.listen.control)
+    with ExitStack() as stack:
+        directories = [root.open_directory("") for root in roots]
+        for fd in directories:
+            stack.callback(os.close, fd)
+        # The socket's directory is made like that of the state: both are the daemon's own.
+        for path in (config.node.state_dir, control):
+            with mapping_os_errors(f"directory {path}"):
+                directories.append(open_configured(path, create_mode=_DIRECTORY_MODE))
+            stack.callback(os.close, directories[-1])
+        is_confined = confine_writing(directories)
+    if is_confined:
+        _log.info("daemon.confined")
+    else:
+        _log.info("daemon.not_confined", hint="this kernel has no Landlock (Linux 5.19)")

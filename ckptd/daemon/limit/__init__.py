@@ -1,0 +1,1 @@
+"""What may move in a second on this node."""

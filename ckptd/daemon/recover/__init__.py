@@ -1,0 +1,1 @@
+"""Feeds the scheduler and carries out its orders."""

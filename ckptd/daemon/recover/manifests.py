@@ -1,0 +1,112 @@
+"""Gets manifests with their signatures, and lets none in that is not what it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.signature_policy import SignaturePolicy
+from ckptd.errors import NotFound, NotSigned, ProtocolViolation, VerificationFailed
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.signatures import Signature
+from ckptd.model.space import AddressSpace
+from ckptd.net.inquiry import Inquirer
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.journal import Journal
+from ckptd.store.records.signature_records import SignatureShelf
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedManifest:
+    """A manifest that has the digest and the signatures that were asked for.
+
+    Attributes:
+        encoded: Its bytes.
+        signatures: Those of its signatures that were verified here.
+        space: What it describes.
+    """
+
+    encoded: bytes
+    signatures: tuple[Signature, ...]
+    space: AddressSpace
+
+
+class Manifests:
+    """Where manifests come from.
+
+    Each way takes the checkpoint that a manifest is wanted for and the digest that it must have,
+    and raises:
+
+    * ``VerificationFailed``: the source lied; as ``NotSigned`` if it says that it did.
+    * ``InvalidManifest``: it is the manifest, and cannot be used.
+    * any other ``CkptdError``, ``OSError``: it did not come.
+    """
+
+    def __init__(
+        self,
+        policy: SignaturePolicy,
+        peering: Peering,
+        inquirer: Inquirer,
+        catalog: Catalog,
+        journal: Journal,
+        shelf: SignatureShelf,
+    ) -> None:
+        self._policy = policy
+        self._peering = peering
+        self._inquirer = inquirer
+        self._catalog = catalog
+        self._journal = journal
+        self._shelf = shelf
+
+    async def from_peer(
+        self, node: NodeId, checkpoint: CheckpointName, digest: Digest
+    ) -> VerifiedManifest:
+        """Ask a peer."""
+        address = self._peering.address_of(node)
+        if address is None:
+            raise NotFound(f"manifest {digest}", f"cannot be asked of {node}: it does not answer")
+        encoded = await self._inquirer.manifest(address, digest)
+        signatures: tuple[Signature, ...] = ()
+        if self._policy.has_trusted_keys:
+            try:
+                signatures = await self._inquirer.signatures(address, digest)
+            except ProtocolViolation as error:
+                subject = f"manifest for {checkpoint}"
+                problem = f"came with signatures that are none: {error}"
+                raise NotSigned(subject, problem, is_lie=True) from error
+        return await self._verified(encoded, signatures, checkpoint, digest)
+
+    async def from_journal(
+        self, recovery: RecoveryId, checkpoint: CheckpointName, digest: Digest
+    ) -> VerifiedManifest:
+        """Take the one that a restart left."""
+        encoded = await self._journal.manifest(recovery)
+        if encoded is None:
+            raise NotFound(f"manifest {digest}", "is not in the journal")
+        return await self._verified(encoded, await self._shelf.find(digest), checkpoint, digest)
+
+    async def from_catalog(self, checkpoint: CheckpointName, digest: Digest) -> VerifiedManifest:
+        """Take that of a version that is here."""
+        encoded = await self._catalog.manifest_bytes(digest)
+        return await self._verified(encoded, await self._shelf.find(digest), checkpoint, digest)
+
+    async def _verified(
+        self,
+        encoded: bytes,
+        signatures: tuple[Signature, ...],
+        checkpoint: CheckpointName,
+        digest: Digest,
+    ) -> VerifiedManifest:
+        def work() -> VerifiedManifest:
+            if hexdigest_of(encoded) != digest:
+                raise VerificationFailed(
+                    f"manifest for {checkpoint}", "does not have the digest that its holder says"
+                )
+            # Before a byte of it is parsed.
+            verified = self._policy.verify(encoded, signatures, checkpoint)
+            return VerifiedManifest(encoded, verified, AddressSpace(decode_manifest(encoded)))
+
+        return await asyncio.to_thread(work)

@@ -1,0 +1,228 @@
+"""The book of recoveries: those under way with what belongs to them, and those that ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd.control.messages.api import Cause, Outcome, RecoveryResult, SourceShare
+from ckptd.core.effects import EndRecovery, Result
+from ckptd.core.report.verdicts import Explanation
+from ckptd.daemon.recover.manifests import VerifiedManifest
+from ckptd.errors import NotFound
+from ckptd.limits import SECOND
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.roots import Root
+from ckptd.store.records.journal import JournaledRecovery
+from ckptd.store.staging.area import Staging
+
+ENDED_MAX: Final = 100
+"""How many ended recoveries are remembered, here and in the journal."""
+
+STORIES_MAX: Final = 20
+"""Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStory:
+    """Why a recovery that ended went as it did, and when that was, in Unix time."""
+
+    explanation: Explanation
+    taken_at_s: float
+
+
+@dataclass(slots=True)
+class OpenRecovery:
+    """A recovery that has not ended.
+
+    Attributes:
+        record: What the journal has of it.
+        root: Where it will stand.
+        target: Directory relative to the root; empty until the version is known.
+        space: What it consists of, once the manifest is here.
+        arrived: Manifests that came from peers, by digest, until one is recorded.
+        staging: Where it writes, once prepared.
+        grown: Set, and replaced by another, when more is durable and in the journal, and at
+            the end.
+        ended: Set when it has ended and the journal knows.
+    """
+
+    record: JournaledRecovery
+    root: Root
+    target: str
+    space: AddressSpace | None = None
+    arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
+    staging: Staging | None = None
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def id(self) -> RecoveryId:
+        """Its name."""
+        return self.record.recovery
+
+    @property
+    def target_path(self) -> str:
+        """The target as a person writes it; empty until the version is known."""
+        return self.root.absolute(self.target) if self.target else ""
+
+    def known_space(self) -> AddressSpace:
+        """Return the address space; only called once the manifest is here."""
+        assert self.space is not None, f"{self.id} has no manifest yet"
+        return self.space
+
+    def known_staging(self) -> Staging:
+        """Return the staging; only called once it is prepared."""
+        assert self.staging is not None, f"{self.id} has no staging yet"
+        return self.staging
+
+    def note_growth(self) -> None:
+        """Wake those who wait for something of it."""
+        grown, self.grown = self.grown, asyncio.Event()
+        grown.set()
+
+    def announce_end(self) -> None:
+        """Tell those who wait that it has ended."""
+        self.ended.set()
+        self.note_growth()
+
+    def settle_target(self, version: Version) -> None:
+        """Take the usual place of a version that was chosen, unless somebody named another.
+
+        A version may be chosen more than once: nobody had the first one after all.
+        """
+        if not self.record.target:
+            self.target = usual_target(self.record.checkpoint, version)
+
+
+def usual_target(checkpoint: CheckpointName, version: Version) -> str:
+    """Return where a version is recovered to if nobody says otherwise."""
+    return f"{checkpoint}/{version}"
+
+
+class RecoveryBook:
+    """All recoveries this daemon knows.
+
+    Args:
+        wall_clock: Gives Unix time; durations must survive restarts.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self._open: dict[RecoveryId, OpenRecovery] = {}
+        self._ended: OrderedDict[str, RecoveryResult] = OrderedDict()
+        self._stories: OrderedDict[str, ToldStory] = OrderedDict()
+
+    def __iter__(self) -> Iterator[OpenRecovery]:
+        return iter(list(self._open.values()))
+
+    def open(self, recovery: OpenRecovery) -> None:
+        """Take in one that begins or goes on."""
+        self._open[recovery.id] = recovery
+
+    def get(self, recovery: str) -> OpenRecovery | None:
+        """Return one that has not ended."""
+        return self._open.get(RecoveryId(recovery))
+
+    async def follow(self, recovery: str, interval_s: float) -> AsyncGenerator[OpenRecovery, None]:
+        """Yield a recovery that has not ended, at once and then now and then.
+
+        The generator ends when the end is announced. Between the end and that, while the journal
+        hears of it, there is nothing to yield.
+        """
+        found = self.get(recovery)
+        while found is not None and not found.ended.is_set():
+            if self.get(recovery) is found:
+                yield found
+            try:
+                async with asyncio.timeout(interval_s):
+                    await found.ended.wait()
+            except TimeoutError:
+                continue
+
+    def ended(self) -> tuple[RecoveryResult, ...]:
+        """Return those that ended, newest first."""
+        return tuple(reversed(self._ended.values()))
+
+    def result(self, recovery: str) -> RecoveryResult:
+        """Return how one ended.
+
+        Raises:
+            NotFound: It has not, or nobody remembers it.
+        """
+        try:
+            return self._ended[recovery]
+        except KeyError:
+            raise NotFound(
+                f"recovery {recovery[:40]!r}", "is not known", "See ckptctl recoveries."
+            ) from None
+
+    def story(self, recovery: str) -> ToldStory | None:
+        """Return why one that ended went as it did; ``None`` if that is not kept any more."""
+        return self._stories.get(recovery)
+
+    def remember(self, result: RecoveryResult) -> None:
+        """Take in how one ended; the oldest is forgotten when there are too many."""
+        self._ended[result.recovery] = result
+        while len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
+
+    def close(self, effect: EndRecovery) -> RecoveryResult:
+        """Move a recovery from those under way to those that ended; it is announced later."""
+        recovery = self._open.pop(effect.recovery)
+        result = self._result_of(recovery, effect)
+        self.remember(result)
+        if effect.explanation is not None:
+            told = ToldStory(effect.explanation, self._wall_clock())
+            self._stories[result.recovery] = told
+            while len(self._stories) > STORIES_MAX:
+                self._stories.popitem(last=False)
+        return result
+
+    def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:
+        final = effect.final
+        counts = effect.explanation.counts if effect.explanation else {}
+        is_complete = effect.result is Result.COMPLETE
+        duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
+        before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
+        return RecoveryResult(
+            recovery=effect.recovery,
+            checkpoint=final.checkpoint,
+            version=final.version,
+            digest=final.digest,
+            result=Outcome(effect.result.value),
+            is_degraded=is_complete and final.missing_blocks > 0,
+            missing_units=final.missing_units,
+            cause=Cause(effect.cause.value) if effect.cause else None,
+            message=effect.message,
+            target=recovery.target_path,
+            bytes_total=final.total_bytes,
+            bytes_received=final.received_bytes,
+            bytes_resumed=final.resumed_bytes,
+            bytes_wasted=sum(final.wasted_bytes.values()),
+            duration_s=round(duration_s, 3),
+            time_to_critical_s=(
+                None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
+            ),
+            sources=tuple(
+                SourceShare(node=row.source.node, bytes=row.verified_bytes)
+                for row in final.sources
+                if row.verified_bytes
+            ),
+            predicted_duration_s=(
+                None
+                if final.predicted_ns is None
+                else round(before_s + final.predicted_ns / SECOND, 3)
+            ),
+            predicted_critical_s=(
+                None
+                if final.predicted_critical_ns is None
+                else round(final.predicted_critical_ns / SECOND, 3)
+            ),
+            wasted={reason.value: size for reason, size in final.wasted_bytes.items()},
+            happenings={kind.value: count for kind, count in counts.items()},
+        )

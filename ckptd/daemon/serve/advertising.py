@@ -1,0 +1,152 @@
+"""What this node says it holds, and what of it changed when.
+
+That is the catalog, and of each recovery that transfers the blocks that the journal has: nodes that
+recover together serve each other. One that has none yet is advertised too: it has the manifest, and
+others learn that they are not alone. All methods belong to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
+from ckptd.model.holdings import Holding, Holdings, delta_between, run_count
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.serving import StagedVersion
+from ckptd.wire.holdings_document import encode_delta, encode_holdings
+
+_INTERVAL_S: Final = 0.25
+"""Growth is told of at most this often. A range is about as much as a source delivers in that
+time, so more often would cost every follower a question and not bring it a range more."""
+
+_REVISIONS_MAX: Final = 16
+"""Revisions that are remembered: four seconds of growth. Slower followers get the whole."""
+
+
+class Incoming(NamedTuple):
+    """A recovery that serves what it has."""
+
+    recovery: RecoveryId
+    digest: Digest
+    staged: StagedVersion
+
+
+class Advertising:
+    """Keeps the holdings, their revisions and their documents."""
+
+    def __init__(self, node: NodeId, epoch: Epoch, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._cataloged = {each.digest: each for each in catalog.holdings()}
+        self._incoming: dict[RecoveryId, Incoming] = {}
+        self._holdings = Holdings(node, epoch, 1, tuple(self._cataloged.values()))
+        self._past: OrderedDict[int, Holdings] = OrderedDict()
+        self._document: bytes | None = None
+        self._deltas: dict[int, bytes] = {}  # by the revision that they change
+        self._changed = asyncio.Event()
+        self._told_at_s = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        catalog.on_change = self._read_catalog
+
+    @property
+    def holdings(self) -> Holdings:
+        """What is advertised at this moment."""
+        return self._holdings
+
+    def document(self) -> bytes:
+        """Return the holdings, encoded."""
+        if self._document is None:
+            self._document = encode_holdings(self._holdings)
+        return self._document
+
+    def delta(self, since: int) -> bytes | None:
+        """Return what changed since a revision, encoded; ``None`` if it is not remembered."""
+        past = self._past.get(since)
+        if past is None or _is_cut(self._holdings):
+            return None
+        if since not in self._deltas:
+            self._deltas[since] = encode_delta(delta_between(past, self._holdings))
+        return self._deltas[since]
+
+    async def wait_change(self, revision: int) -> None:
+        """Return when the revision is another one. May be cancelled at any time."""
+        while self._holdings.revision == revision:
+            await self._changed.wait()
+
+    def find(self, digest: Digest) -> Incoming | None:
+        """Return the recovery that has most of a version, unless the catalog has as much."""
+        known = self._cataloged.get(digest)
+        has_most, count = None, len(known.blocks) if known else -1
+        for incoming in self._incoming.values():
+            if incoming.digest == digest and len(incoming.staged.blocks) > count:
+                has_most, count = incoming, len(incoming.staged.blocks)
+        return has_most
+
+    def begin(self, incoming: Incoming) -> None:
+        """Advertise what a recovery has, from now on."""
+        self._incoming[incoming.recovery] = incoming
+        self._revise()
+
+    def note_growth(self) -> None:
+        """Tell that recoveries have more: at once, or with what else comes in the meantime."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait_s = self._told_at_s + _INTERVAL_S - loop.time()
+            if wait_s > 0:
+                self._timer = loop.call_later(wait_s, self._revise)
+            else:
+                self._revise()
+
+    def end(self, recovery: RecoveryId) -> None:
+        """Advertise a recovery no more, if it ever was."""
+        self._incoming.pop(recovery, None)
+        self._revise()
+
+    def _read_catalog(self) -> None:
+        self._cataloged = {each.digest: each for each in self._catalog.holdings()}
+        self._revise()
+
+    def _revise(self) -> None:
+        """Make a new revision, unless nothing changed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        current = dict(self._cataloged)
+        for digest in {incoming.digest: None for incoming in self._incoming.values()}:
+            incoming = self.find(digest)
+            if incoming is not None:
+                current[digest] = _holding_of(incoming)
+        listed = tuple(current.values())[:HOLDINGS_MAX]
+        before = self._holdings
+        if listed == before.holdings:
+            return
+        if not _is_cut(before):
+            self._past[before.revision] = before
+            if len(self._past) > _REVISIONS_MAX:
+                self._past.popitem(last=False)
+        self._holdings = replace(before, revision=before.revision + 1, holdings=listed)
+        self._told_at_s = asyncio.get_running_loop().time()
+        self._document = None
+        self._deltas.clear()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _holding_of(incoming: Incoming) -> Holding:
+    space = incoming.staged.space
+    return Holding(
+        checkpoint=CheckpointName(space.manifest.checkpoint),
+        version=Version(space.manifest.version),
+        digest=incoming.digest,
+        size_bytes=space.size_bytes,
+        block_count=space.block_count,
+        blocks=incoming.staged.blocks,
+    )
+
+
+def _is_cut(holdings: Holdings) -> bool:
+    """Tell whether a document cannot say all of it: a follower does not know what it misses."""
+    return run_count(holdings.holdings) > HOLDING_RUNS_MAX

@@ -1,0 +1,1 @@
+"""What the configuration says, and what changes while the daemon runs."""

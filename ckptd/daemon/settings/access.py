@@ -1,0 +1,73 @@
+"""Looks up the accounts that the configuration names, at the start and when it changes."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable, Iterable
+
+from ckptd.config import Config
+from ckptd.config.sections import Control
+from ckptd.control.routes import Members, Role, Roles
+from ckptd.daemon.settings.reloading import Switch
+from ckptd.errors import ConfigurationError
+
+
+class Access:
+    """Who may do what at the moment.
+
+    Attributes:
+        roles: Asked by the control socket for every request.
+    """
+
+    def __init__(self, roles: Roles) -> None:
+        self.roles = roles
+
+    def prepare(self, _: Config, new: Config) -> Switch:
+        """Look up the accounts of a new configuration; see :class:`LivePart`."""
+        found = find_roles(new.control)
+
+        def switch() -> None:
+            self.roles = found
+
+        return switch
+
+
+def find_roles(control: Control) -> Roles:
+    """Return who is what on the control socket; may ask a directory service.
+
+    Raises:
+        ConfigurationError: A name is not known. Leaving it out would grant something else than
+            what is written.
+    """
+    members: dict[Role, Members] = {}
+    for role in (Role.ADMIN, Role.OPERATOR, Role.VIEWER):
+        users: tuple[str, ...] = getattr(control, f"{role}_users")
+        groups: tuple[str, ...] = getattr(control, f"{role}_groups")
+        members[role] = Members(
+            _find(f"control.{role}_users", "user", users, lambda name: pwd.getpwnam(name).pw_uid),
+            _find(
+                f"control.{role}_groups", "group", groups, lambda name: grp.getgrnam(name).gr_gid
+            ),
+        )
+    return Roles(os.geteuid(), members)
+
+
+def _find(
+    key: str, kind: str, names: Iterable[str], number_of: Callable[[str], int]
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        if name.isdecimal():
+            found[name] = int(name)
+            continue
+        try:
+            found[name] = number_of(name)
+        except (KeyError, OSError) as error:
+            raise ConfigurationError(
+                key,
+                f"{kind} {name!r} is not known on this machine",
+                f"Create it, write its number, or take it out; 'getent' lists every {kind}.",
+            ) from error
+    return found

@@ -1,0 +1,1 @@
+"""A connection as both ends use it: plain or with TLS, and who is at the other end."""

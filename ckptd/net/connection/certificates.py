@@ -1,0 +1,237 @@
+"""The files of an identity: what they must hold, and what of it a handshake needs.
+
+Nothing is taken that peers would not accept: the node shakes hands with itself before it does
+with anybody else.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.errors import ConfigurationError, UsageError
+from ckptd.limits import MIB
+from ckptd.model.ids import NodeId, parse_node_id
+from ckptd.net.connection.handshakes import HandshakeFailure, failure_of
+
+ALPN: Final = "ckptd/1"
+
+_REHEARSAL_ROUNDS_MAX: Final = 8
+
+_REMEDIES: Final = {
+    HandshakeFailure.UNTRUSTED: "It must be signed by an authority of tls.ca: make one with "
+    "'ckptctl tls issue', or add its authority to that file.",
+    HandshakeFailure.EXPIRED: "Make a new one with 'ckptctl tls renew'; or this node's clock is "
+    "wrong.",
+    HandshakeFailure.PURPOSE: "It must be for servers and for clients: make one with 'ckptctl tls "
+    "issue'.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the files of an identity are.
+
+    Attributes:
+        ca: Certificates of the cluster's authorities, PEM; two while one takes over.
+        certificate: This node's certificate, PEM.
+        key: Its key, PEM, for its owner alone.
+        revoked: Serial numbers, hexadecimal, one a line; ``#`` begins a comment.
+        credentials: Directory whose files systemd guards by its own means.
+    """
+
+    ca: str
+    certificate: str
+    key: str
+    revoked: str | None = None
+    credentials: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end, as its certificate names it.
+
+    Attributes:
+        node: Its id.
+        serial: Number of the certificate.
+    """
+
+    node: NodeId
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the files held when they were read.
+
+    Attributes:
+        serial: Number of this node's certificate.
+        stamps: Which state of the files that was.
+        not_after_s: Until when certificates are valid, by role: ``node``, and ``ca``, the
+            authority of that one. Seconds since the epoch.
+    """
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    revoked: frozenset[int]
+    serial: int
+    stamps: tuple[tuple[int, ...], ...]
+    not_after_s: dict[str, float]
+
+
+def load(node: NodeId, files: Files) -> Loaded:
+    """Read the files; blocks.
+
+    Raises:
+        ConfigurationError: One cannot be used; the hint says what to do.
+    """
+    stamps = stamps_of(files)
+    _check_key_mode(files)
+    server, client = (
+        _context(files, protocol) for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+    )
+    server.num_tickets = 0  # a resumed session would skip the check of the certificate
+    certificate = _rehearse(server, client, files)
+    try:
+        named = peer_of(certificate)
+    except UsageError as error:
+        raise _unusable("certificate", files.certificate, str(error)) from error
+    if named.node != node:
+        hint = f"Set node.id to {named.node}, or take the certificate of {node}."
+        raise _unusable("certificate", files.certificate, f"is for {named.node}, not {node}", hint)
+    authorities = client.get_ca_certs()
+    own = [one for one in authorities if one["subject"] == certificate["issuer"]]
+    not_after_s = {
+        "node": _not_after_s(certificate),
+        "ca": max(map(_not_after_s, own or authorities)),
+    }
+    revoked = _read_revoked(files.revoked)
+    return Loaded(server, client, revoked, named.serial, stamps, not_after_s)
+
+
+def _context(files: Files, protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.check_hostname = False  # who it is says the certificate, not the address
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([ALPN])
+    try:
+        context.load_verify_locations(cafile=files.ca)
+    except (OSError, ValueError) as error:
+        raise _unusable("ca", files.ca, _why(error)) from error
+    if not context.get_ca_certs():
+        raise _unusable("ca", files.ca, "holds no certificate of an authority")
+    try:
+        # With a password, if only an empty one, nobody is asked for it on the terminal.
+        context.load_cert_chain(files.certificate, files.key, password="")
+    except (OSError, ValueError) as error:
+        where = f"{files.certificate} with key {files.key}"
+        raise _unusable("certificate", where, _why(error)) from error
+    return context
+
+
+def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, files: Files) -> Mapping[str, object]:
+    """Shake hands with ourselves in memory: what no peer would accept is refused here.
+
+    Returns:
+        This node's certificate, verified.
+    """
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    try:
+        for _ in range(_REHEARSAL_ROUNDS_MAX):
+            for end in ends:
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+    except ssl.SSLError as error:
+        failure = failure_of(error)
+        detail = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error
+        hint = _REMEDIES.get(failure, "")
+        raise _unusable("certificate", files.certificate, f"{failure}: {detail}", hint) from error
+    certificate = ends[0].getpeercert()
+    assert certificate, "a handshake with certificates was through"
+    return certificate
+
+
+def peer_of(certificate: Mapping[str, object]) -> Peer:
+    """Read whom a certificate names.
+
+    Raises:
+        UsageError: No node, or several.
+    """
+    pairs = certificate.get("subjectAltName", ())
+    assert isinstance(pairs, tuple)
+    names = [name for kind, name in pairs if kind == "DNS"]
+    if len(names) != 1:
+        raise UsageError("certificate", f"has {len(names)} DNS names, not one, the node id")
+    return Peer(parse_node_id(names[0]), int(str(certificate["serialNumber"]), 16))
+
+
+def _not_after_s(certificate: Mapping[str, object]) -> float:
+    return float(ssl.cert_time_to_seconds(str(certificate["notAfter"])))
+
+
+def _read_revoked(path: str | None) -> frozenset[int]:
+    if path is None:
+        return frozenset()
+    try:
+        with open(path, encoding="ascii") as file:
+            lines = file.read(MIB).splitlines()
+    except (OSError, ValueError) as error:
+        raise _unusable("revoked", path, _why(error)) from error
+    serials = set()
+    for number, line in enumerate(lines, 1):
+        serial = line.partition("#")[0].strip()
+        try:
+            serials.update([int(serial, 16)] if serial else [])
+        except ValueError as error:
+            problem = f"line {number} is no serial number: {serial[:64]!r}"
+            hint = "'ckptctl tls show' prints those of certificates."
+            raise _unusable("revoked", path, problem, hint) from error
+    return frozenset(serials)
+
+
+def _check_key_mode(files: Files) -> None:
+    mode = stat.S_IMODE(os.stat(files.key).st_mode)
+    is_credential = os.path.dirname(files.key) == files.credentials
+    # systemd gives a credential to the service by an access list, which shows as group bits.
+    if mode & (0o007 if is_credential else 0o077):
+        problem = f"can be used by others than its owner (mode {mode:o})"
+        raise _unusable("key", files.key, problem, f"Run: chmod 600 {files.key}")
+
+
+def stamps_of(files: Files) -> tuple[tuple[int, ...], ...]:
+    """Return what differs when a file was changed; blocks.
+
+    Raises:
+        ConfigurationError: One is not there.
+    """
+    stamps = []
+    for key in ("ca", "certificate", "key", "revoked"):
+        path = getattr(files, key)
+        if path is None:
+            continue
+        try:
+            facts = os.stat(path)
+        except OSError as error:
+            hint = "'ckptctl tls init' and 'ckptctl tls issue' make such files."
+            raise _unusable(key, path, _why(error), hint) from error
+        stamps.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(stamps)
+
+
+def _unusable(key: str, path: str, problem: str, hint: str = "") -> ConfigurationError:
+    return ConfigurationError(f"tls.{key} {path}", problem, hint)
+
+
+def _why(error: OSError | ValueError) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot be used: {reason}"

@@ -1,0 +1,1 @@
+"""The sending side: connections accepted, requests answered, bodies sent."""

@@ -1,0 +1,255 @@
+"""What a request is answered: routes, conditions and refusals, without a socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Protocol, assert_never
+
+import msgspec
+
+from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
+from ckptd.model.ids import Digest, Epoch
+from ckptd.net.source.sending import ServedBytes
+from ckptd.net.source.waits import Waits
+from ckptd.traffic.workload import RETRY_AFTER_S
+from ckptd.wire.byte_ranges import ByteRange, format_content_range, parse_range
+from ckptd.wire.fields import (
+    DELTA,
+    etag_listed,
+    parse_revision,
+    parse_wait,
+    quote_etag,
+    revision_etag,
+)
+from ckptd.wire.heads import RequestHead
+from ckptd.wire.targets import (
+    HoldingsTarget,
+    ManifestTarget,
+    SignaturesTarget,
+    VersionTarget,
+    parse_target,
+)
+
+_log = logging.getLogger(__name__)
+
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+"""A year: what a digest names never changes."""
+
+
+class Content(Protocol):
+    """What there is to serve; all of it is used on the event loop."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change of the holdings."""
+
+    def holdings_document(self) -> bytes:
+        """Return the holdings, encoded."""
+
+    def holdings_delta(self, since: int) -> bytes | None:
+        """Return what changed since a revision, encoded; ``None`` if nobody remembers it."""
+
+    async def wait_change(self, revision: int) -> None:
+        """Return when the revision is not this one any more."""
+
+    async def manifest(self, digest: Digest) -> bytes:
+        """Return an encoded manifest.
+
+        Raises:
+            NotFound: It is not here.
+        """
+
+    async def signatures(self, digest: Digest) -> bytes:
+        """Return the document of a manifest's signatures.
+
+        Raises:
+            NotFound: It has none here.
+        """
+
+    async def open_version(self, digest: Digest) -> ServedBytes:
+        """Return the bytes of a version.
+
+        Raises:
+            NotFound: Nothing of it is here.
+            ContentChanged: Its files are not what was published.
+        """
+
+    def content_changed(self, digest: Digest) -> None:
+        """Take note that a file of a version is not what was published."""
+
+    def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
+        """Count bytes of a version that were sent to a peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionBody:
+    """A body that lies in the files of a version."""
+
+    digest: Digest
+    version: ServedBytes
+    byte_range: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response before it is bytes.
+
+    Attributes:
+        status: The status code.
+        fields: Header fields, without those that every response has.
+        body: What follows the head.
+        length_bytes: The ``Content-Length``, if it is not that of the body.
+    """
+
+    status: int
+    fields: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | VersionBody = b""
+    length_bytes: int | None = None
+
+    @property
+    def content_length(self) -> int:
+        """Length of the body in bytes."""
+        if self.length_bytes is not None:
+            return self.length_bytes
+        if isinstance(self.body, VersionBody):
+            return self.body.byte_range.size_bytes
+        return len(self.body)
+
+
+class Answers:
+    """Finds the answer to a request.
+
+    Args:
+        content: What there is to serve.
+        epoch: Which life of this node; part of the holdings' entity tag.
+        waits: Cuts short the wait for a change of the holdings.
+    """
+
+    def __init__(self, content: Content, epoch: Epoch, waits: Waits) -> None:
+        self._content = content
+        self._epoch = epoch
+        self._waits = waits
+
+    async def find(self, request: RequestHead) -> Answer:
+        """Return the answer to a request; whatever fails becomes a refusal."""
+        try:
+            return await self._find(request)
+        except CkptdError as error:
+            return refuse(error)
+        except Exception:  # noqa: BLE001 -- edge: request → response
+            _log.exception("no answer to %.160r", request.target)
+            return refuse(CkptdError("request", "failed"))
+
+    async def _find(self, request: RequestHead) -> Answer:
+        target = parse_target(request.target)
+        match target:
+            case HoldingsTarget():
+                return await self._holdings(request)
+            case ManifestTarget():
+                return await self._manifest(request, target.digest)
+            case SignaturesTarget():
+                return await self._signatures(target.digest)
+            case VersionTarget():
+                return await self._version(request, target.digest)
+            case _:
+                assert_never(target)
+
+    async def _holdings(self, request: RequestHead) -> Answer:
+        content, epoch = self._content, self._epoch
+        known = request.fields.get("if-none-match")
+        wait_s = parse_wait(request.fields.get("prefer"))
+        revision = content.revision
+        if wait_s and etag_listed(known, revision_etag(epoch, revision)):
+            try:
+                async with self._waits.wait(wait_s):
+                    await content.wait_change(revision)
+            except TimeoutError:
+                pass  # nothing changed: the answer is 304
+        fields = {"ETag": revision_etag(epoch, content.revision), "Cache-Control": "no-cache"}
+        if etag_listed(known, fields["ETag"]):
+            return Answer(304, fields)
+        fields["Content-Type"] = "application/json"
+        is_delta_wanted = request.fields.get(DELTA.lower()) == "1"
+        since = parse_revision(known, epoch) if is_delta_wanted else None
+        delta = None if since is None else content.holdings_delta(since)
+        if delta is not None:
+            # Nobody else can make use of it.
+            return Answer(200, {**fields, "Cache-Control": "no-store"}, delta)
+        return Answer(200, fields, content.holdings_document())
+
+    async def _manifest(self, request: RequestHead, digest: Digest) -> Answer:
+        manifest = await self._content.manifest(digest)
+        fields = {"ETag": quote_etag(digest), "Cache-Control": _IMMUTABLE}
+        if etag_listed(request.fields.get("if-none-match"), fields["ETag"]):
+            return Answer(304, fields)
+        return Answer(200, {**fields, "Content-Type": "application/octet-stream"}, manifest)
+
+    async def _signatures(self, digest: Digest) -> Answer:
+        fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
+        return Answer(200, fields, await self._content.signatures(digest))
+
+    async def _version(self, request: RequestHead, digest: Digest) -> Answer:
+        version = await self._content.open_version(digest)
+        size_bytes = version.size_bytes
+        fields = {"ETag": quote_etag(digest), "Accept-Ranges": "bytes"}
+        if etag_listed(request.fields.get("if-none-match"), fields["ETag"]):
+            return Answer(304, fields)
+        fields["Content-Type"] = "application/octet-stream"
+        if request.method == "HEAD":
+            # Of the version, whichever blocks of it are here: it says whether the node stands
+            # by its holding. Ranges are defined for GET alone (RFC 9110 section 14.2).
+            return Answer(200, fields, length_bytes=size_bytes)
+        asked = None
+        if request.fields.get("if-range", fields["ETag"]) == fields["ETag"]:
+            try:
+                asked = parse_range(request.fields.get("range"), size_bytes)
+            except ProtocolViolation as violation:
+                if violation.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    raise
+                outside = {"Content-Range": format_content_range(None, size_bytes)}
+                return refuse(violation, outside)
+        if size_bytes == 0:
+            return Answer(200, fields)
+        served = asked or ByteRange(0, size_bytes)
+        if not version.holds(*served):
+            return refuse(NotFound("range", "is not held"))
+        if asked is not None:
+            fields["Content-Range"] = format_content_range(asked, size_bytes)
+        return Answer(206 if asked else 200, fields, VersionBody(digest, version, served))
+
+
+def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer:
+    """Return the answer to a request that failed.
+
+    What the peer sent is explained to it. What went wrong here is named, but not in the
+    error's own words: they may hold paths of this node.
+    """
+    match error:
+        case ProtocolViolation():
+            status, message = error.status, str(error)
+        case NotFound():
+            status, message = 404, "this node does not hold it"
+        case ContentChanged():
+            status, message = 410, "its files are not what was published"
+        case StorageError():
+            status, message = 503, "the disk of this node refused"
+        case _:
+            status, message = 500, "this node failed"
+    allow = {"Allow": "GET, HEAD"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    return _refusal(status, error.code, message, {**allow, **(fields or {})})
+
+
+def turn_away() -> Answer:
+    """Return the answer to a request for bytes while this node has enough to send."""
+    message = "this node has as much to send as it can for now"
+    return _refusal(
+        HTTPStatus.TOO_MANY_REQUESTS, "busy", message, {"Retry-After": str(RETRY_AFTER_S)}
+    )
+
+
+def _refusal(status: int, code: str, message: str, fields: Mapping[str, str]) -> Answer:
+    body = msgspec.json.encode({"error": {"code": code, "message": message}})
+    return Answer(status, {"Content-Type": "application/json", **fields}, body)

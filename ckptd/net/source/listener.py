@@ -1,0 +1,233 @@
+"""The listener: accepts connections and gives each to the server in a task of its own.
+
+Accepting is its own, so that the number of connections is bounded before a byte is read, and one
+that the process has no descriptor for does not end it.
+
+A connection gets its task when something comes on it, or when nothing came for a second. Whoever
+is honest speaks at once; of those who only connect and take each other's places the event loop
+sees an accept and a close, and no task is made, woken and cancelled for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Final, TypeAlias
+
+from ckptd.net.connection.transports import reset_on_close
+from ckptd.net.source.caps import Admission
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 512
+_PAUSE_S: Final = 0.1
+"""For how long nothing is accepted after an error. Most often the process has no descriptor
+left, and would be told so again at once."""
+_ACCEPTS_MAX: Final = 16
+"""So many are accepted at once: a flood must leave the event loop to others as well."""
+_SILENCE_S: Final = 1.0
+"""After so long a task begins to wait for a connection's first byte, and to count the time that
+it has; a lost packet is sent again earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
+
+
+ServeConnection: TypeAlias = Callable[[socket.socket], Coroutine[None, None, None]]
+"""Uses a connection until it ends. Raises nothing; the listener closes the connection."""
+
+
+class Listener:
+    """Accepts connections on one address.
+
+    ``bind`` makes one that listens; ``serve`` accepts until ``drain`` or until it is cancelled.
+
+    Attributes:
+        address: Host and port of the first address it listens on.
+    """
+
+    def __init__(self, sockets: list[socket.socket], admission: Admission) -> None:
+        host, port = sockets[0].getsockname()[:2]
+        self.address: tuple[str, int] = (host, port)
+        self._sockets = sockets
+        self._admission = admission
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin: Callable[[socket.socket], None] = lambda _: None
+        self._silent: dict[socket.socket, float] = {}  # with the end of patience; oldest first
+        self._patience: asyncio.TimerHandle | None = None
+        self._tasks: dict[socket.socket, asyncio.Task[None]] = {}
+        self._is_draining = asyncio.Event()
+        self._is_failing = False
+
+    @classmethod
+    def bind(cls, host: str, port: int, admission: Admission) -> Listener:
+        """Listen on every address of a host; blocks if its name must be looked up.
+
+        Args:
+            host: Name or address; empty for all addresses of this node.
+            port: 0 for one that is free.
+            admission: Says who may stay.
+
+        Raises:
+            OSError: The address cannot be had.
+        """
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        sockets: list[socket.socket] = []
+        try:
+            for family, _, _, _, address in found:
+                # Port 0 is drawn once: the same port on all addresses.
+                drawn = sockets[0].getsockname()[1] if sockets else port
+                sockets.append(_listen(family, str(address[0]), drawn))
+        except OSError:
+            for listening in sockets:
+                listening.close()
+            raise
+        return cls(sockets, admission)
+
+    @classmethod
+    def adopt(cls, listening: socket.socket, admission: Admission) -> Listener:
+        """Accept on a socket that listens already; it does not block."""
+        return cls([listening], admission)
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open."""
+        return len(self._silent) + len(self._tasks)
+
+    async def serve(self, serve_connection: ServeConnection) -> None:
+        """Accept connections and serve each in a task; returns when ``drain`` is through.
+
+        Cancelling cuts off what is being served.
+        """
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+
+            def begin(connection: socket.socket) -> None:
+                task = self._tasks[connection] = group.create_task(serve_connection(connection))
+                task.add_done_callback(partial(self._end, connection))
+
+            self._begin = begin
+            for listening in self._sockets:
+                self._loop.add_reader(listening, self._accept, self._loop, listening)
+            try:
+                await self._is_draining.wait()
+            finally:
+                self.close()
+
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """Stop accepting and wait until every connection has ended.
+
+        Args:
+            timeout_s: Connections that take longer are cut off; ``None``: none is.
+        """
+        self.close()
+        self._is_draining.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def close(self) -> None:
+        """Stop listening, and drop who has said nothing. Other connections stay."""
+        while self._sockets:
+            listening = self._sockets.pop()
+            if self._loop is not None:
+                self._loop.remove_reader(listening)
+            listening.close()
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._loop is not None:
+            for connection in list(self._silent):
+                self._drop(self._loop, connection)
+
+    def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+        """Accept who is there, but not so many that nothing else gets its turn."""
+        for _ in range(_ACCEPTS_MAX):
+            try:
+                connection, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._pause(loop, listening, error)
+                return
+            self._is_failing = False
+            connection.settimeout(0)
+            self._silent[connection] = loop.time() + _SILENCE_S
+            if self._patience is None:
+                self._patience = loop.call_later(_SILENCE_S, self._lose_patience, loop)
+            loop.add_reader(connection, self._hear, loop, connection)
+            cut = partial(self._cut, loop, connection)
+            if not self._admission.enter(connection, address[0], cut):
+                self._drop(loop, connection)
+
+    def _pause(
+        self, loop: asyncio.AbstractEventLoop, listening: socket.socket, error: OSError
+    ) -> None:
+        if not self._is_failing:
+            _log.warning("no connection can be accepted: %s", error)
+        self._is_failing = True
+        loop.remove_reader(listening)
+
+        def go_on() -> None:
+            if listening in self._sockets:
+                loop.add_reader(listening, self._accept, loop, listening)
+
+        loop.call_later(_PAUSE_S, go_on)
+
+    def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give tasks to those who have been silent for long; come again for the others."""
+        now_s = loop.time()
+        late = [connection for connection, until_s in self._silent.items() if until_s <= now_s]
+        for connection in late:
+            self._hear(loop, connection)
+        first_s = next(iter(self._silent.values()), None)
+        self._patience = (
+            None if first_s is None else loop.call_at(first_s, self._lose_patience, loop)
+        )
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """Let a connection be served."""
+        del self._silent[connection]
+        loop.remove_reader(connection)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begin(connection)
+
+    def _cut(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """Make room for another connection."""
+        if connection in self._silent:
+            reset_on_close(connection)  # and nothing of it stays behind in the kernel
+            self._drop(loop, connection)
+        else:
+            self._tasks[connection].cancel()
+
+    def _drop(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        """End a connection on which nothing came."""
+        del self._silent[connection]
+        loop.remove_reader(connection)
+        self._admission.leave(connection)
+        connection.close()
+
+    def _end(self, connection: socket.socket, _: asyncio.Task[None]) -> None:
+        # Here and not in the task: one that is cancelled early never ran.
+        self._admission.leave(connection)
+        connection.close()
+        del self._tasks[connection]
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # IPv4 has a socket of its own
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.settimeout(0)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,315 @@
+"""The serving side of one node: what happens on each accepted connection.
+
+Heads are read and small answers sent on the event loop; bytes of versions are sent by threads
+(:mod:`ckptd.net.source.sending`). Requests on one connection are answered in the order in which
+they came; what has arrived of later ones stays in the buffer until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+from ckptd.errors import ContentChanged, NotFound, ProtocolViolation, StorageError
+from ckptd.limits import (
+    BODY_RATE_MIN_BYTES_PER_S,
+    HEAD_BYTES_MAX,
+    HEAD_TIMEOUT_NS,
+    IDLE_TIMEOUT_NS,
+    KIB,
+    MIB,
+    SECOND,
+)
+from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.urgency import Urgency
+from ckptd.net.connection.handshakes import HandshakeFailed
+from ckptd.net.connection.identity import Identity, Peer
+from ckptd.net.connection.transports import Connection, reset_on_close
+from ckptd.net.source.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
+from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.giving_way import GivingWay
+from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
+from ckptd.net.source.waits import Waits
+from ckptd.net.throttle import Throttle
+from ckptd.traffic.buckets import Flow
+from ckptd.traffic.workload import Workload
+from ckptd.wire.fields import CLASS, EPOCH, LOAD, NODE, parse_class
+from ckptd.wire.heads import RequestHead, head_end, parse_request_head, response_head
+
+__all__ = ["Content", "PeerServer", "Piece", "ServedBytes"]
+
+_log = logging.getLogger(__name__)
+
+_LINGER_S: Final = 1.0
+"""For how long a peer may go on sending after its last response. Closing with bytes unread makes
+the kernel reset the connection, and the peer would lose the end of that response."""
+_LINGER_BYTES_MAX: Final = 64 * KIB
+
+_PART_BYTES: Final = MIB
+_PART_S: Final = _PART_BYTES / BODY_RATE_MIN_BYTES_PER_S
+"""Answers in memory are sent in parts of this size; each must be taken in this time."""
+
+_SENSELESS: Final = frozenset({
+    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+})  # fmt: skip
+"""Answers to what no peer of this protocol asks."""
+
+
+class PeerServer:
+    """Answers peers; the listener hands it one connection after another.
+
+    Args:
+        content: What there is to serve.
+        node: Who this node is.
+        epoch: Which life of it.
+        admission: Learns which connections are used, and whom this server turns away.
+        identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
+        throttle: Says when bodies may be sent.
+        drops_sent: What was sent leaves the page cache.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
+        self,
+        content: Content,
+        *,
+        node: NodeId,
+        epoch: Epoch,
+        admission: Admission,
+        identity: Identity | None = None,
+        throttle: Throttle | None = None,
+        drops_sent: bool = False,
+    ) -> None:
+        self.content = content
+        self.drops_sent = drops_sent
+        self.admission = admission
+        self.waits = Waits()
+        self.answers = Answers(content, epoch, self.waits)
+        self.throttle = throttle or Throttle()
+        self.giving_way = GivingWay(self.throttle)
+        # Each class has its own: bodies that have to give way must not be in the way of others.
+        self.threads = {
+            urgency: ThreadPoolExecutor(SEND_THREADS, thread_name_prefix=f"send-{urgency.label}")
+            for urgency in Urgency
+        }
+        self.workloads = {urgency: Workload() for urgency in Urgency}
+        self.sendings: set[Sending] = set()
+        self.identity = identity
+        self._own_fields = {NODE: node, EPOCH: str(epoch)}
+
+    @property
+    def load_bytes(self) -> int:
+        """Bytes that were promised to peers and are not sent yet."""
+        return sum(sending.left_bytes for sending in self.sendings)
+
+    async def serve(self, connected: socket.socket) -> None:
+        """Answer what comes on a connection until nobody asks any more.
+
+        Args:
+            connected: Connected, non-blocking. A response that cannot be sent to its end
+                leaves it so that closing it resets it: a body must not look complete.
+        """
+        try:
+            if self.identity is None:
+                await _Conversation(self, Connection(connected)).run()
+            else:
+                await self._serve_securely(connected, self.identity)
+        except TimeoutError as error:
+            _log.debug("a connection ends: %r", error)
+            self.admission.refusals[Refusal.READER_SLOW] += 1
+            reset_on_close(connected)
+        except OSError as error:
+            _log.debug("a connection ends: %r", error)
+            reset_on_close(connected)
+        except asyncio.CancelledError:
+            reset_on_close(connected)
+            raise
+        except Exception:  # noqa: BLE001 -- edge: request → response
+            _log.exception("serving a connection failed")
+            reset_on_close(connected)
+
+    async def _serve_securely(self, connected: socket.socket, identity: Identity) -> None:
+        """Shake hands first; a stranger gets no further."""
+        try:
+            connection, peer = await identity.accept(connected)
+        except HandshakeFailed:
+            with suppress(OSError):  # the peer learns why only if it is not reset
+                await _linger(Connection(connected))
+            return
+        if self.admission.identify(connected, peer.node):
+            await _Conversation(self, connection, peer).run()
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after the response that is under way."""
+        self.waits.cut()
+
+    def close(self) -> None:
+        """End the threads; no connection may be served any more."""
+        for threads in self.threads.values():
+            threads.shutdown()
+
+    def head(self, answer: Answer, *, keep_alive: bool) -> bytes:
+        """Write the head of a response."""
+        fields = {
+            **self._own_fields,
+            LOAD: str(self.load_bytes),
+            "Date": formatdate(usegmt=True),
+            "Connection": "keep-alive" if keep_alive else "close",
+            **answer.fields,
+        }
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            fields["Content-Length"] = str(answer.content_length)
+        return response_head(answer.status, fields)
+
+
+class _Conversation:
+    """Requests and answers on one connection."""
+
+    def __init__(
+        self, server: PeerServer, connection: Connection, peer: Peer | None = None
+    ) -> None:
+        self._server = server
+        self._connection = connection
+        self._peer = peer
+        self._peer_name = peer.node if peer else connection.peer_address
+        self._buffer = bytearray()
+        self._is_proven = False
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Answer request after request."""
+        while True:
+            try:
+                request = await self._read_request()
+            except ProtocolViolation as violation:
+                is_late = violation.status == HTTPStatus.REQUEST_TIMEOUT
+                self._count(Refusal.HEAD_LATE if is_late else Refusal.HEAD)
+                await self._send(refuse(violation), keep_alive=False)
+                break
+            if request is None or self._is_revoked():
+                return
+            self._is_proven = True
+            self._server.admission.prove(self._connection.socket)
+            if not await self._respond(request):
+                break
+        await _linger(self._connection)
+
+    def _is_revoked(self) -> bool:
+        """Tell whether the peer's certificate was revoked after the handshake."""
+        identity = self._server.identity
+        return identity is not None and self._peer is not None and identity.is_revoked(self._peer)
+
+    async def _read_request(self) -> RequestHead | None:
+        """Read the next request head; ``None`` if nobody asks any more.
+
+        Raises:
+            ProtocolViolation: What came is no head; where the next one begins is unknown.
+        """
+        end = head_end(self._buffer)
+        is_idle = self._is_proven and not self._buffer
+        patience_ns = IDLE_TIMEOUT_NS if is_idle else HEAD_TIMEOUT_NS
+        try:
+            async with self._server.waits.wait(patience_ns / SECOND) as deadline:
+                while end is None:
+                    if len(self._buffer) >= HEAD_BYTES_MAX:
+                        raise ProtocolViolation("request head", "is too long", status=431)
+                    received = await self._connection.receive(HEAD_BYTES_MAX)
+                    if not received:
+                        return None
+                    if is_idle and not self._buffer:
+                        deadline.reschedule(self._loop.time() + HEAD_TIMEOUT_NS / SECOND)
+                    self._buffer += received
+                    end = head_end(self._buffer)
+        except TimeoutError as error:
+            if not self._buffer:
+                if not self._is_proven and not self._server.waits.is_cut:
+                    self._count(Refusal.HEAD_LATE)
+                return None
+            raise ProtocolViolation("request head", "took too long", status=408) from error
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return parse_request_head(head)
+
+    async def _respond(self, request: RequestHead) -> bool:
+        """Answer one request; tell whether another may follow."""
+        answer = await self._server.answers.find(request)
+        if answer.status in _SENSELESS:
+            self._count(Refusal.REQUEST)
+        keep_alive = request.keep_alive and not self._server.waits.is_cut
+        if isinstance(answer.body, VersionBody):
+            await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
+        else:
+            await self._send(answer, keep_alive=keep_alive, with_body=request.method == "GET")
+        return keep_alive and not self._server.waits.is_cut
+
+    async def _send_version(
+        self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool
+    ) -> None:
+        server, size_bytes = self._server, body.byte_range.size_bytes
+        urgency = parse_class(request.fields.get(CLASS.lower()))
+        workload = server.workloads[urgency]
+        if not workload.admits(size_bytes):
+            await self._send(turn_away(), keep_alive=keep_alive)
+            return
+        self._connection.mark(urgency)
+        sending = Sending(
+            self._connection,
+            server.head(answer, keep_alive=keep_alive),
+            body.version,
+            body.byte_range,
+            throttle=server.throttle,
+            flow=Flow(urgency, self._peer_name),
+            drops_sent=server.drops_sent,
+        )
+        server.sendings.add(sending)
+        workload.begin(size_bytes, now=time.monotonic_ns())
+        try:
+            with server.giving_way.sending(self._connection, urgency):
+                await sending.run(server.threads[urgency])
+        except (NotFound, StorageError) as error:
+            _log.warning("bytes of version %s cannot be served: %s", body.digest, error)
+            if isinstance(error, ContentChanged):
+                server.content.content_changed(body.digest)
+            if sending.has_begun:
+                raise ConnectionAbortedError("a body that cannot be completed") from error
+            await self._send(refuse(error), keep_alive=keep_alive)
+        finally:
+            server.sendings.discard(sending)
+            workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
+            server.content.bytes_sent(urgency.label, sending.sent_bytes)
+
+    async def _send(self, answer: Answer, *, keep_alive: bool, with_body: bool = True) -> None:
+        """Send an answer whose body is in memory."""
+        assert isinstance(answer.body, bytes)
+        body = memoryview(answer.body if with_body else b"")
+        head = self._server.head(answer, keep_alive=keep_alive)
+        await self._send_part(head + body[:_PART_BYTES])
+        for start in range(_PART_BYTES, len(body), _PART_BYTES):
+            await self._send_part(body[start : start + _PART_BYTES])
+
+    async def _send_part(self, part: bytes | memoryview) -> None:
+        async with asyncio.timeout(_PART_S):
+            await self._connection.send(part)
+
+    def _count(self, refusal: Refusal) -> None:
+        self._server.admission.refusals[refusal] += 1
+
+
+async def _linger(connection: Connection) -> None:
+    """Send no more, and read past what the peer goes on sending."""
+    loop = asyncio.get_running_loop()
+    left = _LINGER_BYTES_MAX
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            await connection.finish()
+            while left > 0:
+                received = await loop.sock_recv(connection.socket, left)
+                if not received:
+                    return
+                left -= len(received)

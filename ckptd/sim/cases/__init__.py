@@ -1,0 +1,1 @@
+"""Simulations with a name: what is promised, and close calls."""

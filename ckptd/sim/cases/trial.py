@@ -1,0 +1,122 @@
+"""A scenario with what is to be read off it, and what such scenarios are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.limits import GIB, MIB, SECOND
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.check.books import Check
+from ckptd.sim.check.summary import Report
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.script.faults import Fault
+from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+
+RATE: Final = 64 * MIB
+"""What every node of these scenarios can send, in bytes a second."""
+
+WIDE: Final = 100 * RATE
+"""An ingress that is not what limits."""
+
+
+RECEIVER: Final = NodeId("r")
+"""The node that recovers, where only one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number.
+
+    Attributes:
+        name: What it is.
+        value: What came out.
+        to_reach: What it should be at most.
+    """
+
+    name: str
+    value: float
+    to_reach: float
+
+    @property
+    def is_reached(self) -> bool:
+        """It is small enough."""
+        return self.value <= self.to_reach
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A scenario and what to read off it.
+
+    Attributes:
+        scenario: What happens.
+        measure: Reads the numbers off.
+        checks: Watch it, beside the usual ones.
+    """
+
+    scenario: Scenario
+    measure: Callable[[Cluster, Report], list[Measure]]
+    checks: tuple[Check, ...] = ()
+
+    def run(self) -> tuple[Report, list[Measure]]:
+        """Run it.
+
+        Raises:
+            CheckFailed: Something that must hold did not.
+        """
+        cluster = Cluster(self.scenario, checks=self.checks)
+        report = cluster.run()
+        return report, self.measure(cluster, report)
+
+    def hold(self) -> Report:
+        """Run it, and insist on its numbers.
+
+        Raises:
+            AssertionError: Something that must hold did not, or a number was not reached.
+        """
+        report, measures = self.run()
+        for measure in measures:
+            problem = f"{measure.name}: {measure.value:.4g}, to reach: {measure.to_reach:.4g}"
+            assert measure.is_reached, problem
+        return report
+
+
+def lay_out(
+    size_bytes: int,
+    *,
+    name: str = "llama/a",
+    critical: float = 0.0,
+    rest: Criticality | None = None,
+) -> SavedVersion:
+    """Lay out a version: a critical share, and the rest."""
+    critical_bytes = int(size_bytes * critical) // MIB * MIB
+    units = [UnitPlan(rest or Criticality.NORMAL, size_bytes - critical_bytes)]
+    if critical_bytes:
+        units.append(UnitPlan(Criticality.CRITICAL, critical_bytes))
+    return SavedVersion(name, 100, units, MIB)
+
+
+def equal_sources(count: int, version: SavedVersion, *more: SavedVersion) -> list[NodePlan]:
+    """Lay out sources that have everything and send ``RATE`` each."""
+    held = tuple(Held(known) for known in (version, *more))
+    return [
+        NodePlan(NodeId(f"s{index}"), egress_bytes_per_s=RATE, holds=held) for index in range(count)
+    ]
+
+
+def one_recovery(
+    name: str, seed: int, version: SavedVersion, sources: Sequence[NodePlan], *faults: Fault
+) -> Scenario:
+    """Let a node that nothing limits recover a version."""
+    receiver = NodePlan(RECEIVER, ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
+    return Scenario(name, seed, (*sources, receiver), (Wish(RECEIVER, version),), faults)
+
+
+def took_s(report: Report) -> float:
+    """Return how long the one recovery took."""
+    [recovery] = report.recoveries
+    assert recovery.complete_ns is not None, "it did not complete"
+    return recovery.complete_ns / SECOND

@@ -1,0 +1,441 @@
+"""What happened, written down from outside: only events, orders and delivered bytes count.
+
+The scheduler keeps books of its own. These are other books about the same facts, so that a
+checker can hold the one against the other without believing either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ckptd.core.effects import (
+    CloseLane,
+    CommitBlocks,
+    ConfirmHolding,
+    Effect,
+    FetchManifest,
+    FetchRange,
+)
+from ckptd.core.events import (
+    BlocksCommitted,
+    Confirmation,
+    Event,
+    HoldingConfirmed,
+    HoldingsArrived,
+    ManifestMissed,
+    PeerLost,
+    RangeEnded,
+    RangeOutcome,
+    RangeProgressed,
+    RecoveryRequested,
+    StagingPrepared,
+    UnitsRaised,
+)
+from ckptd.model.blocks import BlockRun, BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.node.node import Node
+from ckptd.sim.node.watch import Watch
+from ckptd.sim.world.layouts import SavedVersion
+
+
+@dataclass(slots=True)
+class Bytes:
+    """Body bytes of one recovery, over all lives of its node.
+
+    Attributes:
+        received: All of them.
+        corrupt: Of wrong blocks.
+        duplicate: Of right blocks that were in staging already.
+        cut: Of blocks that did not become whole.
+        forgotten: Of right blocks that a crash took before they were committed.
+        forgotten_max: Most that one crash took.
+    """
+
+    received: int = 0
+    corrupt: int = 0
+    duplicate: int = 0
+    cut: int = 0
+    forgotten: int = 0
+    forgotten_max: int = 0
+
+
+@dataclass(slots=True)
+class RecoveryBook:
+    """One recovery on one node, over all lives of that node.
+
+    Attributes:
+        request: What was asked for first.
+        asked_ns: When.
+        version: Which version it is for, once known.
+        written: Blocks of which a right copy lies in staging.
+        told: Blocks the scheduler may think verified.
+        raised: Blocks that go first in this life, whether or not they are here.
+        committing: The commit that is under way.
+        commit_ended_ns: When the last one ended.
+        committed: Blocks that survive a crash.
+        critical_ns: When the last critical block was committed.
+        bad_by: Blocks that each source sent wrongly in its present epoch.
+        bad_blocks: How many wrong blocks the scheduler was told of in this life.
+        body_bytes: How many body bytes it was told of in this life.
+        bytes: What became of all bytes.
+        attempts: Transfers that have not ended.
+    """
+
+    request: RecoveryRequested
+    asked_ns: int
+    version: SavedVersion | None = None
+    written: BlockSet = field(default_factory=BlockSet)
+    told: BlockSet = field(default_factory=BlockSet)
+    raised: BlockSet = field(default_factory=BlockSet)
+    committing: BlockSet = field(default_factory=BlockSet)
+    commit_ended_ns: int = 0
+    committed: BlockSet = field(default_factory=BlockSet)
+    critical_ns: int | None = None
+    bad_by: dict[NodeId, BlockSet] = field(default_factory=dict)
+    bad_blocks: int = 0
+    body_bytes: int = 0
+    bytes: Bytes = field(default_factory=Bytes)
+    attempts: dict[TransferId, Attempt] = field(default_factory=dict)
+
+    def known_version(self) -> SavedVersion:
+        """Return the version; only called once it is known."""
+        assert self.version is not None, f"{self.request.recovery}: no manifest yet"
+        return self.version
+
+    def of_criticality(self, criticality: Criticality) -> BlockSet:
+        """Return the blocks that have to be asked for as so urgent."""
+        version = self.known_version()
+        if self.request.is_background:
+            return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
+        blocks = version.classes[criticality]
+        return blocks | self.raised if criticality is Criticality.CRITICAL else blocks - self.raised
+
+    def unclaimed(self) -> BlockSet:
+        """Return the blocks that are not here and not under way."""
+        missing = self.known_version().blocks - self.told
+        for attempt in self.attempts.values():
+            if attempt.next_block < attempt.order.blocks.end:
+                missing = missing.without_run((attempt.next_block, attempt.order.blocks.end))
+        return missing
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A transfer that has not ended.
+
+    Attributes:
+        order: What was ordered.
+        epoch: Which life of its source it was ordered from.
+        next_block: Blocks below it have been reported.
+        heard_ns: When it was ordered, or brought something last.
+        received_bytes: Body bytes that were reported.
+    """
+
+    order: FetchRange
+    epoch: Epoch
+    next_block: int
+    heard_ns: int
+    received_bytes: int = 0
+
+
+@dataclass(slots=True)
+class NodeBook:
+    """One node.
+
+    Attributes:
+        node: Which.
+        recoveries: All it was ever asked for.
+        attempts: The recovery of each transfer that has not ended.
+        said: What each peer said last, less what it turned out not to have.
+        epochs: The life in which it said so.
+        lost: Peers that do not answer.
+        describing: Which manifest was asked for last, by recovery and source.
+        questioned: Who is being asked whether it stands by which version.
+        closed: Lanes that were closed in this life.
+        accused: How many wrong blocks hang on the question of who stands by which version.
+        strikes: Wrong blocks that each source stood by in its present epoch, in this life.
+        bad_counts: How many wrong blocks the scheduler was told of, by source; ever.
+    """
+
+    node: Node
+    recoveries: dict[RecoveryId, RecoveryBook] = field(default_factory=dict)
+    attempts: dict[TransferId, RecoveryBook] = field(default_factory=dict)
+    said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
+    epochs: dict[NodeId, Epoch] = field(default_factory=dict)
+    lost: set[NodeId] = field(default_factory=set)
+    describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
+    questioned: set[tuple[NodeId, Digest]] = field(default_factory=set)
+    closed: set[LaneId] = field(default_factory=set)
+    accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
+    strikes: Counter[NodeId] = field(default_factory=Counter)
+    bad_counts: Counter[NodeId] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> NodeId:
+        """Which node."""
+        return self.node.name
+
+    def servable(self, recovery: RecoveryBook, source: NodeId) -> BlockSet:
+        """Return the blocks that a source may be asked for, going by what it said and sent."""
+        digest = recovery.known_version().digest
+        holding = self.said.get(source, {}).get(digest)
+        if holding is None or source in self.lost or (source, digest) in self.questioned:
+            return BlockSet()
+        return holding.blocks - recovery.bad_by.get(source, BlockSet())
+
+
+class Check:
+    """Holds what a scheduler does against the books. Raises :class:`CheckFailed`."""
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Look at an event that the books have taken in and the scheduler has handled."""
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look at an order that the books have not taken in yet."""
+
+    def after_orders(self, book: NodeBook, event: Event) -> None:
+        """Look at an event once the books have taken in all that was ordered because of it."""
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look at a node that runs and does not stand still, whether or not anything happened."""
+
+    def at_crash(self, book: NodeBook) -> None:
+        """Look at a node whose daemon has just ended."""
+
+    def at_end(self, books: dict[NodeId, NodeBook]) -> None:
+        """Look at everything once the simulation is over."""
+
+
+class CheckFailed(AssertionError):
+    """What must hold did not: a bug in ckptd, or in the simulator."""
+
+    def __init__(self, book: NodeBook, problem: str) -> None:
+        super().__init__(f"{book.node.now / 1e9:.6f}s {book.name}: {problem}")
+
+
+class Books(Watch):
+    """The books of all nodes, kept while the simulation runs.
+
+    Args:
+        checks: Called at each entry.
+
+    Attributes:
+        nodes: The book of each node.
+        event_count: Events that were handled.
+        checks: Called at each entry.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.nodes: dict[NodeId, NodeBook] = {}
+        self.event_count = 0
+        self.checks = checks
+
+    # What is seen
+
+    def started(self, node: Node) -> None:
+        """Open the book of a node, or go on with it: peers and transfers are new."""
+        known = self.nodes.get(node.name)
+        book = self.nodes[node.name] = NodeBook(node)
+        if known is not None:
+            book.recoveries, book.bad_counts = known.recoveries, known.bad_counts
+
+    def stopped(self, node: Node) -> None:
+        """Strike out what a crash took."""
+        book = self.nodes[node.name]
+        for recovery in book.recoveries.values():
+            for transfer in list(recovery.attempts):
+                _close_attempt(book, recovery, transfer)
+            if recovery.version is not None:
+                lost = recovery.version.set_bytes(recovery.written - recovery.committed)
+                recovery.bytes.forgotten += lost
+                recovery.bytes.forgotten_max = max(recovery.bytes.forgotten_max, lost)
+            recovery.written = recovery.told = recovery.committed
+            recovery.committing = BlockSet()
+            recovery.bad_by.clear()
+            recovery.raised = BlockSet()
+            recovery.bad_blocks = recovery.body_bytes = 0
+        for check in self.checks:
+            check.at_crash(book)
+
+    def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
+        """Note which blocks were right, whatever the scheduler will be told."""
+        recovery = self.nodes[node.name].recoveries[order.recovery]
+        version = recovery.known_version()
+        right = BlockSet.of_run(run)
+        if bad:
+            wrong = BlockSet((block, block + 1) for block in bad)
+            recovery.bytes.corrupt += version.set_bytes(wrong)
+            right -= wrong
+        if right.meets(recovery.written):
+            recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
+        recovery.written |= right
+
+    def look(self) -> None:
+        """Let the checks look at every node that runs."""
+        for book in self.nodes.values():
+            if book.node.is_up and not book.node.is_frozen:
+                for check in self.checks:
+                    check.now_and_then(book)
+
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """Take in events and the orders that follow, and let the checks look."""
+        book = self.nodes[node.name]
+        self.event_count += len(events)
+        for event in events:
+            self._take_in(book, event)
+        for event in events:
+            for check in self.checks:
+                check.after_event(book, event)
+        for effect in effects:
+            for check in self.checks:
+                check.at_order(book, effect)
+            self._take_in_order(book, effect)
+        for event in events:
+            for check in self.checks:
+                check.after_orders(book, event)
+
+    # What is written down
+
+    def _take_in(self, book: NodeBook, event: Event) -> None:
+        match event:
+            case RangeProgressed():
+                _note_progress(book, event)
+            case RangeEnded():
+                _note_end(book, event)
+            case HoldingsArrived():
+                _note_holdings(book, event)
+            case PeerLost():
+                book.lost.add(event.node)
+                _give_second_chances(book)
+            case HoldingConfirmed():
+                _note_confirmation(book, event)
+            case BlocksCommitted():
+                _note_commit(book, event)
+            case ManifestMissed(source=str(source), is_lie=True):
+                # What a source lied about it does not have.
+                book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
+            case UnitsRaised():
+                book.recoveries[event.recovery].raised |= event.blocks
+            case RecoveryRequested():
+                book.recoveries.setdefault(event.recovery, RecoveryBook(event, book.node.now))
+            case StagingPrepared():
+                recovery = book.recoveries[event.recovery]
+                recovery.version = book.node.stagings[event.recovery].version
+                recovery.told = recovery.written = recovery.committed = event.verified
+            case _:
+                pass
+
+    def _take_in_order(self, book: NodeBook, effect: Effect) -> None:
+        match effect:
+            case FetchRange():
+                recovery = book.recoveries[effect.recovery]
+                epoch = book.epochs[effect.source]
+                attempt = Attempt(effect, epoch, effect.blocks.start, book.node.now)
+                recovery.attempts[effect.transfer] = attempt
+                book.attempts[effect.transfer] = recovery
+            case FetchManifest():
+                book.describing[effect.recovery, effect.source] = effect.digest
+            case CloseLane():
+                book.closed.add(effect.lane)
+            case CommitBlocks():
+                book.recoveries[effect.recovery].committing = effect.blocks
+            case ConfirmHolding():
+                book.questioned.add((effect.source, effect.digest))
+            case _:
+                pass
+
+
+def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
+    recovery = book.attempts[event.transfer]
+    attempt = recovery.attempts[event.transfer]
+    new_bytes = event.received_bytes - attempt.received_bytes
+    attempt.received_bytes, attempt.heard_ns = event.received_bytes, book.node.now
+    recovery.bytes.received += new_bytes
+    recovery.body_bytes += new_bytes
+    if event.next_block == attempt.next_block:
+        return
+    right = BlockSet.of_run((attempt.next_block, event.next_block))
+    attempt.next_block = event.next_block
+    source = attempt.order.source
+    if event.rejected:
+        bad = BlockSet((block, block + 1) for block in event.rejected)
+        right -= bad
+        recovery.bad_blocks += len(bad)
+        book.bad_counts[source] += len(bad)
+        if attempt.epoch == book.epochs.get(source):
+            book.accused[source, attempt.order.digest] += len(bad)
+            recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
+    recovery.told |= right
+
+
+def _note_end(book: NodeBook, event: RangeEnded) -> None:
+    recovery = book.attempts[event.transfer]
+    order = recovery.attempts[event.transfer].order
+    if event.outcome is RangeOutcome.NOT_HELD:
+        book.said.get(order.source, {}).pop(order.digest, None)
+    _close_attempt(book, recovery, event.transfer)
+    _give_second_chances(book)
+
+
+def _close_attempt(book: NodeBook, recovery: RecoveryBook, transfer: TransferId) -> None:
+    attempt = recovery.attempts.pop(transfer)
+    del book.attempts[transfer]
+    whole = recovery.known_version().run_bytes(attempt.order.blocks.start, attempt.next_block)
+    recovery.bytes.cut += attempt.received_bytes - whole
+
+
+def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
+    book.lost.discard(event.node)
+    if book.epochs.get(event.node) != event.epoch:
+        book.epochs[event.node] = event.epoch
+        book.strikes[event.node] = 0
+        for pair in [pair for pair in book.questioned if pair[0] == event.node]:
+            book.questioned.discard(pair)
+            book.accused.pop(pair, None)
+        for recovery in book.recoveries.values():
+            recovery.bad_by.pop(event.node, None)
+    book.said[event.node] = {holding.digest: holding for holding in event.holdings}
+    _give_second_chances(book)
+
+
+def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
+    if (event.source, event.digest) not in book.questioned:
+        return
+    book.questioned.discard((event.source, event.digest))
+    accused = book.accused.pop((event.source, event.digest), 0)
+    if event.confirmation is Confirmation.HELD:
+        book.strikes[event.source] += accused
+    if event.confirmation is Confirmation.NOT_HELD:
+        book.said.get(event.source, {}).pop(event.digest, None)
+        for recovery in book.recoveries.values():
+            if recovery.version is not None and recovery.version.digest == event.digest:
+                recovery.bad_by.pop(event.source, None)
+    _give_second_chances(book)
+
+
+def _give_second_chances(book: NodeBook) -> None:
+    """Let sources be asked again for what they sent wrongly and nobody else may be asked for."""
+    peers = book.node.scheduler.state.peers
+    for recovery in book.recoveries.values():
+        if recovery.version is None or not recovery.bad_by:
+            continue
+        lonely = union(recovery.bad_by.values()) & recovery.unclaimed()
+        for source, said in book.said.items():
+            holding, link = said.get(recovery.version.digest), peers[source].link
+            if holding and source not in book.lost and link.quarantined_until_ns <= book.node.now:
+                lonely -= holding.blocks - recovery.bad_by.get(source, BlockSet())
+        for source, bad in recovery.bad_by.items():
+            recovery.bad_by[source] = bad - lonely
+
+
+def _note_commit(book: NodeBook, event: BlocksCommitted) -> None:
+    recovery = book.recoveries[event.recovery]
+    recovery.committed |= recovery.committing
+    recovery.committing, recovery.commit_ended_ns = BlockSet(), book.node.now
+    critical = recovery.known_version().classes[Criticality.CRITICAL]
+    if recovery.critical_ns is None and critical and critical.issubset(recovery.committed):
+        recovery.critical_ns = book.node.now

@@ -1,0 +1,181 @@
+"""What must hold of what is fetched, kept and blamed, at every event.
+
+Each checker holds one promise against the books. How a node conducts itself is checked in
+:mod:`ckptd.sim.check.conduct`, how recoveries end in :mod:`ckptd.sim.check.outcomes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ckptd.core.effects import CommitBlocks, Effect, EndRecovery, FetchRange, PlaceVersion, Result
+from ckptd.core.events import (
+    Confirmation,
+    Event,
+    HoldingConfirmed,
+    ManifestMissed,
+    RangeEnded,
+    StagingPrepared,
+)
+from ckptd.core.state.invariants import check_invariants
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryBook
+
+SHAMELESS_BLOCKS_MAX: Final = 8
+"""A source that sends nothing but bad blocks and stands by them is in quarantine after so many:
+with two points for each, that is what leads from the best trust to the worst."""
+
+
+class Invariants(Check):
+    """The scheduler does not contradict itself.
+
+    Args:
+        every: It is looked at after every so many events.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self._every = every
+        self._count = 0
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Check the state, now and then."""
+        del event
+        self._count += 1
+        if self._count % self._every == 0:
+            check_invariants(book.node.scheduler.state)
+
+
+class Verification(Check):
+    """No wrong byte is accepted, and nothing is called complete that is not."""
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Compare what the scheduler thinks verified, when it was told that there is something."""
+        if isinstance(event, StagingPrepared):
+            recovery = book.recoveries[event.recovery]
+            if recovery.told != event.verified:
+                raise CheckFailed(book, f"{event.recovery} resumes with other blocks")
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look at what is made durable, placed or called complete."""
+        match effect:
+            case CommitBlocks():
+                recovery = book.recoveries[effect.recovery]
+                if not effect.blocks.issubset(recovery.written):
+                    raise CheckFailed(book, f"{effect.recovery} commits blocks that never came")
+                if effect.blocks & recovery.committed:
+                    raise CheckFailed(book, f"{effect.recovery} commits blocks twice")
+            case PlaceVersion():
+                recovery = book.recoveries[effect.recovery]
+                here = recovery.known_version().blocks - effect.missing
+                if recovery.committed != here:
+                    raise CheckFailed(book, f"{effect.recovery} places what is not committed")
+                if recovery.attempts:
+                    raise CheckFailed(book, f"{effect.recovery} places while ranges are in flight")
+                if effect.missing & recovery.known_version().classes[Criticality.CRITICAL]:
+                    raise CheckFailed(book, f"{effect.recovery} places without critical blocks")
+            case EndRecovery(result=Result.COMPLETE):
+                recovery = book.recoveries[effect.recovery]
+                lacking = recovery.known_version().blocks - recovery.committed
+                if len(lacking) != effect.final.missing_blocks:
+                    problem = f"{effect.recovery} is complete but for {effect.final.missing_blocks}"
+                    raise CheckFailed(book, f"{problem} blocks; {len(lacking)} are not here")
+            case _:
+                pass
+
+
+class Urgency(Check):
+    """A source is asked for nothing while it could serve something more urgent.
+
+    Of the recovery it is asked for, where raised units go before all others, and of any other one
+    that may ask. The background is asked for nothing while any other recovery could be served.
+    """
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look for a more urgent block that nobody was asked for."""
+        if not isinstance(effect, FetchRange):
+            return
+        mine, blocks = book.recoveries[effect.recovery], BlockSet.of_run(effect.blocks)
+        if not mine.raised.issubset(mine.told) and not blocks.issubset(mine.raised):
+            is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
+            if is_new:
+                _check_left(book, effect, mine, mine.raised)
+        for recovery in (mine, *_others(book, effect)):
+            if mine.request.is_background and not recovery.request.is_background:
+                _check_left(book, effect, recovery, recovery.known_version().blocks)
+            for criticality in range(effect.criticality):
+                urgent = recovery.of_criticality(Criticality(criticality))
+                _check_left(book, effect, recovery, urgent)
+
+
+def _check_left(
+    book: NodeBook, order: FetchRange, recovery: RecoveryBook, urgent: BlockSet
+) -> None:
+    """Check that a source could not be asked for any of some blocks instead."""
+    if not urgent.issubset(recovery.told):
+        left = urgent & recovery.unclaimed() & book.servable(recovery, order.source)
+        if left:
+            problem = f"{order.recovery} asks {order.source} for {order.blocks}"
+            name = recovery.request.recovery
+            raise CheckFailed(book, f"{problem} while {name} lacks more urgent {left}")
+
+
+def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryBook]:
+    """Yield the other recoveries that may ask a source."""
+    for name, state in book.node.scheduler.state.recoveries.items():
+        if name != order.recovery and state.is_fetching:
+            yield book.recoveries[name]
+
+
+class Choice(Check):
+    """A source is asked for what it says it has, never for what is here already."""
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look at what is asked of whom."""
+        if not isinstance(effect, FetchRange):
+            return
+        recovery = book.recoveries[effect.recovery]
+        blocks = BlockSet.of_run(effect.blocks)
+        if not blocks.issubset(book.servable(recovery, effect.source)):
+            raise CheckFailed(book, f"{effect.source} is asked for {effect.blocks} in vain")
+        if blocks & recovery.told:
+            raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
+        if not blocks.issubset(recovery.of_criticality(effect.criticality)):
+            raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
+
+
+class Blame(Check):
+    """Bad blocks are blamed on who sent them, and on nobody else.
+
+    Args:
+        liars: Nodes that send bad blocks and stand by them.
+        shameless: Those of them that send nothing else.
+    """
+
+    def __init__(self, liars: frozenset[NodeId], shameless: frozenset[NodeId]) -> None:
+        self._liars = liars
+        self._shameless = shameless
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Look at everybody's reputation after it may have changed."""
+        if not isinstance(event, HoldingConfirmed | ManifestMissed | RangeEnded):
+            return
+        peers = book.node.scheduler.state.peers
+        for node, peer in peers.items():
+            if peer.link.quarantines and node not in self._liars:
+                raise CheckFailed(book, f"{node} is honest and in quarantine")
+        if isinstance(event, HoldingConfirmed) and event.confirmation is Confirmation.HELD:
+            bad_blocks = book.strikes[event.source]
+            is_due = event.source in self._shameless and bad_blocks >= SHAMELESS_BLOCKS_MAX
+            if is_due and not peers[event.source].link.quarantines:
+                raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Check that every bad block was counted."""
+        if isinstance(effect, EndRecovery):
+            told = book.recoveries[effect.recovery].bad_blocks
+            if effect.final.bad_blocks != told:
+                problem = f"{effect.recovery} counts {effect.final.bad_blocks} bad blocks"
+                raise CheckFailed(book, f"{problem}; there were {told}")

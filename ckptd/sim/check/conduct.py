@@ -1,0 +1,333 @@
+"""How a node has to conduct itself, at every event: toward its runner, its peers and itself."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Hashable
+from typing import Final, assert_never
+
+from ckptd.core.effects import (
+    ChooseVersion,
+    CloseLane,
+    CloseReason,
+    CommitBlocks,
+    ConfirmHolding,
+    DiscardStaging,
+    Effect,
+    EndRecovery,
+    FetchManifest,
+    FetchRange,
+    PlaceVersion,
+    PrepareStaging,
+)
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    Event,
+    HoldingConfirmed,
+    HoldingsArrived,
+    ManifestArrived,
+    ManifestMissed,
+    ManifestRefused,
+    PlacementFailed,
+    RangeEnded,
+    RecoveryPaused,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    TimePassed,
+    VersionPlaced,
+)
+from ckptd.limits import MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import LaneId, NodeId, RecoveryId
+from ckptd.sim.check.books import Attempt, Check, CheckFailed, NodeBook, RecoveryBook
+
+LANE_REQUESTS_MAX: Final = 8
+"""What ``net.lane`` takes on one lane at a time."""
+
+LANE_IDLE_MAX_NS: Final = 60 * SECOND
+"""How long a lane may stay open without work; commits that take long make it longer."""
+
+DIALS_PER_MINUTE_MAX: Final = 30
+"""Most lanes to one source that may fail within a minute."""
+
+EVENTS_PER_MOMENT_MAX: Final = 10_000
+"""More events of one node without any time passing are a storm."""
+
+STANDSTILL_MAX_NS: Final = 11 * SECOND
+"""How long a recovery may ask nobody though somebody has what it lacks: the longest pause after
+failures, and a little."""
+
+REROUTING_MAX_NS: Final = 1600 * MS
+"""How long a silent source may keep what it owes: a second and a half, and two reports."""
+
+SILENCE_MIN_NS: Final = 500 * MS
+"""Nobody is called silent sooner."""
+
+LANES_PER_SOURCE_MAX: Final = 4
+"""Connections of one recovery to one source."""
+
+_FAILURES: Final = frozenset({CloseReason.FAILED, CloseReason.SILENT})
+
+_QUESTIONS = frozenset({ConfirmHolding, FetchManifest})
+"""Orders that may end after the recovery they were given for: a late answer is of no use."""
+
+_Order = tuple[type[Effect], Hashable]
+
+
+class Endings(Check):
+    """Every order that starts something ends with exactly one event."""
+
+    def __init__(self) -> None:
+        self._open: dict[NodeId, Counter[_Order]] = {}
+
+    def at_crash(self, book: NodeBook) -> None:
+        """Forget what was open: it will not end."""
+        self._open.pop(book.name, None)
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Strike out the order that an event ends."""
+        order = _order_ended(event)
+        if order is None:
+            return
+        opened = self._open.setdefault(book.name, Counter())
+        if not opened[order]:
+            raise CheckFailed(book, f"{event} ends nothing")
+        opened[order] -= 1
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Note what has to end."""
+        order = _order_started(effect)
+        if order is None:
+            return
+        opened = self._open.setdefault(book.name, Counter())
+        opened[order] += 1
+        # A peer of a new epoch may be questioned while the old one's answer is awaited.
+        if opened[order] > 1 and not isinstance(effect, ConfirmHolding):
+            raise CheckFailed(book, f"{effect} was ordered before and has not ended")
+
+    def at_end(self, books: dict[NodeId, NodeBook]) -> None:
+        """Check that nothing is open where no recovery is under way."""
+        for name, book in books.items():
+            if not book.node.scheduler.state.recoveries and book.node.is_up:
+                opened = +self._open.get(name, Counter())
+                left = [order for order in opened if order[0] not in _QUESTIONS]
+                if left:
+                    raise CheckFailed(book, f"all recoveries ended, but not {left}")
+
+
+def _order_started(effect: Effect) -> _Order | None:
+    """Name an order that has to end; ``None`` for one that starts nothing."""
+    match effect:
+        case FetchRange():
+            return FetchRange, effect.transfer
+        case ConfirmHolding():
+            return ConfirmHolding, (effect.source, effect.digest)
+        case FetchManifest():
+            return FetchManifest, (effect.recovery, effect.source)
+        case PrepareStaging() | CommitBlocks() | PlaceVersion() | DiscardStaging():
+            return type(effect), effect.recovery
+        case ChooseVersion() | CloseLane() | EndRecovery():
+            return None
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _order_ended(event: Event) -> _Order | None:  # noqa: PLR0911 (one line for each)
+    """Name the order that an event ends; ``None`` for one that ends nothing."""
+    match event:
+        case RangeEnded():
+            return FetchRange, event.transfer
+        case HoldingConfirmed():
+            return ConfirmHolding, (event.source, event.digest)
+        case ManifestArrived() | ManifestMissed() | ManifestRefused():
+            return FetchManifest, (event.recovery, event.source)
+        case StagingPrepared() | StagingRefused():
+            return PrepareStaging, event.recovery
+        case BlocksCommitted() | CommitFailed():
+            return CommitBlocks, event.recovery
+        case VersionPlaced() | PlacementFailed():
+            return PlaceVersion, event.recovery
+        case StagingDiscarded():
+            return DiscardStaging, event.recovery
+        case _:
+            return None
+
+
+class Lanes(Check):
+    """Lanes are used rightly, and closed when they have to be."""
+
+    def __init__(self) -> None:
+        self._sources: dict[NodeId, dict[LaneId, NodeId]] = {}
+
+    def at_crash(self, book: NodeBook) -> None:
+        """Forget the lanes of a life."""
+        self._sources.pop(book.name, None)
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look at how a lane is used, and why it is closed."""
+        if isinstance(effect, FetchRange):
+            self._check_use(book, effect)
+        elif isinstance(effect, CloseLane) and effect.reason is CloseReason.SILENT:
+            lane = book.node.lane(effect.lane)
+            if lane is None or lane.held_up_ns is None:
+                return
+            if lane.held_up_ns - (lane.heard_ns or 0) < SILENCE_MIN_NS:
+                raise CheckFailed(book, f"{effect} is silent because this disk is slow")
+
+    def after_orders(self, book: NodeBook, event: Event) -> None:
+        """Look for lanes that should have been closed."""
+        if isinstance(event, RecoveryPaused):
+            for attempt in book.recoveries[event.recovery].attempts.values():
+                if attempt.order.lane not in book.closed:
+                    raise CheckFailed(book, f"{event.recovery} is paused, but not {attempt.order}")
+        if isinstance(event, HoldingsArrived):
+            _check_epochs(book, event)
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look for lanes that have had nothing to do for long."""
+        for lane in book.node.lanes:
+            if lane.idle_ns > LANE_IDLE_MAX_NS and lane.name not in book.closed:
+                raise CheckFailed(book, f"lane {lane.name} has been idle for {lane.idle_ns}")
+
+    def _check_use(self, book: NodeBook, order: FetchRange) -> None:
+        if order.lane in book.closed:
+            raise CheckFailed(book, f"lane {order.lane} is used after it was closed")
+        sources = self._sources.setdefault(book.name, {})
+        if sources.setdefault(order.lane, order.source) != order.source:
+            raise CheckFailed(book, f"lane {order.lane} leads to {sources[order.lane]}")
+        waiting = sum(
+            attempt.order.lane == order.lane
+            for recovery in book.recoveries.values()
+            for attempt in recovery.attempts.values()
+        )
+        if waiting >= LANE_REQUESTS_MAX:
+            raise CheckFailed(book, f"lane {order.lane} has {waiting} requests already")
+        lanes = {
+            attempt.order.lane
+            for attempt in book.recoveries[order.recovery].attempts.values()
+            if attempt.order.source == order.source and attempt.order.lane not in book.closed
+        }
+        if len(lanes | {order.lane}) > LANES_PER_SOURCE_MAX:
+            raise CheckFailed(book, f"{order.recovery} has {len(lanes)} lanes to {order.source}")
+
+
+def _check_epochs(book: NodeBook, event: HoldingsArrived) -> None:
+    """Check that nothing more is expected of the life before."""
+    for recovery in book.recoveries.values():
+        for attempt in recovery.attempts.values():
+            is_old = attempt.order.source == event.node and attempt.epoch != event.epoch
+            if is_old and attempt.order.lane not in book.closed:
+                raise CheckFailed(book, f"{attempt.order} is of an old life of {event.node}")
+
+
+class Calm(Check):
+    """No storm: neither of wake-ups nor of connections that fail."""
+
+    def __init__(self) -> None:
+        self._moments: dict[NodeId, tuple[int, int]] = {}
+        self._failed: dict[tuple[NodeId, NodeId], deque[int]] = {}
+
+    def after_event(self, book: NodeBook, event: Event) -> None:
+        """Count events of one moment, and lanes that failed within a minute."""
+        now = book.node.now
+        moment, count = self._moments.get(book.name, (now, 0))
+        count = count + 1 if moment == now else 1
+        self._moments[book.name] = (now, count)
+        if count > EVENTS_PER_MOMENT_MAX:
+            raise CheckFailed(book, f"{count} events at one moment, the last one {event}")
+        if isinstance(event, TimePassed):
+            deadline = book.node.scheduler.next_deadline()
+            if deadline is not None and deadline <= now:
+                raise CheckFailed(book, "wants to be woken at once after it was woken")
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Count lanes that are closed because they failed or fell silent."""
+        if not isinstance(effect, CloseLane) or effect.reason not in _FAILURES:
+            return
+        now = book.node.now
+        failed = self._failed.setdefault((book.name, effect.source), deque())
+        failed.append(now)
+        while failed[0] < now - 60 * SECOND:
+            failed.popleft()
+        if len(failed) > DIALS_PER_MINUTE_MAX:
+            raise CheckFailed(book, f"{len(failed)} lanes to {effect.source} failed in a minute")
+
+
+class Silence(Check):
+    """What a source owes that fell silent in the middle of a body is soon asked of another one.
+
+    While this node commits nobody can tell a silent source from a slow disk; that time does not
+    count.
+    """
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look for bodies that do not go on."""
+        for recovery in book.recoveries.values():
+            if recovery.committing:
+                continue
+            since_ns = max(recovery.commit_ended_ns, book.node.thawed_ns)
+            for attempt in recovery.attempts.values():
+                silent_ns = book.node.now - max(attempt.heard_ns, since_ns)
+                is_late = attempt.received_bytes > 0 and silent_ns > REROUTING_MAX_NS
+                if is_late and attempt.order.lane not in book.closed:
+                    _check_rerouted(book, recovery, attempt)
+
+
+def _check_rerouted(book: NodeBook, recovery: RecoveryBook, silent: Attempt) -> None:
+    owed = BlockSet(((silent.next_block, silent.order.blocks.end),)) - recovery.told
+    for attempt in recovery.attempts.values():
+        if attempt is not silent and attempt.next_block < attempt.order.blocks.end:
+            owed = owed.without_run((attempt.next_block, attempt.order.blocks.end))
+    if owed:
+        since_s = (book.node.now - silent.heard_ns) / SECOND
+        problem = f"{silent.order.source} owes {owed} and has been silent for {since_s:.3f} s"
+        raise CheckFailed(book, problem)
+
+
+class Standstill(Check):
+    """A recovery does not stand still while somebody has what it lacks."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[NodeId, RecoveryId], int] = {}
+
+    def at_crash(self, book: NodeBook) -> None:
+        """Forget how long recoveries have stood still: they begin anew."""
+        for recovery in book.recoveries:
+            self._since.pop((book.name, recovery), None)
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Note that somebody is asked for something; the other recoveries may have to wait."""
+        if isinstance(effect, FetchRange):
+            for recovery in book.recoveries:
+                self._since.pop((book.name, recovery), None)
+
+    def now_and_then(self, book: NodeBook) -> None:
+        """Look at every recovery that has nothing under way."""
+        now = book.node.now
+        for name, state in book.node.scheduler.state.recoveries.items():
+            recovery, key = book.recoveries[name], (book.name, name)
+            is_standing = not recovery.attempts and state.is_fetching
+            if recovery.request.is_background:  # it may have to wait for the others to the end
+                is_standing = is_standing and len(book.node.scheduler.state.recoveries) == 1
+            if not is_standing or not _could_ask(book, recovery):
+                self._since.pop(key, None)
+                continue
+            since_ns = max(self._since.setdefault(key, now), book.node.thawed_ns)
+            if now - since_ns > STANDSTILL_MAX_NS:
+                stood_s = (now - since_ns) / SECOND
+                raise CheckFailed(book, f"{name} has stood still for {stood_s:.1f} s")
+
+
+def _could_ask(book: NodeBook, recovery: RecoveryBook) -> bool:
+    """Tell whether anybody who is trusted and has nothing to do has something that is lacking."""
+    lacking = recovery.unclaimed()
+    peers = book.node.scheduler.state.peers
+    at_work = {other.attempts[transfer].order.source for transfer, other in book.attempts.items()}
+    return any(
+        source not in at_work
+        and peers[source].link.quarantined_until_ns <= book.node.now
+        and bool(lacking & book.servable(recovery, source))
+        for source in book.said
+    )

@@ -1,0 +1,1 @@
+"""A simulated daemon around the real scheduler."""

@@ -1,0 +1,279 @@
+"""A simulated node: the real scheduler in a daemon that lives, dies and is born again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ckptd.core.effects import EndRecovery, FetchRange
+from ckptd.core.events import Event, HoldingsArrived, RecoveryRequested, TimePassed
+from ckptd.core.options import Options
+from ckptd.core.scheduler import Scheduler
+from ckptd.limits import MS
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId
+from ckptd.sim.node.orders import Runner, Surroundings
+from ckptd.sim.node.simulated_lane import Lane
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.node.staged import Staging
+from ckptd.sim.node.watch import Watch
+from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.network import Network
+from ckptd.sim.world.virtual_time import World
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """How nodes behave.
+
+    Attributes:
+        scheduler: The numbers of the scheduler.
+        progress_ns: How often a lane reports progress; 50 ms in ``net.receiving``.
+        is_swarming: Committed blocks are served while the version is not complete.
+    """
+
+    scheduler: Options = field(default_factory=Options)
+    progress_ns: int = 50 * MS
+    is_swarming: bool = True
+
+
+class Node:
+    """One node of a cluster.
+
+    Args:
+        name: Who it is.
+        world: Time.
+        network: Connects it; its port is there already.
+        servers: The serving sides of all nodes; its own is added.
+        disk: Its disk.
+        watch: Sees everything.
+        options: How it behaves.
+
+    Attributes:
+        name: Who it is.
+        server: Its serving side.
+        disk: Its disk.
+        scheduler: The decider of this life.
+        stagings: What it recovers. A crash leaves of each the request, the version and what
+            was committed.
+        ends: When its recoveries ended, and how.
+        on_ended: Told of each.
+        thawed_ns: When it went on after it stood still last.
+        lane_count: How many lanes it opened, in all lives.
+        request_count: How many ranges it asked for, in all lives.
+    """
+
+    def __init__(  # noqa: PLR0913 (the parts it is made of, each named)
+        self,
+        name: NodeId,
+        *,
+        world: World,
+        network: Network,
+        servers: dict[NodeId, Server],
+        disk: Disk,
+        watch: Watch,
+        options: NodeOptions,
+    ) -> None:
+        self.name = name
+        self.server = servers[name] = Server(name, world.stream(f"{name}/server"))
+        self.disk = disk
+        self.stagings: dict[RecoveryId, Staging] = {}
+        self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
+        self.on_ended: Callable[[EndRecovery], None] = lambda _: None
+        self.thawed_ns = 0
+        self.lane_count = 0
+        self.request_count = 0
+        self._world = world
+        self._network = network
+        self._servers: Mapping[NodeId, Server] = servers
+        self._watch = watch
+        self._options = options
+        self._inbox: deque[tuple[Event, ...]] = deque()
+        self._is_handling = False
+        self._is_frozen = False
+        self._is_arming = False
+        self._is_ticking = False
+        self._timer_ns: int | None = None
+        self._tick_phase_ns = world.stream(f"{name}/tick").randrange(options.progress_ns)
+        self._begin_life()
+
+    @property
+    def is_up(self) -> bool:
+        """The daemon runs."""
+        return self.server.is_up
+
+    @property
+    def is_frozen(self) -> bool:
+        """The daemon stands still."""
+        return self._is_frozen
+
+    @property
+    def life(self) -> int:
+        """Which life of it; its epoch."""
+        return self.server.life
+
+    @property
+    def now(self) -> int:
+        """The moment."""
+        return self._world.now
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes it has open."""
+        return tuple(self._runner.lanes.values())
+
+    def lane(self, name: LaneId) -> Lane | None:
+        """Return an open lane."""
+        return self._runner.lanes.get(name)
+
+    def committed(self, recovery: RecoveryId) -> BlockSet:
+        """Return what a crash would leave of a recovery that has not ended."""
+        staging = self.stagings.get(recovery)
+        return BlockSet() if staging is None else staging.committed
+
+    def announcement(self) -> HoldingsArrived:
+        """Return what peers are told about what it holds."""
+        return HoldingsArrived(self.name, Epoch(self.life), self.server.claims())
+
+    # Life and death
+
+    def _begin_life(self) -> None:
+        self.server.life += 1
+        self.scheduler = Scheduler(
+            self._world.stream(f"{self.name}/scheduler/{self.life}"), self._options.scheduler
+        )
+        around = Surroundings(
+            world=self._world,
+            network=self._network,
+            servers=self._servers,
+            disk=self.disk,
+            stagings=self.stagings,
+            report=self.report,
+            delivered=self._delivered,
+            ended=self._ended,
+        )
+        self._runner = Runner(self.name, around, is_swarming=self._options.is_swarming)
+
+    def start(self) -> None:
+        """Start the daemon; recoveries that were interrupted go on."""
+        assert not self.is_up, f"{self.name} runs"
+        self.server.is_up = True
+        self._watch.started(self)
+        for staging in list(self.stagings.values()):
+            request = staging.request
+            if staging.version is not None:
+                version = staging.version
+                request = replace(request, version=version.version, digest=version.digest)
+                if self._options.is_swarming:
+                    self.server.hold(version, staging.committed)
+            self.report(request)
+
+    def crash(self) -> None:
+        """End the daemon without a word."""
+        assert self.is_up, f"{self.name} does not run"
+        self._watch.stopped(self)
+        self.server.is_up = False
+        self._runner.stop()
+        self.count()
+        self.server.reset_connections()
+        self.disk.restart()
+        self._inbox.clear()
+        self._is_frozen = False
+        self._timer_ns = None
+        self._is_ticking = False
+        self._begin_life()
+
+    def freeze(self) -> None:
+        """Let the daemon stand still as by ``SIGSTOP``: what happens meanwhile waits."""
+        self._is_frozen = True
+
+    def thaw(self) -> None:
+        """Let the daemon go on."""
+        if self._is_frozen:
+            self._is_frozen = False
+            self.thawed_ns = self._world.now
+            self._handle_all()
+
+    def count(self) -> None:
+        """Bring the counts of lanes and requests up to date."""
+        self.lane_count += self._runner.lane_count
+        self.request_count += self._runner.request_count
+        self._runner.lane_count = self._runner.request_count = 0
+
+    # Events
+
+    def want(self, request: RecoveryRequested) -> None:
+        """Ask for a version; a daemon that is down begins with it when it starts."""
+        self.stagings[request.recovery] = Staging(request, self.disk)
+        if self.is_up:
+            self.report(request)
+
+    def report(self, *events: Event) -> None:
+        """Report facts that became known together, and carry out what follows."""
+        self._inbox.append(events)
+        if not self._is_handling and not self._is_frozen:
+            self._handle_all()
+
+    def _handle_all(self) -> None:
+        self._is_handling = True
+        while self._inbox and not self._is_frozen:
+            events = self._inbox.popleft()
+            effects = self.scheduler.handle(*events, now=self._world.now)
+            self._watch.handled(self, events, effects)
+            for effect in effects:
+                self._runner.carry_out(effect)
+        self._is_handling = False
+        if self._runner.lanes and not self._is_ticking:
+            self._plan_tick()
+        if not self._is_arming:
+            self._is_arming = True
+            self._world.when_moment_closes(self._arm)
+
+    def _delivered(self, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
+        self._runner.look_at_stagings()
+        self._watch.delivered(self, order, run, bad)
+
+    def _ended(self, effect: EndRecovery) -> None:
+        self.ends[effect.recovery] = (self._world.now, effect)
+        self.on_ended(effect)
+
+    # Time
+
+    def _plan_tick(self) -> None:
+        """Plan the next look at what came; each node looks at moments of its own."""
+        self._is_ticking = True
+        pace_ns = self._options.progress_ns
+        self._world.after(
+            pace_ns - (self._world.now - self._tick_phase_ns) % pace_ns, self._tick, self.life
+        )
+
+    def _tick(self, life: int) -> None:
+        if life != self.life:
+            return
+        self._is_ticking = False
+        for lane in self.lanes:
+            lane.progress()
+        if self._runner.lanes and not self._is_ticking:
+            self._plan_tick()
+
+    def _arm(self) -> None:
+        """See to it that the scheduler is woken no later than it wants to be.
+
+        Deadlines mostly move away. A timer that turns out to be early is set again.
+        """
+        self._is_arming = False
+        deadline = self.scheduler.next_deadline() if self.is_up else None
+        if deadline is not None and (self._timer_ns is None or deadline < self._timer_ns):
+            self._timer_ns = max(deadline, self._world.now)
+            self._world.at(self._timer_ns, self._wake, self._timer_ns, self.life)
+
+    def _wake(self, moment: int, life: int) -> None:
+        if life != self.life or moment != self._timer_ns:
+            return
+        self._timer_ns = None
+        deadline = self.scheduler.next_deadline()
+        if deadline is not None and deadline <= self._world.now:
+            self.report(TimePassed())
+        else:
+            self._arm()

@@ -1,0 +1,319 @@
+"""Carries out the scheduler's orders in one life of a simulated node.
+
+The counterpart of ``ckptd.daemon.recover.runner``: every order that starts something ends with one
+event, unless the node dies before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVarTuple, assert_never
+
+from ckptd.core.effects import (
+    ChooseVersion,
+    CloseLane,
+    CommitBlocks,
+    ConfirmHolding,
+    DiscardStaging,
+    Effect,
+    EndRecovery,
+    FetchManifest,
+    FetchRange,
+    PlaceVersion,
+    PrepareStaging,
+)
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    Confirmation,
+    Event,
+    HoldingConfirmed,
+    ManifestArrived,
+    ManifestMissed,
+    PlacementFailed,
+    Reporting,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    VersionPlaced,
+)
+from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.node.simulated_lane import Delivered, Lane
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.node.staged import Staging
+from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.network import Network
+from ckptd.sim.world.virtual_time import World
+
+QUESTION_TIMEOUT_NS: Final = 10 * SECOND
+"""How long an answer to a small question may take, as in ``net.inquiry``."""
+
+JOURNAL_NS: Final = MS
+"""How long a look into the journal takes."""
+
+_Args = TypeVarTuple("_Args")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node's life takes place in.
+
+    Attributes:
+        world: Time.
+        network: What lies between the nodes.
+        servers: The serving sides of all nodes.
+        disk: The node's disk.
+        stagings: What the node recovers; outlives it.
+        report: Takes events for the scheduler.
+        delivered: Told of blocks that come off a lane.
+        ended: Told of recoveries that are over.
+    """
+
+    world: World
+    network: Network
+    servers: Mapping[NodeId, Server]
+    disk: Disk
+    stagings: dict[RecoveryId, Staging]
+    report: Reporting
+    delivered: Delivered
+    ended: Callable[[EndRecovery], None]
+
+
+class Runner:
+    """Does what the scheduler says, until it is stopped.
+
+    Args:
+        node: Whose.
+        around: What it works with.
+        is_swarming: Committed blocks are served while the version is not complete.
+
+    Attributes:
+        lanes: The open ones.
+        lane_count: How many were opened.
+        request_count: How many ranges were asked for.
+    """
+
+    def __init__(self, node: NodeId, around: Surroundings, *, is_swarming: bool) -> None:
+        self.lanes: dict[LaneId, Lane] = {}
+        self.lane_count = 0
+        self.request_count = 0
+        self._node = node
+        self._around = around
+        self._server = around.servers[node]
+        self._is_swarming = is_swarming
+        self._is_stopped = False
+        self._was_any_full = False
+        self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
+
+    def stop(self) -> None:
+        """Be gone: nothing that was started goes on."""
+        self._is_stopped = True
+        for lane in self.lanes.values():
+            lane.drop()
+        self.lanes.clear()
+
+    def carry_out(self, effect: Effect) -> None:
+        """Start what an order asks for."""
+        match effect:
+            case FetchRange():
+                self._fetch_range(effect)
+            case CloseLane():
+                lane = self.lanes.pop(effect.lane, None)
+                if lane is not None:
+                    lane.close()
+            case ChooseVersion():
+                pass
+            case FetchManifest():
+                self._fetch_manifest(effect)
+            case ConfirmHolding():
+                self._confirm(effect)
+            case PrepareStaging():
+                self._prepare(effect)
+            case CommitBlocks():
+                self._commit(effect)
+            case PlaceVersion():
+                self._place(effect)
+            case DiscardStaging():
+                self._discard(effect)
+            case EndRecovery():
+                self._around.stagings.pop(effect.recovery)
+                self._around.ended(effect)
+            case unreachable:
+                assert_never(unreachable)
+
+    def look_at_stagings(self) -> None:
+        """Let no lane take more than may lie uncommitted."""
+        is_any_full = any(staging.is_full for staging in self._around.stagings.values())
+        if is_any_full or self._was_any_full:
+            for lane in self.lanes.values():
+                lane.look_at_staging()
+        self._was_any_full = is_any_full
+
+    # Questions to peers
+
+    def _fetch_range(self, order: FetchRange) -> None:
+        around = self._around
+        lane = self.lanes.get(order.lane)
+        if lane is None:
+            server = around.servers[order.source]
+            lane = self.lanes[order.lane] = Lane(
+                order.lane,
+                around.world,
+                around.network,
+                server,
+                self._node,
+                self._report,
+                around.delivered,
+            )
+            self.lane_count += 1
+        self.request_count += 1
+        lane.request(order, around.stagings[order.recovery])
+
+    def _fetch_manifest(self, order: FetchManifest) -> None:
+        missed = ManifestMissed(order.recovery, order.source, is_lie=False)
+        if order.source is None:
+            version = self._around.stagings[order.recovery].version
+            self._after(
+                JOURNAL_NS,
+                self._report,
+                missed if version is None else ManifestArrived(order.recovery, None, version.space),
+            )
+            return
+
+        def answered(server: Server) -> None:
+            version = server.held_version(order.digest)
+            if version is None or server.lies_about_manifest():
+                is_lie = version is not None
+                self._report(ManifestMissed(order.recovery, order.source, is_lie=is_lie))
+            else:
+                self._after(JOURNAL_NS, self._choose, order, version)
+
+        self._ask(order.source, answered, lambda: self._report(missed))
+
+    def _choose(self, order: FetchManifest, version: SavedVersion) -> None:
+        self._arrived[order.recovery, order.digest] = version
+        self._report(ManifestArrived(order.recovery, order.source, version.space))
+
+    def _confirm(self, order: ConfirmHolding) -> None:
+        def answer(confirmation: Confirmation) -> None:
+            self._report(HoldingConfirmed(order.source, order.digest, confirmation))
+
+        self._ask(
+            order.source,
+            lambda server: answer(server.confirm(order.digest)),
+            lambda: answer(Confirmation.NO_ANSWER),
+        )
+
+    def _ask(
+        self, source: NodeId, answered: Callable[[Server], None], failed: Callable[[], None]
+    ) -> None:
+        """Put a small question: over a new connection, one way there and back for each."""
+        network, server = self._around.network, self._around.servers[source]
+        if not network.reaches(self._node, source):
+            self._after(CONNECT_TIMEOUT_NS, failed)
+            return
+        there_and_back_ns = 2 * network.delay_ns(self._node, source)
+        if not server.accepts:
+            self._after(there_and_back_ns, failed)
+            return
+        life = server.life
+
+        def arrive() -> None:
+            is_there = server.is_up and server.life == life
+            if is_there and network.reaches(self._node, source) and not server.is_mute:
+                answered(server)
+            else:
+                self._after(QUESTION_TIMEOUT_NS, failed)
+
+        self._after(2 * there_and_back_ns, arrive)
+
+    # The disk
+
+    def _prepare(self, order: PrepareStaging) -> None:
+        staging, disk = self._around.stagings[order.recovery], self._around.disk
+        staging.version = self._arrived.get((order.recovery, order.digest), staging.version)
+
+        def prepared() -> None:
+            if disk.refusal is not None:
+                self._report(StagingRefused(order.recovery, disk.refusal))
+                return
+            staging.open()
+            self._serve(staging)
+            self._report(StagingPrepared(order.recovery, staging.committed))
+
+        version = staging.known_version()
+        disk.work(version.set_bytes(staging.committed), self._in_this_life(prepared))
+
+    def _commit(self, order: CommitBlocks) -> None:
+        staging, disk = self._around.stagings[order.recovery], self._around.disk
+
+        def written() -> None:
+            if disk.refusal is not None:
+                self._report(CommitFailed(order.recovery, disk.refusal))
+                return
+            staging.commit(order.blocks)
+            self.look_at_stagings()
+            self._serve(staging)
+            self._report(BlocksCommitted(order.recovery))
+
+        size_bytes = staging.known_version().set_bytes(order.blocks)
+        disk.work(size_bytes, self._in_this_life(written))
+
+    def _serve(self, staging: Staging) -> None:
+        if self._is_swarming:
+            self._server.hold(staging.known_version(), staging.committed)
+
+    def _place(self, order: PlaceVersion) -> None:
+        staging, disk = self._around.stagings[order.recovery], self._around.disk
+        version = staging.known_version()
+
+        def placed() -> None:
+            if disk.refusal is not None:
+                self._report(PlacementFailed(order.recovery, disk.refusal))
+                return
+            self._server.hold(version, _of_whole_units(version, order.missing))
+            self._report(VersionPlaced(order.recovery))
+
+        # Critical units are hashed once more.
+        critical_bytes = version.set_bytes(version.classes[Criticality.CRITICAL])
+        disk.work(critical_bytes, self._in_this_life(placed))
+
+    def _discard(self, order: DiscardStaging) -> None:
+        staging = self._around.stagings[order.recovery]
+        staging.committed = BlockSet()
+        if staging.version is not None:
+            self._server.disclaim(staging.version.digest)
+        discarded = StagingDiscarded(order.recovery)
+        self._around.disk.work(0, self._in_this_life(lambda: self._report(discarded)))
+
+    # This life
+
+    def _report(self, *events: Event) -> None:
+        if not self._is_stopped:
+            self._around.report(*events)
+
+    def _after(self, delay_ns: int, action: Callable[[*_Args], None], *args: *_Args) -> None:
+        self._around.world.after(delay_ns, self._in_this_life(lambda: action(*args)))
+
+    def _in_this_life(self, action: Callable[[], None]) -> Callable[[], None]:
+        def act() -> None:
+            if not self._is_stopped:
+                action()
+
+        return act
+
+
+def _of_whole_units(version: SavedVersion, missing: BlockSet) -> BlockSet:
+    """Return all blocks but those of units of which any is missing."""
+    blocks = version.blocks
+    for unit in range(len(version.space.manifest.units)):
+        run = version.space.unit_run(unit)
+        first = missing.first_run(run[0])
+        if first is not None and first.start < run[1]:
+            blocks = blocks.without_run(run)
+    return blocks

@@ -1,0 +1,362 @@
+"""A lane: one connection from a receiver to a source, with its requests in order.
+
+As the real one it ends every request with exactly one ``RangeEnded``, reports what came before
+that, and answers pipelined requests one after another without a pause between their bodies.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ckptd.core.effects import FetchRange
+from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal, Reporting
+from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.urgency import Urgency
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.node.staged import Staging
+from ckptd.sim.world.network import Flow, Network
+from ckptd.sim.world.virtual_time import World
+from ckptd.traffic.workload import RETRY_AFTER_S
+
+RETRANSMIT_NS: Final = 250 * MS
+"""How soon a packet is sent again that got lost; TCP begins with 200 ms."""
+
+CLOSE_NS: Final = MS
+"""How long a lane's thread takes to notice that it was closed."""
+
+BUSY_NS: Final = RETRY_AFTER_S * SECOND
+"""How long a busy source wants to be left alone."""
+
+_SYN_NS: Final = (0, SECOND)
+"""When the connection is tried before it is given up (Linux: after 0, 1, 3, … seconds)."""
+
+
+class Request:
+    """A range that was asked for.
+
+    Attributes:
+        order: The order.
+        staging: Where its blocks go.
+        size_bytes: Its length.
+        urgency: Its class.
+        next_block: The first block that has not arrived.
+        reported_bytes: What the scheduler was told last.
+        ready_ns: When its first byte can be here; ``None`` until it is at the source.
+        load_bytes: What the source said it had to send when it answered.
+        is_admitted: The source has taken it on.
+    """
+
+    __slots__ = (
+        "is_admitted",
+        "load_bytes",
+        "next_block",
+        "order",
+        "ready_ns",
+        "reported_bytes",
+        "size_bytes",
+        "staging",
+        "urgency",
+    )
+
+    def __init__(self, order: FetchRange, staging: Staging) -> None:
+        self.order = order
+        self.staging = staging
+        self.size_bytes = staging.known_version().run_bytes(*order.blocks)
+        self.urgency = Urgency.of(order.criticality, is_background=staging.request.is_background)
+        self.next_block = order.blocks.start
+        self.reported_bytes = 0
+        self.ready_ns: int | None = None
+        self.load_bytes = 0
+        self.is_admitted = False
+
+
+Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
+
+
+class Lane:
+    """One connection.
+
+    Args:
+        name: Its name.
+        world: Time.
+        network: What lies between.
+        server: The source.
+        receiver: The node it belongs to.
+        report: Takes the events.
+        delivered: Told of blocks that were taken, and which of them were bad.
+
+    Attributes:
+        name: Its name.
+        heard_ns: When bytes came last; ``None`` before the first.
+        held_up_ns: Since when staging takes nothing; ``None`` while it does.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts it is made of)
+        self,
+        name: LaneId,
+        world: World,
+        network: Network,
+        server: Server,
+        receiver: NodeId,
+        report: Reporting,
+        delivered: Delivered,
+    ) -> None:
+        self.name = name
+        self._world = world
+        self._network = network
+        self._server = server
+        self._receiver = receiver
+        self._report = report
+        self._delivered = delivered
+        self.heard_ns: int | None = None
+        self.held_up_ns: int | None = None
+        self._requests: deque[Request] = deque()
+        self._current: Request | None = None
+        self._idle_since_ns = world.now
+        self._is_open = False
+        self._is_over = False
+        self._is_cut_off = False
+        self._flow = Flow(network.ports[server.node], network.ports[receiver], self._body_arrived)
+        self._connect(0)
+
+    @property
+    def is_active(self) -> bool:
+        """A body is on its way."""
+        return self._current is not None
+
+    @property
+    def source(self) -> NodeId:
+        """Whom it leads to."""
+        return self._server.node
+
+    @property
+    def idle_ns(self) -> int:
+        """How long it has had nothing to do."""
+        return 0 if self._requests else self._world.now - self._idle_since_ns
+
+    # Orders
+
+    def request(self, order: FetchRange, staging: Staging) -> None:
+        """Ask for a range; before the connection is up it waits for that."""
+        request = Request(order, staging)
+        self._requests.append(request)
+        if self._is_over:
+            self._world.after(0, self._end_all, RangeOutcome.DISCONNECTED, None)
+        elif self._is_open:
+            self._send(request)
+
+    def close(self) -> None:
+        """Shut down. What is whole by now counts; the rest ends as ``CLOSED``."""
+        if not self._is_over:
+            progress = self._take()
+            self._shut()
+            self._world.after(CLOSE_NS, self._end_all, RangeOutcome.CLOSED, progress)
+
+    def drop(self) -> None:
+        """Vanish: the receiver is gone."""
+        self._shut()
+        self._requests.clear()
+
+    def fail(self, outcome: RangeOutcome, refusal: Refusal | None = None) -> None:
+        """Break: the request that is being answered ends so, the others as disconnected."""
+        if self._is_over:
+            return
+        progress = self._take()
+        has_body = self._current is not None
+        self._shut()
+        reports: list[Event] = [] if progress is None else [progress]
+        if self._requests and (has_body or outcome is RangeOutcome.MISBEHAVED):
+            first = self._requests.popleft()
+            reports.append(RangeEnded(first.order.transfer, outcome, refusal=refusal))
+            outcome = RangeOutcome.DISCONNECTED
+        if reports:
+            self._report(*reports)
+        self._end_all(outcome, None)
+
+    def look_at_staging(self) -> None:
+        """Take no more bytes while staging takes no more, as the real lanes wait there."""
+        is_full = self._current is not None and self._current.staging.is_full
+        if is_full != self._flow.is_held_up:
+            self._flow.is_held_up = is_full
+            self.held_up_ns = self._world.now if is_full else None
+            self._network.refresh(self._flow)
+
+    def progress(self) -> None:
+        """Report what came since the last time, if anything did."""
+        report = self._take()
+        if report is None:
+            return
+        self._report(report)
+        current = self._current
+        if current is not None and current.staging.refusal is not None:
+            self.fail(RangeOutcome.STORE_FAILED, current.staging.refusal)
+
+    # The connection
+
+    def _connect(self, attempt: int) -> None:
+        if self._is_over:
+            return
+        network, server = self._network, self._server
+        way_ns = 2 * network.delay_ns(self._receiver, server.node)
+        if network.reaches(self._receiver, server.node):
+            self._world.after(way_ns, self._answered, server.life if server.accepts else None)
+        elif attempt + 1 < len(_SYN_NS):
+            self._world.after(_SYN_NS[attempt + 1] - _SYN_NS[attempt], self._connect, attempt + 1)
+        else:
+            left_ns = CONNECT_TIMEOUT_NS - _SYN_NS[attempt]
+            self._world.after(left_ns, self.fail, RangeOutcome.UNREACHABLE)
+
+    def _answered(self, life: int | None) -> None:
+        if self._is_over:
+            return
+        if life is None or life != self._server.life or not self._server.is_up:
+            self.fail(RangeOutcome.UNREACHABLE)
+            return
+        self._is_open = True
+        self._server.connected(self._reset_by_source)
+        for request in self._requests:
+            self._send(request)
+
+    def _reset_by_source(self) -> None:
+        """Lose the far end; the receiver hears of it if a packet can get here."""
+        self._is_cut_off = True
+        self._network.stop(self._flow)
+        self._server.disconnected(self._reset_by_source)
+        for request in self._requests:
+            self._leave(request)
+        delay_ns = self._network.delay_ns(self._server.node, self._receiver)
+        self._world.after(delay_ns, self._heard_reset)
+
+    def _heard_reset(self) -> None:
+        if self._network.reaches(self._receiver, self._server.node):
+            self.fail(RangeOutcome.DISCONNECTED)
+
+    def _shut(self) -> None:
+        self._is_over = True
+        self._network.stop(self._flow)
+        self._server.disconnected(self._reset_by_source)
+        self._current = None
+        for request in self._requests:
+            self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        if request.ready_ns is not None:
+            self._server.load_bytes -= request.size_bytes
+            request.ready_ns = None
+        if request.is_admitted:
+            request.is_admitted = False
+            workload = self._server.workloads[request.urgency]
+            workload.end(request.size_bytes, request.reported_bytes, now=self._world.now)
+
+    def _end_all(self, outcome: RangeOutcome, progress: RangeProgressed | None) -> None:
+        if progress is not None:
+            self._report(progress)
+        while self._requests:
+            transfer = self._requests.popleft().order.transfer
+            self._report(RangeEnded(transfer, outcome))
+
+    # Requests and bodies
+
+    def _send(self, request: Request) -> None:
+        delay_ns = self._network.delay_ns(self._receiver, self._server.node)
+        self._world.after(delay_ns, self._reached_source, request)
+
+    def _reached_source(self, request: Request) -> None:
+        if self._is_over:
+            return
+        if not self._network.reaches(self._receiver, self._server.node):
+            self._world.after(RETRANSMIT_NS, self._reached_source, request)
+            return
+        delay_ns = self._network.delay_ns(self._server.node, self._receiver)
+        if self._is_cut_off:
+            self._world.after(delay_ns, self._heard_reset)
+            return
+        self._server.load_bytes += request.size_bytes
+        request.ready_ns = self._world.now + delay_ns
+        if request is self._requests[0]:
+            self._world.at(request.ready_ns, self._begin, request)
+
+    def _begin(self, request: Request) -> None:
+        """Receive the head of an answer."""
+        if self._is_over or self._is_cut_off or self._current is not None:
+            return
+        server = self._server
+        if server.is_mute or not self._network.reaches(self._receiver, server.node):
+            self._network.stop(self._flow)
+            self._world.after(RETRANSMIT_NS, self._begin, request)
+            return
+        workload = server.workloads[request.urgency]
+        outcome = server.answer(request.order.digest, request.order.blocks)
+        if outcome is None and not workload.admits(request.size_bytes):
+            outcome = RangeOutcome.BUSY
+        if outcome is None:
+            self._current = request
+            request.is_admitted = True
+            workload.begin(request.size_bytes, now=self._world.now)
+            request.load_bytes = server.load_bytes
+            self._network.start(self._flow, request.size_bytes, request.urgency)
+            self.look_at_staging()
+            return
+        retry_after_ns = BUSY_NS if outcome is RangeOutcome.BUSY else 0
+        self._finish(request, None, RangeEnded(request.order.transfer, outcome, retry_after_ns))
+
+    def _body_arrived(self) -> None:
+        request = self._current
+        assert request is not None, "bytes that nobody asked for"
+        progress = self._take()
+        if request.staging.refusal is not None:
+            if progress is not None:
+                self._report(progress)
+            self.fail(RangeOutcome.STORE_FAILED, request.staging.refusal)
+            return
+        self._finish(request, progress, RangeEnded(request.order.transfer, RangeOutcome.DELIVERED))
+
+    def _finish(
+        self, request: Request, progress: RangeProgressed | None, ended: RangeEnded
+    ) -> None:
+        """Report the end of a request and go on with the next."""
+        self._current = None
+        self._idle_since_ns = self._world.now
+        self._leave(request)
+        removed = self._requests.popleft()
+        assert removed is request, "answers come in the order of their requests"
+        if progress is None:
+            self._report(ended)
+        else:
+            self._report(progress, ended)
+        if self._is_over or self._is_cut_off:
+            return
+        following = self._requests[0] if self._requests else None
+        if following is not None and following.ready_ns is not None:
+            if following.ready_ns <= self._world.now:
+                self._begin(following)
+                return
+            self._world.at(following.ready_ns, self._begin, following)
+        self._network.stop(self._flow)
+
+    def _take(self) -> RangeProgressed | None:
+        """Take the blocks that are whole by now; say so if anything came."""
+        request = self._current
+        if request is None:
+            return None
+        received = request.size_bytes - self._flow.left_bytes(self._world.now)
+        if received <= request.reported_bytes:
+            return None
+        request.reported_bytes, self.heard_ns = received, self._world.now
+        order, version = request.order, request.staging.known_version()
+        start = request.next_block
+        end = min(version.block_after(order.blocks.start, received), order.blocks.end)
+        bad: tuple[int, ...] = ()
+        if end > start:
+            bad = self._server.bad_among(order.digest, start, end)
+            request.next_block = end
+            run = BlockRun(start, end)
+            request.staging.take(run, bad)
+            self._delivered(order, run, bad)
+        return RangeProgressed(
+            order.transfer, received, request.next_block, bad, request.load_bytes
+        )

@@ -1,0 +1,141 @@
+"""The serving side of a node: what it has, what it says it has, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from ckptd.core.events import Confirmation, RangeOutcome
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, NodeId
+from ckptd.model.urgency import Urgency
+from ckptd.sim.world.layouts import SavedVersion
+from ckptd.traffic.workload import Workload
+
+
+class Server:
+    """Answers requests of other nodes.
+
+    Args:
+        node: Whose.
+        rng: Draws which blocks are bad.
+
+    Attributes:
+        life: Grows with every start of the daemon; its epoch.
+        is_up: The daemon runs.
+        is_mute: It takes requests and answers none.
+        is_busy: It turns requests for ranges away.
+        is_exhausted: It takes no more connections; those it has live on.
+        bad_share: Share of the blocks it sends that are wrong although it stands by them.
+        memory_bad_share: Share of them that are wrong for a reason that a new start removes.
+        load_bytes: What it was asked for and has not sent.
+        workloads: Decide which bodies of each class it takes on.
+        on_changed: Called when it has something else to say about what it holds.
+    """
+
+    def __init__(self, node: NodeId, rng: Random) -> None:
+        self.node = node
+        self.life = 0
+        self.is_up = False
+        self.is_mute = False
+        self.is_busy = False
+        self.is_exhausted = False
+        self.bad_share = 0.0
+        self.memory_bad_share = 0.0
+        self.load_bytes = 0
+        self.workloads = {urgency: Workload() for urgency in Urgency}
+        self.on_changed: Callable[[], None] = lambda: None
+        self._rng = rng
+        self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
+        self._claimed: dict[Digest, Holding] = {}
+        self._changed: dict[Digest, None] = {}
+        self._connections: dict[Callable[[], None], None] = {}
+
+    @property
+    def accepts(self) -> bool:
+        """It takes connections."""
+        return self.is_up and not self.is_exhausted
+
+    def hold(self, version: SavedVersion, blocks: BlockSet) -> None:
+        """Have some blocks of a version from now on, and say so."""
+        self._held[version.digest] = (version, blocks)
+        self._claimed[version.digest] = version.holding(blocks)
+        self._changed.pop(version.digest, None)
+        self.on_changed()
+
+    def lose(self, digest: Digest) -> None:
+        """Have nothing of a version any more, and go on saying so until :meth:`disclaim`."""
+        self._held.pop(digest, None)
+
+    def overwrite(self, digest: Digest) -> None:
+        """Let somebody write over the files of a version.
+
+        What is sent from now on is wrong; whoever looks, as when asked again, notices.
+        """
+        if digest in self._held:
+            self._changed[digest] = None
+
+    def disclaim(self, digest: Digest) -> None:
+        """Say no more that a version is here."""
+        self._held.pop(digest, None)
+        self._claimed.pop(digest, None)
+        self._changed.pop(digest, None)
+        self.on_changed()
+
+    def claims(self) -> tuple[Holding, ...]:
+        """Return what it says it has; of a recovery that has just begun that is nothing yet."""
+        return tuple(self._claimed.values())
+
+    def good_blocks(self, digest: Digest) -> BlockSet:
+        """Return the blocks of a version that it can send, rightly unless it lies."""
+        if digest not in self._held or digest in self._changed:
+            return BlockSet()
+        return self._held[digest][1]
+
+    def held_version(self, digest: Digest) -> SavedVersion | None:
+        """Return a version of which it has the manifest."""
+        known = self._held.get(digest)
+        return None if known is None else known[0]
+
+    def answer(self, digest: Digest, run: BlockRun) -> RangeOutcome | None:
+        """Return how a request for a range is refused; ``None``: the bytes follow."""
+        if self.is_busy:
+            return RangeOutcome.BUSY
+        held = self._held.get(digest)
+        if held is None or not BlockSet((run,)).issubset(held[1]):
+            return RangeOutcome.NOT_HELD
+        return None
+
+    def confirm(self, digest: Digest) -> Confirmation:
+        """Look again whether a version is here."""
+        if digest in self._held and digest not in self._changed:
+            return Confirmation.HELD
+        self.disclaim(digest)
+        return Confirmation.NOT_HELD
+
+    def bad_among(self, digest: Digest, start: int, end: int) -> tuple[int, ...]:
+        """Draw which blocks of a run are sent wrongly."""
+        if digest in self._changed:
+            return tuple(range(start, end))
+        share = max(self.bad_share, self.memory_bad_share)
+        if not share:
+            return ()
+        return tuple(block for block in range(start, end) if self._rng.random() < share)
+
+    def lies_about_manifest(self) -> bool:
+        """Draw whether a manifest is sent that is not what was asked for."""
+        return self.bad_share > 0 and self._rng.random() < self.bad_share
+
+    def connected(self, reset: Callable[[], None]) -> None:
+        """Take note of a connection and how to break it."""
+        self._connections[reset] = None
+
+    def disconnected(self, reset: Callable[[], None]) -> None:
+        """Forget a connection."""
+        self._connections.pop(reset, None)
+
+    def reset_connections(self) -> None:
+        """Break every connection, as the end of the daemon does."""
+        for reset in list(self._connections):
+            reset()

@@ -1,0 +1,73 @@
+"""A recovery on its node: what is in staging, what is in the journal."""
+
+from __future__ import annotations
+
+from ckptd.core.events import RecoveryRequested, Refusal
+from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import RecoveryId
+from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.layouts import SavedVersion
+
+
+class Staging:
+    """What a node has of a version that it recovers.
+
+    Attributes:
+        request: What was asked for; in the journal, with ``version`` and ``committed``.
+        version: Which version, once its manifest is here.
+        committed: Blocks that survive a crash.
+        uncommitted_bytes: Bytes of blocks that would not.
+    """
+
+    def __init__(self, request: RecoveryRequested, disk: Disk) -> None:
+        self.request = request
+        self.version: SavedVersion | None = None
+        self.committed = BlockSet()
+        self.uncommitted_bytes = 0
+        self._disk = disk
+        self._written = bytearray()
+        self._full_bytes = 0
+
+    @property
+    def recovery(self) -> RecoveryId:
+        """For which recovery."""
+        return self.request.recovery
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why nothing can be written."""
+        return self._disk.refusal
+
+    @property
+    def is_full(self) -> bool:
+        """So much is not committed that nothing more is taken, as in the real staging."""
+        return self.uncommitted_bytes >= self._full_bytes
+
+    def known_version(self) -> SavedVersion:
+        """Return the version; only called once it is known."""
+        assert self.version is not None, f"{self.recovery}: no manifest yet"
+        return self.version
+
+    def open(self) -> None:
+        """Begin with what was committed; whatever else lay there is lost."""
+        version = self.known_version()
+        share = int(REFETCH_SHARE_MAX * version.size_bytes)
+        self._full_bytes = max(REFETCH_BYTES_MAX, share) * 3 // 4
+        self._written = bytearray(version.space.block_count)
+        self.uncommitted_bytes = 0
+        for block in self.committed:
+            self._written[block] = 1
+
+    def take(self, run: BlockRun, bad: tuple[int, ...]) -> None:
+        """Verify blocks and write the good ones."""
+        version = self.known_version()
+        for block in range(run.start, run.end):
+            if not self._written[block] and block not in bad:
+                self._written[block] = 1
+                self.uncommitted_bytes += version.run_bytes(block, block + 1)
+
+    def commit(self, blocks: BlockSet) -> None:
+        """Let blocks survive a crash from now on."""
+        self.committed |= blocks
+        self.uncommitted_bytes -= self.known_version().set_bytes(blocks)

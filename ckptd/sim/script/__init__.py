@@ -1,0 +1,1 @@
+"""What a simulation begins with, and what goes wrong in it."""

@@ -1,0 +1,115 @@
+"""What a simulation begins with: nodes, versions, wishes, and the script of faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ckptd.limits import MIB, MS
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.sim.node.node import NodeOptions
+from ckptd.sim.script.faults import Fault
+from ckptd.sim.world.layouts import SavedVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a node has of a version from the beginning.
+
+    Attributes:
+        version: Which.
+        blocks: Some of its blocks; ``None`` for all.
+    """
+
+    version: SavedVersion
+    blocks: BlockSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node.
+
+    Attributes:
+        name: Who it is.
+        egress_bytes_per_s: What it can send.
+        ingress_bytes_per_s: What it can receive.
+        serving_bytes_per_s: What it sends to one receiver at most; ``None``: all it can.
+        flow_bytes_per_s: What it sends on one connection at most; ``None``: all it can.
+        disk_bytes_per_s: How fast its disk is.
+        latency_ns: Its part of the way to any other node.
+        holds: What it has.
+        bad_share: Share of the blocks it sends that are wrong although it stands by them.
+        serves_by_class: It sends what is more urgent first; a web server in its place does not.
+    """
+
+    name: NodeId
+    egress_bytes_per_s: int = 128 * MIB
+    ingress_bytes_per_s: int = 128 * MIB
+    serving_bytes_per_s: int | None = None
+    flow_bytes_per_s: int | None = None
+    disk_bytes_per_s: int = 1024 * MIB
+    latency_ns: int = MS // 4
+    holds: tuple[Held, ...] = ()
+    bad_share: float = 0.0
+    serves_by_class: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants a version on a node.
+
+    Attributes:
+        node: On which node.
+        version: Which version.
+        at_ns: When it is asked for.
+        is_named: The version is named; else the newest is asked for that can be had.
+        patience_ns: How long blocks are waited for that nobody has; ``None`` for ever.
+        is_background: It leaves sources to recoveries that are not.
+    """
+
+    node: NodeId
+    version: SavedVersion
+    at_ns: int = 0
+    is_named: bool = True
+    patience_ns: int | None = None
+    is_background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A cluster and what happens to it.
+
+    Attributes:
+        name: For people.
+        seed: Decides what is left to chance.
+        nodes: The nodes.
+        wishes: What is recovered.
+        faults: What goes wrong, and when.
+        options: How nodes behave.
+        jitter: A message takes up to this share longer than usual.
+        following_max: How many peers a node follows besides those that hold something from the
+            beginning; ``None`` for all.
+        rates_pace_ns: Rates of flows are worked out at most this often.
+        announcing_pace_ns: A node announces changes at most this often.
+        checks_every: The scheduler's invariants are checked after every so many events; 0: never.
+        limit_ns: The simulation ends then at the latest; ``None``: when every recovery had to be
+            over.
+    """
+
+    name: str
+    seed: int
+    nodes: tuple[NodePlan, ...]
+    wishes: tuple[Wish, ...]
+    faults: tuple[Fault, ...] = ()
+    options: NodeOptions = field(default_factory=NodeOptions)
+    jitter: float = 0.0
+    following_max: int | None = None
+    rates_pace_ns: int = 0
+    announcing_pace_ns: int = 100 * MS
+    checks_every: int = 1
+    limit_ns: int | None = None
+
+    @property
+    def quiet_ns(self) -> int:
+        """From when on nothing goes wrong any more."""
+        return max((fault.over_ns for fault in self.faults), default=0)

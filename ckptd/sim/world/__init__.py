@@ -1,0 +1,1 @@
+"""What simulated nodes live in: time, network, disks, versions."""

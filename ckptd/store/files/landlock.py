@@ -1,0 +1,91 @@
+"""Landlock: the daemon takes away its own right to write anywhere but where it has to.
+
+A second line behind :mod:`ckptd.store.files.confined`: what a bug in ckptd or in a library it uses
+could change is the roots, the state directory and the directory of the control socket. Reading
+is left alone: configuration, certificates and shared libraries lie where the operator put them.
+
+Source: landlock(7), Linux 5.13; the kernel's Documentation/userspace-api/landlock.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from ckptd.store.files.kernel import mapping_os_errors
+
+_CREATE_RULESET: Final = 444
+_ADD_RULE: Final = 445
+_RESTRICT_SELF: Final = 446
+"""System calls: <asm-generic/unistd.h>."""
+
+_QUERY_ABI: Final = 1
+_PATH_BENEATH: Final = 1
+"""``LANDLOCK_CREATE_RULESET_VERSION``, ``LANDLOCK_RULE_PATH_BENEATH``: <linux/landlock.h>."""
+
+_WRITES: Final = 1 << 1 | sum(1 << bit for bit in range(4, 14))
+"""``WRITE_FILE``, the two ``REMOVE_``, the seven ``MAKE_`` and ``REFER`` of ``ACCESS_FS_``."""
+_TRUNCATE: Final = 1 << 14
+_TRUNCATE_ABI: Final = 3
+_ABI_MIN: Final = 2
+"""ABI 1 lets nobody rename from one directory to another, which is how a version is placed."""
+
+_FILE_RIGHTS: Final = 1 << 1 | _TRUNCATE
+_NULL_DEVICE: Final = "/dev/null"
+_NO_NEW_PRIVS: Final = 38
+"""``PR_SET_NO_NEW_PRIVS``: <linux/prctl.h>."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def confine_writing(directories: Sequence[int]) -> bool:
+    """Give up the right to write, make, rename and remove anything elsewhere. For good.
+
+    It holds for the calling thread and those it starts from now on: call it before there are
+    others.
+
+    Args:
+        directories: Descriptors of the directories below which writing stays possible.
+
+    Returns:
+        ``False`` if the kernel cannot do it; then nothing was changed.
+
+    Raises:
+        StorageError: It can, and refused.
+    """
+    abi = _libc.syscall(_CREATE_RULESET, None, 0, _QUERY_ABI)
+    if abi < _ABI_MIN:
+        return False
+    rights = _WRITES | (_TRUNCATE if abi >= _TRUNCATE_ABI else 0)
+    with mapping_os_errors("Landlock"):
+        attributes = struct.pack("Q", rights)
+        ruleset = _checked(_libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0))
+        try:
+            for fd in directories:
+                _allow(ruleset, fd, rights)
+            null = os.open(_NULL_DEVICE, os.O_PATH | os.O_CLOEXEC)
+            try:
+                _allow(ruleset, null, rights & _FILE_RIGHTS)
+            finally:
+                os.close(null)
+            _checked(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
+            _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
+        finally:
+            os.close(ruleset)
+    return True
+
+
+def _allow(ruleset: int, fd: int, rights: int) -> None:
+    # struct landlock_path_beneath_attr is packed.
+    rule = struct.pack("=Qi", rights, fd)
+    _checked(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

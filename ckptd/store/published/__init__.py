@@ -1,0 +1,1 @@
+"""Versions that this node holds and serves."""

@@ -1,0 +1,398 @@
+"""Publishing: a directory is hashed where it lies and becomes a version. Nothing is copied.
+
+Each file is fingerprinted before and after it is hashed, and once more when all are. One that
+changes meanwhile ends the publishing: a manifest must not describe a mixture.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
+from ckptd.limits import MANIFEST_BYTES_MAX, MANIFEST_UNITS_MAX, MIB, MS, SECOND
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.manifest import (
+    FORMAT,
+    Criticality,
+    Manifest,
+    Unit,
+    block_size_for,
+    check_manifest,
+    check_path,
+    encode_manifest,
+    urgency,
+)
+from ckptd.model.patterns import compile_pattern
+from ckptd.store.files.fingerprints import (
+    Fingerprint,
+    HashedDirectory,
+    UnitFile,
+    check_plain,
+    fingerprint_of,
+)
+from ckptd.store.files.hashing import hash_unit, hexdigest_of
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.links import resolve_link
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.published.serving import find_changed
+from ckptd.store.staging.preparing import STAGING_DIRECTORY
+
+_BATCH_FILES: Final = 64
+_BATCH_BYTES: Final = 16 * MIB
+"""What a thread takes at once: enough that taking costs nothing, little enough to even out."""
+_BUFFER_BYTES_MIN: Final = 8 * MIB
+_RACY_NS: Final = 20 * MS
+"""Two writes within one tick of the kernel's clock (10 ms at 100 Hz) leave one timestamp."""
+_RACY_LOOKS_MAX: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What to publish, and as what.
+
+    Attributes:
+        directory: Absolute path.
+        checkpoint: Name of the checkpoint.
+        version: Which version the directory is.
+        critical: Patterns of relative paths, as of :func:`compile_pattern`.
+        deferred: The same; a file that matches both is critical.
+        replace: Other content under the same name and version may be replaced.
+    """
+
+    directory: str
+    checkpoint: CheckpointName
+    version: Version
+    critical: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublishProgress:
+    """How far hashing is."""
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+
+
+class _Stopped(Exception):
+    """A thread noticed that another one failed, or that nobody wants the result."""
+
+
+class _Candidate(NamedTuple):
+    """A file to be hashed.
+
+    Attributes:
+        path: Relative to the directory, the unit's path.
+        place: Relative to the root, links followed.
+        is_symlink: The two differ by more than the directory.
+        size_bytes: When it was found.
+        criticality: From the patterns.
+    """
+
+    path: str
+    place: str
+    is_symlink: bool
+    size_bytes: int
+    criticality: Criticality
+
+
+def scan_and_hash(
+    root: Root,
+    relative: str,
+    request: PublishRequest,
+    *,
+    workers: int,
+    on_progress: Callable[[PublishProgress], None],
+    is_cancelled: Callable[[], bool],
+) -> HashedDirectory:
+    """Find and hash every file below a directory. Blocks; meant for a thread.
+
+    Args:
+        root: Where the directory lies.
+        relative: Its path below the root.
+        request: What the version is called, and which files are how urgent.
+        workers: Threads that hash; each needs a buffer of at least 8 MiB.
+        on_progress: Called from those threads, one call at a time.
+        is_cancelled: Asked often; a true answer ends the hashing.
+
+    Returns:
+        The version, not yet in the catalog.
+
+    Raises:
+        UsageError: No files, names that no manifest can have, a pattern without a match.
+        ContentChanged: A file changed while it was hashed.
+        OutsideRoots: A symbolic link leads out of the root.
+        NotFound: There is no such directory, or a link leads to nothing.
+        StorageError: Refused by the file system, or what is there is not fit to be published.
+        CkptdError: Cancelled.
+    """
+    root.check_in_place()
+    candidates = _scan(root, relative, request)
+    work = _Hashing(root, candidates, on_progress, is_cancelled)
+    hashed = sorted(work.run(workers), key=lambda pair: urgency(pair[0]))
+    manifest = Manifest(
+        format=FORMAT,
+        checkpoint=request.checkpoint,
+        version=request.version,
+        units=tuple(unit for unit, _ in hashed),
+    )
+    encoded = _checked(manifest, root.absolute(relative))
+    directory = HashedDirectory(
+        root=root.name,
+        directory=relative,
+        manifest=manifest,
+        encoded=encoded,
+        digest=hexdigest_of(encoded),
+        files=tuple(file for _, file in hashed),
+    )
+    # Some were hashed before others: all must have been still until the last one was done.
+    changed = find_changed(root, directory)
+    if changed:
+        raise _changed(root.absolute(relative)) from changed
+    return directory
+
+
+def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate]:
+    subject = f"directory {root.absolute(relative)}"
+    if relative.split("/", 1)[0] == STAGING_DIRECTORY:
+        raise UsageError(
+            subject, "belongs to ckptd's own staging", "Publish what a recovery has completed."
+        )
+    criticality_of, candidates = _Patterns(request), list[_Candidate]()
+    for found in root.walk(relative):
+        if not relative and found.path.split("/", 1)[0] == STAGING_DIRECTORY:
+            continue
+        if len(candidates) == MANIFEST_UNITS_MAX:
+            raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
+        try:
+            check_path(found.path)
+        except InvalidManifest as error:
+            raise UsageError(
+                f"file {found.path!r}", f"cannot be published: its manifest {error.problem}"
+            ) from error
+        place = f"{relative}/{found.path}" if relative else found.path
+        size = found.size_bytes
+        if found.is_symlink:
+            place = resolve_link(root, place)
+            target = root.stat(place)
+            size = target.st_size if target else 0
+        criticality = criticality_of(found.path)
+        candidates.append(_Candidate(found.path, place, found.is_symlink, size, criticality))
+    if not candidates:
+        raise UsageError(subject, "has no files", "Name the directory the job has written to.")
+    criticality_of.check_all_matched()
+    return candidates
+
+
+class _Patterns:
+    """Which file is how urgent; remembers the patterns that matched nothing yet."""
+
+    def __init__(self, request: PublishRequest) -> None:
+        self._patterns = [
+            (pattern, compile_pattern(pattern), criticality)
+            for patterns, criticality in (
+                (request.critical, Criticality.CRITICAL),
+                (request.deferred, Criticality.DEFERRED),
+            )
+            for pattern in patterns
+        ]
+        self._unmatched = {pattern for pattern, _, _ in self._patterns}
+
+    def __call__(self, path: str) -> Criticality:
+        matches = [entry for entry in self._patterns if entry[1].match(path)]
+        self._unmatched.difference_update(pattern for pattern, _, _ in matches)
+        return matches[0][2] if matches else Criticality.NORMAL
+
+    def check_all_matched(self) -> None:
+        if self._unmatched:
+            raise UsageError(
+                f"pattern {min(self._unmatched)!r}",
+                "matches no file",
+                "Patterns are compared with paths relative to the directory.",
+            )
+
+
+class _Hashing:
+    """One run over all candidates, by several threads."""
+
+    def __init__(
+        self,
+        root: Root,
+        candidates: Sequence[_Candidate],
+        on_progress: Callable[[PublishProgress], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self._root = root
+        self._batches = deque(_batches(candidates))
+        self._buffer_bytes = max(
+            _BUFFER_BYTES_MIN, 2 * max(block_size_for(each.size_bytes) for each in candidates)
+        )
+        self._on_progress = on_progress
+        self._is_cancelled = is_cancelled
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._files_done = self._bytes_done = 0
+        self._files_total = len(candidates)
+        self._bytes_total = sum(each.size_bytes for each in candidates)
+
+    def run(self, workers: int) -> list[tuple[Unit, UnitFile]]:
+        with ThreadPoolExecutor(workers, "ckptd-hash") as threads:
+            runs = [threads.submit(self._drain) for _ in range(min(workers, len(self._batches)))]
+        hashed = [pair for run in runs for pair in run.result()]
+        if self._stopped.is_set():
+            raise CkptdError("publishing", "was cancelled")
+        return hashed
+
+    def _drain(self) -> list[tuple[Unit, UnitFile]]:
+        buffer = memoryview(bytearray(self._buffer_bytes))
+        done: list[tuple[Unit, UnitFile]] = []
+        try:
+            while self._batches:
+                try:
+                    batch = self._batches.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                with Names(self._root) as names:
+                    done += [self._hash(candidate, names, buffer) for candidate in batch]
+                self._report(len(batch), sum(map(_reported_at_once, batch)))
+        except _Stopped:
+            pass
+        except BaseException:
+            self._stopped.set()
+            raise
+        return done
+
+    def _hash(
+        self, candidate: _Candidate, names: Names, buffer: memoryview
+    ) -> tuple[Unit, UnitFile]:
+        subject = self._root.absolute(candidate.place)
+        try:
+            fd = names.open_file(candidate.place, os.O_RDONLY)
+        except NotFound as error:
+            raise _changed(subject) from error
+        try:
+            with mapping_os_errors(subject):
+                before, mode = self._settled(fd, subject)
+                size = before.size_bytes
+                block_size = block_size_for(size)
+                if len(buffer) < block_size:
+                    raise _changed(subject)
+                digest, block_digests = hash_unit(
+                    fd,
+                    size,
+                    block_size,
+                    buffer=buffer,
+                    on_progress=self._report_bytes if _is_long(candidate) else None,
+                )
+                after = fingerprint_of(os.fstat(fd))
+        except ContentChanged as error:
+            raise _changed(subject) from error
+        finally:
+            os.close(fd)
+        if after != before:
+            raise _changed(subject)
+        unit = Unit(
+            path=candidate.path,
+            size_bytes=size,
+            digest=digest,
+            block_size_bytes=block_size,
+            block_digests=block_digests,
+            criticality=candidate.criticality,
+            is_executable=bool(mode & 0o100),
+        )
+        return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
+
+    def _settled(self, fd: int, subject: str) -> tuple[Fingerprint, int]:
+        """Take a fingerprint that a later write will change.
+
+        ``ctime`` and not ``mtime``: every write sets it, and nobody can set it back.
+        """
+        for _ in range(_RACY_LOOKS_MAX):
+            facts = os.fstat(fd)
+            check_plain(facts, subject)
+            age_ns = time.time_ns() - facts.st_ctime_ns
+            if not -_RACY_NS < age_ns < _RACY_NS:
+                return fingerprint_of(facts), facts.st_mode
+            if self._stopped.wait((_RACY_NS - age_ns) / SECOND):
+                raise _Stopped
+        raise _changed(subject)
+
+    def _report_bytes(self, size_bytes: int) -> None:
+        self._report(0, size_bytes)
+
+    def _report(self, files: int, size_bytes: int) -> None:
+        if self._is_cancelled():
+            self._stopped.set()
+        if self._stopped.is_set():
+            raise _Stopped
+        with self._lock:
+            self._files_done += files
+            self._bytes_done += size_bytes
+            self._on_progress(
+                PublishProgress(
+                    self._files_done, self._files_total, self._bytes_done, self._bytes_total
+                )
+            )
+
+
+def _is_long(candidate: _Candidate) -> bool:
+    return candidate.size_bytes >= _BATCH_BYTES
+
+
+def _reported_at_once(candidate: _Candidate) -> int:
+    """Return the bytes that are reported with the batch; long files report as they go."""
+    return 0 if _is_long(candidate) else candidate.size_bytes
+
+
+def _batches(candidates: Sequence[_Candidate]) -> Iterator[list[_Candidate]]:
+    """Put long files in front, each alone, and short ones together behind them."""
+    long = sorted(filter(_is_long, candidates), key=lambda each: each.size_bytes, reverse=True)
+    yield from ([each] for each in long)
+    batch: list[_Candidate] = []
+    batch_bytes = 0
+    for each in itertools.filterfalse(_is_long, candidates):
+        if len(batch) == _BATCH_FILES or batch_bytes > _BATCH_BYTES:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(each)
+        batch_bytes += each.size_bytes
+    if batch:
+        yield batch
+
+
+def _checked(manifest: Manifest, directory: str) -> bytes:
+    """Encode a manifest that every reader will accept."""
+    try:
+        check_manifest(manifest)
+    except InvalidManifest as error:
+        raise UsageError(
+            f"directory {directory}", f"cannot be published: its manifest {error.problem}"
+        ) from error
+    encoded = encode_manifest(manifest)
+    if len(encoded) > MANIFEST_BYTES_MAX:
+        raise UsageError(
+            f"directory {directory}",
+            f"needs a manifest of {len(encoded)} bytes, more than {MANIFEST_BYTES_MAX}",
+            "Publish its parts as checkpoints of their own.",
+        )
+    return encoded
+
+
+def _changed(path: str) -> ContentChanged:
+    return ContentChanged(
+        path,
+        "changed while being hashed",
+        "Publish when the job has finished writing.",
+    )

@@ -1,0 +1,194 @@
+"""The journal: recoveries under way and what they verified, so that a restart goes on.
+
+Blocks are appended after their data is durable. The journal is a hint all the same: staging
+hashes what it claims again before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, replace
+from typing import Final
+
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.store.records.database import Connection, Database
+
+REPORTS_MAX: Final = 100
+"""Reports kept, of a few kilobytes each."""
+_ROWS_MAX: Final = 4096
+"""Rows of one recovery above which its runs are merged."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledRecovery:
+    """A recovery that has not ended.
+
+    Attributes:
+        recovery: Its name.
+        checkpoint: What it recovers.
+        version: Which version; ``None`` while none was asked for or chosen.
+        digest: The identity that was chosen; ``None`` before.
+        root: Name of the root it recovers into.
+        target: The version's directory, relative to the root.
+        patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
+        is_paused: An operator paused it.
+        started_at_s: Unix time of the request.
+        is_background: It leaves sources to recoveries that are not.
+    """
+
+    recovery: RecoveryId
+    checkpoint: CheckpointName
+    version: Version | None
+    digest: Digest | None
+    root: str
+    target: str
+    patience_ns: int | None
+    is_paused: bool
+    started_at_s: float
+    is_background: bool = False
+
+
+class Journal:
+    """Recoveries in the database. Every method is durable when it returns.
+
+    All raise what :meth:`Database.run` raises. A recovery that is not in the journal has no
+    blocks and no manifest, and changes to it change nothing.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, recovery: JournaledRecovery) -> None:
+        """Record a recovery that was just requested. Its name was never used before."""
+        await self._execute(
+            "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
+            " patience_ns, is_paused, started_at_s, is_background)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            astuple(recovery),
+        )
+
+    async def choose(
+        self, recovery: RecoveryId, version: Version, digest: Digest, manifest: bytes
+    ) -> None:
+        """Record which version a recovery is for, with its manifest: going on needs no peer.
+
+        Blocks that were journaled for another digest are forgotten.
+        """
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                "DELETE FROM verified WHERE recovery IN"
+                " (SELECT recovery FROM recoveries WHERE recovery = ? AND digest IS NOT ?)",
+                (recovery, digest),
+            )
+            connection.execute(
+                "UPDATE recoveries SET version = ?, digest = ?, manifest = ? WHERE recovery = ?",
+                (version, digest, manifest, recovery),
+            )
+
+        await self._database.run(work)
+
+    def append(self, recovery: RecoveryId, blocks: BlockSet) -> None:
+        """Record blocks that are verified and durable, besides those recorded already.
+
+        Blocks, unlike the other methods: called by the thread that made the blocks durable.
+        """
+
+        def work(connection: Connection) -> None:
+            # The row itself stays as it is: its manifest may be long, and would be written again.
+            if connection.execute(
+                "SELECT 1 FROM recoveries WHERE recovery = ?", (recovery,)
+            ).fetchone():
+                _insert_runs(connection, recovery, blocks)
+                _compact(connection, recovery)
+
+        self._database.run_blocking(work)
+
+    async def blocks(self, recovery: RecoveryId) -> BlockSet:
+        """Return all blocks that were recorded."""
+        return await self._database.run(lambda connection: _blocks(connection, recovery))
+
+    async def manifest(self, recovery: RecoveryId) -> bytes | None:
+        """Return the manifest of the version that was chosen; ``None`` before."""
+        return await self._database.run(lambda connection: _manifest(connection, recovery))
+
+    async def set_paused(self, recovery: RecoveryId, *, is_paused: bool) -> None:
+        """Record that a recovery was paused or goes on."""
+        await self._execute(
+            "UPDATE recoveries SET is_paused = ? WHERE recovery = ?", (is_paused, recovery)
+        )
+
+    async def unfinished(self) -> tuple[JournaledRecovery, ...]:
+        """Return the recoveries that did not end, oldest first."""
+        return await self._database.run(_unfinished)
+
+    async def end(self, recovery: RecoveryId, report: bytes) -> None:
+        """Forget a recovery but for its report; only the last 100 reports are kept."""
+
+        def work(connection: Connection) -> None:
+            connection.execute("DELETE FROM recoveries WHERE recovery = ?", (recovery,))
+            connection.execute("INSERT INTO reports (report) VALUES (?)", (report,))
+            connection.execute(
+                "DELETE FROM reports WHERE number <= (SELECT max(number) FROM reports) - ?",
+                (REPORTS_MAX,),
+            )
+
+        await self._database.run(work)
+
+    async def reports(self) -> tuple[bytes, ...]:
+        """Return the reports of recoveries that ended, newest first."""
+        return await self._database.run(_reports)
+
+    async def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        await self._database.run(lambda connection: connection.execute(statement, values))
+
+
+def _insert_runs(connection: Connection, recovery: RecoveryId, blocks: BlockSet) -> None:
+    connection.executemany(
+        "INSERT INTO verified VALUES (?, ?, ?)",
+        ((recovery, start, end) for start, end in blocks.runs()),
+    )
+
+
+def _compact(connection: Connection, recovery: RecoveryId) -> None:
+    """Merge the runs of a recovery that has many."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM verified WHERE recovery = ?", (recovery,)
+    ).fetchone()
+    if count > _ROWS_MAX:
+        blocks = _blocks(connection, recovery)
+        connection.execute("DELETE FROM verified WHERE recovery = ?", (recovery,))
+        _insert_runs(connection, recovery, blocks)
+
+
+def _blocks(connection: Connection, recovery: RecoveryId) -> BlockSet:
+    runs: Iterable[tuple[int, int]] = connection.execute(
+        "SELECT start, end FROM verified WHERE recovery = ?", (recovery,)
+    )
+    return BlockSet(runs)
+
+
+def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
+    row: tuple[bytes | None] | None = connection.execute(
+        "SELECT manifest FROM recoveries WHERE recovery = ?", (recovery,)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
+    rows = connection.execute(
+        "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
+        " started_at_s, is_background FROM recoveries ORDER BY started_at_s, rowid"
+    )
+    recoveries = (JournaledRecovery(*row) for row in rows)
+    # SQLite keeps a truth value as a number.
+    return tuple(
+        replace(each, is_paused=bool(each.is_paused), is_background=bool(each.is_background))
+        for each in recoveries
+    )
+
+
+def _reports(connection: Connection) -> tuple[bytes, ...]:
+    rows = connection.execute("SELECT report FROM reports ORDER BY number DESC")
+    return tuple(report for (report,) in rows)

@@ -1,0 +1,1 @@
+"""Where a recovery writes before its result becomes visible."""

@@ -1,0 +1,427 @@
+"""Where one recovery writes before its result becomes visible.
+
+``<root>/.ckptd/<recovery>/`` mirrors the version's directory. A recovery goes through
+
+    prepare → deliver, commit, release … → place → close
+
+and may be discarded at any point. ``deliver`` is called by many lane threads at once, the rest
+by one worker thread at a time; all calls block.
+
+What holds at every instant:
+
+* Only bytes with the right digest are written.
+* What the journal claims was durable before: ``commit`` returns, the caller journals, ``release``.
+* Verified bytes that the journal does not have ≤ ``uncommitted_bytes_max``, so a crash costs
+  little; ``deliver`` waits while that is reached.
+* After a failed write or sync nothing more is written or synced here: the kernel reports a lost
+  page once and then calls it clean (Rebello et al., *Can Applications Recover from fsync
+  Failures?*, ATC 2020). What was journaled before stays good.
+* The target is absent or right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import RecoveryId
+from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.hashing import digest_of
+from ckptd.store.files.kernel import mapping_os_errors, storage_error
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.published.serving import StagedVersion
+from ckptd.store.staging import placing, preparing
+from ckptd.store.staging.block_files import BlockFiles, Writing
+from ckptd.store.staging.held import HeldBlocks
+from ckptd.store.staging.lane_times import LaneTimes
+from ckptd.store.staging.whole_units import is_whole, write_whole
+
+_SMALL_BLOCKS: Final = 8
+"""So many in one delivery are small ones, which cost the interpreter more than the kernel. Lanes
+take turns at them: side by side they would pass the interpreter to and fro at every call, which
+took a fifth longer with 20,000 files of 16 KiB from four sources."""
+
+
+class _Write(NamedTuple):
+    """Consecutive good blocks of one unit, as they lie in the data."""
+
+    unit: int
+    offset: int
+    start: int
+    end: int
+
+
+class Staging:
+    """The files of one recovery until they are placed.
+
+    Attributes:
+        is_placed: The version stands under its final name.
+        held: Which blocks are here, and whether lanes wait for a commit.
+        lane_times: What the lanes that deliver do with their time.
+        served: The blocks among them that the journal has, for others to fetch.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        recovery: RecoveryId,
+        target: str,
+        space: AddressSpace,
+        writing: Writing | None = None,
+    ) -> None:
+        self.is_placed = False
+        self._subject = f"recovery {recovery}"
+        self.held = HeldBlocks(self._subject, space)
+        self.lane_times = LaneTimes()
+        self._root = root
+        self._path = f"{preparing.STAGING_DIRECTORY}/{recovery}"
+        self._target = target
+        self._space = space
+        self.served = StagedVersion(root, self._path, target, space)
+        self._tree: Root | None = None
+        self._small_turn = threading.Lock()
+        self._unreserved: list[int] = []
+        self._spoiled = ""  # which write or sync failed
+        self._is_unwanted = threading.Event()
+        self._files = BlockFiles(space, self._open_unit, writing or Writing())
+
+    def prepare(self, journaled: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
+        """Check and reserve, then make the files or take up what an earlier run left.
+
+        May be called again after it was refused; until then nothing is open.
+
+        Args:
+            journaled: Blocks that the journal claims; they are hashed again.
+            reserved_elsewhere_bytes: Sum of :attr:`promised_bytes` of the other recoveries
+                on the same file system.
+
+        Returns:
+            Blocks that are here. All of them, with ``is_placed`` set, if the target is found
+            complete: an earlier run was interrupted between its rename and the catalog. Then
+            only :meth:`place` remains to be called.
+
+        Raises:
+            Conflict: The target exists and is something else.
+            OutOfSpace: It does not fit; nothing that was made for it is left.
+            UsageError: The target is where recoveries are staged.
+            StorageError: The target is on another file system, the root is not where it was,
+                or the system refused.
+        """
+        try:
+            return self._prepare(journaled, reserved_elsewhere_bytes)
+        except CkptdError:
+            self._close_tree()
+            raise
+
+    def _prepare(self, journaled: BlockSet, reserved_elsewhere_bytes: int) -> BlockSet:
+        root, space = self._root, self._space
+        root.check_in_place()
+        preparing.check_target(root, self._target)
+        if root.stat(self._target) is not None:
+            found = self._recognise_target(journaled)
+            if len(found) == space.block_count:
+                self._tree = preparing.open_tree(root, self._target)
+                self.is_placed = True
+                self.held.add(found)
+                return found
+            preparing.move_to_staging(root, self._target, self._path)
+        allocated = self._take_up()
+        preparing.check_space(root, space.manifest, allocated, reserved_elsewhere_bytes)
+        is_new = self._tree is None
+        try:
+            tree = self._tree = self._tree or preparing.make_staging(root, self._path)
+            unreserved = preparing.create_files(tree, space.manifest, allocated)
+        except CkptdError:
+            if is_new:
+                self._remove()
+            raise
+        for unit, allocated_bytes in allocated.items():
+            if allocated_bytes < space.manifest.units[unit].size_bytes:
+                unreserved.append(unit)
+        self._unreserved = unreserved
+        runs = [space.unit_run(unit) for unit in allocated]
+        there = BlockSet(run for run in runs if run[0] < run[1])
+        verified = preparing.matching(tree, space, journaled & there, check=self._check_wanted)
+        self.held.add(verified)
+        self.served.add(verified)
+        return verified
+
+    def _recognise_target(self, journaled: BlockSet) -> BlockSet:
+        found = None
+        if self._root.stat(self._path) is None:
+            found = placing.recognise(
+                self._root, self._target, self._space, journaled, check=self._check_wanted
+            )
+        if found is None:
+            raise Conflict(
+                f"target {self._root.absolute(self._target)}",
+                "exists already",
+                "Choose another with --to, or remove it.",
+            )
+        return found
+
+    def _take_up(self) -> dict[int, int]:
+        """Open what an earlier run left and remove what does not belong.
+
+        Returns:
+            Units whose files stay, with the bytes allocated for each.
+        """
+        if self._root.stat(self._path) is None:
+            return {}
+        self._tree = preparing.make_staging(self._root, self._path)
+        seen = preparing.survey(self._tree, self._space.manifest)
+        for path in seen.strangers:
+            self._tree.remove_tree(path)
+        return seen.allocated
+
+    @property
+    def promised_bytes(self) -> int:
+        """Bytes still to be written for which no room is reserved on the disk."""
+        promised = 0
+        for index in self._unreserved:
+            unit = self._space.manifest.units[index]
+            missing = self.held.missing_count(*self._space.unit_run(index)) * unit.block_size_bytes
+            promised += min(missing, unit.size_bytes)
+        return promised
+
+    def path_of(self, unit: int) -> str:
+        """Return where a unit's file is now, relative to the root."""
+        directory = self._target if self.is_placed else self._path
+        return f"{directory}/{self._space.manifest.units[unit].path}"
+
+    def deliver(self, places: Sequence[BlockPlace], data: memoryview) -> tuple[int, ...]:
+        """Verify blocks and write those that are right and not here yet.
+
+        Waits while too much is verified and not in the journal. The caller must report every
+        block that is accepted, so that it will be committed and released.
+
+        Args:
+            places: The blocks, in the order of their bytes.
+            data: Their bytes, end to end.
+
+        Returns:
+            Blocks whose digest is wrong; they are not written.
+
+        Raises:
+            OutOfSpace: There is no room; none of these blocks counts as here.
+            StorageError: The disk refused, or the staging is over.
+        """
+        sample = self.lane_times.begin()
+        admitted_bytes = self.held.admit(places)
+        if sample is not None:
+            sample.admit()
+        written: list[BlockPlace] = []
+        try:
+            with self._small_turn if len(places) >= _SMALL_BLOCKS else contextlib.nullcontext():
+                rejected, accepted, writes = self._verify(places, data)
+                if sample is not None:
+                    sample.begin_writing()
+                self._write_all(writes, data)
+            written = accepted
+            if sample is not None:
+                sample.end_writing()
+            self.lane_times.end(sample)
+        finally:
+            if admitted_bytes:
+                self.held.note(written, admitted_bytes)
+        return rejected
+
+    def _verify(
+        self, places: Sequence[BlockPlace], data: memoryview
+    ) -> tuple[tuple[int, ...], list[BlockPlace], list[_Write]]:
+        """Return the wrong blocks, the right ones that are not here, and how to write these."""
+        rejected: list[int] = []
+        accepted: list[BlockPlace] = []
+        writes: list[_Write] = []
+        end = 0
+        for place in places:
+            start, end = end, end + place.size_bytes
+            if digest_of(data[start:end]) != place.digest:
+                rejected.append(place.block)
+            elif place.block not in self.held:
+                if accepted and writes[-1].end == start and accepted[-1].unit == place.unit:
+                    writes[-1] = writes[-1]._replace(end=end)
+                else:
+                    writes.append(_Write(place.unit, place.offset, start, end))
+                accepted.append(place)
+        assert end == len(data), "the bytes are not those of the blocks"
+        return tuple(rejected), accepted, writes
+
+    def _write_all(self, writes: Sequence[_Write], data: memoryview) -> None:
+        if not writes:
+            return
+        assert self._tree is not None
+        try:
+            with Names(self._tree) as names:
+                for write in writes:
+                    unit = self._space.manifest.units[write.unit]
+                    part = data[write.start : write.end]
+                    if is_whole(unit):
+                        write_whole(names, unit, part)
+                    else:
+                        self._files.write(write.unit, write.offset, part)
+        except NotFound as error:
+            raise preparing.swept(self._tree, "") from error
+        except OSError as error:
+            refusal = storage_error(self._subject, error)
+            if not isinstance(refusal, OutOfSpace):
+                self._spoil(refusal)
+            raise refusal from error
+
+    def _open_unit(self, unit: int, flags: int) -> int:
+        assert self._tree is not None
+        path = self._space.manifest.units[unit].path
+        try:
+            return self._tree.open_file(path, flags)
+        except NotFound as error:
+            raise preparing.swept(self._tree, path) from error
+
+    def commit(self, blocks: BlockSet) -> None:
+        """Make delivered blocks durable. They may go into the journal when this returns.
+
+        Raises:
+            StagingLost: Somebody removed the file; they must not.
+            StorageError: The disk refused, now or earlier; they must not.
+        """
+        assert self._tree is not None
+        self._check_sound()
+        units = list(self._units_of(blocks))
+        try:
+            with mapping_os_errors(self._tree.path):
+                # Else many files, or one that was closed meanwhile: syncfs reports what such a one
+                # knew of a lost page, since Linux 5.8. Nor has a unit that came whole a durable
+                # name before.
+                if not self._sync_files(units):
+                    self._tree.sync()
+                self._files.drop(blocks)
+        except StagingLost:
+            raise  # the disk did what it was told
+        except StorageError as error:
+            self._spoil(error)
+            raise
+
+    def _sync_files(self, units: Sequence[int]) -> bool:
+        assert self._tree is not None
+        try:
+            return self._files.sync(units)
+        except FileNotFoundError as error:
+            raise preparing.swept(self._tree, error.filename) from error
+
+    def release(self, blocks: BlockSet) -> None:
+        """Note that the journal has these blocks; deliveries that wait for it go on."""
+        self.held.release(blocks)
+        self.served.add(blocks)
+
+    def _units_of(self, blocks: BlockSet) -> Iterator[int]:
+        """Yield the units that have at least one of the blocks."""
+        last = -1
+        for start, end in blocks.runs():
+            first = max(self._space.unit_of(start), last + 1)
+            last = self._space.unit_of(end - 1)
+            for unit in range(first, last + 1):
+                if self._space.manifest.units[unit].block_count:
+                    yield unit
+
+    def place(self, missing: BlockSet) -> tuple[UnitFile | None, ...]:
+        """Put the version under its final name. No block can be delivered any more.
+
+        Critical units are hashed once more from the disk. May be called again.
+
+        Args:
+            missing: Blocks that are not here; their units are left out.
+
+        Returns:
+            One file for each unit in manifest order, ``None`` for a unit that is left out.
+
+        Raises:
+            VerificationFailed: A unit is not what was written: wrong bytes of a critical one,
+                wrong size of any.
+            Conflict: The target exists by now.
+            StagingLost: Somebody removed a file, or all of them.
+            StorageError: The system refused.
+        """
+        root, tree, manifest = self._root, self._tree, self._space.manifest
+        assert tree is not None
+        self._check_sound()
+        self._end("is being placed")
+        left_out = set(self._units_of(missing))
+        if self.is_placed:
+            tree.sync()
+            files = placing.files_of(tree, manifest, left_out)
+        else:
+            for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
+                assert not self.held.missing_count(start, end), "blocks are not verified"
+            placing.leave_out(tree, manifest, left_out)
+            placing.check_critical(tree, manifest, left_out, check=self._check_wanted)
+            self.served.expect_rename(None)  # an earlier try may have come as far as this
+            files = placing.finish(tree, manifest, left_out)
+            self.served.expect_rename(files)
+            root.check_in_place()
+            os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
+            try:
+                root.rename(self._path, self._target)
+            except NotFound as error:
+                raise preparing.swept(root, self._path) from error
+            preparing.check_is_at(root, self._target, tree)
+            self.is_placed = True
+        preparing.remove_empty_staging_directory(root)
+        return files
+
+    def close(self) -> None:
+        """Let waiting deliveries fail, wait for those that write, close all files.
+
+        Raises:
+            StorageError: The disk refused to close a file.
+        """
+        self._end("is closed")
+        self._close_tree()
+
+    def interrupt(self) -> None:
+        """Let hashing under way, and any from now on, end in an error; from any thread.
+
+        A daemon that stops has no use for it: the next life hashes again.
+        """
+        self._is_unwanted.set()
+
+    def discard(self) -> None:
+        """Close, and remove the whole staging directory. A placed version stays.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        self.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        self._root.remove_tree(self._path)
+        preparing.remove_empty_staging_directory(self._root)
+
+    def _close_tree(self) -> None:
+        if self._tree is not None:
+            self._tree.close()
+            self._tree = None
+
+    def _end(self, reason: str) -> None:
+        self.held.end(reason)
+        self.held.wait_for_writers()
+        with mapping_os_errors(self._subject):
+            self._files.close()
+
+    def _spoil(self, error: CkptdError) -> None:
+        self._spoiled = f"does not write any more: {error}"
+        self.held.end(self._spoiled)
+
+    def _check_wanted(self) -> None:
+        if self._is_unwanted.is_set():
+            raise CkptdError(self._subject, "was interrupted: the daemon stops")
+
+    def _check_sound(self) -> None:
+        if self._spoiled:
+            raise StorageError(self._subject, self._spoiled)

@@ -1,0 +1,1 @@
+"""Who may move how many bytes now. Pure; knows nothing of recoveries."""

@@ -1,0 +1,70 @@
+import msgspec
+import pytest
+
+from ckptd.cli.render.explanation_text import (
+    HAPPENINGS_SHOWN_MAX,
+    PEERS_SHOWN_MAX,
+    explanation_lines,
+)
+from ckptd.control.messages.api import Stage
+from ckptd.control.messages.explanations import Explanation
+from tests.support.control import EXPLANATION
+
+replace = msgspec.structs.replace
+
+LONG = replace(
+    EXPLANATION,
+    stage=Stage.FAILED,
+    waiting_for="a peer that has the missing 8 blocks",
+    message="nobody has 8 critical blocks",
+    passed_over=EXPLANATION.passed_over * 5,
+    peers=EXPLANATION.peers * 50,
+    story=tuple(replace(EXPLANATION.story[0], after_s=float(second)) for second in range(200)),
+    counts={f"kind_{number}": number for number in range(16)},
+)
+
+
+def test_an_explanation_says_why_who_and_what() -> None:
+    assert explanation_lines(EXPLANATION, is_all=False) == [
+        "recovery     01J9QX of llama/rank-0@100, transferring",
+        "version      newest of which every block is reachable",
+        "passed over  90 (abababababab): older",
+        "limiter      network",
+        "wasted       corrupt 2 MiB, hedge 1 MiB",
+        "happened     2 lane_late, 1 version_chosen",
+        "PEER    WHY       SHARE",
+        "node-b  used      59%    gave 300 MiB, delivers 900 MiB/s",
+        "node-d  not_held  0%     does not hold the version",
+        "AFTER  WHAT HAPPENED",
+        "0.2s   node-c was silent for 620ms, allowed 500ms: cut off, not asked for 200ms",
+    ]
+
+
+def test_an_explanation_fits_a_screen_and_says_what_was_cut() -> None:
+    lines = explanation_lines(LONG, is_all=False, width=80)
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    assert f"… {100 - PEERS_SHOWN_MAX} more peers; see --all" in lines
+    before = 200 - HAPPENINGS_SHOWN_MAX
+    assert lines[-1] == f"… {before} more things that happened before; see --all"
+    assert lines[-2].startswith("3m19s  "), "the last ones are shown"
+
+
+def test_everything_is_shown_on_demand() -> None:
+    text = "\n".join(explanation_lines(LONG, is_all=True))
+    assert "--all" not in text
+    assert text.count("node-c was silent") == 200
+
+
+def test_a_story_that_is_not_kept_is_not_called_empty() -> None:
+    old = replace(EXPLANATION, story=(), why="", is_story_kept=False)
+    lines = explanation_lines(old, is_all=False)
+    assert lines[-1] == "What happened is not kept any more, only how often."
+
+
+@pytest.mark.parametrize("field", ["why", "waiting_for", "message"])
+def test_what_peers_and_disks_say_moves_no_cursor(field: str) -> None:
+    evil: Explanation = msgspec.convert(
+        {**msgspec.to_builtins(EXPLANATION), field: "\x1b[2J"}, Explanation
+    )
+    assert "\x1b" not in "\n".join(explanation_lines(evil, is_all=False))

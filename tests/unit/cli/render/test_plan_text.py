@@ -1,0 +1,98 @@
+import msgspec
+
+from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
+from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
+from ckptd.limits import GIB
+from tests.support.control import PEER_VIEW, PLAN
+
+replace = msgspec.structs.replace
+
+
+def test_a_plan_says_what_a_recovery_would_do() -> None:
+    assert plan_lines(PLAN) == [
+        "version   llama/rank-0@100: newest of which every block is reachable",
+        "amount    2 GiB in 120 units: 512 MiB critical, 1 GiB normal, 512 MiB deferred",
+        "missing   nothing",
+        "here      nothing",
+        "target    /data/llama/rank-0/100",
+        "room      2 GiB needed, 3 GiB free",
+        "critical  in 0.6s",
+        "complete  in 2.3s",
+        "          not counting node-c, whose rates are not known yet",
+        "SOURCE  STATE  HOLDS        RATE           LATENCY",
+        "node-b  idle   all, 2 GiB   900 MiB/s      2.1ms",
+        "node-c  idle   part, 1 GiB  not known yet  not known yet",
+    ]
+
+
+def test_a_plan_says_what_speaks_against_it() -> None:
+    bad = replace(
+        PLAN,
+        is_settled=False,
+        passed_over=(
+            PassedOverRow(version=110, digest="cd" * 32, why="nobody has 3 of its 8 blocks"),
+        ),
+        missing_blocks=3,
+        missing_critical_blocks=1,
+        missing_units=("config.json", "opt/\x1b[2J"),
+        here=HereRow(directory="/data/old", bytes=GIB, is_complete=False, is_stale=False),
+        is_target_taken=True,
+        free_bytes=GIB,
+        predicted_complete_s=None,
+        prediction_remark="nobody who is trusted has 3 of the blocks",
+    )
+    text = "\n".join(plan_lines(bad))
+    for claim in (
+        "             not every peer has answered yet\n",
+        "passed over  110 (cdcdcdcdcdcd): nobody has 3 of its 8 blocks\n",
+        "missing      3 blocks that nobody has, 1 of them critical, of config.json,\n",
+        f"{' ' * 13}opt/\\x1b[2J\n",
+        "here         1 GiB, in /data/old\n",
+        "target       /data/llama/rank-0/100, where something else is\n",
+        "room         2 GiB needed, 1 GiB free: too little\n",
+        "complete     cannot be predicted\n",
+    ):
+        assert claim in text
+
+
+def test_a_plan_without_a_manifest_says_why() -> None:
+    poor = replace(PLAN, units=None, bytes_by_class=None, manifest_problem="no holder answers")
+    assert "amount    2 GiB; no manifest: no holder answers" in plan_lines(poor)
+
+
+def test_a_plan_says_that_nothing_is_critical() -> None:
+    classes = ClassBytes(critical=0, normal=GIB, deferred=GIB)
+    calm = replace(PLAN, bytes_by_class=classes, predicted_critical_s=None)
+    assert "critical  no unit is" in plan_lines(calm)
+
+
+def test_without_a_version_a_plan_says_why_there_is_none() -> None:
+    none = Plan(
+        checkpoint="a", version=None, why="nobody has version 7", passed_over=(), is_settled=True
+    )
+    assert plan_lines(none) == ["version  a: nobody has version 7"]
+
+
+def test_a_peer_shows_what_it_did() -> None:
+    assert peer_view_lines(PEER_VIEW) == [
+        "node        node-b, epoch 7",
+        "address     10.0.0.2:7421",
+        "state       distrusted",
+        "versions    3, 2 of them complete",
+        "rate        900 MiB/s",
+        "latency     2.1ms",
+        "trust       0, 0 failures in a row",
+        "quarantine  once, until 2023-11-14 22:14:20Z",
+        "bad blocks  51",
+        "the last 1:",
+        "WHEN                  VERSION           UNIT               BLOCK  RECOVERY  ANSWER",
+        "2023-11-14 22:13:20Z  llama/rank-0@100  model.safetensors  3      01J9QX    stands by it",
+    ]
+
+
+def test_what_peers_say_moves_no_cursor() -> None:
+    (bad,) = PEER_VIEW.evidence
+    evil = replace(PEER_VIEW, node="\x1b[2J", evidence=(replace(bad, unit="a\nb"),))
+    assert all(line.isprintable() for line in peer_view_lines(evil))
+    sources = tuple(replace(source, node="\x1b[2J") for source in PLAN.sources)
+    assert all(line.isprintable() for line in plan_lines(replace(PLAN, sources=sources)))

@@ -1,0 +1,298 @@
+import json
+
+import msgspec
+import pytest
+
+from ckptd.cli.render.text import (
+    SOURCES_SHOWN_MAX,
+    checkpoint_lines,
+    json_line,
+    peer_lines,
+    picture_of,
+    printable,
+    published_lines,
+    publishing_picture,
+    recovery_lines,
+    result_lines,
+    status_lines,
+    table,
+)
+from ckptd.control.messages.api import (
+    Cause,
+    Held,
+    Outcome,
+    PeerState,
+    SourceRow,
+    SourceState,
+    Stage,
+)
+from ckptd.limits import GIB, MIB
+from tests.support.control import (
+    CHECKPOINT,
+    PEER,
+    PUBLISH_PROGRESS,
+    PUBLISH_RESULT,
+    RESULT,
+    STATUS,
+    VIEW,
+)
+
+replace = msgspec.structs.replace
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("llama/rank-0", "llama/rank-0"),
+        ("Gewicht-ä-重み", "Gewicht-ä-重み"),
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("a\nb\tc\x7f", r"a\nb\tc\x7f"),
+        ("\x9b31m\u202eabc", r"\x9b31m\u202eabc"),
+    ],
+)
+def test_what_could_move_a_cursor_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("text", ["plain", "ä", "\x1b[2J", "\x9b31m", "\u202e", "\U000e0001"])
+def test_json_prints_no_control_character_and_means_the_same(text: str) -> None:
+    line = json_line({"node": text})
+    assert line.isprintable()
+    assert json.loads(line) == {"node": text}
+
+
+def test_a_table_has_columns_as_wide_as_their_cells() -> None:
+    assert table(("NODE", "N"), [("node-b", "1"), ("c", "12345")]) == [
+        "NODE    N",
+        "node-b  1",
+        "c       12345",
+    ]
+
+
+def test_a_table_that_is_too_wide_loses_the_ends_of_its_widest_column() -> None:
+    assert table(("NODE", "N"), [("node-with-a-long-name", "1"), ("c", "12345")], width=16) == [
+        "NODE       N",
+        "node-wit…  1",
+        "c          12345",
+    ]
+
+
+def test_a_cell_with_a_line_break_stays_on_its_line() -> None:
+    assert table(("A",), [("x\ny",)]) == ["A", r"x\ny"]
+
+
+def test_status_is_one_fact_a_line() -> None:
+    assert status_lines(STATUS) == [
+        "node         node-a, up 3h05m, ckptd 0.1.0",
+        "data         0.0.0.0:7421",
+        "metrics      off",
+        "control      /run/ckptd/ckptd.sock",
+        "root ckpt    /data, 1.5 GiB free",
+        "checkpoints  2 versions held here",
+        "peers        3 of 4 reachable",
+        "event loop   2ms late",
+    ]
+
+
+def test_status_ends_with_the_recoveries_that_go_on() -> None:
+    lines = status_lines(replace(STATUS, recoveries=(VIEW,)))
+    assert lines[8:] == ["", *picture_of(VIEW).lines]
+
+
+def test_checkpoints_say_where_they_are_held() -> None:
+    rows = [
+        CHECKPOINT,
+        replace(CHECKPOINT, version=99, held=Held.HERE, units=120, nodes=("node-a",)),
+        replace(CHECKPOINT, version=98, held=Held.HERE, is_stale=True, nodes=()),
+        replace(CHECKPOINT, version=97, is_complete=False, nodes=()),
+    ]
+    assert checkpoint_lines(rows) == [
+        "CHECKPOINT    VERSION  SIZE   UNITS  HELD     NODES",
+        "llama/rank-0  100      2 GiB  -      peers    node-b,node-c",
+        "llama/rank-0  99       2 GiB  120    here     node-a",
+        "llama/rank-0  98       2 GiB  -      stale    -",
+        "llama/rank-0  97       2 GiB  -      in part  -",
+    ]
+
+
+def test_peers_say_why_they_do_not_answer() -> None:
+    lost = replace(
+        PEER,
+        node=None,
+        address="10.0.0.3:7421",
+        state=PeerState.UNREACHABLE,
+        versions=0,
+        rate_bytes_per_s=0.0,
+        last_error="connection refused",
+    )
+    assert peer_lines([PEER, lost]) == [
+        "NODE    ADDRESS        STATE        VERSIONS  RATE       ERROR",
+        "node-b  10.0.0.2:7421  live         3         900 MiB/s",
+        "-       10.0.0.3:7421  unreachable  0         -          connection refused",
+    ]
+
+
+def test_recoveries_say_how_far_they_are() -> None:
+    views = [
+        VIEW,
+        replace(VIEW, recovery="01J8", is_paused=True, eta_s=None),
+        replace(VIEW, recovery="01J7", version=None, stage=Stage.SEEKING, bytes_total=0),
+        replace(VIEW, recovery="01J6", stage=Stage.COMPLETE, is_paused=True, bytes_left=0),
+    ]
+    assert recovery_lines(views) == [
+        "RECOVERY  CHECKPOINT        STAGE         DONE  LEFT     ETA",
+        "01J9QX    llama/rank-0@100  transferring  25%   1.5 GiB  1.0s",
+        "01J8      llama/rank-0@100  paused        25%   1.5 GiB  -",
+        "01J7      llama/rank-0      seeking       -     1.5 GiB  1.0s",
+        "01J6      llama/rank-0@100  complete      25%   0 B      1.0s",
+    ]
+
+
+def test_a_recovery_that_moves_shows_what_each_source_gives() -> None:
+    picture = picture_of(VIEW)
+    assert picture.stage == "transferring"
+    assert picture.line == (
+        "llama/rank-0@100: transferring, 37/120 units, 1.5 GiB of 2 GiB left, 1.5 GiB/s, ETA 1.0s"
+    )
+    assert picture.lines == (
+        "llama/rank-0@100  transferring  0.4s",
+        "██████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 25%",
+        "37/120 units, 1.5 GiB of 2 GiB left, 1.5 GiB/s, ETA 1.0s",
+        "SOURCE  STATE        RATE       GAVE     IN FLIGHT",
+        "node-b  active       900 MiB/s  300 MiB  32 MiB",
+        "node-c  backing off  636 MiB/s  212 MiB  0 B",
+    )
+
+
+def test_a_recovery_that_stands_still_says_why() -> None:
+    view = replace(
+        VIEW,
+        rate_bytes_per_s=0.0,
+        eta_s=None,
+        waiting_for="no reachable source has the rest",
+        missing_blocks=3,
+        missing_units=("optimizer/a", "optimizer/b"),
+        sources=(),
+    )
+    picture = picture_of(view)
+    assert picture.line.endswith("ETA -; waiting: no reachable source has the rest")
+    assert picture.lines[2:] == (
+        "37/120 units, 1.5 GiB of 2 GiB left, 0 B/s, ETA -",
+        "waiting: no reachable source has the rest",
+        "blocks that nobody has: 3, of optimizer/a, optimizer/b",
+    )
+
+
+def test_a_recovery_with_long_names_and_many_sources_fits_80_columns() -> None:
+    view = replace(
+        VIEW,
+        checkpoint="x" * 255,
+        waiting_for="w " * 300,
+        missing_blocks=9,
+        missing_units=("u" * 500,) * 20,
+        sources=tuple(
+            SourceRow(
+                node="n" * 120 + str(index),
+                state=SourceState.DISTRUSTED,
+                bytes=999 * GIB,
+                rate_bytes_per_s=float(999 * MIB),
+                in_flight_bytes=999 * MIB,
+            )
+            for index in range(SOURCES_SHOWN_MAX + 5)
+        ),
+    )
+    lines = picture_of(view).lines
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 24
+    assert lines[-1] == "and 5 more"
+
+
+def test_a_good_end_says_from_where_every_byte_came() -> None:
+    assert result_lines(RESULT) == [
+        "recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),",
+        "  every block verified → /data/llama/rank-0/100",
+        "critical units after 0.3s",
+        "sources: node-b 1.17 GiB, node-c 848 MiB; resumed 0 B, wasted 0 B",
+    ]
+
+
+def test_a_good_end_that_is_short_has_its_target_on_the_same_line() -> None:
+    small = replace(
+        RESULT, checkpoint="a", version=1, bytes_total=0, bytes_received=0, duration_s=0.0,
+        target="/d", sources=(), time_to_critical_s=None,
+    )  # fmt: skip
+    assert result_lines(small) == [
+        "recovered a@1: 0 B in 0.0s (0 B/s), every block verified → /d",
+        "sources: none; resumed 0 B, wasted 0 B",
+    ]
+
+
+def test_a_good_end_says_what_was_predicted_if_that_could_be_said() -> None:
+    predicted = replace(RESULT, predicted_duration_s=1.31, predicted_critical_s=0.2)
+    assert "predicted 1.3s, took 1.4s" in result_lines(predicted)
+
+
+def test_a_degraded_end_names_what_is_missing() -> None:
+    degraded = replace(
+        RESULT,
+        is_degraded=True,
+        missing_units=("opt/a", "opt/\x1b"),
+        bytes_resumed=GIB,
+        bytes_received=GIB // 2,
+        bytes_wasted=GIB // 4,
+    )
+    assert result_lines(degraded) == [
+        "recovered llama/rank-0@100 in part: 1.25 GiB of 2 GiB in 1.4s (366 MiB/s),",
+        "  every block verified → /data/llama/rank-0/100",
+        "critical units after 0.3s",
+        r"missing: opt/a, opt/\x1b",
+        "sources: node-b 1.17 GiB, node-c 848 MiB; resumed 1 GiB, wasted 256 MiB",
+    ]
+
+
+def test_a_failed_end_says_what_made_it_fail() -> None:
+    failed = replace(
+        RESULT,
+        result=Outcome.FAILED,
+        cause=Cause.CRITICAL_MISSING,
+        message="nobody has model.safetensors",
+        missing_units=("model.safetensors",),
+    )
+    assert result_lines(failed) == [
+        "recovery 01J9QX of llama/rank-0@100 failed: nobody has model.safetensors",
+        "missing: model.safetensors",
+    ]
+
+
+def test_a_cancelled_end_is_one_line() -> None:
+    cancelled = replace(RESULT, result=Outcome.CANCELLED)
+    assert result_lines(cancelled) == ["recovery 01J9QX of llama/rank-0@100 cancelled"]
+
+
+def test_publishing_shows_files_and_bytes() -> None:
+    picture = publishing_picture(PUBLISH_PROGRESS)
+    assert picture.line == "publishing: 3/12 files, 512 MiB of 2 GiB"
+    assert picture.lines == (
+        "██████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 25%",
+        "3/12 files, 512 MiB of 2 GiB",
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_new", "first"),
+    [
+        (True, "published llama/rank-0@100: 2 GiB, 12 units in 0.7s"),
+        (False, "already published, unchanged: llama/rank-0@100: 2 GiB, 12 units in 0.7s"),
+    ],
+)
+def test_a_publishing_ends_with_the_digest(is_new: bool, first: str) -> None:
+    lines = published_lines(replace(PUBLISH_RESULT, is_new=is_new))
+    assert lines == [first, f"digest {'ab' * 32}"]
+
+
+def test_a_recovery_in_the_background_is_called_that() -> None:
+    background = replace(VIEW, is_background=True)
+    assert "transferring in the background" in picture_of(background).line
+    assert "paused in the background" in recovery_lines([replace(background, is_paused=True)])[1]
+    ended = replace(background, stage=Stage.CANCELLED)
+    assert "background" not in recovery_lines([ended])[1]

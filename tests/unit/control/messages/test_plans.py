@@ -1,0 +1,26 @@
+import msgspec
+import pytest
+
+from ckptd.control.messages.plans import exit_code_of_plan
+from ckptd.errors import ExitCode
+from tests.support.control import PLAN
+
+
+@pytest.mark.parametrize(
+    ("version", "missing", "critical", "code"),
+    [
+        (100, 0, 0, ExitCode.DONE),
+        (100, 0, None, ExitCode.DONE),
+        (100, 3, 0, ExitCode.DEGRADED),
+        (100, 3, 1, ExitCode.CRITICAL_MISSING),
+        (100, 3, None, ExitCode.CRITICAL_MISSING),
+        (None, 0, None, ExitCode.CRITICAL_MISSING),
+    ],
+)
+def test_a_plan_ends_the_command_as_the_recovery_would(
+    version: int | None, missing: int, critical: int | None, code: ExitCode
+) -> None:
+    plan = msgspec.structs.replace(
+        PLAN, version=version, missing_blocks=missing, missing_critical_blocks=critical
+    )
+    assert exit_code_of_plan(plan) is code

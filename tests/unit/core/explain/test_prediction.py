@@ -1,0 +1,161 @@
+"""How long a recovery will take, said before it begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.core.explain.prediction import (
+    Need,
+    Prediction,
+    Supply,
+    need_of_unknown,
+    needs_of,
+    predict,
+)
+from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from tests.support.scheduling import R2, A, B, C, Saved, Script, blocks, holding, ranges, saved
+from tests.unit.core.test_whole_runs import LIMIT_NS, peaceful
+
+VERSION = saved(60, critical=[20], deferred=[20])
+
+
+def supply(
+    node: NodeId, rate: int, held: BlockSet = VERSION.blocks, *, latency_ms: int = 0
+) -> Supply:
+    return Supply(node, held, rate * MIB, latency_ms * MS)
+
+
+def needs(version: Saved = VERSION, here: BlockSet | None = None) -> list[Need]:
+    missing = version.blocks - (here or BlockSet())
+    return needs_of(version.space, version.space.class_ends(), missing)
+
+
+def test_what_is_needed_is_listed_class_by_class_also_what_is_here() -> None:
+    assert needs(here=blocks((0, 20), (30, 100))) == [
+        Need(Criticality.CRITICAL, BlockSet(), 0),
+        Need(Criticality.NORMAL, blocks((20, 30)), 10 * MIB),
+        Need(Criticality.DEFERRED, BlockSet(), 0),
+    ]
+
+
+def test_without_a_manifest_blocks_count_as_equally_long() -> None:
+    need = need_of_unknown(holding(VERSION), blocks((0, 25)))
+    assert need == Need(None, blocks((0, 25)), 25 * MIB)
+    assert predict([need], [supply(A, 25)]) == Prediction(None, SECOND, "")
+
+
+def test_classes_come_one_after_the_other_from_all_sources_at_once() -> None:
+    predicted = predict(needs(), [supply(A, 15), supply(B, 5)])
+    assert predicted == Prediction(1 * SECOND, 5 * SECOND, "")
+
+
+def test_a_source_counts_only_for_what_it_has() -> None:
+    predicted = predict(needs(), [supply(A, 10), supply(B, 10, blocks((20, 80)))])
+    assert predicted == Prediction(2 * SECOND, (2 + 3 + 2) * SECOND, "")
+
+
+def test_a_fast_source_of_little_does_not_bring_the_rest_sooner() -> None:
+    predicted = predict(needs(saved(100)), [supply(A, 10), supply(B, 990, blocks((0, 50)))])
+    assert predicted.complete_ns == 5 * SECOND
+
+
+def test_what_few_have_takes_as_long_as_these_need_for_it() -> None:
+    little, more = supply(A, 90, blocks((0, 10))), supply(B, 5, blocks((0, 60)))
+    predicted = predict(needs(saved(100)), [little, more, supply(C, 5)])
+    assert predicted.complete_ns == 9 * SECOND  # 90 blocks that A does not have
+
+
+def test_each_source_loses_two_round_trips_by_its_share_of_the_rate() -> None:
+    predicted = predict(needs(), [supply(A, 15, latency_ms=10), supply(B, 5, latency_ms=50)])
+    assert predicted.critical_ns == 1 * SECOND + 2 * 20 * MS
+    assert predicted.complete_ns == 5 * SECOND + 2 * 20 * MS
+
+
+def test_what_is_here_already_takes_no_time_and_no_source() -> None:
+    assert predict(needs(here=VERSION.blocks), []) == Prediction(0, 0, "")
+    assert predict(needs(saved(4)), [supply(A, 4, saved(4).blocks)]).critical_ns is None
+
+
+def test_without_rates_nothing_is_predicted_and_it_says_of_whom() -> None:
+    assert predict(needs(), [supply(B, 0), supply(A, 0)]) == Prediction(
+        None, None, "no rate is known yet, of a, b"
+    )
+
+
+def test_unknown_rates_are_left_out_and_named() -> None:
+    assert predict(needs(), [supply(A, 20), supply(B, 0)]) == Prediction(
+        1 * SECOND, 5 * SECOND, "not counting b, whose rates are not known yet"
+    )
+
+
+def test_blocks_that_only_an_unknown_source_has_end_the_prediction() -> None:
+    predicted = predict(needs(), [supply(A, 20, blocks((0, 90))), supply(B, 0)])
+    assert predicted == Prediction(
+        1 * SECOND, None, "some blocks only b may have, whose rates are not known yet"
+    )
+
+
+def test_blocks_that_nobody_has_end_the_prediction() -> None:
+    predicted = predict(needs(), [supply(A, 20, blocks((0, 90)))])
+    assert predicted == Prediction(1 * SECOND, None, "nobody who is trusted has 10 of the blocks")
+    assert predict(needs(), [supply(A, 20, blocks((1, 100)))]).critical_ns is None
+
+
+def test_critical_units_of_a_later_phase_are_not_said_to_be_here_before_it() -> None:
+    critical, normal, deferred = needs()
+    phases = [
+        critical,
+        normal,
+        Need(Criticality.CRITICAL, deferred.blocks, deferred.size_bytes),
+    ]
+    assert predict(phases, [supply(A, 20)]).critical_ns == 5 * SECOND
+    assert predict(phases, [supply(A, 20, blocks((0, 40), (80, 100)))]).critical_ns is None
+
+
+def test_at_most_five_sources_are_named() -> None:
+    many = [supply(NodeId(f"n{number}"), 0) for number in range(8)]
+    assert predict(needs(), many).remark.endswith("of n0, n1, n2, n3, n4 and 3 more")
+
+
+# In the scheduler
+
+
+def test_the_first_recovery_is_not_predicted_the_next_one_is() -> None:
+    script, version = Script(), saved(8, critical=[4])
+    script.start(version, A)
+    assert (script.view().predicted_ns, script.view().predicted_critical_ns) == (None, None)
+    for order in script.in_flight:
+        script.deliver(order, after_ms=400)
+    assert script.view_source(A).rate_bytes_per_s > 0
+    other = saved(30, version=101)
+    rate = script.view_source(A).rate_bytes_per_s
+    latency_ns = script.scheduler.state.peers[A].link.latency_ns
+    assert latency_ns is not None
+    script.start(other, A, recovery=R2)
+    predicted_ns = script.view(R2).predicted_ns
+    assert predicted_ns == pytest.approx(30 * MIB * SECOND / rate + 2 * latency_ns, abs=1000)
+
+
+def test_a_quarantined_source_is_not_counted() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.deliver(order, after_ms=400)
+    assert [each.node for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
+    script.scheduler.state.peers[A].link.quarantined_until_ns = script.now + 1
+    assert script.scheduler.supplies(version.digest, now=script.now) == []
+
+
+def test_a_healthy_run_takes_within_a_fifth_of_what_was_predicted() -> None:
+    first, second = saved(600, version=1), saved(540, critical=[60], version=2)
+    driver = peaceful(first, {A: 40, B: 10})
+    for source in driver.sources.all.values():
+        source.held[second.digest] = second.blocks
+    driver.run(faults_end_ns=0, limit_ns=LIMIT_NS)
+    supplies = driver.scheduler.supplies(first.digest, now=driver.agenda.now)
+    predicted = predict(needs(first), supplies).complete_ns
+    assert predicted is not None
+    actual_ns = driver.wishes[0].ends[0].final.elapsed_ns
+    assert abs(predicted - actual_ns) <= 0.2 * actual_ns

@@ -1,0 +1,229 @@
+"""What peers say, and what becomes of their reputation."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.core.effects import CloseLane, CloseReason, ConfirmHolding
+from ckptd.core.events import (
+    Confirmation,
+    HoldingConfirmed,
+    ManifestArrived,
+    PeerLost,
+    RangeOutcome,
+    StagingPrepared,
+)
+from ckptd.core.peers import claims
+from ckptd.core.report.views import SourceState
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import LaneId, NodeId
+from tests.support.scheduling import (
+    NO_COMMITS,
+    R2,
+    A,
+    B,
+    C,
+    Script,
+    blocks,
+    holding,
+    holds,
+    ranges,
+    saved,
+    wanted,
+    whom,
+)
+
+HELD, NOT_HELD, NO_ANSWER = Confirmation
+
+
+def test_what_a_peer_says_replaces_what_it_said_before() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old))
+    script.tell(holds(A, new))
+    assert list(script.scheduler.state.peers[A].holdings) == [new.digest]
+
+
+def test_blocks_that_a_peer_gained_are_asked_for_as_soon_as_it_says_so() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, holds(A, holding(version, blocks((0, 1))))))
+    script.deliver(order)
+    assert whom(script.tell(holds(A, holding(version, blocks((0, 1), (30, 40)))))) == [
+        (A, (38, 40))
+    ], "at its own place, since others recover it too"
+
+
+def test_a_lost_peer_gets_no_more_work_and_what_it_still_sends_counts() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.tell(PeerLost(A))
+    assert script.deliver(order) == []
+    assert script.recovery().verified == blocks((0, 4))
+    assert script.view_source(A).state is SourceState.LOST
+
+
+def test_a_peer_that_returns_is_used_at_once_though_it_failed_before() -> None:
+    script, version = Script(), saved(64)
+    script.start(version, A)
+    for _ in range(6):
+        script.end_all(RangeOutcome.UNREACHABLE)
+        script.wake_at_deadline()
+    script.end_all(RangeOutcome.UNREACHABLE)
+    script.tell(PeerLost(A))
+    assert whom(script.tell(holds(A, version))) == [(A, (0, 4))]
+
+
+def test_a_peer_that_was_never_known_can_be_lost() -> None:
+    script = Script()
+    assert script.tell(PeerLost(A)) == []
+    assert script.scheduler.sources(now=script.now) == ()
+
+
+# Blame
+
+
+def test_a_source_that_stands_by_bad_blocks_is_blamed() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    assert ConfirmHolding(A, version.digest) in script.arrive(order, 2, rejected=(0, 1))
+    assert script.view_source(A).trust == 0, "nothing is sure yet"
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).trust == -2 * script.options.trust_per_bad_block
+
+
+def test_a_source_whose_files_changed_is_not_blamed() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 2, rejected=(0, 1))
+    assert script.tell(HoldingConfirmed(A, version.digest, NOT_HELD)) == []
+    script.end_all(RangeOutcome.NOT_HELD)
+    assert script.view_source(A).trust == 0
+    assert script.view_source(A).versions == 0
+    # It publishes the same bytes again: it may serve every block.
+    assert whom(script.tell(holds(A, version))) == [(A, (0, 4))]
+
+
+def test_a_source_that_does_not_answer_for_its_blocks_rests_and_is_not_blamed() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0,))
+    script.end_all(RangeOutcome.DELIVERED)
+    assert script.tell(HoldingConfirmed(A, version.digest, NO_ANSWER)) == []
+    assert script.view_source(A).trust == 0
+    assert script.view_source(A).state is SourceState.BACKING_OFF
+    [order] = ranges(script.wait(250))
+    assert 0 in range(*order.blocks), "nobody else has it"
+
+
+def test_seven_points_below_zero_are_a_minute_of_quarantine_doubled_each_time() -> None:
+    script, version = Script(options=NO_COMMITS), saved(128)
+    [order] = ranges(script.start(version, A))
+    for minutes in (1, 2, 4):
+        script.arrive(order, rejected=tuple(range(*order.blocks)))
+        script.end_all(RangeOutcome.DELIVERED)
+        assert script.view_source(A).trust >= -7
+        script.tell(HoldingConfirmed(A, version.digest, HELD))
+        assert script.view_source(A).state is SourceState.DISTRUSTED
+        close = CloseLane(script.lane(A).id, A, CloseReason.IDLE)
+        assert script.wait(minutes * 60_000 - 1) == [close]
+        [order] = ranges(script.wait(1))
+
+
+def test_a_quarantined_peer_does_not_get_out_by_going_away_for_a_moment() -> None:
+    script, version = Script(options=NO_COMMITS), saved(128)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=tuple(range(*order.blocks)))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, HELD), PeerLost(A))
+    assert script.tell(holds(A, version)) == []
+    assert ranges(script.wait(59_999)) == []
+    assert ranges(script.wait(1)) != []
+
+
+def test_a_block_that_was_bad_for_one_recovery_may_be_asked_for_by_another() -> None:
+    script, version = Script(options=NO_COMMITS), saved(2)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0,))
+    script.end(order)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(wanted(version, R2), ManifestArrived(R2, A, version.space))
+    assert whom(script.tell(StagingPrepared(R2, BlockSet()))) == [(A, (0, 1))]
+
+
+# Epochs
+
+
+def test_a_reborn_peer_is_another_peer() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0, 1, 2, 3))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).state is SourceState.DISTRUSTED
+    [order] = ranges(script.tell(holds(A, version, epoch=2)))
+    assert order.blocks.start == 0, "the bad blocks of the old one are not held against it"
+    assert script.view_source(A).trust == 0
+    assert script.view_source(A).rate_bytes_per_s == 0
+
+
+def test_lanes_to_an_old_epoch_are_closed() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    assert script.tell(holds(A, version, epoch=2)) == [CloseLane(LaneId(1), A, CloseReason.FAILED)]
+    [again] = ranges(script.end_all(RangeOutcome.CLOSED))
+    assert (again.lane, again.blocks.start) == (LaneId(2), 1)
+    assert script.view_source(A).state is SourceState.ACTIVE
+
+
+def test_an_idle_lane_to_an_old_epoch_does_not_keep_a_reborn_peer_from_work() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, holds(A, holding(version, blocks((0, 1))))))
+    script.deliver(order)
+    close, again = script.tell(holds(A, version, epoch=2))
+    assert close == CloseLane(LaneId(1), A, CloseReason.FAILED)
+    assert whom([again]) == [(A, (1, 5))]
+
+
+def test_what_an_old_epoch_sent_wrongly_is_not_held_against_the_new_one() -> None:
+    script, version = Script(options=NO_COMMITS), saved(4)
+    [order] = ranges(script.start(version, A))
+    script.tell(holds(A, version, epoch=2))
+    assert script.arrive(order, 1, rejected=(0,)) == []
+    assert script.view().bad_blocks == 1
+    assert whom(script.end_all(RangeOutcome.CLOSED)) == [(A, (0, 2))]
+
+
+def test_an_answer_for_an_old_epoch_settles_nothing_about_the_new_one() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0, 1, 2, 3))
+    script.tell(holds(A, version, epoch=2))
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).trust == 0
+
+
+# How many are remembered
+
+
+def test_peers_that_are_gone_make_room_when_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claims, "PEERS_MAX", 3)
+    script, version = Script(), saved(64)
+    script.start(version, A, B)
+    script.tell(PeerLost(A), holds(C), PeerLost(C))
+    assert [source.node for source in script.scheduler.sources(now=0)] == [A, B, C]
+    script.tell(holds(NodeId("d")), PeerLost(B))
+    # C made room. Ranges are in flight from A and B.
+    assert [source.node for source in script.scheduler.sources(now=0)] == [A, B, "d"]
+
+
+def test_one_bad_block_of_a_critical_unit_is_enough_for_quarantine() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64, critical=[8])
+    [order] = ranges(script.start(version, A))
+    for _ in range(3):
+        script.scheduler.state.peers[A].link.succeeded(script.options)
+    script.arrive(order, rejected=(order.blocks.start,))
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).state is SourceState.DISTRUSTED

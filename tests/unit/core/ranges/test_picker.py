@@ -1,0 +1,419 @@
+"""Which range is asked for next, from whom, and how long it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from ckptd.core.effects import CloseLane, CloseReason
+from ckptd.core.events import (
+    Event,
+    ManifestArrived,
+    RangeOutcome,
+    RecoveryCancelled,
+    RecoveryPaused,
+    StagingPrepared,
+    UnitsRaised,
+)
+from ckptd.core.options import Options
+from ckptd.core.ranges.picker import Offer, cut, find_offer, has_room, holders, servable
+from ckptd.core.state.lane import Bundle, Lane, Transfer
+from ckptd.core.state.link import Link, RateEstimate
+from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.stage import Stage
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.manifest import Criticality
+from tests.support.scheduling import (
+    FOUR_AT_FIRST,
+    FULL_DISK,
+    NO_COMMITS,
+    R2,
+    A,
+    B,
+    C,
+    R,
+    Saved,
+    Script,
+    blocks,
+    holding,
+    holds,
+    ranges,
+    saved,
+    wanted,
+    whom,
+)
+
+CRITICAL, NORMAL, DEFERRED = Criticality
+
+# Urgency
+
+
+def test_a_range_never_crosses_into_another_criticality() -> None:
+    script, version = Script(), saved(2, 1, critical=[1, 2], deferred=[2, 1])
+    orders = ranges(script.start(version, A))
+    for order in orders:
+        orders += ranges(script.deliver(order, after_ms=1))
+    assert all(before.blocks.end == after.blocks.start for before, after in pairwise(orders))
+    classes = {CRITICAL: range(3), NORMAL: range(3, 6), DEFERRED: range(6, 9)}
+    for order in orders:
+        assert set(range(*order.blocks)) <= set(classes[order.criticality])
+
+
+def test_units_of_one_criticality_travel_in_one_range() -> None:
+    long_ranges = replace(FOUR_AT_FIRST, range_bytes_min=8 * MIB)
+    script, version = Script(options=long_ranges), saved(1, 0, 2, 1)
+    assert whom(script.start(version, A)) == [(A, (0, 4))]
+
+
+def test_no_deferred_range_is_asked_of_a_source_that_has_something_more_urgent() -> None:
+    script, version = Script(), saved(critical=[64], deferred=[64])
+    orders = ranges(script.start(version, A, B, C))
+    for order in orders[:3]:
+        orders += ranges(script.arrive(order, order.blocks.start + 1, after_ms=1))
+    assert {order.criticality for order in orders} == {CRITICAL}
+    assert len(orders) == 6
+
+
+def test_a_source_that_has_only_deferred_units_sends_them_meanwhile() -> None:
+    script, version = Script(), saved(critical=[64], deferred=[64])
+    orders = script.start(version, A, holds(B, holding(version, blocks((64, 128)))))
+    assert [(order.source, order.criticality) for order in ranges(orders)] == [
+        (A, CRITICAL),
+        (B, DEFERRED),
+    ]
+
+
+def test_critical_units_of_any_recovery_go_before_normal_ones_of_every_other() -> None:
+    script = Script(options=NO_COMMITS)
+    version, other = saved(8), saved(8, critical=[2], checkpoint="llama/rank-1")
+    [normal] = ranges(script.start(version, holds(A, version, other)))
+    script.tell(wanted(other, R2), ManifestArrived(R2, A, other.space))
+    effects = script.tell(StagingPrepared(R2, BlockSet()))
+    [critical] = ranges(effects)
+    assert (critical.recovery, critical.criticality) == (R2, CRITICAL)
+    assert CloseLane(LaneId(1), A, CloseReason.PREEMPTED) in effects
+    assert ranges(script.end(normal, RangeOutcome.CLOSED)) == [], "A is busy with critical ones"
+    script.end_all(RangeOutcome.BUSY)
+    orders = ranges(script.wake_at_deadline())
+    assert [(order.recovery, order.criticality) for order in orders] == [(R2, CRITICAL)]
+
+
+def test_of_two_recoveries_equally_urgent_the_older_one_goes_first() -> None:
+    script = Script()
+    version, other = saved(8), saved(8, checkpoint="llama/rank-1")
+    script.start(version, holds(A, version, other))
+    script.start(other, recovery=R2)
+    script.end_all(RangeOutcome.BUSY)
+    assert [order.recovery for order in ranges(script.wake_at_deadline())] == [R, R2]
+
+
+# Choosing a source
+
+
+def recovering(version: Saved, name: RecoveryId = R, sequence: int = 1) -> Recovery:
+    recovery = Recovery(wanted(version, name), sequence, started_ns=0, stage=Stage.TRANSFERRING)
+    recovery.version, recovery.digest = version.version, version.digest
+    recovery.space, recovery.unclaimed = version.space, version.blocks
+    recovery.class_ends = version.space.class_ends()
+    return recovery
+
+
+def peer(node: NodeId, *held: Holding, rate: float = 0.0, outstanding_bytes: int = 0) -> Peer:
+    link = Link(RateEstimate(rate), outstanding_bytes=outstanding_bytes)
+    return Peer(node, Epoch(1), holdings={what.digest: what for what in held}, link=link)
+
+
+def lane_to(node: Peer, recovery: Recovery, *sizes_bytes: int, has_body: bool = False) -> Lane:
+    lane = Lane(LaneId(1), node.node, recovery.id, node.link, heard_ns=0, has_body=has_body)
+    for number, size_bytes in enumerate(sizes_bytes):
+        lane.transfers.append(Transfer(TransferId(number), BlockRun(0, 1), size_bytes, 0))
+    recovery.lanes[lane.id] = lane
+    recovery.bundles[node.node] = Bundle([lane])
+    return lane
+
+
+def best_offer(recovery: Recovery, *peers: Peer) -> Offer | None:
+    offers = (find_offer(recovery, each, Options(), now=0) for each in peers)
+    return min((offer for offer in offers if offer), default=None)
+
+
+def test_a_range_goes_to_the_source_that_gets_to_it_soonest() -> None:
+    version = saved(64)
+    recovery = recovering(version)
+    slow = peer(A, holding(version), rate=1 * MIB, outstanding_bytes=1 * MIB)
+    fast = peer(B, holding(version), rate=100 * MIB, outstanding_bytes=50 * MIB)
+    offer = best_offer(recovery, slow, fast)
+    assert offer is not None
+    assert (offer.peer, offer.run, offer.criticality) == (fast, (0, 64), NORMAL)
+
+
+def test_of_sources_equally_soon_the_first_by_name_is_taken() -> None:
+    version = saved(64)
+    peers = [peer(node, holding(version)) for node in (C, A, B)]
+    offer = best_offer(recovering(version), *peers)
+    assert offer is not None
+    assert offer.peer.node == A
+
+
+def test_nothing_is_picked_when_nothing_is_left_or_nobody_has_it() -> None:
+    version, other = saved(64), saved(63)
+    recovery = recovering(version)
+    assert best_offer(recovery, peer(A, holding(other))) is None
+    recovery.unclaimed = BlockSet()
+    assert best_offer(recovery, peer(A, holding(version))) is None
+
+
+@pytest.mark.parametrize("reason", ["paused", "out of space"])
+def test_nothing_is_ordered_for_a_recovery_that_does_not_fetch(reason: str) -> None:
+    script, version = Script(), saved(64)
+    script.start(version, A)
+    if reason == "paused":
+        script.tell(RecoveryPaused(R))
+        script.end_all(RangeOutcome.CLOSED)
+    else:
+        [order] = script.in_flight
+        script.end(order, RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
+    assert ranges(script.tell(holds(B, version))) == []
+
+
+def test_what_a_source_can_serve_is_what_it_has_and_did_not_send_wrongly() -> None:
+    version = saved(16)
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((2, 10))
+    some, everything = peer(A, holding(version, blocks((0, 4), (9, 16)))), peer(B, holding(version))
+    assert servable(recovery, some) == blocks((2, 4), (9, 10))
+    assert servable(recovery, everything) == blocks((2, 10))
+    recovery.refused = {A: blocks((3, 4)), B: blocks((0, 5))}
+    assert servable(recovery, some) == blocks((2, 3), (9, 10))
+    assert servable(recovery, everything) == blocks((5, 10))
+    assert servable(recovery, peer(C)) == BlockSet()
+
+
+def test_holders_are_live_peers_that_have_some_of_it_and_did_not_send_it_wrongly() -> None:
+    version = saved(16)
+    recovery = recovering(version)
+    gone = peer(NodeId("gone"), holding(version))
+    gone.is_live = False
+    some, everything = peer(A, holding(version, blocks((0, 4)))), peer(B, holding(version))
+    peers = [some, everything, gone, peer(C)]
+    assert list(holders(recovery, peers, blocks((3, 5)))) == [some, everything]
+    assert list(holders(recovery, peers, blocks((4, 5)))) == [everything]
+    recovery.refused = {A: blocks((3, 4)), B: blocks((4, 5))}
+    assert list(holders(recovery, peers, blocks((3, 5)))) == [everything]
+    assert list(holders(recovery, peers, blocks((4, 5)))) == []
+
+
+# Room
+
+
+def room(recovery: Recovery, source: Peer) -> bool:
+    return has_room(recovery, source, Options(), now=100)
+
+
+def test_a_source_has_room_unless_it_is_lost_or_rests_or_is_in_question() -> None:
+    version = saved(64)
+    recovery, source = recovering(version), peer(A, holding(version))
+    assert room(recovery, source)
+    source.link.usable_at_ns = 100
+    assert room(recovery, source)
+    source.link.usable_at_ns = 101
+    assert not room(recovery, source)
+    source.link.usable_at_ns = 0
+    source.questioned[version.digest] = 1
+    assert not room(recovery, source)
+    source.questioned = {saved(63).digest: 1}
+    assert room(recovery, source)
+    source.is_live = False
+    assert not room(recovery, source)
+
+
+def test_a_source_that_has_two_seconds_of_work_from_others_has_no_room() -> None:
+    version = saved(64)
+    busy = peer(A, holding(version), rate=1 * MIB, outstanding_bytes=2 * MIB)
+    assert not room(recovering(version), busy)
+    busy.link.outstanding_bytes -= 1
+    assert room(recovering(version), busy)
+
+
+def test_a_lane_takes_one_range_until_bytes_come_and_then_two() -> None:
+    version = saved(64)
+    recovery, source = recovering(version), peer(A, holding(version))
+    lane = lane_to(source, recovery)
+    assert room(recovery, source)
+    lane_to(source, recovery, 4 * MIB)
+    assert not room(recovery, source)
+    lane_to(source, recovery, 4 * MIB, has_body=True)
+    assert room(recovery, source)
+    lane_to(source, recovery, 4 * MIB, 4 * MIB, has_body=True)
+    assert not room(recovery, source)
+    lane = lane_to(source, recovery)
+    lane.is_closing = True
+    assert not room(recovery, source)
+
+
+def test_no_second_range_is_ordered_from_a_source_with_two_seconds_of_work() -> None:
+    version = saved(64)
+    recovery = recovering(version)
+    source = peer(A, holding(version), rate=1 * MIB, outstanding_bytes=2 * MIB)
+    lane_to(source, recovery, 2 * MIB, has_body=True)
+    assert not room(recovery, source)
+    lane_to(source, recovery)
+    assert room(recovery, source), "a lane that stands idle may always be given something"
+
+
+# The size of a range
+
+
+@pytest.mark.parametrize(
+    ("rate", "sources", "run", "expected"),
+    [
+        (0, 1, (0, 4096), (0, 4)),  # unknown
+        (40, 1, (0, 4096), (0, 10)),
+        (40, 1, (100, 4096), (100, 110)),
+        (40, 1, (100, 105), (100, 105)),  # no more than there is
+        (1000, 1, (0, 4096), (0, 64)),  # no more than 64 MiB
+        (1, 1, (0, 4096), (0, 1)),  # no less than one block
+    ],
+)
+def test_a_range_is_as_long_as_the_rate_says(
+    rate: int, sources: int, run: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    version = saved(4096)
+    source = peer(A, holding(version), rate=rate * MIB)
+    recovery = recovering(version)
+    recovery.source_count = sources
+    assert cut(recovery, BlockRun(*run), source, FOUR_AT_FIRST) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "sources", "expected"),
+    [(256, 1, 64), (64, 1, 32), (64, 2, 16), (64, 4, 8), (8, 4, 1), (2, 1, 1), (1, 1, 1)],
+)
+def test_toward_the_end_ranges_shrink_so_that_all_finish_together(
+    left: int, sources: int, expected: int
+) -> None:
+    version = saved(4096)
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((4096 - left, 4096))
+    source = peer(A, holding(version), rate=1000 * MIB)
+    run = BlockRun(4096 - left, 4096)
+    recovery.source_count = sources
+    assert cut(recovery, run, source, Options()).block_count == expected
+
+
+def test_toward_the_end_of_a_class_ranges_shrink_however_much_there_is_of_the_next() -> None:
+    version = saved(critical=[64], deferred=[4032])
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((48, 4096))
+    recovery.source_count = 2
+    source = peer(A, holding(version), rate=1000 * MIB)
+    assert cut(recovery, BlockRun(48, 4096), source, Options()) == (48, 52)
+    assert cut(recovery, BlockRun(64, 4096), source, Options()) == (64, 128)
+
+
+def test_toward_the_end_a_source_gets_its_part_of_what_all_deliver() -> None:
+    version = saved(4096)
+    recovery = recovering(version)
+    recovery.unclaimed = blocks((4032, 4096))
+    recovery.source_count, recovery.total_rate = 2, 400.0 * MIB
+    fast = peer(A, holding(version), rate=300 * MIB)
+    slow = peer(B, holding(version), rate=100 * MIB)
+    run = BlockRun(4032, 4096)
+    assert cut(recovery, run, fast, Options()).block_count == 24
+    assert cut(recovery, run, slow, Options()).block_count == 8
+
+
+def test_small_blocks_are_not_asked_for_one_by_one() -> None:
+    version = saved(64, block_size_bytes=MIB // 4)
+    recovery = recovering(version)
+    source = peer(A, holding(version), rate=1000 * MIB)
+    recovery.unclaimed = blocks((56, 64))
+    recovery.source_count = 8
+    assert cut(recovery, BlockRun(56, 64), source, Options()) == (56, 60)
+
+
+# The background
+
+
+BACKGROUND = saved(64, critical=[8])
+USUAL = saved(8, checkpoint="llama/rank-1")
+
+
+def test_a_range_of_the_background_is_asked_for_as_deferred() -> None:
+    script = Script()
+    [order] = ranges(script.start(BACKGROUND, A, is_background=True))
+    assert (order.blocks.start, order.criticality) == (0, DEFERRED)
+
+
+def test_critical_units_in_the_background_wait_for_deferred_ones_of_others() -> None:
+    script, usual = Script(options=NO_COMMITS), saved(deferred=[8], checkpoint="llama/rank-1")
+    script.start(BACKGROUND, holds(A, BACKGROUND, usual), is_background=True)
+    script.start(usual, recovery=R2)
+    while script.recovery(R2).unclaimed:
+        orders = ranges(script.deliver(script.in_flight[0], after_ms=1))
+        is_left = bool(script.recovery(R2).unclaimed)
+        assert not is_left or {order.recovery for order in orders} <= {R2}
+
+
+def test_a_source_is_left_alone_while_another_recovery_has_its_lane_full() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    assert {order.recovery for order in script.in_flight} == {R}
+    assert script.view(R2).waiting_for == ("sources that have work of another recovery to do first")
+
+
+def test_the_background_goes_on_where_nobody_else_can_use_a_source() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL), holds(B, BACKGROUND))
+    assert whom(script.start(BACKGROUND, recovery=R2, is_background=True)) == [(B, (0, 2))]
+
+
+@pytest.mark.parametrize("event", [RecoveryPaused(R), RecoveryCancelled(R)])
+def test_the_background_goes_on_when_the_others_stop(event: Event) -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    orders = ranges(script.tell(event) + script.wait(300))
+    assert {order.recovery for order in orders} == {R2}
+
+
+def test_the_background_goes_on_when_nothing_is_left_that_others_could_use_a_source_for() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    while orders := [order for order in script.in_flight if order.recovery == R]:
+        assert {order.recovery for order in script.in_flight} == {R}
+        script.deliver(orders[0], after_ms=1)
+    script.wait(300)
+    assert {order.recovery for order in script.in_flight} == {R2}
+
+
+def test_what_the_background_has_in_flight_is_given_up_for_others() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(BACKGROUND, holds(A, BACKGROUND, USUAL), is_background=True)
+    effects = script.start(USUAL, recovery=R2)
+    assert CloseLane(LaneId(1), A, CloseReason.PREEMPTED) in effects
+    assert [order.recovery for order in ranges(effects)] == [R2]
+
+
+def test_recoveries_in_the_background_do_not_give_way_to_each_other() -> None:
+    script = Script(options=NO_COMMITS)
+    usual = saved(critical=[8], checkpoint="llama/rank-1")
+    script.start(BACKGROUND, holds(A, BACKGROUND, usual), is_background=True)
+    effects = script.start(usual, recovery=R2, is_background=True)
+    assert not [effect for effect in effects if isinstance(effect, CloseLane)]
+
+
+def test_what_is_raised_in_the_background_stays_in_the_background() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(USUAL, holds(A, BACKGROUND, USUAL))
+    script.start(BACKGROUND, recovery=R2, is_background=True)
+    assert ranges(script.tell(UnitsRaised(R2, blocks((40, 44))))) == []
+    [order, *_] = ranges(script.tell(RecoveryPaused(R)) + script.wait(300))
+    assert (order.blocks, order.criticality) == ((40, 44), DEFERRED)

@@ -1,0 +1,519 @@
+"""The stages of a recovery, one fact at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.core.effects import (
+    ChooseVersion,
+    CloseLane,
+    CloseReason,
+    CommitBlocks,
+    DiscardStaging,
+    FailureCause,
+    FetchManifest,
+    PlaceVersion,
+    PrepareStaging,
+    Result,
+)
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    DiscoverySettled,
+    ManifestArrived,
+    ManifestMissed,
+    ManifestRefused,
+    PeerLost,
+    PlacementFailed,
+    RangeOutcome,
+    RecoveryPaused,
+    RecoveryResumed,
+    Refusal,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    VersionPlaced,
+)
+from ckptd.core.options import Options
+from ckptd.core.state.stage import Stage
+from ckptd.limits import MIB, MS
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import LaneId
+from tests.support.scheduling import (
+    BROKEN_DISK,
+    FULL_DISK,
+    HARMFUL,
+    LLAMA,
+    A,
+    B,
+    R,
+    Saved,
+    Script,
+    blocks,
+    bring_to,
+    ended,
+    fetch,
+    holding,
+    holds,
+    ranges,
+    resumed,
+    saved,
+    wanted,
+    whom,
+)
+
+SEEKING, DESCRIBING, PREPARING, TRANSFERRING, PLACING, DISCARDING = Stage
+
+
+def place(*missing: tuple[int, int]) -> PlaceVersion:
+    return PlaceVersion(R, missing=blocks(*missing))
+
+
+def choose(version: Saved) -> ChooseVersion:
+    return ChooseVersion(R, version.checkpoint, version.version, version.digest)
+
+
+# Choosing a version
+
+
+def test_the_newest_version_is_chosen_only_when_every_peer_was_heard() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old))
+    assert script.tell(wanted(old)) == []
+    assert script.tell(holds(B, new)) == []
+    assert script.tell(DiscoverySettled()) == [choose(new), FetchManifest(R, B, new.digest)]
+
+
+def test_a_named_version_is_chosen_as_soon_as_somebody_has_some_of_it() -> None:
+    script, version = Script(), saved(2)
+    assert script.tell(wanted(version, is_named=True)) == []
+    assert script.tell(holds(A, holding(version, blocks((1, 2))))) == [
+        choose(version),
+        FetchManifest(R, A, version.digest),
+    ]
+
+
+def test_a_version_that_appears_later_is_waited_for() -> None:
+    script, version = Script(), saved(2)
+    assert script.tell(DiscoverySettled(), wanted(version)) == []
+    assert script.wait(3_600_000) == []
+    assert script.tell(holds(A, version)) == [choose(version), FetchManifest(R, A, version.digest)]
+
+
+def test_a_version_that_never_appears_is_given_up_when_patience_ends() -> None:
+    script, version = Script(), saved(2)
+    script.tell(wanted(version, patience_ms=1000))
+    assert script.wait(60_000) == []  # nobody was asked yet, so it is not known to be missing
+    script.tell(DiscoverySettled())
+    assert script.wait(999) == []
+    assert script.wait(1) == [DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, f"nobody has {LLAMA}")
+    ]
+
+
+# The manifest
+
+
+def test_an_interrupted_recovery_looks_for_the_manifest_in_its_journal_first() -> None:
+    script, version = Script(), saved(4)
+    assert script.tell(resumed(version)) == [FetchManifest(R, None, version.digest)]
+    assert script.tell(holds(A, version), DiscoverySettled()) == []
+    assert script.tell(ManifestArrived(R, None, version.space)) == [
+        PrepareStaging(R, version.digest, version.space)
+    ]
+    assert whom(script.tell(StagingPrepared(R, blocks((0, 3))))) == [(A, (3, 4))]
+    assert script.view().resumed_bytes == 3 * MIB
+
+
+def test_a_manifest_that_the_journal_does_not_have_comes_from_a_peer() -> None:
+    script, version = Script(), saved(4)
+    script.tell(holds(A, version), DiscoverySettled(), resumed(version))
+    assert script.tell(ManifestMissed(R, None, is_lie=False)) == [
+        FetchManifest(R, A, version.digest)
+    ]
+    assert script.view_source(A).trust == 0
+
+
+def test_an_interrupted_recovery_keeps_its_version_though_a_newer_one_is_there() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old, new), DiscoverySettled(), resumed(old))
+    assert script.tell(ManifestMissed(R, None, is_lie=False)) == [FetchManifest(R, A, old.digest)]
+
+
+def test_a_manifest_that_one_source_misses_is_asked_of_the_next() -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), holds(B, version), DiscoverySettled())
+    assert script.tell(wanted(version)) == [choose(version), FetchManifest(R, A, version.digest)]
+    assert script.tell(ManifestMissed(R, A, is_lie=False)) == [FetchManifest(R, B, version.digest)]
+    assert script.tell(ManifestMissed(R, B, is_lie=False)) == []
+    assert script.view().waiting_for == "a peer that has the manifest; tried again in 5.0s"
+    assert script.wait(4999) == []
+    assert script.wait(1) == [FetchManifest(R, A, version.digest)]
+
+
+def test_a_source_that_lies_about_a_manifest_is_blamed_and_not_asked_again() -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), holds(B, version), DiscoverySettled(), wanted(version))
+    assert script.tell(ManifestMissed(R, A, is_lie=True)) == [FetchManifest(R, B, version.digest)]
+    assert script.view_source(A).trust == -script.options.trust_per_bad_block
+    assert script.tell(ManifestMissed(R, B, is_lie=False)) == []
+    assert script.wait(5000) == [FetchManifest(R, B, version.digest)]
+
+
+def test_a_version_that_only_a_liar_claims_gives_way_to_an_honest_one() -> None:
+    script, honest, invented = Script(), saved(2, version=90), saved(2, version=10**9)
+    script.tell(holds(A, honest), holds(B, invented), DiscoverySettled())
+    assert script.tell(wanted(honest)) == [
+        choose(invented),
+        FetchManifest(R, B, invented.digest),
+    ]
+    assert script.tell(ManifestMissed(R, B, is_lie=True)) == [
+        choose(honest),
+        FetchManifest(R, A, honest.digest),
+    ]
+
+
+def test_an_old_version_sold_as_a_newer_one_is_a_lie() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    disguised = Saved(new.space, old.digest)
+    script.tell(holds(A, disguised), holds(B, old), DiscoverySettled())
+    assert script.tell(wanted(old)) == [choose(disguised), FetchManifest(R, A, old.digest)]
+    assert script.tell(ManifestArrived(R, A, old.space)) == [
+        choose(old),
+        FetchManifest(R, B, old.digest),
+    ]
+    assert script.view_source(A).trust < 0
+    assert script.view_source(B).trust == 0
+
+
+def test_a_version_whose_last_holder_is_gone_for_a_moment_is_waited_for() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old), holds(B, new), DiscoverySettled(), wanted(old))
+    assert script.tell(PeerLost(B), ManifestMissed(R, B, is_lie=False)) == []
+    assert script.wait(60_000) == []
+    assert script.tell(holds(B, new)) == []
+    assert script.wait(5000) == [FetchManifest(R, B, new.digest)]
+
+
+def test_a_version_that_its_last_holder_removed_gives_way_to_another() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old), holds(B, new), DiscoverySettled(), wanted(old))
+    assert script.tell(holds(B)) == []
+    assert script.tell(ManifestMissed(R, B, is_lie=False)) == [
+        choose(old),
+        FetchManifest(R, A, old.digest),
+    ]
+
+
+def test_patience_ends_for_a_manifest_that_nobody_has_any_more() -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version, patience_ms=1000))
+    assert script.tell(PeerLost(A), ManifestMissed(R, A, is_lie=False)) == []
+    assert script.wait(1000) == [DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, f"nobody has {LLAMA}@100 any more")
+    ]
+
+
+def test_a_manifest_that_would_do_harm_ends_the_recovery() -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    assert script.tell(ManifestRefused(R, A, HARMFUL)) == [DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.VERIFICATION, HARMFUL.message)
+    ]
+
+
+# Staging
+
+
+@pytest.mark.parametrize("refusal", [FULL_DISK, BROKEN_DISK])
+def test_a_target_without_room_ends_the_recovery_before_anything_travels(refusal: Refusal) -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    script.tell(ManifestArrived(R, A, version.space))
+    assert script.tell(StagingRefused(R, refusal)) == [DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.STORE, refusal.message)
+    ]
+
+
+def test_a_recovery_of_which_everything_is_here_is_placed_at_once() -> None:
+    script, version = Script(), saved(4)
+    assert script.start(version, A, verified=version.blocks) == [place()]
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (0, 0, 0)])
+def test_a_version_without_blocks_is_placed_at_once(sizes: tuple[int, ...]) -> None:
+    script = Script()
+    assert script.start(saved(*sizes), A) == [place()]
+    assert script.tell(VersionPlaced(R)) == [ended(Result.COMPLETE)]
+
+
+def test_empty_units_between_others_cost_nothing() -> None:
+    script, version = Script(), saved(0, 1, 0, 0, 1, 0, critical=[0], deferred=[0])
+    [order] = ranges(script.start(version, A))
+    assert order == fetch(version, 1, A, (0, 1), lane=1)
+    [order] = ranges(script.deliver(order))
+    assert order == fetch(version, 2, A, (1, 2), lane=1)
+    assert script.deliver(order) == [CommitBlocks(R, version.blocks)]
+    assert script.view().units_done == 8
+
+
+# Committing
+
+
+def test_blocks_are_committed_when_enough_of_them_have_come_together() -> None:
+    options = Options(range_bytes_first=32 * MIB, commit_bytes=16 * MIB)
+    script, version = Script(options=options), saved(128)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    assert script.arrive(order, 15, after_ms=500) == []
+    assert script.arrive(order, 17) == [CommitBlocks(R, blocks((0, 17)))]
+
+
+def test_blocks_are_committed_when_the_oldest_is_a_second_old() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    script.arrive(order, 2, after_ms=400)
+    script.arrive(order, 3, after_ms=400)
+    assert script.wait(199) == []
+    assert script.wait(1) == [CommitBlocks(R, blocks((0, 3)))]
+
+
+def test_one_commit_at_a_time_takes_up_all_that_came_meanwhile() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    assert script.wait(450) == []
+    script.arrive(order, 2)
+    assert script.wait(450) == []
+    script.arrive(order, 3)
+    assert CommitBlocks(R, blocks((0, 3))) in script.wait(100)
+    assert script.arrive(order, 4, after_ms=100) == []
+    assert script.tell(BlocksCommitted(R), after_ms=100) == []
+    assert script.recovery().committed == blocks((0, 3))
+    # The age of a block counts from its arrival, not from the end of the commit before it.
+    assert CommitBlocks(R, blocks((3, 4))) in script.wait(900)
+
+
+THREE_AT_LEAST = Options(range_bytes_first=8 * MIB, range_bytes_min=3 * MIB)
+"""A few critical blocks are one range."""
+
+
+def test_the_last_critical_block_is_committed_at_once() -> None:
+    script, version = Script(options=THREE_AT_LEAST), saved(64, critical=[3])
+    [first] = ranges(script.start(version, A))
+    script.arrive(first, 2)
+    assert script.wait(100) == []
+    assert script.arrive(first, 3) == [CommitBlocks(R, blocks((0, 3)))]
+
+
+def test_everything_is_committed_before_the_version_is_placed() -> None:
+    script, version = Script(), saved(2)
+    [first] = ranges(script.start(version, A))
+    [second] = ranges(script.deliver(first))
+    assert script.deliver(second) == [CommitBlocks(R, blocks((0, 2)))]
+    assert script.wait(60_000) == [CloseLane(LaneId(1), A, CloseReason.IDLE)]
+    assert script.tell(BlocksCommitted(R)) == [place()]
+
+
+def test_what_came_during_the_last_commit_is_committed_too() -> None:
+    script, version = Script(), saved(2)
+    [first] = ranges(script.start(version, A))
+    [second] = ranges(script.deliver(first))
+    assert CommitBlocks(R, blocks((0, 1))) in script.wait(1000)
+    script.deliver(second)
+    assert script.tell(BlocksCommitted(R)) == [CommitBlocks(R, blocks((1, 2)))]
+    assert place() in script.tell(BlocksCommitted(R))
+
+
+def test_a_failed_commit_ends_the_recovery() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    assert script.arrive(order, 2, after_ms=1000) == [CommitBlocks(R, blocks((0, 2)))]
+    assert script.tell(CommitFailed(R, FULL_DISK)) == [
+        CloseLane(LaneId(1), A, CloseReason.NOT_WANTED)
+    ]
+    in_flight = script.lane(A).transfers[1]
+    assert script.end(order, RangeOutcome.CLOSED) == []
+    assert in_flight.id == 2
+    assert script.end(
+        fetch(Saved(version.space, version.digest), 2, A, (4, 6), lane=1), RangeOutcome.CLOSED
+    ) == [DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.STORE, FULL_DISK.message)
+    ]
+
+
+# When nobody has what is missing
+
+
+def test_a_recovery_that_lost_all_sources_waits_and_goes_on_when_one_returns() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    script.tell(PeerLost(A))
+    script.end_all(RangeOutcome.DISCONNECTED)
+    assert script.wait(1000) == [CommitBlocks(R, blocks((0, 1)))]
+    script.tell(BlocksCommitted(R))
+    assert script.wait(3_600_000) == []
+    assert script.view().waiting_for == "a peer that has the missing 7 blocks"
+    assert script.view().missing_units == ("normal-0",)
+    assert whom(script.tell(holds(A, version))) == [(A, (1, 4))]
+    assert script.view().waiting_for == ""
+
+
+def test_deferred_units_that_nobody_has_are_left_out_when_patience_ends() -> None:
+    script, version = Script(), saved(1, critical=[1], deferred=[1, 1])
+    there = holds(A, holding(version, blocks((0, 3))))
+    [order] = ranges(script.start(version, there, patience_ms=2000))
+    [order] = ranges(script.deliver(order))
+    script.tell(BlocksCommitted(R))
+    [order] = ranges(script.deliver(order))
+    script.deliver(order)
+    assert script.wait(1000) == [CommitBlocks(R, blocks((1, 3)))]
+    assert script.tell(BlocksCommitted(R)) == []
+    assert script.wait(999) == [], "patience began with the last arrival"
+    assert script.wait(1) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED), place((3, 4))]
+    assert script.view().waiting_for == ""
+    assert script.tell(PlacementFailed(R, FULL_DISK)) == []
+    assert script.wait(5000) == [place((3, 4))]
+    assert script.tell(VersionPlaced(R)) == [ended(Result.COMPLETE)]
+
+
+def test_critical_units_that_nobody_has_end_the_recovery_when_patience_ends() -> None:
+    script, version = Script(), saved(1, critical=[2])
+    there = holds(A, holding(version, blocks((1, 3))))
+    [order] = ranges(script.start(version, there, patience_ms=2000))
+    [order] = ranges(script.deliver(order))
+    script.deliver(order)
+    assert script.wait(1000) == [CommitBlocks(R, blocks((1, 3)))]
+    script.tell(BlocksCommitted(R))
+    assert script.wait(1000) == [
+        CloseLane(LaneId(1), A, CloseReason.NOT_WANTED),
+        DiscardStaging(R),
+    ]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, "nobody has 1 critical blocks")
+    ]
+
+
+def test_patience_begins_anew_whenever_a_holder_returns() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A, patience_ms=2000))
+    script.tell(PeerLost(A))
+    script.end(order, RangeOutcome.DISCONNECTED)
+    assert script.wait(1999) == []
+    [order] = ranges(script.tell(holds(A, version)))
+    script.tell(PeerLost(A))
+    script.end(order, RangeOutcome.DISCONNECTED)
+    assert script.wait(1999) == []
+    assert script.wait(1) == [place((0, 8))]
+
+
+def test_nobody_runs_out_of_patience_while_something_is_arriving() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A, patience_ms=100))
+    script.tell(PeerLost(A))
+    assert script.wait(400) == []
+    assert script.arrive(order, 1) == []
+    assert script.wait(400) == []
+
+
+def test_nobody_runs_out_of_patience_before_every_peer_was_heard() -> None:
+    script, version = Script(), saved(8)
+    script.tell(resumed(version), ManifestArrived(R, None, version.space))
+    script.tell(StagingPrepared(R, BlockSet()))
+    assert script.wait(60_000) == []
+    assert script.recovery().starved_since_ns is None
+
+
+# Paused
+
+
+def test_a_pause_before_a_version_is_chosen_puts_that_off() -> None:
+    script, version = bring_to(SEEKING)
+    script.tell(RecoveryPaused(R))
+    assert script.tell(holds(A, version)) == []
+    assert script.view().waiting_for == "an operator to resume it"
+    assert script.tell(RecoveryResumed(R)) == [
+        choose(version),
+        FetchManifest(R, A, version.digest),
+    ]
+
+
+def test_a_pause_while_the_manifest_comes_puts_off_asking_somebody_else() -> None:
+    script, version = bring_to(DESCRIBING)
+    script.tell(RecoveryPaused(R))
+    assert script.tell(ManifestMissed(R, A, is_lie=False), holds(B, version)) == []
+    assert script.wait(60_000) == []
+    assert script.tell(RecoveryResumed(R)) == [FetchManifest(R, B, version.digest)]
+
+
+def test_a_pause_while_staging_is_prepared_puts_off_the_first_range() -> None:
+    script, _ = bring_to(PREPARING)
+    script.tell(RecoveryPaused(R))
+    assert script.tell(StagingPrepared(R, BlockSet())) == []
+    assert whom(script.tell(RecoveryResumed(R))) == [(A, (0, 4))]
+
+
+def test_a_pause_cuts_off_what_is_on_its_way_and_keeps_what_is_verified() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A))
+    [following] = ranges(script.arrive(order, 2))
+    assert script.tell(RecoveryPaused(R)) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED)]
+    assert script.arrive(order, 3) == [], "what was verified before the lane closed counts"
+    assert script.end(order, RangeOutcome.CLOSED) == []
+    assert script.tell(RecoveryResumed(R)) == [], "the old lane is still closing"
+    assert whom(script.end(following, RangeOutcome.CLOSED)) == [(A, (3, 5))]
+    assert script.view().waiting_for == ""
+    assert script.view_source(A).trust == 0
+
+
+def test_a_paused_recovery_makes_durable_what_it_has_and_does_not_lose_patience() -> None:
+    script, version = Script(), saved(8)
+    [order] = ranges(script.start(version, A, patience_ms=10))
+    script.arrive(order, 1)
+    script.tell(RecoveryPaused(R), PeerLost(A))
+    for order in script.in_flight:
+        script.end(order, RangeOutcome.CLOSED)
+    assert script.wait(60_000) == [CommitBlocks(R, blocks((0, 1)))]
+    assert script.tell(BlocksCommitted(R)) == []
+    assert script.wait(60_000) == []
+
+
+def test_a_pause_in_the_last_step_changes_nothing() -> None:
+    script, _ = bring_to(PLACING)
+    assert script.tell(RecoveryPaused(R)) == []
+    assert script.tell(VersionPlaced(R)) == [ended(Result.COMPLETE)]
+
+
+# Moments
+
+
+def test_the_moment_the_last_critical_block_became_durable_is_noted() -> None:
+    script, version = Script(options=THREE_AT_LEAST), saved(8, critical=[2])
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1)
+    assert CommitBlocks(R, blocks((0, 2))) in script.arrive(order, 2, after_ms=200)
+    assert script.view().critical_ns is None
+    script.tell(BlocksCommitted(R), after_ms=7)
+    assert script.view().critical_ns == 207 * MS
+
+
+def test_critical_blocks_that_an_earlier_run_left_are_there_from_the_beginning() -> None:
+    script, version = Script(), saved(8, critical=[2])
+    script.start(version, A, verified=blocks((0, 2)))
+    assert script.view().critical_ns == 0
+
+
+def test_without_critical_units_there_is_no_such_moment() -> None:
+    script, version = Script(), saved(1)
+    [order] = ranges(script.start(version, A))
+    script.deliver(order)
+    assert script.tell(BlocksCommitted(R))
+    assert script.view().critical_ns is None

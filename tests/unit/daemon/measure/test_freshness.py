@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ckptd.daemon.measure.freshness import CHECKPOINTS_MAX, Freshness
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+
+
+def holding(checkpoint: str, version: int) -> Holding:
+    name = CheckpointName(checkpoint)
+    return Holding(name, Version(version), Digest("ab" * 32), 1, 1, BlockSet.full(1))
+
+
+class Scene:
+    """A node, one peer, and a clock."""
+
+    def __init__(self) -> None:
+        self.held: list[Holding] = []
+        self.of_peer: list[Holding] = []
+        self.now_s = 1000.0
+        self.freshness = Freshness(
+            held=lambda: self.held, of_peers=lambda: [self.of_peer], clock=lambda: self.now_s
+        )
+
+    def after(self, seconds: float) -> dict[str, float]:
+        self.now_s += seconds
+        self.freshness.look()
+        return self.freshness.ages_s()
+
+
+def test_without_a_checkpoint_there_is_no_age() -> None:
+    scene = Scene()
+    scene.of_peer = [holding("theirs", 1)]
+    assert scene.after(5) == {}
+
+
+def test_the_age_counts_from_the_moment_at_which_a_version_was_first_seen() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    assert scene.after(60) == {"freshest": 60.0, "stalest": 60.0}
+
+
+@pytest.mark.parametrize(
+    "hear",
+    [
+        lambda scene: scene.held.append(holding("a", 101)),
+        lambda scene: scene.of_peer.append(holding("a", 101)),
+    ],
+    ids=["here", "from a peer"],
+)
+def test_a_newer_version_makes_a_checkpoint_fresh(hear: Callable[[Scene], None]) -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100), holding("b", 7)]
+    scene.after(0)
+    scene.now_s += 60
+    hear(scene)
+    assert scene.after(0) == {"freshest": 0.0, "stalest": 60.0}
+
+
+def test_neither_an_older_version_nor_the_loss_of_the_newest_does() -> None:
+    scene = Scene()
+    scene.held, scene.of_peer = [holding("a", 100)], [holding("a", 200)]
+    scene.after(0)
+    scene.of_peer = [holding("a", 150)]
+    assert scene.after(60) == {"freshest": 60.0, "stalest": 60.0}
+
+
+def test_what_is_not_held_any_more_does_not_count() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100), holding("b", 1)]
+    scene.after(10)
+    scene.held = []
+    assert scene.after(10) == {}
+
+
+def test_a_flood_of_checkpoints_takes_no_more_memory_than_its_share() -> None:
+    scene = Scene()
+    scene.held = [holding(f"rank-{number}", 1) for number in range(2 * CHECKPOINTS_MAX)]
+    scene.of_peer = [holding(f"flood-{number}", 1) for number in range(10_000)]
+    scene.after(10)
+    assert len(scene.freshness._newest) == CHECKPOINTS_MAX

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from ckptd.core.effects import Effect, FetchRange
+from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, TimePassed
+from ckptd.core.state.stage import Stage
+from ckptd.daemon.measure.telemetry import StageTimes, TransferTimes
+from ckptd.limits import MS, SECOND
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.manifest import Criticality
+
+ONE, TWO = RecoveryId("r-1"), RecoveryId("r-2")
+
+
+def order(transfer: int) -> list[Effect]:
+    return [
+        FetchRange(
+            TransferId(transfer),
+            ONE,
+            Digest("ab" * 32),
+            NodeId("b"),
+            LaneId(1),
+            BlockRun(0, 1),
+            Criticality.NORMAL,
+        )
+    ]
+
+
+def test_a_transfer_is_timed_from_its_order_to_first_byte_and_end() -> None:
+    times = TransferTimes()
+    times.note([TimePassed()], order(1), now=0)
+    times.note([RangeProgressed(TransferId(1), 0, 0)], [], now=10 * MS)
+    times.note([RangeProgressed(TransferId(1), 100, 0)], [], now=20 * MS)
+    times.note([RangeProgressed(TransferId(1), 200, 1)], [], now=30 * MS)
+    times.note([RangeEnded(TransferId(1), RangeOutcome.DELIVERED)], [], now=40 * MS)
+    assert (sum(times.first_bytes.counts), times.first_bytes.sum_s) == (1, 0.02)
+    assert (sum(times.ranges.counts), times.ranges.sum_s) == (1, 0.04)
+    assert times.outcomes == {"delivered": 1}
+    assert times.received_bytes == {"normal": 200}
+
+
+def test_a_transfer_that_fails_counts_by_its_outcome_alone() -> None:
+    times = TransferTimes()
+    times.note([TimePassed()], order(1), now=0)
+    times.note([RangeEnded(TransferId(1), RangeOutcome.BUSY)], order(2), now=MS)
+    assert sum(times.ranges.counts) == 0
+    assert times.outcomes == {"busy": 1}
+    assert times._open.keys() == {2}
+
+
+def test_stages_are_timed_also_while_they_last() -> None:
+    times = StageTimes()
+    assert times.note([(ONE, Stage.SEEKING)], now=0) == [(ONE, Stage.SEEKING)]
+    assert times.note([(ONE, Stage.SEEKING)], now=SECOND) == []
+    moved = times.note([(ONE, Stage.PREPARING), (TWO, Stage.SEEKING)], now=2 * SECOND)
+    assert moved == [(ONE, Stage.PREPARING), (TWO, Stage.SEEKING)]
+    assert times.seconds(now=5 * SECOND) == {"seeking": 5.0, "preparing": 3.0}
+    times.note([], now=6 * SECOND)
+    assert times.seconds(now=9 * SECOND) == {"seeking": 6.0, "preparing": 4.0}

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from ckptd.core.effects import DiscardStaging, EndRecovery
+from ckptd.core.events import RecoveryCancelled, RecoveryRequested, StagingDiscarded
+from ckptd.core.scheduler import Scheduler
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.model.ids import CheckpointName, RecoveryId
+from ckptd.store.files.roots import Root
+from ckptd.store.records.journal import JournaledRecovery
+
+ID = RecoveryId("r-1")
+CHECKPOINT = CheckpointName("llama")
+OFTEN_S = 0.0
+"""As often as the loop allows."""
+
+
+@pytest.fixture
+def recovery(root: Root) -> OpenRecovery:
+    record = JournaledRecovery(
+        recovery=ID,
+        checkpoint=CHECKPOINT,
+        version=None,
+        digest=None,
+        root=root.name,
+        target="",
+        patience_ns=None,
+        is_paused=False,
+        started_at_s=0.0,
+    )
+    return OpenRecovery(record, root, "")
+
+
+@pytest.fixture
+def book(recovery: OpenRecovery) -> RecoveryBook:
+    made = RecoveryBook(lambda: 0.0)
+    made.open(recovery)
+    return made
+
+
+def end_of_it() -> EndRecovery:
+    """What the scheduler orders at the end of a recovery that is cancelled."""
+    scheduler = Scheduler(Random(0))
+    scheduler.handle(RecoveryRequested(ID, CHECKPOINT, None), now=0)
+    assert scheduler.handle(RecoveryCancelled(ID), now=1) == [DiscardStaging(ID)]
+    (end,) = scheduler.handle(StagingDiscarded(ID), now=2)
+    assert isinstance(end, EndRecovery)
+    return end
+
+
+async def test_a_recovery_is_followed_until_its_end_is_announced(
+    book: RecoveryBook, recovery: OpenRecovery
+) -> None:
+    following = book.follow(ID, OFTEN_S)
+    assert await anext(following) is recovery
+    assert await anext(following) is recovery
+    book.close(end_of_it())
+    recovery.announce_end()
+    assert [found async for found in following] == []
+
+
+async def test_one_that_ended_is_not_shown_while_the_journal_hears_of_it(
+    book: RecoveryBook, recovery: OpenRecovery
+) -> None:
+    following = book.follow(ID, OFTEN_S)
+    assert await anext(following) is recovery
+    book.close(end_of_it())
+    asyncio.get_running_loop().call_later(0.01, recovery.announce_end)
+    assert [found async for found in following] == []
+
+
+async def test_of_one_that_is_not_under_way_there_is_nothing_to_follow(book: RecoveryBook) -> None:
+    assert [found async for found in book.follow("r-2", OFTEN_S)] == []

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ckptd.config import Config
+from ckptd.config.sections import Node
+from ckptd.daemon.settings.real_directories import check_places
+from ckptd.errors import ConfigurationError, ExitCode
+from ckptd.model.ids import NodeId
+
+
+def check(state_dir: Path, **roots: Path) -> None:
+    check_places(
+        Config(
+            node=Node(id=NodeId("a"), state_dir=str(state_dir)),
+            roots={name: str(path) for name, path in roots.items()},
+        )
+    )
+
+
+def test_directories_side_by_side_are_fine_also_by_links(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    check(tmp_path / "state", a=tmp_path / "a", b=tmp_path / "link", missing=tmp_path / "c")
+
+
+@pytest.mark.parametrize("target", ["state", "state/inner", "."])
+def test_a_link_does_not_hide_that_a_root_overlaps_the_state_directory(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    with pytest.raises(ConfigurationError, match=r"which overlaps node\.state_dir") as refused:
+        check(tmp_path / "state", main=tmp_path / "link")
+    assert refused.value.subject == "roots.main"
+    assert refused.value.exit_code is ExitCode.CONFIGURATION
+
+
+def test_a_link_does_not_hide_that_roots_overlap(tmp_path: Path) -> None:
+    (tmp_path / "up").symlink_to(tmp_path / "data")
+    with pytest.raises(ConfigurationError, match=r"roots\.fast: .* overlaps roots\.main"):
+        check(tmp_path / "state", main=tmp_path / "data", fast=tmp_path / "up" / "fast")

@@ -1,0 +1,66 @@
+"""What the kernel is told of a connection, read back from it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from ckptd.limits import GIB, KIB, MIB
+from ckptd.model.urgency import Urgency
+from ckptd.net.connection.marking import DSCP, bound_window, mark, pace_sending
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def connection(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    family = request.param
+    host = "127.0.0.1" if family is socket.AF_INET else "::1"
+    with (
+        socket.create_server((host, 0), family=family) as listener,
+        socket.create_connection(listener.getsockname()[:2]) as connected,
+    ):
+        yield connected
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_each_class_has_a_mark_and_a_bound_on_what_lies_unsent(
+    urgency: Urgency, connection: socket.socket
+) -> None:
+    mark(connection, urgency)
+    level, option = (
+        (socket.IPPROTO_IP, socket.IP_TOS)
+        if connection.family is socket.AF_INET
+        else (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+    )
+    assert connection.getsockopt(level, option) >> 2 == DSCP[urgency]
+    unsent = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    assert unsent == [0, MIB, 128 * KIB, 128 * KIB][urgency]
+
+
+def test_code_points_grow_with_what_can_be_asked_of_the_network() -> None:
+    """AF21 before the default; CS1 and LE are below it: RFC 4594, RFC 3662, RFC 8622."""
+    assert [DSCP[urgency] for urgency in Urgency] == [18, 0, 8, 1]
+
+
+def test_a_connection_is_paced_and_not_any_more(connection: socket.socket) -> None:
+    pace_sending(connection, 8 * MIB)
+    assert connection.getsockopt(socket.SOL_SOCKET, 47) == 10 * MIB
+    for rate in (GIB, None):
+        pace_sending(connection, rate)
+        assert connection.getsockopt(socket.SOL_SOCKET, 47) % 2**32 == 2**32 - 1
+
+
+def test_a_limit_bounds_what_is_sent_ahead_and_is_lifted(connection: socket.socket) -> None:
+    def buffer_bytes() -> int:
+        return connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    segment = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    bound_window(connection, 128 * KIB)
+    low = buffer_bytes()
+    assert low <= 4 * segment  # the kernel doubles it
+    bound_window(connection, GIB)
+    assert buffer_bytes() > low
+    bound_window(connection, MIB)
+    bound_window(connection, None)
+    assert buffer_bytes() >= 128 * KIB

@@ -1,0 +1,83 @@
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.model.ids import TransferId
+from ckptd.net.lane.reports import Report, ReportQueue
+from tests.support.serving import until
+
+ONE, TWO = TransferId(1), TransferId(2)
+
+
+async def put_all(*reports: Report) -> list[Event]:
+    """Put reports before the loop can take one; return what it is told."""
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
+    for report in reports:
+        queue.put(report)
+    assert told == []
+    await until(lambda: bool(told))
+    return told
+
+
+async def test_progress_of_one_transfer_becomes_one_report() -> None:
+    assert await put_all(
+        RangeProgressed(ONE, 10, 0, (), 5),
+        RangeProgressed(ONE, 20, 1, (0,), 5),
+        RangeProgressed(ONE, 30, 3, (2,), 7),
+    ) == [RangeProgressed(ONE, 30, 3, (0, 2), 7)]
+
+
+async def test_progress_without_an_end_is_reported_too() -> None:
+    assert await put_all(RangeProgressed(ONE, 10, 0), RangeProgressed(ONE, 20, 1)) == [
+        RangeProgressed(ONE, 20, 1)
+    ]
+
+
+async def test_an_end_does_not_wait_for_more() -> None:
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
+    queue.put(RangeProgressed(ONE, 10, 0))
+    queue.put(RangeEnded(ONE, RangeOutcome.DELIVERED))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert told == [RangeProgressed(ONE, 10, 0), RangeEnded(ONE, RangeOutcome.DELIVERED)]
+
+
+async def test_what_waits_is_reported_together() -> None:
+    told: list[tuple[Event, ...]] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.append(reports))
+    whole = RangeProgressed(ONE, 10, 1), RangeEnded(ONE, RangeOutcome.DELIVERED)
+    for report in whole:
+        queue.put(report)
+    await until(lambda: bool(told))
+    assert told == [whole]
+
+
+async def test_an_end_is_never_merged_and_order_is_kept() -> None:
+    reports: list[Report] = [
+        RangeProgressed(ONE, 10, 1),
+        RangeEnded(ONE, RangeOutcome.DELIVERED),
+        RangeProgressed(TWO, 10, 1),
+        RangeProgressed(ONE, 20, 2),
+        RangeEnded(TWO, RangeOutcome.CLOSED),
+        RangeEnded(TWO, RangeOutcome.CLOSED),
+    ]
+    assert await put_all(*reports) == reports
+
+
+async def test_no_report_of_a_thread_is_lost() -> None:
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
+
+    def work() -> None:
+        for index in range(2000):
+            queue.put(RangeProgressed(ONE, index, index, (index,)))
+
+    def rejected() -> list[int]:
+        return [block for report in told for block in getattr(report, "rejected", ())]
+
+    with ThreadPoolExecutor(1) as threads:
+        await asyncio.get_running_loop().run_in_executor(threads, work)
+    await until(lambda: len(rejected()) == 2000)
+    assert rejected() == list(range(2000))

@@ -1,0 +1,67 @@
+from random import Random
+
+from ckptd.core.events import Confirmation, RangeOutcome
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import NodeId
+from ckptd.model.manifest import Criticality
+from ckptd.sim.node.source_side import Server
+from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+
+VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 20 * MIB)], MIB)
+PART = BlockSet([(0, 10)])
+
+
+def serving(blocks: BlockSet = PART) -> Server:
+    server = Server(NodeId("s"), Random(0))
+    server.hold(VERSION, blocks)
+    return server
+
+
+def test_it_serves_what_it_holds_and_says_so() -> None:
+    server = serving()
+    assert server.claims() == (VERSION.holding(PART),)
+    assert server.answer(VERSION.digest, BlockRun(5, 10)) is None
+    assert server.answer(VERSION.digest, BlockRun(5, 11)) is RangeOutcome.NOT_HELD
+    assert server.confirm(VERSION.digest) is Confirmation.HELD
+
+
+def test_what_is_lost_is_claimed_until_it_is_noticed() -> None:
+    server = serving()
+    server.lose(VERSION.digest)
+    assert server.claims() == (VERSION.holding(PART),)
+    assert server.answer(VERSION.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD
+    assert server.confirm(VERSION.digest) is Confirmation.NOT_HELD
+    assert server.claims() == ()
+
+
+def test_overwritten_files_are_sent_wrongly_until_somebody_asks() -> None:
+    server = serving()
+    server.overwrite(VERSION.digest)
+    assert server.good_blocks(VERSION.digest) == BlockSet()
+    assert server.bad_among(VERSION.digest, 3, 5) == (3, 4)
+    assert server.confirm(VERSION.digest) is Confirmation.NOT_HELD
+    assert server.answer(VERSION.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD
+
+
+def test_a_liar_stands_by_its_bad_blocks() -> None:
+    server = serving()
+    server.bad_share = 0.5
+    bad = server.bad_among(VERSION.digest, 0, 1000)
+    assert 400 < len(bad) < 600
+    assert server.confirm(VERSION.digest) is Confirmation.HELD
+
+
+def test_bad_memory_lies_like_a_liar() -> None:
+    server = serving()
+    server.memory_bad_share = 1.0
+    assert server.bad_among(VERSION.digest, 0, 2) == (0, 1)
+
+
+def test_whoever_announces_is_told_of_every_change() -> None:
+    server = serving()
+    changes: list[int] = []
+    server.on_changed = lambda: changes.append(len(server.claims()))
+    server.hold(VERSION, VERSION.blocks)
+    server.disclaim(VERSION.digest)
+    assert changes == [1, 0]

@@ -1,0 +1,51 @@
+import pytest
+
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.model.manifest import Criticality, check_manifest
+from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+
+UNITS = [
+    UnitPlan(Criticality.DEFERRED, 2 * MIB),
+    UnitPlan(Criticality.CRITICAL, 3 * MIB - 5),
+    UnitPlan(Criticality.NORMAL, 0),
+]
+VERSION = SavedVersion("llama/a", 100, UNITS, MIB)
+
+
+def test_a_layout_keeps_the_rules_of_a_manifest() -> None:
+    check_manifest(VERSION.space.manifest)
+
+
+def test_urgent_units_come_first() -> None:
+    assert VERSION.classes[Criticality.CRITICAL] == BlockSet([(0, 3)])
+    assert VERSION.classes[Criticality.DEFERRED] == BlockSet([(3, 5)])
+    assert VERSION.name == "llama/a@100"
+
+
+@pytest.mark.parametrize(
+    ("start", "received", "block"),
+    [
+        (0, 0, 0),
+        (0, MIB - 1, 0),
+        (0, MIB, 1),
+        (0, 3 * MIB - 6, 2),
+        (0, 3 * MIB - 5, 3),
+        (2, MIB - 6, 2),
+        (2, MIB - 5, 3),
+        (0, 5 * MIB - 5, 5),
+    ],
+)
+def test_a_block_counts_once_its_last_byte_is_here(start: int, received: int, block: int) -> None:
+    assert VERSION.block_after(start, received) == block
+
+
+def test_sizes_are_those_of_the_address_space() -> None:
+    assert VERSION.run_bytes(0, 5) == VERSION.size_bytes == 5 * MIB - 5
+    assert VERSION.set_bytes(BlockSet([(0, 1), (2, 4)])) == 3 * MIB - 5
+
+
+def test_versions_differ_in_identity() -> None:
+    assert VERSION.digest != SavedVersion("llama/a", 200, UNITS, MIB).digest
+    assert VERSION.digest != SavedVersion("llama/b", 100, UNITS, MIB).digest
+    assert len(VERSION.digest) == 64

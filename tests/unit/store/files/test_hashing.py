@@ -1,0 +1,136 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from ckptd.errors import ContentChanged
+from ckptd.limits import DIGEST_BYTES
+from ckptd.model.space import BlockPlace
+from ckptd.store.files import hashing
+from ckptd.store.files.hashing import (
+    digest_of,
+    hash_unit,
+    hexdigest_of,
+    matching_blocks,
+    unit_digest,
+)
+from tests.support.stagings import go_on
+
+BLOCK = 1024
+SIZES = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 7 * BLOCK, 16 * BLOCK + 5]
+
+
+def content_of(size_bytes: int) -> bytes:
+    return b"".join(number.to_bytes(4, "big") for number in range(size_bytes // 4 + 1))[:size_bytes]
+
+
+def buffer_of(size_bytes: int) -> memoryview:
+    return memoryview(bytearray(size_bytes))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture(params=["sequential", "read ahead"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "read ahead":
+        monkeypatch.setattr(hashing, "_ALL_CORES_BYTES_MIN", BLOCK)
+    return str(request.param)
+
+
+def test_digests_are_those_that_b3sum_prints() -> None:
+    # The first test vector of the BLAKE3 team.
+    empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert hexdigest_of(b"") == empty
+    assert digest_of(memoryview(b"")).hex() == empty
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("buffer_bytes", [BLOCK, 2 * BLOCK, 5 * BLOCK - 1, 64 * BLOCK])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_unit_and_its_blocks_are_hashed(file: int, size: int, buffer_bytes: int) -> None:
+    content = content_of(size)
+    os.pwrite(file, content, 0)
+    told: list[int] = []
+    digest, block_digests = hash_unit(
+        file, size, BLOCK, buffer=buffer_of(buffer_bytes), on_progress=told.append
+    )
+    assert digest == blake3(content).digest()
+    blocks = [content[start : start + BLOCK] for start in range(0, size, BLOCK)]
+    assert block_digests == b"".join(blake3(block).digest() for block in blocks)
+    assert sum(told) == size
+    assert unit_digest(file, size, buffer=buffer_of(buffer_bytes), check=go_on) == digest
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_a_file_that_is_too_short_has_changed(file: int, size: int) -> None:
+    os.pwrite(file, content_of(size - 1), 0)
+    with pytest.raises(ContentChanged, match="ends 1 bytes too early"):
+        hash_unit(file, size, BLOCK, buffer=buffer_of(4 * BLOCK))
+    with pytest.raises(ContentChanged, match="ends 1 bytes too early"):
+        unit_digest(file, size, buffer=buffer_of(4 * BLOCK), check=go_on)
+
+
+def places_of(content: bytes) -> list[BlockPlace]:
+    return [
+        BlockPlace(
+            block=10 + start // BLOCK,
+            unit=0,
+            offset=start,
+            size_bytes=len(content[start : start + BLOCK]),
+            digest=blake3(content[start : start + BLOCK]).digest(),
+        )
+        for start in range(0, len(content), BLOCK)
+    ]
+
+
+def test_blocks_that_match_are_found_and_others_left_out(file: int) -> None:
+    content = content_of(4 * BLOCK + 100)
+    os.pwrite(file, content, 0)
+    places = places_of(content)
+    buffer = buffer_of(BLOCK)
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 11, 12, 13, 14]
+    os.pwrite(file, b"!", BLOCK + 7)
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 12, 13, 14]
+    os.ftruncate(file, 3 * BLOCK + 1)
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == [10, 12]
+    os.ftruncate(file, 0)
+    assert list(matching_blocks(file, places, buffer=buffer, check=go_on)) == []
+
+
+class Interrupted(Exception):
+    """Ends a hashing."""
+
+
+@pytest.mark.usefixtures("way")
+def test_hashing_ends_where_its_check_says_so(file: int) -> None:
+    content = content_of(16 * BLOCK)
+    os.pwrite(file, content, 0)
+    calls = 0
+
+    def interrupt_the_third() -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        unit_digest(file, len(content), buffer=buffer_of(2 * BLOCK), check=interrupt_the_third)
+    assert calls == 3
+    found = matching_blocks(
+        file, places_of(content), buffer=buffer_of(BLOCK), check=interrupt_the_third
+    )
+    assert [next(found), next(found)] == [10, 11]
+    with pytest.raises(Interrupted):
+        next(found)
+
+
+def test_a_digest_has_the_length_that_manifests_expect() -> None:
+    assert len(digest_of(b"")) == DIGEST_BYTES

@@ -1,0 +1,292 @@
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import (
+    CkptdError,
+    ContentChanged,
+    NotFound,
+    OutsideRoots,
+    StorageError,
+    UsageError,
+)
+from ckptd.limits import MIB
+from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.manifest import Criticality, decode_manifest
+from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.roots import Root
+from ckptd.store.published.publishing import PublishProgress, PublishRequest, scan_and_hash
+from tests.support.manifests import make_manifest
+from tests.support.stores import CONTENTS, open_descriptors, publish, write_files
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def root(inside: Path) -> Iterator[Root]:
+    opened = Root.open("data", str(inside))
+    before = open_descriptors()
+    yield opened
+    assert open_descriptors() == before, "a descriptor was left open"
+    opened.close()
+
+
+def files_of(hashed: HashedDirectory) -> dict[str, str]:
+    return {unit.path: hashed.path_of(index) for index, unit in enumerate(hashed.manifest.units)}
+
+
+def test_a_directory_becomes_a_manifest(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    hashed = publish(root, "v1", critical=("weights.*",), deferred=("opt*",))
+    expected = make_manifest(CONTENTS, critical=["weights.bin"], deferred=["optimizer/state.bin"])
+    assert hashed.manifest == expected
+    assert decode_manifest(hashed.encoded) == expected
+    assert hashed.digest == hexdigest_of(hashed.encoded)
+    assert (hashed.root, hashed.directory) == ("data", "v1")
+    assert files_of(hashed) == {path: f"v1/{path}" for path in CONTENTS}
+
+
+def test_each_file_is_fingerprinted(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    hashed = publish(root, "v1")
+    for unit, file in zip(hashed.manifest.units, hashed.files, strict=True):
+        assert file
+        assert file.fingerprint == fingerprint_of(os.stat(inside / "v1" / unit.path))
+
+
+def test_the_same_bytes_give_the_same_manifest_elsewhere(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    write_files(inside / "deep/er/v1")
+    assert publish(root, "v1").encoded == publish(root, "deep/er/v1", workers=3).encoded
+
+
+def test_many_files_are_shared_among_workers(root: Root, inside: Path) -> None:
+    contents = {f"{number % 7}/{number}": b"%d" % number * 50 for number in range(400)}
+    write_files(inside / "v1", contents)
+    assert publish(root, "v1", workers=3).manifest == make_manifest(contents)
+
+
+def test_units_stand_in_urgency_order_with_their_own_files(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", "b": b"22", "c": b"333", "d/a": b"4444"})
+    hashed = publish(root, "v1", critical=("c", "d/*"), deferred=("a",))
+    assert [(unit.path, unit.criticality) for unit in hashed.manifest.units] == [
+        ("c", Criticality.CRITICAL),
+        ("d/a", Criticality.CRITICAL),
+        ("b", Criticality.NORMAL),
+        ("a", Criticality.DEFERRED),
+    ]
+    assert [file and file.fingerprint.size_bytes for file in hashed.files] == [3, 4, 2, 1]
+
+
+def test_a_file_that_matches_both_is_critical(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"", "b": b""})
+    hashed = publish(root, "v1", critical=("a",), deferred=("*",))
+    assert [unit.criticality.label for unit in hashed.manifest.units] == ["critical", "deferred"]
+
+
+def test_a_pattern_without_a_match_is_named(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    with pytest.raises(UsageError, match=r"pattern 'wieghts.\*': matches no file"):
+        publish(root, "v1", critical=("weights.*", "wieghts.*"))
+
+
+@pytest.mark.parametrize("directories", ["v1", "v1/a/b"])
+def test_a_directory_without_files_is_refused(root: Root, inside: Path, directories: str) -> None:
+    (inside / directories).mkdir(parents=True)
+    with pytest.raises(UsageError, match="has no files"):
+        publish(root, "v1")
+
+
+def test_a_directory_that_is_not_there_is_not_found(root: Root) -> None:
+    with pytest.raises(NotFound):
+        publish(root, "v1")
+
+
+def test_a_fifo_is_named_and_does_not_block(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    os.mkfifo(inside / "v1/queue")
+    with pytest.raises(StorageError, match="v1/queue: is a FIFO"):
+        publish(root, "v1")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [(b"a\xff", "is not UTF-8"), (b"a\nb", "control characters")]
+)
+def test_names_that_no_manifest_can_have_are_shown_and_refused(
+    root: Root, inside: Path, name: bytes, problem: str
+) -> None:
+    (inside / "v1").mkdir()
+    os.close(os.open(os.fsencode(inside / "v1") + b"/" + name, os.O_CREAT | os.O_WRONLY))
+    with pytest.raises(UsageError, match=problem) as caught:
+        publish(root, "v1")
+    assert repr(os.fsdecode(name)) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_link_inside_the_root_is_published_as_what_it_leads_to(root: Root, inside: Path) -> None:
+    write_files(inside, {"blobs/1": b"content", "v1/plain": b"p"})
+    (inside / "v1/weights").symlink_to("../blobs/1")
+    hashed = publish(root, "v1")
+    assert hashed.manifest == make_manifest({"plain": b"p", "weights": b"content"})
+    assert files_of(hashed) == {"plain": "v1/plain", "weights": "blobs/1"}
+
+
+def test_a_link_out_of_the_root_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside, {"../secret": b"s", "v1/plain": b"p"})
+    (inside / "v1/weights").symlink_to("../../secret")
+    with pytest.raises(OutsideRoots, match=r"v1/weights: leads out of the root"):
+        publish(root, "v1")
+
+
+def test_executable_files_are_published(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"run.sh": b"#!/bin/sh\n"})
+    os.chmod(inside / "v1/run.sh", 0o755)
+    (unit,) = publish(root, "v1").manifest.units
+    assert unit.is_executable
+
+
+def test_a_file_with_a_second_name_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside, {"v1/plain": b"p", "../secret": b"s"})
+    os.link(inside / "../secret", inside / "v1/weights")
+    with pytest.raises(StorageError, match=r"v1/weights: has 2 names .*cp --reflink"):
+        publish(root, "v1")
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755])
+def test_a_file_that_runs_as_somebody_else_is_refused(root: Root, inside: Path, mode: int) -> None:
+    write_files(inside / "v1", {"run.sh": b"#!/bin/sh\n"})
+    os.chmod(inside / "v1/run.sh", mode)
+    with pytest.raises(StorageError, match=r"run\.sh: has its setuid or setgid bit set.*chmod"):
+        publish(root, "v1")
+
+
+def test_a_read_only_directory_is_published_and_not_touched(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    os.chmod(inside / "v1/a", 0o444)
+    os.chmod(inside / "v1", 0o555)
+    before = [os.stat(inside / path) for path in ("v1", "v1/a")]
+    publish(root, "v1")
+    after = [os.stat(inside / path) for path in ("v1", "v1/a")]
+    assert list(map(fingerprint_of, after)) == list(map(fingerprint_of, before))
+
+
+@pytest.mark.parametrize("directory", [".ckptd", ".ckptd/recovery"])
+def test_staging_is_not_published(root: Root, inside: Path, directory: str) -> None:
+    write_files(inside / directory)
+    with pytest.raises(UsageError, match="staging"):
+        publish(root, directory)
+
+
+def test_a_root_is_published_without_its_staging(root: Root, inside: Path) -> None:
+    write_files(inside, {"a": b"1", ".ckptd/r/half": b"h", "b/.ckptd/kept": b"2"})
+    assert publish(root, "").manifest == make_manifest({"a": b"1", "b/.ckptd/kept": b"2"})
+
+
+def hash_with(
+    root: Root,
+    *,
+    on_progress: Callable[[PublishProgress], None] = lambda _: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> HashedDirectory:
+    request = PublishRequest(root.absolute("v1"), CheckpointName("a"), Version(1))
+    return scan_and_hash(
+        root, "v1", request, workers=2, on_progress=on_progress, is_cancelled=is_cancelled
+    )
+
+
+@pytest.mark.parametrize("change", ["append", "overwrite", "truncate", "touch", "replace"])
+def test_a_file_that_changes_while_it_is_hashed_ends_the_publishing(
+    root: Root, inside: Path, change: str
+) -> None:
+    path = inside / "v1/weights"
+    write_files(inside, {"v1/weights": b""})
+    os.truncate(path, 32 * MIB)
+
+    def interfere(progress: PublishProgress) -> None:
+        if progress.bytes_done == progress.bytes_total:
+            return
+        match change:
+            case "append":
+                with path.open("ab") as file:
+                    file.write(b"!")
+            case "overwrite":
+                with path.open("r+b") as file:
+                    file.write(b"!")
+            case "truncate":
+                os.truncate(path, 9 * MIB)
+            case "touch":
+                os.utime(path)
+            case _:
+                (inside / "new").write_bytes(b"new")
+                os.rename(inside / "new", path)
+
+    with pytest.raises(ContentChanged, match=r"v1/weights: changed while being hashed\. Publish"):
+        hash_with(root, on_progress=interfere)
+
+
+def test_a_file_that_does_not_come_to_rest_is_refused(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside / "v1", {"log": b"1"})
+    now_ns = os.stat(inside / "v1/log").st_ctime_ns + 15_000_000
+    monkeypatch.setattr("ckptd.store.published.publishing.time.time_ns", lambda: now_ns)
+    with pytest.raises(ContentChanged, match="v1/log"):
+        publish(root, "v1")
+
+
+def test_a_write_right_behind_publishing_changes_the_fingerprint(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"file": b"1"})
+    (file,) = publish(root, "v1").files
+    (inside / "v1/file").write_bytes(b"2")
+    assert file
+    assert file.fingerprint != fingerprint_of(os.stat(inside / "v1/file"))
+
+
+def test_progress_ends_with_everything_done(root: Root, inside: Path) -> None:
+    write_files(inside, {"v1/long": b"", "v1/a": b"aa", "v1/b": b"b"})
+    os.truncate(inside / "v1/long", 20 * MIB)
+    told: list[PublishProgress] = []
+    hash_with(root, on_progress=told.append)
+    assert told[-1] == PublishProgress(3, 3, 20 * MIB + 3, 20 * MIB + 3)
+    assert [each.bytes_done for each in told] == sorted(each.bytes_done for each in told)
+
+
+def test_a_cancelled_publishing_ends_early(root: Root, inside: Path) -> None:
+    write_files(inside, {"v1/long": b""})
+    os.truncate(inside / "v1/long", 64 * MIB)
+    told: list[PublishProgress] = []
+    with pytest.raises(CkptdError, match="was cancelled"):
+        hash_with(root, on_progress=told.append, is_cancelled=lambda: len(told) == 1)
+    assert told[0].bytes_done < 64 * MIB
+
+
+def test_a_file_that_vanishes_ends_the_publishing(root: Root, inside: Path) -> None:
+    contents = {f"{number:04}": b"x" for number in range(500)}
+    write_files(inside / "v1", contents)
+
+    def remove(_: PublishProgress) -> None:
+        (inside / "v1/0499").unlink(missing_ok=True)
+
+    with pytest.raises(ContentChanged, match="changed while being hashed"):
+        hash_with(root, on_progress=remove)
+
+
+def test_a_file_that_changes_after_it_was_hashed_ends_the_publishing_too(
+    root: Root, inside: Path
+) -> None:
+    write_files(inside, {"v1/a": b"", "v1/b": b"b"})
+    os.truncate(inside / "v1/a", 20 * MIB)
+
+    def interfere(progress: PublishProgress) -> None:
+        if progress.files_done == progress.files_total:
+            (inside / "v1/b").write_bytes(b"B")
+
+    with pytest.raises(ContentChanged, match="v1: changed while being hashed"):
+        hash_with(root, on_progress=interfere)

@@ -1,0 +1,165 @@
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.store.records import journal as journal_module
+from ckptd.store.records.database import Database
+from ckptd.store.records.journal import REPORTS_MAX, Journal, JournaledRecovery
+
+FIRST = RecoveryId("r1")
+SECOND = RecoveryId("r2")
+DIGEST = Digest("ab" * 32)
+OTHER_DIGEST = Digest("cd" * 32)
+
+
+def make_recovery(recovery: RecoveryId = FIRST, *, started_at_s: float = 5.5) -> JournaledRecovery:
+    return JournaledRecovery(
+        recovery=recovery,
+        checkpoint=CheckpointName("llama/rank-0"),
+        version=None,
+        digest=None,
+        root="data",
+        target="llama/100",
+        patience_ns=None,
+        is_paused=False,
+        started_at_s=started_at_s,
+    )
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(str(tmp_path / "ckptd.db"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def journal(database: Database) -> Journal:
+    return Journal(database)
+
+
+async def test_an_empty_journal_has_nothing(journal: Journal) -> None:
+    assert await journal.unfinished() == ()
+    assert await journal.reports() == ()
+    assert await journal.blocks(FIRST) == BlockSet()
+    assert await journal.manifest(FIRST) is None
+
+
+async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "ckptd.db")
+    recovery = replace(
+        make_recovery(), version=Version(7), patience_ns=10**9, is_paused=True, is_background=True
+    )
+    database = Database(path)
+    await database.open()
+    journal = Journal(database)
+    await journal.begin(recovery)
+    await journal.choose(FIRST, Version(7), DIGEST, b"manifest")
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 3), (8, 9)]))
+    await database.close()
+
+    database = Database(path)
+    await database.open()
+    journal = Journal(database)
+    assert await journal.unfinished() == (replace(recovery, digest=DIGEST),)
+    assert await journal.manifest(FIRST) == b"manifest"
+    assert await journal.blocks(FIRST) == BlockSet([(0, 3), (8, 9)])
+    await database.close()
+
+
+async def test_unfinished_recoveries_come_oldest_first(journal: Journal) -> None:
+    await journal.begin(make_recovery(FIRST, started_at_s=9.0))
+    await journal.begin(make_recovery(SECOND, started_at_s=3.0))
+    assert [each.recovery for each in await journal.unfinished()] == [SECOND, FIRST]
+
+
+async def test_appended_blocks_add_up(journal: Journal) -> None:
+    await journal.begin(make_recovery())
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(2, 6), (9, 10)]))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet())
+    assert await journal.blocks(FIRST) == BlockSet([(0, 6), (9, 10)])
+
+
+async def test_recoveries_do_not_mix(journal: Journal) -> None:
+    await journal.begin(make_recovery(FIRST))
+    await journal.begin(make_recovery(SECOND))
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await asyncio.to_thread(journal.append, SECOND, BlockSet([(7, 8)]))
+    await journal.end(FIRST, b"{}")
+    assert await journal.blocks(FIRST) == BlockSet()
+    assert await journal.blocks(SECOND) == BlockSet([(7, 8)])
+
+
+async def test_pausing_is_kept(journal: Journal) -> None:
+    await journal.begin(make_recovery())
+    for is_paused in (True, False):
+        await journal.set_paused(FIRST, is_paused=is_paused)
+        (recovery,) = await journal.unfinished()
+        assert recovery.is_paused is is_paused
+
+
+async def test_choosing_other_content_forgets_the_blocks(journal: Journal) -> None:
+    await journal.begin(make_recovery())
+    await journal.choose(FIRST, Version(7), DIGEST, b"7")
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await journal.choose(FIRST, Version(7), DIGEST, b"7")
+    assert await journal.blocks(FIRST) == BlockSet([(0, 4)])
+    await journal.choose(FIRST, Version(8), OTHER_DIGEST, b"8")
+    assert await journal.blocks(FIRST) == BlockSet()
+    assert await journal.manifest(FIRST) == b"8"
+
+
+async def count_rows(database: Database) -> int:
+    return await database.run(
+        lambda connection: int(connection.execute("SELECT count(*) FROM verified").fetchone()[0])
+    )
+
+
+async def test_many_runs_are_merged(
+    journal: Journal, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_ROWS_MAX", 16)
+    await journal.begin(make_recovery())
+    await journal.begin(make_recovery(SECOND))
+    await asyncio.to_thread(journal.append, SECOND, BlockSet([(0, 1), (2, 3)]))
+    for block in range(17):
+        await asyncio.to_thread(journal.append, FIRST, BlockSet.single(block))
+    assert await count_rows(database) == 2 + 1
+    assert await journal.blocks(FIRST) == BlockSet.full(17)
+    assert await journal.blocks(SECOND) == BlockSet([(0, 1), (2, 3)])
+
+
+async def test_an_ended_recovery_leaves_only_its_report(
+    journal: Journal, database: Database
+) -> None:
+    await journal.begin(make_recovery())
+    await journal.choose(FIRST, Version(7), DIGEST, b"manifest")
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    await journal.end(FIRST, b'{"result": "complete"}')
+    assert await journal.unfinished() == ()
+    assert await journal.manifest(FIRST) is None
+    assert await count_rows(database) == 0
+    assert await journal.reports() == (b'{"result": "complete"}',)
+
+
+async def test_blocks_that_come_after_the_end_are_not_kept(
+    journal: Journal, database: Database
+) -> None:
+    await journal.begin(make_recovery())
+    await journal.end(FIRST, b"{}")
+    await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
+    assert await count_rows(database) == 0
+
+
+async def test_only_the_last_reports_are_kept_newest_first(journal: Journal) -> None:
+    for number in range(REPORTS_MAX + 5):
+        await journal.end(RecoveryId(f"r{number}"), b"%d" % number)
+    expected = [b"%d" % number for number in range(REPORTS_MAX + 4, 4, -1)]
+    assert list(await journal.reports()) == expected

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import StorageError
+from ckptd.limits import KIB, MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.store.staging.area import Staging
+from ckptd.store.staging.block_files import WriteMode, Writing
+from tests.support.mounts import needs_disk, tmpfs
+from tests.support.page_cache import pages_in_memory
+from tests.support.stagings import NOTHING, Site, content_of
+
+DIRECT = Writing(WriteMode.DIRECT)
+DROPPING = Writing(drops_written=True)
+CONTENTS = {
+    "even.bin": content_of(2 * MIB, seed=1),
+    "odd.bin": content_of(MIB + 4097, seed=2),
+    "small.bin": content_of(5 * KIB, seed=3),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path, CONTENTS)
+    yield made
+    made.close()
+
+
+def fill(site: Site, staging: Staging) -> None:
+    """Deliver everything in groups, from memory that begins with a page, as lanes do."""
+    staging.prepare(NOTHING)
+    with mmap.mmap(-1, 4 * MIB) as memory:
+        for start, end in site.everything.runs():
+            data = site.data(start, end)
+            memory[: len(data)] = bytes(data)
+            with memoryview(memory) as buffer, buffer[: len(data)] as part:
+                assert staging.deliver(tuple(site.space.places((start, end))), part) == ()
+    staging.commit(site.everything)
+    staging.release(site.everything)
+
+
+@pytest.fixture
+def disk_site(site: Site) -> Site:
+    """A site on a file system that has more than the page cache."""
+    needs_disk(site.path)
+    return site
+
+
+@pytest.mark.parametrize(
+    "writing", [Writing(), DIRECT, DROPPING], ids=["buffered", "direct", "drop"]
+)
+def test_a_version_is_the_same_whichever_way_it_was_written(site: Site, writing: Writing) -> None:
+    staging = site.staging(writing=writing)
+    fill(site, staging)
+    staging.place(NOTHING)
+    assert site.files() == site.version()
+
+
+def test_direct_writes_leave_nothing_of_whole_pages_in_memory(disk_site: Site) -> None:
+    fill(disk_site, disk_site.staging(writing=DIRECT))
+    assert pages_in_memory(disk_site.staged("even.bin")) == 0
+
+
+def test_what_is_durable_leaves_memory_if_that_is_wanted(disk_site: Site) -> None:
+    fill(disk_site, disk_site.staging(writing=DROPPING))
+    assert pages_in_memory(disk_site.staged("even.bin")) == 0
+
+
+def test_buffered_writes_stay_in_memory_for_who_loads_the_version_next(disk_site: Site) -> None:
+    fill(disk_site, disk_site.staging())
+    assert pages_in_memory(disk_site.staged("even.bin")) == 2 * MIB // mmap.PAGESIZE
+
+
+def test_memory_that_begins_elsewhere_takes_the_page_cache(site: Site) -> None:
+    staging = site.staging(writing=DIRECT)
+    staging.prepare(NOTHING)
+    for start, end in site.everything.runs():
+        data = memoryview(bytearray(b"?" + bytes(site.data(start, end))))[1:]
+        assert staging.deliver(tuple(site.space.places((start, end))), data) == ()
+    staging.commit(site.everything)
+    staging.place(NOTHING)
+    assert site.files() == site.version()
+
+
+def test_a_file_system_that_knows_no_direct_writes_is_written_all_the_same(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "memory") as path:
+        site = Site(path, CONTENTS)
+        staging = site.staging(writing=DIRECT)
+        fill(site, staging)
+        staging.place(NOTHING)
+        assert site.files() == site.version()
+        site.close()
+
+
+def test_a_file_that_was_removed_meanwhile_is_named(site: Site) -> None:
+    staging = site.staging(writing=DIRECT)
+    staging.prepare(NOTHING)
+    run = (0, 1)
+    assert site.deliver_run(staging, *run) == ()
+    os.unlink(site.staged("even.bin"))
+    with pytest.raises(StorageError, match=r"even\.bin"):
+        staging.commit(BlockSet([run]))

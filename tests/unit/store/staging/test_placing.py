@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ckptd.errors import StorageError, VerificationFailed
+from ckptd.limits import KIB, MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.model.manifest import Manifest
+from ckptd.store.files.roots import Root
+from ckptd.store.staging import placing
+from ckptd.store.staging.placing import check_critical, files_of, finish, leave_out, recognise
+from tests.support.manifests import make_manifest
+from tests.support.stagings import NOTHING, TARGET, Site, content_of, go_on
+
+CONTENTS = {
+    "config.json": b"{}",
+    "empty": b"",
+    "run.sh": b"exit 0",
+    "shards/1.bin": content_of(MIB, seed=1),
+    "shards/deep/2.bin": content_of(300 * KIB, seed=2),
+}
+
+
+def executable(manifest: Manifest, path: str) -> Manifest:
+    units = (
+        msgspec.structs.replace(unit, is_executable=unit.path == path) for unit in manifest.units
+    )
+    return msgspec.structs.replace(manifest, units=tuple(units))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    manifest = executable(make_manifest(CONTENTS, critical=["shards/1.bin", "empty"]), "run.sh")
+    made = Site(tmp_path, CONTENTS, manifest=manifest)
+    for path, content in CONTENTS.items():
+        file = made.placed(path)
+        file.parent.mkdir(0o700, parents=True, exist_ok=True)
+        file.touch(0o600)
+        file.write_bytes(content)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tree(site: Site) -> Iterator[Root]:
+    made = Root.open("version", str(site.placed()))
+    yield made
+    made.close()
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+class TestLeavingOut:
+    def test_directories_that_become_empty_go_too(self, site: Site, tree: Root) -> None:
+        leave_out(tree, site.space.manifest, {site.unit("shards/deep/2.bin")})
+        assert os.listdir(site.placed("shards")) == ["1.bin"]
+        leave_out(tree, site.space.manifest, {site.unit("shards/1.bin"), site.unit("run.sh")})
+        assert (site.placed() / "shards").exists()
+
+    def test_everything_may_be_left_out(self, site: Site, tree: Root) -> None:
+        leave_out(tree, site.space.manifest, set(range(len(CONTENTS))))
+        assert os.listdir(site.placed()) == []
+
+
+class TestCriticalUnits:
+    def test_right_ones_pass(self, site: Site, tree: Root) -> None:
+        check_critical(tree, site.space.manifest, (), check=go_on)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path: path.write_bytes(bytes(MIB)),
+            lambda path: os.truncate(path, MIB - 1),
+        ],
+        ids=["changed", "cut"],
+    )
+    def test_one_that_the_disk_changed_is_named(
+        self, site: Site, tree: Root, damage: Callable[[Path], object]
+    ) -> None:
+        damage(site.placed("shards/1.bin"))
+        with pytest.raises(VerificationFailed, match=r"critical unit 'shards/1\.bin'"):
+            check_critical(tree, site.space.manifest, (), check=go_on)
+        check_critical(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
+
+    def test_others_are_not_read(self, site: Site, tree: Root) -> None:
+        site.placed("config.json").write_bytes(b"!!")
+        check_critical(tree, site.space.manifest, (), check=go_on)
+
+
+class TestFinishing:
+    @pytest.mark.parametrize("few_files", [0, 256], ids=["syncfs", "fsync"])
+    def test_modes_become_final_and_times_stay(
+        self, site: Site, tree: Root, few_files: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(placing, "_FEW_FILES", few_files)
+        before = {path: site.placed(path).stat().st_mtime_ns for path in CONTENTS}
+        files = finish(tree, site.space.manifest, ())
+        for path in CONTENTS:
+            assert mode_of(site.placed(path)) == (0o755 if path == "run.sh" else 0o644)
+            assert site.placed(path).stat().st_mtime_ns == before[path]
+        for directory in ("", "shards", "shards/deep"):
+            assert mode_of(site.placed(directory)) == 0o755
+        assert files == files_of(tree, site.space.manifest, ())
+
+    def test_each_file_has_the_fingerprint_of_its_inode(self, site: Site, tree: Root) -> None:
+        left_out = {site.unit("run.sh")}
+        files = finish(tree, site.space.manifest, left_out)
+        for unit, file in zip(site.space.manifest.units, files, strict=True):
+            facts = site.placed(unit.path).stat()
+            assert (file is None) == (unit.path == "run.sh")
+            assert file is None or file.fingerprint == (
+                facts.st_dev,
+                facts.st_ino,
+                facts.st_size,
+                facts.st_mtime_ns,
+                facts.st_ctime_ns,
+            )
+        assert mode_of(site.placed("run.sh")) == 0o600
+
+    def test_a_wrong_length_is_noticed(self, site: Site, tree: Root) -> None:
+        os.truncate(site.placed("config.json"), 1)
+        with pytest.raises(VerificationFailed, match=r"normal unit 'config\.json'"):
+            finish(tree, site.space.manifest, ())
+
+    def test_a_file_that_is_gone_is_noticed(self, site: Site, tree: Root) -> None:
+        site.placed("config.json").unlink()
+        with pytest.raises(StorageError, match=r"config\.json: was removed"):
+            files_of(tree, site.space.manifest, ())
+
+
+class TestRecognising:
+    def recognise(self, site: Site, journaled: BlockSet) -> BlockSet | None:
+        return recognise(site.root, TARGET, site.space, journaled, check=go_on)
+
+    def test_a_whole_version_needs_no_journal(self, site: Site) -> None:
+        assert self.recognise(site, NOTHING) == site.everything
+
+    def test_a_part_is_ours_if_the_journal_has_all_of_it(self, site: Site) -> None:
+        shutil.rmtree(site.placed("shards/deep"))
+        here = site.blocks_of("config.json", "run.sh", "shards/1.bin")
+        assert self.recognise(site, here) == here
+        assert self.recognise(site, site.everything) == here
+        assert self.recognise(site, here - BlockSet.single(0)) is None
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda target: (target / "another").touch(),
+            lambda target: (target / "another").mkdir(),
+            lambda target: (target / "config.json").write_bytes(b"[]"),
+            lambda target: (target / "config.json").write_bytes(b"{ }"),
+            lambda target: (target / "config.json").rename(target.parent / "x"),
+            lambda target: (target / "empty").write_bytes(b"!"),
+        ],
+        ids=["more", "directory", "changed", "longer", "fewer", "not empty"],
+    )
+    def test_anything_else_is_not_ours(self, site: Site, change: Callable[[Path], object]) -> None:
+        change(site.placed())
+        assert self.recognise(site, NOTHING) is None
+
+    def test_an_empty_directory_is_not_ours(self, site: Site) -> None:
+        shutil.rmtree(site.placed())
+        assert self.recognise(site, site.everything) is None
+        site.placed().mkdir()
+        assert self.recognise(site, site.everything) is None
+
+    def test_a_link_to_the_version_is_not_ours(self, site: Site) -> None:
+        site.placed().rename(site.path / "real")
+        site.placed().symlink_to(site.path / "real")
+        assert self.recognise(site, site.everything) is None
+
+    def test_no_descriptor_is_left_open(self, site: Site) -> None:
+        before = os.listdir("/proc/self/fd")
+        assert self.recognise(site, NOTHING) == site.everything
+        assert os.listdir("/proc/self/fd") == before

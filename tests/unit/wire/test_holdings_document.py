@@ -1,0 +1,296 @@
+import dataclasses
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptd.errors import ProtocolViolation
+from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_BYTES_MAX, HOLDINGS_MAX, MANIFEST_BLOCKS_MAX
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding, Holdings, HoldingsDelta
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
+from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_holdings
+
+Json = dict[str, object]
+
+
+def holding(number: int = 0, *, block_count: int = 10, blocks: BlockSet | None = None) -> Holding:
+    return Holding(
+        checkpoint=CheckpointName("llama/rank-3"),
+        version=Version(1200),
+        digest=Digest(f"{number:064x}"),
+        size_bytes=block_count * 1000,
+        block_count=block_count,
+        blocks=BlockSet.full(block_count) if blocks is None else blocks,
+    )
+
+
+def holdings_of(*listed: Holding) -> Holdings:
+    return Holdings(NodeId("node-a"), Epoch(5), 3, listed)
+
+
+def document(**changes: object) -> Json:
+    return {"node": "node-a", "epoch": 5, "revision": 3, "holdings": []} | changes
+
+
+def entry(**changes: object) -> Json:
+    return {
+        "checkpoint": "llama/rank-3",
+        "version": 1200,
+        "digest": "0" * 64,
+        "size_bytes": 10_000,
+        "block_count": 10,
+        "blocks": "all",
+    } | changes
+
+
+def delta(**changes: object) -> Json:
+    return document(since=1) | changes
+
+
+def delta_of(
+    *, changed: Iterable[Holding] = (), grown: Iterable[Holding] = (), gone: Iterable[Digest] = ()
+) -> HoldingsDelta:
+    return HoldingsDelta(
+        NodeId("node-a"), Epoch(5), 1, 3, tuple(changed), tuple(grown), tuple(gone)
+    )
+
+
+def without_blocks(**changes: object) -> Json:
+    found = entry(**changes)
+    del found["blocks"]
+    return found
+
+
+def decode(value: object) -> Holdings | HoldingsDelta:
+    return decode_holdings(json.dumps(value).encode())
+
+
+def decode_whole(value: object) -> Holdings:
+    found = decode(value)
+    assert isinstance(found, Holdings)
+    return found
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [],
+        [holding()],
+        [holding(blocks=BlockSet([(0, 3), (5, 6), (9, 10)])), holding(1)],
+        [holding(blocks=BlockSet())],
+        [holding(block_count=0)],
+        [holding(block_count=MANIFEST_BLOCKS_MAX)],
+    ],
+    ids=str,
+)
+def test_a_document_is_read_as_it_was_written(listed: list[Holding]) -> None:
+    holdings = holdings_of(*listed)
+    assert decode_holdings(encode_holdings(holdings)) == holdings
+
+
+def test_a_document_looks_as_described() -> None:
+    listed = holdings_of(holding(), holding(1, blocks=BlockSet([(0, 3), (5, 6)])))
+    assert json.loads(encode_holdings(listed)) == document(
+        holdings=[entry(), entry(digest=f"{1:064x}", blocks=[[0, 3], [5, 6]])]
+    )
+
+
+def test_fields_of_newer_peers_are_ignored() -> None:
+    newer = document(holdings=[entry(rank={"x": [1]})], region="eu")
+    assert decode(newer) == holdings_of(holding())
+
+
+def test_runs_that_touch_are_one() -> None:
+    found = decode_whole(document(holdings=[entry(blocks=[[0, 2], [2, 5]])]))
+    assert found.holdings[0].blocks == BlockSet([(0, 5)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        delta_of(),
+        delta_of(changed=[holding(), holding(1, blocks=BlockSet())]),
+        delta_of(grown=[holding(blocks=BlockSet([(0, 3), (5, 6)]))]),
+        delta_of(gone=[Digest("1" * 64), Digest("2" * 64)]),
+        delta_of(changed=[holding(1)], grown=[holding(2)], gone=[Digest("3" * 64)]),
+        delta_of(gone=[Digest(f"{number:064x}") for number in range(HOLDINGS_MAX)]),
+    ],
+)
+def test_a_delta_is_read_as_it_was_written(change: HoldingsDelta) -> None:
+    assert decode_holdings(encode_delta(change)) == change
+
+
+def test_a_delta_looks_as_described() -> None:
+    change = delta_of(
+        changed=[holding()],
+        grown=[holding(1, blocks=BlockSet([(0, 3), (5, 6)]))],
+        gone=[Digest("2" * 64)],
+    )
+    assert json.loads(encode_delta(change)) == delta(
+        holdings=[entry(), without_blocks(digest=f"{1:064x}", added=[[0, 3], [5, 6]])],
+        gone=["2" * 64],
+    )
+
+
+def test_a_delta_without_losses_need_not_say_so() -> None:
+    assert decode(delta()) == decode(delta(gone=[])) == delta_of()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        document(gone=["1" * 64]),
+        document(holdings=[without_blocks(added=[[0, 1]])]),
+        delta(since=3),
+        delta(since=4),
+        delta(since=-1),
+        delta(since="1"),
+        delta(gone="1" * 64),
+        delta(gone=[1]),
+        delta(gone=["../x"]),
+        delta(gone=["1" * 64, "1" * 64]),
+        delta(gone=["0" * 64], holdings=[entry()]),
+        delta(holdings=[entry(), without_blocks(added=[[0, 1]])]),
+        delta(holdings=[without_blocks()]),
+        delta(holdings=[entry(added=[[0, 1]])]),
+        delta(holdings=[without_blocks(added=None)]),
+        delta(holdings=[without_blocks(added=[[0, 11]])]),
+        delta(holdings=[without_blocks(added=[[5, 6], [0, 1]])]),
+        delta(holdings=[without_blocks(added=[[0, 1]] * (HOLDING_RUNS_MAX + 1))]),
+        delta(gone=[f"{number:064x}" for number in range(HOLDINGS_MAX + 1)]),
+    ],
+)
+def test_a_delta_that_cannot_be_true_is_a_violation(value: object) -> None:
+    with pytest.raises(ProtocolViolation) as refused:
+        decode(value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        document(node="../x"),
+        document(node=None),
+        document(epoch=-1),
+        document(epoch=2**63),
+        document(revision="3"),
+        document(holdings={}),
+        document(holdings=[entry(checkpoint="../../etc")]),
+        document(holdings=[entry(version=-1)]),
+        document(holdings=[entry(version=1.5)]),
+        document(holdings=[entry(digest="A" * 64)]),
+        document(holdings=[entry(digest="0" * 63)]),
+        document(holdings=[entry(), entry()]),
+        document(holdings=[entry(size_bytes=9)]),
+        document(holdings=[entry(size_bytes=2**63 - 1)]),
+        document(holdings=[entry(block_count=MANIFEST_BLOCKS_MAX + 1, size_bytes=2**40)]),
+        document(holdings=[entry(blocks="some")]),
+        document(holdings=[entry(blocks=None)]),
+        document(holdings=[entry(blocks=[[0, 11]])]),
+        document(holdings=[entry(blocks=[[3, 3]])]),
+        document(holdings=[entry(blocks=[[3, 2]])]),
+        document(holdings=[entry(blocks=[[-1, 2]])]),
+        document(holdings=[entry(blocks=[[5, 6], [0, 1]])]),
+        document(holdings=[entry(blocks=[[0, 3], [2, 4]])]),
+        document(holdings=[entry(blocks=[[0, 1, 2]])]),
+        document(holdings=[entry(blocks=[0, 1])]),
+        document(holdings=[entry(blocks=[[0, 2**70]])]),
+        document(holdings=[{**entry(), "blocks": [[0, 1]] * (HOLDING_RUNS_MAX + 1)}]),
+        document(holdings=[entry(digest=f"{index:064x}") for index in range(HOLDINGS_MAX + 1)]),
+    ],
+)
+def test_a_document_that_cannot_be_true_is_a_violation(value: object) -> None:
+    with pytest.raises(ProtocolViolation) as refused:
+        decode(value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b'{"node":"\xff"}',
+        b"[" * 100_000,
+        b'{"x":' * 100_000,
+        b'{"node":"a","epoch":' + b"9" * 1_000_000 + b"}",
+        b" " * (HOLDINGS_BYTES_MAX + 1),
+    ],
+    ids=["empty", "not UTF-8", "not UTF-8 inside", "arrays", "objects", "long number", "too long"],
+)
+def test_bytes_that_are_no_document_are_a_violation(data: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        decode_holdings(data)
+
+
+def test_more_runs_than_a_document_can_carry_are_left_out() -> None:
+    many = BlockSet((2 * index, 2 * index + 1) for index in range(HOLDING_RUNS_MAX + 1))
+    scattered = holding(block_count=4 * HOLDING_RUNS_MAX, blocks=many)
+    listed = holdings_of(scattered, dataclasses.replace(scattered, digest=Digest("1" * 64)))
+    found = decode_whole(json.loads(encode_holdings(listed))).holdings
+    assert [one.blocks.run_count for one in found] == [HOLDING_RUNS_MAX, 0]
+    assert found[0].blocks.issubset(many)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**63 - 1),
+            st.lists(st.tuples(st.integers(0, 90), st.integers(1, 10)), max_size=5),
+        ),
+        max_size=4,
+    )
+)
+def test_any_holdings_survive_the_way(listed: list[tuple[int, list[tuple[int, int]]]]) -> None:
+    holdings = holdings_of(
+        *(
+            dataclasses.replace(
+                holding(index, block_count=100),
+                version=Version(version),
+                blocks=BlockSet((start, start + length) for start, length in runs),
+            )
+            for index, (version, runs) in enumerate(listed)
+        )
+    )
+    assert decode_holdings(encode_holdings(holdings)) == holdings
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_a_document_or_a_violation(data: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        decode_holdings(data)
+
+
+@given(
+    st.sampled_from(["checkpoint", "version", "digest", "size_bytes", "block_count", "blocks"]),
+    JSON,
+)
+def test_an_arbitrary_value_in_a_holding_is_read_or_a_violation(name: str, value: object) -> None:
+    try:
+        found = decode_whole(document(holdings=[entry(**{name: value})]))
+    except ProtocolViolation:
+        return
+    assert found.holdings[0].blocks.issubset(BlockSet.full(found.holdings[0].block_count))
+
+
+@given(st.sampled_from(["since", "gone", "holdings"]), JSON)
+def test_an_arbitrary_value_in_a_delta_is_read_or_a_violation(name: str, value: object) -> None:
+    try:
+        found = decode(delta(**{name: value}))
+    except ProtocolViolation:
+        return
+    assert found.revision == 3
