@@ -46,7 +46,7 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.daemon.measure.disk_calls import DiskCalls
+from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ckptd.daemon.measure.disk_calls import DiskCalls
+from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.model.space import BlockPlace
 
 
