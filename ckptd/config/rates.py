@@ -12,14 +12,13 @@ from ckptd.errors import UsageError
 from ckptd.model.quantities import parse_rate
 from ckptd.model.rate_limits import (
     PEER_LIMITS_MAX,
-    Direction,
     LimitKey,
     RateLimits,
     parse_limit,
     parse_limit_key,
 )
 from ckptd.model.timetable import DAY_MINUTES, DAYS, Span
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, Urgency
 
 SPANS_MAX: Final = 64
 

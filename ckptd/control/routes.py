@@ -8,24 +8,12 @@ socket says who sees.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ckptd.errors import NotPermitted
-
-
-class Role(enum.IntEnum):
-    """What a caller is."""
-
-    STRANGER = 0
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-    def __str__(self) -> str:
-        return self.name.lower()
+from ckptd.model.words import Role
 
 
 class Route(NamedTuple):

@@ -5,7 +5,6 @@ Which event ends which effect is listed in :mod:`ckptd.core.events`.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,8 +12,8 @@ from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import CheckpointName, Digest, LaneId, NodeId, RecoveryId, TransferId, Version
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import CloseReason, Criticality, FailureCause, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +65,6 @@ class FetchRange:
     criticality: Criticality
 
 
-class CloseReason(enum.Enum):
-    """Why a lane is closed."""
-
-    SILENT = "silent"
-    IDLE = "idle"
-    FAILED = "failed"
-    STOLEN = "stolen"
-    PREEMPTED = "preempted"
-    REDUNDANT = "redundant"
-    SURPLUS = "surplus"
-    NOT_WANTED = "not wanted"
-
-
 @dataclass(frozen=True, slots=True)
 class CloseLane:
     """Close a lane at once. Transfers still on it end as ``CLOSED``; what they verified stays."""
@@ -123,22 +109,6 @@ class DiscardStaging:
     """Remove whatever a recovery left on the disk."""
 
     recovery: RecoveryId
-
-
-class Result(enum.Enum):
-    """How a recovery ended."""
-
-    COMPLETE = "complete"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class FailureCause(enum.Enum):
-    """What made a recovery fail; each has an exit code of ``ckptctl``."""
-
-    STORE = "store"
-    CRITICAL_MISSING = "critical_missing"
-    VERIFICATION = "verification"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ Every effect that starts something ends with exactly one of these:
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -30,6 +29,7 @@ from ckptd.model.ids import (
     Version,
 )
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Confirmation, RangeOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,27 +224,6 @@ class RangeProgressed:
     is_held_back: bool = False
 
 
-class RangeOutcome(enum.Enum):
-    """How a transfer ended."""
-
-    DELIVERED = "delivered"
-    """Every byte of the range came."""
-    DISCONNECTED = "disconnected"
-    """The connection broke, or the body was shorter than promised."""
-    UNREACHABLE = "unreachable"
-    """No connection could be made."""
-    NOT_HELD = "not held"
-    """The source does not have it, or no longer: 404 or 410. No lie: files change."""
-    BUSY = "busy"
-    """The source has too much to do: 429 or 503."""
-    MISBEHAVED = "misbehaved"
-    """The answer was not the protocol."""
-    CLOSED = "closed"
-    """The scheduler closed the lane."""
-    STORE_FAILED = "store failed"
-    """This node's disk refused; the source did nothing wrong."""
-
-
 @dataclass(frozen=True, slots=True)
 class RangeEnded:
     """A transfer is over; nothing more of it will be reported.
@@ -260,14 +239,6 @@ class RangeEnded:
     outcome: RangeOutcome
     retry_after_ns: int = 0
     refusal: Refusal | None = None
-
-
-class Confirmation(enum.Enum):
-    """What a source says when asked again whether it still holds a version."""
-
-    HELD = "held"
-    NOT_HELD = "not held"
-    NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True)

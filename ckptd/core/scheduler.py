@@ -39,7 +39,7 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.core.explain import narration
-from ckptd.core.explain.bottleneck import Limiter, LocalLoad, find_limiter
+from ckptd.core.explain.bottleneck import LocalLoad, find_bottleneck
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import view_peer, view_recovery, view_sources
@@ -54,6 +54,7 @@ from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.recovery import State
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.words import Bottleneck
 
 
 class Scheduler:
@@ -121,10 +122,10 @@ class Scheduler:
         known = self._state.recoveries.get(recovery)
         return None if known is None else explain(self._state, known, self._options, now=now)
 
-    def limiter(self, recovery: RecoveryId, load: LocalLoad, *, now: int) -> Limiter | None:
+    def bottleneck(self, recovery: RecoveryId, load: LocalLoad, *, now: int) -> Bottleneck | None:
         """Say what binds a recovery now; ``None``: nothing does, or there is none of that name."""
         known = self._state.recoveries.get(recovery)
-        return None if known is None else find_limiter(self._state, known, load, now=now)
+        return None if known is None else find_bottleneck(self._state, known, load, now=now)
 
     def sources(self, *, now: int) -> tuple[SourceSnapshot, ...]:
         """Return a view of every peer, by name."""

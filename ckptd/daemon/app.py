@@ -50,11 +50,12 @@ from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError
 from ckptd.model.ids import RecoveryId
+from ckptd.model.words import WriteMode
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe import logs
 from ckptd.observe.metrics import create_registry, render
 from ckptd.observe.pages import serve_metrics
-from ckptd.store.staging.block_files import WriteMode, Writing
+from ckptd.store.staging.block_files import Writing
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves and commits what it has verified. Half of

@@ -10,7 +10,6 @@ words get the same manifest, the same identity, and can serve one recovery toget
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 import msgspec
@@ -32,6 +31,7 @@ from ckptd.limits import (
     UNIT_BYTES_MAX,
 )
 from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.model.words import Criticality
 
 FORMAT: Final = 1
 
@@ -43,19 +43,6 @@ REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
 
 _FIXARRAY: Final = range(0x90, 0xA0)
 _ARRAY_LENGTH_BYTES: Final = {0xDC: 2, 0xDD: 4}
-
-
-class Criticality(enum.IntEnum):
-    """How urgent a unit is; a lower number is fetched first."""
-
-    CRITICAL = 0
-    NORMAL = 1
-    DEFERRED = 2
-
-    @property
-    def label(self) -> str:
-        """The word people and metrics use."""
-        return self.name.lower()
 
 
 # There may be very many and no cycles: the collector would only look at them, at each pass.

@@ -6,14 +6,13 @@ everything in one direction, one class of it, one peer of it.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.errors import UsageError
 from ckptd.limits import KIB, NODE_ID_BYTES_MAX
 from ckptd.model.quantities import parse_rate
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, Urgency
 
 RATE_MIN_BYTES_PER_S: Final = 128 * KIB
 """No limit is lower: a source cuts off who takes less than 64 KiB/s."""
@@ -26,17 +25,6 @@ TOTAL: Final = "total"
 UNLIMITED: Final = "unlimited"
 _PEERS: Final = "peers"
 _CLASSES: Final = {urgency.label: urgency for urgency in Urgency}
-
-
-class Direction(enum.Enum):
-    """What is limited."""
-
-    INGRESS = "ingress"
-    """Bodies that this node receives."""
-    EGRESS = "egress"
-    """Bodies that this node sends."""
-    DISK_WRITE = "disk_write"
-    """Blocks that this node writes."""
 
 
 class LimitKey(NamedTuple):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.manifest import Criticality, Manifest
+from ckptd.model.manifest import Manifest
+from ckptd.model.words import Criticality
 
 
 class Extent(NamedTuple):

@@ -19,7 +19,6 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from ckptd.core.events import Confirmation
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import (
     CONNECT_TIMEOUT_NS,
@@ -34,7 +33,8 @@ from ckptd.limits import (
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Side, failure_of
+from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
+from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
 from ckptd.wire.fields import DELTA, NODE
 from ckptd.wire.holdings_document import decode_holdings
@@ -244,7 +244,7 @@ class Inquirer:
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             failed = _failed_handshake(error)
             if identity is not None and failed is not None:
-                identity.handshakes.note(Side.CLIENT, address, failed)
+                identity.handshakes.note(HandshakeSide.CLIENT, address, failed)
                 raise failed from error
             why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             raise ConnectionError(f"{host} port {port}: {why}") from error

@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from ckptd.limits import KIB, MS, SECOND
-from ckptd.model.rate_limits import Direction
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, Urgency
 from ckptd.traffic.buckets import Ceilings, Flow, Shaper, Ticket
 
 RECHECK_NS: Final = 50 * MS

@@ -27,13 +27,16 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from ckptd import __version__
-from ckptd.core.effects import Result
-from ckptd.core.events import RangeOutcome
-from ckptd.core.report.views import SourceState
-from ckptd.core.report.waste import WasteReason
-from ckptd.core.state.stage import Stage
-from ckptd.model.manifest import Criticality
-from ckptd.model.rate_limits import Direction
+from ckptd.model.words import (
+    Criticality,
+    Direction,
+    PeerState,
+    RangeOutcome,
+    Result,
+    SourceState,
+    Stage,
+    WasteReason,
+)
 from ckptd.observe.series import (
     NO_RECOVERIES,
     NO_TRANSFERS,
@@ -62,8 +65,8 @@ REFUSALS: Final = (
 )  # fmt: skip
 DIRECTIONS: Final = tuple(direction.value for direction in Direction)
 SIDES: Final = ("source", "receiver")
-PEER_STATES: Final = ("unknown", "live", "unreachable", "conflict", "self")
-STAGES: Final = tuple(stage.value for stage in Stage)
+PEER_STATES: Final = tuple(state.value for state in PeerState)
+STAGES: Final = tuple(stage.value for stage in Stage if not stage.is_ended)
 TRANSFER_OUTCOMES: Final = tuple(outcome.value for outcome in RangeOutcome)
 UNIT_STATES: Final = ("done", "missing")
 CRITICALITIES: Final = tuple(criticality.label for criticality in Criticality)

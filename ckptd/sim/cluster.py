@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from ckptd.core.effects import EndRecovery, FailureCause, Result
+from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.books import Books, Check
 from ckptd.sim.check.checkers import Blame, Choice, Invariants, Urgency, Verification
 from ckptd.sim.check.chronicle import Story

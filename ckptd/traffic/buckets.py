@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from ckptd.limits import KIB, MIB, MS, SECOND
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 
 BURST_NS: Final = 25 * MS
 """A thread that wakes up late finds what came meanwhile; more would show in a second's sum."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from ckptd.limits import HOLDINGS_WAIT_MAX_NS, SECOND
 from ckptd.model.ids import Epoch
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 
 NODE: Final = "Ckptd-Node"
 EPOCH: Final = "Ckptd-Epoch"

@@ -23,7 +23,6 @@ from ckptd.core.events import (
     Event,
     ManifestArrived,
     RangeEnded,
-    RangeOutcome,
     RangeProgressed,
     StagingPrepared,
 )
@@ -32,6 +31,7 @@ from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import RangeOutcome
 from tests.support.scheduling import Saved, holds, saved, wanted
 
 SOURCES = 100

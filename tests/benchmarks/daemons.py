@@ -12,13 +12,8 @@ from typing import NamedTuple
 from ckptd import __version__
 from ckptd.cli.demo.demo_daemon import LocalDaemon
 from ckptd.cli.pki.authority import Authority
-from ckptd.control.messages.api import (
-    Outcome,
-    PublishRequest,
-    PublishResult,
-    RecoverRequest,
-    RecoveryResult,
-)
+from ckptd.control.messages.api import PublishRequest, PublishResult, RecoverRequest, RecoveryResult
+from ckptd.model.words import Result
 from tests.benchmarks.competitors import SOURCES, Fetched, Place
 from tests.benchmarks.processes import cpu_s, peak_bytes, reset_peak
 from tests.support.cluster import STOP_S, eventually
@@ -190,7 +185,7 @@ def recover(daemon: LocalDaemon, target: Path) -> None:
     view = client.recover(RecoverRequest(checkpoint=CHECKPOINT, version=1, to=str(target)))
     *_, result = client.watch(view.recovery)
     assert isinstance(result, RecoveryResult), result
-    assert result.result is Outcome.COMPLETE, result.message
+    assert result.result is Result.COMPLETE, result.message
 
 
 class Lags(NamedTuple):

@@ -27,10 +27,10 @@ from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.cli.render.text import table
-from ckptd.control.messages.api import Outcome, RecoveryResult
-from ckptd.core.report.story import Kind
+from ckptd.control.messages.api import RecoveryResult
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_size
+from ckptd.model.words import Result, StoryKind
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.places import RESULTS, choose_place
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
@@ -95,7 +95,7 @@ class Run:
         meanwhile()
         result = self.result(recovery)
         took_s = time.monotonic() - started_s
-        assert result.result is Outcome.COMPLETE, result
+        assert result.result is Result.COMPLETE, result
         return Recovered(result, took_s)
 
 
@@ -160,7 +160,7 @@ def healthy(arena: Arena) -> list[Measure]:
         asked = sum(each.end - each.start for link in run.links for each in link.ranges)
         ideal_s = result.bytes_total / (SOURCES * run.rate_bytes_per_s)
         return [
-            Measure("hedges", result.happenings.get(Kind.HEDGE.value, 0), 0),
+            Measure("hedges", result.happenings.get(StoryKind.HEDGE.value, 0), 0),
             Measure("asked twice, bytes", asked - result.bytes_total, 0),
             Measure("received / needed", run.passed_bytes / result.bytes_total, 1.005),
             Measure("time / ideal", took_s / ideal_s, 1.10),

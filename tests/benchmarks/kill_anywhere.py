@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from ckptd.control.messages.api import Outcome
 from ckptd.errors import DaemonUnreachable
 from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
 from ckptd.model.quantities import format_size, parse_size
+from ckptd.model.words import Result
 from tests.support.cluster import (
     Cluster,
     FileFacts,
@@ -117,7 +117,7 @@ class Arena:
         for node in self.nodes.values():
             node.wait_ready()
         result = self.receiver.result(recovery)
-        assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
+        assert (result.result, result.is_degraded) == (Result.COMPLETE, False), result
         assert tree_digest(target) == self.published, f"seed {seed}: other bytes"
         left = os.listdir(self.receiver.root)
         assert left == [target.name], f"seed {seed}: {left} is left"

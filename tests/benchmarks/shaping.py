@@ -25,10 +25,11 @@ from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.cli.render.text import table
-from ckptd.control.messages.api import Outcome, RecoveryResult
+from ckptd.control.messages.api import RecoveryResult
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
+from ckptd.model.words import Result
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.places import RESULTS, choose_place
@@ -124,7 +125,7 @@ def finish(node: Node, recovery: str) -> None:
     """Wait for the end of a recovery, which must succeed."""
     *_, last = node.client.watch(recovery, deadline_s=time.monotonic() + PATIENCE_S)
     assert isinstance(last, RecoveryResult)
-    assert last.result is Outcome.COMPLETE, last
+    assert last.result is Result.COMPLETE, last
 
 
 def shaped_link(arena: Arena) -> list[Measure]:

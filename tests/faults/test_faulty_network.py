@@ -6,9 +6,9 @@ Each source is behind a proxy of its own. Faults begin once the receiver knows a
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.api import RecoveryView, SourceState
-from ckptd.core.report.waste import WasteReason
+from ckptd.control.messages.api import RecoveryView
 from ckptd.limits import BLOCK_BYTES_MIN, KIB, MIB
+from ckptd.model.words import SourceState, WasteReason
 from ckptd.net.lane.groups import GROUP_BYTES_MAX, GROUP_BYTES_MIN
 from tests.support.cluster import FileFacts, Node, eventually, make_checkpoint, tree_digest
 from tests.support.faulty_network import RATE, Connect, check_whole, shares

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.control.messages.api import RecoveryView, SourceState
+from ckptd.control.messages.api import RecoveryView
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import decode_manifest
+from ckptd.model.words import SourceState
 from ckptd.net.lane.groups import GROUP_BYTES_MIN
 from tests.support.cluster import NAME, Cluster, FileFacts, Node, eventually, make_checkpoint
 from tests.support.fault_proxy import fault_proxy

@@ -22,7 +22,7 @@ import uvloop
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import PublishRequest, RecoverRequest, Stage
+from ckptd.control.messages.api import PublishRequest, RecoverRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
@@ -37,6 +37,7 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from ckptd.limits import CONTROL_CLIENTS_MAX, CONTROL_MESSAGE_BYTES_MAX
+from ckptd.model.words import Stage
 from tests.support.control import (
     CHECKPOINT,
     EXPLANATION,

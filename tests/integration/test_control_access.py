@@ -15,10 +15,11 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.routes import RIGHTS, Members, Role, Roles, Route
+from ckptd.control.routes import RIGHTS, Members, Roles, Route
 from ckptd.control.server.callers import caller_at
 from ckptd.errors import ConfigurationError, ExitCode, NotPermitted
 from ckptd.limits import CONTROL_CLIENTS_MAX
+from ckptd.model.words import Role
 from tests.support.cluster import Cluster, eventually
 from tests.support.control import RELOADED, STATUS, VIEW, StandInDaemon, serving
 

@@ -18,14 +18,7 @@ import pytest
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.render.live import follow_recovery
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import (
-    Cause,
-    Outcome,
-    PublishRequest,
-    RecoverRequest,
-    RecoveryResult,
-    Stage,
-)
+from ckptd.control.messages.api import PublishRequest, RecoverRequest, RecoveryResult
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.errors import (
     CkptdError,
@@ -34,6 +27,7 @@ from ckptd.errors import (
     NotPermitted,
     VerificationFailed,
 )
+from ckptd.model.words import FailureCause, Result, Stage
 from tests.support.control import (
     NEED_PROGRESS,
     PROGRESS,
@@ -82,13 +76,13 @@ def run(path: str, *argv: str) -> tuple[int, str, str]:
     [
         ({}, ExitCode.DONE),
         ({"is_degraded": True, "missing_units": ("opt/a",)}, ExitCode.DEGRADED),
-        ({"result": Outcome.FAILED, "cause": Cause.STORE}, ExitCode.FAILED),
-        ({"result": Outcome.CANCELLED}, ExitCode.FAILED),
+        ({"result": Result.FAILED, "cause": FailureCause.STORE}, ExitCode.FAILED),
+        ({"result": Result.CANCELLED}, ExitCode.FAILED),
         (
-            {"result": Outcome.FAILED, "cause": Cause.CRITICAL_MISSING},
+            {"result": Result.FAILED, "cause": FailureCause.CRITICAL_MISSING},
             ExitCode.CRITICAL_MISSING,
         ),
-        ({"result": Outcome.FAILED, "cause": Cause.VERIFICATION}, ExitCode.VERIFICATION),
+        ({"result": Result.FAILED, "cause": FailureCause.VERIFICATION}, ExitCode.VERIFICATION),
     ],
 )
 def test_a_recovery_that_was_waited_for_ends_the_command_as_it_ended(
@@ -282,7 +276,7 @@ def test_watch_takes_the_newest_that_has_not_ended(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = replace(VIEW, recovery="01J9ZZ", stage=Stage.COMPLETE)
-    watched = replace(RESULT, result=Outcome.CANCELLED)
+    watched = replace(RESULT, result=Result.CANCELLED)
     daemon = StandInDaemon(views=[ended, VIEW, ended], watching=[watched])
     with serving(daemon, path):
         assert ckptctl(["--socket", path, "watch", "-o", "json"]) == ExitCode.FAILED
@@ -323,7 +317,7 @@ def test_names_from_peers_cannot_move_the_cursor(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = replace(VIEW, waiting_for="\x1b[2Jgone\n", missing_blocks=1, missing_units=("\x9b1m",))
-    result = replace(RESULT, result=Outcome.FAILED, message="\x1b[31m", missing_units=("\x07",))
+    result = replace(RESULT, result=Result.FAILED, message="\x1b[31m", missing_units=("\x07",))
     with serving(StandInDaemon(watching=[replace(PROGRESS, view=evil), result]), path):
         for output in ("table", "json"):
             argv = ["--socket", path, "recover", "a", "--wait", "-o", output]

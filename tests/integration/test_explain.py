@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.api import Outcome
 from ckptd.control.messages.explanations import Explanation
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node
 from tests.support.fault_proxy import fault_proxy
 from tests.support.peers import liar
@@ -43,7 +43,7 @@ def test_a_recovery_is_explained_while_it_runs_after_it_ended_and_after_a_restar
         receiver.client.resume(recovery)
         link.heal()
         result = receiver.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     ended = receiver.client.explain(recovery)
     assert (ended.stage, ended.is_story_kept) == ("complete", True)
     assert ended.counts == result.happenings

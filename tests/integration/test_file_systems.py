@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.api import Outcome
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 from tests.support.mounts import failing_disk, in_mount_namespace, mount, tmpfs, unmount
@@ -34,19 +34,19 @@ def test_on_a_read_only_root_nothing_is_recovered_and_all_is_served(tmp_path: Pa
             source = source_of(cluster)
             node = cluster.add("node", peers=[source.address], root=tmp_path / "disk")
             node.wait_ready()
-            assert node.recover().result is Outcome.COMPLETE
+            assert node.recover().result is Result.COMPLETE
             mount("-o", "remount,ro", str(tmp_path / "disk"))
 
             refused = node.recover(to=node.path("other"))
-            assert refused.result is Outcome.FAILED
+            assert refused.result is Result.FAILED
             assert "is on a read-only file system" in refused.message
             assert "read-only" in node.log_text()
 
             third = cluster.node("third", peers=[node.address])
-            assert third.recover().result is Outcome.COMPLETE
+            assert third.recover().result is Result.COMPLETE
             assert tree_digest(third.path("llama/rank-3/100")) == tree_digest(source.path("100"))
             mount("-o", "remount,rw", str(tmp_path / "disk"))
-            assert node.recover(to=node.path("other")).result is Outcome.COMPLETE
+            assert node.recover(to=node.path("other")).result is Result.COMPLETE
 
     in_mount_namespace(scene)
 
@@ -65,12 +65,12 @@ def test_a_disk_that_fails_while_a_version_is_recovered_is_told_of_and_read_from
             with fault_proxy(source.data_port, rate_bytes_per_s=8 * MIB) as link:
                 node = cluster.add("node", peers=[link.address], root=disk)
                 node.wait_ready()
-                assert node.recover().result is Outcome.COMPLETE
+                assert node.recover().result is Result.COMPLETE
                 recovery = node.begin("large")
                 node.wait_bytes(recovery, 10 * MIB)
                 fail()
                 refused = node.result(recovery)
-            assert refused.result is Outcome.FAILED
+            assert refused.result is Result.FAILED
             assert "is on a read-only file system" in refused.message
             assert not node.path("large").exists()
             eventually(lambda: "event=root.unusable" in node.log_text(), "it is told of")
@@ -78,7 +78,7 @@ def test_a_disk_that_fails_while_a_version_is_recovered_is_told_of_and_read_from
             assert root.problem == "its file system is read-only here"
             assert node.client.health().components[f"root {root.name}"] == root.problem
             third = cluster.node("third", peers=[node.address])
-            assert third.recover().result is Outcome.COMPLETE
+            assert third.recover().result is Result.COMPLETE
             assert tree_digest(third.path("llama/rank-3/100")) == tree_digest(source.path("100"))
 
     in_mount_namespace(scene)
@@ -105,7 +105,7 @@ def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
             eventually(lambda: "event=root.unusable" in node.log_text(), "it is told of")
 
             refused = node.recover()
-            assert refused.result is Outcome.FAILED
+            assert refused.result is Result.FAILED
             assert "is not the directory any more" in refused.message
             assert refused.bytes_received == 0
             assert "is not the directory any more" in node.log_text()
@@ -116,7 +116,7 @@ def test_when_another_file_system_takes_a_roots_place_nothing_is_written_to_it(
             if what == "mounted over":
                 unmount(disk)
                 eventually(lambda: "event=root.usable" in node.log_text(), "it is back")
-                assert node.recover().result is Outcome.COMPLETE
+                assert node.recover().result is Result.COMPLETE
 
     in_mount_namespace(scene)
 
@@ -131,7 +131,7 @@ def test_without_enough_inodes_nothing_travels(tmp_path: Path) -> None:
             node = cluster.add("node", peers=[source.address], root=tmp_path / "disk")
             node.wait_ready()
             refused = node.recover(patience_s=1)
-            assert refused.result is Outcome.FAILED
+            assert refused.result is Result.FAILED
             assert "more files and directories" in refused.message
             assert refused.bytes_received == 0
             assert os.listdir(tmp_path / "disk") == []
@@ -160,7 +160,7 @@ def test_what_is_swept_from_staging_is_fetched_again_by_the_same_recovery(
             (staging / "model.bin").unlink()
         node.client.resume(recovery)
         result = node.result(recovery)
-        assert result.result is Outcome.COMPLETE, result.message
+        assert result.result is Result.COMPLETE, result.message
         assert result.wasted["lost"] >= 8 * MIB
         assert result.bytes_received - result.bytes_wasted == result.bytes_total
         assert tree_digest(result.target) == tree_digest(source.path("100"))
@@ -184,7 +184,7 @@ def test_names_at_every_limit_are_recovered(tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
         source = source_of(cluster, files=[*FILES, *(PlannedFile(name, 9) for name in names)])
         node = cluster.node("node", peers=[source.address])
-        assert node.recover().result is Outcome.COMPLETE
+        assert node.recover().result is Result.COMPLETE
         assert tree_digest(node.path("llama/rank-3/100")) == tree_digest(source.path("100"))
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.events import RangeOutcome
 from ckptd.errors import OutOfSpace
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.space import BlockPlace
+from ckptd.model.words import RangeOutcome
 from ckptd.net.lane import lane
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX

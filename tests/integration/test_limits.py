@@ -8,11 +8,12 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.api import Outcome, RecoveryView
-from ckptd.control.messages.limit_settings import ChangeLimits, Origin
+from ckptd.control.messages.api import RecoveryView
+from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import EventRecord
 from ckptd.errors import CkptdError, NotFound, UsageError
 from ckptd.limits import KIB, MIB
+from ckptd.model.words import LimitOrigin, Result
 from tests.support.cluster import (
     Cluster,
     Node,
@@ -52,7 +53,7 @@ def unharmed(receiver: Node, recovery: str) -> bool:
     """Nobody was blamed, left or asked twice for what a limit held up."""
     result = receiver.result(recovery)
     peer = receiver.client.peer("s")
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     return (result.bytes_wasted, peer.failures, peer.bad_blocks) == (0, 0, 0)
 
 
@@ -143,7 +144,7 @@ def test_the_most_urgent_recovery_goes_first_at_a_limited_source(cluster: Cluste
     later = patient.begin("later", 1)
     patient.wait_bytes(later, MIB)
     urgent = hasty.begin("urgent", 1)
-    assert hasty.result(urgent).result is Outcome.COMPLETE
+    assert hasty.result(urgent).result is Result.COMPLETE
     assert patient.client.recovery(later).bytes_left > 0, "it began first"
     assert unharmed(patient, later)
 
@@ -160,8 +161,8 @@ def test_limits_are_reloaded_and_what_was_set_goes_on(cluster: Cluster) -> None:
     assert applied == ("limits.disk_write.background", "limits.egress.total")
     rows = {row.limit: (row.bytes_per_s, row.origin) for row in node.client.limits().limits}
     assert rows == {
-        "disk_write.background": (MIB, Origin.CONFIG),
-        "ingress.total": (3 * MIB, Origin.RUNTIME),
+        "disk_write.background": (MIB, LimitOrigin.CONFIG),
+        "ingress.total": (3 * MIB, LimitOrigin.RUNTIME),
     }
     url = f"http://{node.client.status().listen.metrics}/metrics"
     with urllib.request.urlopen(url, timeout=10) as page:
@@ -199,7 +200,7 @@ def test_recoveries_in_the_background_yield_to_an_interface(cluster: Cluster) ->
     limits = '[limits]\nyield_to = "lo"\nyield_rate = "1GiB/s"\n'
     receiver = receiver_of(cluster, source, sections=limits)
     recovery = receiver.begin(is_background=True)
-    assert receiver.result(recovery).result is Outcome.COMPLETE
+    assert receiver.result(recovery).result is Result.COMPLETE
     yielding = receiver.client.limits().yielding
     assert yielding is not None
     assert (yielding.interface, yielding.link_bytes_per_s) == ("lo", 1024 * MIB)

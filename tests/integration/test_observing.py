@@ -25,10 +25,10 @@ from ckptd.control.messages.observation import (
     LevelRequest,
     LevelView,
     LineRecord,
-    Verdict,
 )
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
+from ckptd.model.words import CheckResult
 from tests.support.cluster import NAME, Cluster, Node, eventually, with_and_without_tls
 from tests.support.fault_proxy import fault_proxy
 from tests.support.peers import liar, shouter
@@ -68,7 +68,7 @@ def findings_of(node: Node) -> dict[str, CheckRow]:
     assert isinstance(last, Diagnosis)
     found = {row.subject: row for row in rows if isinstance(row, CheckRow)}
     assert last.fail == sum(
-        row.verdict is Verdict.FAIL for row in rows if isinstance(row, CheckRow)
+        row.verdict is CheckResult.FAIL for row in rows if isinstance(row, CheckRow)
     )
     return found
 
@@ -343,7 +343,7 @@ def test_the_doctor_finds_nothing_wrong_and_leaves_nothing_behind(cluster: Clust
     node = cluster.node("r", peers=[source.address for source in sources])
     eventually(lambda: node.client.status().peers_reachable == 2, "both answer")
     found = findings_of(node)
-    assert {row.verdict for row in found.values()} == {Verdict.OK}
+    assert {row.verdict for row in found.values()} == {CheckResult.OK}
     assert "durably" in found["root main"].finding
     assert ("node" in found) == ("ca" in found) == (cluster.authority is not None)
     for source in sources:
@@ -367,7 +367,7 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(
         (f"mallory at {lying.address}", "not what it says"),
         ("root main", "is not the directory any more"),
     ):
-        assert found[subject].verdict is Verdict.FAIL
+        assert found[subject].verdict is CheckResult.FAIL
         assert words in found[subject].finding
         assert found[subject].remedy
         assert words in shown.stdout

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.api import Outcome, SourceState
-from ckptd.control.messages.peer_details import Answer
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
+from ckptd.model.words import Confirmation, Result, SourceState
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint
 from tests.support.peers import liar
 
@@ -60,7 +59,7 @@ def test_a_plan_says_what_a_recovery_then_does(
     assert (after.needed_bytes, after.predicted_complete_s) == (0, 0)
 
     second = receiver.recover(to=receiver.path("again"))
-    assert second.result is Outcome.COMPLETE
+    assert second.result is Result.COMPLETE
     assert second.predicted_duration_s is not None
     assert second.predicted_critical_s is not None
     assert 0 < second.predicted_critical_s <= second.predicted_duration_s
@@ -80,7 +79,7 @@ def test_a_plan_for_something_new_is_predicted_from_what_earlier_recoveries_show
 ) -> None:
     (source,) = cluster.sources("a")
     receiver = cluster.node("r", peers=[source.address])
-    assert receiver.recover().result is Outcome.COMPLETE
+    assert receiver.recover().result is Result.COMPLETE
     source.publish(make_checkpoint(source.path("101"), seed=2), version=101)
     plan = eventually(
         lambda: next((p for p in [settled_plan(receiver)] if p.version == 101), None),
@@ -114,13 +113,14 @@ def test_a_lying_source_is_shown_with_every_bad_block(
         receiver = cluster.node("r", peers=[lying.address, sources[0].address])
         eventually(lambda: len(settled_plan(receiver).sources) == 2, "both are known")
         result = receiver.recover()
-        assert result.result is Outcome.COMPLETE
+        assert result.result is Result.COMPLETE
         view = eventually(
             lambda: next(
                 (
                     peer
                     for peer in [receiver.client.peer("liar")]
-                    if peer.evidence and Answer.PENDING not in {bad.answer for bad in peer.evidence}
+                    if peer.evidence
+                    and Confirmation.PENDING not in {bad.answer for bad in peer.evidence}
                 ),
                 None,
             ),
@@ -128,7 +128,7 @@ def test_a_lying_source_is_shown_with_every_bad_block(
         )
         first = view.evidence[-1]
         assert (first.checkpoint, first.version, first.recovery) == (NAME, 100, result.recovery)
-        assert first.answer is Answer.STANDS_BY_IT
+        assert first.answer is Confirmation.HELD
         assert receiver.path(NAME, "100", first.unit).is_file()
         started_at_s = receiver.client.status().started_at_s
         assert started_at_s <= first.at_s <= started_at_s + 600

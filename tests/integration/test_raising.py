@@ -13,9 +13,9 @@ from ckptd.control.messages.prioritized import (
     NeedResult,
     PrioritizeRequest,
 )
-from ckptd.core.state.stage import Stage
 from ckptd.errors import Conflict, ExitCode, NotFound, OutsideRoots, UsageError
 from ckptd.limits import MIB
+from ckptd.model.words import Stage
 from tests.support.cluster import NAME, Cluster, Node
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 

@@ -8,7 +8,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file
 
-from ckptd.control.messages.api import Outcome
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, tree_digest
 
 pytestmark = pytest.mark.integration
@@ -30,7 +30,7 @@ def test_a_recovered_model_loads_and_every_tensor_is_the_same(cluster: Cluster) 
     directory = unpack_model(source.path("minilm"))
     source.publish(directory, "minilm", 1, critical=("*.json",), deferred=())
     result = cluster.node("r", peers=[source.address]).recover("minilm", 1)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(directory)
     (weights,) = directory.rglob("model.safetensors")
     published = load_file(weights)
@@ -55,7 +55,7 @@ def test_a_recovered_distributed_checkpoint_of_torch_loads(cluster: Cluster) -> 
     checkpoint.save(state, checkpoint_id=directory, no_dist=True)
     source.publish(directory, "dcp", 1200, critical=(".metadata",), deferred=())
     result = cluster.node("r", peers=[source.address]).recover("dcp", 1200)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     recovered = {
         "model": {name: torch.zeros_like(tensor) for name, tensor in state["model"].items()},
         "step": torch.tensor(0),

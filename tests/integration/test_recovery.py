@@ -9,9 +9,9 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.api import Cause, Outcome
 from ckptd.errors import ExitCode, OutsideRoots
 from ckptd.limits import MIB
+from ckptd.model.words import FailureCause, Result
 from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 from tests.support.mounts import needs_disk
@@ -31,7 +31,7 @@ def test_a_version_comes_back_bit_by_bit_under_its_usual_name(
     sources: list[Node], receiver: Node
 ) -> None:
     result = receiver.recover()
-    assert (result.result, result.is_degraded, result.message) == (Outcome.COMPLETE, False, "")
+    assert (result.result, result.is_degraded, result.message) == (Result.COMPLETE, False, "")
     assert result.target == str(receiver.path(NAME, "100"))
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
     assert sum(share.bytes for share in result.sources) == result.bytes_total
@@ -43,7 +43,7 @@ def test_a_version_comes_back_bit_by_bit_under_its_usual_name(
 def test_a_version_recovers_to_a_directory_of_choice(sources: list[Node], receiver: Node) -> None:
     target = receiver.path("elsewhere/deep/v")
     result = receiver.recover(to=target)
-    assert (result.result, result.target) == (Outcome.COMPLETE, str(target))
+    assert (result.result, result.target) == (Result.COMPLETE, str(target))
     assert tree_digest(target) == tree_digest(sources[0].path("100"))
 
 
@@ -53,7 +53,7 @@ def test_recovering_what_is_there_fetches_nothing(receiver: Node) -> None:
     before = tree_digest(target)
     again = receiver.recover(to=target)
     assert (again.result, again.bytes_received, again.bytes_resumed) == (
-        Outcome.COMPLETE,
+        Result.COMPLETE,
         0,
         again.bytes_total,
     )
@@ -65,7 +65,7 @@ def test_without_a_version_the_newest_is_recovered(sources: list[Node], receiver
         make_checkpoint(sources[0].path(f"steps/{version}"), seed=version)
         sources[0].publish(sources[0].path(f"steps/{version}"), "steps", version)
     result = receiver.recover("steps", None)
-    assert (result.result, result.version) == (Outcome.COMPLETE, 9)
+    assert (result.result, result.version) == (Result.COMPLETE, 9)
     assert tree_digest(result.target) == tree_digest(sources[0].path("steps/9"))
 
 
@@ -81,13 +81,13 @@ def test_a_target_with_something_in_it_is_refused_and_left_alone(receiver: Node)
     target.mkdir()
     (target / "precious").write_text("mine")
     result = receiver.recover(to=target)
-    assert (result.result, result.cause) == (Outcome.FAILED, Cause.STORE)
+    assert (result.result, result.cause) == (Result.FAILED, FailureCause.STORE)
     assert str(target) in result.message
     assert [entry.name for entry in target.iterdir()] == ["precious"]
 
 
 def test_a_receiver_becomes_a_source(receiver: Node, cluster: Cluster) -> None:
-    assert receiver.recover().result is Outcome.COMPLETE
+    assert receiver.recover().result is Result.COMPLETE
     next_one = cluster.node("next", peers=[receiver.address])
     result = next_one.recover()
     assert [share.node for share in result.sources] == ["r"]
@@ -104,7 +104,7 @@ def test_two_thousand_small_units_travel_in_few_requests(cluster: Cluster) -> No
     with fault_proxy(source.data_port) as link:
         receiver = cluster.node("r", peers=[link.address])
         result = receiver.recover("small")
-        assert result.result is Outcome.COMPLETE
+        assert result.result is Result.COMPLETE
         assert tree_digest(result.target) == tree_digest(directory)
         assert 1 <= len(link.ranges) <= 20
 
@@ -116,7 +116,7 @@ def test_what_a_source_sent_leaves_its_memory_if_that_is_wanted(cluster: Cluster
     source.publish(source.path("100"), critical=(), deferred=())
     os.sync()  # what is not on the disk yet cannot leave
     receiver = cluster.node("receiver", peers=[source.address])
-    assert receiver.recover().result is Outcome.COMPLETE
+    assert receiver.recover().result is Result.COMPLETE
     kept = pages_in_memory(source.path("100", "model.bin"))
     assert kept * mmap.PAGESIZE < 32 * MIB  # a send buffer, and what was read ahead
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.control.messages.api import Outcome, Stage
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
+from ckptd.model.words import Result, Stage
 from tests.support.cluster import Cluster, Node, tree_digest
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 
@@ -42,7 +42,7 @@ def test_a_paused_recovery_stands_still_until_it_is_resumed(
     assert paused.bytes_verified >= still.bytes_verified
     assert not receiver.client.resume(recovery).is_paused
     result = receiver.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
 
 
@@ -52,7 +52,7 @@ def test_a_cancelled_recovery_leaves_nothing_behind(cluster: Cluster, link: Faul
     receiver.wait_bytes(recovery, 2 * MIB)
     assert os.listdir(receiver.root) == [".ckptd"]
     assert receiver.client.cancel(recovery).stage is Stage.CANCELLED
-    assert receiver.result(recovery).result is Outcome.CANCELLED
+    assert receiver.result(recovery).result is Result.CANCELLED
     assert os.listdir(receiver.root) == []
     with pytest.raises(NotFound, match="has ended already"):
         receiver.client.cancel(recovery)

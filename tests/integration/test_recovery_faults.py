@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.api import CheckpointRow, Outcome, RecoveryView
+from ckptd.control.messages.api import CheckpointRow, RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
+from ckptd.model.words import Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.peers import liar
@@ -50,7 +51,7 @@ def test_a_source_killed_half_way_is_made_up_for_by_the_others(cluster: Cluster)
         sources[0].kill()
         heal(links)
         result = receiver.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert {share.node for share in result.sources} == {"a", "b"}
     assert tree_digest(result.target) == tree_digest(sources[1].path("100"))
 
@@ -76,7 +77,7 @@ def test_when_all_sources_die_a_recovery_waits_and_goes_on_when_one_returns(
         link.heal()
         source.restart()
         result = receiver.result(recovery)
-    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False)
+    assert (result.result, result.is_degraded) == (Result.COMPLETE, False)
     assert result.bytes_received <= result.bytes_total + REFETCH_BYTES_MAX
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
@@ -94,7 +95,7 @@ def test_a_receiver_that_was_killed_goes_on_where_it_was(cluster: Cluster) -> No
         heal(links)
         receiver.restart()
         result = receiver.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert result.bytes_resumed > 0
     assert result.bytes_resumed + result.bytes_received - result.bytes_wasted == result.bytes_total
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
@@ -111,7 +112,7 @@ def test_a_file_that_changes_makes_its_version_stale_and_nobody_is_blamed(
     with changing.path("100/model-1.safetensors").open("r+b") as file:
         file.write(b"the next step")
     result = receiver.recover()
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
     assert "source.bad_block" not in receiver.log_text()
     assert eventually(lambda: _holders(receiver) == {"a", "r"}, "the version is stale")
@@ -132,7 +133,7 @@ def test_a_lying_source_is_found_out_and_the_version_is_right(
         eventually(lambda: _holders(receiver) == {"liar", "a"}, "both are known")
         result = receiver.recover()
         assert lying.lies > 0
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
     assert result.bytes_wasted > 0
     assert "source.bad_block source=liar" in receiver.log_text()
@@ -148,7 +149,7 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
         receiver.wait_bytes(recovery, 4 * MIB)
         source.kill()
         result = receiver.result(recovery)
-        assert (result.result, result.is_degraded) == (Outcome.COMPLETE, True)
+        assert (result.result, result.is_degraded) == (Result.COMPLETE, True)
         assert "optimizer/shard.pt" in result.missing_units
         here, whole = tree_digest(result.target), tree_digest(source.path("100"))
         assert "config.json" in here
@@ -172,7 +173,7 @@ def test_a_version_that_ended_in_part_is_completed_where_it_stands(cluster: Clus
         eventually(lambda: _holders(receiver) == {"a"}, "the holder is back")
         link.heal()
         result = receiver.recover()
-    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False)
+    assert (result.result, result.is_degraded) == (Result.COMPLETE, False)
     assert result.bytes_resumed > 0
     assert tree_digest(result.target) == tree_digest(source.path("100"))
     assert "r" in _holders(receiver)

@@ -16,9 +16,9 @@ import pytest
 
 from ckptd.config import parse_address
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import Outcome
 from ckptd.errors import CkptdError, DaemonUnreachable
 from ckptd.limits import MIB
+from ckptd.model.words import Result
 from tests.support.cluster import (
     STOP_S,
     WAIT_S,
@@ -124,7 +124,7 @@ def test_its_progress_is_told_and_when_it_stops_nothing_verified_is_lost(
         link.heal()
         node.restart()
         result = node.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert result.bytes_resumed >= verified
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
@@ -170,7 +170,7 @@ def test_the_watchdog_is_not_fed_by_a_daemon_that_stood_still_and_nothing_is_har
         manager.hear_until(lambda message: message.get("WATCHDOG") == "1")
         link.heal()
         result = node.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
 

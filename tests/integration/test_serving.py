@@ -14,17 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.events import Confirmation
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Confirmation, RefusalReason, Urgency
 from ckptd.net import inquiry
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.source import server
-from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.caps import Admission
 from ckptd.traffic.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.wire.holdings_document import decode_holdings
 from tests.support.serving import (
@@ -202,7 +201,7 @@ async def test_a_connection_that_asks_nothing_is_closed_sooner(
     monkeypatch.setattr(server, "HEAD_TIMEOUT_NS", 20 * MS)
     async with serving(content) as node, client_of(node.address) as client:
         assert await client.ended()
-        assert node.server.admission.refusals == {Refusal.HEAD_LATE: 1}
+        assert node.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 @on_both_loops
@@ -443,7 +442,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
         client.send(request(version_of(big)))
         assert (await client.head()).status == 200
         await until(lambda: not node.listener.connection_count)
-        assert node.server.admission.refusals == {Refusal.READER_SLOW: 1}
+        assert node.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.reader.readexactly(big.size_bytes)
 
@@ -534,7 +533,7 @@ async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -
         assert (await second.ask("/v1/holdings")).status == 200
         async with client_of(node.address) as third:
             assert await third.ended()
-        assert node.server.admission.refusals == {Refusal.CONNECTIONS: 1}
+        assert node.server.admission.refusals == {RefusalReason.CONNECTIONS: 1}
         assert (await first.ask("/v1/holdings")).status == 200
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.api import Outcome, RecoveryView
+from ckptd.control.messages.api import RecoveryView
 from ckptd.control.messages.explanations import Happening
 from ckptd.limits import MIB
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node, make_checkpoint
 from tests.support.fault_proxy import fault_proxy
 
@@ -43,7 +44,7 @@ def test_where_every_connection_is_limited_lanes_are_added_and_nothing_is_fetche
         (shown,) = json.loads(capsys.readouterr().out)["recoveries"]
         assert shown["lanes"] > 2
         result = receiver.result(recovery)
-    assert (result.result, result.bytes_wasted) == (Outcome.COMPLETE, 0)
+    assert (result.result, result.bytes_wasted) == (Result.COMPLETE, 0)
     first = tries(receiver, recovery)[0]
     assert (first.reason, first.numbers["before_lanes"], first.numbers["lanes"]) == ("faster", 1, 2)
 
@@ -65,4 +66,4 @@ def test_where_connections_share_what_there_is_the_second_lane_is_given_up_again
         assert (tried.reason, tried.numbers["lanes"]) == ("no_faster", 1)
         link.heal()
         result = receiver.result(recovery)
-    assert (result.result, result.bytes_wasted) == (Outcome.COMPLETE, 0)
+    assert (result.result, result.bytes_wasted) == (Result.COMPLETE, 0)

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.api import Cause, Outcome, PeerState
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.errors import ExitCode
 from ckptd.limits import KIB, MANIFEST_BYTES_MAX, MIB
 from ckptd.model.manifest import Manifest, encode_manifest
+from ckptd.model.words import FailureCause, PeerState, Result
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.keys import SigningKey
 from ckptd.wire.signature_lines import encode_signatures
@@ -65,12 +65,12 @@ def test_a_signature_travels_with_its_version_from_node_to_node(
     source = cluster.node("a", sections=section(key=OURS, trusted=()))
     source.publish(make_checkpoint(source.path("100")))
     first = cluster.node("b", peers=[source.address], sections=section())
-    assert first.recover().result is Outcome.COMPLETE
+    assert first.recover().result is Result.COMPLETE
     source.kill()
     first.restart()
     second = cluster.node("c", peers=[first.address], sections=section())
     result = second.recover(version=None)
-    assert (result.result, result.message) == (Outcome.COMPLETE, "")
+    assert (result.result, result.message) == (Result.COMPLETE, "")
     assert tree_digest(result.target) == tree_digest(source.path("100"))
 
 
@@ -96,12 +96,12 @@ def test_a_recovery_ends_when_no_source_has_a_trusted_signature(
     )
     assert "is unsigned, and signatures.require asks for a" in capsys.readouterr().err
     result = receiver.recover(version=200)
-    assert (result.result, result.cause) == (Outcome.FAILED, Cause.VERIFICATION)
+    assert (result.result, result.cause) == (Result.FAILED, FailureCause.VERIFICATION)
     assert "signed only by keys that nobody here trusts" in result.message
     assert receiver.client.peer("b").trust < 0 == receiver.client.peer("a").trust
     assert [each.name for each in receiver.path().iterdir()] == []
     # What requires no signature is recovered as ever.
-    assert receiver.recover("qwen/rank-0").result is Outcome.COMPLETE
+    assert receiver.recover("qwen/rank-0").result is Result.COMPLETE
 
 
 def test_a_version_comes_from_an_unsigned_source_once_another_has_shown_the_signature(
@@ -113,7 +113,7 @@ def test_a_version_comes_from_an_unsigned_source_once_another_has_shown_the_sign
     peers = [unsigned.address, signed.address]
     receiver = cluster.node("r", peers=peers, sections=section())
     result = receiver.recover()
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert {share.node for share in result.sources} == {"a", "b"}
 
 
@@ -178,7 +178,7 @@ def test_a_bad_manifest_is_refused_and_nothing_is_fetched_for_it(
         receiver = cluster.node("r", peers=[evil.address], sections=section())
         before = peak_memory_bytes(receiver)
         result = receiver.recover(version=None, patience_s=0)
-        assert (result.result, result.cause) == (Outcome.FAILED, Cause.VERIFICATION)
+        assert (result.result, result.cause) == (Result.FAILED, FailureCause.VERIFICATION)
         assert words in result.message
         assert f"/v1/checkpoints/{digest}" not in evil.requests
         assert [each.name for each in receiver.path().iterdir()] == []
@@ -195,14 +195,14 @@ def test_an_old_version_is_refused_after_a_kill_until_it_is_named(cluster: Clust
     receiver.restart()
 
     result = receiver.recover(version=None)
-    assert (result.result, result.cause) == (Outcome.FAILED, Cause.VERIFICATION)
+    assert (result.result, result.cause) == (Result.FAILED, FailureCause.VERIFICATION)
     assert f"version 10 of {NAME} was on this node before" in result.message
     assert f"ckptctl recover {NAME}@5" in result.message
     plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
     assert (plan.version, plan.why) == (None, result.message)
 
-    assert receiver.recover(version=5).result is Outcome.COMPLETE
-    assert receiver.recover(version=None).result is Outcome.FAILED
+    assert receiver.recover(version=5).result is Result.COMPLETE
+    assert receiver.recover(version=None).result is Result.FAILED
     new.start()
     new.wait_ready()
     receiver.restart()

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from ckptd.control.messages.api import Outcome, PeerRow, PeerState, RecoveryView
+from ckptd.control.messages.api import PeerRow, RecoveryView
 from ckptd.core.events import Event, HoldingsArrived, PeerLost
 from ckptd.daemon.recover import peering
 from ckptd.daemon.recover.peering import Peering
@@ -23,6 +23,7 @@ from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import PeerState, Result
 from ckptd.net.inquiry import Inquirer
 from ckptd.wire.holdings_document import decode_holdings
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
@@ -66,7 +67,7 @@ def test_receivers_that_recover_at_once_serve_each_other(cluster: Cluster) -> No
         receivers = start_swarm(cluster, ["r1", "r2", "r3"], sources=[link.address])
         recoveries = [receiver.begin() for receiver in receivers]
         results = [node.result(each) for node, each in zip(receivers, recoveries, strict=True)]
-    assert [result.result for result in results] == [Outcome.COMPLETE] * 3
+    assert [result.result for result in results] == [Result.COMPLETE] * 3
     for result in results:
         assert tree_digest(result.target) == tree_digest(source.path("100"))
     one_copy_bytes = results[0].bytes_total
@@ -81,10 +82,10 @@ def test_whoever_comes_later_is_served_by_who_is_ahead(
     first = ahead.begin()
     eventually(lambda: blocks_of(ahead, NAME), "something is advertised")
     result = later.recover()
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert "r1" in {share.node for share in result.sources}
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
-    assert ahead.result(first).result is Outcome.COMPLETE
+    assert ahead.result(first).result is Result.COMPLETE
 
 
 def test_what_a_recovering_node_advertises_can_be_fetched_and_nothing_else(
@@ -108,7 +109,7 @@ def test_what_a_recovering_node_advertises_can_be_fetched_and_nothing_else(
     assert decode_manifest(manifest.body) == space.manifest
     link.heal()
     receiver.client.resume(recovery)
-    assert receiver.result(recovery).result is Outcome.COMPLETE
+    assert receiver.result(recovery).result is Result.COMPLETE
     assert ask(receiver.address, path).body == content
 
 
@@ -153,7 +154,7 @@ def test_followers_see_it_grow_and_become_complete(
         seen.append(known.holdings[0].blocks)
     assert len(seen) > 3, "it was told in several steps"
     assert all(earlier.issubset(later) for earlier, later in itertools.pairwise(seen))
-    assert receiver.result(recovery).result is Outcome.COMPLETE
+    assert receiver.result(recovery).result is Result.COMPLETE
     assert holdings_of(receiver) == known
 
 
@@ -230,7 +231,7 @@ def test_a_killed_node_comes_back_with_what_it_hashed_again(
     receiver.client.resume(recovery)
     link.heal()
     result = receiver.result(recovery)
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
 
 

@@ -15,14 +15,14 @@ from typing import get_args
 
 import pytest
 
-from ckptd.core.events import RangeOutcome
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import Digest
+from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome, RefusalReason
 from ckptd.net.connection import identity
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
+from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.inquiry import DialledSocket, Inquirer
-from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.caps import Admission
 from ckptd.net.source.sending import ServedBytes
 from ckptd.wire.targets import HoldingsTarget, Target
 from tests.support.certificates import (
@@ -253,7 +253,7 @@ async def test_a_handshake_that_stalls_makes_room_for_the_next(
                 await slow.read()
         finally:
             writer.close()
-    assert admission.refusals == {Refusal.UNPROVEN: 1}
+    assert admission.refusals == {RefusalReason.UNPROVEN: 1}
 
 
 @on_both_loops
@@ -270,7 +270,7 @@ async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
             third = await stack.enter_async_context(client_of(node.address, context))
             third.send(request(HoldingsTarget.path))
             assert await third.ended()
-        assert admission.refusals == {Refusal.NODE: 1}
+        assert admission.refusals == {RefusalReason.NODE: 1}
         other = client_context(certificates.authority.issue(C))
         async with client_of(node.address, other) as client:
             assert (await client.ask(HoldingsTarget.path)).status == HTTPStatus.OK
@@ -481,7 +481,7 @@ def test_a_remembered_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixtu
     try:
         fail(held)
     except HandshakeFailed as failed:
-        handshakes.note(Side.CLIENT, ("127.0.0.1", 1), failed)
+        handshakes.note(HandshakeSide.CLIENT, ("127.0.0.1", 1), failed)
     del held
     gc.collect()
     assert reference() is None

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.pki.authority import certificate_facts
-from ckptd.control.messages.api import Outcome, PeerState
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.model.ids import NodeId
+from ckptd.model.words import PeerState, Result
 from tests.support.cluster import NAME, STOP_S, Cluster, eventually, tree_digest
 
 pytestmark = [
@@ -23,7 +23,7 @@ def test_a_version_comes_back_over_tls(cluster: Cluster) -> None:
     sources = cluster.sources("a", "b")
     receiver = cluster.node("r", peers=[f"{source.node}@{source.address}" for source in sources])
     result = receiver.recover()
-    assert result.result is Outcome.COMPLETE
+    assert result.result is Result.COMPLETE
     assert tree_digest(receiver.path(NAME, "100")) == tree_digest(sources[0].path("100"))
     assert result.bytes_received - result.bytes_wasted == result.bytes_total
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
+from ckptd.core.effects import CloseLane, Effect, FetchRange
 from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.words import CloseReason
 from ckptd.sim.check.books import Check, NodeBook
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster

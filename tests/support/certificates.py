@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ckptd.cli.pki.authority import Authority, certificate_facts
 from ckptd.model.ids import NodeId
-from ckptd.net.connection.handshakes import HandshakeFailure
+from ckptd.model.words import HandshakeFailure
 from ckptd.net.connection.identity import ALPN, Files, Identity
 
 A, B, C = NodeId("node-a"), NodeId("node-b"), NodeId("node-c")

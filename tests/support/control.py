@@ -10,11 +10,8 @@ import msgspec
 
 from ckptd.control.messages.api import (
     CheckpointRow,
-    Held,
     Listen,
-    Outcome,
     PeerRow,
-    PeerState,
     PublishEvent,
     PublishProgress,
     PublishRequest,
@@ -27,20 +24,12 @@ from ckptd.control.messages.api import (
     RootRow,
     SourceRow,
     SourceShare,
-    SourceState,
-    Stage,
     Status,
     WatchEvent,
 )
 from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
-from ckptd.control.messages.limit_settings import (
-    ChangeLimits,
-    LimitRow,
-    LimitsView,
-    Origin,
-    YieldView,
-)
-from ckptd.control.messages.peer_details import Answer, BadBlockRow, PeerView
+from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
+from ckptd.control.messages.peer_details import BadBlockRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -54,6 +43,15 @@ from ckptd.control.routes import Roles
 from ckptd.control.server.dispatch import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB
+from ckptd.model.words import (
+    Confirmation,
+    LimitOrigin,
+    Location,
+    PeerState,
+    Result,
+    SourceState,
+    Stage,
+)
 from tests.support.observing import StandInObserving
 
 LIMITS = LimitsView(
@@ -61,13 +59,13 @@ LIMITS = LimitsView(
         LimitRow(
             limit="egress.background",
             bytes_per_s=50 * MIB,
-            origin=Origin.SCHEDULE,
+            origin=LimitOrigin.SCHEDULE,
             configured_bytes_per_s=50 * MIB,
         ),
         LimitRow(
             limit="ingress.total",
             bytes_per_s=None,
-            origin=Origin.RUNTIME,
+            origin=LimitOrigin.RUNTIME,
             configured_bytes_per_s=400 * MIB,
             left_s=600,
         ),
@@ -127,7 +125,7 @@ RESULT = RecoveryResult(
     checkpoint="llama/rank-0",
     version=100,
     digest=DIGEST,
-    result=Outcome.COMPLETE,
+    result=Result.COMPLETE,
     is_degraded=False,
     missing_units=(),
     cause=None,
@@ -164,7 +162,7 @@ CHECKPOINT = CheckpointRow(
     version=100,
     digest=DIGEST,
     size_bytes=2 * GIB,
-    held=Held.PEERS,
+    held=Location.PEERS,
     is_complete=True,
     is_stale=False,
     nodes=("node-b", "node-c"),
@@ -199,7 +197,7 @@ PEER_VIEW = PeerView(
             unit="model.safetensors",
             block=3,
             recovery="01J9QX",
-            answer=Answer.STANDS_BY_IT,
+            answer=Confirmation.HELD,
         ),
     ),
 )

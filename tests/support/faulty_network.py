@@ -7,8 +7,9 @@ import http.client
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from ckptd.control.messages.api import Outcome, RecoveryResult
+from ckptd.control.messages.api import RecoveryResult
 from ckptd.limits import KIB, MIB
+from ckptd.model.words import Result
 from tests.support.cluster import Cluster, FileFacts, eventually, tree_digest
 from tests.support.fault_proxy import FaultProxy
 
@@ -64,7 +65,7 @@ Connect = Callable[[int], Network]
 
 def check_whole(result: RecoveryResult, published: Mapping[str, FileFacts]) -> None:
     """Check that a recovery ended complete and bit-exact, and that its books are right."""
-    assert (result.result, result.is_degraded) == (Outcome.COMPLETE, False), result
+    assert (result.result, result.is_degraded) == (Result.COMPLETE, False), result
     assert tree_digest(result.target) == published
     assert result.bytes_received - result.bytes_wasted == result.bytes_total
 

@@ -4,14 +4,8 @@ from collections.abc import Collection, Mapping
 
 from blake3 import blake3
 
-from ckptd.model.manifest import (
-    FORMAT,
-    Criticality,
-    Manifest,
-    Unit,
-    block_size_for,
-    urgency,
-)
+from ckptd.model.manifest import FORMAT, Manifest, Unit, block_size_for, urgency
+from ckptd.model.words import Criticality
 
 
 def make_unit(

@@ -16,8 +16,8 @@ from ckptd.control.messages.observation import (
     LineMessage,
     LineRecord,
     Lost,
-    Verdict,
 )
+from ckptd.model.words import CheckResult
 
 READY = HealthView(
     is_ready=True, obstacle="", components={"peers": "no peer answers", "root a": ""}
@@ -34,7 +34,7 @@ LINE = LineRecord(id=3, at_s=1_700_000_000.0, level="info", text="level=info eve
 FINDING = CheckRow(
     check="disk",
     subject="root main",
-    verdict=Verdict.FAIL,
+    verdict=CheckResult.FAIL,
     finding="it cannot be written",
     remedy="Mend it.",
 )
@@ -77,5 +77,5 @@ class StandInObserving:
     async def examine(self) -> AsyncGenerator[DoctorMessage, None]:
         for finding in self.findings:
             yield finding
-        fail = sum(finding.verdict is Verdict.FAIL for finding in self.findings)
+        fail = sum(finding.verdict is CheckResult.FAIL for finding in self.findings)
         yield Diagnosis(ok=len(self.findings) - fail, warn=0, fail=fail)

@@ -12,14 +12,13 @@ from random import Random
 
 from blake3 import blake3
 
-from ckptd.core.effects import Effect, EndRecovery, FailureCause, FetchRange, Result
+from ckptd.core.effects import Effect, EndRecovery, FetchRange
 from ckptd.core.events import (
     DiscoverySettled,
     Event,
     HoldingsArrived,
     ManifestArrived,
     RangeEnded,
-    RangeOutcome,
     RangeProgressed,
     RecoveryCancelled,
     RecoveryRequested,
@@ -37,7 +36,6 @@ from ckptd.core.state.deadlines import recovery_deadline
 from ckptd.core.state.invariants import check_invariants
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import Recovery, State
-from ckptd.core.state.stage import Stage
 from ckptd.limits import DIGEST_BYTES, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
@@ -51,8 +49,9 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
-from ckptd.model.manifest import FORMAT, Criticality, Manifest, Unit, encode_manifest
+from ckptd.model.manifest import FORMAT, Manifest, Unit, encode_manifest
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality, FailureCause, RangeOutcome, Result, Stage
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 R, R2 = RecoveryId("r-1"), RecoveryId("r-2")

@@ -18,7 +18,7 @@ import pytest
 import uvloop
 from blake3 import blake3
 
-from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.errors import ContentChanged, NotFound
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -26,7 +26,7 @@ from ckptd.model.holdings import Holding, Holdings, delta_between
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, TransferId, Version
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import BlockSink, Lane, RangeOrder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Fault

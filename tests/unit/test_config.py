@@ -23,9 +23,9 @@ from ckptd.config import (
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
 from ckptd.limits import GIB, MIB
 from ckptd.model.ids import NodeId
-from ckptd.model.rate_limits import Direction, LimitKey
+from ckptd.model.rate_limits import LimitKey
 from ckptd.model.timetable import Span
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, Urgency
 from tests.support.configurations import BAD, TLS, Bad, toml, write_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -6,17 +6,12 @@ from argparse import Namespace
 
 from ckptd.cli.render.text import json_line, printable, table
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.limit_settings import (
-    ChangeLimits,
-    LimitRow,
-    LimitsView,
-    Origin,
-    YieldView,
-)
+from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
 from ckptd.errors import ExitCode, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.quantities import format_duration, format_rate, parse_duration
 from ckptd.model.rate_limits import UNLIMITED, parse_limit, parse_limit_key
+from ckptd.model.words import LimitOrigin
 
 
 def change_limits(arguments: Namespace) -> ExitCode:
@@ -76,7 +71,7 @@ def _rate(bytes_per_s: int | None) -> str:
 
 def _note(row: LimitRow) -> str:
     notes = [] if row.left_s is None else [f"for {format_duration(row.left_s)}"]
-    if row.origin is Origin.RUNTIME:
+    if row.origin is LimitOrigin.RUNTIME:
         notes.append(f"configured {_rate(row.configured_bytes_per_s)}")
     return ", ".join(notes)
 

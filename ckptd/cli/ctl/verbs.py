@@ -26,19 +26,14 @@ from ckptd.cli.render.text import (
     status_lines,
 )
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import (
-    Outcome,
-    PublishRequest,
-    RecoverRequest,
-    RecoveryView,
-    exit_code_of,
-)
+from ckptd.control.messages.api import PublishRequest, RecoverRequest, RecoveryView, exit_code_of
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.control.messages.prioritized import PrioritizeRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_version
 from ckptd.model.quantities import parse_duration
+from ckptd.model.words import Result
 
 _Row = TypeVar("_Row")
 
@@ -240,7 +235,7 @@ def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exi
         _say(f"interrupted, but not recovery {recovery}: {again}")
         return ExitCode.INTERRUPTED
     lines = result_lines(result)
-    if result.result is not Outcome.COMPLETE:
+    if result.result is not Result.COMPLETE:
         _say("\n".join(lines))
     elif not as_json:
         print("\n".join(lines))

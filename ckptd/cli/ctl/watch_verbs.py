@@ -18,12 +18,12 @@ from ckptd.control.messages.observation import (
     LevelRequest,
     LevelView,
     Lost,
-    Verdict,
     exit_code_of_diagnosis,
 )
 from ckptd.errors import DaemonUnreachable, ExitCode
 from ckptd.limits import SECOND
 from ckptd.model.quantities import format_duration, parse_duration
+from ckptd.model.words import CheckResult
 
 _R = TypeVar("_R")
 
@@ -101,7 +101,7 @@ def level_line(view: LevelView) -> str:
 def check_lines(row: CheckRow) -> list[str]:
     """Show a finding, and below it what to do."""
     lines = [printable(f"{row.verdict.upper():4}  {row.check}: {row.subject}: {row.finding}")]
-    if row.remedy and row.verdict is not Verdict.OK:
+    if row.remedy and row.verdict is not CheckResult.OK:
         lines.append(printable(f"      → {row.remedy}"))
     return lines
 

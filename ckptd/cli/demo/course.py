@@ -35,16 +35,15 @@ from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.live import Show, showing
 from ckptd.cli.render.text import picture_of, printable, publishing_picture
 from ckptd.control.messages.api import (
-    Outcome,
     PublishProgress,
     PublishRequest,
     RecoverRequest,
     RecoveryResult,
     RecoveryView,
-    Stage,
 )
 from ckptd.errors import CkptdError, UsageError
 from ckptd.model.quantities import format_duration, format_size, parse_size
+from ckptd.model.words import Result, Stage
 
 SOURCES: Final = ("node-a", "node-b", "node-c", "node-d")
 RECEIVER: Final = "node-e"
@@ -147,7 +146,7 @@ def _play(workspace: str, material: Material) -> Findings:
             result, killing = recover(receiver, sources)
         except CkptdError as error:
             raise _blame(error, everybody) from error
-        if result.result is not Outcome.COMPLETE:
+        if result.result is not Result.COMPLETE:
             _show_log(receiver)
             return Findings(result, killing, None)
     _say("Comparing what was published with what was recovered, byte by byte.")

@@ -7,9 +7,10 @@ from typing import Final
 
 from ckptd.cli.demo.demo_checkpoint import Comparison
 from ckptd.cli.render.text import printable
-from ckptd.control.messages.api import Outcome, RecoveryResult, exit_code_of
+from ckptd.control.messages.api import RecoveryResult, exit_code_of
 from ckptd.errors import ExitCode
 from ckptd.model.quantities import format_duration, format_rate, format_size
+from ckptd.model.words import Result
 
 _DIFFERENCES_SHOWN_MAX: Final = 10
 
@@ -52,7 +53,7 @@ class Findings:
 def report_lines(findings: Findings) -> list[str]:
     """Describe what happened; the last line is the verdict."""
     result, comparison = findings.result, findings.comparison
-    if result.result is not Outcome.COMPLETE or comparison is None:
+    if result.result is not Result.COMPLETE or comparison is None:
         return [
             "",
             f"The recovery {result.result}: {printable(result.message) or 'nobody knows why'}.",

@@ -13,8 +13,6 @@ import msgspec
 
 from ckptd.control.messages.api import (
     CheckpointRow,
-    Held,
-    Outcome,
     PeerRow,
     PublishProgress,
     PublishResult,
@@ -24,6 +22,7 @@ from ckptd.control.messages.api import (
     Status,
 )
 from ckptd.model.quantities import format_duration, format_rate, format_size
+from ckptd.model.words import Location, Result
 
 WIDTH: Final = 80
 """Columns of the narrowest terminal in use."""
@@ -160,7 +159,7 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
 def _held(row: CheckpointRow) -> str:
     if row.is_stale:
         return "stale"
-    if row.held is Held.HERE:
+    if row.held is Location.HERE:
         return "here"
     return "peers" if row.is_complete else "in part"
 
@@ -258,7 +257,7 @@ def _source_lines(view: RecoveryView) -> list[str]:
 def result_lines(result: RecoveryResult) -> list[str]:
     """Say how a recovery ended, and of a complete one from where every byte came."""
     name = reference(result.checkpoint, result.version)
-    if result.result is not Outcome.COMPLETE:
+    if result.result is not Result.COMPLETE:
         reason = f": {printable(result.message)}" if result.message else ""
         ended = f"recovery {printable(result.recovery)} of {name} {result.result}{reason}"
         return [ended, *_missing_lines(result)]

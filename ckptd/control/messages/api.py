@@ -12,7 +12,6 @@ Plans, single peers and units that are raised have modules of their own;
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -20,77 +19,7 @@ import msgspec
 from ckptd.control.messages.tuning import SourceTuning
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import PATIENCE_MAX_S
-
-
-class Stage(enum.StrEnum):
-    """How far a recovery is."""
-
-    SEEKING = "seeking"
-    """Who has which version?"""
-    DESCRIBING = "describing"
-    """The manifest is being fetched."""
-    PREPARING = "preparing"
-    """Space is being reserved, and what an earlier run left is hashed again."""
-    TRANSFERRING = "transferring"
-    PLACING = "placing"
-    """All is here; the version is being put under its final name."""
-
-    DISCARDING = "discarding"
-    """It will not complete; what it left is being removed."""
-
-    COMPLETE = "complete"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_ended(self) -> bool:
-        """Nothing more will happen."""
-        return self in {Stage.COMPLETE, Stage.FAILED, Stage.CANCELLED}
-
-
-class Outcome(enum.StrEnum):
-    """How a recovery ended; the values are those of :class:`ckptd.core.effects.Result`."""
-
-    COMPLETE = "complete"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Cause(enum.StrEnum):
-    """What made it fail; the values are those of :class:`ckptd.core.effects.FailureCause`."""
-
-    STORE = "store"
-    CRITICAL_MISSING = "critical_missing"
-    VERIFICATION = "verification"
-
-
-class SourceState(enum.StrEnum):
-    """What a recovery does with a source."""
-
-    ACTIVE = "active"
-    IDLE = "idle"
-    BACKING_OFF = "backing off"
-    DISTRUSTED = "distrusted"
-    LOST = "lost"
-
-
-class PeerState(enum.StrEnum):
-    """What is known of a configured peer."""
-
-    LIVE = "live"
-    UNREACHABLE = "unreachable"
-    CONFLICT = "conflict"
-    """It claims a node id that another address has."""
-    SELF = "self"
-    """The address is this daemon's own."""
-
-
-class Held(enum.StrEnum):
-    """Where a version lies as a whole."""
-
-    HERE = "here"
-    PEERS = "peers"
-
+from ckptd.model.words import FailureCause, Location, PeerState, Result, SourceState, Stage
 
 # Requests. The daemon checks names, versions and paths; here only the types are.
 
@@ -304,7 +233,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     digest: str
     size_bytes: int
-    held: Held
+    held: Location
     is_complete: bool
     is_stale: bool
     nodes: tuple[str, ...]
@@ -418,10 +347,10 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     checkpoint: str
     version: int | None
     digest: str | None
-    result: Outcome
+    result: Result
     is_degraded: bool
     missing_units: tuple[str, ...]
-    cause: Cause | None
+    cause: FailureCause | None
     message: str
     target: str
     bytes_total: int
@@ -513,10 +442,10 @@ WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
 PublishEvent: TypeAlias = PublishProgress | PublishResult
 
 
-_EXIT_CODES: dict[Cause | None, ExitCode] = {
-    Cause.STORE: ExitCode.FAILED,
-    Cause.CRITICAL_MISSING: ExitCode.CRITICAL_MISSING,
-    Cause.VERIFICATION: ExitCode.VERIFICATION,
+_EXIT_CODES: dict[FailureCause | None, ExitCode] = {
+    FailureCause.STORE: ExitCode.FAILED,
+    FailureCause.CRITICAL_MISSING: ExitCode.CRITICAL_MISSING,
+    FailureCause.VERIFICATION: ExitCode.VERIFICATION,
     None: ExitCode.FAILED,
 }
 
@@ -524,9 +453,9 @@ _EXIT_CODES: dict[Cause | None, ExitCode] = {
 def exit_code_of(result: RecoveryResult) -> ExitCode:
     """Return what a command that waited for a recovery ends with."""
     match result.result:
-        case Outcome.COMPLETE:
+        case Result.COMPLETE:
             return ExitCode.DEGRADED if result.is_degraded else ExitCode.DONE
-        case Outcome.FAILED:
+        case Result.FAILED:
             return _EXIT_CODES[result.cause]
-        case Outcome.CANCELLED:
+        case Result.CANCELLED:
             return ExitCode.FAILED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ckptd.control.messages.api import Stage
 from ckptd.control.messages.plans import PassedOverRow
+from ckptd.model.words import Stage
 
 
 class PeerPart(msgspec.Struct, frozen=True, kw_only=True):

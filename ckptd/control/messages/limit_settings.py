@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated
 
 import msgspec
 
 from ckptd.limits import PATIENCE_MAX_S
+from ckptd.model.words import LimitOrigin
 
 CHANGES_MAX = 256
 """Limits that one request changes."""
-
-
-class Origin(enum.StrEnum):
-    """Where a limit comes from; a later one counts."""
-
-    CONFIG = "config"
-    SCHEDULE = "schedule"
-    RUNTIME = "runtime"
 
 
 class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +26,7 @@ class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: str
     bytes_per_s: int | None
-    origin: Origin
+    origin: LimitOrigin
     configured_bytes_per_s: int | None = None
     left_s: float | None = None
 

@@ -7,13 +7,13 @@ so that silence is not taken for death.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import AsyncGenerator
 from typing import Annotated, Literal, Protocol, TypeAlias
 
 import msgspec
 
 from ckptd.errors import ExitCode
+from ckptd.model.words import CheckResult
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -96,14 +96,6 @@ class LevelView(msgspec.Struct, frozen=True, kw_only=True):
     left_s: float | None = None
 
 
-class Verdict(enum.StrEnum):
-    """What a check found."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
 class CheckRow(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="check"):
     """One thing that was looked at.
 
@@ -117,7 +109,7 @@ class CheckRow(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
     check: str
     subject: str
-    verdict: Verdict
+    verdict: CheckResult
     finding: str
     remedy: str = ""
 

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from ckptd.control.messages.api import SourceState
-
-
-class Answer(enum.StrEnum):
-    """What a peer said when it was asked whether it stands by a bad block."""
-
-    PENDING = "asked"
-    STANDS_BY_IT = "stands by it"
-    STALE = "stale"
-    """Its files changed; it no longer claims to have them, and is not to blame."""
-    NO_ANSWER = "no answer"
+from ckptd.model.words import Confirmation, SourceState
 
 
 class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +26,7 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     block: int
     recovery: str
-    answer: Answer
+    answer: Confirmation
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ckptd.control.messages.api import SourceState
 from ckptd.errors import ExitCode
+from ckptd.model.words import SourceState
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,14 +13,13 @@ Inferred from what can be seen from this node alone, in the order of how sure it
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Final
 
 from ckptd.core.ranges.picker import holders, may_be_asked
 from ckptd.core.state.recovery import Recovery, State
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.limits import MS
+from ckptd.model.words import Bottleneck, LocalOrder, Stage
 
 DISK_SHARE: Final = 0.3
 """Lanes that wait for the disk this share of their time could be faster with a faster one."""
@@ -36,18 +35,6 @@ LAG_NS: Final = 500 * MS
 
 BEST_SHARE: Final = 0.8
 """What comes is as much as ever when it is this share of the best: rates sway by a fifth."""
-
-
-class Limiter(enum.Enum):
-    """What binds a recovery. The values are stable: scripts rely on them."""
-
-    NETWORK = "network"
-    SOURCE = "source"
-    DISK = "disk"
-    CPU = "cpu"
-    SHAPER = "shaper"
-    """A limit that an operator set on what this node receives or writes."""
-    NO_SOURCE = "no source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,9 @@ class LocalLoad:
     loop_lag_ns: int = 0
 
 
-def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter | None:
+def find_bottleneck(
+    state: State, recovery: Recovery, load: LocalLoad, *, now: int
+) -> Bottleneck | None:
     """Say what binds a recovery; ``None`` if nothing is to be hurried.
 
     Args:
@@ -79,33 +68,33 @@ def find_limiter(state: State, recovery: Recovery, load: LocalLoad, *, now: int)
         now: The moment.
     """
     if recovery.is_paused or recovery.stage is Stage.DISCARDING:
-        limiter = None
+        bottleneck = None
     elif recovery.stage is Stage.SEEKING:
-        limiter = Limiter.NO_SOURCE
+        bottleneck = Bottleneck.NO_SOURCE
     elif recovery.stage is Stage.DESCRIBING:
         is_asked = recovery.awaited is LocalOrder.MANIFEST
-        limiter = Limiter.SOURCE if is_asked else Limiter.NO_SOURCE
+        bottleneck = Bottleneck.SOURCE if is_asked else Bottleneck.NO_SOURCE
     elif recovery.stage is not Stage.TRANSFERRING or recovery.retry_at_ns is not None:
-        limiter = Limiter.DISK
+        bottleneck = Bottleneck.DISK
     elif recovery.in_flight:
-        limiter = _of_transfers(state, recovery, load, now=now)
+        bottleneck = _of_transfers(state, recovery, load, now=now)
     elif recovery.unclaimed:
         able = holders(recovery, state.peers.values(), recovery.unclaimed)
         is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
-        limiter = Limiter.SOURCE if is_queued else Limiter.NO_SOURCE
+        bottleneck = Bottleneck.SOURCE if is_queued else Bottleneck.NO_SOURCE
     else:
-        limiter = Limiter.DISK
-    return limiter
+        bottleneck = Bottleneck.DISK
+    return bottleneck
 
 
-def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Limiter:
+def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Bottleneck:
     """Say what binds a recovery that has ranges in flight."""
     if load.shaper_share >= SHAPER_SHARE:
-        return Limiter.SHAPER
+        return Bottleneck.SHAPER
     if recovery.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
-        return Limiter.DISK
+        return Bottleneck.DISK
     if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:
-        return Limiter.CPU
+        return Bottleneck.CPU
     usable = [
         peer
         for peer in state.peers.values()
@@ -113,8 +102,8 @@ def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int
     ]
     active = [lane for lane in recovery.lanes.values() if lane.transfers]
     if len(usable) <= 1 or all(lane.link.load_bytes for lane in active):
-        return Limiter.SOURCE
+        return Bottleneck.SOURCE
     others = [known.rate for known in state.recoveries.values() if known.in_flight]
     best = max([state.best_rate, *(rate.best_bytes_per_s for rate in others)])
     is_as_ever = sum(rate.bytes_per_s for rate in others) >= BEST_SHARE * best
-    return Limiter.NETWORK if is_as_ever else Limiter.SOURCE
+    return Bottleneck.NETWORK if is_as_ever else Bottleneck.SOURCE

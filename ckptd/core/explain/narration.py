@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.core.effects import CloseReason
-from ckptd.core.events import RangeOutcome, Refusal
+from ckptd.core.events import Refusal
 from ckptd.core.explain.snapshot import missing_blocks
 from ckptd.core.explain.waiting import why_still
 from ckptd.core.ranges.picker import Offer
-from ckptd.core.report.story import Entry, Kind, Reason
-from ckptd.core.report.waste import WasteReason
+from ckptd.core.report.story import Entry
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.lane import Lane, Transfer, Trial
 from ckptd.core.state.recovery import Peer, Recovery, State
-from ckptd.core.state.stage import Stage
 from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.words import CloseReason, RangeOutcome, Stage, StoryKind, StoryReason, WasteReason
 
 REASONS: Final = {
-    RangeOutcome.BUSY: Reason.BUSY,
-    RangeOutcome.MISBEHAVED: Reason.MISBEHAVED,
-    RangeOutcome.DISCONNECTED: Reason.DISCONNECTED,
-    RangeOutcome.UNREACHABLE: Reason.UNREACHABLE,
+    RangeOutcome.BUSY: StoryReason.BUSY,
+    RangeOutcome.MISBEHAVED: StoryReason.MISBEHAVED,
+    RangeOutcome.DISCONNECTED: StoryReason.DISCONNECTED,
+    RangeOutcome.UNREACHABLE: StoryReason.UNREACHABLE,
 }
 """Why a source rests after a transfer that ended so."""
 
@@ -50,10 +48,10 @@ def tell_choice(turn: Turn, recovery: Recovery, version: Version) -> None:
     request = recovery.request
     choice = explain_choice(turn.state.live_holdings(), request.checkpoint, request.version)
     recovery.story.choice = choice
-    reason = Reason.NEWEST if request.version is None else Reason.NAMED
+    reason = StoryReason.NEWEST if request.version is None else StoryReason.NAMED
     numbers = {"version": int(version)}
     recovery.story.add(
-        Entry(turn.now, Kind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
+        Entry(turn.now, StoryKind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
     )
 
 
@@ -62,13 +60,13 @@ def tell_resumed(turn: Turn, recovery: Recovery, version: Version) -> None:
     text = "an interrupted recovery goes on with it"
     numbers = {"version": int(version)}
     recovery.story.add(
-        Entry(turn.now, Kind.VERSION_CHOSEN, Reason.RESUMED, numbers=numbers, text=text)
+        Entry(turn.now, StoryKind.VERSION_CHOSEN, StoryReason.RESUMED, numbers=numbers, text=text)
     )
 
 
 def tell_manifest_late(turn: Turn, recovery: Recovery, late: NodeId, other: NodeId) -> None:
     """Tell that a second source was asked for the manifest."""
-    recovery.story.add(Entry(turn.now, Kind.MANIFEST_LATE, Reason.SILENT, late, other))
+    recovery.story.add(Entry(turn.now, StoryKind.MANIFEST_LATE, StoryReason.SILENT, late, other))
 
 
 def tell_hedge(turn: Turn, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
@@ -78,13 +76,15 @@ def tell_hedge(turn: Turn, lane: Lane, hedge: Transfer, other: NodeId, allowed_n
         "allowed_ns": allowed_ns,
         "size_bytes": hedge.size_bytes,
     }
-    _add_of_lane(turn, lane, Kind.HEDGE, _why_late(lane), other, hedge.blocks, numbers)
+    _add_of_lane(turn, lane, StoryKind.HEDGE, _why_late(lane), other, hedge.blocks, numbers)
 
 
 def tell_settled(turn: Turn, winner: Lane, loser: Lane) -> None:
     """Tell who lost a race."""
     blocks = loser.transfers[0].blocks
-    _add_of_lane(turn, loser, Kind.HEDGE_SETTLED, Reason.OVERTAKEN, winner.source, blocks, {})
+    _add_of_lane(
+        turn, loser, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, winner.source, blocks, {}
+    )
 
 
 def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
@@ -95,7 +95,7 @@ def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
         "pause_ns": lane.link.usable_at_ns - turn.now,
     }
     blocks = lane.transfers[0].blocks
-    _add_of_lane(turn, lane, Kind.LANE_LATE, _why_late(lane), None, blocks, numbers)
+    _add_of_lane(turn, lane, StoryKind.LANE_LATE, _why_late(lane), None, blocks, numbers)
 
 
 def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
@@ -106,7 +106,9 @@ def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
         "needs_ns": needs_ns,
         "other_needs_ns": thief.link.expected_ns(owed_bytes, turn.options),
     }
-    _add_of_lane(turn, lane, Kind.STEAL, Reason.SLOW, thief.node, _owed_run(lane), numbers)
+    _add_of_lane(
+        turn, lane, StoryKind.STEAL, StoryReason.SLOW, thief.node, _owed_run(lane), numbers
+    )
 
 
 def tell_preempted(turn: Turn, lane: Lane) -> None:
@@ -114,14 +116,16 @@ def tell_preempted(turn: Turn, lane: Lane) -> None:
     owed_bytes = lane.owed_bytes
     needs_ns = lane.link.own_time_ns(owed_bytes, turn.options)
     numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
-    _add_of_lane(turn, lane, Kind.PREEMPTED, Reason.OUTRANKED, None, _owed_run(lane), numbers)
+    _add_of_lane(
+        turn, lane, StoryKind.PREEMPTED, StoryReason.OUTRANKED, None, _owed_run(lane), numbers
+    )
 
 
-def tell_trial(turn: Turn, trial: Trial, reason: Reason, link_rate: float = 0.0) -> None:
+def tell_trial(turn: Turn, trial: Trial, reason: StoryReason, link_rate: float = 0.0) -> None:
     """Tell what came of trying another number of lanes; without a rate: the lane failed."""
     tried = trial.bundle.width
     before = tried + (1 if trial.is_fewer else -1)
-    kept = max(tried, before) if reason is Reason.FASTER else min(tried, before)
+    kept = max(tried, before) if reason is StoryReason.FASTER else min(tried, before)
     numbers = {
         "lanes": kept,
         "before_lanes": before,
@@ -130,12 +134,14 @@ def tell_trial(turn: Turn, trial: Trial, reason: Reason, link_rate: float = 0.0)
         "after_bytes_per_s": int(link_rate),
     }
     story = turn.state.recoveries[trial.recovery].story
-    story.add(Entry(turn.now, Kind.LANES_TRIED, reason, trial.source, numbers=numbers))
+    story.add(Entry(turn.now, StoryKind.LANES_TRIED, reason, trial.source, numbers=numbers))
 
 
 def tell_outranked(turn: Turn, offer: Offer) -> None:
     """Tell that a source is not asked because another recovery needs it more."""
-    offer.recovery.story.add(Entry(turn.now, Kind.OUTRANKED, Reason.OUTRANKED, offer.peer.node))
+    offer.recovery.story.add(
+        Entry(turn.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.node)
+    )
 
 
 def tell_detour(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
@@ -148,18 +154,18 @@ def tell_detour(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
         "rest_ns": int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate),
     }
     recovery.story.add(
-        Entry(turn.now, Kind.DETOUR, Reason.SLOW, node, blocks=blocks, numbers=numbers)
+        Entry(turn.now, StoryKind.DETOUR, StoryReason.SLOW, node, blocks=blocks, numbers=numbers)
     )
 
 
-def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: Reason) -> None:
+def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: StoryReason) -> None:
     """Tell that a source is left alone for a while, after its link was told why.
 
     A quarantine that began at this moment is told of instead.
     """
     link = turn.state.peers[node].link
     is_quarantine = link.began_quarantine_ns == turn.now
-    kind = Kind.QUARANTINE if is_quarantine else Kind.BACK_OFF
+    kind = StoryKind.QUARANTINE if is_quarantine else StoryKind.BACK_OFF
     until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
     numbers = {"pause_ns": until_ns - turn.now, "failures": link.failures or link.refusals}
     recovery.story.add(Entry(turn.now, kind, reason, node, numbers=numbers))
@@ -171,8 +177,8 @@ def tell_bad_blocks(turn: Turn, recovery: Recovery, node: NodeId, bad: BlockSet)
     recovery.story.add(
         Entry(
             turn.now,
-            Kind.BAD_BLOCKS,
-            Reason.WRONG_DIGEST,
+            StoryKind.BAD_BLOCKS,
+            StoryReason.WRONG_DIGEST,
             node,
             blocks=bad.first_run(),
             numbers=numbers,
@@ -182,48 +188,50 @@ def tell_bad_blocks(turn: Turn, recovery: Recovery, node: NodeId, bad: BlockSet)
 
 def tell_withdrawn(turn: Turn, recovery: Recovery, node: NodeId) -> None:
     """Tell that a source does not hold the version any more."""
-    recovery.story.add(Entry(turn.now, Kind.WITHDRAWN, Reason.STALE, node))
+    recovery.story.add(Entry(turn.now, StoryKind.WITHDRAWN, StoryReason.STALE, node))
 
 
 def tell_reborn(turn: Turn, peer: Peer) -> None:
     """Tell those a peer held something for, or worked for, that it was started anew."""
     for recovery in _concerned(turn.state, peer):
-        recovery.story.add(Entry(turn.now, Kind.EPOCH_CHANGED, Reason.REBORN, peer.node))
+        recovery.story.add(Entry(turn.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.node))
 
 
 def tell_lost(turn: Turn, peer: Peer) -> None:
     """Tell those a peer held something for that it does not answer."""
     for recovery in _concerned(turn.state, peer):
-        recovery.story.add(Entry(turn.now, Kind.SOURCE_LOST, Reason.LOST, peer.node))
+        recovery.story.add(Entry(turn.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.node))
 
 
-def tell_judged(turn: Turn, peer: Peer, digest: Digest, reason: Reason) -> None:
+def tell_judged(turn: Turn, peer: Peer, digest: Digest, reason: StoryReason) -> None:
     """Tell what came of asking a peer whether it stands by bad blocks."""
     for recovery in turn.state.recoveries.values():
         if recovery.digest != digest:
             continue
-        if reason is Reason.STALE:
+        if reason is StoryReason.STALE:
             tell_withdrawn(turn, recovery, peer.node)
-        elif reason is Reason.NO_ANSWER or peer.link.began_quarantine_ns == turn.now:
+        elif reason is StoryReason.NO_ANSWER or peer.link.began_quarantine_ns == turn.now:
             tell_pause(turn, recovery, peer.node, reason)
 
 
 def tell_stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
     """Tell what this node's disk refused."""
     if refusal.is_staging_lost and recovery.staging_losses < turn.options.staging_losses_max:
-        reason = Reason.STAGING_LOST
+        reason = StoryReason.STAGING_LOST
     else:
-        reason = Reason.RETRYABLE if refusal.is_retryable else Reason.FATAL
+        reason = StoryReason.RETRYABLE if refusal.is_retryable else StoryReason.FATAL
     numbers = {"pause_ns": turn.options.retry_ns} if refusal.is_retryable else {}
     recovery.story.add(
-        Entry(turn.now, Kind.DISK_STUMBLED, reason, numbers=numbers, text=refusal.message)
+        Entry(turn.now, StoryKind.DISK_STUMBLED, reason, numbers=numbers, text=refusal.message)
     )
 
 
 def tell_critical(turn: Turn, recovery: Recovery) -> None:
     """Tell that the last critical block is durable."""
     numbers = {"elapsed_ns": turn.now - recovery.started_ns}
-    recovery.story.add(Entry(turn.now, Kind.CRITICAL_COMPLETE, Reason.DURABLE, numbers=numbers))
+    recovery.story.add(
+        Entry(turn.now, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers=numbers)
+    )
 
 
 def tell_standstills(turn: Turn) -> None:
@@ -238,12 +246,12 @@ def tell_standstills(turn: Turn) -> None:
             if why is not None:
                 recovery.still_since_ns = turn.now
                 reason, text = why
-                recovery.story.add(Entry(turn.now, Kind.STANDSTILL, reason, text=text))
+                recovery.story.add(Entry(turn.now, StoryKind.STANDSTILL, reason, text=text))
         elif not is_still and recovery.still_since_ns is not None:
             numbers = {"stood_ns": turn.now - recovery.still_since_ns}
             recovery.still_since_ns = None
             recovery.story.add(
-                Entry(turn.now, Kind.STANDSTILL_ENDED, Reason.MOVING, numbers=numbers)
+                Entry(turn.now, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers=numbers)
             )
 
 
@@ -268,15 +276,15 @@ def _owed_run(lane: Lane) -> BlockRun:
     return BlockRun(lane.transfers[0].next_block, lane.transfers[-1].blocks.end)
 
 
-def _why_late(lane: Lane) -> Reason:
-    return Reason.SILENT if lane.has_body else Reason.FIRST_BYTE_LATE
+def _why_late(lane: Lane) -> StoryReason:
+    return StoryReason.SILENT if lane.has_body else StoryReason.FIRST_BYTE_LATE
 
 
 def _add_of_lane(  # noqa: PLR0913, PLR0917 (what an entry is made of, each named)
     turn: Turn,
     lane: Lane,
-    kind: Kind,
-    reason: Reason,
+    kind: StoryKind,
+    reason: StoryReason,
     other: NodeId | None,
     blocks: BlockRun,
     numbers: dict[str, int],

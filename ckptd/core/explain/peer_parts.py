@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import holds_any
-from ckptd.core.report.story import Kind, Reason, format_span, sentence
-from ckptd.core.report.verdicts import Explanation, PeerVerdict, Verdict
+from ckptd.core.report.story import format_span, sentence
+from ckptd.core.report.verdicts import Explanation, PeerVerdict
 from ckptd.core.state.recovery import Peer, Recovery, State
 from ckptd.limits import MIB, SECOND
 from ckptd.model.quantities import format_rate, format_size
+from ckptd.model.words import StoryKind, StoryReason, Verdict
 
 
 def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> Explanation:
@@ -47,14 +48,14 @@ def _obstacle(
         left = format_span(link.quarantined_until_ns - now)
         found = Verdict.QUARANTINED, f"sent bad blocks; in quarantine for another {left}"
     elif recovery.digest is None or recovery.digest not in peer.holdings:
-        if latest is not None and latest.kind is Kind.WITHDRAWN:
+        if latest is not None and latest.kind is StoryKind.WITHDRAWN:
             found = Verdict.STALE, "held the version, and does not any more"
         else:
             found = Verdict.NOT_HELD, "does not hold the version"
     elif recovery.digest in peer.questioned:
         found = Verdict.QUESTIONED, "sent bad blocks; asked whether it stands by them"
     elif link.usable_at_ns > now:
-        is_busy = latest is not None and latest.reason is Reason.BUSY
+        is_busy = latest is not None and latest.reason is StoryReason.BUSY
         left = format_span(link.usable_at_ns - now)
         after = f" after this: {sentence(latest)}" if latest is not None else ""
         verdict = Verdict.BUSY if is_busy else Verdict.RESTING
@@ -72,11 +73,11 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     )
     if is_at_work or recovery.space is None:
         found = None
-    elif recovery.unclaimed and latest is not None and latest.kind is Kind.OUTRANKED:
+    elif recovery.unclaimed and latest is not None and latest.kind is StoryKind.OUTRANKED:
         found = Verdict.OUTRANKED, sentence(latest)
-    elif latest is not None and latest.kind is Kind.DETOUR:
+    elif latest is not None and latest.kind is StoryKind.DETOUR:
         found = Verdict.DETOUR, sentence(latest)
-    elif latest is not None and latest.kind is Kind.STEAL:
+    elif latest is not None and latest.kind is StoryKind.STEAL:
         found = Verdict.SLOW, sentence(latest)
     elif recovery.unclaimed and not holds_any(recovery, peer, recovery.unclaimed):
         if peer.node in recovery.refused:

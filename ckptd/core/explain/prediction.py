@@ -17,8 +17,8 @@ from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
 
 _NAMES_MAX: Final = 5
 """How many sources a sentence names."""

@@ -13,15 +13,14 @@ from ckptd.core.report.views import (
     RecoverySnapshot,
     RecoverySourceSnapshot,
     SourceSnapshot,
-    SourceState,
     SourceTuning,
 )
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import Peer, Recovery, State
-from ckptd.core.state.stage import Stage
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import SourceState, Stage
 
 MISSING_UNITS_SHOWN: Final = 20
 """How many names of units a view holds that nobody has."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ckptd.core.ranges.picker import holders, may_be_asked
-from ckptd.core.report.story import Reason, format_span
+from ckptd.core.report.story import format_span
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import Peer, Recovery, State
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import LocalOrder, Stage, StoryReason
 
 SILENCE_NS = 1 * SECOND
 """When nothing at all came for this long, a recovery says whom it waits for: a person who looks
@@ -20,7 +20,7 @@ _NAMED_MAX = 3
 
 def why_still(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
-) -> tuple[Reason, str] | None:
+) -> tuple[StoryReason, str] | None:
     """Say what a recovery waits for; ``None`` if it moves.
 
     Args:
@@ -29,15 +29,15 @@ def why_still(
         missing: Blocks it needs that no live peer has and sent rightly.
         now: The moment.
     """
-    why: tuple[Reason, str] | None = None
+    why: tuple[StoryReason, str] | None = None
     if recovery.trouble:
-        why = Reason.DISK, recovery.trouble + _retried(recovery, now=now)
+        why = StoryReason.DISK, recovery.trouble + _retried(recovery, now=now)
     elif recovery.is_paused:
-        why = Reason.PAUSED, "an operator to resume it"
+        why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:
         why = _why_no_version(state, recovery)
     elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
-        why = Reason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
+        why = StoryReason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
     elif recovery.stage is Stage.TRANSFERRING:
         if recovery.in_flight:
             why = _why_nothing_comes(recovery, now=now)
@@ -52,16 +52,16 @@ def _retried(recovery: Recovery, *, now: int) -> str:
     return f"; tried again in {format_span(max(recovery.retry_at_ns - now, 0))}"
 
 
-def _why_no_version(state: State, recovery: Recovery) -> tuple[Reason, str]:
+def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]:
     """Say what is needed to choose a version."""
     if not state.is_settled:
-        return Reason.NO_VERSION, "peers to say what they hold"
+        return StoryReason.NO_VERSION, "peers to say what they hold"
     wanted = recovery.request.version
     what = "a version that is whole" if wanted is None else f"version {wanted}"
-    return Reason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"
+    return StoryReason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"
 
 
-def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[Reason, str] | None:
+def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, str] | None:
     """Say why nothing comes though something was asked for; ``None`` if something does."""
     lanes = [lane for lane in recovery.lanes.values() if lane.transfers]
 
@@ -73,35 +73,35 @@ def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[Reason, str] | 
         return None
     if recovery.awaited is LocalOrder.COMMIT:
         since = format_span(now - recovery.commit_started_ns)
-        return Reason.DISK, f"the disk, which has been making blocks durable for {since}"
+        return StoryReason.DISK, f"the disk, which has been making blocks durable for {since}"
     silent = format_span(now - latest.heard_ns)
-    reason = Reason.SILENT if latest.has_body else Reason.FIRST_BYTE_LATE
+    reason = StoryReason.SILENT if latest.has_body else StoryReason.FIRST_BYTE_LATE
     return reason, f"{_names([lane.source for lane in lanes])} to deliver, silent for {silent}"
 
 
 def _why_no_transfer(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
-) -> tuple[Reason, str]:
+) -> tuple[StoryReason, str]:
     """Say why nobody is asked for anything."""
     able = list(holders(recovery, state.peers.values(), recovery.unclaimed))
     if not recovery.unclaimed:
-        why = Reason.DISK, "the disk"
+        why = StoryReason.DISK, "the disk"
     elif recovery.retry_at_ns is not None:
-        why = Reason.DISK, f"the disk{_retried(recovery, now=now)}"
+        why = StoryReason.DISK, f"the disk{_retried(recovery, now=now)}"
     elif len(missing) == len(recovery.unclaimed):
-        why = Reason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
+        why = StoryReason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
     elif any(may_be_asked(recovery, peer, now=now) for peer in able):
-        why = Reason.OUTRANKED, "sources that have work of another recovery to do first"
+        why = StoryReason.OUTRANKED, "sources that have work of another recovery to do first"
     else:
         why = _why_nobody_may_be_asked(able, now=now)
     return why
 
 
-def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[Reason, str]:
+def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[StoryReason, str]:
     """Say until when those rest who have what is missing."""
     resting = [peer for peer in able if peer.link.usable_at_ns > now]
     if not resting:
-        return Reason.QUESTIONED, "sources to stand by their holdings"
+        return StoryReason.QUESTIONED, "sources to stand by their holdings"
 
     def usable_at_ns(peer: Peer) -> int:
         return peer.link.usable_at_ns
@@ -109,8 +109,8 @@ def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[Reason, str
     first = min(resting, key=usable_at_ns)
     left = f"{(first.link.usable_at_ns - now) / SECOND:.1f}s"
     if all(peer.link.quarantined_until_ns > now for peer in able):
-        return Reason.QUARANTINED, f"the quarantine of {first.node} to end in {left}"
-    return Reason.RESTING, f"a source to be tried again in {left}"
+        return StoryReason.QUARANTINED, f"the quarantine of {first.node} to end in {left}"
+    return StoryReason.RESTING, f"a source to be tried again in {left}"
 
 
 def _names(nodes: list[str]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseReason, ConfirmHolding
-from ckptd.core.events import Confirmation, HoldingConfirmed, HoldingsArrived, PeerLost
+from ckptd.core.effects import ConfirmHolding
+from ckptd.core.events import HoldingConfirmed, HoldingsArrived, PeerLost
 from ckptd.core.explain.narration import tell_judged, tell_lost, tell_reborn
 from ckptd.core.report.evidence import BadBlock, Evidence
-from ckptd.core.report.story import Reason
 from ckptd.core.state.recovery import Peer, Recovery
 from ckptd.core.state.spread import Spread
 from ckptd.core.state.step import Turn
@@ -14,6 +13,7 @@ from ckptd.limits import PEERS_MAX
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
+from ckptd.model.words import CloseReason, Confirmation, StoryReason
 
 
 def on_holdings_arrived(turn: Turn, event: HoldingsArrived) -> None:
@@ -77,18 +77,19 @@ def on_holding_confirmed(turn: Turn, event: HoldingConfirmed) -> None:
     trust_lost = peer.questioned.pop(event.digest)
     peer.evidence.settle(event.confirmation, event.digest)
     turn.note_room(event.source)
+    assert event.confirmation is not Confirmation.PENDING
     match event.confirmation:
         case Confirmation.HELD:
             peer.link.blame(trust_lost, turn.options, now=turn.now)
-            tell_judged(turn, peer, event.digest, Reason.WRONG_DIGEST)
+            tell_judged(turn, peer, event.digest, StoryReason.WRONG_DIGEST)
         case Confirmation.NOT_HELD:
             peer.holdings.pop(event.digest, None)
-            tell_judged(turn, peer, event.digest, Reason.STALE)
+            tell_judged(turn, peer, event.digest, StoryReason.STALE)
             _forgive(turn, event.source, event.digest)
             count_sources(turn)
         case Confirmation.NO_ANSWER:
             peer.link.failed(turn.options, turn.rng, now=turn.now)
-            tell_judged(turn, peer, event.digest, Reason.NO_ANSWER)
+            tell_judged(turn, peer, event.digest, StoryReason.NO_ANSWER)
     give_second_chances(turn)
     turn.rest(event.source)
 
@@ -179,7 +180,7 @@ def note_evidence(
     peer: Peer,
     recovery: Recovery,
     bad: BlockSet,
-    answer: Confirmation | None = None,
+    answer: Confirmation = Confirmation.PENDING,
 ) -> None:
     """Put bad blocks on record, for people.
 

@@ -22,7 +22,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Peer, Recovery, State
 from ckptd.core.state.step import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 
 
 def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:

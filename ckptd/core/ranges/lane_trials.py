@@ -19,16 +19,15 @@ Source: a controller that tries and keeps what raised its goodput, after Dong et
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseReason
 from ckptd.core.explain.narration import tell_trial
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import may_be_asked, servable
-from ckptd.core.report.story import Reason
 from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import MS, SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.words import CloseReason, StoryReason
 
 _LOOK_EVERY_NS = 250 * MS
 """A source to try is looked for this often: it costs a look at every lane."""
@@ -109,7 +108,7 @@ def begin_with_two(turn: Turn, recovery: Recovery, lane: Lane) -> None:
         _change(turn, trial)
 
 
-def give_trial_up(turn: Turn, reason: Reason) -> None:
+def give_trial_up(turn: Turn, reason: StoryReason) -> None:
     """End a trial whose lane failed: the source works, but not on one lane more."""
     trial = turn.state.trial
     assert trial is not None, "a lane is on trial, but no trial is under way"
@@ -216,7 +215,7 @@ def _take_stock(turn: Turn, trial: Trial, recovery: Recovery) -> None:
     is_needed = won >= without * (turn.options.lane_trial_gain - 1) > 0 and (
         won_total >= won * _SHARE_OF_GAIN
     )
-    tell_trial(turn, trial, Reason.FASTER if is_needed else Reason.NO_FASTER, link_rate)
+    tell_trial(turn, trial, StoryReason.FASTER if is_needed else StoryReason.NO_FASTER, link_rate)
     trial.bundle.is_fewer_next = not is_needed
     trial.bundle.lanes[-1].is_on_trial = False
     if is_needed == trial.is_fewer:

@@ -7,9 +7,9 @@ from ckptd.core.ranges.hedging import hedge_after_ns
 from ckptd.core.ranges.picker import lane_with_room
 from ckptd.core.state.lane import Bundle, Lane
 from ckptd.core.state.recovery import Peer, Recovery
-from ckptd.core.state.stage import LocalOrder
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.words import LocalOrder
 
 
 def lane_for(turn: Turn, recovery: Recovery, peer: Peer) -> Lane:

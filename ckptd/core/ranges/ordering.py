@@ -24,7 +24,7 @@ from ckptd.core.state.step import Turn
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 
 _RATES_EVERY_NS = 100 * MS
 """Rates are added up this often: it costs a look at every peer, and samples take as long."""

@@ -16,7 +16,7 @@ from ckptd.core.state.recovery import Peer, Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ckptd.core.effects import CloseReason
 from ckptd.core.explain.narration import tell_preempted
 from ckptd.core.ranges.picker import Offer, may_be_asked, servable
 from ckptd.core.state.recovery import Peer, Precedence, Recovery
 from ckptd.core.state.step import Turn
+from ckptd.model.words import CloseReason
 
 
 def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> bool:

@@ -12,7 +12,7 @@ from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 
 
 def on_units_raised(turn: Turn, recovery: Recovery, event: UnitsRaised) -> None:

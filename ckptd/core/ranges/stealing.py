@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptd.core.effects import CloseReason
 from ckptd.core.explain.narration import tell_steal
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import has_room, holds_any
@@ -22,6 +21,7 @@ from ckptd.core.state.recovery import Peer, Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import CloseReason
 
 
 def steal(turn: Turn) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseReason
-from ckptd.core.events import Confirmation, RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
 from ckptd.core.peers.claims import count_sources, note_evidence, question
 from ckptd.core.ranges.hedging import find_hedge, hedge_after_ns, losers
@@ -17,14 +16,13 @@ from ckptd.core.ranges.lanes import (
     set_lane_alarm,
 )
 from ckptd.core.ranges.ordering import order_duplicate
-from ckptd.core.report.story import Reason
-from ckptd.core.report.waste import WasteReason
 from ckptd.core.stages.ending import stumble
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import TransferId
+from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, StoryReason, WasteReason
 
 _LANE_ENDS = frozenset(
     {
@@ -237,7 +235,7 @@ def _give_lane_up(turn: Turn, lane: Lane) -> None:
     if not lane.has_body:
         turn.state.first_bytes.add(turn.now - lane.heard_ns)
     if lane.is_on_trial:
-        give_trial_up(turn, Reason.SILENT if lane.has_body else Reason.FIRST_BYTE_LATE)
+        give_trial_up(turn, StoryReason.SILENT if lane.has_body else StoryReason.FIRST_BYTE_LATE)
     elif not any(other.heard_ns > lane.heard_ns + allowed_ns // 2 for other in bundle.lanes):
         lane.link.failed(turn.options, turn.rng, now=turn.now)
         narration.tell_late(turn, lane, allowed_ns)

@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ckptd.core.events import Confirmation
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.model.words import Confirmation
 
 EVIDENCE_MAX: Final = 50
 """How many of a peer's bad blocks are told in full; the rest is counted."""
@@ -25,8 +25,8 @@ class BadBlock:
         unit: Path of its unit.
         block: Which block of the unit, from 0.
         recovery: What it was fetched for.
-        answer: What the peer said when asked whether it stands by its holding; ``None``: not
-            yet. One that was restarted before it could say anything gave no answer.
+        answer: What the peer said when asked whether it stands by its holding. One that was
+            restarted before it could say anything gave no answer.
     """
 
     at_ns: int
@@ -36,7 +36,7 @@ class BadBlock:
     unit: str
     block: int
     recovery: RecoveryId
-    answer: Confirmation | None = None
+    answer: Confirmation = Confirmation.PENDING
 
 
 @dataclass(slots=True)
@@ -59,5 +59,5 @@ class Evidence:
     def settle(self, answer: Confirmation, digest: Digest | None = None) -> None:
         """Note what the peer said of the blocks of a version, or of all, it was asked about."""
         for index, bad in enumerate(self.last):
-            if bad.answer is None and digest in {None, bad.digest}:
+            if bad.answer is Confirmation.PENDING and digest in {None, bad.digest}:
                 self.last[index] = replace(bad, answer=answer)

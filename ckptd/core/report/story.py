@@ -6,7 +6,6 @@ what falls out at its far end is still counted.
 
 from __future__ import annotations
 
-import enum
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,75 +16,13 @@ from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import NodeId
 from ckptd.model.quantities import format_duration, format_rate, format_size
+from ckptd.model.words import StoryKind, StoryReason
 
 ENTRIES_MAX: Final = 200
 """Entries that a story keeps. A recovery that needs more has a trouble that repeats itself."""
 
 
-class Kind(enum.Enum):
-    """What sort of thing happened. The values are stable: scripts rely on them."""
-
-    VERSION_CHOSEN = "version_chosen"
-    HEDGE = "hedge"
-    HEDGE_SETTLED = "hedge_settled"
-    STEAL = "steal"
-    PREEMPTED = "preempted"
-    OUTRANKED = "outranked"
-    DETOUR = "detour"
-    MANIFEST_LATE = "manifest_late"
-    LANE_LATE = "lane_late"
-    LANES_TRIED = "lanes_tried"
-    BACK_OFF = "back_off"
-    QUARANTINE = "quarantine"
-    BAD_BLOCKS = "bad_blocks"
-    WITHDRAWN = "withdrawn"
-    EPOCH_CHANGED = "epoch_changed"
-    SOURCE_LOST = "source_lost"
-    DISK_STUMBLED = "disk_stumbled"
-    CRITICAL_COMPLETE = "critical_complete"
-    STANDSTILL = "standstill"
-    STANDSTILL_ENDED = "standstill_ended"
-
-
-class Reason(enum.Enum):
-    """Why it happened. The values are stable: scripts rely on them."""
-
-    NEWEST = "newest"
-    NAMED = "named"
-    RESUMED = "resumed"
-    SILENT = "silent"
-    FIRST_BYTE_LATE = "first_byte_late"
-    OVERTAKEN = "overtaken"
-    OUTRANKED = "outranked"
-    SLOW = "slow"
-    BUSY = "busy"
-    DISCONNECTED = "disconnected"
-    UNREACHABLE = "unreachable"
-    MISBEHAVED = "misbehaved"
-    NO_MANIFEST = "no_manifest"
-    WRONG_MANIFEST = "wrong_manifest"
-    WRONG_DIGEST = "wrong_digest"
-    NO_ANSWER = "no_answer"
-    STALE = "stale"
-    REBORN = "reborn"
-    LOST = "lost"
-    RETRYABLE = "retryable"
-    FATAL = "fatal"
-    STAGING_LOST = "staging_lost"
-    DURABLE = "durable"
-    FASTER = "faster"
-    NO_FASTER = "no_faster"
-    NO_VERSION = "no_version"
-    NO_SOURCE = "no_source"
-    RESTING = "resting"
-    QUARANTINED = "quarantined"
-    QUESTIONED = "questioned"
-    PAUSED = "paused"
-    DISK = "disk"
-    MOVING = "moving"
-
-
-_REPEATED: Final = frozenset({Kind.DETOUR, Kind.OUTRANKED})
+_REPEATED: Final = frozenset({StoryKind.DETOUR, StoryKind.OUTRANKED})
 """Decided anew four times a second for as long as it is so."""
 
 
@@ -105,8 +42,8 @@ class Entry:
     """
 
     at_ns: int
-    kind: Kind
-    reason: Reason
+    kind: StoryKind
+    reason: StoryReason
     source: NodeId | None = None
     other: NodeId | None = None
     blocks: BlockRun | None = None
@@ -127,7 +64,7 @@ class Story:
     """
 
     entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=ENTRIES_MAX))
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[StoryKind] = field(default_factory=Counter)
     latest: dict[NodeId, Entry] = field(default_factory=dict)
     choice: ExplainedChoice | None = None
 
@@ -157,43 +94,43 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 (one for each kind)
         return format_span(entry.numbers[name])
 
     match entry.kind:
-        case Kind.VERSION_CHOSEN:
+        case StoryKind.VERSION_CHOSEN:
             return f"version {entry.numbers['version']} chosen: {entry.text}"
-        case Kind.HEDGE:
+        case StoryKind.HEDGE:
             size = format_size(entry.numbers["size_bytes"])
             return (
                 f"{source} {why} for {span('silent_ns')}, allowed {span('allowed_ns')}: "
                 f"{other} was asked for the same {size}"
             )
-        case Kind.HEDGE_SETTLED:
+        case StoryKind.HEDGE_SETTLED:
             return f"{other} delivered first what {source} was asked for as well: {source} cut off"
-        case Kind.STEAL:
+        case StoryKind.STEAL:
             return (
                 f"{source} had {span('needs_ns')} of work left, {other} would need "
                 f"{span('other_needs_ns')}: taken over"
             )
-        case Kind.PREEMPTED:
+        case StoryKind.PREEMPTED:
             return (
                 f"{source} had {span('needs_ns')} of work left, and has more urgent work of "
                 "another recovery: cut off"
             )
-        case Kind.OUTRANKED:
+        case StoryKind.OUTRANKED:
             return f"{source} has more urgent work of another recovery"
-        case Kind.DETOUR:
+        case StoryKind.DETOUR:
             return (
                 f"{source} would need {span('needs_ns')} for a range, all others "
                 f"{span('rest_ns')} for the whole rest: passed over"
             )
-        case Kind.LANE_LATE:
+        case StoryKind.LANE_LATE:
             return (
                 f"{source} {why} for {span('silent_ns')}, allowed {span('allowed_ns')}: "
                 f"cut off, not asked for {span('pause_ns')}"
             )
-        case Kind.BACK_OFF:
+        case StoryKind.BACK_OFF:
             return f"{source} {why}: not asked for {span('pause_ns')}"
-        case Kind.QUARANTINE:
+        case StoryKind.QUARANTINE:
             return f"{source} {why}: in quarantine for {span('pause_ns')}"
-        case Kind.BAD_BLOCKS:
+        case StoryKind.BAD_BLOCKS:
             return f"{source} sent {entry.numbers['blocks']} blocks with a wrong digest"
         case _:
             return _sentence_of_rest(entry, span)
@@ -204,34 +141,34 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
 ) -> str:
     """Return what is left of :func:`sentence`."""
     match entry.kind:
-        case Kind.LANES_TRIED:
+        case StoryKind.LANES_TRIED:
             return _sentence_of_trial(entry)
-        case Kind.MANIFEST_LATE:
+        case StoryKind.MANIFEST_LATE:
             return f"{entry.source} has not sent the manifest yet: {entry.other} was asked as well"
-        case Kind.WITHDRAWN:
+        case StoryKind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
-        case Kind.EPOCH_CHANGED:
+        case StoryKind.EPOCH_CHANGED:
             return f"{entry.source} was started anew: nothing old is held to it"
-        case Kind.SOURCE_LOST:
+        case StoryKind.SOURCE_LOST:
             return f"{entry.source} does not answer any more"
-        case Kind.DISK_STUMBLED if entry.reason is Reason.RETRYABLE:
+        case StoryKind.DISK_STUMBLED if entry.reason is StoryReason.RETRYABLE:
             return f"this node's disk: {entry.text}; tried again in {span('pause_ns')}"
-        case Kind.DISK_STUMBLED if entry.reason is Reason.STAGING_LOST:
+        case StoryKind.DISK_STUMBLED if entry.reason is StoryReason.STAGING_LOST:
             return f"{entry.text}; what is lost is fetched again"
-        case Kind.DISK_STUMBLED:
+        case StoryKind.DISK_STUMBLED:
             return f"this node's disk: {entry.text}"
-        case Kind.CRITICAL_COMPLETE:
+        case StoryKind.CRITICAL_COMPLETE:
             return f"every critical unit durable after {span('elapsed_ns')}"
-        case Kind.STANDSTILL:
+        case StoryKind.STANDSTILL:
             return f"stands still, waiting for {entry.text}"
         case _:
-            assert entry.kind is Kind.STANDSTILL_ENDED, f"{entry.kind} has no sentence"
+            assert entry.kind is StoryKind.STANDSTILL_ENDED, f"{entry.kind} has no sentence"
             return f"goes on after {span('stood_ns')}"
 
 
 def _sentence_of_trial(entry: Entry) -> str:
     source, numbers = entry.source, entry.numbers
-    if entry.reason not in {Reason.FASTER, Reason.NO_FASTER}:
+    if entry.reason not in {StoryReason.FASTER, StoryReason.NO_FASTER}:
         why, tried = _WHY[entry.reason], numbers["after_lanes"]
         return f"{source} {why} on lane {tried}: {numbers['lanes']} kept"
     before, after = numbers["before_bytes_per_s"], numbers["after_bytes_per_s"]
@@ -253,14 +190,14 @@ def format_span(span_ns: int) -> str:
 
 
 _WHY: Final = {
-    Reason.SILENT: "was silent",
-    Reason.FIRST_BYTE_LATE: "sent no first byte",
-    Reason.BUSY: "said it is busy",
-    Reason.DISCONNECTED: "closed the connection",
-    Reason.UNREACHABLE: "could not be reached",
-    Reason.MISBEHAVED: "broke the protocol",
-    Reason.NO_MANIFEST: "did not deliver the manifest",
-    Reason.WRONG_MANIFEST: "sent a wrong manifest",
-    Reason.WRONG_DIGEST: "stands by bad blocks",
-    Reason.NO_ANSWER: "did not say whether it stands by bad blocks",
+    StoryReason.SILENT: "was silent",
+    StoryReason.FIRST_BYTE_LATE: "sent no first byte",
+    StoryReason.BUSY: "said it is busy",
+    StoryReason.DISCONNECTED: "closed the connection",
+    StoryReason.UNREACHABLE: "could not be reached",
+    StoryReason.MISBEHAVED: "broke the protocol",
+    StoryReason.NO_MANIFEST: "did not deliver the manifest",
+    StoryReason.WRONG_MANIFEST: "sent a wrong manifest",
+    StoryReason.WRONG_DIGEST: "stands by bad blocks",
+    StoryReason.NO_ANSWER: "did not say whether it stands by bad blocks",
 }

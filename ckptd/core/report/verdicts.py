@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ckptd.core.report.story import Entry, Kind
+from ckptd.core.report.story import Entry
 from ckptd.core.stages.version_choice import ExplainedChoice
 from ckptd.model.ids import NodeId
-
-
-class Verdict(enum.Enum):
-    """Why a peer is used, or is not. The values are stable: scripts rely on them."""
-
-    USED = "used"
-    """It delivers, or did and may be asked again."""
-    SLOW = "slow"
-    """Its work was taken over by a faster source."""
-    DETOUR = "detour"
-    """It would hold up the end: others are done with everything sooner."""
-    NOT_NEEDED = "not_needed"
-    """It could have been asked; others were sooner."""
-    OUTRANKED = "outranked"
-    """It has more urgent work of another recovery."""
-    NO_ROOM = "no_room"
-    """It has as much to do as it may be given."""
-    BUSY = "busy"
-    """It asked to be left alone for a while."""
-    RESTING = "resting"
-    """It disappointed and is left alone for a while."""
-    QUARANTINED = "quarantined"
-    """It is not trusted."""
-    QUESTIONED = "questioned"
-    """It sent bad blocks and is being asked whether it stands by them."""
-    REFUSED_BLOCKS = "refused_blocks"
-    """All it could bring of what is missing it sent wrongly before."""
-    NOTHING_MISSING = "nothing_missing"
-    """It holds nothing that is still missing and not asked for."""
-    STALE = "stale"
-    """It held the version, and does not any more."""
-    NOT_HELD = "not_held"
-    """It does not hold the version."""
-    LOST = "lost"
-    """It does not answer."""
+from ckptd.model.words import StoryKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +48,4 @@ class Explanation:
     choice: ExplainedChoice | None
     peers: tuple[PeerVerdict, ...]
     entries: tuple[Entry, ...]
-    counts: Mapping[Kind, int]
+    counts: Mapping[StoryKind, int]

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptd.core.report.evidence import BadBlock
-from ckptd.core.report.waste import WasteReason
-from ckptd.core.state.stage import Stage
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
-
-
-class SourceState(enum.Enum):
-    """What a peer is doing for this node."""
-
-    ACTIVE = "active"
-    IDLE = "idle"
-    BACKING_OFF = "backing off"
-    DISTRUSTED = "distrusted"
-    LOST = "lost"
+from ckptd.model.words import SourceState, Stage, WasteReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from ckptd.core.effects import (
-    ChooseVersion,
-    CommitBlocks,
-    FailureCause,
-    PlaceVersion,
-    Result,
-)
+from ckptd.core.effects import ChooseVersion, CommitBlocks, PlaceVersion
 from ckptd.core.events import (
     RecoveryPaused,
     RecoveryRequested,
@@ -44,11 +38,11 @@ from ckptd.core.stages.restaging import restage_when_quiet, take_stock
 from ckptd.core.stages.version_choice import choose_version, explain_rollback
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.recovery import Ending, Recovery
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.core.state.step import Turn
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
+from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
 """A disk that holds all lanes up for less changes nothing: a hedge waits ten times as long. To
@@ -170,6 +164,8 @@ def advance(turn: Turn) -> None:
                     _seek(turn, recovery)
             case Stage.PREPARING | Stage.DISCARDING:
                 pass
+            case Stage.COMPLETE | Stage.FAILED | Stage.CANCELLED:
+                raise AssertionError(f"{name} has ended")
             case Stage.PLACING:
                 _place(turn, recovery)
             case unreachable:

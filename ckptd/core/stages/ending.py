@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseReason, DiscardStaging, EndRecovery, FailureCause, Result
+from ckptd.core.effects import DiscardStaging, EndRecovery
 from ckptd.core.events import Refusal
 from ckptd.core.explain.narration import tell_stumble
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.state.recovery import Ending, Recovery
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.core.state.step import Turn
+from ckptd.model.words import CloseReason, FailureCause, LocalOrder, Result, Stage
 
 
 def stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:

@@ -7,17 +7,15 @@ with one event, however late; by then the recovery may be further, or for anothe
 
 from __future__ import annotations
 
-from ckptd.core.effects import FailureCause, FetchManifest, PrepareStaging
+from ckptd.core.effects import FetchManifest, PrepareStaging
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import tell_manifest_late, tell_pause
 from ckptd.core.peers.claims import count_sources
-from ckptd.core.report.story import Reason
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.recovery import Peer, Recovery
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import Digest, NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality, FailureCause, LocalOrder, Stage, StoryReason
 
 
 def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) -> None:
@@ -71,7 +69,7 @@ def _miss(turn: Turn, recovery: Recovery, digest: Digest, event: ManifestMissed)
             peer.holdings.pop(digest, None)
             count_sources(turn)
         peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
-    reason = Reason.WRONG_MANIFEST if event.is_lie else Reason.NO_MANIFEST
+    reason = StoryReason.WRONG_MANIFEST if event.is_lie else StoryReason.NO_MANIFEST
     tell_pause(turn, recovery, event.source, reason)
     turn.rest(event.source)
 

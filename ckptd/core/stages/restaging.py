@@ -7,11 +7,10 @@ rest is fetched again, by the same recovery, so that whoever waits for it goes o
 from __future__ import annotations
 
 from ckptd.core.effects import PrepareStaging
-from ckptd.core.report.waste import WasteReason
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.core.state.step import Turn
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import LocalOrder, Stage, WasteReason
 
 
 def restage_when_quiet(turn: Turn, recovery: Recovery) -> None:

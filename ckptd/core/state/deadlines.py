@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptd.core.options import Options
 from ckptd.core.state.recovery import Recovery, State
-from ckptd.core.state.stage import LocalOrder, Stage
+from ckptd.model.words import LocalOrder, Stage
 
 
 def next_deadline(state: State) -> int | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ckptd.core.state.recovery import Recovery, State
-from ckptd.core.state.stage import LocalOrder, Stage
 from ckptd.model.blocks import BlockSet, union
+from ckptd.model.words import LocalOrder, Stage
 
 
 class InvariantViolation(AssertionError):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ckptd.core.effects import CloseReason
 from ckptd.core.state.link import Link
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import CloseReason, Criticality
 
 
 @dataclass(slots=True)

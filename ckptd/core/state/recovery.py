@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ckptd.core.effects import FailureCause, Result
 from ckptd.core.events import RecoveryRequested
 from ckptd.core.report.evidence import Evidence
 from ckptd.core.report.story import Story
@@ -21,7 +20,7 @@ from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.latencies import Latencies
 from ckptd.core.state.link import Link, RateEstimate
 from ckptd.core.state.spread import Spread
-from ckptd.core.state.stage import MOVES, LocalOrder, Stage
+from ckptd.core.state.stage import MOVES
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -34,8 +33,8 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality, FailureCause, LocalOrder, Result, Stage
 
 Precedence: TypeAlias = tuple[bool, Criticality]
 """Whether work is in the background, and how urgent it is; the lower one goes first. In the

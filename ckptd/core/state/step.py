@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from ckptd.core.effects import CloseLane, CloseReason, Effect
+from ckptd.core.effects import CloseLane, Effect
 from ckptd.core.options import Options
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import State
 from ckptd.model.ids import NodeId
+from ckptd.model.words import CloseReason
 
 
 @dataclass(slots=True)

@@ -9,46 +9,27 @@ from dataclasses import dataclass
 from ckptd.config import Address
 from ckptd.control.messages import api
 from ckptd.control.messages import tuning as tuning_api
-from ckptd.control.messages.peer_details import Answer, BadBlockRow, PeerView
-from ckptd.core.events import Confirmation
-from ckptd.core.explain.bottleneck import Limiter, LocalLoad
+from ckptd.control.messages.peer_details import BadBlockRow, PeerView
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
-from ckptd.core.state.stage import Stage
 from ckptd.daemon.host.root_watch import RootState
-from ckptd.daemon.recover.peering import Peering, PeerState
+from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
+from ckptd.model.words import (
+    Bottleneck,
+    Location,
+    PeerState,
+    Result,
+    SourceState,
+    Stage,
+)
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 from ckptd.store.published.publishing import PublishProgress
-
-_PEER_STATES = {
-    PeerState.UNKNOWN: api.PeerState.UNREACHABLE,
-    PeerState.LIVE: api.PeerState.LIVE,
-    PeerState.UNREACHABLE: api.PeerState.UNREACHABLE,
-    PeerState.CONFLICT: api.PeerState.CONFLICT,
-    PeerState.SELF: api.PeerState.SELF,
-}
-
-_STAGES = {
-    Stage.SEEKING: api.Stage.SEEKING,
-    Stage.DESCRIBING: api.Stage.DESCRIBING,
-    Stage.PREPARING: api.Stage.PREPARING,
-    Stage.TRANSFERRING: api.Stage.TRANSFERRING,
-    Stage.PLACING: api.Stage.PLACING,
-    Stage.DISCARDING: api.Stage.DISCARDING,
-}
-
-
-_ANSWERS = {
-    None: Answer.PENDING,
-    Confirmation.HELD: Answer.STANDS_BY_IT,
-    Confirmation.NOT_HELD: Answer.STALE,
-    Confirmation.NO_ANSWER: Answer.NO_ANSWER,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +106,7 @@ def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> tuple[api.Peer
             api.PeerRow(
                 node=holdings.node if holdings else None,
                 address=peer.name,
-                state=_PEER_STATES[peer.state],
+                state=PeerState.UNREACHABLE if peer.state is PeerState.UNKNOWN else peer.state,
                 epoch=holdings.epoch if holdings else None,
                 versions=len(holdings.holdings) if holdings else 0,
                 rate_bytes_per_s=rates.get(holdings.node, 0) if holdings else 0,
@@ -153,7 +134,7 @@ def peer(
     return PeerView(
         node=source.node,
         address=None if address is None else str(Address(*address)),
-        state=api.SourceState(source.state.value),
+        state=source.state,
         epoch=source.epoch,
         versions=len(snapshot.holdings),
         versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
@@ -172,7 +153,7 @@ def peer(
                 unit=bad.unit,
                 block=bad.block,
                 recovery=bad.recovery,
-                answer=_ANSWERS[bad.answer],
+                answer=bad.answer,
             )
             for bad in reversed(snapshot.bad_blocks)
         ),
@@ -184,7 +165,7 @@ def recovery(
     opened: OpenRecovery,
     *,
     elapsed_s: float,
-    limiter: Limiter | None,
+    bottleneck: Bottleneck | None,
 ) -> api.RecoveryView:
     """Return a recovery that has not ended."""
     return api.RecoveryView(
@@ -193,7 +174,7 @@ def recovery(
         version=snapshot.version,
         digest=snapshot.digest,
         target=opened.target_path,
-        stage=_STAGES[snapshot.stage],
+        stage=snapshot.stage,
         is_paused=snapshot.is_paused,
         is_background=opened.record.is_background,
         units_total=snapshot.units_total,
@@ -209,7 +190,7 @@ def recovery(
         sources=tuple(
             api.SourceRow(
                 node=row.source.node,
-                state=api.SourceState(row.source.state.value),
+                state=row.source.state,
                 bytes=row.verified_bytes,
                 rate_bytes_per_s=row.source.rate_bytes_per_s,
                 in_flight_bytes=row.source.in_flight_bytes,
@@ -219,7 +200,7 @@ def recovery(
         ),
         started_at_s=opened.record.started_at_s,
         elapsed_s=round(elapsed_s, 3),
-        limiter=None if limiter is None else limiter.value,
+        limiter=None if bottleneck is None else bottleneck.value,
         lanes=snapshot.lanes,
         transfers=snapshot.transfers,
         hedges=snapshot.hedges,
@@ -261,7 +242,7 @@ def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
 
 def ended(result: api.RecoveryResult) -> api.RecoveryView:
     """Return a recovery that has ended."""
-    is_complete = result.result is api.Outcome.COMPLETE
+    is_complete = result.result is Result.COMPLETE
     here = result.bytes_total if is_complete else 0
     return api.RecoveryView(
         recovery=result.recovery,
@@ -269,7 +250,7 @@ def ended(result: api.RecoveryResult) -> api.RecoveryView:
         version=result.version,
         digest=result.digest,
         target=result.target,
-        stage=api.Stage(result.result.value),
+        stage=Stage(result.result),
         is_paused=False,
         units_total=0,
         units_done=0,
@@ -284,7 +265,7 @@ def ended(result: api.RecoveryResult) -> api.RecoveryView:
         sources=tuple(
             api.SourceRow(
                 node=share.node,
-                state=api.SourceState.IDLE,
+                state=SourceState.IDLE,
                 bytes=share.bytes,
                 rate_bytes_per_s=0,
                 in_flight_bytes=0,
@@ -328,7 +309,7 @@ def _checkpoint_row(
         version=key[1],
         digest=key[2],
         size_bytes=facts.size_bytes,
-        held=api.Held.HERE if node in whole else api.Held.PEERS,
+        held=Location.HERE if node in whole else Location.PEERS,
         is_complete=len(reachable) == facts.block_count,
         is_stale=held is not None and held.is_stale,
         nodes=tuple(whole),

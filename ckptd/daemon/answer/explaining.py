@@ -6,8 +6,9 @@ from ckptd.control.messages import api
 from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
 from ckptd.control.messages.plans import PassedOverRow
 from ckptd.core.report import verdicts
-from ckptd.core.report.story import Entry, Kind, sentence
+from ckptd.core.report.story import Entry, sentence
 from ckptd.limits import SECOND
+from ckptd.model.words import Stage, StoryKind, Verdict
 
 
 def explanation(
@@ -62,7 +63,7 @@ def forgotten(result: api.RecoveryResult) -> Explanation:
         checkpoint=result.checkpoint,
         version=result.version,
         digest=result.digest,
-        stage=api.Stage(result.result.value),
+        stage=Stage(result.result),
         why="",
         passed_over=(),
         limiter=None,
@@ -71,7 +72,7 @@ def forgotten(result: api.RecoveryResult) -> Explanation:
         peers=tuple(
             PeerPart(
                 node=share.node,
-                code=verdicts.Verdict.USED.value,
+                code=Verdict.USED.value,
                 sentence="",
                 bytes=share.bytes,
                 share=round(share.bytes / max(total_bytes, 1), 3),
@@ -89,7 +90,7 @@ def forgotten(result: api.RecoveryResult) -> Explanation:
 def _why(known: verdicts.Explanation) -> str:
     if known.choice is not None:
         return known.choice.why
-    chosen = [entry for entry in known.entries if entry.kind is Kind.VERSION_CHOSEN]
+    chosen = [entry for entry in known.entries if entry.kind is StoryKind.VERSION_CHOSEN]
     return chosen[-1].text if chosen else ""
 
 

@@ -356,5 +356,5 @@ class DaemonOperations:
             snapshot,
             recovery,
             elapsed_s=self._wall_clock() - recovery.record.started_at_s,
-            limiter=self._scheduler.limiter(recovery.id, load, now=self._now()),
+            bottleneck=self._scheduler.bottleneck(recovery.id, load, now=self._now()),
         )

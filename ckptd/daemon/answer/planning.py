@@ -7,7 +7,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from ckptd.control.messages.api import SourceState
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, PlanSource
 from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
 from ckptd.core.explain.snapshot import unit_names
@@ -20,8 +19,8 @@ from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import Criticality
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 
@@ -205,7 +204,7 @@ def _source(holder: PeerSnapshot, digest: Digest, space: AddressSpace | None) ->
     holding = _holding(holder, digest)
     return PlanSource(
         node=holder.source.node,
-        state=SourceState(holder.source.state.value),
+        state=holder.source.state,
         bytes=_size_bytes(holding, space),
         is_complete=holding.is_complete,
         rate_bytes_per_s=holder.source.rate_bytes_per_s or None,

@@ -12,11 +12,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
-from ckptd.control.messages.api import Outcome
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Raised
 from ckptd.core.events import Event, UnitsRaised
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.state.stage import Stage
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
@@ -25,6 +23,7 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Result, Stage
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 
@@ -159,7 +158,7 @@ class Raising:
         ended = self._book.result(recovery.id)
         path = f"{recovery.target}/{name}"
         is_there = await asyncio.to_thread(recovery.root.stat, path) is not None
-        if ended.result is Outcome.COMPLETE and is_there:
+        if ended.result is Result.COMPLETE and is_there:
             where = recovery.root.absolute(path)
             return NeedResult(recovery=recovery.id, unit=name, path=where, is_placed=True)
         why = ended.message or ended.result.value

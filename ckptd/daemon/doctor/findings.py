@@ -17,10 +17,9 @@ from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
 from ckptd.config import Address, Config
-from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage, Verdict
-from ckptd.core.events import RangeOutcome
+from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.daemon.doctor.sampling import Sample, take_sample
-from ckptd.daemon.recover.peering import PeerAddress, Peering, PeerState
+from ckptd.daemon.recover.peering import PeerAddress, Peering
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
 from ckptd.model.holdings import Holding
@@ -28,6 +27,7 @@ from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import CheckResult, PeerState, RangeOutcome
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane.buffers import BufferPool
@@ -111,7 +111,7 @@ class Doctor:
         if self._is_examining:
             raise Conflict("examination", "is under way already", "Wait until that one has ended.")
         self._is_examining = True
-        counts: Counter[Verdict] = Counter()
+        counts: Counter[CheckResult] = Counter()
         try:
             for check in self.checks():
                 async for row in check():
@@ -119,7 +119,9 @@ class Doctor:
                     yield row
         finally:
             self._is_examining = False
-        yield Diagnosis(ok=counts[Verdict.OK], warn=counts[Verdict.WARN], fail=counts[Verdict.FAIL])
+        yield Diagnosis(
+            ok=counts[CheckResult.OK], warn=counts[CheckResult.WARN], fail=counts[CheckResult.FAIL]
+        )
 
     async def _clock(self) -> AsyncGenerator[CheckRow, None]:
         drift_s = self._wall_clock() - time.monotonic() - self._clocks_apart_s
@@ -175,7 +177,7 @@ class Doctor:
         finding = f"{used} of {limit} in use; {needed} may be needed"
         if limit != resource.RLIM_INFINITY and limit < needed:
             remedy = "Set LimitNOFILE=65536 in the unit, or 'ulimit -n 65536' before the start."
-            verdict = Verdict.FAIL if limit - used < CONNECTIONS_MAX // 4 else Verdict.WARN
+            verdict = CheckResult.FAIL if limit - used < CONNECTIONS_MAX // 4 else CheckResult.WARN
             yield CheckRow(
                 check="descriptors",
                 subject="this process",
@@ -365,16 +367,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _ok(check: str, subject: str, finding: str) -> CheckRow:
-    return CheckRow(check=check, subject=subject, verdict=Verdict.OK, finding=finding)
+    return CheckRow(check=check, subject=subject, verdict=CheckResult.OK, finding=finding)
 
 
 def _warn(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
     return CheckRow(
-        check=check, subject=subject, verdict=Verdict.WARN, finding=finding, remedy=remedy
+        check=check, subject=subject, verdict=CheckResult.WARN, finding=finding, remedy=remedy
     )
 
 
 def _fail(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
     return CheckRow(
-        check=check, subject=subject, verdict=Verdict.FAIL, finding=finding, remedy=remedy
+        check=check, subject=subject, verdict=CheckResult.FAIL, finding=finding, remedy=remedy
     )

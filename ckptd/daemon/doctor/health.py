@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptd.daemon.host.root_watch import RootState
-from ckptd.daemon.recover.peering import Peering, PeerState
+from ckptd.daemon.recover.peering import Peering
+from ckptd.model.words import PeerState
 from ckptd.store.published.catalog import Catalog
 
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.events import Event, RangeEnded, RangeOutcome
+from ckptd.core.events import Event, RangeEnded
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import Lane, RangeOrder

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from ckptd.config import Config
 from ckptd.config.sections import Limits
-from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, Origin
+from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView
 from ckptd.core.events import IngressLimited
 from ckptd.daemon.limit.interface import carried
 from ckptd.daemon.limit.yielder import Yielder
@@ -20,13 +20,12 @@ from ckptd.limits import SECOND
 from ckptd.model.quantities import format_rate
 from ckptd.model.rate_limits import (
     PEER_LIMITS_MAX,
-    Direction,
     LimitKey,
     RateLimits,
     parse_limit,
     parse_limit_key,
 )
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, LimitOrigin, Urgency
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.traffic.buckets import Ceilings
@@ -133,13 +132,13 @@ class Limiting:
         now = time.monotonic_ns()
         for key in sorted(configured.keys() | self._set.keys(), key=str):
             known = self._set.get(key)
-            by_time = Origin.SCHEDULE if key in scheduled else Origin.CONFIG
+            by_time = LimitOrigin.SCHEDULE if key in scheduled else LimitOrigin.CONFIG
             until_ns = None if known is None else known.until_ns
             rows.append(
                 LimitRow(
                     limit=str(key),
                     bytes_per_s=configured.get(key) if known is None else known.bytes_per_s,
-                    origin=by_time if known is None else Origin.RUNTIME,
+                    origin=by_time if known is None else LimitOrigin.RUNTIME,
                     configured_bytes_per_s=configured.get(key),
                     left_s=None if until_ns is None else max(until_ns - now, 0) / SECOND,
                 )

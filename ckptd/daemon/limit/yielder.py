@@ -10,8 +10,7 @@ from ckptd.control.messages.limit_settings import YieldView
 from ckptd.daemon.limit.interface import carried, speed_bytes_per_s
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
-from ckptd.model.rate_limits import Direction
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, Urgency
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.allowance import Yielding
 

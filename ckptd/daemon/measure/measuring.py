@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery
-from ckptd.core.events import Event, RangeOutcome
+from ckptd.core.events import Event
 from ckptd.core.explain.prediction import needs_of
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
@@ -21,15 +21,15 @@ from ckptd.daemon.measure.freshness import Freshness
 from ckptd.daemon.measure.loop_lag import LagWindow
 from ckptd.daemon.measure.redundancy import Redundancy
 from ckptd.daemon.measure.telemetry import StageTimes, Totals, TransferTimes
-from ckptd.daemon.recover.peering import Peering, PeerState
+from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.daemon.settings.reloading import ReloadState
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import PeerState, RangeOutcome, RefusalReason
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
-from ckptd.net.source.caps import Refusal
 from ckptd.net.source.listener import Listener
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import MetricsSnapshot
@@ -62,7 +62,7 @@ class Measuring:
         peering: Peering,
         roots: RootWatch,
         inquirer: Inquirer,
-        refusals: Mapping[Refusal, int],
+        refusals: Mapping[RefusalReason, int],
         identity: Identity | None,
         limiting: Limiting,
         lag: LagWindow,
@@ -214,7 +214,7 @@ class Measuring:
         """Return whom this node turned away as a source, and what it did not take as a receiver."""
         misbehaved = self._transfers.outcomes[RangeOutcome.MISBEHAVED.value]
         turned_away = {each.value: count for each, count in self._refusals.items()}
-        return {**turned_away, Refusal.ANSWER.value: self._inquirer.violations + misbehaved}
+        return {**turned_away, RefusalReason.ANSWER.value: self._inquirer.violations + misbehaved}
 
     def _discovery_success_s(self) -> float:
         """Return when a configured peer was last seen to answer; without peers: now."""

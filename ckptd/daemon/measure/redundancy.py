@@ -10,8 +10,9 @@ from ckptd.errors import CkptdError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest
-from ckptd.model.manifest import Criticality, decode_manifest
+from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
 from ckptd.store.published.catalog import Catalog
 
 REFRESH_S: Final = 10.0

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery, FetchRange
-from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.core.report.views import RecoverySnapshot
-from ckptd.core.state.stage import Stage
 from ckptd.limits import SECOND
 from ckptd.model.ids import RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality, RangeOutcome, Stage
 from ckptd.observe.series import NO_RECOVERIES, NO_TRANSFERS, Durations
 
 

@@ -8,7 +8,6 @@ while the address that claims it answers; a second address that claims it is a c
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +19,8 @@ from ckptd.errors import CkptdError, ProtocolViolation
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import NodeId
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure
+from ckptd.model.words import HandshakeFailure, PeerState
+from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, HoldingsAnswer, Inquirer
 from ckptd.observe.logs import get_logger
 
@@ -48,16 +48,6 @@ _STRANGE_PAUSE_NS: Final = 30 * SECOND
 """Pause after an address turned out to be this node itself, or a second of one name."""
 
 _log = get_logger()
-
-
-class PeerState(enum.Enum):
-    """What is known of an address."""
-
-    UNKNOWN = "unknown"
-    LIVE = "live"
-    UNREACHABLE = "unreachable"
-    CONFLICT = "conflict"
-    SELF = "self"
 
 
 @dataclass(slots=True)

@@ -8,14 +8,15 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.control.messages.api import Cause, Outcome, RecoveryResult, SourceShare
-from ckptd.core.effects import EndRecovery, Result
+from ckptd.control.messages.api import RecoveryResult, SourceShare
+from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Result
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.area import Staging
@@ -194,10 +195,10 @@ class RecoveryBook:
             checkpoint=final.checkpoint,
             version=final.version,
             digest=final.digest,
-            result=Outcome(effect.result.value),
+            result=effect.result,
             is_degraded=is_complete and final.missing_blocks > 0,
             missing_units=final.missing_units,
-            cause=Cause(effect.cause.value) if effect.cause else None,
+            cause=effect.cause,
             message=effect.message,
             target=recovery.target_path,
             bytes_total=final.total_bytes,

@@ -30,7 +30,6 @@ from ckptd.core.effects import (
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
-    Confirmation,
     Event,
     HoldingConfirmed,
     ManifestArrived,
@@ -38,7 +37,6 @@ from ckptd.core.events import (
     ManifestRefused,
     PlacementFailed,
     RangeEnded,
-    RangeOutcome,
     Refusal,
     Reporting,
     StagingDiscarded,
@@ -59,7 +57,7 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from ckptd.model.ids import LaneId, Version
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Confirmation, RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane.buffers import BufferPool

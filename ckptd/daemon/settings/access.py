@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 from ckptd.config import Config
 from ckptd.config.sections import Control
-from ckptd.control.routes import Members, Role, Roles
+from ckptd.control.routes import Members, Roles
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import ConfigurationError
+from ckptd.model.words import Role
 
 
 class Access:

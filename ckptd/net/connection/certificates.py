@@ -17,7 +17,8 @@ from typing import Final
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import MIB
 from ckptd.model.ids import NodeId, parse_node_id
-from ckptd.net.connection.handshakes import HandshakeFailure, failure_of
+from ckptd.model.words import HandshakeFailure
+from ckptd.net.connection.handshakes import failure_of
 
 ALPN: Final = "ckptd/1"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
+
+from ckptd.model.words import HandshakeFailure, HandshakeSide
 
 _log = logging.getLogger(__name__)
 _K = TypeVar("_K")
@@ -19,30 +20,6 @@ _DIAL_PAUSE_S: Final = 5.0
 _LOG_PAUSE_S: Final = 60.0
 _REMEMBERED_MAX: Final = 4096
 """Addresses, of either table below; the oldest make room."""
-
-
-class Side(enum.StrEnum):
-    """Which end of a handshake this node was."""
-
-    SERVER = "server"
-    CLIENT = "client"
-
-
-class HandshakeFailure(enum.StrEnum):
-    """Why a handshake failed, as this end sees it."""
-
-    NO_CERTIFICATE = "no_certificate"
-    UNTRUSTED = "untrusted"
-    EXPIRED = "expired"
-    PURPOSE = "purpose"
-    REVOKED = "revoked"
-    WRONG_NODE = "wrong_node"
-    SELF = "self"
-    PLAINTEXT = "plaintext"
-    PROTOCOL = "protocol"
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-    DISCONNECTED = "disconnected"
 
 
 _REMEDIES: Final = {
@@ -118,7 +95,7 @@ class Handshakes:
         # Not the exceptions: their tracebacks would keep what the failed dial had open.
         self._failed: dict[tuple[str, int], tuple[float, HandshakeFailure, str]] = {}
 
-    def note(self, side: Side, address: tuple[str, int], failed: HandshakeFailed) -> None:
+    def note(self, side: HandshakeSide, address: tuple[str, int], failed: HandshakeFailed) -> None:
         """Count a failure, and log it: a line a minute for each address and reason.
 
         Args:
@@ -129,7 +106,7 @@ class Handshakes:
         now_s = self._clock_s()
         self.failures[side, failed.failure] += 1
         where = address[0]
-        if side is Side.CLIENT:
+        if side is HandshakeSide.CLIENT:
             where = f"{where} port {address[1]}"
             _remember(self._failed, address, (now_s, failed.failure, failed.detail))
         logged = (where, failed.failure)

@@ -21,8 +21,9 @@ from typing import Final
 
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.model.ids import NodeId
+from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.certificates import ALPN, Files, Peer, load, peer_of, stamps_of
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
+from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.connection.transports import SecureConnection
 
 __all__ = ["ALPN", "Files", "Identity", "Peer"]
@@ -128,7 +129,7 @@ class Identity:
         """
         connection = SecureConnection(connected, self._loaded.server, is_server=True)
         address = connected.getpeername()[:2]
-        return connection, await self._shake_hands(connection, Side.SERVER, address, None)
+        return connection, await self._shake_hands(connection, HandshakeSide.SERVER, address, None)
 
     async def connect(
         self, connected: socket, address: tuple[str, int], expected: NodeId | None = None
@@ -145,7 +146,9 @@ class Identity:
             OSError: The connection broke.
         """
         connection = SecureConnection(connected, self._loaded.client, is_server=False)
-        return connection, await self._shake_hands(connection, Side.CLIENT, address, expected)
+        return connection, await self._shake_hands(
+            connection, HandshakeSide.CLIENT, address, expected
+        )
 
     def check(self, tls: ssl.SSLObject | ssl.SSLSocket, expected: NodeId | None = None) -> Peer:
         """Return who is at the other end of a handshake that OpenSSL was content with.
@@ -177,7 +180,7 @@ class Identity:
     async def _shake_hands(
         self,
         connection: SecureConnection,
-        side: Side,
+        side: HandshakeSide,
         address: tuple[str, int],
         expected: NodeId | None,
     ) -> Peer:

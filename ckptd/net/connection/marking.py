@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from ckptd.limits import KIB, MS, SECOND
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 
 DSCP: Final = {
     Urgency.CRITICAL: 18,  # AF21, low-latency data: RFC 4594

@@ -20,8 +20,8 @@ from contextlib import suppress
 from typing import Final
 
 from ckptd.limits import KIB, SECOND
-from ckptd.model.urgency import Urgency
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, failure_of
+from ckptd.model.words import HandshakeFailure, Urgency
+from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.marking import mark, pace_sending
 from ckptd.net.connection.pace import Pace
 

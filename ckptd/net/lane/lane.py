@@ -14,10 +14,11 @@ import threading
 from collections import deque
 from typing import Final
 
-from ckptd.core.events import RangeEnded, RangeOutcome, Reporting
+from ckptd.core.events import RangeEnded, Reporting
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.ids import NodeId
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Side
+from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
+from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane.buffers import BufferPool
@@ -234,7 +235,7 @@ class Lane:
             identity.handshakes.forget(self.address)
         else:
             refused = HandshakeFailed(HandshakeFailure.REFUSED, "it closed before it answered")
-            identity.handshakes.note(Side.CLIENT, self.address, refused)
+            identity.handshakes.note(HandshakeSide.CLIENT, self.address, refused)
 
     def _send(self, orders: list[RangeOrder]) -> None:
         host, port = self.address

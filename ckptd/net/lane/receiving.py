@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, Refusal
+from ckptd.core.events import RangeEnded, RangeProgressed, Refusal
 from ckptd.errors import CkptdError, ProtocolViolation, StorageError
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.marking import bound_window
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane.buffers import BufferPool

@@ -10,7 +10,6 @@ which node is there, so that one node has only its share, whatever addresses it 
 
 from __future__ import annotations
 
-import enum
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -23,32 +22,10 @@ from ckptd.limits import (
     CONNECTIONS_UNPROVEN_MAX,
 )
 from ckptd.model.ids import NodeId
+from ckptd.model.words import RefusalReason
 
 Cut: TypeAlias = Callable[[], object]
 """Ends a connection soon."""
-
-
-class Refusal(enum.StrEnum):
-    """Why a connection or a request was turned away."""
-
-    CONNECTIONS = "connections"
-    """There were too many connections."""
-    ADDRESS = "address"
-    """There were too many from one address."""
-    NODE = "node"
-    """There were too many of one node, by its certificate."""
-    UNPROVEN = "unproven"
-    """There were too many on which nothing was understood yet."""
-    HEAD_LATE = "head_late"
-    """A request head did not come in time."""
-    HEAD = "head"
-    """What came is no request head of the protocol."""
-    REQUEST = "request"
-    """A head was understood, and what it asks for cannot be asked for."""
-    READER_SLOW = "reader_slow"
-    """An answer was taken too slowly."""
-    ANSWER = "answer"
-    """An answer was not the protocol's, or not what was asked for; this node was the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +55,7 @@ class Admission:
         per_node_max: int = CONNECTIONS_PER_ADDRESS_MAX,
         unproven_max: int = CONNECTIONS_UNPROVEN_MAX,
     ) -> None:
-        self.refusals: Counter[Refusal] = Counter()
+        self.refusals: Counter[RefusalReason] = Counter()
         self._connections_max = connections_max
         self._per_address_max = per_address_max
         self._per_node_max = per_node_max
@@ -112,11 +89,11 @@ class Admission:
             Whether it may stay.
         """
         if self._per_address[address] >= self._per_address_max:
-            reason, crowd = Refusal.ADDRESS, address
+            reason, crowd = RefusalReason.ADDRESS, address
         elif len(self._guests) >= self._connections_max:
-            reason, crowd = Refusal.CONNECTIONS, self._crowd()
+            reason, crowd = RefusalReason.CONNECTIONS, self._crowd()
         elif len(self._unproven) >= self._unproven_max:
-            reason, crowd = Refusal.UNPROVEN, self._crowd()
+            reason, crowd = RefusalReason.UNPROVEN, self._crowd()
         else:
             self._guests[connection] = self._unproven[connection] = _Guest(address, cut)
             self._crowds.setdefault(address, {})[connection] = None
@@ -140,7 +117,7 @@ class Admission:
         if connection not in self._guests:  # it was cut off meanwhile
             return False
         if self._per_node[node] >= self._per_node_max:
-            self.refusals[Refusal.NODE] += 1
+            self.refusals[RefusalReason.NODE] += 1
             return False
         self._nodes[connection] = node
         self._per_node[node] += 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ckptd.limits import MS, SECOND
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.allowance import Yielding
 

@@ -28,12 +28,12 @@ from ckptd.limits import (
     SECOND,
 )
 from ckptd.model.ids import Epoch, NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RefusalReason, Urgency
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity, Peer
 from ckptd.net.connection.transports import Connection, reset_on_close
 from ckptd.net.source.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
-from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.caps import Admission
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.source.waits import Waits
@@ -122,7 +122,7 @@ class PeerServer:
                 await self._serve_securely(connected, self.identity)
         except TimeoutError as error:
             _log.debug("a connection ends: %r", error)
-            self.admission.refusals[Refusal.READER_SLOW] += 1
+            self.admission.refusals[RefusalReason.READER_SLOW] += 1
             reset_on_close(connected)
         except OSError as error:
             _log.debug("a connection ends: %r", error)
@@ -189,7 +189,7 @@ class _Conversation:
                 request = await self._read_request()
             except ProtocolViolation as violation:
                 is_late = violation.status == HTTPStatus.REQUEST_TIMEOUT
-                self._count(Refusal.HEAD_LATE if is_late else Refusal.HEAD)
+                self._count(RefusalReason.HEAD_LATE if is_late else RefusalReason.HEAD)
                 await self._send(refuse(violation), keep_alive=False)
                 break
             if request is None or self._is_revoked():
@@ -229,7 +229,7 @@ class _Conversation:
         except TimeoutError as error:
             if not self._buffer:
                 if not self._is_proven and not self._server.waits.is_cut:
-                    self._count(Refusal.HEAD_LATE)
+                    self._count(RefusalReason.HEAD_LATE)
                 return None
             raise ProtocolViolation("request head", "took too long", status=408) from error
         head = bytes(self._buffer[:end])
@@ -240,7 +240,7 @@ class _Conversation:
         """Answer one request; tell whether another may follow."""
         answer = await self._server.answers.find(request)
         if answer.status in _SENSELESS:
-            self._count(Refusal.REQUEST)
+            self._count(RefusalReason.REQUEST)
         keep_alive = request.keep_alive and not self._server.waits.is_cut
         if isinstance(answer.body, VersionBody):
             await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
@@ -297,7 +297,7 @@ class _Conversation:
         async with asyncio.timeout(_PART_S):
             await self._connection.send(part)
 
-    def _count(self, refusal: Refusal) -> None:
+    def _count(self, refusal: RefusalReason) -> None:
         self._server.admission.refusals[refusal] += 1
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from ckptd.sim.cases.trial import (
     RATE,
     RECEIVER,

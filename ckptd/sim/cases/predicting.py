@@ -8,7 +8,7 @@ from typing import Final
 from ckptd.limits import GIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from ckptd.sim.cases.trial import RECEIVER, Measure, Trial
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster

@@ -20,14 +20,12 @@ from ckptd.core.effects import (
 )
 from ckptd.core.events import (
     BlocksCommitted,
-    Confirmation,
     Event,
     HoldingConfirmed,
     HoldingsArrived,
     ManifestMissed,
     PeerLost,
     RangeEnded,
-    RangeOutcome,
     RangeProgressed,
     RecoveryRequested,
     StagingPrepared,
@@ -36,7 +34,7 @@ from ckptd.core.events import (
 from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from ckptd.sim.node.node import Node
 from ckptd.sim.node.watch import Watch
 from ckptd.sim.world.layouts import SavedVersion

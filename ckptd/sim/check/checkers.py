@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.core.effects import CommitBlocks, Effect, EndRecovery, FetchRange, PlaceVersion, Result
-from ckptd.core.events import (
-    Confirmation,
-    Event,
-    HoldingConfirmed,
-    ManifestMissed,
-    RangeEnded,
-    StagingPrepared,
-)
+from ckptd.core.effects import CommitBlocks, Effect, EndRecovery, FetchRange, PlaceVersion
+from ckptd.core.events import Event, HoldingConfirmed, ManifestMissed, RangeEnded, StagingPrepared
 from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryBook
 
 SHAMELESS_BLOCKS_MAX: Final = 8

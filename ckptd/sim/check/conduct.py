@@ -9,7 +9,6 @@ from typing import Final, assert_never
 from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
-    CloseReason,
     CommitBlocks,
     ConfirmHolding,
     DiscardStaging,
@@ -41,6 +40,7 @@ from ckptd.core.events import (
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId, RecoveryId
+from ckptd.model.words import CloseReason
 from ckptd.sim.check.books import Attempt, Check, CheckFailed, NodeBook, RecoveryBook
 
 LANE_REQUESTS_MAX: Final = 8

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Final
 
-from ckptd.core.effects import Effect, EndRecovery, FailureCause, PlaceVersion, Result
+from ckptd.core.effects import Effect, EndRecovery, PlaceVersion
 from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality, FailureCause, Result
 from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryBook
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion

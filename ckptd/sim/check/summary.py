@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckptd.core.effects import Result
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.words import Result
 from ckptd.sim.check.books import Bytes
 
 

@@ -26,7 +26,6 @@ from ckptd.core.effects import (
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
-    Confirmation,
     Event,
     HoldingConfirmed,
     ManifestArrived,
@@ -41,7 +40,7 @@ from ckptd.core.events import (
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality
 from ckptd.sim.node.simulated_lane import Delivered, Lane
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.staged import Staging

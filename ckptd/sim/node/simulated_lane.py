@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Final
 
 from ckptd.core.effects import FetchRange
-from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed, Refusal, Reporting
+from ckptd.core.events import Event, RangeEnded, RangeProgressed, Refusal, Reporting
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.staged import Staging
 from ckptd.sim.world.network import Flow, Network

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from ckptd.core.events import Confirmation, RangeOutcome
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Confirmation, RangeOutcome, Urgency
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.traffic.workload import Workload
 

@@ -16,7 +16,7 @@ from ckptd.core.options import Options
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults
 from ckptd.sim.script.faults import Fault

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ckptd.core.events import (
-    RangeOutcome,
     RecoveryCancelled,
     RecoveryPaused,
     RecoveryResumed,
@@ -19,6 +18,7 @@ from ckptd.core.events import (
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
+from ckptd.model.words import RangeOutcome
 from ckptd.sim.node.announcements import Peering
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.network import Network

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Final
 
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.traffic.allowance import ALLOWANCE_MIN_BYTES_PER_S
 
 _SAME: Final = 1 + 1e-9

@@ -10,8 +10,9 @@ from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import FORMAT, Criticality, Manifest, Unit, urgency
+from ckptd.model.manifest import FORMAT, Manifest, Unit, urgency
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
 
 
 class UnitPlan(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Final
 
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.sim.world.fairness import Pipe, Share, connected, work_out
 from ckptd.sim.world.virtual_time import World
 

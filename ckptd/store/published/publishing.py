@@ -21,7 +21,6 @@ from ckptd.limits import MANIFEST_BYTES_MAX, MANIFEST_UNITS_MAX, MIB, MS, SECOND
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import (
     FORMAT,
-    Criticality,
     Manifest,
     Unit,
     block_size_for,
@@ -31,6 +30,7 @@ from ckptd.model.manifest import (
     urgency,
 )
 from ckptd.model.patterns import compile_pattern
+from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import (
     Fingerprint,
     HashedDirectory,

@@ -13,13 +13,13 @@ import os
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from ckptd.errors import StorageError
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import WriteMode
 from ckptd.store.files.open_files import OpenFiles
 from ckptd.store.staging.whole_units import is_whole
 
@@ -39,16 +39,6 @@ is, and larger ones are rarely at hand. With 4 MiB 2 GiB to ext4 took 4.45 s, wi
 _ALIGNMENT_BYTES: Final = mmap.PAGESIZE
 """Of the length of a direct write, and of its offset and memory: open(2). Where a disk asks for
 more, or bytes lie otherwise in memory, the kernel refuses and they take the page cache."""
-
-
-class WriteMode(StrEnum):
-    """Which way blocks take to the disk."""
-
-    BUFFERED = "buffered"
-    """Through the page cache."""
-
-    DIRECT = "direct"
-    """Past it, where the file system can do that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Final
 from ckptd.errors import ContentChanged, NotFound, StorageError, VerificationFailed
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Criticality, Manifest, Unit
+from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.hashing import unit_digest
 from ckptd.store.files.kernel import mapping_os_errors

@@ -6,8 +6,9 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.ctl.verbs import VERBS
-from ckptd.control.routes import RIGHTS, Caller, Members, Right, Role, Roles, Route
+from ckptd.control.routes import RIGHTS, Caller, Members, Right, Roles, Route
 from ckptd.errors import ExitCode, NotPermitted
+from ckptd.model.words import Role
 
 DAEMON = 990
 RECOVER = RIGHTS[Route("POST", "/v1/recoveries")]

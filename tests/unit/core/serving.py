@@ -9,19 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ckptd.core.effects import CloseLane, ConfirmHolding, FetchRange
-from ckptd.core.events import (
-    Confirmation,
-    Event,
-    HoldingConfirmed,
-    PeerLost,
-    RangeEnded,
-    RangeOutcome,
-    RangeProgressed,
-)
+from ckptd.core.events import Event, HoldingConfirmed, PeerLost, RangeEnded, RangeProgressed
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, LaneId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from tests.support.scheduling import FULL_DISK, holding, holds
 from tests.unit.core.world import Agenda, Chance, Source, Wish
 
@@ -132,7 +124,7 @@ class Sources:
         self._agenda.in_this_life(source.latency_ns, answer)
 
     def _answer(self, source: Source, digest: Digest) -> None:
-        confirmation = self._chance.rng.choice(tuple(Confirmation))
+        confirmation = self._chance.rng.choice(tuple(Confirmation)[1:])
         if confirmation is Confirmation.NOT_HELD:
             for wish in self._wishes:
                 if wish.version.digest == digest:

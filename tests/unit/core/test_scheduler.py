@@ -9,7 +9,6 @@ import pytest
 from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
-    CloseReason,
     CommitBlocks,
     ConfirmHolding,
     DiscardStaging,
@@ -17,12 +16,10 @@ from ckptd.core.effects import (
     FetchManifest,
     PlaceVersion,
     PrepareStaging,
-    Result,
 )
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
-    Confirmation,
     DiscoverySettled,
     Event,
     HoldingConfirmed,
@@ -32,7 +29,6 @@ from ckptd.core.events import (
     PeerLost,
     PlacementFailed,
     RangeEnded,
-    RangeOutcome,
     RangeProgressed,
     RecoveryCancelled,
     RecoveryPaused,
@@ -46,7 +42,7 @@ from ckptd.core.events import (
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import CloseReason, Confirmation, Criticality, RangeOutcome, Result
 from tests.support.scheduling import (
     BROKEN_DISK,
     FOUR_AT_FIRST,

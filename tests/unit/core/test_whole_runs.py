@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.report.views import SourceState
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.words import SourceState
 from tests.support.scheduling import A, B, Saved, saved
 from tests.unit.core.driver import Driver, drawn, fingerprint
 from tests.unit.core.world import Source

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from ckptd.core.effects import EndRecovery, Result
+from ckptd.core.effects import EndRecovery
 from ckptd.core.events import Event
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
+from ckptd.model.words import Result
 from tests.support.scheduling import Saved
 
 

@@ -30,7 +30,6 @@ from ckptd.limits import (
 )
 from ckptd.model import manifest as module
 from ckptd.model.manifest import (
-    Criticality,
     Manifest,
     block_size_for,
     check_manifest,
@@ -39,6 +38,7 @@ from ckptd.model.manifest import (
     encode_manifest,
     urgency,
 )
+from ckptd.model.words import Criticality
 from tests.support.manifests import make_manifest, make_unit
 
 CRITICAL, NORMAL, DEFERRED = Criticality

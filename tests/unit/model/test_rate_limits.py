@@ -4,9 +4,8 @@ import pytest
 
 from ckptd.errors import UsageError
 from ckptd.limits import KIB, MIB
-from ckptd.model.manifest import Criticality
-from ckptd.model.rate_limits import Direction, LimitKey, parse_limit, parse_limit_key
-from ckptd.model.urgency import Urgency
+from ckptd.model.rate_limits import LimitKey, parse_limit, parse_limit_key
+from ckptd.model.words import Criticality, Direction, Urgency
 
 KEYS = {
     "ingress.total": LimitKey(Direction.INGRESS),

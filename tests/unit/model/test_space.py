@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.manifest import Criticality, Manifest
+from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace, BlockPlace, Extent
+from ckptd.model.words import Criticality
 from tests.support.manifests import make_manifest, make_unit
 
 B = 8

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from ckptd.limits import MIB, MS, SECOND
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.buckets import Ceilings, Flow
 

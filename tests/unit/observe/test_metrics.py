@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd import __version__
-from ckptd.net.connection.handshakes import HandshakeFailure, Side
+from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.observe.metrics import (
     CERTIFICATE_ROLES,
     CRITICALITIES,
@@ -227,7 +227,7 @@ def test_certificates_have_no_series_where_there_are_none() -> None:
 
 def test_the_reasons_of_handshakes_are_those_that_there_can_be() -> None:
     assert tuple(HandshakeFailure) == HANDSHAKE_FAILURES
-    assert tuple(Side) == HANDSHAKE_SIDES
+    assert tuple(HandshakeSide) == HANDSHAKE_SIDES
 
 
 def test_a_number_is_never_left_out_silently() -> None:

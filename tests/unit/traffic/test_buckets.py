@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptd.limits import GIB, KIB, MIB, MS, SECOND
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.traffic.buckets import TRICKLE_NS, Ceilings, Flow, Shaper
 
 CRITICAL, NORMAL = Urgency.CRITICAL, Urgency.NORMAL

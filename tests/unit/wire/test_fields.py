@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.model.ids import Epoch
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.wire.fields import (
     CLASSES,
     etag_listed,

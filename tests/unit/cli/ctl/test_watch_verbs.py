@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from ckptd.cli.ctl.watch_verbs import check_lines, event_line, level_line
-from ckptd.control.messages.observation import LevelView, Verdict
+from ckptd.control.messages.observation import LevelView
+from ckptd.model.words import CheckResult
 from tests.support.observing import EVENT, FINDING
 
 replace = msgspec.structs.replace
@@ -22,7 +23,7 @@ def test_a_finding_comes_with_its_remedy_unless_all_is_well() -> None:
         "FAIL  disk: root main: it cannot be written",
         "      → Mend it.",
     ]
-    assert len(check_lines(replace(FINDING, verdict=Verdict.OK))) == 1
+    assert len(check_lines(replace(FINDING, verdict=CheckResult.OK))) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from ckptd.cli.demo.demo_checkpoint import (
 )
 from ckptd.cli.demo.demo_place import choose_place
 from ckptd.cli.demo.demo_report import Findings, Killing, report_lines
-from ckptd.control.messages.api import Cause, Outcome, SourceShare, Stage
+from ckptd.control.messages.api import SourceShare
 from ckptd.errors import ExitCode, OutOfSpace
 from ckptd.limits import GIB, MIB
+from ckptd.model.words import FailureCause, Result, Stage
 from tests.support.control import RESULT, VIEW
 
 replace = msgspec.structs.replace
@@ -123,7 +124,7 @@ def test_of_many_differences_ten_are_shown() -> None:
 
 def test_a_recovery_that_failed_is_not_compared_and_says_why() -> None:
     result = replace(
-        RESULT, result=Outcome.FAILED, cause=Cause.CRITICAL_MISSING, message="nobody has it"
+        RESULT, result=Result.FAILED, cause=FailureCause.CRITICAL_MISSING, message="nobody has it"
     )
     findings = Findings(result, Killing("node-a", 50), None)
     assert report_lines(findings) == ["", "The recovery failed: nobody has it."]

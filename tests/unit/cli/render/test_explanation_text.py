@@ -6,8 +6,8 @@ from ckptd.cli.render.explanation_text import (
     PEERS_SHOWN_MAX,
     explanation_lines,
 )
-from ckptd.control.messages.api import Stage
 from ckptd.control.messages.explanations import Explanation
+from ckptd.model.words import Stage
 from tests.support.control import EXPLANATION
 
 replace = msgspec.structs.replace

@@ -17,16 +17,9 @@ from ckptd.cli.render.text import (
     status_lines,
     table,
 )
-from ckptd.control.messages.api import (
-    Cause,
-    Held,
-    Outcome,
-    PeerState,
-    SourceRow,
-    SourceState,
-    Stage,
-)
+from ckptd.control.messages.api import SourceRow
 from ckptd.limits import GIB, MIB
+from ckptd.model.words import FailureCause, Location, PeerState, Result, SourceState, Stage
 from tests.support.control import (
     CHECKPOINT,
     PEER,
@@ -102,8 +95,8 @@ def test_status_ends_with_the_recoveries_that_go_on() -> None:
 def test_checkpoints_say_where_they_are_held() -> None:
     rows = [
         CHECKPOINT,
-        replace(CHECKPOINT, version=99, held=Held.HERE, units=120, nodes=("node-a",)),
-        replace(CHECKPOINT, version=98, held=Held.HERE, is_stale=True, nodes=()),
+        replace(CHECKPOINT, version=99, held=Location.HERE, units=120, nodes=("node-a",)),
+        replace(CHECKPOINT, version=98, held=Location.HERE, is_stale=True, nodes=()),
         replace(CHECKPOINT, version=97, is_complete=False, nodes=()),
     ]
     assert checkpoint_lines(rows) == [
@@ -253,8 +246,8 @@ def test_a_degraded_end_names_what_is_missing() -> None:
 def test_a_failed_end_says_what_made_it_fail() -> None:
     failed = replace(
         RESULT,
-        result=Outcome.FAILED,
-        cause=Cause.CRITICAL_MISSING,
+        result=Result.FAILED,
+        cause=FailureCause.CRITICAL_MISSING,
         message="nobody has model.safetensors",
         missing_units=("model.safetensors",),
     )
@@ -265,7 +258,7 @@ def test_a_failed_end_says_what_made_it_fail() -> None:
 
 
 def test_a_cancelled_end_is_one_line() -> None:
-    cancelled = replace(RESULT, result=Outcome.CANCELLED)
+    cancelled = replace(RESULT, result=Result.CANCELLED)
     assert result_lines(cancelled) == ["recovery 01J9QX of llama/rank-0@100 cancelled"]
 
 

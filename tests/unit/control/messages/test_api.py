@@ -1,47 +1,29 @@
 import msgspec
 import pytest
 
-from ckptd.control.messages.api import (
-    Cause,
-    ErrorView,
-    Outcome,
-    RecoverRequest,
-    RecoveryProgress,
-    Stage,
-    exit_code_of,
-)
-from ckptd.core.effects import FailureCause, Result
+from ckptd.control.messages.api import ErrorView, RecoverRequest, RecoveryProgress, exit_code_of
 from ckptd.errors import ExitCode, OutOfSpace
+from ckptd.model.words import FailureCause, Result
 from tests.support.control import PROGRESS, RESULT
 
 
 @pytest.mark.parametrize(
     ("result", "cause", "is_degraded", "code"),
     [
-        (Outcome.COMPLETE, None, False, ExitCode.DONE),
-        (Outcome.COMPLETE, None, True, ExitCode.DEGRADED),
-        (Outcome.FAILED, Cause.STORE, False, ExitCode.FAILED),
-        (Outcome.FAILED, Cause.CRITICAL_MISSING, False, ExitCode.CRITICAL_MISSING),
-        (Outcome.FAILED, Cause.VERIFICATION, False, ExitCode.VERIFICATION),
-        (Outcome.FAILED, None, False, ExitCode.FAILED),
-        (Outcome.CANCELLED, None, False, ExitCode.FAILED),
+        (Result.COMPLETE, None, False, ExitCode.DONE),
+        (Result.COMPLETE, None, True, ExitCode.DEGRADED),
+        (Result.FAILED, FailureCause.STORE, False, ExitCode.FAILED),
+        (Result.FAILED, FailureCause.CRITICAL_MISSING, False, ExitCode.CRITICAL_MISSING),
+        (Result.FAILED, FailureCause.VERIFICATION, False, ExitCode.VERIFICATION),
+        (Result.FAILED, None, False, ExitCode.FAILED),
+        (Result.CANCELLED, None, False, ExitCode.FAILED),
     ],
 )
 def test_each_way_to_end_has_its_exit_code(
-    result: Outcome, cause: Cause | None, is_degraded: bool, code: ExitCode
+    result: Result, cause: FailureCause | None, is_degraded: bool, code: ExitCode
 ) -> None:
     ended = msgspec.structs.replace(RESULT, result=result, cause=cause, is_degraded=is_degraded)
     assert exit_code_of(ended) is code
-
-
-def test_the_words_for_an_end_are_those_of_the_scheduler() -> None:
-    assert {outcome.value for outcome in Outcome} == {result.value for result in Result}
-    assert {cause.value for cause in Cause} == {cause.value for cause in FailureCause}
-
-
-def test_only_the_three_last_stages_are_ended() -> None:
-    ended = [stage for stage in Stage if stage.is_ended]
-    assert ended == [Stage.COMPLETE, Stage.FAILED, Stage.CANCELLED]
 
 
 def test_events_are_told_apart_by_type() -> None:

@@ -8,14 +8,13 @@ from ckptd.core.events import (
     BlocksCommitted,
     DiscoverySettled,
     PeerLost,
-    RangeOutcome,
     RangeProgressed,
     RecoveryPaused,
     VersionPlaced,
 )
-from ckptd.core.explain.bottleneck import Limiter, LocalLoad
-from ckptd.core.state.stage import Stage
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.limits import MIB, SECOND
+from ckptd.model.words import Bottleneck, RangeOutcome, Stage
 from tests.support.scheduling import (
     FULL_DISK,
     NO_COMMITS,
@@ -32,24 +31,24 @@ from tests.support.scheduling import (
 IDLE = LocalLoad()
 
 
-def limiter(script: Script, load: LocalLoad = IDLE) -> Limiter | None:
-    return script.scheduler.limiter(R, load, now=script.now)
+def bottleneck(script: Script, load: LocalLoad = IDLE) -> Bottleneck | None:
+    return script.scheduler.bottleneck(R, load, now=script.now)
 
 
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        (Stage.SEEKING, Limiter.NO_SOURCE),
-        (Stage.DESCRIBING, Limiter.SOURCE),
-        (Stage.PREPARING, Limiter.DISK),
-        (Stage.TRANSFERRING, Limiter.SOURCE),
-        (Stage.PLACING, Limiter.DISK),
+        (Stage.SEEKING, Bottleneck.NO_SOURCE),
+        (Stage.DESCRIBING, Bottleneck.SOURCE),
+        (Stage.PREPARING, Bottleneck.DISK),
+        (Stage.TRANSFERRING, Bottleneck.SOURCE),
+        (Stage.PLACING, Bottleneck.DISK),
         (Stage.DISCARDING, None),
     ],
 )
-def test_each_stage_has_what_binds_it(stage: Stage, expected: Limiter | None) -> None:
+def test_each_stage_has_what_binds_it(stage: Stage, expected: Bottleneck | None) -> None:
     script, _ = bring_to(stage)
-    assert limiter(script) is expected
+    assert bottleneck(script) is expected
 
 
 def two_sources() -> Script:
@@ -75,74 +74,74 @@ def at_rate(script: Script, blocks_per_turn: int) -> None:
 
 
 def test_several_sources_that_bring_as_much_as_ever_show_the_network() -> None:
-    assert limiter(two_sources()) is Limiter.NETWORK
+    assert bottleneck(two_sources()) is Bottleneck.NETWORK
 
 
 def test_several_sources_that_bring_less_than_came_at_best_bind() -> None:
     script = two_sources()
     script.scheduler.state.best_rate = 200.0 * MIB
-    assert limiter(script) is Limiter.SOURCE
+    assert bottleneck(script) is Bottleneck.SOURCE
 
 
 def test_one_usable_source_binds() -> None:
     script = two_sources()
     script.tell(PeerLost(B))
-    assert limiter(script) is Limiter.SOURCE
+    assert bottleneck(script) is Bottleneck.SOURCE
 
 
 def test_sources_that_all_serve_others_bind() -> None:
     script = two_sources()
     for node in (A, B):
         script.scheduler.state.peers[node].link.load_bytes = 50 * MIB
-    assert limiter(script) is Limiter.SOURCE
+    assert bottleneck(script) is Bottleneck.SOURCE
 
 
 def test_lanes_that_wait_for_the_disk_show_the_disk() -> None:
     script = two_sources()
-    assert limiter(script, LocalLoad(disk_share=0.4, cpu_share=0.9)) is Limiter.DISK
-    assert limiter(script, LocalLoad(is_disk_awaited=True)) is Limiter.DISK
+    assert bottleneck(script, LocalLoad(disk_share=0.4, cpu_share=0.9)) is Bottleneck.DISK
+    assert bottleneck(script, LocalLoad(is_disk_awaited=True)) is Bottleneck.DISK
     script.recovery().is_held_up = True
-    assert limiter(script) is Limiter.DISK
+    assert bottleneck(script) is Bottleneck.DISK
 
 
 def test_lanes_that_compute_all_the_time_show_the_processor() -> None:
     script = two_sources()
-    assert limiter(script, LocalLoad(cpu_share=0.9)) is Limiter.CPU
-    assert limiter(script, LocalLoad(loop_lag_ns=1 * SECOND)) is Limiter.CPU
+    assert bottleneck(script, LocalLoad(cpu_share=0.9)) is Bottleneck.CPU
+    assert bottleneck(script, LocalLoad(loop_lag_ns=1 * SECOND)) is Bottleneck.CPU
 
 
 def test_a_recovery_that_nobody_can_serve_has_no_source() -> None:
     script = Script()
     script.start(saved(8), A)
     script.end_all(RangeOutcome.BUSY)
-    assert limiter(script) is Limiter.NO_SOURCE
+    assert bottleneck(script) is Bottleneck.NO_SOURCE
 
 
 def test_when_all_has_come_the_disk_binds() -> None:
     script = Script()
     [order] = ranges(script.start(saved(1), A))
     script.deliver(order)
-    assert limiter(script) is Limiter.DISK
+    assert bottleneck(script) is Bottleneck.DISK
     script.tell(BlocksCommitted(R))
-    assert limiter(script) is Limiter.DISK
+    assert bottleneck(script) is Bottleneck.DISK
 
 
 def test_a_disk_that_is_to_be_tried_again_binds() -> None:
     script = Script()
     script.start(saved(8), A)
     script.end_all(RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
-    assert limiter(script) is Limiter.DISK
+    assert bottleneck(script) is Bottleneck.DISK
 
 
 def test_nothing_binds_a_recovery_that_is_paused() -> None:
     script = Script()
     script.start(saved(8), A)
     script.tell(RecoveryPaused(R))
-    assert limiter(script) is None
+    assert bottleneck(script) is None
 
 
 def test_a_recovery_that_is_not_known_has_nothing_that_binds_it() -> None:
-    assert limiter(Script()) is None
+    assert bottleneck(Script()) is None
 
 
 def test_the_best_that_came_is_remembered_beyond_a_recovery() -> None:
@@ -158,4 +157,4 @@ def test_the_best_that_came_is_remembered_beyond_a_recovery() -> None:
 def test_without_a_version_there_is_no_source() -> None:
     script = Script()
     script.tell(wanted(saved(1)), DiscoverySettled())
-    assert limiter(script) is Limiter.NO_SOURCE
+    assert bottleneck(script) is Bottleneck.NO_SOURCE

@@ -9,22 +9,20 @@ import pytest
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import (
     BlocksCommitted,
-    Confirmation,
     DiscoverySettled,
     HoldingConfirmed,
     ManifestMissed,
     PeerLost,
-    RangeOutcome,
     RangeProgressed,
     RecoveryPaused,
     RecoveryResumed,
     VersionPlaced,
 )
-from ckptd.core.report.story import Entry, Kind, Reason, sentence
+from ckptd.core.report.story import Entry, sentence
 from ckptd.core.report.verdicts import Explanation
-from ckptd.core.report.waste import WasteReason
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
+from ckptd.model.words import Confirmation, RangeOutcome, StoryKind, StoryReason, WasteReason
 from tests.support.scheduling import (
     FULL_DISK,
     NO_COMMITS,
@@ -49,11 +47,11 @@ def explanation(script: Script) -> Explanation:
     return known
 
 
-def told(script: Script, kind: Kind) -> list[Entry]:
+def told(script: Script, kind: StoryKind) -> list[Entry]:
     return [entry for entry in explanation(script).entries if entry.kind is kind]
 
 
-def the(script: Script, kind: Kind) -> Entry:
+def the(script: Script, kind: StoryKind) -> Entry:
     [entry] = told(script, kind)
     return entry
 
@@ -65,18 +63,21 @@ def test_of_a_recovery_where_all_is_well_only_the_beginning_and_the_end_are_told
         script.deliver(script.in_flight[0], after_ms=10)
     script.tell(BlocksCommitted(R))  # what is critical
     script.tell(BlocksCommitted(R))
-    assert set(explanation(script).counts) == {Kind.VERSION_CHOSEN, Kind.CRITICAL_COMPLETE}
+    assert set(explanation(script).counts) == {
+        StoryKind.VERSION_CHOSEN,
+        StoryKind.CRITICAL_COMPLETE,
+    }
     [end] = script.tell(VersionPlaced(R))
     assert isinstance(end, EndRecovery)
     assert end.explanation is not None
-    assert end.explanation.counts[Kind.CRITICAL_COMPLETE] == 1
+    assert end.explanation.counts[StoryKind.CRITICAL_COMPLETE] == 1
 
 
 def test_the_version_is_told_with_the_reason_and_what_was_passed_over() -> None:
     script, version, older = Script(), saved(2), saved(2, version=90)
     script.tell(holds(A, version, older), wanted(version), DiscoverySettled())
-    chosen = the(script, Kind.VERSION_CHOSEN)
-    assert (chosen.reason, chosen.numbers) == (Reason.NEWEST, {"version": 100})
+    chosen = the(script, StoryKind.VERSION_CHOSEN)
+    assert (chosen.reason, chosen.numbers) == (StoryReason.NEWEST, {"version": 100})
     choice = explanation(script).choice
     assert choice is not None
     assert [(other.version, other.why) for other in choice.passed_over] == [(90, "older")]
@@ -85,7 +86,7 @@ def test_the_version_is_told_with_the_reason_and_what_was_passed_over() -> None:
 def test_a_version_that_an_earlier_life_chose_is_told_as_such() -> None:
     script = Script()
     script.tell(resumed(saved(2)))
-    assert the(script, Kind.VERSION_CHOSEN).reason is Reason.RESUMED
+    assert the(script, StoryKind.VERSION_CHOSEN).reason is StoryReason.RESUMED
     assert explanation(script).choice is None
 
 
@@ -102,12 +103,12 @@ def late_critical() -> Script:
 def test_a_hedge_is_told_with_the_silence_that_led_to_it_and_who_won() -> None:
     script = late_critical()
     [hedge] = ranges(script.wait(250))
-    entry = the(script, Kind.HEDGE)
-    assert (entry.source, entry.other, entry.reason) == (A, B, Reason.SILENT)
+    entry = the(script, StoryKind.HEDGE)
+    assert (entry.source, entry.other, entry.reason) == (A, B, StoryReason.SILENT)
     assert entry.blocks == hedge.blocks
     assert entry.numbers["silent_ns"] >= entry.numbers["allowed_ns"] >= 200 * MS
     script.deliver(hedge, after_ms=1)
-    settled = the(script, Kind.HEDGE_SETTLED)
+    settled = the(script, StoryKind.HEDGE_SETTLED)
     assert (settled.source, settled.other) == (A, B)
 
 
@@ -126,8 +127,8 @@ def test_a_lane_that_is_cut_off_is_told_with_its_silence_and_the_pause() -> None
     [order] = ranges(script.start(version, A))
     script.tell(RangeProgressed(order.transfer, MIB + 5, order.blocks.start + 1))
     script.wait(600)
-    entry = the(script, Kind.LANE_LATE)
-    assert (entry.source, entry.reason, entry.blocks) == (A, Reason.SILENT, order.blocks)
+    entry = the(script, StoryKind.LANE_LATE)
+    assert (entry.source, entry.reason, entry.blocks) == (A, StoryReason.SILENT, order.blocks)
     assert entry.numbers["silent_ns"] >= entry.numbers["allowed_ns"] == 500 * MS
     assert 125 * MS <= entry.numbers["pause_ns"] <= 250 * MS
     script.end(order, RangeOutcome.CLOSED)
@@ -144,7 +145,7 @@ def test_work_that_is_taken_over_is_told_with_both_times() -> None:
     script.tell(RangeProgressed(slow.transfer, MIB + 9, slow.blocks.start + 1))
     while others := [order for order in script.in_flight if order.source == B]:
         script.deliver(others[0], after_ms=1)
-    entry = the(script, Kind.STEAL)
+    entry = the(script, StoryKind.STEAL)
     assert (entry.source, entry.other) == (A, B)
     assert entry.blocks == BlockRun(slow.blocks.start + 1, slow.blocks.end)
     assert entry.numbers["needs_ns"] >= 4 * entry.numbers["other_needs_ns"] > 0
@@ -155,19 +156,19 @@ def test_work_that_is_taken_over_is_told_with_both_times() -> None:
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [
-        (RangeOutcome.BUSY, Reason.BUSY),
-        (RangeOutcome.DISCONNECTED, Reason.DISCONNECTED),
-        (RangeOutcome.UNREACHABLE, Reason.UNREACHABLE),
-        (RangeOutcome.MISBEHAVED, Reason.MISBEHAVED),
+        (RangeOutcome.BUSY, StoryReason.BUSY),
+        (RangeOutcome.DISCONNECTED, StoryReason.DISCONNECTED),
+        (RangeOutcome.UNREACHABLE, StoryReason.UNREACHABLE),
+        (RangeOutcome.MISBEHAVED, StoryReason.MISBEHAVED),
     ],
 )
 def test_a_back_off_is_told_with_its_reason_and_its_length(
-    outcome: RangeOutcome, reason: Reason
+    outcome: RangeOutcome, reason: StoryReason
 ) -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.end(order, outcome)
-    entry = the(script, Kind.BACK_OFF)
+    entry = the(script, StoryKind.BACK_OFF)
     rest_ns = script.scheduler.state.peers[A].link.usable_at_ns - script.now
     assert (entry.source, entry.reason) == (A, reason)
     assert entry.numbers == {"pause_ns": rest_ns, "failures": 1}
@@ -178,13 +179,13 @@ def test_bad_blocks_and_the_quarantine_that_follows_are_told() -> None:
     [order] = ranges(script.start(version, A))
     script.arrive(order, rejected=tuple(range(*order.blocks)))
     script.end(order)
-    assert the(script, Kind.BAD_BLOCKS).numbers == {"blocks": 4, "size_bytes": 4 * MIB}
-    assert told(script, Kind.QUARANTINE) == []
+    assert the(script, StoryKind.BAD_BLOCKS).numbers == {"blocks": 4, "size_bytes": 4 * MIB}
+    assert told(script, StoryKind.QUARANTINE) == []
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
-    entry = the(script, Kind.QUARANTINE)
-    assert (entry.source, entry.reason) == (A, Reason.WRONG_DIGEST)
+    entry = the(script, StoryKind.QUARANTINE)
+    assert (entry.source, entry.reason) == (A, StoryReason.WRONG_DIGEST)
     assert entry.numbers["pause_ns"] == script.options.quarantine_ns
-    assert told(script, Kind.BACK_OFF) == []
+    assert told(script, StoryKind.BACK_OFF) == []
 
 
 def test_a_source_that_gives_its_version_up_is_told_whichever_way_it_shows() -> None:
@@ -196,7 +197,7 @@ def test_a_source_that_gives_its_version_up_is_told_whichever_way_it_shows() -> 
             script.tell(HoldingConfirmed(A, version.digest, Confirmation.NOT_HELD))
         else:
             script.end(order, RangeOutcome.NOT_HELD)
-        assert the(script, Kind.WITHDRAWN).source == A
+        assert the(script, StoryKind.WITHDRAWN).source == A
 
 
 def test_a_source_that_does_not_say_whether_it_stands_by_a_block_is_left_alone() -> None:
@@ -204,56 +205,56 @@ def test_a_source_that_does_not_say_whether_it_stands_by_a_block_is_left_alone()
     [order] = ranges(script.start(version, A))
     script.arrive(order, rejected=(0,))
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.NO_ANSWER))
-    assert the(script, Kind.BACK_OFF).reason is Reason.NO_ANSWER
+    assert the(script, StoryKind.BACK_OFF).reason is StoryReason.NO_ANSWER
 
 
 def test_a_source_that_is_born_again_or_lost_is_told_once() -> None:
     script, version = Script(), saved(64)
     script.start(version, A, B)
     script.tell(holds(A, version, epoch=2), PeerLost(B), PeerLost(B))
-    assert the(script, Kind.EPOCH_CHANGED).source == A
-    assert the(script, Kind.SOURCE_LOST).source == B
+    assert the(script, StoryKind.EPOCH_CHANGED).source == A
+    assert the(script, StoryKind.SOURCE_LOST).source == B
 
 
 def test_a_peer_that_has_nothing_to_do_with_a_recovery_is_not_in_its_story() -> None:
     script, version = Script(), saved(64)
     script.start(version, A, holds(B))
     script.tell(PeerLost(B))
-    assert told(script, Kind.SOURCE_LOST) == []
+    assert told(script, StoryKind.SOURCE_LOST) == []
 
 
 def test_a_manifest_that_was_not_delivered_is_told() -> None:
     script, version = Script(), saved(8)
     script.tell(holds(A, version), DiscoverySettled(), wanted(version))
     script.tell(ManifestMissed(R, A, is_lie=True))
-    assert the(script, Kind.BACK_OFF).reason is Reason.WRONG_MANIFEST
+    assert the(script, StoryKind.BACK_OFF).reason is StoryReason.WRONG_MANIFEST
 
 
 def test_a_disk_that_stumbles_is_told_with_its_words() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
     script.end(order, RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
-    entry = the(script, Kind.DISK_STUMBLED)
-    assert (entry.reason, entry.source) == (Reason.RETRYABLE, None)
+    entry = the(script, StoryKind.DISK_STUMBLED)
+    assert (entry.reason, entry.source) == (StoryReason.RETRYABLE, None)
     assert sentence(entry) == "this node's disk: root /data: no room; tried again in 5.0s"
-    assert the(script, Kind.STANDSTILL).reason is Reason.DISK
+    assert the(script, StoryKind.STANDSTILL).reason is StoryReason.DISK
 
 
 def test_a_standstill_is_told_when_it_begins_and_when_it_ends() -> None:
     script, version = Script(), saved(64)
     script.start(version, A)
-    before = len(told(script, Kind.STANDSTILL))
+    before = len(told(script, StoryKind.STANDSTILL))
     script.tell(RecoveryPaused(R))
-    assert len(told(script, Kind.STANDSTILL)) == before, "something is still under way"
+    assert len(told(script, StoryKind.STANDSTILL)) == before, "something is still under way"
     script.end_all(RangeOutcome.CLOSED)
     script.wait(3000)
-    begun = told(script, Kind.STANDSTILL)[-1]
-    assert (begun.reason, begun.text) == (Reason.PAUSED, "an operator to resume it")
+    begun = told(script, StoryKind.STANDSTILL)[-1]
+    assert (begun.reason, begun.text) == (StoryReason.PAUSED, "an operator to resume it")
     script.tell(RecoveryResumed(R))
-    ended = told(script, Kind.STANDSTILL_ENDED)[-1]
+    ended = told(script, StoryKind.STANDSTILL_ENDED)[-1]
     assert ended.numbers == {"stood_ns": ended.at_ns - begun.at_ns}
     script.wake()
-    assert told(script, Kind.STANDSTILL_ENDED)[-1] is ended, "it goes on once"
+    assert told(script, StoryKind.STANDSTILL_ENDED)[-1] is ended, "it goes on once"
 
 
 def test_a_source_that_is_passed_over_is_told_with_both_times() -> None:
@@ -263,6 +264,6 @@ def test_a_source_that_is_passed_over_is_told_with_both_times() -> None:
     for node, rate in ((A, MIB // 10), (B, 100 * MIB)):
         script.scheduler.state.peers[node].link.rate.bytes_per_s = rate
     script.start(version)
-    entry = the(script, Kind.DETOUR)
+    entry = the(script, StoryKind.DETOUR)
     assert entry.source == A
     assert entry.numbers["needs_ns"] > 2 * entry.numbers["rest_ns"] > 0

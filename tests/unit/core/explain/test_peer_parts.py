@@ -7,17 +7,11 @@ from dataclasses import replace
 import pytest
 
 from ckptd.core.effects import EndRecovery
-from ckptd.core.events import (
-    BlocksCommitted,
-    Confirmation,
-    HoldingConfirmed,
-    PeerLost,
-    RangeOutcome,
-    VersionPlaced,
-)
-from ckptd.core.report.verdicts import PeerVerdict, Verdict
+from ckptd.core.events import BlocksCommitted, HoldingConfirmed, PeerLost, VersionPlaced
+from ckptd.core.report.verdicts import PeerVerdict
 from ckptd.limits import MIB, SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.words import Confirmation, RangeOutcome, Verdict
 from tests.support.scheduling import (
     NO_COMMITS,
     A,

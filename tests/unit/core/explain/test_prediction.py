@@ -15,7 +15,7 @@ from ckptd.core.explain.prediction import (
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from tests.support.scheduling import R2, A, B, C, Saved, Script, blocks, holding, ranges, saved
 from tests.unit.core.test_whole_runs import LIMIT_NS, peaceful
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import (
     BlocksCommitted,
-    Confirmation,
     DiscoverySettled,
     HoldingConfirmed,
     ManifestArrived,
     ManifestMissed,
     PeerLost,
-    RangeOutcome,
     RangeProgressed,
     RecoveryCancelled,
     RecoveryPaused,
@@ -20,12 +18,11 @@ from ckptd.core.events import (
     StagingPrepared,
 )
 from ckptd.core.explain.snapshot import MISSING_UNITS_SHOWN
-from ckptd.core.report.views import SourceSnapshot, SourceState
-from ckptd.core.report.waste import WasteReason
-from ckptd.core.state.stage import Stage
+from ckptd.core.report.views import SourceSnapshot
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch
+from ckptd.model.words import Confirmation, RangeOutcome, SourceState, Stage, WasteReason
 from tests.support.scheduling import (
     FULL_DISK,
     LLAMA,

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from ckptd.core.events import (
-    BlocksCommitted,
-    Confirmation,
-    HoldingConfirmed,
-    RangeOutcome,
-    RangeProgressed,
-)
+from ckptd.core.events import BlocksCommitted, HoldingConfirmed, RangeProgressed
 from ckptd.limits import MIB
+from ckptd.model.words import Confirmation, RangeOutcome
 from tests.support.scheduling import FULL_DISK, NO_COMMITS, A, B, R, Script, ranges, saved
 
 

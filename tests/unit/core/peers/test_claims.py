@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason, ConfirmHolding
-from ckptd.core.events import (
-    Confirmation,
-    HoldingConfirmed,
-    ManifestArrived,
-    PeerLost,
-    RangeOutcome,
-    StagingPrepared,
-)
+from ckptd.core.effects import CloseLane, ConfirmHolding
+from ckptd.core.events import HoldingConfirmed, ManifestArrived, PeerLost, StagingPrepared
 from ckptd.core.peers import claims
-from ckptd.core.report.views import SourceState
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, SourceState
 from tests.support.scheduling import (
     NO_COMMITS,
     R2,
@@ -33,7 +26,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-HELD, NOT_HELD, NO_ANSWER = Confirmation
+_, HELD, NOT_HELD, NO_ANSWER = Confirmation
 
 
 def test_what_a_peer_says_replaces_what_it_said_before() -> None:

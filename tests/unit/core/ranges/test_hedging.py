@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from ckptd.core.effects import CloseLane, CloseReason, FetchRange
-from ckptd.core.events import RangeOutcome
+from ckptd.core.effects import CloseLane, FetchRange
 from ckptd.core.options import Options
-from ckptd.core.report.waste import WasteReason
 from ckptd.limits import MIB, MS
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import CloseReason, Criticality, RangeOutcome, WasteReason
 from tests.support.scheduling import (
     NO_COMMITS,
     A,

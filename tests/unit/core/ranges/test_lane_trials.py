@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.effects import CloseLane, Effect, FetchRange
+from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.options import Options
-from ckptd.core.report.story import Kind, Reason
 from ckptd.limits import MIB, MS
 from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.words import CloseReason, RangeOutcome, StoryKind, StoryReason
 from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, saved
 
 STEP_MS = 50
@@ -75,8 +75,8 @@ def test_a_lane_that_doubles_the_rate_is_kept_and_the_next_one_is_tried_at_once(
     flow.run_until_lanes(2)
     flow.run_until_lanes(3)
     story = flow.script.recovery().story
-    (entry,) = [known for known in story.entries if known.kind is Kind.LANES_TRIED]
-    assert (entry.reason, entry.numbers["lanes"]) == (Reason.FASTER, 2)
+    (entry,) = [known for known in story.entries if known.kind is StoryKind.LANES_TRIED]
+    assert (entry.reason, entry.numbers["lanes"]) == (StoryReason.FASTER, 2)
     flow.run_until_lanes(4)
     flow.run(20_000)
     assert len(flow.lanes) == 4
@@ -95,7 +95,7 @@ def test_a_source_that_is_busy_for_a_second_lane_is_asked_on_the_first_without_a
     assert flow.script.scheduler.state.peers[A].link.usable_at_ns == 0
     flow.run(4000)
     assert flow.lanes == [one]
-    assert flow.script.recovery().story.entries[-1].reason is Reason.BUSY
+    assert flow.script.recovery().story.entries[-1].reason is StoryReason.BUSY
 
 
 def test_a_second_lane_that_never_delivers_is_closed_without_blame() -> None:
@@ -147,7 +147,7 @@ def test_an_only_source_that_is_fast_gets_a_second_lane_with_its_first_range() -
     flow.run(4 * STEP_MS)
     assert flow.script.scheduler.state.trial is None
     flow.run_until_lanes(4)
-    (entry,) = [e for e in flow.script.recovery().story.entries if e.kind is Kind.LANES_TRIED]
+    (entry,) = [e for e in flow.script.recovery().story.entries if e.kind is StoryKind.LANES_TRIED]
     assert entry.numbers["before_lanes"] == 2
 
 

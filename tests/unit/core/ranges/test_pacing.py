@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseLane, CloseReason
+from ckptd.core.effects import CloseLane
 from ckptd.core.events import IngressLimited, RangeProgressed
-from ckptd.core.explain.bottleneck import Limiter, LocalLoad
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.limits import KIB, MIB
+from ckptd.model.words import Bottleneck, CloseReason
 from tests.support.scheduling import NO_COMMITS, A, B, C, R, Script, ranges, saved, whom
 
 
@@ -61,4 +62,4 @@ def test_what_waits_for_a_limit_is_bound_by_it() -> None:
     script = Script(options=NO_COMMITS)
     script.start(saved(64), A)
     load = LocalLoad(shaper_share=0.5, disk_share=0.5)
-    assert script.scheduler.limiter(R, load, now=script.now) is Limiter.SHAPER
+    assert script.scheduler.bottleneck(R, load, now=script.now) is Bottleneck.SHAPER

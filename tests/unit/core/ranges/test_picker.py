@@ -7,11 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason
+from ckptd.core.effects import CloseLane
 from ckptd.core.events import (
     Event,
     ManifestArrived,
-    RangeOutcome,
     RecoveryCancelled,
     RecoveryPaused,
     StagingPrepared,
@@ -22,12 +21,11 @@ from ckptd.core.ranges.picker import Offer, cut, find_offer, has_room, holders, 
 from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.link import Link, RateEstimate
 from ckptd.core.state.recovery import Peer, Recovery
-from ckptd.core.state.stage import Stage
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import CloseReason, Criticality, RangeOutcome, Stage
 from tests.support.scheduling import (
     FOUR_AT_FIRST,
     FULL_DISK,

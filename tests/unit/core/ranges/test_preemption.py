@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from ckptd.core.effects import CloseLane, CloseReason, Effect
-from ckptd.core.events import (
-    ManifestArrived,
-    RangeOutcome,
-    RangeProgressed,
-    RecoveryPaused,
-    StagingPrepared,
-)
-from ckptd.core.explain.bottleneck import Limiter, LocalLoad
-from ckptd.core.report.story import Kind, Reason
-from ckptd.core.report.verdicts import Verdict
-from ckptd.core.report.waste import WasteReason
+from ckptd.core.effects import CloseLane, Effect
+from ckptd.core.events import ManifestArrived, RangeProgressed, RecoveryPaused, StagingPrepared
+from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import (
+    Bottleneck,
+    CloseReason,
+    Criticality,
+    RangeOutcome,
+    StoryKind,
+    StoryReason,
+    Verdict,
+    WasteReason,
+)
 from tests.support.scheduling import (
     NO_COMMITS,
     R2,
@@ -96,9 +96,9 @@ def test_who_gives_way_is_told_why_and_what_it_waits_for() -> None:
     known = script.scheduler.explain(R, now=script.now)
     assert known is not None
     kinds = [entry.kind for entry in known.entries]
-    assert kinds[-3:] == [Kind.PREEMPTED, Kind.OUTRANKED, Kind.STANDSTILL]
-    assert known.entries[-1].reason is Reason.OUTRANKED
+    assert kinds[-3:] == [StoryKind.PREEMPTED, StoryKind.OUTRANKED, StoryKind.STANDSTILL]
+    assert known.entries[-1].reason is StoryReason.OUTRANKED
     assert known.peers[0].verdict is Verdict.OUTRANKED
     assert script.view().waiting_for == "sources that have work of another recovery to do first"
     assert script.view().wasted_bytes == {WasteReason.PREEMPTED: 3}
-    assert script.scheduler.limiter(R, LocalLoad(), now=script.now) is Limiter.SOURCE
+    assert script.scheduler.bottleneck(R, LocalLoad(), now=script.now) is Bottleneck.SOURCE

@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptd.core.effects import CommitBlocks, Effect
-from ckptd.core.events import (
-    BlocksCommitted,
-    HoldingsArrived,
-    ManifestArrived,
-    RangeOutcome,
-    StagingPrepared,
-)
+from ckptd.core.events import BlocksCommitted, HoldingsArrived, ManifestArrived, StagingPrepared
 from ckptd.core.events import UnitsRaised as Raised
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality, RangeOutcome
 from tests.support.scheduling import (
     NO_COMMITS,
     R2,

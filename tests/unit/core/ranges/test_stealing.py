@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason, Effect, FetchRange
-from ckptd.core.events import RangeOutcome, RangeProgressed
+from ckptd.core.effects import CloseLane, Effect, FetchRange
+from ckptd.core.events import RangeProgressed
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import Offer, cut, find_offer, is_detour
 from ckptd.limits import KIB, MIB, SECOND
+from ckptd.model.words import CloseReason, RangeOutcome
 from tests.support.scheduling import (
     NO_COMMITS,
     A,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ckptd.core.effects import FetchRange
-from ckptd.core.events import RangeOutcome
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import RangeOutcome
 from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, ranges, saved
 
 

@@ -6,17 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason, CommitBlocks, ConfirmHolding
-from ckptd.core.events import (
-    BlocksCommitted,
-    Confirmation,
-    HoldingConfirmed,
-    RangeOutcome,
-    RangeProgressed,
-)
-from ckptd.core.report.waste import WasteReason
+from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding
+from ckptd.core.events import BlocksCommitted, HoldingConfirmed, RangeProgressed
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import LaneId
+from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, WasteReason
 from tests.support.scheduling import (
     BROKEN_DISK,
     FOUR_AT_FIRST,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ckptd.core.events import Confirmation, HoldingConfirmed
+from ckptd.core.events import HoldingConfirmed
 from ckptd.core.report.evidence import EVIDENCE_MAX, BadBlock, Evidence
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.limits import MS
 from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.words import Confirmation
 from tests.support.scheduling import LLAMA, NO_COMMITS, A, B, R, Script, holds, ranges, saved
 
-HELD, NOT_HELD, NO_ANSWER = Confirmation
+_, HELD, NOT_HELD, NO_ANSWER = Confirmation
 
 
 def peer(script: Script, node: NodeId) -> PeerSnapshot:
@@ -18,7 +19,7 @@ def peer(script: Script, node: NodeId) -> PeerSnapshot:
     return snapshot
 
 
-def answers(script: Script, node: NodeId = A) -> list[Confirmation | None]:
+def answers(script: Script, node: NodeId = A) -> list[Confirmation]:
     return [bad.answer for bad in peer(script, node).bad_blocks]
 
 
@@ -27,7 +28,7 @@ def test_a_bad_block_is_on_record_with_everything_that_says_which_it_was() -> No
     [order] = ranges(script.start(version, A))
     script.arrive(order, 4, rejected=(3,), after_ms=7)
     [bad] = peer(script, A).bad_blocks
-    assert bad == BadBlock(7 * MS, LLAMA, Version(100), version.digest, "normal-1", 1, R, None)
+    assert bad == BadBlock(7 * MS, LLAMA, Version(100), version.digest, "normal-1", 1, R)
 
 
 def test_only_the_source_that_sent_it_has_it_on_record() -> None:
@@ -39,11 +40,11 @@ def test_only_the_source_that_sent_it_has_it_on_record() -> None:
 
 
 def test_the_record_says_what_the_source_said() -> None:
-    for confirmation in Confirmation:
+    for confirmation in (HELD, NOT_HELD, NO_ANSWER):
         script, version = Script(options=NO_COMMITS), saved(64)
         [order] = ranges(script.start(version, A))
         script.arrive(order, 2, rejected=(0, 1))
-        assert answers(script) == [None, None]
+        assert answers(script) == [Confirmation.PENDING, Confirmation.PENDING]
         script.tell(HoldingConfirmed(A, version.digest, confirmation))
         assert answers(script) == [confirmation, confirmation]
 
@@ -54,9 +55,9 @@ def test_an_answer_settles_only_what_was_asked_about() -> None:
     script.arrive(order, 1, rejected=(0,))
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     script.arrive(order, 2, rejected=(1,))
-    assert answers(script) == [HELD, None]
+    assert answers(script) == [HELD, Confirmation.PENDING]
     script.tell(HoldingConfirmed(A, Digest("0" * 64), NOT_HELD))
-    assert answers(script) == [HELD, None]
+    assert answers(script) == [HELD, Confirmation.PENDING]
 
 
 def test_a_restart_of_the_source_ends_the_questioning_and_not_the_record() -> None:

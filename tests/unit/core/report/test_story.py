@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ckptd.core.report.story import ENTRIES_MAX, Entry, Kind, Reason, Story, format_span, sentence
+from ckptd.core.report.story import ENTRIES_MAX, Entry, Story, format_span, sentence
 from ckptd.limits import MIB, MS, PEERS_MAX, SECOND
 from ckptd.model.ids import NodeId
+from ckptd.model.words import StoryKind, StoryReason
 from tests.support.scheduling import A, B
 
 PAUSE = {"pause_ns": 250 * MS}
@@ -12,33 +13,33 @@ PAUSE = {"pause_ns": 250 * MS}
 
 def detour(at_ns: int) -> Entry:
     numbers = {"needs_ns": 4 * SECOND, "rest_ns": 500 * MS}
-    return Entry(at_ns, Kind.DETOUR, Reason.SLOW, A, numbers=numbers)
+    return Entry(at_ns, StoryKind.DETOUR, StoryReason.SLOW, A, numbers=numbers)
 
 
 def test_what_falls_out_of_a_story_is_still_counted() -> None:
     story = Story()
     for moment in range(ENTRIES_MAX + 5):
-        story.add(Entry(moment, Kind.BACK_OFF, Reason.BUSY, A, numbers=PAUSE))
+        story.add(Entry(moment, StoryKind.BACK_OFF, StoryReason.BUSY, A, numbers=PAUSE))
     assert [entry.at_ns for entry in story.entries] == list(range(5, ENTRIES_MAX + 5))
-    assert story.counts == {Kind.BACK_OFF: ENTRIES_MAX + 5}
+    assert story.counts == {StoryKind.BACK_OFF: ENTRIES_MAX + 5}
 
 
 def test_a_source_that_is_passed_over_again_and_again_is_told_of_once() -> None:
     story = Story()
     for moment in range(3):
         story.add(detour(moment))
-    story.add(Entry(3, Kind.BACK_OFF, Reason.BUSY, A, numbers=PAUSE))
+    story.add(Entry(3, StoryKind.BACK_OFF, StoryReason.BUSY, A, numbers=PAUSE))
     story.add(detour(4))
     assert [entry.at_ns for entry in story.entries] == [0, 3, 4]
-    assert story.counts[Kind.DETOUR] == 4
+    assert story.counts[StoryKind.DETOUR] == 4
 
 
 def test_of_too_many_sources_the_one_told_of_longest_ago_is_forgotten() -> None:
     story = Story()
     for number in range(PEERS_MAX):
-        story.add(Entry(number, Kind.SOURCE_LOST, Reason.LOST, NodeId(f"n{number}")))
-    story.add(Entry(PEERS_MAX, Kind.SOURCE_LOST, Reason.LOST, NodeId("n0")))
-    story.add(Entry(PEERS_MAX, Kind.SOURCE_LOST, Reason.LOST, NodeId("another")))
+        story.add(Entry(number, StoryKind.SOURCE_LOST, StoryReason.LOST, NodeId(f"n{number}")))
+    story.add(Entry(PEERS_MAX, StoryKind.SOURCE_LOST, StoryReason.LOST, NodeId("n0")))
+    story.add(Entry(PEERS_MAX, StoryKind.SOURCE_LOST, StoryReason.LOST, NodeId("another")))
     assert len(story.latest) == PEERS_MAX
     assert "n0" in story.latest
     assert "n1" not in story.latest
@@ -55,31 +56,46 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "after_bytes_per_s": 32 * MIB,
     }
     entries = [
-        Entry(0, Kind.VERSION_CHOSEN, Reason.NAMED, numbers={"version": 100}, text="named"),
-        Entry(0, Kind.HEDGE, Reason.FIRST_BYTE_LATE, A, B, numbers={**late, "size_bytes": MIB}),
-        Entry(0, Kind.MANIFEST_LATE, Reason.SILENT, A, B),
-        Entry(0, Kind.HEDGE_SETTLED, Reason.OVERTAKEN, A, B),
-        Entry(0, Kind.STEAL, Reason.SLOW, A, B, numbers=race),
-        Entry(0, Kind.PREEMPTED, Reason.OUTRANKED, A, numbers=race),
-        Entry(0, Kind.OUTRANKED, Reason.OUTRANKED, A),
+        Entry(
+            0, StoryKind.VERSION_CHOSEN, StoryReason.NAMED, numbers={"version": 100}, text="named"
+        ),
+        Entry(
+            0,
+            StoryKind.HEDGE,
+            StoryReason.FIRST_BYTE_LATE,
+            A,
+            B,
+            numbers={**late, "size_bytes": MIB},
+        ),
+        Entry(0, StoryKind.MANIFEST_LATE, StoryReason.SILENT, A, B),
+        Entry(0, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, A, B),
+        Entry(0, StoryKind.STEAL, StoryReason.SLOW, A, B, numbers=race),
+        Entry(0, StoryKind.PREEMPTED, StoryReason.OUTRANKED, A, numbers=race),
+        Entry(0, StoryKind.OUTRANKED, StoryReason.OUTRANKED, A),
         detour(0),
-        Entry(0, Kind.LANE_LATE, Reason.SILENT, A, numbers=late),
-        Entry(0, Kind.LANES_TRIED, Reason.FASTER, A, numbers=tried),
-        Entry(0, Kind.LANES_TRIED, Reason.BUSY, A, numbers={**tried, "lanes": 1}),
-        Entry(0, Kind.BACK_OFF, Reason.BUSY, A, numbers=PAUSE),
-        Entry(0, Kind.QUARANTINE, Reason.WRONG_DIGEST, A, numbers={"pause_ns": 60 * SECOND}),
-        Entry(0, Kind.BAD_BLOCKS, Reason.WRONG_DIGEST, A, numbers={"blocks": 3}),
-        Entry(0, Kind.WITHDRAWN, Reason.STALE, A),
-        Entry(0, Kind.EPOCH_CHANGED, Reason.REBORN, A),
-        Entry(0, Kind.SOURCE_LOST, Reason.LOST, A),
-        Entry(0, Kind.DISK_STUMBLED, Reason.RETRYABLE, numbers=PAUSE, text="/data: no room"),
-        Entry(0, Kind.DISK_STUMBLED, Reason.STAGING_LOST, text="/data/x: was removed"),
-        Entry(0, Kind.DISK_STUMBLED, Reason.FATAL, text="/data: input/output error"),
-        Entry(0, Kind.CRITICAL_COMPLETE, Reason.DURABLE, numbers={"elapsed_ns": 70 * SECOND}),
-        Entry(0, Kind.STANDSTILL, Reason.PAUSED, text="an operator to resume it"),
-        Entry(0, Kind.STANDSTILL_ENDED, Reason.MOVING, numbers={"stood_ns": 2 * SECOND}),
+        Entry(0, StoryKind.LANE_LATE, StoryReason.SILENT, A, numbers=late),
+        Entry(0, StoryKind.LANES_TRIED, StoryReason.FASTER, A, numbers=tried),
+        Entry(0, StoryKind.LANES_TRIED, StoryReason.BUSY, A, numbers={**tried, "lanes": 1}),
+        Entry(0, StoryKind.BACK_OFF, StoryReason.BUSY, A, numbers=PAUSE),
+        Entry(
+            0, StoryKind.QUARANTINE, StoryReason.WRONG_DIGEST, A, numbers={"pause_ns": 60 * SECOND}
+        ),
+        Entry(0, StoryKind.BAD_BLOCKS, StoryReason.WRONG_DIGEST, A, numbers={"blocks": 3}),
+        Entry(0, StoryKind.WITHDRAWN, StoryReason.STALE, A),
+        Entry(0, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, A),
+        Entry(0, StoryKind.SOURCE_LOST, StoryReason.LOST, A),
+        Entry(
+            0, StoryKind.DISK_STUMBLED, StoryReason.RETRYABLE, numbers=PAUSE, text="/data: no room"
+        ),
+        Entry(0, StoryKind.DISK_STUMBLED, StoryReason.STAGING_LOST, text="/data/x: was removed"),
+        Entry(0, StoryKind.DISK_STUMBLED, StoryReason.FATAL, text="/data: input/output error"),
+        Entry(
+            0, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers={"elapsed_ns": 70 * SECOND}
+        ),
+        Entry(0, StoryKind.STANDSTILL, StoryReason.PAUSED, text="an operator to resume it"),
+        Entry(0, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers={"stood_ns": 2 * SECOND}),
     ]
-    assert {entry.kind for entry in entries} == set(Kind)
+    assert {entry.kind for entry in entries} == set(StoryKind)
     assert [sentence(entry) for entry in entries] == [
         "version 100 chosen: named",
         "a sent no first byte for 620ms, allowed 500ms: b was asked for the same 1 MiB",

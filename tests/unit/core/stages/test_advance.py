@@ -7,14 +7,11 @@ import pytest
 from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
-    CloseReason,
     CommitBlocks,
     DiscardStaging,
-    FailureCause,
     FetchManifest,
     PlaceVersion,
     PrepareStaging,
-    Result,
 )
 from ckptd.core.events import (
     BlocksCommitted,
@@ -25,7 +22,6 @@ from ckptd.core.events import (
     ManifestRefused,
     PeerLost,
     PlacementFailed,
-    RangeOutcome,
     RecoveryPaused,
     RecoveryResumed,
     Refusal,
@@ -35,10 +31,10 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.core.options import Options
-from ckptd.core.state.stage import Stage
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId
+from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
@@ -62,7 +58,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-SEEKING, DESCRIBING, PREPARING, TRANSFERRING, PLACING, DISCARDING = Stage
+SEEKING, DESCRIBING, PREPARING, TRANSFERRING, PLACING, DISCARDING, *_ = Stage
 
 
 def place(*missing: tuple[int, int]) -> PlaceVersion:

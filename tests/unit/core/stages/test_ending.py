@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.core.effects import (
-    CloseLane,
-    CloseReason,
-    CommitBlocks,
-    DiscardStaging,
-    FailureCause,
-    PlaceVersion,
-    PrepareStaging,
-    Result,
-)
+from ckptd.core.effects import CloseLane, CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
@@ -22,7 +13,6 @@ from ckptd.core.events import (
     ManifestMissed,
     ManifestRefused,
     PlacementFailed,
-    RangeOutcome,
     RecoveryCancelled,
     RecoveryPaused,
     Refusal,
@@ -31,11 +21,10 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.core.report.waste import WasteReason
-from ckptd.core.state.stage import Stage
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId
+from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage, WasteReason
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
@@ -53,7 +42,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-SEEKING, DESCRIBING, PREPARING, TRANSFERRING, PLACING, DISCARDING = Stage
+SEEKING, DESCRIBING, PREPARING, TRANSFERRING, PLACING, DISCARDING, *_ = Stage
 
 
 # When this node's disk says no

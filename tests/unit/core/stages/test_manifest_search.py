@@ -14,9 +14,9 @@ from ckptd.core.events import (
     RecoveryResumed,
 )
 from ckptd.core.report.story import sentence
-from ckptd.core.state.stage import Stage
 from ckptd.limits import MS
 from ckptd.model.ids import NodeId
+from ckptd.model.words import Stage
 from tests.support.scheduling import HARMFUL, A, B, R, Saved, Script, holds, saved, wanted
 
 C = NodeId("c")

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.core.effects import (
-    ChooseVersion,
-    DiscardStaging,
-    FailureCause,
-    FetchManifest,
-    PrepareStaging,
-    Result,
-)
+from ckptd.core.effects import ChooseVersion, DiscardStaging, FetchManifest, PrepareStaging
 from ckptd.core.events import (
     DiscoverySettled,
     ManifestArrived,
@@ -22,6 +15,7 @@ from ckptd.core.events import (
 )
 from ckptd.core.stages.version_choice import choose_version, explain_choice
 from ckptd.model.ids import Version
+from ckptd.model.words import FailureCause, Result
 from tests.support.scheduling import (
     LLAMA,
     A,

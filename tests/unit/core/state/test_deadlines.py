@@ -11,13 +11,13 @@ from ckptd.core.events import (
     ManifestMissed,
     PeerLost,
     PlacementFailed,
-    RangeOutcome,
     RecoveryCancelled,
     StagingPrepared,
     TimePassed,
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import RangeOutcome
 from tests.support.scheduling import (
     FULL_DISK,
     A,

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ckptd.core.effects import Result
 from ckptd.core.state.invariants import InvariantViolation, check_invariants
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import Ending, State
-from ckptd.core.state.stage import Stage
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
+from ckptd.model.words import Result, Stage
 from tests.support.scheduling import A, R, Script, blocks, ranges, saved
 
 

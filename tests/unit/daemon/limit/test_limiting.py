@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ckptd.config.sections import Limits, LimitSpan
-from ckptd.control.messages.limit_settings import ChangeLimits, Origin
+from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.core.events import IngressLimited
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
-from ckptd.model.rate_limits import Direction, LimitKey
+from ckptd.model.rate_limits import LimitKey
 from ckptd.model.timetable import Span
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Direction, LimitOrigin, Urgency
 from ckptd.net.throttle import Throttles
 
 INGRESS = LimitKey(Direction.INGRESS)
@@ -122,11 +122,13 @@ async def test_what_somebody_set_counts_before_the_time_of_day_and_that_before_t
     late = LimitSpan(span=Span(0, 0), rates={INGRESS: 3 * MIB})
     stage = Stage(Limits(rates={INGRESS: MIB}, schedule=(always, late)))
     (row,) = stage.limiting.view().limits
-    assert (row.bytes_per_s, row.origin) == (3 * MIB, Origin.SCHEDULE), "the last one of several"
+    assert (row.bytes_per_s, row.origin) == (3 * MIB, LimitOrigin.SCHEDULE), (
+        "the last one of several"
+    )
     (row,) = stage.limiting.change(ChangeLimits(set={"ingress.total": "unlimited"})).limits
     assert (row.bytes_per_s, row.origin, row.configured_bytes_per_s) == (
         None,
-        Origin.RUNTIME,
+        LimitOrigin.RUNTIME,
         3 * MIB,
     )
     stage.limiting.change(ChangeLimits(unset=("ingress.total",)))

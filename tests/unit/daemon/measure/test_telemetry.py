@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from ckptd.core.effects import Effect, FetchRange
-from ckptd.core.events import RangeEnded, RangeOutcome, RangeProgressed, TimePassed
-from ckptd.core.state.stage import Stage
+from ckptd.core.events import RangeEnded, RangeProgressed, TimePassed
 from ckptd.daemon.measure.telemetry import StageTimes, TransferTimes
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality, RangeOutcome, Stage
 
 ONE, TWO = RecoveryId("r-1"), RecoveryId("r-2")
 

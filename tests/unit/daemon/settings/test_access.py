@@ -7,9 +7,10 @@ import pwd
 import pytest
 
 from ckptd.config.sections import Control
-from ckptd.control.routes import Caller, Members, Role
+from ckptd.control.routes import Caller, Members
 from ckptd.daemon.settings.access import find_roles
 from ckptd.errors import ConfigurationError
+from ckptd.model.words import Role
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name

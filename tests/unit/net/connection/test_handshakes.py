@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure, Handshakes, Side
+from ckptd.model.words import HandshakeFailure, HandshakeSide
+from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 
 HERE, THERE = ("10.0.0.1", 7421), ("10.0.0.2", 7421)
 EXPIRED = HandshakeFailed(HandshakeFailure.EXPIRED, "node-b")
@@ -34,9 +35,11 @@ def test_every_failure_is_counted_and_one_line_a_minute_is_logged(
     handshakes: Handshakes, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(120):
-        handshakes.note(Side.SERVER, HERE, EXPIRED)
-        handshakes.note(Side.SERVER, ("10.0.0.1", 5), EXPIRED)  # the port of a dialler is chance
-        handshakes.note(Side.SERVER, HERE, UNTRUSTED)
+        handshakes.note(HandshakeSide.SERVER, HERE, EXPIRED)
+        handshakes.note(
+            HandshakeSide.SERVER, ("10.0.0.1", 5), EXPIRED
+        )  # the port of a dialler is chance
+        handshakes.note(HandshakeSide.SERVER, HERE, UNTRUSTED)
         clock.now_s += 1
     assert handshakes.failures == {("server", "expired"): 240, ("server", "untrusted"): 120}
     assert len(caplog.records) == 4
@@ -46,7 +49,7 @@ def test_every_failure_is_counted_and_one_line_a_minute_is_logged(
 def test_a_line_says_who_why_and_what_to_do(
     handshakes: Handshakes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handshakes.note(Side.CLIENT, HERE, EXPIRED)
+    handshakes.note(HandshakeSide.CLIENT, HERE, EXPIRED)
     (line,) = caplog.messages
     assert line.startswith("10.0.0.1 port 7421, as client: TLS handshake failed: expired (node-b).")
     assert "ckptctl tls renew" in line
@@ -61,7 +64,7 @@ def test_after_a_failure_an_address_is_left_alone_for_five_seconds(
     handshakes: Handshakes, clock: Clock
 ) -> None:
     handshakes.check_dial(HERE)
-    handshakes.note(Side.CLIENT, HERE, EXPIRED)
+    handshakes.note(HandshakeSide.CLIENT, HERE, EXPIRED)
     handshakes.check_dial(THERE)
     clock.now_s += 4.99
     with pytest.raises(HandshakeFailed, match=r"expired \(node-b\)"):
@@ -72,19 +75,19 @@ def test_after_a_failure_an_address_is_left_alone_for_five_seconds(
 
 
 def test_an_address_that_answers_may_be_dialled_again(handshakes: Handshakes) -> None:
-    handshakes.note(Side.CLIENT, HERE, EXPIRED)
+    handshakes.note(HandshakeSide.CLIENT, HERE, EXPIRED)
     handshakes.forget(HERE)
     handshakes.check_dial(HERE)
 
 
 def test_who_dials_this_node_in_vain_may_be_dialled(handshakes: Handshakes) -> None:
-    handshakes.note(Side.SERVER, HERE, EXPIRED)
+    handshakes.note(HandshakeSide.SERVER, HERE, EXPIRED)
     handshakes.check_dial(HERE)
 
 
 def test_a_flood_of_addresses_is_not_remembered_for_ever(handshakes: Handshakes) -> None:
     for number in range(10_000):
-        handshakes.note(Side.CLIENT, (f"h{number}", 1), EXPIRED)
+        handshakes.note(HandshakeSide.CLIENT, (f"h{number}", 1), EXPIRED)
     assert len(handshakes._failed) == len(handshakes._logged_s) == 4096
     handshakes.check_dial(("h0", 1))
     with pytest.raises(HandshakeFailed):

@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ckptd.cli.pki.authority import certificate_facts
 from ckptd.errors import ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId
-from ckptd.net.connection.handshakes import HandshakeFailed, HandshakeFailure
+from ckptd.model.words import HandshakeFailure
+from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Files, Identity, Peer
 from tests.support.certificates import A, B, C, Certificates, client_context
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ckptd.limits import GIB, KIB, MIB
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.net.connection.marking import DSCP, bound_window, mark, pace_sending
 
 

@@ -1,8 +1,9 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from ckptd.core.events import Event, RangeEnded, RangeOutcome, RangeProgressed
+from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.model.ids import TransferId
+from ckptd.model.words import RangeOutcome
 from ckptd.net.lane.reports import Report, ReportQueue
 from tests.support.serving import until
 

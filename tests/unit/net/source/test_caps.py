@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from ckptd.model.ids import NodeId
-from ckptd.net.source.caps import Admission, Refusal
+from ckptd.model.words import RefusalReason
+from ckptd.net.source.caps import Admission
 from ckptd.observe.metrics import REFUSALS
 
 
@@ -51,7 +52,7 @@ def test_the_oldest_of_the_largest_crowd_makes_room(visitors: Visitors) -> None:
     assert visitors.come("late", "10.0.0.3")
     assert visitors.cut == ["crowd 0"]
     assert visitors.admission.unproven_count == 4
-    assert visitors.admission.refusals == {Refusal.UNPROVEN: 1}
+    assert visitors.admission.refusals == {RefusalReason.UNPROVEN: 1}
 
 
 def test_connections_in_use_are_not_cut_for_others(visitors: Visitors) -> None:
@@ -60,7 +61,7 @@ def test_connections_in_use_are_not_cut_for_others(visitors: Visitors) -> None:
         visitors.prove(f"in use {number}")
     assert not visitors.come("late", "10.0.0.9")
     assert visitors.cut == []
-    assert visitors.admission.refusals == {Refusal.CONNECTIONS: 1}
+    assert visitors.admission.refusals == {RefusalReason.CONNECTIONS: 1}
 
 
 def test_an_address_takes_no_more_than_its_share(visitors: Visitors) -> None:
@@ -69,7 +70,7 @@ def test_an_address_takes_no_more_than_its_share(visitors: Visitors) -> None:
         visitors.prove(f"first {number}")
     assert not visitors.come("fourth", "10.0.0.1")
     assert visitors.come("other", "10.0.0.2")
-    assert visitors.admission.refusals == {Refusal.ADDRESS: 1}
+    assert visitors.admission.refusals == {RefusalReason.ADDRESS: 1}
 
 
 def test_an_address_makes_room_for_its_own_newest_connection(visitors: Visitors) -> None:
@@ -95,7 +96,7 @@ def test_a_node_takes_no_more_than_its_share_whatever_its_addresses(visitors: Vi
     assert not visitors.identify("2", "a")
     assert visitors.identify("3", "b")
     assert visitors.cut == []
-    assert visitors.admission.refusals == {Refusal.NODE: 1}
+    assert visitors.admission.refusals == {RefusalReason.NODE: 1}
     visitors.leave("2")
     visitors.leave("0")
     assert visitors.come("again", "10.0.0.8")
@@ -131,4 +132,4 @@ def test_any_number_of_strangers_leaves_no_trace(visitors: Visitors) -> None:
 
 
 def test_every_reason_has_its_series() -> None:
-    assert tuple(Refusal) == REFUSALS
+    assert tuple(RefusalReason) == REFUSALS

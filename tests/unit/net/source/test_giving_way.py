@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ckptd.limits import MIB, MS
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.allowance import ALLOWANCE_MIN_BYTES_PER_S

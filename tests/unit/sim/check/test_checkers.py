@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CommitBlocks, EndRecovery, FetchRange, PlaceVersion, Result
-from ckptd.core.events import Confirmation, HoldingConfirmed, StagingPrepared, TimePassed
+from ckptd.core.effects import CommitBlocks, EndRecovery, FetchRange, PlaceVersion
+from ckptd.core.events import HoldingConfirmed, StagingPrepared, TimePassed
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, NodeId, TransferId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.books import Check, CheckFailed, NodeBook
 from ckptd.sim.check.checkers import Blame, Choice, Invariants, Urgency, Verification
 from ckptd.sim.cluster import Cluster

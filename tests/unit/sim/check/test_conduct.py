@@ -4,17 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CloseReason, CommitBlocks, FetchRange
-from ckptd.core.events import (
-    BlocksCommitted,
-    HoldingsArrived,
-    RangeEnded,
-    RangeOutcome,
-    RecoveryPaused,
-)
+from ckptd.core.effects import CloseLane, CommitBlocks, FetchRange
+from ckptd.core.events import BlocksCommitted, HoldingsArrived, RangeEnded, RecoveryPaused
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
+from ckptd.model.words import CloseReason, RangeOutcome
 from ckptd.sim.check.books import CheckFailed, NodeBook
 from ckptd.sim.check.conduct import (
     DIALS_PER_MINUTE_MAX,

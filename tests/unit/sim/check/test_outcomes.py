@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import EndRecovery, FailureCause, PlaceVersion, Result
+from ckptd.core.effects import EndRecovery, PlaceVersion
 from ckptd.limits import GIB, MIB, MS
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.books import CheckFailed, NodeBook
 from ckptd.sim.check.outcomes import Ideal, Work, check_end, check_waiting
 from ckptd.sim.cluster import Cluster

@@ -1,6 +1,6 @@
-from ckptd.core.effects import Result
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import Result
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Crash, Freeze

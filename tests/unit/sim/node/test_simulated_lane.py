@@ -6,18 +6,11 @@ from random import Random
 import pytest
 
 from ckptd.core.effects import FetchRange
-from ckptd.core.events import (
-    Event,
-    RangeEnded,
-    RangeOutcome,
-    RangeProgressed,
-    RecoveryRequested,
-)
+from ckptd.core.events import Event, RangeEnded, RangeProgressed, RecoveryRequested
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.manifest import Criticality
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Criticality, RangeOutcome, Urgency
 from ckptd.sim.node.simulated_lane import BUSY_NS, CLOSE_NS, Lane
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.staged import Staging

@@ -1,10 +1,9 @@
 from random import Random
 
-from ckptd.core.events import Confirmation, RangeOutcome
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 

@@ -2,7 +2,7 @@ from ckptd.core.events import RecoveryRequested
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
-from ckptd.model.manifest import Criticality
+from ckptd.model.words import Criticality
 from ckptd.sim.node.staged import Staging
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.limits import MIB
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.sim.world.fairness import Pipe, Share, connected, work_out
 from ckptd.traffic.allowance import ALLOWANCE_MIN_BYTES_PER_S
 

@@ -2,7 +2,8 @@ import pytest
 
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Criticality, check_manifest
+from ckptd.model.manifest import check_manifest
+from ckptd.model.words import Criticality
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 UNITS = [

@@ -1,6 +1,6 @@
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import Urgency
 from ckptd.sim.world.network import Flow, Network
 from ckptd.sim.world.virtual_time import World
 

@@ -14,7 +14,8 @@ from ckptd.errors import (
 )
 from ckptd.limits import MIB
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.model.manifest import Criticality, decode_manifest
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root

@@ -10,8 +10,9 @@ import pytest
 from ckptd.errors import StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import WriteMode
 from ckptd.store.staging.area import Staging
-from ckptd.store.staging.block_files import WriteMode, Writing
+from ckptd.store.staging.block_files import Writing
 from tests.support.mounts import needs_disk, tmpfs
 from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import NOTHING, Site, content_of

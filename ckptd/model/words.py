@@ -1,0 +1,413 @@
+"""Every closed vocabulary, once: the words that events, records, answers and metrics share.
+
+Values that are text are stable. They are on the control socket, in the journal, on the metrics
+page and in stories, and scripts rely on them. Nothing maps one vocabulary to a twin of it.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Criticality(enum.IntEnum):
+    """How urgent a unit is; a lower number is fetched first."""
+
+    CRITICAL = 0
+    NORMAL = 1
+    DEFERRED = 2
+
+    @property
+    def label(self) -> str:
+        """The word people and metrics use."""
+        return self.name.lower()
+
+
+class Urgency(enum.IntEnum):
+    """How urgent bytes are on their way: the class of a request; a lower number goes first.
+
+    The first three are :class:`Criticality`; a recovery in the background is less urgent than all
+    of them, whatever it fetches.
+    """
+
+    CRITICAL = 0
+    NORMAL = 1
+    DEFERRED = 2
+    BACKGROUND = 3
+
+    @classmethod
+    def of(cls, criticality: Criticality, *, is_background: bool) -> Urgency:
+        """Return the class of a request for a range."""
+        return cls.BACKGROUND if is_background else cls(criticality)
+
+    @property
+    def label(self) -> str:
+        """The word that people, requests and metrics use."""
+        return self.name.lower()
+
+
+# A recovery.
+
+
+class Stage(enum.StrEnum):
+    """How far a recovery is. The scheduler knows only those that have not ended."""
+
+    SEEKING = "seeking"
+    """No version is chosen: nobody is known who has one."""
+    DESCRIBING = "describing"
+    """The manifest is on its way."""
+    PREPARING = "preparing"
+    """Space is reserved; what an earlier run left is hashed again."""
+    TRANSFERRING = "transferring"
+    """Blocks are fetched, verified, committed."""
+    PLACING = "placing"
+    """Every block is committed; the version moves to its final name."""
+    DISCARDING = "discarding"
+    """It will not complete; what it left is removed."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_ended(self) -> bool:
+        """Nothing more will happen."""
+        return self in {Stage.COMPLETE, Stage.FAILED, Stage.CANCELLED}
+
+
+class Result(enum.StrEnum):
+    """How a recovery ended; each is the last :class:`Stage` of it."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FailureCause(enum.StrEnum):
+    """What made a recovery fail; each has an exit code of ``ckptctl``."""
+
+    STORE = "store"
+    CRITICAL_MISSING = "critical_missing"
+    VERIFICATION = "verification"
+
+
+class LocalOrder(enum.StrEnum):
+    """What a recovery waits for on this node; one thing at a time."""
+
+    MANIFEST = "manifest"
+    STAGING = "staging"
+    COMMIT = "commit"
+    PLACEMENT = "placement"
+    DISCARD = "discard"
+
+
+class Bottleneck(enum.StrEnum):
+    """The one thing that would have to be faster for a recovery to be faster."""
+
+    NETWORK = "network"
+    SOURCE = "source"
+    DISK = "disk"
+    CPU = "cpu"
+    SHAPER = "shaper"
+    """A limit that an operator set on what this node receives or writes."""
+    NO_SOURCE = "no source"
+
+
+# Transfers and lanes.
+
+
+class RangeOutcome(enum.StrEnum):
+    """How a transfer ended."""
+
+    DELIVERED = "delivered"
+    """Every byte of the range came."""
+    DISCONNECTED = "disconnected"
+    """The connection broke, or the body was shorter than promised."""
+    UNREACHABLE = "unreachable"
+    """No connection could be made."""
+    NOT_HELD = "not held"
+    """The source does not have it, or no longer: 404 or 410. No lie: files change."""
+    BUSY = "busy"
+    """The source has too much to do: 429 or 503."""
+    MISBEHAVED = "misbehaved"
+    """The answer was not the protocol."""
+    CLOSED = "closed"
+    """The scheduler closed the lane."""
+    STORE_FAILED = "store failed"
+    """This node's disk refused; the source did nothing wrong."""
+
+
+class CloseReason(enum.StrEnum):
+    """Why a lane is closed."""
+
+    SILENT = "silent"
+    IDLE = "idle"
+    FAILED = "failed"
+    STOLEN = "stolen"
+    PREEMPTED = "preempted"
+    REDUNDANT = "redundant"
+    SURPLUS = "surplus"
+    NOT_WANTED = "not wanted"
+
+
+class WasteReason(enum.StrEnum):
+    """Why bytes that came were of no use; a label of metrics."""
+
+    CORRUPT = "corrupt"
+    """Blocks with a wrong digest."""
+    DUPLICATE = "duplicate"
+    """Blocks that were here already, for none of the reasons below."""
+    CANCELLED = "cancelled"
+    """Of blocks that were not whole when the transfer ended, for none of the reasons below."""
+    HEDGE = "hedge"
+    """A hedge or its rival lost the race: blocks that both sent, and what the loser had begun."""
+    STOLEN = "stolen"
+    """What a lane had begun of a block when a faster source took its work over."""
+    PREEMPTED = "preempted"
+    """What a lane had begun of a block when it gave way to another recovery."""
+    SILENT = "silent"
+    """What a lane brought of a block, or of blocks that were here, before it was closed as late."""
+    LOST = "lost"
+    """Blocks that were verified and written, and that somebody removed from staging."""
+
+
+# Peers.
+
+
+class PeerState(enum.StrEnum):
+    """What is known of a configured address."""
+
+    UNKNOWN = "unknown"
+    """It was not asked yet."""
+    LIVE = "live"
+    UNREACHABLE = "unreachable"
+    CONFLICT = "conflict"
+    """It claims a node id that another address has."""
+    SELF = "self"
+    """The address is this daemon's own."""
+
+
+class SourceState(enum.StrEnum):
+    """What a peer is doing for this node."""
+
+    ACTIVE = "active"
+    IDLE = "idle"
+    BACKING_OFF = "backing off"
+    DISTRUSTED = "distrusted"
+    LOST = "lost"
+
+
+class Confirmation(enum.StrEnum):
+    """What a source says when asked whether it stands by what it sent."""
+
+    PENDING = "asked"
+    """It was asked and has not answered."""
+    HELD = "stands by it"
+    NOT_HELD = "stale"
+    """Its files changed; it no longer claims to have them, and is not to blame."""
+    NO_ANSWER = "no answer"
+
+
+class Verdict(enum.StrEnum):
+    """Why a peer is used by a recovery, or is not."""
+
+    USED = "used"
+    """It delivers, or did and may be asked again."""
+    SLOW = "slow"
+    """Its work was taken over by a faster source."""
+    DETOUR = "detour"
+    """It would hold up the end: others are done with everything sooner."""
+    NOT_NEEDED = "not_needed"
+    """It could have been asked; others were sooner."""
+    OUTRANKED = "outranked"
+    """It has more urgent work of another recovery."""
+    NO_ROOM = "no_room"
+    """It has as much to do as it may be given."""
+    BUSY = "busy"
+    """It asked not to be asked for a while."""
+    RESTING = "resting"
+    """It failed and is not asked for a while."""
+    QUARANTINED = "quarantined"
+    """It is not trusted."""
+    QUESTIONED = "questioned"
+    """It sent bad blocks and is being asked whether it stands by them."""
+    REFUSED_BLOCKS = "refused_blocks"
+    """All it could bring of what is missing it sent wrongly before."""
+    NOTHING_MISSING = "nothing_missing"
+    """It holds nothing that is still missing and not asked for."""
+    STALE = "stale"
+    """It held the version, and does not any more."""
+    NOT_HELD = "not_held"
+    """It does not hold the version."""
+    LOST = "lost"
+    """It does not answer."""
+
+
+class HandshakeSide(enum.StrEnum):
+    """Which end of a handshake this node was."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+
+class HandshakeFailure(enum.StrEnum):
+    """Why a handshake failed, as this end sees it."""
+
+    NO_CERTIFICATE = "no_certificate"
+    UNTRUSTED = "untrusted"
+    EXPIRED = "expired"
+    PURPOSE = "purpose"
+    REVOKED = "revoked"
+    WRONG_NODE = "wrong_node"
+    SELF = "self"
+    PLAINTEXT = "plaintext"
+    PROTOCOL = "protocol"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+
+
+# Stories.
+
+
+class StoryKind(enum.StrEnum):
+    """What sort of thing happened to a recovery."""
+
+    VERSION_CHOSEN = "version_chosen"
+    HEDGE = "hedge"
+    HEDGE_SETTLED = "hedge_settled"
+    STEAL = "steal"
+    PREEMPTED = "preempted"
+    OUTRANKED = "outranked"
+    DETOUR = "detour"
+    MANIFEST_LATE = "manifest_late"
+    LANE_LATE = "lane_late"
+    LANES_TRIED = "lanes_tried"
+    BACK_OFF = "back_off"
+    QUARANTINE = "quarantine"
+    BAD_BLOCKS = "bad_blocks"
+    WITHDRAWN = "withdrawn"
+    EPOCH_CHANGED = "epoch_changed"
+    SOURCE_LOST = "source_lost"
+    DISK_STUMBLED = "disk_stumbled"
+    CRITICAL_COMPLETE = "critical_complete"
+    STANDSTILL = "standstill"
+    STANDSTILL_ENDED = "standstill_ended"
+
+
+class StoryReason(enum.StrEnum):
+    """Why it happened."""
+
+    NEWEST = "newest"
+    NAMED = "named"
+    RESUMED = "resumed"
+    SILENT = "silent"
+    FIRST_BYTE_LATE = "first_byte_late"
+    OVERTAKEN = "overtaken"
+    OUTRANKED = "outranked"
+    SLOW = "slow"
+    BUSY = "busy"
+    DISCONNECTED = "disconnected"
+    UNREACHABLE = "unreachable"
+    MISBEHAVED = "misbehaved"
+    NO_MANIFEST = "no_manifest"
+    WRONG_MANIFEST = "wrong_manifest"
+    WRONG_DIGEST = "wrong_digest"
+    NO_ANSWER = "no_answer"
+    STALE = "stale"
+    REBORN = "reborn"
+    LOST = "lost"
+    RETRYABLE = "retryable"
+    FATAL = "fatal"
+    STAGING_LOST = "staging_lost"
+    DURABLE = "durable"
+    FASTER = "faster"
+    NO_FASTER = "no_faster"
+    NO_VERSION = "no_version"
+    NO_SOURCE = "no_source"
+    RESTING = "resting"
+    QUARANTINED = "quarantined"
+    QUESTIONED = "questioned"
+    PAUSED = "paused"
+    DISK = "disk"
+    MOVING = "moving"
+
+
+# This node and its operators.
+
+
+class RefusalReason(enum.StrEnum):
+    """Why a connection or a request was turned away."""
+
+    CONNECTIONS = "connections"
+    """There were too many connections."""
+    ADDRESS = "address"
+    """There were too many from one address."""
+    NODE = "node"
+    """There were too many of one node, by its certificate."""
+    UNPROVEN = "unproven"
+    """There were too many on which nothing was understood yet."""
+    HEAD_LATE = "head_late"
+    """A request head did not come in time."""
+    HEAD = "head"
+    """What came is no request head of the protocol."""
+    REQUEST = "request"
+    """A head was understood, and what it asks for cannot be asked for."""
+    READER_SLOW = "reader_slow"
+    """An answer was taken too slowly."""
+    ANSWER = "answer"
+    """An answer was not the protocol's, or not what was asked for; this node was the receiver."""
+
+
+class Direction(enum.StrEnum):
+    """What a limit is on."""
+
+    INGRESS = "ingress"
+    """Bodies that this node receives."""
+    EGRESS = "egress"
+    """Bodies that this node sends."""
+    DISK_WRITE = "disk_write"
+    """Blocks that this node writes."""
+
+
+class LimitOrigin(enum.StrEnum):
+    """Where a limit comes from; a later one counts."""
+
+    CONFIG = "config"
+    SCHEDULE = "schedule"
+    RUNTIME = "runtime"
+
+
+class WriteMode(enum.StrEnum):
+    """Which way blocks take to the disk."""
+
+    BUFFERED = "buffered"
+    """Through the page cache."""
+    DIRECT = "direct"
+    """Past it, where the file system can do that."""
+
+
+class Location(enum.StrEnum):
+    """Where a version lies as a whole."""
+
+    HERE = "here"
+    PEERS = "peers"
+
+
+class CheckResult(enum.StrEnum):
+    """What a check of the doctor found."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Role(enum.IntEnum):
+    """What a caller of the control socket may do; a higher one may do more."""
+
+    STRANGER = 0
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
