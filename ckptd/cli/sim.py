@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import ExitCode
+from ckptd.sim.cases.case import Measure
 from ckptd.sim.cases.close_calls import draw_close_call
 from ckptd.sim.cases.named import TRIALS
-from ckptd.sim.cases.trial import Measure
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.drawing import draw_scenario
 

@@ -17,8 +17,8 @@ from ckptd.sim.check.chronicle import Story
 from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
-from ckptd.sim.node.announcements import Peering
 from ckptd.sim.node.node import Node
+from ckptd.sim.node.simulated_peering import Peering
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.watch import Watches
 from ckptd.sim.script.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie

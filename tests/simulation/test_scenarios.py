@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from ckptd.sim.cases.case import Trial
 from ckptd.sim.cases.named import TRIALS, herd, swarm
-from ckptd.sim.cases.trial import Trial
 
 REACHED = (
     "healthy",

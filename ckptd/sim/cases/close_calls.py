@@ -16,7 +16,7 @@ from typing import Final
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
-from ckptd.sim.cases.trial import (
+from ckptd.sim.cases.case import (
     RATE,
     RECEIVER,
     WIDE,

@@ -14,8 +14,7 @@ from typing import Final
 from ckptd.limits import GIB, MIB, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
-from ckptd.sim.cases.predicting import predicted
-from ckptd.sim.cases.trial import (
+from ckptd.sim.cases.case import (
     RATE,
     RECEIVER,
     WIDE,
@@ -26,6 +25,7 @@ from ckptd.sim.cases.trial import (
     one_recovery,
     took_s,
 )
+from ckptd.sim.cases.predicting import predicted
 from ckptd.sim.check.rerouting import Rerouting
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster

@@ -9,7 +9,7 @@ from ckptd.limits import GIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
-from ckptd.sim.cases.trial import RECEIVER, Measure, Trial
+from ckptd.sim.cases.case import RECEIVER, Measure, Trial
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish

@@ -13,10 +13,10 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId
-from ckptd.sim.node.orders import Runner, Surroundings
 from ckptd.sim.node.simulated_lane import Lane
+from ckptd.sim.node.simulated_runner import Runner, Surroundings
+from ckptd.sim.node.simulated_staging import Staging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.staged import Staging
 from ckptd.sim.node.watch import Watch
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.network import Network

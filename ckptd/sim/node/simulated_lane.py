@@ -16,8 +16,8 @@ from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.sim.node.simulated_staging import Staging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.staged import Staging
 from ckptd.sim.world.network import Flow, Network
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.workload import RETRY_AFTER_S

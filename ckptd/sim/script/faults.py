@@ -19,8 +19,8 @@ from ckptd.core.events import (
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
 from ckptd.model.words import RangeOutcome
-from ckptd.sim.node.announcements import Peering
 from ckptd.sim.node.node import Node
+from ckptd.sim.node.simulated_peering import Peering
 from ckptd.sim.world.network import Network
 
 Undo = Callable[[], None]

@@ -12,8 +12,8 @@ from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RangeOutcome, Urgency
 from ckptd.sim.node.simulated_lane import BUSY_NS, CLOSE_NS, Lane
+from ckptd.sim.node.simulated_staging import Staging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.staged import Staging
 from ckptd.sim.world.disk import FULL, Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 from ckptd.sim.world.network import Network

@@ -3,7 +3,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import Criticality
-from ckptd.sim.node.staged import Staging
+from ckptd.sim.node.simulated_staging import Staging
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 from ckptd.sim.world.virtual_time import World

@@ -42,8 +42,8 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality
 from ckptd.sim.node.simulated_lane import Delivered, Lane
+from ckptd.sim.node.simulated_staging import Staging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.staged import Staging
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.network import Network
