@@ -20,7 +20,7 @@ from typing import Final
 from ckptd.errors import ExitCode
 from ckptd.sim.cases.case import Measure
 from ckptd.sim.cases.close_calls import draw_close_call
-from ckptd.sim.cases.named import TRIALS
+from ckptd.sim.cases.named import CASES
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.drawing import draw_scenario
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.scenario:
-            names = list(TRIALS) if options.scenario == "all" else [options.scenario]
+            names = list(CASES) if options.scenario == "all" else [options.scenario]
             return _measure_all(names, options.seed or 0)
         if options.seed is not None:
             return _replay(options.seed, story_lines=options.story, node=options.node)
@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node", metavar="NAME", help="with --story: of this node only")
     parser.add_argument(
         "--scenario",
-        choices=(*TRIALS, "all"),
+        choices=(*CASES, "all"),
         metavar="NAME",
-        help=f"measure a named scenario: {', '.join(TRIALS)}, all",
+        help=f"measure a named scenario: {', '.join(CASES)}, all",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (%(default)s)"
@@ -118,7 +118,7 @@ def run_seed(seed: int) -> Outcome:
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     event_count = cluster.books.event_count + more_events
-    return Outcome(seed, problem, event_count, cluster.story.digest())
+    return Outcome(seed, problem, event_count, cluster.chronicle.digest())
 
 
 def _tell(error: Exception) -> str:
@@ -145,10 +145,10 @@ def _replay(seed: int, *, story_lines: int, node: str | None) -> int:
         print(f"close call, {call.scenario}: {call.seconds:.1f} s")
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
-    lines = [line for line in cluster.story.lines if node in {None, line.split()[1]}]
+    lines = [line for line in cluster.chronicle.lines if node in {None, line.split()[1]}]
     for line in lines[-story_lines:] if story_lines else []:
         print(line)
-    print(f"seed {seed}, commit {_commit()}, story {cluster.story.digest()}")
+    print(f"seed {seed}, commit {_commit()}, story {cluster.chronicle.digest()}")
     print(problem or "nothing failed")
     return ExitCode.FAILED if problem else ExitCode.DONE
 
@@ -158,7 +158,7 @@ def _measure_all(names: Sequence[str], seed: int) -> int:
     is_reached = True
     for name in names:
         begun = time.monotonic()
-        report, measures = TRIALS[name](seed).run()
+        report, measures = CASES[name](seed).run()
         took_s = time.monotonic() - begun
         print(f"{name}: {report.seconds:.1f} s, {report.event_count} events, in {took_s:.1f} s")
         for measure in measures:

@@ -12,13 +12,13 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.books import Books, Check
-from ckptd.sim.check.checkers import Blame, Choice, Invariants, Urgency, Verification
-from ckptd.sim.check.chronicle import Story
+from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
+from ckptd.sim.check.chronicle import Chronicle
 from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node
-from ckptd.sim.node.simulated_peering import Peering
+from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.watch import Watches
 from ckptd.sim.script.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
@@ -48,7 +48,7 @@ class Cluster:
         peering: Who hears of whom.
         nodes: The nodes, in the order of the scenario.
         books: What happened, as seen from outside.
-        story: What happened, as text.
+        chronicle: What happened, as text.
     """
 
     def __init__(
@@ -57,8 +57,10 @@ class Cluster:
         self.scenario = scenario
         self.world = World(scenario.seed)
         self.network = Network(self.world, pace_ns=scenario.rates_pace_ns, jitter=scenario.jitter)
-        self.peering = Peering(self.world, self.network, pace_ns=scenario.announcing_pace_ns)
-        self.story = Story(keeps_lines=keeps_story)
+        self.peering = SimulatedPeering(
+            self.world, self.network, pace_ns=scenario.announcing_pace_ns
+        )
+        self.chronicle = Chronicle(keeps_lines=keeps_story)
         self.books = Books([*self._checks(), *checks])
         self.nodes: dict[NodeId, Node] = {}
         self._servers: dict[NodeId, Server] = {}
@@ -109,7 +111,7 @@ class Cluster:
         shameless = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
         checks: list[Check] = [
             Verification(),
-            Urgency(),
+            UrgentFirst(),
             Choice(),
             Blame(frozenset(lying), frozenset(shameless)),
             Endings(),
@@ -138,7 +140,7 @@ class Cluster:
             network=self.network,
             servers=self._servers,
             disk=Disk(self.world, plan.disk_bytes_per_s),
-            watch=Watches(self.story, self.books),
+            watch=Watches(self.chronicle, self.books),
             options=self.scenario.options,
         )
         node.server.bad_share = plan.bad_share
@@ -232,7 +234,7 @@ class Cluster:
             seed=self.scenario.seed,
             now_ns=self.world.now,
             event_count=self.books.event_count,
-            digest=self.story.digest(),
+            digest=self.chronicle.digest(),
             recoveries=tuple(
                 self._report_recovery(recovery, wish) for recovery, wish in self._wishes.items()
             ),

@@ -63,8 +63,8 @@ class Ablation:
         with self._in_force():
             try:
                 Cluster(self._without(draw_scenario(seed))).run()
-                trial = draw_close_call(seed)
-                replace(trial, scenario=self._without(trial.scenario)).hold()
+                case = draw_close_call(seed)
+                replace(case, scenario=self._without(case.scenario)).hold()
             except AssertionError as failed:
                 return str(failed)
         return ""

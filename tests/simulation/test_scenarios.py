@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.sim.cases.case import Trial
-from ckptd.sim.cases.named import TRIALS, herd, swarm
+from ckptd.sim.cases.case import Case
+from ckptd.sim.cases.named import CASES, herd, swarm
 
 REACHED = (
     "healthy",
@@ -29,7 +29,7 @@ MISSED = ("… where some sources have a part",)
 
 @pytest.mark.parametrize("name", REACHED)
 def test_a_named_scenario_reaches_what_it_promises(name: str) -> None:
-    check(TRIALS[name](1))
+    check(CASES[name](1))
 
 
 def test_a_small_swarm_takes_hardly_longer_than_one_and_few_copies() -> None:
@@ -41,8 +41,8 @@ def test_a_small_herd_recovers_as_a_large_one_should() -> None:
     check(herd(1, receiver_count=12))
 
 
-def check(trial: Trial) -> None:
-    _, measures = trial.run()
+def check(case: Case) -> None:
+    _, measures = case.run()
     assert measures
     assert not [
         measure for measure in measures if not measure.is_reached and measure.name not in MISSED

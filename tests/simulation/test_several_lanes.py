@@ -13,7 +13,7 @@ from ckptd.sim.check.books import Check, NodeBook
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Slow
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from tests.support.simulation import S0, S1, R, laid_out
 
 RATE = 64 * MIB
@@ -49,7 +49,7 @@ class Census(Check):
 
 def scenario_of(size_bytes: int, *sources: NodePlan, ingress: int = 100 * RATE) -> Scenario:
     version = laid_out(normal=size_bytes // MIB)
-    plans = [replace(plan, holds=(Held(version),)) for plan in sources]
+    plans = [replace(plan, holds=(InitialHolding(version),)) for plan in sources]
     receiver = NodePlan(R, ingress_bytes_per_s=ingress, disk_bytes_per_s=8 * GIB)
     return Scenario("lanes", 1, (*plans, receiver), (Wish(R, version),), checks_every=50)
 
@@ -92,7 +92,7 @@ def test_sources_that_fill_the_receiver_together_keep_one_lane_each() -> None:
 def test_a_source_that_works_for_others_as_well_is_not_asked_on_more_lanes() -> None:
     base = scenario_of(2 * GIB, NodePlan(S0, egress_bytes_per_s=RATE))
     other = laid_out(normal=4096, checkpoint="llama/b")
-    source = replace(base.nodes[0], holds=(*base.nodes[0].holds, Held(other)))
+    source = replace(base.nodes[0], holds=(*base.nodes[0].holds, InitialHolding(other)))
     rival = NodePlan(RIVAL, ingress_bytes_per_s=100 * RATE, disk_bytes_per_s=8 * GIB)
     shared = replace(
         base, nodes=(source, base.nodes[1], rival), wishes=(*base.wishes, Wish(RIVAL, other))

@@ -9,7 +9,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Fault
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 S0, S1, R = NodeId("s0"), NodeId("s1"), NodeId("r")
@@ -38,7 +38,7 @@ def two_sources(
     bad_share: float = 0.0,
 ) -> Scenario:
     """Let ``r`` recover a version from ``s0`` and ``s1``; both have all of it, or ``held``."""
-    holds = (Held(version, held),)
+    holds = (InitialHolding(version, held),)
     return Scenario(
         name="small",
         seed=1,

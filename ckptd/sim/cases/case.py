@@ -13,7 +13,7 @@ from ckptd.sim.check.books import Check
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Fault
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 RATE: Final = 64 * MIB
@@ -48,7 +48,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Case:
     """A scenario and what to read off it.
 
     Attributes:
@@ -101,7 +101,7 @@ def lay_out(
 
 def equal_sources(count: int, version: SavedVersion, *more: SavedVersion) -> list[NodePlan]:
     """Lay out sources that have everything and send ``RATE`` each."""
-    held = tuple(Held(known) for known in (version, *more))
+    held = tuple(InitialHolding(known) for known in (version, *more))
     return [
         NodePlan(NodeId(f"s{index}"), egress_bytes_per_s=RATE, holds=held) for index in range(count)
     ]

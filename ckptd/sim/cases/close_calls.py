@@ -20,8 +20,8 @@ from ckptd.sim.cases.case import (
     RATE,
     RECEIVER,
     WIDE,
+    Case,
     Measure,
-    Trial,
     equal_sources,
     lay_out,
     one_recovery,
@@ -32,24 +32,24 @@ from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Mute, Slow
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 
 _DISTANT_MAX_NS: Final = 60 * SECOND
 """What is far away may take long; but some day it is here."""
 
 
-def draw_close_call(seed: int) -> Trial:
+def draw_close_call(seed: int) -> Case:
     """Draw a cluster, and what has to come of it.
 
     Args:
         seed: Equal seeds give equal clusters.
     """
     rng = Random(f"close call/{seed}")  # noqa: S311 (no secret)
-    trial = rng.choice(_KINDS)(rng, seed)
-    return replace(trial, scenario=replace(trial.scenario, checks_every=0))
+    case = rng.choice(_KINDS)(rng, seed)
+    return replace(case, scenario=replace(case.scenario, checks_every=0))
 
 
-def _slowed(rng: Random, seed: int) -> Trial:
+def _slowed(rng: Random, seed: int) -> Case:
     """One source becomes slow in the middle of its work: others take it over."""
     count, at_ns = rng.randint(2, 5), rng.randrange(300 * MS, 900 * MS)
     version = lay_out(count * rng.randint(80, 160) * MIB)
@@ -59,7 +59,7 @@ def _slowed(rng: Random, seed: int) -> Trial:
     return _timed(one_recovery("slowed", seed, version, sources, fault), at_ns, count - 1)
 
 
-def _muted(rng: Random, seed: int) -> Trial:
+def _muted(rng: Random, seed: int) -> Case:
     """One source says nothing any more: nothing waits for it, and its trials hold nobody up."""
     count, at_ns = rng.randint(3, 5), rng.randrange(300 * MS, 900 * MS)
     version = lay_out(count * rng.randint(160, 320) * MIB)
@@ -68,7 +68,7 @@ def _muted(rng: Random, seed: int) -> Trial:
     return _timed(one_recovery("muted", seed, version, sources, fault), at_ns, count - 1)
 
 
-def _distant(rng: Random, seed: int) -> Trial:
+def _distant(rng: Random, seed: int) -> Case:
     """All sources are far away: patience grows until first bytes come."""
     version = lay_out(rng.randint(4, 12) * MIB)
     latency_ns = rng.randrange(300 * MS, 450 * MS)
@@ -82,10 +82,10 @@ def _distant(rng: Random, seed: int) -> Trial:
         took_ns = report.recoveries[0].complete_ns or math.inf
         return [Measure("distant: seconds", took_ns / SECOND, _DISTANT_MAX_NS / SECOND)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def _timed(scenario: Scenario, at_ns: int, left: int) -> Trial:
+def _timed(scenario: Scenario, at_ns: int, left: int) -> Case:
     """Hold a recovery to what the other sources can do once one is of little use."""
     size_bytes = scenario.wishes[0].version.size_bytes
     at_s = at_ns / SECOND
@@ -95,10 +95,10 @@ def _timed(scenario: Scenario, at_ns: int, left: int) -> Trial:
         del cluster
         return [Measure(f"{scenario.name}: seconds", took_s(report), 1.1 * ideal_s + 0.8)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def _mixed(rng: Random, seed: int) -> Trial:
+def _mixed(rng: Random, seed: int) -> Case:
     """Quick sources and slow ones: the slow ones do not hold up the end."""
     count = rng.randint(3, 6)
     version = lay_out(rng.randint(32, 256) * MIB)
@@ -114,10 +114,10 @@ def _mixed(rng: Random, seed: int) -> Trial:
         ideal_s = version.size_bytes / sum(plan.egress_bytes_per_s for plan in sources)
         return [Measure("mixed: seconds", took_s(report), 1.1 * ideal_s + 0.8)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def _late(rng: Random, seed: int) -> Trial:
+def _late(rng: Random, seed: int) -> Case:
     """A source falls silent with critical ranges: they are soon asked of another one."""
     version = lay_out(rng.randint(1000, 2000) * MIB, critical=0.9)
     sources = equal_sources(rng.randint(2, 4), version)
@@ -130,10 +130,10 @@ def _late(rng: Random, seed: int) -> Trial:
         waited_s = math.inf if rerouting.first_ns is None else rerouting.first_ns / SECOND
         return [Measure("late: seconds until another one is asked", waited_s, 0.4)]
 
-    return Trial(scenario, measure, (rerouting,))
+    return Case(scenario, measure, (rerouting,))
 
 
-def _swarm(rng: Random, seed: int) -> Trial:
+def _swarm(rng: Random, seed: int) -> Case:
     """Some nodes recover from one source: they serve each other."""
     version = lay_out(rng.randint(128, 256) * MIB)
     receivers = rng.randint(3, 6)
@@ -142,7 +142,7 @@ def _swarm(rng: Random, seed: int) -> Trial:
             NodeId(f"n{index}"),
             egress_bytes_per_s=RATE,
             ingress_bytes_per_s=RATE,
-            holds=() if index else (Held(version),),
+            holds=() if index else (InitialHolding(version),),
         )
         for index in range(receivers + 1)
     )
@@ -159,10 +159,10 @@ def _swarm(rng: Random, seed: int) -> Trial:
             Measure("swarm: copies that the source sends", copies, 3),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def _interrupted(rng: Random, seed: int) -> Trial:
+def _interrupted(rng: Random, seed: int) -> Case:
     """Critical units are wanted while deferred ones take all there is.
 
     Some sources are web servers that know no classes: from them the receiver takes work back.
@@ -190,10 +190,10 @@ def _interrupted(rng: Random, seed: int) -> Trial:
         to_reach_s = 1.1 * needed_bytes / (len(sources) * RATE) + 0.2
         return [Measure("interrupted: seconds to critical", took_ns / SECOND, to_reach_s)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-_KINDS: Final[tuple[Callable[[Random, int], Trial], ...]] = (
+_KINDS: Final[tuple[Callable[[Random, int], Case], ...]] = (
     _slowed,
     _muted,
     _distant,

@@ -1,6 +1,6 @@
 """Scenarios with a name: what is promised, as something to measure.
 
-A trial is one scenario with what is to be read off it. Every number is a ratio inside the
+A case is one scenario with what is to be read off it. Every number is a ratio inside the
 simulation or a time in it, so it does not depend on the machine.
 """
 
@@ -18,8 +18,8 @@ from ckptd.sim.cases.case import (
     RATE,
     RECEIVER,
     WIDE,
+    Case,
     Measure,
-    Trial,
     equal_sources,
     lay_out,
     one_recovery,
@@ -31,11 +31,11 @@ from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Crash, Freeze, Loss, Mute, Reset, Slow
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion
 
 
-def healthy(seed: int) -> Trial:
+def healthy(seed: int) -> Case:
     """Nothing goes wrong: nothing is fetched twice."""
     version = lay_out(GIB)
     scenario = one_recovery("healthy", seed, version, equal_sources(4, version))
@@ -50,10 +50,10 @@ def healthy(seed: int) -> Trial:
             Measure("time / ideal", took_s(report) / ideal_s, 1.1),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def fat(seed: int) -> Trial:
+def fat(seed: int) -> Case:
     """On long fat paths, or behind a limit for each, one connection carries a quarter."""
     version = lay_out(8 * GIB)
     sources = [replace(plan, flow_bytes_per_s=RATE // 4) for plan in equal_sources(2, version)]
@@ -67,14 +67,14 @@ def fat(seed: int) -> Trial:
             Measure("received / needed", used.received / version.size_bytes, 1.005),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
 SILENT_AT_NS: Final = tuple(moment_ms * MS for moment_ms in range(900, 2000, 110))
 """Ten moments in different places of a body, a body being 250 ms long."""
 
 
-def silent(seed: int) -> Trial:
+def silent(seed: int) -> Case:
     """One of four sources falls silent in the middle of a body, wherever that is."""
     first, rerouting = _silent_at(seed, SILENT_AT_NS[0])
     ideal_s = first.wishes[0].version.size_bytes / (3 * RATE)
@@ -92,7 +92,7 @@ def silent(seed: int) -> Trial:
             Measure("time / ideal of the other three, at worst", max(times) / ideal_s, 1.15),
         ]
 
-    return Trial(first, measure, (rerouting,))
+    return Case(first, measure, (rerouting,))
 
 
 def _silent_at(seed: int, at_ns: int) -> tuple[Scenario, Rerouting]:
@@ -103,7 +103,7 @@ def _silent_at(seed: int, at_ns: int) -> tuple[Scenario, Rerouting]:
     return scenario, Rerouting(fault.node, at_ns)
 
 
-def slow(seed: int) -> Trial:
+def slow(seed: int) -> Case:
     """One of eight sources has a tenth of the rate."""
     version = lay_out(2 * GIB)
     sources = equal_sources(8, version)
@@ -114,10 +114,10 @@ def slow(seed: int) -> Trial:
         del cluster
         return [Measure("time / ideal", took_s(report) / (version.size_bytes / (7.1 * RATE)), 1.10)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def killed(seed: int) -> Trial:
+def killed(seed: int) -> Case:
     """Three of eight sources die, one with its machine."""
     version = lay_out(2 * GIB)
     sources = equal_sources(8, version)
@@ -133,20 +133,20 @@ def killed(seed: int) -> Trial:
         ideal_s = at_ns / SECOND + left_bytes / (5 * RATE)
         return [Measure("time / ideal of what remains", took_s(report) / ideal_s, 1.10)]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def critical(seed: int) -> Trial:
+def critical(seed: int) -> Case:
     """A tenth of a version is critical, and deferred work saturates every link before it comes."""
     return _critical("critical", seed, has_rival=False)
 
 
-def contended(seed: int) -> Trial:
+def contended(seed: int) -> Case:
     """As ``critical``, and another node fetches deferred units from the same sources."""
     return _critical("contended", seed, has_rival=True)
 
 
-def _critical(name: str, seed: int, *, has_rival: bool) -> Trial:
+def _critical(name: str, seed: int, *, has_rival: bool) -> Case:
     version = lay_out(2 * GIB, critical=0.1, rest=Criticality.DEFERRED)
     burden = lay_out(4 * GIB, name="llama/b", rest=Criticality.DEFERRED)
     at_ns, wishes = 3 * SECOND, [Wish(RECEIVER, burden)]
@@ -171,10 +171,10 @@ def _critical(name: str, seed: int, *, has_rival: bool) -> Trial:
             Measure("time to critical, s", 1e9 if took_ns is None else took_ns / SECOND, to_reach)
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def liars(seed: int) -> Trial:
+def liars(seed: int) -> Case:
     """Half of ten sources lie in one block of a hundred."""
     version = lay_out(4 * GIB)
     sources = equal_sources(10, version)
@@ -200,10 +200,10 @@ def liars(seed: int) -> Trial:
             Measure("received / needed", used.received / version.size_bytes, 1.05),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def bad(seed: int) -> Trial:
+def bad(seed: int) -> Case:
     """Of ten sources one falls silent, one dies, one stands still, and so on: all at once."""
     version = lay_out(2 * GIB, critical=0.1)
     sources = equal_sources(10, version)
@@ -233,10 +233,10 @@ def bad(seed: int) -> Trial:
             ),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
-def swarm(seed: int, *, receiver_count: int = 16) -> Trial:
+def swarm(seed: int, *, receiver_count: int = 16) -> Case:
     """Sixteen nodes recover from one source; all links are equal."""
     version = lay_out(512 * MIB)
     nodes = _equals(version, 1, receiver_count)
@@ -250,7 +250,7 @@ def swarm(seed: int, *, receiver_count: int = 16) -> Trial:
             Measure("copies that the source sends", copies, 2),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
 HERD_FOLLOWING: Final = 8
@@ -260,7 +260,7 @@ Kraken's tracker hands out 50 peers, of which 10 are used. Of three hundred node
 1.43 times as long as one alone with 8, and 1.63 with 6; more change little and cost more."""
 
 
-def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
+def herd(seed: int, *, receiver_count: int = 1000) -> Case:
     """A thousand nodes recover from two sources.
 
     The version has 1024 blocks, half of what a unit usually has. With 512 the sources would have
@@ -294,7 +294,7 @@ def herd(seed: int, *, receiver_count: int = 1000) -> Trial:
             Measure("copies that the sources send", copies, 6),
         ]
 
-    return Trial(scenario, measure)
+    return Case(scenario, measure)
 
 
 def _equals(version: SavedVersion, source_count: int, receiver_count: int) -> tuple[NodePlan, ...]:
@@ -304,7 +304,7 @@ def _equals(version: SavedVersion, source_count: int, receiver_count: int) -> tu
             NodeId(f"n{index:04}"),
             egress_bytes_per_s=RATE,
             ingress_bytes_per_s=RATE,
-            holds=(Held(version),) if index < source_count else (),
+            holds=(InitialHolding(version),) if index < source_count else (),
         )
         for index in range(source_count + receiver_count)
     )
@@ -326,7 +326,7 @@ def _one_s(scenario: Scenario) -> float:
     return took_s(Cluster(alone).run())
 
 
-TRIALS: Final[dict[str, Callable[[int], Trial]]] = {
+CASES: Final[dict[str, Callable[[int], Case]]] = {
     "healthy": healthy,
     "fat": fat,
     "silent": silent,

@@ -9,10 +9,10 @@ from ckptd.limits import GIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
-from ckptd.sim.cases.case import RECEIVER, Measure, Trial
+from ckptd.sim.cases.case import RECEIVER, Case, Measure
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 CLUSTERS: Final = 8
@@ -25,7 +25,7 @@ _SECOND_AT_NS: Final = 600 * SECOND
 """When the second recovery begins: the first is over, and what it learned is known."""
 
 
-def predicted(seed: int) -> Trial:
+def predicted(seed: int) -> Case:
     """Healthy clusters: the first recovery is cold and says so, the second is predicted."""
     first = _draw(seed, 0)
 
@@ -36,7 +36,7 @@ def predicted(seed: int) -> Trial:
             each.run()
         return _measure(clusters)
 
-    return Trial(first, measure)
+    return Case(first, measure)
 
 
 def _measure(clusters: list[Cluster]) -> list[Measure]:
@@ -74,8 +74,8 @@ def _draw(seed: int, index: int) -> Scenario:
             latency_ns=rng.choice((MS // 4, MS, 10 * MS)),
             serving_bytes_per_s=rng.choice((None, None, 16 * MIB)),
             holds=(
-                Held(one),
-                Held(other, _draw_part(rng, other) if has_parts and number else None),
+                InitialHolding(one),
+                InitialHolding(other, _draw_part(rng, other) if has_parts and number else None),
             ),
         )
         for number in range(rng.randint(1, 6))

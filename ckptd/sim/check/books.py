@@ -62,7 +62,7 @@ class Bytes:
 
 
 @dataclass(slots=True)
-class RecoveryBook:
+class RecoveryAccount:
     """One recovery on one node, over all lives of that node.
 
     Attributes:
@@ -160,8 +160,8 @@ class NodeBook:
     """
 
     node: Node
-    recoveries: dict[RecoveryId, RecoveryBook] = field(default_factory=dict)
-    attempts: dict[TransferId, RecoveryBook] = field(default_factory=dict)
+    recoveries: dict[RecoveryId, RecoveryAccount] = field(default_factory=dict)
+    attempts: dict[TransferId, RecoveryAccount] = field(default_factory=dict)
     said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
     epochs: dict[NodeId, Epoch] = field(default_factory=dict)
     lost: set[NodeId] = field(default_factory=set)
@@ -177,7 +177,7 @@ class NodeBook:
         """Which node."""
         return self.node.name
 
-    def servable(self, recovery: RecoveryBook, source: NodeId) -> BlockSet:
+    def servable(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
         """Return the blocks that a source may be asked for, going by what it said and sent."""
         digest = recovery.known_version().digest
         holding = self.said.get(source, {}).get(digest)
@@ -319,7 +319,7 @@ class Books(Watch):
             case UnitsRaised():
                 book.recoveries[event.recovery].raised |= event.blocks
             case RecoveryRequested():
-                book.recoveries.setdefault(event.recovery, RecoveryBook(event, book.node.now))
+                book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))
             case StagingPrepared():
                 recovery = book.recoveries[event.recovery]
                 recovery.version = book.node.stagings[event.recovery].version
@@ -379,7 +379,7 @@ def _note_end(book: NodeBook, event: RangeEnded) -> None:
     _give_second_chances(book)
 
 
-def _close_attempt(book: NodeBook, recovery: RecoveryBook, transfer: TransferId) -> None:
+def _close_attempt(book: NodeBook, recovery: RecoveryAccount, transfer: TransferId) -> None:
     attempt = recovery.attempts.pop(transfer)
     del book.attempts[transfer]
     whole = recovery.known_version().run_bytes(attempt.order.blocks.start, attempt.next_block)

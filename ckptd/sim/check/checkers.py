@@ -15,7 +15,7 @@ from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Confirmation, Criticality, Result
-from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryBook
+from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryAccount
 
 SHAMELESS_BLOCKS_MAX: Final = 8
 """A source that sends nothing but bad blocks and stands by them is in quarantine after so many:
@@ -79,7 +79,7 @@ class Verification(Check):
                 pass
 
 
-class Urgency(Check):
+class UrgentFirst(Check):
     """A source is asked for nothing while it could serve something more urgent.
 
     Of the recovery it is asked for, where raised units go before all others, and of any other one
@@ -104,7 +104,7 @@ class Urgency(Check):
 
 
 def _check_left(
-    book: NodeBook, order: FetchRange, recovery: RecoveryBook, urgent: BlockSet
+    book: NodeBook, order: FetchRange, recovery: RecoveryAccount, urgent: BlockSet
 ) -> None:
     """Check that a source could not be asked for any of some blocks instead."""
     if not urgent.issubset(recovery.told):
@@ -115,7 +115,7 @@ def _check_left(
             raise CheckFailed(book, f"{problem} while {name} lacks more urgent {left}")
 
 
-def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryBook]:
+def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryAccount]:
     """Yield the other recoveries that may ask a source."""
     for name, state in book.node.scheduler.state.recoveries.items():
         if name != order.recovery and state.is_fetching:

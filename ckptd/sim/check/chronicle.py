@@ -25,7 +25,7 @@ LINES_MAX: Final = 20_000
 _UNSPELLED: Final = frozenset({"space", "final", "holdings", "digest", "explanation"})
 
 
-class Story(Watch):
+class Chronicle(Watch):
     """Writes down what every node was told and what it ordered.
 
     Args:

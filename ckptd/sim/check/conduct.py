@@ -41,7 +41,7 @@ from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId, RecoveryId
 from ckptd.model.words import CloseReason
-from ckptd.sim.check.books import Attempt, Check, CheckFailed, NodeBook, RecoveryBook
+from ckptd.sim.check.books import Attempt, Check, CheckFailed, NodeBook, RecoveryAccount
 
 LANE_REQUESTS_MAX: Final = 8
 """What ``net.lane`` takes on one lane at a time."""
@@ -275,7 +275,7 @@ class Silence(Check):
                     _check_rerouted(book, recovery, attempt)
 
 
-def _check_rerouted(book: NodeBook, recovery: RecoveryBook, silent: Attempt) -> None:
+def _check_rerouted(book: NodeBook, recovery: RecoveryAccount, silent: Attempt) -> None:
     owed = BlockSet(((silent.next_block, silent.order.blocks.end),)) - recovery.told
     for attempt in recovery.attempts.values():
         if attempt is not silent and attempt.next_block < attempt.order.blocks.end:
@@ -320,7 +320,7 @@ class Standstill(Check):
                 raise CheckFailed(book, f"{name} has stood still for {stood_s:.1f} s")
 
 
-def _could_ask(book: NodeBook, recovery: RecoveryBook) -> bool:
+def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
     """Tell whether anybody who is trusted and has nothing to do has something that is lacking."""
     lacking = recovery.unclaimed()
     peers = book.node.scheduler.state.peers

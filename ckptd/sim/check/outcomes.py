@@ -17,7 +17,7 @@ from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality, FailureCause, Result
-from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryBook
+from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryAccount
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.network import Network, Port
@@ -101,7 +101,7 @@ def check_end(
         raise CheckFailed(book, f"{end.recovery} ends {end.result.value}: {end.message}")
 
 
-def check_waiting(book: NodeBook, recovery: RecoveryBook, *, is_obtainable: bool) -> None:
+def check_waiting(book: NodeBook, recovery: RecoveryAccount, *, is_obtainable: bool) -> None:
     """Check that a recovery which did not end in time waits for what nobody has, and says so.
 
     Args:

@@ -13,9 +13,9 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId
-from ckptd.sim.node.simulated_lane import Lane
-from ckptd.sim.node.simulated_runner import Runner, Surroundings
-from ckptd.sim.node.simulated_staging import Staging
+from ckptd.sim.node.simulated_lane import SimulatedLane
+from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.node.watch import Watch
 from ckptd.sim.world.disk import Disk
@@ -78,7 +78,7 @@ class Node:
         self.name = name
         self.server = servers[name] = Server(name, world.stream(f"{name}/server"))
         self.disk = disk
-        self.stagings: dict[RecoveryId, Staging] = {}
+        self.stagings: dict[RecoveryId, SimulatedStaging] = {}
         self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
         self.on_ended: Callable[[EndRecovery], None] = lambda _: None
         self.thawed_ns = 0
@@ -119,11 +119,11 @@ class Node:
         return self._world.now
 
     @property
-    def lanes(self) -> tuple[Lane, ...]:
+    def lanes(self) -> tuple[SimulatedLane, ...]:
         """The lanes it has open."""
         return tuple(self._runner.lanes.values())
 
-    def lane(self, name: LaneId) -> Lane | None:
+    def lane(self, name: LaneId) -> SimulatedLane | None:
         """Return an open lane."""
         return self._runner.lanes.get(name)
 
@@ -153,7 +153,7 @@ class Node:
             delivered=self._delivered,
             ended=self._ended,
         )
-        self._runner = Runner(self.name, around, is_swarming=self._options.is_swarming)
+        self._runner = SimulatedRunner(self.name, around, is_swarming=self._options.is_swarming)
 
     def start(self) -> None:
         """Start the daemon; recoveries that were interrupted go on."""
@@ -205,7 +205,7 @@ class Node:
 
     def want(self, request: RecoveryRequested) -> None:
         """Ask for a version; a daemon that is down begins with it when it starts."""
-        self.stagings[request.recovery] = Staging(request, self.disk)
+        self.stagings[request.recovery] = SimulatedStaging(request, self.disk)
         if self.is_up:
             self.report(request)
 

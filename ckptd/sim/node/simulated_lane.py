@@ -16,9 +16,9 @@ from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
-from ckptd.sim.node.simulated_staging import Staging
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.world.network import Flow, Network
+from ckptd.sim.world.network import BodyFlow, Network
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.workload import RETRY_AFTER_S
 
@@ -62,7 +62,7 @@ class Request:
         "urgency",
     )
 
-    def __init__(self, order: FetchRange, staging: Staging) -> None:
+    def __init__(self, order: FetchRange, staging: SimulatedStaging) -> None:
         self.order = order
         self.staging = staging
         self.size_bytes = staging.known_version().run_bytes(*order.blocks)
@@ -77,7 +77,7 @@ class Request:
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
 
 
-class Lane:
+class SimulatedLane:
     """One connection.
 
     Args:
@@ -120,7 +120,9 @@ class Lane:
         self._is_open = False
         self._is_over = False
         self._is_cut_off = False
-        self._flow = Flow(network.ports[server.node], network.ports[receiver], self._body_arrived)
+        self._flow = BodyFlow(
+            network.ports[server.node], network.ports[receiver], self._body_arrived
+        )
         self._connect(0)
 
     @property
@@ -140,7 +142,7 @@ class Lane:
 
     # Orders
 
-    def request(self, order: FetchRange, staging: Staging) -> None:
+    def request(self, order: FetchRange, staging: SimulatedStaging) -> None:
         """Ask for a range; before the connection is up it waits for that."""
         request = Request(order, staging)
         self._requests.append(request)

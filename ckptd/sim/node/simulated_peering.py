@@ -53,7 +53,7 @@ class Tie:
         self.heard = -1
 
 
-class Peering:
+class SimulatedPeering:
     """All ties of a cluster.
 
     Args:

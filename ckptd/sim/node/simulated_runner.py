@@ -41,8 +41,8 @@ from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality
-from ckptd.sim.node.simulated_lane import Delivered, Lane
-from ckptd.sim.node.simulated_staging import Staging
+from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion
@@ -77,13 +77,13 @@ class Surroundings:
     network: Network
     servers: Mapping[NodeId, Server]
     disk: Disk
-    stagings: dict[RecoveryId, Staging]
+    stagings: dict[RecoveryId, SimulatedStaging]
     report: Reporting
     delivered: Delivered
     ended: Callable[[EndRecovery], None]
 
 
-class Runner:
+class SimulatedRunner:
     """Does what the scheduler says, until it is stopped.
 
     Args:
@@ -98,7 +98,7 @@ class Runner:
     """
 
     def __init__(self, node: NodeId, around: Surroundings, *, is_swarming: bool) -> None:
-        self.lanes: dict[LaneId, Lane] = {}
+        self.lanes: dict[LaneId, SimulatedLane] = {}
         self.lane_count = 0
         self.request_count = 0
         self._node = node
@@ -160,7 +160,7 @@ class Runner:
         lane = self.lanes.get(order.lane)
         if lane is None:
             server = around.servers[order.source]
-            lane = self.lanes[order.lane] = Lane(
+            lane = self.lanes[order.lane] = SimulatedLane(
                 order.lane,
                 around.world,
                 around.network,
@@ -263,7 +263,7 @@ class Runner:
         size_bytes = staging.known_version().set_bytes(order.blocks)
         disk.work(size_bytes, self._in_this_life(written))
 
-    def _serve(self, staging: Staging) -> None:
+    def _serve(self, staging: SimulatedStaging) -> None:
         if self._is_swarming:
             self._server.hold(staging.known_version(), staging.committed)
 

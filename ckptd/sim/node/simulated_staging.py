@@ -10,7 +10,7 @@ from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion
 
 
-class Staging:
+class SimulatedStaging:
     """What a node has of a version that it recovers.
 
     Attributes:

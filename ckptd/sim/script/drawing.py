@@ -20,7 +20,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults
 from ckptd.sim.script.faults import Fault
-from ckptd.sim.script.scenario import Held, NodePlan, Scenario, Wish
+from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import BROKEN, FULL
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
@@ -131,15 +131,17 @@ def _draw_nodes(rng: Random, versions: list[SavedVersion]) -> tuple[NodePlan, ..
     return tuple(nodes)
 
 
-def _draw_held(rng: Random, versions: list[SavedVersion], *, is_sure: bool) -> tuple[Held, ...]:
-    held: list[Held] = []
+def _draw_held(
+    rng: Random, versions: list[SavedVersion], *, is_sure: bool
+) -> tuple[InitialHolding, ...]:
+    held: list[InitialHolding] = []
     for version in versions:
         share = 1.0 if is_sure else rng.choice((0.0, 0.3, 0.7, 1.0, 1.0))
         if share == 1.0:
-            held.append(Held(version))
+            held.append(InitialHolding(version))
         elif share:
             blocks = BlockSet((block, block + 1) for block in version.blocks if _likely(rng, share))
-            held.append(Held(version, blocks))
+            held.append(InitialHolding(version, blocks))
     return tuple(held)
 
 

@@ -20,7 +20,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
 from ckptd.model.words import RangeOutcome
 from ckptd.sim.node.node import Node
-from ckptd.sim.node.simulated_peering import Peering
+from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.world.network import Network
 
 Undo = Callable[[], None]
@@ -38,7 +38,7 @@ class Parts(Protocol):
         """What lies between them."""
 
     @property
-    def peering(self) -> Peering:
+    def peering(self) -> SimulatedPeering:
         """Who hears of whom."""
 
 

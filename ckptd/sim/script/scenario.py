@@ -13,7 +13,7 @@ from ckptd.sim.world.layouts import SavedVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InitialHolding:
     """What a node has of a version from the beginning.
 
     Attributes:
@@ -49,7 +49,7 @@ class NodePlan:
     flow_bytes_per_s: int | None = None
     disk_bytes_per_s: int = 1024 * MIB
     latency_ns: int = MS // 4
-    holds: tuple[Held, ...] = ()
+    holds: tuple[InitialHolding, ...] = ()
     bad_share: float = 0.0
     serves_by_class: bool = True
 

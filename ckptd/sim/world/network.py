@@ -63,13 +63,13 @@ class Port:
         self.silences = 0
         self.settled_bytes = 0.0
 
-    def flows(self) -> list[Flow]:
+    def flows(self) -> list[BodyFlow]:
         """Return the flows that leave or enter it."""
         shares = [*self.egress.flows, *self.ingress.flows]
-        return [share for share in shares if isinstance(share, Flow)]
+        return [share for share in shares if isinstance(share, BodyFlow)]
 
 
-class Flow(Share):
+class BodyFlow(Share):
     """The bytes that move on one lane.
 
     Attributes:
@@ -216,7 +216,7 @@ class Network:
 
     # Flows
 
-    def start(self, flow: Flow, size_bytes: int, urgency: Urgency = Urgency.NORMAL) -> None:
+    def start(self, flow: BodyFlow, size_bytes: int, urgency: Urgency = Urgency.NORMAL) -> None:
         """Let so many more bytes flow, as urgent; ``on_arrived`` tells when they are there."""
         if urgency is not flow.urgency and flow.source.serves_by_class:
             flow.urgency = urgency
@@ -234,7 +234,7 @@ class Network:
         self.refresh(flow)
         self._touch(flow.egress, flow.ingress)
 
-    def stop(self, flow: Flow) -> None:
+    def stop(self, flow: BodyFlow) -> None:
         """Let nothing more flow."""
         if not flow.is_running:
             return
@@ -250,7 +250,7 @@ class Network:
             self._settle(flow)
         return round(self.ports[node].settled_bytes)
 
-    def refresh(self, flow: Flow) -> None:
+    def refresh(self, flow: BodyFlow) -> None:
         """Work out what a flow takes at most, after something changed about it."""
         source, receiver = flow.source, flow.receiver
         path = (source.node, receiver.node)
@@ -267,7 +267,7 @@ class Network:
             if flow.is_running:
                 self._touch(flow.egress, flow.ingress)
 
-    def _count(self, flow: Flow, change: int) -> None:
+    def _count(self, flow: BodyFlow, change: int) -> None:
         """Count the flows of a path; what it carries is divided between them."""
         path = (flow.source.node, flow.receiver.node)
         self._running[path] += change
@@ -300,13 +300,13 @@ class Network:
         touched, self._touched = self._touched, {}
         self._round += 1
         for share in work_out(connected(touched, self._round)):
-            assert isinstance(share, Flow)
+            assert isinstance(share, BodyFlow)
             if share.fair_bytes_per_s != share.rate_bytes_per_s:
                 self._settle(share)
                 share.rate_bytes_per_s = share.fair_bytes_per_s
                 self._plan(share)
 
-    def _settle(self, flow: Flow) -> None:
+    def _settle(self, flow: BodyFlow) -> None:
         """Note what arrived at the rate that was."""
         now = self._world.now
         moved = flow.rate_bytes_per_s * (now - flow.mark_ns) / SECOND
@@ -315,7 +315,7 @@ class Network:
         flow.source.settled_bytes += moved
         flow.mark_ns = now
 
-    def _plan(self, flow: Flow) -> None:
+    def _plan(self, flow: BodyFlow) -> None:
         """Plan to look when the stretch should have arrived, unless that is planned already.
 
         A plan that turns out to be early is made again; so a rate that falls costs nothing.
@@ -329,7 +329,7 @@ class Network:
             flow.due_ns = due_ns
             self._world.at(due_ns, self._look, flow, due_ns)
 
-    def _look(self, flow: Flow, due_ns: int) -> None:
+    def _look(self, flow: BodyFlow, due_ns: int) -> None:
         if not flow.is_running or flow.due_ns != due_ns:
             return
         self._settle(flow)

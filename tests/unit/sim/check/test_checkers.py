@@ -11,10 +11,10 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, NodeId, TransferId
 from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.books import Check, CheckFailed, NodeBook
-from ckptd.sim.check.checkers import Blame, Choice, Invariants, Urgency, Verification
+from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Mute
-from ckptd.sim.script.scenario import Held, Wish
+from ckptd.sim.script.scenario import InitialHolding, Wish
 from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
@@ -49,11 +49,11 @@ def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) ->
     critical = recovery.of_criticality(Criticality.CRITICAL)
     recovery.told = (recovery.told | critical).without_run((0, 1))
     deferred = order(S0, 100, Criticality.NORMAL)
-    assert "lacks more urgent BlockSet([(0, 1)])" in fails(Urgency(), book, deferred)
+    assert "lacks more urgent BlockSet([(0, 1)])" in fails(UrgentFirst(), book, deferred)
 
     book.said[S0] = {}
-    Urgency().at_order(book, deferred)  # it does not have the urgent one
-    Urgency().at_order(book, order(S1, 0, Criticality.CRITICAL))
+    UrgentFirst().at_order(book, deferred)  # it does not have the urgent one
+    UrgentFirst().at_order(book, order(S1, 0, Criticality.CRITICAL))
 
 
 def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
@@ -61,9 +61,9 @@ def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
     recovery.told = recovery.told.without_run((0, 1))
     recovery.raised = BlockSet([(126, 128)])
     critical = order(S0, 0, Criticality.CRITICAL)
-    assert "lacks more urgent BlockSet([(126, 128)])" in fails(Urgency(), book, critical)
+    assert "lacks more urgent BlockSet([(126, 128)])" in fails(UrgentFirst(), book, critical)
     raised = order(S0, 127, Criticality.CRITICAL)
-    Urgency().at_order(book, raised)
+    UrgentFirst().at_order(book, raised)
     Choice().at_order(book, raised)
     assert "not all normal" in fails(Choice(), book, order(S0, 127, Criticality.NORMAL))
 
@@ -80,15 +80,15 @@ def test_the_background_before_anything_of_another_recovery_is_seen() -> None:
     scenario = two_sources(VERSION)
     [wish] = scenario.wishes
     other = laid_out(deferred=64, checkpoint="llama/b")
-    holds = (*scenario.nodes[0].holds, Held(other))
+    holds = (*scenario.nodes[0].holds, InitialHolding(other))
     nodes = (replace(scenario.nodes[0], holds=holds), *scenario.nodes[1:])
     wishes = (replace(wish, is_background=True), Wish(R, other))
     cluster = run_until(Cluster(replace(scenario, nodes=nodes, wishes=wishes)), 100)
     book = cluster.books.nodes[R]
     wanted = max(book.recoveries[R0].unclaimed())
     order_in_background = order(S0, wanted, Criticality.DEFERRED)
-    assert "while r.1 lacks" in fails(Urgency(), book, order_in_background)
-    Urgency().at_order(book, order(S1, wanted, Criticality.DEFERRED))
+    assert "while r.1 lacks" in fails(UrgentFirst(), book, order_in_background)
+    UrgentFirst().at_order(book, order(S1, wanted, Criticality.DEFERRED))
 
 
 def test_an_order_in_vain_is_seen(book: NodeBook) -> None:

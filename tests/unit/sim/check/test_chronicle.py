@@ -9,7 +9,7 @@ VERSION = laid_out(normal=32)
 def told(*, at_ns: int) -> tuple[list[str], str]:
     cluster = Cluster(two_sources(VERSION, Reset(node=R, at_ns=at_ns)), keeps_story=True)
     cluster.run()
-    return list(cluster.story.lines), cluster.story.digest()
+    return list(cluster.chronicle.lines), cluster.chronicle.digest()
 
 
 def test_equal_scenarios_tell_equal_stories() -> None:
@@ -23,7 +23,7 @@ def test_a_small_difference_makes_another_story() -> None:
 def test_the_digest_does_not_need_the_lines() -> None:
     cluster = Cluster(two_sources(VERSION, Reset(node=R, at_ns=50 * MS)))
     assert cluster.run().digest == told(at_ns=50 * MS)[1]
-    assert not cluster.story.lines
+    assert not cluster.chronicle.lines
 
 
 def test_a_story_names_moment_node_and_what_happened() -> None:

@@ -10,7 +10,7 @@ from ckptd.sim.check.books import CheckFailed, NodeBook
 from ckptd.sim.check.outcomes import Ideal, Work, check_end, check_waiting
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Crash, Mute
-from ckptd.sim.script.scenario import Held
+from ckptd.sim.script.scenario import InitialHolding
 from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(normal=128)
@@ -153,7 +153,10 @@ def test_what_only_liars_have_cannot_be_obtained() -> None:
 
 def test_blocks_of_one_holder_wait_for_that_holder() -> None:
     scenario = two_sources(VERSION)
-    halves = [Held(VERSION, BlockSet([(0, 64)])), Held(VERSION, BlockSet([(64, 128)]))]
+    halves = [
+        InitialHolding(VERSION, BlockSet([(0, 64)])),
+        InitialHolding(VERSION, BlockSet([(64, 128)])),
+    ]
     nodes = [
         replace(plan, holds=(held,)) for plan, held in zip(scenario.nodes, halves, strict=False)
     ]

@@ -50,7 +50,7 @@ def test_a_node_that_starts_again_is_another_life() -> None:
 def test_what_happens_to_a_frozen_node_waits() -> None:
     freeze = Freeze(node=R, at_ns=200 * MS, for_ns=10 * SECOND)
     cluster = run_until(Cluster(two_sources(VERSION, freeze), keeps_story=True), 10_000)
-    frozen = [line for line in cluster.story.lines if line.split()[1] == "r"]
+    frozen = [line for line in cluster.chronicle.lines if line.split()[1] == "r"]
     assert int(frozen[-1].split()[0]) <= 200 * MS
     run_until_placed(cluster)
     assert cluster.world.now > 10 * SECOND

@@ -11,8 +11,8 @@ from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RangeOutcome, Urgency
-from ckptd.sim.node.simulated_lane import BUSY_NS, CLOSE_NS, Lane
-from ckptd.sim.node.simulated_staging import Staging
+from ckptd.sim.node.simulated_lane import BUSY_NS, CLOSE_NS, SimulatedLane
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL, Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
@@ -45,16 +45,16 @@ class Line:
         request = RecoveryRequested(
             RecoveryId("r-1"), VERSION.checkpoint, is_background=is_background
         )
-        self.staging = Staging(request, self.disk)
+        self.staging = SimulatedStaging(request, self.disk)
         self.staging.version = VERSION
         self.staging.open()
         self.events: list[tuple[int, Event]] = []
         self.delivered: list[tuple[BlockRun, tuple[int, ...]]] = []
 
     @cached_property
-    def lane(self) -> Lane:
+    def lane(self) -> SimulatedLane:
         """Connects as soon as it is looked at."""
-        return Lane(
+        return SimulatedLane(
             LaneId(1),
             self.world,
             self.network,

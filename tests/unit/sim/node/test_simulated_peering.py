@@ -12,7 +12,7 @@ def heard(faults: Iterable[Fault], *, until_ms: int) -> list[tuple[int, str]]:
     """Return what ``r`` hears of ``s0``, and when, in milliseconds."""
     cluster = Cluster(two_sources(VERSION, *faults), keeps_story=True)
     run_until(cluster, until_ms)
-    lines = [line.split(" ", 2) for line in cluster.story.lines]
+    lines = [line.split(" ", 2) for line in cluster.chronicle.lines]
     return [
         (int(moment) // MS, what)
         for moment, node, what in lines
@@ -70,7 +70,7 @@ def test_changes_are_announced_no_more_often_than_the_pace() -> None:
         pass
     told = [
         int(line.split()[0]) // MS
-        for line in cluster.story.lines
+        for line in cluster.chronicle.lines
         if f" {R} HoldingsArrived {S0}" in line and int(line.split()[0]) >= 1000 * MS
     ]
     assert told == [1000, 1100]
@@ -80,6 +80,6 @@ def test_discovery_is_settled_once_everybody_was_asked() -> None:
     dead = Crash(node=S0, at_ns=0, has_power=False)
     anew = Crash(node=R, at_ns=1 * SECOND, for_ns=1 * SECOND)
     cluster = run_until(Cluster(two_sources(VERSION, dead, anew), keeps_story=True), 9_000)
-    settled = [line for line in cluster.story.lines if line.endswith(f"{R} DiscoverySettled")]
+    settled = [line for line in cluster.chronicle.lines if line.endswith(f"{R} DiscoverySettled")]
     # It starts after two seconds, and a connection is given up after three.
     assert [int(line.split()[0]) // MS for line in settled] == [5000]

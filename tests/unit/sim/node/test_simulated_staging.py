@@ -3,7 +3,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import Criticality
-from ckptd.sim.node.simulated_staging import Staging
+from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 from ckptd.sim.world.virtual_time import World
@@ -11,9 +11,9 @@ from ckptd.sim.world.virtual_time import World
 VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 100 * MIB)], MIB)
 
 
-def opened(committed: BlockSet | None = None) -> Staging:
+def opened(committed: BlockSet | None = None) -> SimulatedStaging:
     request = RecoveryRequested(RecoveryId("r-1"), VERSION.checkpoint)
-    staging = Staging(request, Disk(World(0), MIB))
+    staging = SimulatedStaging(request, Disk(World(0), MIB))
     staging.version = VERSION
     staging.committed = committed or BlockSet()
     staging.open()

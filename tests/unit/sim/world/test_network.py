@@ -1,7 +1,7 @@
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Urgency
-from ckptd.sim.world.network import Flow, Network
+from ckptd.sim.world.network import BodyFlow, Network
 from ckptd.sim.world.virtual_time import World
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
@@ -23,13 +23,13 @@ class Wire:
             )
         self.arrived: list[tuple[NodeId, NodeId, int]] = []
 
-    def flow(self, source: NodeId, receiver: NodeId) -> Flow:
+    def flow(self, source: NodeId, receiver: NodeId) -> BodyFlow:
         def note() -> None:
             self.arrived.append((source, receiver, self.world.now // MS))
             self.network.stop(flow)
 
         ports = self.network.ports
-        flow = Flow(ports[source], ports[receiver], note)
+        flow = BodyFlow(ports[source], ports[receiver], note)
         return flow
 
     def send(
@@ -38,7 +38,7 @@ class Wire:
         receiver: NodeId,
         size_bytes: int,
         urgency: Urgency = Urgency.NORMAL,
-    ) -> Flow:
+    ) -> BodyFlow:
         flow = self.flow(source, receiver)
         self.network.start(flow, size_bytes, urgency)
         return flow
