@@ -11,7 +11,8 @@ from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import FailureCause, Result
-from ckptd.sim.check.books import Books, Check
+from ckptd.sim.check.books import Books
+from ckptd.sim.check.check import Check
 from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
 from ckptd.sim.check.chronicle import Chronicle
 from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
@@ -20,8 +21,7 @@ from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node
 from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.watch import Watches
-from ckptd.sim.script.faults import BadMemory, Cancel, DiskRefusal, Fault, Lie
+from ckptd.sim.script.faults import BadMemory, Cancel, ClusterParts, DiskRefusal, Fault, Lie
 from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.network import Network
@@ -64,6 +64,7 @@ class Cluster:
         self.books = Books([*self._checks(), *checks])
         self.nodes: dict[NodeId, Node] = {}
         self._servers: dict[NodeId, Server] = {}
+        self._parts = ClusterParts(self.nodes, self.network, self.peering)
         self._wishes = {
             RecoveryId(f"{wish.node}.{index}"): wish for index, wish in enumerate(scenario.wishes)
         }
@@ -140,7 +141,7 @@ class Cluster:
             network=self.network,
             servers=self._servers,
             disk=Disk(self.world, plan.disk_bytes_per_s),
-            watch=Watches(self.chronicle, self.books),
+            watches=(self.chronicle, self.books),
             options=self.scenario.options,
         )
         node.server.bad_share = plan.bad_share
@@ -179,7 +180,7 @@ class Cluster:
         self.nodes[wish.node].want(request)
 
     def _begin(self, fault: Fault) -> None:
-        undo = fault.begin(self)
+        undo = fault.begin(self._parts)
         if undo is not None and fault.for_ns is not None:
             self.world.after(fault.for_ns, undo)
 

@@ -9,7 +9,8 @@ from ckptd.core.effects import CloseLane, Effect, FetchRange
 from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import CloseReason
-from ckptd.sim.check.books import Check, NodeBook
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.check import Check
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Slow

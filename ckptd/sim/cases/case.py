@@ -9,7 +9,7 @@ from typing import Final
 from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
-from ckptd.sim.check.books import Check
+from ckptd.sim.check.check import Check
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Fault

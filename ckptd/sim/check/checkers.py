@@ -15,7 +15,8 @@ from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Confirmation, Criticality, Result
-from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryAccount
+from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
+from ckptd.sim.check.check import Check, CheckFailed
 
 SHAMELESS_BLOCKS_MAX: Final = 8
 """A source that sends nothing but bad blocks and stands by them is in quarantine after so many:

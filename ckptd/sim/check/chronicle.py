@@ -16,8 +16,7 @@ from typing import Final
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import Event, HoldingsArrived
 from ckptd.model.blocks import BlockRun
-from ckptd.sim.node.node import Node
-from ckptd.sim.node.watch import Watch
+from ckptd.sim.node.node import Node, Watch
 
 LINES_MAX: Final = 20_000
 """Most lines that are kept; the last ones."""

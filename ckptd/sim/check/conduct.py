@@ -41,7 +41,8 @@ from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId, RecoveryId
 from ckptd.model.words import CloseReason
-from ckptd.sim.check.books import Attempt, Check, CheckFailed, NodeBook, RecoveryAccount
+from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
+from ckptd.sim.check.check import Check, CheckFailed
 
 LANE_REQUESTS_MAX: Final = 8
 """What ``net.lane`` takes on one lane at a time."""

@@ -17,7 +17,8 @@ from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality, FailureCause, Result
-from ckptd.sim.check.books import Check, CheckFailed, NodeBook, RecoveryAccount
+from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
+from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.network import Network, Port

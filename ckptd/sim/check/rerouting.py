@@ -5,7 +5,8 @@ from __future__ import annotations
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.sim.check.books import Check, NodeBook
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.check import Check
 
 
 class Rerouting(Check):

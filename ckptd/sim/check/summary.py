@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Result
-from ckptd.sim.check.books import Bytes
+from ckptd.sim.check.accounts import Bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ckptd.core.effects import EndRecovery, FetchRange
+from ckptd.core.effects import Effect, EndRecovery, FetchRange
 from ckptd.core.events import Event, HoldingsArrived, RecoveryRequested, TimePassed
 from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
@@ -17,7 +17,6 @@ from ckptd.sim.node.simulated_lane import SimulatedLane
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.node.watch import Watch
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
@@ -38,6 +37,22 @@ class NodeOptions:
     is_swarming: bool = True
 
 
+class Watch:
+    """Sees everything and does nothing; checkers look at what concerns them."""
+
+    def started(self, node: Node) -> None:
+        """See a daemon start: with no memory but its journal."""
+
+    def stopped(self, node: Node) -> None:
+        """See a daemon end without a word."""
+
+    def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
+        """See blocks come off a lane, before anybody is told."""
+
+    def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
+        """See events and what was ordered because of them, before that is carried out."""
+
+
 class Node:
     """One node of a cluster.
 
@@ -47,7 +62,7 @@ class Node:
         network: Connects it; its port is there already.
         servers: The serving sides of all nodes; its own is added.
         disk: Its disk.
-        watch: Sees everything.
+        watches: See everything, one after another.
         options: How it behaves.
 
     Attributes:
@@ -72,7 +87,7 @@ class Node:
         network: Network,
         servers: dict[NodeId, Server],
         disk: Disk,
-        watch: Watch,
+        watches: Sequence[Watch],
         options: NodeOptions,
     ) -> None:
         self.name = name
@@ -87,7 +102,7 @@ class Node:
         self._world = world
         self._network = network
         self._servers: Mapping[NodeId, Server] = servers
-        self._watch = watch
+        self._watches = watches
         self._options = options
         self._inbox: deque[tuple[Event, ...]] = deque()
         self._is_handling = False
@@ -159,7 +174,8 @@ class Node:
         """Start the daemon; recoveries that were interrupted go on."""
         assert not self.is_up, f"{self.name} runs"
         self.server.is_up = True
-        self._watch.started(self)
+        for watch in self._watches:
+            watch.started(self)
         for staging in list(self.stagings.values()):
             request = staging.request
             if staging.version is not None:
@@ -172,7 +188,8 @@ class Node:
     def crash(self) -> None:
         """End the daemon without a word."""
         assert self.is_up, f"{self.name} does not run"
-        self._watch.stopped(self)
+        for watch in self._watches:
+            watch.stopped(self)
         self.server.is_up = False
         self._runner.stop()
         self.count()
@@ -220,7 +237,8 @@ class Node:
         while self._inbox and not self._is_frozen:
             events = self._inbox.popleft()
             effects = self.scheduler.handle(*events, now=self._world.now)
-            self._watch.handled(self, events, effects)
+            for watch in self._watches:
+                watch.handled(self, events, effects)
             for effect in effects:
                 self._runner.carry_out(effect)
         self._is_handling = False
@@ -232,7 +250,8 @@ class Node:
 
     def _delivered(self, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
         self._runner.look_at_stagings()
-        self._watch.delivered(self, order, run, bad)
+        for watch in self._watches:
+            watch.delivered(self, order, run, bad)
 
     def _ended(self, effect: EndRecovery) -> None:
         self.ends[effect.recovery] = (self._world.now, effect)

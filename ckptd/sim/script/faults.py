@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ckptd.core.events import (
     RecoveryCancelled,
@@ -26,20 +25,19 @@ from ckptd.sim.world.network import Network
 Undo = Callable[[], None]
 
 
-class Parts(Protocol):
-    """What faults can get at."""
+@dataclass(frozen=True, slots=True)
+class ClusterParts:
+    """What faults can reach.
 
-    @property
-    def nodes(self) -> Mapping[NodeId, Node]:
-        """All nodes."""
+    Attributes:
+        nodes: All nodes.
+        network: What lies between them.
+        peering: Who hears of whom.
+    """
 
-    @property
-    def network(self) -> Network:
-        """What lies between them."""
-
-    @property
-    def peering(self) -> SimulatedPeering:
-        """Who hears of whom."""
+    nodes: Mapping[NodeId, Node]
+    network: Network
+    peering: SimulatedPeering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ class Fault:
         """From when on it changes nothing any more."""
         return self.at_ns + (self.for_ns or 0)
 
-    def begin(self, cluster: Parts) -> Undo | None:
+    def begin(self, cluster: ClusterParts) -> Undo | None:
         """Let it happen.
 
         Returns:
@@ -80,7 +78,7 @@ class Crash(Fault):
 
     has_power: bool = True
 
-    def begin(self, cluster: Parts) -> Undo | None:
+    def begin(self, cluster: ClusterParts) -> Undo | None:
         """End the daemon."""
         node = cluster.nodes[self.node]
         if not node.is_up:
@@ -103,7 +101,7 @@ class Crash(Fault):
 class Freeze(Fault):
     """A daemon stands still as by ``SIGSTOP``, then goes on as if nothing had been."""
 
-    def begin(self, cluster: Parts) -> Undo | None:
+    def begin(self, cluster: ClusterParts) -> Undo | None:
         """Stop it, unless it stands still already: it would go on before nothing holds it."""
         node = cluster.nodes[self.node]
         if not node.is_up or node.is_frozen:
@@ -123,7 +121,7 @@ class Freeze(Fault):
 class Mute(Fault):
     """A source takes connections and requests, and sends nothing: not the rest of a body either."""
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let it fall silent."""
         server = cluster.nodes[self.node].server
         server.is_mute = True
@@ -143,7 +141,7 @@ class Cut(Fault):
 
     to: NodeId
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Cut the way."""
         cluster.network.cut(self.node, self.to)
         cluster.peering.suspect(self.node, self.to)
@@ -156,7 +154,7 @@ class Reset(Fault):
 
     source: NodeId | None = None
 
-    def begin(self, cluster: Parts) -> None:
+    def begin(self, cluster: ClusterParts) -> None:
         """Break them."""
         for lane in cluster.nodes[self.node].lanes:
             if self.source in {None, lane.source}:
@@ -171,7 +169,7 @@ class Slow(Fault):
     ingress_bytes_per_s: float | None = None
     serving_bytes_per_s: float | None = None
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Lower the rates; when it is over they are what they were planned to be."""
         network = cluster.network
         network.set_rates(
@@ -190,7 +188,7 @@ class Loss(Fault):
     receiver: NodeId
     factor: float
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Lose them."""
         network = cluster.network
         network.set_factor(self.node, self.receiver, self.factor)
@@ -203,7 +201,7 @@ class Lie(Fault):
 
     bad_share: float
 
-    def begin(self, cluster: Parts) -> None:
+    def begin(self, cluster: ClusterParts) -> None:
         """Let it lie from now on."""
         server = cluster.nodes[self.node].server
         server.bad_share = max(server.bad_share, self.bad_share)
@@ -215,7 +213,7 @@ class BadMemory(Fault):
 
     bad_share: float
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let its memory go bad."""
         node = cluster.nodes[self.node]
         node.server.memory_bad_share = self.bad_share
@@ -235,7 +233,7 @@ class BadMemory(Fault):
 class Exhausted(Fault):
     """A source takes no more connections; those it has live on."""
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let it take no more."""
         server = cluster.nodes[self.node].server
         server.is_exhausted = True
@@ -252,7 +250,7 @@ class Forget(Fault):
 
     digest: Digest
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Lose it."""
         server = cluster.nodes[self.node].server
         server.lose(self.digest)
@@ -265,7 +263,7 @@ class Overwrite(Fault):
 
     digest: Digest
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Write over them."""
         server = cluster.nodes[self.node].server
         server.overwrite(self.digest)
@@ -276,7 +274,7 @@ class Overwrite(Fault):
 class Busy(Fault):
     """A source turns requests away and says when to ask again."""
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let it be busy."""
         server = cluster.nodes[self.node].server
         server.is_busy = True
@@ -293,7 +291,7 @@ class DiskRefusal(Fault):
 
     refusal: Refusal
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let it refuse."""
         disk = cluster.nodes[self.node].disk
         disk.refusal = self.refusal
@@ -310,7 +308,7 @@ class SlowDisk(Fault):
 
     rate_bytes_per_s: int
 
-    def begin(self, cluster: Parts) -> Undo:
+    def begin(self, cluster: ClusterParts) -> Undo:
         """Let it be slow."""
         disk = cluster.nodes[self.node].disk
         disk.set_rate(self.rate_bytes_per_s)
@@ -323,7 +321,7 @@ class Pause(Fault):
 
     recovery: RecoveryId
 
-    def begin(self, cluster: Parts) -> Undo | None:
+    def begin(self, cluster: ClusterParts) -> Undo | None:
         """Pause it, if it is under way. A restart of the daemon forgets that."""
         node = cluster.nodes[self.node]
         if not node.is_up or self.recovery not in node.stagings:
@@ -349,7 +347,7 @@ class Raise(Fault):
     recovery: RecoveryId
     share: float
 
-    def begin(self, cluster: Parts) -> None:
+    def begin(self, cluster: ClusterParts) -> None:
         """Raise it, if the recovery is under way and knows its units."""
         node = cluster.nodes[self.node]
         if not node.is_up or self.recovery not in node.stagings:
@@ -367,7 +365,7 @@ class Cancel(Fault):
 
     recovery: RecoveryId
 
-    def begin(self, cluster: Parts) -> None:
+    def begin(self, cluster: ClusterParts) -> None:
         """Cancel it, if it is under way."""
         node = cluster.nodes[self.node]
         if node.is_up and self.recovery in node.stagings:

@@ -10,7 +10,8 @@ from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, NodeId, TransferId
 from ckptd.model.words import Confirmation, Criticality, Result
-from ckptd.sim.check.books import Check, CheckFailed, NodeBook
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.check import Check, CheckFailed
 from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Mute

@@ -10,7 +10,8 @@ from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
 from ckptd.model.words import CloseReason, RangeOutcome
-from ckptd.sim.check.books import CheckFailed, NodeBook
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.conduct import (
     DIALS_PER_MINUTE_MAX,
     EVENTS_PER_MOMENT_MAX,

@@ -6,7 +6,8 @@ from ckptd.core.effects import EndRecovery, PlaceVersion
 from ckptd.limits import GIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import FailureCause, Result
-from ckptd.sim.check.books import CheckFailed, NodeBook
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.outcomes import Ideal, Work, check_end, check_waiting
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Crash, Mute

@@ -1,0 +1,165 @@
+"""What is written down of each node and of each of its recoveries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ckptd.core.effects import (
+    FetchRange,
+)
+from ckptd.core.events import (
+    RecoveryRequested,
+)
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.words import Criticality
+from ckptd.sim.node.node import Node
+from ckptd.sim.world.layouts import SavedVersion
+
+
+@dataclass(slots=True)
+class Bytes:
+    """Body bytes of one recovery, over all lives of its node.
+
+    Attributes:
+        received: All of them.
+        corrupt: Of wrong blocks.
+        duplicate: Of right blocks that were in staging already.
+        cut: Of blocks that did not become whole.
+        forgotten: Of right blocks that a crash took before they were committed.
+        forgotten_max: Most that one crash took.
+    """
+
+    received: int = 0
+    corrupt: int = 0
+    duplicate: int = 0
+    cut: int = 0
+    forgotten: int = 0
+    forgotten_max: int = 0
+
+
+@dataclass(slots=True)
+class RecoveryAccount:
+    """One recovery on one node, over all lives of that node.
+
+    Attributes:
+        request: What was asked for first.
+        asked_ns: When.
+        version: Which version it is for, once known.
+        written: Blocks of which a right copy lies in staging.
+        told: Blocks the scheduler may think verified.
+        raised: Blocks that go first in this life, whether or not they are here.
+        committing: The commit that is under way.
+        commit_ended_ns: When the last one ended.
+        committed: Blocks that survive a crash.
+        critical_ns: When the last critical block was committed.
+        bad_by: Blocks that each source sent wrongly in its present epoch.
+        bad_blocks: How many wrong blocks the scheduler was told of in this life.
+        body_bytes: How many body bytes it was told of in this life.
+        bytes: What became of all bytes.
+        attempts: Transfers that have not ended.
+    """
+
+    request: RecoveryRequested
+    asked_ns: int
+    version: SavedVersion | None = None
+    written: BlockSet = field(default_factory=BlockSet)
+    told: BlockSet = field(default_factory=BlockSet)
+    raised: BlockSet = field(default_factory=BlockSet)
+    committing: BlockSet = field(default_factory=BlockSet)
+    commit_ended_ns: int = 0
+    committed: BlockSet = field(default_factory=BlockSet)
+    critical_ns: int | None = None
+    bad_by: dict[NodeId, BlockSet] = field(default_factory=dict)
+    bad_blocks: int = 0
+    body_bytes: int = 0
+    bytes: Bytes = field(default_factory=Bytes)
+    attempts: dict[TransferId, Attempt] = field(default_factory=dict)
+
+    def known_version(self) -> SavedVersion:
+        """Return the version; only called once it is known."""
+        assert self.version is not None, f"{self.request.recovery}: no manifest yet"
+        return self.version
+
+    def of_criticality(self, criticality: Criticality) -> BlockSet:
+        """Return the blocks that have to be asked for as so urgent."""
+        version = self.known_version()
+        if self.request.is_background:
+            return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
+        blocks = version.classes[criticality]
+        return blocks | self.raised if criticality is Criticality.CRITICAL else blocks - self.raised
+
+    def unclaimed(self) -> BlockSet:
+        """Return the blocks that are not here and not under way."""
+        missing = self.known_version().blocks - self.told
+        for attempt in self.attempts.values():
+            if attempt.next_block < attempt.order.blocks.end:
+                missing = missing.without_run((attempt.next_block, attempt.order.blocks.end))
+        return missing
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A transfer that has not ended.
+
+    Attributes:
+        order: What was ordered.
+        epoch: Which life of its source it was ordered from.
+        next_block: Blocks below it have been reported.
+        heard_ns: When it was ordered, or brought something last.
+        received_bytes: Body bytes that were reported.
+    """
+
+    order: FetchRange
+    epoch: Epoch
+    next_block: int
+    heard_ns: int
+    received_bytes: int = 0
+
+
+@dataclass(slots=True)
+class NodeBook:
+    """One node.
+
+    Attributes:
+        node: Which.
+        recoveries: All it was ever asked for.
+        attempts: The recovery of each transfer that has not ended.
+        said: What each peer said last, less what it turned out not to have.
+        epochs: The life in which it said so.
+        lost: Peers that do not answer.
+        describing: Which manifest was asked for last, by recovery and source.
+        questioned: Who is being asked whether it stands by which version.
+        closed: Lanes that were closed in this life.
+        accused: How many wrong blocks hang on the question of who stands by which version.
+        strikes: Wrong blocks that each source stood by in its present epoch, in this life.
+        bad_counts: How many wrong blocks the scheduler was told of, by source; ever.
+    """
+
+    node: Node
+    recoveries: dict[RecoveryId, RecoveryAccount] = field(default_factory=dict)
+    attempts: dict[TransferId, RecoveryAccount] = field(default_factory=dict)
+    said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
+    epochs: dict[NodeId, Epoch] = field(default_factory=dict)
+    lost: set[NodeId] = field(default_factory=set)
+    describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
+    questioned: set[tuple[NodeId, Digest]] = field(default_factory=set)
+    closed: set[LaneId] = field(default_factory=set)
+    accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
+    strikes: Counter[NodeId] = field(default_factory=Counter)
+    bad_counts: Counter[NodeId] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> NodeId:
+        """Which node."""
+        return self.node.name
+
+    def servable(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+        """Return the blocks that a source may be asked for, going by what it said and sent."""
+        digest = recovery.known_version().digest
+        holding = self.said.get(source, {}).get(digest)
+        if holding is None or source in self.lost or (source, digest) in self.questioned:
+            return BlockSet()
+        return holding.blocks - recovery.bad_by.get(source, BlockSet())
