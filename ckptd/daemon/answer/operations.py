@@ -29,7 +29,7 @@ from ckptd.daemon.answer.prioritization import Raising
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, usual_target
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.runtime import Runtime
 from ckptd.daemon.recover.signature_policy import SignaturePolicy
 from ckptd.errors import NotFound
@@ -41,6 +41,7 @@ from ckptd.model.ids import (
     parse_version,
 )
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.publishing import PublishProgress, PublishRequest, scan_and_hash

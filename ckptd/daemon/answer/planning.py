@@ -13,7 +13,7 @@ from ckptd.core.explain.snapshot import unit_names
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.recover.manifests import Manifests, VerifiedManifest
-from ckptd.daemon.recover.recoveries import RecoveryBook, usual_target
+from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
@@ -21,6 +21,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 

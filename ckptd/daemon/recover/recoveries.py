@@ -14,9 +14,10 @@ from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.model.ids import Digest, RecoveryId, Version
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
+from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.area import Staging
@@ -98,11 +99,6 @@ class OpenRecovery:
         """
         if not self.record.target:
             self.target = usual_target(self.record.checkpoint, version)
-
-
-def usual_target(checkpoint: CheckpointName, version: Version) -> str:
-    """Return where a version is recovered to if nobody says otherwise."""
-    return f"{checkpoint}/{version}"
 
 
 class RecoveryBook:

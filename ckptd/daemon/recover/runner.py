@@ -66,12 +66,12 @@ from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.layout import staging_of
 from ckptd.store.published.catalog import Catalog, HeldVersion
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
-from ckptd.store.staging.preparing import STAGING_DIRECTORY
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""
@@ -409,8 +409,7 @@ class Runner:
                 await self._in_thread(recovery.staging.discard)
             else:
                 # A restart interrupted it, and this life did not come to open what it left.
-                leftover = f"{STAGING_DIRECTORY}/{recovery.id}"
-                await self._in_thread(lambda: recovery.root.remove_tree(leftover))
+                await self._in_thread(lambda: recovery.root.remove_tree(staging_of(recovery.id)))
         except CkptdError as error:
             _log.error("staging.not_discarded", recovery=effect.recovery, why=str(error))
         return StagingDiscarded(effect.recovery)

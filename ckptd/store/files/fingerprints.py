@@ -12,6 +12,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
+from ckptd.store.files.layout import inside
 
 
 class Fingerprint(NamedTuple):
@@ -63,8 +64,7 @@ class HashedDirectory:
         file = self.files[unit]
         if file and file.link_target:
             return file.link_target
-        path = self.manifest.units[unit].path
-        return f"{self.directory}/{path}" if self.directory else path
+        return inside(self.directory, self.manifest.units[unit].path)
 
 
 def fingerprint_of(facts: os.stat_result) -> Fingerprint:

@@ -19,6 +19,7 @@ from ckptd.limits import PATH_BYTES_MAX
 from ckptd.store.files import confined
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.kernel import mapping_os_errors, storage_error, sync_file_system
+from ckptd.store.files.layout import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +222,8 @@ class Root:
         while pending:
             inner = pending.pop()
             deeper: list[str] = []
-            for name, facts in self._entries("/".join(filter(None, (relative, inner)))):
-                path = f"{inner}/{name}" if inner else name
+            for name, facts in self._entries(inside(relative, inner) if inner else relative):
+                path = inside(inner, name)
                 kind = stat.S_IFMT(facts.st_mode)
                 if kind == stat.S_IFDIR:
                     deeper.append(path)
@@ -230,7 +231,7 @@ class Root:
                     yield FoundFile(path, kind == stat.S_IFLNK, facts.st_size)
                 else:
                     raise StorageError(
-                        self.absolute(f"{relative}/{path}" if relative else path),
+                        self.absolute(inside(relative, path)),
                         "is a FIFO, a socket or a device",
                         "Remove it; only files can be published.",
                     )

@@ -40,11 +40,11 @@ from ckptd.store.files.fingerprints import (
 )
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.layout import inside, is_in_staging
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.serving import find_changed
-from ckptd.store.staging.preparing import STAGING_DIRECTORY
 
 _BATCH_FILES: Final = 64
 _BATCH_BYTES: Final = 16 * MIB
@@ -166,13 +166,13 @@ def scan_and_hash(
 
 def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate]:
     subject = f"directory {root.absolute(relative)}"
-    if relative.split("/", 1)[0] == STAGING_DIRECTORY:
+    if is_in_staging(relative):
         raise UsageError(
             subject, "belongs to ckptd's own staging", "Publish what a recovery has completed."
         )
     criticality_of, candidates = _Patterns(request), list[_Candidate]()
     for found in root.walk(relative):
-        if not relative and found.path.split("/", 1)[0] == STAGING_DIRECTORY:
+        if not relative and is_in_staging(found.path):
             continue
         if len(candidates) == MANIFEST_UNITS_MAX:
             raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
@@ -182,7 +182,7 @@ def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate
             raise UsageError(
                 f"file {found.path!r}", f"cannot be published: its manifest {error.problem}"
             ) from error
-        place = f"{relative}/{found.path}" if relative else found.path
+        place = inside(relative, found.path)
         size = found.size_bytes
         if found.is_symlink:
             place = resolve_link(root, place)

@@ -25,7 +25,7 @@ from ckptd.errors import (
     StorageError,
 )
 from ckptd.limits import MIB
-from ckptd.store.files import confined
+from ckptd.store.files import confined, layout
 from ckptd.store.files.kernel import storage_error
 
 Connection: TypeAlias = sqlite3.Connection
@@ -68,8 +68,6 @@ CREATE TABLE reports (
     report BLOB NOT NULL
 ) STRICT;
 """
-
-_DATABASE: Final = "ckptd.db"
 
 _BACKGROUND: Final = """
 ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;
@@ -121,7 +119,11 @@ class StateDirectory:
             try:
                 _check_own(directory, subject)
                 fd = confined.open_file(
-                    directory, "lock", os.O_RDWR | os.O_CREAT, 0o600, subject=f"{subject}/lock"
+                    directory,
+                    layout.LOCK,
+                    os.O_RDWR | os.O_CREAT,
+                    0o600,
+                    subject=f"{subject}/{layout.LOCK}",
                 )
             finally:
                 os.close(directory)
@@ -148,7 +150,7 @@ class StateDirectory:
     @property
     def database_path(self) -> str:
         """Where the database lies."""
-        return os.path.join(self.path, _DATABASE)
+        return layout.database_in(self.path)
 
 
 class Database:
@@ -270,9 +272,9 @@ def move_aside(path: str) -> str:
             aside = next(
                 name
                 for number in itertools.count(1)
-                if (name := f"{database}.damaged-{number}") not in taken
+                if (name := layout.damaged_database(database, number)) not in taken
             )
-            for suffix in ("-wal", "-shm", ""):
+            for suffix in layout.DATABASE_SUFFIXES:
                 with contextlib.suppress(FileNotFoundError):
                     confined.rename_noreplace(
                         directory, database + suffix, directory, aside + suffix
@@ -293,7 +295,8 @@ def _check_own(directory: int, subject: str) -> None:
     if os.fstat(directory).st_mode & stat.S_IWOTH:
         raise StorageError(subject, "may be written by everybody", "Close it: chmod 700.")
     for name, facts in confined.entries(directory):
-        if name.startswith(_DATABASE) and not (stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1):
+        is_own = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
+        if layout.is_of_database(name) and not is_own:
             raise StorageError(f"{subject}: {name!r}", "is a link or no regular file", "Remove it.")
 
 

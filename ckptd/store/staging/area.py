@@ -31,6 +31,7 @@ from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.store.files import layout
 from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
@@ -81,7 +82,7 @@ class Staging:
         self.held = HeldBlocks(self._subject, space)
         self.lane_times = LaneTimes()
         self._root = root
-        self._path = f"{preparing.STAGING_DIRECTORY}/{recovery}"
+        self._path = layout.staging_of(recovery)
         self._target = target
         self._space = space
         self.served = StagedVersion(root, self._path, target, space)
@@ -194,7 +195,7 @@ class Staging:
     def path_of(self, unit: int) -> str:
         """Return where a unit's file is now, relative to the root."""
         directory = self._target if self.is_placed else self._path
-        return f"{directory}/{self._space.manifest.units[unit].path}"
+        return layout.inside(directory, self._space.manifest.units[unit].path)
 
     def deliver(self, places: Sequence[BlockPlace], data: memoryview) -> tuple[int, ...]:
         """Verify blocks and write those that are right and not here yet.

@@ -40,12 +40,10 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.files import confined
 from ckptd.store.files.hashing import matching_blocks
 from ckptd.store.files.kernel import mapping_os_errors, reserve
+from ckptd.store.files.layout import STAGING_DIRECTORY, inside, is_in_staging
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.whole_units import RESERVE_BYTES_MIN, is_whole
-
-STAGING_DIRECTORY: Final = ".ckptd"
-"""Below each root; holds one directory for each recovery that is not done."""
 
 _ALLOCATION_BYTES: Final = 4 * KIB
 """The least that ext4, XFS and tmpfs set aside for a file that is not empty."""
@@ -108,7 +106,7 @@ def check_target(root: Root, target: str) -> None:
             "is on another file system than its root",
             f"Make {root.absolute(parent)} a root of its own.",
         )
-    if target.split("/", maxsplit=1)[0] == STAGING_DIRECTORY:
+    if is_in_staging(target):
         raise UsageError(subject, "is where recoveries are staged", "Choose another with --to.")
 
 
@@ -152,16 +150,16 @@ def move_to_staging(root: Root, target: str, path: str) -> None:
         root.rename(target, path)
 
 
-def create_in_staging(root: Root, name: str) -> int:
-    """Create a file beside the recoveries and return its descriptor, open for writing.
+def create_in_staging(root: Root, path: str) -> int:
+    """Create a file in the staging directory and return its descriptor, open for writing.
 
     Raises:
         StorageError: The system refused.
     """
     with _staging_directory_lock:
         os.close(root.open_directory(STAGING_DIRECTORY, create=True))
-        root.remove_tree(f"{STAGING_DIRECTORY}/{name}")  # of a daemon that was killed
-        return root.open_file(f"{STAGING_DIRECTORY}/{name}", _CREATE, _FILE_MODE)
+        root.remove_tree(path)  # of a daemon that was killed
+        return root.open_file(path, _CREATE, _FILE_MODE)
 
 
 def remove_empty_staging_directory(root: Root) -> None:
@@ -244,7 +242,7 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
         with as_directory(tree, inner) as fd:
             found = confined.entries(fd)
         for name, facts in found:
-            path = f"{inner}/{name}" if inner else name
+            path = inside(inner, name)
             index = units.get(path)
             if stat.S_ISDIR(facts.st_mode) and path in directories:
                 pending.append(path)

@@ -8,19 +8,14 @@ from typing import Final
 
 from ckptd.limits import MIB
 from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.layout import PROBE
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.preparing import (
-    STAGING_DIRECTORY,
-    create_in_staging,
-    remove_empty_staging_directory,
-)
+from ckptd.store.staging.preparing import create_in_staging, remove_empty_staging_directory
 
 PROBE_BYTES: Final = 16 * MIB
 """A slow disk takes a second for it; a fast one shows what it can do."""
 PROBE_S: Final = 3.0
 """Writing stops after this; one sync of 1 MiB may take longer."""
-
-_NAME: Final = "probe"
 
 
 def measure_write_rate(root: Root) -> float:
@@ -35,14 +30,13 @@ def measure_write_rate(root: Root) -> float:
         StorageError: The root cannot be written, or has no room.
     """
     data = os.urandom(MIB)  # a file system that compresses must not look fast
-    path = f"{STAGING_DIRECTORY}/{_NAME}"
-    fd = create_in_staging(root, _NAME)
+    fd = create_in_staging(root, PROBE)
     try:
-        with mapping_os_errors(root.absolute(path)):
+        with mapping_os_errors(root.absolute(PROBE)):
             return _write(fd, data)
     finally:
         os.close(fd)
-        root.remove_tree(path)
+        root.remove_tree(PROBE)
         remove_empty_staging_directory(root)
 
 

@@ -1,0 +1,60 @@
+"""Where things lie: every path that ckptd makes below a root or in the state directory.
+
+Paths below a root are relative to it. Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ckptd.model.ids import CheckpointName, RecoveryId, Version
+
+STAGING_DIRECTORY: Final = ".ckptd"
+"""Below each root; holds one directory for each recovery that has not ended, and the probe."""
+
+PROBE: Final = f"{STAGING_DIRECTORY}/probe"
+"""The file whose writing shows how fast the disk below a root is."""
+
+LOCK: Final = "lock"
+"""In the state directory; locked by the daemon that owns it."""
+
+DATABASE: Final = "ckptd.db"
+"""In the state directory; holds the catalog and the journal."""
+
+DATABASE_SUFFIXES: Final = ("-wal", "-shm", "")
+"""SQLite keeps its files side by side; the database itself comes last."""
+
+
+def inside(directory: str, path: str) -> str:
+    """Return a path below a directory; ``""`` is the root itself."""
+    return f"{directory}/{path}" if directory else path
+
+
+def usual_target(checkpoint: CheckpointName, version: Version) -> str:
+    """Return where a version is recovered to if nobody says otherwise."""
+    return f"{checkpoint}/{version}"
+
+
+def staging_of(recovery: RecoveryId) -> str:
+    """Return the directory that a recovery writes to until its version is placed."""
+    return f"{STAGING_DIRECTORY}/{recovery}"
+
+
+def is_in_staging(path: str) -> bool:
+    """Tell whether a path is the staging directory or lies in it."""
+    return path.split("/", maxsplit=1)[0] == STAGING_DIRECTORY
+
+
+def database_in(state_directory: str) -> str:
+    """Return the path of the database in a state directory."""
+    return f"{state_directory.rstrip('/')}/{DATABASE}"
+
+
+def is_of_database(name: str) -> bool:
+    """Tell whether a name in the state directory belongs to the database, also to a damaged one."""
+    return name.startswith(DATABASE)
+
+
+def damaged_database(name: str, number: int) -> str:
+    """Return the name that a damaged database gets, so that a new one can take its place."""
+    return f"{name}.damaged-{number}"
