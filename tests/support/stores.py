@@ -7,10 +7,13 @@ from pathlib import Path
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.published.pieces import StoredPiece
 from ckptd.store.published.publishing import PublishRequest, scan_and_hash
-from ckptd.store.published.serving import Piece
+from ckptd.store.published.serving import ServedVersion
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
+SERVED_CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
+"""What the directory ``v1`` of the tests of what is served consists of."""
 
 
 def write_files(directory: Path, contents: Mapping[str, bytes] = CONTENTS) -> None:
@@ -47,7 +50,7 @@ def publish(
     )
 
 
-def bytes_of(piece: Piece) -> bytes:
+def bytes_of(piece: StoredPiece) -> bytes:
     """What a piece would bring to a receiver."""
     if piece.data is not None:
         return bytes(piece.data)
@@ -63,3 +66,34 @@ def open_descriptors() -> set[str]:
         except FileNotFoundError:
             continue
     return targets
+
+
+def read_served(served: ServedVersion, start: int, end: int) -> bytes:
+    return b"".join(bytes_of(piece) for piece in served.pieces(start, end))
+
+
+def change_served(inside: Path, how: str) -> None:
+    """Do something to the file ``a`` of the directory ``v1``, or to that."""
+    path = inside / "v1/a"
+    match how:
+        case "overwrite":
+            with path.open("r+b") as file:
+                file.write(b"1")
+        case "touch":
+            os.utime(path)
+        case "remove":
+            path.unlink()
+        case "replace":
+            write_files(inside, {"new": SERVED_CONTENTS["a"]})
+            os.rename(inside / "new", path)
+        case "fifo":
+            path.unlink()
+            os.mkfifo(path)
+        case "link":
+            os.rename(path, inside / "moved")
+            path.symlink_to(inside / "moved")
+        case "directory link":
+            os.rename(inside / "v1", inside / "v2")
+            (inside / "v1").symlink_to("v2")
+        case _:
+            os.rename(inside / "v1", inside / "v2")

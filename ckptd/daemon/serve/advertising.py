@@ -16,7 +16,7 @@ from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
 from ckptd.model.holdings import Holding, Holdings, delta_between, run_count
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.serving import StagedVersion
+from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
 
 _INTERVAL_S: Final = 0.25

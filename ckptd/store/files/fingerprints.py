@@ -74,6 +74,11 @@ def fingerprint_of(facts: os.stat_result) -> Fingerprint:
     )
 
 
+def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
+    """Tell whether a file is what it was when it was hashed, and has no second name."""
+    return fingerprint_of(facts) == expected and facts.st_nlink == 1
+
+
 def check_plain(facts: os.stat_result, subject: str) -> None:
     """Check that a file is fit to be given to others.
 

@@ -37,11 +37,11 @@ from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.published.serving import StagedVersion
 from ckptd.store.staging import placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
+from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.staging.whole_units import is_whole, write_whole
 
 _SMALL_BLOCKS: Final = 8

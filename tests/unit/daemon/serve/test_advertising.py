@@ -16,7 +16,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.serving import StagedVersion
+from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.holdings_document import decode_holdings
 from tests.support.stores import publish
 

@@ -13,10 +13,10 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.serving import StagedVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.staging.staged_version import StagedVersion
 
 RECOVERY = RecoveryId("r-1")
 UNKNOWN = Digest("00" * 32)

@@ -1,11 +1,22 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import Fingerprint, UnitFile, fingerprint_of, held_blocks
+from ckptd.store.files.fingerprints import (
+    Fingerprint,
+    HashedDirectory,
+    UnitFile,
+    check_plain,
+    fingerprint_of,
+    held_blocks,
+    is_unchanged,
+)
 from tests.support.manifests import make_manifest
 
 FILE = UnitFile(Fingerprint(1, 2, 3, 4, 5))
@@ -30,6 +41,74 @@ def test_a_change_changes_the_fingerprint(tmp_path: Path, change: str) -> None:
             os.utime(tmp_path / "new", (1, 1))
             os.rename(tmp_path / "new", path)
     assert fingerprint_of(os.stat(path)) != before
+
+
+def facts_of(**changed: int) -> os.stat_result:
+    """What ``stat`` says of the file of ``FILE``, with some fields changed."""
+    facts = {
+        "st_mode": 0o100644,
+        "st_nlink": 1,
+        "st_uid": 7,
+        "st_gid": 8,
+        **dict(
+            zip(
+                ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"),
+                FILE.fingerprint,
+                strict=True,
+            )
+        ),
+        **changed,
+    }
+    seconds = (facts["st_mtime_ns"], facts["st_mtime_ns"], facts["st_ctime_ns"])
+    names = ("st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size")
+    nanoseconds = {"st_mtime_ns": facts["st_mtime_ns"], "st_ctime_ns": facts["st_ctime_ns"]}
+    return os.stat_result((*(facts[name] for name in names), *seconds), nanoseconds)
+
+
+def test_a_file_with_the_same_facts_is_unchanged() -> None:
+    assert fingerprint_of(facts_of()) == FILE.fingerprint
+    assert is_unchanged(facts_of(), FILE.fingerprint)
+    assert is_unchanged(facts_of(st_uid=0, st_gid=0), FILE.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "field", ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink"]
+)
+@pytest.mark.parametrize("value", [0, 10**9])
+def test_each_fact_that_differs_alone_is_a_change(field: str, value: int) -> None:
+    assert not is_unchanged(facts_of(**{field: value}), FILE.fingerprint)
+
+
+@pytest.mark.parametrize("change", ["second name", "no name"])
+def test_a_file_with_another_number_of_names_is_changed(tmp_path: Path, change: str) -> None:
+    """Whatever its fingerprint says: two changes in one tick of the clock leave one ctime."""
+    path = tmp_path / "file"
+    path.write_bytes(b"1")
+    with path.open("rb") as file:
+        if change == "no name":
+            path.unlink()
+        else:
+            (tmp_path / "other").hardlink_to(path)
+        facts = os.fstat(file.fileno())
+    assert not is_unchanged(facts, fingerprint_of(facts))
+
+
+def test_only_files_with_one_name_that_run_as_nobody_else_are_plain() -> None:
+    check_plain(facts_of(), "file")
+    with pytest.raises(StorageError, match="has 2 names"):
+        check_plain(facts_of(st_nlink=2), "file")
+    for mode in (0o104755, 0o102755):
+        with pytest.raises(StorageError, match="setuid or setgid"):
+            check_plain(facts_of(st_mode=mode), "file")
+
+
+def test_a_path_is_where_a_link_leads_or_below_the_directory() -> None:
+    manifest = make_manifest({"a": b"1", "b": b"2"})
+    files = (FILE, FILE._replace(link_target="blobs/b"))
+    hashed = HashedDirectory("data", "v1", manifest, b"", Digest("00" * 32), files)
+    assert [hashed.path_of(0), hashed.path_of(1)] == ["v1/a", "blobs/b"]
+    assert replace(hashed, directory="").path_of(0) == "a"
+    assert replace(hashed, files=(None, None)).path_of(1) == "v1/b"
 
 
 def test_the_blocks_of_units_that_are_left_out_are_not_held() -> None:

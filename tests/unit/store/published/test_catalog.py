@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,19 +27,6 @@ CHECKPOINT = CheckpointName("llama/rank-0")
 Changes = list[tuple[Holding, ...]]
 
 UNKNOWN = Digest("00" * 32)
-
-
-@pytest.fixture
-def inside(tmp_path: Path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def root(inside: Path) -> Iterator[Root]:
-    opened = Root.open("data", str(inside))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ from tests.support.stores import CONTENTS, open_descriptors, publish, write_file
 
 
 @pytest.fixture
-def inside(tmp_path: Path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
-
-
-@pytest.fixture
 def root(inside: Path) -> Iterator[Root]:
     opened = Root.open("data", str(inside))
     before = open_descriptors()

@@ -1,6 +1,4 @@
-import mmap
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,56 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckptd.errors import ContentChanged, StorageError
-from ckptd.limits import DIGEST_BYTES, MIB
+from ckptd.errors import ContentChanged
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest
-from ckptd.model.manifest import FORMAT, Manifest, Unit
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, fingerprint_of
+from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
-from ckptd.store.published.serving import (
-    PIECE_BYTES_MAX,
-    READ_BYTES_MAX,
-    Piece,
-    ServedVersion,
-    find_changed,
-)
-from tests.support.mounts import needs_disk
-from tests.support.page_cache import pages_in_memory
-from tests.support.stores import bytes_of, open_descriptors, publish, write_files
+from ckptd.store.published.serving import ServedVersion, find_changed
+from tests.support.stores import SERVED_CONTENTS, change_served, publish, read_served, write_files
 
-CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
-WHOLE = b"".join(CONTENTS.values())
-
-
-@pytest.fixture
-def inside(tmp_path: Path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def root(inside: Path) -> Iterator[Root]:
-    opened = Root.open("data", str(inside))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def hashed(root: Root, inside: Path) -> HashedDirectory:
-    write_files(inside / "v1", CONTENTS)
-    return publish(root, "v1")
-
-
-@pytest.fixture
-def served(root: Root, hashed: HashedDirectory) -> Iterator[ServedVersion]:
-    before = open_descriptors()
-    yield ServedVersion(root, hashed)
-    assert open_descriptors() == before, "a descriptor was left open"
-
-
-def read(served: ServedVersion, start: int, end: int) -> bytes:
-    return b"".join(bytes_of(piece) for piece in served.pieces(start, end))
+WHOLE = b"".join(SERVED_CONTENTS.values())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -67,7 +23,7 @@ def test_any_range_of_the_address_space_can_be_read(
 ) -> None:
     start, end = sorted(ends)
     assert served.holds(start, end)
-    assert read(served, start, end) == WHOLE[start:end]
+    assert read_served(served, start, end) == WHOLE[start:end]
 
 
 def test_the_whole_version_is_held(served: ServedVersion, hashed: HashedDirectory) -> None:
@@ -92,176 +48,35 @@ def test_units_that_were_left_out_are_not_held(root: Root, hashed: HashedDirecto
     assert not served.holds(300_000, 300_001)
     assert not served.holds(300_001, 300_003)
     assert served.holds(300_002, len(WHOLE))
-    assert read(served, 300_002, len(WHOLE)) == CONTENTS["e"]
-
-
-@pytest.mark.parametrize("drops_used", [False, True])
-def test_what_was_sent_leaves_memory_if_that_is_wanted(
-    root: Root, inside: Path, *, drops_used: bool
-) -> None:
-    needs_disk(inside)
-    contents = {"large": bytes(3 * MIB), "small": bytes(READ_BYTES_MAX)}
-    write_files(inside / "v1", contents)
-    served = ServedVersion(root, publish(root, "v1"))
-    os.sync()  # what is not on the disk yet cannot leave
-    for _ in served.pieces(0, served.size_bytes, drops_used=drops_used):
-        pass
-    for name, content in contents.items():
-        kept = pages_in_memory(inside / "v1" / name)
-        assert kept == (0 if drops_used else len(content) // mmap.PAGESIZE)
+    assert read_served(served, 300_002, len(WHOLE)) == SERVED_CONTENTS["e"]
 
 
 def test_a_link_is_served_from_where_it_leads(root: Root, inside: Path) -> None:
     write_files(inside, {"blobs/1": b"content"})
     (inside / "v2").mkdir()
     (inside / "v2/weights").symlink_to("../blobs/1")
-    assert read(ServedVersion(root, publish(root, "v2")), 0, 7) == b"content"
+    assert read_served(ServedVersion(root, publish(root, "v2")), 0, 7) == b"content"
 
 
-def change(inside: Path, how: str) -> None:
-    path = inside / "v1/a"
-    match how:
-        case "overwrite":
-            with path.open("r+b") as file:
-                file.write(b"1")
-        case "touch":
-            os.utime(path)
-        case "remove":
-            path.unlink()
-        case "replace":
-            write_files(inside, {"new": CONTENTS["a"]})
-            os.rename(inside / "new", path)
-        case "fifo":
-            path.unlink()
-            os.mkfifo(path)
-        case "link":
-            os.rename(path, inside / "moved")
-            path.symlink_to(inside / "moved")
-        case "directory link":
-            os.rename(inside / "v1", inside / "v2")
-            (inside / "v1").symlink_to("v2")
-        case _:
-            os.rename(inside / "v1", inside / "v2")
-
-
-CHANGES = [
-    "overwrite", "touch", "remove", "replace", "fifo", "link", "directory link", "move",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("how", CHANGES)
-def test_a_file_that_changed_before_is_not_served(
-    root: Root, hashed: HashedDirectory, served: ServedVersion, inside: Path, how: str
+@pytest.mark.parametrize("how", ["overwrite", "touch", "remove", "replace", "fifo", "link"])
+def test_the_first_file_that_changed_is_found(
+    root: Root, hashed: HashedDirectory, inside: Path, how: str
 ) -> None:
     assert find_changed(root, hashed) is None
-    change(inside, how)
-    with pytest.raises(ContentChanged, match="v1/a: "):
-        next(iter(served.pieces(0, 10)))
-    assert find_changed(root, hashed) is not None
-
-
-@pytest.mark.parametrize("how", ["overwrite", "touch", "remove", "replace"])
-def test_a_file_that_changes_while_it_is_sent_is_noticed(
-    served: ServedVersion, inside: Path, how: str
-) -> None:
-    pieces = iter(served.pieces(0, READ_BYTES_MAX + 1))
-    next(pieces)
-    change(inside, how)
-    with pytest.raises(ContentChanged, match="v1/a: "):
-        next(pieces)
-
-
-def test_short_units_come_together_and_in_order(root: Root, inside: Path) -> None:
-    sizes = [1, 0, READ_BYTES_MAX, READ_BYTES_MAX + 1, *[READ_BYTES_MAX] * 5, 7]
-    contents = {f"{n:02}": bytes([n]) * size for n, size in enumerate(sizes)}
-    write_files(inside / "v2", contents)
-    served = ServedVersion(root, publish(root, "v2"))
-    whole = b"".join(contents.values())
-    assert read(served, 0, len(whole)) == whole
-    seen = [(piece.size_bytes, piece.data is None) for piece in served.pieces(0, len(whole))]
-    assert seen == [
-        (READ_BYTES_MAX + 1, False),
-        (READ_BYTES_MAX + 1, True),
-        (4 * READ_BYTES_MAX, False),
-        (READ_BYTES_MAX + 7, False),
-    ]
-
-
-@pytest.mark.parametrize("how", CHANGES)
-def test_of_short_units_none_that_changed_is_sent(root: Root, inside: Path, how: str) -> None:
-    write_files(inside, {"v1/a": b"1" * 9, "v1/b": b"2"})
-    served = ServedVersion(root, publish(root, "v1"))
-    change(inside, how)
-    with pytest.raises(ContentChanged, match="v1/a: "):
-        list(served.pieces(0, 10))
-
-
-def test_a_short_unit_that_changes_while_it_is_read_is_noticed(
-    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_files(inside, {"v1/a": b"1" * 9})
-    served = ServedVersion(root, publish(root, "v1"))
-    read_at = os.preadv
-
-    def read_and_change(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
-        count = read_at(fd, buffers, offset)
-        change(inside, "overwrite")
-        return count
-
-    monkeypatch.setattr(os, "preadv", read_and_change)
-    with pytest.raises(ContentChanged, match="v1/a: "):
-        list(served.pieces(0, 9))
+    os.utime(inside / "v1/c/d")
+    change_served(inside, how)
+    changed = find_changed(root, hashed)
+    assert isinstance(changed, ContentChanged)
+    assert changed.subject == f"file {inside}/v1/a"
+    assert changed.problem == (
+        "was removed" if how == "remove" else "changed since it was published"
+    )
+    left_out = replace(hashed, files=(None, *hashed.files[1:]))
+    found = find_changed(root, left_out)
+    assert found is not None
+    assert found.subject == f"file {inside}/v1/c/d"
 
 
 def test_units_that_did_not_change_can_still_be_sent(served: ServedVersion, inside: Path) -> None:
-    change(inside, "overwrite")
-    assert read(served, 300_000, 300_002) == b"22"
-
-
-def test_closing_early_gives_the_descriptors_back(served: ServedVersion) -> None:
-    before = open_descriptors()
-    pieces = served.pieces(0, len(WHOLE))
-    next(iter(pieces))
-    assert open_descriptors() != before
-    pieces.close()
-    assert open_descriptors() == before
-
-
-def test_running_out_of_descriptors_is_no_change_of_content(
-    served: ServedVersion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> int:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StorageError, match="Too many open files") as caught:
-        next(iter(served.pieces(0, 10)))
-    assert not isinstance(caught.value, ContentChanged)
-
-
-def test_long_units_come_in_pieces(root: Root, inside: Path) -> None:
-    size = 2 * PIECE_BYTES_MAX + 100
-    write_files(inside, {"v1/long": b""})
-    os.truncate(inside / "v1/long", size)
-    unit = Unit(
-        path="long",
-        size_bytes=size,
-        digest=bytes(DIGEST_BYTES),
-        block_size_bytes=16 * MIB,
-        block_digests=bytes(9 * DIGEST_BYTES),
-    )
-    hashed = HashedDirectory(
-        root="data",
-        directory="v1",
-        manifest=Manifest(format=FORMAT, checkpoint="a", version=1, units=(unit,)),
-        encoded=b"",
-        digest=Digest("00" * 32),
-        files=(UnitFile(fingerprint_of(os.stat(inside / "v1/long"))),),
-    )
-    pieces = [piece[1:3] for piece in ServedVersion(root, hashed).pieces(10, size)]
-    assert pieces == [
-        (10, PIECE_BYTES_MAX),
-        (10 + PIECE_BYTES_MAX, PIECE_BYTES_MAX),
-        (10 + 2 * PIECE_BYTES_MAX, 90),
-    ]
-    assert Piece._fields[1:3] == ("offset", "size_bytes")
+    change_served(inside, "overwrite")
+    assert read_served(served, 300_000, 300_002) == b"22"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ckptd.errors import Conflict, ContentChanged, NotFound
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store.published.serving import StagedVersion
 from ckptd.store.staging.area import Staging
+from ckptd.store.staging.staged_version import StagedVersion
 from tests.support.stagings import NOTHING, TARGET, Site, content_of
 from tests.support.stores import bytes_of, open_descriptors
 

@@ -1,0 +1,172 @@
+"""Pieces of files, ready to be sent, each file checked to be what it was when it was hashed.
+
+A file that changed since must not be sent as if it had not: its fingerprint is compared when it is
+opened, before each piece and after it. What was sent of a piece that changed meanwhile is caught
+by the receiver, which verifies every block; the sender aborts so that it is not blamed.
+
+Descriptors live no longer than a piece of work: opening a file again costs 10 µs, and a
+descriptor kept for later would keep a removed checkpoint's room on the disk taken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Generator, Iterator
+from typing import Final, NamedTuple
+
+from ckptd.errors import ContentChanged, NotFound, StorageError
+from ckptd.limits import KIB, MIB
+from ckptd.model.space import Extent
+from ckptd.store.files.fingerprints import Fingerprint, is_unchanged
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+
+PIECE_BYTES_MAX: Final = 64 * MIB
+"""A change in a longer stretch of a unit is noticed after at most so much."""
+
+_REPLACED: Final = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
+"""What opening says where a link, a file or a socket took the place of a directory or file.
+Others, such as EMFILE, say nothing about the content."""
+
+
+READ_BYTES_MAX: Final = 64 * KIB
+"""Shorter stretches of a file are read, many into one piece: a call of sendfile for each, and a
+look at the file before and after it, cost more than a copy of so much."""
+
+_TOGETHER_BYTES: Final = 256 * KIB
+"""What of short stretches makes a piece."""
+
+
+_UNSENT_BYTES: Final = 8 * MIB
+"""More than a send buffer has (4 MiB, tcp(7)). What is in it cannot leave the page cache yet, so
+what lies so far before a piece goes with it."""
+
+
+class StoredPiece(NamedTuple):
+    """Bytes ready to be sent, of one file or of several short ones.
+
+    Attributes:
+        fd: The file; good until the next piece is asked for.
+        offset: Where they begin in it.
+        size_bytes: How many, at least 1.
+        data: The bytes, if they were read already and their files checked since; likewise good
+            until the next piece is asked for. Then there is no file.
+    """
+
+    fd: int
+    offset: int
+    size_bytes: int
+    data: memoryview | None = None
+
+
+def read_pieces(
+    names: Names,
+    extents: Iterator[Extent],
+    open_unit: Callable[[Names, int], int],
+    compare: Callable[[int, int], None],
+    *,
+    drops_used: bool,
+) -> Generator[StoredPiece, None, None]:
+    """Yield the pieces of some extents, each file compared after its bytes were used. Blocks.
+
+    Args:
+        names: For opening files.
+        extents: Which bytes.
+        open_unit: Opens the file of a unit.
+        compare: Raises ``ContentChanged`` if an open file of a unit is not what was hashed.
+        drops_used: Bytes leave the page cache once they were used.
+
+    Raises:
+        ContentChanged: A file is not what was hashed, or the disk cannot read it.
+        CkptdError: What ``open_unit`` raises.
+    """
+    together = memoryview(b"")
+    filled = 0
+    for unit, offset, size_bytes in extents:
+        is_short = size_bytes <= READ_BYTES_MAX
+        if filled and not (is_short and filled + size_bytes <= len(together)):
+            yield StoredPiece(-1, 0, filled, together[:filled])
+            filled = 0
+        fd = open_unit(names, unit)
+        try:
+            if is_short:
+                together = together or memoryview(bytearray(_TOGETHER_BYTES))
+                _read(fd, offset, together[filled : filled + size_bytes])
+                filled += size_bytes
+                if drops_used:
+                    _drop(fd, offset, offset + size_bytes)
+            else:
+                for piece in _split(fd, offset, size_bytes):
+                    compare(fd, unit)
+                    yield piece
+                    if drops_used:
+                        _drop(fd, piece.offset - _UNSENT_BYTES, piece.offset + piece.size_bytes)
+            compare(fd, unit)
+        finally:
+            os.close(fd)
+    if filled:
+        yield StoredPiece(-1, 0, filled, together[:filled])
+
+
+def _read(fd: int, offset: int, memory: memoryview) -> None:
+    """Fill memory from a file; what is missing of a file that is shorter shows in its look.
+
+    Raises:
+        ContentChanged: The disk cannot read it.
+    """
+    done = 0
+    try:
+        while done < len(memory):
+            count = os.preadv(fd, [memory[done:]], offset + done)
+            if not count:
+                return
+            done += count
+    except OSError as error:
+        raise ContentChanged("version", "a file of it cannot be read") from error
+
+
+def _drop(fd: int, start: int, end: int) -> None:
+    """Let bytes of a file leave the page cache, those that nobody uses at the moment."""
+    start = max(start, 0)
+    os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+
+
+def _split(fd: int, offset: int, size_bytes: int) -> Iterator[StoredPiece]:
+    for start in range(offset, offset + size_bytes, PIECE_BYTES_MAX):
+        yield StoredPiece(fd, start, min(PIECE_BYTES_MAX, offset + size_bytes - start))
+
+
+def open_published(root: Root, names: Names, path: str) -> int:
+    """Open a file of a version that stands under its final name.
+
+    Raises:
+        ContentChanged: It is gone, or something else took its place.
+        StorageError: The file system refused for a reason that says nothing about the content.
+    """
+    try:
+        return names.open_file(path, os.O_RDONLY)
+    except NotFound as error:
+        raise ContentChanged(f"file {root.absolute(path)}", "was removed") from error
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno not in _REPLACED:
+            raise
+        raise content_changed(root.absolute(path)) from error
+
+
+def check_unchanged(fd: int, expected: Fingerprint, path: str) -> None:
+    """Check that an open file is what was hashed, and has no second name.
+
+    Raises:
+        ContentChanged: It is not.
+    """
+    if not is_unchanged(os.fstat(fd), expected):
+        raise content_changed(path)
+
+
+def content_changed(path: str) -> ContentChanged:
+    """Return the error that a file is not what was published."""
+    return ContentChanged(
+        f"file {path}", "changed since it was published", "Publish the version again."
+    )

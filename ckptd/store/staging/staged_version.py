@@ -1,0 +1,103 @@
+"""A version that a recovery is bringing, of which bytes can be sent already.
+
+It is served from its staging, where only this node writes, and no block twice: there is nothing
+to compare until the version is placed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+from ckptd.errors import NotFound
+from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.layout import inside
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.published.pieces import StoredPiece, check_unchanged, open_published, read_pieces
+
+
+class StagedVersion:
+    """A version that a recovery is bringing, of which bytes can be sent already.
+
+    Any thread may ask for bytes, at any time: nothing stays open between pieces, so the recovery
+    waits for nobody when it ends. If it placed the version, the rest of a response comes from
+    there, compared like that of a held version; if it was discarded, the response ends short.
+
+    Attributes:
+        space: Where each block lies.
+        size_bytes: Length of the address space.
+        blocks: The blocks that are here, durable and in the journal.
+    """
+
+    def __init__(self, root: Root, staging: str, target: str, space: AddressSpace) -> None:
+        """Begin with no block.
+
+        Args:
+            root: Where the version will stand.
+            staging: The recovery's directory, relative to the root.
+            target: Where that will be renamed to, relative to the root.
+            space: What the version consists of.
+        """
+        self.space = space
+        self.size_bytes = space.size_bytes
+        self.blocks = BlockSet()
+        self._root = root
+        self._staging = staging
+        self._target = target
+        self._files: tuple[UnitFile | None, ...] | None = None
+
+    def add(self, blocks: BlockSet) -> None:
+        """Serve more blocks. For one thread at a time, as is the next."""
+        self.blocks |= blocks
+
+    def expect_rename(self, files: tuple[UnitFile | None, ...] | None) -> None:
+        """Note what the files are to be from the rename on; ``None``: they are not final yet."""
+        self._files = files
+
+    def holds(self, start: int, end: int) -> bool:
+        """Tell whether all of the bytes ``start`` … ``end - 1`` are here."""
+        if not 0 <= start < end <= self.size_bytes:
+            return False
+        first = self._block_at(start)
+        run = self.blocks.first_run(first)
+        return run is not None and run.start == first and self._block_at(end - 1) < run.end
+
+    def _block_at(self, position: int) -> int:
+        (extent,) = self.space.extents(position, position + 1)
+        block_size_bytes = self.space.manifest.units[extent.unit].block_size_bytes
+        return self.space.unit_run(extent.unit)[0] + extent.offset // block_size_bytes
+
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[StoredPiece, None, None]:
+        """Yield where the bytes ``start`` … ``end - 1`` lie; see ``ServedVersion.pieces``.
+
+        Raises:
+            NotFound: The recovery was given up, or left the unit out.
+            ContentChanged: The version is placed, and a file is not what it was then.
+            StorageError: The file system refused.
+        """
+        assert self.holds(start, end), "asked for bytes that are not held"
+        with Names(self._root) as names:
+            extents = self.space.extents(start, end)
+            yield from read_pieces(names, extents, self._open, self._compare, drops_used=drops_used)
+
+    def _open(self, names: Names, unit: int) -> int:
+        path = self.space.manifest.units[unit].path
+        try:
+            return names.open_file(inside(self._staging, path), os.O_RDONLY)
+        except NotFound:
+            # What the files are to be is noted before the rename, so this is not too early.
+            if self._files is None or self._files[unit] is None:
+                raise
+        return open_published(self._root, names, inside(self._target, path))
+
+    def _compare(self, fd: int, unit: int) -> None:
+        files = self._files
+        file = files[unit] if files else None
+        if file:
+            path = inside(self._target, self.space.manifest.units[unit].path)
+            check_unchanged(fd, file.fingerprint, self._root.absolute(path))
