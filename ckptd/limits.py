@@ -69,7 +69,7 @@ CONNECT_TIMEOUT_NS: Final = 3 * SECOND
 HOLDINGS_WAIT_MAX_NS: Final = 60 * SECOND
 
 PEERS_MAX: Final = 4096
-"""Peers that are remembered; those that are gone make room first."""
+"""Peers that are configured, and peers that are remembered: those that are gone make room first."""
 
 # Control.
 CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
@@ -78,9 +78,27 @@ PATIENCE_MAX_S: Final = 366 * 24 * 3600
 """A recovery that shall wait for longer than a year waits for ever: it says so by not limiting
 its patience."""
 
+CHECKPOINTS_WATCHED_MAX: Final = 256
+"""Checkpoints held here whose newest version is watched; a node has one for each of its ranks."""
+
 # A restart fetches at most this much a second time: the larger of the two.
 REFETCH_BYTES_MAX: Final = 64 * MIB
 REFETCH_SHARE_MAX: Final = 0.02
+
+
+def refetch_bytes_max(size_bytes: int) -> int:
+    """Return how many bytes of a version a restart may fetch a second time."""
+    return max(REFETCH_BYTES_MAX, int(REFETCH_SHARE_MAX * size_bytes))
+
+
+def uncommitted_bytes_max(size_bytes: int) -> int:
+    """Return how many verified bytes of a version the journal may be behind.
+
+    Three quarters of what a restart may fetch again. The rest is for what lanes hold unverified:
+    a mebibyte or a block each, four where they are fast.
+    """
+    return refetch_bytes_max(size_bytes) * 3 // 4
+
 
 assert MANIFEST_BLOCKS_MAX * DIGEST_BYTES <= MANIFEST_BYTES_MAX
 assert BLOCK_BYTES_MIN & (BLOCK_BYTES_MIN - 1) == 0

@@ -17,11 +17,11 @@ from ckptd.limits import (
     CONNECTIONS_CEILING,
     CONNECTIONS_UNPROVEN_MAX,
     PATH_BYTES_MAX,
+    PEERS_MAX,
 )
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.quantities import format_size, parse_size
 
-PEERS_MAX: Final = 4096
 PATTERNS_MAX: Final = 256
 
 SOCKET_PATH_BYTES_MAX: Final = 107

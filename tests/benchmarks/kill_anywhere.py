@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 
 from ckptd.errors import DaemonUnreachable
-from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.limits import refetch_bytes_max
 from ckptd.model.quantities import format_size, parse_size
 from ckptd.model.words import Result
 from tests.support.cluster import (
@@ -123,7 +123,7 @@ class Arena:
         assert left == [target.name], f"seed {seed}: {left} is left"
         shutil.rmtree(target)
         answered = sum(link.replies.passed_bytes for link in self.links) - answered_before
-        refetch = max(REFETCH_BYTES_MAX, int(self.size_bytes * REFETCH_SHARE_MAX))
+        refetch = refetch_bytes_max(self.size_bytes)
         # Heads, holdings and manifests are counted too: a few KiB for each life.
         bound = self.size_bytes + kills * refetch + (1 + kills) * self.size_bytes // 100
         assert answered <= bound, f"seed {seed}: {answered} bytes, more than {bound}"

@@ -8,7 +8,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.pieces import StoredPiece
-from ckptd.store.published.publishing import PublishRequest, scan_and_hash
+from ckptd.store.published.publishing import PublishOrder, scan_and_hash
 from ckptd.store.published.serving import ServedVersion
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
@@ -33,7 +33,7 @@ def publish(
     deferred: tuple[str, ...] = (),
     workers: int = 1,
 ) -> HashedDirectory:
-    request = PublishRequest(
+    request = PublishOrder(
         directory=root.absolute(relative),
         checkpoint=CheckpointName(checkpoint),
         version=Version(version),

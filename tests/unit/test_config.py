@@ -18,10 +18,9 @@ from ckptd.config import (
     parse_address,
     parse_peer,
     sections,
-    values,
 )
 from ckptd.errors import ConfigurationError, ExitCode, UsageError
-from ckptd.limits import GIB, MIB
+from ckptd.limits import GIB, MIB, PEERS_MAX
 from ckptd.model.ids import NodeId
 from ckptd.model.rate_limits import LimitKey
 from ckptd.model.timetable import Span
@@ -243,7 +242,7 @@ def test_a_file_of_any_length_is_not_read_into_memory(tmp_path: Path) -> None:
 
 
 def test_more_peers_than_a_cluster_has_are_refused(tmp_path: Path) -> None:
-    peers = ",".join(f'"n{number}:1"' for number in range(values.PEERS_MAX + 1))
+    peers = ",".join(f'"n{number}:1"' for number in range(PEERS_MAX + 1))
     assert "4097 peers" in refusal(tmp_path, toml(discovery=f"peers = [{peers}]"))
 
 

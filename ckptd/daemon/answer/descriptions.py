@@ -29,7 +29,7 @@ from ckptd.model.words import (
 )
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
-from ckptd.store.published.publishing import PublishProgress
+from ckptd.store.published.publishing import HashingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def ended(result: api.RecoveryResult) -> api.RecoveryView:
     )
 
 
-def publish_progress(progress: PublishProgress) -> api.PublishProgress:
+def publish_progress(progress: HashingProgress) -> api.PublishProgress:
     """Return how far hashing is."""
     return api.PublishProgress(
         files_done=progress.files_done,

@@ -44,7 +44,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.publishing import PublishProgress, PublishRequest, scan_and_hash
+from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from ckptd.store.records.signature_records import SignatureShelf
 
@@ -267,7 +267,7 @@ class DaemonOperations:
     async def publish(self, request: api.PublishRequest) -> AsyncGenerator[api.PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
         started_ns = self._now()
-        order = PublishRequest(
+        order = PublishOrder(
             directory=request.directory,
             checkpoint=parse_checkpoint_name(request.checkpoint),
             version=parse_version(request.version),
@@ -276,10 +276,10 @@ class DaemonOperations:
             replace=request.replace,
         )
         root, relative = self._roots.locate(request.directory)
-        progress = PublishProgress(0, 0, 0, 0)
+        progress = HashingProgress(0, 0, 0, 0)
         is_cancelled = threading.Event()
 
-        def note(latest: PublishProgress) -> None:
+        def note(latest: HashingProgress) -> None:
             nonlocal progress
             progress = latest
 

@@ -11,14 +11,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn
 
+from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Version
 
 LOOK_S: Final = 10.0
 """As often as ``daemon.redundancy`` looks at the same holdings."""
-
-CHECKPOINTS_MAX: Final = 256
-"""Checkpoints that are watched, the first by name; a node has one for each of its ranks."""
 
 
 class Freshness:
@@ -52,7 +50,7 @@ class Freshness:
         """Take note of versions that are newer than any before."""
         versions: dict[CheckpointName, Version] = {}
         held = tuple(self._held())
-        for name in sorted({holding.checkpoint for holding in held})[:CHECKPOINTS_MAX]:
+        for name in sorted({holding.checkpoint for holding in held})[:CHECKPOINTS_WATCHED_MAX]:
             versions[name] = Version(0)
         for holdings in (held, *self._of_peers()):
             for holding in holdings:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 
 from ckptd.errors import CkptdError
+from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest
@@ -17,9 +18,6 @@ from ckptd.store.published.catalog import Catalog
 
 REFRESH_S: Final = 10.0
 """How often new versions are looked at: the scrape interval of deploy/prometheus."""
-
-CHECKPOINTS_MAX: Final = 256
-"""Checkpoints whose newest version is watched; a node has one for each of its ranks."""
 
 
 class Redundancy:
@@ -68,7 +66,7 @@ def _newest(holdings: Iterable[Holding]) -> set[Digest]:
     newest: dict[CheckpointName, Digest] = {}
     for holding in holdings:
         newest[holding.checkpoint] = holding.digest
-    return set(list(newest.values())[:CHECKPOINTS_MAX])
+    return set(list(newest.values())[:CHECKPOINTS_WATCHED_MAX])
 
 
 def _critical_blocks(encoded: bytes) -> BlockSet:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from ckptd.core.effects import Effect, EndRecovery, PlaceVersion
-from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX, SECOND
+from ckptd.limits import SECOND, refetch_bytes_max
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality, FailureCause, Result
@@ -71,7 +71,7 @@ class Work(Check):
         overshoot = OVERSHOOT_S * self._network.ports[book.name].ingress.rate_bytes_per_s
         for name, recovery in book.recoveries.items():
             if recovery.version is not None:
-                bound = max(REFETCH_BYTES_MAX, REFETCH_SHARE_MAX * recovery.version.size_bytes)
+                bound = refetch_bytes_max(recovery.version.size_bytes)
                 if recovery.bytes.forgotten_max > bound + overshoot:
                     raise CheckFailed(book, f"a crash takes {recovery.bytes} of {name}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ckptd.core.events import RecoveryRequested, Refusal
-from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.limits import uncommitted_bytes_max
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.sim.world.disk import Disk
@@ -52,8 +52,7 @@ class SimulatedStaging:
     def open(self) -> None:
         """Begin with what was committed; whatever else lay there is lost."""
         version = self.known_version()
-        share = int(REFETCH_SHARE_MAX * version.size_bytes)
-        self._full_bytes = max(REFETCH_BYTES_MAX, share) * 3 // 4
+        self._full_bytes = uncommitted_bytes_max(version.size_bytes)
         self._written = bytearray(version.space.block_count)
         self.uncommitted_bytes = 0
         for block in self.committed:

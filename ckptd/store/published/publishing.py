@@ -56,7 +56,7 @@ _RACY_LOOKS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class PublishRequest:
+class PublishOrder:
     """What to publish, and as what.
 
     Attributes:
@@ -77,7 +77,7 @@ class PublishRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishProgress:
+class HashingProgress:
     """How far hashing is."""
 
     files_done: int
@@ -111,10 +111,10 @@ class _Candidate(NamedTuple):
 def scan_and_hash(
     root: Root,
     relative: str,
-    request: PublishRequest,
+    request: PublishOrder,
     *,
     workers: int,
-    on_progress: Callable[[PublishProgress], None],
+    on_progress: Callable[[HashingProgress], None],
     is_cancelled: Callable[[], bool],
 ) -> HashedDirectory:
     """Find and hash every file below a directory. Blocks; meant for a thread.
@@ -164,7 +164,7 @@ def scan_and_hash(
     return directory
 
 
-def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate]:
+def _scan(root: Root, relative: str, request: PublishOrder) -> list[_Candidate]:
     subject = f"directory {root.absolute(relative)}"
     if is_in_staging(relative):
         raise UsageError(
@@ -199,7 +199,7 @@ def _scan(root: Root, relative: str, request: PublishRequest) -> list[_Candidate
 class _Patterns:
     """Which file is how urgent; remembers the patterns that matched nothing yet."""
 
-    def __init__(self, request: PublishRequest) -> None:
+    def __init__(self, request: PublishOrder) -> None:
         self._patterns = [
             (pattern, compile_pattern(pattern), criticality)
             for patterns, criticality in (
@@ -231,7 +231,7 @@ class _Hashing:
         self,
         root: Root,
         candidates: Sequence[_Candidate],
-        on_progress: Callable[[PublishProgress], None],
+        on_progress: Callable[[HashingProgress], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
         self._root = root
@@ -341,7 +341,7 @@ class _Hashing:
             self._files_done += files
             self._bytes_done += size_bytes
             self._on_progress(
-                PublishProgress(
+                HashingProgress(
                     self._files_done, self._files_total, self._bytes_done, self._bytes_total
                 )
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import final
 
 from ckptd.errors import StorageError
-from ckptd.limits import REFETCH_BYTES_MAX, REFETCH_SHARE_MAX
+from ckptd.limits import uncommitted_bytes_max
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace, BlockPlace
 
@@ -21,9 +21,7 @@ class HeldBlocks:
     lane waits while there are too many. A block counts once, whoever brings it again.
 
     Attributes:
-        uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included:
-            three quarters of what a restart may fetch again. The rest is for what lanes hold
-            unverified: a mebibyte or a block each, four where they are fast.
+        uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included.
         waiting: How many lanes wait just now.
     """
 
@@ -34,8 +32,7 @@ class HeldBlocks:
             subject: What refusals are about.
             space: What the blocks are of.
         """
-        share = int(REFETCH_SHARE_MAX * space.size_bytes)
-        self.uncommitted_bytes_max = max(REFETCH_BYTES_MAX, share) * 3 // 4
+        self.uncommitted_bytes_max = uncommitted_bytes_max(space.size_bytes)
         self.waiting = 0
         self._subject = subject
         self._held = bytearray(space.block_count)

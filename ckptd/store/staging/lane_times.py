@@ -32,7 +32,7 @@ class Moment(NamedTuple):
     cpu_ns: int
 
 
-class Sample:
+class LaneSample:
     """One group of blocks in the hands of one lane.
 
     Args:
@@ -88,15 +88,15 @@ class LaneTimes:
         self._before = _Window(0)
         self._lane = threading.local()
 
-    def begin(self) -> Sample | None:
+    def begin(self) -> LaneSample | None:
         """Look at the group that the calling lane was given, if its turn has come."""
         try:
             last: Moment | None = self._lane.last
         except AttributeError:
-            return Sample(self._clock, None)
-        return None if last is None else Sample(self._clock, last)
+            return LaneSample(self._clock, None)
+        return None if last is None else LaneSample(self._clock, last)
 
-    def end(self, sample: Sample | None) -> None:
+    def end(self, sample: LaneSample | None) -> None:
         """Note that the calling lane is done with a group.
 
         Args:

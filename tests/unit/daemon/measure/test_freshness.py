@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ckptd.daemon.measure.freshness import CHECKPOINTS_MAX, Freshness
+from ckptd.daemon.measure.freshness import Freshness
+from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -80,7 +81,7 @@ def test_what_is_not_held_any_more_does_not_count() -> None:
 
 def test_a_flood_of_checkpoints_takes_no_more_memory_than_its_share() -> None:
     scene = Scene()
-    scene.held = [holding(f"rank-{number}", 1) for number in range(2 * CHECKPOINTS_MAX)]
+    scene.held = [holding(f"rank-{number}", 1) for number in range(2 * CHECKPOINTS_WATCHED_MAX)]
     scene.of_peer = [holding(f"flood-{number}", 1) for number in range(10_000)]
     scene.after(10)
-    assert len(scene.freshness._newest) == CHECKPOINTS_MAX
+    assert len(scene.freshness._newest) == CHECKPOINTS_WATCHED_MAX

@@ -19,7 +19,7 @@ from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
-from ckptd.store.published.publishing import PublishProgress, PublishRequest, scan_and_hash
+from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
 from tests.support.manifests import make_manifest
 from tests.support.stores import CONTENTS, open_descriptors, publish, write_files
 
@@ -187,10 +187,10 @@ def test_a_root_is_published_without_its_staging(root: Root, inside: Path) -> No
 def hash_with(
     root: Root,
     *,
-    on_progress: Callable[[PublishProgress], None] = lambda _: None,
+    on_progress: Callable[[HashingProgress], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> HashedDirectory:
-    request = PublishRequest(root.absolute("v1"), CheckpointName("a"), Version(1))
+    request = PublishOrder(root.absolute("v1"), CheckpointName("a"), Version(1))
     return scan_and_hash(
         root, "v1", request, workers=2, on_progress=on_progress, is_cancelled=is_cancelled
     )
@@ -204,7 +204,7 @@ def test_a_file_that_changes_while_it_is_hashed_ends_the_publishing(
     write_files(inside, {"v1/weights": b""})
     os.truncate(path, 32 * MIB)
 
-    def interfere(progress: PublishProgress) -> None:
+    def interfere(progress: HashingProgress) -> None:
         if progress.bytes_done == progress.bytes_total:
             return
         match change:
@@ -247,16 +247,16 @@ def test_a_write_right_behind_publishing_changes_the_fingerprint(root: Root, ins
 def test_progress_ends_with_everything_done(root: Root, inside: Path) -> None:
     write_files(inside, {"v1/long": b"", "v1/a": b"aa", "v1/b": b"b"})
     os.truncate(inside / "v1/long", 20 * MIB)
-    told: list[PublishProgress] = []
+    told: list[HashingProgress] = []
     hash_with(root, on_progress=told.append)
-    assert told[-1] == PublishProgress(3, 3, 20 * MIB + 3, 20 * MIB + 3)
+    assert told[-1] == HashingProgress(3, 3, 20 * MIB + 3, 20 * MIB + 3)
     assert [each.bytes_done for each in told] == sorted(each.bytes_done for each in told)
 
 
 def test_a_cancelled_publishing_ends_early(root: Root, inside: Path) -> None:
     write_files(inside, {"v1/long": b""})
     os.truncate(inside / "v1/long", 64 * MIB)
-    told: list[PublishProgress] = []
+    told: list[HashingProgress] = []
     with pytest.raises(CkptdError, match="was cancelled"):
         hash_with(root, on_progress=told.append, is_cancelled=lambda: len(told) == 1)
     assert told[0].bytes_done < 64 * MIB
@@ -266,7 +266,7 @@ def test_a_file_that_vanishes_ends_the_publishing(root: Root, inside: Path) -> N
     contents = {f"{number:04}": b"x" for number in range(500)}
     write_files(inside / "v1", contents)
 
-    def remove(_: PublishProgress) -> None:
+    def remove(_: HashingProgress) -> None:
         (inside / "v1/0499").unlink(missing_ok=True)
 
     with pytest.raises(ContentChanged, match="changed while being hashed"):
@@ -279,7 +279,7 @@ def test_a_file_that_changes_after_it_was_hashed_ends_the_publishing_too(
     write_files(inside, {"v1/a": b"", "v1/b": b"b"})
     os.truncate(inside / "v1/a", 20 * MIB)
 
-    def interfere(progress: PublishProgress) -> None:
+    def interfere(progress: HashingProgress) -> None:
         if progress.files_done == progress.files_total:
             (inside / "v1/b").write_bytes(b"B")
 
