@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test race-test fault-test \
-	fuzz sim ablations install clean
+	fuzz sim ablations rooms install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
 
 ablations: install ## Do without each safeguard; a seed has to miss it
 	@$(BIN)/python -m tests.simulation.ablations
+
+rooms: install ## Say where the source is above an aim of this house, and why: modules, lines, names
+	@$(BIN)/python -m tests.house.rooms
 
 install: .venv/.installed-dev ## Put ckptd, ckptctl and the development tools into .venv
 
