@@ -1,5 +1,6 @@
 """What holds for all tests, and the daemons that several kinds of them use."""
 
+import faulthandler
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,16 @@ settings.load_profile("patient")
 
 # A shell ignores SIGINT in what it starts in the background, and so would every child of ours.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+EXIT_S = 60
+"""Longest that threads which tests left behind may keep the interpreter from ending."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End a run whose tests are over but whose threads hang, with their stacks and as failed."""
+    faulthandler.dump_traceback_later(EXIT_S, exit=True)
 
 
 @pytest.fixture

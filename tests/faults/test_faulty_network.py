@@ -14,7 +14,7 @@ from tests.support.cluster import FileFacts, Node, eventually, make_checkpoint, 
 from tests.support.faulty_network import RATE, Connect, check_whole, shares
 from tests.support.link_faults import Faults, Mishap
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 
 
 def test_a_flipped_bit_costs_its_block_and_no_trust(

@@ -21,7 +21,7 @@ from tests.support.hostile_peers import Reply, claims, hostile_peer
 from tests.support.link_faults import Mishap
 from tests.support.swarm import ask
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 
 
 def test_a_network_that_is_gone_and_heals_costs_nothing_that_was_verified(

@@ -57,6 +57,7 @@ from tests.support.control import (
     StandInDaemon,
     serving,
 )
+from tests.support.time_limits import ON_UVLOOP
 
 pytestmark = pytest.mark.integration
 
@@ -65,7 +66,12 @@ NOBODY = 65534
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.fixture(
+    params=[
+        pytest.param(asyncio.new_event_loop, id="asyncio"),
+        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
+    ]
+)
 def new_loop(request: pytest.FixtureRequest) -> NewLoop:
     made: NewLoop = request.param
     return made

@@ -10,7 +10,7 @@ import pytest
 from ckptd.limits import MIB
 from tests.benchmarks.kill_anywhere import arena
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def test_whoever_is_killed_whenever_a_recovery_ends_complete(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node, make_checkpoint
 from tests.support.fault_proxy import fault_proxy
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def source_of(cluster: Cluster, size_bytes: int) -> Node:

@@ -37,6 +37,7 @@ from ckptd.net.throttle import Throttles
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
 from tests.support.manifests import make_manifest
+from tests.support.time_limits import ON_UVLOOP
 
 Address = tuple[str, int]
 
@@ -62,8 +63,11 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     named = inspect.signature(test).parameters.values()
     new_loop = inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY)
     run.__signature__ = inspect.Signature([*named, new_loop])  # type: ignore[attr-defined]
-    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
-    parametrize = pytest.mark.parametrize("new_loop", loops, ids=["asyncio", "uvloop"])
+    loops = [
+        pytest.param(asyncio.new_event_loop, id="asyncio"),
+        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
+    ]
+    parametrize = pytest.mark.parametrize("new_loop", loops)
     marked: Callable[..., None] = parametrize(run)
     return marked
 
