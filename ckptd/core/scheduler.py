@@ -46,12 +46,13 @@ from ckptd.core.explain.snapshot import view_peer, view_recovery, view_sources
 from ckptd.core.options import Options
 from ckptd.core.peers import claims
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
+from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, manifest_search
-from ckptd.core.stages.version_choice import ExplainedChoice, explain_choice
+from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
-from ckptd.core.state.recovery import State
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import Bottleneck

@@ -23,9 +23,11 @@ from ckptd.core.events import HoldingsArrived
 from ckptd.core.options import Options
 from ckptd.core.peers import claims
 from ckptd.core.ranges import picker, transfers
+from ckptd.core.state import eligibility
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.link import Link
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -112,7 +114,7 @@ def _blame_at_once(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) ->
 def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     if peer.link.failures:
         return _preferred_run(recovery, peer)
-    blocks = picker.servable(recovery, peer)
+    blocks = eligibility.servable(recovery, peer)
     return (blocks & recovery.raised or blocks).first_run()
 
 

@@ -28,14 +28,14 @@ from ckptd.core.events import (
 )
 from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.options import Options
-from ckptd.core.ranges.lanes import patience_ns
 from ckptd.core.ranges.picker import find_offer
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.state.deadlines import recovery_deadline
+from ckptd.core.state.deadlines import lane_patience_ns, recovery_deadline
 from ckptd.core.state.invariants import check_invariants
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import DIGEST_BYTES, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
@@ -377,7 +377,7 @@ def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: 
         if wanting and peer.is_live and peer.link.usable_at_ns > now:
             due_ns.append(peer.link.usable_at_ns)
     due_ns += [
-        lane.heard_ns + patience_ns(lane, options) + LEEWAY_NS
+        lane.heard_ns + lane_patience_ns(lane, options) + LEEWAY_NS
         for lane in state.lanes.values()
         if not lane.is_closing and not state.recoveries[lane.recovery].is_held_up
     ]

@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.ranges.picker import holders, may_be_asked
-from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.eligibility import holders, may_be_asked
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MS
 from ckptd.model.words import Bottleneck, LocalOrder, Stage
 

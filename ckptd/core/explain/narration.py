@@ -8,11 +8,13 @@ from typing import Final
 from ckptd.core.events import Refusal
 from ckptd.core.explain.snapshot import missing_blocks
 from ckptd.core.explain.waiting import why_still
-from ckptd.core.ranges.picker import Offer
+from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.story import Entry
-from ckptd.core.stages.version_choice import explain_choice
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane, Transfer, Trial
-from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -43,12 +45,11 @@ def why_wasted(lane: Lane, transfer: Transfer, otherwise: WasteReason) -> WasteR
     return WasteReason.HEDGE if is_race else otherwise
 
 
-def tell_choice(turn: Turn, recovery: Recovery, version: Version) -> None:
+def tell_choice(turn: Turn, recovery: Recovery, version: Version, choice: ExplainedChoice) -> None:
     """Tell which version was chosen, and why."""
-    request = recovery.request
-    choice = explain_choice(turn.state.live_holdings(), request.checkpoint, request.version)
     recovery.story.choice = choice
-    reason = StoryReason.NEWEST if request.version is None else StoryReason.NAMED
+    is_newest = recovery.request.version is None
+    reason = StoryReason.NEWEST if is_newest else StoryReason.NAMED
     numbers = {"version": int(version)}
     recovery.story.add(
         Entry(turn.now, StoryKind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import holds_any
 from ckptd.core.report.story import format_span, sentence
 from ckptd.core.report.verdicts import Explanation, PeerVerdict
-from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.eligibility import holds_any
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.words import StoryKind, StoryReason, Verdict

@@ -7,7 +7,6 @@ from typing import Final
 
 from ckptd.core.explain.waiting import why_still
 from ckptd.core.options import Options
-from ckptd.core.ranges.hedging import hedge_after_ns
 from ckptd.core.report.views import (
     PeerSnapshot,
     RecoverySnapshot,
@@ -15,8 +14,11 @@ from ckptd.core.report.views import (
     SourceSnapshot,
     SourceTuning,
 )
+from ckptd.core.state.deadlines import hedge_after_ns
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace

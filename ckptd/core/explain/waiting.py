@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ckptd.core.ranges.picker import holders, may_be_asked
 from ckptd.core.report.story import format_span
+from ckptd.core.state.eligibility import holders, may_be_asked
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import LocalOrder, Stage, StoryReason

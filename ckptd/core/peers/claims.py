@@ -6,7 +6,8 @@ from ckptd.core.effects import ConfirmHolding
 from ckptd.core.events import HoldingConfirmed, HoldingsArrived, PeerLost
 from ckptd.core.explain.narration import tell_judged, tell_lost, tell_reborn
 from ckptd.core.report.evidence import BadBlock, Evidence
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.spread import Spread
 from ckptd.core.state.step import Turn
 from ckptd.limits import PEERS_MAX

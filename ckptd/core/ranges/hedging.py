@@ -16,29 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptd.core.options import Options
-from ckptd.core.ranges.picker import has_room, may_be_asked, servable
+from ckptd.core.state.eligibility import has_room, may_be_asked, servable
 from ckptd.core.state.lane import Lane, Transfer
-from ckptd.core.state.recovery import Peer, Recovery, State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.words import Criticality
-
-
-def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
-    """Return after what silence of a lane its first range is asked of a second source.
-
-    ``None`` if it is not: the range is not critical, or it is a hedge, or has one.
-    """
-    first = lane.transfers[0] if lane.transfers else None
-    if first is None or first.criticality is not Criticality.CRITICAL or first.is_hedged:
-        return None
-    if lane.has_body:
-        return max(options.hedge_floor_ns, options.hedge_ratio * lane.link.gap_ns)
-    usual_ns = state.first_bytes.percentile_ns(options.hedge_percentile)
-    if usual_ns is None:
-        return None
-    return max(options.hedge_floor_ns, options.hedge_ratio * usual_ns)
 
 
 def find_hedge(turn: Turn, lane: Lane) -> tuple[Peer, BlockRun] | None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from ckptd.core.explain.narration import tell_trial
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import may_be_asked, servable
+from ckptd.core.state.eligibility import may_be_asked, servable
 from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn

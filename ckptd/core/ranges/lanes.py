@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ckptd.core.options import Options
-from ckptd.core.ranges.hedging import hedge_after_ns
-from ckptd.core.ranges.picker import lane_with_room
+from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
+from ckptd.core.state.eligibility import lane_with_room
 from ckptd.core.state.lane import Bundle, Lane
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import LocalOrder
@@ -59,7 +59,7 @@ def is_held_up_here(turn: Turn, lane: Lane) -> bool:
     recovery = turn.state.recoveries[lane.recovery]
     is_held_up = (
         recovery.awaited is LocalOrder.COMMIT
-        and recovery.delivered_ns < lane.heard_ns + patience_ns(lane, turn.options)
+        and recovery.delivered_ns < lane.heard_ns + lane_patience_ns(lane, turn.options)
     )
     recovery.is_held_up = recovery.is_held_up or is_held_up
     return is_held_up
@@ -75,7 +75,7 @@ def rouse_lanes(turn: Turn, recovery: Recovery) -> None:
 def set_lane_alarm(turn: Turn, lane: Lane) -> None:
     """Set when a lane is to be hedged or closed unless something comes."""
     if not lane.is_closing:
-        due_ns = lane.heard_ns + patience_ns(lane, turn.options)
+        due_ns = lane.heard_ns + lane_patience_ns(lane, turn.options)
         hedge_ns = hedge_after_ns(turn.state, lane, turn.options)
         if hedge_ns is not None:
             due_ns = min(due_ns, max(lane.heard_ns + hedge_ns, turn.now + 1))
@@ -88,12 +88,3 @@ def set_alarms_to(turn: Turn, source: NodeId) -> None:
         bundle = recovery.bundles.get(source)
         for lane in () if bundle is None else bundle.lanes:
             set_lane_alarm(turn, lane)
-
-
-def patience_ns(lane: Lane, options: Options) -> int:
-    """Return how long a lane may deliver nothing."""
-    if not lane.transfers:
-        return options.lane_idle_ns
-    if lane.has_body:
-        return lane.link.silence_timeout_ns(options)
-    return lane.link.first_byte_timeout_ns(options)

@@ -9,17 +9,13 @@ from ckptd.core.effects import FetchRange
 from ckptd.core.explain import narration
 from ckptd.core.ranges.hedging import find_race
 from ckptd.core.ranges.lanes import lane_for, set_lane_alarm
-from ckptd.core.ranges.picker import (
-    Offer,
-    cut,
-    find_offer,
-    is_detour,
-    is_left_to_others,
-    may_be_asked,
-)
+from ckptd.core.ranges.picker import cut, find_offer, is_detour, is_left_to_others
 from ckptd.core.ranges.preemption import has_to_wait, preempt
+from ckptd.core.state.eligibility import may_be_asked
 from ckptd.core.state.lane import Transfer
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun

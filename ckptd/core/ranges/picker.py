@@ -7,35 +7,16 @@ to it soonest. Of one recovery, blocks that somebody waits for go before all oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from ckptd.core.options import Options
-from ckptd.core.state.lane import Bundle, Lane
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.eligibility import has_room, holds, may_be_asked, servable
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Offer:
-    """A source with room and the most urgent run of blocks it can serve.
-
-    Attributes:
-        rank: What decides between offers; the lowest goes first.
-        recovery: For which recovery.
-        peer: The source.
-        run: The blocks, not yet cut to the size of a range.
-        criticality: As how urgent they are asked for.
-    """
-
-    rank: tuple[bool, Criticality, int, int, NodeId, int]
-    recovery: Recovery = field(compare=False)
-    peer: Peer = field(compare=False)
-    run: BlockRun = field(compare=False)
-    criticality: Criticality = field(compare=False)
 
 
 def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> Offer | None:
@@ -138,80 +119,9 @@ def is_detour(
         other.link.rate.bytes_per_s
         and other.link.expected_ns(size_bytes, options) < expected_ns
         and may_be_asked(recovery, other, now=now)
-        and _holds(recovery, other, blocks.start)
+        and holds(recovery, other, blocks.start)
         for other in peers
     )
-
-
-def servable(recovery: Recovery, peer: Peer) -> BlockSet:
-    """Return the unclaimed blocks of a recovery that a peer has and has not sent wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
-    if holding is None:
-        return BlockSet()
-    blocks = recovery.unclaimed if holding.is_complete else recovery.unclaimed & holding.blocks
-    refused = recovery.refused.get(peer.node)
-    return blocks - refused if refused else blocks
-
-
-def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
-    """Tell whether a peer may be given another range of a recovery now."""
-    bundle = recovery.bundles.get(peer.node)
-    lane = None if bundle is None else lane_with_room(bundle, options)
-    if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
-        return False
-    if not may_be_asked(recovery, peer, now=now):
-        return False
-    is_idle = lane is not None and not lane.transfers
-    return is_idle or peer.link.queue_time_ns(options) < options.window_ns
-
-
-def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
-    """Return the lane that should take another range, of those there are; ``None`` if none can.
-
-    A second range is only worth ordering once the first one has shown that the lane works.
-    """
-    best: Lane | None = None
-    for lane in bundle.lanes:
-        count = len(lane.transfers)
-        is_full = count >= options.ranges_per_lane or (count > 0 and not lane.has_body)
-        if is_full or lane.is_closing or lane.is_surplus:
-            continue
-        if best is None or count < len(best.transfers):
-            best = lane
-    return best
-
-
-def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
-    """Tell whether a peer is there, does not rest, and stands by what it holds."""
-    is_resting = peer.link.usable_at_ns > now
-    return peer.is_live and not is_resting and recovery.digest not in peer.questioned
-
-
-def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:
-    """Yield the live peers that have any of these blocks and did not send them wrongly."""
-    return (peer for peer in peers if holds_any(recovery, peer, blocks))
-
-
-def _holds(recovery: Recovery, peer: Peer, block: int) -> bool:
-    """Tell whether a live peer has a block and did not send it wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
-    if holding is None or not (holding.is_complete or block in holding.blocks):
-        return False
-    refused = recovery.refused.get(peer.node)
-    return refused is None or block not in refused
-
-
-def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
-    """Tell whether a live peer has any of these blocks and did not send them wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
-    if holding is None:
-        return False
-    refused = recovery.refused.get(peer.node)
-    wanted = blocks - refused if refused else blocks
-    return bool(wanted) if holding.is_complete else wanted.meets(holding.blocks)
 
 
 def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> BlockRun:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ckptd.core.explain.narration import tell_preempted
-from ckptd.core.ranges.picker import Offer, may_be_asked, servable
-from ckptd.core.state.recovery import Peer, Precedence, Recovery
+from ckptd.core.state.eligibility import may_be_asked, servable
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Precedence, Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.words import CloseReason
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 
 from ckptd.core.explain.narration import tell_steal
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import has_room, holds_any
+from ckptd.core.state.eligibility import has_room, holds_any
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet

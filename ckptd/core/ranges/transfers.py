@@ -5,18 +5,17 @@ from __future__ import annotations
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
 from ckptd.core.peers.claims import count_sources, note_evidence, question
-from ckptd.core.ranges.hedging import find_hedge, hedge_after_ns, losers
+from ckptd.core.ranges.hedging import find_hedge, losers
 from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
 from ckptd.core.ranges.lanes import (
     is_held_up_here,
     narrow,
-    patience_ns,
     rouse_lanes,
     set_alarms_to,
     set_lane_alarm,
 )
 from ckptd.core.ranges.ordering import order_duplicate
-from ckptd.core.stages.ending import stumble
+from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
@@ -207,7 +206,7 @@ def _judge(turn: Turn, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             lane.link.failed(turn.options, turn.rng, now=turn.now)
         case RangeOutcome.STORE_FAILED:
             assert event.refusal is not None
-            stumble(turn, recovery, event.refusal)
+            recovery.refusals.append(event.refusal)
         case RangeOutcome.CLOSED:
             pass
     if event.outcome in narration.REASONS:
@@ -221,7 +220,7 @@ def close_late_lanes(turn: Turn) -> None:
         lane = turn.state.lanes[lane_id]
         if not lane.transfers:
             turn.close_lane(lane, CloseReason.IDLE)
-        elif turn.now < lane.heard_ns + patience_ns(lane, turn.options):
+        elif turn.now < lane.heard_ns + lane_patience_ns(lane, turn.options):
             _hedge(turn, lane)
         elif not is_held_up_here(turn, lane):
             _give_lane_up(turn, lane)
@@ -229,7 +228,7 @@ def close_late_lanes(turn: Turn) -> None:
 
 def _give_lane_up(turn: Turn, lane: Lane) -> None:
     """Close a lane that is late; it is its source that is late, unless another lane delivers."""
-    allowed_ns = patience_ns(lane, turn.options)
+    allowed_ns = lane_patience_ns(lane, turn.options)
     recovery = turn.state.recoveries[lane.recovery]
     bundle = recovery.bundles[lane.source]
     if not lane.has_body:

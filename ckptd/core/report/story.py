@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.core.stages.version_choice import ExplainedChoice
+from ckptd.core.report.choice import ExplainedChoice
 from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import NodeId

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.story import Entry
-from ckptd.core.stages.version_choice import ExplainedChoice
 from ckptd.model.ids import NodeId
 from ckptd.model.words import StoryKind, Verdict
 

@@ -23,7 +23,6 @@ from ckptd.core.explain.narration import tell_choice, tell_critical, tell_resume
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import rouse_lanes
-from ckptd.core.ranges.picker import holders
 from ckptd.core.stages.ending import (
     close_lanes,
     discard_when_quiet,
@@ -35,8 +34,9 @@ from ckptd.core.stages.ending import (
 )
 from ckptd.core.stages.manifest_search import ask, describe
 from ckptd.core.stages.restaging import restage_when_quiet, take_stock
-from ckptd.core.stages.version_choice import choose_version, explain_rollback
+from ckptd.core.stages.version_choice import choose_version, explain_choice, explain_rollback
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
+from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import Turn
 from ckptd.limits import MS
@@ -149,30 +149,37 @@ def on_version_placed(turn: Turn, recovery: Recovery) -> None:
 def advance(turn: Turn) -> None:
     """Let every recovery do what its stage allows now."""
     for name, recovery in list(turn.state.recoveries.items()):
+        for refusal in recovery.refusals:
+            stumble(turn, recovery, refusal)
+        recovery.refusals.clear()
         if recovery.retry_at_ns is not None and recovery.retry_at_ns <= turn.now:
             recovery.retry_at_ns = None
             turn.note_room_everywhere()
-        match recovery.stage:
-            case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
-                restage_when_quiet(turn, recovery)
-            case Stage.TRANSFERRING:  # where nearly all events fall
-                _transfer(turn, recovery)
-            case Stage.SEEKING:
-                _seek(turn, recovery)
-            case Stage.DESCRIBING:
-                if describe(turn, recovery):
-                    _seek(turn, recovery)
-            case Stage.PREPARING | Stage.DISCARDING:
-                pass
-            case Stage.COMPLETE | Stage.FAILED | Stage.CANCELLED:
-                raise AssertionError(f"{name} has ended")
-            case Stage.PLACING:
-                _place(turn, recovery)
-            case unreachable:
-                assert_never(unreachable)
+        _advance_in_stage(turn, recovery)
         if recovery.ending is not None:
             discard_when_quiet(turn, recovery)
         turn.state.recovery_alarms.set(name, recovery_deadline(recovery, turn.options))
+
+
+def _advance_in_stage(turn: Turn, recovery: Recovery) -> None:
+    match recovery.stage:
+        case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
+            restage_when_quiet(turn, recovery)
+        case Stage.TRANSFERRING:  # where nearly all events fall
+            _transfer(turn, recovery)
+        case Stage.SEEKING:
+            _seek(turn, recovery)
+        case Stage.DESCRIBING:
+            if describe(turn, recovery):
+                _seek(turn, recovery)
+        case Stage.PREPARING | Stage.DISCARDING:
+            pass
+        case Stage.PLACING:
+            _place(turn, recovery)
+        case Stage.COMPLETE | Stage.FAILED | Stage.CANCELLED:
+            raise AssertionError(f"{recovery.id} has ended")
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _seek(turn: Turn, recovery: Recovery) -> None:
@@ -197,7 +204,8 @@ def _seek(turn: Turn, recovery: Recovery) -> None:
         return
     recovery.starved_since_ns = None
     recovery.version, recovery.digest = choice
-    tell_choice(turn, recovery, choice[0])
+    explained = explain_choice(turn.state.live_holdings(), request.checkpoint, request.version)
+    tell_choice(turn, recovery, choice[0], explained)
     recovery.move(Stage.DESCRIBING)
     turn.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
     describe(turn, recovery)

@@ -12,7 +12,8 @@ from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import tell_manifest_late, tell_pause
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages.ending import fail, is_out_of_patience
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Turn
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import Criticality, FailureCause, LocalOrder, Stage, StoryReason

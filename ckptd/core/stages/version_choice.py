@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from ckptd.core.report.choice import ExplainedChoice, PassedOver
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -14,36 +15,6 @@ PASSED_OVER_SHOWN: Final = 5
 """How many versions an explanation names that were not chosen."""
 
 _Key = tuple[Version, Digest]
-
-
-@dataclass(frozen=True, slots=True)
-class PassedOver:
-    """A version that was not chosen.
-
-    Attributes:
-        version: Which one.
-        digest: Its identity.
-        why: Why not, for a person.
-    """
-
-    version: Version
-    digest: Digest
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainedChoice:
-    """What :func:`choose_version` chooses, and why.
-
-    Attributes:
-        chosen: Version and digest; ``None``: nothing to choose yet.
-        why: Why this one, or why none.
-        passed_over: The newest others.
-    """
-
-    chosen: tuple[Version, Digest] | None
-    why: str
-    passed_over: tuple[PassedOver, ...]
 
 
 @dataclass(slots=True)

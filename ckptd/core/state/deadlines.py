@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ckptd.core.options import Options
-from ckptd.core.state.recovery import Recovery, State
-from ckptd.model.words import LocalOrder, Stage
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.recovery import Recovery
+from ckptd.model.words import Criticality, LocalOrder, Stage
 
 
 def next_deadline(state: State) -> int | None:
@@ -45,3 +47,28 @@ def _earlier(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return other if one is None else one
     return min(one, other)
+
+
+def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
+    """Return after what silence of a lane its first range is asked of a second source.
+
+    ``None`` if it is not: the range is not critical, or it is a hedge, or has one.
+    """
+    first = lane.transfers[0] if lane.transfers else None
+    if first is None or first.criticality is not Criticality.CRITICAL or first.is_hedged:
+        return None
+    if lane.has_body:
+        return max(options.hedge_floor_ns, options.hedge_ratio * lane.link.gap_ns)
+    usual_ns = state.first_bytes.percentile_ns(options.hedge_percentile)
+    if usual_ns is None:
+        return None
+    return max(options.hedge_floor_ns, options.hedge_ratio * usual_ns)
+
+
+def lane_patience_ns(lane: Lane, options: Options) -> int:
+    """Return how long a lane may deliver nothing."""
+    if not lane.transfers:
+        return options.lane_idle_ns
+    if lane.has_body:
+        return lane.link.silence_timeout_ns(options)
+    return lane.link.first_byte_timeout_ns(options)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckptd.core.state.recovery import Recovery, State
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.recovery import Recovery
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.words import LocalOrder, Stage
 

@@ -7,30 +7,23 @@ them. Only :meth:`Scheduler.handle` changes them.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ckptd.core.events import RecoveryRequested
-from ckptd.core.report.evidence import Evidence
+from ckptd.core.events import RecoveryRequested, Refusal
 from ckptd.core.report.story import Story
 from ckptd.core.report.waste import Waste
-from ckptd.core.state.alarms import Alarms
-from ckptd.core.state.lane import Bundle, Lane, Trial
-from ckptd.core.state.latencies import Latencies
-from ckptd.core.state.link import Link, RateEstimate
+from ckptd.core.state.lane import Bundle, Lane
+from ckptd.core.state.link import RateEstimate
 from ckptd.core.state.spread import Spread
 from ckptd.core.state.stage import MOVES
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
     Digest,
-    Epoch,
     LaneId,
     NodeId,
     RecoveryId,
-    TransferId,
     Version,
 )
 from ckptd.model.space import AddressSpace
@@ -39,30 +32,6 @@ from ckptd.model.words import Criticality, FailureCause, LocalOrder, Result, Sta
 Precedence: TypeAlias = tuple[bool, Criticality]
 """Whether work is in the background, and how urgent it is; the lower one goes first. In the
 background everything is equally urgent to others."""
-
-
-@dataclass(slots=True)
-class Peer:
-    """Another daemon, as it presents itself.
-
-    Attributes:
-        node: Who it is.
-        epoch: Which life of it.
-        is_live: It answered when it was asked last.
-        holdings: What it has, by digest. A version it turned out not to have is taken out.
-        link: The path to it.
-        questioned: Versions it was asked to stand by after a bad block, and how much trust
-            hangs on the answer. Not asked for ranges of these meanwhile.
-        evidence: What it sent wrongly, in this life and before.
-    """
-
-    node: NodeId
-    epoch: Epoch
-    is_live: bool = True
-    holdings: dict[Digest, Holding] = field(default_factory=dict)
-    link: Link = field(default_factory=Link)
-    questioned: dict[Digest, int] = field(default_factory=dict)
-    evidence: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +101,7 @@ class Recovery:
         unsigned_by: Those of them whose manifest was refused for its signatures.
         unsigned: Versions that nobody could deliver with signatures that suffice.
         signature_refusal: Why the last of them was refused; empty if none was.
+        refusals: What this node's disk refused since :func:`advance` looked last.
         retry_at_ns: A local order is tried again at this moment.
         trouble: Why the last local order failed; empty once it worked.
         staging_losses: How often what was staged was lost.
@@ -197,6 +167,7 @@ class Recovery:
     unsigned_by: set[NodeId] = field(default_factory=set)
     unsigned: set[Digest] = field(default_factory=set)
     signature_refusal: str = ""
+    refusals: list[Refusal] = field(default_factory=list)
     retry_at_ns: int | None = None
     trouble: str = ""
     staging_losses: int = 0
@@ -276,56 +247,3 @@ class Recovery:
     def precedence_of(self, criticality: Criticality) -> Precedence:
         """Return how work so urgent compares with that of other recoveries."""
         return (True, Criticality.DEFERRED) if self.is_background else (False, criticality)
-
-
-@dataclass(slots=True)
-class State:
-    """Everything.
-
-    Attributes:
-        peers: By node.
-        recoveries: All and only recoveries that have not ended.
-        transfers: The lane of each transfer in flight; all and only transfers of the lanes.
-        lanes: All and only lanes of the recoveries, by name.
-        first_bytes: How long first bytes took lately, over all links.
-        now_ns: When the last event became known.
-        best_rate: The most that came in one second, over recoveries that ended; each takes a
-            tenth off it, for networks change.
-        is_settled: Every known peer was asked once.
-        is_paced: Something was not asked for because enough is in flight: every source is to be
-            looked at again when less is.
-        trial: The trial of another number of lanes that is under way.
-        trials_failed: How many in a row taught that the number was right.
-        next_trial_ns: No trial begins before this moment.
-        lane_alarms: When each lane is late or idle for too long.
-        peer_alarms: When each resting peer may be asked again.
-        recovery_alarms: When each recovery has something to do though nothing happened.
-        next_lane: The next lane's name.
-        next_transfer: The next transfer's name.
-        next_sequence: The next recovery's place in the order of arrival.
-    """
-
-    peers: dict[NodeId, Peer] = field(default_factory=dict)
-    recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
-    lanes: dict[LaneId, Lane] = field(default_factory=dict)
-    transfers: dict[TransferId, LaneId] = field(default_factory=dict)
-    first_bytes: Latencies = field(default_factory=Latencies)
-    now_ns: int = 0
-    best_rate: float = 0.0
-    is_settled: bool = False
-    is_paced: bool = False
-    trial: Trial | None = None
-    trials_failed: int = 0
-    next_trial_ns: int = 0
-    lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
-    peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
-    recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
-    next_lane: int = 1
-    next_transfer: int = 1
-    next_sequence: int = 1
-
-    def live_holdings(self) -> Iterator[Holding]:
-        """Yield what all live peers hold: what a version is chosen from."""
-        for peer in self.peers.values():
-            if peer.is_live:
-                yield from peer.holdings.values()

@@ -7,8 +7,8 @@ from random import Random
 
 from ckptd.core.effects import CloseLane, Effect
 from ckptd.core.options import Options
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import State
 from ckptd.model.ids import NodeId
 from ckptd.model.words import CloseReason
 

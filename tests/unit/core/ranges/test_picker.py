@@ -17,10 +17,13 @@ from ckptd.core.events import (
     UnitsRaised,
 )
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import Offer, cut, find_offer, has_room, holders, servable
+from ckptd.core.ranges.picker import cut, find_offer
+from ckptd.core.state.eligibility import has_room, holders, servable
 from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.link import Link, RateEstimate
-from ckptd.core.state.recovery import Peer, Recovery
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding

@@ -9,7 +9,8 @@ import pytest
 from ckptd.core.effects import CloseLane, Effect, FetchRange
 from ckptd.core.events import RangeProgressed
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import Offer, cut, find_offer, is_detour
+from ckptd.core.ranges.picker import cut, find_offer, is_detour
+from ckptd.core.state.offer import Offer
 from ckptd.limits import KIB, MIB, SECOND
 from ckptd.model.words import CloseReason, RangeOutcome
 from tests.support.scheduling import (

@@ -67,7 +67,7 @@ def test_what_was_staged_and_is_lost_is_fetched_again_by_the_same_recovery() -> 
     [order] = ranges(script.start(version, A))
     script.arrive(order, 2, after_ms=10)
     assert script.end(order, RangeOutcome.STORE_FAILED, refusal=LOST_STAGING) == [
-        CloseLane(LaneId(1), A, CloseReason.NOT_WANTED)
+        CloseLane(LaneId(1), A, CloseReason.FAILED)
     ]
     assert script.end_all(RangeOutcome.CLOSED) == [PrepareStaging(R, version.digest, version.space)]
     assert script.view().stage is Stage.PREPARING
@@ -154,7 +154,7 @@ def test_a_broken_disk_ends_the_recovery_once_nothing_writes_there_any_more() ->
     script, version = Script(), saved(16)
     first, other = ranges(script.start(version, A, B))
     assert script.end(first, RangeOutcome.STORE_FAILED, refusal=BROKEN_DISK) == [
-        CloseLane(LaneId(1), A, CloseReason.NOT_WANTED),
+        CloseLane(LaneId(1), A, CloseReason.FAILED),
         CloseLane(LaneId(2), B, CloseReason.NOT_WANTED),
     ]
     assert script.wait(60_000) == []

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from ckptd.core.state.invariants import InvariantViolation, check_invariants
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.core.state.recovery import Ending, State
+from ckptd.core.state.recovery import Ending
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import LaneId, TransferId
 from ckptd.model.words import Result, Stage

@@ -1,0 +1,82 @@
+"""Who may be asked for what: predicates that decide nothing and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ckptd.core.options import Options
+from ckptd.core.state.lane import Bundle, Lane
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
+from ckptd.model.blocks import BlockSet
+
+
+def servable(recovery: Recovery, peer: Peer) -> BlockSet:
+    """Return the unclaimed blocks of a recovery that a peer has and has not sent wrongly."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest)
+    if holding is None:
+        return BlockSet()
+    blocks = recovery.unclaimed if holding.is_complete else recovery.unclaimed & holding.blocks
+    refused = recovery.refused.get(peer.node)
+    return blocks - refused if refused else blocks
+
+
+def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
+    """Tell whether a peer may be given another range of a recovery now."""
+    bundle = recovery.bundles.get(peer.node)
+    lane = None if bundle is None else lane_with_room(bundle, options)
+    if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
+        return False
+    if not may_be_asked(recovery, peer, now=now):
+        return False
+    is_idle = lane is not None and not lane.transfers
+    return is_idle or peer.link.queue_time_ns(options) < options.window_ns
+
+
+def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
+    """Return the lane that should take another range, of those there are; ``None`` if none can.
+
+    A second range is only worth ordering once the first one has shown that the lane works.
+    """
+    best: Lane | None = None
+    for lane in bundle.lanes:
+        count = len(lane.transfers)
+        is_full = count >= options.ranges_per_lane or (count > 0 and not lane.has_body)
+        if is_full or lane.is_closing or lane.is_surplus:
+            continue
+        if best is None or count < len(best.transfers):
+            best = lane
+    return best
+
+
+def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
+    """Tell whether a peer is there, does not rest, and stands by what it holds."""
+    is_resting = peer.link.usable_at_ns > now
+    return peer.is_live and not is_resting and recovery.digest not in peer.questioned
+
+
+def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:
+    """Yield the live peers that have any of these blocks and did not send them wrongly."""
+    return (peer for peer in peers if holds_any(recovery, peer, blocks))
+
+
+def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
+    """Tell whether a live peer has a block and did not send it wrongly."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    if holding is None or not (holding.is_complete or block in holding.blocks):
+        return False
+    refused = recovery.refused.get(peer.node)
+    return refused is None or block not in refused
+
+
+def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
+    """Tell whether a live peer has any of these blocks and did not send them wrongly."""
+    assert recovery.digest is not None
+    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    if holding is None:
+        return False
+    refused = recovery.refused.get(peer.node)
+    wanted = blocks - refused if refused else blocks
+    return bool(wanted) if holding.is_complete else wanted.meets(holding.blocks)

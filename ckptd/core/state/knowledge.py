@@ -1,0 +1,76 @@
+"""Everything the scheduler knows.
+
+Plain records without decisions; :mod:`ckptd.core.state.invariants` states what must hold between
+them. Only :meth:`Scheduler.handle` changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ckptd.core.state.alarms import Alarms
+from ckptd.core.state.lane import Lane, Trial
+from ckptd.core.state.latencies import Latencies
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import (
+    LaneId,
+    NodeId,
+    RecoveryId,
+    TransferId,
+)
+
+
+@dataclass(slots=True)
+class State:
+    """Everything.
+
+    Attributes:
+        peers: By node.
+        recoveries: All and only recoveries that have not ended.
+        transfers: The lane of each transfer in flight; all and only transfers of the lanes.
+        lanes: All and only lanes of the recoveries, by name.
+        first_bytes: How long first bytes took lately, over all links.
+        now_ns: When the last event became known.
+        best_rate: The most that came in one second, over recoveries that ended; each takes a
+            tenth off it, for networks change.
+        is_settled: Every known peer was asked once.
+        is_paced: Something was not asked for because enough is in flight: every source is to be
+            looked at again when less is.
+        trial: The trial of another number of lanes that is under way.
+        trials_failed: How many in a row taught that the number was right.
+        next_trial_ns: No trial begins before this moment.
+        lane_alarms: When each lane is late or idle for too long.
+        peer_alarms: When each resting peer may be asked again.
+        recovery_alarms: When each recovery has something to do though nothing happened.
+        next_lane: The next lane's name.
+        next_transfer: The next transfer's name.
+        next_sequence: The next recovery's place in the order of arrival.
+    """
+
+    peers: dict[NodeId, Peer] = field(default_factory=dict)
+    recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
+    lanes: dict[LaneId, Lane] = field(default_factory=dict)
+    transfers: dict[TransferId, LaneId] = field(default_factory=dict)
+    first_bytes: Latencies = field(default_factory=Latencies)
+    now_ns: int = 0
+    best_rate: float = 0.0
+    is_settled: bool = False
+    is_paced: bool = False
+    trial: Trial | None = None
+    trials_failed: int = 0
+    next_trial_ns: int = 0
+    lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
+    peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
+    recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
+    next_lane: int = 1
+    next_transfer: int = 1
+    next_sequence: int = 1
+
+    def live_holdings(self) -> Iterator[Holding]:
+        """Yield what all live peers hold: what a version is chosen from."""
+        for peer in self.peers.values():
+            if peer.is_live:
+                yield from peer.holdings.values()

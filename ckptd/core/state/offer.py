@@ -1,0 +1,30 @@
+"""What a source can do for a recovery now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import NodeId
+from ckptd.model.words import Criticality
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Offer:
+    """A source with room and the most urgent run of blocks it can serve.
+
+    Attributes:
+        rank: What decides between offers; the lowest goes first.
+        recovery: For which recovery.
+        peer: The source.
+        run: The blocks, not yet cut to the size of a range.
+        criticality: As how urgent they are asked for.
+    """
+
+    rank: tuple[bool, Criticality, int, int, NodeId, int]
+    recovery: Recovery = field(compare=False)
+    peer: Peer = field(compare=False)
+    run: BlockRun = field(compare=False)
+    criticality: Criticality = field(compare=False)
