@@ -15,7 +15,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.routes import RIGHTS, Members, Roles, Route
+from ckptd.control.roles import RIGHTS, Members, Roles, Route
 from ckptd.control.server.callers import caller_at
 from ckptd.errors import ConfigurationError, ExitCode, NotPermitted
 from ckptd.limits import CONTROL_CLIENTS_MAX

@@ -39,7 +39,7 @@ from ckptd.control.messages.prioritized import (
     PrioritizeRequest,
     Raised,
 )
-from ckptd.control.routes import Roles
+from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import GIB, MIB

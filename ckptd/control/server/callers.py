@@ -15,7 +15,7 @@ import socket
 import struct
 from typing import Final
 
-from ckptd.control.routes import Caller
+from ckptd.control.roles import Caller
 
 _CREDENTIALS: Final = struct.Struct("iII")
 """``struct ucred`` of ``unix(7)``: process, user, group."""

@@ -3,7 +3,7 @@
     curl --unix-socket /run/ckptd/ckptd.sock http://ckptd/v1/status
 
 Who may connect is decided by the mode of the socket, 0660; who may do what, by
-:mod:`ckptd.control.routes`. A stream whose client goes away is closed at once, and with it what
+:mod:`ckptd.control.roles`. A stream whose client goes away is closed at once, and with it what
 it was for: a publishing stops, a recovery does not.
 """
 
@@ -32,7 +32,7 @@ from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest, Observing
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.routes import RIGHTS, Caller, Roles, Route
+from ckptd.control.roles import RIGHTS, Caller, Roles, Route
 from ckptd.control.server.admission import Admission, listening
 from ckptd.control.server.bodies import (
     Handler,

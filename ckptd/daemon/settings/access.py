@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from ckptd.config import Config
 from ckptd.config.sections import Control
-from ckptd.control.routes import Members, Roles
+from ckptd.control.roles import Members, Roles
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import Role

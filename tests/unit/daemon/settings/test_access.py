@@ -7,7 +7,7 @@ import pwd
 import pytest
 
 from ckptd.config.sections import Control
-from ckptd.control.routes import Caller, Members
+from ckptd.control.roles import Caller, Members
 from ckptd.daemon.settings.access import find_roles
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import Role

@@ -6,7 +6,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.ctl.verbs import VERBS
-from ckptd.control.routes import RIGHTS, Caller, Members, Right, Roles, Route
+from ckptd.control.roles import RIGHTS, Caller, Members, Right, Roles, Route
 from ckptd.errors import ExitCode, NotPermitted
 from ckptd.model.words import Role
 
