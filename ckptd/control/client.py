@@ -11,50 +11,15 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from ckptd.control.messages.api import (
-    CheckpointRow,
-    ErrorDocument,
-    ErrorView,
-    PeerRow,
-    PublishEvent,
-    PublishRequest,
-    PublishResult,
-    RecoverRequest,
-    RecoveryResult,
-    RecoveryView,
-    ReloadResult,
-    Status,
-    StreamError,
-    VersionDocument,
-    WatchEvent,
-    WhoAmI,
-)
-from ckptd.control.messages.explanations import Explanation
-from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
-from ckptd.control.messages.observation import (
-    DoctorMessage,
-    EventMessage,
-    HealthView,
-    LevelRequest,
-    LevelView,
-    LineMessage,
-)
-from ckptd.control.messages.peer_details import PeerView
-from ckptd.control.messages.plans import Plan, PlanRequest
-from ckptd.control.messages.prioritized import (
-    NeedEvent,
-    NeedRequest,
-    NeedResult,
-    PrioritizeRequest,
-    Raised,
-)
+from ckptd.control.messages.api import ErrorDocument, ErrorView, StreamError, is_result
+from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 
@@ -64,7 +29,9 @@ _SILENCE_TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 64 * MIB
 """Room for the checkpoints of a hundred peers that each hold as many as they may."""
 
+_Taken = ParamSpec("_Taken")
 _Answer = TypeVar("_Answer")
+_Message = TypeVar("_Message")
 
 
 class _Connection(http.client.HTTPConnection):
@@ -80,213 +47,64 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._socket_path)
 
 
-class ControlClient:
-    """What a command can ask the daemon for.
+class ControlClient(Api):
+    """What a command can ask the daemon for: each row of the API is a call.
 
-    Every method raises the :class:`~ckptd.errors.CkptdError` that the daemon answered with,
-    :class:`~ckptd.errors.DaemonUnreachable` if it does not answer, and
-    :class:`~ckptd.errors.NotPermitted` if the caller may not use the socket.
+    A call makes its request and returns the answer. One that is answered with a stream makes it
+    with the first message that is taken; closing the iterator early ends the stream.
+
+    Every call raises the :class:`~ckptd.errors.CkptdError` that the daemon answered with,
+    :class:`~ckptd.errors.DaemonUnreachable` if it does not answer or ends a stream without its
+    result, and :class:`~ckptd.errors.NotPermitted` if the caller may not use the socket.
 
     Attributes:
         socket_path: Where the daemon listens.
+        deadline_s: Until when to wait, by ``time.monotonic()``; calls raise ``TimeoutError`` then.
+            ``None``: as long as the daemon is not silent.
     """
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, *, deadline_s: float | None = None) -> None:
         self.socket_path = socket_path
+        self.deadline_s = deadline_s
 
-    def version(self) -> VersionDocument:
-        """Return what the daemon runs."""
-        return self._get("/v1/version", VersionDocument)
+    def until(self, deadline_s: float | None) -> ControlClient:
+        """Return a client of the same daemon whose calls have a deadline."""
+        return ControlClient(self.socket_path, deadline_s=deadline_s)
 
-    def whoami(self) -> WhoAmI:
-        """Return the caller, as the daemon sees it."""
-        return self._get("/v1/whoami", WhoAmI)
+    def ask(self, route: Route[_Taken, _Answer], taken: Sequence[object]) -> _Answer:
+        """Make one request; see :class:`ckptd.control.routes.Api`."""
+        shape = route.shape
+        target, body = _encode(route, shape, taken)
+        if shape.is_stream:
+            return cast("_Answer", self._messages(route, target, body))
+        with self._answer(route.method, target, body) as (_, response):
+            return cast("_Answer", self._decode(self._body(response), _decoder(shape.answer)))
 
-    def reload(self) -> ReloadResult:
-        """Let the daemon read its configuration again; return what that changed."""
-        with self._answer("POST", "/v1/reload") as (_, response):
-            return self._decode(self._body(response), msgspec.json.Decoder(ReloadResult))
-
-    def status(self) -> Status:
-        """Return the daemon at this moment."""
-        return self._get("/v1/status", Status)
-
-    def checkpoints(self) -> list[CheckpointRow]:
-        """Return what the node and its peers hold."""
-        return self._get("/v1/checkpoints", list[CheckpointRow])
-
-    def peers(self) -> list[PeerRow]:
-        """Return the known peers."""
-        return self._get("/v1/peers", list[PeerRow])
-
-    def peer(self, node: str) -> PeerView:
-        """Return one peer."""
-        return self._get(f"/v1/peers/{quote(node, safe='')}", PeerView)
-
-    def plan(self, request: PlanRequest) -> Plan:
-        """Return what a recovery would do."""
-        query = {
-            key: value for key, value in msgspec.to_builtins(request).items() if value is not None
-        }
-        return self._get(f"/v1/plan?{urlencode(query)}", Plan)
-
-    def limits(self) -> LimitsView:
-        """Return what is limited."""
-        return self._get("/v1/limits", LimitsView)
-
-    def change_limits(self, request: ChangeLimits) -> LimitsView:
-        """Set limits, or forget what was set; return what is limited then."""
-        return self._post("/v1/limits", LimitsView, request)
-
-    def recoveries(self) -> list[RecoveryView]:
-        """Return the recoveries, newest first."""
-        return self._get("/v1/recoveries", list[RecoveryView])
-
-    def recovery(self, recovery: str) -> RecoveryView:
-        """Return one recovery."""
-        return self._get(_path_of(recovery), RecoveryView)
-
-    def explain(self, recovery: str) -> Explanation:
-        """Return why a recovery goes as it does, or went."""
-        return self._get(f"{_path_of(recovery)}/explanation", Explanation)
-
-    def recover(self, request: RecoverRequest) -> RecoveryView:
-        """Begin a recovery and return it as it begins."""
-        return self._post("/v1/recoveries", RecoveryView, request)
-
-    def pause(self, recovery: str) -> RecoveryView:
-        """Let no more ranges be requested until it is resumed."""
-        return self._post(f"{_path_of(recovery)}/pause", RecoveryView)
-
-    def resume(self, recovery: str) -> RecoveryView:
-        """Let a paused recovery go on."""
-        return self._post(f"{_path_of(recovery)}/resume", RecoveryView)
-
-    def cancel(self, recovery: str) -> RecoveryView:
-        """Give a recovery up."""
-        return self._post(f"{_path_of(recovery)}/cancel", RecoveryView)
-
-    def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
-        """Let some units of a recovery go before all others."""
-        return self._post(f"{_path_of(recovery)}/prioritize", Raised, request)
-
-    def need(self, request: NeedRequest, *, deadline_s: float | None = None) -> Iterator[NeedEvent]:
-        """Let one unit go before all others: yield progress, and last exactly one result.
-
-        Args:
-            request: Which unit.
-            deadline_s: Until when to wait, by ``time.monotonic()``.
-
-        Raises:
-            TimeoutError: The deadline has passed. The unit stays raised.
-        """
-        body = msgspec.json.encode(request)
-        with self._answer("POST", "/v1/needs", body, deadline_s=deadline_s) as answer:
-            decoder = msgspec.json.Decoder(NeedEvent | StreamError)
-            for line in self._lines(*answer, deadline_s):
-                event = self._decode(line, decoder)
-                if isinstance(event, StreamError):
-                    raise _error_of(event)
-                yield event
-                if isinstance(event, NeedResult):
-                    return
-        raise self._unreachable("it stopped before the unit was here")
-
-    def watch(self, recovery: str, *, deadline_s: float | None = None) -> Iterator[WatchEvent]:
-        """Yield progress, and last exactly one result.
-
-        Args:
-            recovery: Which one.
-            deadline_s: Until when to watch, by ``time.monotonic()``.
-
-        Raises:
-            TimeoutError: The deadline has passed.
-        """
-        path = f"{_path_of(recovery)}/events"
-        with self._answer("GET", path, deadline_s=deadline_s) as (connection, response):
-            decoder = msgspec.json.Decoder(WatchEvent | StreamError)
-            for line in self._lines(connection, response, deadline_s):
-                event = self._decode(line, decoder)
-                if isinstance(event, StreamError):
-                    raise _error_of(event)
-                yield event
-                if isinstance(event, RecoveryResult):
-                    return
-        raise self._unreachable("it stopped before the recovery ended")
-
-    def publish(self, request: PublishRequest) -> Iterator[PublishEvent]:
-        """Publish a directory: yield progress, and last exactly one result.
-
-        Closing the iterator early stops the publishing.
-        """
-        body = msgspec.json.encode(request)
-        with self._answer("POST", "/v1/publications", body) as (connection, response):
-            decoder = msgspec.json.Decoder(PublishEvent | StreamError)
-            for line in self._lines(connection, response):
-                event = self._decode(line, decoder)
-                if isinstance(event, StreamError):
-                    raise _error_of(event)
-                yield event
-                if isinstance(event, PublishResult):
-                    return
-        raise self._unreachable("it stopped before everything was published")
-
-    def health(self) -> HealthView:
-        """Return whether the daemon can be relied on."""
-        return self._get("/v1/health", HealthView)
-
-    def events(self, *, since: int = 0, follow: bool = False) -> Iterator[EventMessage]:
-        """Yield events after one, and with ``follow`` those to come until the daemon stops."""
-        return self._messages("GET", f"/v1/events?{_follow(since, follow=follow)}", EventMessage)
-
-    def lines(self, *, since: int = 0, follow: bool = False) -> Iterator[LineMessage]:
-        """Yield lines of the log after one, and with ``follow`` those to come."""
-        return self._messages("GET", f"/v1/log?{_follow(since, follow=follow)}", LineMessage)
-
-    def log_level(self) -> LevelView:
-        """Return the level of the log."""
-        return self._get("/v1/log/level", LevelView)
-
-    def set_log_level(self, request: LevelRequest) -> LevelView:
-        """Change the level of the log."""
-        body = msgspec.json.encode(request)
-        with self._answer("POST", "/v1/log/level", body) as (_, response):
-            return self._decode(self._body(response), msgspec.json.Decoder(LevelView))
-
-    def examine(self) -> Iterator[DoctorMessage]:
-        """Let the daemon look at everything; yield what it finds, and last the sum."""
-        return self._messages("POST", "/v1/examinations", DoctorMessage)
-
-    def _messages(self, method: str, path: str, kind: object) -> Iterator[_Answer]:
-        """Yield the messages of a stream until the daemon ends it."""
-        with self._answer(method, path) as (connection, response):
-            decoder = msgspec.json.Decoder(kind | StreamError)
+    def _messages(
+        self, route: Route[_Taken, _Answer], target: str, body: bytes
+    ) -> Iterator[object]:
+        """Yield the messages of a stream until its result, or until the daemon ends it."""
+        decoder = _decoder(route.shape.answer | StreamError)
+        with self._answer(route.method, target, body) as (connection, response):
             for line in self._lines(connection, response):
                 message = self._decode(line, decoder)
                 if isinstance(message, StreamError):
                     raise _error_of(message)
                 yield message
-
-    def _get(self, path: str, kind: type[_Answer]) -> _Answer:
-        with self._answer("GET", path) as (_, response):
-            return self._decode(self._body(response), msgspec.json.Decoder(kind))
-
-    def _post(
-        self, path: str, kind: type[_Answer], request: msgspec.Struct | None = None
-    ) -> _Answer:
-        body = msgspec.json.encode(request) if request else b""
-        with self._answer("POST", path, body) as (_, response):
-            return self._decode(self._body(response), msgspec.json.Decoder(kind))
+                if is_result(message):
+                    return
+        if route.unfinished:
+            raise self._unreachable(route.unfinished)
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, path: str, body: bytes = b"", *, deadline_s: float | None = None
+        self, method: str, target: str, body: bytes
     ) -> Iterator[tuple[_Connection, http.client.HTTPResponse]]:
         """Send a request and hand out the successful answer, its body unread."""
         with contextlib.closing(_Connection(self.socket_path)) as connection:
-            with self._mapped_errors(deadline_s):
-                connection.timeout = _timeout_s(deadline_s)
-                connection.request(method, path, body)
+            with self._mapped_errors():
+                connection.timeout = _timeout_s(self.deadline_s)
+                connection.request(method, target, body)
                 response = connection.getresponse()
             with response:
                 if response.status >= HTTPStatus.BAD_REQUEST:
@@ -299,26 +117,23 @@ class ControlClient:
             return response.read(_ANSWER_BYTES_MAX)
 
     def _lines(
-        self,
-        connection: _Connection,
-        response: http.client.HTTPResponse,
-        deadline_s: float | None = None,
+        self, connection: _Connection, response: http.client.HTTPResponse
     ) -> Iterator[bytes]:
         """Yield the lines of a stream until it ends, for whatever reason."""
         while True:
-            with self._mapped_errors(deadline_s):
-                connection.sock.settimeout(_timeout_s(deadline_s))
+            with self._mapped_errors():
+                connection.sock.settimeout(_timeout_s(self.deadline_s))
                 line = response.readline(_ANSWER_BYTES_MAX)
             if not line.endswith(b"\n"):
                 return
             yield line
 
     @contextlib.contextmanager
-    def _mapped_errors(self, deadline_s: float | None = None) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         try:
             yield
         except TimeoutError as error:
-            if deadline_s is not None and time.monotonic() >= deadline_s:
+            if self.deadline_s is not None and time.monotonic() >= self.deadline_s:
                 raise
             raise self._unreachable(f"it said nothing for {_SILENCE_TIMEOUT_S:.0f}s") from error
         except PermissionError as error:
@@ -328,7 +143,7 @@ class ControlClient:
         except http.client.HTTPException as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
 
-    def _decode(self, data: bytes, decoder: msgspec.json.Decoder[_Answer]) -> _Answer:
+    def _decode(self, data: bytes, decoder: msgspec.json.Decoder[_Message]) -> _Message:
         try:
             return decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -368,12 +183,26 @@ class ControlClient:
         )
 
 
-def _follow(since: int, *, follow: bool) -> str:
-    return urlencode({"since": since, "follow": str(follow).lower()})
+def _encode(route: Route[..., object], shape: Shape, taken: Sequence[object]) -> tuple[str, bytes]:
+    """Return the target and the body of a request."""
+    count = len(shape.names)
+    names = zip(shape.names, taken[:count], strict=True)
+    target = route.path.format(**{name: quote(str(value), safe="") for name, value in names})
+    for request in taken[count:]:
+        if route.method != "GET":
+            return target, msgspec.json.encode(request)
+        fields = msgspec.to_builtins(request)
+        query = {key: _query_value(value) for key, value in fields.items() if value is not None}
+        return f"{target}?{urlencode(query)}", b""
+    return target, b""
 
 
-def _path_of(recovery: str) -> str:
-    return f"/v1/recoveries/{quote(recovery, safe='')}"
+def _query_value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _decoder(answer: object) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(cast("type[object]", answer))
 
 
 def _timeout_s(deadline_s: float | None) -> float:

@@ -10,59 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role
-
-
-class Route(NamedTuple):
-    """A request: method and path, with ``{name}`` where a path varies."""
-
-    method: str
-    path: str
-
-
-class Right(NamedTuple):
-    """What a request is called, and the least role that may make it."""
-
-    verb: str
-    role: Role
-
-
-RIGHTS: Final[Mapping[Route, Right]] = {
-    Route(method, path): Right(verb, role)
-    for method, path, verb, role in (
-        ("GET", "/v1/version", "version", Role.STRANGER),
-        ("GET", "/v1/whoami", "whoami", Role.STRANGER),
-        ("GET", "/v1/status", "status", Role.VIEWER),
-        ("GET", "/v1/health", "health", Role.VIEWER),
-        ("GET", "/v1/events", "events", Role.VIEWER),
-        ("GET", "/v1/log", "logs", Role.VIEWER),
-        ("GET", "/v1/log/level", "log-level", Role.VIEWER),
-        ("GET", "/v1/checkpoints", "checkpoints", Role.VIEWER),
-        ("GET", "/v1/peers", "peers", Role.VIEWER),
-        ("GET", "/v1/peers/{node}", "peers show", Role.VIEWER),
-        ("GET", "/v1/plan", "plan", Role.VIEWER),
-        ("GET", "/v1/limits", "limit get", Role.VIEWER),
-        ("GET", "/v1/recoveries", "recoveries", Role.VIEWER),
-        ("GET", "/v1/recoveries/{recovery}", "recoveries", Role.VIEWER),
-        ("GET", "/v1/recoveries/{recovery}/events", "watch", Role.VIEWER),
-        ("GET", "/v1/recoveries/{recovery}/explanation", "explain", Role.VIEWER),
-        ("POST", "/v1/publications", "publish", Role.OPERATOR),
-        ("POST", "/v1/recoveries", "recover", Role.OPERATOR),
-        ("POST", "/v1/recoveries/{recovery}/pause", "pause", Role.OPERATOR),
-        ("POST", "/v1/recoveries/{recovery}/resume", "resume", Role.OPERATOR),
-        ("POST", "/v1/recoveries/{recovery}/cancel", "cancel", Role.OPERATOR),
-        ("POST", "/v1/recoveries/{recovery}/prioritize", "prioritize", Role.OPERATOR),
-        ("POST", "/v1/needs", "need", Role.OPERATOR),
-        ("POST", "/v1/limits", "limit set", Role.OPERATOR),
-        ("POST", "/v1/log/level", "log-level LEVEL", Role.OPERATOR),
-        ("POST", "/v1/examinations", "doctor", Role.OPERATOR),
-        ("POST", "/v1/reload", "reload", Role.ADMIN),
-    )
-}
-"""Every request of the API; one that is not here is not served. The verbs are ``ckptctl``'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +67,26 @@ class Roles:
                 return role
         return Role.STRANGER if self._members(Role.VIEWER) else Role.VIEWER
 
-    def check(self, caller: Caller, right: Right, *, user: str = "") -> None:
+    def check(self, caller: Caller, needed: Role, *, verb: str, user: str = "") -> None:
         """Refuse a caller who may not.
 
         Args:
             caller: Who asks.
-            right: What for.
+            needed: The lowest role that may.
+            verb: What for.
             user: The caller's name; empty if it is not known.
 
         Raises:
             NotPermitted: With who it is, what is missing and how to get it.
         """
         role = self.role_of(caller)
-        if role >= right.role:
+        if role >= needed:
             return
         name = f"uid {caller.uid} ({user})" if user else f"uid {caller.uid}"
         raise NotPermitted(
             "permission denied",
-            f"{name} is '{role}'; '{right.verb}' needs '{right.role}'",
-            self._remedy(right.role),
+            f"{name} is '{role}'; '{verb}' needs '{needed}'",
+            self._remedy(needed),
         )
 
     def _remedy(self, role: Role) -> str:

@@ -41,7 +41,7 @@ from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, begin
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.recover.runtime import Runtime
 from ckptd.daemon.settings.own_identity import following, keep_fresh
@@ -149,6 +149,7 @@ class Daemon:
         self._scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
         self._runtime = Runtime(self._scheduler)
         self._book = RecoveryBook(time.time)
+        self._catalog = parts.catalog
         self._peering = Peering(
             self._node,
             StaticDiscovery(config.discovery.peers).addresses(),
@@ -318,11 +319,10 @@ class Daemon:
             self._metrics_address = str(Address(host, port))
         await stack.enter_async_context(
             serve_control(
-                self._operations,
+                (self._operations, self._watching),
                 listen.control,
                 roles=lambda: self._access.roles,
                 inherited=self._sockets.get(CONTROL),
-                observing=self._watching,
                 note_answer=self._measuring.note_answer,
             )
         )
@@ -346,7 +346,12 @@ class Daemon:
             recovery = OpenRecovery(record, self._roots[record.root], record.target)
             if record.version is not None:
                 recovery.settle_target(record.version)
-            self._operations.begin(recovery)
+            begin(
+                recovery,
+                book=self._book,
+                report=self._runtime.report,
+                catalog=self._catalog,
+            )
 
     async def _drain(self) -> None:
         """Stop taking work, finish what is being served, commit what is verified."""

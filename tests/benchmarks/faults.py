@@ -84,7 +84,7 @@ class Run:
     def result(self, recovery: str) -> RecoveryResult:
         """Wait for its end."""
         deadline_s = time.monotonic() + PATIENCE_S
-        *_, last = self.receiver.client.watch(recovery, deadline_s=deadline_s)
+        *_, last = self.receiver.client.until(deadline_s).watch(recovery)
         assert isinstance(last, RecoveryResult)
         return last
 

@@ -123,7 +123,7 @@ def knows_peers(node: Node, count: int) -> None:
 
 def finish(node: Node, recovery: str) -> None:
     """Wait for the end of a recovery, which must succeed."""
-    *_, last = node.client.watch(recovery, deadline_s=time.monotonic() + PATIENCE_S)
+    *_, last = node.client.until(time.monotonic() + PATIENCE_S).watch(recovery)
     assert isinstance(last, RecoveryResult)
     assert last.result is Result.COMPLETE, last
 

@@ -15,44 +15,17 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.roles import RIGHTS, Members, Roles, Route
+from ckptd.control.roles import Members, Roles
+from ckptd.control.routes import ROUTES
 from ckptd.control.server.callers import caller_at
 from ckptd.errors import ConfigurationError, ExitCode, NotPermitted
 from ckptd.limits import CONTROL_CLIENTS_MAX
 from ckptd.model.words import Role
+from tests.support.callers import NOBODY, NOT_US, acting_as, ordinary_user, roles_of
 from tests.support.cluster import Cluster, eventually
 from tests.support.control import RELOADED, STATUS, VIEW, StandInDaemon, serving
 
 pytestmark = pytest.mark.integration
-
-NOBODY = 65534
-NOT_US = 4_000_000_000
-"""A user that no test runs as."""
-
-
-@contextlib.contextmanager
-def acting_as(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
-    """Connect as somebody else; only root can."""
-    group, own_groups = os.getegid(), os.getgroups()
-    os.setgroups(groups)
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(own_groups)
-
-
-@contextlib.contextmanager
-def ordinary_user() -> Iterator[int]:
-    """Be somebody who is not root: oneself, or nobody."""
-    if os.geteuid() != 0:
-        yield os.geteuid()
-        return
-    with acting_as(NOBODY, NOBODY, []):
-        yield NOBODY
 
 
 @pytest.fixture
@@ -69,22 +42,15 @@ def open_to_all(daemon: StandInDaemon, path: str, roles: Roles) -> Iterator[None
         yield
 
 
-def roles_of(uid: int, role: Role) -> Roles:
-    """Return roles in which a user has exactly this one."""
-    members = {Role.VIEWER: Members({"somebody": NOT_US}, {})}
-    if role is not Role.STRANGER:
-        members[role] = Members({"the caller": uid}, {})
-    return Roles(NOT_US, members)
-
-
-def ask(path: str, route: Route, fields: dict[str, str] | None = None) -> tuple[int, str]:
+def ask(
+    path: str, method: str, target: str, fields: dict[str, str] | None = None
+) -> tuple[int, str]:
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(path)
         connection = http.client.HTTPConnection("ckptd")
         connection.sock = connected
         with contextlib.closing(connection):
-            target = route.path.replace("{node}", "node-b").replace("{recovery}", VIEW.recovery)
-            connection.request(route.method, target, headers=fields or {})
+            connection.request(method, target, headers=fields or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
 
@@ -95,8 +61,13 @@ def test_every_request_is_refused_below_its_role_and_only_there(path: str, role:
         pass
     daemon = StandInDaemon(views=[VIEW])
     with open_to_all(daemon, path, roles_of(uid, role)), ordinary_user():
-        refused = {route for route in RIGHTS if ask(path, route)[0] == http.HTTPStatus.FORBIDDEN}
-    assert refused == {route for route, right in RIGHTS.items() if right.role > role}
+        refused = {
+            route
+            for route in ROUTES
+            if ask(path, route.method, route.path.format(node="node-b", recovery=VIEW.recovery))[0]
+            == http.HTTPStatus.FORBIDDEN
+        }
+    assert refused == {route for route in ROUTES if route.role > role}
     if role is Role.STRANGER:
         assert daemon.calls == []
 
@@ -106,7 +77,7 @@ def test_another_method_is_no_way_around(path: str, method: str) -> None:
     with ordinary_user() as uid:
         pass
     with open_to_all(StandInDaemon(), path, roles_of(uid, Role.STRANGER)), ordinary_user():
-        status, _ = ask(path, Route(method, "/v1/status"))
+        status, _ = ask(path, method, "/v1/status")
     assert status == (403 if method == "HEAD" else 405)
 
 
@@ -190,7 +161,7 @@ def test_a_web_page_is_refused_also_as_admin(
     path: str, fields: dict[str, str], status: int
 ) -> None:
     with serving(StandInDaemon(), path):
-        answered, body = ask(path, Route("GET", "/v1/status"), fields)
+        answered, body = ask(path, "GET", "/v1/status", fields)
     assert answered == status
     if status != 200:
         assert json.loads(body)["error"]["code"] == "not_permitted"

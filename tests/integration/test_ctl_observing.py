@@ -7,7 +7,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.observation import LevelRequest
+from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.errors import UsageError
 from tests.support.control import StandInDaemon, serving
 from tests.support.observing import DRAINING, EVENT, FINDING
@@ -85,6 +85,6 @@ def test_requests_that_make_no_sense_are_refused(path: str, daemon: StandInDaemo
     with serving(daemon, path):
         client = ControlClient(path)
         with pytest.raises(UsageError, match="query"):
-            list(client.events(since=-1))
+            list(client.events(FollowQuery(since=-1)))
         with pytest.raises(UsageError, match="request"):
             client.set_log_level(LevelRequest(level="debug", for_s=-1))

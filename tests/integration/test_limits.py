@@ -10,7 +10,7 @@ from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.api import RecoveryView
 from ckptd.control.messages.limit_settings import ChangeLimits
-from ckptd.control.messages.observation import EventRecord
+from ckptd.control.messages.observation import EventRecord, FollowQuery
 from ckptd.errors import CkptdError, NotFound, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import LimitOrigin, Result
@@ -44,7 +44,7 @@ def receiver_of(cluster: Cluster, source: Node, *, sections: str = "") -> Node:
 def happened(node: Node, event: str) -> list[EventRecord]:
     return [
         record
-        for record in node.client.events()
+        for record in node.client.events(FollowQuery())
         if isinstance(record, EventRecord) and record.event == event
     ]
 

@@ -22,6 +22,7 @@ from ckptd.control.messages.observation import (
     CheckRow,
     Diagnosis,
     EventRecord,
+    FollowQuery,
     LevelRequest,
     LevelView,
     LineRecord,
@@ -56,7 +57,7 @@ def ctl_of(node: Node, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def events_of(node: Node) -> list[EventRecord]:
-    return [event for event in node.client.events() if isinstance(event, EventRecord)]
+    return [event for event in node.client.events(FollowQuery()) if isinstance(event, EventRecord)]
 
 
 def series(page: str) -> set[str]:
@@ -244,7 +245,7 @@ def test_the_level_of_the_log_changes_for_a_while(cluster: Cluster) -> None:
     eventually(lambda: node.client.log_level().level == "info", "it is as configured again")
     changes = [event for event in events_of(node) if event.event == "log.level_changed"]
     assert [change.facts["to"] for change in changes] == ["error", "info"]
-    lines = [line.text for line in node.client.lines() if isinstance(line, LineRecord)]
+    lines = [line.text for line in node.client.lines(FollowQuery()) if isinstance(line, LineRecord)]
     (line,) = [line for line in lines if "log.level_changed" in line]
     assert "to=info" in line
 

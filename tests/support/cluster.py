@@ -171,7 +171,7 @@ class Node(LocalDaemon):
 
     def result(self, recovery: str) -> RecoveryResult:
         """Wait for the end of a recovery."""
-        for event in self.client.watch(recovery, deadline_s=time.monotonic() + WAIT_S):
+        for event in self.client.until(time.monotonic() + WAIT_S).watch(recovery):
             if isinstance(event, RecoveryResult):
                 return event
         raise AssertionError("a watch ends with a result or raises")

@@ -358,10 +358,10 @@ class StandInDaemon:
             raise self.refusal
         return STATUS
 
-    def checkpoints(self) -> Sequence[CheckpointRow]:
+    def checkpoints(self) -> list[CheckpointRow]:
         return [CHECKPOINT]
 
-    def peers(self) -> Sequence[PeerRow]:
+    def peers(self) -> list[PeerRow]:
         return [PEER]
 
     def peer(self, node: str) -> PeerView:
@@ -373,7 +373,7 @@ class StandInDaemon:
         self._act("plan", request)
         return PLAN
 
-    def recoveries(self) -> Sequence[RecoveryView]:
+    def recoveries(self) -> list[RecoveryView]:
         return self.views
 
     def recovery(self, recovery: str) -> RecoveryView:
@@ -489,9 +489,7 @@ def serving(
         nonlocal stopping
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with serve_control(
-            daemon, socket_path, roles=lambda: known, observing=daemon.observing
-        ):
+        async with serve_control((daemon, daemon.observing), socket_path, roles=lambda: known):
             stopping = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
             begun.set()
             await stop.wait()

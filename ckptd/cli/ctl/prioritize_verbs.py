@@ -44,10 +44,10 @@ def follow_need(
         DaemonUnreachable: The daemon was away for 30 s.
     """
     as_json = arguments.output == "json"
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    client = client.until(None if timeout_s is None else time.monotonic() + timeout_s)
     request = NeedRequest(path=posixpath.normpath(path))
     with silence() if as_json else showing() as show:
-        for event in across_restarts(lambda: client.need(request, deadline_s=deadline_s)):
+        for event in across_restarts(lambda: client.need(request)):
             if as_json:
                 print(json_line(event), flush=True)
             match event:

@@ -131,15 +131,15 @@ def _watch(arguments: Namespace) -> ExitCode:
 
 
 def _pause(arguments: Namespace) -> ExitCode:
-    return _act(arguments, ControlClient.pause, "paused")
+    return _act(arguments, _client(arguments).pause, "paused")
 
 
 def _resume(arguments: Namespace) -> ExitCode:
-    return _act(arguments, ControlClient.resume, "resumed")
+    return _act(arguments, _client(arguments).resume, "resumed")
 
 
 def _cancel(arguments: Namespace) -> ExitCode:
-    return _act(arguments, ControlClient.cancel, "cancelled")
+    return _act(arguments, _client(arguments).cancel, "cancelled")
 
 
 def _prioritize(arguments: Namespace) -> ExitCode:
@@ -210,12 +210,9 @@ VERBS: Final[Mapping[str, Callable[[Namespace], ExitCode]]] = {
 }
 
 
-def _act(
-    arguments: Namespace, act: Callable[[ControlClient, str], RecoveryView], done: str
-) -> ExitCode:
-    client = _client(arguments)
-    chosen = _resolve(client.recoveries(), arguments.recovery)
-    view = act(client, chosen.recovery)
+def _act(arguments: Namespace, act: Callable[[str], RecoveryView], done: str) -> ExitCode:
+    chosen = _resolve(_client(arguments).recoveries(), arguments.recovery)
+    view = act(chosen.recovery)
     name = reference(view.checkpoint, view.version)
     _print(arguments, view, [f"{done} {printable(view.recovery)}, recovery of {name}"])
     return ExitCode.DONE

@@ -14,6 +14,7 @@ from ckptd.control.messages.observation import (
     CheckRow,
     Diagnosis,
     EventRecord,
+    FollowQuery,
     Idle,
     LevelRequest,
     LevelView,
@@ -31,14 +32,14 @@ _R = TypeVar("_R")
 def show_events(arguments: Namespace) -> ExitCode:
     """Print events, oldest first."""
     client = ControlClient(arguments.socket)
-    messages = client.events(since=arguments.since, follow=arguments.follow)
+    messages = client.events(FollowQuery(since=arguments.since, follow=arguments.follow))
     return _print_stream(arguments, messages, event_line)
 
 
 def show_logs(arguments: Namespace) -> ExitCode:
     """Print lines of the log, oldest first."""
     client = ControlClient(arguments.socket)
-    messages = client.lines(since=arguments.since, follow=arguments.follow)
+    messages = client.lines(FollowQuery(since=arguments.since, follow=arguments.follow))
     return _print_stream(arguments, messages, lambda record: printable(record.text))
 
 

@@ -95,9 +95,9 @@ def follow_recovery(
         TimeoutError: It has not ended by then.
         DaemonUnreachable: The daemon was away for 30 s.
     """
-    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    client = client.until(None if timeout_s is None else time.monotonic() + timeout_s)
     with silence() if as_json else showing() as show:
-        for event in across_restarts(lambda: client.watch(recovery, deadline_s=deadline_s)):
+        for event in across_restarts(lambda: client.watch(recovery)):
             if as_json:
                 print(json_line(event), flush=True)
             match event:

@@ -6,8 +6,7 @@ ignores fields it does not know, the daemon refuses a request that has any.
 A stream is one event a line, told apart by ``type``: ``progress`` about once a second, and one
 last ``result``, or one last ``error`` if there will be no result.
 
-Plans, single peers and units that are raised have modules of their own;
-:mod:`ckptd.control.server.operations` says what the daemon must offer behind all this.
+Plans, single peers and units that are prioritized have modules of their own.
 """
 
 from __future__ import annotations
@@ -436,6 +435,11 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 class StreamError(ErrorView, frozen=True, kw_only=True, tag_field="type", tag="error"):
     """Ends a stream that will have no result. Sent by the server, never by operations."""
+
+
+def is_result(message: object) -> bool:
+    """Tell whether a message of a stream is its result: nothing comes after it."""
+    return isinstance(message, msgspec.Struct) and message.__struct_config__.tag == "result"
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult

@@ -7,8 +7,7 @@ so that silence is not taken for death.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -145,31 +144,3 @@ DoctorMessage: TypeAlias = CheckRow | Diagnosis
 def exit_code_of_diagnosis(diagnosis: Diagnosis) -> ExitCode:
     """Return what ``ckptctl doctor`` ends with."""
     return ExitCode.FAILED if diagnosis.fail else ExitCode.DONE
-
-
-class Observing(Protocol):
-    """What the daemon offers to those who watch it; see :mod:`ckptd.control.server.operations`."""
-
-    def health(self) -> HealthView:
-        """Return whether it can be relied on."""
-        ...
-
-    def log_level(self) -> LevelView:
-        """Return the level of the log."""
-        ...
-
-    def set_log_level(self, request: LevelRequest) -> LevelView:
-        """Change the level of the log."""
-        ...
-
-    def events(self, query: FollowQuery) -> AsyncGenerator[EventMessage, None]:
-        """Yield events; at least one message, and one every 10 s."""
-        ...
-
-    def lines(self, query: FollowQuery) -> AsyncGenerator[LineMessage, None]:
-        """Yield lines of the log; at least one message, and one every 10 s."""
-        ...
-
-    def examine(self) -> AsyncGenerator[DoctorMessage, None]:
-        """Look at everything that could be in the way; yield each finding, and last the sum."""
-        ...

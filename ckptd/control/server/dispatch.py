@@ -3,7 +3,8 @@
     curl --unix-socket /run/ckptd/ckptd.sock http://ckptd/v1/status
 
 Who may connect is decided by the mode of the socket, 0660; who may do what, by
-:mod:`ckptd.control.roles`. A stream whose client goes away is closed at once, and with it what
+the roles in
+:mod:`ckptd.control.routes`. A stream whose client goes away is closed at once, and with it what
 it was for: a publishing stops, a recovery does not.
 """
 
@@ -11,28 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from http import HTTPStatus
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from ckptd import __version__
-from ckptd.control.messages.api import (
-    ErrorView,
-    PublishRequest,
-    RecoverRequest,
-    StreamError,
-    VersionDocument,
-    WhoAmI,
-)
-from ckptd.control.messages.limit_settings import ChangeLimits
-from ckptd.control.messages.observation import FollowQuery, LevelRequest, Observing
-from ckptd.control.messages.plans import PlanRequest
-from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.roles import RIGHTS, Caller, Roles, Route
+from ckptd.control.messages.api import ErrorView, StreamError, VersionDocument, WhoAmI
+from ckptd.control.roles import Caller, Roles
+from ckptd.control.routes import Route
 from ckptd.control.server.admission import Admission, listening
 from ckptd.control.server.bodies import (
     Handler,
@@ -44,15 +35,9 @@ from ckptd.control.server.bodies import (
     decode_query,
 )
 from ckptd.control.server.callers import caller_at, user_name
-from ckptd.control.server.operations import Operations
-from ckptd.errors import (
-    NotPermitted,
-)
-from ckptd.limits import (
-    CONTROL_MESSAGE_BYTES_MAX,
-    IDLE_TIMEOUT_NS,
-    SECOND,
-)
+from ckptd.control.server.handlers import CALLER, Answering, bind, methods_by_name
+from ckptd.errors import NotPermitted
+from ckptd.limits import CONTROL_MESSAGE_BYTES_MAX, IDLE_TIMEOUT_NS, SECOND
 from ckptd.wire.hosts import are_ours, is_from_page
 
 _NAMES: Final = frozenset({"ckptd", "localhost"})
@@ -64,12 +49,11 @@ _STOP_TIMEOUT_S: Final = 1.0
 
 @contextlib.asynccontextmanager
 async def serve_control(
-    operations: Operations,
+    parts: Iterable[object],
     socket_path: str,
     *,
     roles: Callable[[], Roles],
     inherited: socket.socket | None = None,
-    observing: Observing,
     note_answer: Callable[[str, int], None] = lambda _route, _code: None,
 ) -> AsyncIterator[None]:
     """Serve the control API for as long as the context lasts.
@@ -78,19 +62,23 @@ async def serve_control(
     socket is removed.
 
     Args:
-        operations: What there is to serve.
+        parts: What answers: their public methods are those that the rows of
+            :class:`ckptd.control.routes.Api` name, but for ``version`` and ``whoami``. They run on
+            the event loop. A coroutine may be cancelled at any ``await`` when its client goes
+            away: it has then taken effect or it has not. Whatever cannot be done raises a
+            :class:`~ckptd.errors.CkptdError`.
         socket_path: Where to listen.
         roles: Says who may do what; asked for every request.
         inherited: A socket that listens already, instead of one at the path.
-        observing: What the daemon says of itself.
-        note_answer: Told of each answer: its route, e.g. ``/v1/peers/{node}``, and its status.
+        note_answer: Called for each answer: its route, e.g. ``/v1/peers/{node}``, and its status.
 
     Raises:
+        TypeError: A row has no method, a method has no row, or they do not fit.
         Conflict: Something lives at the path, or it is no socket.
         ConfigurationError: Others may write to its directory.
         StorageError: The path cannot be bound.
     """
-    control = _Control(operations, observing, roles, note_answer)
+    control = _Control(bind(methods_by_name((OwnAnswers(roles), *parts))), roles, note_answer)
     runner = web.AppRunner(
         control.application(),
         access_log=None,
@@ -112,66 +100,54 @@ async def serve_control(
         await runner.cleanup()
 
 
+class OwnAnswers:
+    """What the server answers itself."""
+
+    def __init__(self, roles: Callable[[], Roles]) -> None:
+        self._roles = roles
+
+    def version(self) -> VersionDocument:
+        """Return what the daemon runs."""
+        return VersionDocument(ckptd_version=__version__)
+
+    async def whoami(self, caller: Caller) -> WhoAmI:
+        """Return who asks."""
+        return WhoAmI(
+            uid=caller.uid,
+            user=await asyncio.to_thread(user_name, caller.uid),
+            gids=tuple(sorted(caller.gids)),
+            role=str(self._roles().role_of(caller)),
+        )
+
+
 class _Control:
-    """The handlers: each decodes, calls one operation, encodes."""
+    """Decodes each request, calls the method of its row, encodes the answer."""
 
     admission: Admission
-    """Told of every head; there is none before the application is."""
+    """Notified of every head; there is none before the application is."""
 
     def __init__(
         self,
-        operations: Operations,
-        observing: Observing,
+        handlers: Mapping[Route[..., object], Answering],
         roles: Callable[[], Roles],
         note_answer: Callable[[str, int], None],
     ) -> None:
-        self._operations = operations
-        self._observing = observing
+        self._handlers = handlers
+        self._routes = {(route.method, route.path): route for route in handlers}
         self._roles = roles
         self._note_answer = note_answer
         self._streams: set[asyncio.Task[object]] = set()
 
     def application(self) -> web.Application:
         """Return the application with every route of the API."""
-        operations, observing = self._operations, self._observing
         application = web.Application(
             middlewares=[answer_errors, self._check_caller],
             client_max_size=CONTROL_MESSAGE_BYTES_MAX,
         )
         application.on_response_prepare.append(self._count)
-        application.add_routes(
-            [
-                web.get("/v1/version", _snapshot(_version)),
-                web.get("/v1/whoami", self._whoami),
-                web.get("/v1/status", _snapshot(operations.status)),
-                web.get("/v1/health", _snapshot(observing.health)),
-                web.get("/v1/events", self._events),
-                web.get("/v1/log", self._lines),
-                web.get("/v1/log/level", _snapshot(observing.log_level)),
-                web.post("/v1/log/level", self._set_level),
-                web.post("/v1/examinations", self._examine),
-                web.get("/v1/checkpoints", _snapshot(operations.checkpoints)),
-                web.get("/v1/peers", _snapshot(operations.peers)),
-                web.get("/v1/peers/{node}", self._peer),
-                web.get("/v1/plan", self._plan),
-                web.get("/v1/limits", _snapshot(operations.limits)),
-                web.post("/v1/limits", self._change_limits),
-                web.post("/v1/publications", self._publish),
-                web.get("/v1/recoveries", _snapshot(operations.recoveries)),
-                web.post("/v1/recoveries", self._recover),
-                web.get("/v1/recoveries/{recovery}", self._recovery),
-                web.get("/v1/recoveries/{recovery}/events", self._watch),
-                web.get("/v1/recoveries/{recovery}/explanation", self._explain),
-                web.post("/v1/recoveries/{recovery}/pause", _action(operations.pause)),
-                web.post("/v1/recoveries/{recovery}/resume", _action(operations.resume)),
-                web.post("/v1/recoveries/{recovery}/cancel", _action(operations.cancel)),
-                web.post("/v1/recoveries/{recovery}/prioritize", self._prioritize),
-                web.post("/v1/needs", self._need),
-                web.post("/v1/reload", self._reload),
-            ]
-        )
-        served = {_route_of(route.method, route) for route in application.router.routes()}
-        assert served == RIGHTS.keys(), f"no right, or no route: {served ^ RIGHTS.keys()}"
+        add = {"GET": application.router.add_get, "POST": application.router.add_post}
+        for route, answering in self._handlers.items():
+            add[route.method](route.path, self._handler(route, answering))
         return application
 
     async def end_streams(self) -> None:
@@ -186,81 +162,40 @@ class _Control:
         """Refuse who may not, before anything of the request is looked at."""
         self.admission.note_head(request.transport)
         _refuse_pages(request)
-        route = _route_of(request.method, request.match_info.route)
-        right = RIGHTS.get(route)
-        if right is None:  # the handler is aiohttp's own, for what is not there
+        route = self._route_of(request)
+        if route is None:  # the handler is aiohttp's own, for what is not there
             return await handler(request)
         caller = _caller(request)
         roles = self._roles()
-        if roles.role_of(caller) < right.role:
-            roles.check(caller, right, user=await asyncio.to_thread(user_name, caller.uid))
+        if roles.role_of(caller) < route.role:
+            user = await asyncio.to_thread(user_name, caller.uid)
+            roles.check(caller, route.role, verb=route.verb, user=user)
         return await handler(request)
 
-    async def _whoami(self, request: web.Request) -> web.Response:
-        caller = _caller(request)
-        roles = self._roles()
-        return as_json(
-            WhoAmI(
-                uid=caller.uid,
-                user=await asyncio.to_thread(user_name, caller.uid),
-                gids=tuple(sorted(caller.gids)),
-                role=str(roles.role_of(caller)),
-            )
-        )
+    def _route_of(self, request: web.Request) -> Route[..., object] | None:
+        resource = request.match_info.route.resource
+        method = request.method.replace("HEAD", "GET")  # GET serves HEAD as well
+        return None if resource is None else self._routes.get((method, resource.canonical))
 
-    async def _reload(self, _: web.Request) -> web.Response:
-        return as_json(await self._operations.reload())
+    def _handler(self, route: Route[..., object], answering: Answering) -> Handler:
+        shape = route.shape
+        takes_caller = CALLER in inspect.signature(answering).parameters
 
-    async def _peer(self, request: web.Request) -> web.Response:
-        return as_json(self._operations.peer(request.match_info["node"]))
+        async def handle(request: web.Request) -> web.StreamResponse:
+            taken: list[object] = [request.match_info[name] for name in shape.names]
+            if shape.request is not None:
+                if route.method == "GET":
+                    taken.append(decode_query(request, shape.request))
+                else:
+                    taken.append(await decode_body(request, shape.request))
+            answer = answering(*taken, **({CALLER: _caller(request)} if takes_caller else {}))
+            if isinstance(answer, AsyncGenerator):
+                return await self._stream(request, answer)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            return as_json(answer, route.status)
 
-    async def _plan(self, request: web.Request) -> web.Response:
-        return as_json(await self._operations.plan(decode_query(request, PlanRequest)))
-
-    async def _change_limits(self, request: web.Request) -> web.Response:
-        wanted = await decode_body(request, ChangeLimits)
-        return as_json(self._operations.change_limits(wanted))
-
-    async def _recovery(self, request: web.Request) -> web.Response:
-        return as_json(self._operations.recovery(request.match_info["recovery"]))
-
-    async def _explain(self, request: web.Request) -> web.Response:
-        return as_json(self._operations.explain(request.match_info["recovery"]))
-
-    async def _recover(self, request: web.Request) -> web.Response:
-        wanted = await decode_body(request, RecoverRequest)
-        return as_json(await self._operations.recover(wanted), HTTPStatus.CREATED)
-
-    async def _prioritize(self, request: web.Request) -> web.Response:
-        wanted = await decode_body(request, PrioritizeRequest)
-        recovery = request.match_info["recovery"]
-        return as_json(await self._operations.prioritize(recovery, wanted))
-
-    async def _need(self, request: web.Request) -> web.StreamResponse:
-        wanted = await decode_body(request, NeedRequest)
-        return await self._stream(request, self._operations.need(wanted))
-
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, self._operations.watch(request.match_info["recovery"]))
-
-    async def _publish(self, request: web.Request) -> web.StreamResponse:
-        wanted = await decode_body(request, PublishRequest)
-        return await self._stream(request, self._operations.publish(wanted))
-
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        query = decode_query(request, FollowQuery)
-        return await self._stream(request, self._observing.events(query))
-
-    async def _lines(self, request: web.Request) -> web.StreamResponse:
-        query = decode_query(request, FollowQuery)
-        return await self._stream(request, self._observing.lines(query))
-
-    async def _set_level(self, request: web.Request) -> web.Response:
-        wanted = await decode_body(request, LevelRequest)
-        return as_json(self._observing.set_log_level(wanted))
-
-    async def _examine(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, self._observing.examine())
+        return handle
 
     async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
         # The pattern and not the path: a client must not be able to make up series.
@@ -296,24 +231,6 @@ class _Control:
             self._streams.discard(task)
 
 
-def _version() -> VersionDocument:
-    return VersionDocument(ckptd_version=__version__)
-
-
-def _snapshot(take: Callable[[], object]) -> Handler:
-    async def handle(_: web.Request) -> web.Response:
-        return as_json(take())
-
-    return handle
-
-
-def _action(act: Callable[[str], Awaitable[msgspec.Struct]]) -> Handler:
-    async def handle(request: web.Request) -> web.Response:
-        return as_json(await act(request.match_info["recovery"]))
-
-    return handle
-
-
 def _refuse_pages(request: web.Request) -> None:
     """Refuse what a browser sends for a web page.
 
@@ -325,12 +242,6 @@ def _refuse_pages(request: web.Request) -> None:
         raise NotPermitted("control socket", "does not serve web pages")
     if not are_ours(request.headers.getall("Host", ()), _NAMES, is_tcp=False):
         raise web.HTTPMisdirectedRequest
-
-
-def _route_of(method: str, route: web.AbstractRoute) -> Route:
-    resource = route.resource
-    # GET serves HEAD as well.
-    return Route(method.replace("HEAD", "GET"), "" if resource is None else resource.canonical)
 
 
 def _caller(request: web.Request) -> Caller:

@@ -77,7 +77,7 @@ def status(
 
 def checkpoints(
     node: NodeId, catalog: Catalog, peering: Peering, roots: Roots
-) -> tuple[api.CheckpointRow, ...]:
+) -> list[api.CheckpointRow]:
     """Return what this node and its peers hold, by name, newest version first."""
     offers: dict[tuple[CheckpointName, Version, Digest], list[tuple[NodeId, Holding]]] = (
         defaultdict(list)
@@ -90,13 +90,13 @@ def checkpoints(
         if peer.holdings is not None:
             for holding in peer.holdings.holdings:
                 offers[_key(holding)].append((peer.holdings.node, holding))
-    return tuple(
+    return [
         _checkpoint_row(key, offers[key], here.get(key[2]), node, roots)
         for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
-    )
+    ]
 
 
-def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> tuple[api.PeerRow, ...]:
+def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[api.PeerRow]:
     """Return the known peers, by address."""
     rates = {source.node: source.rate_bytes_per_s for source in sources}
     rows = []
@@ -113,7 +113,7 @@ def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> tuple[api.Peer
                 last_error=peer.last_error,
             )
         )
-    return tuple(rows)
+    return rows
 
 
 def peer(

@@ -19,7 +19,6 @@ from ckptd.control.messages.prioritized import NeedEvent, NeedRequest, Prioritiz
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
-    RecoveryRequested,
     RecoveryResumed,
 )
 from ckptd.core.scheduler import Scheduler
@@ -29,7 +28,7 @@ from ckptd.daemon.answer.prioritization import Raising
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, begin
 from ckptd.daemon.recover.runtime import Runtime
 from ckptd.daemon.recover.signature_policy import SignaturePolicy
 from ckptd.errors import NotFound
@@ -58,7 +57,9 @@ _log = get_logger()
 
 
 class DaemonOperations:
-    """The daemon behind the control socket: :class:`ckptd.control.server.operations.Operations`.
+    """The daemon behind the control socket: a method for each row that is not about watching it.
+
+    See :mod:`ckptd.control.routes`.
 
     Args:
         facts: Gives the daemon's own part of the status.
@@ -119,13 +120,13 @@ class DaemonOperations:
         roots = self._root_watch.states()
         return descriptions.status(self._facts(), active, self._catalog, self._peering, roots)
 
-    def checkpoints(self) -> tuple[api.CheckpointRow, ...]:
+    def checkpoints(self) -> list[api.CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
         return descriptions.checkpoints(
             self._facts().node, self._catalog, self._peering, self._roots
         )
 
-    def peers(self) -> tuple[api.PeerRow, ...]:
+    def peers(self) -> list[api.PeerRow]:
         """Return the known peers, by address."""
         return descriptions.peers(self._peering, self._scheduler.sources(now=self._now()))
 
@@ -158,11 +159,11 @@ class DaemonOperations:
         """Set limits, or forget what was set."""
         return self._limiting.change(request)
 
-    def recoveries(self) -> tuple[api.RecoveryView, ...]:
+    def recoveries(self) -> list[api.RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
         active = [self._view(recovery) for recovery in self._book]
         ended = [descriptions.ended(result) for result in self._book.ended()]
-        return (*reversed(active), *ended)
+        return [*reversed(active), *ended]
 
     def recovery(self, recovery: str) -> api.RecoveryView:
         """Return one recovery."""
@@ -214,26 +215,8 @@ class DaemonOperations:
         await self._journal.begin(record)
         recovery = OpenRecovery(record, root, target)
         _log.info("recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version)
-        self.begin(recovery)
+        begin(recovery, book=self._book, report=self._report, catalog=self._catalog)
         return self._view(recovery)
-
-    def begin(self, recovery: OpenRecovery) -> None:
-        """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
-        self._book.open(recovery)
-        record = recovery.record
-        self._report(
-            RecoveryRequested(
-                record.recovery,
-                record.checkpoint,
-                record.version,
-                record.digest,
-                record.patience_ns,
-                record.is_background,
-                self._catalog.newest_ever(record.checkpoint),
-            )
-        )
-        if record.is_paused:
-            self._report(RecoveryPaused(record.recovery))
 
     async def pause(self, recovery: str) -> api.RecoveryView:
         """Let a recovery stand still until it is resumed."""

@@ -35,7 +35,7 @@ _Message = TypeVar("_Message")
 
 
 class Watching:
-    """See :class:`ckptd.control.messages.observation.Observing`.
+    """Answers the rows of :class:`ckptd.control.routes.Api` about the daemon itself.
 
     Args:
         log: The log of this process.

@@ -10,6 +10,7 @@ from typing import Final
 
 from ckptd.control.messages.api import RecoveryResult, SourceShare
 from ckptd.core.effects import EndRecovery
+from ckptd.core.events import Event, RecoveryPaused, RecoveryRequested
 from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import NotFound
@@ -19,6 +20,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
+from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.area import Staging
 
@@ -223,3 +225,35 @@ class RecoveryBook:
             wasted={reason.value: size for reason, size in final.wasted_bytes.items()},
             happenings={kind.value: count for kind, count in counts.items()},
         )
+
+
+def begin(
+    recovery: OpenRecovery,
+    *,
+    book: RecoveryBook,
+    report: Callable[[Event], None],
+    catalog: Catalog,
+) -> None:
+    """Hand a recovery to the scheduler, a new one or one that a restart interrupted.
+
+    Args:
+        recovery: Which one.
+        book: Has it from now on.
+        report: Takes the events for it.
+        catalog: Knows the newest version that was here before.
+    """
+    book.open(recovery)
+    record = recovery.record
+    report(
+        RecoveryRequested(
+            record.recovery,
+            record.checkpoint,
+            record.version,
+            record.digest,
+            record.patience_ns,
+            record.is_background,
+            catalog.newest_ever(record.checkpoint),
+        )
+    )
+    if record.is_paused:
+        report(RecoveryPaused(record.recovery))

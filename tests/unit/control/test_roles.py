@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.cli.ctl.verbs import VERBS
-from ckptd.control.roles import RIGHTS, Caller, Members, Right, Roles, Route
+from ckptd.control.roles import Caller, Members, Roles
+from ckptd.control.routes import ROUTES, Api, Route
 from ckptd.errors import ExitCode, NotPermitted
 from ckptd.model.words import Role
 
 DAEMON = 990
-RECOVER = RIGHTS[Route("POST", "/v1/recoveries")]
 ROLES = Roles(
     DAEMON,
     {
@@ -55,15 +51,15 @@ def test_whoever_can_open_the_socket_is_a_viewer_if_no_viewer_is_named() -> None
     assert Roles(DAEMON, {}).role_of(caller(99)) is Role.VIEWER
 
 
-@pytest.mark.parametrize("right", RIGHTS.values(), ids=lambda right: right.verb)
-def test_a_right_is_had_from_its_role_upwards(right: Right) -> None:
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_right_is_had_from_its_role_upwards(route: Route[..., object]) -> None:
     for uid in (99, 12, 11, 10, 0):
         who = caller(uid)
-        if ROLES.role_of(who) >= right.role:
-            ROLES.check(who, right)
+        if ROLES.role_of(who) >= route.role:
+            ROLES.check(who, route.role, verb=route.verb)
         else:
             with pytest.raises(NotPermitted):
-                ROLES.check(who, right)
+                ROLES.check(who, route.role, verb=route.verb)
 
 
 @pytest.mark.parametrize(
@@ -99,27 +95,6 @@ def test_a_refusal_names_the_caller_what_is_missing_and_the_remedy(
     roles: Roles, user: str, sentence: str
 ) -> None:
     with pytest.raises(NotPermitted) as refused:
-        roles.check(caller(1001, 1001), RECOVER, user=user)
+        roles.check(caller(1001, 1001), Api.recover.role, verb=Api.recover.verb, user=user)
     assert str(refused.value) == sentence
     assert refused.value.exit_code is ExitCode.NOT_PERMITTED
-
-
-def test_only_looking_is_for_viewers() -> None:
-    for route, right in RIGHTS.items():
-        assert (route.method == "GET") == (right.role <= Role.VIEWER), right.verb
-
-
-def test_every_command_that_asks_the_daemon_has_a_right_and_the_other_way_round() -> None:
-    rights = {right.verb.partition(" ")[0] for right in RIGHTS.values()}
-    assert rights - {"version"} == VERBS.keys()
-
-
-def test_the_help_of_whoami_tells_the_roles_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        ckptctl(["whoami", "--help"])
-    text = capsys.readouterr().out
-    told = dict(re.findall(r"^  (\w+) +(.+(?:\n {12}.+)*)$", text, re.MULTILINE))
-    for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN):
-        verbs = set(re.split(r",\s+", told[str(role)].removesuffix(" as well")))
-        expected = {right.verb for right in RIGHTS.values() if right.role is role}
-        assert verbs == {verb for verb in expected if " " not in verb}
