@@ -37,7 +37,7 @@ from ckptd.model.words import (
     Stage,
     WasteReason,
 )
-from ckptd.observe.series import (
+from ckptd.observe.durations import (
     NO_RECOVERIES,
     NO_TRANSFERS,
     Durations,

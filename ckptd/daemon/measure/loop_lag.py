@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 from ckptd.limits import MS, SECOND
-from ckptd.observe.series import NO_TRANSFERS
+from ckptd.observe.durations import NO_TRANSFERS
 
 INTERVAL_NS: Final = 50 * MS
 """How often the loop is looked at; twenty wake-ups a second cost nothing that shows."""

@@ -20,7 +20,7 @@ from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.freshness import Freshness
 from ckptd.daemon.measure.loop_lag import LagWindow
 from ckptd.daemon.measure.redundancy import Redundancy
-from ckptd.daemon.measure.telemetry import StageTimes, Totals, TransferTimes
+from ckptd.daemon.measure.transfer_times import StageTimes, Totals, TransferTimes
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.serve.content import ServedContent

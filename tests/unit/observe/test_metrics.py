@@ -10,6 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd import __version__
 from ckptd.model.words import HandshakeFailure, HandshakeSide
+from ckptd.observe.durations import (
+    DURATION_BOUNDS_S,
+    NO_RECOVERIES,
+    NO_TRANSFERS,
+    TRANSFER_BOUNDS_S,
+    Durations,
+)
 from ckptd.observe.metrics import (
     CERTIFICATE_ROLES,
     CRITICALITIES,
@@ -29,13 +36,6 @@ from ckptd.observe.metrics import (
     MetricsSnapshot,
     create_registry,
     render,
-)
-from ckptd.observe.series import (
-    DURATION_BOUNDS_S,
-    NO_RECOVERIES,
-    NO_TRANSFERS,
-    TRANSFER_BOUNDS_S,
-    Durations,
 )
 from ckptd.wire.fields import CLASSES
 

@@ -16,7 +16,7 @@ from ckptd.core.report.views import RecoverySnapshot
 from ckptd.limits import SECOND
 from ckptd.model.ids import RecoveryId, TransferId
 from ckptd.model.words import Criticality, RangeOutcome, Stage
-from ckptd.observe.series import NO_RECOVERIES, NO_TRANSFERS, Durations
+from ckptd.observe.durations import NO_RECOVERIES, NO_TRANSFERS, Durations
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import RangeEnded, RangeProgressed, TimePassed
-from ckptd.daemon.measure.telemetry import StageTimes, TransferTimes
+from ckptd.daemon.measure.transfer_times import StageTimes, TransferTimes
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId, TransferId
