@@ -304,7 +304,7 @@ class Daemon:
         stack, listen = self._stack, self._config.listen
         if listen.metrics is not None:
             registry = create_registry(
-                lambda: self._measuring.snapshot(self._runner, self._reloading.state)
+                self._measuring.metrics(self._runner, lambda: self._reloading.state)
             )
             host, port = await stack.enter_async_context(
                 serve_metrics(

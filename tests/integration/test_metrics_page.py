@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from ckptd.errors import CkptdError
-from ckptd.observe.metrics import MetricsSnapshot, create_registry, render
+from ckptd.observe.metrics import MetricGroup, MetricRow, create_registry, gauge, render
 from ckptd.observe.pages import serve_metrics
 
 pytestmark = pytest.mark.integration
@@ -31,7 +31,8 @@ class Page:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    registry = create_registry(lambda: MetricsSnapshot(loop="asyncio", holdings=3))
+    row: MetricRow[int] = gauge("holdings", "Versions held.", lambda count: count)
+    registry = create_registry([MetricGroup(lambda: 3, (row,))])
     async with aiohttp.ClientSession() as client:
         found = Page(client, "")
         async with serve_metrics(

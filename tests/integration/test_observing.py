@@ -38,6 +38,7 @@ from tests.support.promtool import PROJECT, program, promtool
 pytestmark = pytest.mark.integration
 
 CANARY = "canary-8f1d2c"
+METRICS = (PROJECT / "deploy/METRICS.md").read_text()
 
 
 def page_of(node: Node, path: str = "/metrics") -> str:
@@ -95,6 +96,10 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
     for text in (before, page, after):
         result = promtool("check", "metrics", text=text)
         assert (result.stderr, result.returncode) == ("", 0)
+    documented = set(re.findall(r"^\| `(\w+)`", METRICS, re.MULTILINE))
+    shown = set(re.findall(r"^# TYPE (ckptd_\w+)", page, re.MULTILINE))
+    assert documented - shown in (set(), {"ckptd_tls_certificate_not_after_seconds"})
+    assert shown <= documented
     # Nothing but what the socket was asked, and what can be said only in a recovery or after it.
     for one, other in ((before, page), (page, after), (before, after)):
         assert not {

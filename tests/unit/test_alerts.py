@@ -9,7 +9,7 @@ import pytest
 
 from ckptd.cli.ctl.arguments import parse
 from tests.support.promtool import PROJECT, promtool
-from tests.unit.observe.test_metrics import FULL, families
+from tests.unit.daemon.measure.test_measuring import FULL, families
 
 PROMETHEUS = PROJECT / "deploy/prometheus"
 RULES = (PROMETHEUS / "rules.yml").read_text()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ckptd.errors import StorageError
 from ckptd.limits import SECOND
 from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, gauges
 from ckptd.store.files.roots import Root, Roots
 
 LOOK_S: Final = 2.0
@@ -46,6 +47,28 @@ class RootState:
     obstacle: str
     size_bytes: int | None
     free_bytes: int | None
+
+
+ROOT_METRICS: Final[Sequence[MetricRow[tuple[RootState, ...]]]] = (
+    gauges(
+        "disk_size_bytes",
+        "Size of a root's file system.",
+        ("root",),
+        lambda roots: {root.name: root.size_bytes for root in roots if root.size_bytes is not None},
+    ),
+    gauges(
+        "disk_free_bytes",
+        "What ckptd may still use of a root's file system.",
+        ("root",),
+        lambda roots: {root.name: root.free_bytes for root in roots if root.free_bytes is not None},
+    ),
+    gauges(
+        "root_usable",
+        "1 if a root is in place, may be written to, and its disk answers.",
+        ("root",),
+        lambda roots: {root.name: not root.obstacle for root in roots},
+    ),
+)
 
 
 class RootWatch:

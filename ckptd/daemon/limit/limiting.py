@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, NoReturn
 
 from ckptd.config import Config
@@ -28,7 +29,9 @@ from ckptd.model.rate_limits import (
 from ckptd.model.words import Direction, LimitOrigin, Urgency
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, counters, gauges
 from ckptd.traffic.buckets import Ceilings
+from ckptd.wire.fields import CLASSES
 
 _CLOCK_LOOK_S: Final = 1.0
 """How often the clock on the wall is looked at; it may be put to another time."""
@@ -241,3 +244,29 @@ def _ceilings(limits: Mapping[LimitKey, int], direction: Direction) -> Ceilings:
 
 def _link(limits: Limits) -> tuple[str | None, int | None]:
     return limits.yield_to, limits.yield_rate_bytes_per_s
+
+
+LIMIT_METRICS: Final[Sequence[MetricRow[Mapping[LimitKey, int]]]] = (
+    gauges(
+        "limit_bytes_per_second",
+        "What may move in a second; absent if that is not limited.",
+        ("direction", "class"),
+        lambda effective: {
+            (key.direction.value, "total" if key.urgency is None else key.urgency.label): rate
+            for key, rate in effective.items()
+            if not key.peer
+        },
+    ),
+)
+THROTTLE_METRICS: Final[Sequence[MetricRow[Mapping[tuple[Direction, Urgency], float]]]] = (
+    counters(
+        "throttled_seconds",
+        "Time in which a body waited for a limit.",
+        ("direction", "class"),
+        lambda throttled_s: {
+            (direction.value, urgency.label): waited_s
+            for (direction, urgency), waited_s in throttled_s.items()
+        },
+        product((direction.value for direction in Direction), CLASSES),
+    ),
+)

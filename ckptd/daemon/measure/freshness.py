@@ -8,12 +8,13 @@ a metric names one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Version
+from ckptd.observe.metrics import MetricRow, gauges
 
 LOOK_S: Final = 10.0
 """As often as ``daemon.redundancy`` looks at the same holdings."""
@@ -73,3 +74,13 @@ class Freshness:
         now_s = self._clock()
         ages = [now_s - since_s for _, since_s in self._newest.values()]
         return {"freshest": min(ages), "stalest": max(ages)} if ages else {}
+
+
+FRESHNESS_METRICS: Final[Sequence[MetricRow[Mapping[str, float]]]] = (
+    gauges(
+        "newest_manifest_age_seconds",
+        "Since the newest version of a checkpoint held here was first heard of.",
+        ("which",),
+        lambda ages_s: ages_s,
+    ),
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NoReturn
 
 from ckptd.limits import MS, SECOND
 from ckptd.observe.durations import NO_TRANSFERS
+from ckptd.observe.metrics import MetricRow, gauge, histogram
 
 INTERVAL_NS: Final = 50 * MS
 """How often the loop is looked at; twenty wake-ups a second cost nothing that shows."""
@@ -48,6 +49,20 @@ class LagWindow:
     def _forget(self, now: int) -> None:
         while self._samples and self._samples[0][0] <= now - WINDOW_NS:
             self._samples.popleft()
+
+
+LAG_METRICS: Final[Sequence[MetricRow[LagWindow]]] = (
+    gauge(
+        "event_loop_lag_seconds",
+        "Worst lag of the event loop in the last 10 seconds.",
+        lambda window: window.worst_ns(now=time.monotonic_ns()) / SECOND,
+    ),
+    histogram(
+        "event_loop_lateness_seconds",
+        "How late the event loop was when it was looked at, twenty times a second.",
+        lambda window: window.lags,
+    ),
+)
 
 
 async def watch_loop_lag(

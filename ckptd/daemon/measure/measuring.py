@@ -6,39 +6,108 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.explain.prediction import needs_of
-from ckptd.core.report.views import RecoverySnapshot
+from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.core.state.recovery import Recovery
-from ckptd.daemon.host.root_watch import RootWatch
-from ckptd.daemon.limit.limiting import Limiting
-from ckptd.daemon.measure.freshness import Freshness
-from ckptd.daemon.measure.loop_lag import LagWindow
-from ckptd.daemon.measure.redundancy import Redundancy
-from ckptd.daemon.measure.transfer_times import StageTimes, Totals, TransferTimes
-from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
+from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
+from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
+from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
+from ckptd.daemon.measure.recovery_totals import (
+    RECOVERY_METRICS,
+    WASTE_METRICS,
+    RecoveriesSeen,
+    StageTimes,
+    Totals,
+)
+from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
+from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS, Peering
 from ckptd.daemon.recover.runner import Runner
-from ckptd.daemon.serve.content import ServedContent
-from ckptd.daemon.settings.reloading import ReloadState
+from ckptd.daemon.serve.content import CONTENT_METRICS, ServedContent
+from ckptd.daemon.settings.own_identity import identity_metrics
+from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.words import PeerState, RangeOutcome, RefusalReason
+from ckptd.model.holdings import Holding
+from ckptd.model.words import PeerState, RangeOutcome, RefusalReason, SourceState
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.source.listener import Listener
 from ckptd.observe.logs import Log, get_logger
-from ckptd.observe.metrics import MetricsSnapshot
+from ckptd.observe.metrics import (
+    MetricGroup,
+    MetricRow,
+    build_info,
+    counter,
+    counters,
+    gauge,
+    gauges,
+)
 from ckptd.store.published.catalog import Catalog
 
 _WAITING_LOOK_S: Final = 1.0
 """How often recoveries are looked at for one that stands still."""
 
 _log = get_logger()
+
+
+HOLDING_METRICS: Final[Sequence[MetricRow[tuple[Holding, ...]]]] = (
+    gauge("holdings", "Versions held, wholly or in part.", len),
+    gauge(
+        "held_bytes",
+        "Bytes held and verified.",
+        lambda holdings: sum(holding.size_bytes for holding in holdings),
+    ),
+)
+CONNECTION_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
+    gauges(
+        "connections",
+        "Open connections for bodies, by what this node is on them.",
+        ("side",),
+        lambda counts: counts,
+        ("source", "receiver"),
+    ),
+)
+SOURCE_METRICS: Final[Sequence[MetricRow[Sequence[SourceSnapshot]]]] = (
+    gauges(
+        "sources",
+        "Peers by state.",
+        ("state",),
+        lambda sources: Counter(source.state.value for source in sources),
+        (state.value for state in SourceState),
+    ),
+)
+REFUSAL_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
+    counters(
+        "refusals",
+        "Connections and requests of peers that were turned away.",
+        ("reason",),
+        lambda counts: counts,
+        (reason.value for reason in RefusalReason),
+    ),
+)
+CONTROL_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, int], int]]]] = (
+    counters(
+        "control_requests",
+        "Answers on the control socket.",
+        ("route", "code"),
+        lambda counts: {(route, str(code)): count for (route, code), count in counts.items()},
+    ),
+)
+LOG_METRICS: Final[Sequence[MetricRow[int]]] = (
+    counter(
+        "log_lines_suppressed",
+        "Log lines left out because there were too many of their kind.",
+        lambda suppressed: suppressed,
+    ),
+)
 
 
 class Measuring:
@@ -137,77 +206,51 @@ class Measuring:
         """Return the worst lag of the event loop in the last ten seconds."""
         return self._lag.worst_ns(now=time.monotonic_ns()) / SECOND
 
-    def snapshot(self, runner: Runner, reloaded: ReloadState) -> MetricsSnapshot:
-        """Return everything at this moment."""
-        identity = self._identity
+    def metrics(
+        self, runner: Runner, reloaded: Callable[[], ReloadState]
+    ) -> tuple[MetricGroup[Any], ...]:
+        """Return the rows of every owner, in the order of the page."""
+        return (
+            build_info("uvloop"),
+            MetricGroup(self._catalog.holdings, HOLDING_METRICS),
+            MetricGroup(self._sources_min, REDUNDANCY_METRICS),
+            MetricGroup(self.freshness.ages_s, FRESHNESS_METRICS),
+            MetricGroup(self._roots.states, ROOT_METRICS),
+            MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
+            MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
+            MetricGroup(lambda: self._content.sent_bytes, CONTENT_METRICS),
+            MetricGroup(self._recoveries_seen, WASTE_METRICS),
+            MetricGroup(lambda: self._transfers, TRANSFER_METRICS),
+            MetricGroup(
+                lambda: {"source": self._listener.connection_count, "receiver": runner.lane_count},
+                CONNECTION_METRICS,
+            ),
+            MetricGroup(self._limiting.effective, LIMIT_METRICS),
+            MetricGroup(self._limiting.throttled_s, THROTTLE_METRICS),
+            MetricGroup(lambda: self._scheduler.sources(now=self._now()), SOURCE_METRICS),
+            MetricGroup(self._peering.peers, PEER_METRICS),
+            MetricGroup(self._discovery_success_s, DISCOVERY_METRICS),
+            MetricGroup(self._refusals_by_reason, REFUSAL_METRICS),
+            *identity_metrics(self._identity),
+            MetricGroup(reloaded, RELOAD_METRICS),
+            MetricGroup(lambda: self.control_requests, CONTROL_METRICS),
+            MetricGroup(lambda: self._log.suppressed, LOG_METRICS),
+            MetricGroup(lambda: self._lag, LAG_METRICS),
+        )
+
+    def _recoveries_seen(self) -> RecoveriesSeen:
         now = self._now()
         active = self._scheduler.recoveries(now=now)
-        totals = self._totals.with_active(active)
-        holdings = self._catalog.holdings()
-        roots = self._roots.states()
-        peers = self._peering.peers()
-        remaining = [recovery.total_bytes - recovery.verified_bytes for recovery in active]
-        units_done = sum(recovery.units_done for recovery in active)
-        units = sum(recovery.units_total for recovery in active)
-        return MetricsSnapshot(
-            loop="uvloop",
-            holdings=len(holdings),
-            held_bytes=sum(holding.size_bytes for holding in holdings),
-            critical_unit_sources_min=self.redundancy.sources_min(
-                peer.holdings.holdings for peer in peers if peer.holdings is not None
-            ),
-            recoveries_active=len(active),
-            recoveries_by_result=totals.results,
-            recovery_durations=totals.durations,
-            critical_durations=totals.critical_durations,
-            recovery_elapsed_s=max((each.elapsed_ns for each in active), default=0) / SECOND,
-            recovery_eta_s=_eta_s(active),
-            recovery_remaining_bytes=sum(remaining),
-            recovery_units_by_state={"done": units_done, "missing": units - units_done},
-            recovery_bytes=_bytes_by_class(self._scheduler.state.recoveries.values()),
+        return RecoveriesSeen(
+            active=active,
+            totals=self._totals.with_active(active),
             stage_seconds=self._stages.seconds(now=now),
-            received_bytes={
-                ("peer", label): size for label, size in self._transfers.received_bytes.items()
-            },
-            sent_bytes_by_criticality=self._content.sent_bytes,
-            resumed_bytes=totals.resumed_bytes,
-            wasted_bytes_by_reason=totals.wasted_bytes,
-            hedges=totals.hedges,
-            transfers_by_outcome=self._transfers.outcomes,
-            range_durations=self._transfers.ranges,
-            first_byte_durations=self._transfers.first_bytes,
-            verify_failures_by_source_kind={"peer": totals.bad_blocks},
-            sources_by_state=Counter(
-                source.state.value for source in self._scheduler.sources(now=now)
-            ),
-            peers_by_state=Counter(peer.state.value for peer in peers),
-            discovery_success_s={"static": self._discovery_success_s()},
-            refusals_by_reason=self._refusals_by_reason(),
-            newest_manifest_age_s=self.freshness.ages_s(),
-            connections_by_side={
-                "source": self._listener.connection_count,
-                "receiver": runner.lane_count,
-            },
-            disk_bytes_by_root=_known((root.name, root.size_bytes) for root in roots),
-            disk_free_bytes_by_root=_known((root.name, root.free_bytes) for root in roots),
-            is_root_usable={root.name: not root.obstacle for root in roots},
-            limits_bytes_per_s={
-                (key.direction.value, "total" if key.urgency is None else key.urgency.label): rate
-                for key, rate in self._limiting.effective().items()
-                if not key.peer
-            },
-            throttled_s={
-                (direction.value, urgency.label): waited_s
-                for (direction, urgency), waited_s in self._limiting.throttled_s().items()
-            },
-            control_requests=self.control_requests,
-            log_lines_suppressed=self._log.suppressed,
-            event_loop_lag_s=self.lag_s(),
-            event_loop_lags=self._lag.lags,
-            is_reload_successful=reloaded.is_successful,
-            reload_succeeded_at_s=reloaded.succeeded_at_s,
-            handshake_failures={} if identity is None else identity.handshakes.failures,
-            certificates_not_after_s={} if identity is None else identity.not_after_s,
+            bytes_by_class=_bytes_by_class(self._scheduler.state.recoveries.values()),
+        )
+
+    def _sources_min(self) -> int | None:
+        return self.redundancy.sources_min(
+            peer.holdings.holdings for peer in self._peering.peers() if peer.holdings is not None
         )
 
     def _refusals_by_reason(self) -> dict[str, int]:
@@ -224,12 +267,6 @@ class Measuring:
         return self._discovered_at_s
 
 
-def _eta_s(active: Sequence[RecoverySnapshot]) -> float | None:
-    etas = [recovery.eta_ns for recovery in active]
-    known = [eta for eta in etas if eta is not None]
-    return max(known, default=0) / SECOND if len(known) == len(etas) else None
-
-
 def _bytes_by_class(recoveries: Iterable[Recovery]) -> dict[tuple[str, str], int]:
     """Add up what has come and what is missing, of recoveries whose manifest is here."""
     sizes: Counter[tuple[str, str]] = Counter()
@@ -242,8 +279,3 @@ def _bytes_by_class(recoveries: Iterable[Recovery]) -> dict[tuple[str, str], int
                 assert need.criticality is not None
                 sizes[state, need.criticality.label] += need.size_bytes
     return dict(sizes)
-
-
-def _known(sizes: Iterable[tuple[str, int | None]]) -> dict[str, int]:
-    """Leave out roots whose disk does not answer."""
-    return {name: size for name, size in sizes if size is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn
 
 from ckptd.errors import CkptdError
@@ -14,10 +14,19 @@ from ckptd.model.ids import CheckpointName, Digest
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.observe.metrics import MetricRow, gauge
 from ckptd.store.published.catalog import Catalog
 
 REFRESH_S: Final = 10.0
 """How often new versions are looked at: the scrape interval of deploy/prometheus."""
+
+REDUNDANCY_METRICS: Final[Sequence[MetricRow[int | None]]] = (
+    gauge(
+        "critical_unit_sources_min",
+        "Fewest live nodes that have all critical units of a newest version held here.",
+        lambda sources_min: sources_min,
+    ),
+)
 
 
 class Redundancy:

@@ -1,72 +1,22 @@
-"""What the daemon has done so far, in numbers for metrics.
+"""How long transfers take, how they end, and what they bring.
 
-All of it is read off the scheduler's events, orders and views; the deciders count nothing for us.
+All of it is read off the scheduler's events and orders; the deciders count nothing for us.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from ckptd.control.messages.api import RecoveryResult
-from ckptd.core.effects import Effect, EndRecovery, FetchRange
+from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
-from ckptd.core.report.views import RecoverySnapshot
 from ckptd.limits import SECOND
-from ckptd.model.ids import RecoveryId, TransferId
-from ckptd.model.words import Criticality, RangeOutcome, Stage
-from ckptd.observe.durations import NO_RECOVERIES, NO_TRANSFERS, Durations
-
-
-@dataclass(slots=True)
-class Totals:
-    """Sums over recoveries that ended; those under way are added when somebody looks.
-
-    Attributes:
-        results: How many ended how.
-        durations: How long the complete ones took.
-        critical_durations: How long it took until the last critical unit was here.
-        received_bytes: Body bytes from peers.
-        resumed_bytes: What earlier runs had left.
-        wasted_bytes: Received for nothing, by reason.
-        bad_blocks: Blocks with a wrong digest.
-        hedges: Ranges asked of a second source.
-    """
-
-    results: Counter[str] = field(default_factory=Counter)
-    durations: Durations = NO_RECOVERIES
-    critical_durations: Durations = NO_RECOVERIES
-    received_bytes: int = 0
-    resumed_bytes: int = 0
-    wasted_bytes: Counter[str] = field(default_factory=Counter)
-    bad_blocks: int = 0
-    hedges: int = 0
-
-    def note_end(self, effect: EndRecovery, result: RecoveryResult) -> None:
-        """Add a recovery that ended."""
-        self.results[result.result.value] += 1
-        if result.result is result.result.COMPLETE:
-            self.durations = self.durations.plus(result.duration_s)
-        if result.time_to_critical_s is not None:
-            self.critical_durations = self.critical_durations.plus(result.time_to_critical_s)
-        self.add(effect.final)
-
-    def with_active(self, active: Iterable[RecoverySnapshot]) -> Totals:
-        """Return the sums with recoveries under way added."""
-        sums = replace(self, results=Counter(self.results), wasted_bytes=Counter(self.wasted_bytes))
-        for recovery in active:
-            sums.add(recovery)
-        return sums
-
-    def add(self, recovery: RecoverySnapshot) -> None:
-        """Add what a recovery has moved so far."""
-        self.received_bytes += recovery.received_bytes
-        self.resumed_bytes += recovery.resumed_bytes
-        for reason, size_bytes in recovery.wasted_bytes.items():
-            self.wasted_bytes[reason.value] += size_bytes
-        self.bad_blocks += recovery.bad_blocks
-        self.hedges += recovery.hedges
+from ckptd.model.ids import TransferId
+from ckptd.model.words import Criticality, RangeOutcome
+from ckptd.observe.durations import NO_TRANSFERS, Durations
+from ckptd.observe.metrics import MetricRow, counters, histogram
 
 
 @dataclass(slots=True)
@@ -130,32 +80,29 @@ class TransferTimes:
             self.ranges = self.ranges.plus((now - known.ordered_ns) / SECOND)
 
 
-class StageTimes:
-    """How long recoveries spend in each stage."""
-
-    def __init__(self) -> None:
-        self._spent_ns: Counter[Stage] = Counter()
-        self._since: dict[RecoveryId, tuple[Stage, int]] = {}
-
-    def note(
-        self, stages: Iterable[tuple[RecoveryId, Stage]], *, now: int
-    ) -> list[tuple[RecoveryId, Stage]]:
-        """Take in how far every active recovery is; return those that moved on."""
-        current = dict(stages)
-        moved = []
-        for recovery, (stage, since_ns) in list(self._since.items()):
-            if current.get(recovery) is not stage:
-                self._spent_ns[stage] += now - since_ns
-                del self._since[recovery]
-        for recovery, stage in current.items():
-            if recovery not in self._since:
-                self._since[recovery] = (stage, now)
-                moved.append((recovery, stage))
-        return moved
-
-    def seconds(self, *, now: int) -> dict[str, float]:
-        """Return the time spent in each stage, that of active recoveries included."""
-        spent_ns = Counter(self._spent_ns)
-        for stage, since_ns in self._since.values():
-            spent_ns[stage] += now - since_ns
-        return {stage.value: spent / SECOND for stage, spent in spent_ns.items()}
+RECEIVED_METRICS: Final[Sequence[MetricRow[TransferTimes]]] = (
+    counters(
+        "received_bytes",
+        "Body bytes received, by where from and how urgent they were.",
+        ("source_kind", "criticality"),
+        lambda times: {("peer", label): size for label, size in times.received_bytes.items()},
+        (("peer", criticality.label) for criticality in Criticality),
+    ),
+)
+TRANSFER_METRICS: Final[Sequence[MetricRow[TransferTimes]]] = (
+    counters(
+        "transfers",
+        "Transfers that ended; each is one range asked of one source.",
+        ("outcome",),
+        lambda times: times.outcomes,
+        (outcome.value for outcome in RangeOutcome),
+    ),
+    histogram(
+        "range_duration_seconds",
+        "From order to end, of ranges that were delivered.",
+        lambda times: times.ranges,
+    ),
+    histogram(
+        "first_byte_seconds", "From order to the first byte.", lambda times: times.first_bytes
+    ),
+)

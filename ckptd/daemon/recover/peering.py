@@ -8,7 +8,8 @@ while the address that claims it answers; a second address that claims it is a c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -23,6 +24,7 @@ from ckptd.model.words import HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, HoldingsAnswer, Inquirer
 from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, gauges
 
 _WAIT_S: Final = 10
 """How long a peer may hold a question back while nothing changes (RFC 7240, ``wait``)."""
@@ -71,6 +73,25 @@ class PeerAddress:
     holdings: Holdings | None = None
     etag: str | None = None
     last_error: str = ""
+
+
+PEER_METRICS: Final[Sequence[MetricRow[Sequence[PeerAddress]]]] = (
+    gauges(
+        "peers",
+        "Configured addresses by state.",
+        ("state",),
+        lambda peers: Counter(peer.state.value for peer in peers),
+        (state.value for state in PeerState),
+    ),
+)
+DISCOVERY_METRICS: Final[Sequence[MetricRow[float]]] = (
+    gauges(
+        "discovery_last_success_timestamp_seconds",
+        "When a provider last led to a peer that answers.",
+        ("provider",),
+        lambda succeeded_at_s: {"static": succeeded_at_s},
+    ),
+)
 
 
 class Peering:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest
 from ckptd.net.source.sending import ServedBytes
 from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.wire.fields import CLASSES
 
 _log = get_logger()
 
@@ -95,3 +99,14 @@ class ServedContent:
     def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
         """Count what was sent."""
         self.sent_bytes[criticality_label] += size_bytes
+
+
+CONTENT_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
+    counters(
+        "sent_bytes",
+        "Body bytes sent.",
+        ("criticality",),
+        lambda sent_bytes: sent_bytes,
+        CLASSES,
+    ),
+)

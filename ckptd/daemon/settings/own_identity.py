@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Final
 
 from ckptd.config import Config
 from ckptd.config.sections import Tls
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
+from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.identity import Files, Identity
+from ckptd.observe.metrics import MetricGroup, MetricRow, counters, gauges
 
 _REFRESH_S: Final = 60.0
 """How often is looked whether files changed."""
+
+HANDSHAKE_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, str], int]]]] = (
+    counters(
+        "handshake_failures",
+        "TLS handshakes that failed, by what this node was in them and why.",
+        ("side", "reason"),
+        lambda failures: failures,
+        product(
+            (side.value for side in HandshakeSide), (failure.value for failure in HandshakeFailure)
+        ),
+    ),
+)
+CERTIFICATE_METRICS: Final[Sequence[MetricRow[Mapping[str, float]]]] = (
+    gauges(
+        "tls_certificate_not_after_seconds",
+        "When the certificate expires, in seconds since the epoch.",
+        ("role",),
+        lambda not_after_s: not_after_s,
+        ("node", "ca"),
+    ),
+)
 
 
 def open_identity(config: Config) -> Identity | None:
@@ -41,6 +66,16 @@ def following(identity: Identity | None) -> tuple[LivePart, ...]:
         return identity.prepare(_files(new, new.tls))
 
     return (LivePart(("tls",), prepare),)
+
+
+def identity_metrics(identity: Identity | None) -> tuple[MetricGroup[Any], ...]:
+    """Return the rows of an identity; without certificates none of them expires."""
+    if identity is None:
+        return (MetricGroup(dict, HANDSHAKE_METRICS),)
+    return (
+        MetricGroup(lambda: identity.handshakes.failures, HANDSHAKE_METRICS),
+        MetricGroup(lambda: identity.not_after_s, CERTIFICATE_METRICS),
+    )
 
 
 async def keep_fresh(identity: Identity) -> None:

@@ -19,6 +19,7 @@ from ckptd.config import Config
 from ckptd.control.messages.api import ReloadResult
 from ckptd.errors import CkptdError, ConfigurationError
 from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, gauge
 
 Switch: TypeAlias = Callable[[], None]
 """Takes over what was prepared; runs on the event loop, does not wait, does not fail."""
@@ -58,6 +59,20 @@ class ReloadState:
 
     is_successful: bool
     succeeded_at_s: float
+
+
+RELOAD_METRICS: Final[Sequence[MetricRow[ReloadState]]] = (
+    gauge(
+        "config_last_reload_successful",
+        "1 if the configuration could be used when it was last read.",
+        lambda state: state.is_successful,
+    ),
+    gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the configuration was last read and could be used.",
+        lambda state: state.succeeded_at_s,
+    ),
+)
 
 
 class Reloading:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import RangeEnded, RangeProgressed, TimePassed
-from ckptd.daemon.measure.transfer_times import StageTimes, TransferTimes
-from ckptd.limits import MS, SECOND
+from ckptd.daemon.measure.transfer_times import TransferTimes
+from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.words import Criticality, RangeOutcome, Stage
+from ckptd.model.words import Criticality, RangeOutcome
 
 ONE, TWO = RecoveryId("r-1"), RecoveryId("r-2")
 
@@ -45,14 +45,3 @@ def test_a_transfer_that_fails_counts_by_its_outcome_alone() -> None:
     assert sum(times.ranges.counts) == 0
     assert times.outcomes == {"busy": 1}
     assert times._open.keys() == {2}
-
-
-def test_stages_are_timed_also_while_they_last() -> None:
-    times = StageTimes()
-    assert times.note([(ONE, Stage.SEEKING)], now=0) == [(ONE, Stage.SEEKING)]
-    assert times.note([(ONE, Stage.SEEKING)], now=SECOND) == []
-    moved = times.note([(ONE, Stage.PREPARING), (TWO, Stage.SEEKING)], now=2 * SECOND)
-    assert moved == [(ONE, Stage.PREPARING), (TWO, Stage.SEEKING)]
-    assert times.seconds(now=5 * SECOND) == {"seeking": 5.0, "preparing": 3.0}
-    times.note([], now=6 * SECOND)
-    assert times.seconds(now=9 * SECOND) == {"seeking": 6.0, "preparing": 4.0}

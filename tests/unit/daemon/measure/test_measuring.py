@@ -1,0 +1,423 @@
+"""The metrics page: the rows of all owners, read from made-up owners."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
+from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
+from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
+from ckptd.daemon.measure.freshness import FRESHNESS_METRICS
+from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
+from ckptd.daemon.measure.measuring import (
+    CONNECTION_METRICS,
+    CONTROL_METRICS,
+    HOLDING_METRICS,
+    LOG_METRICS,
+    REFUSAL_METRICS,
+    SOURCE_METRICS,
+)
+from ckptd.daemon.measure.recovery_totals import (
+    RECOVERY_METRICS,
+    WASTE_METRICS,
+    RecoveriesSeen,
+    Totals,
+)
+from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS
+from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS, PeerAddress
+from ckptd.daemon.serve.content import CONTENT_METRICS
+from ckptd.daemon.settings.own_identity import (
+    CERTIFICATE_METRICS,
+    HANDSHAKE_METRICS,
+    identity_metrics,
+)
+from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
+from ckptd.limits import MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
+from ckptd.model.rate_limits import LimitKey
+from ckptd.model.words import (
+    Criticality,
+    Direction,
+    HandshakeFailure,
+    HandshakeSide,
+    PeerState,
+    RangeOutcome,
+    RefusalReason,
+    Result,
+    SourceState,
+    Stage,
+    Urgency,
+    WasteReason,
+)
+from ckptd.observe.durations import NO_RECOVERIES, NO_TRANSFERS, Durations
+from ckptd.observe.metrics import (
+    MetricGroup,
+    MetricRow,
+    build_info,
+    create_registry,
+    render,
+)
+from ckptd.wire.fields import CLASSES
+
+RESULTS = tuple(result.value for result in Result)
+STAGES = tuple(stage.value for stage in Stage if not stage.is_ended)
+CRITICALITIES = tuple(criticality.label for criticality in Criticality)
+DIRECTIONS = tuple(direction.value for direction in Direction)
+PEER_STATES = tuple(state.value for state in PeerState)
+SOURCE_STATES = tuple(state.value for state in SourceState)
+TRANSFER_OUTCOMES = tuple(outcome.value for outcome in RangeOutcome)
+WASTE_REASONS = tuple(reason.value for reason in WasteReason)
+UNIT_STATES = ("done", "missing")
+SIDES = ("source", "receiver")
+SOURCE_KINDS = ("peer",)
+CERTIFICATE_ROLES = ("node", "ca")
+HANDSHAKE_SIDES = ("server", "client")
+HANDSHAKE_FAILURES = (
+    "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "self",
+    "plaintext", "protocol", "refused", "timeout", "disconnected",
+)  # fmt: skip
+REFUSALS = (
+    "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",
+    "answer",
+)  # fmt: skip
+
+
+def numbered(first: int, words: Sequence[str]) -> dict[str, int]:
+    """Give each word a number of its own."""
+    return {word: first + index for index, word in enumerate(words)}
+
+
+def holding(size_bytes: int) -> Holding:
+    return Holding(
+        CheckpointName("llama"), Version(1), Digest("ab" * 32), size_bytes, 1, BlockSet()
+    )
+
+
+def recovery(**facts: int | None) -> RecoverySnapshot:
+    nothing: dict[str, Any] = dict.fromkeys(RecoverySnapshot.__slots__, 0)
+    return RecoverySnapshot(**{**nothing, "wasted_bytes": {}, **facts})
+
+
+def sources(counts: Mapping[str, int]) -> list[SourceSnapshot]:
+    return [
+        SourceSnapshot(NodeId("b"), Epoch(1), SourceState(state), 0, 0, 0, 0)
+        for state, count in counts.items()
+        for _ in range(count)
+    ]
+
+
+def peers(counts: Mapping[str, int]) -> list[PeerAddress]:
+    return [
+        PeerAddress("b:1", ("b", 1), state=PeerState(state))
+        for state, count in counts.items()
+        for _ in range(count)
+    ]
+
+
+def transfer_times() -> TransferTimes:
+    times = TransferTimes()
+    times.received_bytes.update({"critical": 101, "normal": 102, "deferred": 103})
+    times.outcomes.update(numbered(70, TRANSFER_OUTCOMES))
+    times.ranges = NO_TRANSFERS.plus(0.25)
+    times.first_bytes = NO_TRANSFERS.plus(0.0015)
+    return times
+
+
+def lag_window() -> LagWindow:
+    window = LagWindow()
+    window.add(22 * MS, now=time.monotonic_ns() + 3600 * SECOND)  # no test lasts so long
+    return window
+
+
+TOTALS = Totals(durations=NO_RECOVERIES.plus(1).plus(1.5).plus(99_999))
+TOTALS.critical_durations = NO_RECOVERIES.plus(0.5)
+TOTALS.results.update(numbered(4, RESULTS))
+TOTALS.wasted_bytes.update(numbered(13, WASTE_REASONS))
+TOTALS.resumed_bytes, TOTALS.bad_blocks, TOTALS.hedges = 12, 16, 17
+
+ACTIVE = (
+    recovery(elapsed_ns=95 * SECOND // 10, eta_ns=3 * SECOND, total_bytes=9, verified_bytes=5),
+    recovery(elapsed_ns=SECOND, eta_ns=105 * SECOND // 10, total_bytes=3, verified_bytes=0),
+    recovery(units_total=101, units_done=50),
+)
+
+FULL: dict[str, Any] = {
+    "holdings": (holding(2),),
+    "sources_min": 3,
+    "ages_s": {"freshest": 120.5, "stalest": 121.5},
+    "roots": (
+        RootState("main", "/data", "", 90, 91),
+        RootState("slow", "/d", "it hangs", None, None),
+    ),
+    "recoveries": RecoveriesSeen(
+        ACTIVE,
+        TOTALS,
+        numbered(60, STAGES),
+        {(state, "normal"): 110 + index for index, state in enumerate(UNIT_STATES)},
+    ),
+    "transfers": transfer_times(),
+    "sent_bytes": numbered(40, CLASSES),
+    "connections": numbered(20, SIDES),
+    "limits": {
+        LimitKey(Direction.INGRESS): 95,
+        LimitKey(Direction.EGRESS, Urgency.DEFERRED): 94,
+        LimitKey(Direction.EGRESS, peer="node-b"): 93,
+    },
+    "throttled_s": {(Direction.EGRESS, Urgency.NORMAL): 1.5},
+    "sources": sources(numbered(30, SOURCE_STATES)),
+    "peers": peers(numbered(80, PEER_STATES)),
+    "discovered_at_s": 1_700_000_000.0,
+    "refusals": {name: 60 + index for index, name in enumerate(REFUSALS)},
+    "handshakes": {
+        (side, reason): 50 + index
+        for side in HANDSHAKE_SIDES
+        for index, reason in enumerate(HANDSHAKE_FAILURES)
+    },
+    "certificates": numbered(7, CERTIFICATE_ROLES),
+    "reloaded": ReloadState(is_successful=True, succeeded_at_s=1_700_000_000.0),
+    "control_requests": {("/v1/status", 200): 92},
+    "suppressed": 93,
+    "lag": lag_window(),
+}
+"""What each owner says when a scrape looks at it."""
+
+FRESH: dict[str, Any] = {
+    "holdings": (),
+    "sources_min": None,
+    "ages_s": {},
+    "roots": (),
+    "recoveries": RecoveriesSeen(),
+    "transfers": TransferTimes(),
+    "sent_bytes": {},
+    "connections": {},
+    "limits": {},
+    "throttled_s": {},
+    "sources": (),
+    "peers": (),
+    "refusals": {},
+    "handshakes": {},
+    "reloaded": ReloadState(is_successful=False, succeeded_at_s=0),
+    "control_requests": {},
+    "suppressed": 0,
+    "lag": LagWindow(),
+}
+"""Before anything happened, without peers and certificates."""
+
+ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
+    ("holdings", HOLDING_METRICS),
+    ("sources_min", REDUNDANCY_METRICS),
+    ("ages_s", FRESHNESS_METRICS),
+    ("roots", ROOT_METRICS),
+    ("recoveries", RECOVERY_METRICS),
+    ("transfers", RECEIVED_METRICS),
+    ("sent_bytes", CONTENT_METRICS),
+    ("recoveries", WASTE_METRICS),
+    ("transfers", TRANSFER_METRICS),
+    ("connections", CONNECTION_METRICS),
+    ("limits", LIMIT_METRICS),
+    ("throttled_s", THROTTLE_METRICS),
+    ("sources", SOURCE_METRICS),
+    ("peers", PEER_METRICS),
+    ("discovered_at_s", DISCOVERY_METRICS),
+    ("refusals", REFUSAL_METRICS),
+    ("handshakes", HANDSHAKE_METRICS),
+    ("certificates", CERTIFICATE_METRICS),
+    ("reloaded", RELOAD_METRICS),
+    ("control_requests", CONTROL_METRICS),
+    ("suppressed", LOG_METRICS),
+    ("lag", LAG_METRICS),
+)
+"""Which rows read from which of them, in the order of the page."""
+
+
+def groups_of(seen: Mapping[str, Any]) -> Iterable[MetricGroup[Any]]:
+    yield build_info("uvloop")
+    for owner, rows in ROWS:
+        if owner in seen:
+            yield MetricGroup(partial(seen.__getitem__, owner), rows)
+
+
+def page(seen: Mapping[str, Any]) -> str:
+    return render(create_registry(list(groups_of(seen)))).decode()
+
+
+def families(seen: Mapping[str, Any]) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(page(seen))}
+
+
+def own_lines(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if line.startswith("ckptd_")]
+    return [line for line in lines if not line.startswith("ckptd_build_info")]
+
+
+def labelled(name: str, label: str, values: dict[str, int]) -> list[str]:
+    return [f'ckptd_{name}{{{label}="{word}"}} {value}.0' for word, value in values.items()]
+
+
+def timed(name: str, durations: Durations) -> list[str]:
+    bounds = [*map(float, durations.bounds_s), "+Inf"]
+    counts = itertools.accumulate(durations.counts)
+    return [
+        *(
+            f'ckptd_{name}_bucket{{le="{bound}"}} {count}.0'
+            for bound, count in zip(bounds, counts, strict=True)
+        ),
+        f"ckptd_{name}_count {sum(durations.counts)}.0",
+        f"ckptd_{name}_sum {durations.sum_s}",
+    ]
+
+
+def test_every_number_of_every_owner_is_on_the_page() -> None:
+    assert own_lines(page(FULL)) == [
+        "ckptd_holdings 1.0",
+        "ckptd_held_bytes 2.0",
+        "ckptd_critical_unit_sources_min 3.0",
+        'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
+        'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
+        'ckptd_disk_size_bytes{root="main"} 90.0',
+        'ckptd_disk_free_bytes{root="main"} 91.0',
+        'ckptd_root_usable{root="main"} 1.0',
+        'ckptd_root_usable{root="slow"} 0.0',
+        "ckptd_recovery_active 3.0",
+        "ckptd_recovery_elapsed_seconds 9.5",
+        "ckptd_recovery_eta_seconds 10.5",
+        "ckptd_recovery_remaining_bytes 7.0",
+        *labelled("recovery_units", "state", numbered(50, UNIT_STATES)),
+        *(
+            f'ckptd_recovery_bytes{{criticality="{label}",state="{state}"}} {value}.0'
+            for state, sizes in (("done", (0, 110, 0)), ("missing", (0, 111, 0)))
+            for label, value in zip(CRITICALITIES, sizes, strict=True)
+        ),
+        *labelled("recoveries_total", "result", numbered(4, RESULTS)),
+        *timed("recovery_duration_seconds", TOTALS.durations),
+        *timed("recovery_critical_ready_seconds", TOTALS.critical_durations),
+        *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
+        "ckptd_resumed_bytes_total 12.0",
+        *(
+            f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'
+            for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
+        ),
+        *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
+        *labelled("wasted_bytes_total", "reason", numbered(13, WASTE_REASONS)),
+        *labelled("verify_failures_total", "source_kind", numbered(16, SOURCE_KINDS)),
+        "ckptd_hedges_total 17.0",
+        *labelled("transfers_total", "outcome", numbered(70, TRANSFER_OUTCOMES)),
+        *timed("range_duration_seconds", NO_TRANSFERS.plus(0.25)),
+        *timed("first_byte_seconds", NO_TRANSFERS.plus(0.0015)),
+        *labelled("connections", "side", numbered(20, SIDES)),
+        'ckptd_limit_bytes_per_second{class="deferred",direction="egress"} 94.0',
+        'ckptd_limit_bytes_per_second{class="total",direction="ingress"} 95.0',
+        *(
+            f'ckptd_throttled_seconds_total{{class="{name}",direction="{direction}"}} '
+            f"{1.5 if (direction, name) == ('egress', 'normal') else 0.0}"
+            for direction in DIRECTIONS
+            for name in CLASSES
+        ),
+        *labelled("sources", "state", numbered(30, SOURCE_STATES)),
+        *labelled("peers", "state", numbered(80, PEER_STATES)),
+        'ckptd_discovery_last_success_timestamp_seconds{provider="static"} 1.7e+09',
+        *(
+            f'ckptd_refusals_total{{reason="{name}"}} {60 + index}.0'
+            for index, name in enumerate(REFUSALS)
+        ),
+        *(
+            f'ckptd_handshake_failures_total{{reason="{reason}",side="{side}"}} {50 + index}.0'
+            for side in HANDSHAKE_SIDES
+            for index, reason in enumerate(HANDSHAKE_FAILURES)
+        ),
+        *labelled("tls_certificate_not_after_seconds", "role", numbered(7, CERTIFICATE_ROLES)),
+        "ckptd_config_last_reload_successful 1.0",
+        "ckptd_config_last_reload_success_timestamp_seconds 1.7e+09",
+        'ckptd_control_requests_total{code="200",route="/v1/status"} 92.0',
+        "ckptd_log_lines_suppressed_total 93.0",
+        "ckptd_event_loop_lag_seconds 0.022",
+        *timed("event_loop_lateness_seconds", NO_TRANSFERS.plus(0.022)),
+    ]
+
+
+NOT_FROM_THE_START = (
+    "root_usable",
+    "newest_manifest",
+    "limit_bytes_per_second",
+    "disk_",
+    "discovery_",
+    "control_requests",
+    "critical_unit_sources",
+    "tls_",
+)
+"""Their labels come from the configuration, or nothing can be said yet."""
+
+
+def test_every_other_series_is_there_before_anything_happened() -> None:
+    names = [line.rpartition(" ")[0] for line in own_lines(page(FULL))]
+    fresh = own_lines(page(FRESH))
+    assert fresh == [
+        f"{name} 0.0"
+        for name in names
+        if not name.removeprefix("ckptd_").startswith(NOT_FROM_THE_START)
+    ]
+
+
+def test_what_cannot_be_said_has_no_sample() -> None:
+    unknown = RecoveriesSeen((recovery(eta_ns=SECOND), recovery(eta_ns=None)))
+    lines = own_lines(page({**FRESH, "recoveries": unknown}))
+    assert not [line for line in lines if "eta" in line or "critical_unit_sources" in line]
+
+
+def test_the_reasons_are_those_that_there_can_be() -> None:
+    assert tuple(HandshakeFailure) == HANDSHAKE_FAILURES
+    assert tuple(HandshakeSide) == HANDSHAKE_SIDES
+    assert tuple(RefusalReason) == REFUSALS
+
+
+def test_certificates_have_no_series_where_there_are_none() -> None:
+    text = render(create_registry(identity_metrics(None))).decode()
+    assert "ckptd_handshake_failures_total" in text
+    assert "ckptd_tls_certificate_not_after_seconds" not in text
+
+
+def test_names_keep_the_rules_of_prometheus() -> None:
+    """The rules of ``promtool check metrics``, and no ``_created`` series."""
+    for name, family in families(FULL).items():
+        assert family.documentation.endswith(".") or not name.startswith("ckptd_")
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter")
+            assert not sample.name.endswith("_created")
+        if name.startswith("ckptd_"):
+            assert not {"milliseconds", "kilobytes", "percent"} & set(name.split("_"))
+
+
+def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
+    bounded = {
+        "result": RESULTS,
+        "criticality": CLASSES,
+        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS),
+        "source_kind": SOURCE_KINDS,
+        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES),
+        "direction": DIRECTIONS,
+        "class": ("total", *CLASSES),
+        "side": (*SIDES, *HANDSHAKE_SIDES),
+        "role": CERTIFICATE_ROLES,
+        "stage": STAGES,
+        "outcome": TRANSFER_OUTCOMES,
+        "root": ["main", "slow"],
+        "which": ["freshest", "stalest"],
+        "provider": ["static"],
+        "route": ["/v1/status"],
+        "code": ["200"],
+    }
+    for name, family in families(FULL).items():
+        if name.startswith("ckptd_") and name != "ckptd_build_info" and family.type != "histogram":
+            for sample in family.samples:
+                for label, value in sample.labels.items():
+                    assert value in bounded[label]
