@@ -42,7 +42,7 @@ from ckptd.core.explain import narration
 from ckptd.core.explain.bottleneck import LocalLoad, find_bottleneck
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
-from ckptd.core.explain.snapshot import view_peer, view_recovery, view_sources
+from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
 from ckptd.core.options import Options
 from ckptd.core.peers import claims
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
@@ -54,8 +54,9 @@ from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.step import Turn
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
-from ckptd.model.words import Bottleneck
+from ckptd.model.words import Bottleneck, Criticality, Stage
 
 
 class Scheduler:
@@ -71,8 +72,15 @@ class Scheduler:
         self._state = State()
 
     @property
-    def state(self) -> State:
-        """What is known; to be read, never changed."""
+    def is_settled(self) -> bool:
+        """Whether every configured address was asked at least once."""
+        return self._state.is_settled
+
+    def inspect(self) -> State:
+        """Return everything that is known, to check invariants; it must not be changed.
+
+        For checkers of the simulator and for tests. The daemon reads views.
+        """
         return self._state
 
     def handle(self, *events: Event, now: int) -> list[Effect]:
@@ -117,6 +125,30 @@ class Scheduler:
         """Return a view of one recovery; ``None`` if there is none of that name."""
         known = self._state.recoveries.get(recovery)
         return None if known is None else view_recovery(self._state, known, self._options, now=now)
+
+    def stages(self) -> dict[RecoveryId, Stage]:
+        """Return how far every recovery is that has not ended, oldest first."""
+        return {name: known.stage for name, known in self._state.recoveries.items()}
+
+    def verified(self, recovery: RecoveryId) -> BlockSet:
+        """Return the blocks of a recovery that are in staging.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return self._state.recoveries[recovery].verified
+
+    def committed(self, recovery: RecoveryId) -> BlockSet:
+        """Return the blocks of a recovery that are durable and journaled.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return self._state.recoveries[recovery].committed
+
+    def bytes_by_class(self) -> dict[tuple[bool, Criticality], int]:
+        """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
+        return bytes_by_class(self._state)
 
     def explain(self, recovery: RecoveryId, *, now: int) -> Explanation | None:
         """Say why a recovery goes as it does; ``None`` if there is none of that name."""

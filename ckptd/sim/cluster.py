@@ -258,7 +258,7 @@ class Cluster:
 
     def _report_node(self, node: Node) -> NodeReport:
         node.count()
-        peers = node.scheduler.state.peers
+        peers = node.scheduler.inspect().peers
         return NodeReport(
             node=node.name,
             sent_bytes=self.network.sent_bytes(node.name),

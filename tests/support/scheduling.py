@@ -242,7 +242,7 @@ class Script:
             if isinstance(event, RangeEnded):
                 self._in_flight.pop(event.transfer, None)
             orders = self.scheduler.handle(event, now=self.now)
-            check_invariants(self.scheduler.state)
+            check_invariants(self.scheduler.inspect())
             check_nothing_is_overlooked(self.scheduler, self.options, now=self.now)
             self._in_flight |= {order.transfer: order for order in ranges(orders)}
             effects += orders
@@ -343,7 +343,7 @@ class Script:
         ]
 
     def recovery(self, recovery: RecoveryId = R) -> Recovery:
-        return self.scheduler.state.recoveries[recovery]
+        return self.scheduler.inspect().recoveries[recovery]
 
     def lane(self, source: NodeId, recovery: RecoveryId = R) -> Lane:
         return self.recovery(recovery).bundles[source].lanes[0]
@@ -364,7 +364,7 @@ def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: 
     No source that could be given something stands idle, and whatever is due by time is due by
     then; nothing is due already.
     """
-    state = scheduler.state
+    state = scheduler.inspect()
     due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
     fetching = [known for known in state.recoveries.values() if known.is_fetching]
     wanting = [recovery for recovery in fetching if recovery.unclaimed]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from ckptd.core.explain.prediction import needs_of
 from ckptd.core.explain.waiting import why_still
 from ckptd.core.options import Options
 from ckptd.core.report.views import (
@@ -22,7 +24,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import SourceState, Stage
+from ckptd.model.words import Criticality, SourceState, Stage
 
 MISSING_UNITS_SHOWN: Final = 20
 """How many names of units a view holds that nobody has."""
@@ -51,6 +53,20 @@ def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
         bad_block_count=peer.evidence.bad_block_count,
         bad_blocks=tuple(peer.evidence.last),
     )
+
+
+def bytes_by_class(state: State) -> dict[tuple[bool, Criticality], int]:
+    """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
+    sizes: Counter[tuple[bool, Criticality]] = Counter()
+    for recovery in state.recoveries.values():
+        if recovery.space is None:
+            continue
+        missing = BlockSet.full(recovery.space.block_count) - recovery.verified
+        for is_verified, blocks in ((True, recovery.verified), (False, missing)):
+            for need in needs_of(recovery.space, recovery.class_ends, blocks):
+                assert need.criticality is not None
+                sizes[is_verified, need.criticality] += need.size_bytes
+    return dict(sizes)
 
 
 def view_recovery(

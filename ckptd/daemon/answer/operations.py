@@ -134,7 +134,7 @@ class DaemonOperations:
         """Return one peer."""
         snapshot = self._scheduler.peer(NodeId(node), now=self._now())
         if snapshot is None:
-            known = sorted(self._scheduler.state.peers)
+            known = [source.node for source in self._scheduler.sources(now=self._now())]
             more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
             raise NotFound(
                 f"peer {node[:NODE_ID_BYTES_MAX]!r}",

@@ -61,7 +61,7 @@ class Planner:
             PassedOverRow(version=other.version, digest=other.digest, why=other.why)
             for other in choice.passed_over
         )
-        is_settled = self._scheduler.state.is_settled
+        is_settled = self._scheduler.is_settled
         if choice.chosen is None:
             return Plan(
                 checkpoint=checkpoint,

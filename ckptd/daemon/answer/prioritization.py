@@ -73,14 +73,14 @@ class Raising:
         """Let the units go first whose paths match."""
         if len(pattern.encode()) > PATH_BYTES_MAX:
             raise UsageError("pattern", f"has more than {PATH_BYTES_MAX} bytes")
-        space, known = recovery.space, self._scheduler.state.recoveries[recovery.id]
+        space = recovery.space
         if space is None:
             raise Conflict(
                 f"recovery {recovery.id}",
                 "does not know its units yet",
                 f"Try again when it transfers: ckptctl watch {recovery.id}",
             )
-        verified = known.verified
+        verified = self._scheduler.verified(recovery.id)
         blocks, raised = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
         self._report(UnitsRaised(recovery.id, blocks))
         return raised
@@ -118,7 +118,7 @@ class Raising:
 
         What is handed out is verified, durable and in the journal: no crash takes it back.
         """
-        stage = self._scheduler.state.recoveries[recovery.id].stage
+        stage = self._scheduler.stages()[recovery.id]
         if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
             return None  # files may be missing, and what an earlier run left is being hashed
         staging = recovery.known_staging()
@@ -138,7 +138,7 @@ class Raising:
         if unit is not None:
             space = recovery.known_space()
             blocks = _blocks_of(space.unit_run(unit))
-            committed = self._scheduler.state.recoveries[recovery.id].committed
+            committed = self._scheduler.committed(recovery.id)
             total, here = space.set_bytes(blocks), space.set_bytes(blocks & committed)
         return NeedProgress(
             recovery=recovery.id,

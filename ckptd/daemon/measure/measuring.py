@@ -11,10 +11,8 @@ from typing import Any, Final, NoReturn
 from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
-from ckptd.core.explain.prediction import needs_of
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.state.recovery import Recovery
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
@@ -34,7 +32,6 @@ from ckptd.daemon.serve.content import CONTENT_METRICS, ServedContent
 from ckptd.daemon.settings.own_identity import identity_metrics
 from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.limits import SECOND
-from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.words import PeerState, RangeOutcome, RefusalReason, SourceState
 from ckptd.net.connection.identity import Identity
@@ -170,10 +167,7 @@ class Measuring:
         """Take in what the scheduler was told and what it ordered."""
         now = self._now()
         self._transfers.note(events, effects, now=now)
-        active = self._scheduler.state.recoveries.values()
-        for recovery, stage in self._stages.note(
-            ((known.id, known.stage) for known in active), now=now
-        ):
+        for recovery, stage in self._stages.note(self._scheduler.stages(), now=now):
             _log.info("recovery.stage", recovery=recovery, stage=stage.value)
 
     def note_end(self, effect: EndRecovery, result: RecoveryResult) -> None:
@@ -245,7 +239,7 @@ class Measuring:
             active=active,
             totals=self._totals.with_active(active),
             stage_seconds=self._stages.seconds(now=now),
-            bytes_by_class=_bytes_by_class(self._scheduler.state.recoveries.values()),
+            bytes_by_class=self._scheduler.bytes_by_class(),
         )
 
     def _sources_min(self) -> int | None:
@@ -265,17 +259,3 @@ class Measuring:
         if not others or any(peer.state is PeerState.LIVE for peer in others):
             self._discovered_at_s = self._wall_clock()
         return self._discovered_at_s
-
-
-def _bytes_by_class(recoveries: Iterable[Recovery]) -> dict[tuple[str, str], int]:
-    """Add up what has come and what is missing, of recoveries whose manifest is here."""
-    sizes: Counter[tuple[str, str]] = Counter()
-    for recovery in recoveries:
-        if recovery.space is None:
-            continue
-        missing = BlockSet.full(recovery.space.block_count) - recovery.verified
-        for state, blocks in (("done", recovery.verified), ("missing", missing)):
-            for need in needs_of(recovery.space, recovery.class_ends, blocks):
-                assert need.criticality is not None
-                sizes[state, need.criticality.label] += need.size_bytes
-    return dict(sizes)

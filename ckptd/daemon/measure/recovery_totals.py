@@ -78,10 +78,9 @@ class StageTimes:
         self._since: dict[RecoveryId, tuple[Stage, int]] = {}
 
     def note(
-        self, stages: Iterable[tuple[RecoveryId, Stage]], *, now: int
+        self, current: Mapping[RecoveryId, Stage], *, now: int
     ) -> list[tuple[RecoveryId, Stage]]:
         """Take in how far every active recovery is; return those that moved on."""
-        current = dict(stages)
         moved = []
         for recovery, (stage, since_ns) in list(self._since.items()):
             if current.get(recovery) is not stage:
@@ -109,14 +108,13 @@ class RecoveriesSeen:
         active: Those that have not ended, oldest first.
         totals: Sums over them and those that ended.
         stage_seconds: Time spent in each stage.
-        bytes_by_class: Of active ones whose manifest is here, by ``done`` or ``missing`` and
-            criticality.
+        bytes_by_class: Of active ones whose manifest is here, by whether they are verified.
     """
 
     active: Sequence[RecoverySnapshot] = ()
     totals: Totals = field(default_factory=Totals)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    bytes_by_class: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    bytes_by_class: Mapping[tuple[bool, Criticality], int] = field(default_factory=dict)
 
     def eta_s(self) -> float | None:
         """Return when the last active one completes; ``None`` if that cannot be said."""
@@ -128,6 +126,13 @@ class RecoveriesSeen:
         """Return how many units of active ones are done, and how many are missing."""
         done = sum(recovery.units_done for recovery in self.active)
         return {"done": done, "missing": sum(each.units_total for each in self.active) - done}
+
+    def bytes_by_state(self) -> dict[tuple[str, str], int]:
+        """Return how many bytes of each class are done, and how many are missing."""
+        return {
+            ("done" if is_verified else "missing", criticality.label): size_bytes
+            for (is_verified, criticality), size_bytes in self.bytes_by_class.items()
+        }
 
 
 RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
@@ -158,7 +163,7 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
         "recovery_bytes",
         "Bytes of the active recoveries, by what has come and how urgent it is.",
         ("state", "criticality"),
-        lambda seen: seen.bytes_by_class,
+        RecoveriesSeen.bytes_by_state,
         product(_UNIT_STATES, (criticality.label for criticality in Criticality)),
     ),
     counters(

@@ -239,7 +239,7 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
 
 def _give_second_chances(book: NodeBook) -> None:
     """Let sources be asked again for what they sent wrongly and nobody else may be asked for."""
-    peers = book.node.scheduler.state.peers
+    peers = book.node.scheduler.inspect().peers
     for recovery in book.recoveries.values():
         if recovery.version is None or not recovery.bad_by:
             continue

@@ -39,7 +39,7 @@ class Invariants(Check):
         del event
         self._count += 1
         if self._count % self._every == 0:
-            check_invariants(book.node.scheduler.state)
+            check_invariants(book.node.scheduler.inspect())
 
 
 class Verification(Check):
@@ -118,7 +118,7 @@ def _check_left(
 
 def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryAccount]:
     """Yield the other recoveries that may ask a source."""
-    for name, state in book.node.scheduler.state.recoveries.items():
+    for name, state in book.node.scheduler.inspect().recoveries.items():
         if name != order.recovery and state.is_fetching:
             yield book.recoveries[name]
 
@@ -156,7 +156,7 @@ class Blame(Check):
         """Look at everybody's reputation after it may have changed."""
         if not isinstance(event, HoldingConfirmed | ManifestMissed | RangeEnded):
             return
-        peers = book.node.scheduler.state.peers
+        peers = book.node.scheduler.inspect().peers
         for node, peer in peers.items():
             if peer.link.quarantines and node not in self._liars:
                 raise CheckFailed(book, f"{node} is honest and in quarantine")

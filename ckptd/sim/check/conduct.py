@@ -111,7 +111,7 @@ class Endings(Check):
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
         """Check that nothing is open where no recovery is under way."""
         for name, book in books.items():
-            if not book.node.scheduler.state.recoveries and book.node.is_up:
+            if not book.node.scheduler.inspect().recoveries and book.node.is_up:
                 opened = +self._open.get(name, Counter())
                 left = [order for order in opened if order[0] not in _QUESTIONS]
                 if left:
@@ -307,11 +307,11 @@ class Standstill(Check):
     def now_and_then(self, book: NodeBook) -> None:
         """Look at every recovery that has nothing under way."""
         now = book.node.now
-        for name, state in book.node.scheduler.state.recoveries.items():
+        for name, state in book.node.scheduler.inspect().recoveries.items():
             recovery, key = book.recoveries[name], (book.name, name)
             is_standing = not recovery.attempts and state.is_fetching
             if recovery.request.is_background:  # it may have to wait for the others to the end
-                is_standing = is_standing and len(book.node.scheduler.state.recoveries) == 1
+                is_standing = is_standing and len(book.node.scheduler.inspect().recoveries) == 1
             if not is_standing or not _could_ask(book, recovery):
                 self._since.pop(key, None)
                 continue
@@ -324,7 +324,7 @@ class Standstill(Check):
 def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
     """Tell whether anybody who is trusted and has nothing to do has something that is lacking."""
     lacking = recovery.unclaimed()
-    peers = book.node.scheduler.state.peers
+    peers = book.node.scheduler.inspect().peers
     at_work = {other.attempts[transfer].order.source for transfer, other in book.attempts.items()}
     return any(
         source not in at_work

@@ -352,7 +352,7 @@ class Raise(Fault):
         node = cluster.nodes[self.node]
         if not node.is_up or self.recovery not in node.stagings:
             return
-        known = node.scheduler.state.recoveries.get(self.recovery)
+        known = node.scheduler.inspect().recoveries.get(self.recovery)
         if known is not None and known.space is not None and not node.is_frozen:
             space = known.space
             run = space.unit_run(space.unit_of(int(self.share * space.block_count)))

@@ -137,7 +137,7 @@ class Driver:
         """Report a fact, and carry out what follows from it."""
         self._strike_out(event)
         effects = self.scheduler.handle(event, now=self.agenda.now)
-        check_invariants(self.scheduler.state)
+        check_invariants(self.scheduler.inspect())
         check_nothing_is_overlooked(self.scheduler, Options(), now=self.agenda.now)
         for effect in effects:
             self.trace.append(f"{self.agenda.now} {_spelled(effect)}")

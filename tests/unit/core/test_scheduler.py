@@ -212,9 +212,9 @@ def test_a_late_report_on_a_recovery_that_ended_changes_nothing(event: Event) ->
     script.deliver(order)
     script.tell(BlocksCommitted(R))
     assert isinstance(script.tell(VersionPlaced(R))[0], EndRecovery)
-    before = repr(script.scheduler.state)
+    before = repr(script.scheduler.inspect())
     assert script.tell(event) == []
-    assert repr(script.scheduler.state) == before
+    assert repr(script.scheduler.inspect()) == before
 
 
 def test_time_does_not_go_back() -> None:

@@ -79,7 +79,7 @@ def test_several_sources_that_bring_as_much_as_ever_show_the_network() -> None:
 
 def test_several_sources_that_bring_less_than_came_at_best_bind() -> None:
     script = two_sources()
-    script.scheduler.state.best_rate = 200.0 * MIB
+    script.scheduler.inspect().best_rate = 200.0 * MIB
     assert bottleneck(script) is Bottleneck.SOURCE
 
 
@@ -92,7 +92,7 @@ def test_one_usable_source_binds() -> None:
 def test_sources_that_all_serve_others_bind() -> None:
     script = two_sources()
     for node in (A, B):
-        script.scheduler.state.peers[node].link.load_bytes = 50 * MIB
+        script.scheduler.inspect().peers[node].link.load_bytes = 50 * MIB
     assert bottleneck(script) is Bottleneck.SOURCE
 
 
@@ -151,7 +151,7 @@ def test_the_best_that_came_is_remembered_beyond_a_recovery() -> None:
     while script.in_flight:
         script.deliver(script.in_flight[0], after_ms=1000)
     script.tell(BlocksCommitted(R), VersionPlaced(R))
-    assert script.scheduler.state.best_rate == 20 * MIB
+    assert script.scheduler.inspect().best_rate == 20 * MIB
 
 
 def test_without_a_version_there_is_no_source() -> None:

@@ -140,7 +140,7 @@ def test_work_that_is_taken_over_is_told_with_both_times() -> None:
     orders = {order.source: order for order in ranges(script.start(version, A, B))}
     slow = orders[A]
     for node, rate in ((A, MIB), (B, 10 * MIB)):
-        script.scheduler.state.peers[node].link.rate.bytes_per_s = rate
+        script.scheduler.inspect().peers[node].link.rate.bytes_per_s = rate
     script.arrive(slow, slow.blocks.start + 1, after_ms=1)
     script.tell(RangeProgressed(slow.transfer, MIB + 9, slow.blocks.start + 1))
     while others := [order for order in script.in_flight if order.source == B]:
@@ -169,7 +169,7 @@ def test_a_back_off_is_told_with_its_reason_and_its_length(
     [order] = ranges(script.start(version, A))
     script.end(order, outcome)
     entry = the(script, StoryKind.BACK_OFF)
-    rest_ns = script.scheduler.state.peers[A].link.usable_at_ns - script.now
+    rest_ns = script.scheduler.inspect().peers[A].link.usable_at_ns - script.now
     assert (entry.source, entry.reason) == (A, reason)
     assert entry.numbers == {"pause_ns": rest_ns, "failures": 1}
 
@@ -262,7 +262,7 @@ def test_a_source_that_is_passed_over_is_told_with_both_times() -> None:
     for node in (A, B):
         script.tell(holds(node, version))
     for node, rate in ((A, MIB // 10), (B, 100 * MIB)):
-        script.scheduler.state.peers[node].link.rate.bytes_per_s = rate
+        script.scheduler.inspect().peers[node].link.rate.bytes_per_s = rate
     script.start(version)
     entry = the(script, StoryKind.DETOUR)
     assert entry.source == A

@@ -73,7 +73,7 @@ def test_a_source_that_rests_says_for_how_long_and_after_what() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.end(order, RangeOutcome.BUSY, retry_after_ms=7000)
-    rest_s = script.scheduler.state.peers[A].link.usable_at_ns / SECOND
+    rest_s = script.scheduler.inspect().peers[A].link.usable_at_ns / SECOND
     script.wait(2000)
     assert part(script, A).sentence == (
         f"not asked for another {rest_s - 2:.1f}s after this: "
@@ -87,7 +87,7 @@ def test_a_source_that_sent_bad_blocks_is_questioned_then_quarantined_then_asked
     script.arrive(order, rejected=(0, 1))
     script.end(order)
     assert part(script, A).verdict is Verdict.QUESTIONED
-    script.scheduler.state.peers[A].link.trust = -5
+    script.scheduler.inspect().peers[A].link.trust = -5
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
     assert part(script, A).verdict is Verdict.QUARANTINED
     script.wait(60_000)
@@ -106,7 +106,7 @@ def test_a_source_that_would_hold_up_the_end_is_a_detour() -> None:
     script, version = Script(options=NO_COMMITS), saved(16)
     for node, rate in ((A, MIB // 10), (B, 100 * MIB)):
         script.tell(holds(node, version))
-        script.scheduler.state.peers[node].link.rate.bytes_per_s = rate
+        script.scheduler.inspect().peers[node].link.rate.bytes_per_s = rate
     script.start(version)
     assert (part(script, A).verdict, part(script, A).rate_bytes_per_s) == (
         Verdict.DETOUR,
@@ -118,7 +118,7 @@ def test_a_source_whose_work_was_taken_over_is_slow() -> None:
     script, version = Script(options=replace(NO_COMMITS, range_bytes_min=4 * MIB)), saved(8)
     script.start(version, A, B)
     for node, rate in ((A, MIB), (B, 10 * MIB)):
-        script.scheduler.state.peers[node].link.rate.bytes_per_s = rate
+        script.scheduler.inspect().peers[node].link.rate.bytes_per_s = rate
     while others := [order for order in script.in_flight if order.source == B]:
         script.deliver(others[0], after_ms=1)
     assert part(script, A).verdict is Verdict.SLOW
@@ -130,7 +130,7 @@ def test_a_source_with_a_full_window_has_no_room() -> None:
     script.tell(holds(B, version))
     script.end_all(RangeOutcome.CLOSED)
     script.recovery().bundles.clear()
-    link = script.scheduler.state.peers[B].link
+    link = script.scheduler.inspect().peers[B].link
     link.rate.bytes_per_s, link.outstanding_bytes = MIB, 3 * MIB
     known = part(script, B)
     assert known.sentence == "has 3.0s of work, allowed 2.0s"

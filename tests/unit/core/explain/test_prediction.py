@@ -132,7 +132,7 @@ def test_the_first_recovery_is_not_predicted_the_next_one_is() -> None:
     assert script.view_source(A).rate_bytes_per_s > 0
     other = saved(30, version=101)
     rate = script.view_source(A).rate_bytes_per_s
-    latency_ns = script.scheduler.state.peers[A].link.latency_ns
+    latency_ns = script.scheduler.inspect().peers[A].link.latency_ns
     assert latency_ns is not None
     script.start(other, A, recovery=R2)
     predicted_ns = script.view(R2).predicted_ns
@@ -144,7 +144,7 @@ def test_a_quarantined_source_is_not_counted() -> None:
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=400)
     assert [each.node for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
-    script.scheduler.state.peers[A].link.quarantined_until_ns = script.now + 1
+    script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
     assert script.scheduler.supplies(version.digest, now=script.now) == []
 
 

@@ -22,7 +22,14 @@ from ckptd.core.report.views import SourceSnapshot
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch
-from ckptd.model.words import Confirmation, RangeOutcome, SourceState, Stage, WasteReason
+from ckptd.model.words import (
+    Confirmation,
+    Criticality,
+    RangeOutcome,
+    SourceState,
+    Stage,
+    WasteReason,
+)
 from tests.support.scheduling import (
     FULL_DISK,
     LLAMA,
@@ -90,7 +97,7 @@ def test_a_recovery_waits_for_a_source_that_rests() -> None:
     first, other = ranges(script.start(version, A, B))
     script.end(first, RangeOutcome.BUSY, retry_after_ms=7000)
     script.end(other, RangeOutcome.BUSY, retry_after_ms=2500)
-    soonest_ns = script.scheduler.state.peers[B].link.usable_at_ns
+    soonest_ns = script.scheduler.inspect().peers[B].link.usable_at_ns
     assert waiting_for(script) == f"a source to be tried again in {soonest_ns / SECOND:.1f}s"
 
 
@@ -302,3 +309,28 @@ def test_a_source_is_active_for_the_recovery_it_works_for() -> None:
     script.tell(wanted(other, R2, is_named=True))
     [busy], [idle] = script.view(R).sources, script.view(R2).sources
     assert (busy.source.state, idle.source.state) == (SourceState.ACTIVE, SourceState.IDLE)
+
+
+# What the daemon reads
+
+
+def test_stages_and_blocks_are_read_one_by_one() -> None:
+    script, version = Script(), saved(2)
+    assert not script.scheduler.is_settled
+    script.tell(wanted(version))
+    assert script.scheduler.stages() == {R: Stage.SEEKING}
+    assert script.scheduler.bytes_by_class() == {}
+    script, version = Script(), saved(8, critical=[1])
+    order = ranges(script.start(version, A))[0]
+    script.arrive(order)
+    assert script.scheduler.is_settled
+    assert script.scheduler.stages() == {R: Stage.TRANSFERRING}
+    here = BlockSet((order.blocks,))
+    assert script.scheduler.verified(R) == here
+    assert script.scheduler.committed(R) == BlockSet()
+    assert script.scheduler.bytes_by_class() == {
+        (True, Criticality.CRITICAL): MIB,
+        (True, Criticality.NORMAL): 0,
+        (False, Criticality.CRITICAL): 0,
+        (False, Criticality.NORMAL): 8 * MIB,
+    }

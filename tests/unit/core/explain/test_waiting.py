@@ -15,7 +15,7 @@ def waiting_for(script: Script) -> str:
 def test_a_source_that_is_asked_and_says_nothing_is_named_within_two_seconds() -> None:
     script = Script(options=NO_COMMITS)
     script.start(saved(64), A)
-    script.scheduler.state.peers[A].link.failures = 3  # patience with it has grown to 8 s
+    script.scheduler.inspect().peers[A].link.failures = 3  # patience with it has grown to 8 s
     script.now_ms += 900
     script.wake()
     assert waiting_for(script) == ""
@@ -27,7 +27,7 @@ def test_a_source_that_is_asked_and_says_nothing_is_named_within_two_seconds() -
 def test_a_source_that_delivers_keeps_a_silent_one_from_being_told() -> None:
     script = Script(options=NO_COMMITS)
     orders = {order.source: order for order in ranges(script.start(saved(64), A, B))}
-    script.scheduler.state.peers[A].link.failures = 3
+    script.scheduler.inspect().peers[A].link.failures = 3
     script.arrive(orders[B], orders[B].blocks.start + 1, after_ms=1500)
     assert waiting_for(script) == ""
 

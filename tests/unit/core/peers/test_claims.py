@@ -33,7 +33,7 @@ def test_what_a_peer_says_replaces_what_it_said_before() -> None:
     script, old, new = Script(), saved(2, version=90), saved(2, version=100)
     script.tell(holds(A, old))
     script.tell(holds(A, new))
-    assert list(script.scheduler.state.peers[A].holdings) == [new.digest]
+    assert list(script.scheduler.inspect().peers[A].holdings) == [new.digest]
 
 
 def test_blocks_that_a_peer_gained_are_asked_for_as_soon_as_it_says_so() -> None:
@@ -216,7 +216,7 @@ def test_one_bad_block_of_a_critical_unit_is_enough_for_quarantine() -> None:
     script, version = Script(options=NO_COMMITS), saved(64, critical=[8])
     [order] = ranges(script.start(version, A))
     for _ in range(3):
-        script.scheduler.state.peers[A].link.succeeded(script.options)
+        script.scheduler.inspect().peers[A].link.succeeded(script.options)
     script.arrive(order, rejected=(order.blocks.start,))
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert script.view_source(A).state is SourceState.DISTRUSTED

@@ -47,7 +47,7 @@ def test_a_critical_range_that_is_late_is_asked_of_a_second_source() -> None:
     script, late = silent_source(saved(critical=[8]))
     [hedge] = hedges(script, 250)
     assert hedge.blocks == (late.blocks.start + 1, late.blocks.end)
-    assert late.transfer in script.scheduler.state.transfers  # the first source may still win
+    assert late.transfer in script.scheduler.inspect().transfers  # the first source may still win
 
 
 def test_a_range_that_is_not_critical_is_not_hedged() -> None:
@@ -123,7 +123,7 @@ def test_nobody_is_asked_who_does_not_have_it() -> None:
 def test_a_first_byte_later_than_three_times_the_usual_is_late() -> None:
     script, version = Script(options=WIDE), saved(critical=[8])
     for _ in range(20):
-        script.scheduler.state.first_bytes.add(100 * MS)
+        script.scheduler.inspect().first_bytes.add(100 * MS)
     orders = {order.source: order for order in ranges(script.start(version, A, B))}
     script.deliver(orders[B], after_ms=50)
     assert hedges(script, 200) == []

@@ -92,7 +92,7 @@ def test_a_source_that_is_busy_for_a_second_lane_is_asked_on_the_first_without_a
     one, two = flow.lanes
     closed = flow.script.end(flow.first_of(two), RangeOutcome.BUSY, retry_after_ms=5000)
     assert CloseLane(two, A, CloseReason.SURPLUS) in closed
-    assert flow.script.scheduler.state.peers[A].link.usable_at_ns == 0
+    assert flow.script.scheduler.inspect().peers[A].link.usable_at_ns == 0
     flow.run(4000)
     assert flow.lanes == [one]
     assert flow.script.recovery().story.entries[-1].reason is StoryReason.BUSY
@@ -106,7 +106,7 @@ def test_a_second_lane_that_never_delivers_is_closed_without_blame() -> None:
     silent = flow.first_of(two)
     flow.run(1500)
     assert (two, CloseReason.SILENT) in flow.closings()
-    assert flow.script.scheduler.state.peers[A].link.failures == 0
+    assert flow.script.scheduler.inspect().peers[A].link.failures == 0
     flow.script.end(silent, RangeOutcome.CLOSED)
     flow.run(1000)
     assert flow.lanes == [one]
@@ -120,7 +120,7 @@ def test_of_several_lanes_one_that_falls_silent_costs_only_itself() -> None:
     flow.mute.add(one)
     flow.run(700)
     assert (one, CloseReason.SILENT) in flow.closings()
-    link = flow.script.scheduler.state.peers[A].link
+    link = flow.script.scheduler.inspect().peers[A].link
     assert (link.failures, link.usable_at_ns) == (0, 0)
     for order in flow.script.in_flight:
         if order.lane == one:
@@ -135,8 +135,8 @@ def test_a_recovery_that_is_nearly_done_tries_nothing() -> None:
     for _ in range(40):
         flow.run(STEP_MS)
         assert len(flow.lanes) == 1
-    assert R in flow.script.scheduler.state.recoveries
-    assert flow.script.scheduler.state.trial is None
+    assert R in flow.script.scheduler.inspect().recoveries
+    assert flow.script.scheduler.inspect().trial is None
     assert flow.script.now == 40 * STEP_MS * MS
 
 
@@ -145,7 +145,7 @@ def test_an_only_source_that_is_fast_gets_a_second_lane_with_its_first_range() -
     flow.run(4 * STEP_MS)
     assert len(flow.lanes) == 2
     flow.run(4 * STEP_MS)
-    assert flow.script.scheduler.state.trial is None
+    assert flow.script.scheduler.inspect().trial is None
     flow.run_until_lanes(4)
     (entry,) = [e for e in flow.script.recovery().story.entries if e.kind is StoryKind.LANES_TRIED]
     assert entry.numbers["before_lanes"] == 2

@@ -15,9 +15,9 @@ def test_no_more_is_in_flight_than_comes_in_a_second() -> None:
     script.tell(IngressLimited(4 * MIB))
     orders = ranges(script.start(version, A, B, C))
     for _ in range(20):
-        assert sum(known.owed_bytes for known in script.scheduler.state.recoveries.values()) <= (
-            4 * MIB
-        )
+        assert sum(
+            known.owed_bytes for known in script.scheduler.inspect().recoveries.values()
+        ) <= (4 * MIB)
         if orders:
             script.deliver(orders.pop(0), after_ms=250)
         orders = list(script.in_flight)

@@ -45,7 +45,7 @@ def begun(owed_blocks: int, urgent: Saved, rate: int = 64 * MIB) -> tuple[Script
     script, version = Script(options=NO_COMMITS), saved(8)
     [order] = ranges(script.start(version, holds(A, version, urgent)))
     script.tell(wanted(urgent, R2), ManifestArrived(R2, A, urgent.space))
-    script.scheduler.state.peers[A].link.rate.bytes_per_s = rate
+    script.scheduler.inspect().peers[A].link.rate.bytes_per_s = rate
     if order.blocks.end - owed_blocks:
         script.arrive(order, order.blocks.end - owed_blocks, after_ms=1)
     return script, version

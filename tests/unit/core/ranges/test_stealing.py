@@ -39,7 +39,7 @@ def near_the_end(script: Script, version: Saved, slow_rate: int, fast_rate: int)
     """Let both sources show their rates (bytes/s); leave only what the slow one still owes."""
     orders = {order.source: order for order in ranges(script.start(version, A, B))}
     for node, rate in ((A, slow_rate), (B, fast_rate)):
-        link = script.scheduler.state.peers[node].link
+        link = script.scheduler.inspect().peers[node].link
         link.rate.bytes_per_s = link.rate.latest_bytes_per_s = rate
     owed = orders[A]
     script.arrive(owed, owed.blocks.start + 1, after_ms=1)
@@ -110,10 +110,10 @@ def offer_of(script: Script, version: Saved, rate: int, left: int) -> Offer:
     recovery.owed_bytes = 0
     recovery.lanes.clear()
     recovery.bundles.clear()
-    peer = script.scheduler.state.peers[A]
+    peer = script.scheduler.inspect().peers[A]
     peer.link.rate.bytes_per_s = rate
     peer.link.outstanding_bytes = 0
-    script.scheduler.state.peers[B].link.rate.bytes_per_s = 100 * MIB
+    script.scheduler.inspect().peers[B].link.rate.bytes_per_s = 100 * MIB
     recovery.total_rate = rate + 100 * MIB
     offer = find_offer(recovery, peer, Options(), now=script.now)
     assert offer is not None
@@ -134,7 +134,7 @@ def test_a_source_that_would_hold_up_the_end_is_passed_over(
 ) -> None:
     script = Script()
     offer = offer_of(script, saved(64), rate, left)
-    peers = script.scheduler.state.peers
+    peers = script.scheduler.inspect().peers
     run = cut(offer.recovery, offer.run, offer.peer, Options())
 
     def is_passed_over() -> bool:

@@ -100,7 +100,7 @@ def asked_again(*, grows: bool) -> list[FetchRange]:
     [asked] = [order for order in orders if order.source == A]
     [brought] = [order for order in orders if order.source == B]
     script.arrive(brought, brought.blocks.start + 1, after_ms=200)
-    script.scheduler.state.peers[B].link.rate.bytes_per_s = 1000 * MIB
+    script.scheduler.inspect().peers[B].link.rate.bytes_per_s = 1000 * MIB
     script.recovery().total_rate_ns = 0
     if grows:
         script.tell(holds(B, holding(version, most | blocks((6, 7)))))

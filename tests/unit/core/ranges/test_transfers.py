@@ -73,10 +73,10 @@ def test_a_late_report_on_a_transfer_that_ended_changes_nothing(outcome: RangeOu
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=10)
-    before = repr(script.scheduler.state)
+    before = repr(script.scheduler.inspect())
     assert script.arrive(order) == []
     assert script.end(order, outcome, refusal=BROKEN_DISK) == []
-    assert repr(script.scheduler.state) == before
+    assert repr(script.scheduler.inspect()) == before
 
 
 # Bad blocks
@@ -198,7 +198,7 @@ def test_a_lane_that_breaks_is_blamed_once_for_all_its_ranges() -> None:
     script.arrive(order, 1)
     assert len(script.in_flight) == 2
     assert script.end_all(RangeOutcome.DISCONNECTED) == [CloseLane(LaneId(1), A, FAILED)]
-    assert script.scheduler.state.peers[A].link.failures == 1
+    assert script.scheduler.inspect().peers[A].link.failures == 1
 
 
 def test_a_source_that_is_busy_is_left_alone_as_long_as_it_asks() -> None:
@@ -214,7 +214,7 @@ def test_a_source_that_is_busy_is_no_disappointment() -> None:
     script, version = Script(options=NO_COMMITS), saved(64)
     script.start(version, A, B)
     script.end(script.in_flight[0], RangeOutcome.BUSY, retry_after_ms=1000)
-    link = script.scheduler.state.peers[A].link
+    link = script.scheduler.inspect().peers[A].link
     assert link.failures == 0
     script.wait(1500)
     assert any(known.source == A and known.blocks.block_count == 4 for known in script.in_flight), (
@@ -225,7 +225,7 @@ def test_a_source_that_is_busy_is_no_disappointment() -> None:
 def test_a_source_that_stays_busy_is_asked_less_and_less_often() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
-    link = script.scheduler.state.peers[A].link
+    link = script.scheduler.inspect().peers[A].link
     for most_s in (1.5, 3, 6, 10, 10):
         script.end(order, RangeOutcome.BUSY, retry_after_ms=1000)
         assert most_s / 1.51 <= (link.usable_at_ns - script.now) / SECOND <= most_s
@@ -262,7 +262,7 @@ def test_a_good_range_makes_up_for_failures() -> None:
     script.end(order, RangeOutcome.DISCONNECTED)
     [order] = ranges(script.wait(250))
     script.deliver(order)
-    link = script.scheduler.state.peers[A].link
+    link = script.scheduler.inspect().peers[A].link
     assert (link.failures, link.trust) == (0, 1)
 
 
@@ -370,7 +370,7 @@ def test_the_latency_of_a_range_that_had_to_queue_tells_nothing() -> None:
     [following] = ranges(script.arrive(order, 1, after_ms=40))
     script.deliver(order, after_ms=40)
     script.arrive(following, 5, after_ms=400)
-    assert script.scheduler.state.peers[A].link.latency_ns == 40 * MS
+    assert script.scheduler.inspect().peers[A].link.latency_ns == 40 * MS
 
 
 def test_a_lane_without_work_is_closed_after_ten_seconds() -> None:

@@ -80,7 +80,7 @@ def test_a_source_that_is_far_away_has_longer() -> None:
     version = saved(8)
     script = Script()
     script.tell(holds(A, version), holds(B, version), DiscoverySettled())
-    for peer in script.scheduler.state.peers.values():
+    for peer in script.scheduler.inspect().peers.values():
         peer.link.latency_ns = 300 * MS
     script.tell(wanted(version))
     assert script.wait(1199) == []

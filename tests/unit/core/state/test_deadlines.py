@@ -107,7 +107,7 @@ def test_the_end_of_a_rest_is_due() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
     script.end(order, RangeOutcome.BUSY, retry_after_ms=5000)
-    assert due_ms(script) == script.scheduler.state.peers[A].link.usable_at_ns / MS >= 5000
+    assert due_ms(script) == script.scheduler.inspect().peers[A].link.usable_at_ns / MS >= 5000
 
 
 def test_a_retry_is_due_after_five_seconds() -> None:

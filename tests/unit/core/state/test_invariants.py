@@ -21,7 +21,7 @@ def transferring() -> State:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
-    return script.scheduler.state
+    return script.scheduler.inspect()
 
 
 def lane(state: State) -> Lane:

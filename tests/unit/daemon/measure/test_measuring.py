@@ -163,7 +163,7 @@ FULL: dict[str, Any] = {
         ACTIVE,
         TOTALS,
         numbered(60, STAGES),
-        {(state, "normal"): 110 + index for index, state in enumerate(UNIT_STATES)},
+        {(True, Criticality.NORMAL): 110, (False, Criticality.NORMAL): 111},
     ),
     "transfers": transfer_times(),
     "sent_bytes": numbered(40, CLASSES),

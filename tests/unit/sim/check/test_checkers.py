@@ -173,7 +173,7 @@ def test_a_bad_block_that_is_not_counted_is_seen(ended: tuple[NodeBook, EndRecov
 
 def test_an_honest_node_in_quarantine_is_seen(book: NodeBook) -> None:
     confirmed = HoldingConfirmed(S0, VERSION.digest, Confirmation.HELD)
-    book.node.scheduler.state.peers[S0].link.quarantines = 1
+    book.node.scheduler.inspect().peers[S0].link.quarantines = 1
     Blame(frozenset({S0}), frozenset()).after_event(book, confirmed)
     with pytest.raises(CheckFailed, match="honest"):
         Blame(frozenset(), frozenset()).after_event(book, confirmed)
@@ -189,7 +189,7 @@ def test_a_shameless_node_at_large_is_seen(book: NodeBook) -> None:
 
 
 def test_a_scheduler_that_contradicts_itself_is_seen(book: NodeBook) -> None:
-    state = book.node.scheduler.state
+    state = book.node.scheduler.inspect()
     Invariants().after_event(book, TimePassed())
     state.recoveries[R0].unclaimed |= BlockSet([(0, 1)])
     with pytest.raises(AssertionError):
