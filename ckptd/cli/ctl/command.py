@@ -1,6 +1,7 @@
 """``ckptctl``: everything a person or a script does with a daemon.
 
-:mod:`ckptd.cli.ctl.arguments` says what can be typed, :mod:`ckptd.cli.ctl.verbs` does it.
+:mod:`ckptd.cli.ctl.arguments` has the table of verbs and says what can be typed. To add a verb, add
+a row to one of the modules beside it: what can be typed, what it does and the help stand there.
 Modules that only some commands need are imported by those: ``ckptctl`` runs in hooks, and most of
 what it costs is its start.
 """
@@ -13,9 +14,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ckptd import __version__
-from ckptd.cli.ctl.arguments import parse
-from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode
+from ckptd.cli.ctl.arguments import VERBS, parse
+from ckptd.cli.render.text import printable
+from ckptd.errors import CkptdError, ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except CkptdError as error:
-        return _fail(error)
+        print(f"ckptctl: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
     except BrokenPipeError:
         # Nobody reads any more, and that is no error. What is still buffered must not be
         # flushed into the closed pipe when the interpreter ends.
@@ -41,55 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.verb == "demo":
-        from ckptd.cli.demo import course  # noqa: PLC0415
+    verb = VERBS[arguments.verb]
+    if not verb.is_offline:
+        arguments.is_socket_given = arguments.socket is not None
+        if not arguments.is_socket_given:
+            from ckptd.config import default_socket_path  # noqa: PLC0415
 
-        return course.run(arguments)
-    if arguments.verb == "keys":
-        from ckptd.cli.ctl import key_verbs  # noqa: PLC0415
-
-        return key_verbs.run(arguments)
-    if arguments.verb == "tls":
-        from ckptd.cli.ctl import tls_verbs  # noqa: PLC0415
-
-        return tls_verbs.run(arguments)
-    arguments.is_socket_given = arguments.socket is not None
-    if not arguments.is_socket_given:
-        from ckptd.config import default_socket_path  # noqa: PLC0415
-
-        arguments.socket = default_socket_path()
-    if arguments.verb == "version":
-        return _version(arguments)
-    from ckptd.cli.ctl.verbs import VERBS  # noqa: PLC0415
-
-    return VERBS[arguments.verb](arguments)
-
-
-def _fail(error: CkptdError) -> ExitCode:
-    from ckptd.cli.render.text import printable  # noqa: PLC0415
-
-    print(f"ckptctl: {printable(str(error))}", file=sys.stderr)
-    return error.exit_code
-
-
-def _version(arguments: argparse.Namespace) -> ExitCode:
-    """Print both versions. That no daemon runs is no failure, and asks for no HTTP client."""
-    daemon: str | None = None
-    if os.path.exists(arguments.socket):
-        from ckptd.control.client import ControlClient  # noqa: PLC0415
-
-        try:
-            daemon = ControlClient(arguments.socket).version().ckptd_version
-        except DaemonUnreachable:
-            daemon = None
-    if arguments.output == "json":
-        from ckptd.cli.render.text import json_line  # noqa: PLC0415
-
-        print(json_line({"ckptctl": __version__, "ckptd": daemon}))
-    else:
-        print(f"ckptctl {__version__}")
-        print(f"ckptd {daemon or 'does not answer'}")
-    return ExitCode.DONE
+            arguments.socket = default_socket_path()
+    return verb.run(arguments)
 
 
 if __name__ == "__main__":

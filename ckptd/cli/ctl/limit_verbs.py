@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from typing import Final
 
-from ckptd.cli.render.text import json_line, printable, table
-from ckptd.control.client import ControlClient
+from ckptd.cli.ctl.verb import Verb, client_of, duration_s, print_answer
+from ckptd.cli.render.text import printable, table
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
 from ckptd.errors import ExitCode, UsageError
-from ckptd.limits import SECOND
-from ckptd.model.quantities import format_duration, format_rate, parse_duration
+from ckptd.model.quantities import format_duration, format_rate
 from ckptd.model.rate_limits import UNLIMITED, parse_limit, parse_limit_key
 from ckptd.model.words import LimitOrigin
 
+_LIMIT: Final = """\
+Show what may move in a second, or change it in the running daemon, as an
+operator. What is not limited is not listed. NAME is a direction (ingress,
+egress, disk_write), a dot, and what of it: total, a class (critical, normal,
+deferred, background) or peers.NODE. Several limits apply together.
 
-def change_limits(arguments: Namespace) -> ExitCode:
-    """Show the limits, after changing some if that is wanted."""
-    client = ControlClient(arguments.socket)
+What is set counts at once, in place of the configuration, until it is unset,
+until its time is over, or until the daemon restarts.
+
+examples:
+  ckptctl limit get
+  ckptctl limit set ingress.total=400MiB/s egress.background=1Gbit/s
+  ckptctl limit set ingress.total=unlimited --for 10m
+  ckptctl limit unset ingress.total
+"""
+
+
+def _add_limit(parser: ArgumentParser) -> None:
+    parser.add_argument("action", choices=("get", "set", "unset"), help="what to do")
+    parser.add_argument("changes", nargs="*", metavar="NAME[=RATE]", help="which limits")
+    parser.add_argument(
+        "--for", dest="duration", metavar="DURATION", help="with set: count for so long: 10m"
+    )
+
+
+def _object_to_limit(arguments: Namespace) -> str:
+    if (arguments.action == "get") == bool(arguments.changes):
+        return "'limit set' and 'limit unset' need limits, 'limit get' shows all"
+    return "--for needs 'limit set'" if arguments.duration and arguments.action != "set" else ""
+
+
+def _limit(arguments: Namespace) -> ExitCode:
+    client = client_of(arguments)
     if arguments.action == "get":
         view = client.limits()
     elif arguments.action == "set":
-        for_s = None if arguments.duration is None else parse_duration(arguments.duration) / SECOND
+        for_s = duration_s(arguments.duration)
         rates = dict(_split(change) for change in arguments.changes)
         view = client.change_limits(ChangeLimits(set=rates, for_s=for_s))
     else:
         names = tuple(str(parse_limit_key(name)) for name in arguments.changes)
         view = client.change_limits(ChangeLimits(unset=names))
-    print(json_line(view) if arguments.output == "json" else "\n".join(limits_lines(view)))
+    print_answer(arguments, view, limits_lines(view))
     return ExitCode.DONE
 
 
@@ -89,3 +118,8 @@ def _yielding(view: YieldView) -> str:
     ]
     now = f": {', '.join(rates)} at most now" if rates else ""
     return f"the background gives way on {printable(view.interface)}, {of}{now}"
+
+
+VERBS: Final = (
+    Verb("limit", "what may move in a second", _limit, _LIMIT, _add_limit, _object_to_limit),
+)

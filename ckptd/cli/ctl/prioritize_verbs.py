@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from typing import Final
 
+from ckptd.cli.ctl.recovery_verbs import add_recovery, resolve
+from ckptd.cli.ctl.verb import Verb, client_of, duration_s, print_answer, say, utf8
 from ckptd.cli.render.live import across_restarts, showing, silence
 from ckptd.cli.render.text import Picture, json_line, printable
 from ckptd.control.client import ControlClient
@@ -15,9 +18,79 @@ from ckptd.control.messages.prioritized import (
     NeedProgress,
     NeedRequest,
     NeedResult,
+    PrioritizeRequest,
     Raised,
 )
+from ckptd.errors import ExitCode
 from ckptd.model.quantities import format_size
+
+_PRIORITIZE: Final = """\
+Let the units whose paths match go before everything of their recovery that is
+not on its way yet. In GLOB, * and ? match / too, as in 'ckptctl publish'.
+Lasts until they are here, or until the daemon restarts.
+
+examples:
+  ckptctl prioritize 01J9 'model-00001-*'
+  ckptctl prioritize 01J9 'optimizer/*' -o json | jq .bytes
+"""
+
+_NEED: Final = """\
+Let one unit of a running recovery go before everything else of it, wait until
+all of it is verified and durable, and print where it can be read now: where it
+belongs, or else in staging. PATH is where the file will stand, or the path of a
+unit that only one running recovery has.
+
+A path in staging is for reading only, and only for the daemon's user and root.
+It moves with the version the moment that is complete, and is gone if the
+recovery is given up: open it at once, and look at PATH itself if it is gone. A
+file that is open or mapped stays so.
+
+examples:
+  ckptctl need /data/llama/rank-3/1200/model-00001-of-00004.safetensors
+  file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
+  ckptctl need optimizer/shard-0.pt --no-wait
+"""
+
+
+def _add_prioritize(parser: ArgumentParser) -> None:
+    add_recovery(parser)
+    parser.add_argument("pattern", metavar="GLOB", help="compared with the paths of units")
+
+
+def _prioritize(arguments: Namespace) -> ExitCode:
+    client = client_of(arguments)
+    chosen = resolve(client.recoveries(), arguments.recovery)
+    request = PrioritizeRequest(pattern=utf8(arguments.pattern))
+    raised = client.prioritize(chosen.recovery, request)
+    print_answer(arguments, raised, raised_lines(raised))
+    return ExitCode.DONE
+
+
+def _add_need(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="where the file will stand, or a unit's path")
+    parser.add_argument("--no-wait", action="store_true", help="return once it goes first")
+    parser.add_argument("--timeout", metavar="DURATION", help="wait for so long at most: 10m")
+
+
+def _object_to_need(arguments: Namespace) -> str:
+    is_contradiction = arguments.timeout and arguments.no_wait
+    return "--timeout contradicts --no-wait" if is_contradiction else ""
+
+
+def _need(arguments: Namespace) -> ExitCode:
+    path, timeout_s = utf8(arguments.path), duration_s(arguments.timeout)
+    goes_on = "it still goes first, until the daemon restarts"
+    try:
+        event = follow_need(client_of(arguments), arguments, path, timeout_s)
+    except TimeoutError:
+        say(f"{path} is not here within {arguments.timeout}; {goes_on}")
+        return ExitCode.TIMED_OUT
+    except KeyboardInterrupt:
+        say(f"interrupted; {path} is not here; {goes_on}")
+        return ExitCode.INTERRUPTED
+    if arguments.output != "json":
+        print("\n".join(need_lines(event)))
+    return ExitCode.DONE
 
 
 def raised_lines(raised: Raised) -> list[str]:
@@ -72,3 +145,17 @@ def _line(event: NeedProgress) -> str:
     else:
         line = f"{unit}: {format_size(event.bytes_here)} of {format_size(event.bytes_total)} here"
     return f"{line}; waiting: {printable(event.waiting_for)}" if event.waiting_for else line
+
+
+VERBS: Final = (
+    Verb(
+        "prioritize",
+        "let some units of a recovery go first",
+        _prioritize,
+        _PRIORITIZE,
+        _add_prioritize,
+    ),
+    Verb(
+        "need", "let one unit go first, and wait for it", _need, _NEED, _add_need, _object_to_need
+    ),
+)

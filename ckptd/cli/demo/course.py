@@ -41,7 +41,7 @@ from ckptd.control.messages.api import (
     RecoveryResult,
     RecoveryView,
 )
-from ckptd.errors import CkptdError, UsageError
+from ckptd.errors import CkptdError, ExitCode, UsageError
 from ckptd.model.quantities import format_duration, format_size, parse_size
 from ckptd.model.words import Result, Stage
 
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> ExitCode:
     """Play the demonstration and return the exit code: 0 only if every byte came back.
 
     Raises:

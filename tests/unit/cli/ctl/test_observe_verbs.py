@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.ctl.watch_verbs import check_lines, event_line, level_line
+from ckptd.cli.ctl.observe_verbs import check_lines, event_line, level_line
 from ckptd.control.messages.observation import LevelView
 from ckptd.model.words import CheckResult
 from tests.support.observing import EVENT, FINDING

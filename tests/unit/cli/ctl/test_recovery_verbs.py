@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.ctl.verbs import _resolve
+from ckptd.cli.ctl.recovery_verbs import resolve
 from ckptd.errors import NotFound, UsageError
 from tests.support.control import VIEW
 
@@ -14,14 +14,14 @@ VIEWS = [
     ("text", "recovery"), [("01K", "01K2"), ("01J9Q", "01J9QX"), ("01J9", "01J9")]
 )
 def test_a_recovery_is_found_by_a_beginning_that_only_it_has(text: str, recovery: str) -> None:
-    assert _resolve(VIEWS, text).recovery == recovery
+    assert resolve(VIEWS, text).recovery == recovery
 
 
 def test_a_beginning_that_several_have_is_refused_with_their_names() -> None:
     with pytest.raises(UsageError, match=r"may be any of 01J9, 01J9QX\. Type more"):
-        _resolve(VIEWS, "01J")
+        resolve(VIEWS, "01J")
 
 
 def test_an_unknown_recovery_is_not_found() -> None:
     with pytest.raises(NotFound, match=r"^recovery '02': is not known"):
-        _resolve(VIEWS, "02")
+        resolve(VIEWS, "02")

@@ -1,0 +1,243 @@
+"""What ``ckptctl`` does with recoveries: begin, list, explain, watch, pause, resume, cancel."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ckptd.cli.ctl.verb import (
+    Verb,
+    client_of,
+    duration_s,
+    print_answer,
+    print_rows,
+    say,
+    terminal_width,
+    utf8,
+)
+from ckptd.cli.render.explanation_text import explanation_lines
+from ckptd.cli.render.live import follow_recovery
+from ckptd.cli.render.text import (
+    printable,
+    recovery_lines,
+    reference,
+    result_lines,
+    status_lines,
+)
+from ckptd.control.messages.api import RecoverRequest, RecoveryView, exit_code_of
+from ckptd.errors import ExitCode, NotFound, UsageError
+from ckptd.model.ids import parse_reference
+from ckptd.model.words import Result
+
+_RECOVER: Final = """\
+Make a version of a checkpoint complete on this node: pull what is missing from
+every peer that has it, critical units first. Without a version, take the newest
+that can be had; one older than what was on this node before must be named.
+
+examples:
+  ckptctl recover llama/rank-3              begin, print the id
+  ckptctl recover llama/rank-3@1200 --wait  ... and wait until it ends
+  ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
+  ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
+  ckptctl recover llama/rank-3 --background  from sources nobody else here needs
+"""
+
+_EXPLAIN: Final = """\
+Say why a recovery goes as it does, or went: which version and why, what every
+known peer has to do with it, what binds it, and what happened out of the
+ordinary. Of the last recoveries that ended as well.
+
+examples:
+  ckptctl explain 01J9              any beginning of an id that is unique
+  ckptctl explain 01J9 --all        everything, not only what fits a screen
+  ckptctl explain 01J9 -o json | jq '.peers[] | {node, code}'
+"""
+
+_WATCH: Final = """\
+Show a recovery until it ends. Without an id: the newest that has not ended,
+else the newest. Ctrl-C ends the watching, not the recovery.
+
+examples:
+  ckptctl watch
+  ckptctl watch 01J9 --timeout 10m  any beginning of an id that is unique
+  ckptctl watch -o json             one event a line, the last is the result
+"""
+
+
+def _add_recover(parser: ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="NAME[@VERSION]", help="e.g. llama/rank-3@1200")
+    parser.add_argument("--to", metavar="DIR", help="the version's directory, below a root")
+    parser.add_argument(
+        "--patience",
+        metavar="DURATION",
+        help="how long to wait for blocks that nobody has: 5m; default: for ever",
+    )
+    parser.add_argument(
+        "--background", action="store_true", help="leave sources to recoveries that are not"
+    )
+    parser.add_argument("--wait", action="store_true", help="show it until it ends")
+    parser.add_argument(
+        "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
+    )
+
+
+def _object_to_recover(arguments: Namespace) -> str:
+    return "--timeout needs --wait" if arguments.timeout and not arguments.wait else ""
+
+
+def _recover(arguments: Namespace) -> ExitCode:
+    checkpoint, version = parse_reference(arguments.reference)
+    request = RecoverRequest(
+        checkpoint=checkpoint,
+        version=version,
+        to=utf8(os.path.abspath(arguments.to)) if arguments.to else None,
+        patience_s=duration_s(arguments.patience),
+        is_background=arguments.background,
+    )
+    timeout_s = duration_s(arguments.timeout)
+    view = client_of(arguments).recover(request)
+    if arguments.wait:
+        say(f"recovery {view.recovery} of {reference(checkpoint, version)} → {view.target}")
+        return _follow(arguments, view.recovery, timeout_s)
+    print_answer(arguments, view, [f"{printable(view.recovery)} → {printable(view.target)}"])
+    return ExitCode.DONE
+
+
+def _recoveries(arguments: Namespace) -> ExitCode:
+    views = client_of(arguments).recoveries()
+    return print_rows(arguments, views, recovery_lines, "no recoveries")
+
+
+def add_recovery(parser: ArgumentParser) -> None:
+    """Add the recovery that a verb is about."""
+    parser.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+
+
+def _add_explain(parser: ArgumentParser) -> None:
+    add_recovery(parser)
+    parser.add_argument("--all", action="store_true", help="do not cut to one screen")
+
+
+def _explain(arguments: Namespace) -> ExitCode:
+    client = client_of(arguments)
+    chosen = resolve(client.recoveries(), arguments.recovery)
+    known = client.explain(chosen.recovery)
+    lines = explanation_lines(known, is_all=arguments.all, width=terminal_width())
+    print_answer(arguments, known, lines)
+    return ExitCode.DONE
+
+
+def _status(arguments: Namespace) -> ExitCode:
+    status = client_of(arguments).status()
+    print_answer(arguments, status, status_lines(status))
+    return ExitCode.DONE
+
+
+def _add_watch(parser: ArgumentParser) -> None:
+    parser.add_argument("recovery", nargs="?", metavar="RECOVERY", help="id, or its beginning")
+    parser.add_argument("--timeout", metavar="DURATION", help="watch for so long at most: 10m")
+
+
+def _watch(arguments: Namespace) -> ExitCode:
+    timeout_s = duration_s(arguments.timeout)
+    views = client_of(arguments).recoveries()
+    if arguments.recovery is not None:
+        chosen = resolve(views, arguments.recovery)
+    elif views:
+        chosen = next((view for view in views if not view.stage.is_ended), views[0])
+    else:
+        raise NotFound("recoveries", "there are none", "Begin one with 'ckptctl recover'.")
+    return _follow(arguments, chosen.recovery, timeout_s)
+
+
+def _pause(arguments: Namespace) -> ExitCode:
+    return _act(arguments, client_of(arguments).pause, "paused")
+
+
+def _resume(arguments: Namespace) -> ExitCode:
+    return _act(arguments, client_of(arguments).resume, "resumed")
+
+
+def _cancel(arguments: Namespace) -> ExitCode:
+    return _act(arguments, client_of(arguments).cancel, "cancelled")
+
+
+def _act(arguments: Namespace, act: Callable[[str], RecoveryView], done: str) -> ExitCode:
+    chosen = resolve(client_of(arguments).recoveries(), arguments.recovery)
+    view = act(chosen.recovery)
+    name = reference(view.checkpoint, view.version)
+    print_answer(arguments, view, [f"{done} {printable(view.recovery)}, recovery of {name}"])
+    return ExitCode.DONE
+
+
+def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> ExitCode:
+    """Wait for a recovery, and leave it alone whatever ends the waiting."""
+    as_json = arguments.output == "json"
+    socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
+    again = f"it goes on; watch it with: ckptctl {socket_option}watch {recovery}"
+    try:
+        result = follow_recovery(
+            client_of(arguments), recovery, as_json=as_json, timeout_s=timeout_s
+        )
+    except TimeoutError:
+        say(f"recovery {recovery} is not done within {arguments.timeout}; {again}")
+        return ExitCode.TIMED_OUT
+    except KeyboardInterrupt:
+        say(f"interrupted, but not recovery {recovery}: {again}")
+        return ExitCode.INTERRUPTED
+    lines = result_lines(result)
+    if result.result is not Result.COMPLETE:
+        say("\n".join(lines))
+    elif not as_json:
+        print("\n".join(lines))
+    return exit_code_of(result)
+
+
+def resolve(views: Iterable[RecoveryView], text: str) -> RecoveryView:
+    """Find a recovery by its id or the beginning of it.
+
+    Raises:
+        NotFound: None begins so.
+        UsageError: Several do.
+    """
+    found = [view for view in views if view.recovery.startswith(text)]
+    exact = [view for view in found if view.recovery == text]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise NotFound(
+            f"recovery {text[:64]!r}", "is not known", "'ckptctl recoveries' lists those that are."
+        )
+    some = ", ".join(view.recovery for view in found[:5])
+    raise UsageError(f"recovery {text[:64]!r}", f"may be any of {some}", "Type more of the id.")
+
+
+VERBS: Final = (
+    Verb(
+        "recover",
+        "make a version complete here",
+        _recover,
+        _RECOVER,
+        _add_recover,
+        _object_to_recover,
+    ),
+    Verb("recoveries", "running recoveries, and the last ones that ended", _recoveries),
+    Verb("explain", "why a recovery goes as it does, or went", _explain, _EXPLAIN, _add_explain),
+    Verb("status", "the daemon and what it is doing", _status),
+    Verb("watch", "show a recovery until it ends", _watch, _WATCH, _add_watch),
+    Verb(
+        "pause",
+        "ask for no more ranges until it is resumed",
+        _pause,
+        add_arguments=add_recovery,
+    ),
+    Verb("resume", "let a paused recovery go on", _resume, add_arguments=add_recovery),
+    Verb(
+        "cancel",
+        "give a recovery up and remove what it staged",
+        _cancel,
+        add_arguments=add_recovery,
+    ),
+)

@@ -1,0 +1,115 @@
+"""What one verb of ``ckptctl`` is, and what all of them do alike."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ckptd.cli.render.text import json_line, printable
+from ckptd.control.client import ControlClient
+from ckptd.errors import ExitCode, UsageError
+from ckptd.limits import SECOND
+from ckptd.model.quantities import parse_duration
+
+_Row = TypeVar("_Row")
+
+
+def no_arguments(_: ArgumentParser) -> None:
+    """Add nothing to what every verb takes."""
+
+
+def no_objection(_: Namespace) -> str:
+    """Accept what was typed."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb of ``ckptctl``.
+
+    Attributes:
+        name: What is typed.
+        purpose: What it is for, in a line of the list of verbs.
+        run: Does it.
+        description: The help for it, with examples; empty if the purpose says it all.
+        add_arguments: Adds what can be typed behind it.
+        objection: Says what is wrong with arguments that contradict each other; empty if nothing.
+        is_offline: It asks no daemon. Its arguments are only added if it is typed, for the
+            modules that it needs are needed by no other verb.
+    """
+
+    name: str
+    purpose: str
+    run: Callable[[Namespace], ExitCode]
+    description: str = ""
+    add_arguments: Callable[[ArgumentParser], None] = no_arguments
+    objection: Callable[[Namespace], str] = no_objection
+    is_offline: bool = False
+
+
+def client_of(arguments: Namespace) -> ControlClient:
+    """Return the daemon that was named."""
+    return ControlClient(arguments.socket)
+
+
+def duration_s(text: str | None) -> float | None:
+    """Read a duration that may have been left out.
+
+    Raises:
+        UsageError: It is none.
+    """
+    return None if text is None else parse_duration(text) / SECOND
+
+
+def utf8(text: str) -> str:
+    """Return what was typed.
+
+    Raises:
+        UsageError: It is not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{text!r}", "is not UTF-8") from error
+    return text
+
+
+def print_answer(arguments: Namespace, answer: object, lines: Sequence[str]) -> None:
+    """Print an answer as JSON, or the lines that show it to a person."""
+    print(json_line(answer) if arguments.output == "json" else "\n".join(lines))
+
+
+def print_rows(
+    arguments: Namespace,
+    rows: Sequence[_Row],
+    lines_of: Callable[[Sequence[_Row], int | None], list[str]],
+    nothing: str,
+) -> ExitCode:
+    """Print a table.
+
+    Args:
+        arguments: What was typed.
+        rows: What is in it.
+        lines_of: Shows it in a width.
+        nothing: What to say if there are no rows.
+    """
+    if rows or arguments.output == "json":
+        print_answer(arguments, rows, lines_of(rows, terminal_width()))
+    else:
+        say(nothing)
+    return ExitCode.DONE
+
+
+def terminal_width() -> int | None:
+    """Return how wide a line may be; ``None`` if no terminal cuts it."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def say(text: str) -> None:
+    """Say something to a person, apart from the output."""
+    for line in text.splitlines():
+        print(f"ckptctl: {printable(line)}", file=sys.stderr)
