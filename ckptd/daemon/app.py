@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, suppress
 from random import Random
 from typing import Final
 
-import msgspec
 import uvloop
 
 from ckptd import __version__
@@ -55,6 +54,7 @@ from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe import logs
 from ckptd.observe.metrics import create_registry, render
 from ckptd.observe.pages import serve_metrics
+from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.block_files import Writing
 
 _DRAIN_S: Final = 5.0
@@ -339,8 +339,8 @@ class Daemon:
 
     async def _go_on(self) -> None:
         """Take up what a restart interrupted."""
-        for report in reversed(await self._journal.reports()):
-            self._book.remember(msgspec.json.decode(report, type=api.RecoveryResult))
+        for ended in reversed(await self._journal.ended()):
+            self._book.remember(ended)
         for record in await self._journal.unfinished():
             _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
             recovery = OpenRecovery(record, self._roots[record.root], record.target)
@@ -395,19 +395,19 @@ class Daemon:
 
         return switch
 
-    def _note_end(self, effect: EndRecovery, result: api.RecoveryResult) -> None:
-        self._measuring.note_end(effect, result)
+    def _note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
+        self._measuring.note_end(effect, ended)
         _log.info(
             "recovery.ended",
-            recovery=result.recovery,
-            result=result.result.value,
-            checkpoint=result.checkpoint,
-            version=result.version,
-            received_bytes=result.bytes_received,
-            resumed_bytes=result.bytes_resumed,
-            wasted_bytes=result.bytes_wasted,
-            duration_s=result.duration_s,
-            why=result.message,
+            recovery=ended.recovery,
+            result=ended.result.value,
+            checkpoint=ended.checkpoint,
+            version=ended.version,
+            received_bytes=ended.received_bytes,
+            resumed_bytes=ended.resumed_bytes,
+            wasted_bytes=ended.wasted_bytes,
+            duration_s=ended.duration_s,
+            why=ended.message,
         )
 
     def _facts(self) -> DaemonFacts:

@@ -4,12 +4,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.words import FailureCause, Result
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.pieces import StoredPiece
 from ckptd.store.published.publishing import PublishOrder, scan_and_hash
 from ckptd.store.published.serving import ServedVersion
+from ckptd.store.records.ended import Contribution, EndedRecovery
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
 SERVED_CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
@@ -55,6 +57,33 @@ def bytes_of(piece: StoredPiece) -> bytes:
     if piece.data is not None:
         return bytes(piece.data)
     return os.pread(piece.fd, piece.size_bytes, piece.offset)
+
+
+def ended(recovery: RecoveryId) -> EndedRecovery:
+    """What the journal keeps of a recovery that failed."""
+    return EndedRecovery(
+        recovery=recovery,
+        checkpoint=CheckpointName("llama/rank-0"),
+        version=Version(100),
+        digest=Digest("ab" * 32),
+        target="/data/llama/100",
+        result=Result.FAILED,
+        cause=FailureCause.CRITICAL_MISSING,
+        message="nobody has it",
+        is_degraded=False,
+        missing_units=("a", "b/c"),
+        total_bytes=1000,
+        received_bytes=700,
+        resumed_bytes=200,
+        wasted_bytes=30,
+        wasted_bytes_by_reason={"duplicate": 30},
+        sources=(Contribution(node=NodeId("n1"), verified_bytes=670),),
+        happenings={"standstill": 2},
+        duration_s=5.5,
+        critical_s=None,
+        predicted_duration_s=4.0,
+        predicted_critical_s=0.5,
+    )
 
 
 def open_descriptors() -> set[str]:

@@ -30,6 +30,7 @@ from ckptd.model.words import (
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 from ckptd.store.published.publishing import HashingProgress
+from ckptd.store.records.ended import EndedRecovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,41 +241,70 @@ def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
     )
 
 
-def ended(result: api.RecoveryResult) -> api.RecoveryView:
+def result(ended: EndedRecovery) -> api.RecoveryResult:
+    """Return how a recovery ended."""
+    return api.RecoveryResult(
+        recovery=ended.recovery,
+        checkpoint=ended.checkpoint,
+        version=ended.version,
+        digest=ended.digest,
+        result=ended.result,
+        is_degraded=ended.is_degraded,
+        missing_units=ended.missing_units,
+        cause=ended.cause,
+        message=ended.message,
+        target=ended.target,
+        bytes_total=ended.total_bytes,
+        bytes_received=ended.received_bytes,
+        bytes_resumed=ended.resumed_bytes,
+        bytes_wasted=ended.wasted_bytes,
+        duration_s=ended.duration_s,
+        time_to_critical_s=ended.critical_s,
+        sources=tuple(
+            api.SourceShare(node=share.node, bytes=share.verified_bytes) for share in ended.sources
+        ),
+        predicted_duration_s=ended.predicted_duration_s,
+        predicted_critical_s=ended.predicted_critical_s,
+        wasted=ended.wasted_bytes_by_reason,
+        happenings=ended.happenings,
+    )
+
+
+def ended(record: EndedRecovery) -> api.RecoveryView:
     """Return a recovery that has ended."""
-    is_complete = result.result is Result.COMPLETE
-    here = result.bytes_total if is_complete else 0
+    is_complete = record.result is Result.COMPLETE
+    here = record.total_bytes if is_complete else 0
     return api.RecoveryView(
-        recovery=result.recovery,
-        checkpoint=result.checkpoint,
-        version=result.version,
-        digest=result.digest,
-        target=result.target,
-        stage=Stage(result.result),
+        recovery=record.recovery,
+        checkpoint=record.checkpoint,
+        version=record.version,
+        digest=record.digest,
+        target=record.target,
+        stage=Stage(record.result),
         is_paused=False,
         units_total=0,
         units_done=0,
-        bytes_total=result.bytes_total,
+        bytes_total=record.total_bytes,
         bytes_verified=here,
-        bytes_left=result.bytes_total - here,
+        bytes_left=record.total_bytes - here,
         rate_bytes_per_s=0,
         eta_s=None,
         waiting_for="",
         missing_blocks=0,
-        missing_units=result.missing_units,
+        missing_units=record.missing_units,
         sources=tuple(
             api.SourceRow(
                 node=share.node,
                 state=SourceState.IDLE,
-                bytes=share.bytes,
+                bytes=share.verified_bytes,
                 rate_bytes_per_s=0,
                 in_flight_bytes=0,
             )
-            for share in result.sources
+            for share in record.sources
         ),
         started_at_s=0.0,
-        elapsed_s=result.duration_s,
-        wasted=result.wasted,
+        elapsed_s=record.duration_s,
+        wasted=record.wasted_bytes_by_reason,
     )
 
 

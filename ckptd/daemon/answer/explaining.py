@@ -9,6 +9,7 @@ from ckptd.core.report import verdicts
 from ckptd.core.report.story import Entry, sentence
 from ckptd.limits import SECOND
 from ckptd.model.words import Stage, StoryKind, Verdict
+from ckptd.store.records.ended import EndedRecovery
 
 
 def explanation(
@@ -55,33 +56,35 @@ def explanation(
     )
 
 
-def forgotten(result: api.RecoveryResult) -> Explanation:
+def forgotten(ended: EndedRecovery) -> Explanation:
     """Return what is left to say of a recovery whose story is not kept any more."""
-    total_bytes = sum(share.bytes for share in result.sources)
+    total_bytes = sum(share.verified_bytes for share in ended.sources)
     return Explanation(
-        recovery=result.recovery,
-        checkpoint=result.checkpoint,
-        version=result.version,
-        digest=result.digest,
-        stage=Stage(result.result),
+        recovery=ended.recovery,
+        checkpoint=ended.checkpoint,
+        version=ended.version,
+        digest=ended.digest,
+        stage=Stage(ended.result),
         why="",
         passed_over=(),
         limiter=None,
         waiting_for="",
-        message=result.message,
+        message=ended.message,
         peers=tuple(
             PeerPart(
                 node=share.node,
                 code=Verdict.USED.value,
                 sentence="",
-                bytes=share.bytes,
-                share=round(share.bytes / max(total_bytes, 1), 3),
+                bytes=share.verified_bytes,
+                share=round(share.verified_bytes / max(total_bytes, 1), 3),
                 rate_bytes_per_s=0,
             )
-            for share in sorted(result.sources, key=lambda share: (-share.bytes, share.node))
+            for share in sorted(
+                ended.sources, key=lambda share: (-share.verified_bytes, share.node)
+            )
         ),
-        wasted=result.wasted,
-        counts=result.happenings,
+        wasted=ended.wasted_bytes_by_reason,
+        counts=ended.happenings,
         story=(),
         is_story_kept=False,
     )

@@ -162,7 +162,7 @@ class DaemonOperations:
     def recoveries(self) -> list[api.RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
         active = [self._view(recovery) for recovery in self._book]
-        ended = [descriptions.ended(result) for result in self._book.ended()]
+        ended = [descriptions.ended(record) for record in self._book.ended()]
         return [*reversed(active), *ended]
 
     def recovery(self, recovery: str) -> api.RecoveryView:
@@ -174,14 +174,14 @@ class DaemonOperations:
         """Say why a recovery goes as it does, or went."""
         found = self._book.get(recovery)
         if found is None:
-            result, told = self._book.result(recovery), self._book.story(recovery)
+            ended, told = self._book.result(recovery), self._book.story(recovery)
             if told is None:
-                return explaining.forgotten(result)
+                return explaining.forgotten(ended)
             return explaining.explanation(
-                descriptions.ended(result),
+                descriptions.ended(ended),
                 told.explanation,
                 taken_at_s=told.taken_at_s,
-                message=result.message,
+                message=ended.message,
             )
         known = self._scheduler.explain(found.id, now=self._now())
         assert known is not None, f"{found.id} is in the book and not in the scheduler"
@@ -245,7 +245,7 @@ class DaemonOperations:
         """Yield progress once a second, the first at once, and last exactly one result."""
         async for found in self._book.follow(recovery, _PROGRESS_S):
             yield api.RecoveryProgress(view=self._view(found))
-        yield self._book.result(recovery)
+        yield descriptions.result(self._book.result(recovery))
 
     async def publish(self, request: api.PublishRequest) -> AsyncGenerator[api.PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
@@ -48,6 +47,7 @@ from ckptd.observe.metrics import (
     gauges,
 )
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.ended import EndedRecovery
 
 _WAITING_LOOK_S: Final = 1.0
 """How often recoveries are looked at for one that stands still."""
@@ -170,9 +170,9 @@ class Measuring:
         for recovery, stage in self._stages.note(self._scheduler.stages(), now=now):
             _log.info("recovery.stage", recovery=recovery, stage=stage.value)
 
-    def note_end(self, effect: EndRecovery, result: RecoveryResult) -> None:
+    def note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
         """Take in how a recovery ended."""
-        self._totals.note_end(effect, result)
+        self._totals.note_end(effect, ended)
 
     async def watch_waiting(self) -> NoReturn:
         """Say when recoveries stand still and when they go on, until cancelled."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Final
 
-from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.limits import SECOND
@@ -19,6 +18,7 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.words import Criticality, Result, Stage, WasteReason
 from ckptd.observe.durations import NO_RECOVERIES, Durations
 from ckptd.observe.metrics import MetricRow, counter, counters, gauge, gauges, histogram
+from ckptd.store.records.ended import EndedRecovery
 
 _UNIT_STATES: Final = ("done", "missing")
 
@@ -45,13 +45,13 @@ class Totals:
     bad_blocks: int = 0
     hedges: int = 0
 
-    def note_end(self, effect: EndRecovery, result: RecoveryResult) -> None:
+    def note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
         """Add a recovery that ended."""
-        self.results[result.result.value] += 1
-        if result.result is result.result.COMPLETE:
-            self.durations = self.durations.plus(result.duration_s)
-        if result.time_to_critical_s is not None:
-            self.critical_durations = self.critical_durations.plus(result.time_to_critical_s)
+        self.results[ended.result.value] += 1
+        if ended.result is Result.COMPLETE:
+            self.durations = self.durations.plus(ended.duration_s)
+        if ended.critical_s is not None:
+            self.critical_durations = self.critical_durations.plus(ended.critical_s)
         self.add(effect.final)
 
     def with_active(self, active: Iterable[RecoverySnapshot]) -> Totals:

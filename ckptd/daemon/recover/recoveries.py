@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.control.messages.api import RecoveryResult, SourceShare
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import Event, RecoveryPaused, RecoveryRequested
 from ckptd.core.report.verdicts import Explanation
@@ -21,11 +20,9 @@ from ckptd.model.words import Result
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.records.journal import JournaledRecovery
+from ckptd.store.records.ended import Contribution, EndedRecovery
+from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
-
-ENDED_MAX: Final = 100
-"""How many ended recoveries are remembered, here and in the journal."""
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
@@ -113,7 +110,7 @@ class RecoveryBook:
     def __init__(self, wall_clock: Callable[[], float]) -> None:
         self._wall_clock = wall_clock
         self._open: dict[RecoveryId, OpenRecovery] = {}
-        self._ended: OrderedDict[str, RecoveryResult] = OrderedDict()
+        self._ended: OrderedDict[str, EndedRecovery] = OrderedDict()
         self._stories: OrderedDict[str, ToldStory] = OrderedDict()
 
     def __iter__(self) -> Iterator[OpenRecovery]:
@@ -143,11 +140,11 @@ class RecoveryBook:
             except TimeoutError:
                 continue
 
-    def ended(self) -> tuple[RecoveryResult, ...]:
+    def ended(self) -> tuple[EndedRecovery, ...]:
         """Return those that ended, newest first."""
         return tuple(reversed(self._ended.values()))
 
-    def result(self, recovery: str) -> RecoveryResult:
+    def result(self, recovery: str) -> EndedRecovery:
         """Return how one ended.
 
         Raises:
@@ -164,31 +161,31 @@ class RecoveryBook:
         """Return why one that ended went as it did; ``None`` if that is not kept any more."""
         return self._stories.get(recovery)
 
-    def remember(self, result: RecoveryResult) -> None:
+    def remember(self, ended: EndedRecovery) -> None:
         """Take in how one ended; the oldest is forgotten when there are too many."""
-        self._ended[result.recovery] = result
+        self._ended[ended.recovery] = ended
         while len(self._ended) > ENDED_MAX:
             self._ended.popitem(last=False)
 
-    def close(self, effect: EndRecovery) -> RecoveryResult:
+    def close(self, effect: EndRecovery) -> EndedRecovery:
         """Move a recovery from those under way to those that ended; it is announced later."""
         recovery = self._open.pop(effect.recovery)
-        result = self._result_of(recovery, effect)
-        self.remember(result)
+        ended = self._record_of(recovery, effect)
+        self.remember(ended)
         if effect.explanation is not None:
             told = ToldStory(effect.explanation, self._wall_clock())
-            self._stories[result.recovery] = told
+            self._stories[ended.recovery] = told
             while len(self._stories) > STORIES_MAX:
                 self._stories.popitem(last=False)
-        return result
+        return ended
 
-    def _result_of(self, recovery: OpenRecovery, effect: EndRecovery) -> RecoveryResult:
+    def _record_of(self, recovery: OpenRecovery, effect: EndRecovery) -> EndedRecovery:
         final = effect.final
         counts = effect.explanation.counts if effect.explanation else {}
         is_complete = effect.result is Result.COMPLETE
         duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
         before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
-        return RecoveryResult(
+        return EndedRecovery(
             recovery=effect.recovery,
             checkpoint=final.checkpoint,
             version=final.version,
@@ -199,16 +196,16 @@ class RecoveryBook:
             cause=effect.cause,
             message=effect.message,
             target=recovery.target_path,
-            bytes_total=final.total_bytes,
-            bytes_received=final.received_bytes,
-            bytes_resumed=final.resumed_bytes,
-            bytes_wasted=sum(final.wasted_bytes.values()),
+            total_bytes=final.total_bytes,
+            received_bytes=final.received_bytes,
+            resumed_bytes=final.resumed_bytes,
+            wasted_bytes=sum(final.wasted_bytes.values()),
             duration_s=round(duration_s, 3),
-            time_to_critical_s=(
+            critical_s=(
                 None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
             ),
             sources=tuple(
-                SourceShare(node=row.source.node, bytes=row.verified_bytes)
+                Contribution(node=row.source.node, verified_bytes=row.verified_bytes)
                 for row in final.sources
                 if row.verified_bytes
             ),
@@ -222,7 +219,9 @@ class RecoveryBook:
                 if final.predicted_critical_ns is None
                 else round(final.predicted_critical_ns / SECOND, 3)
             ),
-            wasted={reason.value: size for reason, size in final.wasted_bytes.items()},
+            wasted_bytes_by_reason={
+                reason.value: size for reason, size in final.wasted_bytes.items()
+            },
             happenings={kind.value: count for kind, count in counts.items()},
         )
 

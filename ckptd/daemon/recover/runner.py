@@ -11,9 +11,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias, TypeVar, assert_never
 
-import msgspec
-
-from ckptd.control.messages.api import RecoveryResult
 from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
@@ -68,6 +65,7 @@ from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of
 from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.staging.area import Staging
@@ -106,7 +104,7 @@ class Runner:
         identity: Identity | None,
         writing: Writing,
         report: Reporting,
-        on_ended: Callable[[EndRecovery, RecoveryResult], None],
+        on_ended: Callable[[EndRecovery, EndedRecovery], None],
     ) -> None:
         self._book = book
         self._catalog = catalog
@@ -416,12 +414,12 @@ class Runner:
 
     def _end(self, effect: EndRecovery) -> None:
         recovery = self._recovery(effect)
-        result = self._book.close(effect)
-        self._on_ended(effect, result)
+        ended = self._book.close(effect)
+        self._on_ended(effect, ended)
 
         async def note() -> None:
             # Who was told that it ended must not see it go on after a restart.
-            await self._journal.end(effect.recovery, msgspec.json.encode(result))
+            await self._journal.end(ended)
             recovery.announce_end()
 
         assert self._orders is not None

@@ -35,8 +35,9 @@ from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, held_block
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.serving import ServedVersion, find_changed
-from ckptd.store.records.database import Connection, Database
+from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
+from ckptd.store.records.schema import Connection
 
 T = TypeVar("T")
 

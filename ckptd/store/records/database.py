@@ -15,7 +15,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from ckptd.errors import (
     CkptdError,
@@ -27,68 +27,9 @@ from ckptd.errors import (
 from ckptd.limits import MIB
 from ckptd.store.files import confined, layout
 from ckptd.store.files.kernel import storage_error
+from ckptd.store.records.schema import SCHEMA_VERSION, Connection, bring_up_to_date
 
-Connection: TypeAlias = sqlite3.Connection
 T = TypeVar("T")
-
-_TABLES: Final = """
-CREATE TABLE versions (
-    digest TEXT PRIMARY KEY,
-    checkpoint TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    root TEXT NOT NULL,
-    directory TEXT NOT NULL,
-    is_published INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    block_count INTEGER NOT NULL,
-    manifest BLOB NOT NULL,  -- zstd
-    files BLOB NOT NULL,     -- MessagePack: a UnitFile or nil for each unit
-    UNIQUE (checkpoint, version)
-) STRICT;
-CREATE TABLE recoveries (
-    recovery TEXT PRIMARY KEY,
-    checkpoint TEXT NOT NULL,
-    version INTEGER,
-    digest TEXT,
-    root TEXT NOT NULL,
-    target TEXT NOT NULL,
-    patience_ns INTEGER,
-    is_paused INTEGER NOT NULL,
-    started_at_s REAL NOT NULL,
-    manifest BLOB
-) STRICT;
-CREATE TABLE verified (
-    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
-    start INTEGER NOT NULL,
-    end INTEGER NOT NULL
-) STRICT;
-CREATE INDEX verified_by_recovery ON verified (recovery);
-CREATE TABLE reports (
-    number INTEGER PRIMARY KEY,
-    report BLOB NOT NULL
-) STRICT;
-"""
-
-_BACKGROUND: Final = """
-ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;
-"""
-
-_SIGNATURES_AND_MARKS: Final = """
-CREATE TABLE signatures (
-    digest TEXT PRIMARY KEY,  -- of the manifest
-    document BLOB NOT NULL
-) STRICT;
-CREATE TABLE newest (
-    checkpoint TEXT PRIMARY KEY,
-    version INTEGER NOT NULL  -- the highest that was ever published or recovered here
-) STRICT;
-INSERT INTO newest SELECT checkpoint, max(version) FROM versions GROUP BY checkpoint;
-"""
-
-_SCHEMAS: Final = (_TABLES, _BACKGROUND, _SIGNATURES_AND_MARKS)
-"""What leads from each schema to the next one; those that were released stay as they are."""
-
-SCHEMA_VERSION: Final = len(_SCHEMAS)
 
 _LOG_BYTES_MAX: Final = 64 * MIB
 """What the write-ahead log is cut to after a large transaction, such as a long manifest."""
@@ -226,10 +167,7 @@ class Database:
                     "Use that one, or give this one a state directory of its own.",
                 )
             if version < SCHEMA_VERSION:
-                steps = "".join(_SCHEMAS[version:])
-                connection.executescript(
-                    f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-                )
+                bring_up_to_date(connection, version)
 
     def _close(self) -> None:
         if self._connection:

@@ -12,10 +12,12 @@ from typing import Final
 
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
-from ckptd.store.records.database import Connection, Database
+from ckptd.store.records.database import Database
+from ckptd.store.records.ended import ENDED_FORMAT, EndedRecovery, decode_ended, encode_ended
+from ckptd.store.records.schema import Connection
 
-REPORTS_MAX: Final = 100
-"""Reports kept, of a few kilobytes each."""
+ENDED_MAX: Final = 100
+"""Records of ended recoveries kept, of a few kilobytes each."""
 _ROWS_MAX: Final = 4096
 """Rows of one recovery above which its runs are merged."""
 
@@ -123,22 +125,30 @@ class Journal:
         """Return the recoveries that did not end, oldest first."""
         return await self._database.run(_unfinished)
 
-    async def end(self, recovery: RecoveryId, report: bytes) -> None:
-        """Forget a recovery but for its report; only the last 100 reports are kept."""
+    async def end(self, record: EndedRecovery) -> None:
+        """Forget a recovery but for how it ended; of that only the last 100 are kept."""
 
         def work(connection: Connection) -> None:
-            connection.execute("DELETE FROM recoveries WHERE recovery = ?", (recovery,))
-            connection.execute("INSERT INTO reports (report) VALUES (?)", (report,))
+            connection.execute("DELETE FROM recoveries WHERE recovery = ?", (record.recovery,))
             connection.execute(
-                "DELETE FROM reports WHERE number <= (SELECT max(number) FROM reports) - ?",
-                (REPORTS_MAX,),
+                "INSERT INTO ended (format, record) VALUES (?, ?)",
+                (ENDED_FORMAT, encode_ended(record)),
+            )
+            connection.execute(
+                "DELETE FROM ended WHERE number <= (SELECT max(number) FROM ended) - ?",
+                (ENDED_MAX,),
             )
 
         await self._database.run(work)
 
-    async def reports(self) -> tuple[bytes, ...]:
-        """Return the reports of recoveries that ended, newest first."""
-        return await self._database.run(_reports)
+    async def ended(self) -> tuple[EndedRecovery, ...]:
+        """Return how recoveries ended, newest first.
+
+        Raises:
+            DamagedState: A record is damaged.
+            StorageError: A newer ckptd has written one.
+        """
+        return await self._database.run(_ended)
 
     async def _execute(self, statement: str, values: tuple[object, ...]) -> None:
         await self._database.run(lambda connection: connection.execute(statement, values))
@@ -189,6 +199,6 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     )
 
 
-def _reports(connection: Connection) -> tuple[bytes, ...]:
-    rows = connection.execute("SELECT report FROM reports ORDER BY number DESC")
-    return tuple(report for (report,) in rows)
+def _ended(connection: Connection) -> tuple[EndedRecovery, ...]:
+    rows = connection.execute("SELECT number, format, record FROM ended ORDER BY number DESC")
+    return tuple(decode_ended(*row) for row in rows)

@@ -7,7 +7,8 @@ because somebody keeps the newer ones from it.
 from __future__ import annotations
 
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.store.records.database import Connection, Database
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
 
 
 class NewestVersions:

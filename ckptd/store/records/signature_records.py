@@ -8,7 +8,8 @@ from ckptd.errors import DamagedState, NotFound, ProtocolViolation
 from ckptd.limits import SIGNATURES_MAX
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
-from ckptd.store.records.database import Connection, Database
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 
 

@@ -20,7 +20,8 @@ from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published import catalog as catalog_module
 from ckptd.store.published.catalog import Catalog, HeldVersion
-from ckptd.store.records.database import Connection, Database
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
 from tests.support.stores import CONTENTS, publish, write_files
 
 CHECKPOINT = CheckpointName("llama/rank-0")

@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import os
 import sqlite3
 import stat
@@ -21,15 +20,8 @@ from ckptd.errors import (
     StateDirectoryInUse,
     StorageError,
 )
-from ckptd.store.records.database import (
-    _SCHEMAS,
-    SCHEMA_VERSION,
-    Connection,
-    Database,
-    StateDirectory,
-    move_aside,
-)
-from ckptd.store.records.journal import Journal
+from ckptd.store.records.database import Database, StateDirectory, move_aside
+from ckptd.store.records.schema import SCHEMA_VERSION, Connection
 
 
 @asynccontextmanager
@@ -42,12 +34,12 @@ async def opened(path: Path) -> AsyncIterator[Database]:
         await database.close()
 
 
-def add_report(connection: Connection) -> None:
-    connection.execute("INSERT INTO reports (report) VALUES (?)", (b"r" * 1000,))
+def add_record(connection: Connection) -> None:
+    connection.execute("INSERT INTO ended (format, record) VALUES (1, ?)", (b"r" * 1000,))
 
 
-def count_reports(connection: Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM reports").fetchone()
+def count_records(connection: Connection) -> int:
+    (count,) = connection.execute("SELECT count(*) FROM ended").fetchone()
     return int(count)
 
 
@@ -112,9 +104,9 @@ def test_a_database_with_a_second_name_is_not_opened(tmp_path: Path) -> None:
 
 async def test_what_was_committed_is_there_after_opening_again(path: Path) -> None:
     async with opened(path) as database:
-        await database.run(add_report)
+        await database.run(add_record)
     async with opened(path) as database:
-        assert await database.run(count_reports) == 1
+        assert await database.run(count_records) == 1
 
 
 async def test_commits_are_synced(path: Path) -> None:
@@ -131,44 +123,44 @@ async def test_commits_are_synced(path: Path) -> None:
 
 async def test_a_failed_transaction_leaves_nothing(path: Path) -> None:
     def work(connection: Connection) -> None:
-        add_report(connection)
+        add_record(connection)
         raise Conflict("a", "b")
 
     async with opened(path) as database:
         with pytest.raises(Conflict):
             await database.run(work)
-        assert await database.run(count_reports) == 0
+        assert await database.run(count_records) == 0
 
 
 async def test_a_wrong_statement_is_a_storage_error_and_rolls_back(path: Path) -> None:
     def work(connection: Connection) -> None:
-        add_report(connection)
+        add_record(connection)
         connection.execute("SELECT nonsense")
 
     async with opened(path) as database:
         with pytest.raises(StorageError, match="nonsense"):
             await database.run(work)
-        assert await database.run(count_reports) == 0
+        assert await database.run(count_records) == 0
 
 
 async def test_a_full_disk_is_out_of_space_and_rolls_back(path: Path) -> None:
     def fill(connection: Connection) -> None:
         for _ in range(1000):
-            add_report(connection)
+            add_record(connection)
 
     async with opened(path) as database:
         await database.run(lambda connection: connection.execute("PRAGMA max_page_count = 30"))
         with pytest.raises(OutOfSpace):
             await database.run(fill)
-        assert await database.run(count_reports) == 0
-        await database.run(add_report)
+        assert await database.run(count_records) == 0
+        await database.run(add_record)
 
 
 async def test_a_cancelled_caller_waits_for_the_end_of_the_transaction(path: Path) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def work(connection: Connection) -> None:
-        add_report(connection)
+        add_record(connection)
         begun.set()
         may_end.wait()
 
@@ -182,7 +174,7 @@ async def test_a_cancelled_caller_waits_for_the_end_of_the_transaction(path: Pat
         may_end.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await database.run(count_reports) == 1
+        assert await database.run(count_records) == 1
 
 
 def damage(path: Path, kind: str) -> bytearray:
@@ -204,7 +196,7 @@ def damage(path: Path, kind: str) -> bytearray:
 async def test_a_damaged_database_is_named_and_can_be_moved_aside(path: Path, kind: str) -> None:
     async with opened(path) as database:
         for _ in range(100):
-            await database.run(add_report)
+            await database.run(add_record)
     damaged = damage(path, kind)
     database = Database(str(path))
     with pytest.raises(DamagedState, match=rf"{path}: is damaged: .*--move-damaged-state"):
@@ -213,7 +205,7 @@ async def test_a_damaged_database_is_named_and_can_be_moved_aside(path: Path, ki
     assert aside == f"{path}.damaged-1"
     assert await asyncio.to_thread(Path(aside).read_bytes) == damaged
     async with opened(path) as fresh:
-        assert await fresh.run(count_reports) == 0
+        assert await fresh.run(count_records) == 0
 
 
 async def test_moving_aside_takes_the_log_along_and_replaces_nothing(path: Path) -> None:
@@ -242,26 +234,3 @@ async def test_a_newer_schema_is_refused_and_not_called_damaged(path: Path) -> N
 async def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         await Database(str(tmp_path / "none/ckptd.db")).open()
-
-
-async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "ckptd.db"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.executescript(f"{_SCHEMAS[0]} PRAGMA user_version = 1;")
-        for digest, version in (("aa", 7), ("bb", 9)):
-            connection.execute(
-                "INSERT INTO versions VALUES (?, 'llama', ?, 'data', 'd', 1, 0, 0, x'', x'')",
-                (digest, version),
-            )
-        connection.execute(
-            "INSERT INTO recoveries VALUES ('r', 'c', 1, NULL, 'data', 't', NULL, 0, 1.0, NULL)"
-        )
-        connection.commit()
-    for _ in range(2):
-        async with opened(path) as database:
-            kept = await Journal(database).unfinished()
-            assert [(entry.recovery, entry.is_background) for entry in kept] == [("r", False)]
-            rows = await database.run(
-                lambda connection: connection.execute("SELECT * FROM newest").fetchall()
-            )
-        assert rows == [("llama", 9)]

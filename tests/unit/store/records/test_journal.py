@@ -9,7 +9,8 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.store.records import journal as journal_module
 from ckptd.store.records.database import Database
-from ckptd.store.records.journal import REPORTS_MAX, Journal, JournaledRecovery
+from ckptd.store.records.journal import ENDED_MAX, Journal, JournaledRecovery
+from tests.support.stores import ended
 
 FIRST = RecoveryId("r1")
 SECOND = RecoveryId("r2")
@@ -46,7 +47,7 @@ def journal(database: Database) -> Journal:
 
 async def test_an_empty_journal_has_nothing(journal: Journal) -> None:
     assert await journal.unfinished() == ()
-    assert await journal.reports() == ()
+    assert await journal.ended() == ()
     assert await journal.blocks(FIRST) == BlockSet()
     assert await journal.manifest(FIRST) is None
 
@@ -92,7 +93,7 @@ async def test_recoveries_do_not_mix(journal: Journal) -> None:
     await journal.begin(make_recovery(SECOND))
     await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
     await asyncio.to_thread(journal.append, SECOND, BlockSet([(7, 8)]))
-    await journal.end(FIRST, b"{}")
+    await journal.end(ended(FIRST))
     assert await journal.blocks(FIRST) == BlockSet()
     assert await journal.blocks(SECOND) == BlockSet([(7, 8)])
 
@@ -136,30 +137,31 @@ async def test_many_runs_are_merged(
     assert await journal.blocks(SECOND) == BlockSet([(0, 1), (2, 3)])
 
 
-async def test_an_ended_recovery_leaves_only_its_report(
+async def test_an_ended_recovery_leaves_only_how_it_ended(
     journal: Journal, database: Database
 ) -> None:
     await journal.begin(make_recovery())
     await journal.choose(FIRST, Version(7), DIGEST, b"manifest")
     await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
-    await journal.end(FIRST, b'{"result": "complete"}')
+    record = ended(FIRST)
+    await journal.end(record)
     assert await journal.unfinished() == ()
     assert await journal.manifest(FIRST) is None
     assert await count_rows(database) == 0
-    assert await journal.reports() == (b'{"result": "complete"}',)
+    assert await journal.ended() == (record,)
 
 
 async def test_blocks_that_come_after_the_end_are_not_kept(
     journal: Journal, database: Database
 ) -> None:
     await journal.begin(make_recovery())
-    await journal.end(FIRST, b"{}")
+    await journal.end(ended(FIRST))
     await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, 4)]))
     assert await count_rows(database) == 0
 
 
-async def test_only_the_last_reports_are_kept_newest_first(journal: Journal) -> None:
-    for number in range(REPORTS_MAX + 5):
-        await journal.end(RecoveryId(f"r{number}"), b"%d" % number)
-    expected = [b"%d" % number for number in range(REPORTS_MAX + 4, 4, -1)]
-    assert list(await journal.reports()) == expected
+async def test_of_ended_recoveries_only_the_last_are_kept_newest_first(journal: Journal) -> None:
+    for number in range(ENDED_MAX + 5):
+        await journal.end(ended(RecoveryId(f"r{number}")))
+    expected = [f"r{number}" for number in range(ENDED_MAX + 4, 4, -1)]
+    assert [record.recovery for record in await journal.ended()] == expected

@@ -1,0 +1,120 @@
+"""How recoveries ended: the journal's own record of it, and its format.
+
+Records outlive the program that wrote them, so their fields, words and units change only with
+``ENDED_FORMAT`` and a step in :mod:`ckptd.store.records.schema`, whatever else gets another name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ckptd.errors import DamagedState, StorageError
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.words import FailureCause, Result
+
+ENDED_FORMAT: Final = 1
+"""Stands beside each record in the table."""
+
+
+class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one source gave to a recovery.
+
+    Attributes:
+        node: Who.
+        verified_bytes: How much.
+    """
+
+    node: NodeId
+    verified_bytes: int
+
+
+class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a recovery ended.
+
+    Attributes:
+        recovery: Its name.
+        checkpoint: What it recovered.
+        version: Which version; ``None`` if none was chosen.
+        digest: Identity of that version.
+        target: Absolute path of the version's directory; empty if no version was chosen.
+        result: How it ended.
+        cause: What made it fail.
+        message: That as a sentence for a person; empty if it did not fail.
+        is_degraded: Complete but for units that are not critical.
+        missing_units: Paths of those, or of what made it fail; the first few.
+        total_bytes: Bytes of the version.
+        received_bytes: Body bytes that came from sources, wasted ones included.
+        resumed_bytes: Bytes that an earlier run or an earlier daemon had verified.
+        wasted_bytes: Bytes that were received for nothing.
+        wasted_bytes_by_reason: The same by reason.
+        sources: Who gave how much.
+        happenings: How often each kind of thing happened that the story tells of.
+        duration_s: From the request to the end.
+        critical_s: Until every critical unit was verified; ``None`` if that never was, or if
+            there is none.
+        predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
+            the rates of its sources were not known.
+        predicted_critical_s: What was said of ``critical_s`` then.
+    """
+
+    recovery: RecoveryId
+    checkpoint: CheckpointName
+    version: Version | None
+    digest: Digest | None
+    target: str
+    result: Result
+    cause: FailureCause | None
+    message: str
+    is_degraded: bool
+    missing_units: tuple[str, ...]
+    total_bytes: int
+    received_bytes: int
+    resumed_bytes: int
+    wasted_bytes: int
+    wasted_bytes_by_reason: dict[str, int]
+    sources: tuple[Contribution, ...]
+    happenings: dict[str, int]
+    duration_s: float
+    critical_s: float | None
+    predicted_duration_s: float | None
+    predicted_critical_s: float | None
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(EndedRecovery)
+
+
+def encode_ended(record: EndedRecovery) -> bytes:
+    """Return a record in the present format."""
+    return _encoder.encode(record)
+
+
+def decode_ended(number: int, record_format: int, encoded: bytes) -> EndedRecovery:
+    """Read a record.
+
+    Args:
+        number: Which one it is in its table, for messages.
+        record_format: Stands beside it.
+        encoded: Its bytes.
+
+    Raises:
+        StorageError: A newer ckptd has written it.
+        DamagedState: It is not what the format says.
+    """
+    subject = f"record {number} of ended recoveries in the state database"
+    if record_format > ENDED_FORMAT:
+        raise StorageError(
+            subject,
+            f"was written by a newer ckptd (format {record_format}, not {ENDED_FORMAT})",
+            "Use that one, or give this one a state directory of its own.",
+        )
+    try:
+        return _decoder.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise DamagedState(
+            subject,
+            f"is damaged: {error}",
+            f"Remove row {number} of the table 'ended': that recovery is forgotten then.",
+        ) from error

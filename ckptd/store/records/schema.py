@@ -1,0 +1,203 @@
+"""The tables of the state database, and how those of an older ckptd become these.
+
+Every table that was ever released can be brought up to date. Steps that were released stay as
+they are: each one writes what its successor expects, in the words of its time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from ckptd.errors import DamagedState
+
+Connection: TypeAlias = sqlite3.Connection
+
+_TABLES: Final = """
+CREATE TABLE versions (
+    digest TEXT PRIMARY KEY,
+    checkpoint TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    is_published INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    block_count INTEGER NOT NULL,
+    manifest BLOB NOT NULL,  -- zstd
+    files BLOB NOT NULL,     -- MessagePack: a UnitFile or nil for each unit
+    UNIQUE (checkpoint, version)
+) STRICT;
+CREATE TABLE recoveries (
+    recovery TEXT PRIMARY KEY,
+    checkpoint TEXT NOT NULL,
+    version INTEGER,
+    digest TEXT,
+    root TEXT NOT NULL,
+    target TEXT NOT NULL,
+    patience_ns INTEGER,
+    is_paused INTEGER NOT NULL,
+    started_at_s REAL NOT NULL,
+    manifest BLOB
+) STRICT;
+CREATE TABLE verified (
+    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL
+) STRICT;
+CREATE INDEX verified_by_recovery ON verified (recovery);
+CREATE TABLE reports (
+    number INTEGER PRIMARY KEY,
+    report BLOB NOT NULL
+) STRICT;
+"""
+
+_BACKGROUND: Final = """
+ALTER TABLE recoveries ADD COLUMN is_background INTEGER NOT NULL DEFAULT 0;
+"""
+
+_SIGNATURES_AND_MARKS: Final = """
+CREATE TABLE signatures (
+    digest TEXT PRIMARY KEY,  -- of the manifest
+    document BLOB NOT NULL
+) STRICT;
+CREATE TABLE newest (
+    checkpoint TEXT PRIMARY KEY,
+    version INTEGER NOT NULL  -- the highest that was ever published or recovered here
+) STRICT;
+INSERT INTO newest SELECT checkpoint, max(version) FROM versions GROUP BY checkpoint;
+"""
+
+_ENDED: Final = """
+CREATE TABLE ended (
+    number INTEGER PRIMARY KEY,
+    format INTEGER NOT NULL,  -- of the record
+    record BLOB NOT NULL      -- JSON: an EndedRecovery
+) STRICT;
+"""
+
+
+class _ShareInReport(msgspec.Struct, frozen=True):
+    node: str
+    bytes: int
+
+
+class _Report(msgspec.Struct, frozen=True):
+    """What schemas 1 to 3 kept of an ended recovery: the answer of the control API, as JSON."""
+
+    recovery: str
+    checkpoint: str
+    version: int | None
+    digest: str | None
+    result: str
+    is_degraded: bool
+    missing_units: tuple[str, ...]
+    cause: str | None
+    message: str
+    target: str
+    bytes_total: int
+    bytes_received: int
+    bytes_resumed: int
+    bytes_wasted: int
+    duration_s: float
+    time_to_critical_s: float | None
+    sources: tuple[_ShareInReport, ...]
+    predicted_duration_s: float | None = None
+    predicted_critical_s: float | None = None
+    wasted: dict[str, int] = {}
+    happenings: dict[str, int] = {}
+
+
+def _convert_reports(connection: Connection) -> None:
+    """Turn reports into records of format 1.
+
+    Raises:
+        DamagedState: One of them is not what the schema says.
+    """
+    _run(connection, _ENDED)
+    for number, report in connection.execute("SELECT number, report FROM reports").fetchall():
+        try:
+            old = msgspec.json.decode(report, type=_Report)
+        except msgspec.DecodeError as error:
+            raise DamagedState(
+                f"report {number} of an ended recovery in the state database",
+                f"is damaged: {error}",
+                f"Remove row {number} of the table 'reports': that recovery is forgotten then.",
+            ) from error
+        connection.execute("INSERT INTO ended VALUES (?, 1, ?)", (number, _record_of(old)))
+    connection.execute("DROP TABLE reports")
+
+
+def _record_of(old: _Report) -> bytes:
+    return msgspec.json.encode(
+        {
+            "recovery": old.recovery,
+            "checkpoint": old.checkpoint,
+            "version": old.version,
+            "digest": old.digest,
+            "target": old.target,
+            "result": old.result,
+            "cause": old.cause,
+            "message": old.message,
+            "is_degraded": old.is_degraded,
+            "missing_units": old.missing_units,
+            "total_bytes": old.bytes_total,
+            "received_bytes": old.bytes_received,
+            "resumed_bytes": old.bytes_resumed,
+            "wasted_bytes": old.bytes_wasted,
+            "wasted_bytes_by_reason": old.wasted,
+            "sources": [
+                {"node": share.node, "verified_bytes": share.bytes} for share in old.sources
+            ],
+            "happenings": old.happenings,
+            "duration_s": old.duration_s,
+            "critical_s": old.time_to_critical_s,
+            "predicted_duration_s": old.predicted_duration_s,
+            "predicted_critical_s": old.predicted_critical_s,
+        }
+    )
+
+
+_STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
+    _TABLES,
+    _BACKGROUND,
+    _SIGNATURES_AND_MARKS,
+    _convert_reports,
+)
+"""What leads from each schema to the next one."""
+
+SCHEMA_VERSION: Final = len(_STEPS)
+
+
+def bring_up_to_date(connection: Connection, version: int) -> None:
+    """Take the steps that a database of an older schema lacks, all of them or none.
+
+    Args:
+        connection: To the database; no transaction is under way.
+        version: The schema it has; 0 if it is new.
+
+    Raises:
+        DamagedState: What it holds is not what its schema says.
+        sqlite3.Error: SQLite refused.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in _STEPS[version:]:
+            if isinstance(step, str):
+                _run(connection, step)
+            else:
+                step(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _run(connection: Connection, script: str) -> None:
+    """Run some statements; ``executescript`` would commit first."""
+    for statement in script.split(";\n"):
+        connection.execute(statement)
