@@ -1,0 +1,24 @@
+"""State directories that older versions of ckptd left, with what was in them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+_STATES: Final = Path(__file__).parents[1] / "unit/store/records/states"
+
+EXPECTED: Final[dict[str, Any]] = json.loads((_STATES / "96a4e59.json").read_text())
+"""What that version itself read from the database: recoveries, blocks, reports, versions,
+signatures and newest marks."""
+
+
+def state_of_96a4e59(directory: Path) -> Path:
+    """Put the database of a killed receiver into a directory; return its path there.
+
+    Its root is ``main``. It had published ``local/eval`` 9 and 7, had recovered ``llama/rank-3``
+    100, had failed and cancelled others, and was recovering ``llama/rank-3`` 200 when it was
+    killed, beside one recovery that was paused and one that waited for a source.
+    """
+    return Path(shutil.copy(_STATES / "96a4e59.db", directory / "ckptd.db"))

@@ -1,0 +1,217 @@
+"""What an older ckptd left in its state directory is found by this one, as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import DamagedState
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import decode_manifest
+from ckptd.model.words import Result
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.records.database import Database
+from ckptd.store.records.journal import Journal, JournaledRecovery
+from ckptd.store.records.schema import _STEPS, SCHEMA_VERSION, Connection, bring_up_to_date
+from ckptd.store.records.signature_records import SignatureShelf
+from tests.support.old_states import EXPECTED, state_of_96a4e59
+
+NEW_TABLES = {"versions", "recoveries", "verified", "ended", "signatures", "newest"}
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Database]:
+    database = Database(str(path))
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def tables(connection: Connection) -> set[str]:
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return {name for (name,) in rows}
+
+
+def schema_of(connection: Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Connection]:
+    with contextlib.closing(sqlite3.connect(tmp_path / "some.db", isolation_level=None)) as made:
+        yield made
+
+
+REPORT = {
+    "type": "result", "recovery": "r", "checkpoint": "llama", "version": 7, "digest": "aa",
+    "result": "complete", "is_degraded": False, "missing_units": [], "cause": None, "message": "",
+    "target": "/d", "bytes_total": 5, "bytes_received": 4, "bytes_resumed": 3, "bytes_wasted": 2,
+    "duration_s": 1.5, "time_to_critical_s": 0.5, "sources": [{"node": "n", "bytes": 4}],
+}  # fmt: skip
+"""Without the fields that have a default."""
+
+
+def make_schema_3(connection: Connection, *reports: bytes) -> None:
+    for step in _STEPS[:3]:
+        assert isinstance(step, str)
+        connection.executescript(step)
+    for report in reports:
+        connection.execute("INSERT INTO reports (report) VALUES (?)", (report,))
+    connection.execute("PRAGMA user_version = 3")
+
+
+def test_a_new_database_gets_all_tables(connection: Connection) -> None:
+    bring_up_to_date(connection, 0)
+    assert (tables(connection), schema_of(connection)) == (NEW_TABLES, SCHEMA_VERSION)
+    assert not connection.in_transaction
+
+
+async def test_a_report_becomes_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "ckptd.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        make_schema_3(connection, b"not kept", json.dumps(REPORT).encode())
+        connection.execute("DELETE FROM reports WHERE number = 1")
+    async with opened(path) as database:
+        (record,) = await Journal(database).ended()
+        numbers = await database.run(
+            lambda connection: connection.execute("SELECT number, format FROM ended").fetchall()
+        )
+    assert numbers == [(2, 1)]
+    assert (record.recovery, record.result, record.version) == ("r", Result.COMPLETE, 7)
+    assert (record.total_bytes, record.received_bytes) == (5, 4)
+    assert (record.resumed_bytes, record.wasted_bytes) == (3, 2)
+    assert (record.duration_s, record.critical_s) == (1.5, 0.5)
+    assert (record.predicted_duration_s, record.predicted_critical_s) == (None, None)
+    assert [(share.node, share.verified_bytes) for share in record.sources] == [("n", 4)]
+    assert (record.wasted_bytes_by_reason, record.happenings) == ({}, {})
+
+
+@pytest.mark.parametrize("report", [b"", b"{}", json.dumps(REPORT | {"version": "x"}).encode()])
+def test_a_damaged_report_is_named_and_nothing_is_changed(
+    connection: Connection, report: bytes
+) -> None:
+    make_schema_3(connection, json.dumps(REPORT).encode(), report)
+    before = list(connection.iterdump())
+    with pytest.raises(DamagedState, match=r"report 2 of an ended recovery .* is damaged: "):
+        bring_up_to_date(connection, 3)
+    assert list(connection.iterdump()) == before
+    assert schema_of(connection) == 3
+
+
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "ckptd.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{_STEPS[0]} PRAGMA user_version = 1;")
+        for digest, version in (("aa", 7), ("bb", 9)):
+            connection.execute(
+                "INSERT INTO versions VALUES (?, 'llama', ?, 'data', 'd', 1, 0, 0, x'', x'')",
+                (digest, version),
+            )
+        connection.execute(
+            "INSERT INTO recoveries VALUES ('r', 'c', 1, NULL, 'data', 't', NULL, 0, 1.0, NULL)"
+        )
+        connection.commit()
+    for _ in range(2):
+        async with opened(path) as database:
+            kept = await Journal(database).unfinished()
+            assert [(entry.recovery, entry.is_background) for entry in kept] == [("r", False)]
+            rows = await database.run(
+                lambda connection: connection.execute("SELECT * FROM newest").fetchall()
+            )
+        assert rows == [("llama", 9)]
+
+
+class TestStateOf96a4e59:
+    """Real daemons of that commit left it: the receiver was killed in the middle of recoveries."""
+
+    @pytest.fixture
+    async def database(self, tmp_path: Path) -> AsyncIterator[Database]:
+        async with opened(state_of_96a4e59(tmp_path)) as database:
+            yield database
+
+    async def test_it_has_this_schema_now(self, database: Database) -> None:
+        assert await database.run(schema_of) == SCHEMA_VERSION
+        assert await database.run(tables) == NEW_TABLES
+
+    async def test_recoveries_go_on_from_where_they_were(self, database: Database) -> None:
+        journal = Journal(database)
+        found = await journal.unfinished()
+        assert [each.checkpoint for each in found] == ["qwen/rank-7", "qwen/rank-0", "llama/rank-3"]
+        for record, expected in zip(found, EXPECTED["unfinished"], strict=True):
+            blocks = BlockSet(tuple(run) for run in expected["blocks"])
+            fields = {name: expected[name] for name in JournaledRecovery.__slots__}
+            assert record == JournaledRecovery(**fields)
+            assert await journal.blocks(record.recovery) == blocks
+            manifest = await journal.manifest(record.recovery)
+            assert len(manifest or b"") == expected["manifest_bytes"]
+            if manifest is not None:
+                decoded = decode_manifest(manifest)
+                assert (decoded.checkpoint, decoded.version) == (record.checkpoint, record.version)
+
+    async def test_one_of_them_was_half_way(self, database: Database) -> None:
+        *_, running = await Journal(database).unfinished()
+        assert 4 <= len(await Journal(database).blocks(running.recovery)) < 13
+
+    async def test_ended_recoveries_are_remembered(self, database: Database) -> None:
+        found = await Journal(database).ended()
+        assert [record.result.value for record in found] == ["cancelled", "failed", "complete"]
+        for record, report in zip(found, EXPECTED["reports"], strict=True):
+            for name in ("recovery", "checkpoint", "version", "digest", "target", "message"):
+                assert getattr(record, name) == report[name]
+            for name in ("total", "received", "resumed", "wasted"):
+                assert getattr(record, f"{name}_bytes") == report[f"bytes_{name}"]
+            assert [(s.node, s.verified_bytes) for s in record.sources] == [
+                (share["node"], share["bytes"]) for share in report["sources"]
+            ]
+            assert record.happenings == report["happenings"]
+
+    async def test_catalog_and_newest_marks_are_as_they_were(
+        self, database: Database, tmp_path: Path
+    ) -> None:
+        root = Root.open("main", str(tmp_path))
+        catalog = Catalog(database, Roots([root]))
+        await catalog.load()
+        held = catalog.versions()
+        assert [
+            [
+                each.holding.checkpoint,
+                each.holding.version,
+                each.holding.digest,
+                each.root,
+                each.directory,
+                int(each.is_published),
+                each.holding.size_bytes,
+                each.holding.block_count,
+            ]
+            for each in held
+        ] == [row[:-1] for row in EXPECTED["versions"]]
+        files = await database.run(
+            lambda connection: connection.execute(
+                "SELECT hex(files) FROM versions ORDER BY checkpoint, version"
+            ).fetchall()
+        )
+        assert [row[0] for row in files] == [row[-1] for row in EXPECTED["versions"]]
+        assert all(each.holding.is_complete for each in held)
+        for each in held:
+            assert each.stale_reason.endswith("was removed")  # its files are not in the fixture
+            decode_manifest(await catalog.manifest_bytes(each.holding.digest))
+        for checkpoint, version in EXPECTED["newest"].items():
+            assert catalog.newest_ever(CheckpointName(checkpoint)) == Version(version)
+        root.close()
+
+    async def test_signatures_are_as_they_were(self, database: Database) -> None:
+        shelf = SignatureShelf(database)
+        for digest, signatures in EXPECTED["signatures"].items():
+            found = await shelf.find(Digest(digest))
+            assert [[each.key, each.value.hex()] for each in found] == signatures
