@@ -1,0 +1,164 @@
+"""What the documents say of files, commands and other documents is so."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli.ctl.arguments import parse
+from ckptd.cli.daemon import _parser as ckptd_parser
+
+PROJECT = Path(__file__).parents[2]
+DECISIONS = PROJECT / "docs" / "decisions"
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`]+)`")
+TYPED = re.compile(r"^(?:[\w-]*\$ )?(?:\w+=\$\()?((?:ckptctl|ckptd|make) .+)$", re.MULTILINE)
+PLACE = re.compile(r"(?:ckptd|tests|docs|deploy|configs)(?:/(?!1$)[\w.-]+)+/?")
+ROOM = re.compile(r"(?:cli|control|core|daemon|model|net|observe|sim|store|traffic|wire)([/.]\w+)+")
+
+
+def path_of(document: Path) -> str:
+    return str(document.relative_to(PROJECT))
+
+
+def spans(document: Path) -> Iterator[str]:
+    for span in SPAN.findall(BLOCK.sub("", document.read_text())):
+        yield " ".join(span.split())
+
+
+def anchors(document: Path) -> set[str]:
+    """The names under which GitHub links to headings."""
+    headings = HEADING.findall(BLOCK.sub("", document.read_text()))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=path_of)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in LINK.findall(BLOCK.sub("", document.read_text())):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=path_of)
+def test_every_path_exists(document: Path) -> None:
+    places = [PROJECT / span for span in spans(document) if PLACE.fullmatch(span)]
+    for span in spans(document):
+        if ROOM.fullmatch(span):
+            room = PROJECT / "ckptd" / span.removesuffix(".py").replace(".", "/")
+            places.append(room if room.is_dir() else room.with_suffix(".py"))
+    assert [place for place in places if not place.exists()] == []
+
+
+def commands(document: Path) -> Iterator[str]:
+    for block in BLOCK.findall(document.read_text()):
+        for typed in TYPED.findall(block):
+            yield re.sub(r" +[#&].*$|\)$", "", typed)
+    for span in spans(document):
+        if TYPED.fullmatch(span):
+            yield span.removeprefix("file=$(").removesuffix(")")
+
+
+SHOWN = sorted({command for document in DOCUMENTS for command in commands(document)})
+
+
+@pytest.mark.parametrize("command", [each for each in SHOWN if not each.startswith("make ")])
+def test_every_command_shown_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program, *words = shlex.split(command)
+    read = parse if program == "ckptctl" else ckptd_parser().parse_args
+    options = [word for word in words if word.startswith("-")]
+    with suppress(SystemExit):
+        read(words)
+    # A text may name a command without what must follow it, but no option that does not exist.
+    complaint = capsys.readouterr().err
+    assert not complaint or re.search("arguments are required|needs?", complaint), complaint
+    with suppress(SystemExit):
+        read([*(word for word in words if word not in options), "--help"])
+    described = capsys.readouterr().out
+    assert [option for option in options if option not in described] == []
+
+
+@pytest.mark.parametrize("command", [each for each in SHOWN if each.startswith("make ")])
+def test_every_target_shown_can_be_made(command: str) -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    for word in shlex.split(command)[1:]:
+        name, is_variable, _ = word.partition("=")
+        wanted = rf"^{name} \?=" if is_variable else rf"^{name}:.*##"
+        assert re.search(wanted, makefile, re.MULTILINE), word
+
+
+def test_commands_are_found_where_they_are_shown() -> None:
+    assert {"make demo", "make test", "ckptctl recover llama/rank-0 --wait"} <= set(SHOWN)
+
+
+def test_every_decision_is_listed_once_in_order() -> None:
+    listed = re.findall(
+        r"^\| \[(\d{3})\]\((\1-[\w-]+\.md)\) \| (.+) \|$",
+        (DECISIONS / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    records = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
+    assert [name for _, name, _ in listed] == records
+    assert [number for number, *_ in listed] == [
+        f"{number:03}" for number in range(1, len(records) + 1)
+    ]
+    for number, name, title in listed:
+        assert (DECISIONS / name).read_text().startswith(f"# {number} {title}\n")
+
+
+@pytest.mark.parametrize("record", sorted(DECISIONS.glob("[0-9]*.md")), ids=path_of)
+def test_a_decision_has_its_four_parts(record: Path) -> None:
+    parts = re.split(r"^## (.+)$", record.read_text(), flags=re.MULTILINE)
+    assert parts[1::2] == ["Context", "Decision", "Measurements", "Rejected"]
+    assert all(part.strip() for part in parts[2::2])
+
+
+ARCHITECTURE = (PROJECT / "ARCHITECTURE.md").read_text()
+
+
+def test_the_map_has_every_room_and_no_other() -> None:
+    package = PROJECT / "ckptd"
+    rooms = {
+        str(path.parent.relative_to(package))
+        for path in package.rglob("__init__.py")
+        if path.parent != package
+    }
+    (table,) = re.findall(r"^\| room \|.*\n\|.*\n((?:\|.*\n)+)", ARCHITECTURE, re.MULTILINE)
+    listed = re.findall(r"^\| `([\w/]+)` \|", table, re.MULTILINE)
+    assert len(listed) == len(table.splitlines())
+    assert sorted(listed) == sorted(rooms)
+
+
+def test_every_module_that_the_map_names_is_in_its_room() -> None:
+    for room, text in re.findall(r"^\| `([\w/]+)` \| (.+) \|$", ARCHITECTURE, re.MULTILINE):
+        for module in re.findall(r"`(\w+\.py)`", text):
+            assert (PROJECT / "ckptd" / room / module).exists(), f"{room}/{module}"
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    (contract,) = (
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == ["ckptd"]
+    )
+    shown = re.findall(r"^((?:\w+ \| )*\w+)(?:  +.+)?$", ARCHITECTURE, re.MULTILINE)
+    assert [layer for layer in shown if layer in contract["layers"]] == contract["layers"]
+
+
+def test_the_architecture_can_be_read_in_ten_minutes() -> None:
+    assert len(ARCHITECTURE.splitlines()) <= 250
