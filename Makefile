@@ -11,6 +11,8 @@ ROUNDS ?=
 SEEDS ?=
 SEED ?=
 SCENARIO ?=
+COUNT ?=
+UNDER ?=
 EXECUTIONS ?=
 TARGET ?=
 DIR ?=
@@ -20,7 +22,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test race-test fault-test \
-	fuzz sim ablations rooms install clean
+	fuzz sim ablations mutants rooms install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +78,9 @@ sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
 
 ablations: install ## Do without each safeguard; a seed has to miss it
 	@$(BIN)/python -m tests.simulation.ablations
+
+mutants: install ## Make small mistakes in core, net, store, wire; tests of the module must see them: COUNT=60, SEED=1, UNDER=net
+	@$(BIN)/python -m tests.house.mutants $(if $(COUNT),--count '$(COUNT)') $(if $(SEED),--seed '$(SEED)') $(if $(UNDER),--under '$(UNDER)')
 
 rooms: install ## Say where the source is above an aim of this house, and why: modules, lines, names
 	@$(BIN)/python -m tests.house.rooms

@@ -1,0 +1,63 @@
+"""Which tests a module has: those at its own path below ``tests/unit``.
+
+``ckptd/store/files/names.py`` is tested by ``tests/unit/store/files/test_names.py`` and by the
+files whose name goes on after that (``test_names_hostile.py``). A test of the house demands it of
+the rooms in ``MIRRORED``; ``make mutants`` runs nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MIRRORED: Final = ("core", "model", "net", "store", "traffic", "wire")
+"""Rooms of which each module has a test file of its own."""
+
+
+class Elsewhere(NamedTuple):
+    """Where a module is tested that has no test file of its own.
+
+    Attributes:
+        tests: Files below ``tests/unit``; none: it has nothing that a test could see.
+        reason: Why.
+    """
+
+    tests: tuple[str, ...]
+    reason: str
+
+
+ELSEWHERE: Final[Mapping[str, Elsewhere]] = {}
+"""By the path of the module below the package."""
+
+
+def tests_of(path: str, unit_tests: Path) -> list[Path]:
+    """Return the files that test a module, in order; none if it has none.
+
+    Args:
+        path: Of the module, below the package: ``store/files/names.py``.
+        unit_tests: ``tests/unit``.
+    """
+    if path in ELSEWHERE:
+        return [unit_tests / test for test in ELSEWHERE[path].tests]
+    module = Path(path)
+    folder = unit_tests / module.parent
+    own = folder / f"test_{module.stem}.py"
+    parts = folder.glob(f"test_{module.stem}_*.py")
+    others = {f"test_{other}" for other in neighbours(path, unit_tests)}
+    return sorted(
+        test
+        for test in [own, *parts]
+        if test.exists() and (test == own or not belongs_to_another(test.stem, others))
+    )
+
+
+def neighbours(path: str, unit_tests: Path) -> Sequence[str]:
+    """Return the stems of modules beside one whose names begin with its own."""
+    module = unit_tests.parents[1] / "ckptd" / path
+    return [other.stem for other in module.parent.glob(f"{module.stem}_*.py")]
+
+
+def belongs_to_another(test_stem: str, others: set[str]) -> bool:
+    """Return whether a test file is that of a module with a longer name."""
+    return any(test_stem == other or test_stem.startswith(f"{other}_") for other in others)

@@ -1,0 +1,100 @@
+"""Mutations that are always among those of ``make mutants``: each takes away one rule of safety.
+
+Tests of whole daemons saw them, those of the module itself did not.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from tests.house.mutations import Mutation
+from tests.house.source_tree import Module
+
+
+class NamedMutant(NamedTuple):
+    """A rule, and how a source does without it.
+
+    Attributes:
+        rule: Which.
+        path: The module that keeps it.
+        written: How; stands once in the source.
+        instead: What takes its place.
+    """
+
+    rule: str
+    path: str
+    written: str
+    instead: str
+
+    def in_module(self, module: Module) -> Mutation:
+        """Return it as a mutation of the module as it is now.
+
+        Raises:
+            LookupError: The source keeps the rule in other words by now.
+        """
+        if module.source.count(self.written) != 1:
+            raise LookupError(f"{self.rule}: {self.written!r} does not stand once in {self.path}")
+        before = module.source.partition(self.written)[0]
+        start = len(before.encode())
+        return Mutation(
+            self.path, self.rule, before.count("\n") + 1,
+            start, start + len(self.written.encode()), self.instead,
+        )  # fmt: skip
+
+
+NAMED: Final = (
+    NamedMutant(
+        "If-Range",
+        "net/source/answers.py",
+        'if request.fields.get("if-range", fields["ETag"]) == fields["ETag"]:',
+        "if True:",
+    ),
+    NamedMutant(
+        "ETag",
+        "net/lane/receiving.py",
+        'if head.fields.get("etag", quote_etag(order.digest)) != quote_etag(order.digest):',
+        "if False:",
+    ),
+    NamedMutant(
+        "linger",
+        "net/source/server.py",
+        "        await _linger(self._connection)\n",
+        "        pass\n",
+    ),
+    NamedMutant(
+        "last byte",
+        "net/source/sending.py",
+        "self._send_file(piece, piece.size_bytes - 1)",
+        "self._send_file(piece, piece.size_bytes)",
+    ),
+    NamedMutant(
+        "slow reader",
+        "net/connection/pace.py",
+        "if rate < BODY_RATE_MIN_BYTES_PER_S:",
+        "if False:",
+    ),
+    NamedMutant(
+        "giving back what was granted",
+        "net/source/sending.py",
+        "self._throttle.give_back(self._flow, granted_bytes - sent_bytes)",
+        "pass",
+    ),
+    NamedMutant(
+        "giving back a buffer",
+        "net/lane/receiving.py",
+        "self._pool.release(buffer)",
+        "pass",
+    ),
+    NamedMutant(
+        "quarantine and second chances",
+        "core/peers/claims.py",
+        " or peer.link.quarantined_until_ns > turn.now:",
+        ":",
+    ),
+    NamedMutant(
+        "link count of a fingerprint",
+        "store/files/fingerprints.py",
+        " and facts.st_nlink == 1",
+        "",
+    ),
+)
