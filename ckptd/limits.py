@@ -75,8 +75,7 @@ PEERS_MAX: Final = 4096
 CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
 CONTROL_CLIENTS_MAX: Final = 32
 PATIENCE_MAX_S: Final = 366 * 24 * 3600
-"""A recovery that shall wait for longer than a year waits for ever: it says so by not limiting
-its patience."""
+"""A year. A recovery that is to wait longer waits for ever: its patience is not limited."""
 
 CHECKPOINTS_WATCHED_MAX: Final = 256
 """Checkpoints held here whose newest version is watched; a node has one for each of its ranks."""

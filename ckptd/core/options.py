@@ -24,7 +24,7 @@ class Options:
             and back.
         lanes_per_source_max: Connections of one recovery to one source. Most paths are filled by
             one; behind a limit for each, four bring four times as much. A source serves many, so
-            not more (aria2: 1 to a server unless told, at most 16; Syncthing 2: 3 to a device).
+            not more (aria2: 1 to a server by default, at most 16; Syncthing 2: 3 to a device).
         lane_busy_bytes_per_s: An only source that brings so much on one lane gets a second one
             at once: a lane's thread, which hashes and writes, is busy with 1.1 GB/s.
         lane_trial_ns: What comes is measured so long before and after the number is changed.

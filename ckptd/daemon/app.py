@@ -69,7 +69,7 @@ _log = logs.get_logger()
 
 
 def run(config: Config, *, load: Callable[[], Config], move_damaged_state: bool) -> int:
-    """Run the daemon until it is told to stop.
+    """Run the daemon until it is asked to stop.
 
     Args:
         config: What it shall be.

@@ -80,7 +80,7 @@ class Throttle:
         self._queues = {urgency: _Queue() for urgency in Urgency}
 
     def change(self, ceilings: Ceilings) -> None:
-        """Set the limits anew; they count at once."""
+        """Set the limits again; they count at once."""
         with self._lock:
             self._shaper.change(ceilings, now=self._clock())
             self._changed()

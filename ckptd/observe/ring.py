@@ -1,7 +1,7 @@
 """The last entries of something that goes on, for readers that come and go.
 
 Entries are numbered from 1 without a gap. A reader that is too slow, or asks for what is long
-gone, is told how many entries it lost: nothing is dropped silently, and nobody waits for it.
+gone, learns how many entries it lost: nothing is dropped silently, and nobody waits for it.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class Shaper:
         self._sequence = 0
 
     def change(self, ceilings: Ceilings, *, now: int) -> None:
-        """Set the limits anew; they count from now on, for those who wait as well."""
+        """Set the limits again; they count from now on, for those who wait as well."""
         total = {} if self._total is None else {"": self._total}
         wanted = {} if ceilings.total is None else {"": ceilings.total}
         self._total = _changed(total, wanted, now=now).get("")
@@ -202,7 +202,7 @@ class Shaper:
         return min((bucket.piece_bytes for bucket in self._buckets(flow)), default=PIECE_BYTES_MAX)
 
     def ask(self, flow: Flow, size_bytes: int, *, now: int) -> Ticket:
-        """Queue for leave to move at least a byte; :meth:`grant` gives it."""
+        """Queue for a permit to move at least a byte; :meth:`grant` gives it."""
         assert size_bytes > 0
         start_tag = max(self._turns[flow.urgency], self._tags.get(flow, 0))
         self._sequence += 1

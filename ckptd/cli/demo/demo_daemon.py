@@ -147,7 +147,7 @@ class LocalDaemon:
 
     @property
     def has_failed(self) -> bool:
-        """The process ended, and not because it was told to."""
+        """The process ended, and not because it was asked to."""
         return self.exit_code is not None and not self._is_told_to_end
 
     def start(self, *options: str) -> None:

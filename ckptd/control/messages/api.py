@@ -3,7 +3,7 @@
 Messages are JSON with the field names below. Fields may be added, never renamed; a reader
 ignores fields it does not know, the daemon refuses a request that has any.
 
-A stream is one event a line, told apart by ``type``: ``progress`` about once a second, and one
+A stream is one event a line, distinguished by ``type``: ``progress`` about once a second, and one
 last ``result``, or one last ``error`` if there will be no result.
 
 Plans, single peers and units that are prioritized have modules of their own.
@@ -416,7 +416,7 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, error: CkptdError) -> ErrorView:
-        """Return what a client is told of an error."""
+        """Return what is reported to a client about an error."""
         return cls(
             code=error.code,
             message=str(error),

@@ -55,7 +55,7 @@ class Admission:
         return True
 
     def refuse(self, transport: asyncio.Transport) -> bool:
-        """Keep a connection until it has asked and can be told, if there is room for that."""
+        """Keep a connection until it has asked and can be answered, if there is room for that."""
         if self._refused >= CONTROL_CLIENTS_MAX:
             return False
         self._refused += 1
@@ -63,7 +63,7 @@ class Admission:
         return True
 
     def end_refused(self, transport: asyncio.Transport) -> None:
-        """A connection that was to be told is gone."""
+        """A connection that was to be answered is gone."""
         self._refused -= 1
         self._forget(transport)
 

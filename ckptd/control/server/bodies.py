@@ -56,7 +56,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def as_ckptd_error(error: Exception) -> CkptdError:
-    """Return the error a client is told; one that nobody expected is logged as well."""
+    """Return the error a client gets; one that nobody expected is logged as well."""
     if isinstance(error, CkptdError):
         return error
     _logger.error("control request failed", exc_info=error)

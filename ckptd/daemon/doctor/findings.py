@@ -60,7 +60,7 @@ class Doctor:
     """Looks at this node and its peers.
 
     Args:
-        config: What the daemon was told to be.
+        config: The configuration in use.
         data: Where it listens for peers.
         identity: Who it is to them; ``None``: they talk in plaintext.
         wall_clock: Unix time.

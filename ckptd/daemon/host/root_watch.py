@@ -20,7 +20,7 @@ from ckptd.observe.metrics import MetricRow, gauges
 from ckptd.store.files.roots import Root, Roots
 
 LOOK_S: Final = 2.0
-"""How often a root is looked at, and how often what was seen is told. Both together and a slow
+"""How often a root is looked at, and how often what was seen is reported. Both together and a slow
 look stay below the 5 s in which a disk that became read-only must be known."""
 
 HANGS_NS: Final = 4 * SECOND

@@ -15,7 +15,7 @@ from ckptd.model.quantities import format_duration, format_size
 from ckptd.observe.logs import get_logger
 
 STATUS_INTERVAL_S: Final = 1.0
-"""How often the service manager is told how far recoveries are, at most."""
+"""How often progress of recoveries is reported to the service manager, at most."""
 
 _TICKS: Final = 4
 """Signs of life in each interval of the watchdog. ``sd_watchdog_enabled(3)`` asks for two; so

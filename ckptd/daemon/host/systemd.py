@@ -1,4 +1,4 @@
-"""What the service manager is told: ``sd_notify(3)`` without the library."""
+"""What is reported to the service manager: ``sd_notify(3)`` without the library."""
 
 from __future__ import annotations
 

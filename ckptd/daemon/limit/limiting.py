@@ -54,7 +54,7 @@ class Limiting:
     Args:
         limits: What the configuration says.
         throttles: Keep to them.
-        report: Told what may come.
+        report: Receives what may come.
         wall_clock: Unix time.
     """
 

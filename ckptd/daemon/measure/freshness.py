@@ -17,7 +17,7 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.observe.metrics import MetricRow, gauges
 
 LOOK_S: Final = 10.0
-"""As often as ``daemon.redundancy`` looks at the same holdings."""
+"""As often as ``daemon.measure.redundancy`` looks at the same holdings."""
 
 
 class Freshness:

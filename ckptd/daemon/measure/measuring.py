@@ -164,7 +164,7 @@ class Measuring:
         self.control_requests: Counter[tuple[str, int]] = Counter()
 
     def note(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
-        """Take in what the scheduler was told and what it ordered."""
+        """Take in the events of the scheduler and what it ordered."""
         now = self._now()
         self._transfers.note(events, effects, now=now)
         for recovery, stage in self._stages.note(self._scheduler.stages(), now=now):

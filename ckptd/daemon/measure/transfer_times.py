@@ -47,7 +47,7 @@ class TransferTimes:
         self._open: dict[TransferId, _Transfer] = {}
 
     def note(self, events: Sequence[Event], effects: Sequence[Effect], *, now: int) -> None:
-        """Take in what the scheduler was told and what it ordered.
+        """Take in the events of the scheduler and what it ordered.
 
         Every order to fetch ends with one ``RangeEnded``, so what is open stays bounded.
         """

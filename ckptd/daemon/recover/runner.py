@@ -85,7 +85,7 @@ class Runner:
         report: Takes the events of orders.
         identity: Who this node is to sources; ``None``: peers talk in plaintext.
         writing: Which way blocks take to the disk.
-        on_ended: Told how a recovery ended, after the books are closed.
+        on_ended: Called with how a recovery ended, after the books are closed.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it works with, each named)
@@ -418,7 +418,7 @@ class Runner:
         self._on_ended(effect, ended)
 
         async def note() -> None:
-            # Who was told that it ended must not see it go on after a restart.
+            # Whoever learned that it ended must not see it go on after a restart.
             await self._journal.end(ended)
             recovery.announce_end()
 

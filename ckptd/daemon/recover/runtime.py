@@ -44,7 +44,7 @@ class Runtime:
         Args:
             carry_out: Given each order, in order. It must not block and must not raise; what
                 it starts reports through :meth:`report`.
-            note: Told of events with the orders that follow from them, before these are carried
+            note: Called with events and the orders that follow from them, before these are carried
                 out.
         """
         self._carry_out = carry_out

@@ -20,7 +20,7 @@ from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
 
 _INTERVAL_S: Final = 0.25
-"""Growth is told of at most this often. A range is about as much as a source delivers in that
+"""Growth is announced at most this often. A range is about as much as a source delivers in that
 time, so more often would cost every follower a question and not bring it a range more."""
 
 _REVISIONS_MAX: Final = 16

@@ -177,7 +177,7 @@ def _flat(config: Config) -> Iterator[tuple[str, object]]:
 
 
 def _refusal(error: CkptdError) -> CkptdError:
-    """Return what the caller is told: a failure of the request, not of a start."""
+    """Return what is reported to the caller: a failure of the request, not of a start."""
     if not isinstance(error, ConfigurationError):
         return error
     hint = f"{error.hint} The old configuration stays." if error.hint else ""

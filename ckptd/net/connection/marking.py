@@ -1,4 +1,4 @@
-"""What the kernel and the network are told of the urgency of a connection.
+"""Marks the urgency of a connection for the kernel and the network.
 
 Marks are advice: a network that knows them treats bodies by their class, others ignore them. The
 limit on unsent bytes is for this node: what lies in the send buffer cannot give way any more.

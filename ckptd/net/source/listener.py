@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _BACKLOG: Final = 512
 _PAUSE_S: Final = 0.1
 """For how long nothing is accepted after an error. Most often the process has no descriptor
-left, and would be told so again at once."""
+left, and the next call would fail the same way."""
 _ACCEPTS_MAX: Final = 16
 """So many are accepted at once: a flood must leave the event loop to others as well."""
 _SILENCE_S: Final = 1.0

@@ -173,7 +173,7 @@ class Sending:
     def _send_data(self, data: memoryview) -> None:
         while data:
             is_limited = self._throttle.is_limiting
-            size_bytes = self._wait_for_leave(len(data), is_limited=is_limited)
+            size_bytes = self._wait_for_permit(len(data), is_limited=is_limited)
             self._connection.send_all(data[:size_bytes])
             self.sent_bytes += size_bytes
             data = data[size_bytes:]
@@ -184,7 +184,7 @@ class Sending:
         offset, end = piece.offset, piece.offset + size_bytes
         while offset < end:
             is_limited = self._throttle.is_limiting
-            granted = self._wait_for_leave(end - offset, is_limited=is_limited)
+            granted = self._wait_for_permit(end - offset, is_limited=is_limited)
             try:
                 count = self._connection.send_file(piece.fd, offset, granted)
             except OSError as error:
@@ -198,7 +198,7 @@ class Sending:
             if is_limited:
                 self._settle(granted, count)
 
-    def _wait_for_leave(self, size_bytes: int, *, is_limited: bool) -> int:
+    def _wait_for_permit(self, size_bytes: int, *, is_limited: bool) -> int:
         """Wait until some of a piece may be sent; return how much.
 
         First for the receiver: what is granted is not to be kept from others.

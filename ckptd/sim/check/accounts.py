@@ -56,8 +56,8 @@ class RecoveryAccount:
         committed: Blocks that survive a crash.
         critical_ns: When the last critical block was committed.
         bad_by: Blocks that each source sent wrongly in its present epoch.
-        bad_blocks: How many wrong blocks the scheduler was told of in this life.
-        body_bytes: How many body bytes it was told of in this life.
+        bad_blocks: How many wrong blocks were reported to the scheduler in this life.
+        body_bytes: How many body bytes were reported to it in this life.
         bytes: What became of all bytes.
         attempts: Transfers that have not ended.
     """
@@ -135,7 +135,7 @@ class NodeBook:
         closed: Lanes that were closed in this life.
         accused: How many wrong blocks hang on the question of who stands by which version.
         strikes: Wrong blocks that each source stood by in its present epoch, in this life.
-        bad_counts: How many wrong blocks the scheduler was told of, by source; ever.
+        bad_counts: How many wrong blocks were reported to the scheduler, by source; ever.
     """
 
     node: Node

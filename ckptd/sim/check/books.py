@@ -64,7 +64,7 @@ class Books(Watch):
             book.recoveries, book.bad_counts = known.recoveries, known.bad_counts
 
     def stopped(self, node: Node) -> None:
-        """Strike out what a crash took."""
+        """Remove what a crash took."""
         book = self.nodes[node.name]
         for recovery in book.recoveries.values():
             for transfer in list(recovery.attempts):
@@ -82,7 +82,7 @@ class Books(Watch):
             check.at_crash(book)
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
-        """Note which blocks were right, whatever the scheduler will be told."""
+        """Note which blocks were right, whatever is reported to the scheduler."""
         recovery = self.nodes[node.name].recoveries[order.recovery]
         version = recovery.known_version()
         right = BlockSet.of_run(run)

@@ -46,7 +46,7 @@ class Verification(Check):
     """No wrong byte is accepted, and nothing is called complete that is not."""
 
     def after_event(self, book: NodeBook, event: Event) -> None:
-        """Compare what the scheduler thinks verified, when it was told that there is something."""
+        """Compare what the scheduler thinks verified, when something was reported to it."""
         if isinstance(event, StagingPrepared):
             recovery = book.recoveries[event.recovery]
             if recovery.told != event.verified:

@@ -25,7 +25,7 @@ _UNSPELLED: Final = frozenset({"space", "final", "holdings", "digest", "explanat
 
 
 class Chronicle(Watch):
-    """Writes down what every node was told and what it ordered.
+    """Writes down every node's events and what it ordered.
 
     Args:
         keeps_lines: Lines are kept, not only digested.
@@ -52,7 +52,7 @@ class Chronicle(Watch):
         self._tell(node, f"ends life {node.life}")
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
-        """Tell of bad blocks; good ones are told of with the events."""
+        """Report bad blocks; good ones come with the events."""
         if bad:
             self._tell(node, f"gets bad blocks {bad} of {run.start}-{run.end} from {order.source}")
 

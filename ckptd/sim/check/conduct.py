@@ -45,7 +45,7 @@ from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
 
 LANE_REQUESTS_MAX: Final = 8
-"""What ``net.lane`` takes on one lane at a time."""
+"""What ``net.lane.lane`` takes on one lane at a time."""
 
 LANE_IDLE_MAX_NS: Final = 60 * SECOND
 """How long a lane may stay open without work; commits that take long make it longer."""
@@ -88,7 +88,7 @@ class Endings(Check):
         self._open.pop(book.name, None)
 
     def after_event(self, book: NodeBook, event: Event) -> None:
-        """Strike out the order that an event ends."""
+        """Remove the order that an event ends."""
         order = _order_ended(event)
         if order is None:
             return
@@ -294,7 +294,7 @@ class Standstill(Check):
         self._since: dict[tuple[NodeId, RecoveryId], int] = {}
 
     def at_crash(self, book: NodeBook) -> None:
-        """Forget how long recoveries have stood still: they begin anew."""
+        """Forget how long recoveries have stood still: they start over."""
         for recovery in book.recoveries:
             self._since.pop((book.name, recovery), None)
 

@@ -28,7 +28,7 @@ class NodeOptions:
 
     Attributes:
         scheduler: The numbers of the scheduler.
-        progress_ns: How often a lane reports progress; 50 ms in ``net.receiving``.
+        progress_ns: How often a lane reports progress; 50 ms in ``net.lane.receiving``.
         is_swarming: Committed blocks are served while the version is not complete.
     """
 
@@ -47,7 +47,7 @@ class Watch:
         """See a daemon end without a word."""
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
-        """See blocks come off a lane, before anybody is told."""
+        """See blocks come off a lane, before they are reported."""
 
     def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """See events and what was ordered because of them, before that is carried out."""
@@ -73,7 +73,7 @@ class Node:
         stagings: What it recovers. A crash leaves of each the request, the version and what
             was committed.
         ends: When its recoveries ended, and how.
-        on_ended: Told of each.
+        on_ended: Called with each.
         thawed_ns: When it went on after it stood still last.
         lane_count: How many lanes it opened, in all lives.
         request_count: How many ranges it asked for, in all lives.
@@ -148,7 +148,7 @@ class Node:
         return BlockSet() if staging is None else staging.committed
 
     def announcement(self) -> HoldingsArrived:
-        """Return what peers are told about what it holds."""
+        """Return what it announces to peers."""
         return HoldingsArrived(self.name, Epoch(self.life), self.server.claims())
 
     # Life and death

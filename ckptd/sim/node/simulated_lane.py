@@ -44,7 +44,7 @@ class Request:
         size_bytes: Its length.
         urgency: Its class.
         next_block: The first block that has not arrived.
-        reported_bytes: What the scheduler was told last.
+        reported_bytes: What was reported to the scheduler last.
         ready_ns: When its first byte can be here; ``None`` until it is at the source.
         load_bytes: What the source said it had to send when it answered.
         is_admitted: The source has taken it on.
@@ -87,7 +87,7 @@ class SimulatedLane:
         server: The source.
         receiver: The node it belongs to.
         report: Takes the events.
-        delivered: Told of blocks that were taken, and which of them were bad.
+        delivered: Called with blocks that were taken, and which of them were bad.
 
     Attributes:
         name: Its name.

@@ -18,12 +18,12 @@ from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
 WAIT_NS: Final = 10 * SECOND
-"""How long a peer holds a question back while nothing changes, as in ``daemon.peering``."""
+"""How long a peer holds a question back while nothing changes, as in ``daemon.recover.peering``."""
 SILENCE_NS: Final = 10 * SECOND
 """How long a peer may say nothing beyond that, as in ``net.inquiry``."""
 BACK_OFF_FIRST_NS: Final = 250 * MS
 BACK_OFF_MAX_NS: Final = 3 * SECOND
-"""Pauses between questions to a peer that does not answer, as in ``daemon.peering``."""
+"""Pauses between questions to a peer that does not answer, as in ``daemon.recover.peering``."""
 _LATE_NS: Final = 500 * MS
 """How soon an announcement is tried again that could not get through."""
 

@@ -69,8 +69,8 @@ class Surroundings:
         disk: The node's disk.
         stagings: What the node recovers; outlives it.
         report: Takes events for the scheduler.
-        delivered: Told of blocks that come off a lane.
-        ended: Told of recoveries that are over.
+        delivered: Called with blocks that come off a lane.
+        ended: Called with recoveries that are over.
     """
 
     world: World

@@ -209,7 +209,7 @@ class Lie(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadMemory(Fault):
-    """A node sends wrong blocks unknowingly, until it is started anew."""
+    """A node sends wrong blocks unknowingly, until it is restarted."""
 
     bad_share: float
 

@@ -4,11 +4,11 @@ Two pipes limit a flow, the egress of its source and the ingress of its receiver
 limit of its own. The rates are what TCP tends to give: nobody can have more without somebody
 who has less getting less still.
 
-But a source lets less urgent bodies give way to more urgent ones (``net.giving_way``). So first
-the most urgent flows of every source share the network, then the next ones of every source what
-these leave of it, and so on. Those that wait for their turn have a trickle, lest somebody at the
-other end takes waiting for death. The real source finds out what is left, in a second or two; here
-that is known at once.
+But a source lets less urgent bodies give way to more urgent ones (``net.source.giving_way``).
+So first the most urgent flows of every source share the network, then the next ones of every
+source what these leave of it, and so on. Those that wait for their turn have a trickle, so that
+nobody at the other end takes waiting for death. The real source finds out what is left, in a
+second or two; here that is known at once.
 
 Source: D. Bertsekas, R. Gallager, *Data Networks* (1992), section 6.5.2 (progressive filling).
 """

@@ -1,7 +1,7 @@
 """The network: who reaches whom, how long a message takes, and how fast bytes flow.
 
 Bytes are flows, not packets: a flow has a rate, and is heard of when a stretch of it has
-arrived. Rates are worked out anew once after all changes of one moment, or, in large clusters,
+arrived. Rates are worked out again once after all changes of one moment, or, in large clusters,
 once in a while; only for the part of the network that the changes concern. A body that follows
 another one on the same lane, and is as urgent, changes no rate and costs nothing.
 """
@@ -183,7 +183,7 @@ class Network:
         self._refresh_between(source, receiver)
 
     def silence(self, node: NodeId) -> None:
-        """Let no packet leave or enter a node; nobody is told."""
+        """Let no packet leave or enter a node, without any report of it."""
         self.ports[node].silences += 1
         self._refresh_all(node)
 

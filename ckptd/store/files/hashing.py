@@ -48,7 +48,7 @@ def hash_unit(
         size_bytes: How long it is.
         block_size_bytes: The grain.
         buffer: Where it is read to; holds at least one block, or the whole file.
-        on_progress: Told how many bytes were hashed since it was last told.
+        on_progress: Called with how many bytes were hashed since the last call.
 
     Returns:
         The digest of the unit and the digests of its blocks, concatenated.

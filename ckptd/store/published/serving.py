@@ -66,7 +66,7 @@ class ServedVersion:
 
         Raises:
             ContentChanged: A file is gone, or not what it was when it was hashed. The
-                catalog must be told: :meth:`Catalog.mark_stale`.
+                catalog must know: :meth:`Catalog.mark_stale`.
             StorageError: The file system refused.
         """
         assert self.holds(start, end), "asked for bytes that are not held"

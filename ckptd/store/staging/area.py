@@ -303,7 +303,7 @@ class Staging:
                     self._tree.sync()
                 self._files.drop(blocks)
         except StagingLost:
-            raise  # the disk did what it was told
+            raise  # the disk did what was asked of it
         except StorageError as error:
             self._spoil(error)
             raise

@@ -1,6 +1,6 @@
 """What the lanes of one recovery do with their time: wait for bytes, compute, or wait for the disk.
 
-Told from two clocks of the lane's thread, the wall clock and the thread's processor time, around
+Derived from two clocks of the lane's thread, the wall clock and the thread's processor time, around
 one group of blocks (about a mebibyte) now and then. A processor that is shared shows up as
 computing, for the lane would go on if it had one.
 """

@@ -150,7 +150,7 @@ def _finished_file(names: Names, unit: Unit) -> UnitFile | None:
 
 
 def _finish_file(fd: int, unit: Unit, subject: str, *, is_synced: bool) -> UnitFile:
-    """Give a file its final mode, make it durable if told so, and close it."""
+    """Give a file its final mode, make it durable if asked for, and close it."""
     try:
         with mapping_os_errors(subject):
             os.fchmod(fd, final_mode(unit))
