@@ -13,7 +13,15 @@ from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.books import Books
 from ckptd.sim.check.check import Check
-from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
+from ckptd.sim.check.checkers import (
+    Blame,
+    Choice,
+    InOrder,
+    Invariants,
+    Stillness,
+    UrgentFirst,
+    Verification,
+)
 from ckptd.sim.check.chronicle import Chronicle
 from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
@@ -112,8 +120,10 @@ class Cluster:
         shameless = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
         checks: list[Check] = [
             Verification(),
+            Stillness(),
             UrgentFirst(),
             Choice(),
+            InOrder(),
             Blame(frozenset(lying), frozenset(shameless)),
             Endings(),
             Lanes(),

@@ -28,10 +28,8 @@ from ckptd.core.events import (
 )
 from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import find_offer
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.core.state.deadlines import lane_patience_ns, recovery_deadline
 from ckptd.core.state.invariants import check_invariants
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
@@ -52,6 +50,7 @@ from ckptd.model.ids import (
 from ckptd.model.manifest import FORMAT, Manifest, Unit, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, FailureCause, RangeOutcome, Result, Stage
+from ckptd.sim.check.attention import bad_deadline, idle_source
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 R, R2 = RecoveryId("r-1"), RecoveryId("r-2")
@@ -63,9 +62,6 @@ LOST_STAGING = Refusal(
     "staging_lost", "/data/.ckptd/r-1/model: was removed", is_retryable=False, is_staging_lost=True
 )
 HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retryable=False)
-
-LEEWAY_NS = 250 * MS
-"""What one lane learns of a link's usual gap others hear of at the end of a range."""
 
 FOUR_AT_FIRST = Options(range_bytes_first=4 * MIB)
 """Four blocks make a range while nothing is known of a source: enough to cut it in two."""
@@ -243,7 +239,8 @@ class Script:
                 self._in_flight.pop(event.transfer, None)
             orders = self.scheduler.handle(event, now=self.now)
             check_invariants(self.scheduler.inspect())
-            check_nothing_is_overlooked(self.scheduler, self.options, now=self.now)
+            assert not idle_source(self.scheduler, self.options, now=self.now)
+            assert not bad_deadline(self.scheduler, self.options, now=self.now)
             self._in_flight |= {order.transfer: order for order in ranges(orders)}
             effects += orders
         return effects
@@ -356,35 +353,6 @@ class Script:
     def view_source(self, node: NodeId) -> SourceSnapshot:
         [snapshot] = [known for known in self.scheduler.sources(now=self.now) if known.node == node]
         return snapshot
-
-
-def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: int) -> None:
-    """Check that the scheduler missed nothing, though it looks only at what an event may change.
-
-    No source that could be given something stands idle, and whatever is due by time is due by
-    then; nothing is due already.
-    """
-    state = scheduler.inspect()
-    due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
-    fetching = [known for known in state.recoveries.values() if known.is_fetching]
-    wanting = [recovery for recovery in fetching if recovery.unclaimed]
-    for peer in state.peers.values():
-        for recovery in wanting:
-            offer = find_offer(recovery, peer, options, now=now)
-            is_overlooked = offer is not None and peer.node not in state.peer_alarms
-            is_overlooked = is_overlooked and not state.is_paced
-            assert not is_overlooked, f"{peer.node} stands idle"
-        if wanting and peer.is_live and peer.link.usable_at_ns > now:
-            due_ns.append(peer.link.usable_at_ns)
-    due_ns += [
-        lane.heard_ns + lane_patience_ns(lane, options) + LEEWAY_NS
-        for lane in state.lanes.values()
-        if not lane.is_closing and not state.recoveries[lane.recovery].is_held_up
-    ]
-    deadline = scheduler.next_deadline()
-    assert deadline is None or deadline > now, "a storm of wake-ups"
-    for moment in due_ns:
-        assert moment is None or (deadline is not None and deadline <= moment), "overslept"
 
 
 def bring_to(stage: Stage) -> tuple[Script, Saved]:

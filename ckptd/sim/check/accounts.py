@@ -132,6 +132,7 @@ class NodeBook:
         lost: Peers that do not answer.
         describing: Which manifest was asked for last, by recovery and source.
         questioned: Who is being asked whether it stands by which version.
+        lanes: The source of each lane that was used in this life.
         closed: Lanes that were closed in this life.
         accused: How many wrong blocks hang on the question of who stands by which version.
         strikes: Wrong blocks that each source stood by in its present epoch, in this life.
@@ -146,6 +147,7 @@ class NodeBook:
     lost: set[NodeId] = field(default_factory=set)
     describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
     questioned: set[tuple[NodeId, Digest]] = field(default_factory=set)
+    lanes: dict[LaneId, NodeId] = field(default_factory=dict)
     closed: set[LaneId] = field(default_factory=set)
     accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
     strikes: Counter[NodeId] = field(default_factory=Counter)

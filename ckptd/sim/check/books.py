@@ -18,6 +18,7 @@ from ckptd.core.effects import (
 )
 from ckptd.core.events import (
     BlocksCommitted,
+    CommitFailed,
     Event,
     HoldingConfirmed,
     HoldingsArrived,
@@ -135,6 +136,9 @@ class Books(Watch):
                 _note_confirmation(book, event)
             case BlocksCommitted():
                 _note_commit(book, event)
+            case CommitFailed():
+                recovery = book.recoveries[event.recovery]
+                recovery.committing, recovery.commit_ended_ns = BlockSet(), book.node.now
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
                 book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
@@ -145,7 +149,7 @@ class Books(Watch):
             case StagingPrepared():
                 recovery = book.recoveries[event.recovery]
                 recovery.version = book.node.stagings[event.recovery].version
-                recovery.told = recovery.written = recovery.committed = event.verified
+                recovery.told = recovery.written = event.verified
             case _:
                 pass
 
@@ -157,6 +161,7 @@ class Books(Watch):
                 attempt = Attempt(effect, epoch, effect.blocks.start, book.node.now)
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
+                book.lanes.setdefault(effect.lane, effect.source)
             case FetchManifest():
                 book.describing[effect.recovery, effect.source] = effect.digest
             case CloseLane():

@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.core.effects import CommitBlocks, Effect, EndRecovery, FetchRange, PlaceVersion
+from ckptd.core.effects import (
+    CommitBlocks,
+    ConfirmHolding,
+    DiscardStaging,
+    Effect,
+    EndRecovery,
+    FetchManifest,
+    FetchRange,
+    PlaceVersion,
+    PrepareStaging,
+)
 from ckptd.core.events import Event, HoldingConfirmed, ManifestMissed, RangeEnded, StagingPrepared
 from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
-from ckptd.model.words import Confirmation, Criticality, Result
+from ckptd.model.words import Confirmation, Criticality, Result, SourceState
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
 
@@ -49,7 +59,7 @@ class Verification(Check):
         """Compare what the scheduler thinks verified, when something was reported to it."""
         if isinstance(event, StagingPrepared):
             recovery = book.recoveries[event.recovery]
-            if recovery.told != event.verified:
+            if recovery.committed != event.verified:
                 raise CheckFailed(book, f"{event.recovery} resumes with other blocks")
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
@@ -57,6 +67,8 @@ class Verification(Check):
         match effect:
             case CommitBlocks():
                 recovery = book.recoveries[effect.recovery]
+                if not effect.blocks:
+                    raise CheckFailed(book, f"{effect.recovery} commits nothing")
                 if not effect.blocks.issubset(recovery.written):
                     raise CheckFailed(book, f"{effect.recovery} commits blocks that never came")
                 if effect.blocks & recovery.committed:
@@ -66,10 +78,10 @@ class Verification(Check):
                 here = recovery.known_version().blocks - effect.missing
                 if recovery.committed != here:
                     raise CheckFailed(book, f"{effect.recovery} places what is not committed")
-                if recovery.attempts:
-                    raise CheckFailed(book, f"{effect.recovery} places while ranges are in flight")
                 if effect.missing & recovery.known_version().classes[Criticality.CRITICAL]:
                     raise CheckFailed(book, f"{effect.recovery} places without critical blocks")
+                if recovery.written != here:
+                    raise CheckFailed(book, f"{effect.recovery} leaves out blocks that are here")
             case EndRecovery(result=Result.COMPLETE):
                 recovery = book.recoveries[effect.recovery]
                 lacking = recovery.known_version().blocks - recovery.committed
@@ -78,6 +90,23 @@ class Verification(Check):
                     raise CheckFailed(book, f"{problem} blocks; {len(lacking)} are not here")
             case _:
                 pass
+
+
+class Stillness(Check):
+    """Nothing is written while staging is prepared, placed or removed, or once a recovery ended."""
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look for transfers and commits that are under way."""
+        if not isinstance(effect, PrepareStaging | PlaceVersion | DiscardStaging | EndRecovery):
+            return
+        recovery = book.recoveries[effect.recovery]
+        if recovery.attempts:
+            problem = "while ranges are in flight"
+        elif recovery.committing:
+            problem = "while blocks are committed"
+        else:
+            return
+        raise CheckFailed(book, f"{effect.recovery}: {type(effect).__name__} {problem}")
 
 
 class UrgentFirst(Check):
@@ -124,10 +153,15 @@ def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryAccount]:
 
 
 class Choice(Check):
-    """A source is asked for what it says it has, never for what is here already."""
+    """A source is asked for what it says it has, never for what is here already.
+
+    What is asked of one source is asked of another only if it is critical.
+    """
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look at what is asked of whom."""
+        if isinstance(effect, FetchManifest):
+            _check_manifest(book, effect)
         if not isinstance(effect, FetchRange):
             return
         recovery = book.recoveries[effect.recovery]
@@ -138,10 +172,61 @@ class Choice(Check):
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
         if not blocks.issubset(recovery.of_criticality(effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
+        unclaimed = recovery.unclaimed()
+        if blocks.issubset(unclaimed):
+            return
+        if effect.criticality is not Criticality.CRITICAL:
+            raise CheckFailed(book, f"{effect.blocks} are asked for twice and not critical")
+        if blocks & unclaimed:
+            raise CheckFailed(book, f"{effect.blocks} were asked for before, but not all of them")
+
+
+def _check_manifest(book: NodeBook, order: FetchManifest) -> None:
+    """Check that a manifest is of the version that is wanted, and that the source has it."""
+    recovery = book.recoveries[order.recovery]
+    request, version = recovery.request, recovery.version
+    if version is not None and version.digest != order.digest:
+        raise CheckFailed(book, f"{order} is not of {version.name}")
+    if order.source is None:
+        return
+    holding = book.said.get(order.source, {}).get(order.digest)
+    if holding is None:
+        raise CheckFailed(book, f"{order.source} does not have what {order} asks for")
+    is_right = request.version is None or holding.version == request.version
+    if holding.checkpoint != request.checkpoint or not is_right:
+        raise CheckFailed(book, f"{order} is not of what was requested")
+
+
+class InOrder(Check):
+    """A recovery that is alone takes a class in order.
+
+    It is alone if all who have any of the version have all of it. A source that failed last is
+    tried with one block from the end.
+    """
+
+    def at_order(self, book: NodeBook, effect: Effect) -> None:
+        """Look for a block before the range that could be asked for instead."""
+        if not isinstance(effect, FetchRange):
+            return
+        recovery = book.recoveries[effect.recovery]
+        blocks, unclaimed = BlockSet.of_run(effect.blocks), recovery.unclaimed()
+        said = [known.get(effect.digest) for known in book.said.values()]
+        holdings = [holding for holding in said if holding is not None]
+        is_alone = all(holding.is_complete for holding in holdings)
+        is_trial = len(blocks) == 1 and len(holdings) > 1
+        if not is_alone or is_trial or not blocks.issubset(unclaimed):
+            return
+        wanted = unclaimed & book.servable(recovery, effect.source)
+        first = (wanted & recovery.raised or wanted).first_run()
+        if first is not None and first.start != effect.blocks.start:
+            problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
+            raise CheckFailed(book, f"{problem} and not for {first}, which comes before")
 
 
 class Blame(Check):
     """Bad blocks are blamed on who sent them, and on nobody else.
+
+    Nobody is questioned who sent none, and nobody honest loses trust.
 
     Args:
         liars: Nodes that send bad blocks and stand by them.
@@ -167,9 +252,19 @@ class Blame(Check):
                 raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """Check that every bad block was counted."""
+        """Check that every bad block was counted, and that whoever is questioned sent one."""
+        if isinstance(effect, ConfirmHolding) and not book.accused[effect.source, effect.digest]:
+            raise CheckFailed(book, f"{effect.source} is questioned and sent no bad block")
         if isinstance(effect, EndRecovery):
             told = book.recoveries[effect.recovery].bad_blocks
             if effect.final.bad_blocks != told:
                 problem = f"{effect.recovery} counts {effect.final.bad_blocks} bad blocks"
                 raise CheckFailed(book, f"{problem}; there were {told}")
+
+    def at_end(self, books: dict[NodeId, NodeBook]) -> None:
+        """Check that whoever is honest is trusted."""
+        for book in books.values():
+            for source in book.node.scheduler.sources(now=book.node.now):
+                is_distrusted = source.trust < 0 or source.state is SourceState.DISTRUSTED
+                if is_distrusted and source.node not in self._liars:
+                    raise CheckFailed(book, f"{source.node} is honest and not trusted")

@@ -39,7 +39,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import LaneId, NodeId, RecoveryId
+from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
@@ -159,23 +159,12 @@ def _order_ended(event: Event) -> _Order | None:  # noqa: PLR0911 (one line for 
 class Lanes(Check):
     """Lanes are used rightly, and closed when they have to be."""
 
-    def __init__(self) -> None:
-        self._sources: dict[NodeId, dict[LaneId, NodeId]] = {}
-
-    def at_crash(self, book: NodeBook) -> None:
-        """Forget the lanes of a life."""
-        self._sources.pop(book.name, None)
-
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Look at how a lane is used, and why it is closed."""
         if isinstance(effect, FetchRange):
-            self._check_use(book, effect)
-        elif isinstance(effect, CloseLane) and effect.reason is CloseReason.SILENT:
-            lane = book.node.lane(effect.lane)
-            if lane is None or lane.held_up_ns is None:
-                return
-            if lane.held_up_ns - (lane.heard_ns or 0) < SILENCE_MIN_NS:
-                raise CheckFailed(book, f"{effect} is silent because this disk is slow")
+            _check_use(book, effect)
+        elif isinstance(effect, CloseLane):
+            _check_closing(book, effect)
 
     def after_orders(self, book: NodeBook, event: Event) -> None:
         """Look for lanes that should have been closed."""
@@ -192,26 +181,42 @@ class Lanes(Check):
             if lane.idle_ns > LANE_IDLE_MAX_NS and lane.name not in book.closed:
                 raise CheckFailed(book, f"lane {lane.name} has been idle for {lane.idle_ns}")
 
-    def _check_use(self, book: NodeBook, order: FetchRange) -> None:
-        if order.lane in book.closed:
-            raise CheckFailed(book, f"lane {order.lane} is used after it was closed")
-        sources = self._sources.setdefault(book.name, {})
-        if sources.setdefault(order.lane, order.source) != order.source:
-            raise CheckFailed(book, f"lane {order.lane} leads to {sources[order.lane]}")
-        waiting = sum(
-            attempt.order.lane == order.lane
-            for recovery in book.recoveries.values()
-            for attempt in recovery.attempts.values()
-        )
-        if waiting >= LANE_REQUESTS_MAX:
-            raise CheckFailed(book, f"lane {order.lane} has {waiting} requests already")
-        lanes = {
-            attempt.order.lane
-            for attempt in book.recoveries[order.recovery].attempts.values()
-            if attempt.order.source == order.source and attempt.order.lane not in book.closed
-        }
-        if len(lanes | {order.lane}) > LANES_PER_SOURCE_MAX:
-            raise CheckFailed(book, f"{order.recovery} has {len(lanes)} lanes to {order.source}")
+
+def _check_use(book: NodeBook, order: FetchRange) -> None:
+    if order.lane in book.closed:
+        raise CheckFailed(book, f"lane {order.lane} is used after it was closed")
+    source = book.lanes.get(order.lane, order.source)
+    if source != order.source:
+        raise CheckFailed(book, f"lane {order.lane} leads to {source}")
+    waiting = sum(
+        attempt.order.lane == order.lane
+        for recovery in book.recoveries.values()
+        for attempt in recovery.attempts.values()
+    )
+    if waiting >= LANE_REQUESTS_MAX:
+        raise CheckFailed(book, f"lane {order.lane} has {waiting} requests already")
+    lanes = {
+        attempt.order.lane
+        for attempt in book.recoveries[order.recovery].attempts.values()
+        if attempt.order.source == order.source and attempt.order.lane not in book.closed
+    }
+    if len(lanes | {order.lane}) > LANES_PER_SOURCE_MAX:
+        raise CheckFailed(book, f"{order.recovery} has {len(lanes)} lanes to {order.source}")
+
+
+def _check_closing(book: NodeBook, order: CloseLane) -> None:
+    if order.lane in book.closed:
+        raise CheckFailed(book, f"lane {order.lane} is closed twice")
+    source = book.lanes.get(order.lane)
+    if source is None:
+        raise CheckFailed(book, f"lane {order.lane} is closed and was never used")
+    if source != order.source:
+        raise CheckFailed(book, f"lane {order.lane} is closed as one to {order.source}")
+    lane = book.node.lane(order.lane)
+    if order.reason is not CloseReason.SILENT or lane is None or lane.held_up_ns is None:
+        return
+    if lane.held_up_ns - (lane.heard_ns or 0) < SILENCE_MIN_NS:
+        raise CheckFailed(book, f"{order} is silent because this disk is slow")
 
 
 def _check_epochs(book: NodeBook, event: HoldingsArrived) -> None:

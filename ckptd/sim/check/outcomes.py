@@ -56,6 +56,12 @@ class Work(Check):
         if effect.final.received_bytes != recovery.body_bytes:
             problem = f"{effect.recovery} counts {effect.final.received_bytes} bytes"
             raise CheckFailed(book, f"{problem}; {recovery.body_bytes} came")
+        final = effect.final
+        used_bytes = final.verified_bytes - final.resumed_bytes
+        if final.received_bytes != used_bytes + sum(final.wasted_bytes.values()):
+            problem = f"{effect.recovery} received {final.received_bytes} bytes"
+            waste = {reason.value: size for reason, size in final.wasted_bytes.items()}
+            raise CheckFailed(book, f"{problem}; it used {used_bytes} and wasted {waste}")
         if recovery.version is None:
             return
         size_bytes = recovery.version.size_bytes

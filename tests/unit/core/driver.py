@@ -55,11 +55,11 @@ from ckptd.core.state.invariants import check_invariants
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.sim.check.attention import bad_deadline, idle_source
 from tests.support.scheduling import (
     FULL_DISK,
     LOST_STAGING,
     Saved,
-    check_nothing_is_overlooked,
     saved,
 )
 from tests.unit.core.serving import Sources
@@ -138,7 +138,8 @@ class Driver:
         self._strike_out(event)
         effects = self.scheduler.handle(event, now=self.agenda.now)
         check_invariants(self.scheduler.inspect())
-        check_nothing_is_overlooked(self.scheduler, Options(), now=self.agenda.now)
+        assert not idle_source(self.scheduler, Options(), now=self.agenda.now)
+        assert not bad_deadline(self.scheduler, Options(), now=self.agenda.now)
         for effect in effects:
             self.trace.append(f"{self.agenda.now} {_spelled(effect)}")
             self._carry_out(effect)

@@ -4,15 +4,33 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CommitBlocks, EndRecovery, FetchRange, PlaceVersion
+from ckptd.core.effects import (
+    CommitBlocks,
+    ConfirmHolding,
+    DiscardStaging,
+    Effect,
+    EndRecovery,
+    FetchManifest,
+    FetchRange,
+    PlaceVersion,
+    PrepareStaging,
+)
 from ckptd.core.events import HoldingConfirmed, StagingPrepared, TimePassed
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import LaneId, NodeId, TransferId
+from ckptd.model.ids import LaneId, NodeId, TransferId, Version
 from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check, CheckFailed
-from ckptd.sim.check.checkers import Blame, Choice, Invariants, UrgentFirst, Verification
+from ckptd.sim.check.checkers import (
+    Blame,
+    Choice,
+    InOrder,
+    Invariants,
+    Stillness,
+    UrgentFirst,
+    Verification,
+)
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Mute
 from ckptd.sim.script.scenario import InitialHolding, Wish
@@ -39,7 +57,7 @@ def order(source: NodeId, start: int, criticality: Criticality) -> FetchRange:
     return FetchRange(TransferId(999), R0, digest, source, LaneId(99), blocks, criticality)
 
 
-def fails(check: Check, book: NodeBook, effect: FetchRange | CommitBlocks | PlaceVersion) -> str:
+def fails(check: Check, book: NodeBook, effect: Effect) -> str:
     with pytest.raises(CheckFailed) as failed:
         check.at_order(book, effect)
     return str(failed.value)
@@ -139,6 +157,125 @@ def test_placing_without_critical_blocks_is_seen(book: NodeBook) -> None:
     missing = VERSION.blocks - recovery.committed
     assert missing & VERSION.classes[Criticality.CRITICAL]
     assert "critical" in fails(Verification(), book, PlaceVersion(R0, missing))
+
+
+def test_placing_without_what_lies_in_staging_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    critical = VERSION.classes[Criticality.CRITICAL]
+    recovery.committed, recovery.written = critical, critical | BlockSet.single(100)
+    given_up = PlaceVersion(R0, VERSION.blocks - critical)
+    assert "leaves out blocks that are here" in fails(Verification(), book, given_up)
+    recovery.written = critical
+    Verification().at_order(book, given_up)
+
+
+def test_a_commit_of_nothing_is_seen(book: NodeBook) -> None:
+    assert "commits nothing" in fails(Verification(), book, CommitBlocks(R0, BlockSet()))
+
+
+@pytest.mark.parametrize("is_transfer", [True, False], ids=["ranges in flight", "committed"])
+def test_work_on_staging_while_it_is_written_to_is_seen(
+    book: NodeBook, ended: tuple[NodeBook, EndRecovery], *, is_transfer: bool
+) -> None:
+    recovery = book.recoveries[R0]
+    assert recovery.attempts
+    recovery.committing = BlockSet()
+    if not is_transfer:
+        recovery.attempts.clear()
+        recovery.committing = BlockSet.single(0)
+    problem = "ranges are in flight" if is_transfer else "blocks are committed"
+    orders = (
+        PrepareStaging(R0, VERSION.digest, VERSION.space),
+        PlaceVersion(R0, BlockSet()),
+        DiscardStaging(R0),
+        ended[1],
+    )
+    for effect in orders:
+        assert problem in fails(Stillness(), book, effect)
+    Stillness().at_order(book, CommitBlocks(R0, BlockSet.single(1)))
+    recovery.attempts.clear()
+    recovery.committing = BlockSet()
+    for effect in orders:
+        Stillness().at_order(book, effect)
+
+
+def test_asking_twice_for_what_is_not_critical_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    under_way = next(iter(recovery.attempts.values()))
+    recovery.told = BlockSet()
+    run = BlockRun(under_way.next_block, under_way.next_block + 1)
+    again = replace(order(S0, 0, Criticality.CRITICAL), blocks=run)
+    Choice().at_order(book, again)
+    recovery.request = replace(recovery.request, is_background=True)
+    deferred = replace(again, criticality=Criticality.DEFERRED)
+    assert "twice and not critical" in fails(Choice(), book, deferred)
+
+
+def test_asking_twice_for_some_blocks_and_once_for_others_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    recovery.told = BlockSet()
+    edge = max(
+        attempt.order.blocks.end
+        for attempt in recovery.attempts.values()
+        if attempt.next_block < attempt.order.blocks.end
+    )
+    assert edge < 64, "there are critical blocks left"
+    again = replace(order(S0, 0, Criticality.CRITICAL), blocks=BlockRun(edge - 1, edge + 1))
+    assert "not all of them" in fails(Choice(), book, again)
+
+
+def test_asking_for_the_manifest_of_another_version_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    right = FetchManifest(R0, S0, VERSION.digest)
+    Choice().at_order(book, right)
+    Choice().at_order(book, replace(right, source=None))
+    other = laid_out(normal=1, checkpoint="llama/b")
+    for source in (S0, None):
+        wrong = FetchManifest(R0, source, other.digest)
+        assert "is not of llama/a@100" in fails(Choice(), book, wrong)
+
+    recovery.version = None
+    assert "does not have" in fails(Choice(), book, FetchManifest(R0, S0, other.digest))
+    book.said[S0] = {other.digest: other.holding(other.blocks)}
+    assert "was requested" in fails(Choice(), book, FetchManifest(R0, S0, other.digest))
+    recovery.request = replace(recovery.request, version=Version(99))
+    book.said[S0] = {VERSION.digest: VERSION.holding(VERSION.blocks)}
+    assert "was requested" in fails(Choice(), book, right)
+
+
+def test_a_block_before_its_turn_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    first, *_, last = recovery.unclaimed()
+    InOrder().at_order(book, order(S0, first, Criticality.CRITICAL))
+    InOrder().at_order(book, order(S0, last, Criticality.NORMAL))  # a trial
+    late = replace(order(S0, 0, Criticality.NORMAL), blocks=BlockRun(last - 1, last + 1))
+    assert "which comes before" in fails(InOrder(), book, late)
+
+    recovery.raised = BlockSet([(last - 1, last + 1)])
+    InOrder().at_order(book, late)
+    recovery.raised = BlockSet()
+    book.said[S1] = {VERSION.digest: VERSION.holding(BlockSet([(0, 1)]))}
+    InOrder().at_order(book, late)  # not alone
+
+
+def test_a_question_without_a_bad_block_is_seen(book: NodeBook) -> None:
+    blame, question = Blame(frozenset(), frozenset()), ConfirmHolding(S0, VERSION.digest)
+    assert "sent no bad block" in fails(blame, book, question)
+    book.accused[S0, VERSION.digest] = 1
+    blame.at_order(book, question)
+
+
+def test_distrust_of_an_honest_node_is_seen(book: NodeBook) -> None:
+    link = book.node.scheduler.inspect().peers[S0].link
+    honest, lying = Blame(frozenset(), frozenset()), Blame(frozenset({S0}), frozenset())
+    honest.at_end({R: book})
+    link.trust = -1
+    lying.at_end({R: book})
+    with pytest.raises(CheckFailed, match="honest and not trusted"):
+        honest.at_end({R: book})
+    link.trust, link.quarantined_until_ns = 0, book.node.now + SECOND
+    with pytest.raises(CheckFailed, match="honest and not trusted"):
+        honest.at_end({R: book})
 
 
 def test_resuming_with_other_blocks_is_seen(book: NodeBook) -> None:

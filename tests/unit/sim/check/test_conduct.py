@@ -92,6 +92,19 @@ def test_a_lane_leads_to_one_source(book: NodeBook) -> None:
         lanes.at_order(book, replace(order, source=other))
 
 
+def test_a_lane_is_closed_once_and_only_if_it_was_used(book: NodeBook) -> None:
+    order = in_flight(book)
+    close = CloseLane(order.lane, order.source, CloseReason.IDLE)
+    Lanes().at_order(book, close)
+    with pytest.raises(CheckFailed, match="closed as one to r"):
+        Lanes().at_order(book, replace(close, source=R))
+    with pytest.raises(CheckFailed, match="was never used"):
+        Lanes().at_order(book, replace(close, lane=LaneId(999)))
+    book.closed.add(order.lane)
+    with pytest.raises(CheckFailed, match="closed twice"):
+        Lanes().at_order(book, close)
+
+
 def test_a_lane_takes_only_so_many_requests(book: NodeBook) -> None:
     recovery, order = book.recoveries[R0], in_flight(book)
     attempt = recovery.attempts[order.transfer]

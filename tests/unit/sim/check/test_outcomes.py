@@ -5,7 +5,7 @@ import pytest
 from ckptd.core.effects import EndRecovery, PlaceVersion
 from ckptd.limits import GIB, MIB, MS
 from ckptd.model.blocks import BlockSet
-from ckptd.model.words import FailureCause, Result
+from ckptd.model.words import FailureCause, Result, WasteReason
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.outcomes import Ideal, Work, check_end, check_waiting
@@ -41,6 +41,16 @@ def test_bytes_that_are_not_counted_are_seen(ended: tuple[Cluster, NodeBook, End
     wrong = replace(end, final=replace(end.final, received_bytes=1))
     with pytest.raises(CheckFailed, match="counts 1 bytes"):
         work.at_order(book, wrong)
+
+
+def test_bytes_that_are_neither_used_nor_wasted_are_seen(
+    ended: tuple[Cluster, NodeBook, EndRecovery],
+) -> None:
+    cluster, book, end = ended
+    wasted = {WasteReason.CORRUPT: 1}
+    wrong = replace(end, final=replace(end.final, wasted_bytes=wasted))
+    with pytest.raises(CheckFailed, match=r"received 134217728 bytes; it used 134217728 and wast"):
+        Work(cluster.network).at_order(book, wrong)
 
 
 def test_too_many_duplicates_are_seen(ended: tuple[Cluster, NodeBook, EndRecovery]) -> None:
