@@ -16,8 +16,8 @@ RETRY_AFTER_S: Final = 1
 """How long a receiver that is turned away is to wait; about what is taken on at a time."""
 
 BODIES_MIN: Final = 32
-"""So many bodies are always taken on: as many as ``net.source.sending`` has threads. With fewer, a few
-receivers that take nothing would shut everybody out; and one receiver is never refused the two
+"""So many bodies are always taken on: as many as ``net.source.sending`` has threads. With fewer, a
+few receivers that take nothing would shut everybody out; and one receiver is never refused the two
 ranges that it has in flight."""
 
 LOAD_NS: Final = SECOND
