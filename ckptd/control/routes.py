@@ -4,7 +4,7 @@ To add a verb: a row here, its messages in :mod:`ckptd.control.messages`, and a 
 row's name in :mod:`ckptd.daemon.answer`. The type of a row says what it takes and answers, in the
 order in which the client is called and the method is::
 
-    prioritize: Route[[str, PrioritizeRequest], Raised]
+    prioritize: Route[[str, PrioritizeRequest], Prioritized]
 
 takes what stands for ``{recovery}`` in the path, then a message: the query of a ``GET``, the body
 of a ``POST``. A row that answers with an ``Iterator`` is a stream, one message a line.
@@ -58,7 +58,12 @@ from ckptd.control.messages.observation import (
 )
 from ckptd.control.messages.peer_details import PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
-from ckptd.control.messages.prioritized import NeedEvent, NeedRequest, PrioritizeRequest, Raised
+from ckptd.control.messages.prioritized import (
+    NeedEvent,
+    NeedRequest,
+    Prioritized,
+    PrioritizeRequest,
+)
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -247,7 +252,7 @@ class Api(abc.ABC):
         Role.OPERATOR,
         "give a recovery up and remove what it has staged",
     )
-    prioritize: Route[[str, PrioritizeRequest], Raised] = Route(
+    prioritize: Route[[str, PrioritizeRequest], Prioritized] = Route(
         "POST /v1/recoveries/{recovery}/prioritize",
         "prioritize",
         Role.OPERATOR,

@@ -210,7 +210,7 @@ class Daemon:
                 *following(parts.identity),
             ),
             wall_clock=time.time,
-            telling=lambda: reloading(notifier),
+            while_reloading=lambda: reloading(notifier),
         )
         data = Address(*parts.listener.address)
         self._watching = Watching(

@@ -1,4 +1,4 @@
-"""Patterns that name units by their paths: the same when publishing and when raising."""
+"""Patterns that name units by their paths: the same when publishing and when prioritizing."""
 
 from __future__ import annotations
 

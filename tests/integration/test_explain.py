@@ -33,13 +33,13 @@ def test_a_recovery_is_explained_while_it_runs_after_it_ended_and_after_a_restar
         assert row.tuning is not None
         assert row.tuning.silence_timeout_s >= 0.5
         assert row.tuning.window_bytes > row.tuning.range_bytes > 0
-        assert (view.limiter, view.lanes) == ("source", 1)
+        assert (view.bottleneck, view.lanes) == ("source", 1)
         running = receiver.client.explain(recovery)
         assert running.why == "newest of which every block is reachable"
         assert codes(running) == {"a": "used", "b": "not_held"}
         receiver.client.pause(recovery)
         paused = receiver.wait_view(recovery, lambda view: not view.transfers, "nothing comes")
-        assert (paused.limiter, paused.waiting_for) == (None, "an operator to resume it")
+        assert (paused.bottleneck, paused.waiting_for) == (None, "an operator to resume it")
         receiver.client.resume(recovery)
         link.heal()
         result = receiver.result(recovery)

@@ -67,7 +67,7 @@ def test_a_limited_receiver_completes_and_says_what_binds_it(
     recovery = receiver.begin()
 
     def is_bound(view: RecoveryView) -> bool:
-        return view.limiter == "shaper"
+        return view.bottleneck == "shaper"
 
     receiver.wait_view(recovery, is_bound, "it is bound by the limit")
     assert ckptctl(["--socket", receiver.client.socket_path, "status", "-o", "json"]) == 0

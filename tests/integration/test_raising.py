@@ -62,7 +62,7 @@ def test_a_deferred_unit_that_is_needed_comes_before_normal_ones(
         is_placed=False,
     )
     assert Path(result.path).read_bytes() == sources[0].path("100", DEFERRED).read_bytes()
-    assert all(isinstance(event, NeedProgress) and event.is_raised for event in progress)
+    assert all(isinstance(event, NeedProgress) and event.is_prioritized for event in progress)
 
 
 def test_units_that_are_prioritized_come_before_the_others(receiver: Node, recovery: str) -> None:
@@ -122,7 +122,7 @@ def test_units_cannot_be_chosen_before_they_are_known(receiver: Node) -> None:
         receiver.client.prioritize(seeking, PrioritizeRequest(pattern="*"))
     first = next(receiver.client.need(NeedRequest(path=str(receiver.path("nobody/has/this/1/a")))))
     assert isinstance(first, NeedProgress)
-    assert not first.is_raised
+    assert not first.is_prioritized
     assert first.waiting_for
     receiver.client.cancel(seeking)
 

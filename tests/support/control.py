@@ -36,8 +36,8 @@ from ckptd.control.messages.prioritized import (
     NeedProgress,
     NeedRequest,
     NeedResult,
+    Prioritized,
     PrioritizeRequest,
-    Raised,
 )
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import serve_control
@@ -245,7 +245,7 @@ EXPLANATION = Explanation(
     stage=Stage.TRANSFERRING,
     why="newest of which every block is reachable",
     passed_over=(PassedOverRow(version=90, digest=DIGEST, why="older"),),
-    limiter="network",
+    bottleneck="network",
     waiting_for="",
     message="",
     peers=(
@@ -298,11 +298,11 @@ STATUS = Status(
 )
 
 
-RAISED = Raised(recovery="01J9QX", units=3, units_here=1, bytes=48 * MIB, bytes_here=16 * MIB)
+RAISED = Prioritized(recovery="01J9QX", units=3, units_here=1, bytes=48 * MIB, bytes_here=16 * MIB)
 NEED_PROGRESS = NeedProgress(
     recovery="01J9QX",
     unit="model/a",
-    is_raised=True,
+    is_prioritized=True,
     bytes_total=32 * MIB,
     bytes_here=8 * MIB,
     waiting_for="",
@@ -406,7 +406,7 @@ class StandInDaemon:
         self._act("cancel", recovery)
         return msgspec.structs.replace(self.recovery(recovery), stage=Stage.CANCELLED)
 
-    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
         self._act("prioritize", (recovery, request))
         return RAISED
 

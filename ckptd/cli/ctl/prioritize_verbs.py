@@ -18,8 +18,8 @@ from ckptd.control.messages.prioritized import (
     NeedProgress,
     NeedRequest,
     NeedResult,
+    Prioritized,
     PrioritizeRequest,
-    Raised,
 )
 from ckptd.errors import ExitCode
 from ckptd.model.quantities import format_size
@@ -61,8 +61,8 @@ def _prioritize(arguments: Namespace) -> ExitCode:
     client = client_of(arguments)
     chosen = resolve(client.recoveries(), arguments.recovery)
     request = PrioritizeRequest(pattern=utf8(arguments.pattern))
-    raised = client.prioritize(chosen.recovery, request)
-    print_answer(arguments, raised, raised_lines(raised))
+    prioritized = client.prioritize(chosen.recovery, request)
+    print_answer(arguments, prioritized, prioritized_lines(prioritized))
     return ExitCode.DONE
 
 
@@ -93,11 +93,11 @@ def _need(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def raised_lines(raised: Raised) -> list[str]:
+def prioritized_lines(prioritized: Prioritized) -> list[str]:
     """Say which units go first now."""
-    amount = f"{raised.units} units, {format_size(raised.bytes)}"
-    here = f"{raised.units_here} units, {format_size(raised.bytes_here)}"
-    return [f"first now in {printable(raised.recovery)}: {amount}; already here: {here}"]
+    amount = f"{prioritized.units} units, {format_size(prioritized.bytes)}"
+    here = f"{prioritized.units_here} units, {format_size(prioritized.bytes_here)}"
+    return [f"first now in {printable(prioritized.recovery)}: {amount}; already here: {here}"]
 
 
 def need_lines(event: NeedEvent) -> list[str]:
@@ -110,7 +110,7 @@ def need_lines(event: NeedEvent) -> list[str]:
 def follow_need(
     client: ControlClient, arguments: Namespace, path: str, timeout_s: float | None
 ) -> NeedEvent:
-    """Let a unit go first, and show how far it is until it can be read, or until it is raised.
+    """Let a unit go first, and show how far it is until it can be read, or until it is prioritized.
 
     Raises:
         TimeoutError: It could not by then.
@@ -127,7 +127,7 @@ def follow_need(
                 case NeedResult():
                     return event
                 case NeedProgress():
-                    if arguments.no_wait and event.is_raised:
+                    if arguments.no_wait and event.is_prioritized:
                         return event
                     show(_picture(event))
     raise AssertionError("a need ends with a result or raises")
@@ -135,12 +135,12 @@ def follow_need(
 
 def _picture(event: NeedProgress) -> Picture:
     lines: Sequence[str] = [_line(event)]
-    return Picture("raised" if event.is_raised else "waiting", lines[0], tuple(lines))
+    return Picture("raised" if event.is_prioritized else "waiting", lines[0], tuple(lines))
 
 
 def _line(event: NeedProgress) -> str:
     unit = printable(event.unit)
-    if not event.is_raised:
+    if not event.is_prioritized:
         line = f"{unit}: its recovery does not know its units yet"
     else:
         line = f"{unit}: {format_size(event.bytes_here)} of {format_size(event.bytes_total)} here"

@@ -56,8 +56,8 @@ def _facts(known: Explanation, *, is_all: bool) -> list[tuple[str, str]]:
         ("passed over", f"{other.version} ({other.digest[:12]}): {other.why}")
         for other in passed_over
     ]
-    if known.limiter is not None:
-        facts.append(("limiter", known.limiter))
+    if known.bottleneck is not None:
+        facts.append(("limiter", known.bottleneck))
     if known.waiting_for:
         facts.append(("waiting for", known.waiting_for))
     if known.message:

@@ -211,10 +211,10 @@ def picture_of(view: RecoveryView) -> Picture:
         f"{format_size(view.bytes_left)} of {format_size(view.bytes_total)} left, "
         f"{format_rate(view.rate_bytes_per_s)}, ETA {_eta(view)}"
     )
-    limiter = "" if view.limiter is None else f"  limiter: {printable(view.limiter)}"
+    bottleneck = "" if view.bottleneck is None else f"  limiter: {printable(view.bottleneck)}"
     line = f"{name}: {_stage(view)}, {amounts}"
     lines = [
-        _cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{limiter}", WIDTH),
+        _cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{bottleneck}", WIDTH),
         _bar(view.bytes_verified, view.bytes_total),
         _cut(amounts, WIDTH),
     ]

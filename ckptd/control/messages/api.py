@@ -109,7 +109,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         started_at_s: Unix time.
         elapsed_s: Since then; until its end if it ended.
         is_background: It leaves every source to recoveries that are not and could use it.
-        limiter: What binds it: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
+        bottleneck: What binds it: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
             ``no source``; ``None`` if nothing is to be hurried.
         lanes: Connections it has.
         transfers: Ranges it has in flight.
@@ -140,7 +140,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     started_at_s: float
     elapsed_s: float
     is_background: bool = False
-    limiter: str | None = None
+    bottleneck: str | None = msgspec.field(default=None, name="limiter")
     lanes: int = 0
     transfers: int = 0
     hedges: int = 0

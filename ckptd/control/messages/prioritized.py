@@ -17,7 +17,7 @@ class PrioritizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     pattern: str
 
 
-class Raised(msgspec.Struct, frozen=True, kw_only=True):
+class Prioritized(msgspec.Struct, frozen=True, kw_only=True):
     """Which units go first now.
 
     Attributes:
@@ -52,7 +52,7 @@ class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     Attributes:
         recovery: Id of the recovery that brings it.
         unit: Path of the unit in the version.
-        is_raised: It goes first; not before the manifest is here.
+        is_prioritized: It goes first; not before the manifest is here.
         bytes_total: Its length; 0 until the manifest is here.
         bytes_here: How much of it is verified, durable and in the journal.
         waiting_for: Why the recovery stands still; empty if it moves.
@@ -60,7 +60,7 @@ class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
 
     recovery: str
     unit: str
-    is_raised: bool
+    is_prioritized: bool = msgspec.field(name="is_raised")
     bytes_total: int
     bytes_here: int
     waiting_for: str

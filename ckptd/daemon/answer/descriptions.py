@@ -201,7 +201,7 @@ def recovery(
         ),
         started_at_s=opened.record.started_at_s,
         elapsed_s=round(elapsed_s, 3),
-        limiter=None if bottleneck is None else bottleneck.value,
+        bottleneck=None if bottleneck is None else bottleneck.value,
         lanes=snapshot.lanes,
         transfers=snapshot.transfers,
         hedges=snapshot.hedges,

@@ -36,7 +36,7 @@ def explanation(
             PassedOverRow(version=other.version, digest=other.digest, why=other.why)
             for other in (known.choice.passed_over if known.choice else ())
         ),
-        limiter=view.limiter,
+        bottleneck=view.bottleneck,
         waiting_for=view.waiting_for,
         message=message,
         peers=tuple(
@@ -67,7 +67,7 @@ def forgotten(ended: EndedRecovery) -> Explanation:
         stage=Stage(ended.result),
         why="",
         passed_over=(),
-        limiter=None,
+        bottleneck=None,
         waiting_for="",
         message=ended.message,
         peers=tuple(

@@ -15,7 +15,12 @@ from ckptd.control.messages.explanations import Explanation
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.peer_details import PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
-from ckptd.control.messages.prioritized import NeedEvent, NeedRequest, PrioritizeRequest, Raised
+from ckptd.control.messages.prioritized import (
+    NeedEvent,
+    NeedRequest,
+    Prioritized,
+    PrioritizeRequest,
+)
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
@@ -24,7 +29,7 @@ from ckptd.core.events import (
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.answer import descriptions, explaining
 from ckptd.daemon.answer.planning import Planner
-from ckptd.daemon.answer.prioritization import Raising
+from ckptd.daemon.answer.prioritization import Prioritization
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.recover.peering import Peering
@@ -98,7 +103,7 @@ class DaemonOperations:
         self._policy = policy
         self._peering = peering
         self._planner = planner
-        self._raising = Raising(
+        self._prioritization = Prioritization(
             scheduler=scheduler,
             now=runtime.now,
             report=runtime.report,
@@ -233,13 +238,13 @@ class DaemonOperations:
         await found.ended.wait()
         return self.recovery(recovery)
 
-    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Raised:
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
         """Let some units of a recovery go before all others."""
-        return await self._raising.prioritize(self._find(recovery), request.pattern)
+        return await self._prioritization.prioritize(self._find(recovery), request.pattern)
 
     def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
         """Let one unit go before all others; yield progress, and last where it can be read."""
-        return self._raising.need(request.path)
+        return self._prioritization.need(request.path)
 
     async def watch(self, recovery: str) -> AsyncGenerator[api.WatchEvent, None]:
         """Yield progress once a second, the first at once, and last exactly one result."""

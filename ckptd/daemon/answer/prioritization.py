@@ -1,6 +1,6 @@
 """Finds the units that somebody waits for, and says when they can be read.
 
-What was raised is not in the journal: after a restart of the daemon it has to be asked for again.
+What was prioritized is not in the journal: it has to be asked for again after a restart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
-from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Raised
+from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Prioritized
 from ckptd.core.events import Event, UnitsRaised
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
@@ -44,7 +44,7 @@ class _Place(NamedTuple):
     unit: str
 
 
-class Raising:
+class Prioritization:
     """Lets units go first.
 
     Args:
@@ -69,7 +69,7 @@ class Raising:
         self._catalog = catalog
         self._roots = roots
 
-    async def prioritize(self, recovery: OpenRecovery, pattern: str) -> Raised:
+    async def prioritize(self, recovery: OpenRecovery, pattern: str) -> Prioritized:
         """Let the units go first whose paths match."""
         if len(pattern.encode()) > PATH_BYTES_MAX:
             raise UsageError("pattern", f"has more than {PATH_BYTES_MAX} bytes")
@@ -81,9 +81,9 @@ class Raising:
                 f"Try again when it transfers: ckptctl watch {recovery.id}",
             )
         verified = self._scheduler.verified(recovery.id)
-        blocks, raised = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
+        blocks, prioritized = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
         self._report(UnitsRaised(recovery.id, blocks))
-        return raised
+        return prioritized
 
     async def need(self, path: str) -> AsyncGenerator[NeedEvent, None]:
         """Let one unit go first; yield progress once a second, and last where it can be read."""
@@ -143,7 +143,7 @@ class Raising:
         return NeedProgress(
             recovery=recovery.id,
             unit=name,
-            is_raised=unit is not None,
+            is_prioritized=unit is not None,
             bytes_total=total,
             bytes_here=here,
             waiting_for=view.waiting_for,
@@ -204,7 +204,7 @@ class Raising:
 
 def _match(
     recovery: RecoveryId, space: AddressSpace, pattern: str, verified: BlockSet
-) -> tuple[BlockSet, Raised]:
+) -> tuple[BlockSet, Prioritized]:
     """Return the blocks of the units whose paths match, and how much that is. Long for many.
 
     Raises:
@@ -217,7 +217,7 @@ def _match(
         raise NotFound(f"pattern {pattern!r}", "matches no unit", _nearest(space, pattern))
     each = [_blocks_of(space.unit_run(unit)) for unit in found]
     blocks = union(each)
-    return blocks, Raised(
+    return blocks, Prioritized(
         recovery=recovery,
         units=len(found),
         units_here=sum(run.issubset(verified) for run in each),

@@ -83,7 +83,7 @@ class Reloading:
         load: Reads and checks the file; runs in a thread.
         parts: Who follows.
         wall_clock: Unix time.
-        telling: A context that is open while a reload goes on.
+        while_reloading: A context that is open while a reload goes on.
 
     Attributes:
         state: How the last one went.
@@ -96,14 +96,14 @@ class Reloading:
         load: Callable[[], Config],
         parts: Sequence[LivePart],
         wall_clock: Callable[[], float],
-        telling: Callable[[], contextlib.AbstractContextManager[None]],
+        while_reloading: Callable[[], contextlib.AbstractContextManager[None]],
     ) -> None:
         self._config = config
         self._in_effect = dict(_flat(config))
         self._load = load
         self._parts = parts
         self._wall_clock = wall_clock
-        self._telling = telling
+        self._while_reloading = while_reloading
         self._turn = asyncio.Lock()
         self.state = ReloadState(is_successful=True, succeeded_at_s=wall_clock())
 
@@ -114,7 +114,7 @@ class Reloading:
             CkptdError: It cannot be used; nothing was changed.
         """
         async with self._turn:
-            with self._telling():
+            with self._while_reloading():
                 try:
                     result = await self._take_over()
                 except CkptdError as error:

@@ -50,7 +50,7 @@ class RecoveryAccount:
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
         told: Blocks the scheduler may think verified.
-        raised: Blocks that go first in this life, whether or not they are here.
+        prioritized: Blocks that go first in this life, whether or not they are here.
         committing: The commit that is under way.
         commit_ended_ns: When the last one ended.
         committed: Blocks that survive a crash.
@@ -67,7 +67,7 @@ class RecoveryAccount:
     version: SavedVersion | None = None
     written: BlockSet = field(default_factory=BlockSet)
     told: BlockSet = field(default_factory=BlockSet)
-    raised: BlockSet = field(default_factory=BlockSet)
+    prioritized: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
@@ -89,7 +89,11 @@ class RecoveryAccount:
         if self.request.is_background:
             return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
         blocks = version.classes[criticality]
-        return blocks | self.raised if criticality is Criticality.CRITICAL else blocks - self.raised
+        return (
+            blocks | self.prioritized
+            if criticality is Criticality.CRITICAL
+            else blocks - self.prioritized
+        )
 
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""

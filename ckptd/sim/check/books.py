@@ -77,7 +77,7 @@ class Books(Watch):
             recovery.written = recovery.told = recovery.committed
             recovery.committing = BlockSet()
             recovery.bad_by.clear()
-            recovery.raised = BlockSet()
+            recovery.prioritized = BlockSet()
             recovery.bad_blocks = recovery.body_bytes = 0
         for check in self.checks:
             check.at_crash(book)
@@ -143,7 +143,7 @@ class Books(Watch):
                 # What a source lied about it does not have.
                 book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
             case UnitsRaised():
-                book.recoveries[event.recovery].raised |= event.blocks
+                book.recoveries[event.recovery].prioritized |= event.blocks
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))
             case StagingPrepared():

@@ -112,8 +112,8 @@ class Stillness(Check):
 class UrgentFirst(Check):
     """A source is asked for nothing while it could serve something more urgent.
 
-    Of the recovery it is asked for, where raised units go before all others, and of any other one
-    that may ask. The background is asked for nothing while any other recovery could be served.
+    Of the recovery it is asked for, where prioritized units go before all others, and of any other
+    one that may ask. The background is asked for nothing while any other recovery could be served.
     """
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
@@ -121,10 +121,10 @@ class UrgentFirst(Check):
         if not isinstance(effect, FetchRange):
             return
         mine, blocks = book.recoveries[effect.recovery], BlockSet.of_run(effect.blocks)
-        if not mine.raised.issubset(mine.told) and not blocks.issubset(mine.raised):
+        if not mine.prioritized.issubset(mine.told) and not blocks.issubset(mine.prioritized):
             is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
             if is_new:
-                _check_left(book, effect, mine, mine.raised)
+                _check_left(book, effect, mine, mine.prioritized)
         for recovery in (mine, *_others(book, effect)):
             if mine.request.is_background and not recovery.request.is_background:
                 _check_left(book, effect, recovery, recovery.known_version().blocks)

@@ -67,7 +67,7 @@ class Work(Check):
         size_bytes = recovery.version.size_bytes
         allowed = DUPLICATE_SHARE_MAX * size_bytes + recovery.bytes.cut
         if self._redundancy > 1:  # races may bring the critical units twice
-            critical = recovery.version.classes[Criticality.CRITICAL] | recovery.raised
+            critical = recovery.version.classes[Criticality.CRITICAL] | recovery.prioritized
             allowed += recovery.version.set_bytes(critical)
         if recovery.bytes.duplicate > allowed:
             raise CheckFailed(book, f"{effect.recovery} got {recovery.bytes} for {size_bytes}")

@@ -15,7 +15,7 @@ from ckptd.control.messages.api import (
 )
 from ckptd.control.messages.peer_details import PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
-from ckptd.control.messages.prioritized import PrioritizeRequest, Raised
+from ckptd.control.messages.prioritized import Prioritized, PrioritizeRequest
 from ckptd.control.roles import Roles
 from ckptd.control.routes import ROUTES, Api, Route, Shape
 from ckptd.control.server.dispatch import OwnAnswers
@@ -40,7 +40,7 @@ def daemon_methods() -> dict[str, Answering]:
     [
         (Api.peers, Shape((), None, list[PeerRow], is_stream=False)),
         (Api.plan, Shape((), PlanRequest, Plan, is_stream=False)),
-        (Api.prioritize, Shape(("recovery",), PrioritizeRequest, Raised, is_stream=False)),
+        (Api.prioritize, Shape(("recovery",), PrioritizeRequest, Prioritized, is_stream=False)),
         (Api.publish, Shape((), PublishRequest, PublishEvent, is_stream=True)),
         (Api.watch, Shape(("recovery",), None, WatchEvent, is_stream=True)),
     ],

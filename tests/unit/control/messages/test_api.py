@@ -4,7 +4,7 @@ import pytest
 from ckptd.control.messages.api import ErrorView, RecoverRequest, RecoveryProgress, exit_code_of
 from ckptd.errors import ExitCode, OutOfSpace
 from ckptd.model.words import FailureCause, Result
-from tests.support.control import PROGRESS, RESULT
+from tests.support.control import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,14 @@ def test_an_error_is_told_with_its_sentence_and_exit_code() -> None:
         hint="Free some.",
         exit_code=1,
     )
+
+
+def test_names_on_the_socket_stay_where_the_source_has_other_words() -> None:
+    view = msgspec.json.decode(msgspec.json.encode(PROGRESS))["view"]
+    explanation = msgspec.json.decode(msgspec.json.encode(EXPLANATION))
+    need = msgspec.json.decode(msgspec.json.encode(NEED_PROGRESS))
+    assert "limiter" in view
+    assert explanation["limiter"] == EXPLANATION.bottleneck
+    assert need["is_raised"] == NEED_PROGRESS.is_prioritized
+    for renamed in (view, explanation, need):
+        assert not {"bottleneck", "is_prioritized"} & set(renamed)

@@ -33,7 +33,7 @@ class Stage:
                 LivePart(("discovery.peers",), self._peers),
             ],
             wall_clock=lambda: self.seconds,
-            telling=self._telling,
+            while_reloading=self._while_reloading,
         )
 
     def write(self, **sections: object) -> None:
@@ -54,7 +54,7 @@ class Stage:
         return self._prepare("peers", old.discovery.peers, new.discovery.peers)
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _while_reloading(self) -> Iterator[None]:
         self.story.append("reloading")
         try:
             yield

@@ -78,12 +78,12 @@ def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) ->
 def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
     recovery.told = recovery.told.without_run((0, 1))
-    recovery.raised = BlockSet([(126, 128)])
+    recovery.prioritized = BlockSet([(126, 128)])
     critical = order(S0, 0, Criticality.CRITICAL)
     assert "lacks more urgent BlockSet([(126, 128)])" in fails(UrgentFirst(), book, critical)
-    raised = order(S0, 127, Criticality.CRITICAL)
-    UrgentFirst().at_order(book, raised)
-    Choice().at_order(book, raised)
+    prioritized = order(S0, 127, Criticality.CRITICAL)
+    UrgentFirst().at_order(book, prioritized)
+    Choice().at_order(book, prioritized)
     assert "not all normal" in fails(Choice(), book, order(S0, 127, Criticality.NORMAL))
 
 
