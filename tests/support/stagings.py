@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ckptd.errors import CkptdError
+from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.manifest import Manifest
@@ -30,6 +31,16 @@ def content_of(size_bytes: int, seed: int = 0) -> bytes:
     return b"".join(
         (seed << 32 | number).to_bytes(8, "big") * 128 for number in range(-(-size_bytes // 1024))
     )[:size_bytes]
+
+
+STAGED_CONTENTS = {
+    "config.json": b"{}",
+    "empty": b"",
+    "shards/large.bin": content_of(3 * MIB, seed=1),
+    "shards/deep/small.bin": content_of(300 * KIB, seed=2),
+}
+COMES_WHOLE = ("config.json",)
+"""What comes whole: one block."""
 
 
 class Site:
@@ -102,6 +113,12 @@ class Site:
         for staging in self._stagings:
             staging.close()
         self.root.close()
+
+
+def fill(site: Site) -> None:
+    """Write into each staged file what it shall have."""
+    for path, content in STAGED_CONTENTS.items():
+        site.staged(path).write_bytes(content)
 
 
 def start_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[str]]:

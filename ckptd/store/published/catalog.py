@@ -12,10 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeVar
-
-import msgspec
-import zstandard
+from typing import Final, TypeVar
 
 from ckptd.errors import (
     CkptdError,
@@ -25,16 +22,21 @@ from ckptd.errors import (
     NotFound,
     StorageError,
 )
-from ckptd.limits import HOLDINGS_MAX, MANIFEST_BYTES_MAX
+from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, held_blocks
-from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.serving import ServedVersion, find_changed
+from ckptd.store.published.version_rows import (
+    VersionRow,
+    insert_version,
+    pack_version,
+    unpack_manifest,
+    unpack_version,
+)
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
@@ -43,9 +45,6 @@ T = TypeVar("T")
 
 _OPEN_VERSIONS_MAX: Final = 8
 """Decoded versions kept: one of 20,000 units takes about 15 MB."""
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_files_decoder: Final = msgspec.msgpack.Decoder(tuple[UnitFile | None, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +69,6 @@ class HeldVersion:
     def is_stale(self) -> bool:
         """It is neither served nor advertised."""
         return bool(self.stale_reason)
-
-
-class _Row(NamedTuple):
-    """A row of the table ``versions``, columns in its order."""
-
-    digest: Digest
-    checkpoint: CheckpointName
-    version: Version
-    root: str
-    directory: str
-    is_published: int
-    size_bytes: int
-    block_count: int
-    manifest: bytes
-    files: bytes
 
 
 class Catalog:
@@ -179,7 +163,7 @@ class Catalog:
             OutOfSpace: No room in the state directory; nothing was changed.
             StorageError: The disk refused; nothing was changed.
         """
-        row, added = await asyncio.to_thread(_pack, hashed, is_published=is_published)
+        row, added = await asyncio.to_thread(_packed, hashed, is_published=is_published)
         async with self._lock:
             present = self.find(added.holding.checkpoint, added.holding.version)
             if present is None and len(self._versions) >= HOLDINGS_MAX:
@@ -192,7 +176,7 @@ class Catalog:
                 return present
 
             def write(connection: Connection) -> None:
-                _insert(connection, row)
+                insert_version(connection, row)
                 if is_newest_counted:
                     self._newest.note(connection, row.checkpoint, row.version)
 
@@ -252,7 +236,7 @@ class Catalog:
             NotFound: There is no such version.
             DamagedState: What the database has is not that manifest.
         """
-        return await self._read(digest, self._unpack_manifest)
+        return await self._read(digest, lambda row: unpack_manifest(row, self._database.path))
 
     async def open_version(self, digest: Digest) -> ServedVersion:
         """Return a version to send bytes from.
@@ -282,7 +266,7 @@ class Catalog:
             name = f"{held.holding.checkpoint}@{held.holding.version}"
             raise ContentChanged(name, f"is stale: {held.stale_reason}")
 
-    async def _read(self, digest: Digest, work: Callable[[_Row], T]) -> T:
+    async def _read(self, digest: Digest, work: Callable[[VersionRow], T]) -> T:
         """Work on a row in a thread; one that is damaged makes its version stale."""
         row = await self._row(digest)
         try:
@@ -291,7 +275,7 @@ class Catalog:
             self.mark_stale(digest, str(error))
             raise
 
-    async def _row(self, digest: Digest) -> _Row:
+    async def _row(self, digest: Digest) -> VersionRow:
         row = await self._database.run(
             lambda connection: connection.execute(
                 "SELECT * FROM versions WHERE digest = ?", (digest,)
@@ -299,79 +283,30 @@ class Catalog:
         )
         if row is None:
             raise _unknown(digest)
-        return _Row(*row)
+        return VersionRow(*row)
 
-    def _inspect(self, row: _Row) -> HeldVersion:
+    def _inspect(self, row: VersionRow) -> HeldVersion:
         """Find out what is left of a version since it was recorded."""
         try:
             root = self._roots[row.root]
-            hashed = self._unpack(row)
+            hashed = unpack_version(row, self._database.path)
         except CkptdError as error:
             return _held(row, BlockSet(), str(error))
         changed = find_changed(root, hashed)
         blocks = held_blocks(AddressSpace(hashed.manifest), hashed.files)
         return _held(row, blocks, str(changed) if changed else "")
 
-    def _serve(self, row: _Row) -> ServedVersion:
-        return ServedVersion(self._roots[row.root], self._unpack(row))
-
-    def _unpack(self, row: _Row) -> HashedDirectory:
-        encoded = self._unpack_manifest(row)
-        try:
-            # The rules of manifests were checked before it was added.
-            manifest = msgspec.msgpack.decode(encoded, type=Manifest)
-            files = _files_decoder.decode(row.files)
-        except msgspec.DecodeError as error:
-            raise self._damaged(row) from error
-        if len(files) != len(manifest.units):
-            raise self._damaged(row)
-        return HashedDirectory(
-            root=row.root,
-            directory=row.directory,
-            manifest=manifest,
-            encoded=encoded,
-            digest=row.digest,
-            files=files,
-        )
-
-    def _unpack_manifest(self, row: _Row) -> bytes:
-        """Return an encoded manifest, compared with its digest: SQLite has no checksums."""
-        try:
-            if zstandard.frame_content_size(row.manifest) > MANIFEST_BYTES_MAX:
-                raise self._damaged(row)
-            encoded = zstandard.decompress(row.manifest)
-        except zstandard.ZstdError as error:
-            raise self._damaged(row) from error
-        if hexdigest_of(encoded) != row.digest:
-            raise self._damaged(row)
-        return encoded
-
-    def _damaged(self, row: _Row) -> DamagedState:
-        return DamagedState(
-            f"manifest of {row.checkpoint}@{row.version} in {self._database.path}",
-            "is damaged",
-            "Publish the version again.",
-        )
+    def _serve(self, row: VersionRow) -> ServedVersion:
+        return ServedVersion(self._roots[row.root], unpack_version(row, self._database.path))
 
 
-def _pack(hashed: HashedDirectory, *, is_published: bool) -> tuple[_Row, HeldVersion]:
+def _packed(hashed: HashedDirectory, *, is_published: bool) -> tuple[VersionRow, HeldVersion]:
     space = AddressSpace(hashed.manifest)
-    row = _Row(
-        digest=hashed.digest,
-        checkpoint=CheckpointName(hashed.manifest.checkpoint),
-        version=Version(hashed.manifest.version),
-        root=hashed.root,
-        directory=hashed.directory,
-        is_published=is_published,
-        size_bytes=space.size_bytes,
-        block_count=space.block_count,
-        manifest=zstandard.compress(hashed.encoded),
-        files=_encoder.encode(hashed.files),
-    )
+    row = pack_version(hashed, space, is_published=is_published)
     return row, _held(row, held_blocks(space, hashed.files), "")
 
 
-def _held(row: _Row, blocks: BlockSet, stale_reason: str) -> HeldVersion:
+def _held(row: VersionRow, blocks: BlockSet, stale_reason: str) -> HeldVersion:
     return HeldVersion(
         holding=Holding(
             checkpoint=row.checkpoint,
@@ -386,11 +321,6 @@ def _held(row: _Row, blocks: BlockSet, stale_reason: str) -> HeldVersion:
         is_published=bool(row.is_published),
         stale_reason=stale_reason,
     )
-
-
-def _insert(connection: Connection, row: _Row) -> None:
-    """Write a row in the place of one with the same digest, or checkpoint and version."""
-    connection.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _is_fuller(present: HeldVersion, added: HeldVersion) -> bool:

@@ -25,7 +25,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
 from ckptd.model.blocks import BlockSet
@@ -33,12 +33,12 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.files import layout
 from ckptd.store.files.fingerprints import UnitFile
-from ckptd.store.files.hashing import digest_of
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging import placing, preparing
+from ckptd.store.staging import directories, leftovers, placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
+from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.staged_version import StagedVersion
@@ -48,15 +48,6 @@ _SMALL_BLOCKS: Final = 8
 """So many in one delivery are small ones, which cost the interpreter more than the kernel. Lanes
 take turns at them: side by side they would pass the interpreter to and fro at every call, which
 took a fifth longer with 20,000 files of 16 KiB from four sources."""
-
-
-class _Write(NamedTuple):
-    """Consecutive good blocks of one unit, as they lie in the data."""
-
-    unit: int
-    offset: int
-    start: int
-    end: int
 
 
 class Staging:
@@ -128,16 +119,16 @@ class Staging:
         if root.stat(self._target) is not None:
             found = self._recognise_target(journaled)
             if len(found) == space.block_count:
-                self._tree = preparing.open_tree(root, self._target)
+                self._tree = directories.open_tree(root, self._target)
                 self.is_placed = True
                 self.held.add(found)
                 return found
-            preparing.move_to_staging(root, self._target, self._path)
+            directories.move_to_staging(root, self._target, self._path)
         allocated = self._take_up()
         preparing.check_space(root, space.manifest, allocated, reserved_elsewhere_bytes)
         is_new = self._tree is None
         try:
-            tree = self._tree = self._tree or preparing.make_staging(root, self._path)
+            tree = self._tree = self._tree or directories.make_staging(root, self._path)
             unreserved = preparing.create_files(tree, space.manifest, allocated)
         except CkptdError:
             if is_new:
@@ -149,7 +140,7 @@ class Staging:
         self._unreserved = unreserved
         runs = [space.unit_run(unit) for unit in allocated]
         there = BlockSet(run for run in runs if run[0] < run[1])
-        verified = preparing.matching(tree, space, journaled & there, check=self._check_wanted)
+        verified = leftovers.matching(tree, space, journaled & there, check=self._check_wanted)
         self.held.add(verified)
         self.served.add(verified)
         return verified
@@ -176,8 +167,8 @@ class Staging:
         """
         if self._root.stat(self._path) is None:
             return {}
-        self._tree = preparing.make_staging(self._root, self._path)
-        seen = preparing.survey(self._tree, self._space.manifest)
+        self._tree = directories.make_staging(self._root, self._path)
+        seen = leftovers.survey(self._tree, self._space.manifest)
         for path in seen.strangers:
             self._tree.remove_tree(path)
         return seen.allocated
@@ -221,7 +212,7 @@ class Staging:
         written: list[BlockPlace] = []
         try:
             with self._small_turn if len(places) >= _SMALL_BLOCKS else contextlib.nullcontext():
-                rejected, accepted, writes = self._verify(places, data)
+                rejected, accepted, writes = verify_delivery(places, data, self.held)
                 if sample is not None:
                     sample.begin_writing()
                 self._write_all(writes, data)
@@ -234,28 +225,7 @@ class Staging:
                 self.held.note(written, admitted_bytes)
         return rejected
 
-    def _verify(
-        self, places: Sequence[BlockPlace], data: memoryview
-    ) -> tuple[tuple[int, ...], list[BlockPlace], list[_Write]]:
-        """Return the wrong blocks, the right ones that are not here, and how to write these."""
-        rejected: list[int] = []
-        accepted: list[BlockPlace] = []
-        writes: list[_Write] = []
-        end = 0
-        for place in places:
-            start, end = end, end + place.size_bytes
-            if digest_of(data[start:end]) != place.digest:
-                rejected.append(place.block)
-            elif place.block not in self.held:
-                if accepted and writes[-1].end == start and accepted[-1].unit == place.unit:
-                    writes[-1] = writes[-1]._replace(end=end)
-                else:
-                    writes.append(_Write(place.unit, place.offset, start, end))
-                accepted.append(place)
-        assert end == len(data), "the bytes are not those of the blocks"
-        return tuple(rejected), accepted, writes
-
-    def _write_all(self, writes: Sequence[_Write], data: memoryview) -> None:
+    def _write_all(self, writes: Sequence[BlockWrite], data: memoryview) -> None:
         if not writes:
             return
         assert self._tree is not None
@@ -269,7 +239,7 @@ class Staging:
                     else:
                         self._files.write(write.unit, write.offset, part)
         except NotFound as error:
-            raise preparing.swept(self._tree, "") from error
+            raise directories.swept(self._tree, "") from error
         except OSError as error:
             refusal = storage_error(self._subject, error)
             if not isinstance(refusal, OutOfSpace):
@@ -282,7 +252,7 @@ class Staging:
         try:
             return self._tree.open_file(path, flags)
         except NotFound as error:
-            raise preparing.swept(self._tree, path) from error
+            raise directories.swept(self._tree, path) from error
 
     def commit(self, blocks: BlockSet) -> None:
         """Make delivered blocks durable. They may go into the journal when this returns.
@@ -313,7 +283,7 @@ class Staging:
         try:
             return self._files.sync(units)
         except FileNotFoundError as error:
-            raise preparing.swept(self._tree, error.filename) from error
+            raise directories.swept(self._tree, error.filename) from error
 
     def release(self, blocks: BlockSet) -> None:
         """Note that the journal has these blocks; deliveries that wait for it go on."""
@@ -369,10 +339,10 @@ class Staging:
             try:
                 root.rename(self._path, self._target)
             except NotFound as error:
-                raise preparing.swept(root, self._path) from error
-            preparing.check_is_at(root, self._target, tree)
+                raise directories.swept(root, self._path) from error
+            directories.check_is_at(root, self._target, tree)
             self.is_placed = True
-        preparing.remove_empty_staging_directory(root)
+        directories.remove_empty_staging_directory(root)
         return files
 
     def close(self) -> None:
@@ -402,7 +372,7 @@ class Staging:
 
     def _remove(self) -> None:
         self._root.remove_tree(self._path)
-        preparing.remove_empty_staging_directory(self._root)
+        directories.remove_empty_staging_directory(self._root)
 
     def _close_tree(self) -> None:
         if self._tree is not None:

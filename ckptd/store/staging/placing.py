@@ -23,14 +23,8 @@ from ckptd.store.files.hashing import unit_digest
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.preparing import (
-    as_directory,
-    directories_of,
-    matching,
-    open_tree,
-    survey,
-    swept,
-)
+from ckptd.store.staging.directories import as_directory, directories_of, open_tree, swept
+from ckptd.store.staging.leftovers import matching, survey
 from ckptd.store.staging.whole_units import final_mode
 
 _BUFFER_BYTES_MAX: Final = 16 * MIB

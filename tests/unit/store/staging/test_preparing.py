@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -10,63 +9,22 @@ import pytest
 
 from ckptd.errors import OutOfSpace, StorageError, UsageError
 from ckptd.limits import KIB, MIB
-from ckptd.model.blocks import BlockSet
-from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging import preparing
-from ckptd.store.staging.preparing import (
-    as_directory,
-    check_space,
-    check_target,
-    create_files,
-    directories_of,
+from ckptd.store.staging.directories import (
     make_staging,
-    matching,
-    remove_empty_staging_directory,
-    survey,
 )
-from ckptd.store.staging.whole_units import is_whole, write_whole
+from ckptd.store.staging.leftovers import survey
+from ckptd.store.staging.preparing import check_space, check_target, create_files
 from tests.support.mounts import ext4, needs_disk, ramfs, tmpfs
-from tests.support.stagings import Site, content_of, go_on
-
-CONTENTS = {
-    "config.json": b"{}",
-    "empty": b"",
-    "shards/large.bin": content_of(3 * MIB, seed=1),
-    "shards/deep/small.bin": content_of(300 * KIB, seed=2),
-}
-WHOLE = ("config.json",)
-"""What comes whole: one block."""
+from tests.support.stagings import (
+    COMES_WHOLE,
+    STAGED_CONTENTS,
+    Site,
+    content_of,
+    fill,
+)
 
 Memory = Callable[[Path], AbstractContextManager[Path]]
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path, CONTENTS)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tree(site: Site) -> Iterator[Root]:
-    """The staging directory of ``r-1``, with all files; what came whole has its content."""
-    made = make_staging(site.root, ".ckptd/r-1")
-    create_files(made, site.space.manifest, ())
-    with Names(made) as names:
-        for unit in filter(is_whole, site.space.manifest.units):
-            write_whole(names, unit, memoryview(CONTENTS[unit.path]))
-    yield made
-    made.close()
-
-
-def fill(site: Site) -> None:
-    for path, content in CONTENTS.items():
-        site.staged(path).write_bytes(content)
-
-
-def test_directories_come_parents_first() -> None:
-    assert directories_of(["c", "a/b/x", "a/y", "a/b/z"]) == ["a", "a/b"]
 
 
 class TestTarget:
@@ -94,65 +52,13 @@ class TestTarget:
         ):
             check_target(site.root, "mounted/llama/100")
 
-    def test_a_directory_that_was_swapped_in_is_not_what_was_recovered(self, site: Site) -> None:
-        tree = make_staging(site.root, ".ckptd/r-1")
-        preparing.check_is_at(site.root, ".ckptd/r-1", tree)
-        (site.path / "100").mkdir()
-        for path in ("100", "none"):
-            with pytest.raises(StorageError, match="somebody swapped the directory"):
-                preparing.check_is_at(site.root, path, tree)
-        tree.close()
-
-    def test_staging_is_locked_as_cleaners_want_it(self, tree: Root, site: Site) -> None:
-        with as_directory(site.root, ".ckptd/r-1") as fd, pytest.raises(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-class TestSurvey:
-    def test_files_as_they_should_be_are_kept(self, site: Site, tree: Root) -> None:
-        needs_disk(site.path)
-        seen = survey(tree, site.space.manifest)
-        assert sorted(seen.allocated) == [0, 1, 2, 3]
-        assert seen.allocated[site.unit("shards/large.bin")] >= 3 * MIB
-        assert seen.strangers == ()
-
-    def test_whatever_is_not_a_unit_is_a_stranger(self, site: Site, tree: Root) -> None:
-        site.staged("config.json").unlink()
-        site.staged("config.json").mkdir()
-        site.staged("empty").unlink()
-        os.mkfifo(site.staged("empty"))
-        site.staged("shards/large.bin").unlink()
-        site.staged("shards/large.bin").symlink_to(site.path / "elsewhere")
-        site.staged("shards/deep/twin").hardlink_to(site.staged("shards/deep/small.bin"))
-        site.staged("other/deep").mkdir(parents=True)
-        seen = survey(tree, site.space.manifest)
-        assert seen.allocated == {}
-        assert sorted(seen.strangers) == [
-            "config.json",
-            "empty",
-            "other",
-            "shards/deep/small.bin",
-            "shards/deep/twin",
-            "shards/large.bin",
-        ]
-
-    def test_a_file_of_another_length_is_a_stranger(self, site: Site, tree: Root) -> None:
-        os.truncate(site.staged("config.json"), 3)
-        assert survey(tree, site.space.manifest).strangers == ("config.json",)
-
-    def test_a_linked_directory_is_not_entered(self, site: Site, tree: Root) -> None:
-        outside = site.path / "outside"
-        site.staged("shards").rename(outside)
-        site.staged("shards").symlink_to(outside)
-        assert survey(tree, site.space.manifest).strangers == ("shards",)
-
 
 class TestSpace:
     @pytest.fixture
     def site(self, tmp_path: Path) -> Iterator[Site]:
         """On 8 MiB that nobody else uses."""
         with tmpfs(tmp_path / "small", "size=8m") as path:
-            made = Site(path, CONTENTS)
+            made = Site(path, STAGED_CONTENTS)
             yield made
             made.close()
 
@@ -183,13 +89,15 @@ class TestCreating:
         tree = make_staging(site.root, ".ckptd/r-1")
         unreserved = create_files(tree, site.space.manifest, ())
         tree.close()
-        for path, content in CONTENTS.items():
-            if path not in WHOLE:
+        for path, content in STAGED_CONTENTS.items():
+            if path not in COMES_WHOLE:
                 facts = site.staged(path).stat()
                 assert (facts.st_size, facts.st_mode & 0o777) == (len(content), 0o600)
         assert site.staged().stat().st_mode & 0o777 == 0o700
         assert site.staged("shards/large.bin").stat().st_blocks * 512 >= 3 * MIB
-        assert set(unreserved) == {site.unit(path) for path in ("shards/deep/small.bin", *WHOLE)}
+        assert set(unreserved) == {
+            site.unit(path) for path in ("shards/deep/small.bin", *COMES_WHOLE)
+        }
 
     def test_those_that_come_whole_are_not_made_but_their_directories_are(
         self, tmp_path: Path
@@ -209,7 +117,7 @@ class TestCreating:
         present = survey(tree, site.space.manifest).allocated
         create_files(tree, site.space.manifest, present)
         assert site.staged("shards/deep/small.bin").read_bytes() == bytes(300 * KIB)
-        assert site.staged("shards/large.bin").read_bytes() == CONTENTS["shards/large.bin"]
+        assert site.staged("shards/large.bin").read_bytes() == STAGED_CONTENTS["shards/large.bin"]
 
     @pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
     def test_a_name_that_is_taken_is_not_written_to(
@@ -239,7 +147,7 @@ class TestCreating:
     @pytest.mark.parametrize("memory", [tmpfs, ramfs])
     def test_in_memory_files_are_only_made_long(self, tmp_path: Path, memory: Memory) -> None:
         with memory(tmp_path / "small") as path:
-            site = Site(path, CONTENTS)
+            site = Site(path, STAGED_CONTENTS)
             tree = make_staging(site.root, ".ckptd/r-1")
             unreserved = create_files(tree, site.space.manifest, ())
             tree.close()
@@ -247,52 +155,3 @@ class TestCreating:
             large = site.staged("shards/large.bin").stat()
             assert (large.st_size, large.st_blocks) == (3 * MIB, 0)
             site.close()
-
-
-class TestMatching:
-    def test_blocks_on_the_disk_are_compared(self, site: Site, tree: Root) -> None:
-        assert matching(tree, site.space, site.everything, check=go_on) == site.blocks_of(*WHOLE)
-        fill(site)
-        assert matching(tree, site.space, site.everything, check=go_on) == site.everything
-
-    def test_only_blocks_that_were_asked_for_are_returned(self, site: Site, tree: Root) -> None:
-        fill(site)
-        some = BlockSet([(0, 1), (3, 5), (7, site.space.block_count)])
-        assert matching(tree, site.space, some, check=go_on) == some
-
-    def test_changed_and_lost_bytes_are_noticed(self, site: Site, tree: Root) -> None:
-        fill(site)
-        large = site.staged("shards/large.bin")
-        os.truncate(large, 3 * MIB - 1)
-        with large.open("r+b") as file:
-            file.seek(MIB)
-            file.write(b"!")
-        first, end = site.space.unit_run(site.unit("shards/large.bin"))
-        size = site.space.manifest.units[site.unit("shards/large.bin")].block_size_bytes
-        wrong = BlockSet([(first + MIB // size, first + MIB // size + 1), (end - 1, end)])
-        assert matching(tree, site.space, site.everything, check=go_on) == site.everything - wrong
-
-    def test_threads_share_what_is_more_than_one_portion(
-        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        fill(site)
-        monkeypatch.setattr(preparing, "_PORTION_BYTES", 512 * KIB)
-        assert matching(tree, site.space, site.everything, check=go_on) == site.everything
-
-
-class TestStagingDirectory:
-    def test_it_is_removed_when_it_is_empty(self, site: Site) -> None:
-        make_staging(site.root, ".ckptd/r-1").close()
-        remove_empty_staging_directory(site.root)
-        assert site.staged().exists()
-        site.staged().rmdir()
-        remove_empty_staging_directory(site.root)
-        remove_empty_staging_directory(site.root)
-        assert os.listdir(site.path) == []
-
-    def test_it_is_no_link(self, site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
-        outside = tmp_path_factory.mktemp("outside")
-        (site.path / ".ckptd").symlink_to(outside)
-        with pytest.raises(StorageError):
-            make_staging(site.root, ".ckptd/r-1")
-        assert os.listdir(outside) == []

@@ -1,0 +1,144 @@
+"""The staging directory below a root, and the directories in it.
+
+Each recovery has one of its own there. All recoveries of a root share the one above, which is
+made by the first and removed by the last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ckptd.errors import StagingLost, StorageError
+from ckptd.store.files import confined
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.layout import STAGING_DIRECTORY
+from ckptd.store.files.roots import Root
+
+STAGED_FILE_MODE: Final = 0o600
+"""Of files that are made ahead; each gets its final mode when the version is placed."""
+
+CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+"""Flags that make a file and refuse one that is there."""
+
+_DIRECTORY_MODE: Final = 0o700
+
+_staging_directory_lock: Final = threading.Lock()
+"""Held where ``.ckptd`` is made or removed, so that one recovery's end is not another's error."""
+
+
+def directories_of(paths: Iterable[str]) -> list[str]:
+    """Return every directory on the way to some files, parents first, without ``""``."""
+    found: set[str] = set()
+    for path in paths:
+        directory = path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
+    return sorted(found)
+
+
+def open_tree(root: Root, path: str) -> Root:
+    """Open a directory below a root, to be walked by a root's rules from its own descriptor.
+
+    The descriptor stays good when the directory is renamed, and a writeback error is reported
+    to each descriptor once: what syncfs tells one recovery is not lost for the others.
+
+    Raises:
+        NotFound: It does not exist.
+        StorageError: It is a link or no directory, or the system refused.
+    """
+    return Root(root.name, root.absolute(path), root.open_directory(path))
+
+
+def make_staging(root: Root, path: str) -> Root:
+    """Open the staging directory of a recovery, made if it is missing, closed to others.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    with _staging_directory_lock:
+        fd = root.open_directory(path, create=True)
+    tree = Root(root.name, root.absolute(path), fd)
+    with mapping_os_errors(tree.path):
+        os.fchmod(fd, _DIRECTORY_MODE)
+    with contextlib.suppress(OSError):  # where the file system knows no locks
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # systemd-tmpfiles passes by: tmpfiles.d(5)
+    return tree
+
+
+def move_to_staging(root: Root, target: str, path: str) -> None:
+    """Take a version that was placed without some units back into staging.
+
+    Raises:
+        CkptdError: The system refused.
+    """
+    with _staging_directory_lock:
+        os.close(root.open_directory(STAGING_DIRECTORY, create=True))
+        root.rename(target, path)
+
+
+def create_in_staging(root: Root, path: str) -> int:
+    """Create a file in the staging directory and return its descriptor, open for writing.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    with _staging_directory_lock:
+        os.close(root.open_directory(STAGING_DIRECTORY, create=True))
+        root.remove_tree(path)  # of a daemon that was killed
+        return root.open_file(path, CREATE, STAGED_FILE_MODE)
+
+
+def remove_empty_staging_directory(root: Root) -> None:
+    """Remove ``.ckptd`` if no other recovery has a directory in it."""
+    with _staging_directory_lock, as_directory(root, "") as fd:
+        try:
+            confined.remove_directory(fd, STAGING_DIRECTORY)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+                raise
+
+
+@contextlib.contextmanager
+def as_directory(tree: Root, path: str) -> Iterator[int]:
+    """Open a directory for a while; what the system refuses inside names it.
+
+    Raises:
+        CkptdError: See :meth:`Root.open_directory` and :func:`mapping_os_errors`.
+    """
+    fd = tree.open_directory(path)
+    try:
+        with mapping_os_errors(tree.absolute(path)):
+            yield fd
+    finally:
+        os.close(fd)
+
+
+def check_is_at(root: Root, path: str, tree: Root) -> None:
+    """Check that a name leads to the directory that is open: what was verified was renamed.
+
+    Raises:
+        StorageError: Somebody put another directory in its place.
+    """
+    found, expected = root.stat(path), tree.stat("")
+    if found is None or expected is None or not os.path.samestat(found, expected):
+        raise StorageError(
+            f"target {root.absolute(path)}",
+            "is not what was recovered: somebody swapped the directory while it was placed",
+            "Remove it, find out who writes to the root, and recover again.",
+        )
+
+
+def swept(tree: Root, path: str) -> StagingLost:
+    """Say that somebody removed a file while a recovery wrote it."""
+    return StagingLost(
+        tree.absolute(path),
+        "was removed while it was being recovered",
+        f"Recover again, and keep cleaners out of {STAGING_DIRECTORY}.",
+    )

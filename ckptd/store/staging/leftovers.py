@@ -1,0 +1,137 @@
+"""What lies in a directory of a recovery, compared with its manifest: after a restart, or a crash.
+
+A file counts if its type and size are right, and a block if its bytes on the disk have the right
+digest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from ckptd.limits import BLOCK_BYTES_MAX, MIB
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.manifest import Manifest, Unit
+from ckptd.model.space import AddressSpace
+from ckptd.store.files import confined
+from ckptd.store.files.hashing import matching_blocks
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.layout import inside
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.staging.directories import as_directory, directories_of
+
+_STAT_BLOCK_BYTES: Final = 512
+"""Unit of ``st_blocks``: stat(2)."""
+
+_HASHING_THREADS_MAX: Final = 4
+_PORTION_BYTES: Final = 64 * MIB
+"""What a thread hashes again before it takes the next piece; evens out the threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What lies in a directory, held against a manifest.
+
+    Attributes:
+        allocated: Units whose file has the right type and size, with the bytes set aside for it.
+        strangers: Paths of everything else but the directories in between.
+    """
+
+    allocated: dict[int, int]
+    strangers: tuple[str, ...]
+
+
+def survey(tree: Root, manifest: Manifest) -> Survey:
+    """Look through a directory without following links.
+
+    A file with a second name is a stranger, for others may write to it.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    units = {unit.path: index for index, unit in enumerate(manifest.units)}
+    directories = set(directories_of(units))
+    allocated: dict[int, int] = {}
+    strangers: list[str] = []
+    pending = [""]
+    while pending:
+        inner = pending.pop()
+        with as_directory(tree, inner) as fd:
+            found = confined.entries(fd)
+        for name, facts in found:
+            path = inside(inner, name)
+            index = units.get(path)
+            if stat.S_ISDIR(facts.st_mode) and path in directories:
+                pending.append(path)
+            elif index is not None and _is_intact(facts, manifest.units[index]):
+                allocated[index] = facts.st_blocks * _STAT_BLOCK_BYTES
+            else:
+                strangers.append(path)
+    return Survey(allocated, tuple(strangers))
+
+
+def _is_intact(facts: os.stat_result, unit: Unit) -> bool:
+    is_ours = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
+    return is_ours and facts.st_size == unit.size_bytes
+
+
+def matching(
+    tree: Root, space: AddressSpace, blocks: BlockSet, *, check: Callable[[], None]
+) -> BlockSet:
+    """Hash blocks on the disk and return those that are right.
+
+    Several threads read side by side, each with one buffer of the longest block.
+
+    Args:
+        tree: Where the files are.
+        space: What they should be.
+        blocks: Which blocks to look at.
+        check: Called before each block by all these threads; what it raises ends the hashing.
+
+    Raises:
+        NotFound: A unit's file is not there.
+        StorageError: The disk refused.
+
+    Cost: reads all of them once.
+    """
+    portions = [portion for run in blocks.runs() for portion in _portions(space, run)]
+    if not portions:
+        return BlockSet()
+    threads = min(os.cpu_count() or 1, _HASHING_THREADS_MAX, len(portions))
+    shares = [portions[first::threads] for first in range(threads)]
+    buffer_bytes = max(min(unit.block_size_bytes, unit.size_bytes) for unit in space.manifest.units)
+    assert buffer_bytes <= BLOCK_BYTES_MAX
+
+    def match(share: Sequence[BlockRun]) -> list[int]:
+        found: list[int] = []
+        buffer = memoryview(bytearray(buffer_bytes))
+        with Names(tree) as names:
+            places = itertools.chain.from_iterable(space.places(run) for run in share)
+            for index, of_unit in itertools.groupby(places, operator.attrgetter("unit")):
+                path = space.manifest.units[index].path
+                fd = names.open_file(path, os.O_RDONLY)
+                try:
+                    with mapping_os_errors(tree.absolute(path)):
+                        found += matching_blocks(fd, of_unit, buffer=buffer, check=check)
+                finally:
+                    os.close(fd)
+        return found
+
+    with ThreadPoolExecutor(threads, "ckptd-rehash") as pool:
+        found = itertools.chain.from_iterable(pool.map(match, shares))
+        return BlockSet((block, block + 1) for block in found)
+
+
+def _portions(space: AddressSpace, run: BlockRun) -> Iterator[BlockRun]:
+    start = run.start
+    while start < run.end:
+        end = min(space.run_within(start, _PORTION_BYTES).end, run.end)
+        yield BlockRun(start, end)
+        start = end
