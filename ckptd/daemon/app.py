@@ -4,62 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from random import Random
 from typing import Final
 
 import uvloop
 
 from ckptd import __version__
-from ckptd.config import Address, Config
+from ckptd.config import Config
 from ckptd.control.messages import api
 from ckptd.control.server.dispatch import serve_control
-from ckptd.core.effects import EndRecovery
-from ckptd.core.events import RecoveryPaused
-from ckptd.core.options import Options
-from ckptd.core.report.views import RecoverySnapshot
-from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.answer.descriptions import DaemonFacts
 from ckptd.daemon.answer.operations import DaemonOperations
-from ckptd.daemon.answer.planning import Planner
 from ckptd.daemon.answer.watching import Watching
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.doctor.health import components
-from ckptd.daemon.host.activation import CONTROL, METRICS
+from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, tell_status
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.limit.limiting import Limiting
-from ckptd.daemon.measure.loop_lag import LagWindow, watch_loop_lag
 from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.parts import Parts, open_parts
-from ckptd.daemon.recover.manifests import Manifests
-from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, begin
-from ckptd.daemon.recover.runner import Runner
-from ckptd.daemon.recover.runtime import Runtime
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.serve.serving_peers import Serving
+from ckptd.daemon.services import Service, run_services
 from ckptd.daemon.settings.own_identity import following, keep_fresh
-from ckptd.daemon.settings.reloading import LivePart, Reloading, Switch
+from ckptd.daemon.settings.reloading import LivePart, Reloading
 from ckptd.daemon.settings.verbosity import Verbosity
-from ckptd.discovery.static import StaticDiscovery
 from ckptd.errors import CkptdError
-from ckptd.model.ids import RecoveryId
-from ckptd.model.words import WriteMode
-from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe import logs
-from ckptd.observe.metrics import create_registry, render
-from ckptd.observe.pages import serve_metrics
-from ckptd.store.records.ended import EndedRecovery
-from ckptd.store.staging.block_files import Writing
-
-_DRAIN_S: Final = 5.0
-"""How long a stopping daemon finishes what it serves and commits what it has verified. Half of
-what a service manager is promised (10 s)."""
 
 _YOUNG_OBJECTS_MAX: Final = 20_000
 """So many new objects are there before Python looks for cycles among them (by itself: after 700).
@@ -105,9 +81,12 @@ async def _run(
     notifier = Notifier.from_environment(config.environment)
     async with AsyncExitStack() as stack:
         with more_time(notifier):
-            parts = await open_parts(config, stack, move_damaged_state=move_damaged_state)
+            parts = await open_parts(
+                config, stack, wall_clock=time.time, move_damaged_state=move_damaged_state
+            )
+            serving = Serving(parts, stack)
         try:
-            await Daemon(config, load, log, notifier, stack, parts).run()
+            await Daemon(parts, serving, load, log, notifier, stack).run()
         except ExceptionGroup as group:
             if len(group.exceptions) == 1 and isinstance(group.exceptions[0], CkptdError):
                 raise group.exceptions[0] from None  # a listener that cannot be had
@@ -115,148 +94,71 @@ async def _run(
 
 
 class Daemon:
-    """All parts, and how they are tied together."""
+    """All services, and how they are tied together."""
 
     def __init__(
         self,
-        config: Config,
+        parts: Parts,
+        serving: Serving,
         load: Callable[[], Config],
         log: logs.Log,
         notifier: Notifier,
         stack: AsyncExitStack,
-        parts: Parts,
     ) -> None:
-        self._config = config
-        self._access = parts.access
-        self._sockets = parts.sockets
-        self._stack = stack
-        self._journal = parts.journal
-        self._roots = parts.roots
-        self._root_watch = RootWatch(parts.roots)
-        self._listener = parts.listener
-        self._server = parts.server
-        self._identity = parts.identity
-        self._node = config.node.id
-        self._epoch = parts.epoch
-        self._started_at_s = time.time()
-        self._obstacle = "starting"
+        config = parts.config
+        self._parts = parts
+        self._serving = serving
         self._notifier = notifier
+        self._stack = stack
+        self._started_at_s = parts.wall_clock()
+        self._obstacle = "starting"
         self._stop = asyncio.Event()
         self._hang_up = asyncio.Event()
-        self._lag = LagWindow()
-        # The scheduler's luck need not be secret, only different on every node.
-        rng = Random(self._epoch)  # noqa: S311
-        self._scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
-        self._runtime = Runtime(self._scheduler)
-        self._book = RecoveryBook(time.time)
-        self._catalog = parts.catalog
-        self._peering = Peering(
-            self._node,
-            StaticDiscovery(config.discovery.peers).addresses(),
-            parts.inquirer,
-            self._runtime.report,
-            rng,
+        self._metrics_address: str | None = None
+        self._root_watch = RootWatch(parts.storage.roots)
+        self._recovering = Recovering(parts, serving.advertising)
+        self._limiting = Limiting(
+            config.limits,
+            parts.transport.throttles,
+            self._recovering.runtime.report,
+            parts.wall_clock,
         )
-        self._limiting = Limiting(config.limits, parts.throttles, self._runtime.report, time.time)
         self._measuring = Measuring(
-            scheduler=self._scheduler,
-            now=self._runtime.now,
-            wall_clock=time.time,
-            catalog=parts.catalog,
-            content=parts.content,
-            listener=parts.listener,
-            peering=self._peering,
-            roots=self._root_watch,
-            inquirer=parts.inquirer,
-            refusals=parts.server.admission.refusals,
-            identity=parts.identity,
-            limiting=self._limiting,
-            lag=self._lag,
-            log=log,
+            parts, self._recovering, serving, self._limiting, self._root_watch, log
         )
-        pool = BufferPool(config.recovery.buffers_bytes)
-        manifests = Manifests(
-            parts.policy, self._peering, parts.inquirer, parts.catalog, parts.journal, parts.shelf
-        )
-        self._runner = Runner(
-            book=self._book,
-            catalog=parts.catalog,
-            journal=parts.journal,
-            shelf=parts.shelf,
-            manifests=manifests,
-            advertising=parts.advertising,
-            peering=self._peering,
-            inquirer=parts.inquirer,
-            pool=pool,
-            throttles=parts.throttles,
-            identity=parts.identity,
-            writing=Writing(
-                WriteMode(config.recovery.write_mode), drops_written=config.recovery.drop_written
-            ),
-            report=self._runtime.report,
-            on_ended=self._note_end,
-        )
-        self._runtime.connect(self._runner.carry_out, self._measuring.note)
+        self._recovering.connect(self._measuring.note, self._measuring.note_end)
         verbosity = Verbosity(log, config.environment)
         self._reloading = Reloading(
             config,
             load=load,
             parts=(
                 LivePart(("log",), verbosity.prepare),
-                LivePart(("discovery.peers",), self._follow_peers),
+                LivePart(("discovery.peers",), self._recovering.prepare_peers),
                 LivePart(("limits",), self._limiting.prepare),
-                LivePart(("control",), self._access.prepare),
+                LivePart(("control",), parts.access.prepare),
                 LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
-                *following(parts.identity),
+                *following(parts.transport.identity),
             ),
-            wall_clock=time.time,
+            wall_clock=parts.wall_clock,
             while_reloading=lambda: reloading(notifier),
         )
-        data = Address(*parts.listener.address)
         self._watching = Watching(
             log,
             verbosity,
-            Doctor(
-                config=config,
-                data=data,
-                roots=parts.roots,
-                peering=self._peering,
-                inquirer=parts.inquirer,
-                identity=parts.identity,
-                pool=pool,
-                throttles=parts.throttles,
-                wall_clock=time.time,
-            ),
+            Doctor(parts, serving.address, self._recovering.peering, self._recovering.pool),
             obstacle=lambda: self._obstacle,
-            components=lambda: components(self._peering, parts.catalog, self._root_watch.states()),
+            components=lambda: components(
+                self._recovering.peering, parts.storage.catalog, self._root_watch.states()
+            ),
         )
         self._operations = DaemonOperations(
-            scheduler=self._scheduler,
-            runtime=self._runtime,
-            wall_clock=time.time,
-            book=self._book,
-            catalog=parts.catalog,
-            journal=parts.journal,
-            shelf=parts.shelf,
-            policy=parts.policy,
-            peering=self._peering,
-            planner=Planner(
-                scheduler=self._scheduler,
-                now=self._runtime.now,
-                book=self._book,
-                catalog=parts.catalog,
-                manifests=manifests,
-                roots=parts.roots,
-            ),
-            roots=parts.roots,
-            root_watch=self._root_watch,
-            limiting=self._limiting,
-            facts=self._facts,
-            draw_id=lambda: RecoveryId(f"r-{secrets.token_hex(6)}"),
-            reload=self._reloading.reload,
+            parts,
+            self._recovering,
+            self._limiting,
+            self._root_watch,
+            self._facts,
+            self._reloading.reload,
         )
-        self._data_address = str(data)
-        self._metrics_address: str | None = None
 
     async def run(self) -> None:
         """Serve until a signal says stop, then drain."""
@@ -266,118 +168,76 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up.set)
         self._root_watch.open()
         self._stack.callback(self._root_watch.close)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._runner.run()),
-                tasks.create_task(watch_loop_lag(self._lag)),
-            ]
-            await asyncio.sleep(0)  # the runner is ready for orders from here on
-            self._limiting.start()
-            await self._go_on()  # before anybody can ask about what is under way
-            await self._listen()
-            running.append(tasks.create_task(self._listener.serve(self._server.serve)))
-            running.append(tasks.create_task(self._limiting.run()))
-            running.append(tasks.create_task(self._peering.run()))
-            running.append(tasks.create_task(self._root_watch.run()))
-            running.append(tasks.create_task(self._measuring.redundancy.run()))
-            running.append(tasks.create_task(self._measuring.freshness.run()))
-            running.append(tasks.create_task(self._measuring.watch_waiting()))
-            self._obstacle = ""
-            self._notifier.ready()
-            running += [
-                tasks.create_task(tell_status(self._notifier, self._snapshots)),
-                tasks.create_task(
-                    feed_watchdog(self._notifier, self._runner.disk_calls.longest_ns)
-                ),
-                tasks.create_task(self._reload_on_hang_up()),
-            ]
-            if self._identity is not None:
-                running.append(tasks.create_task(keep_fresh(self._identity)))
-            await self._stop.wait()
-            await self._drain()
-            for task in running:
-                task.cancel()
+        await run_services(self._services(), until_drained=self._until_drained)
         _log.info("daemon.stopped")
+
+    def _services(self) -> list[Service]:
+        """Return everything that runs, in the order in which it starts."""
+        identity, disk_calls = self._parts.transport.identity, self._recovering.staging.disk_calls
+        services = [
+            Service("orders", run=self._recovering.runner.run),
+            Service("loop lag", run=self._measuring.watch_lag),
+            Service("limits", start=self._limiting.start, run=self._limiting.run),
+            # Before anybody can ask about what is under way.
+            Service("interrupted recoveries", start=self._recovering.go_on),
+            Service("listeners", start=self._listen),
+            Service("requests of peers", run=self._serving.run),
+            Service("peers", run=self._recovering.peering.run),
+            Service("roots", run=self._root_watch.run),
+            Service("measurements", run=self._measuring.run),
+            Service("readiness", start=self._be_ready),
+            Service("status", run=lambda: tell_status(self._notifier, self._recovering.snapshots)),
+            Service("watchdog", run=lambda: feed_watchdog(self._notifier, disk_calls.longest_ns)),
+            Service("reload", run=self._reload_on_hang_up),
+        ]
+        if identity is not None:
+            services.append(Service("certificates", run=lambda: keep_fresh(identity)))
+        return services
 
     async def _listen(self) -> None:
         """Open the listeners for people and Prometheus; that for peers is bound already."""
-        stack, listen = self._stack, self._config.listen
-        if listen.metrics is not None:
-            registry = create_registry(
-                self._measuring.metrics(self._runner, lambda: self._reloading.state)
-            )
-            host, port = await stack.enter_async_context(
-                serve_metrics(
-                    listen.metrics.host,
-                    listen.metrics.port,
-                    names=(socket.gethostname(),),
-                    render=lambda: render(registry),
-                    obstacle=lambda: self._obstacle,
-                    inherited=self._sockets.get(METRICS),
-                )
-            )
-            self._metrics_address = str(Address(host, port))
-        await stack.enter_async_context(
+        parts, data = self._parts, str(self._serving.address)
+        self._metrics_address = await self._measuring.listen(
+            self._stack, reloaded=lambda: self._reloading.state, obstacle=lambda: self._obstacle
+        )
+        control = parts.config.listen.control
+        await self._stack.enter_async_context(
             serve_control(
                 (self._operations, self._watching),
-                listen.control,
-                roles=lambda: self._access.roles,
-                inherited=self._sockets.get(CONTROL),
+                control,
+                roles=lambda: parts.access.roles,
+                inherited=parts.sockets.get(CONTROL),
                 note_answer=self._measuring.note_answer,
             )
         )
         _log.info(
             "daemon.listening",
-            node=self._node,
-            data=self._data_address,
+            node=parts.config.node.id,
+            data=data,
             metrics=self._metrics_address,
-            control=listen.control,
+            control=control,
         )
-        if self._identity is None:
+        if parts.transport.identity is None:
             hint = "no [tls]: whoever reaches the port can read, and claim to be any node"
-            _log.warning("transport.insecure", data=self._data_address, hint=hint)
+            _log.warning("transport.insecure", data=data, hint=hint)
 
-    async def _go_on(self) -> None:
-        """Take up what a restart interrupted."""
-        for ended in reversed(await self._journal.ended()):
-            self._book.remember(ended)
-        for record in await self._journal.unfinished():
-            _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
-            recovery = OpenRecovery(record, self._roots[record.root], record.target)
-            if record.version is not None:
-                recovery.settle_target(record.version)
-            begin(
-                recovery,
-                book=self._book,
-                report=self._runtime.report,
-                catalog=self._catalog,
-            )
+    def _be_ready(self) -> None:
+        self._obstacle = ""
+        self._notifier.ready()
 
-    async def _drain(self) -> None:
-        """Stop taking work, finish what is being served, commit what is verified."""
+    async def _until_drained(self) -> None:
+        """Wait for a signal; then finish what is being served, and commit what is verified."""
+        await self._stop.wait()
         self._obstacle = "stopping"
         self._notifier.stopping()
         self._stack.enter_context(more_time(self._notifier))
         _log.info("daemon.stopping")
-        for recovery in self._book:
-            # Not noted in the journal: the next life goes on with it.
-            self._runtime.report(RecoveryPaused(recovery.id))
-        self._server.drain()
+        self._recovering.pause()
+        self._serving.refuse_more()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listener.drain(_DRAIN_S))
-            tasks.create_task(self._commit_rest())
-        self._runtime.stop()
-
-    async def _commit_rest(self) -> None:
-        """Wait until what is verified is in the journal; the scheduler orders that itself."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                await self._runtime.wait_until(
-                    lambda: all(recovery.is_committed for recovery in self._snapshots())
-                )
-
-    def _snapshots(self) -> tuple[RecoverySnapshot, ...]:
-        return self._scheduler.recoveries(now=self._runtime.now())
+            tasks.create_task(self._serving.drain())
+            tasks.create_task(self._recovering.drain())
+        self._recovering.runtime.stop()
 
     async def _reload_on_hang_up(self) -> None:
         while True:
@@ -386,42 +246,19 @@ class Daemon:
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
 
-    def _follow_peers(self, _: Config, new: Config) -> Switch:
-        addresses = StaticDiscovery(new.discovery.peers).addresses()
-
-        def switch() -> None:
-            for left in self._peering.change(addresses):
-                self._runner.cut(left)
-
-        return switch
-
-    def _note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
-        self._measuring.note_end(effect, ended)
-        _log.info(
-            "recovery.ended",
-            recovery=ended.recovery,
-            result=ended.result.value,
-            checkpoint=ended.checkpoint,
-            version=ended.version,
-            received_bytes=ended.received_bytes,
-            resumed_bytes=ended.resumed_bytes,
-            wasted_bytes=ended.wasted_bytes,
-            duration_s=ended.duration_s,
-            why=ended.message,
-        )
-
     def _facts(self) -> DaemonFacts:
-        now_s = time.time()
+        now_s = self._parts.wall_clock()
+        config = self._parts.config
         return DaemonFacts(
-            node=self._node,
+            node=config.node.id,
             ckptd_version=__version__,
-            epoch=self._epoch,
+            epoch=self._parts.epoch,
             started_at_s=self._started_at_s,
             uptime_s=round(now_s - self._started_at_s, 3),
             listen=api.Listen(
-                data=self._data_address,
+                data=str(self._serving.address),
                 metrics=self._metrics_address,
-                control=self._config.listen.control,
+                control=config.listen.control,
             ),
             event_loop_lag_s=self._measuring.lag_s(),
         )

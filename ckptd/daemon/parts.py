@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from ckptd.config import Address, Config
-from ckptd.daemon.host.activation import DATA, inherited_sockets
+from ckptd.config import Config
+from ckptd.daemon.host.activation import inherited_sockets
 from ckptd.daemon.host.confinement import confine_daemon
-from ckptd.daemon.recover.signature_policy import SignaturePolicy
-from ckptd.daemon.serve.advertising import Advertising
-from ckptd.daemon.serve.content import ServedContent
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.real_directories import check_places
-from ckptd.errors import CkptdError, DamagedState
+from ckptd.daemon.settings.signature_policy import SignaturePolicy
+from ckptd.errors import DamagedState
 from ckptd.model.ids import Epoch
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
-from ckptd.net.source.caps import Admission
-from ckptd.net.source.listener import Listener
-from ckptd.net.source.server import PeerServer
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root, Roots
@@ -35,28 +31,76 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What can refuse to be opened, open."""
+class Storage:
+    """What this node keeps on its disks.
 
-    access: Access
-    sockets: dict[str, socket.socket]
-    epoch: Epoch
+    Attributes:
+        roots: Directories with checkpoints.
+        catalog: What is published.
+        journal: What recoveries have verified, and how they ended.
+        shelf: Signatures of manifests.
+    """
+
     roots: Roots
     catalog: Catalog
     journal: Journal
-    policy: SignaturePolicy
     shelf: SignatureShelf
-    advertising: Advertising
-    content: ServedContent
-    server: PeerServer
-    listener: Listener
-    inquirer: Inquirer
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """By what this node talks to its peers.
+
+    Attributes:
+        identity: Who it is to them; ``None``: they talk in plaintext.
+        inquirer: Asks them.
+        throttles: Keep to the limits of both directions.
+    """
+
     identity: Identity | None
+    inquirer: Inquirer
     throttles: Throttles
 
 
-async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_state: bool) -> Parts:
-    """Open everything in the order in which it is needed; ``stack`` closes it again.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every service of the daemon is made of, open.
+
+    Attributes:
+        config: What the daemon started with.
+        wall_clock: Unix time.
+        epoch: Names this life of the daemon.
+        storage: What it keeps.
+        transport: By what it talks.
+        policy: Which signatures count.
+        access: Who may do what on the control socket.
+        sockets: What the service manager made, by name.
+    """
+
+    config: Config
+    wall_clock: Callable[[], float]
+    epoch: Epoch
+    storage: Storage
+    transport: Transport
+    policy: SignaturePolicy
+    access: Access
+    sockets: dict[str, socket.socket]
+
+
+async def open_parts(
+    config: Config,
+    stack: AsyncExitStack,
+    *,
+    wall_clock: Callable[[], float],
+    move_damaged_state: bool,
+) -> Parts:
+    """Open everything in the order in which it is needed.
+
+    Args:
+        config: What to open.
+        stack: Closes it again.
+        wall_clock: Unix time.
+        move_damaged_state: A state database that cannot be read is moved aside.
 
     Raises:
         CkptdError: Something refuses.
@@ -84,51 +128,18 @@ async def open_parts(config: Config, stack: AsyncExitStack, *, move_damaged_stat
     for stale in await catalog.load():
         holding = stale.holding
         _log.warning("version.stale", checkpoint=holding.checkpoint, version=holding.version)
-    epoch = Epoch(secrets.randbits(63))
-    journal = Journal(database)
-    advertising = Advertising(config.node.id, epoch, catalog)
     shelf = SignatureShelf(database)
     await shelf.prune()
-    content = ServedContent(advertising, catalog, journal, shelf)
-    admission = Admission(
-        connections_max=config.listen.connections,
-        per_address_max=config.listen.connections_per_address,
-        per_node_max=config.listen.connections_per_address,
-    )
-    throttles = Throttles.create()
-    server = PeerServer(
-        content,
-        node=config.node.id,
-        epoch=epoch,
-        admission=admission,
-        identity=identity,
-        throttle=throttles.egress,
-        drops_sent=config.serving.drop_sent,
-    )
-    stack.callback(server.close)
-    listener = (
-        Listener.adopt(sockets[DATA], admission)
-        if DATA in sockets
-        else _bind(config.listen.data, admission)
-    )
-    stack.callback(listener.close)
     inquirer = await stack.enter_async_context(Inquirer(identity))
     return Parts(
-        identity=identity,
-        throttles=throttles,
+        config=config,
+        wall_clock=wall_clock,
+        epoch=Epoch(secrets.randbits(63)),
+        storage=Storage(roots, catalog, Journal(database), shelf),
+        transport=Transport(identity, inquirer, Throttles.create()),
+        policy=policy,
         access=access,
         sockets=sockets,
-        epoch=epoch,
-        roots=roots,
-        catalog=catalog,
-        journal=journal,
-        policy=policy,
-        shelf=shelf,
-        advertising=advertising,
-        content=content,
-        server=server,
-        listener=listener,
-        inquirer=inquirer,
     )
 
 
@@ -143,14 +154,3 @@ async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Databa
         database = Database(state.database_path)
         await database.open()
     return database
-
-
-def _bind(address: Address, admission: Admission) -> Listener:
-    try:
-        return Listener.bind(address.host, address.port, admission)
-    except OSError as error:
-        raise CkptdError(
-            f"data listener {address}",
-            f"cannot listen: {error.strerror or error}",
-            "Choose another listen.data, or stop whoever has it.",
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,16 +27,14 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryResumed,
 )
-from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.answer import descriptions, explaining
 from ckptd.daemon.answer.planning import Planner
 from ckptd.daemon.answer.prioritization import Prioritization
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
-from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, begin
-from ckptd.daemon.recover.runtime import Runtime
-from ckptd.daemon.recover.signature_policy import SignaturePolicy
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import NotFound
 from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.ids import (
@@ -46,11 +45,8 @@ from ckptd.model.ids import (
 )
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
-from ckptd.store.files.roots import Roots
-from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
-from ckptd.store.records.journal import Journal, JournaledRecovery
-from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.records.journal import JournaledRecovery
 
 _PROGRESS_S: Final = 1.0
 """How often a stream tells how far it is."""
@@ -67,55 +63,41 @@ class DaemonOperations:
     See :mod:`ckptd.control.routes`.
 
     Args:
+        parts: What the daemon is made of.
+        recovering: All recoveries.
+        limiting: All limits.
+        root_watch: How the roots are.
         facts: Gives the daemon's own part of the status.
-        draw_id: Draws the name of a new recovery.
         reload: Reads the configuration again.
     """
 
-    def __init__(  # noqa: PLR0913 (the parts it speaks for, each named)
+    def __init__(
         self,
-        *,
-        scheduler: Scheduler,
-        runtime: Runtime,
-        wall_clock: Callable[[], float],
-        book: RecoveryBook,
-        catalog: Catalog,
-        journal: Journal,
-        shelf: SignatureShelf,
-        policy: SignaturePolicy,
-        peering: Peering,
-        planner: Planner,
-        roots: Roots,
-        root_watch: RootWatch,
+        parts: Parts,
+        recovering: Recovering,
         limiting: Limiting,
+        root_watch: RootWatch,
         facts: Callable[[], descriptions.DaemonFacts],
-        draw_id: Callable[[], RecoveryId],
         reload: Callable[[], Awaitable[api.ReloadResult]],
     ) -> None:
-        self._scheduler = scheduler
-        self._report = runtime.report
-        self._now = runtime.now
-        self._wall_clock = wall_clock
-        self._book = book
-        self._catalog = catalog
-        self._journal = journal
-        self._shelf = shelf
-        self._policy = policy
-        self._peering = peering
-        self._planner = planner
-        self._prioritization = Prioritization(
-            scheduler=scheduler,
-            now=runtime.now,
-            report=runtime.report,
-            book=book,
-            catalog=catalog,
-            roots=roots,
-        )
-        self._roots = roots
+        storage = parts.storage
+        self._recovering = recovering
+        self._scheduler = recovering.scheduler
+        self._report = recovering.runtime.report
+        self._now = recovering.runtime.now
+        self._wall_clock = parts.wall_clock
+        self._book = recovering.book
+        self._catalog = storage.catalog
+        self._journal = storage.journal
+        self._shelf = storage.shelf
+        self._policy = parts.policy
+        self._peering = recovering.peering
+        self._planner = Planner(recovering, storage)
+        self._prioritization = Prioritization(recovering, storage)
+        self._roots = storage.roots
         self._root_watch = root_watch
         self._limiting = limiting
         self._facts = facts
-        self._draw_id = draw_id
         self._reload = reload
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
@@ -206,7 +188,7 @@ class DaemonOperations:
             if is_same and other.root is root and other.target == target:
                 return self._view(other)
         record = JournaledRecovery(
-            recovery=self._draw_id(),
+            recovery=RecoveryId(f"r-{secrets.token_hex(6)}"),
             checkpoint=checkpoint,
             version=version,
             digest=None,
@@ -220,7 +202,7 @@ class DaemonOperations:
         await self._journal.begin(record)
         recovery = OpenRecovery(record, root, target)
         _log.info("recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version)
-        begin(recovery, book=self._book, report=self._report, catalog=self._catalog)
+        self._recovering.begin(recovery)
         return self._view(recovery)
 
     async def pause(self, recovery: str) -> api.RecoveryView:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Final
 
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, PlanSource
 from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
 from ckptd.core.explain.snapshot import unit_names
 from ckptd.core.report.views import PeerSnapshot
-from ckptd.core.scheduler import Scheduler
-from ckptd.daemon.recover.manifests import Manifests, VerifiedManifest
-from ckptd.daemon.recover.recoveries import RecoveryBook
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.manifests import VerifiedManifest
+from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
@@ -22,8 +22,8 @@ from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.layout import usual_target
-from ckptd.store.files.roots import Root, Roots
-from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.files.roots import Root
+from ckptd.store.published.catalog import HeldVersion
 
 _MANIFEST_TIMEOUT_S: Final = 5.0
 """How long a person waits for the manifest; without it a plan says less."""
@@ -35,22 +35,13 @@ _HOLDERS_ASKED_MAX: Final = 3
 class Planner:
     """Looks at what is known and asks for a manifest; changes nothing."""
 
-    def __init__(
-        self,
-        *,
-        scheduler: Scheduler,
-        now: Callable[[], int],
-        book: RecoveryBook,
-        catalog: Catalog,
-        manifests: Manifests,
-        roots: Roots,
-    ) -> None:
-        self._scheduler = scheduler
-        self._now = now
-        self._book = book
-        self._catalog = catalog
-        self._manifests = manifests
-        self._roots = roots
+    def __init__(self, recovering: Recovering, storage: Storage) -> None:
+        self._scheduler = recovering.scheduler
+        self._now = recovering.runtime.now
+        self._book = recovering.book
+        self._catalog = storage.catalog
+        self._manifests = recovering.manifests
+        self._roots = storage.roots
 
     async def plan(self, checkpoint: CheckpointName, wanted: Version | None) -> Plan:
         """Say what a recovery would do."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import posixpath
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Prioritized
-from ckptd.core.events import Event, UnitsRaised
-from ckptd.core.scheduler import Scheduler
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.core.events import UnitsRaised
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet, union
@@ -24,8 +25,7 @@ from ckptd.model.manifest import decode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result, Stage
-from ckptd.store.files.roots import Roots
-from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.published.catalog import HeldVersion
 
 _PROGRESS_NS: Final = SECOND
 """How often a stream tells how far it is."""
@@ -52,22 +52,13 @@ class Prioritization:
         report: Takes the event for it.
     """
 
-    def __init__(
-        self,
-        *,
-        scheduler: Scheduler,
-        now: Callable[[], int],
-        report: Callable[[Event], None],
-        book: RecoveryBook,
-        catalog: Catalog,
-        roots: Roots,
-    ) -> None:
-        self._scheduler = scheduler
-        self._now = now
-        self._report = report
-        self._book = book
-        self._catalog = catalog
-        self._roots = roots
+    def __init__(self, recovering: Recovering, storage: Storage) -> None:
+        self._scheduler = recovering.scheduler
+        self._now = recovering.runtime.now
+        self._report = recovering.runtime.report
+        self._book = recovering.book
+        self._catalog = storage.catalog
+        self._roots = storage.roots
 
     async def prioritize(self, recovery: OpenRecovery, pattern: str) -> Prioritized:
         """Let the units go first whose paths match."""

@@ -16,9 +16,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
-from ckptd.config import Address, Config
+from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.daemon.doctor.sampling import Sample, take_sample
+from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import PeerAddress, Peering
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
@@ -29,11 +30,9 @@ from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome
 from ckptd.net.connection.identity import Identity
-from ckptd.net.inquiry import Inquirer
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.throttle import Throttles
 from ckptd.store.files.hashing import hexdigest_of
-from ckptd.store.files.roots import Root, Roots
+from ckptd.store.files.roots import Root
 from ckptd.store.staging.probing import measure_write_rate
 
 Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
@@ -60,36 +59,24 @@ class Doctor:
     """Looks at this node and its peers.
 
     Args:
-        config: The configuration in use.
+        parts: What the daemon is made of.
         data: Where it listens for peers.
-        identity: Who it is to them; ``None``: they talk in plaintext.
-        wall_clock: Unix time.
+        peering: Knows the peers.
+        pool: Buffers for samples.
     """
 
-    def __init__(  # noqa: PLR0913 (what it looks at, each named)
-        self,
-        *,
-        config: Config,
-        data: Address,
-        roots: Roots,
-        peering: Peering,
-        inquirer: Inquirer,
-        identity: Identity | None,
-        pool: BufferPool,
-        throttles: Throttles,
-        wall_clock: Callable[[], float],
-    ) -> None:
-        self._config = config
+    def __init__(self, parts: Parts, data: Address, peering: Peering, pool: BufferPool) -> None:
+        self._config = parts.config
         self._data = data
-        self._roots = roots
+        self._roots = parts.storage.roots
         self._peering = peering
-        self._inquirer = inquirer
-        self._identity = identity
+        self._inquirer = parts.transport.inquirer
+        self._identity = parts.transport.identity
         self._pool = pool
-        self._throttles = throttles
+        self._throttles = parts.transport.throttles
         self._is_examining = False
-        self._wall_clock = wall_clock
-        self._clocks_apart_s = wall_clock() - time.monotonic()
+        self._wall_clock = parts.wall_clock
+        self._clocks_apart_s = parts.wall_clock() - time.monotonic()
 
     def checks(self) -> Sequence[Check]:
         """Return everything there is to look at, in the order in which it is shown."""

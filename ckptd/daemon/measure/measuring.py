@@ -1,21 +1,24 @@
-"""Takes the snapshot that a scrape asks for, and notes what it needs on the way."""
+"""The service that counts: it notes what happens, and shows it on the page of metrics."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final, NoReturn
 
+from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
-from ckptd.core.scheduler import Scheduler
+from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
-from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
+from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
     WASTE_METRICS,
@@ -25,17 +28,16 @@ from ckptd.daemon.measure.recovery_totals import (
 )
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
-from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS, Peering
-from ckptd.daemon.recover.runner import Runner
-from ckptd.daemon.serve.content import CONTENT_METRICS, ServedContent
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.serve.content import CONTENT_METRICS
+from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.settings.own_identity import identity_metrics
 from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holding
 from ckptd.model.words import PeerState, RangeOutcome, RefusalReason, SourceState
-from ckptd.net.connection.identity import Identity
-from ckptd.net.inquiry import Inquirer
-from ckptd.net.source.listener import Listener
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import (
     MetricGroup,
@@ -43,10 +45,12 @@ from ckptd.observe.metrics import (
     build_info,
     counter,
     counters,
+    create_registry,
     gauge,
     gauges,
+    render,
 )
-from ckptd.store.published.catalog import Catalog
+from ckptd.observe.pages import serve_metrics
 from ckptd.store.records.ended import EndedRecovery
 
 _WAITING_LOOK_S: Final = 1.0
@@ -108,60 +112,43 @@ LOG_METRICS: Final[Sequence[MetricRow[int]]] = (
 
 
 class Measuring:
-    """Everything that is counted.
+    """Everything that is counted, and the page that shows it."""
 
-    Attributes:
-        control_requests: Answers on the control socket by route and status.
-        freshness: How old the newest versions are.
-        redundancy: How many nodes could give the critical units back.
-    """
-
-    def __init__(  # noqa: PLR0913 (what it looks at, each named)
+    def __init__(
         self,
-        *,
-        scheduler: Scheduler,
-        now: Callable[[], int],
-        wall_clock: Callable[[], float],
-        catalog: Catalog,
-        content: ServedContent,
-        listener: Listener,
-        peering: Peering,
-        roots: RootWatch,
-        inquirer: Inquirer,
-        refusals: Mapping[RefusalReason, int],
-        identity: Identity | None,
+        parts: Parts,
+        recovering: Recovering,
+        serving: Serving,
         limiting: Limiting,
-        lag: LagWindow,
+        root_watch: RootWatch,
         log: Log,
     ) -> None:
-        self._scheduler = scheduler
-        self._now = now
-        self._wall_clock = wall_clock
+        catalog, peering = parts.storage.catalog, recovering.peering
+        self._parts = parts
         self._catalog = catalog
-        self._content = content
-        self._listener = listener
+        self._recovering = recovering
+        self._scheduler = recovering.scheduler
+        self._now = recovering.runtime.now
         self._peering = peering
-        self._roots = roots
-        self._inquirer = inquirer
-        self._refusals = refusals
-        self._identity = identity
+        self._serving = serving
         self._limiting = limiting
-        self._lag = lag
+        self._root_watch = root_watch
         self._log = log
+        self._lag = LagWindow()
         self._totals = Totals()
         self._transfers = TransferTimes()
         self._stages = StageTimes()
         self._waiting: set[str] = set()
-        self._discovered_at_s = wall_clock()
-        self.redundancy = Redundancy(catalog)
-        self.freshness = Freshness(
+        self._discovered_at_s = parts.wall_clock()
+        self._redundancy = Redundancy(catalog)
+        self._freshness = Freshness(
             held=catalog.holdings,
             of_peers=lambda: (
                 peer.holdings.holdings for peer in peering.peers() if peer.holdings is not None
             ),
-            clock=lambda: now() / SECOND,
+            clock=lambda: self._now() / SECOND,
         )
-        self.control_requests: Counter[tuple[str, int]] = Counter()
+        self._control_requests: Counter[tuple[str, int]] = Counter()
 
     def note(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """Take in the events of the scheduler and what it ordered."""
@@ -173,8 +160,67 @@ class Measuring:
     def note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
         """Take in how a recovery ended."""
         self._totals.note_end(effect, ended)
+        _log.info(
+            "recovery.ended",
+            recovery=ended.recovery,
+            result=ended.result.value,
+            checkpoint=ended.checkpoint,
+            version=ended.version,
+            received_bytes=ended.received_bytes,
+            resumed_bytes=ended.resumed_bytes,
+            wasted_bytes=ended.wasted_bytes,
+            duration_s=ended.duration_s,
+            why=ended.message,
+        )
 
-    async def watch_waiting(self) -> NoReturn:
+    async def watch_lag(self) -> None:
+        """Measure how late the event loop is, until cancelled."""
+        await watch_loop_lag(self._lag)
+
+    async def run(self) -> None:
+        """Look at what is held and at what stands still, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._redundancy.run())
+            tasks.create_task(self._freshness.run())
+            tasks.create_task(self._watch_waiting())
+
+    async def listen(
+        self,
+        stack: AsyncExitStack,
+        *,
+        reloaded: Callable[[], ReloadState],
+        obstacle: Callable[[], str],
+    ) -> str | None:
+        """Serve the page for Prometheus and the two for health checks.
+
+        Args:
+            stack: Closes the listener.
+            reloaded: Returns how the configuration was read last.
+            obstacle: Returns why the daemon is not ready; empty if it is.
+
+        Returns:
+            The address; ``None`` if the pages are switched off.
+
+        Raises:
+            CkptdError: The address cannot be listened on.
+        """
+        listen = self._parts.config.listen.metrics
+        if listen is None:
+            return None
+        registry = create_registry(self._metrics(reloaded))
+        host, port = await stack.enter_async_context(
+            serve_metrics(
+                listen.host,
+                listen.port,
+                names=(socket.gethostname(),),
+                render=lambda: render(registry),
+                obstacle=obstacle,
+                inherited=self._parts.sockets.get(METRICS),
+            )
+        )
+        return str(Address(host, port))
+
+    async def _watch_waiting(self) -> NoReturn:
         """Say when recoveries stand still and when they go on, until cancelled."""
         while True:
             self._note_waiting(self._scheduler.recoveries(now=self._now()))
@@ -194,29 +240,30 @@ class Measuring:
 
     def note_answer(self, route: str, code: int) -> None:
         """Count an answer on the control socket."""
-        self.control_requests[route, code] += 1
+        self._control_requests[route, code] += 1
 
     def lag_s(self) -> float:
         """Return the worst lag of the event loop in the last ten seconds."""
         return self._lag.worst_ns(now=time.monotonic_ns()) / SECOND
 
-    def metrics(
-        self, runner: Runner, reloaded: Callable[[], ReloadState]
-    ) -> tuple[MetricGroup[Any], ...]:
+    def _metrics(self, reloaded: Callable[[], ReloadState]) -> tuple[MetricGroup[Any], ...]:
         """Return the rows of every owner, in the order of the page."""
         return (
             build_info("uvloop"),
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
             MetricGroup(self._sources_min, REDUNDANCY_METRICS),
-            MetricGroup(self.freshness.ages_s, FRESHNESS_METRICS),
-            MetricGroup(self._roots.states, ROOT_METRICS),
+            MetricGroup(self._freshness.ages_s, FRESHNESS_METRICS),
+            MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
-            MetricGroup(lambda: self._content.sent_bytes, CONTENT_METRICS),
+            MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),
             MetricGroup(lambda: self._transfers, TRANSFER_METRICS),
             MetricGroup(
-                lambda: {"source": self._listener.connection_count, "receiver": runner.lane_count},
+                lambda: {
+                    "source": self._serving.listener.connection_count,
+                    "receiver": self._recovering.fetching.lane_count,
+                },
                 CONNECTION_METRICS,
             ),
             MetricGroup(self._limiting.effective, LIMIT_METRICS),
@@ -225,9 +272,9 @@ class Measuring:
             MetricGroup(self._peering.peers, PEER_METRICS),
             MetricGroup(self._discovery_success_s, DISCOVERY_METRICS),
             MetricGroup(self._refusals_by_reason, REFUSAL_METRICS),
-            *identity_metrics(self._identity),
+            *identity_metrics(self._parts.transport.identity),
             MetricGroup(reloaded, RELOAD_METRICS),
-            MetricGroup(lambda: self.control_requests, CONTROL_METRICS),
+            MetricGroup(lambda: self._control_requests, CONTROL_METRICS),
             MetricGroup(lambda: self._log.suppressed, LOG_METRICS),
             MetricGroup(lambda: self._lag, LAG_METRICS),
         )
@@ -243,19 +290,24 @@ class Measuring:
         )
 
     def _sources_min(self) -> int | None:
-        return self.redundancy.sources_min(
+        return self._redundancy.sources_min(
             peer.holdings.holdings for peer in self._peering.peers() if peer.holdings is not None
         )
 
     def _refusals_by_reason(self) -> dict[str, int]:
         """Return whom this node turned away as a source, and what it did not take as a receiver."""
         misbehaved = self._transfers.outcomes[RangeOutcome.MISBEHAVED.value]
-        turned_away = {each.value: count for each, count in self._refusals.items()}
-        return {**turned_away, RefusalReason.ANSWER.value: self._inquirer.violations + misbehaved}
+        turned_away = {
+            each.value: count for each, count in self._serving.admission.refusals.items()
+        }
+        return {
+            **turned_away,
+            RefusalReason.ANSWER.value: self._parts.transport.inquirer.violations + misbehaved,
+        }
 
     def _discovery_success_s(self) -> float:
         """Return when a configured peer was last seen to answer; without peers: now."""
         others = [peer for peer in self._peering.peers() if peer.state is not PeerState.SELF]
         if not others or any(peer.state is PeerState.LIVE for peer in others):
-            self._discovered_at_s = self._wall_clock()
+            self._discovered_at_s = self._parts.wall_clock()
         return self._discovered_at_s

@@ -1,1 +1,1 @@
-"""Feeds the scheduler and carries out its orders."""
+"""Brings versions here: the scheduler, what drives it, and what carries out its orders."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.signature_policy import SignaturePolicy
+from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotFound, NotSigned, ProtocolViolation, VerificationFailed
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
 from ckptd.model.manifest import decode_manifest
@@ -14,9 +15,6 @@ from ckptd.model.signatures import Signature
 from ckptd.model.space import AddressSpace
 from ckptd.net.inquiry import Inquirer
 from ckptd.store.files.hashing import hexdigest_of
-from ckptd.store.published.catalog import Catalog
-from ckptd.store.records.journal import Journal
-from ckptd.store.records.signature_records import SignatureShelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +48,14 @@ class Manifests:
         policy: SignaturePolicy,
         peering: Peering,
         inquirer: Inquirer,
-        catalog: Catalog,
-        journal: Journal,
-        shelf: SignatureShelf,
+        storage: Storage,
     ) -> None:
         self._policy = policy
         self._peering = peering
         self._inquirer = inquirer
-        self._catalog = catalog
-        self._journal = journal
-        self._shelf = shelf
+        self._catalog = storage.catalog
+        self._journal = storage.journal
+        self._shelf = storage.shelf
 
     async def from_peer(
         self, node: NodeId, checkpoint: CheckpointName, digest: Digest

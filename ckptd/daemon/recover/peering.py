@@ -19,8 +19,8 @@ from ckptd.core.events import DiscoverySettled, Event, HoldingsArrived, PeerLost
 from ckptd.errors import CkptdError, ProtocolViolation
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
-from ckptd.model.ids import NodeId
-from ckptd.model.words import HandshakeFailure, PeerState
+from ckptd.model.ids import Digest, NodeId
+from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, HoldingsAnswer, Inquirer
 from ckptd.observe.logs import get_logger
@@ -131,6 +131,13 @@ class Peering:
         """Return where a live node answers."""
         peer = self._addresses.get(node)
         return None if peer is None else peer.address
+
+    async def confirm(self, node: NodeId, digest: Digest) -> Confirmation:
+        """Ask a peer whether it still holds a version, of which it sent a bad block."""
+        address = self.address_of(node)
+        if address is None:
+            return Confirmation.NO_ANSWER
+        return await self._inquirer.confirm(address, digest)
 
     async def run(self) -> None:
         """Follow all peers until cancelled."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckptd.core.effects import EndRecovery
-from ckptd.core.events import Event, RecoveryPaused, RecoveryRequested
 from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import NotFound
@@ -19,7 +18,6 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
-from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.ended import Contribution, EndedRecovery
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
@@ -124,6 +122,11 @@ class RecoveryBook:
         """Return one that has not ended."""
         return self._open.get(RecoveryId(recovery))
 
+    def under_way(self, recovery: RecoveryId) -> OpenRecovery:
+        """Return one that has not ended; only called for those that the scheduler knows."""
+        assert recovery in self._open, f"{recovery} is not under way"
+        return self._open[recovery]
+
     async def follow(self, recovery: str, interval_s: float) -> AsyncGenerator[OpenRecovery, None]:
         """Yield a recovery that has not ended, at once and then now and then.
 
@@ -224,35 +227,3 @@ class RecoveryBook:
             },
             happenings={kind.value: count for kind, count in counts.items()},
         )
-
-
-def begin(
-    recovery: OpenRecovery,
-    *,
-    book: RecoveryBook,
-    report: Callable[[Event], None],
-    catalog: Catalog,
-) -> None:
-    """Hand a recovery to the scheduler, a new one or one that a restart interrupted.
-
-    Args:
-        recovery: Which one.
-        book: Has it from now on.
-        report: Takes the events for it.
-        catalog: Knows the newest version that was here before.
-    """
-    book.open(recovery)
-    record = recovery.record
-    report(
-        RecoveryRequested(
-            record.recovery,
-            record.checkpoint,
-            record.version,
-            record.digest,
-            record.patience_ns,
-            record.is_background,
-            catalog.newest_ever(record.checkpoint),
-        )
-    )
-    if record.is_paused:
-        report(RecoveryPaused(record.recovery))

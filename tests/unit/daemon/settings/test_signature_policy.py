@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.config.sections import Signatures
-from ckptd.daemon.recover.signature_policy import SignaturePolicy
+from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import ConfigurationError, NotSigned, ProtocolViolation
 from ckptd.model.ids import CheckpointName
 from ckptd.model.manifest import encode_manifest

@@ -1,0 +1,99 @@
+"""Carries out orders to fetch ranges: opens lanes to sources, hands ranges to them, closes them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ckptd.core.effects import CloseLane, FetchRange
+from ckptd.core.events import RangeEnded, Reporting
+from ckptd.daemon.host.disk_calls import DiskCalls
+from ckptd.daemon.parts import Transport
+from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.recoveries import RecoveryBook
+from ckptd.model.ids import LaneId
+from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.lane.lane import Lane, RangeOrder
+
+
+class Fetching:
+    """All lanes.
+
+    Args:
+        transport: By what sources are talked to.
+        pool: Buffers for bodies.
+        book: All recoveries.
+        peering: Knows where sources answer.
+        disk_calls: Hears of every write.
+        report: Takes the events of ranges.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        pool: BufferPool,
+        book: RecoveryBook,
+        peering: Peering,
+        disk_calls: DiskCalls,
+        report: Reporting,
+    ) -> None:
+        self._transport = transport
+        self._pool = pool
+        self._book = book
+        self._peering = peering
+        self._disk_calls = disk_calls
+        self._report = report
+        self._lanes: dict[LaneId, Lane] = {}
+
+    @property
+    def lane_count(self) -> int:
+        """How many lanes are open."""
+        return len(self._lanes)
+
+    def fetch(self, effect: FetchRange, tasks: asyncio.TaskGroup) -> None:
+        """Ask a source for a range; on a new lane if the order names one, which ``tasks`` runs."""
+        recovery = self._book.under_way(effect.recovery)
+        staging = recovery.known_staging()
+        lane = self._lanes.get(effect.lane)
+        if lane is None:
+            address = self._peering.address_of(effect.source)
+            if address is None:
+                self._report(RangeEnded(effect.transfer, RangeOutcome.UNREACHABLE))
+                return
+            identity = self._transport.identity
+            lane = self._lanes[effect.lane] = Lane(
+                address,
+                pool=self._pool,
+                report=self._report,
+                peer=None if identity is None else (identity, effect.source),
+                throttles=self._transport.throttles,
+                name=effect.source,
+            )
+            tasks.create_task(lane.run())
+        lane.request(
+            RangeOrder(
+                transfer=effect.transfer,
+                digest=effect.digest,
+                blocks=effect.blocks,
+                space=recovery.known_space(),
+                urgency=Urgency.of(effect.criticality, is_background=recovery.record.is_background),
+                sink=self._disk_calls.watched(staging),
+            )
+        )
+
+    def close_lane(self, effect: CloseLane) -> None:
+        """Close a lane, if it is open."""
+        lane = self._lanes.pop(effect.lane, None)
+        if lane is not None:
+            lane.close()
+
+    def cut(self, address: tuple[str, int]) -> None:
+        """End every lane to a source that is not to be used any more."""
+        for lane in self._lanes.values():
+            if lane.address == address:
+                lane.cut()
+
+    def close(self) -> None:
+        """Close every lane."""
+        for lane in self._lanes.values():
+            lane.close()

@@ -1,0 +1,164 @@
+"""The service that brings versions here: its parts, its beginning and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+from ckptd.config import Config
+from ckptd.core.effects import EndRecovery
+from ckptd.core.events import RecoveryPaused, RecoveryRequested
+from ckptd.core.options import Options
+from ckptd.core.report.views import RecoverySnapshot
+from ckptd.core.scheduler import Scheduler
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.runner import Runner
+from ckptd.daemon.recover.runtime import Note, Runtime
+from ckptd.daemon.recover.staging_orders import StagingOrders
+from ckptd.daemon.serve.advertising import Advertising
+from ckptd.daemon.settings.reloading import Switch
+from ckptd.discovery.static import StaticDiscovery
+from ckptd.model.words import WriteMode
+from ckptd.net.lane.buffers import BufferPool
+from ckptd.observe.logs import get_logger
+from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.staging.block_files import Writing
+
+_COMMIT_S: Final = 5.0
+"""How long a stopping daemon commits what it has verified. Half of what a service manager is
+promised (10 s)."""
+
+_log = get_logger()
+
+
+class Recovering:
+    """All recoveries, and who works on them.
+
+    Attributes:
+        scheduler: Decides.
+        runtime: Drives it.
+        book: All recoveries.
+        peering: Follows peers.
+        manifests: Gets manifests.
+        pool: Buffers for bodies.
+        fetching: All lanes.
+        staging: Works on the disks.
+        runner: Carries out orders.
+    """
+
+    def __init__(self, parts: Parts, advertising: Advertising) -> None:
+        config = parts.config
+        self._storage = parts.storage
+        # The scheduler's luck need not be secret, only different on every node.
+        rng = Random(parts.epoch)  # noqa: S311
+        self.scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
+        self.runtime = Runtime(self.scheduler)
+        self.book = RecoveryBook(parts.wall_clock)
+        self.peering = Peering(
+            config.node.id,
+            StaticDiscovery(config.discovery.peers).addresses(),
+            parts.transport.inquirer,
+            self.runtime.report,
+            rng,
+        )
+        self.manifests = Manifests(
+            parts.policy, self.peering, parts.transport.inquirer, parts.storage
+        )
+        self.staging = StagingOrders(
+            parts.storage,
+            self.book,
+            advertising,
+            Writing(
+                WriteMode(config.recovery.write_mode), drops_written=config.recovery.drop_written
+            ),
+        )
+        self.pool = BufferPool(config.recovery.buffers_bytes)
+        self.fetching = Fetching(
+            parts.transport,
+            self.pool,
+            self.book,
+            self.peering,
+            self.staging.disk_calls,
+            self.runtime.report,
+        )
+        self.runner = Runner(
+            book=self.book,
+            manifests=self.manifests,
+            peering=self.peering,
+            fetching=self.fetching,
+            staging=self.staging,
+            report=self.runtime.report,
+        )
+
+    def connect(self, note: Note, note_end: Callable[[EndRecovery, EndedRecovery], None]) -> None:
+        """Name who counts.
+
+        Args:
+            note: Given events with the orders that follow from them, see :meth:`Runtime.connect`.
+            note_end: Given how a recovery ended, after the books are closed.
+        """
+        self.runner.on_ended = note_end
+        self.runtime.connect(self.runner.carry_out, note)
+
+    def prepare_peers(self, _: Config, new: Config) -> Switch:
+        """Follow the list of peers; see :class:`LivePart`."""
+        addresses = StaticDiscovery(new.discovery.peers).addresses()
+
+        def switch() -> None:
+            for left in self.peering.change(addresses):
+                self.fetching.cut(left)
+
+        return switch
+
+    def snapshots(self) -> tuple[RecoverySnapshot, ...]:
+        """Return a view of every recovery that has not ended, oldest first."""
+        return self.scheduler.recoveries(now=self.runtime.now())
+
+    def begin(self, recovery: OpenRecovery) -> None:
+        """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
+        self.book.open(recovery)
+        record = recovery.record
+        self.runtime.report(
+            RecoveryRequested(
+                record.recovery,
+                record.checkpoint,
+                record.version,
+                record.digest,
+                record.patience_ns,
+                record.is_background,
+                self._storage.catalog.newest_ever(record.checkpoint),
+            )
+        )
+        if record.is_paused:
+            self.runtime.report(RecoveryPaused(record.recovery))
+
+    async def go_on(self) -> None:
+        """Take up what a restart interrupted."""
+        for ended in reversed(await self._storage.journal.ended()):
+            self.book.remember(ended)
+        for record in await self._storage.journal.unfinished():
+            _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
+            recovery = OpenRecovery(record, self._storage.roots[record.root], record.target)
+            if record.version is not None:
+                recovery.settle_target(record.version)
+            self.begin(recovery)
+
+    def pause(self) -> None:
+        """Let every recovery stand still; the next life goes on, so the journal is not told."""
+        for recovery in self.book:
+            self.runtime.report(RecoveryPaused(recovery.id))
+
+    async def drain(self) -> None:
+        """Wait until what is verified is in the journal; the scheduler orders that itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMMIT_S):
+                await self.runtime.wait_until(
+                    lambda: all(recovery.is_committed for recovery in self.snapshots())
+                )

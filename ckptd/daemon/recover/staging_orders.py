@@ -1,0 +1,233 @@
+"""Carries out orders on this node's own disks: prepare, commit, place, discard.
+
+Each returns the one event that ends it; what the disk refuses is in that event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from ckptd.core.effects import CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
+from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    Event,
+    PlacementFailed,
+    Refusal,
+    StagingDiscarded,
+    StagingPrepared,
+    StagingRefused,
+    VersionPlaced,
+)
+from ckptd.daemon.host.disk_calls import DiskCalls
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.serve.advertising import Advertising, Incoming
+from ckptd.errors import CkptdError, Conflict
+from ckptd.model.ids import Version
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.layout import staging_of
+from ckptd.store.published.catalog import HeldVersion
+from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.staging.area import Staging
+from ckptd.store.staging.block_files import Writing
+
+_DISK_THREADS: Final = 4
+"""Preparing, committing and placing of this many recoveries at once."""
+
+_log = get_logger()
+_T = TypeVar("_T")
+
+
+class StagingOrders:
+    """Works on staging, in threads.
+
+    Args:
+        storage: Where the journal and the catalog are.
+        book: All recoveries.
+        advertising: Hears of what peers may have.
+        writing: Which way blocks take to the disk.
+
+    Attributes:
+        disk_calls: How long threads have been in the disk.
+    """
+
+    def __init__(
+        self, storage: Storage, book: RecoveryBook, advertising: Advertising, writing: Writing
+    ) -> None:
+        self._catalog = storage.catalog
+        self._journal = storage.journal
+        self._shelf = storage.shelf
+        self._book = book
+        self._advertising = advertising
+        self._writing = writing
+        self.disk_calls = DiskCalls()
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+
+    async def close(self) -> None:
+        """End the threads, and close every staging."""
+        for recovery in self._book:
+            if recovery.staging is not None:
+                recovery.staging.interrupt()  # hashing terabytes would take minutes
+        # Off the loop, which tells the service manager that a disk is slow. Its threads use
+        # what is closed then.
+        await asyncio.to_thread(self._disk.shutdown)
+        for recovery in self._book:
+            if recovery.staging is not None:
+                recovery.staging.close()
+
+    async def prepare(self, effect: PrepareStaging) -> Event:
+        """Reserve room, and hash again what an earlier run left."""
+        recovery = self._book.under_way(effect.recovery)
+        try:
+            self._refuse_rivals(recovery, effect)
+            if recovery.staging is not None:  # what was in it is lost
+                self._advertising.end(recovery.id)
+                await self._in_thread(recovery.staging.close)
+            await self._record_choice(recovery, effect)
+            journaled = await self._journal.blocks(recovery.id)
+            partial = self._partial_at_target(recovery, effect)
+            if partial is not None:
+                journaled |= partial.holding.blocks
+            recovery.space = effect.space
+            staging = Staging(
+                recovery.root, recovery.id, recovery.target, effect.space, self._writing
+            )
+            recovery.staging = staging
+            promised = sum(
+                other.staging.promised_bytes
+                for other in self._book
+                if other.staging is not None
+                and other.id != recovery.id
+                and other.root.device == recovery.root.device
+            )
+            verified = await self._in_thread(
+                lambda: staging.prepare(journaled, reserved_elsewhere_bytes=promised)
+            )
+            if not staging.is_placed:
+                self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
+                if partial is not None:
+                    self._catalog.mark_stale(effect.digest, "it is being completed")
+        except CkptdError as error:
+            return StagingRefused(effect.recovery, Refusal.of(error))
+        return StagingPrepared(effect.recovery, verified)
+
+    async def _record_choice(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Write down what the manifest that just arrived says: going on needs no peer then."""
+        arrived, recovery.arrived = recovery.arrived.get(effect.digest), {}
+        if arrived is not None:
+            version = Version(effect.space.manifest.version)
+            await self._shelf.add(effect.digest, arrived.signatures)
+            await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
+
+    def _partial_at_target(
+        self, recovery: OpenRecovery, effect: PrepareStaging
+    ) -> HeldVersion | None:
+        """Return the same version if it stands at the target with units left out."""
+        held = self._catalog.find(
+            recovery.record.checkpoint, Version(effect.space.manifest.version)
+        )
+        if (
+            held is None
+            or held.holding.digest != effect.digest
+            or held.holding.is_complete
+            or (held.root, held.directory) != (recovery.root.name, recovery.target)
+        ):
+            return None
+        return held
+
+    def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Refuse a target that belongs to somebody else on this node.
+
+        Raises:
+            Conflict: Another recovery, or a held version, stands there, above or below.
+        """
+        mine = f"{recovery.target}/"
+        subject = f"target {recovery.target_path}"
+        for other in self._book:
+            theirs = f"{other.target}/"
+            is_rival = other.id != recovery.id and other.root is recovery.root and other.target
+            if is_rival and (mine.startswith(theirs) or theirs.startswith(mine)):
+                raise Conflict(
+                    subject,
+                    f"is where {other.id} recovers to",
+                    f"Watch it with: ckptctl watch {other.id}",
+                )
+        for held in self._catalog.versions():
+            theirs = f"{held.directory}/"
+            if held.root != recovery.root.name:
+                continue
+            is_same = held.holding.digest == effect.digest and theirs == mine
+            if not is_same and (mine.startswith(theirs) or theirs.startswith(mine)):
+                raise Conflict(
+                    subject,
+                    f"overlaps {held.holding.checkpoint}@{held.holding.version}",
+                    "Choose another with --to.",
+                )
+
+    async def commit(self, effect: CommitBlocks) -> Event:
+        """Make blocks durable, and write them into the journal."""
+        recovery = self._book.under_way(effect.recovery)
+        staging = recovery.known_staging()
+
+        def commit() -> None:
+            # In one thread from end to end: lanes wait for this, and each way over the loop
+            # costs milliseconds when the cores are busy.
+            with self.disk_calls.call():
+                staging.commit(effect.blocks)
+            self._journal.append(recovery.id, effect.blocks)
+            staging.release(effect.blocks)
+
+        try:
+            await self._in_thread(commit)
+        except CkptdError as error:
+            return CommitFailed(effect.recovery, Refusal.of(error))
+        self._advertising.note_growth()
+        recovery.note_growth()
+        return BlocksCommitted(effect.recovery)
+
+    async def place(self, effect: PlaceVersion) -> Event:
+        """Move the version to its final name, and into the catalog."""
+        recovery = self._book.under_way(effect.recovery)
+        staging = recovery.known_staging()
+        try:
+            files = await self._in_thread(lambda: staging.place(effect.missing))
+            encoded = await self._journal.manifest(recovery.id)
+            assert encoded is not None, f"{recovery.id} has no manifest in the journal"
+            manifest = recovery.known_space().manifest
+            digest = hexdigest_of(encoded)
+            placed = HashedDirectory(
+                recovery.root.name, recovery.target, manifest, encoded, digest, files
+            )
+            await self._catalog.add(placed, replace=True, is_published=False)
+            self._advertising.end(recovery.id)
+            await self._in_thread(staging.close)
+        except CkptdError as error:
+            return PlacementFailed(effect.recovery, Refusal.of(error))
+        return VersionPlaced(effect.recovery)
+
+    async def discard(self, effect: DiscardStaging) -> Event:
+        """Remove what a recovery left."""
+        recovery = self._book.under_way(effect.recovery)
+        self._advertising.end(recovery.id)
+        try:
+            if recovery.staging is not None:
+                await self._in_thread(recovery.staging.discard)
+            else:
+                # A restart interrupted it, and this life did not come to open what it left.
+                await self._in_thread(lambda: recovery.root.remove_tree(staging_of(recovery.id)))
+        except CkptdError as error:
+            _log.error("staging.not_discarded", recovery=effect.recovery, why=str(error))
+        return StagingDiscarded(effect.recovery)
+
+    async def note_end(self, ended: EndedRecovery) -> None:
+        """Write into the journal how a recovery ended."""
+        await self._journal.end(ended)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)

@@ -1,0 +1,94 @@
+"""The service that answers peers: it listens, serves what is here, and drains."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Final
+
+from ckptd.config import Address
+from ckptd.daemon.host.activation import DATA
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.serve.advertising import Advertising
+from ckptd.daemon.serve.content import ServedContent
+from ckptd.errors import CkptdError
+from ckptd.net.source.caps import Admission
+from ckptd.net.source.listener import Listener
+from ckptd.net.source.server import PeerServer
+
+_DRAIN_S: Final = 5.0
+"""How long a stopping daemon finishes what it serves. Half of what a service manager is promised
+(10 s)."""
+
+
+class Serving:
+    """Answers peers; listens from its making on.
+
+    Args:
+        parts: What it is made of.
+        stack: Closes what is opened.
+
+    Raises:
+        CkptdError: The address cannot be listened on.
+
+    Attributes:
+        advertising: What this node says it holds.
+        content: What it serves, and how much of it was sent.
+        admission: Who may be connected.
+        listener: Where peers connect.
+    """
+
+    def __init__(self, parts: Parts, stack: AsyncExitStack) -> None:
+        config, storage, transport = parts.config, parts.storage, parts.transport
+        self.advertising = Advertising(config.node.id, parts.epoch, storage.catalog)
+        self.content = ServedContent(
+            self.advertising, storage.catalog, storage.journal, storage.shelf
+        )
+        self.admission = Admission(
+            connections_max=config.listen.connections,
+            per_address_max=config.listen.connections_per_address,
+            per_node_max=config.listen.connections_per_address,
+        )
+        self._server = PeerServer(
+            self.content,
+            node=config.node.id,
+            epoch=parts.epoch,
+            admission=self.admission,
+            identity=transport.identity,
+            throttle=transport.throttles.egress,
+            drops_sent=config.serving.drop_sent,
+        )
+        stack.callback(self._server.close)
+        self.listener = (
+            Listener.adopt(parts.sockets[DATA], self.admission)
+            if DATA in parts.sockets
+            else _bind(config.listen.data, self.admission)
+        )
+        stack.callback(self.listener.close)
+
+    @property
+    def address(self) -> Address:
+        """Where peers are answered."""
+        return Address(*self.listener.address)
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        await self.listener.serve(self._server.serve)
+
+    def refuse_more(self) -> None:
+        """Take no more requests."""
+        self._server.drain()
+
+    async def drain(self) -> None:
+        """Finish what is being served."""
+        await self.listener.drain(_DRAIN_S)
+
+
+def _bind(address: Address, admission: Admission) -> Listener:
+    try:
+        return Listener.bind(address.host, address.port, admission)
+    except OSError as error:
+        raise CkptdError(
+            f"data listener {address}",
+            f"cannot listen: {error.strerror or error}",
+            "Choose another listen.data, or stop whoever has it.",
+        ) from error
