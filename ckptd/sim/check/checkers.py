@@ -217,7 +217,7 @@ class InOrder(Check):
         if not is_alone or is_trial or not blocks.issubset(unclaimed):
             return
         wanted = unclaimed & book.servable(recovery, effect.source)
-        first = (wanted & recovery.raised or wanted).first_run()
+        first = (wanted & recovery.prioritized or wanted).first_run()
         if first is not None and first.start != effect.blocks.start:
             problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
             raise CheckFailed(book, f"{problem} and not for {first}, which comes before")

@@ -251,9 +251,9 @@ def test_a_block_before_its_turn_is_seen(book: NodeBook) -> None:
     late = replace(order(S0, 0, Criticality.NORMAL), blocks=BlockRun(last - 1, last + 1))
     assert "which comes before" in fails(InOrder(), book, late)
 
-    recovery.raised = BlockSet([(last - 1, last + 1)])
+    recovery.prioritized = BlockSet([(last - 1, last + 1)])
     InOrder().at_order(book, late)
-    recovery.raised = BlockSet()
+    recovery.prioritized = BlockSet()
     book.said[S1] = {VERSION.digest: VERSION.holding(BlockSet([(0, 1)]))}
     InOrder().at_order(book, late)  # not alone
 
