@@ -52,6 +52,7 @@ def connected_pair(*, buffer_bytes: int | None = None) -> Iterator[Pair]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(1)
         theirs.settimeout(_PATIENCE_S)
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         theirs.connect(listening.getsockname())
         ours, _ = listening.accept()
         with ours:
@@ -68,12 +69,18 @@ class Contexts(NamedTuple):
     client: ssl.SSLContext
 
 
+async def secure_end(connected: socket.socket, context: ssl.SSLContext) -> SecureConnection:
+    """Dial with TLS over a socket that does not block."""
+    connection = SecureConnection(connected, context, is_server=False)
+    await connection.handshake()
+    return connection
+
+
 async def secure(pair: Pair, contexts: Contexts) -> tuple[SecureConnection, SecureConnection]:
     """Put TLS over both ends of a pair, which do not block from then on."""
     pair.theirs.setblocking(False)
     ours = SecureConnection(pair.ours, contexts.server, is_server=True)
-    theirs = SecureConnection(pair.theirs, contexts.client, is_server=False)
     async with asyncio.TaskGroup() as group:
         group.create_task(ours.handshake())
-        group.create_task(theirs.handshake())
-    return ours, theirs
+        theirs = group.create_task(secure_end(pair.theirs, contexts.client))
+    return ours, theirs.result()
