@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ckptd.model.urgency import Urgency
 
 from ckptd.errors import ContentChanged, NotFound
 from ckptd.limits import KIB, MIB, MS
+from ckptd.model.words import Urgency
 from ckptd.net.connection.transports import Connection
 from ckptd.net.source.sending import Sending
 from ckptd.net.throttle import Throttle

@@ -18,10 +18,10 @@ import pytest
 from ckptd.errors import NotFound
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.ids import NodeId
-from ckptd.model.urgency import Urgency
+from ckptd.model.words import RefusalReason, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.source import server as server_module
-from ckptd.net.source.caps import Admission, Refusal
+from ckptd.net.source.caps import Admission
 from ckptd.net.source.server import PeerServer
 from ckptd.traffic.workload import BODIES_MIN
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
@@ -294,7 +294,7 @@ async def test_who_asks_nothing_is_closed_sooner(
     monkeypatch.setattr(server_module, "HEAD_TIMEOUT_NS", 5 * MS)
     async with visiting(content) as visit:
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {Refusal.HEAD_LATE: 1}
+        assert visit.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 @pytest.mark.parametrize("before", [b"", request("/v1/holdings", "HEAD")])
@@ -313,7 +313,7 @@ async def test_a_head_that_has_begun_must_end_in_time(
         assert (head.status, head.keep_alive) == (408, False)
         await visit.body(head.content_length or 0)
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {Refusal.HEAD_LATE: 1}
+        assert visit.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_another(
@@ -361,7 +361,7 @@ async def test_what_is_no_head_is_refused_and_ends_the_connection(
         assert (head.status, head.keep_alive) == (status, False)
         assert "error" in json.loads(await visit.body(head.content_length or 0))
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {Refusal.HEAD: 1}
+        assert visit.server.admission.refusals == {RefusalReason.HEAD: 1}
 
 
 async def test_a_head_may_be_as_long_as_the_limit(content: FileContent) -> None:
@@ -386,7 +386,7 @@ async def test_senseless_requests_are_counted_and_cost_no_connection(
 ) -> None:
     async with visiting(content) as visit:
         assert (await visit.ask(version_of(content), **fields))[0] == status
-        assert visit.server.admission.refusals[Refusal.REQUEST] == counted
+        assert visit.server.admission.refusals[RefusalReason.REQUEST] == counted
         assert (await visit.ask("/v1/holdings"))[0] == 200
 
 
@@ -492,7 +492,7 @@ async def test_a_receiver_that_takes_nothing_loses_its_place(
     async with visiting(big, buffer_bytes=16 * KIB) as visit:
         visit.send(request(version_of(big)))
         await visit.task
-        assert visit.server.admission.refusals == {Refusal.READER_SLOW: 1}
+        assert visit.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises(ConnectionResetError):
             await visit.end()
         assert 0 < big.sent["normal"] < MIB
@@ -506,7 +506,7 @@ async def test_a_reader_that_takes_no_small_answer_loses_its_place_too(
     async with visiting(content, buffer_bytes=16 * KIB) as visit:
         visit.send(request(f"/v1/manifests/{content.digest}"))
         await visit.task
-        assert visit.server.admission.refusals == {Refusal.READER_SLOW: 1}
+        assert visit.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises(ConnectionResetError):
             await visit.end()
 
@@ -624,7 +624,7 @@ async def test_a_node_that_has_its_share_is_not_served(
         await visit.task
         with suppress(ConnectionResetError):
             assert await connection.receive(KIB) == b""
-        assert visit.server.admission.refusals == {Refusal.NODE: 1}
+        assert visit.server.admission.refusals == {RefusalReason.NODE: 1}
 
 
 async def test_a_stranger_hears_why_it_is_not_served(
