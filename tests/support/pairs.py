@@ -58,6 +58,7 @@ def connected_pair(*, buffer_bytes: int | None = None) -> Iterator[Pair]:
         with ours:
             if buffer_bytes is not None:
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ours.setblocking(False)
             yield Pair(ours, theirs)
 
