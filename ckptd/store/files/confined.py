@@ -3,13 +3,13 @@
 A directory that the configuration names is opened by its path, once. Everything else is a plain
 name in a directory that is held open, or a run of plain names walked from one without following
 a link: by ``openat2`` with ``RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS``, or component by component
-where the kernel has no such call. So neither a name nor anything that somebody plants or swaps
-meanwhile leads out: the file that is acted upon is the one that was looked at, or none.
+where the kernel has no such call. So neither a name nor a file that is placed or replaced in
+between leads out of the directory: a call acts on the file that was checked, or on none.
 
 Names are checked before each call. That is no formality: the kernel ignores the directory
 descriptor when a name is absolute.
 
-All calls block. What the kernel refuses is an ``OSError``, for the caller to say about what.
+All calls block. A refusal of the kernel is an ``OSError``; the caller adds what it is about.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def open_configured(path: str, *, create_mode: int | None = None) -> int:
 
 
 def leads_to(path: str, fd: int) -> bool:
-    """Tell whether the path of a configured directory still is the directory that is open.
+    """Return whether the path of a configured directory still leads to the directory that is open.
 
     It is not if its file system was unmounted, if another one was mounted over it, or if
     another directory took its name.
@@ -119,7 +119,7 @@ def leads_to(path: str, fd: int) -> bool:
 
 
 def is_read_only(fd: int) -> bool:
-    """Tell whether the file system of a directory that is open takes no writes here.
+    """Return whether the file system of a directory that is open takes no writes here.
 
     An ext4 that met an error takes none either; since Linux 6.15 only its mount options say so.
 
@@ -201,7 +201,17 @@ def _walk(start: int, components: Sequence[str], *, create: bool) -> int:
 
 
 def open_file(parent: int, name: str, flags: int, mode: int = 0o644, *, subject: str) -> int:
-    """Open a regular file. The open follows no link, waits for nobody and takes no terminal.
+    """Open a regular file. The call follows no link, does not block and does not take a terminal.
+
+    Args:
+        parent: Descriptor of the directory it is in.
+        name: Its name there.
+        flags: As for ``os.open``.
+        mode: Permissions if it is created.
+        subject: What an error is about.
+
+    Returns:
+        A descriptor, which the caller closes.
 
     Raises:
         OutsideRoots: The name is not plain.
@@ -260,7 +270,7 @@ def read_link(parent: int, name: str) -> str | None:
 def entries(directory: int) -> list[tuple[str, os.stat_result]]:
     """Return the names in a directory in order, each with what ``lstat`` says.
 
-    One that is gone before it is looked at is left out.
+    A name that disappears before its ``lstat`` is left out.
 
     Raises:
         OSError: Refused.
@@ -358,7 +368,13 @@ def _unlink(parent: int, name: str) -> None:
 def rename_noreplace(
     source_parent: int, source_name: str, target_parent: int, target_name: str
 ) -> None:
-    """Rename, each name in its directory, but never onto something: renameat2(2).
+    """Rename a file or directory, but never replace one: renameat2(2).
+
+    Args:
+        source_parent: Descriptor of the directory it is in.
+        source_name: Its name there.
+        target_parent: Descriptor of the directory it moves to.
+        target_name: Its new name.
 
     Raises:
         OutsideRoots: A name is not plain.

@@ -1,4 +1,4 @@
-"""What a file was when its bytes were hashed, so that a change is noticed."""
+"""Fingerprints of files, taken when their bytes were hashed, so that a change is noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ckptd.store.files.layout import inside
 
 
 class Fingerprint(NamedTuple):
-    """What changes when somebody writes to a file or puts another in its place."""
+    """Facts of a file that change when it is written to or replaced."""
 
     device: int
     inode: int
@@ -75,18 +75,19 @@ def fingerprint_of(facts: os.stat_result) -> Fingerprint:
 
 
 def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
-    """Tell whether a file is what it was when it was hashed, and has no second name."""
+    """Return whether a file is what it was when it was hashed, and has no second name."""
     return fingerprint_of(facts) == expected and facts.st_nlink == 1
 
 
 def check_plain(facts: os.stat_result, subject: str) -> None:
-    """Check that a file is fit to be given to others.
+    """Check that a file may be served to others.
 
-    A second name may lie anywhere: somebody could link to what the daemon may read and he may
-    not, and have it published. Setuid and setgid would be lost at the receiver, silently.
+    The file of a second name may be anywhere: a user could link to a file that the daemon may
+    read and he may not, and have it published. The setuid and setgid bits would be lost at the
+    receiver without notice.
 
     Raises:
-        StorageError: It has several names, or runs as somebody else.
+        StorageError: It has several names, or its setuid or setgid bit is set.
     """
     if facts.st_nlink > 1:
         raise StorageError(

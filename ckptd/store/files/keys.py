@@ -54,7 +54,7 @@ class Patterns:
         self._matchers = [re.compile(fnmatch.translate(text)) for text in self.texts]
 
     def match(self, checkpoint: str) -> bool:
-        """Tell whether any pattern matches a name."""
+        """Return whether any pattern matches a name."""
         return any(matcher.match(checkpoint) for matcher in self._matchers)
 
 
@@ -89,7 +89,7 @@ class PublicKey:
         )
 
     def has_signed(self, manifest: bytes, signature: Signature) -> bool:
-        """Tell whether a signature of a manifest was made with this key. Hashes all of it."""
+        """Return whether a signature of a manifest was made with this key. Hashes all of it."""
         try:
             self._key.verify(signature.value, signed_bytes(manifest))
         except InvalidSignature:
@@ -163,7 +163,7 @@ class TrustedKey:
     comment: str = ""
 
     def may_sign(self, checkpoint: str) -> bool:
-        """Tell whether a signature by this key counts for a checkpoint."""
+        """Return whether a signature by this key counts for a checkpoint."""
         return self.allowed is None or self.allowed.match(checkpoint)
 
     @property
@@ -236,10 +236,16 @@ def read_trusted_keys(path: str) -> Mapping[KeyId, TrustedKey]:
 
 
 def read_key_file(subject: str, path: str, bytes_max: int, *, forbidden_mode: int) -> bytes:
-    """Read a small file, unless it grants what it must not.
+    """Read a small file that only some users may access.
+
+    Args:
+        subject: What an error is about.
+        path: Where it is.
+        bytes_max: How long it may be.
+        forbidden_mode: Permissions that it must not grant.
 
     Raises:
-        ConfigurationError: It cannot be read, grants it, or is no small file.
+        ConfigurationError: It cannot be read, grants one of them, is too long, or is no file.
     """
     try:
         # Not to wait for a writer if it is a pipe.

@@ -1,4 +1,4 @@
-"""Landlock: the daemon takes away its own right to write anywhere but where it has to.
+"""Landlock: the daemon gives up the permission to write anywhere but where it has to.
 
 A second line behind :mod:`ckptd.store.files.confined`: what a bug in ckptd or in a library it uses
 could change is the roots, the state directory and the directory of the control socket. Reading
@@ -31,7 +31,7 @@ _WRITES: Final = 1 << 1 | sum(1 << bit for bit in range(4, 14))
 _TRUNCATE: Final = 1 << 14
 _TRUNCATE_ABI: Final = 3
 _ABI_MIN: Final = 2
-"""ABI 1 lets nobody rename from one directory to another, which is how a version is placed."""
+"""ABI 1 forbids every rename from one directory to another, which is how a version is placed."""
 
 _FILE_RIGHTS: Final = 1 << 1 | _TRUNCATE
 _NULL_DEVICE: Final = "/dev/null"
@@ -42,10 +42,10 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def confine_writing(directories: Sequence[int]) -> bool:
-    """Give up the right to write, make, rename and remove anything elsewhere. For good.
+    """Give up the permission to write, create, rename and remove anything elsewhere, for good.
 
-    It holds for the calling thread and those it starts from now on: call it before there are
-    others.
+    It applies to the calling thread and the threads that it starts from now on; so call it
+    before other threads exist.
 
     Args:
         directories: Descriptors of the directories below which writing stays possible.

@@ -41,7 +41,7 @@ def staging_of(recovery: RecoveryId) -> str:
 
 
 def is_in_staging(path: str) -> bool:
-    """Tell whether a path is the staging directory or lies in it."""
+    """Return whether a path is the staging directory or lies in it."""
     return path.split("/", maxsplit=1)[0] == STAGING_DIRECTORY
 
 
@@ -51,7 +51,7 @@ def database_in(state_directory: str) -> str:
 
 
 def is_of_database(name: str) -> bool:
-    """Tell whether a name in the state directory belongs to the database, also to a damaged one."""
+    """Return whether a name in the state directory is of the database, or of a damaged one."""
     return name.startswith(DATABASE)
 
 

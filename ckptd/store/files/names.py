@@ -15,7 +15,7 @@ class Names:
     """Finds names of a root one after another, keeping the last one's directory open.
 
     Names in order share directories, and walking to one costs ten times what using it does.
-    For one thread, and for as long as directories stay where they are.
+    For one thread, and only while the directories are not moved.
     """
 
     def __init__(self, root: Root) -> None:
@@ -49,7 +49,13 @@ class Names:
         return self._fd, name
 
     def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
-        """Open a regular file: :meth:`Root.open_file`."""
+        """Open a regular file, as :meth:`Root.open_file` does.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: It does not exist.
+            StorageError: Not a regular file, or the system refused.
+        """
         parent, name = self.find(relative)
         subject = self._root.absolute(relative)
         try:
@@ -58,7 +64,7 @@ class Names:
             raise storage_error(subject, error) from error
 
     def create_file(self, relative: str, mode: int) -> int | None:
-        """Make a file, open for writing; ``None`` if there is something of that name.
+        """Create a file and open it for writing; ``None`` if the name is taken.
 
         Raises:
             OutsideRoots: The path is not plain.
@@ -74,7 +80,12 @@ class Names:
             raise storage_error(self._root.absolute(relative), error) from error
 
     def stat(self, relative: str) -> os.stat_result | None:
-        """Return what ``lstat`` says: :meth:`Root.stat`."""
+        """Return what ``lstat`` says, as :meth:`Root.stat` does; ``None``: there is no such file.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
         try:
             parent, name = self.find(relative)
             return confined.look(parent, name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 
 
 class _OpenFile:
-    """A descriptor and how many threads work with it just now."""
+    """A descriptor and how many threads use it at the moment."""
 
     __slots__ = ("fd", "users")
 
@@ -20,7 +20,7 @@ class _OpenFile:
 
 
 class OpenFiles:
-    """Keeps the files that were used last open; never closes one under its user.
+    """Keeps the most recently used files open; never closes one that is in use.
 
     Opening and closing happen outside the lock.
     """
@@ -30,7 +30,7 @@ class OpenFiles:
 
         Args:
             open_file: Returns a new descriptor for a number, here that of a unit.
-            files_max: How many stay open without a user.
+            files_max: How many stay open while no thread uses them.
         """
         self._open_file = open_file
         self._files_max = files_max
@@ -53,15 +53,15 @@ class OpenFiles:
                 file.users -= 1
 
     def has_all(self, numbers: Collection[int]) -> bool:
-        """Tell whether all these files are open."""
+        """Return whether all these files are open."""
         with self._lock:
             return all(number in self._files for number in numbers)
 
     def close(self) -> None:
-        """Close all files; nobody may use one, and nobody may come later.
+        """Close all files. None may be in use, and no call may follow.
 
         Raises:
-            OSError: A file could not be closed; all are given back all the same.
+            OSError: A file could not be closed; the others are closed nevertheless.
         """
         with self._lock, contextlib.ExitStack() as stack:
             while self._files:
@@ -79,7 +79,7 @@ class OpenFiles:
         opened = _OpenFile(self._open_file(number))
         surplus: list[_OpenFile] = []
         with self._lock:
-            # Another thread may have opened it meanwhile; then its descriptor is the one.
+            # Another thread may have opened it in between; then its descriptor is used.
             file = self._files.setdefault(number, opened)
             file.users += 1
             if file is not opened:

@@ -78,11 +78,11 @@ class Root:
         return cls(name, path, fd, real_path=confined.resolved(path))
 
     def close(self) -> None:
-        """Give the descriptor back. No call may be under way or follow."""
+        """Close the descriptor. No call may be running or follow."""
         os.close(self._fd)
 
     def absolute(self, relative: str) -> str:
-        """Return the path that a person would write, for messages."""
+        """Return the absolute path, for messages."""
         return f"{self.path.rstrip('/')}/{relative}" if relative else self.path
 
     def open_directory(self, relative: str, *, create: bool = False) -> int:
@@ -127,7 +127,7 @@ class Root:
         """Check that the root's path still leads to the directory that is open.
 
         What is written through the descriptor goes to the right file system even if it does
-        not; but nobody would find it.
+        not, but users would not find it there.
 
         Raises:
             StorageError: It leads elsewhere, or nowhere.
@@ -276,7 +276,7 @@ class Root:
         return facts.f_bavail * facts.f_frsize
 
     def free_files(self) -> int | None:
-        """Return how many files may still be made; ``None`` if nobody counts them (btrfs)."""
+        """Return how many files can still be made; ``None`` where they are not counted (btrfs)."""
         with mapping_os_errors(self.path):
             facts = os.fstatvfs(self._fd)
         return facts.f_favail if facts.f_files else None
@@ -288,7 +288,7 @@ class Root:
         return facts.f_blocks * facts.f_frsize
 
     def obstacle(self) -> str:
-        """Say why what is written here would not be found by others; empty if nothing is.
+        """Return why other processes would not find what is written here; empty if they would.
 
         The root was opened when the daemon started; its path may lead elsewhere by now.
         """

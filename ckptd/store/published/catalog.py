@@ -1,9 +1,9 @@
-"""The catalog: which versions this node holds, durable, and in memory for quick answers.
+"""The catalog: which versions this node holds, in the database and in memory.
 
 All methods belong to the event loop; disk and database work is done in threads. A version is in
 the catalog only when every byte of it was hashed where it lies. It is *stale* when a file
-of it changed since: it stays in the catalog for people to see, and is served and
-advertised no more until it is published again.
+of it changed since: it stays in the catalog for people to see, but is neither served nor
+advertised until it is published again.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Catalog:
         )
 
     def newest_ever(self, checkpoint: CheckpointName) -> Version | None:
-        """Return the highest version that was ever added, also if it was removed since."""
+        """Return the highest version that was ever added, even if it was removed since."""
         return self._newest.of(checkpoint)
 
     async def add(
@@ -215,7 +215,7 @@ class Catalog:
             return held
 
     def mark_stale(self, digest: Digest, reason: str) -> None:
-        """Serve and advertise a version no more.
+        """Stop serving and advertising a version.
 
         Not durable: :meth:`load` finds out again. A sending thread calls it through
         ``loop.call_soon_threadsafe``.
@@ -267,7 +267,7 @@ class Catalog:
             raise ContentChanged(name, f"is stale: {held.stale_reason}")
 
     async def _read(self, digest: Digest, work: Callable[[VersionRow], T]) -> T:
-        """Work on a row in a thread; one that is damaged makes its version stale."""
+        """Work on a row in a thread; if the row is damaged, mark its version as stale."""
         row = await self._row(digest)
         try:
             return await asyncio.to_thread(work, row)
@@ -286,7 +286,7 @@ class Catalog:
         return VersionRow(*row)
 
     def _inspect(self, row: VersionRow) -> HeldVersion:
-        """Find out what is left of a version since it was recorded."""
+        """Compare the files of a version with what was recorded."""
         try:
             root = self._roots[row.root]
             hashed = unpack_version(row, self._database.path)

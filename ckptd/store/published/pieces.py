@@ -1,8 +1,8 @@
 """Pieces of files, ready to be sent, each file checked to be what it was when it was hashed.
 
 A file that changed since must not be sent as if it had not: its fingerprint is compared when it is
-opened, before each piece and after it. What was sent of a piece that changed meanwhile is caught
-by the receiver, which verifies every block; the sender aborts so that it is not blamed.
+opened, before each piece and after it. If a piece changes while it is sent, the receiver
+notices, since it verifies every block; the sender aborts so that it is not blamed.
 
 Descriptors live no longer than a piece of work: opening a file again costs 10 µs, and a
 descriptor kept for later would keep a removed checkpoint's room on the disk taken.
@@ -26,8 +26,8 @@ PIECE_BYTES_MAX: Final = 64 * MIB
 """A change in a longer stretch of a unit is noticed after at most so much."""
 
 _REPLACED: Final = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
-"""What opening says where a link, a file or a socket took the place of a directory or file.
-Others, such as EMFILE, say nothing about the content."""
+"""Errors of opening where a link, a file or a socket took the place of a directory or file.
+Other errors, such as EMFILE, say nothing about the content."""
 
 
 READ_BYTES_MAX: Final = 64 * KIB
@@ -35,12 +35,12 @@ READ_BYTES_MAX: Final = 64 * KIB
 look at the file before and after it, cost more than a copy of so much."""
 
 _TOGETHER_BYTES: Final = 256 * KIB
-"""What of short stretches makes a piece."""
+"""Most bytes of short stretches in one piece."""
 
 
 _UNSENT_BYTES: Final = 8 * MIB
-"""More than a send buffer has (4 MiB, tcp(7)). What is in it cannot leave the page cache yet, so
-what lies so far before a piece goes with it."""
+"""More than a send buffer has (4 MiB, tcp(7)). What is in it cannot be dropped from the
+page cache yet; so with each piece the bytes this far before it are dropped, too."""
 
 
 class StoredPiece(NamedTuple):
@@ -75,7 +75,7 @@ def read_pieces(
         extents: Which bytes.
         open_unit: Opens the file of a unit.
         compare: Raises ``ContentChanged`` if an open file of a unit is not what was hashed.
-        drops_used: Bytes leave the page cache once they were used.
+        drops_used: Drop bytes from the page cache once they were used.
 
     Raises:
         ContentChanged: A file is not what was hashed, or the disk cannot read it.
@@ -110,7 +110,7 @@ def read_pieces(
 
 
 def _read(fd: int, offset: int, memory: memoryview) -> None:
-    """Fill memory from a file; what is missing of a file that is shorter shows in its look.
+    """Fill memory from a file. If the file is too short, the comparison that follows notices.
 
     Raises:
         ContentChanged: The disk cannot read it.
@@ -127,7 +127,7 @@ def _read(fd: int, offset: int, memory: memoryview) -> None:
 
 
 def _drop(fd: int, start: int, end: int) -> None:
-    """Let bytes of a file leave the page cache, those that nobody uses at the moment."""
+    """Drop bytes of a file from the page cache, except pages that are in use."""
     start = max(start, 0)
     os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
 

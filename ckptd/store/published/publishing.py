@@ -1,7 +1,7 @@
 """Publishing: a directory is hashed where it lies and becomes a version. Nothing is copied.
 
 Each file is fingerprinted before and after it is hashed, and once more when all are. One that
-changes meanwhile ends the publishing: a manifest must not describe a mixture.
+changes in between ends the publishing: a manifest must not describe a mixture.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from ckptd.store.published.serving import find_changed
 
 _BATCH_FILES: Final = 64
 _BATCH_BYTES: Final = 16 * MIB
-"""What a thread takes at once: enough that taking costs nothing, little enough to even out."""
+"""What a thread takes at once: enough that taking costs little, few enough to spread the load."""
 _BUFFER_BYTES_MIN: Final = 8 * MIB
 _RACY_NS: Final = 20 * MS
 """Two writes within one tick of the kernel's clock (10 ms at 100 Hz) leave one timestamp."""
@@ -87,7 +87,7 @@ class HashingProgress:
 
 
 class _Stopped(Exception):
-    """A thread noticed that another one failed, or that nobody wants the result."""
+    """Another thread failed, or the caller no longer wants the result."""
 
 
 class _Candidate(NamedTuple):
@@ -122,7 +122,7 @@ def scan_and_hash(
     Args:
         root: Where the directory lies.
         relative: Its path below the root.
-        request: What the version is called, and which files are how urgent.
+        request: Name and version to publish as, and how urgent which files are.
         workers: Threads that hash; each needs a buffer of at least 8 MiB.
         on_progress: Called from those threads, one call at a time.
         is_cancelled: Asked often; a true answer ends the hashing.
@@ -135,7 +135,7 @@ def scan_and_hash(
         ContentChanged: A file changed while it was hashed.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
-        StorageError: Refused by the file system, or what is there is not fit to be published.
+        StorageError: Refused by the file system, or a file cannot be published.
         CkptdError: Cancelled.
     """
     root.check_in_place()
@@ -197,7 +197,7 @@ def _scan(root: Root, relative: str, request: PublishOrder) -> list[_Candidate]:
 
 
 class _Patterns:
-    """Which file is how urgent; remembers the patterns that matched nothing yet."""
+    """Says how urgent a file is, and remembers the patterns that have matched nothing yet."""
 
     def __init__(self, request: PublishOrder) -> None:
         self._patterns = [
@@ -315,9 +315,9 @@ class _Hashing:
         return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
 
     def _settled(self, fd: int, subject: str) -> tuple[Fingerprint, int]:
-        """Take a fingerprint that a later write will change.
+        """Take a fingerprint that any later write will change.
 
-        ``ctime`` and not ``mtime``: every write sets it, and nobody can set it back.
+        ``ctime`` and not ``mtime``: every write sets it, and no call can set it back.
         """
         for _ in range(_RACY_LOOKS_MAX):
             facts = os.fstat(fd)

@@ -42,7 +42,7 @@ class ServedVersion:
         self._is_whole = all(hashed.files)
 
     def holds(self, start: int, end: int) -> bool:
-        """Tell whether all of the bytes ``start`` … ``end - 1`` are here."""
+        """Return whether all of the bytes ``start`` … ``end - 1`` are here."""
         if not 0 <= start < end <= self.size_bytes:
             return False
         files = self._hashed.files
@@ -56,13 +56,13 @@ class ServedVersion:
         """Yield where the bytes ``start`` … ``end - 1`` lie, in order. Blocks.
 
         The consumer sends each piece before it asks for the next, and closes the generator
-        if it stops early. Bytes that were yielded may be relied on once the generator has gone
-        on without an error.
+        if it stops early. A piece is known to be unchanged once the generator has continued
+        without an error.
 
         Args:
             start: The first.
             end: The one after the last.
-            drops_used: What was yielded leaves the page cache when the next is asked for.
+            drops_used: Drop a piece from the page cache when the next one is asked for.
 
         Raises:
             ContentChanged: A file is gone, or not what it was when it was hashed. The

@@ -36,7 +36,7 @@ _LOG_BYTES_MAX: Final = 64 * MIB
 
 
 class StateDirectory:
-    """The directory that belongs to one daemon, locked as long as it is open.
+    """The directory of one daemon, locked while it is open.
 
     Attributes:
         path: Where it is.
@@ -48,7 +48,7 @@ class StateDirectory:
 
     @classmethod
     def open(cls, path: str) -> StateDirectory:
-        """Take the directory, made if it is missing. The lock ends with the process.
+        """Open and lock the directory, created if it is missing. The lock ends with the process.
 
         Raises:
             StateDirectoryInUse: Another daemon has it.
@@ -85,7 +85,7 @@ class StateDirectory:
         return cls(path, fd)
 
     def close(self) -> None:
-        """Let others have the directory."""
+        """Unlock the directory."""
         os.close(self._lock_fd)
 
     @property
@@ -95,7 +95,7 @@ class StateDirectory:
 
 
 class Database:
-    """One SQLite file, one thread that works on it."""
+    """One SQLite file and the thread that works on it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -103,7 +103,7 @@ class Database:
         self._connection: Connection | None = None
 
     async def open(self) -> None:
-        """Open the file, made if it is missing, and check it.
+        """Open the file, created if it is missing, and check it.
 
         Raises:
             DamagedState: It is no database, or a damaged one. :func:`move_aside` may follow.
@@ -116,14 +116,14 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Finish what is under way and close the file."""
+        """Wait for the transaction that is running, then close the file."""
         await self._in_thread(self._close)
         self._thread.shutdown()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run some statements as one transaction, durable on return.
 
-        A cancelled caller waits for the end of the transaction, and does not learn which.
+        A cancelled caller waits until the transaction has ended, committed or not.
 
         Args:
             work: Called in the database's thread; what it raises rolls back.
@@ -136,7 +136,7 @@ class Database:
         return await self._in_thread(lambda: self._transact(work))
 
     def run_blocking(self, work: Callable[[Connection], T]) -> T:
-        """Do the same from a thread that may wait; never from the event loop."""
+        """Do what :meth:`run` does, from a thread that may block; never from the event loop."""
         return self._thread.submit(self._transact, work).result()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -192,7 +192,7 @@ class Database:
 
 
 def move_aside(path: str) -> str:
-    """Give a damaged database another name, so that a new one can be begun.
+    """Give a damaged database another name, so that a new one can be created.
 
     Its write-ahead log goes along: tools that salvage a database need both.
 
@@ -225,10 +225,11 @@ def move_aside(path: str) -> str:
 
 
 def _check_own(directory: int, subject: str) -> None:
-    """Check that nobody else can plant names here: SQLite opens its files by path.
+    """Check that no other user can place files here: SQLite opens its files by path.
 
     Raises:
-        StorageError: Everybody may write to it, or a file of the database is none of ours.
+        StorageError: Every user may write to it, or a file of the database is a link or no
+            regular file.
     """
     if os.fstat(directory).st_mode & stat.S_IWOTH:
         raise StorageError(subject, "may be written by everybody", "Close it: chmod 700.")

@@ -50,13 +50,13 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         wasted_bytes: Bytes that were received for nothing.
         wasted_bytes_by_reason: The same by reason.
         sources: Who gave how much.
-        happenings: How often each kind of thing happened that the story tells of.
+        happenings: How often each kind of entry occurs in its story.
         duration_s: From the request to the end.
         critical_s: Until every critical unit was verified; ``None`` if that never was, or if
             there is none.
-        predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
+        predicted_duration_s: Prediction of ``duration_s`` when transferring began; ``None``:
             the rates of its sources were not known.
-        predicted_critical_s: What was said of ``critical_s`` then.
+        predicted_critical_s: Prediction of ``critical_s`` at that time.
     """
 
     recovery: RecoveryId

@@ -1,7 +1,7 @@
-"""The journal: recoveries under way and what they verified, so that a restart goes on.
+"""The journal: running recoveries and the blocks they verified, so that a restart resumes them.
 
-Blocks are appended after their data is durable. The journal is a hint all the same: staging
-hashes what it claims again before it counts.
+Blocks are appended after their data is durable. Even so the journal is only a hint: after a
+restart staging hashes the blocks that it names before they count.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class JournaledRecovery:
         digest: The identity that was chosen; ``None`` before.
         root: Name of the root it recovers into.
         target: The version's directory, relative to the root.
-        patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
+        patience_ns: How long to wait for blocks that no source has; ``None``: without a limit.
         is_paused: An operator paused it.
         started_at_s: Unix time of the request.
-        is_background: It leaves sources to recoveries that are not.
+        is_background: It yields sources to recoveries that are not in the background.
     """
 
     recovery: RecoveryId
@@ -62,7 +62,7 @@ class Journal:
         self._database = database
 
     async def begin(self, recovery: JournaledRecovery) -> None:
-        """Record a recovery that was just requested. Its name was never used before."""
+        """Record a recovery that was just requested, under a name that was never used before."""
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
             " patience_ns, is_paused, started_at_s, is_background)"
@@ -73,9 +73,15 @@ class Journal:
     async def choose(
         self, recovery: RecoveryId, version: Version, digest: Digest, manifest: bytes
     ) -> None:
-        """Record which version a recovery is for, with its manifest: going on needs no peer.
+        """Record the version of a recovery and its manifest, so that resuming it needs no peer.
 
         Blocks that were journaled for another digest are forgotten.
+
+        Args:
+            recovery: Which recovery.
+            version: The version that was chosen for it.
+            digest: The version's identity.
+            manifest: The encoded manifest.
         """
 
         def work(connection: Connection) -> None:
@@ -116,7 +122,7 @@ class Journal:
         return await self._database.run(lambda connection: _manifest(connection, recovery))
 
     async def set_paused(self, recovery: RecoveryId, *, is_paused: bool) -> None:
-        """Record that a recovery was paused or goes on."""
+        """Record that a recovery was paused or resumed."""
         await self._execute(
             "UPDATE recoveries SET is_paused = ? WHERE recovery = ?", (is_paused, recovery)
         )

@@ -1,7 +1,7 @@
 """The newest version of each checkpoint that was ever published or recovered here.
 
-It outlives the versions themselves, so that a node does not take an old one for the newest
-because somebody keeps the newer ones from it.
+It is kept when the versions are removed, so that a node does not take an old version for the
+newest because its peers withhold the newer ones.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 class SignatureShelf:
     """Signatures in the database, by the digest of their manifest; durable on return.
 
-    Whoever puts signatures here has verified them: they are served to others as they are.
+    The caller has verified what it adds: signatures are served to others as they are.
     All methods raise what :meth:`Database.run` raises.
     """
 

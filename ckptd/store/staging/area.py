@@ -7,12 +7,12 @@
 and may be discarded at any point. ``deliver`` is called by many lane threads at once, the rest
 by one worker thread at a time; all calls block.
 
-What holds at every instant:
+Invariants:
 
 * Only bytes with the right digest are written.
 * What the journal claims was durable before: ``commit`` returns, the caller journals, ``release``.
-* Verified bytes that the journal does not have ≤ ``uncommitted_bytes_max``, so a crash costs
-  little; ``deliver`` waits while that is reached.
+* Verified bytes that are not in the journal are at most ``uncommitted_bytes_max``, so that a
+  crash costs little; ``deliver`` waits while they are more.
 * After a failed write or sync nothing more is written or synced here: the kernel reports a lost
   page once and then calls it clean (Rebello et al., *Can Applications Recover from fsync
   Failures?*, ATC 2020). What was journaled before stays good.
@@ -45,9 +45,9 @@ from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.staging.whole_units import is_whole, write_whole
 
 _SMALL_BLOCKS: Final = 8
-"""So many in one delivery are small ones, which cost the interpreter more than the kernel. Lanes
-take turns at them: side by side they would pass the interpreter to and fro at every call, which
-took a fifth longer with 20,000 files of 16 KiB from four sources."""
+"""This many in one delivery are small ones, which cost the interpreter more than the kernel. Only
+one lane at a time handles them: several would hand the interpreter back and forth at every call,
+which took a fifth longer with 20,000 files of 16 KiB from four sources."""
 
 
 class Staging:
@@ -56,7 +56,7 @@ class Staging:
     Attributes:
         is_placed: The version stands under its final name.
         held: Which blocks are here, and whether lanes wait for a commit.
-        lane_times: What the lanes that deliver do with their time.
+        lane_times: How the lanes that deliver spend their time.
         served: The blocks among them that the journal has, for others to fetch.
     """
 
@@ -85,9 +85,9 @@ class Staging:
         self._files = BlockFiles(space, self._open_unit, writing or Writing())
 
     def prepare(self, journaled: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
-        """Check and reserve, then make the files or take up what an earlier run left.
+        """Check and reserve room, then create the files or reuse what an earlier run left.
 
-        May be called again after it was refused; until then nothing is open.
+        May be called again after it failed; until then nothing is open.
 
         Args:
             journaled: Blocks that the journal claims; they are hashed again.
@@ -160,7 +160,7 @@ class Staging:
         return found
 
     def _take_up(self) -> dict[int, int]:
-        """Open what an earlier run left and remove what does not belong.
+        """Open what an earlier run left and remove files that are not units.
 
         Returns:
             Units whose files stay, with the bytes allocated for each.
@@ -258,17 +258,17 @@ class Staging:
         """Make delivered blocks durable. They may go into the journal when this returns.
 
         Raises:
-            StagingLost: Somebody removed the file; they must not.
-            StorageError: The disk refused, now or earlier; they must not.
+            StagingLost: A file was removed; the blocks must not be journaled.
+            StorageError: The disk refused, now or earlier; the blocks must not be journaled.
         """
         assert self._tree is not None
         self._check_sound()
         units = list(self._units_of(blocks))
         try:
             with mapping_os_errors(self._tree.path):
-                # Else many files, or one that was closed meanwhile: syncfs reports what such a one
-                # knew of a lost page, since Linux 5.8. Nor has a unit that came whole a durable
-                # name before.
+                # syncfs if there are many files, or one was closed since: it reports what that
+                # descriptor knew of a lost page (Linux 5.8). It also makes the names of units
+                # that came whole durable.
                 if not self._sync_files(units):
                     self._tree.sync()
                 self._files.drop(blocks)
@@ -286,7 +286,7 @@ class Staging:
             raise directories.swept(self._tree, error.filename) from error
 
     def release(self, blocks: BlockSet) -> None:
-        """Note that the journal has these blocks; deliveries that wait for it go on."""
+        """Note that the journal has these blocks; deliveries that wait continue."""
         self.held.release(blocks)
         self.served.add(blocks)
 
@@ -315,7 +315,7 @@ class Staging:
             VerificationFailed: A unit is not what was written: wrong bytes of a critical one,
                 wrong size of any.
             Conflict: The target exists by now.
-            StagingLost: Somebody removed a file, or all of them.
+            StagingLost: A file was removed, or all of them.
             StorageError: The system refused.
         """
         root, tree, manifest = self._root, self._tree, self._space.manifest
@@ -346,7 +346,7 @@ class Staging:
         return files
 
     def close(self) -> None:
-        """Let waiting deliveries fail, wait for those that write, close all files.
+        """Make waiting deliveries fail, wait for those that write, close all files.
 
         Raises:
             StorageError: The disk refused to close a file.
@@ -355,9 +355,9 @@ class Staging:
         self._close_tree()
 
     def interrupt(self) -> None:
-        """Let hashing under way, and any from now on, end in an error; from any thread.
+        """Make hashing fail that is running, and any from now on. Any thread may call this.
 
-        A daemon that stops has no use for it: the next life hashes again.
+        A daemon that stops does not need the result: the next one hashes again.
         """
         self._is_unwanted.set()
 

@@ -1,8 +1,8 @@
 """The files of units that come in blocks: lanes write them, commits make them durable.
 
-A recovery may write more than a node has memory, and a job may run beside it. Through the page
-cache every block pushes out a page that somebody used; ``direct`` writes go past it, and with
-``drops_written`` what is durable leaves it again.
+A recovery may write more than a node has memory, and a job may run beside it. Written through
+the page cache, every block evicts a page that may be in use. Writes that are ``direct`` bypass
+the cache, and with ``drops_written`` blocks are dropped from it once they are durable.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Writing:
     """How recoveries write.
 
     Attributes:
-        mode: Which way blocks take.
-        drops_written: What is durable leaves the page cache.
+        mode: Through the page cache or past it.
+        drops_written: Drop blocks from the page cache once they are durable.
     """
 
     mode: WriteMode = WriteMode.BUFFERED
@@ -55,12 +55,12 @@ class Writing:
 
 
 class BlockFiles:
-    """Open files of one recovery; any thread may write.
+    """The open files of one recovery. Any thread may write.
 
     Args:
         space: What the recovery consists of.
-        open_unit: Opens the file of a unit with some flags.
-        writing: Which way bytes take.
+        open_unit: Opens the file of a unit with the given flags.
+        writing: How to write.
     """
 
     def __init__(
@@ -87,9 +87,8 @@ class BlockFiles:
         """
         with self._files.borrow(unit) as fd:
             if not self._is_direct:
-                # The kernel lets one thread at a time write to a file and others spin meanwhile:
-                # with four lanes that was a third of the receiver's processor time. Here they
-                # sleep.
+                # The kernel lets one thread at a time write to a file while others spin: with
+                # four lanes that was a third of the receiver's processor time. Here they sleep.
                 with self._turns[unit % _TURNS]:
                     _write_all(fd, offset, data)
                 return
@@ -105,8 +104,8 @@ class BlockFiles:
         """Make what was written to some units durable, if that takes few calls; blocks.
 
         Returns:
-            Whether it was done. Else the file system has to be synced as a whole: there are many,
-            or a descriptor was closed meanwhile and took its knowledge of a lost page with it.
+            Whether it was done. If not, the caller must sync the whole file system: there are too
+            many files, or a descriptor was closed, and its record of a lost page with it.
 
         Raises:
             FileNotFoundError: The file of a unit has no name any more.
@@ -123,7 +122,7 @@ class BlockFiles:
         return True
 
     def drop(self, blocks: BlockSet) -> None:
-        """Let durable blocks leave the page cache, if that is how recoveries write.
+        """Drop durable blocks from the page cache, if ``drops_written`` is set.
 
         Raises:
             CkptdError: A file cannot be opened.
@@ -139,10 +138,10 @@ class BlockFiles:
                         os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
-        """Close all files; nobody may use one, and nobody may come later.
+        """Close all files. None may be in use, and no call may follow.
 
         Raises:
-            OSError: A file could not be closed; all are given back all the same.
+            OSError: A file could not be closed; the others are closed nevertheless.
         """
         self._files.close()
 
@@ -154,12 +153,12 @@ class BlockFiles:
                 cause = error.__cause__
                 if not (isinstance(cause, OSError) and cause.errno == errno.EINVAL):
                     raise
-                self._is_direct = False  # the file system cannot, for none of them
+                self._is_direct = False  # the file system supports it for no file
         return self._open_unit(unit, os.O_WRONLY)
 
 
 def _write_direct(fd: int, offset: int, data: memoryview) -> int:
-    """Write whole pages past the page cache; return how much could be written so."""
+    """Write whole pages past the page cache; return how many bytes were written."""
     end = len(data) - len(data) % _ALIGNMENT_BYTES
     done = 0
     try:

@@ -47,7 +47,7 @@ def open_tree(root: Root, path: str) -> Root:
     """Open a directory below a root, to be walked by a root's rules from its own descriptor.
 
     The descriptor stays good when the directory is renamed, and a writeback error is reported
-    to each descriptor once: what syncfs tells one recovery is not lost for the others.
+    to each descriptor once: so an error that one recovery sees is not lost for the others.
 
     Raises:
         NotFound: It does not exist.
@@ -57,7 +57,7 @@ def open_tree(root: Root, path: str) -> Root:
 
 
 def make_staging(root: Root, path: str) -> Root:
-    """Open the staging directory of a recovery, made if it is missing, closed to others.
+    """Open the staging directory of a recovery, created if it is missing, closed to other users.
 
     Raises:
         StorageError: The system refused.
@@ -73,7 +73,7 @@ def make_staging(root: Root, path: str) -> Root:
 
 
 def move_to_staging(root: Root, target: str, path: str) -> None:
-    """Take a version that was placed without some units back into staging.
+    """Move a version that was placed without some units back into staging.
 
     Raises:
         CkptdError: The system refused.
@@ -107,7 +107,7 @@ def remove_empty_staging_directory(root: Root) -> None:
 
 @contextlib.contextmanager
 def as_directory(tree: Root, path: str) -> Iterator[int]:
-    """Open a directory for a while; what the system refuses inside names it.
+    """Open a directory for a block of code; errors of the system inside name the directory.
 
     Raises:
         CkptdError: See :meth:`Root.open_directory` and :func:`mapping_os_errors`.
@@ -121,10 +121,10 @@ def as_directory(tree: Root, path: str) -> Iterator[int]:
 
 
 def check_is_at(root: Root, path: str, tree: Root) -> None:
-    """Check that a name leads to the directory that is open: what was verified was renamed.
+    """Check that a name leads to the directory that is open, so that what was verified was renamed.
 
     Raises:
-        StorageError: Somebody put another directory in its place.
+        StorageError: Another directory took its place.
     """
     found, expected = root.stat(path), tree.stat("")
     if found is None or expected is None or not os.path.samestat(found, expected):
@@ -136,7 +136,7 @@ def check_is_at(root: Root, path: str, tree: Root) -> None:
 
 
 def swept(tree: Root, path: str) -> StagingLost:
-    """Say that somebody removed a file while a recovery wrote it."""
+    """Return the error that a file was removed while a recovery wrote it."""
     return StagingLost(
         tree.absolute(path),
         "was removed while it was being recovered",

@@ -1,4 +1,4 @@
-"""Which blocks of a recovery are held, and how far the journal is behind."""
+"""Which blocks of a recovery are held, and how far behind the journal is."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class HeldBlocks:
 
     A lane is admitted before it writes and notes afterwards what it wrote. Bytes that are
     admitted or written and not released count as uncommitted; a crash would lose them, so a
-    lane waits while there are too many. A block counts once, whoever brings it again.
+    lane waits while there are too many. A block counts once, however often it is delivered.
 
     Attributes:
         uncommitted_bytes_max: Most uncommitted bytes, a commit that is under way included.
-        waiting: How many lanes wait just now.
+        waiting: How many lanes wait at the moment.
     """
 
     def __init__(self, subject: str, space: AddressSpace) -> None:
@@ -39,7 +39,7 @@ class HeldBlocks:
         self._uncommitted: dict[int, int] = {}  # block → its size
         self._uncommitted_bytes = 0  # their sum, and what is admitted
         self._writers = 0  # lanes between admission and note
-        self._ended = ""  # why nobody is admitted any more
+        self._ended = ""  # why no lane is admitted any more
         self._changed = threading.Condition(threading.Lock())
 
     def __contains__(self, block: int) -> bool:
@@ -56,13 +56,13 @@ class HeldBlocks:
                 self._held[start:end] = b"\1" * (end - start)
 
     def admit(self, places: Sequence[BlockPlace]) -> int:
-        """Wait until those of some blocks that are not held may be written.
+        """Wait until blocks that are not held yet may be written.
 
         Returns:
-            Their bytes, to be handed to :meth:`note` in any case unless it is 0.
+            Their bytes; unless it is 0, pass it to :meth:`note`, also after a failure.
 
         Raises:
-            StorageError: Nothing may be written any more.
+            StorageError: The staging has ended.
         """
         with self._changed:
             while True:
@@ -81,7 +81,7 @@ class HeldBlocks:
                 self.waiting -= 1
 
     def note(self, written: Sequence[BlockPlace], admitted_bytes: int) -> None:
-        """Hold what was written, and give back what was admitted beyond it."""
+        """Hold what was written; what was admitted beyond it no longer counts."""
         with self._changed:
             self._writers -= 1
             for block, _, _, size_bytes, _ in written:
@@ -94,14 +94,14 @@ class HeldBlocks:
                 self._changed.notify_all()
 
     def release(self, blocks: BlockSet) -> None:
-        """Note that the journal has these blocks; lanes that wait go on."""
+        """Note that the journal has these blocks; lanes that wait continue."""
         with self._changed:
             for block in blocks:
                 self._uncommitted_bytes -= self._uncommitted.pop(block, 0)
             self._changed.notify_all()
 
     def end(self, reason: str) -> None:
-        """Admit nobody any more; lanes that wait are refused. The first reason stays."""
+        """Admit no lane any more; those that wait are refused. The first reason is kept."""
         with self._changed:
             self._ended = self._ended or reason
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What the lanes of one recovery do with their time: wait for bytes, compute, or wait for the disk.
+"""How lanes of a recovery spend their time: waiting for bytes, computing, waiting for the disk.
 
 Derived from two clocks of the lane's thread, the wall clock and the thread's processor time, around
 one group of blocks (about a mebibyte) now and then. A processor that is shared shows up as
@@ -16,17 +16,17 @@ from typing import Final, NamedTuple
 from ckptd.limits import MS, SECOND
 
 _WINDOW_NS: Final = 1 * SECOND
-"""Shares are of the last whole window, and of the one that has begun if there is no other."""
+"""Shares are of the last complete window, or of the present one if there is no other."""
 
 _SAMPLE_NS: Final = 100 * MS
-"""A lane is looked at so often. Asking for a thread's processor time is a call into the kernel,
-which likes to give the core to somebody else when it returns, while the thread has the interpreter:
-asked around every group it cost a recovery a tenth of its rate on two busy cores, and every 20 ms a
+"""A lane is sampled this often. Reading a thread's processor time is a call into the kernel, which
+often hands the core to another process when it returns, while the thread holds the interpreter:
+read around every group it cost a recovery a tenth of its rate on two busy cores, and every 20 ms a
 tenth of the time in which lanes had the interpreter."""
 
 
 class Moment(NamedTuple):
-    """What the two clocks of a thread said."""
+    """A reading of the two clocks of a thread."""
 
     wall_ns: int
     cpu_ns: int
@@ -69,11 +69,11 @@ class _Window:
 
 
 class LaneTimes:
-    """Adds up what lanes did, for as long as is of interest.
+    """Adds up what lanes did, window by window.
 
     Args:
-        wall_clock: Nanoseconds that go on.
-        cpu_clock: Nanoseconds of a processor that the calling thread had.
+        wall_clock: Monotonic nanoseconds.
+        cpu_clock: Nanoseconds of processor time of the calling thread.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class LaneTimes:
         self._lane = threading.local()
 
     def begin(self) -> LaneSample | None:
-        """Look at the group that the calling lane was given, if its turn has come."""
+        """Sample the group that the calling lane was given, if a sample is due."""
         try:
             last: Moment | None = self._lane.last
         except AttributeError:
@@ -104,7 +104,7 @@ class LaneTimes:
         """
         if sample is None:
             if self._wall_clock() >= self._lane.due_ns:
-                self._lane.last = self._clock()  # the next one will be looked at
+                self._lane.last = self._clock()  # the next one is sampled
             return
         now, last, wrote = self._clock(), sample.last, sample.wrote
         is_due = now.wall_ns - last.wall_ns >= _SAMPLE_NS
@@ -126,9 +126,9 @@ class LaneTimes:
         return Moment(self._wall_clock(), self._cpu_clock())
 
     def shares(self) -> tuple[float, float]:
-        """Return what share of their time lanes lately waited for the disk, and computed.
+        """Return the shares of their time that lanes waited for the disk, and computed.
 
-        Both are 0 if no lane delivered anything for two windows.
+        They are of the last window. Both are 0 if no lane delivered anything for two windows.
         """
         with self._lock:
             now = self._window(self._wall_clock())

@@ -1,8 +1,8 @@
 """How a version becomes visible: made final in staging, then one rename.
 
-Nothing is changed after the rename, so the target is absent or right at every instant. A crash
-between the rename and the catalog leaves a target that nobody knows of; :func:`recognise` finds
-out whether it is one of ours.
+Nothing is changed after the rename, so the target is absent or right at every instant. After a
+crash between the rename and the catalog the target is not in the catalog; :func:`recognise`
+finds out whether a target is such a one.
 """
 
 from __future__ import annotations
@@ -57,8 +57,13 @@ def check_critical(
 ) -> None:
     """Hash the critical units that are there as a whole, from the disk.
 
-    Their blocks were verified on the way in; this looks at what the disk made of them. What
-    ``check`` raises between two pieces ends it.
+    Their blocks were verified when they came; this checks what the disk returns for them.
+
+    Args:
+        tree: Where the files are.
+        manifest: What they should be.
+        left_out: Units to skip, by index.
+        check: Called between two pieces; what it raises ends the hashing.
 
     Raises:
         VerificationFailed: A unit is not what the manifest says.
@@ -104,8 +109,8 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
     """Give files and directories their final modes and make everything durable.
 
     Returns:
-        The file of each unit as it will become visible. Nobody else could touch it so far,
-        so whatever is written to it later shows in its fingerprint.
+        The file of each unit as it will become visible. No other process had access to it so
+        far, so any later write shows in its fingerprint.
 
     Raises:
         VerificationFailed: A unit is too short or too long.
@@ -134,7 +139,7 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
 
 
 def _finished_file(names: Names, unit: Unit) -> UnitFile | None:
-    """Return a file that is as it shall be but for the sync; ``None``: there is more to do."""
+    """Return a file that only has to be synced; ``None``: there is more to do."""
     facts = names.stat(unit.path)
     if facts is None or facts.st_mode != stat.S_IFREG | final_mode(unit):
         return None
@@ -185,11 +190,17 @@ def recognise(
     *,
     check: Callable[[], None],
 ) -> BlockSet | None:
-    """Tell whether a target is what this recovery renamed before a crash.
+    """Return whether a target is what this recovery renamed before a crash.
 
     It is if it holds all units of the manifest, or some of which the journal has all blocks,
-    and nothing else, and every block in it has the right digest. What ``check`` raises between
-    two blocks ends the search.
+    and nothing else, and every block in it has the right digest.
+
+    Args:
+        root: Where the target is.
+        target: Its path below the root.
+        space: What the recovery consists of.
+        journaled: Blocks that the journal has.
+        check: Called between two blocks; what it raises ends the search.
 
     Returns:
         The blocks of the units that are there; ``None`` if it is something else.

@@ -79,6 +79,12 @@ def check_space(
 ) -> None:
     """Check that what is missing fits, with a margin: bytes, and files if they are counted.
 
+    Args:
+        root: Where it must fit.
+        manifest: What is to be written.
+        allocated: Bytes that are allocated already, by unit.
+        reserved_elsewhere_bytes: What other recoveries on the same file system still write.
+
     Raises:
         OutOfSpace: It does not.
     """
@@ -113,9 +119,9 @@ def check_space(
 
 
 def create_files(tree: Root, manifest: Manifest, present: Container[int]) -> list[int]:
-    """Make the files that are not there, at full length, and their names durable.
+    """Create the files that are missing, at full length, and make their names durable.
 
-    Those of units that come whole are made when they come; here only their directories are.
+    A unit that comes whole gets its file when it comes; here only its directory is created.
 
     Returns:
         Units for which no room could be reserved: short ones, and all on file systems that
@@ -169,7 +175,7 @@ def _sync_directories(tree: Root, directories: Collection[str]) -> None:
 
 
 def _set_length(fd: int, size_bytes: int) -> bool:
-    """Give a new file its length and close it; tell whether the room for it is reserved."""
+    """Give a new file its length and close it; return whether its room is reserved."""
     try:
         if size_bytes >= RESERVE_BYTES_MIN and reserve(fd, size_bytes):
             return True

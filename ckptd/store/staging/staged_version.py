@@ -23,8 +23,8 @@ class StagedVersion:
     """A version that a recovery is bringing, of which bytes can be sent already.
 
     Any thread may ask for bytes, at any time: nothing stays open between pieces, so the recovery
-    waits for nobody when it ends. If it placed the version, the rest of a response comes from
-    there, compared like that of a held version; if it was discarded, the response ends short.
+    need not wait for readers when it ends. If it placed the version, the rest of a response comes
+    from the target, compared as for a held version; if it was discarded, the response ends short.
 
     Attributes:
         space: Where each block lies.
@@ -50,15 +50,15 @@ class StagedVersion:
         self._files: tuple[UnitFile | None, ...] | None = None
 
     def add(self, blocks: BlockSet) -> None:
-        """Serve more blocks. For one thread at a time, as is the next."""
+        """Serve more blocks. Like :meth:`expect_rename`, for one thread at a time."""
         self.blocks |= blocks
 
     def expect_rename(self, files: tuple[UnitFile | None, ...] | None) -> None:
-        """Note what the files are to be from the rename on; ``None``: they are not final yet."""
+        """Set the files as they will be after the rename; ``None``: they are not final yet."""
         self._files = files
 
     def holds(self, start: int, end: int) -> bool:
-        """Tell whether all of the bytes ``start`` … ``end - 1`` are here."""
+        """Return whether all of the bytes ``start`` … ``end - 1`` are here."""
         if not 0 <= start < end <= self.size_bytes:
             return False
         first = self._block_at(start)
@@ -76,7 +76,7 @@ class StagedVersion:
         """Yield where the bytes ``start`` … ``end - 1`` lie; see ``ServedVersion.pieces``.
 
         Raises:
-            NotFound: The recovery was given up, or left the unit out.
+            NotFound: The recovery was discarded, or left the unit out.
             ContentChanged: The version is placed, and a file is not what it was then.
             StorageError: The file system refused.
         """
@@ -90,7 +90,7 @@ class StagedVersion:
         try:
             return names.open_file(inside(self._staging, path), os.O_RDONLY)
         except NotFound:
-            # What the files are to be is noted before the rename, so this is not too early.
+            # The files are set before the rename, so they are known here if it has happened.
             if self._files is None or self._files[unit] is None:
                 raise
         return open_published(self._root, names, inside(self._target, path))

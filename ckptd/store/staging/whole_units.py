@@ -1,9 +1,9 @@
-"""Units that come whole: their file is made, written and closed in one go.
+"""Units that come whole: their file is created, written and closed in one step.
 
-A checkpoint may have twenty thousand of them. Making each file ahead, opening it again for its
-only block and a third time to finish it costs more than moving the bytes, so its file does not
-exist before its block is here. The name becomes durable with the bytes: by syncfs, before they
-are journaled.
+A checkpoint may have twenty thousand of them. Creating each file in advance, opening it again for
+its only block and a third time to finish it costs more than moving the bytes; so the file is
+created when the block comes. The name becomes durable with the bytes: by syncfs, before they are
+journaled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXECUTABLE_MODE: Final = 0o755
 
 
 def is_whole(unit: Unit) -> bool:
-    """Tell whether a unit comes whole: it has one block, and no room is reserved for it."""
+    """Return whether a unit comes whole: it has one block, and no room is reserved for it."""
     return unit.size_bytes < RESERVE_BYTES_MIN and unit.block_count == 1
 
 
@@ -34,11 +34,11 @@ def final_mode(unit: Unit) -> int:
 
 
 def write_whole(names: Names, unit: Unit, data: memoryview) -> None:
-    """Make the file of a unit with its content.
+    """Create the file of a unit with its content.
 
-    A file that is there, of an earlier run or because another lane brought the same block, gets
-    the same bytes once more. One that could not be written to its end stays behind: it is not
-    held, so it is written again or removed.
+    If the file exists, from an earlier run or because another lane brought the same block, the
+    same bytes are written to it again. A file that could not be written completely is not
+    removed: its block is not held, so it is written again or removed later.
 
     Args:
         names: Of the recovery's directory.
@@ -49,7 +49,7 @@ def write_whole(names: Names, unit: Unit, data: memoryview) -> None:
         CkptdError: See :meth:`Names.create_file`.
         OSError: The disk refused the bytes.
     """
-    # It gets its final mode at once: nobody else reaches into the directory.
+    # It gets its final mode at once: no other user can open the directory.
     fd = names.create_file(unit.path, final_mode(unit))
     if fd is None:
         fd = _open_own(names, unit)
@@ -62,7 +62,7 @@ def write_whole(names: Names, unit: Unit, data: memoryview) -> None:
 
 
 def _open_own(names: Names, unit: Unit) -> int:
-    """Open a file that is there, for writing, unless it has a second name somewhere.
+    """Open an existing file for writing, unless it has a second name.
 
     Raises:
         CkptdError: See :meth:`Names.open_file`.
