@@ -7,6 +7,7 @@ import pytest
 from ckptd.core.effects import CloseLane, ConfirmHolding
 from ckptd.core.events import HoldingConfirmed, ManifestArrived, PeerLost, StagingPrepared
 from ckptd.core.peers import claims
+from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, SourceState
@@ -141,6 +142,22 @@ def test_a_block_that_was_bad_for_one_recovery_may_be_asked_for_by_another() -> 
     script.end_all(RangeOutcome.DELIVERED)
     script.tell(wanted(version, R2), ManifestArrived(R2, A, version.space))
     assert whom(script.tell(StagingPrepared(R2, BlockSet()))) == [(A, (0, 1))]
+
+
+@pytest.mark.parametrize("is_distrusted", [True, False])
+def test_a_second_chance_is_given_where_every_other_source_is_in_quarantine(
+    is_distrusted: bool,
+) -> None:
+    script, version = Script(options=NO_COMMITS), saved(2)
+    script.tell(holds(B, version))
+    other = script.scheduler.inspect().peers[B].link
+    other.usable_at_ns = 60 * SECOND
+    other.quarantined_until_ns = 60 * SECOND if is_distrusted else 0
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0,))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.recovery().refused == ({} if is_distrusted else {A: blocks((0, 1))})
 
 
 # Epochs
