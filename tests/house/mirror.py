@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MIRRORED: Final = ("core", "model", "net", "store", "traffic", "wire")
+MIRRORED: Final = ("core", "model", "store", "traffic", "wire")
 """Rooms of which each module has a test file of its own."""
 
 
@@ -27,11 +27,31 @@ class Elsewhere(NamedTuple):
     reason: str
 
 
-ELSEWHERE: Final[Mapping[str, Elsewhere]] = {}
+RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
+
+ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
+    "core/effects.py": RECORDS,
+    "core/report/choice.py": RECORDS,
+    "core/report/verdicts.py": RECORDS,
+    "core/report/views.py": RECORDS,
+    "core/state/offer.py": RECORDS,
+    "core/state/peer.py": RECORDS,
+}
 """By the path of the module below the package."""
 
+STORIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "core/ranges/test_pacing.py": ("core/ranges/ordering.py", "core/options.py"),
+    "core/ranges/test_swarming.py": ("core/ranges/picker.py", "core/state/spread.py"),
+    "core/stages/test_refused_versions.py": (
+        "core/stages/version_choice.py",
+        "core/stages/manifest_search.py",
+    ),
+    "core/test_whole_runs.py": (),
+}
+"""Test files in mirrored rooms that tell of several modules: which ones they are tests of, too."""
 
-def tests_of(path: str, unit_tests: Path) -> list[Path]:
+
+def mirror_of(path: str, unit_tests: Path) -> list[Path]:
     """Return the files that test a module, in order; none if it has none.
 
     Args:
@@ -45,11 +65,13 @@ def tests_of(path: str, unit_tests: Path) -> list[Path]:
     own = folder / f"test_{module.stem}.py"
     parts = folder.glob(f"test_{module.stem}_*.py")
     others = {f"test_{other}" for other in neighbours(path, unit_tests)}
-    return sorted(
+    mirror = {
         test
         for test in [own, *parts]
         if test.exists() and (test == own or not belongs_to_another(test.stem, others))
-    )
+    }
+    stories = [unit_tests / test for test, paths in STORIES.items() if path in paths]
+    return [*sorted(mirror), *stories]
 
 
 def neighbours(path: str, unit_tests: Path) -> Sequence[str]:

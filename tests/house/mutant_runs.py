@@ -24,7 +24,7 @@ from typing import Final
 
 import pytest
 
-from tests.house.mirror import tests_of
+from tests.house.mirror import mirror_of
 from tests.house.mutations import Mutation
 from tests.house.source_tree import Module
 
@@ -218,7 +218,7 @@ def run_tests(copy: Path, path: str, printed: Path, seed: int) -> int:
     if spec is None or spec.origin != str(copy / PACKAGE / "__init__.py"):
         sys.stderr.write(f"{module} would come from {spec and spec.origin}, not from {copy}\n")
         return WRONG_COPY
-    tests = [str(test) for test in tests_of(path, copy / "tests" / "unit")]
+    tests = [str(test) for test in mirror_of(path, copy / "tests" / "unit")]
     status = pytest.main([
         "-x", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}",
         f"--basetemp={copy / 'tmp'}", *tests,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tests.house.mirror import tests_of
+from tests.house.mirror import mirror_of
 from tests.house.mutant_runs import PACKAGE, PROJECT, Bench, Job, Outcome, copies, preload
 from tests.house.mutations import Mutation, draw, mutations_of
 from tests.house.named_mutants import NAMED
@@ -89,7 +89,7 @@ def main() -> None:
     sources = {module.path: module.source for module in modules}
     chosen = choose(modules, options.count, options.seed)
     unit_tests = PROJECT / "tests" / "unit"
-    unseen = [each for each in chosen if not tests_of(each.path, unit_tests)]
+    unseen = [each for each in chosen if not mirror_of(each.path, unit_tests)]
     seen = [each for each in chosen if each not in unseen]
 
     survivors: list[Mutation] = []

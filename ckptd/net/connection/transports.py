@@ -349,19 +349,18 @@ class SecureConnection(Connection):
 
         The caller holds the locks.
         """
-        rest, read = memory, self.tls.read
+        filled, size_bytes, read = 0, len(memory), self.tls.read
         try:
-            while rest:
-                count = int(read(len(rest), rest))
+            while filled < size_bytes:
+                count = read(size_bytes - filled, memory[filled:])
                 if not count:
-                    break
-                rest = rest[count:]
+                    return filled or -1
+                filled += int(count)
         except ssl.SSLWantReadError:
             self._answer()
-            return len(memory) - len(rest)
         except ssl.SSLZeroReturnError:
-            pass  # the end, after this end was closed as well
-        return len(memory) - len(rest) or -1
+            return filled or -1
+        return filled
 
     def _answer(self) -> None:
         """Send what reading made TLS say, e.g. that a key was updated; never waits."""
