@@ -8,48 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any
 
-from ckptd.config.document import Document, flag, one_of, read_toml, text
+import msgspec
+
+from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
+from ckptd.config.document import Document, read_toml, text
 from ckptd.config.rates import read_limits
-from ckptd.config.sections import (
-    DEFAULT_SOCKET,
-    ENVIRONMENT,
-    Address,
-    Config,
-    Control,
-    Discovery,
-    Listen,
-    Log,
-    LogFormat,
-    LogLevel,
-    Node,
-    Recovery,
-    Serving,
-    Signatures,
-    Tls,
-    Transport,
-    WriteModeName,
-)
-from ckptd.config.values import (
-    absolute_path,
-    accounts,
-    address_or_off,
-    buffers,
-    connections,
-    connections_per_address,
-    credential_or_path,
-    is_loopback,
-    parse_address,
-    parse_peer,
-    path_or_none,
-    patterns,
-    peers,
-    redundancy,
-    root_name,
-    socket_path,
-)
-from ckptd.model.ids import parse_node_id
+from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
+from ckptd.config.values import absolute_path, root_name
 
 __all__ = [
     "Address",
@@ -74,48 +41,12 @@ def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
         ConfigurationError: The file cannot be used; the subject names file and key.
     """
     environ = os.environ if environ is None else environ
-    document = Document(path, read_toml(path))
-    sections = [name for name in Config.__struct_fields__ if name != "environment"]
-    document.check_keys("", document.values, sections)
+    document = Document(path, read_toml(path), environ)
+    sections = [field for field in msgspec.structs.fields(Config) if field.name != "environment"]
+    document.check_keys("", document.values, [section.name for section in sections])
+    read: dict[str, Any] = {section.name: _section(document, section) for section in sections}
     config = Config(
-        node=document.section("node", Node, id=text(parse_node_id), state_dir=text(absolute_path)),
-        roots=_roots(document),
-        listen=document.section(
-            "listen",
-            Listen,
-            data=text(parse_address),
-            metrics=text(address_or_off),
-            control=text(socket_path),
-            connections=connections,
-            connections_per_address=connections_per_address,
-        ),
-        control=document.section(
-            "control", Control, **dict.fromkeys(Control.__struct_fields__, accounts)
-        ),
-        discovery=document.section("discovery", Discovery, peers=peers),
-        transport=document.section("transport", Transport, insecure=flag),
-        signatures=document.section(
-            "signatures",
-            Signatures,
-            key=text(path_or_none),
-            trusted=text(path_or_none),
-            require=patterns,
-        ),
-        tls=_tls(document, environ),
-        recovery=document.section(
-            "recovery",
-            Recovery,
-            buffers=text(buffers),
-            redundancy=redundancy,
-            write_mode=one_of(get_args(WriteModeName)),
-            drop_written=flag,
-        ),
-        serving=document.section("serving", Serving, drop_sent=flag),
-        limits=read_limits(document),
-        log=document.section(
-            "log", Log, level=one_of(get_args(LogLevel)), format=one_of(get_args(LogFormat))
-        ),
-        environment={name: environ[name] for name in ENVIRONMENT if name in environ},
+        **read, environment={name: environ[name] for name in ENVIRONMENT if name in environ}
     )
     _check_transport(document, config)
     if config.signatures.require and config.signatures.trusted is None:
@@ -148,12 +79,17 @@ def _roots(document: Document) -> dict[str, str]:
     return {name: document.parse(f"roots.{name}", value, path) for name, value in table.items()}
 
 
-def _tls(document: Document, environ: Mapping[str, str]) -> Tls | None:
-    if "tls" not in document.values:
-        return None
-    read = credential_or_path(environ.get("CREDENTIALS_DIRECTORY"))
-    path, path_or_none = text(read), text(lambda value: read(value) if value else None)
-    return document.section("tls", Tls, ca=path, certificate=path, key=path, revoked=path_or_none)
+def _section(document: Document, section: msgspec.structs.FieldInfo) -> object:
+    """Read a section: most of them key by key, as their fields say."""
+    match section.name:
+        case "roots":
+            return _roots(document)
+        case "limits":
+            return read_limits(document)
+        case "tls":
+            return document.section("tls", TlsSection) if "tls" in document.values else None
+        case name:
+            return document.section(name, section.type)
 
 
 def _check_transport(document: Document, config: Config) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
 
@@ -38,29 +39,76 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
 )
 
 
-class Document:
-    """The file as TOML, and the errors that name a place in it."""
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How the value of a key is read; stands in the annotation of its field."""
 
-    def __init__(self, path: str, values: dict[str, object]) -> None:
+    parser: Parser
+
+    def within(self, _: Mapping[str, str]) -> Parser:
+        """Return the parser, which is the same in every environment."""
+        return self.parser
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentKey:
+    """The same for a value that means a place in the environment."""
+
+    parser: Callable[[object, Mapping[str, str]], object]
+
+    def within(self, environ: Mapping[str, str]) -> Parser:
+        """Return the parser for one environment."""
+        return lambda value: self.parser(value, environ)
+
+
+class Document:
+    """The file as TOML, and the errors that name a place in it.
+
+    Args:
+        path: The file.
+        values: What is in it.
+        environ: What parsers may ask.
+    """
+
+    def __init__(
+        self, path: str, values: dict[str, object], environ: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.values = values
+        self._environ = environ or {}
 
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
         """Refuse the file because of one key."""
         raise ConfigurationError(f"{self.path}: {key}", problem, hint)
 
-    def section(self, name: str, kind: type[_S], **parsers: Parser) -> _S:
-        """Read one table into its struct: a parser for each key, the struct has the defaults."""
+    def section(self, name: str, kind: type[_S]) -> _S:
+        """Read one table into its struct.
+
+        Raises:
+            ConfigurationError: It cannot be used.
+        """
+        fields = msgspec.structs.fields(kind)
+        self.check_keys(f"{name}.", self.table(name), [field.encode_name for field in fields])
+        return kind(**self.keys(name, kind))
+
+    def keys(self, name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+        """Read those keys of a table that have a parser, by the names of their fields.
+
+        Raises:
+            ConfigurationError: One cannot be used, or is missing.
+        """
         table = self.table(name)
-        self.check_keys(f"{name}.", table, parsers)
-        fields: dict[str, Any] = {}
+        hints = get_type_hints(kind, include_extras=True)
+        values: dict[str, Any] = {}
         for field in msgspec.structs.fields(kind):
             key = field.encode_name
-            if key in table:
-                fields[field.name] = self.parse(f"{name}.{key}", table[key], parsers[key])
-            elif field.required:
-                self.fail(f"{name}.{key}", "is missing", "It has no default.")
-        return kind(**fields)
+            for read in getattr(hints[field.name], "__metadata__", ()):
+                if key in table:
+                    parser = read.within(self._environ)
+                    values[field.name] = self.parse(f"{name}.{key}", table[key], parser)
+                elif field.required:
+                    self.fail(f"{name}.{key}", "is missing", "It has no default.")
+        return values
 
     def table(self, name: str) -> dict[str, object]:
         """Return a table of the file; one that is not there is empty."""
@@ -145,12 +193,13 @@ def flag(value: object) -> bool:
     return value
 
 
-def one_of(words: tuple[str, ...]) -> Parser:
+def one_of(words: Iterable[str]) -> Parser:
     """Return a parser that takes one of some words."""
+    known = {str(word): word for word in words}
 
     def parser(word: str) -> str:
-        if word not in words:
-            raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(words)}")
-        return word
+        if word not in known:
+            raise UsageError(f"{word[:40]!r}", f"is not one of {', '.join(known)}")
+        return known[word]
 
     return text(parser)

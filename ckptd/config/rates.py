@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ckptd.config.document import Document, kind_of, text
-from ckptd.config.sections import Limits, LimitSpan
+from ckptd.config.sections import LimitSpan, LimitsSection
 from ckptd.errors import UsageError
-from ckptd.model.quantities import parse_rate
 from ckptd.model.rate_limits import (
     PEER_LIMITS_MAX,
     LimitKey,
@@ -26,11 +25,9 @@ _DIRECTIONS: Final = tuple(direction.value for direction in Direction)
 _CLASSES: Final = tuple(urgency.label for urgency in Urgency)
 _RATES: Final = (*_DIRECTIONS, *_CLASSES, "peers")
 _TIME: Final = re.compile(r"([01]?\d|2[0-4]):([0-5]\d)", re.ASCII)
-_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
-"""``IFNAMSIZ`` has 16 bytes, one of them for the final NUL."""
 
 
-def read_limits(document: Document) -> Limits:
+def read_limits(document: Document) -> LimitsSection:
     """Read the section.
 
     Raises:
@@ -38,19 +35,13 @@ def read_limits(document: Document) -> Limits:
     """
     table = document.table("limits")
     document.check_keys("limits.", table, (*_RATES, "schedule", "yield_to", "yield_rate"))
-    yield_to, yield_rate = (
-        document.parse(f"limits.{key}", table[key], parser) if key in table else None
-        for key, parser in (("yield_to", text(_interface)), ("yield_rate", text(_link_rate)))
-    )
-    if yield_rate is not None and yield_to is None:
+    keys = document.keys("limits", LimitsSection)
+    if keys.get("yield_rate_bytes_per_s") is not None and keys.get("yield_to") is None:
         document.fail("limits.yield_rate", "has no interface", "Name it in limits.yield_to.")
-    assert yield_to is None or isinstance(yield_to, str)
-    assert yield_rate is None or isinstance(yield_rate, int)
-    return Limits(
+    return LimitsSection(
         rates={key: rate for key, rate in _rates(document, "limits", table) if rate is not None},
         schedule=tuple(_schedule(document, table.get("schedule", []))),
-        yield_to=yield_to,
-        yield_rate_bytes_per_s=yield_rate,
+        **keys,
     )
 
 
@@ -126,15 +117,3 @@ def _days(value: object) -> frozenset[int]:
     if any(day not in DAYS for day in value):
         raise UsageError("", f"has something else than {', '.join(DAYS)}")
     return frozenset(DAYS.index(day) for day in value)
-
-
-def _link_rate(rate: str) -> int | None:
-    return parse_rate(rate) or None if rate else None
-
-
-def _interface(name: str) -> str | None:
-    if not name:
-        return None
-    if not _INTERFACE.fullmatch(name):
-        raise UsageError(f"{name[:40]!r}", "is no name of a network interface")
-    return name

@@ -1,20 +1,41 @@
-"""The sections of the configuration, as the daemon sees them.
+"""The sections of the configuration: each key with its parser, its unit and its default.
 
-The fields of the structs are the keys of the file, in its order, with their defaults. Sizes are
-text in the file (``buffers = "256MiB"``) and integers here (``buffers_bytes``).
+The fields of the structs are the keys of the file, in its order. Sizes are text in the file
+(``buffers = "256MiB"``) and integers here (``buffers_bytes``). A new key is a field here and a
+line of ``configs/ckptd.toml``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from ckptd.config.addresses import Address, parse_address
+from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
+from ckptd.config.values import (
+    absolute_path,
+    accounts,
+    address_or_off,
+    buffers,
+    connections,
+    connections_per_address,
+    credential_or_none,
+    credential_or_path,
+    interface,
+    link_rate,
+    path_or_none,
+    patterns,
+    peers,
+    redundancy,
+    socket_path,
+)
 from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
+from ckptd.model.words import WriteMode
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
@@ -32,61 +53,55 @@ ENVIRONMENT: Final = (
 """What the daemon takes from the environment: set by systemd, and by https://no-color.org."""
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
-WriteModeName: TypeAlias = Literal["buffered", "direct"]
 LogFormat: TypeAlias = Literal["auto", "logfmt", "json", "console"]
 
-
-class Address(msgspec.Struct, frozen=True):
-    """A host and a port; the host is a name or an IP address without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+_EVERYWHERE: Final = Address("0.0.0.0", 7421)  # noqa: S104  peers are on other machines
+_Accounts: TypeAlias = Annotated[tuple[str, ...], Key(accounts)]
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class NodeSection(msgspec.Struct, frozen=True, kw_only=True):
     """Who this node is and where the daemon keeps its own files."""
 
-    id: NodeId
-    state_dir: str
+    id: Annotated[NodeId, Key(text(parse_node_id))]
+    state_dir: Annotated[str, Key(text(absolute_path))]
 
 
-class Listen(msgspec.Struct, frozen=True, kw_only=True):
+class ListenSection(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon listens; ``metrics`` is ``None`` when switched off."""
 
-    data: Address = Address("0.0.0.0", 7421)  # noqa: S104  peers are on other machines
-    metrics: Address | None = Address("127.0.0.1", 7422)
-    control: str = DEFAULT_SOCKET
-    connections: int = CONNECTIONS_MAX
-    connections_per_address: int = CONNECTIONS_PER_ADDRESS_MAX
+    data: Annotated[Address, Key(text(parse_address))] = _EVERYWHERE
+    metrics: Annotated[Address | None, Key(text(address_or_off))] = Address("127.0.0.1", 7422)
+    control: Annotated[str, Key(text(socket_path))] = DEFAULT_SOCKET
+    connections: Annotated[int, Key(connections)] = CONNECTIONS_MAX
+    connections_per_address: Annotated[int, Key(connections_per_address)] = (
+        CONNECTIONS_PER_ADDRESS_MAX
+    )
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True):
+class ControlSection(msgspec.Struct, frozen=True, kw_only=True):
     """Who may do what on the control socket: names, or numbers as text."""
 
-    admin_users: tuple[str, ...] = ()
-    admin_groups: tuple[str, ...] = ()
-    operator_users: tuple[str, ...] = ()
-    operator_groups: tuple[str, ...] = ()
-    viewer_users: tuple[str, ...] = ()
-    viewer_groups: tuple[str, ...] = ()
+    admin_users: _Accounts = ()
+    admin_groups: _Accounts = ()
+    operator_users: _Accounts = ()
+    operator_groups: _Accounts = ()
+    viewer_users: _Accounts = ()
+    viewer_groups: _Accounts = ()
 
 
-class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+class DiscoverySection(msgspec.Struct, frozen=True, kw_only=True):
     """Who the peers are, each as ``host:port``, or ``node@host:port`` if it must be that node."""
 
-    peers: tuple[str, ...] = ()
+    peers: Annotated[tuple[str, ...], Key(peers)] = ()
 
 
-class Transport(msgspec.Struct, frozen=True, kw_only=True):
+class TransportSection(msgspec.Struct, frozen=True, kw_only=True):
     """How peers talk; beyond loopback ``insecure`` is the contrary of a section ``[tls]``."""
 
-    insecure: bool = False
+    insecure: Annotated[bool, Key(flag)] = False
 
 
-class Signatures(msgspec.Struct, frozen=True, kw_only=True):
+class SignaturesSection(msgspec.Struct, frozen=True, kw_only=True):
     """Who signs manifests, and which must be signed.
 
     Attributes:
@@ -95,33 +110,35 @@ class Signatures(msgspec.Struct, frozen=True, kw_only=True):
         require: Patterns of checkpoints that are recovered only with a signature that counts.
     """
 
-    key: str | None = None
-    trusted: str | None = None
-    require: tuple[str, ...] = ()
+    key: Annotated[str | None, Key(text(path_or_none))] = None
+    trusted: Annotated[str | None, Key(text(path_or_none))] = None
+    require: Annotated[tuple[str, ...], Key(patterns)] = ()
 
 
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
+class TlsSection(msgspec.Struct, frozen=True, kw_only=True):
     """By what nodes know each other: paths of files, see ``ckptd.net.connection.identity``."""
 
-    ca: str
-    certificate: str
-    key: str
-    revoked: str | None = None
+    ca: Annotated[str, EnvironmentKey(credential_or_path)]
+    certificate: Annotated[str, EnvironmentKey(credential_or_path)]
+    key: Annotated[str, EnvironmentKey(credential_or_path)]
+    revoked: Annotated[str | None, EnvironmentKey(credential_or_none)] = None
 
 
-class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     """What a recovery may use, and how it writes; ``redundancy`` is 1 or 2."""
 
-    buffers_bytes: int = msgspec.field(default=256 * MIB, name="buffers")
-    redundancy: int = 1
-    write_mode: WriteModeName = "buffered"
-    drop_written: bool = False
+    buffers_bytes: Annotated[int, Key(text(buffers))] = msgspec.field(
+        default=256 * MIB, name="buffers"
+    )
+    redundancy: Annotated[int, Key(redundancy)] = 1
+    write_mode: Annotated[WriteMode, Key(one_of(WriteMode))] = WriteMode.BUFFERED
+    drop_written: Annotated[bool, Key(flag)] = False
 
 
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
+class ServingSection(msgspec.Struct, frozen=True, kw_only=True):
     """How what is here is sent to peers."""
 
-    drop_sent: bool = False
+    drop_sent: Annotated[bool, Key(flag)] = False
 
 
 class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +148,7 @@ class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):
     rates: RateLimits
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class LimitsSection(msgspec.Struct, frozen=True, kw_only=True):
     """How much may move in a second.
 
     Attributes:
@@ -144,15 +161,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: RateLimits = {}
     schedule: tuple[LimitSpan, ...] = ()
-    yield_to: str | None = None
-    yield_rate_bytes_per_s: int | None = msgspec.field(default=None, name="yield_rate")
+    yield_to: Annotated[str | None, Key(text(interface))] = None
+    yield_rate_bytes_per_s: Annotated[int | None, Key(text(link_rate))] = msgspec.field(
+        default=None, name="yield_rate"
+    )
 
 
-class Log(msgspec.Struct, frozen=True, kw_only=True):
+class LogSection(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon says, and in which form."""
 
-    level: LogLevel = "info"
-    format: LogFormat = "auto"
+    level: Annotated[LogLevel, Key(one_of(get_args(LogLevel)))] = "info"
+    format: Annotated[LogFormat, Key(one_of(get_args(LogFormat)))] = "auto"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,16 +194,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         environment: Those variables of :data:`ENVIRONMENT` that are set.
     """
 
-    node: Node
+    node: NodeSection
     roots: Mapping[str, str]
-    listen: Listen = Listen()
-    control: Control = Control()
-    discovery: Discovery = Discovery()
-    transport: Transport = Transport()
-    signatures: Signatures = Signatures()
-    tls: Tls | None = None
-    recovery: Recovery = Recovery()
-    serving: Serving = Serving()
-    limits: Limits = Limits()
-    log: Log = Log()
+    listen: ListenSection = ListenSection()
+    control: ControlSection = ControlSection()
+    discovery: DiscoverySection = DiscoverySection()
+    transport: TransportSection = TransportSection()
+    signatures: SignaturesSection = SignaturesSection()
+    tls: TlsSection | None = None
+    recovery: RecoverySection = RecoverySection()
+    serving: ServingSection = ServingSection()
+    limits: LimitsSection = LimitsSection()
+    log: LogSection = LogSection()
     environment: Mapping[str, str] = {}

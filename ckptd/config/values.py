@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Final
 
+from ckptd.config.addresses import Address, parse_address, parse_peer
 from ckptd.config.document import kind_of, text
-from ckptd.config.sections import Address
 from ckptd.errors import UsageError
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
@@ -19,8 +18,7 @@ from ckptd.limits import (
     PATH_BYTES_MAX,
     PEERS_MAX,
 )
-from ckptd.model.ids import NodeId, parse_node_id
-from ckptd.model.quantities import format_size, parse_size
+from ckptd.model.quantities import format_size, parse_rate, parse_size
 
 PATTERNS_MAX: Final = 256
 
@@ -38,69 +36,36 @@ ACCOUNT_NUMBER_MAX: Final = 2**32 - 2
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCII)
 """Names of ``useradd(8)``, and those of directory services: ``user@domain``, ``DOMAIN\\user``."""
 
-_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", re.ASCII)
-_PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
-_PORT_MAX: Final = 65535
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
+"""``IFNAMSIZ`` has 16 bytes, one of them for the final NUL."""
 _ROOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-def parse_address(address: str) -> Address:
-    """Split ``HOST:PORT``; an IPv6 address stands in brackets, port 0 lets the kernel choose.
+def credential_or_path(value: object, environ: Mapping[str, str]) -> str:
+    """Read a path, or ``credential:NAME``: a file in the directory of systemd."""
+    return text(lambda path: _find_credential(path, environ))(value)
 
-    Raises:
-        UsageError: Not an address.
-    """
-    host, colon, port = address.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    if is_bracketed:
-        host = host[1:-1]
-    is_host = _is_ipv6(host) if is_bracketed else _HOST.fullmatch(host) is not None
-    if not colon or not is_host or not _PORT.fullmatch(port) or int(port) > _PORT_MAX:
+
+def credential_or_none(value: object, environ: Mapping[str, str]) -> str | None:
+    """Read the same; nothing stands for no file."""
+    return text(lambda path: _find_credential(path, environ) if path else None)(value)
+
+
+def _find_credential(path: str, environ: Mapping[str, str]) -> str:
+    kind, colon, name = path.partition(":")
+    if kind != "credential" or not colon:
+        return absolute_path(path)
+    if not _CREDENTIAL.fullmatch(name):
+        raise UsageError(f"credential {name[:80]!r}", "is no name of a credential")
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if directory is None:
         raise UsageError(
-            f"address {address[:80]!r}",
-            "is not a host and a port from 0 to 65535",
-            "Write HOST:PORT, e.g. 10.0.0.1:7421 or [::1]:7421.",
+            f"credential {name!r}",
+            "is not given to this process",
+            f"Write LoadCredential={name}:PATH into the service; outside of it, use a path.",
         )
-    return Address(host.lower(), int(port))
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def parse_peer(peer: str) -> tuple[NodeId | None, Address]:
-    """Split ``NODE@HOST:PORT``, or ``HOST:PORT``, where any node may answer.
-
-    Raises:
-        UsageError: Neither.
-    """
-    node, at, address = peer.rpartition("@")
-    return parse_node_id(node) if at else None, parse_address(address)
-
-
-def credential_or_path(directory: str | None) -> Callable[[str], str]:
-    """Return a parser for a path, or ``credential:NAME``: a file in the directory of systemd."""
-
-    def parser(path: str) -> str:
-        kind, colon, name = path.partition(":")
-        if kind != "credential" or not colon:
-            return absolute_path(path)
-        if not _CREDENTIAL.fullmatch(name):
-            raise UsageError(f"credential {name[:80]!r}", "is no name of a credential")
-        if directory is None:
-            raise UsageError(
-                f"credential {name!r}",
-                "is not given to this process",
-                f"Write LoadCredential={name}:PATH into the service; outside of it, use a path.",
-            )
-        return absolute_path(os.path.join(directory, name))
-
-    return parser
+    return absolute_path(os.path.join(directory, name))
 
 
 def root_name(name: str) -> str:
@@ -239,9 +204,15 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
+def link_rate(rate: str) -> int | None:
+    """Read what an interface carries; nothing stands for what shows."""
+    return parse_rate(rate) or None if rate else None
+
+
+def interface(name: str) -> str | None:
+    """Read the name of a network interface; nothing stands for none."""
+    if not name:
+        return None
+    if not _INTERFACE.fullmatch(name):
+        raise UsageError(f"{name[:40]!r}", "is no name of a network interface")
+    return name

@@ -43,14 +43,14 @@ def refusal(directory: Path, text: str) -> str:
 def test_the_minimal_file_has_every_default() -> None:
     config = load_config(str(CONFIGS / "minimal.toml"), {})
     assert config == Config(
-        node=sections.Node(id=NodeId("node-a"), state_dir="/var/lib/ckptd"),
+        node=sections.NodeSection(id=NodeId("node-a"), state_dir="/var/lib/ckptd"),
         roots={"main": "/data/checkpoints"},
-        listen=sections.Listen(
+        listen=sections.ListenSection(
             data=Address("0.0.0.0", 7421),
             metrics=Address("127.0.0.1", 7422),
             control="/run/ckptd/ckptd.sock",
         ),
-        control=sections.Control(
+        control=sections.ControlSection(
             admin_users=(),
             admin_groups=(),
             operator_users=(),
@@ -58,11 +58,13 @@ def test_the_minimal_file_has_every_default() -> None:
             viewer_users=(),
             viewer_groups=(),
         ),
-        discovery=sections.Discovery(peers=()),
-        transport=sections.Transport(insecure=True),
-        recovery=sections.Recovery(buffers_bytes=256 * 2**20, redundancy=1),
-        limits=sections.Limits(rates={}, schedule=(), yield_to=None, yield_rate_bytes_per_s=None),
-        log=sections.Log(level="info", format="auto"),
+        discovery=sections.DiscoverySection(peers=()),
+        transport=sections.TransportSection(insecure=True),
+        recovery=sections.RecoverySection(buffers_bytes=256 * 2**20, redundancy=1),
+        limits=sections.LimitsSection(
+            rates={}, schedule=(), yield_to=None, yield_rate_bytes_per_s=None
+        ),
+        log=sections.LogSection(level="info", format="auto"),
         environment={},
     )
 
@@ -119,10 +121,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         """,
     )
     assert config == Config(
-        node=sections.Node(id=NodeId("node-7"), state_dir="/state/x"),
+        node=sections.NodeSection(id=NodeId("node-7"), state_dir="/state/x"),
         roots={"slow": "/slow", "fast": "/slower"},
-        listen=sections.Listen(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
-        control=sections.Control(
+        listen=sections.ListenSection(data=Address("::", 0), metrics=None, control="/tmp/c.sock"),
+        control=sections.ControlSection(
             admin_users=("alice", "1001"),
             admin_groups=("wheel",),
             operator_users=("0",),
@@ -130,10 +132,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
             viewer_users=("monitor$",),
             viewer_groups=("4294967294",),
         ),
-        discovery=sections.Discovery(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
-        transport=sections.Transport(insecure=True),
-        recovery=sections.Recovery(buffers_bytes=1536 * 2**20, redundancy=2),
-        limits=sections.Limits(
+        discovery=sections.DiscoverySection(peers=("node-b.example:7421", "[2001:db8::1]:7421")),
+        transport=sections.TransportSection(insecure=True),
+        recovery=sections.RecoverySection(buffers_bytes=1536 * 2**20, redundancy=2),
+        limits=sections.LimitsSection(
             rates={
                 LimitKey(Direction.INGRESS): 400 * MIB,
                 LimitKey(Direction.DISK_WRITE, Urgency.BACKGROUND): MIB,
@@ -151,7 +153,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
             yield_to="eth0",
             yield_rate_bytes_per_s=1_250_000_000,
         ),
-        log=sections.Log(level="debug", format="json"),
+        log=sections.LogSection(level="debug", format="json"),
     )
 
 
@@ -182,7 +184,7 @@ def test_on_loopback_plaintext_needs_no_word(data: str, tmp_path: Path) -> None:
 
 def test_certificates_need_no_word_about_plaintext(tmp_path: Path) -> None:
     config = load(tmp_path, toml(transport="", tls=TLS + '\nrevoked = "/r"'))
-    assert config.tls == sections.Tls(
+    assert config.tls == sections.TlsSection(
         ca="/ca.crt", certificate="/n.crt", key="/n.key", revoked="/r"
     )
 
@@ -268,7 +270,7 @@ def test_the_environment_of_the_process_is_the_default(
 
 @pytest.mark.parametrize("environ", [{}, {"CKPTD_SOCKET": ""}])
 def test_the_socket_is_where_the_daemon_puts_it(environ: dict[str, str]) -> None:
-    assert default_socket_path(environ) == sections.Listen().control
+    assert default_socket_path(environ) == sections.ListenSection().control
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:7421", "[::1]:0", "node-a.example:65535", "a_b:1"])

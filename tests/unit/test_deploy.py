@@ -11,7 +11,7 @@ import pytest
 
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
-from ckptd.config.sections import Listen
+from ckptd.config.sections import ListenSection
 from ckptd.daemon.measure.loop_lag import WINDOW_NS
 from ckptd.errors import ExitCode
 from ckptd.limits import SECOND
@@ -112,7 +112,7 @@ def test_accounts_and_directories_are_what_systemd_understands(tmp_path: Path) -
 
 
 def test_a_socket_unit_has_a_name_that_the_daemon_asks_for_and_its_default_address() -> None:
-    listen = Listen()
+    listen = ListenSection()
     addresses = {
         "control": listen.control,
         "data": str(listen.data),
@@ -134,7 +134,7 @@ def test_the_unit_agrees_with_the_program() -> None:
     assert unit["ExecReload"] == "/usr/bin/ckptctl reload"
     assert not {"PrivateUsers", "ProcSubset"} & unit.keys()
     assert unit["RestartPreventExitStatus"] == str(int(ExitCode.CONFIGURATION))
-    assert Listen().control.startswith(f"/run/{unit['RuntimeDirectory']}/")
+    assert ListenSection().control.startswith(f"/run/{unit['RuntimeDirectory']}/")
 
 
 def test_the_unit_agrees_with_the_example_configuration() -> None:
@@ -153,5 +153,5 @@ def test_prometheus_accepts_its_configuration() -> None:
 
 def test_prometheus_looks_where_the_daemon_answers() -> None:
     text = PROMETHEUS.read_text()
-    assert re.findall(r"^ +- (\S+:\d+)$", text, re.MULTILINE) == [str(Listen().metrics)]
+    assert re.findall(r"^ +- (\S+:\d+)$", text, re.MULTILINE) == [str(ListenSection().metrics)]
     assert re.findall(r"scrape_interval: (\d+)s", text) == [str(WINDOW_NS // SECOND)]

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Final, NoReturn
 
 from ckptd.config import Config
-from ckptd.config.sections import Limits
+from ckptd.config.sections import LimitsSection
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView
 from ckptd.core.events import IngressLimited
 from ckptd.daemon.limit.interface import carried
@@ -60,7 +60,7 @@ class Limiting:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: LimitsSection,
         throttles: Throttles,
         report: Callable[[IngressLimited], None],
         wall_clock: Callable[[], float],
@@ -74,7 +74,7 @@ class Limiting:
         self._yielder: Yielder | None = None
         self.check_interface(limits)
 
-    def check_interface(self, limits: Limits) -> None:
+    def check_interface(self, limits: LimitsSection) -> None:
         """Make sure that the interface to yield to is there.
 
         Raises:
@@ -242,7 +242,7 @@ def _ceilings(limits: Mapping[LimitKey, int], direction: Direction) -> Ceilings:
     )
 
 
-def _link(limits: Limits) -> tuple[str | None, int | None]:
+def _link(limits: LimitsSection) -> tuple[str | None, int | None]:
     return limits.yield_to, limits.yield_rate_bytes_per_s
 
 

@@ -25,7 +25,6 @@ from ckptd.daemon.recover.staging_orders import StagingOrders
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.discovery.static import StaticDiscovery
-from ckptd.model.words import WriteMode
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -75,9 +74,7 @@ class Recovering:
             parts.storage,
             self.book,
             advertising,
-            Writing(
-                WriteMode(config.recovery.write_mode), drops_written=config.recovery.drop_written
-            ),
+            Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)
         self.fetching = Fetching(

@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Callable, Iterable
 
 from ckptd.config import Config
-from ckptd.config.sections import Control
+from ckptd.config.sections import ControlSection
 from ckptd.control.roles import Members, Roles
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import ConfigurationError
@@ -35,7 +35,7 @@ class Access:
         return switch
 
 
-def find_roles(control: Control) -> Roles:
+def find_roles(control: ControlSection) -> Roles:
     """Return who is what on the control socket; may ask a directory service.
 
     Raises:

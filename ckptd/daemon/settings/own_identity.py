@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any, Final
 
 from ckptd.config import Config
-from ckptd.config.sections import Tls
+from ckptd.config.sections import TlsSection
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import HandshakeFailure, HandshakeSide
@@ -85,6 +85,6 @@ async def keep_fresh(identity: Identity) -> None:
         await asyncio.to_thread(identity.refresh)
 
 
-def _files(config: Config, tls: Tls) -> Files:
+def _files(config: Config, tls: TlsSection) -> Files:
     credentials = config.environment.get("CREDENTIALS_DIRECTORY", "").rstrip("/")
     return Files(tls.ca, tls.certificate, tls.key, tls.revoked, credentials or None)

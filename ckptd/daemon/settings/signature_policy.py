@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ckptd.config.sections import Signatures
+from ckptd.config.sections import SignaturesSection
 from ckptd.errors import ConfigurationError, NotSigned
 from ckptd.model.ids import CheckpointName
 from ckptd.model.signatures import KeyId, Signature
@@ -21,7 +21,7 @@ class _Rules:
     required: Patterns
 
     @classmethod
-    def read(cls, section: Signatures) -> _Rules:
+    def read(cls, section: SignaturesSection) -> _Rules:
         trusted = read_trusted_keys(section.trusted) if section.trusted else {}
         if section.require and not trusted:
             raise ConfigurationError(
@@ -40,10 +40,10 @@ class SignaturePolicy:
         ConfigurationError: A file cannot be used.
     """
 
-    def __init__(self, section: Signatures) -> None:
+    def __init__(self, section: SignaturesSection) -> None:
         self._rules = _Rules.read(section)
 
-    def prepare(self, section: Signatures) -> Callable[[], None]:
+    def prepare(self, section: SignaturesSection) -> Callable[[], None]:
         """Read the files of another section; blocks for a few small files.
 
         Returns:

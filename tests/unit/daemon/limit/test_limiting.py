@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ckptd.config.sections import Limits, LimitSpan
+from ckptd.config.sections import LimitSpan, LimitsSection
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.core.events import IngressLimited
 from ckptd.daemon.limit.limiting import Limiting
@@ -36,7 +36,7 @@ def _in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Stage:
     """Limits, what follows them, and a clock on the wall."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LimitsSection) -> None:
         self.at = datetime(2026, 6, 1, 12, 0, tzinfo=BERLIN)
         self.told: list[int | None] = []
         self.limiting = Limiting(limits, Throttles.create(), self._hear, self._clock)
@@ -66,10 +66,10 @@ class Stage:
         return found
 
 
-def scheduled(start: str, end: str) -> Limits:
+def scheduled(start: str, end: str) -> LimitsSection:
     start_minute, end_minute = (int(time[:2]) * 60 + int(time[3:]) for time in (start, end))
     entry = LimitSpan(span=Span(start_minute, end_minute), rates={INGRESS: MIB})
-    return Limits(rates={INGRESS: 9 * MIB}, schedule=(entry,))
+    return LimitsSection(rates={INGRESS: 9 * MIB}, schedule=(entry,))
 
 
 @pytest.mark.usefixtures("_in_berlin")
@@ -120,7 +120,7 @@ def test_an_hour_that_comes_twice_in_autumn_counts_twice() -> None:
 async def test_what_somebody_set_counts_before_the_time_of_day_and_that_before_the_rest() -> None:
     always = LimitSpan(span=Span(0, 0), rates={INGRESS: 2 * MIB})
     late = LimitSpan(span=Span(0, 0), rates={INGRESS: 3 * MIB})
-    stage = Stage(Limits(rates={INGRESS: MIB}, schedule=(always, late)))
+    stage = Stage(LimitsSection(rates={INGRESS: MIB}, schedule=(always, late)))
     (row,) = stage.limiting.view().limits
     assert (row.bytes_per_s, row.origin) == (3 * MIB, LimitOrigin.SCHEDULE), (
         "the last one of several"
@@ -136,7 +136,7 @@ async def test_what_somebody_set_counts_before_the_time_of_day_and_that_before_t
 
 
 async def test_only_what_is_limited_is_told() -> None:
-    stage = Stage(Limits())
+    stage = Stage(LimitsSection())
     changes = {"egress.background": "2MiB/s", "ingress.peers.a": "unlimited"}
     stage.limiting.change(ChangeLimits(set=changes))
     assert stage.limiting.effective() == {LimitKey(Direction.EGRESS, Urgency.BACKGROUND): 2 * MIB}
@@ -144,4 +144,4 @@ async def test_only_what_is_limited_is_told() -> None:
 
 def test_an_interface_that_is_not_there_is_refused() -> None:
     with pytest.raises(NotFound, match="'eth77': is not there"):
-        Stage(Limits(yield_to="eth77"))
+        Stage(LimitsSection(yield_to="eth77"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.config import Config
-from ckptd.config.sections import Node
+from ckptd.config.sections import NodeSection
 from ckptd.daemon.settings.real_directories import check_places
 from ckptd.errors import ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId
@@ -14,7 +14,7 @@ from ckptd.model.ids import NodeId
 def check(state_dir: Path, **roots: Path) -> None:
     check_places(
         Config(
-            node=Node(id=NodeId("a"), state_dir=str(state_dir)),
+            node=NodeSection(id=NodeId("a"), state_dir=str(state_dir)),
             roots={name: str(path) for name, path in roots.items()},
         )
     )

@@ -7,13 +7,20 @@ import msgspec
 import pytest
 
 from ckptd.config import Config
-from ckptd.config.sections import Control, Discovery, Listen, Log, Node, Recovery
+from ckptd.config.sections import (
+    ControlSection,
+    DiscoverySection,
+    ListenSection,
+    LogSection,
+    NodeSection,
+    RecoverySection,
+)
 from ckptd.control.messages.api import ReloadResult
 from ckptd.daemon.settings.reloading import LivePart, Reloading, ReloadState, Switch
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId
 
-START = Config(node=Node(id=NodeId("a"), state_dir="/s"), roots={"main": "/data"})
+START = Config(node=NodeSection(id=NodeId("a"), state_dir="/s"), roots={"main": "/data"})
 BROKEN = ConfigurationError("/c.toml: log.levl", "is not a key", "Did you mean log.level?")
 
 
@@ -68,13 +75,13 @@ def stage() -> Stage:
 
 
 async def test_every_part_prepares_before_one_switches(stage: Stage) -> None:
-    stage.write(discovery=Discovery(peers=("b:1",)))
+    stage.write(discovery=DiscoverySection(peers=("b:1",)))
     await stage.reloading.reload()
     assert stage.story == [
         "reloading",
         "prepare log",
         "prepare peers",
-        f"log: {Log()} → {Log()}",
+        f"log: {LogSection()} → {LogSection()}",
         "peers: () → ('b:1',)",
         "ready",
     ]
@@ -83,10 +90,10 @@ async def test_every_part_prepares_before_one_switches(stage: Stage) -> None:
 async def test_keys_that_changed_are_named_live_or_not(stage: Stage) -> None:
     stage.write(
         roots={"main": "/data", "fast": "/fast"},
-        listen=Listen(metrics=None),
-        discovery=Discovery(peers=("b:1",)),
-        recovery=Recovery(buffers_bytes=2**26),
-        log=Log(level="debug"),
+        listen=ListenSection(metrics=None),
+        discovery=DiscoverySection(peers=("b:1",)),
+        recovery=RecoverySection(buffers_bytes=2**26),
+        log=LogSection(level="debug"),
     )
     assert await stage.reloading.reload() == ReloadResult(
         applied=("discovery.peers", "log.level"),
@@ -95,7 +102,7 @@ async def test_keys_that_changed_are_named_live_or_not(stage: Stage) -> None:
 
 
 async def test_what_needs_a_restart_is_named_until_it_was_taken_back(stage: Stage) -> None:
-    stage.write(roots={"other": "/data"}, control=Control(admin_users=("a",)))
+    stage.write(roots={"other": "/data"}, control=ControlSection(admin_users=("a",)))
     waiting = ("control.admin_users", "roots.main", "roots.other")
     for _ in range(2):
         assert (await stage.reloading.reload()).needs_restart == waiting
@@ -105,7 +112,7 @@ async def test_what_needs_a_restart_is_named_until_it_was_taken_back(stage: Stag
 
 async def test_parts_are_told_what_they_follow_now_as_the_old(stage: Stage) -> None:
     for peers in (("b:1",), ("c:1",)):
-        stage.write(discovery=Discovery(peers=peers))
+        stage.write(discovery=DiscoverySection(peers=peers))
         await stage.reloading.reload()
     assert "peers: ('b:1',) → ('c:1',)" in stage.story
 
@@ -115,7 +122,7 @@ async def test_what_cannot_be_used_changes_nothing(stage: Stage, who: str) -> No
     if who == "file":
         stage.file = BROKEN
     else:
-        stage.write(log=Log(level="debug"))
+        stage.write(log=LogSection(level="debug"))
         stage.refusal = BROKEN
     with pytest.raises(CkptdError) as refused:
         await stage.reloading.reload()
@@ -127,7 +134,7 @@ async def test_what_cannot_be_used_changes_nothing(stage: Stage, who: str) -> No
     assert not [line for line in stage.story if "→" in line]
 
     stage.refusal = None
-    stage.write(log=Log(level="debug"))
+    stage.write(log=LogSection(level="debug"))
     assert (await stage.reloading.reload()).applied == ("log.level",)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.config.sections import Signatures
+from ckptd.config.sections import SignaturesSection
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import ConfigurationError, NotSigned, ProtocolViolation
 from ckptd.model.ids import CheckpointName
@@ -22,11 +22,13 @@ MANIFEST = encode_manifest(make_manifest({"a": b"a"}))
 OURS, THEIRS, NEXT = SigningKey.draw(), SigningKey.draw(), SigningKey.draw()
 
 
-def section(directory: Path, *lines: str, require: Sequence[str] = ("llama/*",)) -> Signatures:
+def section(
+    directory: Path, *lines: str, require: Sequence[str] = ("llama/*",)
+) -> SignaturesSection:
     path = directory / "trusted"
     path.write_text("\n".join(lines))
     path.chmod(0o644)
-    return Signatures(trusted=str(path), require=tuple(require))
+    return SignaturesSection(trusted=str(path), require=tuple(require))
 
 
 @pytest.fixture
@@ -147,13 +149,13 @@ def test_a_node_signs_with_the_key_of_its_configuration(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_bytes(OURS.pem())
     key.chmod(0o600)
-    policy = SignaturePolicy(Signatures(key=str(key)))
+    policy = SignaturePolicy(SignaturesSection(key=str(key)))
     assert policy.sign(MANIFEST) == (OURS.sign(MANIFEST),)
     assert not policy.has_trusted_keys
-    assert SignaturePolicy(Signatures()).sign(MANIFEST) == ()
+    assert SignaturePolicy(SignaturesSection()).sign(MANIFEST) == ()
     key.chmod(0o640)
     with pytest.raises(ConfigurationError, match="0640"):
-        SignaturePolicy(Signatures(key=str(key)))
+        SignaturePolicy(SignaturesSection(key=str(key)))
 
 
 def test_only_what_counts_here_counts_for_the_newest_version(policy: SignaturePolicy) -> None:
