@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ckptd import limits
 from ckptd.cli.ctl.arguments import parse
 from ckptd.cli.daemon import _parser as ckptd_parser
+from ckptd.limits import KIB, MIB, SECOND
 
 PROJECT = Path(__file__).parents[2]
 DECISIONS = PROJECT / "docs" / "decisions"
@@ -162,3 +164,67 @@ def test_the_layers_are_those_that_are_checked() -> None:
 
 def test_the_architecture_can_be_read_in_ten_minutes() -> None:
     assert len(ARCHITECTURE.splitlines()) <= 250
+
+
+@pytest.mark.parametrize(
+    ("document", "row"),
+    [
+        ("security", f"| {limits.CONNECTIONS_MAX}, to {limits.CONNECTIONS_CEILING:,} by"),
+        ("security", f"| from one address | {limits.CONNECTIONS_PER_ADDRESS_MAX}, by"),
+        ("security", f"handshakes included | {limits.CONNECTIONS_UNPROVEN_MAX} |"),
+        ("security", f"| {limits.HEAD_BYTES_MAX // KIB} KiB, {limits.HEAD_FIELDS_MAX} fields, "),
+        ("security", f"| {limits.HEAD_TIMEOUT_NS // SECOND} s from its first byte"),
+        ("security", f"| between requests | {limits.IDLE_TIMEOUT_NS // SECOND} s |"),
+        (
+            "security",
+            (
+                f"| {limits.BODY_RATE_MIN_BYTES_PER_S // KIB} KiB/s over "
+                f"{limits.BODY_RATE_WINDOW_NS // SECOND} s in which"
+            ),
+        ),
+        (
+            "security",
+            (
+                f"| {limits.HOLDINGS_BYTES_MAX // MIB} MiB, {limits.HOLDINGS_MAX:,} versions, "
+                f"{limits.HOLDING_RUNS_MAX:,} runs |"
+            ),
+        ),
+        ("security", f"| manifest | {limits.MANIFEST_BYTES_MAX // MIB} MiB, 10⁶ units, 2²¹ blocks"),
+        ("security", f"| signatures | {limits.SIGNATURES_MAX} |"),
+        (
+            "security",
+            (
+                f"| {limits.CONTROL_MESSAGE_BYTES_MAX // MIB} MiB, "
+                f"{limits.CONTROL_CLIENTS_MAX} clients |"
+            ),
+        ),
+        ("protocol", f"A head has at most {limits.HEAD_BYTES_MAX // KIB} KiB and"),
+        ("protocol", f"(at most {limits.HOLDINGS_WAIT_MAX_NS // SECOND})"),
+        ("protocol", f"at most {limits.RANGE_BYTES_MAX // MIB} MiB in one request"),
+        ("protocol", f"at most {limits.NODE_ID_BYTES_MAX} bytes |"),
+        ("protocol", f"at most {limits.CHECKPOINT_NAME_BYTES_MAX} bytes |"),
+        (
+            "protocol",
+            (
+                f"A path has 1 … {limits.PATH_BYTES_MAX} bytes and at most {limits.PATH_DEPTH_MAX} "
+                f"components of 1 … {limits.PATH_COMPONENT_BYTES_MAX} bytes"
+            ),
+        ),
+        ("protocol", f"| at most {limits.MANIFEST_ANNOTATIONS_MAX}; free text |"),
+        ("protocol", f"| 1 to {limits.MANIFEST_PHASES_MAX} names |"),
+        ("protocol", f"| 0 … {limits.UNIT_BYTES_MAX // limits.GIB // 1024} TiB |"),
+        (
+            "protocol",
+            (
+                f"a power of two, {limits.BLOCK_BYTES_MIN // KIB} KiB … "
+                f"{limits.BLOCK_BYTES_MAX // MIB} MiB"
+            ),
+        ),
+    ],
+)
+def test_limits_are_those_of_the_source(document: str, row: str) -> None:
+    assert row in (PROJECT / "docs" / f"{document}.md").read_text()
+
+
+def test_limits_that_are_written_as_powers_are_those_of_the_source() -> None:
+    assert (limits.MANIFEST_UNITS_MAX, limits.MANIFEST_BLOCKS_MAX) == (10**6, 2**21)
