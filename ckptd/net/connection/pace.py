@@ -8,6 +8,7 @@ import socket
 import termios
 import time
 from array import array
+from collections.abc import Callable
 
 from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S, BODY_RATE_WINDOW_NS, MS, SECOND
 
@@ -22,10 +23,14 @@ class Pace:
 
     Args:
         connection: Connected, non-blocking.
+        clock: Nanoseconds that go on.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(
+        self, connection: socket.socket, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self.given_bytes = 0
+        self._clock = clock
         self._connection = connection
         self._writable = select.poll()
         self._writable.register(connection, select.POLLOUT)
@@ -46,9 +51,9 @@ class Pace:
         Raises:
             TimeoutError: While this node waited, the receiver took less than the minimum rate.
         """
-        start_ns = time.monotonic_ns()
+        start_ns = self._clock()
         self._writable.poll(max((BODY_RATE_WINDOW_NS - self._waited_ns) // MS, 1))
-        self._waited_ns += time.monotonic_ns() - start_ns
+        self._waited_ns += self._clock() - start_ns
         if self._waited_ns < BODY_RATE_WINDOW_NS:
             return
         taken_bytes = self.given_bytes - _queued_bytes(self._connection)

@@ -349,18 +349,19 @@ class SecureConnection(Connection):
 
         The caller holds the locks.
         """
-        filled, size_bytes, read = 0, len(memory), self.tls.read
+        rest, read = memory, self.tls.read
         try:
-            while filled < size_bytes:
-                count = read(size_bytes - filled, memory[filled:])
+            while rest:
+                count = int(read(len(rest), rest))
                 if not count:
-                    return filled or -1
-                filled += int(count)
+                    break
+                rest = rest[count:]
         except ssl.SSLWantReadError:
             self._answer()
+            return len(memory) - len(rest)
         except ssl.SSLZeroReturnError:
-            return filled or -1
-        return filled
+            pass  # the end, after this end was closed as well
+        return len(memory) - len(rest) or -1
 
     def _answer(self) -> None:
         """Send what reading made TLS say, e.g. that a key was updated; never waits."""

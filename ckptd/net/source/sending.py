@@ -97,7 +97,7 @@ class Sending:
         *,
         throttle: Throttle,
         flow: Flow,
-        drops_sent: bool = False,
+        drops_sent: bool,
     ) -> None:
         self.has_begun = False
         self.sent_bytes = 0
@@ -185,18 +185,20 @@ class Sending:
         while offset < end:
             is_limited = self._throttle.is_limiting
             granted = self._wait_for_permit(end - offset, is_limited=is_limited)
+            count = 0
             try:
                 count = self._connection.send_file(piece.fd, offset, granted)
             except OSError as error:
                 if error.errno == errno.EIO:
                     raise ContentChanged("version", "a file of it cannot be read") from error
                 raise
+            finally:
+                if is_limited:
+                    self._settle(granted, count)
             if count == 0:
                 raise ContentChanged(*_SHORTER)
             offset += count
             self.sent_bytes += count
-            if is_limited:
-                self._settle(granted, count)
 
     def _wait_for_permit(self, size_bytes: int, *, is_limited: bool) -> int:
         """Wait until some of a piece may be sent; return how much.

@@ -12,12 +12,51 @@ from ckptd.errors import (
     ProtocolViolation,
     StorageError,
 )
+from ckptd.limits import KIB
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import HoldingsDelta
 from ckptd.model.ids import Digest
-from ckptd.net.source.answers import Answers, VersionBody, refuse
+from ckptd.net.source.answers import Answer, Answers, VersionBody, refuse, turn_away
 from ckptd.net.source.server import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.wire.heads import parse_request_head
+from ckptd.wire.holdings_document import decode_holdings
 from tests.support.serving import EPOCH, FileContent, request
+
+DATA = b"0123456789"
+UNKNOWN = Digest("0" * 64)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> FileContent:
+    return FileContent(tmp_path, {"a": DATA})
+
+
+async def answer_to(
+    content: FileContent,
+    target: str | None = None,
+    method: str = "GET",
+    waits: Waits | None = None,
+    /,
+    **fields: str,
+) -> Answer:
+    """Ask for the version, if nothing else is said."""
+    target = f"/v1/checkpoints/{content.digest}" if target is None else target
+    head = parse_request_head(request(target, method, **fields))
+    return await Answers(content, EPOCH, waits or Waits()).find(head)
+
+
+def body_of(answer: Answer) -> bytes:
+    assert isinstance(answer.body, bytes)
+    return answer.body
+
+
+def range_of(answer: Answer) -> tuple[int, int]:
+    assert isinstance(answer.body, VersionBody)
+    return answer.body.byte_range
+
+
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -36,30 +75,20 @@ def test_every_error_has_a_status_and_tells_nothing_of_this_node(
 ) -> None:
     answer = refuse(error)
     assert answer.status == status
-    assert isinstance(answer.body, bytes)
-    assert json.loads(answer.body)["error"]["code"] == code
-    assert b"secret" not in answer.body
+    assert answer.fields == {"Content-Type": "application/json"}
+    assert json.loads(body_of(answer))["error"]["code"] == code
+    assert b"secret" not in body_of(answer)
 
 
 def test_a_peer_is_told_what_it_did_wrong() -> None:
-    assert b"range 'x'" in _body(refuse(ProtocolViolation("range 'x'", "is none")))
+    assert b"range 'x'" in body_of(refuse(ProtocolViolation("range 'x'", "is none")))
     assert refuse(ProtocolViolation("head", "DELETE", status=405)).fields["Allow"] == "GET, HEAD"
 
 
-def _body(answer: object) -> bytes:
-    body = getattr(answer, "body", None)
-    assert isinstance(body, bytes)
-    return body
-
-
-async def test_a_range_is_found_without_touching_a_byte(tmp_path: Path) -> None:
-    content = FileContent(tmp_path, {"a": b"0123456789"})
-    (tmp_path / "a").unlink()
-    answers = Answers(content, EPOCH, Waits())
-    head = parse_request_head(request(f"/v1/checkpoints/{content.digest}", range="bytes=2-4"))
-    answer = await answers.find(head)
-    assert isinstance(answer.body, VersionBody)
-    assert (answer.status, answer.body.byte_range, answer.content_length) == (206, (2, 5), 3)
+def test_a_receiver_that_is_turned_away_learns_when_to_come_again() -> None:
+    answer = turn_away()
+    assert (answer.status, answer.fields["Retry-After"]) == (429, "1")
+    assert json.loads(body_of(answer))["error"]["code"] == "busy"
 
 
 class BrokenContent(FileContent):
@@ -70,20 +99,269 @@ class BrokenContent(FileContent):
 async def test_a_fault_of_this_node_is_answered_500_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = BrokenContent(tmp_path, {"a": b"0123456789"})
-    answers = Answers(content, EPOCH, Waits())
-    head = parse_request_head(request(f"/v1/checkpoints/{content.digest}"))
-    assert (await answers.find(head)).status == 500
+    content = BrokenContent(tmp_path, {"a": DATA})
+    assert (await answer_to(content)).status == 500
     assert "no answer to" in caplog.text
 
 
-async def test_the_wait_for_holdings_ends_without_a_change(tmp_path: Path) -> None:
-    content, waits = FileContent(tmp_path, {"a": b""}), Waits()
-    head = parse_request_head(
-        request("/v1/holdings", if_none_match=f'"{EPOCH}-1"', prefer="wait=60")
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/v1/nothing", 404),
+        ("/v1/holdings?a=b", 400),
+        (f"/v1/checkpoints/{UNKNOWN}", 404),
+        (f"/v1/manifests/{UNKNOWN}", 404),
+        (f"/v1/signatures/{UNKNOWN}", 404),
+    ],
+)
+async def test_what_is_not_here_is_refused(content: FileContent, target: str, status: int) -> None:
+    assert (await answer_to(content, target)).status == status
+
+
+# Ranges of versions
+
+
+async def test_a_range_is_found_without_touching_a_byte(content: FileContent) -> None:
+    (content.directory / "a").unlink()
+    answer = await answer_to(content, range="bytes=2-4")
+    assert isinstance(answer.body, VersionBody)
+    assert (answer.status, answer.body.byte_range, answer.content_length) == (206, (2, 5), 3)
+    assert (answer.body.digest, answer.body.version) == (content.digest, content)
+
+
+@pytest.mark.parametrize(
+    ("asked", "served"),
+    [
+        ("0-0", (0, 1)),
+        ("0-8", (0, 9)),
+        ("0-9", (0, 10)),
+        ("0-10", (0, 10)),
+        ("5-6", (5, 7)),
+        ("9-9", (9, 10)),
+        ("9-", (9, 10)),
+        ("-1", (9, 10)),
+        ("-10", (0, 10)),
+        ("-11", (0, 10)),
+    ],
+)
+async def test_both_ends_of_a_range_count(
+    content: FileContent, asked: str, served: tuple[int, int]
+) -> None:
+    start, end = served
+    answer = await answer_to(content, range=f"bytes={asked}")
+    assert answer.status == 206
+    assert range_of(answer) == served
+    assert answer.content_length == end - start
+    assert answer.fields == {
+        "ETag": f'"{content.digest}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        "Content-Range": f"bytes {start}-{end - 1}/10",
+    }
+
+
+async def test_a_whole_version_has_its_length_and_no_content_range(content: FileContent) -> None:
+    answer = await answer_to(content)
+    assert (answer.status, range_of(answer), answer.content_length) == (200, (0, 10), 10)
+    assert answer.fields == {
+        "ETag": f'"{content.digest}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+    }
+
+
+@pytest.mark.parametrize("asked", ["10-", "10-10", "11-20", "-0"])
+async def test_a_range_past_the_end_is_answered_with_the_length_there_is(
+    content: FileContent, asked: str
+) -> None:
+    answer = await answer_to(content, range=f"bytes={asked}")
+    assert (answer.status, answer.fields["Content-Range"]) == (416, "bytes */10")
+
+
+@pytest.mark.parametrize("asked", ["items=0-1", "bytes=0-0,2-3", "bytes=3-2"])
+async def test_a_range_that_is_none_is_refused_and_says_no_length(
+    content: FileContent, asked: str
+) -> None:
+    answer = await answer_to(content, range=asked)
+    assert answer.status == 400
+    assert "Content-Range" not in answer.fields
+
+
+async def test_a_range_is_served_only_if_all_of_it_is_held(tmp_path: Path) -> None:
+    contents, border = {"a": bytes(600 * KIB)}, 256 * KIB
+    content = FileContent(tmp_path, contents, held=BlockSet([(1, 2)]))
+    ends = {
+        f"bytes={border}-{2 * border - 1}": 206,
+        f"bytes={border}-{2 * border}": 404,
+        f"bytes={border - 1}-{2 * border - 1}": 404,
+        "bytes=0-0": 404,
+    }
+    for asked, status in ends.items():
+        assert (await answer_to(content, range=asked)).status == status, asked
+    assert (await answer_to(content)).status == 404
+
+
+async def test_an_empty_version_has_an_empty_body_and_no_ranges(tmp_path: Path) -> None:
+    content = FileContent(tmp_path, {"empty": b""})
+    answer = await answer_to(content)
+    assert (answer.status, answer.body, answer.content_length) == (200, b"", 0)
+    assert (await answer_to(content, range="bytes=0-")).status == 416
+
+
+async def test_a_head_says_how_long_the_version_is_whatever_of_it_is_held(tmp_path: Path) -> None:
+    content = FileContent(tmp_path, {"a": bytes(600 * KIB)}, held=BlockSet())
+    for fields in ({}, {"range": "bytes=0-0"}, {"range": "nonsense"}):
+        answer = await answer_to(content, None, "HEAD", **fields)
+        assert (answer.status, answer.body, answer.content_length) == (200, b"", 600 * KIB)
+        assert answer.fields["ETag"] == f'"{content.digest}"'
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '"{other}"',
+        'W/"{own}"',
+        "{own}",
+        '"{own}" ,',
+        '"{own}", "{other}"',
+        "*",
+        "",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+    ],
+)
+async def test_a_range_counts_only_of_the_version_that_the_peer_knows(
+    content: FileContent, tag: str
+) -> None:
+    """RFC 9110 section 13.1.5: compared strongly; whatever else is known, all is served."""
+    known = tag.format(own=content.digest, other=UNKNOWN)
+    answer = await answer_to(content, range="bytes=2-4", if_range=known)
+    assert (answer.status, range_of(answer)) == (200, (0, 10))
+    assert "Content-Range" not in answer.fields
+    nonsense = await answer_to(content, range="bytes=99-", if_range=known)
+    assert nonsense.status == 200, "a range that does not count is not read"
+
+
+async def test_a_range_of_the_version_that_the_peer_knows_is_served(content: FileContent) -> None:
+    etag = (await answer_to(content)).fields["ETag"]
+    answer = await answer_to(content, range="bytes=2-4", if_range=etag)
+    assert (answer.status, range_of(answer)) == (206, (2, 5))
+    assert (await answer_to(content, range="bytes=10-", if_range=etag)).status == 416
+
+
+async def test_who_knows_the_version_is_not_sent_it_again(content: FileContent) -> None:
+    etag = f'"{content.digest}"'
+    for known in (etag, f'"x", W/{etag}', "*"):
+        for asked in ({}, {"range": "bytes=0-1"}):
+            answer = await answer_to(content, if_none_match=known, **asked)
+            assert (answer.status, answer.body) == (304, b"")
+            assert answer.fields == {"ETag": etag, "Accept-Ranges": "bytes"}
+    assert (await answer_to(content, if_none_match=f'"{UNKNOWN}"')).status == 200
+
+
+async def test_a_manifest_never_changes(content: FileContent) -> None:
+    target, etag = f"/v1/manifests/{content.digest}", f'"{content.digest}"'
+    answer = await answer_to(content, target)
+    assert (answer.status, answer.body) == (200, content.encoded)
+    assert answer.content_length == len(content.encoded)
+    assert answer.fields == {
+        "ETag": etag,
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "Content-Type": "application/octet-stream",
+    }
+    known = await answer_to(content, target, if_none_match=etag)
+    assert (known.status, known.body, known.fields["ETag"]) == (304, b"", etag)
+    assert (await answer_to(content, target, if_none_match='"x"')).status == 200
+
+
+class SignedContent(FileContent):
+    async def signatures(self, digest: Digest) -> bytes:
+        return f"of {digest}".encode()
+
+
+async def test_signatures_are_not_kept_by_anybody(tmp_path: Path) -> None:
+    content = SignedContent(tmp_path, {"a": DATA})
+    answer = await answer_to(content, f"/v1/signatures/{content.digest}")
+    assert (answer.status, body_of(answer)) == (200, f"of {content.digest}".encode())
+    assert answer.fields == {"Content-Type": "text/plain", "Cache-Control": "no-cache"}
+
+
+# Holdings
+
+
+async def test_holdings_are_answered_whole_with_their_entity_tag(content: FileContent) -> None:
+    answer = await answer_to(content, "/v1/holdings")
+    assert decode_holdings(body_of(answer)) == content.holdings()
+    assert (answer.status, answer.fields) == (
+        200,
+        {"ETag": f'"{EPOCH}-1"', "Cache-Control": "no-cache", "Content-Type": "application/json"},
     )
-    waiting = asyncio.ensure_future(Answers(content, EPOCH, waits).find(head))
+
+
+async def test_who_knows_the_holdings_is_not_sent_them_again(content: FileContent) -> None:
+    known = await answer_to(content, "/v1/holdings", if_none_match=f'"{EPOCH}-1"')
+    assert (known.status, known.body) == (304, b"")
+    assert known.fields == {"ETag": f'"{EPOCH}-1"', "Cache-Control": "no-cache"}
+    for other in (f'"{EPOCH}-2"', f'"{EPOCH + 1}-1"'):
+        assert (await answer_to(content, "/v1/holdings", if_none_match=other)).status == 200
+
+
+async def test_what_changed_is_for_who_asks_for_it_and_knows_what_was_before(
+    content: FileContent,
+) -> None:
+    content.change()
+    before = f'"{EPOCH}-1"'
+    answer = await answer_to(content, "/v1/holdings", if_none_match=before, ckptd_delta="1")
+    assert isinstance(decode_holdings(body_of(answer)), HoldingsDelta)
+    assert (answer.status, answer.fields["ETag"]) == (200, f'"{EPOCH}-2"')
+    assert answer.fields["Cache-Control"] == "no-store"
+    for etag, wanted in ((before, ""), (before, "2"), (f'"{EPOCH + 1}-1"', "1"), ('"x"', "1")):
+        whole = await answer_to(content, "/v1/holdings", if_none_match=etag, ckptd_delta=wanted)
+        assert decode_holdings(body_of(whole)) == content.holdings()
+        assert whole.fields["Cache-Control"] == "no-cache"
+
+
+async def test_the_wait_for_holdings_ends_without_a_change(content: FileContent) -> None:
+    waits = Waits()
+    waiting = asyncio.ensure_future(
+        answer_to(
+            content, "/v1/holdings", "GET", waits, if_none_match=f'"{EPOCH}-1"', prefer="wait=60"
+        )
+    )
     await asyncio.sleep(0)
     assert not waiting.done()
     waits.cut()
     assert (await waiting).status == 304
+
+
+async def test_the_wait_for_holdings_ends_with_a_change(content: FileContent) -> None:
+    waiting = asyncio.ensure_future(
+        answer_to(content, "/v1/holdings", if_none_match=f'"{EPOCH}-1"', prefer="wait=60")
+    )
+    await asyncio.sleep(0)
+    content.change()
+    answer = await waiting
+    assert (answer.status, answer.fields["ETag"]) == (200, f'"{EPOCH}-2"')
+
+
+class ImpatientContent(FileContent):
+    async def wait_change(self, revision: int) -> None:
+        raise AssertionError("nobody waits for a change")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"if_none_match": f'"{EPOCH}-1"'},
+        {"if_none_match": f'"{EPOCH}-1"', "prefer": "wait=0"},
+        {"if_none_match": f'"{EPOCH}-2"', "prefer": "wait=60"},
+        {"prefer": "wait=60"},
+    ],
+)
+async def test_only_who_knows_the_holdings_and_wants_to_wait_does(
+    tmp_path: Path, fields: dict[str, str]
+) -> None:
+    content = ImpatientContent(tmp_path, {"a": DATA})
+    assert (await answer_to(content, "/v1/holdings", **fields)).status in {200, 304}
