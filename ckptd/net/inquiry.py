@@ -49,12 +49,12 @@ from ckptd.wire.targets import (
 
 Address = tuple[str, int]
 
-_SILENCE_S: Final = 10
+_ANSWER_SILENCE_S: Final = 10
 """How long a peer may say nothing beyond the time it was allowed to wait."""
-_RATE_MIN_BYTES_PER_S: Final = 256 * KIB
+_ANSWER_RATE_MIN_BYTES_PER_S: Final = 256 * KIB
 """A body may take as long as it would at this rate."""
 _QUESTIONS_PER_PEER_MAX: Final = 8
-_BODY_BYTES_SMALL: Final = 16 * KIB
+_SMALL_BODY_BYTES_MAX: Final = 16 * KIB
 """Decoded on the event loop: about a millisecond, where a thread costs a tenth of one."""
 _NOT_HELD: Final = frozenset({404, 410})
 
@@ -139,7 +139,7 @@ class Inquirer:
                 return HoldingsAnswer(None, etag)
             _expect_ok(response)
             body = await _read(response, HOLDINGS_BYTES_MAX)
-            if len(body) > _BODY_BYTES_SMALL:
+            if len(body) > _SMALL_BODY_BYTES_MAX:
                 update = await asyncio.to_thread(decode_holdings, body)
             else:
                 update = decode_holdings(body)
@@ -218,9 +218,9 @@ class Inquirer:
         bytes_max: int = 0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         host, port = address
-        patience_s = wait_s + _SILENCE_S
+        patience_s = wait_s + _ANSWER_SILENCE_S
         timeout = aiohttp.ClientTimeout(
-            total=patience_s + bytes_max / _RATE_MIN_BYTES_PER_S,
+            total=patience_s + bytes_max / _ANSWER_RATE_MIN_BYTES_PER_S,
             sock_connect=CONNECT_TIMEOUT_NS / SECOND,
             sock_read=patience_s,
         )

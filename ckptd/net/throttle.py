@@ -25,7 +25,7 @@ SEND_TRICKLE_BYTES: Final = 512
 TAKE_TRICKLE_BYTES: Final = 16 * KIB
 """80 KiB/s: a source cuts off who takes less than 64."""
 
-_WINDOW_NS: Final = SECOND
+_SHARE_WINDOW_NS: Final = SECOND
 
 
 class _Queue:
@@ -49,7 +49,7 @@ class _Queue:
     def share(self, *, now: int) -> float:
         """Return the share of the last second or two in which somebody waited."""
         total_ns = self.total_ns(now=now)
-        if now - self._marks[1][0] >= _WINDOW_NS:
+        if now - self._marks[1][0] >= _SHARE_WINDOW_NS:
             self._marks = (self._marks[1], (now, total_ns))
         since_ns, before_ns = self._marks[0]
         return (total_ns - before_ns) / max(now - since_ns, 1)

@@ -33,9 +33,9 @@ from ckptd.model.words import Urgency
 BURST_NS: Final = 25 * MS
 """A thread that wakes up late finds what came meanwhile; more would show in a second's sum."""
 
-PIECE_NS: Final = 10 * MS
-PIECE_BYTES_MIN: Final = KIB // 2
-PIECE_BYTES_MAX: Final = 4 * MIB
+GRANT_NS: Final = 10 * MS
+GRANT_BYTES_MIN: Final = KIB // 2
+GRANT_BYTES_MAX: Final = 4 * MIB
 """What is granted at once: short enough to be smooth, and to change one's mind. Who was granted a
 piece is expected back as soon: until then less urgent classes wait, for a burst is not lost. The
 most is what a fast lane takes at once: 2 GiB from two sources, behind a limit that binds nothing,
@@ -95,7 +95,7 @@ class Bucket:
     Attributes:
         rate_bytes_per_s: The limit.
         burst_bytes: What it holds.
-        piece_bytes: What is taken at once.
+        grant_bytes: What is taken at once.
         granted_ns: When each class was granted something of it last.
     """
 
@@ -104,7 +104,7 @@ class Bucket:
         self._level = 0
         self.rate_bytes_per_s = 0
         self.burst_bytes = 0
-        self.piece_bytes = 0
+        self.grant_bytes = 0
         self.granted_ns: dict[Urgency, int] = {}
         self._set_rate(rate_bytes_per_s)
         self._level = self.burst_bytes * SECOND
@@ -117,9 +117,9 @@ class Bucket:
 
     def _set_rate(self, rate_bytes_per_s: int) -> None:
         self.rate_bytes_per_s = rate_bytes_per_s
-        piece_bytes = rate_bytes_per_s * PIECE_NS // SECOND
-        self.piece_bytes = min(max(piece_bytes, PIECE_BYTES_MIN), PIECE_BYTES_MAX)
-        self.burst_bytes = max(rate_bytes_per_s * BURST_NS // SECOND, self.piece_bytes)
+        grant_bytes = rate_bytes_per_s * GRANT_NS // SECOND
+        self.grant_bytes = min(max(grant_bytes, GRANT_BYTES_MIN), GRANT_BYTES_MAX)
+        self.burst_bytes = max(rate_bytes_per_s * BURST_NS // SECOND, self.grant_bytes)
 
     def fill(self, *, now: int) -> None:
         """Add what time brought."""
@@ -197,9 +197,9 @@ class Shaper:
         """Whether there is a limit on anything."""
         return bool(self._total or self._classes or self._peers or self._allowances)
 
-    def piece_bytes(self, flow: Flow) -> int:
+    def grant_bytes(self, flow: Flow) -> int:
         """Return how much of a flow is granted at once at most."""
-        return min((bucket.piece_bytes for bucket in self._buckets(flow)), default=PIECE_BYTES_MAX)
+        return min((bucket.grant_bytes for bucket in self._buckets(flow)), default=GRANT_BYTES_MAX)
 
     def ask(self, flow: Flow, size_bytes: int, *, now: int) -> Ticket:
         """Queue for a permit to move at least a byte; :meth:`grant` gives it."""
@@ -262,7 +262,7 @@ class Shaper:
         """
         flow = ticket.flow
         buckets = list(self._buckets(flow))
-        size_bytes = min(ticket.size_bytes, self.piece_bytes(flow))
+        size_bytes = min(ticket.size_bytes, self.grant_bytes(flow))
         short = [bucket for bucket in buckets if not bucket.has(size_bytes)]
         wait_ns = max((bucket.wait_ns(size_bytes) for bucket in short), default=TRICKLE_NS)
         if not short and spent.isdisjoint(buckets):
@@ -276,7 +276,7 @@ class Shaper:
                 size_bytes = min(ticket.size_bytes, self._trickle_bytes)
                 wait_ns = 0
             else:
-                wait_ns = PIECE_NS
+                wait_ns = GRANT_NS
         if wait_ns > 0:
             return wait_ns
         for bucket in buckets:
@@ -297,7 +297,7 @@ class Shaper:
             for known in expected
             if known in bucket.granted_ns
         ]
-        return max(granted_ns, default=now - PIECE_NS) + PIECE_NS - now
+        return max(granted_ns, default=now - GRANT_NS) + GRANT_NS - now
 
     def _limits(self, flow: Flow) -> Iterator[Bucket]:
         if self._total is not None:

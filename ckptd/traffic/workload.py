@@ -25,7 +25,7 @@ LOAD_NS: Final = SECOND
 what its receiver gets, so that four times the receivers are let in that are served now, and a
 source that can do more soon does."""
 
-_WINDOW_NS: Final = 250 * MS
+_SENT_WINDOW_NS: Final = 250 * MS
 """What was sent is counted over at least this long."""
 
 _KEPT_SHARE: Final = 0.9
@@ -68,7 +68,7 @@ class Workload:
         self.load_bytes -= _counted(size_bytes)
         self._sent_bytes += sent_bytes
         elapsed_ns = now - self._since_ns
-        if elapsed_ns >= _WINDOW_NS:
+        if elapsed_ns >= _SENT_WINDOW_NS:
             sample = self._sent_bytes * SECOND / elapsed_ns
             self.sent_bytes_per_s = max(sample, self.sent_bytes_per_s * _KEPT_SHARE)
             self._since_ns, self._sent_bytes = now, 0

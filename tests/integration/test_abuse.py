@@ -13,7 +13,7 @@ import pytest
 
 from ckptd.limits import CONNECTIONS_UNPROVEN_MAX, HEAD_TIMEOUT_NS, KIB, MIB, MS, SECOND
 from ckptd.model.words import RefusalReason
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from tests.support.cluster import Cluster, Node, eventually, tree_digest
 from tests.support.serving import (
     FileContent,
@@ -73,7 +73,7 @@ async def test_a_hostile_head_is_refused_counted_and_ends_the_connection(
                 assert await client.ended()
             except ConnectionResetError:
                 assert len(head) > 64 * KIB, "only what is not even read past may be reset"
-        assert node.server.admission.refusals == {RefusalReason.HEAD: 1}
+        assert node.server.caps.refusals == {RefusalReason.HEAD: 1}
         await until(lambda: not node.listener.connection_count)
 
 
@@ -99,7 +99,7 @@ async def test_a_hostile_range_is_refused_and_counted(content: FileContent) -> N
     async with serving(content) as node, client_of(node.address) as client:
         for asked, status in HOSTILE_RANGES.items():
             assert (await client.ask(target, range=asked)).status == status, asked
-        assert node.server.admission.refusals == {RefusalReason.REQUEST: len(HOSTILE_RANGES)}
+        assert node.server.caps.refusals == {RefusalReason.REQUEST: len(HOSTILE_RANGES)}
         # Ranges need not begin or end with a block: curl and aria2c know of none.
         assert (await client.ask(target, range="bytes=1-4097")).body == content.data[1:4098]
         assert (await client.ask(target, range="bytes=0-9223372036854775807")).status == 206
@@ -118,7 +118,7 @@ async def test_a_reader_that_only_trickles_is_cut_off(
             for _ in range(content.size_bytes // KIB):
                 await client.reader.readexactly(KIB)
             pytest.fail("all of it was taken")
-        await until(lambda: node.server.admission.refusals == {RefusalReason.READER_SLOW: 1})
+        await until(lambda: node.server.caps.refusals == {RefusalReason.READER_SLOW: 1})
 
 
 @on_both_loops
@@ -133,13 +133,13 @@ async def test_a_source_that_is_held_up_itself_does_not_blame_the_reader(
     async with serving(content) as node, client_of(node.address) as client:
         answer = await client.ask(f"/v1/checkpoints/{content.digest}")
         assert answer.body == content.data
-        assert not node.server.admission.refusals
+        assert not node.server.caps.refusals
 
 
 @on_both_loops
 async def test_those_who_only_sit_there_make_room_for_the_next(content: FileContent) -> None:
     async with (
-        serving(content, Admission(unproven_max=8)) as node,
+        serving(content, ConnectionCaps(unproven_max=8)) as node,
         client_of(node.address) as before,
     ):
         assert (await before.ask("/v1/holdings")).status == 200
@@ -147,14 +147,14 @@ async def test_those_who_only_sit_there_make_room_for_the_next(content: FileCont
             socket.create_connection(node.address, source_address=(f"127.0.1.{number}", 0))
             for number in range(1, 30)
         ]
-        await until(lambda: node.server.admission.refusals[RefusalReason.UNPROVEN] == 29 - 8)
+        await until(lambda: node.server.caps.refusals[RefusalReason.UNPROVEN] == 29 - 8)
         async with client_of(node.address) as client:
             assert (await client.ask("/v1/holdings")).status == 200
-            assert node.server.admission.unproven_count <= 8
+            assert node.server.caps.unproven_count <= 8
         assert (await before.ask("/v1/holdings")).status == 200, "one in use is never cut"
         for connection in sitting:
             connection.close()
-        await until(lambda: node.server.admission.connection_count == 1)
+        await until(lambda: node.server.caps.connection_count == 1)
 
 
 def descriptors(node: Node) -> int:

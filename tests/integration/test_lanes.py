@@ -729,7 +729,9 @@ async def test_closing_ends_the_wait_for_memory(content: FileContent) -> None:
 async def test_a_lane_that_is_cancelled_closes(content: FileContent) -> None:
     sink = SlowSink(content)
     async with serving(content) as node, receiving(node.address, content, sink=sink) as receiver:
-        (task,) = [task for task in asyncio.all_tasks() if "Lane.run" in repr(task.get_coro())]
+        (task,) = [
+            task for task in asyncio.all_tasks() if "SocketLane.run" in repr(task.get_coro())
+        ]
         receiver.fetch()
         receiver.fetch(5, 6)
         await asyncio.to_thread(sink.begun.wait)

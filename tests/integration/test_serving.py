@@ -23,7 +23,7 @@ from ckptd.model.words import Confirmation, RefusalReason, Urgency
 from ckptd.net import inquiry
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.source import server
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.traffic.workload import BODIES_MIN, RETRY_AFTER_S
 from ckptd.wire.holdings_document import decode_holdings
 from tests.support.serving import (
@@ -191,7 +191,7 @@ async def test_an_idle_connection_is_closed_without_a_word(
     async with serving(content) as node, client_of(node.address) as client:
         assert (await client.ask("/v1/holdings")).status == 200
         assert await client.ended()
-        assert not node.server.admission.refusals
+        assert not node.server.caps.refusals
 
 
 @on_both_loops
@@ -201,7 +201,7 @@ async def test_a_connection_that_asks_nothing_is_closed_sooner(
     monkeypatch.setattr(server, "HEAD_TIMEOUT_NS", 20 * MS)
     async with serving(content) as node, client_of(node.address) as client:
         assert await client.ended()
-        assert node.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
+        assert node.server.caps.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 @on_both_loops
@@ -442,7 +442,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
         client.send(request(version_of(big)))
         assert (await client.head()).status == 200
         await until(lambda: not node.listener.connection_count)
-        assert node.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
+        assert node.server.caps.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.reader.readexactly(big.size_bytes)
 
@@ -470,9 +470,9 @@ async def test_slow_readers_hold_up_nobody_and_their_threads_end(big: FileConten
 async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_connection(
     big: FileContent,
 ) -> None:
-    admission = Admission(per_address_max=2 * BODIES_MIN)
+    caps = ConnectionCaps(per_address_max=2 * BODIES_MIN)
     async with (
-        serving(big, admission) as node,
+        serving(big, caps) as node,
         client_of(node.address) as late,
         AsyncExitStack() as readers,
     ):
@@ -513,7 +513,7 @@ async def test_a_running_response_is_finished_when_the_node_stops(big: FileConte
 
 @on_both_loops
 async def test_idle_connections_cost_the_others_nothing(content: FileContent) -> None:
-    async with serving(content, Admission(per_address_max=200, unproven_max=200)) as node:
+    async with serving(content, ConnectionCaps(per_address_max=200, unproven_max=200)) as node:
         idle = [socket.create_connection(node.address) for _ in range(100)]
         async with client_of(node.address) as client:
             assert (await client.ask(version_of(content))).body == content.data
@@ -525,7 +525,7 @@ async def test_idle_connections_cost_the_others_nothing(content: FileContent) ->
 @on_both_loops
 async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -> None:
     async with (
-        serving(content, Admission(connections_max=2)) as node,
+        serving(content, ConnectionCaps(connections_max=2)) as node,
         client_of(node.address) as first,
         client_of(node.address) as second,
     ):
@@ -533,7 +533,7 @@ async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -
         assert (await second.ask("/v1/holdings")).status == 200
         async with client_of(node.address) as third:
             assert await third.ended()
-        assert node.server.admission.refusals == {RefusalReason.CONNECTIONS: 1}
+        assert node.server.caps.refusals == {RefusalReason.CONNECTIONS: 1}
         assert (await first.ask("/v1/holdings")).status == 200
 
 
@@ -759,7 +759,7 @@ async def test_an_answer_that_is_cut_short_is_a_broken_connection() -> None:
 
 @on_both_loops
 async def test_a_peer_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inquiry, "_SILENCE_S", 0.02)
+    monkeypatch.setattr(inquiry, "_ANSWER_SILENCE_S", 0.02)
     asked, answered = threading.Event(), threading.Event()
 
     def silent(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome, Ref
 from ckptd.net.connection import identity
 from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.inquiry import DialledSocket, Inquirer
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import ServedBytes
 from ckptd.wire.targets import HoldingsTarget, Target
 from tests.support.certificates import (
@@ -242,27 +242,27 @@ async def test_who_is_refused_is_told_why(
 async def test_a_handshake_that_stalls_makes_room_for_the_next(
     certificates: Certificates, content: WatchedContent
 ) -> None:
-    admission = Admission(unproven_max=1)
-    async with serving(content, admission, identity=certificates.identity(A)) as node:
+    caps = ConnectionCaps(unproven_max=1)
+    async with serving(content, caps, identity=certificates.identity(A)) as node:
         slow, writer = await asyncio.open_connection(*node.address)
         try:
-            await until(lambda: admission.unproven_count == 1)
+            await until(lambda: caps.unproven_count == 1)
             async with Inquirer(certificates.identity(B)) as inquirer:
                 assert (await inquirer.holdings(node.address)).update is not None
             with pytest.raises(ConnectionResetError):
                 await slow.read()
         finally:
             writer.close()
-    assert admission.refusals == {RefusalReason.UNPROVEN: 1}
+    assert caps.refusals == {RefusalReason.UNPROVEN: 1}
 
 
 @on_both_loops
 async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
     certificates: Certificates, content: WatchedContent
 ) -> None:
-    admission = Admission(per_address_max=3, per_node_max=2)
+    caps = ConnectionCaps(per_address_max=3, per_node_max=2)
     context = client_context(certificates.authority.issue(B))
-    async with serving(content, admission, identity=certificates.identity(A)) as node:
+    async with serving(content, caps, identity=certificates.identity(A)) as node:
         async with AsyncExitStack() as stack:
             for _ in range(2):
                 client = await stack.enter_async_context(client_of(node.address, context))
@@ -270,7 +270,7 @@ async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
             third = await stack.enter_async_context(client_of(node.address, context))
             third.send(request(HoldingsTarget.path))
             assert await third.ended()
-        assert admission.refusals == {RefusalReason.NODE: 1}
+        assert caps.refusals == {RefusalReason.NODE: 1}
         other = client_context(certificates.authority.issue(C))
         async with client_of(node.address, other) as client:
             assert (await client.ask(HoldingsTarget.path)).status == HTTPStatus.OK

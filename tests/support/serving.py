@@ -29,8 +29,8 @@ from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import BlockSink, Lane, RangeOrder
-from ckptd.net.source.caps import Admission
+from ckptd.net.lane.lane import BlockSink, RangeOrder, SocketLane
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer, ServedBytes
 from ckptd.net.throttle import Throttles
@@ -202,14 +202,14 @@ class Node(NamedTuple):
 @asynccontextmanager
 async def serving(
     content: FileContent,
-    admission: Admission | None = None,
+    caps: ConnectionCaps | None = None,
     *,
     identity: Identity | None = None,
     node: NodeId = NODE,
 ) -> AsyncIterator[Node]:
-    admission = admission or Admission()
-    server = PeerServer(content, node=node, epoch=EPOCH, admission=admission, identity=identity)
-    listener = Listener.bind("127.0.0.1", 0, admission)
+    caps = caps or ConnectionCaps()
+    server = PeerServer(content, node=node, epoch=EPOCH, caps=caps, identity=identity)
+    listener = Listener.bind("127.0.0.1", 0, caps)
     async with asyncio.TaskGroup() as group:
         group.create_task(listener.serve(server.serve))
         try:
@@ -371,7 +371,7 @@ class Receiver:
         self.threads: set[threading.Thread] = set()
         self._arrived = asyncio.Event()
         self._last = 0
-        self.lane = Lane(
+        self.lane = SocketLane(
             address,
             pool=pool or BufferPool(64 * MIB),
             report=self._report,

@@ -16,7 +16,7 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
 from ckptd.model.manifest import Manifest, Unit, block_size_for, check_manifest, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import Piece
 from ckptd.net.source.server import PeerServer
 from ckptd.store.files.hashing import digest_of, hexdigest_of
@@ -146,7 +146,7 @@ def test_the_key_is_written_as_shown() -> None:
 )
 async def test_a_request_is_answered_as_shown(asked: str, shown: str) -> None:
     server = PeerServer(
-        ExampleContent(), node=NodeId("node-a"), epoch=Epoch(5), admission=Admission()
+        ExampleContent(), node=NodeId("node-a"), epoch=Epoch(5), caps=ConnectionCaps()
     )
     request = parse_request_head(asked.replace("\n", "\r\n").encode() + b"\r\n")
     answer = await server.answers.find(request)

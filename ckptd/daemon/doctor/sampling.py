@@ -17,7 +17,7 @@ from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import Lane, RangeOrder
+from ckptd.net.lane.lane import RangeOrder, SocketLane
 from ckptd.net.throttle import Throttles
 from ckptd.store.files.hashing import digest_of
 
@@ -75,7 +75,7 @@ async def take_sample(
     """Fetch some blocks of a holding; ``None`` if it has none.
 
     As background traffic: the source serves every recovery first. ``peer`` is as for a
-    :class:`~ckptd.net.lane.lane.Lane`.
+    :class:`~ckptd.net.lane.lane.SocketLane`.
     """
     run = holding.blocks.first_run()
     if run is None or run[1] > space.block_count:
@@ -89,7 +89,7 @@ async def take_sample(
             if isinstance(event, RangeEnded) and not ended.done():
                 ended.set_result(event.outcome)
 
-    lane = Lane(address, pool=pool, report=report, peer=peer, throttles=throttles)
+    lane = SocketLane(address, pool=pool, report=report, peer=peer, throttles=throttles)
     order = RangeOrder(
         TransferId(0), holding.digest, BlockRun(run[0], end), space, Urgency.BACKGROUND, sink
     )

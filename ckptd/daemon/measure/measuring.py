@@ -297,9 +297,7 @@ class Measuring:
     def _refusals_by_reason(self) -> dict[str, int]:
         """Return whom this node turned away as a source, and what it did not take as a receiver."""
         misbehaved = self._transfers.outcomes[RangeOutcome.MISBEHAVED.value]
-        turned_away = {
-            each.value: count for each, count in self._serving.admission.refusals.items()
-        }
+        turned_away = {each.value: count for each, count in self._serving.caps.refusals.items()}
         return {
             **turned_away,
             RefusalReason.ANSWER.value: self._parts.transport.inquirer.violations + misbehaved,

@@ -13,7 +13,7 @@ from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.model.ids import LaneId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import Lane, RangeOrder
+from ckptd.net.lane.lane import RangeOrder, SocketLane
 
 
 class Fetching:
@@ -43,7 +43,7 @@ class Fetching:
         self._peering = peering
         self._disk_calls = disk_calls
         self._report = report
-        self._lanes: dict[LaneId, Lane] = {}
+        self._lanes: dict[LaneId, SocketLane] = {}
 
     @property
     def lane_count(self) -> int:
@@ -61,7 +61,7 @@ class Fetching:
                 self._report(RangeEnded(effect.transfer, RangeOutcome.UNREACHABLE))
                 return
             identity = self._transport.identity
-            lane = self._lanes[effect.lane] = Lane(
+            lane = self._lanes[effect.lane] = SocketLane(
                 address,
                 pool=self._pool,
                 report=self._report,

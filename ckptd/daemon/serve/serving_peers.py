@@ -11,7 +11,7 @@ from ckptd.daemon.parts import Parts
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.errors import CkptdError
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer
 
@@ -33,7 +33,7 @@ class Serving:
     Attributes:
         advertising: What this node says it holds.
         content: What it serves, and how much of it was sent.
-        admission: Who may be connected.
+        caps: Who may be connected.
         listener: Where peers connect.
     """
 
@@ -43,7 +43,7 @@ class Serving:
         self.content = ServedContent(
             self.advertising, storage.catalog, storage.journal, storage.shelf
         )
-        self.admission = Admission(
+        self.caps = ConnectionCaps(
             connections_max=config.listen.connections,
             per_address_max=config.listen.connections_per_address,
             per_node_max=config.listen.connections_per_address,
@@ -52,16 +52,16 @@ class Serving:
             self.content,
             node=config.node.id,
             epoch=parts.epoch,
-            admission=self.admission,
+            caps=self.caps,
             identity=transport.identity,
             throttle=transport.throttles.egress,
             drops_sent=config.serving.drop_sent,
         )
         stack.callback(self._server.close)
         self.listener = (
-            Listener.adopt(parts.sockets[DATA], self.admission)
+            Listener.adopt(parts.sockets[DATA], self.caps)
             if DATA in parts.sockets
-            else _bind(config.listen.data, self.admission)
+            else _bind(config.listen.data, self.caps)
         )
         stack.callback(self.listener.close)
 
@@ -83,9 +83,9 @@ class Serving:
         await self.listener.drain(_DRAIN_S)
 
 
-def _bind(address: Address, admission: Admission) -> Listener:
+def _bind(address: Address, caps: ConnectionCaps) -> Listener:
     try:
-        return Listener.bind(address.host, address.port, admission)
+        return Listener.bind(address.host, address.port, caps)
     except OSError as error:
         raise CkptdError(
             f"data listener {address}",

@@ -54,7 +54,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class CertifiedPeer:
     """The other end, as its certificate names it.
 
     Attributes:
@@ -162,7 +162,7 @@ def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, files: Files) -> M
     return certificate
 
 
-def peer_of(certificate: Mapping[str, object]) -> Peer:
+def peer_of(certificate: Mapping[str, object]) -> CertifiedPeer:
     """Read whom a certificate names.
 
     Raises:
@@ -173,7 +173,7 @@ def peer_of(certificate: Mapping[str, object]) -> Peer:
     names = [name for kind, name in pairs if kind == "DNS"]
     if len(names) != 1:
         raise UsageError("certificate", f"has {len(names)} DNS names, not one, the node id")
-    return Peer(parse_node_id(names[0]), int(str(certificate["serialNumber"]), 16))
+    return CertifiedPeer(parse_node_id(names[0]), int(str(certificate["serialNumber"]), 16))
 
 
 def _not_after_s(certificate: Mapping[str, object]) -> float:

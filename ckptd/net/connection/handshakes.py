@@ -18,7 +18,7 @@ _V = TypeVar("_V")
 _DIAL_PAUSE_S: Final = 5.0
 """A peer that refuses is dialled twelve times a minute at most."""
 _LOG_PAUSE_S: Final = 60.0
-_REMEMBERED_MAX: Final = 4096
+_ADDRESSES_REMEMBERED_MAX: Final = 4096
 """Addresses, of either table below; the oldest make room."""
 
 
@@ -134,5 +134,5 @@ class Handshakes:
 def _remember(table: dict[_K, _V], key: _K, value: _V) -> None:
     table.pop(key, None)
     table[key] = value
-    if len(table) > _REMEMBERED_MAX:
+    if len(table) > _ADDRESSES_REMEMBERED_MAX:
         del table[next(iter(table))]

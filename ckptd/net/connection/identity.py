@@ -22,11 +22,11 @@ from typing import Final
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide
-from ckptd.net.connection.certificates import ALPN, Files, Peer, load, peer_of, stamps_of
+from ckptd.net.connection.certificates import ALPN, CertifiedPeer, Files, load, peer_of, stamps_of
 from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.connection.transports import SecureConnection
 
-__all__ = ["ALPN", "Files", "Identity", "Peer"]
+__all__ = ["ALPN", "CertifiedPeer", "Files", "Identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -116,11 +116,11 @@ class Identity:
                 _log.error("the certificates stay what they were: %s", error)
         self._warn_of_expiry()
 
-    def is_revoked(self, peer: Peer) -> bool:
+    def is_revoked(self, peer: CertifiedPeer) -> bool:
         """Tell whether a peer's certificate was revoked."""
         return peer.serial in self._loaded.revoked
 
-    async def accept(self, connected: socket) -> tuple[SecureConnection, Peer]:
+    async def accept(self, connected: socket) -> tuple[SecureConnection, CertifiedPeer]:
         """Shake hands with whoever dialled.
 
         Raises:
@@ -133,7 +133,7 @@ class Identity:
 
     async def connect(
         self, connected: socket, address: tuple[str, int], expected: NodeId | None = None
-    ) -> tuple[SecureConnection, Peer]:
+    ) -> tuple[SecureConnection, CertifiedPeer]:
         """Shake hands with whom we dialled.
 
         Args:
@@ -150,7 +150,9 @@ class Identity:
             connection, HandshakeSide.CLIENT, address, expected
         )
 
-    def check(self, tls: ssl.SSLObject | ssl.SSLSocket, expected: NodeId | None = None) -> Peer:
+    def check(
+        self, tls: ssl.SSLObject | ssl.SSLSocket, expected: NodeId | None = None
+    ) -> CertifiedPeer:
         """Return who is at the other end of a handshake that OpenSSL was content with.
 
         Raises:
@@ -165,7 +167,7 @@ class Identity:
             peer = peer_of(certificate)
         except UsageError as error:
             raise HandshakeFailed(HandshakeFailure.WRONG_NODE, str(error)) from error
-        if peer == Peer(self.node, self._loaded.serial):
+        if peer == CertifiedPeer(self.node, self._loaded.serial):
             raise HandshakeFailed(HandshakeFailure.SELF)
         if peer.node == self.node:
             detail = f"{peer.node} is this node, and this another certificate"
@@ -183,7 +185,7 @@ class Identity:
         side: HandshakeSide,
         address: tuple[str, int],
         expected: NodeId | None,
-    ) -> Peer:
+    ) -> CertifiedPeer:
         try:
             try:
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):

@@ -32,13 +32,13 @@ _UNSENT_BYTES_MAX: Final = {
 
 _SO_MAX_PACING_RATE: Final = 47
 """``asm-generic/socket.h``; Python has no name for it."""
-_UNPACED: Final = 2**32 - 1
+_UNPACED_BYTES_PER_S: Final = 2**32 - 1
 _PACED_BYTES_PER_S_MAX: Final = 128 * KIB * KIB
 """Faster, the kernel's timers cost more than a piece that leaves in a bunch."""
 _PACING_SHARE: Final = 1.25
 """The shaper decides how much; the kernel only spreads each piece."""
 
-_WINDOW_NS: Final = 10 * MS
+_AHEAD_NS: Final = 10 * MS
 _WINDOW_SEGMENTS_MIN: Final = 2
 """With less TCP waits for time-outs: segments of loopback have 64 KiB."""
 _WINDOW_BYTES_DEFAULT: Final = 128 * KIB
@@ -47,7 +47,7 @@ _WINDOW_BYTES_MAX: Final = 4096 * KIB
 """A limit above 400 MiB/s needs no bound: it is not far from what comes without one."""
 _SO_BUF_LOCK: Final = 72
 """``asm-generic/socket.h``, since Linux 5.13; 0: the kernel may change buffers as it likes."""
-_RTT_OFFSET: Final = 68
+_RTT_OFFSET_BYTES: Final = 68
 """Of ``tcpi_rtt`` in ``struct tcp_info``, in microseconds."""
 
 
@@ -65,8 +65,9 @@ def mark(connected: socket.socket, urgency: Urgency) -> None:
 
 def pace_sending(connected: socket.socket, rate_bytes_per_s: int | None) -> None:
     """Let the kernel spread what is sent; ``None``: send as fast as it can."""
-    is_paced = rate_bytes_per_s is not None and rate_bytes_per_s <= _PACED_BYTES_PER_S_MAX
-    paced = int(rate_bytes_per_s * _PACING_SHARE) if rate_bytes_per_s and is_paced else _UNPACED
+    paced = _UNPACED_BYTES_PER_S
+    if rate_bytes_per_s is not None and rate_bytes_per_s <= _PACED_BYTES_PER_S_MAX:
+        paced = int(rate_bytes_per_s * _PACING_SHARE)
     option = struct.pack("I", paced)  # Python takes signed numbers only
     connected.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, option)
 
@@ -79,9 +80,9 @@ def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None
     """
     window_bytes = _WINDOW_BYTES_MAX
     if rate_bytes_per_s is not None:
-        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET + 4)
-        rtt_us = int.from_bytes(info[_RTT_OFFSET:], "little")
-        ahead_ns = _WINDOW_NS + 2 * rtt_us * 1000
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET_BYTES + 4)
+        rtt_us = int.from_bytes(info[_RTT_OFFSET_BYTES:], "little")
+        ahead_ns = _AHEAD_NS + 2 * rtt_us * 1000
         segment_bytes = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         window_bytes = max(
             rate_bytes_per_s * ahead_ns // SECOND, _WINDOW_SEGMENTS_MIN * segment_bytes

@@ -27,9 +27,9 @@ from ckptd.net.connection.pace import Pace
 
 _CIPHERTEXT_BYTES: Final = 512 * KIB
 """Taken from the kernel at once by a thread; 32 records."""
-_PIECE_BYTES: Final = 256 * KIB
+_PLAINTEXT_BYTES: Final = 256 * KIB
 """Encrypted at once by a thread."""
-_SMALL_BYTES: Final = 16 * KIB
+_HEAD_CIPHERTEXT_BYTES: Final = 16 * KIB
 """Taken from the kernel at once by the loop, which expects heads."""
 
 
@@ -220,7 +220,7 @@ class SecureConnection(Connection):
             else:
                 await self._flush()
                 return
-            ciphertext = await self._loop.sock_recv(self.socket, _SMALL_BYTES)
+            ciphertext = await self._loop.sock_recv(self.socket, _HEAD_CIPHERTEXT_BYTES)
             if not ciphertext:
                 raise HandshakeFailed(HandshakeFailure.DISCONNECTED)
             self._incoming.write(ciphertext)
@@ -231,7 +231,7 @@ class SecureConnection(Connection):
             data = self._decrypt(size_bytes)
             if data is not None:
                 return data
-            ciphertext = await self._loop.sock_recv(self.socket, _SMALL_BYTES)
+            ciphertext = await self._loop.sock_recv(self.socket, _HEAD_CIPHERTEXT_BYTES)
             if not ciphertext:
                 return b""
             with self._lock:
@@ -321,8 +321,8 @@ class SecureConnection(Connection):
         """
         buffer = getattr(_plaintext, "buffer", None)
         if buffer is None:
-            buffer = _plaintext.buffer = memoryview(bytearray(_PIECE_BYTES))
-        piece = buffer[: min(size_bytes, _PIECE_BYTES)]
+            buffer = _plaintext.buffer = memoryview(bytearray(_PLAINTEXT_BYTES))
+        piece = buffer[: min(size_bytes, _PLAINTEXT_BYTES)]
         count = os.preadv(fd, [piece], offset)
         if count:
             self.send_all(piece[:count])

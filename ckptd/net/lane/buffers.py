@@ -17,7 +17,7 @@ from ckptd.limits import BLOCK_BYTES_MAX, BLOCK_BYTES_MIN
 BUFFER_BYTES_MIN: Final = BLOCK_BYTES_MIN
 BUFFER_BYTES_MAX: Final = BLOCK_BYTES_MAX
 
-_RECHECK_S: Final = 0.2
+_BUFFER_RECHECK_S: Final = 0.2
 """How often a waiting thread looks whether its buffer is still wanted."""
 
 
@@ -67,7 +67,7 @@ class BufferPool:
                     buffer = self._take(wanted) if self._waiting[0] is turn else None
                     if buffer is not None:
                         return memoryview(buffer)
-                    self._changed.wait(_RECHECK_S)
+                    self._changed.wait(_BUFFER_RECHECK_S)
                 return None
             finally:
                 self._waiting.remove(turn)

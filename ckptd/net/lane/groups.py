@@ -8,13 +8,15 @@ from typing import Final
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.traffic.buckets import GRANT_BYTES_MAX
 
 GROUP_BYTES_MIN: Final = 1 * MIB
 """Enough for the calls around a group to cost little, and what a slow lane holds unverified."""
 
-GROUP_BYTES_MAX: Final = 4 * MIB
-"""The best of what was measured. On two busy cores, four sources, recoveries took 2.29 s of 2 GiB
-with 1 MiB, 2.17 with 2, 1.80 with 4; bare threads 1.35, 1.32, 1.15, and 1.28 with 8."""
+GROUP_BYTES_MAX: Final = GRANT_BYTES_MAX
+"""What a limit grants at once, and the best of what was measured. On two busy cores, four sources,
+recoveries took 2.29 s of 2 GiB with 1 MiB, 2.17 with 2, 1.80 with 4; bare threads 1.35, 1.32, 1.15,
+and 1.28 with 8."""
 
 _GROUP_NS: Final = 20 * MS
 """A group is what comes in this time: so much a crash, or the end of the lane, may cost."""

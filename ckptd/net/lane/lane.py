@@ -30,7 +30,7 @@ from ckptd.wire.fields import CLASS
 from ckptd.wire.heads import request_head
 from ckptd.wire.targets import VersionTarget
 
-__all__ = ["LANE_ORDERS_MAX", "BlockSink", "Lane", "RangeOrder", "Report"]
+__all__ = ["LANE_ORDERS_MAX", "BlockSink", "RangeOrder", "Report", "SocketLane"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ LANE_ORDERS_MAX: Final = 8
 buffer, so that sending them never waits."""
 
 
-class Lane:
+class SocketLane:
     """One connection to a source; made and used on the event loop.
 
     The owner runs ``run`` as a task of its own. When it returns every order has been reported

@@ -34,7 +34,7 @@ class _Guest:
     cut: Cut
 
 
-class Admission:
+class ConnectionCaps:
     """Counts connections and keeps them below the caps; used on the event loop.
 
     Attributes:

@@ -20,8 +20,8 @@ from ckptd.model.words import Urgency
 from ckptd.net.throttle import Throttle
 from ckptd.traffic.allowance import Yielding
 
-_LOOK_NS: Final = 50 * MS
-_LINGER_NS: Final = 100 * MS
+_LOOK_INTERVAL_NS: Final = 50 * MS
+_NEXT_REQUEST_NS: Final = 100 * MS
 """A connection counts for so long after a body: its next request is on its way."""
 _NAME: Final = "urgency"
 
@@ -92,7 +92,7 @@ class GivingWay:
 
     def _look_later(self) -> None:
         loop = asyncio.get_running_loop()
-        self._next_look = loop.call_later(_LOOK_NS / SECOND, self._look)
+        self._next_look = loop.call_later(_LOOK_INTERVAL_NS / SECOND, self._look)
 
     def _look(self) -> None:
         self._next_look = None
@@ -123,7 +123,7 @@ class GivingWay:
 
     def _forget(self) -> None:
         """Forget connections without a body; those that had one just now only if nobody waits."""
-        kept_ns = self._clock() - (_LINGER_NS if self._yielding is not None else 0)
+        kept_ns = self._clock() - (_NEXT_REQUEST_NS if self._yielding is not None else 0)
         self._meters = {
             sender: meter
             for sender, meter in self._meters.items()

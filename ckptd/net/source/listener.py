@@ -18,17 +18,17 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from ckptd.net.connection.transports import reset_on_close
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG: Final = 512
-_PAUSE_S: Final = 0.1
+_BACKLOG_CONNECTIONS: Final = 512
+_ACCEPT_PAUSE_S: Final = 0.1
 """For how long nothing is accepted after an error. Most often the process has no descriptor
 left, and the next call would fail the same way."""
 _ACCEPTS_MAX: Final = 16
 """So many are accepted at once: a flood must leave the event loop to others as well."""
-_SILENCE_S: Final = 1.0
+_FIRST_BYTE_WAIT_S: Final = 1.0
 """After so long a task begins to wait for a connection's first byte, and to count the time that
 it has; a lost packet is sent again earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
 
@@ -46,11 +46,11 @@ class Listener:
         address: Host and port of the first address it listens on.
     """
 
-    def __init__(self, sockets: list[socket.socket], admission: Admission) -> None:
+    def __init__(self, sockets: list[socket.socket], caps: ConnectionCaps) -> None:
         host, port = sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         self._sockets = sockets
-        self._admission = admission
+        self._caps = caps
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin: Callable[[socket.socket], None] = lambda _: None
         self._silent: dict[socket.socket, float] = {}  # with the end of patience; oldest first
@@ -60,13 +60,13 @@ class Listener:
         self._is_failing = False
 
     @classmethod
-    def bind(cls, host: str, port: int, admission: Admission) -> Listener:
+    def bind(cls, host: str, port: int, caps: ConnectionCaps) -> Listener:
         """Listen on every address of a host; blocks if its name must be looked up.
 
         Args:
             host: Name or address; empty for all addresses of this node.
             port: 0 for one that is free.
-            admission: Says who may stay.
+            caps: Says who may stay.
 
         Raises:
             OSError: The address cannot be had.
@@ -84,12 +84,12 @@ class Listener:
             for listening in sockets:
                 listening.close()
             raise
-        return cls(sockets, admission)
+        return cls(sockets, caps)
 
     @classmethod
-    def adopt(cls, listening: socket.socket, admission: Admission) -> Listener:
+    def adopt(cls, listening: socket.socket, caps: ConnectionCaps) -> Listener:
         """Accept on a socket that listens already; it does not block."""
-        return cls([listening], admission)
+        return cls([listening], caps)
 
     @property
     def connection_count(self) -> int:
@@ -156,12 +156,12 @@ class Listener:
                 return
             self._is_failing = False
             connection.settimeout(0)
-            self._silent[connection] = loop.time() + _SILENCE_S
+            self._silent[connection] = loop.time() + _FIRST_BYTE_WAIT_S
             if self._patience is None:
-                self._patience = loop.call_later(_SILENCE_S, self._lose_patience, loop)
+                self._patience = loop.call_later(_FIRST_BYTE_WAIT_S, self._lose_patience, loop)
             loop.add_reader(connection, self._hear, loop, connection)
             cut = partial(self._cut, loop, connection)
-            if not self._admission.enter(connection, address[0], cut):
+            if not self._caps.enter(connection, address[0], cut):
                 self._drop(loop, connection)
 
     def _pause(
@@ -176,7 +176,7 @@ class Listener:
             if listening in self._sockets:
                 loop.add_reader(listening, self._accept, loop, listening)
 
-        loop.call_later(_PAUSE_S, go_on)
+        loop.call_later(_ACCEPT_PAUSE_S, go_on)
 
     def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give tasks to those who have been silent for long; come again for the others."""
@@ -208,12 +208,12 @@ class Listener:
         """End a connection on which nothing came."""
         del self._silent[connection]
         loop.remove_reader(connection)
-        self._admission.leave(connection)
+        self._caps.leave(connection)
         connection.close()
 
     def _end(self, connection: socket.socket, _: asyncio.Task[None]) -> None:
         # Here and not in the task: one that is cancelled early never ran.
-        self._admission.leave(connection)
+        self._caps.leave(connection)
         connection.close()
         del self._tasks[connection]
 
@@ -226,7 +226,7 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.settimeout(0)
         listening.bind((host, port))
-        listening.listen(_BACKLOG)
+        listening.listen(_BACKLOG_CONNECTIONS)
     except OSError:
         listening.close()
         raise

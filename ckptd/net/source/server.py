@@ -30,10 +30,10 @@ from ckptd.limits import (
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.words import RefusalReason, Urgency
 from ckptd.net.connection.handshakes import HandshakeFailed
-from ckptd.net.connection.identity import Identity, Peer
+from ckptd.net.connection.identity import CertifiedPeer, Identity
 from ckptd.net.connection.transports import Connection, reset_on_close
 from ckptd.net.source.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
 from ckptd.net.source.waits import Waits
@@ -69,7 +69,7 @@ class PeerServer:
         content: What there is to serve.
         node: Who this node is.
         epoch: Which life of it.
-        admission: Learns which connections are used, and whom this server turns away.
+        caps: Learns which connections are used, and whom this server turns away.
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
         throttle: Says when bodies may be sent.
         drops_sent: What was sent leaves the page cache.
@@ -81,14 +81,14 @@ class PeerServer:
         *,
         node: NodeId,
         epoch: Epoch,
-        admission: Admission,
+        caps: ConnectionCaps,
         identity: Identity | None = None,
         throttle: Throttle | None = None,
         drops_sent: bool = False,
     ) -> None:
         self.content = content
         self.drops_sent = drops_sent
-        self.admission = admission
+        self.caps = caps
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
         self.throttle = throttle or Throttle()
@@ -122,7 +122,7 @@ class PeerServer:
                 await self._serve_securely(connected, self.identity)
         except TimeoutError as error:
             _log.debug("a connection ends: %r", error)
-            self.admission.refusals[RefusalReason.READER_SLOW] += 1
+            self.caps.refusals[RefusalReason.READER_SLOW] += 1
             reset_on_close(connected)
         except OSError as error:
             _log.debug("a connection ends: %r", error)
@@ -142,7 +142,7 @@ class PeerServer:
             with suppress(OSError):  # the peer learns why only if it is not reset
                 await _linger(Connection(connected))
             return
-        if self.admission.identify(connected, peer.node):
+        if self.caps.identify(connected, peer.node):
             await _Conversation(self, connection, peer).run()
 
     def drain(self) -> None:
@@ -172,7 +172,7 @@ class _Conversation:
     """Requests and answers on one connection."""
 
     def __init__(
-        self, server: PeerServer, connection: Connection, peer: Peer | None = None
+        self, server: PeerServer, connection: Connection, peer: CertifiedPeer | None = None
     ) -> None:
         self._server = server
         self._connection = connection
@@ -195,7 +195,7 @@ class _Conversation:
             if request is None or self._is_revoked():
                 return
             self._is_proven = True
-            self._server.admission.prove(self._connection.socket)
+            self._server.caps.prove(self._connection.socket)
             if not await self._respond(request):
                 break
         await _linger(self._connection)
@@ -298,7 +298,7 @@ class _Conversation:
             await self._connection.send(part)
 
     def _count(self, refusal: RefusalReason) -> None:
-        self._server.admission.refusals[refusal] += 1
+        self._server.caps.refusals[refusal] += 1
 
 
 async def _linger(connection: Connection) -> None:

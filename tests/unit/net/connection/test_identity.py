@@ -18,7 +18,7 @@ from ckptd.errors import ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure
 from ckptd.net.connection.handshakes import HandshakeFailed
-from ckptd.net.connection.identity import Files, Identity, Peer
+from ckptd.net.connection.identity import CertifiedPeer, Files, Identity
 from tests.support.certificates import A, B, C, Certificates, client_context
 
 NOW = datetime.now(UTC)
@@ -45,7 +45,7 @@ def met(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[ssl.SSLObject, 
     return ends
 
 
-def visit(host: Identity, guest: Identity) -> Peer:
+def visit(host: Identity, guest: Identity) -> CertifiedPeer:
     """Let one dial the other; return whom the host sees."""
     seen_by_guest, seen_by_host = met(guest.client_context, host._loaded.server)
     assert guest.check(seen_by_guest).node == host.node
@@ -178,7 +178,7 @@ def test_a_credential_of_systemd_may_show_group_bits(certificates: Certificates)
 def test_nodes_of_one_cluster_know_each_other_by_certificate(certificates: Certificates) -> None:
     host, guest = certificates.identity(A), certificates.identity(B)
     (facts,) = certificate_facts(certificates.authority.paths_of(B)[0])
-    assert visit(host, guest) == Peer(B, int(facts.serial, 16))
+    assert visit(host, guest) == CertifiedPeer(B, int(facts.serial, 16))
 
 
 def test_the_node_that_is_meant_must_be_the_one_that_answers(certificates: Certificates) -> None:

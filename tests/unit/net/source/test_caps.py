@@ -7,29 +7,29 @@ import pytest
 
 from ckptd.model.ids import NodeId
 from ckptd.model.words import RefusalReason
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 
 
 class Visitors:
-    """Connections that come to an admission."""
+    """Connections that come to an caps."""
 
-    def __init__(self, admission: Admission) -> None:
-        self.admission = admission
+    def __init__(self, caps: ConnectionCaps) -> None:
+        self.caps = caps
         self.cut: list[str] = []
         self._sockets: dict[str, socket.socket] = {}
 
     def come(self, name: str, address: str) -> bool:
         connection = self._sockets[name] = socket.socket()
-        return self.admission.enter(connection, address, lambda: self.cut.append(name))
+        return self.caps.enter(connection, address, lambda: self.cut.append(name))
 
     def prove(self, name: str) -> None:
-        self.admission.prove(self._sockets[name])
+        self.caps.prove(self._sockets[name])
 
     def identify(self, name: str, node: str) -> bool:
-        return self.admission.identify(self._sockets[name], NodeId(node))
+        return self.caps.identify(self._sockets[name], NodeId(node))
 
     def leave(self, name: str) -> None:
-        self.admission.leave(self._sockets[name])
+        self.caps.leave(self._sockets[name])
 
     def close(self) -> None:
         for connection in self._sockets.values():
@@ -39,7 +39,7 @@ class Visitors:
 @pytest.fixture
 def visitors() -> Iterator[Visitors]:
     visitors = Visitors(
-        Admission(connections_max=6, per_address_max=3, per_node_max=2, unproven_max=4)
+        ConnectionCaps(connections_max=6, per_address_max=3, per_node_max=2, unproven_max=4)
     )
     yield visitors
     visitors.close()
@@ -50,8 +50,8 @@ def test_the_oldest_of_the_largest_crowd_makes_room(visitors: Visitors) -> None:
     assert all(visitors.come(f"crowd {number}", "10.0.0.2") for number in range(3))
     assert visitors.come("late", "10.0.0.3")
     assert visitors.cut == ["crowd 0"]
-    assert visitors.admission.unproven_count == 4
-    assert visitors.admission.refusals == {RefusalReason.UNPROVEN: 1}
+    assert visitors.caps.unproven_count == 4
+    assert visitors.caps.refusals == {RefusalReason.UNPROVEN: 1}
 
 
 def test_connections_in_use_are_not_cut_for_others(visitors: Visitors) -> None:
@@ -60,7 +60,7 @@ def test_connections_in_use_are_not_cut_for_others(visitors: Visitors) -> None:
         visitors.prove(f"in use {number}")
     assert not visitors.come("late", "10.0.0.9")
     assert visitors.cut == []
-    assert visitors.admission.refusals == {RefusalReason.CONNECTIONS: 1}
+    assert visitors.caps.refusals == {RefusalReason.CONNECTIONS: 1}
 
 
 def test_an_address_takes_no_more_than_its_share(visitors: Visitors) -> None:
@@ -69,7 +69,7 @@ def test_an_address_takes_no_more_than_its_share(visitors: Visitors) -> None:
         visitors.prove(f"first {number}")
     assert not visitors.come("fourth", "10.0.0.1")
     assert visitors.come("other", "10.0.0.2")
-    assert visitors.admission.refusals == {RefusalReason.ADDRESS: 1}
+    assert visitors.caps.refusals == {RefusalReason.ADDRESS: 1}
 
 
 def test_an_address_makes_room_for_its_own_newest_connection(visitors: Visitors) -> None:
@@ -85,7 +85,7 @@ def test_when_all_are_taken_an_unproven_one_makes_room(visitors: Visitors) -> No
     assert visitors.come("idle", "10.0.0.8")
     assert visitors.come("late", "10.0.0.9")
     assert visitors.cut == ["idle"]
-    assert visitors.admission.connection_count == 6
+    assert visitors.caps.connection_count == 6
 
 
 def test_a_node_takes_no_more_than_its_share_whatever_its_addresses(visitors: Visitors) -> None:
@@ -95,7 +95,7 @@ def test_a_node_takes_no_more_than_its_share_whatever_its_addresses(visitors: Vi
     assert not visitors.identify("2", "a")
     assert visitors.identify("3", "b")
     assert visitors.cut == []
-    assert visitors.admission.refusals == {RefusalReason.NODE: 1}
+    assert visitors.caps.refusals == {RefusalReason.NODE: 1}
     visitors.leave("2")
     visitors.leave("0")
     assert visitors.come("again", "10.0.0.8")
@@ -106,7 +106,7 @@ def test_a_connection_that_was_cut_meanwhile_is_nobodys(visitors: Visitors) -> N
     assert visitors.come("slow", "10.0.0.1")
     visitors.leave("slow")
     assert not visitors.identify("slow", "a")
-    assert not visitors.admission._per_node
+    assert not visitors.caps._per_node
 
 
 def test_whoever_leaves_makes_room_once(visitors: Visitors) -> None:
@@ -115,7 +115,7 @@ def test_whoever_leaves_makes_room_once(visitors: Visitors) -> None:
     visitors.leave("first 0")
     assert visitors.come("next", "10.0.0.1")
     assert visitors.cut == []
-    assert visitors.admission.connection_count == 3
+    assert visitors.caps.connection_count == 3
 
 
 def test_any_number_of_strangers_leaves_no_trace(visitors: Visitors) -> None:
@@ -123,8 +123,8 @@ def test_any_number_of_strangers_leaves_no_trace(visitors: Visitors) -> None:
         visitors.come(str(number), f"10.0.{number}.1")
         visitors.identify(str(number), f"node-{number}")
         visitors.leave(str(number))
-    admission = visitors.admission
-    assert (admission.connection_count, admission.unproven_count) == (0, 0)
-    assert not admission._per_address
-    assert not admission._per_node
-    assert not admission._crowds
+    caps = visitors.caps
+    assert (caps.connection_count, caps.unproven_count) == (0, 0)
+    assert not caps._per_address
+    assert not caps._per_node
+    assert not caps._crowds

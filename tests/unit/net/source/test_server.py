@@ -21,7 +21,7 @@ from ckptd.model.ids import NodeId
 from ckptd.model.words import RefusalReason, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.source import server as server_module
-from ckptd.net.source.caps import Admission
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.server import PeerServer
 from ckptd.traffic.workload import BODIES_MIN
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
@@ -68,14 +68,14 @@ class Visit:
         self.buffer = b""
         self._loop = asyncio.get_running_loop()
         pair.theirs.setblocking(False)
-        server.admission.enter(pair.ours, "10.0.0.1", lambda: None)
+        server.caps.enter(pair.ours, "10.0.0.1", lambda: None)
         self.task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
         try:
             await self.server.serve(self.pair.ours)
         finally:
-            self.server.admission.leave(self.pair.ours)
+            self.server.caps.leave(self.pair.ours)
             self.pair.ours.close()
 
     def send(self, data: bytes) -> None:
@@ -126,13 +126,13 @@ async def visiting(
     *,
     buffer_bytes: int | None = None,
     identity: Identity | None = None,
-    admission: Admission | None = None,
+    caps: ConnectionCaps | None = None,
 ) -> AsyncIterator[Visit]:
     server = PeerServer(
         content,
         node=NODE,
         epoch=EPOCH,
-        admission=admission or Admission(),
+        caps=caps or ConnectionCaps(),
         identity=identity,
     )
     with connected_pair(buffer_bytes=buffer_bytes) as pair:
@@ -275,7 +275,7 @@ async def test_an_answer_while_draining_says_that_it_is_the_last(content: FileCo
         head = await visit.head()
         assert (head.status, head.keep_alive) == (304, False)
         assert await visit.end() == b""
-        assert not visit.server.admission.refusals
+        assert not visit.server.caps.refusals
 
 
 async def test_an_idle_connection_is_closed_without_a_word(
@@ -285,7 +285,7 @@ async def test_an_idle_connection_is_closed_without_a_word(
     async with visiting(content) as visit:
         assert (await visit.ask("/v1/holdings"))[0] == 200
         assert await visit.end() == b""
-        assert not visit.server.admission.refusals
+        assert not visit.server.caps.refusals
 
 
 async def test_who_asks_nothing_is_closed_sooner(
@@ -294,7 +294,7 @@ async def test_who_asks_nothing_is_closed_sooner(
     monkeypatch.setattr(server_module, "HEAD_TIMEOUT_NS", 5 * MS)
     async with visiting(content) as visit:
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
+        assert visit.server.caps.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 @pytest.mark.parametrize("before", [b"", request("/v1/holdings", "HEAD")])
@@ -313,7 +313,7 @@ async def test_a_head_that_has_begun_must_end_in_time(
         assert (head.status, head.keep_alive) == (408, False)
         await visit.body(head.content_length or 0)
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {RefusalReason.HEAD_LATE: 1}
+        assert visit.server.caps.refusals == {RefusalReason.HEAD_LATE: 1}
 
 
 async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_another(
@@ -338,9 +338,9 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_another(
 
 async def test_who_has_asked_is_no_stranger_any_more(content: FileContent) -> None:
     async with visiting(content) as visit:
-        assert visit.server.admission.unproven_count == 1
+        assert visit.server.caps.unproven_count == 1
         assert (await visit.ask("/v1/holdings"))[0] == 200
-        assert visit.server.admission.unproven_count == 0
+        assert visit.server.caps.unproven_count == 0
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ async def test_what_is_no_head_is_refused_and_ends_the_connection(
         assert (head.status, head.keep_alive) == (status, False)
         assert "error" in json.loads(await visit.body(head.content_length or 0))
         assert await visit.end() == b""
-        assert visit.server.admission.refusals == {RefusalReason.HEAD: 1}
+        assert visit.server.caps.refusals == {RefusalReason.HEAD: 1}
 
 
 async def test_a_head_may_be_as_long_as_the_limit(content: FileContent) -> None:
@@ -386,7 +386,7 @@ async def test_senseless_requests_are_counted_and_cost_no_connection(
 ) -> None:
     async with visiting(content) as visit:
         assert (await visit.ask(version_of(content), **fields))[0] == status
-        assert visit.server.admission.refusals[RefusalReason.REQUEST] == counted
+        assert visit.server.caps.refusals[RefusalReason.REQUEST] == counted
         assert (await visit.ask("/v1/holdings"))[0] == 200
 
 
@@ -492,7 +492,7 @@ async def test_a_receiver_that_takes_nothing_loses_its_place(
     async with visiting(big, buffer_bytes=16 * KIB) as visit:
         visit.send(request(version_of(big)))
         await visit.task
-        assert visit.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
+        assert visit.server.caps.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises(ConnectionResetError):
             await visit.end()
         assert 0 < big.sent["normal"] < MIB
@@ -506,7 +506,7 @@ async def test_a_reader_that_takes_no_small_answer_loses_its_place_too(
     async with visiting(content, buffer_bytes=16 * KIB) as visit:
         visit.send(request(f"/v1/manifests/{content.digest}"))
         await visit.task
-        assert visit.server.admission.refusals == {RefusalReason.READER_SLOW: 1}
+        assert visit.server.caps.refusals == {RefusalReason.READER_SLOW: 1}
         with pytest.raises(ConnectionResetError):
             await visit.end()
 
@@ -533,7 +533,7 @@ async def test_a_peer_that_goes_away_gives_back_what_it_had(big: FileContent) ->
         visit.pair.theirs.close()
         await visit.task
         assert visit.server.load_bytes == 0
-        assert not visit.server.admission.refusals
+        assert not visit.server.caps.refusals
 
 
 async def test_beyond_what_it_can_send_a_receiver_is_turned_away_and_keeps_its_connection(
@@ -607,7 +607,7 @@ async def test_a_node_of_the_cluster_is_served_until_its_certificate_is_revoked(
             part = await connection.receive(KIB)
             assert part
             got += part
-        assert visit.server.admission._per_node == {B: 1}
+        assert visit.server.caps._per_node == {B: 1}
         certificates.revoke(certificates.authority.paths_of(B)[0])
         own.refresh()
         await connection.send(request("/v1/holdings"))
@@ -618,13 +618,13 @@ async def test_a_node_that_has_its_share_is_not_served(
     content: FileContent, certificates: Certificates
 ) -> None:
     own, guest = certificates.identity(A), certificates.identity(B)
-    async with visiting(content, identity=own, admission=Admission(per_node_max=0)) as visit:
+    async with visiting(content, identity=own, caps=ConnectionCaps(per_node_max=0)) as visit:
         connection = await secure_end(visit.pair.theirs, guest.client_context)
         await connection.send(request("/v1/holdings"))
         await visit.task
         with suppress(ConnectionResetError):
             assert await connection.receive(KIB) == b""
-        assert visit.server.admission.refusals == {RefusalReason.NODE: 1}
+        assert visit.server.caps.refusals == {RefusalReason.NODE: 1}
 
 
 async def test_a_stranger_hears_why_it_is_not_served(
