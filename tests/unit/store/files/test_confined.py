@@ -1,6 +1,7 @@
 import ctypes
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import OutsideRoots, StorageError
+from ckptd.limits import PATH_BYTES_MAX
 from ckptd.store.files import confined
 from ckptd.store.files.confined import rename_noreplace
 from tests.support.hostile_names import HOSTILE_NAMES, is_plain
+from tests.support.mounts import tmpfs
 from tests.support.stores import open_descriptors, write_files
 
 
@@ -147,3 +150,121 @@ def test_without_rename_flags_nothing_is_replaced_either(
     finally:
         os.close(parent)
     assert sorted(os.listdir(tmp_path)) == ["file", "final", "taken"]
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_a_path_may_be_as_long_as_two_and_not_longer(letter: str) -> None:
+    component_bytes = 2 * PATH_BYTES_MAX // 50
+    size = len(letter.encode())
+    component = letter * ((component_bytes - 1) // size)
+    pad = component_bytes - 1 - len(component.encode())
+    longest = "/".join([component + "p" * pad] * 50)
+    longest += "y" * (2 * PATH_BYTES_MAX - len(longest.encode()))
+    assert len(longest.encode()) == 2 * PATH_BYTES_MAX
+    assert confined.check_relative(longest) == tuple(longest.split("/"))
+    with pytest.raises(OutsideRoots, match="is too long"):
+        confined.check_relative(longest + "y")
+
+
+def test_a_component_may_have_255_bytes(directory: int, tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127 + "x"):
+        assert confined.check_relative(f"a/{name}") == ("a", name)
+        os.close(confined.create_file(directory, name, 0o600))
+    with pytest.raises(OutsideRoots, match="has a component of more than 255 bytes"):
+        confined.check_relative("a/" + "é" * 128)
+    assert len(os.listdir(tmp_path / "root")) == 3
+
+
+def test_where_a_link_leads_is_read_and_what_is_none_says_so(
+    directory: int, tmp_path: Path
+) -> None:
+    (tmp_path / "root/link").symlink_to("../outside")
+    assert confined.read_link(directory, "link") == "../outside"
+    assert confined.read_link(directory, "a") is None
+    with pytest.raises(FileNotFoundError):
+        confined.read_link(directory, "none")
+
+
+def test_entries_come_in_the_order_of_their_names(directory: int, tmp_path: Path) -> None:
+    names = [f"{number * 7919 % 101:03}" for number in range(101)]
+    for name in names:
+        (tmp_path / "root" / name).write_bytes(b"x" * int(name))
+    (tmp_path / "root/link").symlink_to("nowhere")
+    found = confined.entries(directory)
+    assert [name for name, _ in found] == [*sorted(names), "a", "link"]
+    assert [facts.st_size for _, facts in found[:101]] == list(range(101))
+    assert stat.S_ISLNK(found[-1][1].st_mode)
+
+
+def test_a_read_only_file_system_is_one_however_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tmpfs(tmp_path / "closed", "ro") as path:
+        fd = confined.open_configured(str(path))
+        assert confined.is_read_only(fd)
+        os.close(fd)
+    with tmpfs(tmp_path / "open") as path:
+        fd = confined.open_configured(str(path))
+        assert not confined.is_read_only(fd)
+        assert "rw" in confined._mount_options(fd)
+        monkeypatch.setattr(confined, "_mount_options", lambda _: ["rw", "emergency_ro"])
+        assert confined.is_read_only(fd)
+        os.close(fd)
+
+
+def test_a_path_leads_to_the_directory_that_is_open_until_it_is_replaced(tmp_path: Path) -> None:
+    path = str(tmp_path / "root")
+    fd = confined.open_configured(path, create_mode=0o700)
+    assert confined.leads_to(path, fd)
+    os.rename(path, tmp_path / "moved")
+    assert not confined.leads_to(path, fd)
+    (tmp_path / "root").mkdir()
+    assert not confined.leads_to(path, fd)
+    (tmp_path / "root").rmdir()
+    (tmp_path / "root").symlink_to("moved")
+    assert confined.leads_to(path, fd)
+    assert confined.resolved(path) == str(tmp_path / "moved")
+    os.close(fd)
+
+
+def test_a_configured_directory_is_made_with_its_mode_only_if_that_is_wanted(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        confined.open_configured(str(tmp_path / "x/y"))
+    os.close(confined.open_configured(str(tmp_path / "x/y"), create_mode=0o700))
+    assert stat.S_IMODE((tmp_path / "x/y").stat().st_mode) == 0o700
+    os.close(confined.open_configured(str(tmp_path / "x/y"), create_mode=0o755))
+    assert stat.S_IMODE((tmp_path / "x/y").stat().st_mode) == 0o700
+
+
+def test_making_and_removing_directories(directory: int, tmp_path: Path) -> None:
+    for _ in range(2):
+        confined.make_directory(directory, "new")
+    assert stat.S_IMODE((tmp_path / "root/new").stat().st_mode) == 0o755
+    confined.remove_directory(directory, "new")
+    with pytest.raises(FileNotFoundError):
+        confined.remove_directory(directory, "new")
+    with pytest.raises(OSError, match="not empty"):
+        confined.remove_directory(directory, "a")
+
+
+def test_a_name_that_is_taken_is_not_made_a_file(directory: int, tmp_path: Path) -> None:
+    (tmp_path / "root/link").symlink_to("../outside/new")
+    for name in ("a", "link"):
+        with pytest.raises(FileExistsError):
+            confined.create_file(directory, name, 0o600)
+    assert os.listdir(tmp_path / "outside") == ["secret"]
+
+
+def test_links_in_a_tree_are_removed_and_not_what_they_lead_to(
+    directory: int, tmp_path: Path
+) -> None:
+    (tmp_path / "root/a/out").symlink_to("../../outside")
+    (tmp_path / "root/a/b/loop").symlink_to("..")
+    confined.remove_tree(directory, "a")
+    confined.remove_tree(directory, "a")
+    (tmp_path / "root/out").symlink_to("../outside")
+    confined.remove_tree(directory, "out")
+    assert os.listdir(tmp_path / "root") == []
+    assert os.listdir(tmp_path / "outside") == ["secret"]

@@ -1,10 +1,18 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError
-from ckptd.store.files.kernel import mapping_os_errors, storage_error
+from ckptd.limits import MIB
+from ckptd.store.files.kernel import (
+    mapping_os_errors,
+    reserve,
+    storage_error,
+    sync_file_system,
+)
+from tests.support.mounts import ext4, needs_disk, ramfs, tmpfs
 
 
 def test_a_full_disk_is_out_of_space() -> None:
@@ -30,3 +38,87 @@ def test_each_refusal_has_its_error(code: int, kind: type[CkptdError]) -> None:
     error = storage_error("file /a", OSError(code, os.strerror(code)))
     assert type(error) is kind
     assert str(error).startswith("file /a: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (errno.EACCES, "may not be accessed by the daemon. Give its user access."),
+        (errno.EPERM, "may not be accessed by the daemon. Give its user access."),
+        (errno.EROFS, "is on a read-only file system. Mount it for writing, or use another root."),
+        (errno.ENOTDIR, "is a symbolic link or no directory. Name directories without links."),
+        (errno.ELOOP, "is a symbolic link. Name the file itself."),
+        (errno.EXDEV, "is on another file system than its root. Make that mount a root."),
+        (errno.ENAMETOOLONG, "has a name that is too long for its file system. Use shorter names."),
+        (errno.EIO, "could not be read or written: the disk reports an error. Check the disk."),
+        (errno.ENOSPC, "there is no room left. Make room and try again."),
+        (errno.EDQUOT, "there is no room left. Make room and try again."),
+        (errno.ENOENT, "does not exist."),
+        (errno.EMFILE, "Too many open files."),
+    ],
+)
+def test_each_refusal_says_what_to_do(code: int, problem: str) -> None:
+    said = str(storage_error("file /a", OSError(code, os.strerror(code))))
+    assert said.rstrip(".") == f"file /a: {problem}".rstrip(".")
+
+
+def test_a_refusal_without_a_number_says_what_it_is() -> None:
+    assert str(storage_error("file /a", OSError("odd"))).startswith("file /a: odd")
+
+
+def test_the_cause_stays_with_the_error() -> None:
+    refusal = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(StorageError) as caught, mapping_os_errors("disk"):
+        raise refusal
+    assert caught.value.__cause__ is refusal
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(ValueError, match="other"), mapping_os_errors("disk"):
+        raise ValueError("other")
+
+
+def test_room_on_a_disk_is_reserved(tmp_path: Path) -> None:
+    needs_disk(tmp_path)
+    with (tmp_path / "file").open("wb") as file:
+        assert reserve(file.fileno(), 3 * MIB)
+        facts = os.fstat(file.fileno())
+    assert facts.st_size == 3 * MIB
+    assert facts.st_blocks * 512 >= 3 * MIB
+
+
+def test_room_in_memory_is_not_reserved(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "memory") as path, (path / "file").open("wb") as file:
+        assert not reserve(file.fileno(), MIB)
+        assert os.fstat(file.fileno()).st_size == 0
+
+
+def test_a_file_system_that_cannot_reserve_says_so(tmp_path: Path) -> None:
+    with ramfs(tmp_path / "memory") as path, (path / "file").open("wb") as file:
+        assert not reserve(file.fileno(), MIB)
+        assert os.fstat(file.fileno()).st_size == 0
+
+
+def test_without_room_nothing_is_reserved(tmp_path: Path) -> None:
+    with (
+        ext4(tmp_path / "small", size_bytes=8 * MIB) as path,
+        (path / "file").open("wb") as file,
+        pytest.raises(OSError, match="No space left") as caught,
+    ):
+        reserve(file.fileno(), 100 * MIB)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_calls_on_no_file_are_refused() -> None:
+    for call in (lambda: reserve(-1, 1), lambda: sync_file_system(-1)):
+        with pytest.raises(OSError, match="Bad file descriptor") as caught:
+            call()
+        assert caught.value.errno == errno.EBADF
+
+
+def test_a_file_system_is_synced(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        sync_file_system(fd)
+    finally:
+        os.close(fd)

@@ -1,9 +1,14 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
+
+import pytest
 
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database
+from ckptd.store.records.newest import NewestVersions
+from ckptd.store.records.schema import Connection
 from tests.support.stores import publish, write_files
 
 NAME = CheckpointName("llama/rank-0")
@@ -34,3 +39,37 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
     assert catalog.newest_ever(CheckpointName("llama/rank-1")) is None
     root.close()
     await database.close()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(str(tmp_path / "marks.db"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def test_a_mark_only_rises_in_memory_and_in_the_table(database: Database) -> None:
+    marks = NewestVersions(database)
+    await marks.load()
+    for version, expected in ((7, 7), (9, 9), (8, 9), (9, 9), (0, 9)):
+
+        def note(connection: Connection, version: int = version) -> None:
+            marks.note(connection, NAME, Version(version))
+
+        await database.run(note)
+        assert marks.of(NAME) == expected
+        again = NewestVersions(database)
+        await again.load()
+        assert again.of(NAME) == expected
+    assert marks.of(CheckpointName("another")) is None
+
+
+async def test_checkpoints_have_marks_of_their_own(database: Database) -> None:
+    marks = NewestVersions(database)
+    other = CheckpointName("llama/rank-1")
+    await database.run(lambda connection: marks.note(connection, NAME, Version(3)))
+    await database.run(lambda connection: marks.note(connection, other, Version(0)))
+    again = NewestVersions(database)
+    await again.load()
+    assert (again.of(NAME), again.of(other)) == (3, 0)
