@@ -25,6 +25,7 @@ from typing import Final
 
 from ckptd.errors import OutsideRoots, StorageError
 from ckptd.limits import PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX
+from ckptd.store.files.kernel import last_error
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -34,13 +35,10 @@ _RELATIVE_BYTES_MAX: Final = 2 * PATH_BYTES_MAX
 
 _SYSCALL_BYTES_MAX: Final = 4095
 """``PATH_MAX`` of <linux/limits.h> without its NUL: the longest path of one call."""
-
 _OPENAT2: Final = 437
 """Its number on every architecture with the common table: <asm-generic/unistd.h>."""
-
 _RESOLVE: Final = 0x02 | 0x04 | 0x08
 """``RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH`` of <linux/openat2.h>."""
-
 _HOW: Final = struct.pack("QQQ", _DIRECTORY, 0, _RESOLVE)
 """``struct open_how`` of <linux/openat2.h>: flags, mode, resolve."""
 
@@ -172,7 +170,7 @@ def open_directory(start: int, components: Sequence[str]) -> int:
         fd: int = _libc.syscall(_OPENAT2, start, encoded, _HOW, len(_HOW))
         if fd >= 0:
             return fd
-        refusal = _last_error()
+        refusal = last_error()
         if refusal.errno not in _WALK_INSTEAD:
             raise refusal
     return _walk(start, components, create=False)
@@ -209,9 +207,6 @@ def open_file(parent: int, name: str, flags: int, mode: int = 0o644, *, subject:
         flags: As for ``os.open``.
         mode: Permissions if it is created.
         subject: What an error is about.
-
-    Returns:
-        A descriptor, which the caller closes.
 
     Raises:
         OutsideRoots: The name is not plain.
@@ -392,7 +387,7 @@ def rename_noreplace(
     )
     if result == 0:
         return
-    refusal = _last_error()
+    refusal = last_error()
     if refusal.errno != errno.EINVAL:
         raise refusal
     # NFS and some FUSE file systems know no flags. A directory then replaces at most an
@@ -403,8 +398,3 @@ def rename_noreplace(
     if not stat.S_ISDIR(look(source_parent, source_name).st_mode):
         raise refusal
     os.rename(source_name, target_name, src_dir_fd=source_parent, dst_dir_fd=target_parent)
-
-
-def _last_error() -> OSError:
-    code = ctypes.get_errno()
-    return OSError(code, os.strerror(code))

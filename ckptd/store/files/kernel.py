@@ -65,7 +65,7 @@ def sync_file_system(fd: int) -> None:
         OSError: The disk refused, also for something written earlier.
     """
     if _libc.syncfs(fd) != 0:
-        raise _last_error()
+        raise last_error()
 
 
 def reserve(fd: int, size_bytes: int) -> bool:
@@ -84,17 +84,18 @@ def reserve(fd: int, size_bytes: int) -> bool:
         if code == errno.EOPNOTSUPP:
             return False
         if code != errno.EINTR:
-            raise _last_error()
+            raise last_error()
     return True
 
 
 def _is_memory(fd: int) -> bool:
     answer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc.fstatfs(fd, answer) != 0:
-        raise _last_error()
+        raise last_error()
     return ctypes.c_long.from_buffer(answer).value == _TMPFS_MAGIC
 
 
-def _last_error() -> OSError:
+def last_error() -> OSError:
+    """Return what the last call through ctypes in this thread was refused with."""
     code = ctypes.get_errno()
     return OSError(code, os.strerror(code))

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import last_error, mapping_os_errors
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -86,6 +86,5 @@ def _allow(ruleset: int, fd: int, rights: int) -> None:
 
 def _checked(result: int) -> int:
     if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+        raise last_error()
     return result
