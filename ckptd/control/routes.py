@@ -32,19 +32,6 @@ from typing import (
 
 import msgspec
 
-from ckptd.control.messages.api import (
-    CheckpointRow,
-    PeerRow,
-    PublishEvent,
-    PublishRequest,
-    RecoverRequest,
-    RecoveryView,
-    ReloadResult,
-    Status,
-    VersionDocument,
-    WatchEvent,
-    WhoAmI,
-)
 from ckptd.control.messages.explanations import Explanation
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.observation import (
@@ -56,13 +43,26 @@ from ckptd.control.messages.observation import (
     LevelView,
     LineMessage,
 )
-from ckptd.control.messages.peer_details import PeerView
+from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
     NeedEvent,
     NeedRequest,
     Prioritized,
     PrioritizeRequest,
+)
+from ckptd.control.messages.recoveries import (
+    CheckpointRow,
+    PeerRow,
+    PublishEvent,
+    PublishRequest,
+    RecoverRequest,
+    RecoveryView,
+    ReloadResult,
+    Status,
+    VersionDocument,
+    WatchEvent,
+    WhoAmI,
 )
 from ckptd.model.words import Role
 

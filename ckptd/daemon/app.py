@@ -14,7 +14,7 @@ import uvloop
 
 from ckptd import __version__
 from ckptd.config import Config
-from ckptd.control.messages import api
+from ckptd.control.messages import recoveries as api
 from ckptd.control.server.dispatch import serve_control
 from ckptd.daemon.answer.descriptions import DaemonFacts
 from ckptd.daemon.answer.operations import DaemonOperations

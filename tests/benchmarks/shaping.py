@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.cli.render.text import table
-from ckptd.control.messages.api import RecoveryResult
 from ckptd.control.messages.limit_settings import ChangeLimits
+from ckptd.control.messages.recoveries import RecoveryResult
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
 from ckptd.model.words import Result

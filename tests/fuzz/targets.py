@@ -18,9 +18,9 @@ import msgspec
 from msgspec import msgpack
 
 from ckptd.config import load_config
-from ckptd.control.messages.api import PublishRequest, RecoverRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.recoveries import PublishRequest, RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,

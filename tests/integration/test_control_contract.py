@@ -14,11 +14,11 @@ import msgspec
 import pytest
 
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import PublishRequest, RecoverRequest, is_result
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
+from ckptd.control.messages.recoveries import PublishRequest, RecoverRequest, is_result
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role

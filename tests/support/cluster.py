@@ -16,7 +16,7 @@ import pytest
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
 from ckptd.cli.pki.authority import Authority
-from ckptd.control.messages.api import (
+from ckptd.control.messages.recoveries import (
     PublishRequest,
     PublishResult,
     RecoverRequest,

@@ -8,7 +8,19 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 import msgspec
 
-from ckptd.control.messages.api import (
+from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
+from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
+from ckptd.control.messages.peers import BadBlockRow, PeerView
+from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
+from ckptd.control.messages.prioritized import (
+    NeedEvent,
+    NeedProgress,
+    NeedRequest,
+    NeedResult,
+    Prioritized,
+    PrioritizeRequest,
+)
+from ckptd.control.messages.recoveries import (
     CheckpointRow,
     Listen,
     PeerRow,
@@ -26,18 +38,6 @@ from ckptd.control.messages.api import (
     SourceShare,
     Status,
     WatchEvent,
-)
-from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
-from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
-from ckptd.control.messages.peer_details import BadBlockRow, PeerView
-from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
-from ckptd.control.messages.prioritized import (
-    NeedEvent,
-    NeedProgress,
-    NeedRequest,
-    NeedResult,
-    Prioritized,
-    PrioritizeRequest,
 )
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import serve_control

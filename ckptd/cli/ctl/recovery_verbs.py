@@ -26,7 +26,7 @@ from ckptd.cli.render.text import (
     result_lines,
     status_lines,
 )
-from ckptd.control.messages.api import RecoverRequest, RecoveryView, exit_code_of
+from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView, exit_code_of
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.ids import parse_reference
 from ckptd.model.words import Result

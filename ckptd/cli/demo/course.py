@@ -34,7 +34,7 @@ from ckptd.cli.demo.demo_report import Findings, Killing, report_lines
 from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.live import Show, showing
 from ckptd.cli.render.text import picture_of, printable, publishing_picture
-from ckptd.control.messages.api import (
+from ckptd.control.messages.recoveries import (
     PublishProgress,
     PublishRequest,
     RecoverRequest,

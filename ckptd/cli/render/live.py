@@ -10,7 +10,7 @@ from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.text import Picture, json_line, picture_of, printable, publishing_picture
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.api import (
+from ckptd.control.messages.recoveries import (
     PublishProgress,
     PublishRequest,
     PublishResult,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ckptd.cli.render.text import WIDTH, printable, reference, table
-from ckptd.control.messages.peer_details import PeerView
+from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanSource
 from ckptd.model.quantities import format_duration, format_rate, format_size
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ckptd.control.messages.api import (
+from ckptd.control.messages.recoveries import (
     CheckpointRow,
     PeerRow,
     PublishProgress,

@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import web
 
 from ckptd import __version__
-from ckptd.control.messages.api import ErrorView, StreamError, VersionDocument, WhoAmI
+from ckptd.control.messages.recoveries import ErrorView, StreamError, VersionDocument, WhoAmI
 from ckptd.control.roles import Caller, Roles
 from ckptd.control.routes import Route
 from ckptd.control.server.admission import Admission, listening

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptd.config import Address
-from ckptd.control.messages import api
+from ckptd.control.messages import recoveries as api
 from ckptd.control.messages import tuning as tuning_api
-from ckptd.control.messages.peer_details import BadBlockRow, PeerView
+from ckptd.control.messages.peers import BadBlockRow, PeerView
 from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
 from ckptd.daemon.host.root_watch import RootState

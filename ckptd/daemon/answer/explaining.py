@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptd.control.messages import api
+from ckptd.control.messages import recoveries as api
 from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
 from ckptd.control.messages.plans import PassedOverRow
 from ckptd.core.report import verdicts

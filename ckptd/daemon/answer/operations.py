@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from ckptd.control.messages import api
+from ckptd.control.messages import recoveries as api
 from ckptd.control.messages.explanations import Explanation
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
-from ckptd.control.messages.peer_details import PeerView
+from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
     NeedEvent,

@@ -6,16 +6,16 @@ import pytest
 
 from ckptd.cli.ctl.arguments import VERBS
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.api import (
+from ckptd.control.messages.peers import PeerView
+from ckptd.control.messages.plans import Plan, PlanRequest
+from ckptd.control.messages.prioritized import Prioritized, PrioritizeRequest
+from ckptd.control.messages.recoveries import (
     PeerRow,
     PublishEvent,
     PublishRequest,
     RecoveryView,
     WatchEvent,
 )
-from ckptd.control.messages.peer_details import PeerView
-from ckptd.control.messages.plans import Plan, PlanRequest
-from ckptd.control.messages.prioritized import Prioritized, PrioritizeRequest
 from ckptd.control.roles import Roles
 from ckptd.control.routes import ROUTES, Api, Route, Shape
 from ckptd.control.server.dispatch import OwnAnswers

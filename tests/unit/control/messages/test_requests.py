@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckptd.control.messages.api import RecoverRequest
+from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import UsageError
 from ckptd.limits import PATIENCE_MAX_S

@@ -1,7 +1,12 @@
 import msgspec
 import pytest
 
-from ckptd.control.messages.api import ErrorView, RecoverRequest, RecoveryProgress, exit_code_of
+from ckptd.control.messages.recoveries import (
+    ErrorView,
+    RecoverRequest,
+    RecoveryProgress,
+    exit_code_of,
+)
 from ckptd.errors import ExitCode, OutOfSpace
 from ckptd.model.words import FailureCause, Result
 from tests.support.control import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
