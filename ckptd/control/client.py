@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from ckptd.control.messages.recoveries import ErrorDocument, ErrorView, StreamError, is_result
+from ckptd.control.messages.error_documents import ErrorDocument, ErrorView, StreamError, is_result
 from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB

@@ -32,7 +32,9 @@ from typing import (
 
 import msgspec
 
-from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
+from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.observation import (
     DoctorMessage,
@@ -43,7 +45,7 @@ from ckptd.control.messages.observation import (
     LevelView,
     LineMessage,
 )
-from ckptd.control.messages.peers import PeerView
+from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -51,19 +53,8 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.control.messages.recoveries import (
-    CheckpointRow,
-    PeerRow,
-    PublishEvent,
-    PublishRequest,
-    RecoverRequest,
-    RecoveryView,
-    ReloadResult,
-    Status,
-    VersionDocument,
-    WatchEvent,
-    WhoAmI,
-)
+from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
+from ckptd.control.messages.recovery_results import WatchEvent
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -199,7 +190,7 @@ class Api(abc.ABC):
         "progress once a second, the first at once, and last one result",
         unfinished="it stopped before the recovery ended",
     )
-    explain: Route[[str], Explanation] = Route(
+    explain: Route[[str], ExplanationView] = Route(
         "GET /v1/recoveries/{recovery}/explanation",
         "explain",
         Role.VIEWER,

@@ -14,7 +14,7 @@ import uvloop
 
 from ckptd import __version__
 from ckptd.config import Config
-from ckptd.control.messages import recoveries as api
+from ckptd.control.messages.daemon_status import ListenAddresses
 from ckptd.control.server.dispatch import serve_control
 from ckptd.daemon.answer.descriptions import DaemonFacts
 from ckptd.daemon.answer.operations import DaemonOperations
@@ -255,7 +255,7 @@ class Daemon:
             epoch=self._parts.epoch,
             started_at_s=self._started_at_s,
             uptime_s=round(now_s - self._started_at_s, 3),
-            listen=api.Listen(
+            listen=ListenAddresses(
                 data=str(self._serving.address),
                 metrics=self._metrics_address,
                 control=config.listen.control,

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.cli.render.text import table
-from ckptd.control.messages.recoveries import RecoveryResult
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_rate, format_size, parse_rate, parse_size
 from ckptd.model.words import Result, StoryKind

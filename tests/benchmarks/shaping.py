@@ -26,7 +26,7 @@ from typing import NamedTuple
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.cli.render.text import table
 from ckptd.control.messages.limit_settings import ChangeLimits
-from ckptd.control.messages.recoveries import RecoveryResult
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import GIB, KIB, MIB
 from ckptd.model.quantities import format_rate
 from ckptd.model.words import Result

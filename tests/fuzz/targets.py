@@ -18,9 +18,10 @@ import msgspec
 from msgspec import msgpack
 
 from ckptd.config import load_config
+from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import PublishRequest, RecoverRequest
+from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,

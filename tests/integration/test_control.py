@@ -22,9 +22,10 @@ import uvloop
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import PublishRequest, RecoverRequest
+from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,

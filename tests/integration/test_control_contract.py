@@ -14,11 +14,13 @@ import msgspec
 import pytest
 
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.checkpoints import PublishRequest
+from ckptd.control.messages.error_documents import is_result
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import PublishRequest, RecoverRequest, is_result
+from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role

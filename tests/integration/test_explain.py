@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.errors import NotFound
 from ckptd.limits import MIB
 from ckptd.model.words import Result
@@ -16,7 +16,7 @@ from tests.support.peers import liar
 pytestmark = pytest.mark.integration
 
 
-def codes(known: Explanation) -> dict[str, str]:
+def codes(known: ExplanationView) -> dict[str, str]:
     return {peer.node: peer.code for peer in known.peers}
 
 

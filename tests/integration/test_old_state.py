@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.control.messages.recoveries import RecoveryResult
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import KIB
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace

@@ -16,13 +16,9 @@ import pytest
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
 from ckptd.cli.pki.authority import Authority
-from ckptd.control.messages.recoveries import (
-    PublishRequest,
-    PublishResult,
-    RecoverRequest,
-    RecoveryResult,
-    RecoveryView,
-)
+from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
+from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import KIB, MIB
 
 WAIT_S = 30.0

@@ -8,9 +8,17 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 import msgspec
 
-from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
+from ckptd.control.messages.checkpoints import (
+    CheckpointRow,
+    PublishEvent,
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+)
+from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
+from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView, YieldView
-from ckptd.control.messages.peers import BadBlockRow, PeerView
+from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanRequest, PlanSource
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -20,23 +28,11 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.control.messages.recoveries import (
-    CheckpointRow,
-    Listen,
-    PeerRow,
-    PublishEvent,
-    PublishProgress,
-    PublishRequest,
-    PublishResult,
-    RecoverRequest,
+from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView, SourceRow
+from ckptd.control.messages.recovery_results import (
     RecoveryProgress,
     RecoveryResult,
-    RecoveryView,
-    ReloadResult,
-    RootRow,
-    SourceRow,
     SourceShare,
-    Status,
     WatchEvent,
 )
 from ckptd.control.roles import Roles
@@ -237,7 +233,7 @@ PLAN = Plan(
     predicted_complete_s=2.3,
     prediction_remark="not counting node-c, whose rates are not known yet",
 )
-EXPLANATION = Explanation(
+EXPLANATION = ExplanationView(
     recovery="01J9QX",
     checkpoint="llama/rank-0",
     version=100,
@@ -288,7 +284,7 @@ STATUS = Status(
     epoch=3,
     started_at_s=1_700_000_000.0,
     uptime_s=11_100.0,
-    listen=Listen(data="0.0.0.0:7421", metrics=None, control="/run/ckptd/ckptd.sock"),
+    listen=ListenAddresses(data="0.0.0.0:7421", metrics=None, control="/run/ckptd/ckptd.sock"),
     roots=(RootRow(name="ckpt", path="/data", free_bytes=3 * GIB // 2),),
     checkpoints=2,
     peers=4,
@@ -382,7 +378,7 @@ class StandInDaemon:
                 return view
         raise NotFound(f"recovery {recovery}", "is not known")
 
-    def explain(self, recovery: str) -> Explanation:
+    def explain(self, recovery: str) -> ExplanationView:
         self.recovery(recovery)
         return EXPLANATION
 

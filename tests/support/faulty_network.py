@@ -7,7 +7,7 @@ import http.client
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from ckptd.control.messages.recoveries import RecoveryResult
+from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import Result
 from tests.support.cluster import Cluster, FileFacts, eventually, tree_digest

@@ -10,8 +10,8 @@ from ckptd.cli.ctl.verb import Verb, client_of, print_answer, print_rows, say, u
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.cli.render.text import checkpoint_lines, peer_lines, published_lines
+from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
-from ckptd.control.messages.recoveries import PublishRequest
 from ckptd.errors import ExitCode
 from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_version
 

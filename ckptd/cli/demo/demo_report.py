@@ -7,7 +7,7 @@ from typing import Final
 
 from ckptd.cli.demo.demo_checkpoint import Comparison
 from ckptd.cli.render.text import printable
-from ckptd.control.messages.recoveries import RecoveryResult, exit_code_of
+from ckptd.control.messages.recovery_results import RecoveryResult, exit_code_of
 from ckptd.errors import ExitCode
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.words import Result

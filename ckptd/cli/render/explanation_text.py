@@ -7,7 +7,7 @@ from typing import Final
 
 from ckptd.cli.render.plan_text import aligned
 from ckptd.cli.render.text import printable, reference, table
-from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.model.quantities import format_duration, format_size
 
 PEERS_SHOWN_MAX: Final = 6
@@ -17,7 +17,9 @@ HAPPENINGS_SHOWN_MAX: Final = 8
 _PASSED_OVER_SHOWN_MAX: Final = 1
 
 
-def explanation_lines(known: Explanation, *, is_all: bool, width: int | None = None) -> list[str]:
+def explanation_lines(
+    known: ExplanationView, *, is_all: bool, width: int | None = None
+) -> list[str]:
     """Say why a recovery goes as it does, or went.
 
     Args:
@@ -46,7 +48,7 @@ def explanation_lines(known: Explanation, *, is_all: bool, width: int | None = N
     return lines
 
 
-def _facts(known: Explanation, *, is_all: bool) -> list[tuple[str, str]]:
+def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:
     name = reference(known.checkpoint, known.version)
     facts = [("recovery", f"{printable(known.recovery)} of {name}, {known.stage}")]
     if known.why:

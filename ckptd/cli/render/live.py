@@ -10,13 +10,8 @@ from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.text import Picture, json_line, picture_of, printable, publishing_picture
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.recoveries import (
-    PublishProgress,
-    PublishRequest,
-    PublishResult,
-    RecoveryProgress,
-    RecoveryResult,
-)
+from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest, PublishResult
+from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
 from ckptd.errors import DaemonUnreachable
 
 LINE_INTERVAL_S: Final = 10.0

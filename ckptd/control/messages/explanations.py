@@ -58,7 +58,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     numbers: dict[str, float]
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     """Why a recovery goes as it does, or went.
 
     Attributes:

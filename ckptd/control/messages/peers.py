@@ -1,10 +1,32 @@
-"""Everything that is known of one peer."""
+"""Known peers, and everything that is known of one."""
 
 from __future__ import annotations
 
 import msgspec
 
-from ckptd.model.words import Confirmation, SourceState
+from ckptd.model.words import Confirmation, PeerState, SourceState
+
+
+class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One known peer.
+
+    Attributes:
+        node: Who it says it is; ``None`` until it has answered once.
+        address: ``HOST:PORT``.
+        state: What is known of it.
+        epoch: Which life of that node.
+        versions: How many versions it holds a part of.
+        rate_bytes_per_s: What it can deliver, as far as is known; 0 if never measured.
+        last_error: Why it was last unreachable; empty if it answers.
+    """
+
+    node: str | None
+    address: str
+    state: PeerState
+    epoch: int | None
+    versions: int
+    rate_bytes_per_s: float
+    last_error: str = ""
 
 
 class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from typing import Final, cast
 import msgspec
 from aiohttp import web
 
-from ckptd.control.messages.recoveries import ErrorDocument, ErrorView
+from ckptd.control.messages.error_documents import ErrorDocument, ErrorView
 from ckptd.errors import CkptdError, ConfigurationError, Conflict, DaemonUnreachable, StorageError
 from ckptd.limits import CONTROL_CLIENTS_MAX, HEAD_TIMEOUT_NS, SECOND
 

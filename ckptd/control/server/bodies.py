@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 import msgspec
 from aiohttp import web
 
-from ckptd.control.messages.recoveries import ErrorDocument, ErrorView
+from ckptd.control.messages.error_documents import ErrorDocument, ErrorView
 from ckptd.errors import CkptdError, NotFound, NotPermitted, UsageError
 from ckptd.limits import CONTROL_MESSAGE_BYTES_MAX, HEAD_TIMEOUT_NS, SECOND
 

@@ -21,7 +21,8 @@ import msgspec
 from aiohttp import web
 
 from ckptd import __version__
-from ckptd.control.messages.recoveries import ErrorView, StreamError, VersionDocument, WhoAmI
+from ckptd.control.messages.daemon_status import VersionDocument, WhoAmI
+from ckptd.control.messages.error_documents import ErrorView, StreamError
 from ckptd.control.roles import Caller, Roles
 from ckptd.control.routes import Route
 from ckptd.control.server.admission import Admission, listening

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptd.config import Address
-from ckptd.control.messages import recoveries as api
-from ckptd.control.messages import tuning as tuning_api
-from ckptd.control.messages.peers import BadBlockRow, PeerView
+from ckptd.control.messages.checkpoints import CheckpointRow, PublishProgress
+from ckptd.control.messages.daemon_status import ListenAddresses, RootRow, Status
+from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
+from ckptd.control.messages.recoveries import RecoveryView, SourceRow, TuningRow
+from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
 from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot, SourceTuning
 from ckptd.daemon.host.root_watch import RootState
@@ -42,20 +44,20 @@ class DaemonFacts:
     epoch: Epoch
     started_at_s: float
     uptime_s: float
-    listen: api.Listen
+    listen: ListenAddresses
     event_loop_lag_s: float
 
 
 def status(
     facts: DaemonFacts,
-    active: Sequence[api.RecoveryView],
+    active: Sequence[RecoveryView],
     catalog: Catalog,
     peering: Peering,
     roots: Sequence[RootState],
-) -> api.Status:
+) -> Status:
     """Return the daemon at this moment."""
     others = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
-    return api.Status(
+    return Status(
         node=facts.node,
         ckptd_version=facts.ckptd_version,
         epoch=facts.epoch,
@@ -63,7 +65,7 @@ def status(
         uptime_s=facts.uptime_s,
         listen=facts.listen,
         roots=tuple(
-            api.RootRow(
+            RootRow(
                 name=root.name, path=root.path, free_bytes=root.free_bytes, problem=root.obstacle
             )
             for root in roots
@@ -78,7 +80,7 @@ def status(
 
 def checkpoints(
     node: NodeId, catalog: Catalog, peering: Peering, roots: Roots
-) -> list[api.CheckpointRow]:
+) -> list[CheckpointRow]:
     """Return what this node and its peers hold, by name, newest version first."""
     offers: dict[tuple[CheckpointName, Version, Digest], list[tuple[NodeId, Holding]]] = (
         defaultdict(list)
@@ -97,14 +99,14 @@ def checkpoints(
     ]
 
 
-def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[api.PeerRow]:
+def peers(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[PeerRow]:
     """Return the known peers, by address."""
     rates = {source.node: source.rate_bytes_per_s for source in sources}
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
         rows.append(
-            api.PeerRow(
+            PeerRow(
                 node=holdings.node if holdings else None,
                 address=peer.name,
                 state=PeerState.UNREACHABLE if peer.state is PeerState.UNKNOWN else peer.state,
@@ -167,9 +169,9 @@ def recovery(
     *,
     elapsed_s: float,
     bottleneck: Bottleneck | None,
-) -> api.RecoveryView:
+) -> RecoveryView:
     """Return a recovery that has not ended."""
-    return api.RecoveryView(
+    return RecoveryView(
         recovery=snapshot.recovery,
         checkpoint=snapshot.checkpoint,
         version=snapshot.version,
@@ -189,7 +191,7 @@ def recovery(
         missing_blocks=snapshot.missing_blocks,
         missing_units=snapshot.missing_units,
         sources=tuple(
-            api.SourceRow(
+            SourceRow(
                 node=row.source.node,
                 state=row.source.state,
                 bytes=row.verified_bytes,
@@ -220,12 +222,12 @@ def local_load(opened: OpenRecovery, *, shaper_share: float, loop_lag_ns: int) -
     return LocalLoad(disk_share, cpu_share, is_disk_awaited, shaper_share, loop_lag_ns)
 
 
-def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
+def _tuning(tuning: SourceTuning) -> TuningRow:
     def seconds(time_ns: int) -> float:
         return round(time_ns / SECOND, 6)
 
     latency_ns, hedge_ns = tuning.latency_ns, tuning.hedge_after_ns
-    return tuning_api.SourceTuning(
+    return TuningRow(
         latency_s=None if latency_ns is None else seconds(latency_ns),
         gap_s=seconds(tuning.gap_ns),
         window_s=seconds(tuning.window_ns),
@@ -241,9 +243,9 @@ def _tuning(tuning: SourceTuning) -> tuning_api.SourceTuning:
     )
 
 
-def result(ended: EndedRecovery) -> api.RecoveryResult:
+def result(ended: EndedRecovery) -> RecoveryResult:
     """Return how a recovery ended."""
-    return api.RecoveryResult(
+    return RecoveryResult(
         recovery=ended.recovery,
         checkpoint=ended.checkpoint,
         version=ended.version,
@@ -261,7 +263,7 @@ def result(ended: EndedRecovery) -> api.RecoveryResult:
         duration_s=ended.duration_s,
         time_to_critical_s=ended.critical_s,
         sources=tuple(
-            api.SourceShare(node=share.node, bytes=share.verified_bytes) for share in ended.sources
+            SourceShare(node=share.node, bytes=share.verified_bytes) for share in ended.sources
         ),
         predicted_duration_s=ended.predicted_duration_s,
         predicted_critical_s=ended.predicted_critical_s,
@@ -270,11 +272,11 @@ def result(ended: EndedRecovery) -> api.RecoveryResult:
     )
 
 
-def ended(record: EndedRecovery) -> api.RecoveryView:
+def ended(record: EndedRecovery) -> RecoveryView:
     """Return a recovery that has ended."""
     is_complete = record.result is Result.COMPLETE
     here = record.total_bytes if is_complete else 0
-    return api.RecoveryView(
+    return RecoveryView(
         recovery=record.recovery,
         checkpoint=record.checkpoint,
         version=record.version,
@@ -293,7 +295,7 @@ def ended(record: EndedRecovery) -> api.RecoveryView:
         missing_blocks=0,
         missing_units=record.missing_units,
         sources=tuple(
-            api.SourceRow(
+            SourceRow(
                 node=share.node,
                 state=SourceState.IDLE,
                 bytes=share.verified_bytes,
@@ -308,9 +310,9 @@ def ended(record: EndedRecovery) -> api.RecoveryView:
     )
 
 
-def publish_progress(progress: HashingProgress) -> api.PublishProgress:
+def publish_progress(progress: HashingProgress) -> PublishProgress:
     """Return how far hashing is."""
-    return api.PublishProgress(
+    return PublishProgress(
         files_done=progress.files_done,
         files_total=progress.files_total,
         bytes_done=progress.bytes_done,
@@ -328,13 +330,13 @@ def _checkpoint_row(
     held: HeldVersion | None,
     node: NodeId,
     roots: Roots,
-) -> api.CheckpointRow:
+) -> CheckpointRow:
     whole = sorted(owner for owner, holding in offers if holding.is_complete)
     reachable = BlockSet()
     for _, holding in offers:
         reachable |= holding.blocks
     facts = held.holding if held else offers[0][1]
-    return api.CheckpointRow(
+    return CheckpointRow(
         checkpoint=key[0],
         version=key[1],
         digest=key[2],

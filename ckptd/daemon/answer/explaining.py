@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ckptd.control.messages import recoveries as api
-from ckptd.control.messages.explanations import Explanation, Happening, PeerPart
+from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
 from ckptd.control.messages.plans import PassedOverRow
+from ckptd.control.messages.recoveries import RecoveryView
 from ckptd.core.report import verdicts
 from ckptd.core.report.story import Entry, sentence
 from ckptd.limits import SECOND
@@ -13,8 +13,8 @@ from ckptd.store.records.ended import EndedRecovery
 
 
 def explanation(
-    view: api.RecoveryView, known: verdicts.Explanation, *, taken_at_s: float, message: str = ""
-) -> Explanation:
+    view: RecoveryView, known: verdicts.Explanation, *, taken_at_s: float, message: str = ""
+) -> ExplanationView:
     """Return why a recovery goes as it does, or went.
 
     Args:
@@ -25,7 +25,7 @@ def explanation(
     """
     total_bytes = sum(peer.verified_bytes for peer in known.peers)
     ahead_s = taken_at_s - known.taken_ns / SECOND
-    return Explanation(
+    return ExplanationView(
         recovery=view.recovery,
         checkpoint=view.checkpoint,
         version=view.version,
@@ -56,10 +56,10 @@ def explanation(
     )
 
 
-def forgotten(ended: EndedRecovery) -> Explanation:
+def forgotten(ended: EndedRecovery) -> ExplanationView:
     """Return what is left to say of a recovery whose story is not kept any more."""
     total_bytes = sum(share.verified_bytes for share in ended.sources)
-    return Explanation(
+    return ExplanationView(
         recovery=ended.recovery,
         checkpoint=ended.checkpoint,
         version=ended.version,

@@ -11,10 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from ckptd.control.messages import recoveries as api
-from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.checkpoints import (
+    CheckpointRow,
+    PublishEvent,
+    PublishRequest,
+    PublishResult,
+)
+from ckptd.control.messages.daemon_status import ReloadResult, Status
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
-from ckptd.control.messages.peers import PeerView
+from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -22,6 +28,8 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
+from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
+from ckptd.control.messages.recovery_results import RecoveryProgress, WatchEvent
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
@@ -78,7 +86,7 @@ class DaemonOperations:
         limiting: Limiting,
         root_watch: RootWatch,
         facts: Callable[[], descriptions.DaemonFacts],
-        reload: Callable[[], Awaitable[api.ReloadResult]],
+        reload: Callable[[], Awaitable[ReloadResult]],
     ) -> None:
         storage = parts.storage
         self._recovering = recovering
@@ -101,19 +109,19 @@ class DaemonOperations:
         self._reload = reload
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
-    def status(self) -> api.Status:
+    def status(self) -> Status:
         """Return the daemon at this moment."""
         active = [self._view(recovery) for recovery in self._book]
         roots = self._root_watch.states()
         return descriptions.status(self._facts(), active, self._catalog, self._peering, roots)
 
-    def checkpoints(self) -> list[api.CheckpointRow]:
+    def checkpoints(self) -> list[CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
         return descriptions.checkpoints(
             self._facts().node, self._catalog, self._peering, self._roots
         )
 
-    def peers(self) -> list[api.PeerRow]:
+    def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""
         return descriptions.peers(self._peering, self._scheduler.sources(now=self._now()))
 
@@ -146,18 +154,18 @@ class DaemonOperations:
         """Set limits, or forget what was set."""
         return self._limiting.change(request)
 
-    def recoveries(self) -> list[api.RecoveryView]:
+    def recoveries(self) -> list[RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
         active = [self._view(recovery) for recovery in self._book]
         ended = [descriptions.ended(record) for record in self._book.ended()]
         return [*reversed(active), *ended]
 
-    def recovery(self, recovery: str) -> api.RecoveryView:
+    def recovery(self, recovery: str) -> RecoveryView:
         """Return one recovery."""
         found = self._book.get(recovery)
         return self._view(found) if found else descriptions.ended(self._book.result(recovery))
 
-    def explain(self, recovery: str) -> Explanation:
+    def explain(self, recovery: str) -> ExplanationView:
         """Say why a recovery goes as it does, or went."""
         found = self._book.get(recovery)
         if found is None:
@@ -174,7 +182,7 @@ class DaemonOperations:
         assert known is not None, f"{found.id} is in the book and not in the scheduler"
         return explaining.explanation(self._view(found), known, taken_at_s=self._wall_clock())
 
-    async def recover(self, request: api.RecoverRequest) -> api.RecoveryView:
+    async def recover(self, request: RecoverRequest) -> RecoveryView:
         """Begin a recovery; one for the same version and place that is under way is returned."""
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
@@ -205,15 +213,15 @@ class DaemonOperations:
         self._recovering.begin(recovery)
         return self._view(recovery)
 
-    async def pause(self, recovery: str) -> api.RecoveryView:
+    async def pause(self, recovery: str) -> RecoveryView:
         """Let a recovery stand still until it is resumed."""
         return await self._set_paused(recovery, is_paused=True)
 
-    async def resume(self, recovery: str) -> api.RecoveryView:
+    async def resume(self, recovery: str) -> RecoveryView:
         """Let a paused recovery go on."""
         return await self._set_paused(recovery, is_paused=False)
 
-    async def cancel(self, recovery: str) -> api.RecoveryView:
+    async def cancel(self, recovery: str) -> RecoveryView:
         """Give a recovery up and remove what it has staged."""
         found = self._find(recovery)
         self._report(RecoveryCancelled(found.id))
@@ -228,13 +236,13 @@ class DaemonOperations:
         """Let one unit go before all others; yield progress, and last where it can be read."""
         return self._prioritization.need(request.path)
 
-    async def watch(self, recovery: str) -> AsyncGenerator[api.WatchEvent, None]:
+    async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
         """Yield progress once a second, the first at once, and last exactly one result."""
         async for found in self._book.follow(recovery, _PROGRESS_S):
-            yield api.RecoveryProgress(view=self._view(found))
+            yield RecoveryProgress(view=self._view(found))
         yield descriptions.result(self._book.result(recovery))
 
-    async def publish(self, request: api.PublishRequest) -> AsyncGenerator[api.PublishEvent, None]:
+    async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
         started_ns = self._now()
         order = PublishOrder(
@@ -288,7 +296,7 @@ class DaemonOperations:
             digest=held.holding.digest,
             is_new=is_new,
         )
-        yield api.PublishResult(
+        yield PublishResult(
             checkpoint=order.checkpoint,
             version=order.version,
             digest=held.holding.digest,
@@ -299,11 +307,11 @@ class DaemonOperations:
             duration_s=round((self._now() - started_ns) / SECOND, 3),
         )
 
-    async def reload(self) -> api.ReloadResult:
+    async def reload(self) -> ReloadResult:
         """Read the configuration again and apply it."""
         return await self._reload()
 
-    async def _set_paused(self, recovery: str, *, is_paused: bool) -> api.RecoveryView:
+    async def _set_paused(self, recovery: str, *, is_paused: bool) -> RecoveryView:
         found = self._find(recovery)
         await self._journal.set_paused(found.id, is_paused=is_paused)
         found.record = replace(found.record, is_paused=is_paused)
@@ -317,7 +325,7 @@ class DaemonOperations:
             raise NotFound(f"recovery {recovery}", f"has ended already: {ended.result.value}")
         return found
 
-    def _view(self, recovery: OpenRecovery) -> api.RecoveryView:
+    def _view(self, recovery: OpenRecovery) -> RecoveryView:
         snapshot = self._scheduler.recovery(recovery.id, now=self._now())
         assert snapshot is not None, f"{recovery.id} is in the book and not in the scheduler"
         lag_ns = int(self._facts().event_loop_lag_s * SECOND)

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ckptd.config import Config
-from ckptd.control.messages.recoveries import ReloadResult
+from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.errors import CkptdError, ConfigurationError
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauge

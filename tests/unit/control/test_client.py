@@ -3,7 +3,7 @@ import pytest
 
 from ckptd import errors
 from ckptd.control.client import _error_of
-from ckptd.control.messages.recoveries import ErrorView
+from ckptd.control.messages.error_documents import ErrorView
 from ckptd.errors import CkptdError, ExitCode
 
 KINDS = [

@@ -6,16 +6,12 @@ import pytest
 
 from ckptd.cli.ctl.arguments import VERBS
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.peers import PeerView
+from ckptd.control.messages.checkpoints import PublishEvent, PublishRequest
+from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import Prioritized, PrioritizeRequest
-from ckptd.control.messages.recoveries import (
-    PeerRow,
-    PublishEvent,
-    PublishRequest,
-    RecoveryView,
-    WatchEvent,
-)
+from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.recovery_results import WatchEvent
 from ckptd.control.roles import Roles
 from ckptd.control.routes import ROUTES, Api, Route, Shape
 from ckptd.control.server.dispatch import OwnAnswers

@@ -13,7 +13,7 @@ from ckptd.cli.demo.demo_checkpoint import (
 )
 from ckptd.cli.demo.demo_place import choose_place
 from ckptd.cli.demo.demo_report import Findings, Killing, report_lines
-from ckptd.control.messages.recoveries import SourceShare
+from ckptd.control.messages.recovery_results import SourceShare
 from ckptd.errors import ExitCode, OutOfSpace
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import FailureCause, Result, Stage

@@ -6,7 +6,7 @@ from ckptd.cli.render.explanation_text import (
     PEERS_SHOWN_MAX,
     explanation_lines,
 )
-from ckptd.control.messages.explanations import Explanation
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.model.words import Stage
 from tests.support.control import EXPLANATION
 
@@ -64,7 +64,7 @@ def test_a_story_that_is_not_kept_is_not_called_empty() -> None:
 
 @pytest.mark.parametrize("field", ["why", "waiting_for", "message"])
 def test_what_peers_and_disks_say_moves_no_cursor(field: str) -> None:
-    evil: Explanation = msgspec.convert(
-        {**msgspec.to_builtins(EXPLANATION), field: "\x1b[2J"}, Explanation
+    evil: ExplanationView = msgspec.convert(
+        {**msgspec.to_builtins(EXPLANATION), field: "\x1b[2J"}, ExplanationView
     )
     assert "\x1b" not in "\n".join(explanation_lines(evil, is_all=False))

@@ -1,48 +1,24 @@
+"""What the daemon takes for a request, without a socket."""
+
 import msgspec
 import pytest
 
-from ckptd.control.messages.recoveries import (
-    ErrorView,
-    RecoverRequest,
-    RecoveryProgress,
-    exit_code_of,
-)
-from ckptd.errors import ExitCode, OutOfSpace
-from ckptd.model.words import FailureCause, Result
-from tests.support.control import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
+from ckptd.control.messages.recoveries import RecoverRequest
+from ckptd.control.server.bodies import decode_message
+from ckptd.errors import UsageError
+from ckptd.limits import PATIENCE_MAX_S
 
 
-@pytest.mark.parametrize(
-    ("result", "cause", "is_degraded", "code"),
-    [
-        (Result.COMPLETE, None, False, ExitCode.DONE),
-        (Result.COMPLETE, None, True, ExitCode.DEGRADED),
-        (Result.FAILED, FailureCause.STORE, False, ExitCode.FAILED),
-        (Result.FAILED, FailureCause.CRITICAL_MISSING, False, ExitCode.CRITICAL_MISSING),
-        (Result.FAILED, FailureCause.VERIFICATION, False, ExitCode.VERIFICATION),
-        (Result.FAILED, None, False, ExitCode.FAILED),
-        (Result.CANCELLED, None, False, ExitCode.FAILED),
-    ],
-)
-def test_each_way_to_end_has_its_exit_code(
-    result: Result, cause: FailureCause | None, is_degraded: bool, code: ExitCode
-) -> None:
-    ended = msgspec.structs.replace(RESULT, result=result, cause=cause, is_degraded=is_degraded)
-    assert exit_code_of(ended) is code
+def test_a_recovery_waits_for_a_year_at_most_or_for_ever() -> None:
+    year = decode_message(b'{"checkpoint":"a","patience_s":%d}' % PATIENCE_MAX_S, RecoverRequest)
+    assert year.patience_s == PATIENCE_MAX_S
+    assert decode_message(b'{"checkpoint":"a"}', RecoverRequest).patience_s is None
 
 
-def test_events_are_told_apart_by_type() -> None:
-    progress = msgspec.json.decode(msgspec.json.encode(PROGRESS))
-    result = msgspec.json.decode(msgspec.json.encode(RESULT))
-    assert (progress["type"], list(progress)) == ("progress", ["type", "view"])
-    assert (result["type"], result["result"]) == ("result", "complete")
-
-
-def test_a_reader_ignores_fields_it_does_not_know() -> None:
-    message = msgspec.json.decode(msgspec.json.encode(PROGRESS))
-    message["view"]["colour"] = "green"
-    encoded = msgspec.json.encode(message)
-    assert msgspec.json.decode(encoded, type=RecoveryProgress) == PROGRESS
+@pytest.mark.parametrize("patience", [b"-1", b"1e9", b"1e308", b"1e999", b"NaN", b'"1"'])
+def test_a_patience_that_is_no_time_is_refused(patience: bytes) -> None:
+    with pytest.raises(UsageError, match="is not understood"):
+        decode_message(b'{"checkpoint":"a","patience_s":%b}' % patience, RecoverRequest)
 
 
 @pytest.mark.parametrize(
@@ -57,25 +33,3 @@ def test_a_reader_ignores_fields_it_does_not_know() -> None:
 def test_a_request_is_taken_literally(body: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body, type=RecoverRequest)
-
-
-def test_an_error_is_told_with_its_sentence_and_exit_code() -> None:
-    assert ErrorView.of(OutOfSpace("target /data/a", "needs 2 GiB", "Free some.")) == ErrorView(
-        code="out_of_space",
-        message="target /data/a: needs 2 GiB. Free some.",
-        subject="target /data/a",
-        problem="needs 2 GiB",
-        hint="Free some.",
-        exit_code=1,
-    )
-
-
-def test_names_on_the_socket_stay_where_the_source_has_other_words() -> None:
-    view = msgspec.json.decode(msgspec.json.encode(PROGRESS))["view"]
-    explanation = msgspec.json.decode(msgspec.json.encode(EXPLANATION))
-    need = msgspec.json.decode(msgspec.json.encode(NEED_PROGRESS))
-    assert "limiter" in view
-    assert explanation["limiter"] == EXPLANATION.bottleneck
-    assert need["is_raised"] == NEED_PROGRESS.is_prioritized
-    for renamed in (view, explanation, need):
-        assert not {"bottleneck", "is_prioritized"} & set(renamed)

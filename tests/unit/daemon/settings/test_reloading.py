@@ -15,7 +15,7 @@ from ckptd.config.sections import (
     NodeSection,
     RecoverySection,
 )
-from ckptd.control.messages.recoveries import ReloadResult
+from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.settings.reloading import LivePart, Reloading, ReloadState, Switch
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId

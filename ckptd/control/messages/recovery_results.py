@@ -1,0 +1,98 @@
+"""The stream of a recovery that is watched: how far it is, and how it ended."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.errors import ExitCode
+from ckptd.model.words import FailureCause, Result
+
+
+class RecoveryProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
+    """How far a recovery is."""
+
+    view: RecoveryView
+
+
+class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source gave: verified bytes."""
+
+    node: str
+    bytes: int
+
+
+class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
+    """How a recovery ended.
+
+    Attributes:
+        recovery: Its id.
+        checkpoint: What it recovered.
+        version: Which version; ``None`` if none was chosen.
+        digest: Identity of that version.
+        result: How it ended.
+        is_degraded: Complete but for units that are not critical.
+        missing_units: Paths of those, or of what made it fail; at most 20.
+        cause: What made it fail.
+        message: That as a sentence for a person; empty if it did not fail.
+        target: The version's directory.
+        bytes_total: Bytes of the version.
+        bytes_received: Body bytes that came from sources, wasted ones included.
+        bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
+        bytes_wasted: Received for nothing: duplicates and blocks with a wrong digest.
+        duration_s: From the request to the end.
+        time_to_critical_s: Until every critical unit was verified; ``None`` if that never was,
+            or if there is none.
+        sources: Who gave how much.
+        predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
+            the rates of its sources were not known.
+        predicted_critical_s: What was said of ``time_to_critical_s`` then.
+        wasted: ``bytes_wasted`` by reason.
+        happenings: How often each kind of thing happened that ``ckptctl explain`` tells of.
+    """
+
+    recovery: str
+    checkpoint: str
+    version: int | None
+    digest: str | None
+    result: Result
+    is_degraded: bool
+    missing_units: tuple[str, ...]
+    cause: FailureCause | None
+    message: str
+    target: str
+    bytes_total: int
+    bytes_received: int
+    bytes_resumed: int
+    bytes_wasted: int
+    duration_s: float
+    time_to_critical_s: float | None
+    sources: tuple[SourceShare, ...]
+    predicted_duration_s: float | None = None
+    predicted_critical_s: float | None = None
+    wasted: dict[str, int] = {}
+    happenings: dict[str, int] = {}
+
+
+WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
+
+
+_EXIT_CODES: dict[FailureCause | None, ExitCode] = {
+    FailureCause.STORE: ExitCode.FAILED,
+    FailureCause.CRITICAL_MISSING: ExitCode.CRITICAL_MISSING,
+    FailureCause.VERIFICATION: ExitCode.VERIFICATION,
+    None: ExitCode.FAILED,
+}
+
+
+def exit_code_of(result: RecoveryResult) -> ExitCode:
+    """Return what a command that waited for a recovery ends with."""
+    match result.result:
+        case Result.COMPLETE:
+            return ExitCode.DEGRADED if result.is_degraded else ExitCode.DONE
+        case Result.FAILED:
+            return _EXIT_CODES[result.cause]
+        case Result.CANCELLED:
+            return ExitCode.FAILED
