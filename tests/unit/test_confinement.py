@@ -77,7 +77,7 @@ ALLOWED = {
     "net/connection/certificates.py": {"open", "os.stat"},
     # The socket that the configuration names, in a directory that belongs to the operator; the
     # kernel binds sockets by path only.
-    "control/server/admission.py": {"os.chmod", "os.lstat", "os.stat", "os.unlink"},
+    "control/server/gate.py": {"os.chmod", "os.lstat", "os.stat", "os.unlink"},
     "control/server/callers.py": {"ctypes.CDLL"},  # calls take descriptors
     "daemon/doctor/findings.py": {"os.listdir"},  # counts what /proc/self/fd has
     # Counters below /sys; the name is checked, and only read.

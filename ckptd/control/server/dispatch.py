@@ -25,7 +25,6 @@ from ckptd.control.messages.daemon_status import VersionDocument, WhoAmI
 from ckptd.control.messages.error_documents import ErrorView, StreamError
 from ckptd.control.roles import Caller, Roles
 from ckptd.control.routes import Route
-from ckptd.control.server.admission import Admission, listening
 from ckptd.control.server.bodies import (
     Handler,
     answer_errors,
@@ -36,6 +35,7 @@ from ckptd.control.server.bodies import (
     decode_query,
 )
 from ckptd.control.server.callers import caller_at, user_name
+from ckptd.control.server.gate import Gate, listening
 from ckptd.control.server.handlers import CALLER, Answering, bind, methods_by_name
 from ckptd.errors import NotPermitted
 from ckptd.limits import CONTROL_MESSAGE_BYTES_MAX, IDLE_TIMEOUT_NS, SECOND
@@ -91,12 +91,12 @@ async def serve_control(
     )
     await runner.setup()
     assert runner.server is not None
-    control.admission = Admission(runner.server)
+    control.gate = Gate(runner.server)
     try:
-        async with listening(control.admission, socket_path, inherited):
+        async with listening(control.gate, socket_path, inherited):
             yield
     finally:
-        control.admission.close()
+        control.gate.close()
         await control.end_streams()
         await runner.cleanup()
 
@@ -124,7 +124,7 @@ class OwnAnswers:
 class _Control:
     """Decodes each request, calls the method of its row, encodes the answer."""
 
-    admission: Admission
+    gate: Gate
     """Notified of every head; there is none before the application is."""
 
     def __init__(
@@ -161,7 +161,7 @@ class _Control:
     @web.middleware
     async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse who may not, before anything of the request is looked at."""
-        self.admission.note_head(request.transport)
+        self.gate.note_head(request.transport)
         _refuse_pages(request)
         route = self._route_of(request)
         if route is None:  # the handler is aiohttp's own, for what is not there

@@ -27,7 +27,7 @@ from ckptd.limits import CONTROL_CLIENTS_MAX, HEAD_TIMEOUT_NS, SECOND
 _SOCKET_MODE: Final = 0o660
 
 
-class Admission:
+class Gate:
     """Hands connections on to the HTTP server, or turns them away if there are too many."""
 
     def __init__(self, http: web.Server) -> None:
@@ -93,17 +93,17 @@ class Admission:
 class _Door(asyncio.Protocol):
     """A connection until it is handed on, or one that is turned away."""
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._transport: asyncio.Transport
         self._is_counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's transports are no subclasses.
         self._transport = cast("asyncio.Transport", transport)
-        if self._admission.admit(self._transport):
+        if self._gate.admit(self._transport):
             return
-        self._is_counted = self._admission.refuse(self._transport)
+        self._is_counted = self._gate.refuse(self._transport)
         if not self._is_counted:
             self._transport.abort()
 
@@ -115,12 +115,12 @@ class _Door(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_counted:
-            self._admission.end_refused(self._transport)
+            self._gate.end_refused(self._transport)
 
 
 @contextlib.asynccontextmanager
 async def listening(
-    admission: Admission, socket_path: str, inherited: socket.socket | None
+    gate: Gate, socket_path: str, inherited: socket.socket | None
 ) -> AsyncIterator[None]:
     """Listen at a path, or on a socket that the service manager made.
 
@@ -134,7 +134,7 @@ async def listening(
     """
     loop = asyncio.get_running_loop()
     if inherited is not None:
-        server = await loop.create_unix_server(admission.connect, sock=inherited)
+        server = await loop.create_unix_server(gate.connect, sock=inherited)
         try:
             yield
         finally:
@@ -147,7 +147,7 @@ async def listening(
         listener.bind(socket_path)
         os.chmod(socket_path, _SOCKET_MODE)
         bound = os.lstat(socket_path)
-        server = await loop.create_unix_server(admission.connect, sock=listener)
+        server = await loop.create_unix_server(gate.connect, sock=listener)
     except CkptdError:
         listener.close()
         raise
