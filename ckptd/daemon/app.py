@@ -16,9 +16,9 @@ from ckptd import __version__
 from ckptd.config import Config
 from ckptd.control.messages.daemon_status import ListenAddresses
 from ckptd.control.server.dispatch import serve_control
-from ckptd.daemon.answer.descriptions import DaemonFacts
-from ckptd.daemon.answer.operations import DaemonOperations
-from ckptd.daemon.answer.watching import Watching
+from ckptd.daemon.answer.daemon_answers import DaemonFacts
+from ckptd.daemon.answer.service import open_answers
+from ckptd.daemon.answer.watch_answers import WatchAnswers
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.doctor.health import components
 from ckptd.daemon.host.activation import CONTROL
@@ -142,7 +142,7 @@ class Daemon:
             wall_clock=parts.wall_clock,
             while_reloading=lambda: reloading(notifier),
         )
-        self._watching = Watching(
+        self._watching = WatchAnswers(
             log,
             verbosity,
             Doctor(parts, serving.address, self._recovering.peering, self._recovering.pool),
@@ -151,7 +151,7 @@ class Daemon:
                 self._recovering.peering, parts.storage.catalog, self._root_watch.states()
             ),
         )
-        self._operations = DaemonOperations(
+        self._answers = open_answers(
             parts,
             self._recovering,
             self._limiting,
@@ -203,7 +203,7 @@ class Daemon:
         control = parts.config.listen.control
         await self._stack.enter_async_context(
             serve_control(
-                (self._operations, self._watching),
+                (*self._answers, self._watching),
                 control,
                 roles=lambda: parts.access.roles,
                 inherited=parts.sockets.get(CONTROL),

@@ -1,4 +1,4 @@
-"""Turns explanations of the scheduler into what the control socket says."""
+"""Explanations of the scheduler as the control socket shows them."""
 
 from __future__ import annotations
 

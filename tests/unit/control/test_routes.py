@@ -16,8 +16,13 @@ from ckptd.control.roles import Roles
 from ckptd.control.routes import ROUTES, Api, Route, Shape
 from ckptd.control.server.dispatch import OwnAnswers
 from ckptd.control.server.handlers import Answering, bind, methods_by_name
-from ckptd.daemon.answer.operations import DaemonOperations
-from ckptd.daemon.answer.watching import Watching
+from ckptd.daemon.answer.daemon_answers import DaemonAnswers
+from ckptd.daemon.answer.peer_answers import PeerAnswers
+from ckptd.daemon.answer.plan_answers import PlanAnswers
+from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
+from ckptd.daemon.answer.publish_answers import PublishAnswers
+from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
+from ckptd.daemon.answer.watch_answers import WatchAnswers
 from ckptd.model.words import Role
 from tests.support.control import StandInDaemon
 from tests.support.observing import StandInObserving
@@ -27,8 +32,17 @@ ROLES = Roles(0, {})
 
 def daemon_methods() -> dict[str, Answering]:
     """Return what the daemon answers with; it needs no parts to be looked at."""
-    parts = (object.__new__(kind) for kind in (OwnAnswers, DaemonOperations, Watching))
-    return methods_by_name(parts)
+    kinds = (
+        OwnAnswers,
+        RecoveryAnswers,
+        PrioritizeAnswers,
+        PlanAnswers,
+        PublishAnswers,
+        PeerAnswers,
+        DaemonAnswers,
+        WatchAnswers,
+    )
+    return methods_by_name(object.__new__(kind) for kind in kinds)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +50,10 @@ def daemon_methods() -> dict[str, Answering]:
     [
         (Api.peers, Shape((), None, list[PeerRow], is_stream=False)),
         (Api.plan, Shape((), PlanRequest, Plan, is_stream=False)),
-        (Api.prioritize, Shape(("recovery",), PrioritizeRequest, Prioritized, is_stream=False)),
+        (
+            Api.prioritize,
+            Shape(("recovery",), PrioritizeRequest, Prioritized, is_stream=False),
+        ),
         (Api.publish, Shape((), PublishRequest, PublishEvent, is_stream=True)),
         (Api.watch, Shape(("recovery",), None, WatchEvent, is_stream=True)),
     ],

@@ -7,7 +7,14 @@ import os
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Final
 
-from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, PlanSource
+from ckptd.control.messages.plans import (
+    ClassBytes,
+    HereRow,
+    PassedOverRow,
+    Plan,
+    PlanRequest,
+    PlanSource,
+)
 from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
 from ckptd.core.explain.snapshot import unit_names
 from ckptd.core.report.views import PeerSnapshot
@@ -18,7 +25,13 @@ from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Version,
+    parse_checkpoint_name,
+    parse_version,
+)
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.layout import usual_target
@@ -32,8 +45,13 @@ _HOLDERS_ASKED_MAX: Final = 3
 """More would hardly answer within that time if these do not."""
 
 
-class Planner:
-    """Looks at what is known and asks for a manifest; changes nothing."""
+class PlanAnswers:
+    """Answers the row of :class:`ckptd.control.routes.Api` about plans; changes nothing.
+
+    Args:
+        recovering: All recoveries; they will need room as well.
+        storage: What is here.
+    """
 
     def __init__(self, recovering: Recovering, storage: Storage) -> None:
         self._scheduler = recovering.scheduler
@@ -43,8 +61,10 @@ class Planner:
         self._manifests = recovering.manifests
         self._roots = storage.roots
 
-    async def plan(self, checkpoint: CheckpointName, wanted: Version | None) -> Plan:
-        """Say what a recovery would do."""
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Say what a recovery would do, without beginning it."""
+        checkpoint = parse_checkpoint_name(request.checkpoint)
+        wanted = None if request.version is None else parse_version(request.version)
         choice = self._scheduler.explain_choice(
             checkpoint, wanted, self._catalog.newest_ever(checkpoint)
         )

@@ -34,7 +34,7 @@ _Entry = TypeVar("_Entry")
 _Message = TypeVar("_Message")
 
 
-class Watching:
+class WatchAnswers:
     """Answers the rows of :class:`ckptd.control.routes.Api` about the daemon itself.
 
     Args:

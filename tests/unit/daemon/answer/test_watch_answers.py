@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ckptd.control.messages.observation import FollowQuery, Idle, Lost
-from ckptd.daemon.answer.watching import _read
+from ckptd.daemon.answer.watch_answers import _read
 from ckptd.observe.ring import Numbered, Ring
 
 

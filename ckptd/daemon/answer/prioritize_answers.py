@@ -1,6 +1,6 @@
-"""Finds the units that somebody waits for, and says when they can be read.
+"""Lets units go first, and says when a unit that somebody waits for can be read.
 
-What was prioritized is not in the journal: it has to be asked for again after a restart.
+Priorities are not in the journal: after a restart of the daemon they have to be requested again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from collections.abc import AsyncGenerator, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
-from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Prioritized
+from ckptd.control.messages.prioritized import (
+    NeedEvent,
+    NeedProgress,
+    NeedRequest,
+    NeedResult,
+    Prioritized,
+    PrioritizeRequest,
+)
 from ckptd.core.events import UnitsRaised
+from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
@@ -28,10 +36,10 @@ from ckptd.model.words import Result, Stage
 from ckptd.store.published.catalog import HeldVersion
 
 _PROGRESS_NS: Final = SECOND
-"""How often a stream tells how far it is."""
+"""How often a stream reports progress."""
 
 _NEAREST_MAX: Final = 5
-"""How many names an error has that may have been meant."""
+"""How many similar names an error suggests."""
 
 _COMPARED_MAX: Final = 2000
 """How many paths a name is compared with for that; each takes up to a tenth of a millisecond."""
@@ -44,12 +52,12 @@ class _Place(NamedTuple):
     unit: str
 
 
-class Prioritization:
-    """Lets units go first.
+class PrioritizeAnswers:
+    """Answers the rows of :class:`ckptd.control.routes.Api` about units that go first.
 
     Args:
-        scheduler: Knows what is verified.
-        report: Takes the event for it.
+        recovering: All recoveries.
+        storage: What is here.
     """
 
     def __init__(self, recovering: Recovering, storage: Storage) -> None:
@@ -60,31 +68,38 @@ class Prioritization:
         self._catalog = storage.catalog
         self._roots = storage.roots
 
-    async def prioritize(self, recovery: OpenRecovery, pattern: str) -> Prioritized:
-        """Let the units go first whose paths match."""
+    async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
+        """Let the units of a recovery go first whose paths match.
+
+        Raises:
+            UsageError: The pattern is too long.
+            NotFound: The recovery has ended or is not known, or no path matches.
+            Conflict: The manifest is not here yet.
+        """
+        found, pattern = running(self._book, recovery), request.pattern
         if len(pattern.encode()) > PATH_BYTES_MAX:
             raise UsageError("pattern", f"has more than {PATH_BYTES_MAX} bytes")
-        space = recovery.space
+        space = found.space
         if space is None:
             raise Conflict(
-                f"recovery {recovery.id}",
+                f"recovery {found.id}",
                 "does not know its units yet",
-                f"Try again when it transfers: ckptctl watch {recovery.id}",
+                f"Try again when it transfers: ckptctl watch {found.id}",
             )
-        verified = self._scheduler.verified(recovery.id)
-        blocks, prioritized = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
-        self._report(UnitsRaised(recovery.id, blocks))
+        verified = self._scheduler.verified(found.id)
+        blocks, prioritized = await asyncio.to_thread(_match, found.id, space, pattern, verified)
+        self._report(UnitsRaised(found.id, blocks))
         return prioritized
 
-    async def need(self, path: str) -> AsyncGenerator[NeedEvent, None]:
+    async def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
         """Let one unit go first; yield progress once a second, and last where it can be read."""
-        found = await self._find(path)
+        found = await self._find(request.path)
         if isinstance(found, NeedResult):
             yield found
             return
         recovery, name = found
         unit: int | None = None
-        told_ns: int | None = None
+        reported_ns: int | None = None
         while not recovery.ended.is_set():
             grown = recovery.grown  # taken before looking, so that nothing is missed
             if unit is None and recovery.space is not None:
@@ -96,8 +111,8 @@ class Prioritization:
             if result is not None:
                 yield result
                 return
-            if told_ns is None or self._now() - told_ns >= _PROGRESS_NS:
-                told_ns = self._now()
+            if reported_ns is None or self._now() - reported_ns >= _PROGRESS_NS:
+                reported_ns = self._now()
                 yield self._progress(recovery, name, unit)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PROGRESS_NS / SECOND):
@@ -107,11 +122,11 @@ class Prioritization:
     def _result(self, recovery: OpenRecovery, name: str, unit: int) -> NeedResult | None:
         """Say where a unit can be read; ``None`` while that is nowhere.
 
-        What is handed out is verified, durable and in the journal: no crash takes it back.
+        What is returned is verified, durable and in the journal: a crash does not take it back.
         """
         stage = self._scheduler.stages()[recovery.id]
         if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
-            return None  # files may be missing, and what an earlier run left is being hashed
+            return None  # files may be missing, and those of an earlier run are being hashed
         staging = recovery.known_staging()
         if not _blocks_of(recovery.known_space().unit_run(unit)).issubset(staging.served.blocks):
             return None
@@ -160,7 +175,7 @@ class Prioritization:
         )
 
     async def _find(self, path: str) -> _Place | NeedResult:
-        """Return which unit of which recovery is meant, or where it has been all along."""
+        """Return which unit of which recovery is meant, or where it is if it is here already."""
         if not path.startswith("/"):
             return await asyncio.to_thread(_find_by_unit, list(self._book), path)
         root, relative = self._roots.locate(path)
@@ -265,7 +280,7 @@ def _index_of(space: AddressSpace, path: str) -> int | None:
 
 
 def _nearest(space: AddressSpace, text: str) -> str:
-    """Name units that may have been meant."""
+    """Suggest units with similar names."""
     paths = [unit.path for unit in space.manifest.units[:_COMPARED_MAX]]
     near = get_close_matches(text, paths, _NEAREST_MAX) or paths[:_NEAREST_MAX]
     return f"It has, among others: {', '.join(near)}."

@@ -1,0 +1,183 @@
+"""Answers what versions there are, here and at peers, and what is known of peers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ckptd.config import Address
+from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
+from ckptd.core.report.views import PeerSnapshot, SourceSnapshot
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.errors import NotFound
+from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.words import Location, PeerState
+from ckptd.store.files.roots import Roots
+from ckptd.store.published.catalog import Catalog, HeldVersion
+
+_NAMES_MAX: Final = 20
+"""How many peers an error names."""
+
+
+class PeerAnswers:
+    """Answers the rows of :class:`ckptd.control.routes.Api` about versions and peers.
+
+    Args:
+        parts: What the daemon is made of.
+        recovering: Follows peers.
+    """
+
+    def __init__(self, parts: Parts, recovering: Recovering) -> None:
+        self._node = parts.config.node.id
+        self._scheduler = recovering.scheduler
+        self._now = recovering.runtime.now
+        self._wall_clock = parts.wall_clock
+        self._catalog = parts.storage.catalog
+        self._peering = recovering.peering
+        self._roots = parts.storage.roots
+
+    def checkpoints(self) -> list[CheckpointRow]:
+        """Return what this node and its peers hold, by name, newest version first."""
+        return _checkpoint_rows(self._node, self._catalog, self._peering, self._roots)
+
+    def peers(self) -> list[PeerRow]:
+        """Return the known peers, by address."""
+        return _peer_rows(self._peering, self._scheduler.sources(now=self._now()))
+
+    def peer(self, node: str) -> PeerView:
+        """Return one peer.
+
+        Raises:
+            NotFound: It is not known; the error names those that are.
+        """
+        snapshot = self._scheduler.peer(NodeId(node), now=self._now())
+        if snapshot is None:
+            known = [source.node for source in self._scheduler.sources(now=self._now())]
+            more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
+            raise NotFound(
+                f"peer {node[:NODE_ID_BYTES_MAX]!r}",
+                "is not known",
+                f"Known: {', '.join(known[:_NAMES_MAX])}{more}." if known else "None is yet.",
+            )
+        address = self._peering.address_of(snapshot.source.node)
+        ahead_s = self._wall_clock() - self._now() / SECOND
+        return _peer_view(snapshot, address, wall_clock_ahead_s=ahead_s)
+
+
+def _checkpoint_rows(
+    node: NodeId, catalog: Catalog, peering: Peering, roots: Roots
+) -> list[CheckpointRow]:
+    offers: dict[tuple[CheckpointName, Version, Digest], list[tuple[NodeId, Holding]]] = (
+        defaultdict(list)
+    )
+    here: dict[Digest, HeldVersion] = {}
+    for held in catalog.versions():
+        here[held.holding.digest] = held
+        offers[_key(held.holding)] += [] if held.is_stale else [(node, held.holding)]
+    for peer in peering.peers():
+        if peer.holdings is not None:
+            for holding in peer.holdings.holdings:
+                offers[_key(holding)].append((peer.holdings.node, holding))
+    return [
+        _checkpoint_row(key, offers[key], here.get(key[2]), node, roots)
+        for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
+    ]
+
+
+def _key(holding: Holding) -> tuple[CheckpointName, Version, Digest]:
+    return (holding.checkpoint, holding.version, holding.digest)
+
+
+def _checkpoint_row(
+    key: tuple[CheckpointName, Version, Digest],
+    offers: Sequence[tuple[NodeId, Holding]],
+    held: HeldVersion | None,
+    node: NodeId,
+    roots: Roots,
+) -> CheckpointRow:
+    whole = sorted(owner for owner, holding in offers if holding.is_complete)
+    reachable = BlockSet()
+    for _, holding in offers:
+        reachable |= holding.blocks
+    facts = held.holding if held else offers[0][1]
+    return CheckpointRow(
+        checkpoint=key[0],
+        version=key[1],
+        digest=key[2],
+        size_bytes=facts.size_bytes,
+        held=Location.HERE if node in whole else Location.PEERS,
+        is_complete=len(reachable) == facts.block_count,
+        is_stale=held is not None and held.is_stale,
+        nodes=tuple(whole),
+        directory=roots[held.root].absolute(held.directory) if held else None,
+    )
+
+
+def _peer_rows(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[PeerRow]:
+    rates = {source.node: source.rate_bytes_per_s for source in sources}
+    rows = []
+    for peer in peering.peers():
+        holdings = peer.holdings
+        rows.append(
+            PeerRow(
+                node=holdings.node if holdings else None,
+                address=peer.name,
+                state=PeerState.UNREACHABLE if peer.state is PeerState.UNKNOWN else peer.state,
+                epoch=holdings.epoch if holdings else None,
+                versions=len(holdings.holdings) if holdings else 0,
+                rate_bytes_per_s=rates.get(holdings.node, 0) if holdings else 0,
+                last_error=peer.last_error,
+            )
+        )
+    return rows
+
+
+def _peer_view(
+    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, wall_clock_ahead_s: float
+) -> PeerView:
+    """Return everything that is known of a peer.
+
+    Args:
+        snapshot: What the scheduler knows.
+        address: Where it answers.
+        wall_clock_ahead_s: Unix time less the scheduler's.
+    """
+    source, until_ns = snapshot.source, snapshot.quarantined_until_ns
+
+    def unix_s(at_ns: int) -> float:
+        return round(at_ns / SECOND + wall_clock_ahead_s, 3)
+
+    return PeerView(
+        node=source.node,
+        address=None if address is None else str(Address(*address)),
+        state=source.state,
+        epoch=source.epoch,
+        versions=len(snapshot.holdings),
+        versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
+        rate_bytes_per_s=source.rate_bytes_per_s or None,
+        latency_s=None if snapshot.latency_ns is None else snapshot.latency_ns / SECOND,
+        trust=source.trust,
+        failures=snapshot.failures,
+        quarantines=snapshot.quarantines,
+        quarantined_until_s=None if until_ns is None else unix_s(until_ns),
+        bad_blocks=snapshot.bad_block_count,
+        evidence=tuple(
+            BadBlockRow(
+                at_s=unix_s(bad.at_ns),
+                checkpoint=bad.checkpoint,
+                version=bad.version,
+                unit=bad.unit,
+                block=bad.block,
+                recovery=bad.recovery,
+                answer=bad.answer,
+            )
+            for bad in reversed(snapshot.bad_blocks)
+        ),
+    )

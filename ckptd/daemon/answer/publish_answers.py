@@ -1,0 +1,118 @@
+"""Publishes directories."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from ckptd.control.messages.checkpoints import (
+    PublishEvent,
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+)
+from ckptd.daemon.parts import Parts
+from ckptd.limits import SECOND
+from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.observe.logs import get_logger
+from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
+
+_PROGRESS_S: Final = 1.0
+"""How often a stream reports progress."""
+
+_log = get_logger()
+
+
+class PublishAnswers:
+    """Answers the row of :class:`ckptd.control.routes.Api` about publishing.
+
+    Args:
+        parts: What the daemon is made of.
+        now: A monotonic clock.
+    """
+
+    def __init__(self, parts: Parts, now: Callable[[], int]) -> None:
+        self._now = now
+        self._catalog = parts.storage.catalog
+        self._shelf = parts.storage.shelf
+        self._policy = parts.policy
+        self._roots = parts.storage.roots
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
+
+    async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
+        """Hash a directory and hold it; yield progress once a second, and last one result."""
+        started_ns = self._now()
+        order = PublishOrder(
+            directory=request.directory,
+            checkpoint=parse_checkpoint_name(request.checkpoint),
+            version=parse_version(request.version),
+            critical=request.critical,
+            deferred=request.deferred,
+            replace=request.replace,
+        )
+        root, relative = self._roots.locate(request.directory)
+        progress = HashingProgress(0, 0, 0, 0)
+        is_cancelled = threading.Event()
+
+        def note(latest: HashingProgress) -> None:
+            nonlocal progress
+            progress = latest
+
+        hashing = asyncio.get_running_loop().run_in_executor(
+            self._hashing,
+            lambda: scan_and_hash(
+                root,
+                relative,
+                order,
+                workers=os.cpu_count() or 1,
+                on_progress=note,
+                is_cancelled=is_cancelled.is_set,
+            ),
+        )
+        try:
+            while not hashing.done():
+                await asyncio.wait({hashing}, timeout=_PROGRESS_S)
+                yield _progress_of(progress)
+            hashed = hashing.result()
+        finally:
+            is_cancelled.set()
+        known = self._catalog.find(order.checkpoint, order.version)
+        # First, so that nobody finds the version before its signature.
+        signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
+        await self._shelf.add(hashed.digest, signatures)
+        held = await self._catalog.add(
+            hashed,
+            replace=order.replace,
+            is_newest_counted=self._policy.counts(signatures, order.checkpoint),
+        )
+        is_new = known is None or known.holding.digest != held.holding.digest
+        _log.info(
+            "version.published",
+            checkpoint=order.checkpoint,
+            version=order.version,
+            digest=held.holding.digest,
+            is_new=is_new,
+        )
+        yield PublishResult(
+            checkpoint=order.checkpoint,
+            version=order.version,
+            digest=held.holding.digest,
+            size_bytes=held.holding.size_bytes,
+            units=len(hashed.manifest.units),
+            is_new=is_new,
+            directory=root.absolute(held.directory),
+            duration_s=round((self._now() - started_ns) / SECOND, 3),
+        )
+
+
+def _progress_of(progress: HashingProgress) -> PublishProgress:
+    return PublishProgress(
+        files_done=progress.files_done,
+        files_total=progress.files_total,
+        bytes_done=progress.bytes_done,
+        bytes_total=progress.bytes_total,
+    )

@@ -1,0 +1,185 @@
+"""Recoveries as the control socket shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptd.control.messages.recoveries import RecoveryView, SourceRow, TuningRow
+from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
+from ckptd.core.explain.bottleneck import LocalLoad
+from ckptd.core.report.views import SourceTuning
+from ckptd.daemon.limit.limiting import Limiting
+from ckptd.daemon.recover.recoveries import OpenRecovery
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.limits import SECOND
+from ckptd.model.words import Result, SourceState, Stage
+from ckptd.store.records.ended import EndedRecovery
+
+
+class RecoveryViews:
+    """Shows recoveries that have not ended.
+
+    Args:
+        recovering: All recoveries.
+        wall_clock: Unix time; durations must survive restarts.
+        limiting: Knows how long they wait for a limit.
+        loop_lag_s: How late the event loop is.
+    """
+
+    def __init__(
+        self,
+        recovering: Recovering,
+        wall_clock: Callable[[], float],
+        limiting: Limiting,
+        loop_lag_s: Callable[[], float],
+    ) -> None:
+        self._scheduler = recovering.scheduler
+        self._now = recovering.runtime.now
+        self._wall_clock = wall_clock
+        self._limiting = limiting
+        self._loop_lag_s = loop_lag_s
+
+    def of(self, opened: OpenRecovery) -> RecoveryView:
+        """Return a recovery at this moment."""
+        snapshot = self._scheduler.recovery(opened.id, now=self._now())
+        assert snapshot is not None, f"{opened.id} is in the book and not in the scheduler"
+        bottleneck = self._scheduler.bottleneck(opened.id, self._load(opened), now=self._now())
+        elapsed_s = self._wall_clock() - opened.record.started_at_s
+        return RecoveryView(
+            recovery=snapshot.recovery,
+            checkpoint=snapshot.checkpoint,
+            version=snapshot.version,
+            digest=snapshot.digest,
+            target=opened.target_path,
+            stage=snapshot.stage,
+            is_paused=snapshot.is_paused,
+            is_background=opened.record.is_background,
+            units_total=snapshot.units_total,
+            units_done=snapshot.units_done,
+            bytes_total=snapshot.total_bytes,
+            bytes_verified=snapshot.verified_bytes,
+            bytes_left=snapshot.total_bytes - snapshot.verified_bytes,
+            rate_bytes_per_s=snapshot.rate_bytes_per_s,
+            eta_s=None if snapshot.eta_ns is None else round(snapshot.eta_ns / SECOND, 1),
+            waiting_for=snapshot.waiting_for,
+            missing_blocks=snapshot.missing_blocks,
+            missing_units=snapshot.missing_units,
+            sources=tuple(
+                SourceRow(
+                    node=row.source.node,
+                    state=row.source.state,
+                    bytes=row.verified_bytes,
+                    rate_bytes_per_s=row.source.rate_bytes_per_s,
+                    in_flight_bytes=row.source.in_flight_bytes,
+                    tuning=_tuning(row.tuning),
+                )
+                for row in snapshot.sources
+            ),
+            started_at_s=opened.record.started_at_s,
+            elapsed_s=round(elapsed_s, 3),
+            bottleneck=None if bottleneck is None else bottleneck.value,
+            lanes=snapshot.lanes,
+            transfers=snapshot.transfers,
+            hedges=snapshot.hedges,
+            hedged_bytes=snapshot.hedged_bytes,
+            hedge_budget_bytes=snapshot.hedge_budget_bytes,
+            wasted={reason.value: size for reason, size in snapshot.wasted_bytes.items()},
+        )
+
+    def _load(self, opened: OpenRecovery) -> LocalLoad:
+        """Return what the lanes of a recovery do with their time."""
+        loop_lag_ns = int(self._loop_lag_s() * SECOND)
+        shaper_share = self._limiting.shaper_share(is_background=opened.record.is_background)
+        if opened.staging is None:
+            return LocalLoad(shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
+        disk_share, cpu_share = opened.staging.lane_times.shares()
+        is_disk_awaited = opened.staging.held.waiting > 0
+        return LocalLoad(disk_share, cpu_share, is_disk_awaited, shaper_share, loop_lag_ns)
+
+
+def _tuning(tuning: SourceTuning) -> TuningRow:
+    def seconds(time_ns: int) -> float:
+        return round(time_ns / SECOND, 6)
+
+    latency_ns, hedge_ns = tuning.latency_ns, tuning.hedge_after_ns
+    return TuningRow(
+        latency_s=None if latency_ns is None else seconds(latency_ns),
+        gap_s=seconds(tuning.gap_ns),
+        window_s=seconds(tuning.window_ns),
+        window_bytes=tuning.window_bytes,
+        range_bytes=tuning.range_bytes,
+        silence_timeout_s=seconds(tuning.silence_timeout_ns),
+        first_byte_timeout_s=seconds(tuning.first_byte_timeout_ns),
+        hedge_after_s=None if hedge_ns is None else seconds(hedge_ns),
+        back_off_s=seconds(tuning.back_off_ns),
+        load_bytes=tuning.load_bytes,
+        lanes=tuning.lanes,
+        transfers=tuning.transfers,
+    )
+
+
+def result_of(ended: EndedRecovery) -> RecoveryResult:
+    """Return how a recovery ended."""
+    return RecoveryResult(
+        recovery=ended.recovery,
+        checkpoint=ended.checkpoint,
+        version=ended.version,
+        digest=ended.digest,
+        result=ended.result,
+        is_degraded=ended.is_degraded,
+        missing_units=ended.missing_units,
+        cause=ended.cause,
+        message=ended.message,
+        target=ended.target,
+        bytes_total=ended.total_bytes,
+        bytes_received=ended.received_bytes,
+        bytes_resumed=ended.resumed_bytes,
+        bytes_wasted=ended.wasted_bytes,
+        duration_s=ended.duration_s,
+        time_to_critical_s=ended.critical_s,
+        sources=tuple(
+            SourceShare(node=share.node, bytes=share.verified_bytes) for share in ended.sources
+        ),
+        predicted_duration_s=ended.predicted_duration_s,
+        predicted_critical_s=ended.predicted_critical_s,
+        wasted=ended.wasted_bytes_by_reason,
+        happenings=ended.happenings,
+    )
+
+
+def view_of_ended(record: EndedRecovery) -> RecoveryView:
+    """Return a recovery that has ended."""
+    is_complete = record.result is Result.COMPLETE
+    here = record.total_bytes if is_complete else 0
+    return RecoveryView(
+        recovery=record.recovery,
+        checkpoint=record.checkpoint,
+        version=record.version,
+        digest=record.digest,
+        target=record.target,
+        stage=Stage(record.result),
+        is_paused=False,
+        units_total=0,
+        units_done=0,
+        bytes_total=record.total_bytes,
+        bytes_verified=here,
+        bytes_left=record.total_bytes - here,
+        rate_bytes_per_s=0,
+        eta_s=None,
+        waiting_for="",
+        missing_blocks=0,
+        missing_units=record.missing_units,
+        sources=tuple(
+            SourceRow(
+                node=share.node,
+                state=SourceState.IDLE,
+                bytes=share.verified_bytes,
+                rate_bytes_per_s=0,
+                in_flight_bytes=0,
+            )
+            for share in record.sources
+        ),
+        started_at_s=0.0,
+        elapsed_s=record.duration_s,
+        wasted=record.wasted_bytes_by_reason,
+    )

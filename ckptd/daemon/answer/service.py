@@ -1,0 +1,57 @@
+"""Puts together what answers on the control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ckptd.control.messages.daemon_status import ReloadResult
+from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
+from ckptd.daemon.answer.peer_answers import PeerAnswers
+from ckptd.daemon.answer.plan_answers import PlanAnswers
+from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
+from ckptd.daemon.answer.publish_answers import PublishAnswers
+from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
+from ckptd.daemon.answer.recovery_views import RecoveryViews
+from ckptd.daemon.host.root_watch import RootWatch
+from ckptd.daemon.limit.limiting import Limiting
+from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.recovering import Recovering
+
+
+def open_answers(
+    parts: Parts,
+    recovering: Recovering,
+    limiting: Limiting,
+    root_watch: RootWatch,
+    facts: Callable[[], DaemonFacts],
+    reload: Callable[[], Awaitable[ReloadResult]],
+) -> tuple[object, ...]:
+    """Return what answers all rows of the control API but those about watching the daemon.
+
+    Args:
+        parts: What the daemon is made of.
+        recovering: All recoveries.
+        limiting: All limits.
+        root_watch: Whether the roots can be used.
+        facts: What the daemon says of itself.
+        reload: Reads the configuration again and applies it.
+    """
+    views = RecoveryViews(
+        recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
+    )
+    return (
+        RecoveryAnswers(parts, recovering, views),
+        PrioritizeAnswers(recovering, parts.storage),
+        PlanAnswers(recovering, parts.storage),
+        PublishAnswers(parts, recovering.runtime.now),
+        PeerAnswers(parts, recovering),
+        DaemonAnswers(
+            facts=facts,
+            recovering=recovering,
+            views=views,
+            catalog=parts.storage.catalog,
+            root_watch=root_watch,
+            limiting=limiting,
+            reload=reload,
+        ),
+    )
