@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test race-test fault-test \
-	fuzz sim ablations mutants rooms install clean
+	fuzz sim ablations mutants rooms manual install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ bench-stallers: install ## Recover beside a thousand stallers and without, in tu
 
 fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=manifest, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
+
+manual: install ## Write docs/control-api.md again, from the table of verbs
+	$(BIN)/python -m ckptd.control.manual > docs/control-api.md
 
 sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
 	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(SCENARIO),--scenario '$(SCENARIO)')
