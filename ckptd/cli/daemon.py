@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ckptd: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Who read the output has seen enough. What is left in the buffer goes nowhere.
+        # The reader has closed the pipe. What is left in the buffer is dropped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     return exit_code
@@ -94,7 +94,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 def _run(path: str, *, move_damaged_state: bool) -> int:
     config = load_config(path)
-    # Not at the top: it brings asyncio, aiohttp and all the rest, which no other command needs.
+    # Not at the top: it imports asyncio, aiohttp and more that no other command needs.
     from ckptd.daemon.app import run  # noqa: PLC0415
 
     return run(config, load=lambda: load_config(path), move_damaged_state=move_damaged_state)

@@ -1,7 +1,7 @@
-"""The other end of the control socket, for commands.
+"""The client's end of the control socket, for commands.
 
-Blocking, and on the standard library's HTTP client: a command that runs in a hook must not wait
-for an event loop to be imported. Each call makes its own connection.
+It blocks and uses the standard library's HTTP client: a command in a hook must start quickly, and
+importing an event loop takes time. Each call makes its own connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
 
 _SILENCE_TIMEOUT_S: Final = 30.0
-"""A daemon that is silent for so long is as good as gone; a stream has an event each second."""
+"""A daemon that is silent for this long counts as gone; a stream has an event each second."""
 
 _ANSWER_BYTES_MAX: Final = 64 * MIB
 """Room for the checkpoints of a hundred peers that each hold as many as they may."""
@@ -119,7 +119,7 @@ class ControlClient(Api):
     def _lines(
         self, connection: _Connection, response: http.client.HTTPResponse
     ) -> Iterator[bytes]:
-        """Yield the lines of a stream until it ends, for whatever reason."""
+        """Yield the lines of a stream until it ends, completely or not."""
         while True:
             with self._mapped_errors():
                 connection.sock.settimeout(_timeout_s(self.deadline_s))
@@ -161,7 +161,7 @@ class ControlClient(Api):
         )
 
     def _not_permitted(self) -> NotPermitted:
-        """Say who may not, and which group may. Costs look-ups, so only here."""
+        """Return an error that names the user, and the group that may. It looks names up: slow."""
         import grp  # noqa: PLC0415
         import pwd  # noqa: PLC0415
 
@@ -171,7 +171,7 @@ class ControlClient(Api):
             user = f"{pwd.getpwuid(user_id).pw_name} (uid {user_id})"
         group = "that owns it"
         for path in (os.path.dirname(self.socket_path), self.socket_path):
-            with contextlib.suppress(OSError):  # who may not enter the directory sees no more
+            with contextlib.suppress(OSError):  # it may not be possible to look into the directory
                 group_id = os.stat(path).st_gid
                 group = str(group_id)
                 with contextlib.suppress(KeyError):

@@ -1,9 +1,9 @@
 """Who may do what on the control socket.
 
-Each role may do what those below it may. Root and the daemon's own user are admins; everybody
-else is what the section ``[control]`` of the configuration makes of their user and groups. A
-caller in none of its lists is a viewer if the list of viewers is empty: then the mode of the
-socket says who sees.
+Each role may do what the roles below it may. Root and the daemon's own user are admins; everybody
+else has the highest role for which the section ``[control]`` of the configuration lists their user
+or one of their groups. A caller who is not listed is a viewer if no viewers are listed: then the
+mode of the socket decides who can read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Who is named for a role: as it stands in the configuration → the number."""
+    """The users and groups that have a role: the name in the configuration → the number."""
 
     users: Mapping[str, int]
     groups: Mapping[str, int]
@@ -48,11 +48,11 @@ _NONE: Final = Members({}, {})
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who is what.
+    """The role of each user.
 
     Attributes:
         daemon_uid: The daemon's own user.
-        members: Who is named for which role.
+        members: The users and groups that the configuration lists for each role.
     """
 
     daemon_uid: int
@@ -68,7 +68,7 @@ class Roles:
         return Role.STRANGER if self._members(Role.VIEWER) else Role.VIEWER
 
     def check(self, caller: Caller, needed: Role, *, verb: str, user: str = "") -> None:
-        """Refuse a caller who may not.
+        """Check that a caller has a role.
 
         Args:
             caller: Who asks.
@@ -77,7 +77,7 @@ class Roles:
             user: The caller's name; empty if it is not known.
 
         Raises:
-            NotPermitted: With who it is, what is missing and how to get it.
+            NotPermitted: The caller has a lower role. The error names both and how to get it.
         """
         role = self.role_of(caller)
         if role >= needed:

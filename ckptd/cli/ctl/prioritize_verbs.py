@@ -110,7 +110,13 @@ def need_lines(event: NeedEvent) -> list[str]:
 def follow_need(
     client: ControlClient, arguments: Namespace, path: str, timeout_s: float | None
 ) -> NeedEvent:
-    """Let a unit go first, and show how far it is until it can be read, or until it is prioritized.
+    """Let a unit go first, and show progress until it can be read, or until it goes first.
+
+    Args:
+        client: The daemon.
+        arguments: What was typed: whether to wait, and how to print.
+        path: Which unit.
+        timeout_s: How long to wait at most; ``None``: as long as it takes.
 
     Raises:
         TimeoutError: It could not by then.

@@ -174,7 +174,7 @@ def _act(arguments: Namespace, act: Callable[[str], RecoveryView], done: str) ->
 
 
 def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> ExitCode:
-    """Wait for a recovery, and leave it alone whatever ends the waiting."""
+    """Wait for a recovery; whatever ends the wait, the recovery goes on."""
     as_json = arguments.output == "json"
     socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""
     again = f"it goes on; watch it with: ckptctl {socket_option}watch {recovery}"

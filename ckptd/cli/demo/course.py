@@ -67,7 +67,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what ``ckptctl demo`` takes."""
+    """Add what can be typed behind ``ckptctl demo``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = _DESCRIPTION
     parser.add_argument("directory", nargs="?", metavar="DIR", help="use this; it is only read")
@@ -214,7 +214,10 @@ def recover(
     """Recover and show it; half-way, kill the source that gave most.
 
     Returns:
-        How it ended, and who was killed; ``None`` if it was over too soon for that.
+        How it ended, and which source was killed; ``None`` if it was over too soon for that.
+
+    Raises:
+        CkptdError: A daemon ended by itself, or the recovery cannot be watched.
     """
     client = receiver.client
     request = RecoverRequest(checkpoint=_CHECKPOINT, version=_VERSION, patience_s=_PATIENCE_S)
@@ -261,7 +264,7 @@ def _show_view(show: Show, view: RecoveryView, killing: Killing | None) -> None:
 
 
 def _blame(error: CkptdError, daemons: Sequence[LocalDaemon]) -> CkptdError:
-    """Show the log of a daemon that ended by itself, and return what to say."""
+    """Show the log of a daemon that ended by itself, and return the error for it."""
     for daemon in daemons:
         if daemon.has_failed:
             _show_log(daemon)
@@ -286,7 +289,7 @@ def _workspace(place: str, *, keep: bool) -> Iterator[str]:
         if keep:
             _say(f"Kept: {workspace}")
         else:
-            # A second Ctrl-C shall not leave a gigabyte behind.
+            # A second Ctrl-C must not interrupt the removal of a gigabyte.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             shutil.rmtree(workspace, ignore_errors=True)
 

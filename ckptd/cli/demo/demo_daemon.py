@@ -65,7 +65,7 @@ class LocalDaemon:
         peers: Addresses of other daemons.
         buffers: As in the configuration.
         metrics: As in the configuration.
-        authority: Gives it a certificate; ``None``: it talks in plaintext.
+        authority: Issues its certificate; ``None``: it uses plaintext.
 
     Attributes:
         node: Its name.
@@ -179,7 +179,7 @@ class LocalDaemon:
                 stdout=log,
                 stderr=log,
                 env=self.environment,
-                # Ctrl-C is for whoever started it, who then ends it.
+                # Ctrl-C goes to the process that started it, which then stops it.
                 process_group=0,
             )
 
@@ -209,19 +209,19 @@ class LocalDaemon:
             raise CkptdError(f"daemon {self.node}", f"ended with exit code {self.exit_code}")
 
     def kill(self) -> None:
-        """End it as a power cut would: SIGKILL. Does nothing if it does not run."""
+        """Kill it without warning, by SIGKILL. Does nothing if it does not run."""
         if self._process is not None:
             self._is_told_to_end = True
             self._process.kill()
             try:
                 self._process.wait(_KILLED_S)
             except subprocess.TimeoutExpired:
-                # An interrupt within Popen.poll can leave its lock taken for ever.
+                # An interrupt within Popen.poll can leave its lock locked for ever.
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(self._process.pid, 0)
 
     def terminate(self) -> None:
-        """Tell it to stop: SIGTERM. Whoever wants to know when it has, waits."""
+        """Ask it to stop, by SIGTERM; does not wait until it has."""
         assert self._process is not None, f"{self.node} was not started"
         self._is_told_to_end = True
         self._process.terminate()

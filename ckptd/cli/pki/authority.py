@@ -80,8 +80,8 @@ class Authority:
             CkptdError: A file cannot be written.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        # Two authorities of one cluster have different names, so that each can be told apart
-        # in a bundle while one takes over from the other.
+        # Two authorities of one cluster have different names: in a bundle, while one replaces
+        # the other, they can be distinguished.
         name = _name(f"ckptd authority {secrets.token_hex(4)}")
         begin = datetime.now(UTC) - _CLOCK_SKEW
         built = (
@@ -155,7 +155,11 @@ class Authority:
         return certificate_path
 
     def paths_of(self, node: NodeId) -> tuple[str, str]:
-        """Return where a node's certificate and key are."""
+        """Return where a node's certificate and key are.
+
+        Raises:
+            Conflict: These are the names of the authority's own files.
+        """
         if node == "ca":
             raise Conflict("node id 'ca'", "is the name of the authority's own files")
         base = os.path.join(self.directory, node)
@@ -244,7 +248,7 @@ def _builder(
 
 
 def _name(common_name: str) -> x509.Name:
-    # A common name has room for 64 characters; who is meant stands in the DNS name.
+    # A common name has room for 64 characters; the DNS name says which node it is.
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 
 
@@ -315,7 +319,7 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str, data: bytes, mode: int, *, force: bool) -> None:
-    """Write a file that is there as a whole or not at all, also after a crash."""
+    """Write a file so that it is complete or missing, also after a crash."""
     unfinished = f"{path}.{secrets.token_hex(4)}~"
     try:
         try:

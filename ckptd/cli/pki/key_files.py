@@ -1,4 +1,4 @@
-"""Writes the files of keys: whole, durable, and never over a key that somebody may still need."""
+"""Writes key files: completely, durably, and never over an existing key."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def add_trusted_key(path: str, added: TrustedKey) -> bool:
 
 
 def _replace(path: str, data: bytes, *, mode: int, is_new: bool = False) -> None:
-    """Put a file in its place, whole and durable; a new one takes nobody's place."""
+    """Replace a file durably, or create it where there is none."""
     subject = f"file {path}"
     temporary = f"{path}.new-{os.getpid()}"
     try:

@@ -1,4 +1,4 @@
-"""Showing something that goes on until it ends: in place on a terminal, as lines elsewhere."""
+"""Shows progress until something ends: in place on a terminal, as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryRe
 from ckptd.errors import DaemonUnreachable
 
 LINE_INTERVAL_S: Final = 10.0
-"""Often enough to see that it is alive, too rare to fill a journal."""
+"""Often enough to see that it is alive, rarely enough not to fill a log."""
 
 RECONNECT_TIMEOUT_S: Final = 30.0
 """A daemon that restarts is back within seconds; it goes on with its recoveries by itself."""
@@ -50,7 +50,7 @@ def showing() -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield PlainLines(sys.stderr).show
         return
-    # rich doubles what a command takes to start; a script does not pay for it.
+    # rich doubles the start time of a command; scripts do not need it.
     from rich.console import Console  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -104,7 +104,11 @@ def follow_recovery(
 
 
 def across_restarts(begin: Callable[[], Iterator[_Event]]) -> Iterator[_Event]:
-    """Yield the events of a stream; begin it again when the daemon was away for less than 30 s."""
+    """Yield the events of a stream; retry for 30 s when the daemon does not answer.
+
+    Raises:
+        DaemonUnreachable: It was away for longer.
+    """
     lost_s: float | None = None
     while True:
         try:
@@ -130,7 +134,11 @@ def across_restarts(begin: Callable[[], Iterator[_Event]]) -> Iterator[_Event]:
 def follow_publishing(
     client: ControlClient, request: PublishRequest, *, as_json: bool
 ) -> PublishResult:
-    """Publish a directory and show how far that is."""
+    """Publish a directory and show the progress.
+
+    Raises:
+        CkptdError: It cannot be published.
+    """
     with silence() if as_json else showing() as show:
         for event in client.publish(request):
             if as_json:

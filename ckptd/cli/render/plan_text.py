@@ -15,7 +15,7 @@ _UNKNOWN = "not known yet"
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Say what a recovery would do, and what speaks against it."""
+    """Say what a recovery would do, and what would stop it."""
     facts = [("version", f"{reference(plan.checkpoint, plan.version)}: {plan.why}")]
     if not plan.is_settled:
         facts.append(("", "not every peer has answered yet"))
@@ -77,7 +77,7 @@ def peer_view_lines(peer: PeerView) -> list[str]:
 
 
 def aligned(facts: Iterable[tuple[str, str]]) -> list[str]:
-    """Put names before facts; a long fact goes on below itself."""
+    """Align facts behind their names; long facts are wrapped."""
     facts = list(facts)
     size = max(len(name) for name, _ in facts) + 2
     lines = []

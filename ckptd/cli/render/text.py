@@ -1,6 +1,6 @@
-"""What the daemon says, as text for people. Pure; nothing here knows a terminal.
+"""What the daemon says, as text for people. Pure: nothing here writes to a terminal.
 
-Names come from peers: whatever could move a cursor is shown as an escape instead.
+Names come from peers: characters that could move a cursor are shown as escapes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BAR_WIDTH: Final = 40
 
 
 class Picture(NamedTuple):
-    """Something that goes on, at one moment.
+    """Something that is in progress, at one moment.
 
     Attributes:
         stage: Changes when something happens that is worth a line of its own.
@@ -99,7 +99,7 @@ def reference(checkpoint: str, version: int | None) -> str:
 
 
 def _room(root: RootRow) -> str:
-    """Say what can be written to a root, or why nothing can."""
+    """Say how much can be written to a root, or why nothing can."""
     if root.problem or root.free_bytes is None:
         return printable(root.problem) or "free space unknown"
     return f"{format_size(root.free_bytes)} free"
@@ -198,7 +198,7 @@ def recovery_lines(views: Iterable[RecoveryView], width: int | None = None) -> l
 
 
 def picture_of(view: RecoveryView) -> Picture:
-    """Show a recovery that goes on."""
+    """Show a recovery that is in progress."""
     name = reference(view.checkpoint, view.version)
     waiting = printable(view.waiting_for)
     amounts = (
@@ -250,7 +250,7 @@ def _source_lines(view: RecoveryView) -> list[str]:
 
 
 def result_lines(result: RecoveryResult) -> list[str]:
-    """Say how a recovery ended, and of a complete one from where every byte came."""
+    """Say how a recovery ended, and where the bytes of a complete one came from."""
     name = reference(result.checkpoint, result.version)
     if result.result is not Result.COMPLETE:
         reason = f": {printable(result.message)}" if result.message else ""
@@ -283,14 +283,14 @@ def _missing_lines(result: RecoveryResult) -> list[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Break a list at its spaces; what has none is longer than a line."""
+    """Wrap a list at its spaces; a name without spaces may be longer than a line."""
     return textwrap.wrap(
         text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
     )
 
 
 def publishing_picture(progress: PublishProgress) -> Picture:
-    """Show a publishing that goes on."""
+    """Show a publishing that is in progress."""
     line = (
         f"{progress.files_done}/{progress.files_total} files, "
         f"{format_size(progress.bytes_done)} of {format_size(progress.bytes_total)}"
@@ -326,7 +326,7 @@ def _eta(view: RecoveryView) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """Return a percentage; 100 % is said of nothing that is not whole."""
+    """Return a percentage, rounded down: only something whole is at 100 %."""
     return f"{part * 100 // whole}%" if whole else "-"
 
 

@@ -37,7 +37,7 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamError(ErrorView, frozen=True, kw_only=True, tag_field="type", tag="error"):
-    """Ends a stream that will have no result. Sent by the server, never by operations."""
+    """Ends a stream that will have no result. Sent by the server, never by what answers."""
 
 
 def is_result(message: object) -> bool:

@@ -31,7 +31,7 @@ _HTTP_STATUS: Final = {
 """By the code of the error; every other error is a 500."""
 
 _PASSED_BYTES_MAX: Final = 4 * CONTROL_MESSAGE_BYTES_MAX
-"""Enough for mistakes; who sends more is cut off."""
+"""Enough for a mistake; the connection of a client that sends more is closed."""
 
 _logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _of_http(error: web.HTTPException, request: web.Request) -> CkptdError:
 
 
 async def _pass_over_body(request: web.Request) -> None:
-    """Read what is left of a refused request, for whoever still sends would not read why."""
+    """Read the rest of a refused request: a client that still sends does not read the answer."""
     passed_bytes = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(HEAD_TIMEOUT_NS / SECOND):
@@ -89,7 +89,7 @@ async def _pass_over_body(request: web.Request) -> None:
 
 
 def decode_query(request: web.Request, kind: type[_Message]) -> _Message:
-    """Return what stands behind the question mark.
+    """Return the query of a request as a message.
 
     Raises:
         UsageError: It is not understood.
@@ -101,7 +101,7 @@ def decode_query(request: web.Request, kind: type[_Message]) -> _Message:
 
 
 async def decode_body(request: web.Request, kind: type[_Message]) -> _Message:
-    """Return what was sent.
+    """Return the body of a request as a message.
 
     Raises:
         UsageError: It is not understood, or does not come.
@@ -118,7 +118,7 @@ def decode_message(body: bytes, kind: type[_Message]) -> _Message:
     """Read the body of a request.
 
     Raises:
-        UsageError: It is no such message.
+        UsageError: It is not a message of this kind.
     """
     try:
         return msgspec.json.decode(body, type=kind)

@@ -1,8 +1,8 @@
 """Who is at the other end of a unix socket: ``SO_PEERCRED`` and ``SO_PEERGROUPS``.
 
 The kernel notes both when a process connects, so a caller cannot choose them, and a group that
-a user was added to counts from the next login. Nothing here asks a directory service, but
-:func:`user_name`.
+a user was added to counts from the next login. Only :func:`user_name` may
+ask a directory service.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def user_name(uid: int) -> str:
 
 
 def _groups(fd: int) -> tuple[int, ...]:
-    # Not by getsockopt() of Python: it takes 1024 bytes at most, and 256 groups are not enough
-    # for everybody.
+    # Not with Python's getsockopt(): it takes 1024 bytes at most, and some users are in more than
+    # 256 groups.
     length = ctypes.c_uint32(0)
     groups = ctypes.create_string_buffer(0)
     while _getsockopt(fd, groups, length) == errno.ERANGE:

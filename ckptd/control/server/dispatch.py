@@ -2,10 +2,9 @@
 
     curl --unix-socket /run/ckptd/ckptd.sock http://ckptd/v1/status
 
-Who may connect is decided by the mode of the socket, 0660; who may do what, by
-the roles in
-:mod:`ckptd.control.routes`. A stream whose client goes away is closed at once, and with it what
-it was for: a publishing stops, a recovery does not.
+The mode of the socket, 0660, decides who may connect; the roles in :mod:`ckptd.control.routes`
+decide who may do what. When the client of a stream goes away, the stream is closed at once. That
+stops a publishing, but not a recovery.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from ckptd.limits import CONTROL_MESSAGE_BYTES_MAX, IDLE_TIMEOUT_NS, SECOND
 from ckptd.wire.hosts import are_ours, is_from_page
 
 _NAMES: Final = frozenset({"ckptd", "localhost"})
-"""What a request to the socket may call it: our own clients and ``curl`` as everybody types it."""
+"""Hosts that a request may name: what our own client sends, and what people type with ``curl``."""
 
 _STOP_TIMEOUT_S: Final = 1.0
 """How long an action may take to end when the daemon stops; each is a matter of milliseconds."""
@@ -102,7 +101,7 @@ async def serve_control(
 
 
 class OwnAnswers:
-    """What the server answers itself."""
+    """The rows that the server answers itself."""
 
     def __init__(self, roles: Callable[[], Roles]) -> None:
         self._roles = roles
@@ -112,7 +111,7 @@ class OwnAnswers:
         return VersionDocument(ckptd_version=__version__)
 
     async def whoami(self, caller: Caller) -> WhoAmI:
-        """Return who asks."""
+        """Return the caller."""
         return WhoAmI(
             uid=caller.uid,
             user=await asyncio.to_thread(user_name, caller.uid),
@@ -160,7 +159,7 @@ class _Control:
 
     @web.middleware
     async def _check_caller(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse who may not, before anything of the request is looked at."""
+        """Check the caller's role before anything else of the request is read."""
         self.gate.note_head(request.transport)
         _refuse_pages(request)
         route = self._route_of(request)
@@ -199,7 +198,7 @@ class _Control:
         return handle
 
     async def _count(self, request: web.Request, response: web.StreamResponse) -> None:
-        # The pattern and not the path: a client must not be able to make up series.
+        # The pattern and not the path: a client must not be able to create series of metrics.
         resource = request.match_info.route.resource
         self._note_answer(resource.canonical if resource else "other", response.status)
 
@@ -237,7 +236,7 @@ def _refuse_pages(request: web.Request) -> None:
 
     Raises:
         NotPermitted: It comes from a page.
-        HTTPMisdirectedRequest: It names somebody else.
+        HTTPMisdirectedRequest: It is addressed to another host.
     """
     if is_from_page(request.headers):
         raise NotPermitted("control socket", "does not serve web pages")
@@ -246,10 +245,10 @@ def _refuse_pages(request: web.Request) -> None:
 
 
 def _caller(request: web.Request) -> Caller:
-    """Return who asks.
+    """Return who sent a request.
 
     Raises:
-        NotPermitted: The kernel does not say.
+        NotPermitted: The kernel does not say who it is.
     """
     connected = request.get_extra_info("socket")
     try:

@@ -1,8 +1,8 @@
-"""Who gets a connection of the control socket, and for how long without asking anything.
+"""Limits the connections of the control socket: how many, and how long without a request.
 
-Some user of the machine may connect ten thousand times, or send half a request and wait. So
-there are never more than ``2 * CONTROL_CLIENTS_MAX`` connections, streams included, and one
-whose first request has no head after ``HEAD_TIMEOUT_NS`` is closed.
+A user of the machine may connect ten thousand times, or send half a request and wait. So there
+are never more than ``2 * CONTROL_CLIENTS_MAX`` connections, streams included, and a connection
+without a complete request head after ``HEAD_TIMEOUT_NS`` is closed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Gate:
         self._forget(transport)
 
     def close(self) -> None:
-        """Forget every deadline."""
+        """Cancel every deadline."""
         for deadline in self._deadlines.values():
             deadline.cancel()
         self._deadlines.clear()
@@ -78,7 +78,7 @@ class Gate:
             self._deadlines.pop(transport, None)
             transport.abort()
 
-        # Whoever left without asking is only seen here; so there are never more than connections.
+        # A connection that was closed before it sent anything is only noticed here.
         for known in [known for known in self._deadlines if known.is_closing()]:
             self._forget(known)
         loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class _Door(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Refuse, whatever is asked; not earlier, or the client would fail to ask."""
+        """Refuse the request. Not earlier: the client would fail while it sends it."""
         if not self._transport.is_closing():
             self._transport.write(_TOO_MANY)
             self._transport.close()
@@ -124,8 +124,8 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Listen at a path, or on a socket that the service manager made.
 
-    A socket of our own has its mode before it is listened on; until then a connection is
-    refused. It is removed in the end.
+    Our own socket gets its mode before it listens: until then a connection is refused. It is
+    removed at the end.
 
     Raises:
         Conflict: Something lives at the path, or it is no socket.
@@ -168,7 +168,7 @@ async def listening(
 
 
 def _check_directory(socket_path: str) -> None:
-    """Refuse a directory in which others could put a socket of theirs at our path.
+    """Check that nobody else can put a socket at our path.
 
     Raises:
         ConfigurationError: Somebody else owns it, or everybody may write there.
@@ -192,7 +192,7 @@ def _check_directory(socket_path: str) -> None:
 
 
 def _clear(socket_path: str) -> None:
-    """Remove a socket that nobody listens on; refuse anything else.
+    """Remove a socket that nobody listens on.
 
     Raises:
         Conflict: Something lives at the path, or it is no socket.
