@@ -53,8 +53,8 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.recovery_results import WatchEvent
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")

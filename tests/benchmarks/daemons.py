@@ -13,8 +13,8 @@ from ckptd import __version__
 from ckptd.cli.demo.demo_daemon import LocalDaemon
 from ckptd.cli.pki.authority import Authority
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
-from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.model.words import Result
 from tests.benchmarks.competitors import SOURCES, Fetched, Place
 from tests.benchmarks.processes import cpu_s, peak_bytes, reset_peak

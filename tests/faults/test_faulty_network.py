@@ -6,7 +6,7 @@ Each source is behind a proxy of its own. Faults begin once the receiver knows a
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.limits import BLOCK_BYTES_MIN, KIB, MIB
 from ckptd.model.words import SourceState, WasteReason
 from ckptd.net.lane.groups import GROUP_BYTES_MAX, GROUP_BYTES_MIN

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.words import SourceState

@@ -21,7 +21,7 @@ from ckptd.config import load_config
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import RecoverRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,

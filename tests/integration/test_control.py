@@ -25,7 +25,7 @@ from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import RecoverRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import (
     CkptdError,
     Conflict,

@@ -20,7 +20,7 @@ from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import RecoverRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role

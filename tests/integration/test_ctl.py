@@ -20,8 +20,8 @@ from ckptd.cli.render.live import follow_recovery
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
-from ckptd.control.messages.recoveries import RecoverRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import (
     CkptdError,
     ExitCode,

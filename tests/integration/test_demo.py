@@ -16,7 +16,7 @@ from ckptd.cli.demo.demo_checkpoint import PlannedFile, compare, write_checkpoin
 from ckptd.cli.demo.demo_daemon import LocalDaemon
 from ckptd.cli.demo.demo_place import root_of
 from ckptd.cli.demo.demo_report import Killing
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode, NotFound
 from ckptd.limits import BLOCK_BYTES_MIN, MIB
 from ckptd.model.words import Stage

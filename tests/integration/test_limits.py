@@ -10,7 +10,7 @@ from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import EventRecord, FollowQuery
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, NotFound, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import LimitOrigin, Result

@@ -12,7 +12,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.checkpoints import CheckpointRow
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
 from ckptd.model.words import Result

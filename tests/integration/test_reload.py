@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import KIB, MIB
 from ckptd.model.ids import NodeId

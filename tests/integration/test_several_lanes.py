@@ -7,7 +7,7 @@ import pytest
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.explanations import Happening
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.limits import MIB
 from ckptd.model.words import Result
 from tests.support.cluster import Cluster, Node, make_checkpoint

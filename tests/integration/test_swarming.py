@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from ckptd.control.messages.peers import PeerRow
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.core.events import Event, HoldingsArrived, PeerLost
 from ckptd.daemon.recover import peering
 from ckptd.daemon.recover.peering import Peering

@@ -17,8 +17,8 @@ from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
 from ckptd.cli.pki.authority import Authority
 from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.limits import KIB, MIB
 
 WAIT_S = 30.0

@@ -28,13 +28,13 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView, SourceRow
 from ckptd.control.messages.recovery_results import (
     RecoveryProgress,
     RecoveryResult,
     SourceShare,
     WatchEvent,
 )
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView, SourceRow
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import serve_control
 from ckptd.errors import CkptdError, NotFound

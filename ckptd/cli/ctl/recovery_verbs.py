@@ -26,8 +26,8 @@ from ckptd.cli.render.text import (
     result_lines,
     status_lines,
 )
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.recovery_results import exit_code_of
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.ids import parse_reference
 from ckptd.model.words import Result

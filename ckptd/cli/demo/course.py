@@ -35,8 +35,8 @@ from ckptd.cli.pki.authority import Authority
 from ckptd.cli.render.live import Show, showing
 from ckptd.cli.render.text import picture_of, printable, publishing_picture
 from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.errors import CkptdError, ExitCode, UsageError
 from ckptd.model.quantities import format_duration, format_size, parse_size
 from ckptd.model.words import Result, Stage

@@ -14,8 +14,8 @@ import msgspec
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishProgress, PublishResult
 from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.peers import PeerRow
-from ckptd.control.messages.recoveries import RecoveryView
 from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.words import Location, Result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 
 
 class ListenAddresses(msgspec.Struct, frozen=True, kw_only=True):

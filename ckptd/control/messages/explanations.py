@@ -69,7 +69,7 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
         stage: How far it is, or how it ended.
         why: Why this version; empty if that is not known any more.
         passed_over: The newest other versions when it was chosen.
-        bottleneck: What binds it now; see :class:`ckptd.control.messages.recoveries.RecoveryView`.
+        bottleneck: What binds it now, as in a ``RecoveryView``.
         waiting_for: Why it stands still; empty if it moves.
         message: Why it failed; empty if it did not.
         peers: Every peer that is known, those that gave most first.

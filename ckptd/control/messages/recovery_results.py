@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.model.words import FailureCause, Result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
 from ckptd.control.messages.plans import PassedOverRow
-from ckptd.control.messages.recoveries import RecoveryView
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.core.report import verdicts
 from ckptd.core.report.story import Entry, sentence
 from ckptd.limits import SECOND

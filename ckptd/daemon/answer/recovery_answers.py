@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.control.messages.explanations import ExplanationView
-from ckptd.control.messages.recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.recovery_results import RecoveryProgress, WatchEvent
+from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.core.events import RecoveryCancelled, RecoveryPaused, RecoveryResumed
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ckptd.control.messages.recoveries import RecoveryView, SourceRow, TuningRow
 from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
+from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow, TuningRow
 from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import SourceTuning
 from ckptd.daemon.limit.limiting import Limiting

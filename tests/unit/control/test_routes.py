@@ -10,8 +10,8 @@ from ckptd.control.messages.checkpoints import PublishEvent, PublishRequest
 from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import Prioritized, PrioritizeRequest
-from ckptd.control.messages.recoveries import RecoveryView
 from ckptd.control.messages.recovery_results import WatchEvent
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.roles import Roles
 from ckptd.control.routes import ROUTES, Api, Route, Shape
 from ckptd.control.server.dispatch import OwnAnswers

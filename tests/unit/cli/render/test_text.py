@@ -17,7 +17,7 @@ from ckptd.cli.render.text import (
     status_lines,
     table,
 )
-from ckptd.control.messages.recoveries import SourceRow
+from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import FailureCause, Location, PeerState, Result, SourceState, Stage
 from tests.support.control import (

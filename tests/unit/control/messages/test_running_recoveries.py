@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ckptd.control.messages.recoveries import RecoverRequest
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import UsageError
 from ckptd.limits import PATIENCE_MAX_S
