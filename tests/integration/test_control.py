@@ -39,7 +39,8 @@ from ckptd.errors import (
 )
 from ckptd.limits import CONTROL_CLIENTS_MAX, CONTROL_MESSAGE_BYTES_MAX
 from ckptd.model.words import Stage
-from tests.support.control import (
+from tests.support.control import Hold, StandInDaemon, serving
+from tests.support.control_samples import (
     CHECKPOINT,
     EXPLANATION,
     NEED_PROGRESS,
@@ -47,16 +48,13 @@ from tests.support.control import (
     PEER,
     PEER_VIEW,
     PLAN,
+    PRIORITIZED,
     PROGRESS,
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
-    RAISED,
     RESULT,
     STATUS,
     VIEW,
-    Hold,
-    StandInDaemon,
-    serving,
 )
 from tests.support.time_limits import ON_UVLOOP
 
@@ -189,7 +187,7 @@ def test_every_call_of_the_client_comes_through(path: str, new_loop: NewLoop) ->
         assert client.pause("01J9QX") == replace(begun, is_paused=True)
         assert client.resume("01J9QX") == begun
         assert client.cancel("01J9QX").stage is Stage.CANCELLED
-        assert client.prioritize("01J9QX", prioritize) == RAISED
+        assert client.prioritize("01J9QX", prioritize) == PRIORITIZED
         assert list(client.need(need)) == [NEED_PROGRESS, NEED_RESULT]
         assert list(client.watch("01J9QX")) == [PROGRESS, RESULT]
         assert list(client.publish(publish)) == [PUBLISH_PROGRESS, PUBLISH_RESULT]

@@ -23,7 +23,8 @@ from ckptd.limits import CONTROL_CLIENTS_MAX
 from ckptd.model.words import Role
 from tests.support.callers import NOBODY, NOT_US, acting_as, ordinary_user, roles_of
 from tests.support.cluster import Cluster, eventually
-from tests.support.control import RELOADED, STATUS, VIEW, StandInDaemon, serving
+from tests.support.control import StandInDaemon, serving
+from tests.support.control_samples import RELOADED, STATUS, VIEW
 
 pytestmark = pytest.mark.integration
 

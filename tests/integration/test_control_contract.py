@@ -25,7 +25,8 @@ from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role
 from tests.support.callers import ordinary_user, roles_of
-from tests.support.control import PEER_VIEW, VIEW, StandInDaemon, serving
+from tests.support.control import StandInDaemon, serving
+from tests.support.control_samples import PEER_VIEW, VIEW
 
 pytestmark = pytest.mark.integration
 

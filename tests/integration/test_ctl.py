@@ -30,16 +30,8 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from ckptd.model.words import FailureCause, Result, Stage
-from tests.support.control import (
-    NEED_PROGRESS,
-    PROGRESS,
-    PUBLISH_PROGRESS,
-    RESULT,
-    VIEW,
-    Hold,
-    StandInDaemon,
-    serving,
-)
+from tests.support.control import Hold, StandInDaemon, serving
+from tests.support.control_samples import NEED_PROGRESS, PROGRESS, PUBLISH_PROGRESS, RESULT, VIEW
 
 pytestmark = pytest.mark.integration
 

@@ -21,7 +21,8 @@ from ckptd.errors import ExitCode, NotFound
 from ckptd.limits import BLOCK_BYTES_MIN, MIB
 from ckptd.model.words import Stage
 from tests.support.cluster import Cluster, eventually, make_checkpoint, tree_digest
-from tests.support.control import RESULT, VIEW, StandInDaemon, serving
+from tests.support.control import StandInDaemon, serving
+from tests.support.control_samples import RESULT, VIEW
 
 pytestmark = pytest.mark.integration
 

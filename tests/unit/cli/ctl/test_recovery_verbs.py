@@ -3,7 +3,7 @@ import pytest
 
 from ckptd.cli.ctl.recovery_verbs import resolve
 from ckptd.errors import NotFound, UsageError
-from tests.support.control import VIEW
+from tests.support.control_samples import VIEW
 
 VIEWS = [
     msgspec.structs.replace(VIEW, recovery=recovery) for recovery in ("01J9", "01J9QX", "01K2")

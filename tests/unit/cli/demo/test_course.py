@@ -17,7 +17,7 @@ from ckptd.control.messages.recovery_results import SourceShare
 from ckptd.errors import ExitCode, OutOfSpace
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import FailureCause, Result, Stage
-from tests.support.control import RESULT, VIEW
+from tests.support.control_samples import RESULT, VIEW
 
 replace = msgspec.structs.replace
 

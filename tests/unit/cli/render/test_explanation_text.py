@@ -8,7 +8,7 @@ from ckptd.cli.render.explanation_text import (
 )
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.model.words import Stage
-from tests.support.control import EXPLANATION
+from tests.support.control_samples import EXPLANATION
 
 replace = msgspec.structs.replace
 

@@ -3,7 +3,7 @@ import msgspec
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
 from ckptd.limits import GIB
-from tests.support.control import PEER_VIEW, PLAN
+from tests.support.control_samples import PEER_VIEW, PLAN
 
 replace = msgspec.structs.replace
 

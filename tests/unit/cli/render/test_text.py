@@ -20,7 +20,7 @@ from ckptd.cli.render.text import (
 from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import FailureCause, Location, PeerState, Result, SourceState, Stage
-from tests.support.control import (
+from tests.support.control_samples import (
     CHECKPOINT,
     PEER,
     PUBLISH_PROGRESS,

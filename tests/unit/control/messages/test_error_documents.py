@@ -1,6 +1,6 @@
 from ckptd.control.messages.error_documents import ErrorView, StreamError, is_result
 from ckptd.errors import OutOfSpace
-from tests.support.control import NEED_RESULT, PROGRESS, PUBLISH_RESULT, RESULT, VIEW
+from tests.support.control_samples import NEED_RESULT, PROGRESS, PUBLISH_RESULT, RESULT, VIEW
 
 
 def test_an_error_is_told_with_its_sentence_and_exit_code() -> None:

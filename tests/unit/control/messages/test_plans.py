@@ -3,7 +3,7 @@ import pytest
 
 from ckptd.control.messages.plans import exit_code_of_plan
 from ckptd.errors import ExitCode
-from tests.support.control import PLAN
+from tests.support.control_samples import PLAN
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from ckptd.control.messages.recovery_results import RecoveryProgress, exit_code_of
 from ckptd.errors import ExitCode
 from ckptd.model.words import FailureCause, Result
-from tests.support.control import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
+from tests.support.control_samples import EXPLANATION, NEED_PROGRESS, PROGRESS, RESULT
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,293 @@
+"""One message of each kind, to send over the control socket."""
+
+from ckptd.control.messages.checkpoints import (
+    CheckpointRow,
+    PublishProgress,
+    PublishResult,
+)
+from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
+from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
+from ckptd.control.messages.limit_settings import LimitRow, LimitsView, YieldView
+from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
+from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
+from ckptd.control.messages.prioritized import (
+    NeedProgress,
+    NeedResult,
+    Prioritized,
+)
+from ckptd.control.messages.recovery_results import (
+    RecoveryProgress,
+    RecoveryResult,
+    SourceShare,
+)
+from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
+from ckptd.limits import GIB, MIB
+from ckptd.model.words import (
+    Confirmation,
+    LimitOrigin,
+    Location,
+    PeerState,
+    Result,
+    SourceState,
+    Stage,
+)
+
+LIMITS = LimitsView(
+    limits=(
+        LimitRow(
+            limit="egress.background",
+            bytes_per_s=50 * MIB,
+            origin=LimitOrigin.SCHEDULE,
+            configured_bytes_per_s=50 * MIB,
+        ),
+        LimitRow(
+            limit="ingress.total",
+            bytes_per_s=None,
+            origin=LimitOrigin.RUNTIME,
+            configured_bytes_per_s=400 * MIB,
+            left_s=600,
+        ),
+    ),
+    throttled_s={"ingress": {"normal": 12.5, "background": 0.0}},
+    yielding=YieldView(
+        interface="eth0",
+        link_bytes_per_s=GIB,
+        ingress_bytes_per_s=100 * MIB,
+        egress_bytes_per_s=200 * MIB,
+    ),
+)
+
+DIGEST = "ab" * 32
+
+VIEW = RecoveryView(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    target="/data/llama/rank-0/100",
+    stage=Stage.TRANSFERRING,
+    is_paused=False,
+    units_total=120,
+    units_done=37,
+    bytes_total=2 * GIB,
+    bytes_verified=512 * MIB,
+    bytes_left=2 * GIB - 512 * MIB,
+    rate_bytes_per_s=1.5 * GIB,
+    eta_s=1.0,
+    waiting_for="",
+    missing_blocks=0,
+    missing_units=(),
+    sources=(
+        SourceRow(
+            node="node-b",
+            state=SourceState.ACTIVE,
+            bytes=300 * MIB,
+            rate_bytes_per_s=900.0 * MIB,
+            in_flight_bytes=32 * MIB,
+        ),
+        SourceRow(
+            node="node-c",
+            state=SourceState.BACKING_OFF,
+            bytes=212 * MIB,
+            rate_bytes_per_s=636.0 * MIB,
+            in_flight_bytes=0,
+        ),
+    ),
+    started_at_s=1_700_000_000.0,
+    elapsed_s=0.4,
+)
+PROGRESS = RecoveryProgress(view=VIEW)
+
+RESULT = RecoveryResult(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    result=Result.COMPLETE,
+    is_degraded=False,
+    missing_units=(),
+    cause=None,
+    message="",
+    target="/data/llama/rank-0/100",
+    bytes_total=2 * GIB,
+    bytes_received=2 * GIB,
+    bytes_resumed=0,
+    bytes_wasted=0,
+    duration_s=1.4,
+    time_to_critical_s=0.3,
+    sources=(
+        SourceShare(node="node-b", bytes=1200 * MIB),
+        SourceShare(node="node-c", bytes=848 * MIB),
+    ),
+)
+
+PUBLISH_PROGRESS = PublishProgress(
+    files_done=3, files_total=12, bytes_done=512 * MIB, bytes_total=2 * GIB
+)
+PUBLISH_RESULT = PublishResult(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    size_bytes=2 * GIB,
+    units=12,
+    is_new=True,
+    directory="/data/llama/rank-0/100",
+    duration_s=0.7,
+)
+
+CHECKPOINT = CheckpointRow(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    size_bytes=2 * GIB,
+    held=Location.PEERS,
+    is_complete=True,
+    is_stale=False,
+    nodes=("node-b", "node-c"),
+)
+PEER = PeerRow(
+    node="node-b",
+    address="10.0.0.2:7421",
+    state=PeerState.LIVE,
+    epoch=7,
+    versions=3,
+    rate_bytes_per_s=900.0 * MIB,
+)
+PEER_VIEW = PeerView(
+    node="node-b",
+    address="10.0.0.2:7421",
+    state=SourceState.DISTRUSTED,
+    epoch=7,
+    versions=3,
+    versions_complete=2,
+    rate_bytes_per_s=900.0 * MIB,
+    latency_s=0.0021,
+    trust=0,
+    failures=0,
+    quarantines=1,
+    quarantined_until_s=1_700_000_060.0,
+    bad_blocks=51,
+    evidence=(
+        BadBlockRow(
+            at_s=1_700_000_000.0,
+            checkpoint="llama/rank-0",
+            version=100,
+            unit="model.safetensors",
+            block=3,
+            recovery="01J9QX",
+            answer=Confirmation.HELD,
+        ),
+    ),
+)
+PLAN = Plan(
+    checkpoint="llama/rank-0",
+    version=100,
+    why="newest of which every block is reachable",
+    passed_over=(),
+    is_settled=True,
+    digest=DIGEST,
+    bytes_total=2 * GIB,
+    units=120,
+    bytes_by_class=ClassBytes(critical=GIB // 2, normal=GIB, deferred=GIB // 2),
+    sources=(
+        PlanSource(
+            node="node-b",
+            state=SourceState.IDLE,
+            bytes=2 * GIB,
+            is_complete=True,
+            rate_bytes_per_s=900.0 * MIB,
+            latency_s=0.0021,
+        ),
+        PlanSource(
+            node="node-c",
+            state=SourceState.IDLE,
+            bytes=GIB,
+            is_complete=False,
+            rate_bytes_per_s=None,
+            latency_s=None,
+        ),
+    ),
+    missing_critical_blocks=0,
+    target="/data/llama/rank-0/100",
+    needed_bytes=2 * GIB,
+    free_bytes=3 * GIB,
+    predicted_critical_s=0.6,
+    predicted_complete_s=2.3,
+    prediction_remark="not counting node-c, whose rates are not known yet",
+)
+EXPLANATION = ExplanationView(
+    recovery="01J9QX",
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    stage=Stage.TRANSFERRING,
+    why="newest of which every block is reachable",
+    passed_over=(PassedOverRow(version=90, digest=DIGEST, why="older"),),
+    bottleneck="network",
+    waiting_for="",
+    message="",
+    peers=(
+        PeerPart(
+            node="node-b",
+            code="used",
+            sentence="gave 300 MiB, delivers 900 MiB/s",
+            bytes=300 * MIB,
+            share=0.586,
+            rate_bytes_per_s=900 * MIB,
+        ),
+        PeerPart(
+            node="node-d",
+            code="not_held",
+            sentence="does not hold the version",
+            bytes=0,
+            share=0.0,
+            rate_bytes_per_s=0,
+        ),
+    ),
+    wasted={"hedge": MIB, "corrupt": 2 * MIB},
+    counts={"version_chosen": 1, "lane_late": 2},
+    story=(
+        Happening(
+            at_s=1_700_000_000.2,
+            after_s=0.2,
+            kind="lane_late",
+            reason="silent",
+            sentence="node-c was silent for 620ms, allowed 500ms: cut off, not asked for 200ms",
+            source="node-c",
+            other=None,
+            blocks=(3, 7),
+            numbers={"silent_s": 0.62, "allowed_s": 0.5, "pause_s": 0.2},
+        ),
+    ),
+)
+STATUS = Status(
+    node="node-a",
+    ckptd_version="0.1.0",
+    epoch=3,
+    started_at_s=1_700_000_000.0,
+    uptime_s=11_100.0,
+    listen=ListenAddresses(data="0.0.0.0:7421", metrics=None, control="/run/ckptd/ckptd.sock"),
+    roots=(RootRow(name="ckpt", path="/data", free_bytes=3 * GIB // 2),),
+    checkpoints=2,
+    peers=4,
+    peers_reachable=3,
+    recoveries=(),
+    event_loop_lag_s=0.002,
+)
+
+
+PRIORITIZED = Prioritized(
+    recovery="01J9QX", units=3, units_here=1, bytes=48 * MIB, bytes_here=16 * MIB
+)
+NEED_PROGRESS = NeedProgress(
+    recovery="01J9QX",
+    unit="model/a",
+    is_prioritized=True,
+    bytes_total=32 * MIB,
+    bytes_here=8 * MIB,
+    waiting_for="",
+)
+NEED_RESULT = NeedResult(
+    recovery="01J9QX", unit="model/a", path="/data/.ckptd/01J9QX/model/a", is_placed=False
+)
+RELOADED = ReloadResult(applied=("log.level",), needs_restart=("listen.data",))
