@@ -11,6 +11,7 @@ from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import FailureCause, Result
+from ckptd.sim.check.attention import Attention, Rest
 from ckptd.sim.check.books import Books
 from ckptd.sim.check.check import Check
 from ckptd.sim.check.checkers import (
@@ -29,13 +30,24 @@ from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node
 from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.script.faults import BadMemory, Cancel, ClusterParts, DiskRefusal, Fault, Lie
+from ckptd.sim.script.fault import ClusterParts, Fault
+from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie
+from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
 FOREVER_NS: Final = 30 * 24 * 3600 * SECOND
+
+ASK_AGAIN_NS: Final = SECOND // 10
+"""How soon somebody asks again for what did not become complete."""
+
+REST_NS: Final = 20 * SECOND
+"""How long the simulation goes on once all recoveries are over, so that late answers come …"""
+
+REST_MAX_NS: Final = 20 * 60 * SECOND
+"""… and until nothing is due any more; the fifth quarantine of a source takes 16 minutes."""
 
 LOOK_NS: Final = SECOND // 2
 """How often checkers look at nodes to which nothing happens."""
@@ -76,6 +88,7 @@ class Cluster:
         self._wishes = {
             RecoveryId(f"{wish.node}.{index}"): wish for index, wish in enumerate(scenario.wishes)
         }
+        self._superseded: set[RecoveryId] = set()
         self._open = len(self._wishes)
         self._limit_ns = FOREVER_NS if scenario.limit_ns is None else scenario.limit_ns
         for plan in scenario.nodes:
@@ -92,6 +105,8 @@ class Cluster:
         while self._open and self.world.step(until=self._limit_ns):
             pass
         self._check_outcomes()
+        if self.scenario.comes_to_rest:
+            self._come_to_rest()
         return self._report()
 
     def begin(self) -> None:
@@ -130,8 +145,11 @@ class Cluster:
             Calm(),
             Silence(),
             Standstill(),
+            Rest(),
             Work(self.network, scenario.options.scheduler.redundancy),
         ]
+        if scenario.checks_every == 1:
+            checks.append(Attention(scenario.options.scheduler))
         return [Invariants(scenario.checks_every), *checks] if scenario.checks_every else checks
 
     def _add(self, plan: NodePlan) -> None:
@@ -189,6 +207,14 @@ class Cluster:
         )
         self.nodes[wish.node].want(request)
 
+    def _ask_again(self, recovery: RecoveryId) -> None:
+        """Want the version of a recovery that ended without it, under another name."""
+        wish = self._wishes[recovery]
+        self._superseded.add(recovery)
+        again = RecoveryId(f"{recovery}+")
+        self._wishes[again] = wish
+        self.world.after(ASK_AGAIN_NS, self._ask_for, again, wish)
+
     def _begin(self, fault: Fault) -> None:
         undo = fault.begin(self._parts)
         if undo is not None and fault.for_ns is not None:
@@ -200,8 +226,10 @@ class Cluster:
         self.world.after(LOOK_NS, self._look)
 
     def _note_end(self, end: EndRecovery) -> None:
-        del end
-        self._open -= 1
+        if self.scenario.asks_again and end.result is not Result.COMPLETE:
+            self._ask_again(end.recovery)
+        else:
+            self._open -= 1
 
     # How it ends
 
@@ -221,6 +249,8 @@ class Cluster:
         }
         cancelled = {fault.recovery for fault in self.scenario.faults if isinstance(fault, Cancel)}
         for recovery, wish in self._wishes.items():
+            if recovery in self._superseded:
+                continue
             node, book = self.nodes[wish.node], self.books.nodes[wish.node]
             if recovery in node.ends:
                 excuses: set[Result | FailureCause] = set()
@@ -238,6 +268,22 @@ class Cluster:
                 check_waiting(book, book.recoveries[recovery], is_obtainable=is_obtainable)
         for check in self.books.checks:
             check.at_end(self.books.nodes)
+
+    def _come_to_rest(self) -> None:
+        """Go on for a while and check that nothing is due then, nor under way.
+
+        Raises:
+            CheckFailed: Something is.
+        """
+        over_ns = self.world.now
+        while self.world.step(until=over_ns + REST_MAX_NS):
+            is_due = any(node.scheduler.next_deadline() is not None for node in self.nodes.values())
+            if not is_due and self.world.now > over_ns + REST_NS:
+                break
+        for node in self.nodes.values():
+            for check in self.books.checks:
+                if node.is_up:
+                    check.at_rest(self.books.nodes[node.name])
 
     def _report(self) -> Report:
         return Report(

@@ -46,7 +46,6 @@ STORIES: Final[Mapping[str, tuple[str, ...]]] = {
         "core/stages/version_choice.py",
         "core/stages/manifest_search.py",
     ),
-    "core/test_whole_runs.py": (),
 }
 """Test files in mirrored rooms that tell of several modules: which ones they are tests of, too."""
 

@@ -8,7 +8,7 @@ from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
-from ckptd.sim.script.faults import Fault
+from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 

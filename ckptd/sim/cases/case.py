@@ -12,7 +12,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.check.check import Check
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.script.faults import Fault
+from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 

@@ -38,6 +38,23 @@ class Attention(Check):
                 raise CheckFailed(book, f"after {type(event).__name__}: {problem}")
 
 
+class Rest(Check):
+    """Once nothing is left to be done nothing is due, under way or open."""
+
+    def at_rest(self, book: NodeBook) -> None:
+        """Look for what is left."""
+        scheduler = book.node.scheduler
+        deadline = scheduler.next_deadline()
+        if deadline is not None:
+            raise CheckFailed(book, f"has nothing to do and wants to be woken at {deadline}")
+        for source in scheduler.sources(now=book.node.now):
+            if source.in_flight_bytes:
+                problem = f"{source.in_flight_bytes} bytes of {source.node} are in flight"
+                raise CheckFailed(book, f"{problem} and nothing was asked for")
+        if book.node.lanes:
+            raise CheckFailed(book, f"has nothing to do and {len(book.node.lanes)} lanes are open")
+
+
 def idle_source(scheduler: Scheduler, options: Options, *, now: int) -> str:
     """Say which source has nothing to do although it could be given something; empty if none."""
     state = scheduler.inspect()

@@ -13,6 +13,7 @@ from ckptd.core.effects import (
     CommitBlocks,
     ConfirmHolding,
     Effect,
+    EndRecovery,
     FetchManifest,
     FetchRange,
 )
@@ -31,7 +32,7 @@ from ckptd.core.events import (
     UnitsRaised,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import NodeId, TransferId
+from ckptd.model.ids import NodeId, RecoveryId, TransferId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
@@ -95,6 +96,10 @@ class Books(Watch):
             recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
         recovery.written |= right
 
+    def swept(self, node: Node, recovery: RecoveryId, removed: BlockSet) -> None:
+        """Note what is not in staging any more."""
+        self.nodes[node.name].recoveries[recovery].committed -= removed
+
     def look(self) -> None:
         """Let the checks look at every node that runs."""
         for book in self.nodes.values():
@@ -134,14 +139,13 @@ class Books(Watch):
                 _give_second_chances(book)
             case HoldingConfirmed():
                 _note_confirmation(book, event)
-            case BlocksCommitted():
+            case BlocksCommitted() | CommitFailed():
                 _note_commit(book, event)
-            case CommitFailed():
-                recovery = book.recoveries[event.recovery]
-                recovery.committing, recovery.commit_ended_ns = BlockSet(), book.node.now
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
-                book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
+                digest = book.describing.get((event.recovery, source))
+                if digest is not None:
+                    book.said.get(source, {}).pop(digest, None)
             case UnitsRaised():
                 book.recoveries[event.recovery].prioritized |= event.blocks
             case RecoveryRequested():
@@ -168,6 +172,10 @@ class Books(Watch):
                 book.closed.add(effect.lane)
             case CommitBlocks():
                 book.recoveries[effect.recovery].committing = effect.blocks
+            case EndRecovery():
+                # A late answer is not looked at.
+                for pair in [pair for pair in book.describing if pair[0] == effect.recovery]:
+                    del book.describing[pair]
             case ConfirmHolding():
                 book.questioned.add((effect.source, effect.digest))
             case _:
@@ -257,9 +265,10 @@ def _give_second_chances(book: NodeBook) -> None:
             recovery.bad_by[source] = bad - lonely
 
 
-def _note_commit(book: NodeBook, event: BlocksCommitted) -> None:
+def _note_commit(book: NodeBook, event: BlocksCommitted | CommitFailed) -> None:
     recovery = book.recoveries[event.recovery]
-    recovery.committed |= recovery.committing
+    if isinstance(event, BlocksCommitted):
+        recovery.committed |= recovery.committing
     recovery.committing, recovery.commit_ended_ns = BlockSet(), book.node.now
     critical = recovery.known_version().classes[Criticality.CRITICAL]
     if recovery.critical_ns is None and critical and critical.issubset(recovery.committed):

@@ -30,6 +30,9 @@ class Check:
     def at_crash(self, book: NodeBook) -> None:
         """Look at a node whose daemon has just ended."""
 
+    def at_rest(self, book: NodeBook) -> None:
+        """Look at a node that has had nothing to do for a while."""
+
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
         """Look at everything once the simulation is over."""
 

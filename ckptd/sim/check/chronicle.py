@@ -15,7 +15,8 @@ from typing import Final
 
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import Event, HoldingsArrived
-from ckptd.model.blocks import BlockRun
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import RecoveryId
 from ckptd.sim.node.node import Node, Watch
 
 LINES_MAX: Final = 20_000
@@ -55,6 +56,10 @@ class Chronicle(Watch):
         """Report bad blocks; good ones come with the events."""
         if bad:
             self._tell(node, f"gets bad blocks {bad} of {run.start}-{run.end} from {order.source}")
+
+    def swept(self, node: Node, recovery: RecoveryId, removed: BlockSet) -> None:
+        """Tell what was removed from staging."""
+        self._tell(node, f"loses {removed} of {recovery}")
 
     def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """Tell events and the orders that follow."""

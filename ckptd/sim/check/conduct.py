@@ -108,6 +108,12 @@ class Endings(Check):
         if opened[order] > 1 and not isinstance(effect, ConfirmHolding):
             raise CheckFailed(book, f"{effect} was ordered before and has not ended")
 
+    def at_rest(self, book: NodeBook) -> None:
+        """Check that nothing is open at all, late answers included."""
+        left = [*+self._open.get(book.name, Counter())]
+        if left:
+            raise CheckFailed(book, f"has nothing to do, and {left} did not end")
+
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
         """Check that nothing is open where no recovery is under way."""
         for name, book in books.items():

@@ -18,6 +18,7 @@ from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
@@ -48,6 +49,9 @@ class Watch:
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
         """See blocks come off a lane, before they are reported."""
+
+    def swept(self, node: Node, recovery: RecoveryId, removed: BlockSet) -> None:
+        """See somebody remove committed blocks from staging."""
 
     def handled(self, node: Node, events: Sequence[Event], effects: Sequence[Effect]) -> None:
         """See events and what was ordered because of them, before that is carried out."""
@@ -91,7 +95,9 @@ class Node:
         options: NodeOptions,
     ) -> None:
         self.name = name
-        self.server = servers[name] = Server(name, world.stream(f"{name}/server"))
+        self.server = servers[name] = Server(
+            name, world.stream(f"{name}/server"), Mishaps(world.stream(f"{name}/mishaps"))
+        )
         self.disk = disk
         self.stagings: dict[RecoveryId, SimulatedStaging] = {}
         self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
@@ -166,6 +172,7 @@ class Node:
             stagings=self.stagings,
             report=self.report,
             delivered=self._delivered,
+            swept=self._swept,
             ended=self._ended,
         )
         self._runner = SimulatedRunner(self.name, around, is_swarming=self._options.is_swarming)
@@ -252,6 +259,10 @@ class Node:
         self._runner.look_at_stagings()
         for watch in self._watches:
             watch.delivered(self, order, run, bad)
+
+    def _swept(self, recovery: RecoveryId, removed: BlockSet) -> None:
+        for watch in self._watches:
+            watch.swept(self, recovery, removed)
 
     def _ended(self, effect: EndRecovery) -> None:
         self.ends[effect.recovery] = (self._world.now, effect)

@@ -18,6 +18,8 @@ from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
+from ckptd.sim.world.disk import FULL
+from ckptd.sim.world.mishaps import Mishap, Mishaps
 from ckptd.sim.world.network import BodyFlow, Network
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.workload import RETRY_AFTER_S
@@ -48,15 +50,19 @@ class Request:
         ready_ns: When its first byte can be here; ``None`` until it is at the source.
         load_bytes: What the source said it had to send when it answered.
         is_admitted: The source has taken it on.
+        mishap: What goes wrong with the answer …
+        sent_bytes: … once so many bytes of it have come.
     """
 
     __slots__ = (
         "is_admitted",
         "load_bytes",
+        "mishap",
         "next_block",
         "order",
         "ready_ns",
         "reported_bytes",
+        "sent_bytes",
         "size_bytes",
         "staging",
         "urgency",
@@ -72,6 +78,8 @@ class Request:
         self.ready_ns: int | None = None
         self.load_bytes = 0
         self.is_admitted = False
+        self.mishap: Mishap | None = None
+        self.sent_bytes = self.size_bytes
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
@@ -88,6 +96,7 @@ class SimulatedLane:
         receiver: The node it belongs to.
         report: Takes the events.
         delivered: Called with blocks that were taken, and which of them were bad.
+        mishaps: What goes wrong at the receiver.
 
     Attributes:
         name: Its name.
@@ -104,6 +113,7 @@ class SimulatedLane:
         receiver: NodeId,
         report: Reporting,
         delivered: Delivered,
+        mishaps: Mishaps,
     ) -> None:
         self.name = name
         self._world = world
@@ -112,6 +122,7 @@ class SimulatedLane:
         self._receiver = receiver
         self._report = report
         self._delivered = delivered
+        self._mishaps = mishaps
         self.heard_ns: int | None = None
         self.held_up_ns: int | None = None
         self._requests: deque[Request] = deque()
@@ -215,7 +226,8 @@ class SimulatedLane:
     def _answered(self, life: int | None) -> None:
         if self._is_over:
             return
-        if life is None or life != self._server.life or not self._server.is_up:
+        is_refused = self._server.mishaps.strikes()
+        if life is None or life != self._server.life or not self._server.is_up or is_refused:
             self.fail(RangeOutcome.UNREACHABLE)
             return
         self._is_open = True
@@ -293,6 +305,8 @@ class SimulatedLane:
             return
         workload = server.workloads[request.urgency]
         outcome = server.answer(request.order.digest, request.order.blocks)
+        if outcome is None:
+            outcome = self._draw_mishap(request)
         if outcome is None and not workload.admits(request.size_bytes):
             outcome = RangeOutcome.BUSY
         if outcome is None:
@@ -300,15 +314,44 @@ class SimulatedLane:
             request.is_admitted = True
             workload.begin(request.size_bytes, now=self._world.now)
             request.load_bytes = server.load_bytes
-            self._network.start(self._flow, request.size_bytes, request.urgency)
+            self._network.start(self._flow, request.sent_bytes, request.urgency)
             self.look_at_staging()
             return
         retry_after_ns = BUSY_NS if outcome is RangeOutcome.BUSY else 0
         self._finish(request, None, RangeEnded(request.order.transfer, outcome, retry_after_ns))
 
+    def _draw_mishap(self, request: Request) -> RangeOutcome | None:
+        """Draw what goes wrong with an answer; a refusal is returned, the rest comes later."""
+        mishap = self._server.mishap()
+        if mishap is None and self._mishaps.strikes():
+            mishap = Mishap.STORE_FAILED
+        if mishap is None or mishap.refusal is not None:
+            return None if mishap is None else mishap.refusal
+        request.mishap = mishap
+        request.sent_bytes = 1 + self._mishaps.below(request.size_bytes)
+        return None
+
+    def _go_wrong(self, mishap: Mishap) -> None:
+        """Let an answer end that was to come only so far; a silent source just sends no more."""
+        progress = self._take()
+        if progress is not None:
+            self._report(progress)
+        match mishap:
+            case Mishap.STORE_FAILED:
+                self.fail(RangeOutcome.STORE_FAILED, FULL)
+            case Mishap.MISBEHAVED:
+                self.fail(RangeOutcome.MISBEHAVED)
+            case Mishap.DISCONNECTED:
+                self.fail(RangeOutcome.DISCONNECTED)
+            case _:
+                self._network.stop(self._flow)
+
     def _body_arrived(self) -> None:
         request = self._current
         assert request is not None, "bytes that nobody asked for"
+        if request.mishap is not None:
+            self._go_wrong(request.mishap)
+            return
         progress = self._take()
         if request.staging.refusal is not None:
             if progress is not None:
@@ -345,7 +388,7 @@ class SimulatedLane:
         request = self._current
         if request is None:
             return None
-        received = request.size_bytes - self._flow.left_bytes(self._world.now)
+        received = request.sent_bytes - self._flow.left_bytes(self._world.now)
         if received <= request.reported_bytes:
             return None
         request.reported_bytes, self.heard_ns = received, self._world.now

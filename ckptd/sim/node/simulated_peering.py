@@ -113,6 +113,12 @@ class SimulatedPeering:
                 patience_ns = SILENCE_NS + self._rng.randrange(WAIT_NS)
                 self._world.after(patience_ns, self._ran_out, tie, tie.asking)
 
+    def lose(self, node: NodeId) -> None:
+        """Let everybody who follows a node think for a moment that it is gone."""
+        for tie in self._followers.get(node, ()):
+            if tie.life is not None:
+                self._lose(tie)
+
     def _heard_reset(self, tie: Tie, asking: int) -> None:
         if asking == tie.asking and self._reaches(tie):
             self._lose(tie)

@@ -31,6 +31,7 @@ from ckptd.core.events import (
     ManifestArrived,
     ManifestMissed,
     PlacementFailed,
+    Refusal,
     Reporting,
     StagingDiscarded,
     StagingPrepared,
@@ -44,13 +45,16 @@ from ckptd.model.words import Confirmation, Criticality
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
-from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.disk import FULL, LOST, Disk
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
 QUESTION_TIMEOUT_NS: Final = 10 * SECOND
 """How long an answer to a small question may take, as in ``net.inquiry``."""
+
+HANG_NS: Final = 2 * SECOND
+"""How long a disk hangs now and then when things go wrong."""
 
 JOURNAL_NS: Final = MS
 """How long a look into the journal takes."""
@@ -70,6 +74,7 @@ class Surroundings:
         stagings: What the node recovers; outlives it.
         report: Takes events for the scheduler.
         delivered: Called with blocks that come off a lane.
+        swept: Called with blocks that somebody removed from staging.
         ended: Called with recoveries that are over.
     """
 
@@ -80,6 +85,7 @@ class Surroundings:
     stagings: dict[RecoveryId, SimulatedStaging]
     report: Reporting
     delivered: Delivered
+    swept: Callable[[RecoveryId, BlockSet], None]
     ended: Callable[[EndRecovery], None]
 
 
@@ -168,6 +174,7 @@ class SimulatedRunner:
                 self._node,
                 self._report,
                 around.delivered,
+                self._server.mishaps,
             )
             self.lane_count += 1
         self.request_count += 1
@@ -186,7 +193,9 @@ class SimulatedRunner:
 
         def answered(server: Server) -> None:
             version = server.held_version(order.digest)
-            if version is None or server.lies_about_manifest():
+            if server.mishaps.strikes():
+                self._report(missed)
+            elif version is None or server.lies_about_manifest():
                 is_lie = version is not None
                 self._report(ManifestMissed(order.recovery, order.source, is_lie=is_lie))
             else:
@@ -238,8 +247,9 @@ class SimulatedRunner:
         staging.version = self._arrived.get((order.recovery, order.digest), staging.version)
 
         def prepared() -> None:
-            if disk.refusal is not None:
-                self._report(StagingRefused(order.recovery, disk.refusal))
+            refusal = disk.refusal or (FULL if self._server.mishaps.strikes() else None)
+            if refusal is not None:
+                self._report(StagingRefused(order.recovery, refusal))
                 return
             staging.open()
             self._serve(staging)
@@ -252,8 +262,9 @@ class SimulatedRunner:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
 
         def written() -> None:
-            if disk.refusal is not None:
-                self._report(CommitFailed(order.recovery, disk.refusal))
+            refusal = disk.refusal or self._draw_refusal(staging, often=0.5)
+            if refusal is not None:
+                self._report(CommitFailed(order.recovery, refusal))
                 return
             staging.commit(order.blocks)
             self.look_at_stagings()
@@ -261,6 +272,8 @@ class SimulatedRunner:
             self._report(BlocksCommitted(order.recovery))
 
         size_bytes = staging.known_version().set_bytes(order.blocks)
+        if self._server.mishaps.strikes():
+            size_bytes += HANG_NS * disk.rate_bytes_per_s // SECOND
         disk.work(size_bytes, self._in_this_life(written))
 
     def _serve(self, staging: SimulatedStaging) -> None:
@@ -272,8 +285,9 @@ class SimulatedRunner:
         version = staging.known_version()
 
         def placed() -> None:
-            if disk.refusal is not None:
-                self._report(PlacementFailed(order.recovery, disk.refusal))
+            refusal = disk.refusal or self._draw_refusal(staging)
+            if refusal is not None:
+                self._report(PlacementFailed(order.recovery, refusal))
                 return
             self._server.hold(version, _of_whole_units(version, order.missing))
             self._report(VersionPlaced(order.recovery))
@@ -281,6 +295,16 @@ class SimulatedRunner:
         # Critical units are hashed once more.
         critical_bytes = version.set_bytes(version.classes[Criticality.CRITICAL])
         disk.work(critical_bytes, self._in_this_life(placed))
+
+    def _draw_refusal(self, staging: SimulatedStaging, often: float = 1.0) -> Refusal | None:
+        """Draw why what was asked of the disk fails; ``None`` if it does not."""
+        mishaps = self._server.mishaps
+        if not mishaps.strikes(often):
+            return None
+        refusal = mishaps.pick(FULL, LOST)
+        if refusal.is_staging_lost:
+            self._around.swept(staging.recovery, staging.sweep(mishaps))
+        return refusal
 
     def _discard(self, order: DiscardStaging) -> None:
         staging = self._around.stagings[order.recovery]

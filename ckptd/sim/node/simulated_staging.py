@@ -8,6 +8,7 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.mishaps import Mishaps
 
 
 class SimulatedStaging:
@@ -65,6 +66,16 @@ class SimulatedStaging:
             if not self._written[block] and block not in bad:
                 self._written[block] = 1
                 self.uncommitted_bytes += version.run_bytes(block, block + 1)
+
+    def sweep(self, mishaps: Mishaps) -> BlockSet:
+        """Let somebody remove about half of what was committed.
+
+        Returns:
+            What was removed.
+        """
+        removed = BlockSet((block, block + 1) for block in self.committed if mishaps.pick(0, 1))
+        self.committed -= removed
+        return removed
 
     def commit(self, blocks: BlockSet) -> None:
         """Let blocks survive a crash from now on."""

@@ -10,6 +10,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import Confirmation, RangeOutcome, Urgency
 from ckptd.sim.world.layouts import SavedVersion
+from ckptd.sim.world.mishaps import Mishap, Mishaps
 from ckptd.traffic.workload import Workload
 
 
@@ -19,6 +20,7 @@ class Server:
     Args:
         node: Whose.
         rng: Draws which blocks are bad.
+        mishaps: What goes wrong of all it does.
 
     Attributes:
         life: Grows with every start of the daemon; its epoch.
@@ -30,11 +32,13 @@ class Server:
         memory_bad_share: Share of them that are wrong for a reason that a new start removes.
         load_bytes: What it was asked for and has not sent.
         workloads: Decide which bodies of each class it takes on.
+        mishaps: What goes wrong of all it does.
         on_changed: Called when it has something else to say about what it holds.
     """
 
-    def __init__(self, node: NodeId, rng: Random) -> None:
+    def __init__(self, node: NodeId, rng: Random, mishaps: Mishaps) -> None:
         self.node = node
+        self.mishaps = mishaps
         self.life = 0
         self.is_up = False
         self.is_mute = False
@@ -106,8 +110,21 @@ class Server:
             return RangeOutcome.NOT_HELD
         return None
 
+    def mishap(self) -> Mishap | None:
+        """Draw what happens to an answer that it begins; ``None`` if nothing does."""
+        mishap = self.mishaps.of_answer(is_liar=self.bad_share > 0)
+        if mishap is Mishap.NOT_HELD:
+            self.on_changed()  # it has it after all, and says so
+        return mishap
+
     def confirm(self, digest: Digest) -> Confirmation:
-        """Look again whether a version is here."""
+        """Look again whether a version is here; a liar says anything while things go wrong."""
+        if self.bad_share and self.mishaps.share:
+            confirmation = self.mishaps.pick(
+                Confirmation.HELD, Confirmation.NOT_HELD, Confirmation.NO_ANSWER
+            )
+            self.on_changed()  # says soon what it holds after all
+            return confirmation
         if digest in self._held and digest not in self._changed:
             return Confirmation.HELD
         self.disclaim(digest)

@@ -18,8 +18,8 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
-from ckptd.sim.script import faults
-from ckptd.sim.script.faults import Fault
+from ckptd.sim.script import faults, requests
+from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import BROKEN, FULL
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
@@ -200,7 +200,7 @@ def _draw_raises(rng: Random, wishes: tuple[Wish, ...]) -> tuple[Fault, ...]:
     if not _likely(rng, 0.25):
         return ()
     return tuple(
-        faults.Raise(
+        requests.Raise(
             node=wishes[index].node,
             at_ns=int(4 * SECOND * rng.random() ** 2),
             recovery=RecoveryId(f"{wishes[index].node}.{index}"),
@@ -335,12 +335,12 @@ def _slow_disk(draw: _Draw) -> Fault:
 
 def _pause(draw: _Draw) -> Fault:
     node, recovery = draw.rng.choice(draw.recoveries)
-    return faults.Pause(node=node, at_ns=draw.at_ns, for_ns=draw.for_ns, recovery=recovery)
+    return requests.Pause(node=node, at_ns=draw.at_ns, for_ns=draw.for_ns, recovery=recovery)
 
 
 def _cancel(draw: _Draw) -> Fault:
     node, recovery = draw.rng.choice(draw.recoveries)
-    return faults.Cancel(node=node, at_ns=draw.at_ns, recovery=recovery)
+    return requests.Cancel(node=node, at_ns=draw.at_ns, recovery=recovery)
 
 
 _KINDS: Final[tuple[Callable[[_Draw], Fault | None], ...]] = (

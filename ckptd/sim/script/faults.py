@@ -1,71 +1,15 @@
-"""What goes wrong: each fault is a value that says when, for how long, and to whom.
-
-A fault that has an end heals itself; one without (``for_ns`` is ``None``) stays.
-"""
+"""What goes wrong with nodes, disks and the network between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ckptd.core.events import (
-    RecoveryCancelled,
-    RecoveryPaused,
-    RecoveryResumed,
     Refusal,
-    UnitsRaised,
 )
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest, NodeId, RecoveryId
+from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import RangeOutcome
-from ckptd.sim.node.node import Node
-from ckptd.sim.node.simulated_peering import SimulatedPeering
-from ckptd.sim.world.network import Network
-
-Undo = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterParts:
-    """What faults can reach.
-
-    Attributes:
-        nodes: All nodes.
-        network: What lies between them.
-        peering: Who hears of whom.
-    """
-
-    nodes: Mapping[NodeId, Node]
-    network: Network
-    peering: SimulatedPeering
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something that goes wrong.
-
-    Attributes:
-        node: To whom it happens.
-        at_ns: When it begins.
-        for_ns: How long it lasts; ``None``: it stays. Without meaning for what is over at once.
-    """
-
-    node: NodeId
-    at_ns: int
-    for_ns: int | None = None
-
-    @property
-    def over_ns(self) -> int:
-        """From when on it changes nothing any more."""
-        return self.at_ns + (self.for_ns or 0)
-
-    def begin(self, cluster: ClusterParts) -> Undo | None:
-        """Let it happen.
-
-        Returns:
-            What ends it; ``None`` if there is nothing to end.
-        """
-        raise NotImplementedError
+from ckptd.sim.script.fault import ClusterParts, Fault, Undo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,57 +260,30 @@ class SlowDisk(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause(Fault):
-    """An operator pauses a recovery, and lets it go on."""
+class Unheard(Fault):
+    """Everybody who follows a node thinks that it is gone, and finds it again soon."""
 
-    recovery: RecoveryId
-
-    def begin(self, cluster: ClusterParts) -> Undo | None:
-        """Pause it, if it is under way. A restart of the daemon forgets that."""
-        node = cluster.nodes[self.node]
-        if not node.is_up or self.recovery not in node.stagings:
-            return None
-        life = node.life
-        node.report(RecoveryPaused(self.recovery))
-
-        def resume() -> None:
-            if node.life == life and self.recovery in node.stagings:
-                node.report(RecoveryResumed(self.recovery))
-
-        return resume
+    def begin(self, cluster: ClusterParts) -> None:
+        """Let them lose it."""
+        cluster.peering.lose(self.node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raise(Fault):
-    """Somebody waits for a unit, which is no fault of anybody.
+class Trouble(Fault):
+    """A share of all that a node does goes wrong: answers, questions, work on its disk.
 
     Attributes:
-        share: Which unit: the one in which this share of the version's blocks ends.
+        share: Which share.
     """
 
-    recovery: RecoveryId
     share: float
 
-    def begin(self, cluster: ClusterParts) -> None:
-        """Raise it, if the recovery is under way and knows its units."""
-        node = cluster.nodes[self.node]
-        if not node.is_up or self.recovery not in node.stagings:
-            return
-        known = node.scheduler.inspect().recoveries.get(self.recovery)
-        if known is not None and known.space is not None and not node.is_frozen:
-            space = known.space
-            run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
-            node.report(UnitsRaised(self.recovery, BlockSet((run,))))
+    def begin(self, cluster: ClusterParts) -> Undo:
+        """Let it begin."""
+        mishaps = cluster.nodes[self.node].server.mishaps
+        mishaps.share = self.share
 
+        def end() -> None:
+            mishaps.share = 0.0
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel(Fault):
-    """An operator gives a recovery up."""
-
-    recovery: RecoveryId
-
-    def begin(self, cluster: ClusterParts) -> None:
-        """Cancel it, if it is under way."""
-        node = cluster.nodes[self.node]
-        if node.is_up and self.recovery in node.stagings:
-            node.report(RecoveryCancelled(self.recovery))
+        return end

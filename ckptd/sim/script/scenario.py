@@ -8,7 +8,7 @@ from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import NodeOptions
-from ckptd.sim.script.faults import Fault
+from ckptd.sim.script.fault import Fault
 from ckptd.sim.world.layouts import SavedVersion
 
 
@@ -94,6 +94,8 @@ class Scenario:
         checks_every: The scheduler's invariants are checked after every so many events; 0: never.
         limit_ns: The simulation ends then at the latest; ``None``: when every recovery had to be
             over.
+        asks_again: Whoever wants a version asks again whenever a recovery ends without it.
+        comes_to_rest: It goes on until nothing is due any more, and that is checked.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Scenario:
     announcing_pace_ns: int = 100 * MS
     checks_every: int = 1
     limit_ns: int | None = None
+    asks_again: bool = False
+    comes_to_rest: bool = False
 
     @property
     def quiet_ns(self) -> int:

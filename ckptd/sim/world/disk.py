@@ -11,6 +11,9 @@ from ckptd.sim.world.virtual_time import World
 
 FULL: Final = Refusal("out_of_space", "root /data: no room", is_retryable=True)
 BROKEN: Final = Refusal("storage", "root /data: input/output error", is_retryable=False)
+LOST: Final = Refusal(
+    "staging_lost", "/data/.ckptd/model: was removed", is_retryable=False, is_staging_lost=True
+)
 
 SYNC_NS: Final = MS
 """What a sync costs beside the bytes; 0.2 to 0.3 ms were measured on ext4, more elsewhere."""

@@ -17,7 +17,6 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
 from tests.support.scheduling import R2, A, B, C, Saved, Script, blocks, holding, ranges, saved
-from tests.unit.core.test_whole_runs import LIMIT_NS, peaceful
 
 VERSION = saved(60, critical=[20], deferred=[20])
 
@@ -146,16 +145,3 @@ def test_a_quarantined_source_is_not_counted() -> None:
     assert [each.node for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
     script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
     assert script.scheduler.supplies(version.digest, now=script.now) == []
-
-
-def test_a_healthy_run_takes_within_a_fifth_of_what_was_predicted() -> None:
-    first, second = saved(600, version=1), saved(540, critical=[60], version=2)
-    driver = peaceful(first, {A: 40, B: 10})
-    for source in driver.sources.all.values():
-        source.held[second.digest] = second.blocks
-    driver.run(faults_end_ns=0, limit_ns=LIMIT_NS)
-    supplies = driver.scheduler.supplies(first.digest, now=driver.agenda.now)
-    predicted = predict(needs(first), supplies).complete_ns
-    assert predicted is not None
-    actual_ns = driver.wishes[0].ends[0].final.elapsed_ns
-    assert abs(predicted - actual_ns) <= 0.2 * actual_ns

@@ -4,12 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CommitBlocks, FetchRange
-from ckptd.core.events import BlocksCommitted, HoldingsArrived, RangeEnded, RecoveryPaused
+from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding, FetchRange
+from ckptd.core.events import (
+    BlocksCommitted,
+    HoldingConfirmed,
+    HoldingsArrived,
+    RangeEnded,
+    RecoveryPaused,
+)
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
-from ckptd.model.words import CloseReason, RangeOutcome
+from ckptd.model.words import CloseReason, Confirmation, RangeOutcome
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.conduct import (
@@ -74,6 +80,16 @@ def test_an_order_that_never_ends_is_seen_at_the_end() -> None:
     endings.at_order(books[R], CommitBlocks(R0, BlockSet([(0, 1)])))
     with pytest.raises(CheckFailed, match="all recoveries ended"):
         endings.at_end(books)
+
+
+def test_an_answer_that_never_comes_is_seen_at_rest(book: NodeBook) -> None:
+    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest)
+    endings.at_rest(book)
+    endings.at_order(book, question)
+    with pytest.raises(CheckFailed, match="did not end"):
+        endings.at_rest(book)
+    endings.after_event(book, HoldingConfirmed(S0, VERSION.digest, Confirmation.NO_ANSWER))
+    endings.at_rest(book)
 
 
 def test_a_lane_is_not_used_after_it_was_closed(book: NodeBook) -> None:

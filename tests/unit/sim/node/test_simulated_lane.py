@@ -16,6 +16,7 @@ from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL, Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 from ckptd.traffic.workload import BODIES_MIN
@@ -38,7 +39,8 @@ class Line:
                 serving_bytes_per_s=100 * MIB,
                 latency_ns=MS * 5 // 2,
             )
-        self.server = Server(SOURCE, Random(0))
+        self.own_mishaps = Mishaps(Random(1))
+        self.server = Server(SOURCE, Random(0), Mishaps(Random(0)))
         self.server.is_up = True
         self.server.hold(VERSION, VERSION.blocks)
         self.disk = Disk(self.world, 100 * MIB)
@@ -62,6 +64,7 @@ class Line:
             RECEIVER,
             lambda *events: self.events.extend((self.world.now // MS, each) for each in events),
             lambda _, run, bad: self.delivered.append((run, bad)),
+            self.own_mishaps,
         )
 
     def ask(
@@ -306,4 +309,23 @@ def test_a_disk_that_refuses_ends_the_range(line: Line) -> None:
     assert [event for _, event in line.events][1:] == [
         RangeEnded(TransferId(1), RangeOutcome.STORE_FAILED, refusal=FULL),
         RangeEnded(TransferId(2), RangeOutcome.DISCONNECTED),
+    ]
+
+
+def test_an_answer_fails_half_way_when_things_go_wrong_here(line: Line) -> None:
+    line.own_mishaps.share = 1.0
+    line.ask(1, 0, 10)
+    line.run(1000)
+    *before, (_, last) = line.events
+    assert last == RangeEnded(TransferId(1), RangeOutcome.STORE_FAILED, refusal=FULL)
+    received = [event.received_bytes for _, event in before if isinstance(event, RangeProgressed)]
+    assert 0 < max(received) < VERSION.run_bytes(0, 10)
+
+
+def test_a_connection_is_refused_when_things_go_wrong_there(line: Line) -> None:
+    line.server.mishaps.share = 1.0
+    line.ask(1, 0, 10)
+    line.run(1000)
+    assert [event for _, event in line.events] == [
+        RangeEnded(TransferId(1), RangeOutcome.UNREACHABLE)
     ]

@@ -2,7 +2,8 @@ from collections.abc import Iterable
 
 from ckptd.limits import MS, SECOND
 from ckptd.sim.cluster import Cluster
-from ckptd.sim.script.faults import Crash, Cut, Exhausted, Fault, Forget, Mute
+from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.faults import Crash, Cut, Exhausted, Forget, Mute
 from tests.support.simulation import S0, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(normal=4)

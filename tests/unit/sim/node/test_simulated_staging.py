@@ -1,3 +1,5 @@
+from random import Random
+
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -6,6 +8,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.world.disk import Disk
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.virtual_time import World
 
 VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 100 * MIB)], MIB)
@@ -46,3 +49,13 @@ def test_what_was_not_committed_is_lost_when_it_is_opened_again() -> None:
     staging.open()
     staging.take(BlockRun(0, 4), ())
     assert staging.uncommitted_bytes == 2 * MIB
+
+
+def test_a_sweep_takes_about_half_of_what_was_committed() -> None:
+    staging = opened(BlockSet([(0, 8)]))
+    before = staging.committed
+    removed = staging.sweep(Mishaps(Random(7)))
+    assert removed | staging.committed == before
+    assert removed
+    assert staging.committed
+    assert not removed & staging.committed

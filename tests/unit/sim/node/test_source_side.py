@@ -6,13 +6,14 @@ from ckptd.model.ids import NodeId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
+from ckptd.sim.world.mishaps import Mishaps
 
 VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 20 * MIB)], MIB)
 PART = BlockSet([(0, 10)])
 
 
 def serving(blocks: BlockSet = PART) -> Server:
-    server = Server(NodeId("s"), Random(0))
+    server = Server(NodeId("s"), Random(0), Mishaps(Random(0)))
     server.hold(VERSION, blocks)
     return server
 

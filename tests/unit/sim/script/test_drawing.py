@@ -1,7 +1,9 @@
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import check_manifest
+from ckptd.sim.script.chaos import draw_chaos
 from ckptd.sim.script.drawing import BLOCKS_MAX, NODES_MAX, draw_scenario
-from ckptd.sim.script.faults import Cancel, Fault
+from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import Scenario
 
 DRAWN = [draw_scenario(seed) for seed in range(300)]
@@ -47,7 +49,8 @@ def test_every_kind_of_fault_is_drawn() -> None:
     def kinds(fault: type[Fault]) -> set[type[Fault]]:
         return {fault} | {kind for child in fault.__subclasses__() for kind in kinds(child)}
 
-    drawn = {type(fault) for scenario in DRAWN for fault in scenario.faults}
+    chaos = [draw_chaos(seed) for seed in range(100)]
+    drawn = {type(fault) for scenario in (*DRAWN, *chaos) for fault in scenario.faults}
     # Dataclasses with slots are made twice; only the last of a name counts.
     missing = {kind.__name__ for kind in kinds(Fault)} - {kind.__name__ for kind in drawn}
     assert missing == {"Fault"}

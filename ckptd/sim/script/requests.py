@@ -1,0 +1,90 @@
+"""What operators and those who wait do to a recovery that is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptd.core.events import (
+    RecoveryCancelled,
+    RecoveryPaused,
+    RecoveryResumed,
+    UnitsRaised,
+)
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.sim.script.fault import ClusterParts, Fault, Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Fault):
+    """An operator pauses a recovery, and lets it go on.
+
+    Attributes:
+        recovery: Which; ``None``: the one that the node began with last.
+    """
+
+    recovery: RecoveryId | None
+
+    def begin(self, cluster: ClusterParts) -> Undo | None:
+        """Pause it, if it is under way. A restart of the daemon forgets that."""
+        node, recovery = cluster.nodes[self.node], _under_way(cluster, self.node, self.recovery)
+        if recovery is None:
+            return None
+        life = node.life
+        node.report(RecoveryPaused(recovery))
+
+        def resume() -> None:
+            if node.life == life and recovery in node.stagings:
+                node.report(RecoveryResumed(recovery))
+
+        return resume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raise(Fault):
+    """Somebody waits for a unit, which is no fault of anybody.
+
+    Attributes:
+        share: Which unit: the one in which this share of the version's blocks ends.
+    """
+
+    recovery: RecoveryId
+    share: float
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Raise it, if the recovery is under way and knows its units."""
+        node = cluster.nodes[self.node]
+        if not node.is_up or self.recovery not in node.stagings:
+            return
+        known = node.scheduler.inspect().recoveries.get(self.recovery)
+        if known is not None and known.space is not None and not node.is_frozen:
+            space = known.space
+            run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
+            node.report(UnitsRaised(self.recovery, BlockSet((run,))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Fault):
+    """An operator gives a recovery up.
+
+    Attributes:
+        recovery: Which; ``None``: the one that the node began with last.
+    """
+
+    recovery: RecoveryId | None
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Cancel it, if it is under way."""
+        recovery = _under_way(cluster, self.node, self.recovery)
+        if recovery is not None:
+            cluster.nodes[self.node].report(RecoveryCancelled(recovery))
+
+
+def _under_way(
+    cluster: ClusterParts, name: NodeId, recovery: RecoveryId | None
+) -> RecoveryId | None:
+    """Return a recovery of a node, or the last one, if it is under way."""
+    node = cluster.nodes[name]
+    if recovery is None:
+        recovery = next(reversed(node.stagings), None)
+    return recovery if node.is_up and recovery in node.stagings else None

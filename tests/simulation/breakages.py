@@ -1,0 +1,169 @@
+"""Rules of the scheduler, each broken on purpose, and a seed of chaos in which that is noticed.
+
+They show that the checkers bite. What a safeguard is worth is shown by ``ablations``: that is
+left out here, while a rule that is broken gives an order which must never be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+from unittest import mock
+
+from ckptd.core.effects import CommitBlocks, DiscardStaging
+from ckptd.core.options import Options
+from ckptd.core.peers import claims
+from ckptd.core.ranges import picker
+from ckptd.core.stages import advance
+from ckptd.core.state.lane import Lane
+from ckptd.core.state.link import Link
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Turn
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.words import CloseReason, LocalOrder
+from ckptd.sim.cluster import Cluster
+from ckptd.sim.script.chaos import draw_chaos
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """A rule and how to break it.
+
+    Attributes:
+        rule: Which.
+        seed: One of chaos that breaks it.
+        problem: What a checker says then.
+        replaced: What is put in the place of which function of the core.
+    """
+
+    rule: str
+    seed: int
+    problem: str
+    replaced: Mapping[str, Callable[..., Any]]
+
+    def notice(self, seed: int) -> str:
+        """Run a seed with the rule broken; say what a checker says, or nothing."""
+        with ExitStack() as stack:
+            for name, function in self.replaced.items():
+                stack.enter_context(mock.patch(f"ckptd.core.{name}", function))
+            try:
+                Cluster(draw_chaos(seed)).run()
+            except AssertionError as failed:
+                return str(failed)
+        return ""
+
+
+_close_lane: Final = Turn.close_lane
+_commit: Final = advance._commit
+_failed: Final = Link.failed
+_preferred_run: Final = picker.preferred_run
+_question: Final = claims.question
+
+
+def _nothing(*_: object, **__: object) -> None:
+    return None
+
+
+def _always(*_: object, **__: object) -> bool:
+    return True
+
+
+def _discard_at_once(turn: Turn, recovery: Recovery) -> None:
+    if recovery.awaited is not LocalOrder.DISCARD:
+        recovery.awaited = LocalOrder.DISCARD
+        turn.order(DiscardStaging(recovery.id))
+
+
+def _commit_nothing(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
+    turn.order(CommitBlocks(recovery.id, BlockSet()))
+    _commit(turn, recovery, at_once=at_once)
+
+
+def _close_again(turn: Turn, lane: Lane, reason: CloseReason) -> None:
+    lane.is_closing = False
+    _close_lane(turn, lane, reason)
+
+
+def _hedge_anything(state: object, lane: Lane, options: Options) -> int | None:
+    del state
+    is_hedged = not lane.transfers or lane.transfers[0].is_hedged
+    return None if is_hedged else options.hedge_floor_ns
+
+
+def _from_the_middle(recovery: Recovery, peer: Peer) -> BlockRun | None:
+    run = _preferred_run(recovery, peer)
+    return run and BlockRun((run.start + run.end) // 2, run.end)
+
+
+def _question_all(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    del peer
+    for other in turn.state.peers.values():
+        _question(turn, other, recovery, bad)
+
+
+def _fail_and_blame(link: Link, options: Options, rng: Random, *, now: int) -> None:
+    _failed(link, options, rng, now=now)
+    link.trust -= 2
+
+
+BREAKAGES: Final = (
+    Breakage(
+        "a source with room is looked at",
+        0,
+        "stands idle",
+        {"state.step.Turn.note_room": _nothing, "state.step.Turn.note_room_everywhere": _nothing},
+    ),
+    Breakage(
+        "a source that rests is looked at again", 0, "overslept", {"state.step.Turn.rest": _nothing}
+    ),
+    Breakage(
+        "staging is removed when nothing writes there",
+        2,
+        "DiscardStaging while",
+        {"stages.advance.discard_when_quiet": _discard_at_once},
+    ),
+    Breakage(
+        "a manifest is asked of who has it",
+        31,
+        "does not have what",
+        {"stages.manifest_search._claims": _always},
+    ),
+    Breakage(
+        "a commit has blocks", 0, "commits nothing", {"stages.advance._commit": _commit_nothing}
+    ),
+    Breakage(
+        "only critical ranges are asked for twice",
+        3,
+        "twice and not critical",
+        {
+            "ranges.transfers.hedge_after_ns": _hedge_anything,
+            "ranges.lanes.hedge_after_ns": _hedge_anything,
+        },
+    ),
+    Breakage(
+        "a class goes in order",
+        14,
+        "which comes before",
+        {"ranges.picker.preferred_run": _from_the_middle},
+    ),
+    Breakage(
+        "a lane is closed once", 0, "is closed twice", {"state.step.Turn.close_lane": _close_again}
+    ),
+    Breakage(
+        "who sent bad blocks is questioned",
+        0,
+        "is questioned and sent no bad block",
+        {"ranges.transfers.question": _question_all},
+    ),
+    Breakage("every byte is accounted for", 0, "it used", {"report.waste.Waste.add": _nothing}),
+    Breakage(
+        "a failure costs no trust",
+        4,
+        "is honest and not trusted",
+        {"state.link.Link.failed": _fail_and_blame},
+    ),
+)
