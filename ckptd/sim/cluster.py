@@ -132,14 +132,14 @@ class Cluster:
         scenario = self.scenario
         lying = {fault.node for fault in scenario.faults if isinstance(fault, Lie | BadMemory)}
         lying |= {plan.name for plan in scenario.nodes if plan.bad_share}
-        shameless = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
+        only_bad = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
         checks: list[Check] = [
             Verification(),
             Stillness(),
             UrgentFirst(),
             Choice(),
             InOrder(),
-            Blame(frozenset(lying), frozenset(shameless)),
+            Blame(frozenset(lying), frozenset(only_bad)),
             Endings(),
             Lanes(),
             Calm(),

@@ -172,7 +172,7 @@ ABLATIONS: Final = (
     Ablation(
         "a block is not asked of who sent it wrongly",
         (1,),
-        "in vain",
+        "cannot serve",
         rules={"ranges.transfers._credit": _credit_and_forget},
     ),
     Ablation(
@@ -224,7 +224,7 @@ def main() -> int:
     for index, ablation in enumerate(ABLATIONS):
         with multiprocessing.Pool(os.cpu_count()) as pool:  # what is left of it ends with it
             problems = pool.imap(partial(_miss, index), range(SEEDS_MAX))
-            found = next(((seed, told) for seed, told in enumerate(problems) if told), None)
+            found = next((each for each in enumerate(problems) if each[1]), None)
         if found is None:
             is_missed = False
             line = f"GREEN after {SEEDS_MAX} seeds"

@@ -12,10 +12,10 @@ def test_seeds_are_run_on_all_cores(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_seed_is_replayed_with_its_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seed", "7", "--story", "5", "--node", "n02"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    story = [line for line in told if " n02 " in line and line[0].isdigit()]
+    lines = capsys.readouterr().out.splitlines()
+    story = [line for line in lines if " n02 " in line and line[0].isdigit()]
     assert len(story) == 5
-    assert told[-1] == "nothing failed"
+    assert lines[-1] == "nothing failed"
 
 
 def test_a_named_scenario_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,9 +28,9 @@ def test_a_failure_names_the_seed_and_how_to_replay_it(
 ) -> None:
     monkeypatch.setattr("ckptd.sim.check.outcomes.DUPLICATE_SHARE_MAX", -1.0)
     assert main(["--seed", "7"]) == 1
-    told = capsys.readouterr().out.splitlines()
-    assert told[-2].startswith("seed 7, commit ")
-    assert told[-1].startswith("CheckFailed: ")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("seed 7, commit ")
+    assert lines[-1].startswith("CheckFailed: ")
 
     assert main(["--seeds", "1", "--first", "7", "--jobs", "1"]) == 1
     assert "make sim SEED=7" in capsys.readouterr().out

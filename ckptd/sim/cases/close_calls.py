@@ -35,7 +35,7 @@ from ckptd.sim.script.faults import Mute, Slow
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 
 _DISTANT_MAX_NS: Final = 60 * SECOND
-"""What is far away may take long; but some day it is here."""
+"""A recovery from distant sources may take this long."""
 
 
 def draw_close_call(seed: int) -> Case:
@@ -60,7 +60,7 @@ def _slowed(rng: Random, seed: int) -> Case:
 
 
 def _muted(rng: Random, seed: int) -> Case:
-    """One source says nothing any more: nothing waits for it, and its trials hold nobody up."""
+    """One source says nothing any more: nothing waits for it, and trials of it delay nothing."""
     count, at_ns = rng.randint(3, 5), rng.randrange(300 * MS, 900 * MS)
     version = lay_out(count * rng.randint(160, 320) * MIB)
     sources = equal_sources(count, version)

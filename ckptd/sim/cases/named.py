@@ -255,7 +255,7 @@ def swarm(seed: int, *, receiver_count: int = 16) -> Case:
 
 HERD_FOLLOWING: Final = 8
 """Peers that each of a thousand nodes follows besides the sources. A thousand that each follow
-all the others would exchange a million documents each time everybody has something to say;
+all the others would exchange a million documents each time all of them have something to announce;
 Kraken's tracker hands out 50 peers, of which 10 are used. Of three hundred nodes the slowest took
 1.43 times as long as one alone with 8, and 1.63 with 6; more change little and cost more."""
 

@@ -1,1 +1,1 @@
-"""What is seen of a simulation from outside, and what must hold of it."""
+"""What is seen of a simulation from outside, and what must hold."""

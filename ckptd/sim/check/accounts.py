@@ -49,7 +49,7 @@ class RecoveryAccount:
         asked_ns: When.
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
-        told: Blocks the scheduler may think verified.
+        reported: Blocks that were reported to the scheduler as verified.
         prioritized: Blocks that go first in this life, whether or not they are here.
         committing: The commit that is under way.
         commit_ended_ns: When the last one ended.
@@ -66,7 +66,7 @@ class RecoveryAccount:
     asked_ns: int
     version: SavedVersion | None = None
     written: BlockSet = field(default_factory=BlockSet)
-    told: BlockSet = field(default_factory=BlockSet)
+    reported: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     commit_ended_ns: int = 0
@@ -97,7 +97,7 @@ class RecoveryAccount:
 
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""
-        missing = self.known_version().blocks - self.told
+        missing = self.known_version().blocks - self.reported
         for attempt in self.attempts.values():
             if attempt.next_block < attempt.order.blocks.end:
                 missing = missing.without_run((attempt.next_block, attempt.order.blocks.end))
@@ -139,7 +139,7 @@ class NodeBook:
         lanes: The source of each lane that was used in this life.
         closed: Lanes that were closed in this life.
         accused: How many wrong blocks hang on the question of who stands by which version.
-        strikes: Wrong blocks that each source stood by in its present epoch, in this life.
+        stood_by_counts: Wrong blocks that each source stood by in its present epoch, in this life.
         bad_counts: How many wrong blocks were reported to the scheduler, by source; ever.
     """
 
@@ -154,7 +154,7 @@ class NodeBook:
     lanes: dict[LaneId, NodeId] = field(default_factory=dict)
     closed: set[LaneId] = field(default_factory=set)
     accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
-    strikes: Counter[NodeId] = field(default_factory=Counter)
+    stood_by_counts: Counter[NodeId] = field(default_factory=Counter)
     bad_counts: Counter[NodeId] = field(default_factory=Counter)
 
     @property

@@ -75,7 +75,7 @@ class Books(Watch):
                 lost = recovery.version.set_bytes(recovery.written - recovery.committed)
                 recovery.bytes.forgotten += lost
                 recovery.bytes.forgotten_max = max(recovery.bytes.forgotten_max, lost)
-            recovery.written = recovery.told = recovery.committed
+            recovery.written = recovery.reported = recovery.committed
             recovery.committing = BlockSet()
             recovery.bad_by.clear()
             recovery.prioritized = BlockSet()
@@ -153,7 +153,7 @@ class Books(Watch):
             case StagingPrepared():
                 recovery = book.recoveries[event.recovery]
                 recovery.version = book.node.stagings[event.recovery].version
-                recovery.told = recovery.written = event.verified
+                recovery.reported = recovery.written = event.verified
             case _:
                 pass
 
@@ -202,7 +202,7 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
         if attempt.epoch == book.epochs.get(source):
             book.accused[source, attempt.order.digest] += len(bad)
             recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
-    recovery.told |= right
+    recovery.reported |= right
 
 
 def _note_end(book: NodeBook, event: RangeEnded) -> None:
@@ -225,7 +225,7 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
     book.lost.discard(event.node)
     if book.epochs.get(event.node) != event.epoch:
         book.epochs[event.node] = event.epoch
-        book.strikes[event.node] = 0
+        book.stood_by_counts[event.node] = 0
         for pair in [pair for pair in book.questioned if pair[0] == event.node]:
             book.questioned.discard(pair)
             book.accused.pop(pair, None)
@@ -241,7 +241,7 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
     book.questioned.discard((event.source, event.digest))
     accused = book.accused.pop((event.source, event.digest), 0)
     if event.confirmation is Confirmation.HELD:
-        book.strikes[event.source] += accused
+        book.stood_by_counts[event.source] += accused
     if event.confirmation is Confirmation.NOT_HELD:
         book.said.get(event.source, {}).pop(event.digest, None)
         for recovery in book.recoveries.values():

@@ -1,6 +1,6 @@
 """What must hold of what is fetched, kept and blamed, at every event.
 
-Each checker holds one promise against the books. How a node conducts itself is checked in
+Each checker holds one promise against the books. How a node behaves is checked in
 :mod:`ckptd.sim.check.conduct`, how recoveries end in :mod:`ckptd.sim.check.outcomes`.
 """
 
@@ -28,7 +28,7 @@ from ckptd.model.words import Confirmation, Criticality, Result, SourceState
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
 
-SHAMELESS_BLOCKS_MAX: Final = 8
+STOOD_BY_BLOCKS_MAX: Final = 8
 """A source that sends nothing but bad blocks and stands by them is in quarantine after so many:
 with two points for each, that is what leads from the best trust to the worst."""
 
@@ -121,7 +121,7 @@ class UrgentFirst(Check):
         if not isinstance(effect, FetchRange):
             return
         mine, blocks = book.recoveries[effect.recovery], BlockSet.of_run(effect.blocks)
-        if not mine.prioritized.issubset(mine.told) and not blocks.issubset(mine.prioritized):
+        if not mine.prioritized.issubset(mine.reported) and not blocks.issubset(mine.prioritized):
             is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
             if is_new:
                 _check_left(book, effect, mine, mine.prioritized)
@@ -137,7 +137,7 @@ def _check_left(
     book: NodeBook, order: FetchRange, recovery: RecoveryAccount, urgent: BlockSet
 ) -> None:
     """Check that a source could not be asked for any of some blocks instead."""
-    if not urgent.issubset(recovery.told):
+    if not urgent.issubset(recovery.reported):
         left = urgent & recovery.unclaimed() & book.servable(recovery, order.source)
         if left:
             problem = f"{order.recovery} asks {order.source} for {order.blocks}"
@@ -167,8 +167,9 @@ class Choice(Check):
         recovery = book.recoveries[effect.recovery]
         blocks = BlockSet.of_run(effect.blocks)
         if not blocks.issubset(book.servable(recovery, effect.source)):
-            raise CheckFailed(book, f"{effect.source} is asked for {effect.blocks} in vain")
-        if blocks & recovery.told:
+            problem = f"{effect.source} is asked for {effect.blocks}"
+            raise CheckFailed(book, f"{problem}, which it cannot serve")
+        if blocks & recovery.reported:
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
         if not blocks.issubset(recovery.of_criticality(effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
@@ -230,15 +231,15 @@ class Blame(Check):
 
     Args:
         liars: Nodes that send bad blocks and stand by them.
-        shameless: Those of them that send nothing else.
+        only_bad: Those of them that send nothing else.
     """
 
-    def __init__(self, liars: frozenset[NodeId], shameless: frozenset[NodeId]) -> None:
+    def __init__(self, liars: frozenset[NodeId], only_bad: frozenset[NodeId]) -> None:
         self._liars = liars
-        self._shameless = shameless
+        self._only_bad = only_bad
 
     def after_event(self, book: NodeBook, event: Event) -> None:
-        """Look at everybody's reputation after it may have changed."""
+        """Check the trust in all peers after it may have changed."""
         if not isinstance(event, HoldingConfirmed | ManifestMissed | RangeEnded):
             return
         peers = book.node.scheduler.inspect().peers
@@ -246,8 +247,8 @@ class Blame(Check):
             if peer.link.quarantines and node not in self._liars:
                 raise CheckFailed(book, f"{node} is honest and in quarantine")
         if isinstance(event, HoldingConfirmed) and event.confirmation is Confirmation.HELD:
-            bad_blocks = book.strikes[event.source]
-            is_due = event.source in self._shameless and bad_blocks >= SHAMELESS_BLOCKS_MAX
+            bad_blocks = book.stood_by_counts[event.source]
+            is_due = event.source in self._only_bad and bad_blocks >= STOOD_BY_BLOCKS_MAX
             if is_due and not peers[event.source].link.quarantines:
                 raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
 
@@ -256,10 +257,10 @@ class Blame(Check):
         if isinstance(effect, ConfirmHolding) and not book.accused[effect.source, effect.digest]:
             raise CheckFailed(book, f"{effect.source} is questioned and sent no bad block")
         if isinstance(effect, EndRecovery):
-            told = book.recoveries[effect.recovery].bad_blocks
-            if effect.final.bad_blocks != told:
+            reported = book.recoveries[effect.recovery].bad_blocks
+            if effect.final.bad_blocks != reported:
                 problem = f"{effect.recovery} counts {effect.final.bad_blocks} bad blocks"
-                raise CheckFailed(book, f"{problem}; there were {told}")
+                raise CheckFailed(book, f"{problem}; there were {reported}")
 
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
         """Check that whoever is honest is trusted."""

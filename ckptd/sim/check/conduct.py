@@ -1,4 +1,4 @@
-"""How a node has to conduct itself, at every event: toward its runner, its peers and itself."""
+"""How a node has to behave at every event: orders, lanes, silence, standstill."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ EVENTS_PER_MOMENT_MAX: Final = 10_000
 """More events of one node without any time passing are a storm."""
 
 STANDSTILL_MAX_NS: Final = 11 * SECOND
-"""How long a recovery may ask nobody though somebody has what it lacks: the longest pause after
-failures, and a little."""
+"""How long a recovery may have no request in flight although a source has what it lacks: the
+longest pause after failures, and a little."""
 
 REROUTING_MAX_NS: Final = 1600 * MS
 """How long a silent source may keep what it owes: a second and a half, and two reports."""
 
 SILENCE_MIN_NS: Final = 500 * MS
-"""Nobody is called silent sooner."""
+"""No source is called silent sooner."""
 
 LANES_PER_SOURCE_MAX: Final = 4
 """Connections of one recovery to one source."""
@@ -182,7 +182,7 @@ class Lanes(Check):
             _check_epochs(book, event)
 
     def now_and_then(self, book: NodeBook) -> None:
-        """Look for lanes that have had nothing to do for long."""
+        """Look for lanes that have been idle for long."""
         for lane in book.node.lanes:
             if lane.idle_ns > LANE_IDLE_MAX_NS and lane.name not in book.closed:
                 raise CheckFailed(book, f"lane {lane.name} has been idle for {lane.idle_ns}")
@@ -268,9 +268,9 @@ class Calm(Check):
 
 
 class Silence(Check):
-    """What a source owes that fell silent in the middle of a body is soon asked of another one.
+    """What a silent source owes in the middle of a body is soon asked of another source.
 
-    While this node commits nobody can tell a silent source from a slow disk; that time does not
+    While this node commits a silent source cannot be told from a slow disk; that time does not
     count.
     """
 
@@ -288,7 +288,7 @@ class Silence(Check):
 
 
 def _check_rerouted(book: NodeBook, recovery: RecoveryAccount, silent: Attempt) -> None:
-    owed = BlockSet(((silent.next_block, silent.order.blocks.end),)) - recovery.told
+    owed = BlockSet(((silent.next_block, silent.order.blocks.end),)) - recovery.reported
     for attempt in recovery.attempts.values():
         if attempt is not silent and attempt.next_block < attempt.order.blocks.end:
             owed = owed.without_run((attempt.next_block, attempt.order.blocks.end))
@@ -310,7 +310,7 @@ class Standstill(Check):
             self._since.pop((book.name, recovery), None)
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """Note that somebody is asked for something; the other recoveries may have to wait."""
+        """Restart the clock of all recoveries of the node: others may have to wait for this one."""
         if isinstance(effect, FetchRange):
             for recovery in book.recoveries:
                 self._since.pop((book.name, recovery), None)
@@ -333,7 +333,7 @@ class Standstill(Check):
 
 
 def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
-    """Tell whether anybody who is trusted and has nothing to do has something that is lacking."""
+    """Return whether a trusted and idle source has something that is missing."""
     lacking = recovery.unclaimed()
     peers = book.node.scheduler.inspect().peers
     at_work = {other.attempts[transfer].order.source for transfer, other in book.attempts.items()}

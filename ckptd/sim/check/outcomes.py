@@ -1,8 +1,8 @@
-"""What must hold of how recoveries end: in time, with little waste, or with the truth.
+"""What must hold when recoveries end: in time, with little waste, or with the right reason.
 
 Promise P3: once faults stop and every needed block has an honest holder, a recovery completes
 within one and a half times what the bandwidth allows, plus thirty seconds. What the bandwidth
-allows is reckoned here without any scheduler.
+allows is computed here without any scheduler.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DUPLICATE_SHARE_MAX: Final = 0.05
 """Most duplicates, as a share of what is needed."""
 
 OVERSHOOT_S: Final = 0.1
-"""A lane of the simulator notices within two reports that staging takes nothing more."""
+"""A simulated lane notices within two reports that staging is full."""
 
 
 class Work(Check):
@@ -83,7 +83,7 @@ class Work(Check):
 
 
 def _check_missing(book: NodeBook, order: PlaceVersion) -> None:
-    """Check that what is given up is what nobody says he has."""
+    """Check that blocks are given up only if no source says it has them."""
     recovery = book.recoveries[order.recovery]
     for source in book.said:
         held = order.missing & book.servable(recovery, source)
@@ -165,7 +165,7 @@ class Ideal:
         return not blocks
 
     def seconds(self, wanted: Iterable[tuple[Node, SavedVersion, BlockSet]]) -> float:
-        """Return how long it takes until everybody has what he wants.
+        """Return how long it takes until every receiver has what it wants.
 
         Args:
             wanted: Which node wants which blocks of which version.

@@ -45,7 +45,7 @@ class Watch:
         """See a daemon start: with no memory but its journal."""
 
     def stopped(self, node: Node) -> None:
-        """See a daemon end without a word."""
+        """See a daemon get killed."""
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
         """See blocks come off a lane, before they are reported."""
@@ -126,7 +126,7 @@ class Node:
 
     @property
     def is_frozen(self) -> bool:
-        """The daemon stands still."""
+        """The daemon is stopped as by ``SIGSTOP``."""
         return self._is_frozen
 
     @property
@@ -193,7 +193,7 @@ class Node:
             self.report(request)
 
     def crash(self) -> None:
-        """End the daemon without a word."""
+        """Kill the daemon."""
         assert self.is_up, f"{self.name} does not run"
         for watch in self._watches:
             watch.stopped(self)
@@ -209,7 +209,7 @@ class Node:
         self._begin_life()
 
     def freeze(self) -> None:
-        """Let the daemon stand still as by ``SIGSTOP``: what happens meanwhile waits."""
+        """Stop the daemon as by ``SIGSTOP``: events wait meanwhile."""
         self._is_frozen = True
 
     def thaw(self) -> None:

@@ -163,14 +163,14 @@ class SimulatedLane:
             self._send(request)
 
     def close(self) -> None:
-        """Shut down. What is whole by now counts; the rest ends as ``CLOSED``."""
+        """Close. Whole blocks count; the rest ends as ``CLOSED``."""
         if not self._is_over:
             progress = self._take()
             self._shut()
             self._world.after(CLOSE_NS, self._end_all, RangeOutcome.CLOSED, progress)
 
     def drop(self) -> None:
-        """Vanish: the receiver is gone."""
+        """Drop everything without a report: the receiver is gone."""
         self._shut()
         self._requests.clear()
 
@@ -226,7 +226,7 @@ class SimulatedLane:
     def _answered(self, life: int | None) -> None:
         if self._is_over:
             return
-        is_refused = self._server.mishaps.strikes()
+        is_refused = self._server.mishaps.goes_wrong()
         if life is None or life != self._server.life or not self._server.is_up or is_refused:
             self.fail(RangeOutcome.UNREACHABLE)
             return
@@ -241,7 +241,7 @@ class SimulatedLane:
         self._network.stop(self._flow)
         self._server.disconnected(self._reset_by_source)
         for request in self._requests:
-            self._leave(request)
+            self._release(request)
         delay_ns = self._network.delay_ns(self._server.node, self._receiver)
         self._world.after(delay_ns, self._heard_reset)
 
@@ -255,9 +255,9 @@ class SimulatedLane:
         self._server.disconnected(self._reset_by_source)
         self._current = None
         for request in self._requests:
-            self._leave(request)
+            self._release(request)
 
-    def _leave(self, request: Request) -> None:
+    def _release(self, request: Request) -> None:
         if request.ready_ns is not None:
             self._server.load_bytes -= request.size_bytes
             request.ready_ns = None
@@ -323,7 +323,7 @@ class SimulatedLane:
     def _draw_mishap(self, request: Request) -> RangeOutcome | None:
         """Draw what goes wrong with an answer; a refusal is returned, the rest comes later."""
         mishap = self._server.mishap()
-        if mishap is None and self._mishaps.strikes():
+        if mishap is None and self._mishaps.goes_wrong():
             mishap = Mishap.STORE_FAILED
         if mishap is None or mishap.refusal is not None:
             return None if mishap is None else mishap.refusal
@@ -366,7 +366,7 @@ class SimulatedLane:
         """Report the end of a request and go on with the next."""
         self._current = None
         self._idle_since_ns = self._world.now
-        self._leave(request)
+        self._release(request)
         removed = self._requests.popleft()
         assert removed is request, "answers come in the order of their requests"
         if progress is None:

@@ -83,7 +83,7 @@ class SimulatedPeering:
     # Lives
 
     def started(self, node: Node) -> None:
-        """Let a daemon that has just started ask everybody."""
+        """Let a daemon that has just started ask all its peers."""
         ties = self._following.get(node.name, [])
         self._unsettled[node.name] = len(ties)
         if not ties:
@@ -94,7 +94,7 @@ class SimulatedPeering:
             self._ask(tie, tie.asking)
 
     def crashed(self, node: Node) -> None:
-        """Let everybody hear that connections to a node broke, if that gets through."""
+        """Report broken connections of a node to its followers that it can reach."""
         for tie in self._following.get(node.name, []):
             tie.asking += 1
             tie.life = None
@@ -105,7 +105,7 @@ class SimulatedPeering:
         self.suspect(node.name)
 
     def suspect(self, node: NodeId, other: NodeId | None = None) -> None:
-        """Let those who wait for an answer give up in the end, should none be able to come."""
+        """Let those who wait for an answer time out if none can come."""
         for tie in (*self._followers.get(node, ()), *self._following.get(node, ())):
             if tie.life is not None and other in {
                 None, tie.follower.name, tie.followed.name,
@@ -114,7 +114,7 @@ class SimulatedPeering:
                 self._world.after(patience_ns, self._ran_out, tie, tie.asking)
 
     def lose(self, node: NodeId) -> None:
-        """Let everybody who follows a node think for a moment that it is gone."""
+        """Let all followers of a node lose it for a moment."""
         for tie in self._followers.get(node, ()):
             if tie.life is not None:
                 self._lose(tie)

@@ -116,7 +116,7 @@ class SimulatedRunner:
         self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
 
     def stop(self) -> None:
-        """Be gone: nothing that was started goes on."""
+        """Stop: nothing that was started goes on."""
         self._is_stopped = True
         for lane in self.lanes.values():
             lane.drop()
@@ -193,7 +193,7 @@ class SimulatedRunner:
 
         def answered(server: Server) -> None:
             version = server.held_version(order.digest)
-            if server.mishaps.strikes():
+            if server.mishaps.goes_wrong():
                 self._report(missed)
             elif version is None or server.lies_about_manifest():
                 is_lie = version is not None
@@ -247,7 +247,7 @@ class SimulatedRunner:
         staging.version = self._arrived.get((order.recovery, order.digest), staging.version)
 
         def prepared() -> None:
-            refusal = disk.refusal or (FULL if self._server.mishaps.strikes() else None)
+            refusal = disk.refusal or (FULL if self._server.mishaps.goes_wrong() else None)
             if refusal is not None:
                 self._report(StagingRefused(order.recovery, refusal))
                 return
@@ -272,7 +272,7 @@ class SimulatedRunner:
             self._report(BlocksCommitted(order.recovery))
 
         size_bytes = staging.known_version().set_bytes(order.blocks)
-        if self._server.mishaps.strikes():
+        if self._server.mishaps.goes_wrong():
             size_bytes += HANG_NS * disk.rate_bytes_per_s // SECOND
         disk.work(size_bytes, self._in_this_life(written))
 
@@ -299,7 +299,7 @@ class SimulatedRunner:
     def _draw_refusal(self, staging: SimulatedStaging, often: float = 1.0) -> Refusal | None:
         """Draw why what was asked of the disk fails; ``None`` if it does not."""
         mishaps = self._server.mishaps
-        if not mishaps.strikes(often):
+        if not mishaps.goes_wrong(often):
             return None
         refusal = mishaps.pick(FULL, LOST)
         if refusal.is_staging_lost:

@@ -74,7 +74,7 @@ class Server:
     def overwrite(self, digest: Digest) -> None:
         """Let somebody write over the files of a version.
 
-        What is sent from now on is wrong; whoever looks, as when asked again, notices.
+        What is sent from now on is wrong; the node notices when it is asked again.
         """
         if digest in self._held:
             self._changed[digest] = None
@@ -118,7 +118,7 @@ class Server:
         return mishap
 
     def confirm(self, digest: Digest) -> Confirmation:
-        """Look again whether a version is here; a liar says anything while things go wrong."""
+        """Check again whether a version is here; a liar answers at random while things go wrong."""
         if self.bad_share and self.mishaps.share:
             confirmation = self.mishaps.pick(
                 Confirmation.HELD, Confirmation.NOT_HELD, Confirmation.NO_ANSWER

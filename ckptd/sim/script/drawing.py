@@ -218,7 +218,7 @@ def _draw_faults(
 ) -> tuple[Fault, ...]:
     """Draw faults of a few kinds, which differ from seed to seed.
 
-    Source: A. Groce et al., *Swarm Testing* (2012): leaving kinds out finds more than mixing all.
+    Source: A. Groce et al., *Swarm Testing* (2012): omitting kinds finds more than mixing all.
     """
     kinds = rng.sample(_KINDS, rng.randint(1, 5))
     recoveries = tuple(

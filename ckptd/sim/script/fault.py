@@ -51,7 +51,7 @@ class Fault:
         return self.at_ns + (self.for_ns or 0)
 
     def begin(self, cluster: ClusterParts) -> Undo | None:
-        """Let it happen.
+        """Begin it.
 
         Returns:
             What ends it; ``None`` if there is nothing to end.

@@ -14,7 +14,7 @@ from ckptd.sim.script.fault import ClusterParts, Fault, Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash(Fault):
-    """A daemon ends without a word; its journal is left, and it starts again.
+    """A daemon is killed; its journal is left, and it starts again.
 
     Attributes:
         has_power: The machine lives on and tells peers that the connections are gone.
@@ -43,10 +43,10 @@ class Crash(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(Fault):
-    """A daemon stands still as by ``SIGSTOP``, then goes on as if nothing had been."""
+    """A daemon is stopped as by ``SIGSTOP`` and later continued."""
 
     def begin(self, cluster: ClusterParts) -> Undo | None:
-        """Stop it, unless it stands still already: it would go on before nothing holds it."""
+        """Stop it, unless it is stopped already: the first end would continue it."""
         node = cluster.nodes[self.node]
         if not node.is_up or node.is_frozen:
             return None
@@ -133,7 +133,7 @@ class Loss(Fault):
     factor: float
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Lose them."""
+        """Begin to lose them."""
         network = cluster.network
         network.set_factor(self.node, self.receiver, self.factor)
         return lambda: network.set_factor(self.node, self.receiver, 1.0)
@@ -153,7 +153,7 @@ class Lie(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadMemory(Fault):
-    """A node sends wrong blocks unknowingly, until it is restarted."""
+    """A node sends wrong blocks without knowing it, until it is restarted."""
 
     bad_share: float
 
@@ -162,7 +162,7 @@ class BadMemory(Fault):
         node = cluster.nodes[self.node]
         node.server.memory_bad_share = self.bad_share
 
-        def start_anew() -> None:
+        def restart() -> None:
             node.server.memory_bad_share = 0.0
             if node.is_up:
                 node.crash()
@@ -170,7 +170,7 @@ class BadMemory(Fault):
                 node.start()
                 cluster.peering.started(node)
 
-        return start_anew
+        return restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +261,7 @@ class SlowDisk(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unheard(Fault):
-    """Everybody who follows a node thinks that it is gone, and finds it again soon."""
+    """All followers of a node lose it for no reason, and soon find it again."""
 
     def begin(self, cluster: ClusterParts) -> None:
         """Let them lose it."""

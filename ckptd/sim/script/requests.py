@@ -42,7 +42,7 @@ class Pause(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raise(Fault):
-    """Somebody waits for a unit, which is no fault of anybody.
+    """Somebody waits for a unit; not a fault, but scheduled like one.
 
     Attributes:
         share: Which unit: the one in which this share of the version's blocks ends.

@@ -79,7 +79,7 @@ def connected(touched: Iterable[Pipe], number: int) -> list[Pipe]:
 
     Args:
         touched: Where something changed.
-        number: Names this reckoning; larger than that of any before.
+        number: Of this calculation; larger than any before.
 
     Cost: O(flows through the pipes returned).
     """

@@ -52,13 +52,13 @@ class Mishaps:
         self.share = 0.0
         self._rng = rng
 
-    def strikes(self, often: float = 1.0) -> bool:
+    def goes_wrong(self, often: float = 1.0) -> bool:
         """Decide whether something goes wrong that does so less often than other things."""
         return self.share > 0 and self._rng.random() < self.share * often
 
     def of_answer(self, *, is_liar: bool) -> Mishap | None:
         """Draw what happens to an answer; ``None`` if nothing does."""
-        if not self.strikes():
+        if not self.goes_wrong():
             return None
         return self._rng.choice(tuple(Mishap) if is_liar else _HONEST)
 

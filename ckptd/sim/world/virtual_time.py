@@ -1,4 +1,4 @@
-"""Virtual time: what happens next, and where chance comes from.
+"""Virtual time and the sources of randomness.
 
 Everything in a simulated cluster happens in an order that follows from its seed alone: by time,
 and at one moment in the order in which it was planned. Nothing is ordered by a hash.
@@ -34,7 +34,7 @@ class World:
         self._closing: list[Callable[[], None]] = []
 
     def stream(self, name: str) -> Random:
-        """Return chance of its own for one purpose: one draw more there changes nothing here."""
+        """Return a random generator for one purpose; draws there do not change others."""
         return Random(f"{self._seed}/{name}")  # noqa: S311 (no secret)
 
     def at(self, moment: int, action: Callable[[*_Args], None], *args: *_Args) -> None:
@@ -48,11 +48,11 @@ class World:
         self.at(self.now + delay_ns, action, *args)
 
     def when_moment_closes(self, action: Callable[[], None]) -> None:
-        """Do something once nothing else is planned for this moment; it may plan more for it."""
+        """Call something at the end of this moment; it may plan more for the same moment."""
         self._closing.append(action)
 
     def step(self, until: int) -> bool:
-        """Carry out the next plan; tell whether there was one not later than ``until``."""
+        """Run the next action; return whether there was one not later than ``until``."""
         agenda = self._agenda
         while self._closing and not (agenda and agenda[0][0] == self.now):
             closing, self._closing = self._closing, []

@@ -66,7 +66,7 @@ def fails(check: Check, book: NodeBook, effect: Effect) -> str:
 def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
     critical = recovery.of_criticality(Criticality.CRITICAL)
-    recovery.told = (recovery.told | critical).without_run((0, 1))
+    recovery.reported = (recovery.reported | critical).without_run((0, 1))
     deferred = order(S0, 100, Criticality.NORMAL)
     assert "lacks more urgent BlockSet([(0, 1)])" in fails(UrgentFirst(), book, deferred)
 
@@ -77,7 +77,7 @@ def test_a_less_urgent_block_before_a_more_urgent_one_is_seen(book: NodeBook) ->
 
 def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
-    recovery.told = recovery.told.without_run((0, 1))
+    recovery.reported = recovery.reported.without_run((0, 1))
     recovery.prioritized = BlockSet([(126, 128)])
     critical = order(S0, 0, Criticality.CRITICAL)
     assert "lacks more urgent BlockSet([(126, 128)])" in fails(UrgentFirst(), book, critical)
@@ -110,24 +110,24 @@ def test_the_background_before_anything_of_another_recovery_is_seen() -> None:
     UrgentFirst().at_order(book, order(S1, wanted, Criticality.DEFERRED))
 
 
-def test_an_order_in_vain_is_seen(book: NodeBook) -> None:
+def test_asking_for_what_a_source_cannot_serve_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
     wanted = max(recovery.unclaimed())
     asked = order(S0, wanted, Criticality.NORMAL)
     Choice().at_order(book, asked)
 
     recovery.bad_by[S0] = BlockSet.single(wanted)
-    assert "in vain" in fails(Choice(), book, asked)
+    assert "cannot serve" in fails(Choice(), book, asked)
     recovery.bad_by.clear()
     book.questioned.add((S0, VERSION.digest))
-    assert "in vain" in fails(Choice(), book, asked)
+    assert "cannot serve" in fails(Choice(), book, asked)
     book.questioned.clear()
     book.lost.add(S0)
-    assert "in vain" in fails(Choice(), book, asked)
+    assert "cannot serve" in fails(Choice(), book, asked)
 
 
 def test_asking_for_what_is_here_is_seen(book: NodeBook) -> None:
-    here = next(iter(book.recoveries[R0].told))
+    here = next(iter(book.recoveries[R0].reported))
     assert "are here" in fails(Choice(), book, order(S0, here, Criticality.CRITICAL))
 
 
@@ -202,7 +202,7 @@ def test_work_on_staging_while_it_is_written_to_is_seen(
 def test_asking_twice_for_what_is_not_critical_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
     under_way = next(iter(recovery.attempts.values()))
-    recovery.told = BlockSet()
+    recovery.reported = BlockSet()
     run = BlockRun(under_way.next_block, under_way.next_block + 1)
     again = replace(order(S0, 0, Criticality.CRITICAL), blocks=run)
     Choice().at_order(book, again)
@@ -213,7 +213,7 @@ def test_asking_twice_for_what_is_not_critical_is_seen(book: NodeBook) -> None:
 
 def test_asking_twice_for_some_blocks_and_once_for_others_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
-    recovery.told = BlockSet()
+    recovery.reported = BlockSet()
     edge = max(
         attempt.order.blocks.end
         for attempt in recovery.attempts.values()
@@ -316,11 +316,11 @@ def test_an_honest_node_in_quarantine_is_seen(book: NodeBook) -> None:
         Blame(frozenset(), frozenset()).after_event(book, confirmed)
 
 
-def test_a_shameless_node_at_large_is_seen(book: NodeBook) -> None:
+def test_a_node_that_sends_only_bad_blocks_and_is_not_in_quarantine_is_seen(book: NodeBook) -> None:
     confirmed = HoldingConfirmed(S0, VERSION.digest, Confirmation.HELD)
     blame = Blame(frozenset({S0}), frozenset({S0}))
     blame.after_event(book, confirmed)
-    book.strikes[S0] = 8
+    book.stood_by_counts[S0] = 8
     with pytest.raises(CheckFailed, match="8 bad blocks"):
         blame.after_event(book, confirmed)
 

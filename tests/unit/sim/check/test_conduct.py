@@ -226,7 +226,7 @@ def test_a_recovery_that_asks_nobody_is_seen(cluster: Cluster, book: NodeBook) -
         standstill.now_and_then(book)
 
 
-def test_a_recovery_that_asked_in_vain_has_asked(cluster: Cluster, book: NodeBook) -> None:
+def test_a_recovery_that_asked_without_success_has_asked(cluster: Cluster, book: NodeBook) -> None:
     standstill, order = Standstill(), in_flight(book)
     stand(cluster, book, standstill)
     standstill.at_order(book, order)

@@ -8,7 +8,7 @@ def test_nothing_goes_wrong_and_nothing_is_drawn_while_the_share_is_zero() -> No
     rng = Random(7)
     mishaps = Mishaps(rng)
     before = rng.getstate()
-    assert not any(mishaps.strikes() for _ in range(100))
+    assert not any(mishaps.goes_wrong() for _ in range(100))
     assert mishaps.of_answer(is_liar=True) is None
     assert rng.getstate() == before
 
@@ -16,8 +16,8 @@ def test_nothing_goes_wrong_and_nothing_is_drawn_while_the_share_is_zero() -> No
 def test_as_much_goes_wrong_as_the_share_says() -> None:
     mishaps = Mishaps(Random(7))
     mishaps.share = 0.5
-    assert 400 < sum(mishaps.strikes() for _ in range(1000)) < 600
-    assert 200 < sum(mishaps.strikes(0.5) for _ in range(1000)) < 300
+    assert 400 < sum(mishaps.goes_wrong() for _ in range(1000)) < 600
+    assert 200 < sum(mishaps.goes_wrong(0.5) for _ in range(1000)) < 300
 
 
 def test_only_liars_do_not_keep_the_protocol() -> None:
