@@ -15,7 +15,8 @@ from ckptd.core.events import Event, RangeEnded, RangeProgressed, Refusal, Repor
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
-from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.model.words import RangeOutcome
+from ckptd.sim.node.range_request import RangeRequest
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL
@@ -35,51 +36,6 @@ BUSY_NS: Final = RETRY_AFTER_S * SECOND
 
 _SYN_NS: Final = (0, SECOND)
 """When the connection is tried before it is given up (Linux: after 0, 1, 3, … seconds)."""
-
-
-class Request:
-    """A range that was asked for.
-
-    Attributes:
-        order: The order.
-        staging: Where its blocks go.
-        size_bytes: Its length.
-        urgency: Its class.
-        next_block: The first block that has not arrived.
-        reported_bytes: What was reported to the scheduler last.
-        ready_ns: When its first byte can be here; ``None`` until it is at the source.
-        load_bytes: What the source said it had to send when it answered.
-        is_admitted: The source has taken it on.
-        mishap: What goes wrong with the answer …
-        sent_bytes: … once so many bytes of it have come.
-    """
-
-    __slots__ = (
-        "is_admitted",
-        "load_bytes",
-        "mishap",
-        "next_block",
-        "order",
-        "ready_ns",
-        "reported_bytes",
-        "sent_bytes",
-        "size_bytes",
-        "staging",
-        "urgency",
-    )
-
-    def __init__(self, order: FetchRange, staging: SimulatedStaging) -> None:
-        self.order = order
-        self.staging = staging
-        self.size_bytes = staging.known_version().run_bytes(*order.blocks)
-        self.urgency = Urgency.of(order.criticality, is_background=staging.request.is_background)
-        self.next_block = order.blocks.start
-        self.reported_bytes = 0
-        self.ready_ns: int | None = None
-        self.load_bytes = 0
-        self.is_admitted = False
-        self.mishap: Mishap | None = None
-        self.sent_bytes = self.size_bytes
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
@@ -125,8 +81,8 @@ class SimulatedLane:
         self._mishaps = mishaps
         self.heard_ns: int | None = None
         self.held_up_ns: int | None = None
-        self._requests: deque[Request] = deque()
-        self._current: Request | None = None
+        self._requests: deque[RangeRequest] = deque()
+        self._current: RangeRequest | None = None
         self._idle_since_ns = world.now
         self._is_open = False
         self._is_over = False
@@ -155,7 +111,7 @@ class SimulatedLane:
 
     def request(self, order: FetchRange, staging: SimulatedStaging) -> None:
         """Ask for a range; before the connection is up it waits for that."""
-        request = Request(order, staging)
+        request = RangeRequest(order, staging)
         self._requests.append(request)
         if self._is_over:
             self._world.after(0, self._end_all, RangeOutcome.DISCONNECTED, None)
@@ -257,7 +213,7 @@ class SimulatedLane:
         for request in self._requests:
             self._release(request)
 
-    def _release(self, request: Request) -> None:
+    def _release(self, request: RangeRequest) -> None:
         if request.ready_ns is not None:
             self._server.load_bytes -= request.size_bytes
             request.ready_ns = None
@@ -275,11 +231,11 @@ class SimulatedLane:
 
     # Requests and bodies
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: RangeRequest) -> None:
         delay_ns = self._network.delay_ns(self._receiver, self._server.node)
         self._world.after(delay_ns, self._reached_source, request)
 
-    def _reached_source(self, request: Request) -> None:
+    def _reached_source(self, request: RangeRequest) -> None:
         if self._is_over:
             return
         if not self._network.reaches(self._receiver, self._server.node):
@@ -294,7 +250,7 @@ class SimulatedLane:
         if request is self._requests[0]:
             self._world.at(request.ready_ns, self._begin, request)
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: RangeRequest) -> None:
         """Receive the head of an answer."""
         if self._is_over or self._is_cut_off or self._current is not None:
             return
@@ -320,7 +276,7 @@ class SimulatedLane:
         retry_after_ns = BUSY_NS if outcome is RangeOutcome.BUSY else 0
         self._finish(request, None, RangeEnded(request.order.transfer, outcome, retry_after_ns))
 
-    def _draw_mishap(self, request: Request) -> RangeOutcome | None:
+    def _draw_mishap(self, request: RangeRequest) -> RangeOutcome | None:
         """Draw what goes wrong with an answer; a refusal is returned, the rest comes later."""
         mishap = self._server.mishap()
         if mishap is None and self._mishaps.goes_wrong():
@@ -361,7 +317,7 @@ class SimulatedLane:
         self._finish(request, progress, RangeEnded(request.order.transfer, RangeOutcome.DELIVERED))
 
     def _finish(
-        self, request: Request, progress: RangeProgressed | None, ended: RangeEnded
+        self, request: RangeRequest, progress: RangeProgressed | None, ended: RangeEnded
     ) -> None:
         """Report the end of a request and go on with the next."""
         self._current = None
