@@ -24,7 +24,8 @@ from ckptd.sim.check.checkers import (
     Verification,
 )
 from ckptd.sim.check.chronicle import Chronicle
-from ckptd.sim.check.conduct import Calm, Endings, Lanes, Silence, Standstill
+from ckptd.sim.check.conduct import Calm, Lanes, Silence, Standstill
+from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node

@@ -1,41 +1,20 @@
-"""How a node has to behave at every event: orders, lanes, silence, standstill."""
+"""How a node has to behave at every event: lanes, storms, silence, standstill."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Hashable
-from typing import Final, assert_never
+from collections import deque
+from typing import Final
 
 from ckptd.core.effects import (
-    ChooseVersion,
     CloseLane,
-    CommitBlocks,
-    ConfirmHolding,
-    DiscardStaging,
     Effect,
-    EndRecovery,
-    FetchManifest,
     FetchRange,
-    PlaceVersion,
-    PrepareStaging,
 )
 from ckptd.core.events import (
-    BlocksCommitted,
-    CommitFailed,
     Event,
-    HoldingConfirmed,
     HoldingsArrived,
-    ManifestArrived,
-    ManifestMissed,
-    ManifestRefused,
-    PlacementFailed,
-    RangeEnded,
     RecoveryPaused,
-    StagingDiscarded,
-    StagingPrepared,
-    StagingRefused,
     TimePassed,
-    VersionPlaced,
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
@@ -70,96 +49,6 @@ LANES_PER_SOURCE_MAX: Final = 4
 """Connections of one recovery to one source."""
 
 _FAILURES: Final = frozenset({CloseReason.FAILED, CloseReason.SILENT})
-
-_QUESTIONS = frozenset({ConfirmHolding, FetchManifest})
-"""Orders that may end after the recovery they were given for: a late answer is of no use."""
-
-_Order = tuple[type[Effect], Hashable]
-
-
-class Endings(Check):
-    """Every order that starts something ends with exactly one event."""
-
-    def __init__(self) -> None:
-        self._open: dict[NodeId, Counter[_Order]] = {}
-
-    def at_crash(self, book: NodeBook) -> None:
-        """Forget what was open: it will not end."""
-        self._open.pop(book.name, None)
-
-    def after_event(self, book: NodeBook, event: Event) -> None:
-        """Remove the order that an event ends."""
-        order = _order_ended(event)
-        if order is None:
-            return
-        opened = self._open.setdefault(book.name, Counter())
-        if not opened[order]:
-            raise CheckFailed(book, f"{event} ends nothing")
-        opened[order] -= 1
-
-    def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """Note what has to end."""
-        order = _order_started(effect)
-        if order is None:
-            return
-        opened = self._open.setdefault(book.name, Counter())
-        opened[order] += 1
-        # A peer of a new epoch may be questioned while the old one's answer is awaited.
-        if opened[order] > 1 and not isinstance(effect, ConfirmHolding):
-            raise CheckFailed(book, f"{effect} was ordered before and has not ended")
-
-    def at_rest(self, book: NodeBook) -> None:
-        """Check that nothing is open at all, late answers included."""
-        left = [*+self._open.get(book.name, Counter())]
-        if left:
-            raise CheckFailed(book, f"has nothing to do, and {left} did not end")
-
-    def at_end(self, books: dict[NodeId, NodeBook]) -> None:
-        """Check that nothing is open where no recovery is under way."""
-        for name, book in books.items():
-            if not book.node.scheduler.inspect().recoveries and book.node.is_up:
-                opened = +self._open.get(name, Counter())
-                left = [order for order in opened if order[0] not in _QUESTIONS]
-                if left:
-                    raise CheckFailed(book, f"all recoveries ended, but not {left}")
-
-
-def _order_started(effect: Effect) -> _Order | None:
-    """Name an order that has to end; ``None`` for one that starts nothing."""
-    match effect:
-        case FetchRange():
-            return FetchRange, effect.transfer
-        case ConfirmHolding():
-            return ConfirmHolding, (effect.source, effect.digest)
-        case FetchManifest():
-            return FetchManifest, (effect.recovery, effect.source)
-        case PrepareStaging() | CommitBlocks() | PlaceVersion() | DiscardStaging():
-            return type(effect), effect.recovery
-        case ChooseVersion() | CloseLane() | EndRecovery():
-            return None
-        case unreachable:
-            assert_never(unreachable)
-
-
-def _order_ended(event: Event) -> _Order | None:  # noqa: PLR0911 (one line for each)
-    """Name the order that an event ends; ``None`` for one that ends nothing."""
-    match event:
-        case RangeEnded():
-            return FetchRange, event.transfer
-        case HoldingConfirmed():
-            return ConfirmHolding, (event.source, event.digest)
-        case ManifestArrived() | ManifestMissed() | ManifestRefused():
-            return FetchManifest, (event.recovery, event.source)
-        case StagingPrepared() | StagingRefused():
-            return PrepareStaging, event.recovery
-        case BlocksCommitted() | CommitFailed():
-            return CommitBlocks, event.recovery
-        case VersionPlaced() | PlacementFailed():
-            return PlaceVersion, event.recovery
-        case StagingDiscarded():
-            return DiscardStaging, event.recovery
-        case _:
-            return None
 
 
 class Lanes(Check):

@@ -4,18 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding, FetchRange
+from ckptd.core.effects import CloseLane, FetchRange
 from ckptd.core.events import (
-    BlocksCommitted,
-    HoldingConfirmed,
     HoldingsArrived,
-    RangeEnded,
     RecoveryPaused,
 )
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
-from ckptd.model.words import CloseReason, Confirmation, RangeOutcome
+from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.conduct import (
@@ -23,7 +20,6 @@ from ckptd.sim.check.conduct import (
     EVENTS_PER_MOMENT_MAX,
     LANE_REQUESTS_MAX,
     Calm,
-    Endings,
     Lanes,
     Silence,
     Standstill,
@@ -46,50 +42,6 @@ def book(cluster: Cluster) -> NodeBook:
 
 def in_flight(book: NodeBook) -> FetchRange:
     return next(iter(book.recoveries[R0].attempts.values())).order
-
-
-def test_an_order_ends_once(book: NodeBook) -> None:
-    endings, order = Endings(), in_flight(book)
-    ended = RangeEnded(order.transfer, RangeOutcome.DELIVERED)
-    endings.at_order(book, order)
-    endings.after_event(book, ended)
-    with pytest.raises(CheckFailed, match="ends nothing"):
-        endings.after_event(book, ended)
-
-
-def test_an_order_is_not_given_again_before_it_ended(book: NodeBook) -> None:
-    endings, commit = Endings(), CommitBlocks(R0, BlockSet([(0, 1)]))
-    endings.at_order(book, commit)
-    with pytest.raises(CheckFailed, match="was ordered before"):
-        endings.at_order(book, commit)
-
-
-def test_what_a_crash_took_need_not_end(book: NodeBook) -> None:
-    endings = Endings()
-    endings.at_order(book, CommitBlocks(R0, BlockSet([(0, 1)])))
-    endings.at_crash(book)
-    with pytest.raises(CheckFailed):
-        endings.after_event(book, BlocksCommitted(R0))
-
-
-def test_an_order_that_never_ends_is_seen_at_the_end() -> None:
-    cluster = Cluster(two_sources(VERSION))
-    cluster.run()
-    endings, books = Endings(), cluster.books.nodes
-    endings.at_end(books)
-    endings.at_order(books[R], CommitBlocks(R0, BlockSet([(0, 1)])))
-    with pytest.raises(CheckFailed, match="all recoveries ended"):
-        endings.at_end(books)
-
-
-def test_an_answer_that_never_comes_is_seen_at_rest(book: NodeBook) -> None:
-    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest)
-    endings.at_rest(book)
-    endings.at_order(book, question)
-    with pytest.raises(CheckFailed, match="did not end"):
-        endings.at_rest(book)
-    endings.after_event(book, HoldingConfirmed(S0, VERSION.digest, Confirmation.NO_ANSWER))
-    endings.at_rest(book)
 
 
 def test_a_lane_is_not_used_after_it_was_closed(book: NodeBook) -> None:
