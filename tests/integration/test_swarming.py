@@ -16,7 +16,6 @@ import pytest
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.core.events import Event, HoldingsArrived, PeerLost
-from ckptd.daemon.recover import peering
 from ckptd.daemon.recover.peering import Peering
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -262,7 +261,7 @@ UNFIT = '{"node":"p","epoch":5,"revision":9,"since":%d,"holdings":[],"gone":["' 
 async def test_of_many_peers_all_are_asked_and_some_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(peering, "FOLLOWED_MAX", 2)
+    monkeypatch.setattr("ckptd.core.peers.following.FOLLOWED_MAX", 2)
     events: list[Event] = []
     again: list[bool] = []
 

@@ -18,9 +18,10 @@ from typing import Final, TypeAlias
 
 from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
+from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.sampling import Sample, take_sample
 from ckptd.daemon.parts import Parts
-from ckptd.daemon.recover.peering import PeerAddress, Peering
+from ckptd.daemon.recover.peering import Peering
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
 from ckptd.model.holdings import Holding

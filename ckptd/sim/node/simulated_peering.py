@@ -11,19 +11,15 @@ from random import Random
 from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.peers.following import WAIT_NS, back_off_ns, spread_ns
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
-WAIT_NS: Final = 10 * SECOND
-"""How long a peer holds a question back while nothing changes, as in ``daemon.recover.peering``."""
 SILENCE_NS: Final = 10 * SECOND
 """How long a peer may say nothing beyond that, as in ``net.inquiry``."""
-BACK_OFF_FIRST_NS: Final = 250 * MS
-BACK_OFF_MAX_NS: Final = 3 * SECOND
-"""Pauses between questions to a peer that does not answer, as in ``daemon.recover.peering``."""
 _LATE_NS: Final = 500 * MS
 """How soon an announcement is tried again that could not get through."""
 
@@ -169,12 +165,11 @@ class SimulatedPeering:
 
     def _lose(self, tie: Tie) -> None:
         """Stop relying on a peer, and ask again after a pause."""
-        pause_ns = min(BACK_OFF_FIRST_NS << min(tie.failures, 10), BACK_OFF_MAX_NS)
+        pause_ns = back_off_ns(tie.failures)
         tie.failures += 1
         tie.asking += 1
         was_live, tie.life = tie.life is not None, None
-        jittered_ns = int(pause_ns * (0.5 + self._rng.random() / 2))
-        self._world.after(jittered_ns, self._ask, tie, tie.asking)
+        self._world.after(spread_ns(pause_ns, self._rng), self._ask, tie, tie.asking)
         if was_live:
             tie.follower.report(PeerLost(tie.followed.name))
 

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ckptd.core.peers.following import PeerAddress
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
@@ -32,7 +33,7 @@ from ckptd.daemon.measure.recovery_totals import (
 )
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
-from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS, PeerAddress
+from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.serve.content import CONTENT_METRICS
 from ckptd.daemon.settings.own_identity import (
     CERTIFICATE_METRICS,

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.peers import following
+from ckptd.core.peers.following import (
+    FOLLOWED_MAX,
+    WAIT_NS,
+    AddressLost,
+    Consequence,
+    DeltaUnfit,
+    Following,
+    PeerAddress,
+    PeerFound,
+    Question,
+    back_off_ns,
+    spread_ns,
+)
+from ckptd.limits import MS, SECOND
+from ckptd.model.holdings import Holdings, HoldingsDelta
+from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.words import PeerState
+
+ME, B, C = NodeId("me"), NodeId("b"), NodeId("c")
+
+
+def peer(name: str, pinned: NodeId | None = None) -> PeerAddress:
+    return PeerAddress(name, (name, 1), pinned)
+
+
+def says(node: NodeId, revision: int = 1, epoch: int = 5) -> Holdings:
+    return Holdings(node, Epoch(epoch), revision, ())
+
+
+def arrived(node: NodeId, epoch: int = 5) -> HoldingsArrived:
+    return HoldingsArrived(node, Epoch(epoch), ())
+
+
+class Node:
+    """A node that follows addresses, and those."""
+
+    def __init__(self, *addresses: PeerAddress) -> None:
+        self.following = Following(ME, addresses, Random(1))
+        self.pause_ns = 0
+
+    def hears(self, address: PeerAddress, holdings: Holdings | None) -> list[Consequence]:
+        question = self.following.question(address)
+        step = self.following.answered(address, question, holdings, "etag")
+        self.pause_ns = step.pause_ns
+        return step.consequences
+
+    def misses(self, address: PeerAddress) -> list[Consequence]:
+        question = self.following.question(address)
+        step = self.following.failed(address, question, "gone")
+        self.pause_ns = step.pause_ns
+        return step.consequences
+
+
+def test_what_an_address_says_is_believed_and_it_is_where_the_node_is() -> None:
+    one, two = peer("x"), peer("y")
+    node = Node(one, two)
+    assert node.following.question(one) == Question(None, 0, is_first=True)
+    assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B)]
+    assert (one.state, one.etag, node.following.address_of(B)) == (PeerState.LIVE, "etag", ("x", 1))
+    assert node.following.question(one) == Question("etag", WAIT_NS, is_first=False)
+    assert node.hears(one, None) == []
+    assert 25 * MS <= node.pause_ns <= 50 * MS
+
+
+def test_discovery_is_settled_when_the_last_address_was_asked_and_only_then() -> None:
+    one, two = peer("x"), peer("y")
+    node = Node(one, two)
+    assert DiscoverySettled() not in node.hears(one, says(B))
+    lost = AddressLost("y", PeerState.UNREACHABLE, "gone")
+    assert node.misses(two) == [lost, DiscoverySettled()]
+    assert node.misses(two) == []
+    assert Following(ME, (), Random(1)).settled() == [DiscoverySettled()]
+
+
+def test_pauses_after_failures_grow_up_to_three_seconds_and_an_answer_ends_that() -> None:
+    assert [back_off_ns(failures) // MS for failures in (0, 1, 2, 3, 4, 99)] == [
+        250, 500, 1000, 2000, 3000, 3000,
+    ]  # fmt: skip
+    one = peer("x")
+    node = Node(one)
+    for most_ms in (250, 500, 1000):
+        node.misses(one)
+        assert most_ms * MS / 2 <= node.pause_ns <= most_ms * MS
+    node.hears(one, says(B))
+    node.misses(one)
+    assert node.pause_ns <= 250 * MS
+
+
+def test_who_is_lost_is_reported_once_and_not_where_it_was_any_more() -> None:
+    one = peer("x")
+    node = Node(one)
+    node.hears(one, says(B))
+    assert node.misses(one) == [AddressLost("x", PeerState.UNREACHABLE, "gone"), PeerLost(B)]
+    assert node.following.address_of(B) is None
+    assert (one.holdings, one.etag, one.last_error) == (None, None, "gone")
+    assert node.misses(one) == []
+    assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B)]
+
+
+def test_another_node_at_the_same_address_is_another_peer() -> None:
+    one = peer("x")
+    node = Node(one)
+    node.hears(one, says(B))
+    assert node.hears(one, says(C)) == [
+        AddressLost("x", PeerState.UNREACHABLE, "another node answers there now"),
+        PeerLost(B),
+        PeerFound(C, "x"),
+        arrived(C),
+    ]
+    assert node.following.address_of(B) is None
+
+
+@pytest.mark.parametrize(
+    ("pinned", "holdings", "state", "why"),
+    [
+        (None, says(ME), PeerState.SELF, "it is this node itself"),
+        (C, says(B), PeerState.CONFLICT, "it is b, not c"),
+    ],
+)
+def test_who_cannot_be_a_peer_is_not_believed(
+    pinned: NodeId | None, holdings: Holdings, state: PeerState, why: str
+) -> None:
+    one = peer("x", pinned)
+    node = Node(one)
+    assert node.hears(one, holdings) == [AddressLost("x", state, why), DiscoverySettled()]
+    assert 15 * SECOND <= node.pause_ns <= 30 * SECOND
+
+
+def test_a_second_address_of_one_name_is_a_conflict_and_the_first_one_counts() -> None:
+    one, two = peer("x"), peer("y")
+    node = Node(one, two)
+    node.hears(one, says(B))
+    assert node.hears(two, says(B)) == [
+        AddressLost("y", PeerState.CONFLICT, "it calls itself b, as x does"),
+        DiscoverySettled(),
+    ]
+    assert node.following.address_of(B) == ("x", 1)
+
+
+def test_a_handshake_that_failed_waits_for_a_person() -> None:
+    one = peer("x")
+    node = Node(one)
+    question = node.following.question(one)
+    step = node.following.refused(one, question, "expired", is_self=False)
+    assert step.consequences[0] == AddressLost("x", PeerState.UNREACHABLE, "expired")
+    assert 5 * SECOND <= step.pause_ns <= 10 * SECOND
+    step = node.following.refused(one, question, "itself", is_self=True)
+    assert one.state is PeerState.SELF
+    assert 15 * SECOND <= step.pause_ns <= 30 * SECOND
+
+
+def test_a_delta_that_does_not_fit_makes_the_next_question_one_for_everything() -> None:
+    one = peer("x")
+    node = Node(one)
+    node.hears(one, says(B, revision=1))
+    question = node.following.question(one)
+    fits = HoldingsDelta(B, Epoch(5), 1, 2, (), (), ())
+    assert node.following.answered(one, question, fits, "e2").consequences == [arrived(B)]
+    again = node.following.answered(one, node.following.question(one), fits, "e3")
+    (unfit,) = again.consequences
+    assert isinstance(unfit, DeltaUnfit)
+    assert node.following.question(one).etag is None
+    assert one.holdings == says(B, revision=2)
+
+
+def test_questions_are_kept_open_at_some_and_all_others_are_asked_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "FOLLOWED_MAX", 2)
+    addresses = [peer(f"p{number}") for number in range(12)]
+    node = Node(*addresses)
+    for number, address in enumerate(addresses):
+        node.hears(address, says(NodeId(f"n{number}")))
+    kept = 0
+    for address in addresses:
+        question = node.following.question(address)
+        step = node.following.answered(address, question, None, "etag")
+        kept += bool(question.wait_ns)
+        assert (step.pause_ns >= 7.5 * SECOND) == (not question.wait_ns)
+    assert 2 <= kept < 12
+    assert len(node.following._followed) == 2
+
+
+def test_with_more_peers_pauses_are_longer_up_to_those_that_are_followed() -> None:
+    pauses_ms = []
+    for count in (1, 20, 40, FOLLOWED_MAX, 1000):
+        addresses = [peer(f"p{number}") for number in range(count)]
+        node = Node(*addresses)
+        node.hears(addresses[0], says(B))
+        pauses_ms.append(node.pause_ns / MS)
+    for pause_ms, most_ms in zip(pauses_ms, (50, 50, 100, 160, 160), strict=True):
+        assert most_ms / 2 <= pause_ms <= most_ms
+
+
+def test_another_list_leaves_those_alone_that_stay() -> None:
+    one, two, three = peer("x"), peer("y"), peer("z")
+    node = Node(one, two)
+    node.hears(one, says(B))
+    node.hears(two, says(C))
+    change = node.following.change([three, peer("y")])
+    assert (change.left, change.joined) == ([one], [three])
+    why = "it was taken out of the configuration"
+    assert change.consequences == [AddressLost("x", PeerState.UNREACHABLE, why), PeerLost(B)]
+    assert node.following.peers() == (three, two)
+    assert node.following.address_of(C) == ("y", 1)
+    assert node.following.change([peer("y")]).consequences[-1] == DiscoverySettled()
+
+
+def test_a_pause_is_spread_between_half_of_it_and_all_of_it() -> None:
+    pauses = [spread_ns(SECOND, Random(seed)) for seed in range(200)]
+    assert SECOND / 2 <= min(pauses) < 0.55 * SECOND
+    assert 0.95 * SECOND < max(pauses) <= SECOND
