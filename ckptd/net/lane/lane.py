@@ -171,8 +171,10 @@ class SocketLane:
         """Make sure who answers.
 
         Raises:
-            OSError: Somebody else does.
+            OSError: Somebody else does, or the lane was closed.
         """
+        if self._is_closed:  # in the moment in which the connection was up
+            raise ConnectionAbortedError("the lane is closed")
         if self._peer is None:
             return Connection(connected)
         identity, source = self._peer
