@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,14 +28,17 @@ def modules(*places: str) -> Iterator[Path]:
         yield from [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
+SETTINGS: dict[str, Any] = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+IMPORT_RULES: dict[str, Any] = SETTINGS["tool"]["importlinter"]
+
+
+def contracts(kind: str) -> list[dict[str, Any]]:
+    return [contract for contract in IMPORT_RULES["contracts"] if contract["type"] == kind]
+
+
 def forbidden_modules() -> set[str]:
     """The list of the import rules, so that there is only one."""
-    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    (contract,) = (
-        contract
-        for contract in settings["tool"]["importlinter"]["contracts"]
-        if contract["type"] == "forbidden"
-    )
+    (contract,) = contracts("forbidden")
     return set(contract["forbidden_modules"])
 
 
@@ -103,6 +107,9 @@ def test_a_broken_layer_is_caught(tmp_path: Path) -> None:
     (copy / "core" / "clock.py").write_text("import time\n\nNOW = time.time()\n")
     (copy / "model" / "shortcut.py").write_text("from ckptd.store.files import roots\n")
     (copy / "net" / "shortcut.py").write_text("from ckptd.observe import logs\n")
+    for below, above in BACKWARDS.items():
+        with (copy / below).open("a") as module:
+            module.write(f"\nif TYPE_CHECKING:\n    import {above}\n")
 
     lint_imports = str(Path(sys.executable).parent / "lint-imports")
     result = subprocess.run(
@@ -117,8 +124,53 @@ def test_a_broken_layer_is_caught(tmp_path: Path) -> None:
         "ckptd.core.clock -> time",
         "ckptd.model.shortcut -> ckptd.store.files.roots",
         "ckptd.net.shortcut -> ckptd.observe.logs",
+        "Siblings form no cycles BROKEN",
+        *(f"{inside} BROKEN" for inside in INSIDE.values()),
+        *(f"{dotted(below)} -> {above}" for below, above in BACKWARDS.items()),
     ):
         assert complaint in result.stdout
+
+
+INSIDE = {
+    "core": "Inside the core",
+    "daemon": "Inside the daemon",
+    "net": "Inside net",
+    "sim": "Inside sim",
+    "store": "Inside store",
+}
+"""Packages of several rooms, and the contract that orders those."""
+
+BACKWARDS = {
+    "core/state/alarms.py": "ckptd.core.stages.advance",
+    "daemon/host/systemd.py": "ckptd.daemon.app",
+    "net/connection/marking.py": "ckptd.net.lane.groups",
+    "sim/world/disk.py": "ckptd.sim.cluster",
+    "store/files/kernel.py": "ckptd.store.records.newest",
+}
+"""Imports that run up, for the type checker alone."""
+
+
+def dotted(path: str) -> str:
+    return "ckptd." + path.removesuffix(".py").replace("/", ".")
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_rooms_of_a_package_are_in_an_order_and_a_new_one_has_to_be_put_into_it(
+    package: str,
+) -> None:
+    (contract,) = [
+        contract for contract in contracts("layers") if f"ckptd.{package}" in contract["containers"]
+    ]
+    assert contract["name"] == INSIDE[package]
+    assert contract["exhaustive"] is True
+    assert "exhaustive_ignores" not in contract
+
+
+def test_siblings_form_no_cycle_anywhere_and_what_only_types_need_counts() -> None:
+    (contract,) = contracts("acyclic_siblings")
+    assert contract["ancestors"] == ["ckptd"]
+    assert contract.keys() == {"name", "type", "ancestors"}, "nothing is excepted, no depth is cut"
+    assert IMPORT_RULES["exclude_type_checking_imports"] is False
 
 
 EXECUTING_MODULES = {
