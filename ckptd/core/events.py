@@ -102,7 +102,7 @@ class RecoveryCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class UnitsRaised:
+class UnitsPrioritized:
     """Somebody waits for some units: they go before everything else of the recovery.
 
     Attributes:
@@ -310,7 +310,7 @@ Event: TypeAlias = (
     | RecoveryPaused
     | RecoveryResumed
     | RecoveryCancelled
-    | UnitsRaised
+    | UnitsPrioritized
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

@@ -28,7 +28,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.sim.cases.close_calls import draw_close_call
@@ -98,35 +98,35 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-def _take_for_the_old_one(turn: Turn, event: HoldingsArrived) -> None:
-    known = turn.state.peers.get(event.node)
-    _on_holdings_arrived(turn, event if known is None else replace(event, epoch=known.epoch))
+def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
+    known = step.state.peers.get(event.node)
+    _on_holdings_arrived(step, event if known is None else replace(event, epoch=known.epoch))
 
 
-def _blame_at_once(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
-    options = turn.options
+def _blame_at_once(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    options = step.options
     is_critical = bool(bad & recovery.critical)
     everything = options.trust_max - options.quarantine_trust
     trust_lost = everything if is_critical else len(bad) * options.trust_per_bad_block
-    peer.link.blame(trust_lost, options, now=turn.now)
+    peer.link.blame(trust_lost, options, now=step.now)
 
 
 def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     if peer.link.failures:
         return _preferred_run(recovery, peer)
     blocks = eligibility.servable(recovery, peer)
-    return (blocks & recovery.raised or blocks).first_run()
+    return (blocks & recovery.prioritized or blocks).first_run()
 
 
 def _credit_and_forget(
-    turn: Turn,
+    step: Step,
     recovery: Recovery,
     lane: Lane,
     transfer: Transfer,
     run: BlockRun,
     rejected: tuple[int, ...],
 ) -> None:
-    _credit(turn, recovery, lane, transfer, run, rejected)
+    _credit(step, recovery, lane, transfer, run, rejected)
     recovery.refused.clear()
 
 

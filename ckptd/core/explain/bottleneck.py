@@ -73,7 +73,7 @@ def find_bottleneck(
     elif recovery.stage is Stage.SEEKING:
         bottleneck = Bottleneck.NO_SOURCE
     elif recovery.stage is Stage.DESCRIBING:
-        is_asked = recovery.awaited is LocalOrder.MANIFEST
+        is_asked = recovery.pending_order is LocalOrder.MANIFEST
         bottleneck = Bottleneck.SOURCE if is_asked else Bottleneck.NO_SOURCE
     elif recovery.stage is not Stage.TRANSFERRING or recovery.retry_at_ns is not None:
         bottleneck = Bottleneck.DISK

@@ -38,7 +38,7 @@ def why_still(
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:
         why = _why_no_version(state, recovery)
-    elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
+    elif recovery.stage is Stage.DESCRIBING and recovery.pending_order is None:
         why = StoryReason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
     elif recovery.stage is Stage.TRANSFERRING:
         if recovery.in_flight:
@@ -73,7 +73,7 @@ def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, st
     latest = max(lanes, key=heard_ns)
     if now - latest.heard_ns < SILENCE_NS:
         return None
-    if recovery.awaited is LocalOrder.COMMIT:
+    if recovery.pending_order is LocalOrder.COMMIT:
         since = format_span(now - recovery.commit_started_ns)
         return StoryReason.DISK, f"the disk, which has been making blocks durable for {since}"
     silent = format_span(now - latest.heard_ns)

@@ -53,8 +53,8 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """
     blocks = servable(recovery, peer)
     is_trial = peer.link.failures > 0 and recovery.source_count > 1
-    if recovery.raised and (raised := blocks & recovery.raised):
-        return _last_block(raised) if is_trial else raised.first_run()
+    if recovery.prioritized and (prioritized := blocks & recovery.prioritized):
+        return _last_block(prioritized) if is_trial else prioritized.first_run()
     first = blocks.first_run()
     if first is None or not (is_trial or recovery.is_swarming):
         return first
@@ -84,7 +84,7 @@ def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now
         and recovery.in_flight > 0
         and offer.peer.holdings[recovery.digest].is_complete
         and offer.run.start in recovery.spread
-        and offer.run.start not in recovery.raised
+        and offer.run.start not in recovery.prioritized
         and recovery.swarm_rate >= offer.peer.link.rate.bytes_per_s
     )
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from ckptd.core.effects import PrepareStaging
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import LocalOrder, Stage, WasteReason
 
 
-def restage_when_quiet(turn: Turn, recovery: Recovery) -> None:
+def restage_when_quiet(step: Step, recovery: Recovery) -> None:
     """Order the staging to be prepared anew, once nothing writes there any more."""
-    if recovery.awaited is None and not recovery.lanes:
+    if recovery.pending_order is None and not recovery.lanes:
         assert recovery.digest is not None
         recovery.is_staging_lost = False
         recovery.move(Stage.PREPARING)
-        recovery.awaited = LocalOrder.STAGING
-        turn.order(PrepareStaging(recovery.id, recovery.digest, recovery.known_space()))
+        recovery.pending_order = LocalOrder.STAGING
+        step.order(PrepareStaging(recovery.id, recovery.digest, recovery.known_space()))
 
 
 def take_stock(recovery: Recovery, found: BlockSet) -> None:
@@ -40,6 +40,6 @@ def take_stock(recovery: Recovery, found: BlockSet) -> None:
     recovery.uncommitted_bytes = 0
     recovery.uncommitted_since_ns = None
     recovery.unclaimed = BlockSet.full(space.block_count) - found
-    recovery.raised -= found
+    recovery.prioritized -= found
     if recovery.critical - found:
         recovery.critical_at_ns = None

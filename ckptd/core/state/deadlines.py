@@ -22,10 +22,10 @@ def next_deadline(state: State) -> int | None:
 def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     """Return when a recovery has something to do though nothing happened."""
     deadline_ns = recovery.retry_at_ns
-    if recovery.awaited is LocalOrder.MANIFEST and not recovery.is_paused:
+    if recovery.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
         deadline_ns = _earlier(deadline_ns, recovery.ask_again_at_ns)
     stage = recovery.stage
-    if recovery.awaited is not None or stage is Stage.PLACING or stage is Stage.DISCARDING:
+    if recovery.pending_order is not None or stage is Stage.PLACING or stage is Stage.DISCARDING:
         return deadline_ns  # nothing that peers have is waited for
     if recovery.is_staging_lost:  # its lanes will end
         return deadline_ns

@@ -102,16 +102,16 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: owed bytes are what its transfers still owe",
     )
     _expect(
-        bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),
+        bool(recovery.committing) <= (recovery.pending_order is LocalOrder.COMMIT),
         f"{name}: blocks are committing only while a commit is awaited",
     )
     _expect(
-        (recovery.awaited is LocalOrder.MANIFEST)
+        (recovery.pending_order is LocalOrder.MANIFEST)
         == (recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.asked.values()),
         f"{name}: a manifest is awaited while somebody is asked for it",
     )
     _expect(
-        not recovery.raised & recovery.verified,
+        not recovery.prioritized & recovery.verified,
         f"{name}: raised and verified have nothing in common",
     )
     _expect(

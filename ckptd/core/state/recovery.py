@@ -133,17 +133,17 @@ class Recovery:
     digest: Digest | None = None
     space: AddressSpace | None = None
     unclaimed: BlockSet = field(default_factory=BlockSet)
-    raised: BlockSet = field(default_factory=BlockSet)
+    prioritized: BlockSet = field(default_factory=BlockSet)
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     uncommitted: BlockSet = field(default_factory=BlockSet)
     uncommitted_bytes: int = 0
-    is_awaited: bool = False
+    is_commit_urgent: bool = False
     uncommitted_since_ns: int | None = None
     commit_started_ns: int = 0
     is_held_up: bool = False
-    awaited: LocalOrder | None = None
+    pending_order: LocalOrder | None = None
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     bundles: dict[NodeId, Bundle] = field(default_factory=dict)
     in_flight: int = 0
@@ -234,7 +234,7 @@ class Recovery:
 
     def criticality_of(self, block: int) -> Criticality:
         """Return how urgent a block is; nothing is more urgent than what somebody waits for."""
-        if block in self.raised:
+        if block in self.prioritized:
             return Criticality.CRITICAL
         space = self.known_space()
         return space.manifest.units[space.unit_of(block)].criticality

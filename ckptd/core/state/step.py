@@ -14,7 +14,7 @@ from ckptd.model.words import CloseReason
 
 
 @dataclass(slots=True)
-class Turn:
+class Step:
     """What every handler is given.
 
     Attributes:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult, Raised
-from ckptd.core.events import Event, UnitsRaised
+from ckptd.core.events import Event, UnitsPrioritized
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.errors import Conflict, NotFound, UsageError
@@ -82,7 +82,7 @@ class Raising:
             )
         verified = self._scheduler.verified(recovery.id)
         blocks, raised = await asyncio.to_thread(_match, recovery.id, space, pattern, verified)
-        self._report(UnitsRaised(recovery.id, blocks))
+        self._report(UnitsPrioritized(recovery.id, blocks))
         return raised
 
     async def need(self, path: str) -> AsyncGenerator[NeedEvent, None]:
@@ -99,7 +99,7 @@ class Raising:
             if unit is None and recovery.space is not None:
                 unit = await asyncio.to_thread(_find_unit, recovery, name)
                 run = recovery.known_space().unit_run(unit)
-                self._report(UnitsRaised(recovery.id, _blocks_of(run)))
+                self._report(UnitsPrioritized(recovery.id, _blocks_of(run)))
                 continue  # it may have ended meanwhile
             result = None if unit is None else self._result(recovery, name, unit)
             if result is not None:

@@ -27,7 +27,7 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryRequested,
     StagingPrepared,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.ids import NodeId, TransferId
@@ -138,7 +138,7 @@ class Books(Watch):
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
                 book.said.get(source, {}).pop(book.describing[event.recovery, source], None)
-            case UnitsRaised():
+            case UnitsPrioritized():
                 book.recoveries[event.recovery].raised |= event.blocks
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))

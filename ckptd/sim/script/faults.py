@@ -13,7 +13,7 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryResumed,
     Refusal,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId, RecoveryId
@@ -356,7 +356,7 @@ class Raise(Fault):
         if known is not None and known.space is not None and not node.is_frozen:
             space = known.space
             run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
-            node.report(UnitsRaised(self.recovery, BlockSet((run,))))
+            node.report(UnitsPrioritized(self.recovery, BlockSet((run,))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

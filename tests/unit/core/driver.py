@@ -135,7 +135,7 @@ class Driver:
 
     def _tell(self, event: Event) -> None:
         """Report a fact, and carry out what follows from it."""
-        self._strike_out(event)
+        self._take_answer(event)
         effects = self.scheduler.handle(event, now=self.agenda.now)
         check_invariants(self.scheduler.inspect())
         check_nothing_is_overlooked(self.scheduler, Options(), now=self.agenda.now)
@@ -152,7 +152,7 @@ class Driver:
         self.open_orders[name] += 1
         assert self.open_orders[name] == 1 or name[0] == "confirm", f"{name} was given twice"
 
-    def _strike_out(self, event: Event) -> None:
+    def _take_answer(self, event: Event) -> None:
         """Strike out the order that an event ends; it must be open."""
         name = _ended_by(event)
         if name:

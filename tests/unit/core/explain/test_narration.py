@@ -234,7 +234,7 @@ def test_a_disk_that_stumbles_is_told_with_its_words() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
     script.end(order, RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
-    entry = the(script, StoryKind.DISK_STUMBLED)
+    entry = the(script, StoryKind.DISK_REFUSED)
     assert (entry.reason, entry.source) == (StoryReason.RETRYABLE, None)
     assert sentence(entry) == "this node's disk: root /data: no room; tried again in 5.0s"
     assert the(script, StoryKind.STANDSTILL).reason is StoryReason.DISK

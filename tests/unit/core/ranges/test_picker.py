@@ -14,7 +14,7 @@ from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
     StagingPrepared,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import cut, find_offer
@@ -415,6 +415,6 @@ def test_what_is_raised_in_the_background_stays_in_the_background() -> None:
     script = Script(options=NO_COMMITS)
     script.start(USUAL, holds(A, BACKGROUND, USUAL))
     script.start(BACKGROUND, recovery=R2, is_background=True)
-    assert ranges(script.tell(UnitsRaised(R2, blocks((40, 44))))) == []
+    assert ranges(script.tell(UnitsPrioritized(R2, blocks((40, 44))))) == []
     [order, *_] = ranges(script.tell(RecoveryPaused(R)) + script.wait(300))
     assert (order.blocks, order.criticality) == ((40, 44), DEFERRED)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ckptd.core.effects import CommitBlocks, Effect
 from ckptd.core.events import BlocksCommitted, HoldingsArrived, ManifestArrived, StagingPrepared
-from ckptd.core.events import UnitsRaised as Raised
+from ckptd.core.events import UnitsPrioritized as Raised
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Criticality, RangeOutcome
@@ -52,9 +52,9 @@ def test_a_raised_range_is_asked_for_as_critical_and_the_rest_is_not() -> None:
     script, version = Script(options=SMALL), saved(4, deferred=[4])
     [first] = ranges(script.start(version, A))
     script.tell(Raised(R, blocks((4, 6))))
-    [raised] = ranges(script.arrive(first, 1, after_ms=1))
-    assert (raised.blocks, raised.criticality) == ((4, 6), Criticality.CRITICAL)
-    [after] = ranges(script.end(first, RangeOutcome.BUSY) + script.deliver(raised, after_ms=500))
+    [prioritized] = ranges(script.arrive(first, 1, after_ms=1))
+    assert (prioritized.blocks, prioritized.criticality) == ((4, 6), Criticality.CRITICAL)
+    [after] = ranges(script.end(first, RangeOutcome.BUSY) + script.deliver(prioritized, after_ms=500))
     assert after.criticality is Criticality.NORMAL
 
 
@@ -95,8 +95,8 @@ def test_blocks_stay_raised_when_their_source_fails() -> None:
     script, version = Script(options=SMALL), saved(4, deferred=[4])
     [first] = ranges(script.start(version, A))
     script.tell(Raised(R, blocks((4, 6))))
-    [raised] = ranges(script.deliver(first, after_ms=1))
-    script.end(raised, RangeOutcome.DISCONNECTED)
+    [prioritized] = ranges(script.deliver(first, after_ms=1))
+    script.end(prioritized, RangeOutcome.DISCONNECTED)
     assert whom(script.wake_at_deadline()) == [(A, (4, 6))]
 
 
@@ -105,10 +105,10 @@ def test_nothing_is_raised_any_more_once_it_is_here() -> None:
     script = Script(options=SMALL)
     script.start(version, A, verified=blocks((4, 5)))
     script.tell(Raised(R, blocks((4, 8))))
-    assert script.recovery().raised == blocks((5, 8))
+    assert script.recovery().prioritized == blocks((5, 8))
     while script.in_flight:
         script.deliver(script.in_flight[0], after_ms=1)
-    assert script.recovery().raised == BlockSet()
+    assert script.recovery().prioritized == BlockSet()
 
 
 def test_a_raised_range_that_is_late_is_asked_of_a_second_source() -> None:
