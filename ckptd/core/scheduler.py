@@ -136,7 +136,7 @@ class Scheduler:
         Raises:
             KeyError: There is none of that name.
         """
-        return self._state.recoveries[recovery].verified
+        return self._state.recoveries[recovery].coverage.verified
 
     def committed(self, recovery: RecoveryId) -> BlockSet:
         """Return the blocks of a recovery that are durable and journaled.
@@ -144,7 +144,7 @@ class Scheduler:
         Raises:
             KeyError: There is none of that name.
         """
-        return self._state.recoveries[recovery].committed
+        return self._state.recoveries[recovery].coverage.committed
 
     def bytes_by_class(self) -> dict[tuple[bool, Criticality], int]:
         """Return bytes of all recoveries whose manifest is here, by whether they are verified."""

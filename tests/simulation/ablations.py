@@ -105,7 +105,7 @@ def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
 
 def _blame_at_once(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     options = step.options
-    is_critical = bool(bad & recovery.critical)
+    is_critical = bool(bad & recovery.content.critical)
     everything = options.trust_max - options.quarantine_trust
     trust_lost = everything if is_critical else len(bad) * options.trust_per_bad_block
     peer.link.blame(trust_lost, options, now=step.now)
@@ -115,7 +115,7 @@ def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     if peer.link.failures:
         return _preferred_run(recovery, peer)
     blocks = eligibility.servable(recovery, peer)
-    return (blocks & recovery.prioritized or blocks).first_run()
+    return (blocks & recovery.coverage.prioritized or blocks).first_run()
 
 
 def _credit_and_forget(

@@ -299,7 +299,7 @@ class Script:
                 is_background=is_background,
             ),
         )
-        [asked] = self.recovery(recovery).asked
+        [asked] = self.recovery(recovery).search.asked
         self.tell(ManifestArrived(recovery, asked, version.space))
         return self.tell(StagingPrepared(recovery, verified or BlockSet()))
 
@@ -346,7 +346,7 @@ class Script:
         return self.scheduler.inspect().recoveries[recovery]
 
     def lane(self, source: NodeId, recovery: RecoveryId = R) -> Lane:
-        return self.recovery(recovery).bundles[source].lanes[0]
+        return self.recovery(recovery).work.bundles[source].lanes[0]
 
     def view(self, recovery: RecoveryId = R) -> RecoverySnapshot:
         snapshot = self.scheduler.recovery(recovery, now=self.now)
@@ -367,7 +367,7 @@ def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: 
     state = scheduler.inspect()
     due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
     fetching = [known for known in state.recoveries.values() if known.is_fetching]
-    wanting = [recovery for recovery in fetching if recovery.unclaimed]
+    wanting = [recovery for recovery in fetching if recovery.coverage.unclaimed]
     for peer in state.peers.values():
         for recovery in wanting:
             offer = find_offer(recovery, peer, options, now=now)
@@ -379,7 +379,7 @@ def check_nothing_is_overlooked(scheduler: Scheduler, options: Options, *, now: 
     due_ns += [
         lane.heard_ns + lane_patience_ns(lane, options) + LEEWAY_NS
         for lane in state.lanes.values()
-        if not lane.is_closing and not state.recoveries[lane.recovery].is_held_up
+        if not lane.is_closing and not state.recoveries[lane.recovery].work.is_held_up
     ]
     deadline = scheduler.next_deadline()
     assert deadline is None or deadline > now, "a storm of wake-ups"

@@ -45,7 +45,9 @@ def why_wasted(lane: Lane, transfer: Transfer, otherwise: WasteReason) -> WasteR
     return WasteReason.HEDGE if is_race else otherwise
 
 
-def report_choice(step: Step, recovery: Recovery, version: Version, choice: ExplainedChoice) -> None:
+def report_choice(
+    step: Step, recovery: Recovery, version: Version, choice: ExplainedChoice
+) -> None:
     """Tell which version was chosen, and why."""
     recovery.story.choice = choice
     is_newest = recovery.request.version is None
@@ -148,11 +150,13 @@ def report_outranked(step: Step, offer: Offer) -> None:
 def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
     """Tell that a source is passed over for some blocks because it would hold up the end."""
     recovery, node = offer.recovery, offer.peer.node
-    link, space = offer.peer.link, recovery.known_space()
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    link, space = offer.peer.link, recovery.content.space
+    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
     numbers = {
         "needs_ns": link.expected_ns(space.run_bytes(blocks), step.options),
-        "rest_ns": int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate),
+        "rest_ns": int(
+            (left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate
+        ),
     }
     recovery.story.add(
         Entry(step.now, StoryKind.DETOUR, StoryReason.SLOW, node, blocks=blocks, numbers=numbers)
@@ -174,7 +178,7 @@ def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReas
 
 def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
     """Tell that a source sent blocks with a wrong digest."""
-    numbers = {"blocks": len(bad), "size_bytes": recovery.known_space().set_bytes(bad)}
+    numbers = {"blocks": len(bad), "size_bytes": recovery.content.space.set_bytes(bad)}
     recovery.story.add(
         Entry(
             step.now,
@@ -217,7 +221,7 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
 
 def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Tell what this node's disk refused."""
-    if refusal.is_staging_lost and recovery.staging_losses < step.options.staging_losses_max:
+    if refusal.is_staging_lost and recovery.local.staging_losses < step.options.staging_losses_max:
         reason = StoryReason.STAGING_LOST
     else:
         reason = StoryReason.RETRYABLE if refusal.is_retryable else StoryReason.FATAL
@@ -238,19 +242,19 @@ def report_critical(step: Step, recovery: Recovery) -> None:
 def report_standstills(step: Step) -> None:
     """Tell when a recovery comes to stand still, and when it goes on."""
     for recovery in step.state.recoveries.values():
-        if recovery.in_flight and recovery.still_since_ns is None:
+        if recovery.work.transfer_count and recovery.tally.still_since_ns is None:
             continue
-        is_still = not recovery.in_flight and _wants_something(recovery)
-        if is_still and recovery.still_since_ns is None:
+        is_still = not recovery.work.transfer_count and _wants_something(recovery)
+        if is_still and recovery.tally.still_since_ns is None:
             missing = missing_blocks(step.state, recovery)
             why = why_still(step.state, recovery, missing, now=step.now)
             if why is not None:
-                recovery.still_since_ns = step.now
+                recovery.tally.still_since_ns = step.now
                 reason, text = why
                 recovery.story.add(Entry(step.now, StoryKind.STANDSTILL, reason, text=text))
-        elif not is_still and recovery.still_since_ns is not None:
-            numbers = {"stood_ns": step.now - recovery.still_since_ns}
-            recovery.still_since_ns = None
+        elif not is_still and recovery.tally.still_since_ns is not None:
+            numbers = {"stood_ns": step.now - recovery.tally.still_since_ns}
+            recovery.tally.still_since_ns = None
             recovery.story.add(
                 Entry(step.now, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers=numbers)
             )
@@ -259,16 +263,16 @@ def report_standstills(step: Step) -> None:
 def _wants_something(recovery: Recovery) -> bool:
     """Tell whether a recovery needs something that it must ask somebody for."""
     if recovery.stage is Stage.TRANSFERRING:
-        return bool(recovery.unclaimed)
+        return bool(recovery.coverage.unclaimed)
     return recovery.stage is Stage.SEEKING or (
-        recovery.stage is Stage.DESCRIBING and recovery.pending_order is None
+        recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None
     )
 
 
 def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
     """Yield the recoveries of what a peer holds, and those it has a lane of."""
     for recovery in state.recoveries.values():
-        if recovery.digest in peer.holdings or peer.node in recovery.bundles:
+        if recovery.digest in peer.holdings or peer.node in recovery.work.bundles:
             yield recovery
 
 

@@ -7,8 +7,8 @@ from ckptd.core.events import HoldingConfirmed, HoldingsArrived, PeerLost
 from ckptd.core.explain.narration import report_judged, report_lost, report_reborn
 from ckptd.core.report.evidence import BadBlock, Evidence
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.spread import Spread
 from ckptd.core.state.step import Step
 from ckptd.limits import PEERS_MAX
 from ckptd.model.blocks import BlockSet, union
@@ -97,15 +97,15 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
 
 def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
     """Take in what a peer has now; with hundreds of peers nearly all news is that it has more."""
-    now = peer.holdings.get(recovery.digest) if recovery.digest is not None else None
+    now = peer.holding_of(recovery.digest)
     if before is not None and (now is None or (before.is_complete and not now.is_complete)):
         _take_stock(step, recovery)
     elif now is not None and not now.is_complete:
         added = now.blocks if before is None else now.blocks - before.blocks
         if added and before is not None:
-            recovery.spread_grew_ns = step.now
-        recovery.spread.grow(added)
-        recovery.is_swarming = True
+            recovery.swarm.spread_grew_ns = step.now
+        recovery.swarm.spread.grow(added)
+        recovery.swarm.is_swarming = True
     if before is None or now is None or before.is_complete != now.is_complete:
         _count(step, recovery)
         give_second_chances(step)
@@ -122,13 +122,13 @@ def count_sources(step: Step) -> None:
 
 def _count(step: Step, recovery: Recovery) -> None:
     holdings = _holdings(step, recovery)
-    recovery.source_count = len(holdings)
-    recovery.is_swarming = any(not holding.is_complete for holding in holdings)
+    recovery.swarm.source_count = len(holdings)
+    recovery.swarm.is_swarming = any(not holding.is_complete for holding in holdings)
 
 
 def _take_stock(step: Step, recovery: Recovery) -> None:
     holdings = _holdings(step, recovery)
-    recovery.spread = Spread(each.blocks for each in holdings if not each.is_complete)
+    recovery.swarm.spread = Spread(each.blocks for each in holdings if not each.is_complete)
 
 
 def _holdings(step: Step, recovery: Recovery) -> list[Holding]:
@@ -147,11 +147,11 @@ def give_second_chances(step: Step) -> None:
     loses trust each time, and is soon in quarantine.
     """
     for recovery in step.state.recoveries.values():
-        lonely = union(recovery.refused.values()) & recovery.unclaimed
+        lonely = union(recovery.refused.values()) & recovery.coverage.unclaimed
         for node, peer in step.state.peers.items():
             if not lonely:
                 break
-            holding = peer.holdings.get(recovery.digest) if recovery.digest else None
+            holding = peer.holding_of(recovery.digest)
             if holding is None or not peer.is_live or peer.link.quarantined_until_ns > step.now:
                 continue
             lonely -= holding.blocks - recovery.refused.get(node, BlockSet())
@@ -168,12 +168,12 @@ def question(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     """
     options = step.options
     trust_lost = len(bad) * options.trust_per_bad_block
-    if bad & recovery.critical:
+    if bad & recovery.content.critical:
         trust_lost = options.trust_max - options.quarantine_trust
-    assert recovery.digest is not None
-    if recovery.digest not in peer.questioned:
-        step.order(ConfirmHolding(peer.node, recovery.digest))
-    peer.questioned[recovery.digest] = peer.questioned.get(recovery.digest, 0) + trust_lost
+    digest = recovery.content.digest
+    if digest not in peer.questioned:
+        step.order(ConfirmHolding(peer.node, digest))
+    peer.questioned[digest] = peer.questioned.get(digest, 0) + trust_lost
 
 
 def note_evidence(
@@ -186,23 +186,21 @@ def note_evidence(
     """Put bad blocks on record, for people.
 
     Args:
-        turn: The event.
+        step: The event.
         peer: Who sent them.
         recovery: For which recovery.
         bad: The blocks.
         answer: Set if nobody can be asked any more whether it stands by them.
     """
-    assert recovery.version is not None
-    assert recovery.digest is not None
-    space = recovery.known_space()
+    space = recovery.content.space
     for block in bad:
         unit = space.unit_of(block)
         peer.evidence.note(
             BadBlock(
                 step.now,
                 recovery.checkpoint,
-                recovery.version,
-                recovery.digest,
+                recovery.content.version,
+                recovery.content.digest,
                 space.manifest.units[unit].path,
                 block - space.unit_run(unit)[0],
                 recovery.id,

@@ -28,7 +28,7 @@ from ckptd.model.words import Criticality
 def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     """Return whom to ask for what a lane's first range owes; ``None``: nobody, or too dear."""
     recovery = step.state.recoveries[lane.recovery]
-    space = recovery.known_space()
+    space = recovery.content.space
     owed = lane.transfers[0]
     best: tuple[int, Peer, BlockRun] | None = None
     for peer, run in _able(step, recovery, lane, owed):
@@ -38,7 +38,7 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     if best is None:
         return None
     budget_bytes = int(step.options.hedge_share * space.size_bytes)
-    if recovery.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
+    if recovery.duplicates.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
         return None
     return best[1], best[2]
 
@@ -47,10 +47,9 @@ def _able(
     step: Step, recovery: Recovery, late: Lane, owed: Transfer
 ) -> Iterator[tuple[Peer, BlockRun]]:
     """Yield sources that can begin with what is owed, and how far they can go."""
-    assert recovery.digest is not None
     for node, peer in step.state.peers.items():
-        holding = peer.holdings.get(recovery.digest)
-        own = recovery.bundles.get(node)
+        holding = peer.holding_of(recovery.digest)
+        own = recovery.work.bundles.get(node)
         is_ready = may_be_asked(recovery, peer, now=step.now)
         if node == late.source or holding is None or not is_ready:
             continue
@@ -65,8 +64,7 @@ def _able(
 
 def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
     """Return how far a source can go with what another one owes; ``None``: not at all."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
+    holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end:
         return None
     blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
@@ -84,13 +82,13 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     """
     if step.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
         return None
-    own = recovery.bundles.get(peer.node)
+    own = recovery.work.bundles.get(peer.node)
     is_urgent = own is not None and any(
         known.criticality is Criticality.CRITICAL for lane in own.lanes for known in lane.transfers
     )
     if is_urgent or not has_room(recovery, peer, step.options, now=step.now):
         return None
-    if servable(recovery, peer) & (recovery.critical | recovery.prioritized):
+    if servable(recovery, peer) & (recovery.content.critical | recovery.coverage.prioritized):
         return None
     last: tuple[float, Transfer, BlockRun] | None = None
     for needs_s, owed in _owed_critical(recovery):
@@ -99,30 +97,32 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
             last = (needs_s, owed, run)
     if last is None:
         return None
-    space = recovery.known_space()
-    raced_bytes = recovery.raced_bytes + space.run_bytes(last[2])
-    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical) else None
+    space = recovery.content.space
+    raced_bytes = recovery.duplicates.raced_bytes + space.run_bytes(last[2])
+    return last[1:] if raced_bytes <= space.set_bytes(recovery.content.critical) else None
 
 
 def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
     """Yield critical ranges that one source owes, and how long it will need for each."""
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         ahead_bytes = 0
-        lane_rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        lane_rate = lane.link.rate.bytes_per_s / max(
+            recovery.work.bundles[lane.source].active_count, 1
+        )
         for known in () if lane.is_closing else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
-            if known.blocks.start in recovery.critical and not known.is_hedged:
+            if known.blocks.start in recovery.content.critical and not known.is_hedged:
                 yield ahead_bytes / max(lane_rate, 1.0), known
 
 
 def losers(recovery: Recovery) -> Iterator[Lane]:
     """Yield lanes whose first range became superfluous: another one delivered it."""
-    if not recovery.hedges:
+    if not recovery.duplicates.count:
         return
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         first = lane.transfers[0] if lane.transfers else None
         if first is None or lane.is_closing or first.next_block >= first.blocks.end:
             continue
         owed = BlockSet(((first.next_block, first.blocks.end),))
-        if (first.is_hedged or first.is_hedge) and owed.issubset(recovery.verified):
+        if (first.is_hedged or first.is_hedge) and owed.issubset(recovery.coverage.verified):
             yield lane

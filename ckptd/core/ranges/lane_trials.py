@@ -58,7 +58,7 @@ def try_lanes(step: Step) -> None:
         return
     trial.look_at_ns = step.now + _SAMPLE_EVERY_NS
     recovery = step.state.recoveries.get(trial.recovery)
-    if recovery is None or recovery.bundles.get(trial.source) is not trial.bundle:
+    if recovery is None or recovery.work.bundles.get(trial.source) is not trial.bundle:
         _end(step, step.options.lane_trial_ns)
         return
     since_ns = step.now - trial.since_ns
@@ -86,12 +86,12 @@ def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
     One lane is one thread, which hashes and writes what it takes: from some rate on it is a
     processor of this node that limits, and a recovery of seconds is over before a trial.
     """
-    bundle = recovery.bundles[lane.source]
+    bundle = recovery.work.bundles[lane.source]
     options, link = step.options, lane.link
     if (
         step.state.trial is None
         and _may_widen(options)
-        and recovery.source_count == 1
+        and recovery.swarm.source_count == 1
         and bundle.width == 1
         and link.rate.bytes_per_s >= options.lane_busy_bytes_per_s
         and not link.load_bytes
@@ -128,7 +128,7 @@ def _begin(step: Step) -> None:
     for recovery in step.state.recoveries.values():
         if not recovery.is_fetching or not _lasts(step, recovery):
             continue
-        for node, bundle in recovery.bundles.items():
+        for node, bundle in recovery.work.bundles.items():
             is_later = found is not None and found[2].tried_ns <= bundle.tried_ns
             if not is_later and _may_try(step, recovery, node, bundle):
                 found = recovery, node, bundle
@@ -145,9 +145,9 @@ def _begin(step: Step) -> None:
 
 def _lasts(step: Step, recovery: Recovery) -> bool:
     """Tell whether a recovery lasts long enough for a trial to pay."""
-    space = recovery.known_space()
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
-    lasting_bytes = recovery.total_rate * step.options.lane_trial_left_ns / SECOND
+    space = recovery.content.space
+    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
+    lasting_bytes = recovery.swarm.total_rate * step.options.lane_trial_left_ns / SECOND
     return 0 < lasting_bytes <= left_bytes
 
 
@@ -160,7 +160,7 @@ def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bo
     ):
         return False
     peer = step.state.peers[node]
-    left_bytes = recovery.known_space().set_bytes(servable(recovery, peer))
+    left_bytes = recovery.content.space.set_bytes(servable(recovery, peer))
     return left_bytes >= _SEVERAL_RANGES * peer.link.range_bytes(step.options)
 
 
@@ -170,8 +170,8 @@ def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> boo
     return (
         recovery.is_fetching
         and not recovery.is_background
-        and not recovery.is_swarming
-        and not recovery.is_held_up
+        and not recovery.swarm.is_swarming
+        and not recovery.work.is_held_up
         and not peer.link.failures
         and may_be_asked(recovery, peer, now=step.now)
         and not any(lane.is_closing for lane in bundle.lanes)
@@ -193,7 +193,7 @@ def _measure(step: Step, trial: Trial) -> None:
 
 
 def _total_bytes(step: Step) -> int:
-    return sum(recovery.received_bytes for recovery in step.state.recoveries.values())
+    return sum(recovery.tally.received_bytes for recovery in step.state.recoveries.values())
 
 
 def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:

@@ -17,9 +17,9 @@ def lane_for(step: Step, recovery: Recovery, peer: Peer) -> Lane:
 
     A duplicate is asked for even if no lane has room: on the one that has least to do.
     """
-    bundle = recovery.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.node)
     if bundle is None:
-        bundle = recovery.bundles[peer.node] = Bundle(busy_since_ns=step.now)
+        bundle = recovery.work.bundles[peer.node] = Bundle(busy_since_ns=step.now)
     elif not bundle.active_count:
         bundle.busy_since_ns = step.now
     lane = lane_with_room(bundle, step.options)
@@ -39,14 +39,14 @@ def _open(step: Step, recovery: Recovery, peer: Peer, bundle: Bundle) -> Lane:
         trial is not None and trial.bundle is bundle and trial.is_changed and not trial.is_fewer
     )
     bundle.lanes.append(lane)
-    recovery.lanes[lane.id] = state.lanes[lane.id] = lane
+    recovery.work.lanes[lane.id] = state.lanes[lane.id] = lane
     return lane
 
 
 def narrow(recovery: Recovery, lane: Lane) -> None:
     """Do without a lane that is lost, if there are others to its source."""
     if not lane.is_closing and not lane.is_surplus:
-        bundle = recovery.bundles[lane.source]
+        bundle = recovery.work.bundles[lane.source]
         bundle.width = max(bundle.width - 1, 1)
 
 
@@ -58,17 +58,17 @@ def is_held_up_here(step: Step, lane: Lane) -> bool:
     """
     recovery = step.state.recoveries[lane.recovery]
     is_held_up = (
-        recovery.pending_order is LocalOrder.COMMIT
-        and recovery.delivered_ns < lane.heard_ns + lane_patience_ns(lane, step.options)
+        recovery.local.pending_order is LocalOrder.COMMIT
+        and recovery.work.delivered_ns < lane.heard_ns + lane_patience_ns(lane, step.options)
     )
-    recovery.is_held_up = recovery.is_held_up or is_held_up
+    recovery.work.is_held_up = recovery.work.is_held_up or is_held_up
     return is_held_up
 
 
 def reset_lane_alarms(step: Step, recovery: Recovery) -> None:
     """Look at lanes again that the disk may have held up."""
-    recovery.is_held_up = False
-    for lane in recovery.lanes.values():
+    recovery.work.is_held_up = False
+    for lane in recovery.work.lanes.values():
         set_lane_alarm(step, lane)
 
 
@@ -85,6 +85,6 @@ def set_lane_alarm(step: Step, lane: Lane) -> None:
 def set_alarms_to(step: Step, source: NodeId) -> None:
     """Look again at all lanes to a source: patience with its link may have shrunk."""
     for recovery in step.state.recoveries.values():
-        bundle = recovery.bundles.get(source)
+        bundle = recovery.work.bundles.get(source)
         for lane in () if bundle is None else bundle.lanes:
             set_lane_alarm(step, lane)

@@ -72,14 +72,14 @@ def _is_enough_in_flight(step: Step) -> bool:
     most_bytes = step.options.in_flight_bytes_max
     if most_bytes is None:
         return False
-    return sum(known.owed_bytes for known in step.state.recoveries.values()) >= most_bytes
+    return sum(known.work.owed_bytes for known in step.state.recoveries.values()) >= most_bytes
 
 
 def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
     """Return what some peers can do now."""
     offers: list[Offer] = []
     for recovery in step.state.recoveries.values():
-        if recovery.unclaimed and recovery.is_fetching:
+        if recovery.coverage.unclaimed and recovery.is_fetching:
             _add_up_rates(step, recovery)
             for peer in peers:
                 offer = find_offer(recovery, peer, step.options, now=step.now)
@@ -93,7 +93,7 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
     found = find_race(step, recovery, peer)
     if found is not None:
         duplicate = order_duplicate(step, recovery, peer, *found)
-        recovery.raced_bytes += duplicate.size_bytes
+        recovery.duplicates.raced_bytes += duplicate.size_bytes
     return found is not None
 
 
@@ -111,29 +111,28 @@ def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
 
 def _add_up_rates(step: Step, recovery: Recovery) -> None:
     """Add up what all sources deliver, now and then."""
-    if recovery.total_rate and step.now - recovery.total_rate_ns < _RATES_EVERY_NS:
+    if recovery.swarm.total_rate and step.now - recovery.swarm.total_rate_ns < _RATES_EVERY_NS:
         return
-    assert recovery.digest is not None
-    recovery.total_rate_ns = step.now
-    recovery.total_rate = recovery.swarm_rate = 0.0
+    recovery.swarm.total_rate_ns = step.now
+    recovery.swarm.total_rate = recovery.swarm.swarm_rate = 0.0
     for peer in step.state.peers.values():
-        holding = peer.holdings.get(recovery.digest)
+        holding = peer.holding_of(recovery.digest)
         if holding is None or not may_be_asked(recovery, peer, now=step.now):
             continue
-        recovery.total_rate += peer.link.rate.bytes_per_s
-        if recovery.is_swarming and not holding.is_complete:
-            recovery.swarm_rate += peer.link.rate.bytes_per_s
+        recovery.swarm.total_rate += peer.link.rate.bytes_per_s
+        if recovery.swarm.is_swarming and not holding.is_complete:
+            recovery.swarm.swarm_rate += peer.link.rate.bytes_per_s
 
 
 def _order_offer(step: Step, offer: Offer, blocks: BlockRun) -> None:
-    offer.recovery.unclaimed = offer.recovery.unclaimed.without_run(blocks)
-    if offer.recovery.is_swarming:
-        assert offer.recovery.digest is not None
-        if offer.peer.holdings[offer.recovery.digest].is_complete:
-            if blocks.start != offer.recovery.own_block:
-                offer.recovery.own_place = step.rng.random()
-            offer.recovery.own_block = blocks.end
-    _order(step, offer.recovery, offer.peer, blocks, offer.criticality)
+    recovery, swarm = offer.recovery, offer.recovery.swarm
+    recovery.coverage.unclaimed = recovery.coverage.unclaimed.without_run(blocks)
+    is_complete = offer.peer.holdings[recovery.content.digest].is_complete
+    if swarm.is_swarming and is_complete:
+        if blocks.start != swarm.own_block:
+            swarm.own_place = step.rng.random()
+        swarm.own_block = blocks.end
+    _order(step, recovery, offer.peer, blocks, offer.criticality)
 
 
 def _order(
@@ -145,7 +144,7 @@ def _order(
     transfer = Transfer(
         TransferId(state.next_transfer),
         blocks,
-        recovery.known_space().run_bytes(blocks),
+        recovery.content.space.run_bytes(blocks),
         blocks.start,
         criticality,
         is_prompt=not lane.transfers,
@@ -156,15 +155,20 @@ def _order(
     if transfer.is_prompt:  # else the alarm is that of the first range, and stays
         lane.heard_ns, lane.has_body = step.now, False
         set_lane_alarm(step, lane)
-    recovery.in_flight += 1
-    recovery.owed_bytes += transfer.size_bytes
+    recovery.work.transfer_count += 1
+    recovery.work.owed_bytes += transfer.size_bytes
     lane.link.outstanding_bytes += transfer.size_bytes
     lane.link.rate.begin(now=step.now)
-    recovery.rate.begin(now=step.now)
-    assert recovery.digest is not None
+    recovery.tally.rate.begin(now=step.now)
     step.order(
         FetchRange(
-            transfer.id, recovery.id, recovery.digest, peer.node, lane.id, blocks, criticality
+            transfer.id,
+            recovery.id,
+            recovery.content.digest,
+            peer.node,
+            lane.id,
+            blocks,
+            criticality,
         )
     )
     return transfer
@@ -176,5 +180,5 @@ def order_duplicate(
     """Ask a second source for what another one owes. Whoever delivers first wins."""
     duplicate = _order(step, recovery, peer, blocks, first.criticality)
     first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
-    recovery.hedges += 1
+    recovery.duplicates.count += 1
     return duplicate

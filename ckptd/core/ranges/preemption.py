@@ -28,7 +28,7 @@ def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> 
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
             continue
-        bundle = recovery.bundles.get(offer.peer.node)
+        bundle = recovery.work.bundles.get(offer.peer.node)
         if bundle is not None and any(
             recovery.precedence_of(known.criticality) < mine
             for lane in bundle.lanes
@@ -53,7 +53,7 @@ def preempt(step: Step, peers: Iterable[Peer]) -> None:
             and (wanted := _urgency(recovery, peer, now=step.now)) is not None
         ]
         for recovery in step.state.recoveries.values():
-            bundle = recovery.bundles.get(peer.node)
+            bundle = recovery.work.bundles.get(peer.node)
             lanes = [] if bundle is None else [lane for lane in bundle.lanes if lane.transfers]
             owed_bytes = sum(lane.owed_bytes for lane in lanes)
             for lane in lanes:
@@ -70,10 +70,10 @@ def preempt(step: Step, peers: Iterable[Peer]) -> None:
 
 def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:
     """Return how urgent the most urgent block is that a recovery wants of a peer."""
-    if not recovery.unclaimed or not may_be_asked(recovery, peer, now=now):
+    if not recovery.coverage.unclaimed or not may_be_asked(recovery, peer, now=now):
         return None
     blocks = servable(recovery, peer)
-    run = (blocks & recovery.prioritized or blocks).first_run()
+    run = (blocks & recovery.coverage.prioritized or blocks).first_run()
     return None if run is None else recovery.precedence_of(recovery.criticality_of(run.start))
 
 

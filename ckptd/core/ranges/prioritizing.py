@@ -20,11 +20,13 @@ def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized
 
     So a source that is late with them is not waited for.
     """
-    recovery.prioritized = (recovery.prioritized | event.blocks) - recovery.verified
+    recovery.coverage.prioritized = (
+        recovery.coverage.prioritized | event.blocks
+    ) - recovery.coverage.verified
     if recovery.is_background:
         return
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         for known in lane.transfers:
-            if BlockSet((known.blocks,)) & recovery.prioritized:
+            if BlockSet((known.blocks,)) & recovery.coverage.prioritized:
                 known.criticality = Criticality.CRITICAL
         set_lane_alarm(step, lane)

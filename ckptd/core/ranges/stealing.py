@@ -29,7 +29,11 @@ def steal(step: Step) -> None:
     """Close lanes whose work idle sources would do in a fraction of the time."""
     recoveries = step.state.recoveries.values()
     for recovery in recoveries:
-        if recovery.unclaimed or not recovery.in_flight or not recovery.is_fetching:
+        if (
+            recovery.coverage.unclaimed
+            or not recovery.work.transfer_count
+            or not recovery.is_fetching
+        ):
             continue
         if recovery.is_background and any(
             each.is_fetching and not each.is_background for each in recoveries
@@ -48,10 +52,10 @@ def steal(step: Step) -> None:
 def _late(step: Step, recovery: Recovery) -> list[tuple[int, Lane]]:
     """Return the lanes whose work is worth taking, and how long each needs, slowest first."""
     late: list[tuple[int, Lane]] = []
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         if lane.is_closing or not lane.transfers:
             continue
-        rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
         needs_ns = _needs_ns(lane, rate, step.options, now=step.now)
         if needs_ns > step.options.steal_floor_ns:
             late.append((needs_ns, lane))
@@ -66,7 +70,7 @@ def _needed(late: tuple[int, Lane]) -> int:
 def _idle(step: Step, recovery: Recovery) -> Iterator[Peer]:
     """Yield the sources that could begin at once and are known to be quick or slow."""
     for node, peer in step.state.peers.items():
-        bundle = recovery.bundles.get(node)
+        bundle = recovery.work.bundles.get(node)
         is_idle = bundle is None or not bundle.active_count
         is_known = peer.link.rate.bytes_per_s > 0 and not peer.link.outstanding_bytes
         if is_idle and is_known and has_room(recovery, peer, step.options, now=step.now):

@@ -69,14 +69,14 @@ def _hear(step: Step, recovery: Recovery, lane: Lane, transfer: Transfer, new_by
         step.state.first_bytes.add(since_ns)
     lane.has_body = True
     lane.heard_ns = step.now
-    recovery.owed_bytes -= new_bytes
-    recovery.received_bytes += new_bytes
-    recovery.rate.add(new_bytes, now=step.now)
+    recovery.work.owed_bytes -= new_bytes
+    recovery.tally.received_bytes += new_bytes
+    recovery.tally.rate.add(new_bytes, now=step.now)
     link.outstanding_bytes -= new_bytes
     link.rate.add(new_bytes, now=step.now)
-    recovery.bundles[lane.source].received_bytes += new_bytes
+    recovery.work.bundles[lane.source].received_bytes += new_bytes
     step.note_room(lane.source)
-    if recovery.is_held_up:
+    if recovery.work.is_held_up:
         reset_lane_alarms(step, recovery)
     else:
         set_lane_alarm(step, lane)
@@ -91,31 +91,35 @@ def _credit(
     rejected: tuple[int, ...],
 ) -> None:
     """Take over a run of blocks that was verified, but for the rejected ones."""
-    space, right = recovery.known_space(), BlockSet.of_run(run)
+    space, right = recovery.content.space, BlockSet.of_run(run)
     if rejected:
         bad = BlockSet((block, block + 1) for block in rejected)
         right -= bad
         _note_bad(step, recovery, lane, transfer, bad)
-    new = right - recovery.verified if right.meets(recovery.verified) else right
+    new = right - recovery.coverage.verified if right.meets(recovery.coverage.verified) else right
     run_bytes = space.run_bytes(run)
     transfer.credited_bytes += run_bytes
     if new is not right:
         why = narration.why_wasted(lane, transfer, WasteReason.DUPLICATE)
-        recovery.waste.add(why, space.set_bytes(right) - space.set_bytes(new))
+        recovery.tally.waste.add(why, space.set_bytes(right) - space.set_bytes(new))
     if not new:
         return
     good_bytes = space.set_bytes(new) if rejected or new is not right else run_bytes
-    recovery.verified |= new
-    recovery.uncommitted |= new
-    if recovery.prioritized.meets(new):
-        recovery.is_commit_urgent = True
-        recovery.prioritized -= new
-    elif recovery.critical.meets(new) and recovery.critical.issubset(recovery.verified):
-        recovery.is_commit_urgent = True  # only what is durable counts as complete
-    recovery.uncommitted_bytes += good_bytes
-    recovery.source_bytes[lane.source] = recovery.source_bytes.get(lane.source, 0) + good_bytes
-    if recovery.uncommitted_since_ns is None:
-        recovery.uncommitted_since_ns = step.now
+    recovery.coverage.verified |= new
+    recovery.commit.blocks |= new
+    if recovery.coverage.prioritized.meets(new):
+        recovery.commit.is_urgent = True
+        recovery.coverage.prioritized -= new
+    elif recovery.content.critical.meets(new) and recovery.content.critical.issubset(
+        recovery.coverage.verified
+    ):
+        recovery.commit.is_urgent = True  # only what is durable counts as complete
+    recovery.commit.size_bytes += good_bytes
+    recovery.tally.source_bytes[lane.source] = (
+        recovery.tally.source_bytes.get(lane.source, 0) + good_bytes
+    )
+    if recovery.commit.since_ns is None:
+        recovery.commit.since_ns = step.now
 
 
 def _note_bad(
@@ -123,10 +127,10 @@ def _note_bad(
 ) -> None:
     """Let somebody else be asked for blocks that were wrong, and find out who is to blame."""
     transfer.is_spoiled = True
-    recovery.waste.add(WasteReason.CORRUPT, recovery.known_space().set_bytes(bad))
-    recovery.bad_blocks += len(bad)
+    recovery.tally.waste.add(WasteReason.CORRUPT, recovery.content.space.set_bytes(bad))
+    recovery.tally.bad_blocks += len(bad)
     narration.report_bad_blocks(step, recovery, lane.source, bad)
-    recovery.unclaimed |= bad - recovery.verified - _owed(recovery)
+    recovery.coverage.unclaimed |= bad - recovery.coverage.verified - _owed(recovery)
     step.note_room_everywhere()
     peer = step.state.peers[lane.source]
     if lane.link is peer.link:
@@ -145,24 +149,24 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
     recovery = step.state.recoveries[lane.recovery]
     was_first = lane.transfers[0] is transfer
     lane.transfers.remove(transfer)
-    recovery.in_flight -= 1
+    recovery.work.transfer_count -= 1
     step.note_room(lane.source)
     del step.state.transfers[transfer.id]
-    recovery.owed_bytes -= transfer.size_bytes - transfer.received_bytes
+    recovery.work.owed_bytes -= transfer.size_bytes - transfer.received_bytes
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
     if transfer.received_bytes > transfer.credited_bytes:
         why = narration.why_wasted(lane, transfer, WasteReason.CANCELLED)
-        recovery.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
+        recovery.tally.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
-        recovery.unclaimed |= owed - recovery.verified - _owed(recovery)
+        recovery.coverage.unclaimed |= owed - recovery.coverage.verified - _owed(recovery)
         step.note_room_everywhere()
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = step.now, False
     if not lane.link.outstanding_bytes:
         lane.link.rested(now=step.now)
-    if not recovery.in_flight:
-        recovery.rate.pause(now=step.now)
+    if not recovery.work.transfer_count:
+        recovery.tally.rate.pause(now=step.now)
     if (lane.is_on_trial or lane.is_surplus) and event.outcome in _OF_LANE:
         if lane.is_on_trial:
             give_trial_up(step, narration.REASONS[event.outcome])
@@ -191,8 +195,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
                 begin_with_two(step, recovery, lane)
             return
         case RangeOutcome.NOT_HELD:
-            assert recovery.digest is not None
-            step.state.peers[lane.source].holdings.pop(recovery.digest, None)
+            step.state.peers[lane.source].holdings.pop(recovery.content.digest, None)
             narration.report_withdrawn(step, recovery, lane.source)
             count_sources(step)
         case RangeOutcome.BUSY:
@@ -206,7 +209,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             lane.link.failed(step.options, step.rng, now=step.now)
         case RangeOutcome.STORE_FAILED:
             assert event.refusal is not None
-            recovery.refusals.append(event.refusal)
+            recovery.local.refusals.append(event.refusal)
         case RangeOutcome.CLOSED:
             pass
     if event.outcome in narration.REASONS:
@@ -230,7 +233,7 @@ def _give_lane_up(step: Step, lane: Lane) -> None:
     """Close a lane that is late; it is its source that is late, unless another lane delivers."""
     allowed_ns = lane_patience_ns(lane, step.options)
     recovery = step.state.recoveries[lane.recovery]
-    bundle = recovery.bundles[lane.source]
+    bundle = recovery.work.bundles[lane.source]
     if not lane.has_body:
         step.state.first_bytes.add(step.now - lane.heard_ns)
     if lane.is_on_trial:
@@ -256,7 +259,7 @@ def _hedge(step: Step, lane: Lane) -> None:
     if found is not None and recovery.is_fetching:
         peer, blocks = found
         hedge = order_duplicate(step, recovery, peer, late, blocks)
-        recovery.hedged_bytes += hedge.size_bytes
+        recovery.duplicates.hedged_bytes += hedge.size_bytes
         narration.report_hedge(step, lane, hedge, peer.node, after_ns)
     set_lane_alarm(step, lane)
 
@@ -265,7 +268,7 @@ def _owed(recovery: Recovery) -> BlockSet:
     """Return what all transfers in flight still owe."""
     return BlockSet(
         (known.next_block, known.blocks.end)
-        for lane in recovery.lanes.values()
+        for lane in recovery.work.lanes.values()
         for known in lane.transfers
         if known.next_block < known.blocks.end
     )

@@ -53,9 +53,8 @@ def on_recovery_requested(step: Step, event: RecoveryRequested) -> None:
     """Take a new recovery in; one that was interrupted goes on with the version chosen then."""
     state = step.state
     assert event.recovery not in state.recoveries, f"{event.recovery} was requested twice"
-    recovery = Recovery(
-        event, state.next_sequence, started_ns=step.now, own_place=step.rng.random()
-    )
+    recovery = Recovery(event, state.next_sequence, started_ns=step.now)
+    recovery.swarm.own_place = step.rng.random()
     state.next_sequence += 1
     state.recoveries[recovery.id] = recovery
     if event.digest is not None:
@@ -75,17 +74,17 @@ def on_paused(step: Step, recovery: Recovery, event: RecoveryPaused) -> None:
 
 def on_cancelled(step: Step, recovery: Recovery) -> None:
     """Give a recovery up, unless it is so far that it will be complete in a moment."""
-    if recovery.pending_order is not LocalOrder.PLACEMENT:
+    if recovery.local.pending_order is not LocalOrder.PLACEMENT:
         wind_up(step, recovery, Ending(Result.CANCELLED))
 
 
 def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) -> None:
     """Start transferring what is not here yet."""
-    recovery.pending_order = None
+    recovery.local.pending_order = None
     if recovery.stage is not Stage.PREPARING:
         return
     take_stock(recovery, event.verified)
-    recovery.trouble = ""
+    recovery.local.trouble = ""
     recovery.move(Stage.TRANSFERRING)
     count_sources(step)
     step.note_room_everywhere()
@@ -95,7 +94,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
 
 def on_order_refused(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Deal with staging or placing that did not work."""
-    recovery.pending_order = None
+    recovery.local.pending_order = None
     if recovery.stage is Stage.PREPARING:
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.
         fail(step, recovery, FailureCause.STORE, refusal.message)
@@ -105,24 +104,24 @@ def on_order_refused(step: Step, recovery: Recovery, refusal: Refusal) -> None:
 
 def on_blocks_committed(step: Step, recovery: Recovery) -> None:
     """Take blocks into the books as durable."""
-    recovery.pending_order = None
-    recovery.committed |= recovery.committing
-    recovery.committing = BlockSet()
-    recovery.trouble = ""
+    recovery.local.pending_order = None
+    recovery.coverage.committed |= recovery.commit.committing
+    recovery.commit.committing = BlockSet()
+    recovery.local.trouble = ""
     _make_up_for_disk(step, recovery)
     _note_critical(step, recovery)
 
 
 def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
     """Give lanes back the time in which none at all delivered: it was the disk's."""
-    held_up_ns = step.now - recovery.commit_started_ns
+    held_up_ns = step.now - recovery.commit.started_ns
     if held_up_ns >= _HELD_UP_MIN_NS:
-        held_up_ns = min(held_up_ns, step.now - recovery.delivered_ns)
+        held_up_ns = min(held_up_ns, step.now - recovery.work.delivered_ns)
     if held_up_ns >= _HELD_UP_MIN_NS:
-        for lane in recovery.lanes.values():
+        for lane in recovery.work.lanes.values():
             if lane.transfers:
                 lane.heard_ns = min(lane.heard_ns + held_up_ns, step.now)
-    if held_up_ns >= _HELD_UP_MIN_NS or recovery.is_held_up:
+    if held_up_ns >= _HELD_UP_MIN_NS or recovery.work.is_held_up:
         reset_lane_alarms(step, recovery)
 
 
@@ -131,9 +130,9 @@ def on_commit_failed(step: Step, recovery: Recovery, refusal: Refusal) -> None:
 
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
     """
-    recovery.pending_order = None
-    recovery.uncommitted |= recovery.committing
-    recovery.committing = BlockSet()
+    recovery.local.pending_order = None
+    recovery.commit.blocks |= recovery.commit.committing
+    recovery.commit.committing = BlockSet()
     if refusal.is_staging_lost:
         retry_or_fail(step, recovery, refusal)
     else:
@@ -142,18 +141,18 @@ def on_commit_failed(step: Step, recovery: Recovery, refusal: Refusal) -> None:
 
 def on_version_placed(step: Step, recovery: Recovery) -> None:
     """End in success."""
-    recovery.pending_order = None
+    recovery.local.pending_order = None
     end(step, recovery, Ending(Result.COMPLETE))
 
 
 def advance(step: Step) -> None:
     """Let every recovery do what its stage allows now."""
     for name, recovery in list(step.state.recoveries.items()):
-        for refusal in recovery.refusals:
+        for refusal in recovery.local.refusals:
             retry_or_fail(step, recovery, refusal)
-        recovery.refusals.clear()
-        if recovery.retry_at_ns is not None and recovery.retry_at_ns <= step.now:
-            recovery.retry_at_ns = None
+        recovery.local.refusals.clear()
+        if recovery.local.retry_at_ns is not None and recovery.local.retry_at_ns <= step.now:
+            recovery.local.retry_at_ns = None
             step.note_room_everywhere()
         _advance_in_stage(step, recovery)
         if recovery.ending is not None:
@@ -163,7 +162,7 @@ def advance(step: Step) -> None:
 
 def _advance_in_stage(step: Step, recovery: Recovery) -> None:
     match recovery.stage:
-        case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
+        case Stage.TRANSFERRING | Stage.PLACING if recovery.local.is_staging_lost:
             restage_when_quiet(step, recovery)
         case Stage.TRANSFERRING:  # where nearly all events fall
             _transfer(step, recovery)
@@ -191,7 +190,9 @@ def _seek(step: Step, recovery: Recovery) -> None:
     if request.version is None and not step.state.is_settled:
         return
     offers = [
-        holding for holding in step.state.live_holdings() if holding.digest not in recovery.unsigned
+        holding
+        for holding in step.state.live_holdings()
+        if holding.digest not in recovery.search.unsigned
     ]
     choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
     if choice is None:
@@ -219,32 +220,32 @@ def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
     request = recovery.request
     newest = choose_version(offers, request.checkpoint, request.version)
     rollback = explain_rollback(request.checkpoint, newest, request.not_below)
-    return "; ".join(part for part in (recovery.signature_refusal, rollback) if part)
+    return "; ".join(part for part in (recovery.search.signature_refusal, rollback) if part)
 
 
 def _transfer(step: Step, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
-    if recovery.in_flight:
+    if recovery.work.transfer_count:
         recovery.starved_since_ns = None
-        if recovery.uncommitted and recovery.pending_order is None:
+        if recovery.commit.blocks and recovery.local.pending_order is None:
             _commit(step, recovery, at_once=False)
         return
     is_starved = (
         step.state.is_settled
-        and bool(recovery.unclaimed)
+        and bool(recovery.coverage.unclaimed)
         and not recovery.is_paused
-        and not any(holders(recovery, step.state.peers.values(), recovery.unclaimed))
+        and not any(holders(recovery, step.state.peers.values(), recovery.coverage.unclaimed))
     )
     is_given_up = is_out_of_patience(step, recovery, is_starved=is_starved)
-    missing = recovery.unclaimed if is_given_up else BlockSet()
-    if missing & recovery.critical:
-        message = f"nobody has {len(missing & recovery.critical)} critical blocks"
+    missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
+    if missing & recovery.content.critical:
+        message = f"nobody has {len(missing & recovery.content.critical)} critical blocks"
         fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
         return
-    is_all_here = recovery.unclaimed == missing
-    if recovery.pending_order is not None:
+    is_all_here = recovery.coverage.unclaimed == missing
+    if recovery.local.pending_order is not None:
         return
-    if recovery.uncommitted:
+    if recovery.commit.blocks:
         _commit(step, recovery, at_once=is_all_here)
     elif is_all_here:
         recovery.move(Stage.PLACING)
@@ -253,47 +254,48 @@ def _transfer(step: Step, recovery: Recovery) -> None:
 
 def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:
     """Order a commit if enough has come together, or waited long enough, or is waited for."""
-    since_ns = recovery.uncommitted_since_ns
+    since_ns = recovery.commit.since_ns
     is_old = since_ns is None or step.now - since_ns >= commit_age_ns(recovery, step.options)
-    is_due = at_once or recovery.is_commit_urgent or is_old
-    if is_due or recovery.uncommitted_bytes >= step.options.commit_bytes:
-        blocks = recovery.committing = recovery.uncommitted
-        recovery.uncommitted = BlockSet()
-        recovery.uncommitted_bytes = 0
-        recovery.is_commit_urgent = False
-        recovery.uncommitted_since_ns = None
-        recovery.commit_started_ns = step.now
-        recovery.pending_order = LocalOrder.COMMIT
+    is_due = at_once or recovery.commit.is_urgent or is_old
+    if is_due or recovery.commit.size_bytes >= step.options.commit_bytes:
+        blocks = recovery.commit.committing = recovery.commit.blocks
+        recovery.commit.blocks = BlockSet()
+        recovery.commit.size_bytes = 0
+        recovery.commit.is_urgent = False
+        recovery.commit.since_ns = None
+        recovery.commit.started_ns = step.now
+        recovery.local.pending_order = LocalOrder.COMMIT
         step.order(CommitBlocks(recovery.id, blocks))
 
 
 def _place(step: Step, recovery: Recovery) -> None:
     """Order the last step, unless it was ordered or is to be tried again later."""
-    if recovery.pending_order is None and recovery.retry_at_ns is None:
-        recovery.pending_order = LocalOrder.PLACEMENT
+    if recovery.local.pending_order is None and recovery.local.retry_at_ns is None:
+        recovery.local.pending_order = LocalOrder.PLACEMENT
         close_lanes(step, recovery)
-        step.order(PlaceVersion(recovery.id, missing=recovery.unclaimed))
+        step.order(PlaceVersion(recovery.id, missing=recovery.coverage.unclaimed))
 
 
 def _predict(step: Step, recovery: Recovery) -> None:
     """Say when a recovery will be how far, to be held against what comes of it."""
-    assert recovery.digest is not None
-    needs = needs_of(recovery.known_space(), recovery.class_ends, recovery.unclaimed)
-    supplies = supplies_of(step.state, recovery.digest, now=step.now)
+    needs = needs_of(
+        recovery.content.space, recovery.content.class_ends, recovery.coverage.unclaimed
+    )
+    supplies = supplies_of(step.state, recovery.content.digest, now=step.now)
     prediction = predict(needs, supplies)
     elapsed_ns = step.now - recovery.started_ns
     if prediction.critical_ns is not None:
-        recovery.predicted_critical_ns = elapsed_ns + prediction.critical_ns
+        recovery.tally.predicted_critical_ns = elapsed_ns + prediction.critical_ns
     if prediction.complete_ns is not None:
-        recovery.predicted_ns = elapsed_ns + prediction.complete_ns
+        recovery.tally.predicted_ns = elapsed_ns + prediction.complete_ns
 
 
 def _note_critical(step: Step, recovery: Recovery) -> None:
     """Note the moment at which the last critical block became durable."""
     if (
-        recovery.critical_at_ns is None
-        and recovery.critical
-        and recovery.critical.issubset(recovery.committed)
+        recovery.tally.critical_at_ns is None
+        and recovery.content.critical
+        and recovery.content.critical.issubset(recovery.coverage.committed)
     ):
-        recovery.critical_at_ns = step.now
+        recovery.tally.critical_at_ns = step.now
         report_critical(step, recovery)

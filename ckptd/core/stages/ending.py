@@ -18,17 +18,17 @@ def retry_or_fail(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     What may work later is tried again after a pause, what was staged and is lost is fetched again;
     anything else ends the recovery.
     """
-    if recovery.ending is not None or recovery.is_staging_lost:
+    if recovery.ending is not None or recovery.local.is_staging_lost:
         return
     report_refusal(step, recovery, refusal)
-    if refusal.is_staging_lost and recovery.staging_losses < step.options.staging_losses_max:
-        recovery.staging_losses += 1
-        recovery.is_staging_lost = True
-        recovery.trouble = refusal.message
+    if refusal.is_staging_lost and recovery.local.staging_losses < step.options.staging_losses_max:
+        recovery.local.staging_losses += 1
+        recovery.local.is_staging_lost = True
+        recovery.local.trouble = refusal.message
         close_lanes(step, recovery)
     elif refusal.is_retryable:
-        recovery.trouble = refusal.message
-        recovery.retry_at_ns = step.now + step.options.retry_ns
+        recovery.local.trouble = refusal.message
+        recovery.local.retry_at_ns = step.now + step.options.retry_ns
     else:
         cause = FailureCause.VERIFICATION if refusal.is_verification else FailureCause.STORE
         fail(step, recovery, cause, refusal.message)
@@ -45,21 +45,23 @@ def wind_up(step: Step, recovery: Recovery, ending: Ending) -> None:
         return
     recovery.ending = ending
     recovery.move(Stage.DISCARDING)
-    if recovery.pending_order is LocalOrder.MANIFEST:
-        recovery.pending_order = None  # a question leaves nothing behind; nobody waits for its answer
+    if recovery.local.pending_order is LocalOrder.MANIFEST:
+        recovery.local.pending_order = (
+            None  # a question leaves nothing behind; nobody waits for its answer
+        )
     close_lanes(step, recovery)
 
 
 def close_lanes(step: Step, recovery: Recovery) -> None:
     """Close every lane of a recovery."""
-    for lane in list(recovery.lanes.values()):
+    for lane in list(recovery.work.lanes.values()):
         step.close_lane(lane, CloseReason.NOT_WANTED)
 
 
 def discard_when_quiet(step: Step, recovery: Recovery) -> None:
     """Order the removal of what a recovery left, once nothing writes there any more."""
-    if recovery.pending_order is None and not recovery.lanes:
-        recovery.pending_order = LocalOrder.DISCARD
+    if recovery.local.pending_order is None and not recovery.work.lanes:
+        recovery.local.pending_order = LocalOrder.DISCARD
         step.order(DiscardStaging(recovery.id))
 
 
@@ -72,10 +74,10 @@ def on_staging_discarded(step: Step, recovery: Recovery) -> None:
 def end(step: Step, recovery: Recovery, ending: Ending) -> None:
     """End a recovery. It is not in the state any more after this."""
     close_lanes(step, recovery)
-    assert not recovery.lanes, f"{recovery.id} ends with ranges in flight"
+    assert not recovery.work.lanes, f"{recovery.id} ends with ranges in flight"
     final = view_recovery(step.state, recovery, step.options, now=step.now)
     explanation = explain(step.state, recovery, step.options, now=step.now)
-    step.state.best_rate = max(step.state.best_rate * 0.9, recovery.rate.best_bytes_per_s)
+    step.state.best_rate = max(step.state.best_rate * 0.9, recovery.tally.rate.best_bytes_per_s)
     del step.state.recoveries[recovery.id]
     step.state.recovery_alarms.set(recovery.id, None)
     step.order(

@@ -13,10 +13,11 @@ from ckptd.core.explain.narration import report_manifest_late, report_pause
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
-from ckptd.model.ids import Digest, NodeId
-from ckptd.model.words import Criticality, FailureCause, LocalOrder, Stage, StoryReason
+from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
 
 def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) -> None:
@@ -29,11 +30,9 @@ def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) 
         # An old version was advertised as a newer one, or as another checkpoint.
         _miss(step, recovery, digest, ManifestMissed(recovery.id, event.source, is_lie=True))
         return
-    recovery.space = event.space
-    recovery.class_ends = event.space.class_ends()
-    recovery.critical = event.space.of_criticality(Criticality.CRITICAL)
+    recovery.described = Described.of(Version(manifest.version), digest, event.space)
     recovery.move(Stage.PREPARING)
-    recovery.pending_order = LocalOrder.STAGING
+    recovery.local.pending_order = LocalOrder.STAGING
     step.order(PrepareStaging(recovery.id, digest, event.space))
 
 
@@ -57,10 +56,10 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
     if event.source is None:
         return
     if _is_wanted(recovery, digest):
-        recovery.tried.add(event.source)
+        recovery.search.tried.add(event.source)
         if event.refusal:
-            recovery.unsigned_by.add(event.source)
-            recovery.signature_refusal = event.refusal
+            recovery.search.unsigned_by.add(event.source)
+            recovery.search.signature_refusal = event.refusal
     peer = step.state.peers.get(event.source)
     if peer is None or (event.refusal and not event.is_lie):
         return
@@ -77,10 +76,10 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
 
 def _take_answer(recovery: Recovery, source: NodeId | None) -> Digest:
     """Take note that a question is answered; return what it was for."""
-    digest = recovery.asked.pop(source)
-    is_asked = recovery.digest in recovery.asked.values()
-    if recovery.pending_order is LocalOrder.MANIFEST and not is_asked:
-        recovery.pending_order = recovery.ask_again_at_ns = None
+    digest = recovery.search.asked.pop(source)
+    is_asked = recovery.digest in recovery.search.asked.values()
+    if recovery.local.pending_order is LocalOrder.MANIFEST and not is_asked:
+        recovery.local.pending_order = recovery.search.ask_again_at_ns = None
     return digest
 
 
@@ -97,9 +96,9 @@ def describe(step: Step, recovery: Recovery) -> bool:
     """
     if recovery.is_paused:
         recovery.starved_since_ns = None
-    elif recovery.pending_order is not None:
+    elif recovery.local.pending_order is not None:
         _ask_another(step, recovery)
-    elif recovery.retry_at_ns is None:
+    elif recovery.local.retry_at_ns is None:
         return _ask_first(step, recovery)
     return False
 
@@ -113,14 +112,14 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     """
     claimants = [peer for peer in step.state.peers.values() if _claims(peer, recovery)]
     sources = [peer for peer in claimants if peer.is_live]
-    is_unsigned = bool(recovery.unsigned_by) and recovery.unsigned_by.issuperset(
+    is_unsigned = bool(recovery.search.unsigned_by) and recovery.search.unsigned_by.issuperset(
         peer.node for peer in sources
     )
     if recovery.request.digest is None and (is_unsigned or not claimants):
         _give_up(recovery, is_unsigned=is_unsigned)
         return True
     if is_unsigned:
-        fail(step, recovery, FailureCause.VERIFICATION, recovery.signature_refusal)
+        fail(step, recovery, FailureCause.VERIFICATION, recovery.search.signature_refusal)
     elif not sources:
         if is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
             message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
@@ -131,34 +130,34 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
         if source is not None:
             ask(step, recovery, source)
         else:
-            recovery.tried.clear()
-            recovery.retry_at_ns = step.now + step.options.retry_ns
+            recovery.search.tried.clear()
+            recovery.local.retry_at_ns = step.now + step.options.retry_ns
     return False
 
 
 def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     """Ask a source for the manifest, or the journal."""
-    assert recovery.digest is not None
-    recovery.ask_again_at_ns = None
+    node, digest = None if source is None else source.node, recovery.chosen_digest
+    recovery.search.ask_again_at_ns = None
     if source is not None:
         patience_ns = step.options.silence_gaps * (source.link.latency_ns or 0)
-        recovery.ask_again_at_ns = step.now + max(patience_ns, step.options.silence_floor_ns)
-    recovery.asked[None if source is None else source.node] = recovery.digest
-    recovery.pending_order = LocalOrder.MANIFEST
-    step.order(FetchManifest(recovery.id, None if source is None else source.node, recovery.digest))
+        recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence_floor_ns)
+    recovery.search.asked[node] = digest
+    recovery.local.pending_order = LocalOrder.MANIFEST
+    step.order(FetchManifest(recovery.id, node, digest))
 
 
 def _ask_another(step: Step, recovery: Recovery) -> None:
     """Ask one more source if those that were asked take too long."""
-    if recovery.ask_again_at_ns is None or step.now < recovery.ask_again_at_ns:
+    if recovery.search.ask_again_at_ns is None or step.now < recovery.search.ask_again_at_ns:
         return
-    late = [node for node, digest in recovery.asked.items() if digest == recovery.digest]
+    late = [node for node, digest in recovery.search.asked.items() if digest == recovery.digest]
     if len(late) >= step.options.manifest_sources_max:
-        recovery.ask_again_at_ns = None
+        recovery.search.ask_again_at_ns = None
         return
     source = _best(step, recovery)
     if source is None:
-        recovery.ask_again_at_ns = step.now + step.options.first_byte_floor_ns
+        recovery.search.ask_again_at_ns = step.now + step.options.first_byte_floor_ns
         return
     assert late[-1] is not None, "the journal is waited for"
     report_manifest_late(step, recovery, late[-1], source.node)
@@ -176,27 +175,25 @@ def _best(step: Step, recovery: Recovery) -> Peer | None:
         for peer in step.state.peers.values()
         if peer.is_live
         and _claims(peer, recovery)
-        and peer.node not in recovery.tried
-        and peer.node not in recovery.asked
+        and peer.node not in recovery.search.tried
+        and peer.node not in recovery.search.asked
     )
     return min(untried, key=rank, default=None)
 
 
 def _give_up(recovery: Recovery, *, is_unsigned: bool) -> None:
     """Give up on the version that was chosen."""
-    assert recovery.digest is not None
     if is_unsigned:
-        recovery.unsigned.add(recovery.digest)
+        recovery.search.unsigned.add(recovery.chosen_digest)
     recovery.version = recovery.digest = None
-    recovery.tried.clear()
-    recovery.unsigned_by.clear()
+    recovery.search.tried.clear()
+    recovery.search.unsigned_by.clear()
     recovery.move(Stage.SEEKING)
 
 
 def _claims(peer: Peer, recovery: Recovery) -> bool:
     """Tell whether a peer says it has just what a recovery is for."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
+    holding = peer.holding_of(recovery.digest)
     return holding is not None and (holding.checkpoint, holding.version) == (
         recovery.checkpoint,
         recovery.version,

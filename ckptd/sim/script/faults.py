@@ -353,8 +353,8 @@ class Raise(Fault):
         if not node.is_up or self.recovery not in node.stagings:
             return
         known = node.scheduler.inspect().recoveries.get(self.recovery)
-        if known is not None and known.space is not None and not node.is_frozen:
-            space = known.space
+        if known is not None and known.described is not None and not node.is_frozen:
+            space = known.described.space
             run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
             node.report(UnitsPrioritized(self.recovery, BlockSet((run,))))
 

@@ -129,7 +129,7 @@ def test_a_source_with_a_full_window_has_no_room() -> None:
     script.start(version, A)
     script.tell(holds(B, version))
     script.end_all(RangeOutcome.CLOSED)
-    script.recovery().bundles.clear()
+    script.recovery().work.bundles.clear()
     link = script.scheduler.inspect().peers[B].link
     link.rate.bytes_per_s, link.outstanding_bytes = MIB, 3 * MIB
     known = part(script, B)

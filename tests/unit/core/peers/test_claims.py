@@ -50,7 +50,7 @@ def test_a_lost_peer_gets_no_more_work_and_what_it_still_sends_counts() -> None:
     [order] = ranges(script.start(version, A))
     script.tell(PeerLost(A))
     assert script.deliver(order) == []
-    assert script.recovery().verified == blocks((0, 4))
+    assert script.recovery().coverage.verified == blocks((0, 4))
     assert script.view_source(A).state is SourceState.LOST
 
 

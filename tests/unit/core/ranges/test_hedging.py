@@ -79,9 +79,9 @@ def test_the_loser_is_cut_off_when_the_hedge_delivers_first() -> None:
     assert (closing.source, closing.reason) == (A, CloseReason.REDUNDANT)
     script.end(late, RangeOutcome.CLOSED)
     recovery = script.recovery()
-    assert recovery.verified == saved(critical=[8]).blocks
-    assert recovery.waste.total_bytes == 0
-    assert recovery.hedges == 1
+    assert recovery.coverage.verified == saved(critical=[8]).blocks
+    assert recovery.tally.waste.total_bytes == 0
+    assert recovery.duplicates.count == 1
 
 
 def test_the_hedge_is_cut_off_when_the_first_source_wakes_up() -> None:
@@ -91,7 +91,7 @@ def test_the_hedge_is_cut_off_when_the_first_source_wakes_up() -> None:
     effects = script.deliver(late, after_ms=1)
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (B, CloseReason.REDUNDANT)
-    assert script.recovery().waste.by_reason == {
+    assert script.recovery().tally.waste.by_reason == {
         WasteReason.HEDGE: MIB  # the block that both sent
     }
 
@@ -184,7 +184,9 @@ def test_who_delivers_first_wins_a_race_and_the_other_one_is_spared_the_rest() -
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (A, CloseReason.REDUNDANT)
     script.end(first, RangeOutcome.CLOSED)
-    assert script.recovery().waste.by_reason[WasteReason.HEDGE] == MIB  # the block that both sent
+    assert (
+        script.recovery().tally.waste.by_reason[WasteReason.HEDGE] == MIB
+    )  # the block that both sent
 
 
 def test_a_range_that_became_superfluous_behind_another_one_is_not_answered() -> None:
@@ -206,7 +208,7 @@ def test_races_cost_no_more_than_the_critical_units_have() -> None:
     for _ in range(6):
         script.end_all(RangeOutcome.BUSY)
         ordered += [ranges(script.wait(15_000))]
-    assert script.recovery().raced_bytes == version.space.size_bytes
+    assert script.recovery().duplicates.raced_bytes == version.space.size_bytes
     assert any(ordered)
 
 
@@ -214,7 +216,7 @@ def test_races_do_not_spend_the_budget_of_hedges() -> None:
     script = Script(options=RACING)
     script.start(saved(critical=[8]), A, B, C)
     recovery = script.recovery()
-    assert (recovery.hedges, recovery.hedged_bytes) == (1, 0)
+    assert (recovery.duplicates.count, recovery.duplicates.hedged_bytes) == (1, 0)
 
 
 def test_nobody_races_in_the_background() -> None:

@@ -35,7 +35,7 @@ class Flow:
 
     @property
     def lanes(self) -> list[LaneId]:
-        return [lane.id for lane in self.script.recovery().bundles[A].lanes]
+        return [lane.id for lane in self.script.recovery().work.bundles[A].lanes]
 
     def first_of(self, lane: LaneId) -> FetchRange:
         return next(order for order in self.script.in_flight if order.lane == lane)
@@ -127,7 +127,7 @@ def test_of_several_lanes_one_that_falls_silent_costs_only_itself() -> None:
             flow.script.end(order, RangeOutcome.CLOSED)
     flow.run(1000)
     assert one not in flow.lanes
-    assert flow.script.recovery().bundles[A].width < len(others) + 1
+    assert flow.script.recovery().work.bundles[A].width < len(others) + 1
 
 
 def test_a_recovery_that_is_nearly_done_tries_nothing() -> None:
@@ -183,5 +183,7 @@ def test_of_two_recoveries_that_begin_together_one_gets_a_second_lane_at_once() 
     for order in script.in_flight:
         script.tell(RangeProgressed(order.transfer, 4 * MIB, order.blocks.end))
         script.end(order)
-    lanes = [len(script.recovery(each).bundles[node].lanes) for each, node in ((R, A), (R2, B))]
+    lanes = [
+        len(script.recovery(each).work.bundles[node].lanes) for each, node in ((R, A), (R2, B))
+    ]
     assert lanes == [2, 1]

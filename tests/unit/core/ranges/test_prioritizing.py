@@ -54,7 +54,9 @@ def test_a_raised_range_is_asked_for_as_critical_and_the_rest_is_not() -> None:
     script.tell(Raised(R, blocks((4, 6))))
     [prioritized] = ranges(script.arrive(first, 1, after_ms=1))
     assert (prioritized.blocks, prioritized.criticality) == ((4, 6), Criticality.CRITICAL)
-    [after] = ranges(script.end(first, RangeOutcome.BUSY) + script.deliver(prioritized, after_ms=500))
+    [after] = ranges(
+        script.end(first, RangeOutcome.BUSY) + script.deliver(prioritized, after_ms=500)
+    )
     assert after.criticality is Criticality.NORMAL
 
 
@@ -105,10 +107,10 @@ def test_nothing_is_raised_any_more_once_it_is_here() -> None:
     script = Script(options=SMALL)
     script.start(version, A, verified=blocks((4, 5)))
     script.tell(Raised(R, blocks((4, 8))))
-    assert script.recovery().prioritized == blocks((5, 8))
+    assert script.recovery().coverage.prioritized == blocks((5, 8))
     while script.in_flight:
         script.deliver(script.in_flight[0], after_ms=1)
-    assert script.recovery().prioritized == BlockSet()
+    assert script.recovery().coverage.prioritized == BlockSet()
 
 
 def test_a_raised_range_that_is_late_is_asked_of_a_second_source() -> None:
@@ -131,7 +133,7 @@ def test_the_time_to_critical_is_about_critical_units_only() -> None:
     script = Script()
     script.start(version, A, verified=version.blocks - blocks((4, 6)))
     script.tell(Raised(R, blocks((4, 6))))
-    assert script.recovery().critical_at_ns == script.now
+    assert script.recovery().tally.critical_at_ns == script.now
     assert script.view().critical_ns == 0
 
 

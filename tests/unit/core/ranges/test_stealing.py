@@ -106,15 +106,15 @@ def offer_of(script: Script, version: Saved, rate: int, left: int) -> Offer:
     """Let one of two sources offer a range of a recovery of which so many blocks are left."""
     script.start(version, A, B)
     recovery = script.recovery()
-    recovery.unclaimed = blocks((64 - left, 64))
-    recovery.owed_bytes = 0
-    recovery.lanes.clear()
-    recovery.bundles.clear()
+    recovery.coverage.unclaimed = blocks((64 - left, 64))
+    recovery.work.owed_bytes = 0
+    recovery.work.lanes.clear()
+    recovery.work.bundles.clear()
     peer = script.scheduler.inspect().peers[A]
     peer.link.rate.bytes_per_s = rate
     peer.link.outstanding_bytes = 0
     script.scheduler.inspect().peers[B].link.rate.bytes_per_s = 100 * MIB
-    recovery.total_rate = rate + 100 * MIB
+    recovery.swarm.total_rate = rate + 100 * MIB
     offer = find_offer(recovery, peer, Options(), now=script.now)
     assert offer is not None
     return offer

@@ -43,7 +43,7 @@ def test_a_range_that_arrived_is_credited_to_its_source() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=100)
-    assert script.recovery().verified == blocks((0, 4))
+    assert script.recovery().coverage.verified == blocks((0, 4))
     [source] = script.view().sources
     assert source.verified_bytes == script.view().received_bytes == 4 * MIB
     assert source.source.rate_bytes_per_s == 40 * MIB
@@ -58,7 +58,7 @@ def test_bytes_of_an_unfinished_block_are_wasted_when_the_transfer_ends() -> Non
     assert script.view().received_bytes == 2 * MIB + 1000
     assert script.view().wasted_bytes == {WasteReason.CANCELLED: 1000}
     assert script.view_source(A).in_flight_bytes == 0
-    assert script.recovery().unclaimed == blocks((2, 64))
+    assert script.recovery().coverage.unclaimed == blocks((2, 64))
 
 
 def test_blocks_that_a_range_reported_as_whole_did_not_bring_are_asked_for_again() -> None:
@@ -88,7 +88,7 @@ def test_a_bad_block_costs_that_block_and_its_source_is_asked_about_it() -> None
     assert whom([first, other]) == [(A, (0, 2)), (B, (2, 3))]
     assert script.arrive(first, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
     assert script.arrive(first, 2) == []
-    assert script.recovery().verified == blocks((1, 2))
+    assert script.recovery().coverage.verified == blocks((1, 2))
     assert script.view().wasted_bytes == {WasteReason.CORRUPT: 1 * MIB}
     assert script.view().bad_blocks == 1
     # The bad block is the most urgent one left, and goes to the other source.

@@ -290,7 +290,7 @@ def test_one_commit_at_a_time_takes_up_all_that_came_meanwhile() -> None:
     assert CommitBlocks(R, blocks((0, 3))) in script.wait(100)
     assert script.arrive(order, 4, after_ms=100) == []
     assert script.tell(BlocksCommitted(R), after_ms=100) == []
-    assert script.recovery().committed == blocks((0, 3))
+    assert script.recovery().coverage.committed == blocks((0, 3))
     # The age of a block counts from its arrival, not from the end of the commit before it.
     assert CommitBlocks(R, blocks((3, 4))) in script.wait(900)
 

@@ -94,7 +94,7 @@ def test_a_staging_is_prepared_anew_only_when_nothing_writes_there_any_more() ->
     assert script.tell(CommitFailed(R, LOST_STAGING)) == [
         PrepareStaging(R, version.digest, version.space)
     ]
-    assert script.recovery().staging_losses == 1
+    assert script.recovery().local.staging_losses == 1
 
 
 @pytest.mark.parametrize("event", [CommitFailed(R, LOST_STAGING), PlacementFailed(R, LOST_STAGING)])

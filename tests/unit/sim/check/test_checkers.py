@@ -191,7 +191,7 @@ def test_a_shameless_node_at_large_is_seen(book: NodeBook) -> None:
 def test_a_scheduler_that_contradicts_itself_is_seen(book: NodeBook) -> None:
     state = book.node.scheduler.inspect()
     Invariants().after_event(book, TimePassed())
-    state.recoveries[R0].unclaimed |= BlockSet([(0, 1)])
+    state.recoveries[R0].coverage.unclaimed |= BlockSet([(0, 1)])
     with pytest.raises(AssertionError):
         Invariants().after_event(book, TimePassed())
     Invariants(every=2).after_event(book, TimePassed())  # not its turn
