@@ -1,6 +1,6 @@
 """Orders given by the scheduler. Imperative; each is a value.
 
-Which event ends which effect is listed in :mod:`ckptd.core.events`.
+Which events end which orders is the table in :mod:`ckptd.core.ends`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,6 @@
 """Facts reported to the scheduler. Past tense; each is a value.
 
-Every effect that starts something ends with exactly one of these:
-
-    FetchManifest   → ManifestArrived | ManifestMissed | ManifestRefused
-    PrepareStaging  → StagingPrepared | StagingRefused
-    FetchRange      → RangeEnded, after any number of RangeProgressed
-    ConfirmHolding  → HoldingConfirmed
-    CommitBlocks    → BlocksCommitted | CommitFailed
-    PlaceVersion    → VersionPlaced | PlacementFailed
-    DiscardStaging  → StagingDiscarded
+Which of them end which orders is the table in :mod:`ckptd.core.ends`.
 """
 
 from __future__ import annotations

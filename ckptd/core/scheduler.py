@@ -2,8 +2,8 @@
 
 Whoever drives it reports every fact through :meth:`Scheduler.handle` with the time at which it
 became known, carries out the orders that come back, and calls again with ``TimePassed`` at
-:meth:`Scheduler.next_deadline`. Time never goes back. Which fact ends which order is listed in
-:mod:`ckptd.core.events`.
+:meth:`Scheduler.next_deadline`. Time never goes back. Which fact ends which order is
+:mod:`ckptd.core.ends`.
 """
 
 from __future__ import annotations
