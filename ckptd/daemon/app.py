@@ -21,7 +21,7 @@ from ckptd.control.messages import api
 from ckptd.control.server.dispatch import serve_control
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused
-from ckptd.core.options import Options
+from ckptd.core.options import HedgingOptions, Options
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.answer.descriptions import DaemonFacts
@@ -146,7 +146,9 @@ class Daemon:
         self._lag = LagWindow()
         # The scheduler's luck need not be secret, only different on every node.
         rng = Random(self._epoch)  # noqa: S311
-        self._scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
+        self._scheduler = Scheduler(
+            rng, Options(hedging=HedgingOptions(redundancy=config.recovery.redundancy))
+        )
         self._runtime = Runtime(self._scheduler)
         self._book = RecoveryBook(time.time)
         self._catalog = parts.catalog

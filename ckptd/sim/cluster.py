@@ -120,7 +120,7 @@ class Cluster:
             Calm(),
             Silence(),
             Standstill(),
-            Work(self.network, scenario.options.scheduler.redundancy),
+            Work(self.network, scenario.options.scheduler.hedging.redundancy),
         ]
         return [Invariants(scenario.checks_every), *checks] if scenario.checks_every else checks
 

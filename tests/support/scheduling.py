@@ -6,9 +6,10 @@ work with the options of production and with sizes that a person can add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from blake3 import blake3
 
@@ -67,10 +68,19 @@ HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retrya
 LEEWAY_NS = 250 * MS
 """What one lane learns of a link's usual gap others hear of at the end of a range."""
 
-FOUR_AT_FIRST = Options(range_bytes_first=4 * MIB)
+
+def adjusted(options: Options, **groups: Mapping[str, float]) -> Options:
+    """Return options with other numbers, by group: ``ranges={"bytes_min": MIB}``."""
+    changed: dict[str, Any] = {
+        name: replace(getattr(options, name), **numbers) for name, numbers in groups.items()
+    }
+    return replace(options, **changed)
+
+
+FOUR_AT_FIRST = adjusted(Options(), ranges={"bytes_first": 4 * MIB})
 """Four blocks make a range while nothing is known of a source: enough to cut it in two."""
 
-NO_COMMITS = replace(FOUR_AT_FIRST, commit_age_ns=3600 * SECOND, commit_bytes=1024 * MIB)
+NO_COMMITS = adjusted(FOUR_AT_FIRST, commits={"age_ns": 3600 * SECOND, "bytes_due": 1024 * MIB})
 """For stories in which a commit would only be in the way."""
 
 

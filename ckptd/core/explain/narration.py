@@ -221,11 +221,14 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
 
 def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Tell what this node's disk refused."""
-    if refusal.is_staging_lost and recovery.local.staging_losses < step.options.staging_losses_max:
+    if (
+        refusal.is_staging_lost
+        and recovery.local.staging_losses < step.options.commits.staging_losses_max
+    ):
         reason = StoryReason.STAGING_LOST
     else:
         reason = StoryReason.RETRYABLE if refusal.is_retryable else StoryReason.FATAL
-    numbers = {"pause_ns": step.options.retry_ns} if refusal.is_retryable else {}
+    numbers = {"pause_ns": step.options.commits.retry_ns} if refusal.is_retryable else {}
     recovery.story.add(
         Entry(step.now, StoryKind.DISK_REFUSED, reason, numbers=numbers, text=refusal.message)
     )

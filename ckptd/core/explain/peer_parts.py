@@ -86,8 +86,8 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
-    elif recovery.coverage.unclaimed and queue_ns >= options.window_ns:
-        allowed = format_span(options.window_ns)
+    elif recovery.coverage.unclaimed and queue_ns >= options.ranges.window_ns:
+        allowed = format_span(options.ranges.window_ns)
         found = Verdict.NO_ROOM, f"has {format_span(queue_ns)} of work, allowed {allowed}"
     return found
 
@@ -97,7 +97,7 @@ def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, s
     link, bundle = peer.link, recovery.work.bundles.get(peer.node)
     lane_count = 0 if bundle is None else bundle.active_count
     brought_bytes = recovery.tally.source_bytes.get(peer.node, 0)
-    soon = format_span(link.expected_ns(options.range_bytes_min, options))
+    soon = format_span(link.expected_ns(options.ranges.bytes_min, options))
     if not brought_bytes and not lane_count:
         return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"
     rate = link.rate.bytes_per_s

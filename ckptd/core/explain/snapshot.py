@@ -115,7 +115,7 @@ def view_recovery(
         transfers=recovery.work.transfer_count,
         hedges=recovery.duplicates.count,
         hedged_bytes=recovery.duplicates.hedged_bytes,
-        hedge_budget_bytes=int(options.hedge_share * total_bytes),
+        hedge_budget_bytes=int(options.hedging.share * total_bytes),
     )
 
 
@@ -163,7 +163,7 @@ def _view_tuning(
     return SourceTuning(
         latency_ns=link.latency_ns,
         gap_ns=link.gap_ns,
-        window_ns=options.window_ns,
+        window_ns=options.ranges.window_ns,
         window_bytes=link.window_bytes(options),
         range_bytes=link.range_bytes(options),
         silence_timeout_ns=link.silence_timeout_ns(options),

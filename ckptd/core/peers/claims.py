@@ -167,9 +167,9 @@ def question(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     If it does, one of a critical unit costs all trust.
     """
     options = step.options
-    trust_lost = len(bad) * options.trust_per_bad_block
+    trust_lost = len(bad) * options.trust.per_bad_block
     if bad & recovery.content.critical:
-        trust_lost = options.trust_max - options.quarantine_trust
+        trust_lost = options.trust.most - options.trust.quarantine_at
     digest = recovery.content.digest
     if digest not in peer.questioned:
         step.order(ConfirmHolding(peer.node, digest))

@@ -37,7 +37,7 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
             best = (time_ns, peer, run)
     if best is None:
         return None
-    budget_bytes = int(step.options.hedge_share * space.size_bytes)
+    budget_bytes = int(step.options.hedging.share * space.size_bytes)
     if recovery.duplicates.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
         return None
     return best[1], best[2]
@@ -55,7 +55,7 @@ def _able(
             continue
         if own is not None:
             lane = own.least_loaded()
-            if lane is None or len(lane.transfers) > step.options.ranges_per_lane:
+            if lane is None or len(lane.transfers) > step.options.lanes.ranges_per_lane:
                 continue
         run = _able_run(recovery, peer, owed)
         if run is not None:
@@ -80,7 +80,7 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     It races for what would be here last, once for each range, and only if it has no critical
     work of its own, neither begun nor to begin.
     """
-    if step.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
+    if step.options.hedging.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
         return None
     own = recovery.work.bundles.get(peer.node)
     is_urgent = own is not None and any(

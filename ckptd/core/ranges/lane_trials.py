@@ -59,7 +59,7 @@ def try_lanes(step: Step) -> None:
     trial.look_at_ns = step.now + _SAMPLE_EVERY_NS
     recovery = step.state.recoveries.get(trial.recovery)
     if recovery is None or recovery.work.bundles.get(trial.source) is not trial.bundle:
-        _end(step, step.options.lane_trial_ns)
+        _end(step, step.options.lanes.trial_ns)
         return
     since_ns = step.now - trial.since_ns
     is_same = len(step.state.recoveries) == trial.recoveries
@@ -69,14 +69,14 @@ def try_lanes(step: Step) -> None:
         link = step.state.peers[trial.source].link
         trial.owed_to_others += link.load_bytes
         trial.owed_here += link.outstanding_bytes
-        if since_ns >= step.options.lane_trial_ns:
+        if since_ns >= step.options.lanes.trial_ns:
             _take_stock(step, trial, recovery)
     elif _is_settled(trial):
         if trial.is_head_start:
             _keep(step, trial)
         else:
             _measure(step, trial)
-    elif since_ns >= step.options.lane_trial_pause_ns:
+    elif since_ns >= step.options.lanes.trial_pause_ns:
         _drop(step, trial)
 
 
@@ -93,7 +93,7 @@ def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
         and _may_widen(options)
         and recovery.swarm.source_count == 1
         and bundle.width == 1
-        and link.rate.bytes_per_s >= options.lane_busy_bytes_per_s
+        and link.rate.bytes_per_s >= options.lanes.busy_bytes_per_s
         and not link.load_bytes
         and _is_fit(step, recovery, lane.source, bundle)
     ):
@@ -119,7 +119,7 @@ def give_trial_up(step: Step, reason: StoryReason) -> None:
 
 def _may_widen(options: Options) -> bool:
     """Tell whether there may be several lanes to a source, and no limit that makes them useless."""
-    return options.lanes_per_source_max > 1 and options.in_flight_bytes_max is None
+    return options.lanes.per_source_max > 1 and options.ranges.in_flight_bytes_max is None
 
 
 def _begin(step: Step) -> None:
@@ -135,7 +135,7 @@ def _begin(step: Step) -> None:
     if found is None:
         return
     recovery, node, bundle = found
-    is_widest = bundle.width == step.options.lanes_per_source_max
+    is_widest = bundle.width == step.options.lanes.per_source_max
     is_fewer = bundle.width > 1 and (bundle.is_fewer_next or is_widest)
     bundle.tried_ns = step.now
     recoveries = len(step.state.recoveries)
@@ -147,14 +147,14 @@ def _lasts(step: Step, recovery: Recovery) -> bool:
     """Tell whether a recovery lasts long enough for a trial to pay."""
     space = recovery.content.space
     left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
-    lasting_bytes = recovery.swarm.total_rate * step.options.lane_trial_left_ns / SECOND
+    lasting_bytes = recovery.swarm.total_rate * step.options.lanes.trial_left_ns / SECOND
     return 0 < lasting_bytes <= left_bytes
 
 
 def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
     """Tell whether a source does all it can on the lanes there are, and has work for more."""
     if (
-        step.now - bundle.busy_since_ns < step.options.lane_trial_ns
+        step.now - bundle.busy_since_ns < step.options.lanes.trial_ns
         or not bundle.active_count == len(bundle.lanes) == bundle.width
         or not _is_fit(step, recovery, node, bundle)
     ):
@@ -212,7 +212,7 @@ def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
     without = link_rate if trial.is_fewer else trial.link_rate
     won = sign * (link_rate - trial.link_rate)
     won_total = sign * (total_rate - trial.total_rate)
-    is_needed = won >= without * (step.options.lane_trial_gain - 1) > 0 and (
+    is_needed = won >= without * (step.options.lanes.trial_gain - 1) > 0 and (
         won_total >= won * _SHARE_OF_GAIN
     )
     report_trial(step, trial, StoryReason.FASTER if is_needed else StoryReason.NO_FASTER, link_rate)
@@ -223,9 +223,9 @@ def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
         _end_without_change(step)
         return
     step.state.trials_failed = 0
-    is_widest = trial.bundle.width >= step.options.lanes_per_source_max
+    is_widest = trial.bundle.width >= step.options.lanes.per_source_max
     if trial.is_fewer or is_widest or not _lasts(step, recovery):
-        _end(step, step.options.lane_trial_pause_ns if trial.is_fewer else 0)
+        _end(step, step.options.lanes.trial_pause_ns if trial.is_fewer else 0)
         return
     trial.link_rate, trial.total_rate = link_rate, total_rate
     trial.bundle.tried_ns = step.now
@@ -235,7 +235,7 @@ def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
 def _keep(step: Step, trial: Trial) -> None:
     """End a head start: the second lane works. Whether it pays is for later trials."""
     trial.bundle.lanes[-1].is_on_trial = False
-    _end(step, step.options.lane_trial_ns)
+    _end(step, step.options.lanes.trial_ns)
 
 
 def _change(step: Step, trial: Trial) -> None:
@@ -274,15 +274,15 @@ def _drop(step: Step, trial: Trial) -> None:
     """End a trial that can teach nothing any more."""
     _undo(step, trial)
     options = step.options
-    _end(step, options.lane_trial_pause_ns if trial.is_changed else options.lane_trial_ns)
+    _end(step, options.lanes.trial_pause_ns if trial.is_changed else options.lanes.trial_ns)
 
 
 def _end_without_change(step: Step) -> None:
     """End a trial that taught that the number of lanes was right; the next one can wait."""
     options = step.options
-    pause_ns = options.lane_trial_pause_ns << min(step.state.trials_failed, 10)
+    pause_ns = options.lanes.trial_pause_ns << min(step.state.trials_failed, 10)
     step.state.trials_failed += 1
-    _end(step, min(pause_ns, options.lane_trial_pause_max_ns))
+    _end(step, min(pause_ns, options.lanes.trial_pause_max_ns))
 
 
 def _end(step: Step, pause_ns: int) -> None:

@@ -53,7 +53,7 @@ def order_ranges(step: Step) -> None:
             blocks = cut(recovery, current.run, peer, step.options)
             if _has_better_use(step, current, blocks):
                 # Rates change, and others take what is urgent: look at it again in a moment.
-                again_ns = step.now + step.options.steal_floor_ns
+                again_ns = step.now + step.options.stealing.floor_ns
                 state.peer_alarms.set(peer.node, again_ns)
                 continue
             if not _race(step, recovery, peer):
@@ -62,14 +62,14 @@ def order_ranges(step: Step) -> None:
             current = find_offer(recovery, peer, step.options, now=step.now)
         if current is not None:
             heappush(offers, current)
-    if step.options.redundancy > 1:
+    if step.options.hedging.redundancy > 1:
         for peer in peers:
             for recovery in state.recoveries.values():
                 _race(step, recovery, peer)
 
 
 def _is_enough_in_flight(step: Step) -> bool:
-    most_bytes = step.options.in_flight_bytes_max
+    most_bytes = step.options.ranges.in_flight_bytes_max
     if most_bytes is None:
         return False
     return sum(known.work.owed_bytes for known in step.state.recoveries.values()) >= most_bytes

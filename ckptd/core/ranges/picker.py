@@ -31,7 +31,7 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
     if run is None:
         return None
     criticality = recovery.criticality_of(run.start)
-    soon_ns = peer.link.expected_ns(options.range_bytes_min, options)
+    soon_ns = peer.link.expected_ns(options.ranges.bytes_min, options)
     is_last = recovery.is_background
     rank = (is_last, criticality, recovery.sequence, soon_ns, peer.node, run.start)
     return Offer(rank, recovery, peer, run, Criticality.DEFERRED if is_last else criticality)
@@ -78,7 +78,7 @@ def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now
     return (
         recovery.swarm.is_swarming
         and recovery.swarm.spread_grew_ns is not None
-        and now - recovery.swarm.spread_grew_ns < options.commit_age_ns
+        and now - recovery.swarm.spread_grew_ns < options.commits.age_ns
         and recovery.work.transfer_count > 0
         and offer.peer.holdings[recovery.content.digest].is_complete
         and offer.run.start in recovery.swarm.spread
@@ -107,11 +107,11 @@ def is_detour(
     space = recovery.content.space
     size_bytes = space.run_bytes(blocks)
     expected_ns = peer.link.expected_ns(size_bytes, options)
-    if recovery.swarm.total_rate <= 0 or expected_ns <= options.steal_floor_ns:
+    if recovery.swarm.total_rate <= 0 or expected_ns <= options.stealing.floor_ns:
         return False
     left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
     rest_ns = int((left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate)
-    if expected_ns <= options.detour_ratio * rest_ns:
+    if expected_ns <= options.ranges.detour_ratio * rest_ns:
         return False
     return any(
         other.link.rate.bytes_per_s
@@ -140,7 +140,7 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
         part = min(rate / recovery.swarm.total_rate, 1.0) / width
     else:
         part = 1 / max(recovery.swarm.source_count, len(recovery.work.lanes), 1)
-    share = int(left_bytes * part) // options.ranges_per_lane
+    share = int(left_bytes * part) // options.lanes.ranges_per_lane
     usual = peer.link.range_bytes(options) // width
-    size_bytes = min(usual, max(share, options.range_bytes_min))
+    size_bytes = min(usual, max(share, options.ranges.bytes_min))
     return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))

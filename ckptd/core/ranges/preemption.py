@@ -78,4 +78,4 @@ def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:
 
 
 def _takes_long(step: Step, peer: Peer, owed_bytes: int) -> bool:
-    return peer.link.own_time_ns(owed_bytes, step.options) > step.options.preempt_floor_ns
+    return peer.link.own_time_ns(owed_bytes, step.options) > step.options.stealing.preempt_floor_ns

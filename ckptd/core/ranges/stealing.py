@@ -57,7 +57,7 @@ def _late(step: Step, recovery: Recovery) -> list[tuple[int, Lane]]:
             continue
         rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
         needs_ns = _needs_ns(lane, rate, step.options, now=step.now)
-        if needs_ns > step.options.steal_floor_ns:
+        if needs_ns > step.options.stealing.floor_ns:
             late.append((needs_ns, lane))
     late.sort(key=_needed, reverse=True)
     return late
@@ -85,7 +85,7 @@ def _slowest(
     for needs_ns, lane in late:
         owed_bytes = lane.owed_bytes
         thief_needs_ns = thief.link.expected_ns(owed_bytes, options)
-        if lane.is_closing or not owed_bytes or needs_ns <= options.steal_ratio * thief_needs_ns:
+        if lane.is_closing or not owed_bytes or needs_ns <= options.stealing.ratio * thief_needs_ns:
             continue
         owed = BlockSet(
             (known.next_block, known.blocks.end)

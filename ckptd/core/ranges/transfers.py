@@ -204,7 +204,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             )
         case RangeOutcome.MISBEHAVED:
             lane.link.failed(step.options, step.rng, now=step.now)
-            lane.link.blame(step.options.trust_per_bad_block, step.options, now=step.now)
+            lane.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
         case RangeOutcome.DISCONNECTED | RangeOutcome.UNREACHABLE:
             lane.link.failed(step.options, step.rng, now=step.now)
         case RangeOutcome.STORE_FAILED:

@@ -257,7 +257,7 @@ def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:
     since_ns = recovery.commit.since_ns
     is_old = since_ns is None or step.now - since_ns >= commit_age_ns(recovery, step.options)
     is_due = at_once or recovery.commit.is_urgent or is_old
-    if is_due or recovery.commit.size_bytes >= step.options.commit_bytes:
+    if is_due or recovery.commit.size_bytes >= step.options.commits.bytes_due:
         blocks = recovery.commit.committing = recovery.commit.blocks
         recovery.commit.blocks = BlockSet()
         recovery.commit.size_bytes = 0

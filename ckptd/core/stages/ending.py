@@ -21,14 +21,17 @@ def retry_or_fail(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     if recovery.ending is not None or recovery.local.is_staging_lost:
         return
     report_refusal(step, recovery, refusal)
-    if refusal.is_staging_lost and recovery.local.staging_losses < step.options.staging_losses_max:
+    if (
+        refusal.is_staging_lost
+        and recovery.local.staging_losses < step.options.commits.staging_losses_max
+    ):
         recovery.local.staging_losses += 1
         recovery.local.is_staging_lost = True
         recovery.local.trouble = refusal.message
         close_lanes(step, recovery)
     elif refusal.is_retryable:
         recovery.local.trouble = refusal.message
-        recovery.local.retry_at_ns = step.now + step.options.retry_ns
+        recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
     else:
         cause = FailureCause.VERIFICATION if refusal.is_verification else FailureCause.STORE
         fail(step, recovery, cause, refusal.message)

@@ -68,7 +68,7 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
         if not event.refusal:
             peer.holdings.pop(digest, None)
             count_sources(step)
-        peer.link.blame(step.options.trust_per_bad_block, step.options, now=step.now)
+        peer.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
     reason = StoryReason.WRONG_MANIFEST if event.is_lie else StoryReason.NO_MANIFEST
     report_pause(step, recovery, event.source, reason)
     step.rest(event.source)
@@ -131,7 +131,7 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
             ask(step, recovery, source)
         else:
             recovery.search.tried.clear()
-            recovery.local.retry_at_ns = step.now + step.options.retry_ns
+            recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
     return False
 
 
@@ -140,8 +140,8 @@ def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     node, digest = None if source is None else source.node, recovery.chosen_digest
     recovery.search.ask_again_at_ns = None
     if source is not None:
-        patience_ns = step.options.silence_gaps * (source.link.latency_ns or 0)
-        recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence_floor_ns)
+        patience_ns = step.options.silence.gaps * (source.link.latency_ns or 0)
+        recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
     recovery.search.asked[node] = digest
     recovery.local.pending_order = LocalOrder.MANIFEST
     step.order(FetchManifest(recovery.id, node, digest))
@@ -152,12 +152,12 @@ def _ask_another(step: Step, recovery: Recovery) -> None:
     if recovery.search.ask_again_at_ns is None or step.now < recovery.search.ask_again_at_ns:
         return
     late = [node for node, digest in recovery.search.asked.items() if digest == recovery.digest]
-    if len(late) >= step.options.manifest_sources_max:
+    if len(late) >= step.options.manifests.sources_max:
         recovery.search.ask_again_at_ns = None
         return
     source = _best(step, recovery)
     if source is None:
-        recovery.search.ask_again_at_ns = step.now + step.options.first_byte_floor_ns
+        recovery.search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
         return
     assert late[-1] is not None, "the journal is waited for"
     report_manifest_late(step, recovery, late[-1], source.node)

@@ -44,7 +44,7 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
 
 def commit_age_ns(recovery: Recovery, options: Options) -> int:
     """Return how long verified blocks wait for a commit: not long while others wait for them."""
-    return options.commit_age_swarming_ns if recovery.swarm.is_swarming else options.commit_age_ns
+    return options.commits.age_swarming_ns if recovery.swarm.is_swarming else options.commits.age_ns
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:
@@ -62,17 +62,17 @@ def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
     if first is None or first.criticality is not Criticality.CRITICAL or first.is_hedged:
         return None
     if lane.has_body:
-        return max(options.hedge_floor_ns, options.hedge_ratio * lane.link.gap_ns)
-    usual_ns = state.first_bytes.percentile_ns(options.hedge_percentile)
+        return max(options.hedging.floor_ns, options.hedging.ratio * lane.link.gap_ns)
+    usual_ns = state.first_bytes.percentile_ns(options.hedging.percentile)
     if usual_ns is None:
         return None
-    return max(options.hedge_floor_ns, options.hedge_ratio * usual_ns)
+    return max(options.hedging.floor_ns, options.hedging.ratio * usual_ns)
 
 
 def lane_patience_ns(lane: Lane, options: Options) -> int:
     """Return how long a lane may deliver nothing."""
     if not lane.transfers:
-        return options.lane_idle_ns
+        return options.lanes.idle_ns
     if lane.has_body:
         return lane.link.silence_timeout_ns(options)
     return lane.link.first_byte_timeout_ns(options)

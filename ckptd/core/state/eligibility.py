@@ -34,7 +34,7 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
     if not may_be_asked(recovery, peer, now=now):
         return False
     is_idle = lane is not None and not lane.transfers
-    return is_idle or peer.link.queue_time_ns(options) < options.window_ns
+    return is_idle or peer.link.queue_time_ns(options) < options.ranges.window_ns
 
 
 def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
@@ -45,7 +45,7 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
     best: Lane | None = None
     for lane in bundle.lanes:
         count = len(lane.transfers)
-        is_full = count >= options.ranges_per_lane or (count > 0 and not lane.has_body)
+        is_full = count >= options.lanes.ranges_per_lane or (count > 0 and not lane.has_body)
         if is_full or lane.is_closing or lane.is_surplus:
             continue
         if best is None or count < len(best.transfers):

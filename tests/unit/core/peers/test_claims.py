@@ -80,7 +80,7 @@ def test_a_source_that_stands_by_bad_blocks_is_blamed() -> None:
     assert ConfirmHolding(A, version.digest) in script.arrive(order, 2, rejected=(0, 1))
     assert script.view_source(A).trust == 0, "nothing is sure yet"
     script.tell(HoldingConfirmed(A, version.digest, HELD))
-    assert script.view_source(A).trust == -2 * script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -2 * script.options.trust.per_bad_block
 
 
 def test_a_source_whose_files_changed_is_not_blamed() -> None:

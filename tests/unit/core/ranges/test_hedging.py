@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 from ckptd.core.effects import CloseLane, FetchRange
@@ -17,6 +16,7 @@ from tests.support.scheduling import (
     C,
     Saved,
     Script,
+    adjusted,
     holding,
     holds,
     ranges,
@@ -24,7 +24,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-WIDE = replace(NO_COMMITS, range_bytes_min=4 * MIB, hedge_share=0.5)
+WIDE = adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB}, hedging={"share": 0.5})
 """Ranges of four blocks, and half of the version may be asked for twice."""
 
 
@@ -67,7 +67,7 @@ def test_a_range_is_hedged_once() -> None:
 
 
 def test_hedges_keep_to_their_budget() -> None:
-    script, _ = silent_source(saved(critical=[8]), replace(WIDE, hedge_share=0.05))
+    script, _ = silent_source(saved(critical=[8]), adjusted(WIDE, hedging={"share": 0.05}))
     assert hedges(script, 400) == []
 
 
@@ -133,7 +133,9 @@ def test_a_first_byte_later_than_three_times_the_usual_is_late() -> None:
 
 # Races
 
-RACING = replace(NO_COMMITS, redundancy=2, range_bytes_first=4 * MIB, range_bytes_min=4 * MIB)
+RACING = adjusted(
+    NO_COMMITS, hedging={"redundancy": 2}, ranges={"bytes_first": 4 * MIB, "bytes_min": 4 * MIB}
+)
 """Ranges of four blocks; two sources race for what is left of the critical units."""
 
 
@@ -153,7 +155,7 @@ def test_an_idle_source_races_for_a_critical_range_that_is_owed() -> None:
 
 
 def test_without_redundancy_nothing_is_asked_for_twice() -> None:
-    script = Script(options=replace(RACING, redundancy=1))
+    script = Script(options=adjusted(RACING, hedging={"redundancy": 1}))
     assert len(ranges(script.start(saved(critical=[8]), A, B, C))) == 2
 
 

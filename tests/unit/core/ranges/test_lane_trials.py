@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
@@ -12,11 +10,11 @@ from ckptd.core.options import Options
 from ckptd.limits import MIB, MS
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import CloseReason, RangeOutcome, StoryKind, StoryReason
-from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, saved
+from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, adjusted, saved
 
 STEP_MS = 50
 
-FAST = replace(FOUR_AT_FIRST, lane_busy_bytes_per_s=10 * MIB)
+FAST = adjusted(FOUR_AT_FIRST, lanes={"busy_bytes_per_s": 10 * MIB})
 """A block every 50 ms is more than one thread takes."""
 
 
@@ -170,7 +168,7 @@ def test_an_only_source_that_works_for_others_gets_no_second_lane_at_once() -> N
 
 
 def test_behind_a_limit_an_only_fast_source_gets_no_second_lane() -> None:
-    flow = Flow(saved(2000), options=replace(FAST, in_flight_bytes_max=64 * MIB))
+    flow = Flow(saved(2000), options=adjusted(FAST, ranges={"in_flight_bytes_max": 64 * MIB}))
     flow.run(8 * STEP_MS)
     assert len(flow.lanes) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -41,6 +40,7 @@ from tests.support.scheduling import (
     R,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -67,7 +67,7 @@ def test_a_range_never_crosses_into_another_criticality() -> None:
 
 
 def test_units_of_one_criticality_travel_in_one_range() -> None:
-    long_ranges = replace(FOUR_AT_FIRST, range_bytes_min=8 * MIB)
+    long_ranges = adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 8 * MIB})
     script, version = Script(options=long_ranges), saved(1, 0, 2, 1)
     assert whom(script.start(version, A)) == [(A, (0, 4))]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ckptd.core.effects import CommitBlocks, Effect
 from ckptd.core.events import BlocksCommitted, HoldingsArrived, ManifestArrived, StagingPrepared
 from ckptd.core.events import UnitsPrioritized as Raised
@@ -18,6 +16,7 @@ from tests.support.scheduling import (
     R,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -27,7 +26,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-SMALL = replace(NO_COMMITS, range_bytes_min=2 * MIB, range_bytes_first=2 * MIB)
+SMALL = adjusted(NO_COMMITS, ranges={"bytes_min": 2 * MIB, "bytes_first": 2 * MIB})
 """Ranges of two blocks."""
 
 
@@ -115,7 +114,7 @@ def test_nothing_is_raised_any_more_once_it_is_here() -> None:
 
 def test_a_raised_range_that_is_late_is_asked_of_a_second_source() -> None:
     def second_sources(*events: Raised) -> list[tuple[int, int]]:
-        options = replace(SMALL, hedge_share=0.5, range_bytes_min=4 * MIB)
+        options = adjusted(SMALL, hedging={"share": 0.5}, ranges={"bytes_min": 4 * MIB})
         script, version = Script(options=options), saved(8)
         orders = {order.source: order for order in ranges(script.start(version, A, B))}
         script.arrive(orders[A], orders[A].blocks.start + 1, after_ms=10)

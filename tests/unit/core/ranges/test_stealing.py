@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
@@ -19,6 +17,7 @@ from tests.support.scheduling import (
     B,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -26,7 +25,7 @@ from tests.support.scheduling import (
     saved,
 )
 
-LONG_RANGES = replace(NO_COMMITS, range_bytes_min=4 * MIB)
+LONG_RANGES = adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB})
 """Of eight blocks the first source is given four, and the second one the others."""
 
 

@@ -120,7 +120,7 @@ def test_a_critical_unit_that_is_lost_is_not_ready_any_more() -> None:
 
 def test_a_staging_that_is_lost_again_and_again_ends_the_recovery() -> None:
     script, version = bring_to(PLACING)
-    for _ in range(script.options.staging_losses_max):
+    for _ in range(script.options.commits.staging_losses_max):
         assert script.tell(PlacementFailed(R, LOST_STAGING)) == [
             PrepareStaging(R, version.digest, version.space)
         ]
