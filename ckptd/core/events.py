@@ -94,7 +94,7 @@ class RecoveryCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class UnitsRaised:
+class UnitsPrioritized:
     """Somebody waits for some units: they go before everything else of the recovery.
 
     Attributes:
@@ -302,7 +302,7 @@ Event: TypeAlias = (
     | RecoveryPaused
     | RecoveryResumed
     | RecoveryCancelled
-    | UnitsRaised
+    | UnitsPrioritized
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

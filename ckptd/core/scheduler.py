@@ -35,7 +35,7 @@ from ckptd.core.events import (
     StagingPrepared,
     StagingRefused,
     TimePassed,
-    UnitsRaised,
+    UnitsPrioritized,
     VersionPlaced,
 )
 from ckptd.core.explain import narration
@@ -53,7 +53,7 @@ from ckptd.core.stages import advance, ending, manifest_search
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import Bottleneck, Criticality, Stage
@@ -96,19 +96,19 @@ class Scheduler:
         """
         assert now >= self._state.now_ns, "time went back"
         self._state.now_ns = now
-        turn = Turn(self._state, self._options, self._rng, now)
+        step = Step(self._state, self._options, self._rng, now)
         for node in self._state.peer_alarms.take_due(now):
-            turn.note_room(node)
+            step.note_room(node)
         self._state.recovery_alarms.take_due(now)
         for event in events:
-            self._take_in(turn, event)
-        transfers.close_late_lanes(turn)
-        advance.advance(turn)
-        lane_trials.try_lanes(turn)
-        ordering.order_ranges(turn)
-        stealing.steal(turn)
-        narration.tell_standstills(turn)
-        return turn.effects
+            self._take_in(step, event)
+        transfers.close_late_lanes(step)
+        advance.advance(step)
+        lane_trials.try_lanes(step)
+        ordering.order_ranges(step)
+        stealing.steal(step)
+        narration.report_standstills(step)
+        return step.effects
 
     def next_deadline(self) -> int | None:
         """Return when ``TimePassed`` is due next; ``None`` if only facts can change anything."""
@@ -136,7 +136,7 @@ class Scheduler:
         Raises:
             KeyError: There is none of that name.
         """
-        return self._state.recoveries[recovery].verified
+        return self._state.recoveries[recovery].coverage.verified
 
     def committed(self, recovery: RecoveryId) -> BlockSet:
         """Return the blocks of a recovery that are durable and journaled.
@@ -144,7 +144,7 @@ class Scheduler:
         Raises:
             KeyError: There is none of that name.
         """
-        return self._state.recoveries[recovery].committed
+        return self._state.recoveries[recovery].coverage.committed
 
     def bytes_by_class(self) -> dict[tuple[bool, Criticality], int]:
         """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
@@ -190,65 +190,65 @@ class Scheduler:
         """Return what a prediction for a version reckons with."""
         return supplies_of(self._state, digest, now=now)
 
-    def _take_in(self, turn: Turn, event: Event) -> None:
+    def _take_in(self, step: Step, event: Event) -> None:
         match event:  # the most frequent first
             case RangeProgressed():
-                transfers.on_range_progressed(turn, event)
+                transfers.on_range_progressed(step, event)
             case RangeEnded():
-                transfers.on_range_ended(turn, event)
+                transfers.on_range_ended(step, event)
             case HoldingsArrived():
-                claims.on_holdings_arrived(turn, event)
+                claims.on_holdings_arrived(step, event)
             case PeerLost():
-                claims.on_peer_lost(turn, event)
+                claims.on_peer_lost(step, event)
             case HoldingConfirmed():
-                claims.on_holding_confirmed(turn, event)
+                claims.on_holding_confirmed(step, event)
             case DiscoverySettled():
                 self._state.is_settled = True
             case RecoveryRequested():
-                advance.on_recovery_requested(turn, event)
+                advance.on_recovery_requested(step, event)
             case IngressLimited():
                 self._options = self._unlimited_options.paced(event.bytes_per_s)
-                turn.options = self._options
-                turn.note_room_everywhere()
+                step.options = self._options
+                step.note_room_everywhere()
             case TimePassed():
                 pass
             case _:
-                self._take_in_of_recovery(turn, event)
+                self._take_in_of_recovery(step, event)
 
     def _take_in_of_recovery(  # noqa: PLR0912 (one line for each kind of event)
-        self, turn: Turn, event: _RecoveryEvent
+        self, step: Step, event: _RecoveryEvent
     ) -> None:
         recovery = self._state.recoveries.get(event.recovery)
         if recovery is None:
             return
         match event:
             case RecoveryPaused():
-                advance.on_paused(turn, recovery, event)
+                advance.on_paused(step, recovery, event)
             case RecoveryResumed():
                 recovery.is_paused = False
-                turn.note_room_everywhere()
+                step.note_room_everywhere()
             case RecoveryCancelled():
-                advance.on_cancelled(turn, recovery)
-            case UnitsRaised():
-                prioritizing.on_units_raised(turn, recovery, event)
+                advance.on_cancelled(step, recovery)
+            case UnitsPrioritized():
+                prioritizing.on_units_prioritized(step, recovery, event)
             case ManifestArrived():
-                manifest_search.on_manifest_arrived(turn, recovery, event)
+                manifest_search.on_manifest_arrived(step, recovery, event)
             case ManifestMissed():
-                manifest_search.on_manifest_missed(turn, recovery, event)
+                manifest_search.on_manifest_missed(step, recovery, event)
             case ManifestRefused():
-                manifest_search.on_manifest_refused(turn, recovery, event)
+                manifest_search.on_manifest_refused(step, recovery, event)
             case StagingPrepared():
-                advance.on_staging_prepared(turn, recovery, event)
+                advance.on_staging_prepared(step, recovery, event)
             case StagingRefused() | PlacementFailed():
-                advance.on_order_refused(turn, recovery, event.refusal)
+                advance.on_order_refused(step, recovery, event.refusal)
             case BlocksCommitted():
-                advance.on_blocks_committed(turn, recovery)
+                advance.on_blocks_committed(step, recovery)
             case CommitFailed():
-                advance.on_commit_failed(turn, recovery, event.refusal)
+                advance.on_commit_failed(step, recovery, event.refusal)
             case VersionPlaced():
-                advance.on_version_placed(turn, recovery)
+                advance.on_version_placed(step, recovery)
             case StagingDiscarded():
-                ending.on_staging_discarded(turn, recovery)
+                ending.on_staging_discarded(step, recovery)
             case unreachable:
                 assert_never(unreachable)
 
@@ -257,7 +257,7 @@ _RecoveryEvent = (
     RecoveryPaused
     | RecoveryResumed
     | RecoveryCancelled
-    | UnitsRaised
+    | UnitsPrioritized
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

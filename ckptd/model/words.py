@@ -288,7 +288,7 @@ class StoryKind(enum.StrEnum):
     WITHDRAWN = "withdrawn"
     EPOCH_CHANGED = "epoch_changed"
     SOURCE_LOST = "source_lost"
-    DISK_STUMBLED = "disk_stumbled"
+    DISK_REFUSED = "disk_stumbled"
     CRITICAL_COMPLETE = "critical_complete"
     STANDSTILL = "standstill"
     STANDSTILL_ENDED = "standstill_ended"

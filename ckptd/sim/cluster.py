@@ -147,7 +147,7 @@ class Cluster:
             Silence(),
             Standstill(),
             Rest(),
-            Work(self.network, scenario.options.scheduler.redundancy),
+            Work(self.network, scenario.options.scheduler.hedging.redundancy),
         ]
         if scenario.checks_every == 1:
             checks.append(Attention(scenario.options.scheduler))

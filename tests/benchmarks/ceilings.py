@@ -14,7 +14,7 @@ from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
 from tests.benchmarks.competitors import Fetched, Place, free_port, process, run, version_of
 
-SYNC_BYTES = Options().commit_bytes
+SYNC_BYTES = Options().commits.bytes_due
 """So much lies between two syncs of a recovery to a disk that keeps up."""
 
 

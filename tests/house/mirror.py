@@ -35,13 +35,16 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/report/verdicts.py": RECORDS,
     "core/report/views.py": RECORDS,
     "core/state/offer.py": RECORDS,
-    "core/state/peer.py": RECORDS,
+    "core/state/record/coverage.py": RECORDS,
+    "core/state/record/search.py": RECORDS,
+    "core/state/record/swarm.py": RECORDS,
+    "core/state/record/tally.py": RECORDS,
 }
 """By the path of the module below the package."""
 
 STORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "core/ranges/test_pacing.py": ("core/ranges/ordering.py", "core/options.py"),
-    "core/ranges/test_swarming.py": ("core/ranges/picker.py", "core/state/spread.py"),
+    "core/ranges/test_swarming.py": ("core/ranges/picker.py", "core/state/record/spread.py"),
     "core/stages/test_refused_versions.py": (
         "core/stages/version_choice.py",
         "core/stages/manifest_search.py",

@@ -88,7 +88,7 @@ NAMED: Final = (
     NamedMutant(
         "quarantine and second chances",
         "core/peers/claims.py",
-        " or peer.link.quarantined_until_ns > turn.now:",
+        " or peer.link.quarantined_until_ns > step.now:",
         ":",
     ),
     NamedMutant(

@@ -28,7 +28,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.sim.cases.close_calls import draw_close_call
@@ -50,7 +50,7 @@ class Ablation:
         safeguard: Which.
         seeds: Some that miss it.
         problem: What is said where it is missed.
-        numbers: Options that switch it off.
+        numbers: Options that switch it off, ``group.name``.
         rules: What is put in the place of which function of the core.
     """
 
@@ -79,7 +79,11 @@ class Ablation:
             yield
 
     def _without(self, scenario: Scenario) -> Scenario:
-        scheduler = replace(scenario.options.scheduler, **self.numbers)
+        scheduler = scenario.options.scheduler
+        for name, number in self.numbers.items():
+            group, _, field_name = name.partition(".")
+            changed = replace(getattr(scheduler, group), **{field_name: number})
+            scheduler = replace(scheduler, **{group: changed})
         return replace(scenario, options=replace(scenario.options, scheduler=scheduler))
 
 
@@ -98,41 +102,41 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
-def _take_for_the_old_one(turn: Turn, event: HoldingsArrived) -> None:
-    known = turn.state.peers.get(event.node)
-    _on_holdings_arrived(turn, event if known is None else replace(event, epoch=known.epoch))
+def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
+    known = step.state.peers.get(event.node)
+    _on_holdings_arrived(step, event if known is None else replace(event, epoch=known.epoch))
 
 
-def _blame_at_once(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
-    options = turn.options
-    is_critical = bool(bad & recovery.critical)
-    everything = options.trust_max - options.quarantine_trust
-    trust_lost = everything if is_critical else len(bad) * options.trust_per_bad_block
-    peer.link.blame(trust_lost, options, now=turn.now)
+def _blame_at_once(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+    options = step.options
+    is_critical = bool(bad & recovery.content.critical)
+    everything = options.trust.most - options.trust.quarantine_at
+    trust_lost = everything if is_critical else len(bad) * options.trust.per_bad_block
+    peer.link.blame(trust_lost, options, now=step.now)
 
 
 def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     if peer.link.failures:
         return _preferred_run(recovery, peer)
     blocks = eligibility.servable(recovery, peer)
-    return (blocks & recovery.raised or blocks).first_run()
+    return (blocks & recovery.coverage.prioritized or blocks).first_run()
 
 
 def _credit_and_forget(
-    turn: Turn,
+    step: Step,
     recovery: Recovery,
     lane: Lane,
     transfer: Transfer,
     run: BlockRun,
     rejected: tuple[int, ...],
 ) -> None:
-    _credit(turn, recovery, lane, transfer, run, rejected)
+    _credit(step, recovery, lane, transfer, run, rejected)
     recovery.refused.clear()
 
 
 def _same_patience(link: Link, options: Options) -> int:
     del link
-    return options.first_byte_floor_ns
+    return options.silence.first_byte_floor_ns
 
 
 ABLATIONS: Final = (
@@ -142,27 +146,27 @@ ABLATIONS: Final = (
         "has not ended",
         rules={"peers.claims.on_holdings_arrived": _take_for_the_old_one},
     ),
-    Ablation("silence is noticed", (38, 101, 119), "silent", {"silence_floor_ns": NEVER_NS}),
+    Ablation("silence is noticed", (38, 101, 119), "silent", {"silence.floor_ns": NEVER_NS}),
     Ablation(
         "time between two reports",
         (1,),
         "has not ended",
-        {"silence_floor_ns": 1, "silence_gaps": 1},
+        {"silence.floor_ns": 1, "silence.gaps": 1},
     ),
     Ablation(
         "patience for first bytes ends",
         (82,),
         "has not ended",
-        {"first_byte_floor_ns": NEVER_NS, "first_byte_ceiling_ns": NEVER_NS},
+        {"silence.first_byte_floor_ns": NEVER_NS, "silence.first_byte_ceiling_ns": NEVER_NS},
     ),
-    Ablation("time to answer", (0,), "has not ended", {"first_byte_floor_ns": 1}),
+    Ablation("time to answer", (0,), "has not ended", {"silence.first_byte_floor_ns": 1}),
     Ablation(
         "patience for first bytes grows",
         (31, 40),
         "distant",
         rules={"state.link.Link.first_byte_timeout_ns": _same_patience},
     ),
-    Ablation("bad blocks cost trust", (303, 319), "bad blocks", {"trust_per_bad_block": 0}),
+    Ablation("bad blocks cost trust", (303, 319), "bad blocks", {"trust.per_bad_block": 0}),
     Ablation(
         "a question before blame",
         (272, 334),
@@ -181,10 +185,12 @@ ABLATIONS: Final = (
         "swarm",
         rules={"ranges.picker.preferred_run": _in_order},
     ),
-    Ablation("hedges", (7, 10), "late", {"hedge_floor_ns": NEVER_NS}),
+    Ablation("hedges", (7, 10), "late", {"hedging.floor_ns": NEVER_NS}),
     Ablation("stealing", (15, 20), "seconds", rules={"ranges.stealing.steal": _nothing}),
-    Ablation("a pause after a failure", (112,), "failed in a minute", {"back_off_first_ns": 0}),
-    Ablation("pauses end", (32,), "has stood still", {"back_off_max_ns": 60 * SECOND}),
+    Ablation(
+        "a pause after a failure", (112,), "failed in a minute", {"silence.back_off_first_ns": 0}
+    ),
+    Ablation("pauses end", (32,), "has stood still", {"silence.back_off_max_ns": 60 * SECOND}),
     Ablation(
         "waiting for what is more urgent",
         (6,),
@@ -201,7 +207,7 @@ ABLATIONS: Final = (
         "commits in time",
         (0, 2),
         "this disk is slow",
-        {"commit_age_ns": NEVER_NS, "commit_bytes": 2**60},
+        {"commits.age_ns": NEVER_NS, "commits.bytes_due": 2**60},
     ),
     Ablation(
         "a slow disk is no silent source",
@@ -209,8 +215,10 @@ ABLATIONS: Final = (
         "this disk is slow",
         rules={"ranges.transfers.is_held_up_here": _never},
     ),
-    Ablation("lanes without work are closed", (1, 3), "has been idle", {"lane_idle_ns": NEVER_NS}),
-    Ablation("local orders are tried again", (25,), "has not ended", {"retry_ns": NEVER_NS}),
+    Ablation("lanes without work are closed", (1, 3), "has been idle", {"lanes.idle_ns": NEVER_NS}),
+    Ablation(
+        "local orders are tried again", (25,), "has not ended", {"commits.retry_ns": NEVER_NS}
+    ),
 )
 
 

@@ -22,7 +22,7 @@ from ckptd.core.state.lane import Lane
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.words import CloseReason, LocalOrder
 from ckptd.sim.cluster import Cluster
@@ -57,7 +57,7 @@ class Breakage:
         return ""
 
 
-_close_lane: Final = Turn.close_lane
+_close_lane: Final = Step.close_lane
 _commit: Final = advance._commit
 _failed: Final = Link.failed
 _preferred_run: Final = picker.preferred_run
@@ -72,26 +72,26 @@ def _always(*_: object, **__: object) -> bool:
     return True
 
 
-def _discard_at_once(turn: Turn, recovery: Recovery) -> None:
-    if recovery.awaited is not LocalOrder.DISCARD:
-        recovery.awaited = LocalOrder.DISCARD
-        turn.order(DiscardStaging(recovery.id))
+def _discard_at_once(step: Step, recovery: Recovery) -> None:
+    if recovery.local.pending_order is not LocalOrder.DISCARD:
+        recovery.local.pending_order = LocalOrder.DISCARD
+        step.order(DiscardStaging(recovery.id))
 
 
-def _commit_nothing(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
-    turn.order(CommitBlocks(recovery.id, BlockSet()))
-    _commit(turn, recovery, at_once=at_once)
+def _commit_nothing(step: Step, recovery: Recovery, *, at_once: bool) -> None:
+    step.order(CommitBlocks(recovery.id, BlockSet()))
+    _commit(step, recovery, at_once=at_once)
 
 
-def _close_again(turn: Turn, lane: Lane, reason: CloseReason) -> None:
+def _close_again(step: Step, lane: Lane, reason: CloseReason) -> None:
     lane.is_closing = False
-    _close_lane(turn, lane, reason)
+    _close_lane(step, lane, reason)
 
 
 def _hedge_anything(state: object, lane: Lane, options: Options) -> int | None:
     del state
     is_hedged = not lane.transfers or lane.transfers[0].is_hedged
-    return None if is_hedged else options.hedge_floor_ns
+    return None if is_hedged else options.hedging.floor_ns
 
 
 def _from_the_middle(recovery: Recovery, peer: Peer) -> BlockRun | None:
@@ -99,10 +99,10 @@ def _from_the_middle(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return run and BlockRun((run.start + run.end) // 2, run.end)
 
 
-def _question_all(turn: Turn, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+def _question_all(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     del peer
-    for other in turn.state.peers.values():
-        _question(turn, other, recovery, bad)
+    for other in step.state.peers.values():
+        _question(step, other, recovery, bad)
 
 
 def _fail_and_blame(link: Link, options: Options, rng: Random, *, now: int) -> None:
@@ -115,10 +115,10 @@ BREAKAGES: Final = (
         "a source with room is looked at",
         0,
         "stands idle",
-        {"state.step.Turn.note_room": _nothing, "state.step.Turn.note_room_everywhere": _nothing},
+        {"state.step.Step.note_room": _nothing, "state.step.Step.note_room_everywhere": _nothing},
     ),
     Breakage(
-        "a source that rests is looked at again", 0, "overslept", {"state.step.Turn.rest": _nothing}
+        "a source that rests is looked at again", 0, "overslept", {"state.step.Step.rest": _nothing}
     ),
     Breakage(
         "staging is removed when nothing writes there",
@@ -151,7 +151,7 @@ BREAKAGES: Final = (
         {"ranges.picker.preferred_run": _from_the_middle},
     ),
     Breakage(
-        "a lane is closed once", 0, "is closed twice", {"state.step.Turn.close_lane": _close_again}
+        "a lane is closed once", 0, "is closed twice", {"state.step.Step.close_lane": _close_again}
     ),
     Breakage(
         "who sent bad blocks is questioned",

@@ -6,9 +6,10 @@ work with the options of production and with sizes that a person can add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from blake3 import blake3
 
@@ -63,10 +64,19 @@ LOST_STAGING = Refusal(
 )
 HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retryable=False)
 
-FOUR_AT_FIRST = Options(range_bytes_first=4 * MIB)
+
+def adjusted(options: Options, **groups: Mapping[str, float]) -> Options:
+    """Return options with other numbers, by group: ``ranges={"bytes_min": MIB}``."""
+    changed: dict[str, Any] = {
+        name: replace(getattr(options, name), **numbers) for name, numbers in groups.items()
+    }
+    return replace(options, **changed)
+
+
+FOUR_AT_FIRST = adjusted(Options(), ranges={"bytes_first": 4 * MIB})
 """Four blocks make a range while nothing is known of a source: enough to cut it in two."""
 
-NO_COMMITS = replace(FOUR_AT_FIRST, commit_age_ns=3600 * SECOND, commit_bytes=1024 * MIB)
+NO_COMMITS = adjusted(FOUR_AT_FIRST, commits={"age_ns": 3600 * SECOND, "bytes_due": 1024 * MIB})
 """For stories in which a commit would only be in the way."""
 
 
@@ -296,7 +306,7 @@ class Script:
                 is_background=is_background,
             ),
         )
-        [asked] = self.recovery(recovery).asked
+        [asked] = self.recovery(recovery).search.asked
         self.tell(ManifestArrived(recovery, asked, version.space))
         return self.tell(StagingPrepared(recovery, verified or BlockSet()))
 
@@ -343,7 +353,7 @@ class Script:
         return self.scheduler.inspect().recoveries[recovery]
 
     def lane(self, source: NodeId, recovery: RecoveryId = R) -> Lane:
-        return self.recovery(recovery).bundles[source].lanes[0]
+        return self.recovery(recovery).work.bundles[source].lanes[0]
 
     def view(self, recovery: RecoveryId = R) -> RecoverySnapshot:
         snapshot = self.scheduler.recovery(recovery, now=self.now)

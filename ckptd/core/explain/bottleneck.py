@@ -73,14 +73,14 @@ def find_bottleneck(
     elif recovery.stage is Stage.SEEKING:
         bottleneck = Bottleneck.NO_SOURCE
     elif recovery.stage is Stage.DESCRIBING:
-        is_asked = recovery.awaited is LocalOrder.MANIFEST
+        is_asked = recovery.local.pending_order is LocalOrder.MANIFEST
         bottleneck = Bottleneck.SOURCE if is_asked else Bottleneck.NO_SOURCE
-    elif recovery.stage is not Stage.TRANSFERRING or recovery.retry_at_ns is not None:
+    elif recovery.stage is not Stage.TRANSFERRING or recovery.local.retry_at_ns is not None:
         bottleneck = Bottleneck.DISK
-    elif recovery.in_flight:
+    elif recovery.work.transfer_count:
         bottleneck = _of_transfers(state, recovery, load, now=now)
-    elif recovery.unclaimed:
-        able = holders(recovery, state.peers.values(), recovery.unclaimed)
+    elif recovery.coverage.unclaimed:
+        able = holders(recovery, state.peers.values(), recovery.coverage.unclaimed)
         is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
         bottleneck = Bottleneck.SOURCE if is_queued else Bottleneck.NO_SOURCE
     else:
@@ -92,7 +92,7 @@ def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int
     """Say what binds a recovery that has ranges in flight."""
     if load.shaper_share >= SHAPER_SHARE:
         return Bottleneck.SHAPER
-    if recovery.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
+    if recovery.work.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
         return Bottleneck.DISK
     if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:
         return Bottleneck.CPU
@@ -101,10 +101,10 @@ def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int
         for peer in state.peers.values()
         if recovery.digest in peer.holdings and may_be_asked(recovery, peer, now=now)
     ]
-    active = [lane for lane in recovery.lanes.values() if lane.transfers]
+    active = [lane for lane in recovery.work.lanes.values() if lane.transfers]
     if len(usable) <= 1 or all(lane.link.load_bytes for lane in active):
         return Bottleneck.SOURCE
-    others = [known.rate for known in state.recoveries.values() if known.in_flight]
+    others = [known.tally.rate for known in state.recoveries.values() if known.work.transfer_count]
     best = max([state.best_rate, *(rate.best_bytes_per_s for rate in others)])
     is_as_ever = sum(rate.bytes_per_s for rate in others) >= BEST_SHARE * best
     return Bottleneck.NETWORK if is_as_ever else Bottleneck.SOURCE

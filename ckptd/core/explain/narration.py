@@ -15,7 +15,7 @@ from ckptd.core.state.lane import Lane, Transfer, Trial
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, NodeId, Version
@@ -45,84 +45,86 @@ def why_wasted(lane: Lane, transfer: Transfer, otherwise: WasteReason) -> WasteR
     return WasteReason.HEDGE if is_race else otherwise
 
 
-def tell_choice(turn: Turn, recovery: Recovery, version: Version, choice: ExplainedChoice) -> None:
+def report_choice(
+    step: Step, recovery: Recovery, version: Version, choice: ExplainedChoice
+) -> None:
     """Tell which version was chosen, and why."""
     recovery.story.choice = choice
     is_newest = recovery.request.version is None
     reason = StoryReason.NEWEST if is_newest else StoryReason.NAMED
     numbers = {"version": int(version)}
     recovery.story.add(
-        Entry(turn.now, StoryKind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
+        Entry(step.now, StoryKind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
     )
 
 
-def tell_resumed(turn: Turn, recovery: Recovery, version: Version) -> None:
+def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:
     """Tell that a recovery goes on with the version that an earlier life chose."""
     text = "an interrupted recovery goes on with it"
     numbers = {"version": int(version)}
     recovery.story.add(
-        Entry(turn.now, StoryKind.VERSION_CHOSEN, StoryReason.RESUMED, numbers=numbers, text=text)
+        Entry(step.now, StoryKind.VERSION_CHOSEN, StoryReason.RESUMED, numbers=numbers, text=text)
     )
 
 
-def tell_manifest_late(turn: Turn, recovery: Recovery, late: NodeId, other: NodeId) -> None:
+def report_manifest_late(step: Step, recovery: Recovery, late: NodeId, other: NodeId) -> None:
     """Tell that a second source was asked for the manifest."""
-    recovery.story.add(Entry(turn.now, StoryKind.MANIFEST_LATE, StoryReason.SILENT, late, other))
+    recovery.story.add(Entry(step.now, StoryKind.MANIFEST_LATE, StoryReason.SILENT, late, other))
 
 
-def tell_hedge(turn: Turn, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
+def report_hedge(step: Step, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
     """Tell that a second source was asked for what a lane is late with."""
     numbers = {
-        "silent_ns": turn.now - lane.heard_ns,
+        "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
         "size_bytes": hedge.size_bytes,
     }
-    _add_of_lane(turn, lane, StoryKind.HEDGE, _why_late(lane), other, hedge.blocks, numbers)
+    _add_of_lane(step, lane, StoryKind.HEDGE, _why_late(lane), other, hedge.blocks, numbers)
 
 
-def tell_settled(turn: Turn, winner: Lane, loser: Lane) -> None:
+def report_settled(step: Step, winner: Lane, loser: Lane) -> None:
     """Tell who lost a race."""
     blocks = loser.transfers[0].blocks
     _add_of_lane(
-        turn, loser, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, winner.source, blocks, {}
+        step, loser, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, winner.source, blocks, {}
     )
 
 
-def tell_late(turn: Turn, lane: Lane, allowed_ns: int) -> None:
+def report_late(step: Step, lane: Lane, allowed_ns: int) -> None:
     """Tell that a lane is cut off for its silence, and its source left alone for a while."""
     numbers = {
-        "silent_ns": turn.now - lane.heard_ns,
+        "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
-        "pause_ns": lane.link.usable_at_ns - turn.now,
+        "pause_ns": lane.link.usable_at_ns - step.now,
     }
     blocks = lane.transfers[0].blocks
-    _add_of_lane(turn, lane, StoryKind.LANE_LATE, _why_late(lane), None, blocks, numbers)
+    _add_of_lane(step, lane, StoryKind.LANE_LATE, _why_late(lane), None, blocks, numbers)
 
 
-def tell_steal(turn: Turn, lane: Lane, thief: Peer, needs_ns: int) -> None:
+def report_steal(step: Step, lane: Lane, thief: Peer, needs_ns: int) -> None:
     """Tell that the work of a lane is taken over."""
     owed_bytes = lane.owed_bytes
     numbers = {
         "owed_bytes": owed_bytes,
         "needs_ns": needs_ns,
-        "other_needs_ns": thief.link.expected_ns(owed_bytes, turn.options),
+        "other_needs_ns": thief.link.expected_ns(owed_bytes, step.options),
     }
     _add_of_lane(
-        turn, lane, StoryKind.STEAL, StoryReason.SLOW, thief.node, _owed_run(lane), numbers
+        step, lane, StoryKind.STEAL, StoryReason.SLOW, thief.node, _owed_run(lane), numbers
     )
 
 
-def tell_preempted(turn: Turn, lane: Lane) -> None:
+def report_preempted(step: Step, lane: Lane) -> None:
     """Tell that a lane gives way to another recovery."""
     owed_bytes = lane.owed_bytes
-    needs_ns = lane.link.own_time_ns(owed_bytes, turn.options)
+    needs_ns = lane.link.own_time_ns(owed_bytes, step.options)
     numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
     _add_of_lane(
-        turn, lane, StoryKind.PREEMPTED, StoryReason.OUTRANKED, None, _owed_run(lane), numbers
+        step, lane, StoryKind.PREEMPTED, StoryReason.OUTRANKED, None, _owed_run(lane), numbers
     )
 
 
-def tell_trial(turn: Turn, trial: Trial, reason: StoryReason, link_rate: float = 0.0) -> None:
+def report_trial(step: Step, trial: Trial, reason: StoryReason, link_rate: float = 0.0) -> None:
     """Tell what came of trying another number of lanes; without a rate: the lane failed."""
     tried = trial.bundle.width
     before = tried + (1 if trial.is_fewer else -1)
@@ -134,50 +136,52 @@ def tell_trial(turn: Turn, trial: Trial, reason: StoryReason, link_rate: float =
         "after_lanes": tried,
         "after_bytes_per_s": int(link_rate),
     }
-    story = turn.state.recoveries[trial.recovery].story
-    story.add(Entry(turn.now, StoryKind.LANES_TRIED, reason, trial.source, numbers=numbers))
+    story = step.state.recoveries[trial.recovery].story
+    story.add(Entry(step.now, StoryKind.LANES_TRIED, reason, trial.source, numbers=numbers))
 
 
-def tell_outranked(turn: Turn, offer: Offer) -> None:
+def report_outranked(step: Step, offer: Offer) -> None:
     """Tell that a source is not asked because another recovery needs it more."""
     offer.recovery.story.add(
-        Entry(turn.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.node)
+        Entry(step.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.node)
     )
 
 
-def tell_detour(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
+def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
     """Tell that a source is passed over for some blocks because it would hold up the end."""
     recovery, node = offer.recovery, offer.peer.node
-    link, space = offer.peer.link, recovery.known_space()
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
+    link, space = offer.peer.link, recovery.content.space
+    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
     numbers = {
-        "needs_ns": link.expected_ns(space.run_bytes(blocks), turn.options),
-        "rest_ns": int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate),
+        "needs_ns": link.expected_ns(space.run_bytes(blocks), step.options),
+        "rest_ns": int(
+            (left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate
+        ),
     }
     recovery.story.add(
-        Entry(turn.now, StoryKind.DETOUR, StoryReason.SLOW, node, blocks=blocks, numbers=numbers)
+        Entry(step.now, StoryKind.DETOUR, StoryReason.SLOW, node, blocks=blocks, numbers=numbers)
     )
 
 
-def tell_pause(turn: Turn, recovery: Recovery, node: NodeId, reason: StoryReason) -> None:
+def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReason) -> None:
     """Tell that a source is left alone for a while, after its link was told why.
 
     A quarantine that began at this moment is told of instead.
     """
-    link = turn.state.peers[node].link
-    is_quarantine = link.began_quarantine_ns == turn.now
+    link = step.state.peers[node].link
+    is_quarantine = link.began_quarantine_ns == step.now
     kind = StoryKind.QUARANTINE if is_quarantine else StoryKind.BACK_OFF
     until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
-    numbers = {"pause_ns": until_ns - turn.now, "failures": link.failures or link.refusals}
-    recovery.story.add(Entry(turn.now, kind, reason, node, numbers=numbers))
+    numbers = {"pause_ns": until_ns - step.now, "failures": link.failures or link.refusals}
+    recovery.story.add(Entry(step.now, kind, reason, node, numbers=numbers))
 
 
-def tell_bad_blocks(turn: Turn, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
+def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
     """Tell that a source sent blocks with a wrong digest."""
-    numbers = {"blocks": len(bad), "size_bytes": recovery.known_space().set_bytes(bad)}
+    numbers = {"blocks": len(bad), "size_bytes": recovery.content.space.set_bytes(bad)}
     recovery.story.add(
         Entry(
-            turn.now,
+            step.now,
             StoryKind.BAD_BLOCKS,
             StoryReason.WRONG_DIGEST,
             node,
@@ -187,88 +191,91 @@ def tell_bad_blocks(turn: Turn, recovery: Recovery, node: NodeId, bad: BlockSet)
     )
 
 
-def tell_withdrawn(turn: Turn, recovery: Recovery, node: NodeId) -> None:
+def report_withdrawn(step: Step, recovery: Recovery, node: NodeId) -> None:
     """Tell that a source does not hold the version any more."""
-    recovery.story.add(Entry(turn.now, StoryKind.WITHDRAWN, StoryReason.STALE, node))
+    recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, node))
 
 
-def tell_reborn(turn: Turn, peer: Peer) -> None:
+def report_reborn(step: Step, peer: Peer) -> None:
     """Tell those a peer held something for, or worked for, that it was started anew."""
-    for recovery in _concerned(turn.state, peer):
-        recovery.story.add(Entry(turn.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.node))
+    for recovery in _concerned(step.state, peer):
+        recovery.story.add(Entry(step.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.node))
 
 
-def tell_lost(turn: Turn, peer: Peer) -> None:
+def report_lost(step: Step, peer: Peer) -> None:
     """Tell those a peer held something for that it does not answer."""
-    for recovery in _concerned(turn.state, peer):
-        recovery.story.add(Entry(turn.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.node))
+    for recovery in _concerned(step.state, peer):
+        recovery.story.add(Entry(step.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.node))
 
 
-def tell_judged(turn: Turn, peer: Peer, digest: Digest, reason: StoryReason) -> None:
+def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -> None:
     """Tell what came of asking a peer whether it stands by bad blocks."""
-    for recovery in turn.state.recoveries.values():
+    for recovery in step.state.recoveries.values():
         if recovery.digest != digest:
             continue
         if reason is StoryReason.STALE:
-            tell_withdrawn(turn, recovery, peer.node)
-        elif reason is StoryReason.NO_ANSWER or peer.link.began_quarantine_ns == turn.now:
-            tell_pause(turn, recovery, peer.node, reason)
+            report_withdrawn(step, recovery, peer.node)
+        elif reason is StoryReason.NO_ANSWER or peer.link.began_quarantine_ns == step.now:
+            report_pause(step, recovery, peer.node, reason)
 
 
-def tell_stumble(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Tell what this node's disk refused."""
-    if refusal.is_staging_lost and recovery.staging_losses < turn.options.staging_losses_max:
+    if (
+        refusal.is_staging_lost
+        and recovery.local.staging_losses < step.options.commits.staging_losses_max
+    ):
         reason = StoryReason.STAGING_LOST
     else:
         reason = StoryReason.RETRYABLE if refusal.is_retryable else StoryReason.FATAL
-    numbers = {"pause_ns": turn.options.retry_ns} if refusal.is_retryable else {}
+    numbers = {"pause_ns": step.options.commits.retry_ns} if refusal.is_retryable else {}
     recovery.story.add(
-        Entry(turn.now, StoryKind.DISK_STUMBLED, reason, numbers=numbers, text=refusal.message)
+        Entry(step.now, StoryKind.DISK_REFUSED, reason, numbers=numbers, text=refusal.message)
     )
 
 
-def tell_critical(turn: Turn, recovery: Recovery) -> None:
+def report_critical(step: Step, recovery: Recovery) -> None:
     """Tell that the last critical block is durable."""
-    numbers = {"elapsed_ns": turn.now - recovery.started_ns}
+    numbers = {"elapsed_ns": step.now - recovery.started_ns}
     recovery.story.add(
-        Entry(turn.now, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers=numbers)
+        Entry(step.now, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers=numbers)
     )
 
 
-def tell_standstills(turn: Turn) -> None:
+def report_standstills(step: Step) -> None:
     """Tell when a recovery comes to stand still, and when it goes on."""
-    for recovery in turn.state.recoveries.values():
-        if recovery.in_flight and recovery.still_since_ns is None:
+    for recovery in step.state.recoveries.values():
+        if recovery.work.transfer_count and recovery.tally.still_since_ns is None:
             continue
-        is_still = not recovery.in_flight and _wants_something(recovery)
-        if is_still and recovery.still_since_ns is None:
-            missing = missing_blocks(turn.state, recovery)
-            why = why_still(turn.state, recovery, missing, now=turn.now)
+        is_still = not recovery.work.transfer_count and _wants_something(recovery)
+        if is_still and recovery.tally.still_since_ns is None:
+            missing = missing_blocks(step.state, recovery)
+            why = why_still(step.state, recovery, missing, now=step.now)
             if why is not None:
-                recovery.still_since_ns = turn.now
+                recovery.tally.still_since_ns = step.now
                 reason, text = why
-                recovery.story.add(Entry(turn.now, StoryKind.STANDSTILL, reason, text=text))
-        elif not is_still and recovery.still_since_ns is not None:
-            numbers = {"stood_ns": turn.now - recovery.still_since_ns}
-            recovery.still_since_ns = None
+                recovery.story.add(Entry(step.now, StoryKind.STANDSTILL, reason, text=text))
+        elif not is_still and recovery.tally.still_since_ns is not None:
+            numbers = {"stood_ns": step.now - recovery.tally.still_since_ns}
+            recovery.tally.still_since_ns = None
             recovery.story.add(
-                Entry(turn.now, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers=numbers)
+                Entry(step.now, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers=numbers)
             )
 
 
 def _wants_something(recovery: Recovery) -> bool:
     """Tell whether a recovery needs something that it must ask somebody for."""
     if recovery.stage is Stage.TRANSFERRING:
-        return bool(recovery.unclaimed)
+        return bool(recovery.coverage.unclaimed)
     return recovery.stage is Stage.SEEKING or (
-        recovery.stage is Stage.DESCRIBING and recovery.awaited is None
+        recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None
     )
 
 
 def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
     """Yield the recoveries of what a peer holds, and those it has a lane of."""
     for recovery in state.recoveries.values():
-        if recovery.digest in peer.holdings or peer.node in recovery.bundles:
+        if recovery.digest in peer.holdings or peer.node in recovery.work.bundles:
             yield recovery
 
 
@@ -282,7 +289,7 @@ def _why_late(lane: Lane) -> StoryReason:
 
 
 def _add_of_lane(  # noqa: PLR0913, PLR0917 (what an entry is made of, each named)
-    turn: Turn,
+    step: Step,
     lane: Lane,
     kind: StoryKind,
     reason: StoryReason,
@@ -290,5 +297,5 @@ def _add_of_lane(  # noqa: PLR0913, PLR0917 (what an entry is made of, each name
     blocks: BlockRun,
     numbers: dict[str, int],
 ) -> None:
-    story = turn.state.recoveries[lane.recovery].story
-    story.add(Entry(turn.now, kind, reason, lane.source, other, blocks, numbers))
+    story = step.state.recoveries[lane.recovery].story
+    story.add(Entry(step.now, kind, reason, lane.source, other, blocks, numbers))

@@ -31,7 +31,7 @@ def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> 
 def _judge(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> PeerVerdict:
     """Say what part a peer has."""
     verdict, why = _obstacle(recovery, peer, options, now=now) or _usage(recovery, peer, options)
-    brought_bytes = recovery.source_bytes.get(peer.node, 0)
+    brought_bytes = recovery.tally.source_bytes.get(peer.node, 0)
     if brought_bytes and verdict is not Verdict.USED:
         why = f"gave {format_size(brought_bytes)}; {why}"
     rate = int(peer.link.rate.bytes_per_s)
@@ -67,37 +67,37 @@ def _obstacle(
 
 def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str] | None:
     """Say why a peer that may be asked is not; ``None`` if it is, or may be at any moment."""
-    bundle, latest = recovery.bundles.get(peer.node), recovery.story.latest.get(peer.node)
+    bundle, latest = recovery.work.bundles.get(peer.node), recovery.story.latest.get(peer.node)
     queue_ns = peer.link.queue_time_ns(options)
     found: tuple[Verdict, str] | None = None
     is_at_work = bundle is not None and any(
         lane.transfers and not lane.is_closing for lane in bundle.lanes
     )
-    if is_at_work or recovery.space is None:
+    if is_at_work or recovery.described is None:
         found = None
-    elif recovery.unclaimed and latest is not None and latest.kind is StoryKind.OUTRANKED:
+    elif recovery.coverage.unclaimed and latest is not None and latest.kind is StoryKind.OUTRANKED:
         found = Verdict.OUTRANKED, sentence(latest)
     elif latest is not None and latest.kind is StoryKind.DETOUR:
         found = Verdict.DETOUR, sentence(latest)
     elif latest is not None and latest.kind is StoryKind.STEAL:
         found = Verdict.SLOW, sentence(latest)
-    elif recovery.unclaimed and not holds_any(recovery, peer, recovery.unclaimed):
+    elif recovery.coverage.unclaimed and not holds_any(recovery, peer, recovery.coverage.unclaimed):
         if peer.node in recovery.refused:
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
-    elif recovery.unclaimed and queue_ns >= options.window_ns:
-        allowed = format_span(options.window_ns)
+    elif recovery.coverage.unclaimed and queue_ns >= options.ranges.window_ns:
+        allowed = format_span(options.ranges.window_ns)
         found = Verdict.NO_ROOM, f"has {format_span(queue_ns)} of work, allowed {allowed}"
     return found
 
 
 def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str]:
     """Say why a peer is asked, or was never while it could have been."""
-    link, bundle = peer.link, recovery.bundles.get(peer.node)
+    link, bundle = peer.link, recovery.work.bundles.get(peer.node)
     lane_count = 0 if bundle is None else bundle.active_count
-    brought_bytes = recovery.source_bytes.get(peer.node, 0)
-    soon = format_span(link.expected_ns(options.range_bytes_min, options))
+    brought_bytes = recovery.tally.source_bytes.get(peer.node, 0)
+    soon = format_span(link.expected_ns(options.ranges.bytes_min, options))
     if not brought_bytes and not lane_count:
         return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"
     rate = link.rate.bytes_per_s

@@ -59,11 +59,12 @@ def bytes_by_class(state: State) -> dict[tuple[bool, Criticality], int]:
     """Return bytes of all recoveries whose manifest is here, by whether they are verified."""
     sizes: Counter[tuple[bool, Criticality]] = Counter()
     for recovery in state.recoveries.values():
-        if recovery.space is None:
+        content, verified = recovery.described, recovery.coverage.verified
+        if content is None:
             continue
-        missing = BlockSet.full(recovery.space.block_count) - recovery.verified
-        for is_verified, blocks in ((True, recovery.verified), (False, missing)):
-            for need in needs_of(recovery.space, recovery.class_ends, blocks):
+        missing = BlockSet.full(content.space.block_count) - verified
+        for is_verified, blocks in ((True, verified), (False, missing)):
+            for need in needs_of(content.space, content.class_ends, blocks):
                 assert need.criticality is not None
                 sizes[is_verified, need.criticality] += need.size_bytes
     return dict(sizes)
@@ -73,12 +74,12 @@ def view_recovery(
     state: State, recovery: Recovery, options: Options, *, now: int
 ) -> RecoverySnapshot:
     """Return a view of one recovery."""
-    space = recovery.space
+    space = None if recovery.described is None else recovery.described.space
     missing = missing_blocks(state, recovery)
     why = why_still(state, recovery, missing, now=now)
-    verified_bytes = space.set_bytes(recovery.verified) if space else 0
+    verified_bytes = space.set_bytes(recovery.coverage.verified) if space else 0
     total_bytes = space.size_bytes if space else 0
-    rate = int(recovery.rate.bytes_per_s) if recovery.in_flight else 0
+    rate = int(recovery.tally.rate.bytes_per_s) if recovery.work.transfer_count else 0
     left = total_bytes - verified_bytes
     return RecoverySnapshot(
         recovery=recovery.id,
@@ -88,33 +89,33 @@ def view_recovery(
         stage=recovery.stage,
         is_paused=recovery.is_paused,
         units_total=len(space.manifest.units) if space else 0,
-        units_done=space.units_within(recovery.verified) if space else 0,
+        units_done=space.units_within(recovery.coverage.verified) if space else 0,
         total_bytes=total_bytes,
         verified_bytes=verified_bytes,
-        is_committed=not recovery.committing and not recovery.uncommitted,
-        resumed_bytes=recovery.resumed_bytes,
-        received_bytes=recovery.received_bytes,
-        wasted_bytes=dict(recovery.waste.by_reason),
-        bad_blocks=recovery.bad_blocks,
+        is_committed=not recovery.commit.committing and not recovery.commit.blocks,
+        resumed_bytes=recovery.tally.resumed_bytes,
+        received_bytes=recovery.tally.received_bytes,
+        wasted_bytes=dict(recovery.tally.waste.by_reason),
+        bad_blocks=recovery.tally.bad_blocks,
         rate_bytes_per_s=rate,
         eta_ns=left * SECOND // rate if rate and space else None,
         elapsed_ns=now - recovery.started_ns,
         critical_ns=(
             None
-            if recovery.critical_at_ns is None
-            else recovery.critical_at_ns - recovery.started_ns
+            if recovery.tally.critical_at_ns is None
+            else recovery.tally.critical_at_ns - recovery.started_ns
         ),
-        predicted_ns=recovery.predicted_ns,
-        predicted_critical_ns=recovery.predicted_critical_ns,
+        predicted_ns=recovery.tally.predicted_ns,
+        predicted_critical_ns=recovery.tally.predicted_critical_ns,
         waiting_for="" if why is None else why[1],
         missing_blocks=len(missing),
         missing_units=unit_names(space, missing) if space else (),
         sources=_view_recovery_sources(state, recovery, options, now=now),
-        lanes=len(recovery.lanes),
-        transfers=recovery.in_flight,
-        hedges=recovery.hedges,
-        hedged_bytes=recovery.hedged_bytes,
-        hedge_budget_bytes=int(options.hedge_share * total_bytes),
+        lanes=len(recovery.work.lanes),
+        transfers=recovery.work.transfer_count,
+        hedges=recovery.duplicates.count,
+        hedged_bytes=recovery.duplicates.hedged_bytes,
+        hedge_budget_bytes=int(options.hedging.share * total_bytes),
     )
 
 
@@ -143,9 +144,9 @@ def _view_recovery_sources(
 ) -> tuple[RecoverySourceSnapshot, ...]:
     views: list[RecoverySourceSnapshot] = []
     for node, peer in sorted(state.peers.items()):
-        brought = recovery.source_bytes.get(node, 0)
+        brought = recovery.tally.source_bytes.get(node, 0)
         if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
-            bundle = recovery.bundles.get(node)
+            bundle = recovery.work.bundles.get(node)
             lanes = [] if bundle is None else bundle.lanes
             is_active = any(lane.transfers for lane in lanes)
             tuning = _view_tuning(state, peer, lanes, options, now=now)
@@ -162,7 +163,7 @@ def _view_tuning(
     return SourceTuning(
         latency_ns=link.latency_ns,
         gap_ns=link.gap_ns,
-        window_ns=options.window_ns,
+        window_ns=options.ranges.window_ns,
         window_bytes=link.window_bytes(options),
         range_bytes=link.range_bytes(options),
         silence_timeout_ns=link.silence_timeout_ns(options),
@@ -177,7 +178,7 @@ def _view_tuning(
 
 def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
     """Return the blocks that are needed and that no live peer has and sent rightly."""
-    missing = recovery.unclaimed
+    missing = recovery.coverage.unclaimed
     if recovery.digest is None or recovery.stage is Stage.PLACING:
         return missing
     for peer in state.peers.values():

@@ -32,16 +32,16 @@ def why_still(
         now: The moment.
     """
     why: tuple[StoryReason, str] | None = None
-    if recovery.trouble:
-        why = StoryReason.DISK, recovery.trouble + _retried(recovery, now=now)
+    if recovery.local.trouble:
+        why = StoryReason.DISK, recovery.local.trouble + _retried(recovery, now=now)
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:
         why = _why_no_version(state, recovery)
-    elif recovery.stage is Stage.DESCRIBING and recovery.awaited is None:
+    elif recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None:
         why = StoryReason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
     elif recovery.stage is Stage.TRANSFERRING:
-        if recovery.in_flight:
+        if recovery.work.transfer_count:
             why = _why_nothing_comes(recovery, now=now)
         else:
             why = _why_no_transfer(state, recovery, missing, now=now)
@@ -49,9 +49,9 @@ def why_still(
 
 
 def _retried(recovery: Recovery, *, now: int) -> str:
-    if recovery.retry_at_ns is None or recovery.is_paused or recovery.ending is not None:
+    if recovery.local.retry_at_ns is None or recovery.is_paused or recovery.ending is not None:
         return ""
-    return f"; tried again in {format_span(max(recovery.retry_at_ns - now, 0))}"
+    return f"; tried again in {format_span(max(recovery.local.retry_at_ns - now, 0))}"
 
 
 def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]:
@@ -65,7 +65,7 @@ def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]
 
 def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, str] | None:
     """Say why nothing comes though something was asked for; ``None`` if something does."""
-    lanes = [lane for lane in recovery.lanes.values() if lane.transfers]
+    lanes = [lane for lane in recovery.work.lanes.values() if lane.transfers]
 
     def heard_ns(lane: Lane) -> int:
         return lane.heard_ns
@@ -73,8 +73,8 @@ def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, st
     latest = max(lanes, key=heard_ns)
     if now - latest.heard_ns < SILENCE_NS:
         return None
-    if recovery.awaited is LocalOrder.COMMIT:
-        since = format_span(now - recovery.commit_started_ns)
+    if recovery.local.pending_order is LocalOrder.COMMIT:
+        since = format_span(now - recovery.commit.started_ns)
         return StoryReason.DISK, f"the disk, which has been making blocks durable for {since}"
     silent = format_span(now - latest.heard_ns)
     reason = StoryReason.SILENT if latest.has_body else StoryReason.FIRST_BYTE_LATE
@@ -85,12 +85,12 @@ def _why_no_transfer(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
 ) -> tuple[StoryReason, str]:
     """Say why nobody is asked for anything."""
-    able = list(holders(recovery, state.peers.values(), recovery.unclaimed))
-    if not recovery.unclaimed:
+    able = list(holders(recovery, state.peers.values(), recovery.coverage.unclaimed))
+    if not recovery.coverage.unclaimed:
         why = StoryReason.DISK, "the disk"
-    elif recovery.retry_at_ns is not None:
+    elif recovery.local.retry_at_ns is not None:
         why = StoryReason.DISK, f"the disk{_retried(recovery, now=now)}"
-    elif len(missing) == len(recovery.unclaimed):
+    elif len(missing) == len(recovery.coverage.unclaimed):
         why = StoryReason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
     elif any(may_be_asked(recovery, peer, now=now) for peer in able):
         why = StoryReason.OUTRANKED, "sources that have work of another recovery to do first"

@@ -20,43 +20,42 @@ from ckptd.core.state.eligibility import has_room, may_be_asked, servable
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.words import Criticality
 
 
-def find_hedge(turn: Turn, lane: Lane) -> tuple[Peer, BlockRun] | None:
+def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     """Return whom to ask for what a lane's first range owes; ``None``: nobody, or too dear."""
-    recovery = turn.state.recoveries[lane.recovery]
-    space = recovery.known_space()
+    recovery = step.state.recoveries[lane.recovery]
+    space = recovery.content.space
     owed = lane.transfers[0]
     best: tuple[int, Peer, BlockRun] | None = None
-    for peer, run in _able(turn, recovery, lane, owed):
-        time_ns = peer.link.time_for_ns(space.run_bytes(run), turn.options)
+    for peer, run in _able(step, recovery, lane, owed):
+        time_ns = peer.link.time_for_ns(space.run_bytes(run), step.options)
         if best is None or time_ns < best[0]:
             best = (time_ns, peer, run)
     if best is None:
         return None
-    budget_bytes = int(turn.options.hedge_share * space.size_bytes)
-    if recovery.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
+    budget_bytes = int(step.options.hedging.share * space.size_bytes)
+    if recovery.duplicates.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
         return None
     return best[1], best[2]
 
 
 def _able(
-    turn: Turn, recovery: Recovery, late: Lane, owed: Transfer
+    step: Step, recovery: Recovery, late: Lane, owed: Transfer
 ) -> Iterator[tuple[Peer, BlockRun]]:
     """Yield sources that can begin with what is owed, and how far they can go."""
-    assert recovery.digest is not None
-    for node, peer in turn.state.peers.items():
-        holding = peer.holdings.get(recovery.digest)
-        own = recovery.bundles.get(node)
-        is_ready = may_be_asked(recovery, peer, now=turn.now)
+    for node, peer in step.state.peers.items():
+        holding = peer.holding_of(recovery.digest)
+        own = recovery.work.bundles.get(node)
+        is_ready = may_be_asked(recovery, peer, now=step.now)
         if node == late.source or holding is None or not is_ready:
             continue
         if own is not None:
             lane = own.least_loaded()
-            if lane is None or len(lane.transfers) > turn.options.ranges_per_lane:
+            if lane is None or len(lane.transfers) > step.options.lanes.ranges_per_lane:
                 continue
         run = _able_run(recovery, peer, owed)
         if run is not None:
@@ -65,8 +64,7 @@ def _able(
 
 def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
     """Return how far a source can go with what another one owes; ``None``: not at all."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
+    holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end:
         return None
     blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
@@ -76,21 +74,21 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
     return BlockRun(run.start, min(run.end, owed.blocks.end))
 
 
-def find_race(turn: Turn, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
+def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
     """Return which range a source should race for, and what of it; ``None``: for none.
 
     It races for what would be here last, once for each range, and only if it has no critical
     work of its own, neither begun nor to begin.
     """
-    if turn.options.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
+    if step.options.hedging.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
         return None
-    own = recovery.bundles.get(peer.node)
+    own = recovery.work.bundles.get(peer.node)
     is_urgent = own is not None and any(
         known.criticality is Criticality.CRITICAL for lane in own.lanes for known in lane.transfers
     )
-    if is_urgent or not has_room(recovery, peer, turn.options, now=turn.now):
+    if is_urgent or not has_room(recovery, peer, step.options, now=step.now):
         return None
-    if servable(recovery, peer) & (recovery.critical | recovery.raised):
+    if servable(recovery, peer) & (recovery.content.critical | recovery.coverage.prioritized):
         return None
     last: tuple[float, Transfer, BlockRun] | None = None
     for needs_s, owed in _owed_critical(recovery):
@@ -99,30 +97,32 @@ def find_race(turn: Turn, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
             last = (needs_s, owed, run)
     if last is None:
         return None
-    space = recovery.known_space()
-    raced_bytes = recovery.raced_bytes + space.run_bytes(last[2])
-    return last[1:] if raced_bytes <= space.set_bytes(recovery.critical) else None
+    space = recovery.content.space
+    raced_bytes = recovery.duplicates.raced_bytes + space.run_bytes(last[2])
+    return last[1:] if raced_bytes <= space.set_bytes(recovery.content.critical) else None
 
 
 def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
     """Yield critical ranges that one source owes, and how long it will need for each."""
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         ahead_bytes = 0
-        lane_rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
+        lane_rate = lane.link.rate.bytes_per_s / max(
+            recovery.work.bundles[lane.source].active_count, 1
+        )
         for known in () if lane.is_closing else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
-            if known.blocks.start in recovery.critical and not known.is_hedged:
+            if known.blocks.start in recovery.content.critical and not known.is_hedged:
                 yield ahead_bytes / max(lane_rate, 1.0), known
 
 
 def losers(recovery: Recovery) -> Iterator[Lane]:
     """Yield lanes whose first range became superfluous: another one delivered it."""
-    if not recovery.hedges:
+    if not recovery.duplicates.count:
         return
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         first = lane.transfers[0] if lane.transfers else None
         if first is None or lane.is_closing or first.next_block >= first.blocks.end:
             continue
         owed = BlockSet(((first.next_block, first.blocks.end),))
-        if (first.is_hedged or first.is_hedge) and owed.issubset(recovery.verified):
+        if (first.is_hedged or first.is_hedge) and owed.issubset(recovery.coverage.verified):
             yield lane

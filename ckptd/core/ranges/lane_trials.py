@@ -19,12 +19,12 @@ Source: a controller that tries and keeps what raised its goodput, after Dong et
 
 from __future__ import annotations
 
-from ckptd.core.explain.narration import tell_trial
+from ckptd.core.explain.narration import report_trial
 from ckptd.core.options import Options
 from ckptd.core.state.eligibility import may_be_asked, servable
 from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import CloseReason, StoryReason
@@ -46,134 +46,134 @@ _SEVERAL_RANGES = 8
 """A trial is not begun unless a source has so many ranges left: two for each lane."""
 
 
-def try_lanes(turn: Turn) -> None:
+def try_lanes(step: Step) -> None:
     """Go on with the trial that is under way, or begin one."""
-    trial = turn.state.trial
+    trial = step.state.trial
     if trial is None:
-        if turn.now >= turn.state.next_trial_ns and _may_widen(turn.options):
-            turn.state.next_trial_ns = turn.now + _LOOK_EVERY_NS
-            _begin(turn)
+        if step.now >= step.state.next_trial_ns and _may_widen(step.options):
+            step.state.next_trial_ns = step.now + _LOOK_EVERY_NS
+            _begin(step)
         return
-    if turn.now < trial.look_at_ns:
+    if step.now < trial.look_at_ns:
         return
-    trial.look_at_ns = turn.now + _SAMPLE_EVERY_NS
-    recovery = turn.state.recoveries.get(trial.recovery)
-    if recovery is None or recovery.bundles.get(trial.source) is not trial.bundle:
-        _end(turn, turn.options.lane_trial_ns)
+    trial.look_at_ns = step.now + _SAMPLE_EVERY_NS
+    recovery = step.state.recoveries.get(trial.recovery)
+    if recovery is None or recovery.work.bundles.get(trial.source) is not trial.bundle:
+        _end(step, step.options.lanes.trial_ns)
         return
-    since_ns = turn.now - trial.since_ns
-    is_same = len(turn.state.recoveries) == trial.recoveries
-    if not is_same or not _is_fit(turn, recovery, trial.source, trial.bundle):
-        _drop(turn, trial)
+    since_ns = step.now - trial.since_ns
+    is_same = len(step.state.recoveries) == trial.recoveries
+    if not is_same or not _is_fit(step, recovery, trial.source, trial.bundle):
+        _drop(step, trial)
     elif trial.is_measuring:
-        link = turn.state.peers[trial.source].link
+        link = step.state.peers[trial.source].link
         trial.owed_to_others += link.load_bytes
         trial.owed_here += link.outstanding_bytes
-        if since_ns >= turn.options.lane_trial_ns:
-            _take_stock(turn, trial, recovery)
+        if since_ns >= step.options.lanes.trial_ns:
+            _take_stock(step, trial, recovery)
     elif _is_settled(trial):
         if trial.is_head_start:
-            _keep(turn, trial)
+            _keep(step, trial)
         else:
-            _measure(turn, trial)
-    elif since_ns >= turn.options.lane_trial_pause_ns:
-        _drop(turn, trial)
+            _measure(step, trial)
+    elif since_ns >= step.options.lanes.trial_pause_ns:
+        _drop(step, trial)
 
 
-def begin_with_two(turn: Turn, recovery: Recovery, lane: Lane) -> None:
+def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
     """Open a second lane to an only source whose first one just brought its first range fast.
 
     One lane is one thread, which hashes and writes what it takes: from some rate on it is a
     processor of this node that limits, and a recovery of seconds is over before a trial.
     """
-    bundle = recovery.bundles[lane.source]
-    options, link = turn.options, lane.link
+    bundle = recovery.work.bundles[lane.source]
+    options, link = step.options, lane.link
     if (
-        turn.state.trial is None
+        step.state.trial is None
         and _may_widen(options)
-        and recovery.source_count == 1
+        and recovery.swarm.source_count == 1
         and bundle.width == 1
-        and link.rate.bytes_per_s >= options.lane_busy_bytes_per_s
+        and link.rate.bytes_per_s >= options.lanes.busy_bytes_per_s
         and not link.load_bytes
-        and _is_fit(turn, recovery, lane.source, bundle)
+        and _is_fit(step, recovery, lane.source, bundle)
     ):
-        trial = turn.state.trial = Trial(
+        trial = step.state.trial = Trial(
             recovery.id,
             lane.source,
             bundle,
             is_fewer=False,
-            recoveries=len(turn.state.recoveries),
+            recoveries=len(step.state.recoveries),
             is_head_start=True,
         )
-        _change(turn, trial)
+        _change(step, trial)
 
 
-def give_trial_up(turn: Turn, reason: StoryReason) -> None:
+def give_trial_up(step: Step, reason: StoryReason) -> None:
     """End a trial whose lane failed: the source works, but not on one lane more."""
-    trial = turn.state.trial
+    trial = step.state.trial
     assert trial is not None, "a lane is on trial, but no trial is under way"
-    tell_trial(turn, trial, reason)
-    _undo(turn, trial)
-    _end_in_vain(turn)
+    report_trial(step, trial, reason)
+    _undo(step, trial)
+    _end_without_change(step)
 
 
 def _may_widen(options: Options) -> bool:
     """Tell whether there may be several lanes to a source, and no limit that makes them useless."""
-    return options.lanes_per_source_max > 1 and options.in_flight_bytes_max is None
+    return options.lanes.per_source_max > 1 and options.ranges.in_flight_bytes_max is None
 
 
-def _begin(turn: Turn) -> None:
+def _begin(step: Step) -> None:
     """Begin a trial at the source where the last one was longest ago."""
     found: tuple[Recovery, NodeId, Bundle] | None = None
-    for recovery in turn.state.recoveries.values():
-        if not recovery.is_fetching or not _lasts(turn, recovery):
+    for recovery in step.state.recoveries.values():
+        if not recovery.is_fetching or not _lasts(step, recovery):
             continue
-        for node, bundle in recovery.bundles.items():
+        for node, bundle in recovery.work.bundles.items():
             is_later = found is not None and found[2].tried_ns <= bundle.tried_ns
-            if not is_later and _may_try(turn, recovery, node, bundle):
+            if not is_later and _may_try(step, recovery, node, bundle):
                 found = recovery, node, bundle
     if found is None:
         return
     recovery, node, bundle = found
-    is_widest = bundle.width == turn.options.lanes_per_source_max
+    is_widest = bundle.width == step.options.lanes.per_source_max
     is_fewer = bundle.width > 1 and (bundle.is_fewer_next or is_widest)
-    bundle.tried_ns = turn.now
-    recoveries = len(turn.state.recoveries)
-    trial = turn.state.trial = Trial(recovery.id, node, bundle, is_fewer, recoveries)
-    _measure(turn, trial)
+    bundle.tried_ns = step.now
+    recoveries = len(step.state.recoveries)
+    trial = step.state.trial = Trial(recovery.id, node, bundle, is_fewer, recoveries)
+    _measure(step, trial)
 
 
-def _lasts(turn: Turn, recovery: Recovery) -> bool:
+def _lasts(step: Step, recovery: Recovery) -> bool:
     """Tell whether a recovery lasts long enough for a trial to pay."""
-    space = recovery.known_space()
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
-    lasting_bytes = recovery.total_rate * turn.options.lane_trial_left_ns / SECOND
+    space = recovery.content.space
+    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
+    lasting_bytes = recovery.swarm.total_rate * step.options.lanes.trial_left_ns / SECOND
     return 0 < lasting_bytes <= left_bytes
 
 
-def _may_try(turn: Turn, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
+def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
     """Tell whether a source does all it can on the lanes there are, and has work for more."""
     if (
-        turn.now - bundle.busy_since_ns < turn.options.lane_trial_ns
+        step.now - bundle.busy_since_ns < step.options.lanes.trial_ns
         or not bundle.active_count == len(bundle.lanes) == bundle.width
-        or not _is_fit(turn, recovery, node, bundle)
+        or not _is_fit(step, recovery, node, bundle)
     ):
         return False
-    peer = turn.state.peers[node]
-    left_bytes = recovery.known_space().set_bytes(servable(recovery, peer))
-    return left_bytes >= _SEVERAL_RANGES * peer.link.range_bytes(turn.options)
+    peer = step.state.peers[node]
+    left_bytes = recovery.content.space.set_bytes(servable(recovery, peer))
+    return left_bytes >= _SEVERAL_RANGES * peer.link.range_bytes(step.options)
 
 
-def _is_fit(turn: Turn, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
+def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
     """Tell whether what comes from a source says something about its lanes at the moment."""
-    peer = turn.state.peers[node]
+    peer = step.state.peers[node]
     return (
         recovery.is_fetching
         and not recovery.is_background
-        and not recovery.is_swarming
-        and not recovery.is_held_up
+        and not recovery.swarm.is_swarming
+        and not recovery.work.is_held_up
         and not peer.link.failures
-        and may_be_asked(recovery, peer, now=turn.now)
+        and may_be_asked(recovery, peer, now=step.now)
         and not any(lane.is_closing for lane in bundle.lanes)
     )
 
@@ -186,105 +186,105 @@ def _is_settled(trial: Trial) -> bool:
     return bundle.lanes[-1].is_on_trial and bundle.lanes[-1].has_delivered
 
 
-def _measure(turn: Turn, trial: Trial) -> None:
-    trial.is_measuring, trial.since_ns = True, turn.now
+def _measure(step: Step, trial: Trial) -> None:
+    trial.is_measuring, trial.since_ns = True, step.now
     trial.owed_to_others = trial.owed_here = 0
-    trial.link_bytes, trial.total_bytes = trial.bundle.received_bytes, _total_bytes(turn)
+    trial.link_bytes, trial.total_bytes = trial.bundle.received_bytes, _total_bytes(step)
 
 
-def _total_bytes(turn: Turn) -> int:
-    return sum(recovery.received_bytes for recovery in turn.state.recoveries.values())
+def _total_bytes(step: Step) -> int:
+    return sum(recovery.tally.received_bytes for recovery in step.state.recoveries.values())
 
 
-def _take_stock(turn: Turn, trial: Trial, recovery: Recovery) -> None:
+def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
     """Work out what came in the time of a measurement, and draw the conclusion."""
     if trial.owed_to_others > trial.owed_here * _SHARED:
-        _drop(turn, trial)
+        _drop(step, trial)
         return
-    per_s = SECOND / (turn.now - trial.since_ns)
+    per_s = SECOND / (step.now - trial.since_ns)
     link_rate = (trial.bundle.received_bytes - trial.link_bytes) * per_s
-    total_rate = (_total_bytes(turn) - trial.total_bytes) * per_s
+    total_rate = (_total_bytes(step) - trial.total_bytes) * per_s
     if not trial.is_changed:
         trial.link_rate, trial.total_rate = link_rate, total_rate
-        _change(turn, trial)
+        _change(step, trial)
         return
     sign = -1 if trial.is_fewer else 1
     without = link_rate if trial.is_fewer else trial.link_rate
     won = sign * (link_rate - trial.link_rate)
     won_total = sign * (total_rate - trial.total_rate)
-    is_needed = won >= without * (turn.options.lane_trial_gain - 1) > 0 and (
+    is_needed = won >= without * (step.options.lanes.trial_gain - 1) > 0 and (
         won_total >= won * _SHARE_OF_GAIN
     )
-    tell_trial(turn, trial, StoryReason.FASTER if is_needed else StoryReason.NO_FASTER, link_rate)
+    report_trial(step, trial, StoryReason.FASTER if is_needed else StoryReason.NO_FASTER, link_rate)
     trial.bundle.is_fewer_next = not is_needed
     trial.bundle.lanes[-1].is_on_trial = False
     if is_needed == trial.is_fewer:
-        _undo(turn, trial)
-        _end_in_vain(turn)
+        _undo(step, trial)
+        _end_without_change(step)
         return
-    turn.state.trials_failed = 0
-    is_widest = trial.bundle.width >= turn.options.lanes_per_source_max
-    if trial.is_fewer or is_widest or not _lasts(turn, recovery):
-        _end(turn, turn.options.lane_trial_pause_ns if trial.is_fewer else 0)
+    step.state.trials_failed = 0
+    is_widest = trial.bundle.width >= step.options.lanes.per_source_max
+    if trial.is_fewer or is_widest or not _lasts(step, recovery):
+        _end(step, step.options.lanes.trial_pause_ns if trial.is_fewer else 0)
         return
     trial.link_rate, trial.total_rate = link_rate, total_rate
-    trial.bundle.tried_ns = turn.now
-    _change(turn, trial)
+    trial.bundle.tried_ns = step.now
+    _change(step, trial)
 
 
-def _keep(turn: Turn, trial: Trial) -> None:
+def _keep(step: Step, trial: Trial) -> None:
     """End a head start: the second lane works. Whether it pays is for later trials."""
     trial.bundle.lanes[-1].is_on_trial = False
-    _end(turn, turn.options.lane_trial_ns)
+    _end(step, step.options.lanes.trial_ns)
 
 
-def _change(turn: Turn, trial: Trial) -> None:
+def _change(step: Step, trial: Trial) -> None:
     """Go over to the number of lanes that is tried."""
-    trial.is_changed, trial.is_measuring, trial.since_ns = True, False, turn.now
+    trial.is_changed, trial.is_measuring, trial.since_ns = True, False, step.now
     if trial.is_fewer:
         trial.bundle.width -= 1
-        _let_go(turn, trial.bundle.lanes[-1])
+        _let_go(step, trial.bundle.lanes[-1])
     else:
         trial.bundle.width += 1  # it is opened when the next range is ordered
-        turn.note_room(trial.source)
+        step.note_room(trial.source)
 
 
-def _undo(turn: Turn, trial: Trial) -> None:
+def _undo(step: Step, trial: Trial) -> None:
     """Go back to the number of lanes that there was."""
     bundle = trial.bundle
     if trial.is_fewer and trial.is_changed:
         bundle.width += 1
-        turn.note_room(trial.source)
+        step.note_room(trial.source)
     elif trial.is_changed:
         bundle.width = max(bundle.width - 1, 1)
         bundle.lanes[-1].is_on_trial = False
         # If another one is being lost meanwhile, the new one stays in its place.
         if sum(not lane.is_closing for lane in bundle.lanes) > bundle.width:
-            _let_go(turn, bundle.lanes[-1])
+            _let_go(step, bundle.lanes[-1])
 
 
-def _let_go(turn: Turn, lane: Lane) -> None:
+def _let_go(step: Step, lane: Lane) -> None:
     """Give a lane no more work, and close it once it has none."""
     lane.is_surplus = True
     if not lane.transfers:
-        turn.close_lane(lane, CloseReason.SURPLUS)
+        step.close_lane(lane, CloseReason.SURPLUS)
 
 
-def _drop(turn: Turn, trial: Trial) -> None:
+def _drop(step: Step, trial: Trial) -> None:
     """End a trial that can teach nothing any more."""
-    _undo(turn, trial)
-    options = turn.options
-    _end(turn, options.lane_trial_pause_ns if trial.is_changed else options.lane_trial_ns)
+    _undo(step, trial)
+    options = step.options
+    _end(step, options.lanes.trial_pause_ns if trial.is_changed else options.lanes.trial_ns)
 
 
-def _end_in_vain(turn: Turn) -> None:
+def _end_without_change(step: Step) -> None:
     """End a trial that taught that the number of lanes was right; the next one can wait."""
-    options = turn.options
-    pause_ns = options.lane_trial_pause_ns << min(turn.state.trials_failed, 10)
-    turn.state.trials_failed += 1
-    _end(turn, min(pause_ns, options.lane_trial_pause_max_ns))
+    options = step.options
+    pause_ns = options.lanes.trial_pause_ns << min(step.state.trials_failed, 10)
+    step.state.trials_failed += 1
+    _end(step, min(pause_ns, options.lanes.trial_pause_max_ns))
 
 
-def _end(turn: Turn, pause_ns: int) -> None:
-    turn.state.trial = None
-    turn.state.next_trial_ns = turn.now + pause_ns
+def _end(step: Step, pause_ns: int) -> None:
+    step.state.trial = None
+    step.state.next_trial_ns = step.now + pause_ns

@@ -16,7 +16,7 @@ from ckptd.core.state.lane import Transfer
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import TransferId
@@ -26,126 +26,125 @@ _RATES_EVERY_NS = 100 * MS
 """Rates are added up this often: it costs a look at every peer, and samples take as long."""
 
 
-def order_ranges(turn: Turn) -> None:
+def order_ranges(step: Step) -> None:
     """Order ranges until no source has room or nothing is left to order.
 
     Only peers are looked at whose room may have changed with this event. An offer that was
     overtaken by what was ordered meanwhile is made anew before it is taken.
     """
-    state = turn.state
-    nodes = state.peers if turn.is_room_everywhere or state.is_paced else turn.room
+    state = step.state
+    nodes = state.peers if step.is_room_everywhere or state.is_paced else step.room
     state.is_paced = False
     if not nodes:
         return
     peers = [state.peers[node] for node in nodes if node in state.peers]
-    preempt(turn, peers)
-    offers = _offers(turn, peers)
+    preempt(step, peers)
+    offers = _offers(step, peers)
     heapify(offers)
     is_fresh = True  # nothing was ordered since they were made
     while offers:
-        if _is_enough_in_flight(turn):
+        if _is_enough_in_flight(step):
             state.is_paced = True
             break
         offer = heappop(offers)
         recovery, peer = offer.recovery, offer.peer
-        current = offer if is_fresh else find_offer(recovery, peer, turn.options, now=turn.now)
+        current = offer if is_fresh else find_offer(recovery, peer, step.options, now=step.now)
         if current is not None and current.rank == offer.rank:
-            blocks = cut(recovery, current.run, peer, turn.options)
-            if _has_better_use(turn, current, blocks):
+            blocks = cut(recovery, current.run, peer, step.options)
+            if _has_better_use(step, current, blocks):
                 # Rates change, and others take what is urgent: look at it again in a moment.
-                again_ns = turn.now + turn.options.steal_floor_ns
+                again_ns = step.now + step.options.stealing.floor_ns
                 state.peer_alarms.set(peer.node, again_ns)
                 continue
-            if not _race(turn, recovery, peer):
-                _order_offer(turn, current, blocks)
+            if not _race(step, recovery, peer):
+                _order_offer(step, current, blocks)
             is_fresh = False
-            current = find_offer(recovery, peer, turn.options, now=turn.now)
+            current = find_offer(recovery, peer, step.options, now=step.now)
         if current is not None:
             heappush(offers, current)
-    if turn.options.redundancy > 1:
+    if step.options.hedging.redundancy > 1:
         for peer in peers:
             for recovery in state.recoveries.values():
-                _race(turn, recovery, peer)
+                _race(step, recovery, peer)
 
 
-def _is_enough_in_flight(turn: Turn) -> bool:
-    most_bytes = turn.options.in_flight_bytes_max
+def _is_enough_in_flight(step: Step) -> bool:
+    most_bytes = step.options.ranges.in_flight_bytes_max
     if most_bytes is None:
         return False
-    return sum(known.owed_bytes for known in turn.state.recoveries.values()) >= most_bytes
+    return sum(known.work.owed_bytes for known in step.state.recoveries.values()) >= most_bytes
 
 
-def _offers(turn: Turn, peers: Sequence[Peer]) -> list[Offer]:
+def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
     """Return what some peers can do now."""
     offers: list[Offer] = []
-    for recovery in turn.state.recoveries.values():
-        if recovery.unclaimed and recovery.is_fetching:
-            _add_up_rates(turn, recovery)
+    for recovery in step.state.recoveries.values():
+        if recovery.coverage.unclaimed and recovery.is_fetching:
+            _add_up_rates(step, recovery)
             for peer in peers:
-                offer = find_offer(recovery, peer, turn.options, now=turn.now)
+                offer = find_offer(recovery, peer, step.options, now=step.now)
                 if offer is not None:
                     offers.append(offer)
     return offers
 
 
-def _race(turn: Turn, recovery: Recovery, peer: Peer) -> bool:
+def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
     """Let a source race for a critical range that another one owes; tell whether it does."""
-    found = find_race(turn, recovery, peer)
+    found = find_race(step, recovery, peer)
     if found is not None:
-        duplicate = order_duplicate(turn, recovery, peer, *found)
-        recovery.raced_bytes += duplicate.size_bytes
+        duplicate = order_duplicate(step, recovery, peer, *found)
+        recovery.duplicates.raced_bytes += duplicate.size_bytes
     return found is not None
 
 
-def _has_better_use(turn: Turn, offer: Offer, blocks: BlockRun) -> bool:
+def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
     """Tell whether somebody else should do this, or the source should do something else."""
-    peers, recoveries = turn.state.peers.values(), turn.state.recoveries.values()
-    if has_to_wait(recoveries, offer, now=turn.now):
-        narration.tell_outranked(turn, offer)
-    elif is_detour(offer.recovery, offer.peer, blocks, peers, turn.options, now=turn.now):
-        narration.tell_detour(turn, offer, blocks)
+    peers, recoveries = step.state.peers.values(), step.state.recoveries.values()
+    if has_to_wait(recoveries, offer, now=step.now):
+        narration.report_outranked(step, offer)
+    elif is_detour(offer.recovery, offer.peer, blocks, peers, step.options, now=step.now):
+        narration.report_detour(step, offer, blocks)
     else:
-        return is_left_to_others(offer.recovery, offer, turn.options, now=turn.now)
+        return is_left_to_others(offer.recovery, offer, step.options, now=step.now)
     return True
 
 
-def _add_up_rates(turn: Turn, recovery: Recovery) -> None:
+def _add_up_rates(step: Step, recovery: Recovery) -> None:
     """Add up what all sources deliver, now and then."""
-    if recovery.total_rate and turn.now - recovery.total_rate_ns < _RATES_EVERY_NS:
+    if recovery.swarm.total_rate and step.now - recovery.swarm.total_rate_ns < _RATES_EVERY_NS:
         return
-    assert recovery.digest is not None
-    recovery.total_rate_ns = turn.now
-    recovery.total_rate = recovery.swarm_rate = 0.0
-    for peer in turn.state.peers.values():
-        holding = peer.holdings.get(recovery.digest)
-        if holding is None or not may_be_asked(recovery, peer, now=turn.now):
+    recovery.swarm.total_rate_ns = step.now
+    recovery.swarm.total_rate = recovery.swarm.swarm_rate = 0.0
+    for peer in step.state.peers.values():
+        holding = peer.holding_of(recovery.digest)
+        if holding is None or not may_be_asked(recovery, peer, now=step.now):
             continue
-        recovery.total_rate += peer.link.rate.bytes_per_s
-        if recovery.is_swarming and not holding.is_complete:
-            recovery.swarm_rate += peer.link.rate.bytes_per_s
+        recovery.swarm.total_rate += peer.link.rate.bytes_per_s
+        if recovery.swarm.is_swarming and not holding.is_complete:
+            recovery.swarm.swarm_rate += peer.link.rate.bytes_per_s
 
 
-def _order_offer(turn: Turn, offer: Offer, blocks: BlockRun) -> None:
-    offer.recovery.unclaimed = offer.recovery.unclaimed.without_run(blocks)
-    if offer.recovery.is_swarming:
-        assert offer.recovery.digest is not None
-        if offer.peer.holdings[offer.recovery.digest].is_complete:
-            if blocks.start != offer.recovery.own_block:
-                offer.recovery.own_place = turn.rng.random()
-            offer.recovery.own_block = blocks.end
-    _order(turn, offer.recovery, offer.peer, blocks, offer.criticality)
+def _order_offer(step: Step, offer: Offer, blocks: BlockRun) -> None:
+    recovery, swarm = offer.recovery, offer.recovery.swarm
+    recovery.coverage.unclaimed = recovery.coverage.unclaimed.without_run(blocks)
+    is_complete = offer.peer.holdings[recovery.content.digest].is_complete
+    if swarm.is_swarming and is_complete:
+        if blocks.start != swarm.own_block:
+            swarm.own_place = step.rng.random()
+        swarm.own_block = blocks.end
+    _order(step, recovery, offer.peer, blocks, offer.criticality)
 
 
 def _order(
-    turn: Turn, recovery: Recovery, peer: Peer, blocks: BlockRun, criticality: Criticality
+    step: Step, recovery: Recovery, peer: Peer, blocks: BlockRun, criticality: Criticality
 ) -> Transfer:
     """Order a range on a lane to a source."""
-    state = turn.state
-    lane = lane_for(turn, recovery, peer)
+    state = step.state
+    lane = lane_for(step, recovery, peer)
     transfer = Transfer(
         TransferId(state.next_transfer),
         blocks,
-        recovery.known_space().run_bytes(blocks),
+        recovery.content.space.run_bytes(blocks),
         blocks.start,
         criticality,
         is_prompt=not lane.transfers,
@@ -154,27 +153,32 @@ def _order(
     state.transfers[transfer.id] = lane.id
     lane.transfers.append(transfer)
     if transfer.is_prompt:  # else the alarm is that of the first range, and stays
-        lane.heard_ns, lane.has_body = turn.now, False
-        set_lane_alarm(turn, lane)
-    recovery.in_flight += 1
-    recovery.owed_bytes += transfer.size_bytes
+        lane.heard_ns, lane.has_body = step.now, False
+        set_lane_alarm(step, lane)
+    recovery.work.transfer_count += 1
+    recovery.work.owed_bytes += transfer.size_bytes
     lane.link.outstanding_bytes += transfer.size_bytes
-    lane.link.rate.begin(now=turn.now)
-    recovery.rate.begin(now=turn.now)
-    assert recovery.digest is not None
-    turn.order(
+    lane.link.rate.begin(now=step.now)
+    recovery.tally.rate.begin(now=step.now)
+    step.order(
         FetchRange(
-            transfer.id, recovery.id, recovery.digest, peer.node, lane.id, blocks, criticality
+            transfer.id,
+            recovery.id,
+            recovery.content.digest,
+            peer.node,
+            lane.id,
+            blocks,
+            criticality,
         )
     )
     return transfer
 
 
 def order_duplicate(
-    turn: Turn, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
+    step: Step, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
 ) -> Transfer:
     """Ask a second source for what another one owes. Whoever delivers first wins."""
-    duplicate = _order(turn, recovery, peer, blocks, first.criticality)
+    duplicate = _order(step, recovery, peer, blocks, first.criticality)
     first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
-    recovery.hedges += 1
+    recovery.duplicates.count += 1
     return duplicate

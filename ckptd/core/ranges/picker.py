@@ -31,7 +31,7 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
     if run is None:
         return None
     criticality = recovery.criticality_of(run.start)
-    soon_ns = peer.link.expected_ns(options.range_bytes_min, options)
+    soon_ns = peer.link.expected_ns(options.ranges.bytes_min, options)
     is_last = recovery.is_background
     rank = (is_last, criticality, recovery.sequence, soon_ns, peer.node, run.start)
     return Offer(rank, recovery, peer, run, Criticality.DEFERRED if is_last else criticality)
@@ -52,21 +52,20 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     *Incentives Build Robustness in BitTorrent* (2003).
     """
     blocks = servable(recovery, peer)
-    is_trial = peer.link.failures > 0 and recovery.source_count > 1
-    if recovery.raised and (raised := blocks & recovery.raised):
-        return _last_block(raised) if is_trial else raised.first_run()
+    is_trial = peer.link.failures > 0 and recovery.swarm.source_count > 1
+    if recovery.coverage.prioritized and (prioritized := blocks & recovery.coverage.prioritized):
+        return _last_block(prioritized) if is_trial else prioritized.first_run()
     first = blocks.first_run()
-    if first is None or not (is_trial or recovery.is_swarming):
+    if first is None or not (is_trial or recovery.swarm.is_swarming):
         return first
-    blocks = blocks.within(*recovery.class_of(first.start))
+    blocks = blocks.within(*recovery.content.class_of(first.start))
     if is_trial:
         return _last_block(blocks)
-    assert recovery.digest is not None
-    is_complete = peer.holdings[recovery.digest].is_complete
-    blocks = recovery.spread.rarest_of(blocks, at_least=0 if is_complete else 1)
-    if recovery.own_block in blocks:
-        return blocks.first_run(recovery.own_block)
-    return blocks.first_run(blocks.nth(int(recovery.own_place * len(blocks))))
+    is_complete = peer.holdings[recovery.content.digest].is_complete
+    blocks = recovery.swarm.spread.rarest_of(blocks, at_least=0 if is_complete else 1)
+    if recovery.swarm.own_block in blocks:
+        return blocks.first_run(recovery.swarm.own_block)
+    return blocks.first_run(blocks.nth(int(recovery.swarm.own_place * len(blocks))))
 
 
 def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now: int) -> bool:
@@ -76,16 +75,15 @@ def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now
     Together those others must be as fast as the source, and one of them at work. Nodes that have
     a part of the version and get no more of it share the source with nobody.
     """
-    assert recovery.digest is not None
     return (
-        recovery.is_swarming
-        and recovery.spread_grew_ns is not None
-        and now - recovery.spread_grew_ns < options.commit_age_ns
-        and recovery.in_flight > 0
-        and offer.peer.holdings[recovery.digest].is_complete
-        and offer.run.start in recovery.spread
-        and offer.run.start not in recovery.raised
-        and recovery.swarm_rate >= offer.peer.link.rate.bytes_per_s
+        recovery.swarm.is_swarming
+        and recovery.swarm.spread_grew_ns is not None
+        and now - recovery.swarm.spread_grew_ns < options.commits.age_ns
+        and recovery.work.transfer_count > 0
+        and offer.peer.holdings[recovery.content.digest].is_complete
+        and offer.run.start in recovery.swarm.spread
+        and offer.run.start not in recovery.coverage.prioritized
+        and recovery.swarm.swarm_rate >= offer.peer.link.rate.bytes_per_s
     )
 
 
@@ -106,14 +104,14 @@ def is_detour(
 
     Only others count that may be asked: a recovery never stands still for one that rests.
     """
-    space = recovery.known_space()
+    space = recovery.content.space
     size_bytes = space.run_bytes(blocks)
     expected_ns = peer.link.expected_ns(size_bytes, options)
-    if recovery.total_rate <= 0 or expected_ns <= options.steal_floor_ns:
+    if recovery.swarm.total_rate <= 0 or expected_ns <= options.stealing.floor_ns:
         return False
-    left_bytes = space.size_bytes * len(recovery.unclaimed) // space.block_count
-    rest_ns = int((left_bytes + recovery.owed_bytes) * SECOND / recovery.total_rate)
-    if expected_ns <= options.detour_ratio * rest_ns:
+    left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
+    rest_ns = int((left_bytes + recovery.work.owed_bytes) * SECOND / recovery.swarm.total_rate)
+    if expected_ns <= options.ranges.detour_ratio * rest_ns:
         return False
     return any(
         other.link.rate.bytes_per_s
@@ -132,17 +130,17 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     sources finish together. It never crosses into another criticality, so that a request is as
     urgent as it says.
     """
-    space, start = recovery.known_space(), run.start
-    own_class = recovery.class_of(start)
-    left_count = recovery.unclaimed.count_within(*own_class)
+    space, start = recovery.content.space, run.start
+    own_class = recovery.content.class_of(start)
+    left_count = recovery.coverage.unclaimed.count_within(*own_class)
     left_bytes = space.size_bytes * left_count // space.block_count
-    bundle, rate = recovery.bundles.get(peer.node), peer.link.rate.bytes_per_s
+    bundle, rate = recovery.work.bundles.get(peer.node), peer.link.rate.bytes_per_s
     width = 1 if bundle is None else bundle.width
-    if rate and recovery.total_rate:
-        part = min(rate / recovery.total_rate, 1.0) / width
+    if rate and recovery.swarm.total_rate:
+        part = min(rate / recovery.swarm.total_rate, 1.0) / width
     else:
-        part = 1 / max(recovery.source_count, len(recovery.lanes), 1)
-    share = int(left_bytes * part) // options.ranges_per_lane
+        part = 1 / max(recovery.swarm.source_count, len(recovery.work.lanes), 1)
+    share = int(left_bytes * part) // options.lanes.ranges_per_lane
     usual = peer.link.range_bytes(options) // width
-    size_bytes = min(usual, max(share, options.range_bytes_min))
+    size_bytes = min(usual, max(share, options.ranges.bytes_min))
     return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ckptd.core.explain.narration import tell_preempted
+from ckptd.core.explain.narration import report_preempted
 from ckptd.core.state.eligibility import may_be_asked, servable
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Precedence, Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.words import CloseReason
 
 
@@ -28,7 +28,7 @@ def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> 
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
             continue
-        bundle = recovery.bundles.get(offer.peer.node)
+        bundle = recovery.work.bundles.get(offer.peer.node)
         if bundle is not None and any(
             recovery.precedence_of(known.criticality) < mine
             for lane in bundle.lanes
@@ -41,19 +41,19 @@ def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> 
     return False
 
 
-def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
+def preempt(step: Step, peers: Iterable[Peer]) -> None:
     """Close lanes whose work is less urgent than what another recovery wants of the source."""
-    if len(turn.state.recoveries) < 2:  # noqa: PLR2004 (one has nobody to give way to)
+    if len(step.state.recoveries) < 2:  # noqa: PLR2004 (one has nobody to give way to)
         return
     for peer in peers:
         wants = [
             (wanted, recovery)
-            for recovery in turn.state.recoveries.values()
+            for recovery in step.state.recoveries.values()
             if recovery.is_fetching
-            and (wanted := _urgency(recovery, peer, now=turn.now)) is not None
+            and (wanted := _urgency(recovery, peer, now=step.now)) is not None
         ]
-        for recovery in turn.state.recoveries.values():
-            bundle = recovery.bundles.get(peer.node)
+        for recovery in step.state.recoveries.values():
+            bundle = recovery.work.bundles.get(peer.node)
             lanes = [] if bundle is None else [lane for lane in bundle.lanes if lane.transfers]
             owed_bytes = sum(lane.owed_bytes for lane in lanes)
             for lane in lanes:
@@ -63,19 +63,19 @@ def preempt(turn: Turn, peers: Iterable[Peer]) -> None:
                 is_outranked = not lane.is_closing and any(
                     wanted < most_urgent for wanted, other in wants if other is not recovery
                 )
-                if is_outranked and _takes_long(turn, peer, owed_bytes):
-                    tell_preempted(turn, lane)
-                    turn.close_lane(lane, CloseReason.PREEMPTED)
+                if is_outranked and _takes_long(step, peer, owed_bytes):
+                    report_preempted(step, lane)
+                    step.close_lane(lane, CloseReason.PREEMPTED)
 
 
 def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:
     """Return how urgent the most urgent block is that a recovery wants of a peer."""
-    if not recovery.unclaimed or not may_be_asked(recovery, peer, now=now):
+    if not recovery.coverage.unclaimed or not may_be_asked(recovery, peer, now=now):
         return None
     blocks = servable(recovery, peer)
-    run = (blocks & recovery.raised or blocks).first_run()
+    run = (blocks & recovery.coverage.prioritized or blocks).first_run()
     return None if run is None else recovery.precedence_of(recovery.criticality_of(run.start))
 
 
-def _takes_long(turn: Turn, peer: Peer, owed_bytes: int) -> bool:
-    return peer.link.own_time_ns(owed_bytes, turn.options) > turn.options.preempt_floor_ns
+def _takes_long(step: Step, peer: Peer, owed_bytes: int) -> bool:
+    return peer.link.own_time_ns(owed_bytes, step.options) > step.options.stealing.preempt_floor_ns

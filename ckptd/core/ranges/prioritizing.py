@@ -7,24 +7,26 @@ anything else; what was in flight when they were raised is left alone.
 
 from __future__ import annotations
 
-from ckptd.core.events import UnitsRaised
+from ckptd.core.events import UnitsPrioritized
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Criticality
 
 
-def on_units_raised(turn: Turn, recovery: Recovery, event: UnitsRaised) -> None:
+def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized) -> None:
     """Let some blocks go first. Ranges under way with any of them count as critical from here on.
 
     So a source that is late with them is not waited for.
     """
-    recovery.raised = (recovery.raised | event.blocks) - recovery.verified
+    recovery.coverage.prioritized = (
+        recovery.coverage.prioritized | event.blocks
+    ) - recovery.coverage.verified
     if recovery.is_background:
         return
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         for known in lane.transfers:
-            if BlockSet((known.blocks,)) & recovery.raised:
+            if BlockSet((known.blocks,)) & recovery.coverage.prioritized:
                 known.criticality = Criticality.CRITICAL
-        set_lane_alarm(turn, lane)
+        set_lane_alarm(step, lane)

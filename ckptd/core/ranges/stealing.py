@@ -13,47 +13,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptd.core.explain.narration import tell_steal
+from ckptd.core.explain.narration import report_steal
 from ckptd.core.options import Options
 from ckptd.core.state.eligibility import has_room, holds_any
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import CloseReason
 
 
-def steal(turn: Turn) -> None:
+def steal(step: Step) -> None:
     """Close lanes whose work idle sources would do in a fraction of the time."""
-    recoveries = turn.state.recoveries.values()
+    recoveries = step.state.recoveries.values()
     for recovery in recoveries:
-        if recovery.unclaimed or not recovery.in_flight or not recovery.is_fetching:
+        if (
+            recovery.coverage.unclaimed
+            or not recovery.work.transfer_count
+            or not recovery.is_fetching
+        ):
             continue
         if recovery.is_background and any(
             each.is_fetching and not each.is_background for each in recoveries
         ):
             continue  # what is taken from a slow source might not be given to the idle one
-        late = _late(turn, recovery)
-        for thief in list(_idle(turn, recovery)) if late else ():
-            slowest = _slowest(turn, recovery, thief, late)
+        late = _late(step, recovery)
+        for thief in list(_idle(step, recovery)) if late else ():
+            slowest = _slowest(step, recovery, thief, late)
             if slowest is not None:
                 needs_ns, lane = slowest
-                tell_steal(turn, lane, thief, needs_ns)
+                report_steal(step, lane, thief, needs_ns)
                 lane.link.rate.believe_latest()
-                turn.close_lane(lane, CloseReason.STOLEN)
+                step.close_lane(lane, CloseReason.STOLEN)
 
 
-def _late(turn: Turn, recovery: Recovery) -> list[tuple[int, Lane]]:
+def _late(step: Step, recovery: Recovery) -> list[tuple[int, Lane]]:
     """Return the lanes whose work is worth taking, and how long each needs, slowest first."""
     late: list[tuple[int, Lane]] = []
-    for lane in recovery.lanes.values():
+    for lane in recovery.work.lanes.values():
         if lane.is_closing or not lane.transfers:
             continue
-        rate = lane.link.rate.bytes_per_s / max(recovery.bundles[lane.source].active_count, 1)
-        needs_ns = _needs_ns(lane, rate, turn.options, now=turn.now)
-        if needs_ns > turn.options.steal_floor_ns:
+        rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
+        needs_ns = _needs_ns(lane, rate, step.options, now=step.now)
+        if needs_ns > step.options.stealing.floor_ns:
             late.append((needs_ns, lane))
     late.sort(key=_needed, reverse=True)
     return late
@@ -63,25 +67,25 @@ def _needed(late: tuple[int, Lane]) -> int:
     return late[0]
 
 
-def _idle(turn: Turn, recovery: Recovery) -> Iterator[Peer]:
+def _idle(step: Step, recovery: Recovery) -> Iterator[Peer]:
     """Yield the sources that could begin at once and are known to be quick or slow."""
-    for node, peer in turn.state.peers.items():
-        bundle = recovery.bundles.get(node)
+    for node, peer in step.state.peers.items():
+        bundle = recovery.work.bundles.get(node)
         is_idle = bundle is None or not bundle.active_count
         is_known = peer.link.rate.bytes_per_s > 0 and not peer.link.outstanding_bytes
-        if is_idle and is_known and has_room(recovery, peer, turn.options, now=turn.now):
+        if is_idle and is_known and has_room(recovery, peer, step.options, now=step.now):
             yield peer
 
 
 def _slowest(
-    turn: Turn, recovery: Recovery, thief: Peer, late: list[tuple[int, Lane]]
+    step: Step, recovery: Recovery, thief: Peer, late: list[tuple[int, Lane]]
 ) -> tuple[int, Lane] | None:
     """Return the lane that needs longest, and how long, if the thief needs a fraction of it."""
-    options = turn.options
+    options = step.options
     for needs_ns, lane in late:
         owed_bytes = lane.owed_bytes
         thief_needs_ns = thief.link.expected_ns(owed_bytes, options)
-        if lane.is_closing or not owed_bytes or needs_ns <= options.steal_ratio * thief_needs_ns:
+        if lane.is_closing or not owed_bytes or needs_ns <= options.stealing.ratio * thief_needs_ns:
             continue
         owed = BlockSet(
             (known.next_block, known.blocks.end)

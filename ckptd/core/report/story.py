@@ -151,11 +151,11 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
             return f"{entry.source} was started anew: nothing old is held to it"
         case StoryKind.SOURCE_LOST:
             return f"{entry.source} does not answer any more"
-        case StoryKind.DISK_STUMBLED if entry.reason is StoryReason.RETRYABLE:
+        case StoryKind.DISK_REFUSED if entry.reason is StoryReason.RETRYABLE:
             return f"this node's disk: {entry.text}; tried again in {span('pause_ns')}"
-        case StoryKind.DISK_STUMBLED if entry.reason is StoryReason.STAGING_LOST:
+        case StoryKind.DISK_REFUSED if entry.reason is StoryReason.STAGING_LOST:
             return f"{entry.text}; what is lost is fetched again"
-        case StoryKind.DISK_STUMBLED:
+        case StoryKind.DISK_REFUSED:
             return f"this node's disk: {entry.text}"
         case StoryKind.CRITICAL_COMPLETE:
             return f"every critical unit durable after {span('elapsed_ns')}"

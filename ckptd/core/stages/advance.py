@@ -19,17 +19,17 @@ from ckptd.core.events import (
     Refusal,
     StagingPrepared,
 )
-from ckptd.core.explain.narration import tell_choice, tell_critical, tell_resumed
+from ckptd.core.explain.narration import report_choice, report_critical, report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.claims import count_sources
-from ckptd.core.ranges.lanes import rouse_lanes
+from ckptd.core.ranges.lanes import reset_lane_alarms
 from ckptd.core.stages.ending import (
     close_lanes,
     discard_when_quiet,
     end,
     fail,
     is_out_of_patience,
-    stumble,
+    retry_or_fail,
     wind_up,
 )
 from ckptd.core.stages.manifest_search import ask, describe
@@ -38,7 +38,7 @@ from ckptd.core.stages.version_choice import choose_version, explain_choice, exp
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -49,166 +49,167 @@ _HELD_UP_MIN_NS = 20 * MS
 look at every lane after each commit is most of what a range would cost."""
 
 
-def on_recovery_requested(turn: Turn, event: RecoveryRequested) -> None:
+def on_recovery_requested(step: Step, event: RecoveryRequested) -> None:
     """Take a new recovery in; one that was interrupted goes on with the version chosen then."""
-    state = turn.state
+    state = step.state
     assert event.recovery not in state.recoveries, f"{event.recovery} was requested twice"
-    recovery = Recovery(
-        event, state.next_sequence, started_ns=turn.now, own_place=turn.rng.random()
-    )
+    recovery = Recovery(event, state.next_sequence, started_ns=step.now)
+    recovery.swarm.own_place = step.rng.random()
     state.next_sequence += 1
     state.recoveries[recovery.id] = recovery
     if event.digest is not None:
         assert event.version is not None, f"{event.recovery} goes on without its version"
         recovery.version, recovery.digest = event.version, event.digest
         recovery.move(Stage.DESCRIBING)
-        tell_resumed(turn, recovery, event.version)
-        ask(turn, recovery, None)
+        report_resumed(step, recovery, event.version)
+        ask(step, recovery, None)
 
 
-def on_paused(turn: Turn, recovery: Recovery, event: RecoveryPaused) -> None:
+def on_paused(step: Step, recovery: Recovery, event: RecoveryPaused) -> None:
     """Stand still at once: what is verified stays, what is on its way is cut off."""
     assert event.recovery == recovery.id
     recovery.is_paused = True
-    close_lanes(turn, recovery)
+    close_lanes(step, recovery)
 
 
-def on_cancelled(turn: Turn, recovery: Recovery) -> None:
+def on_cancelled(step: Step, recovery: Recovery) -> None:
     """Give a recovery up, unless it is so far that it will be complete in a moment."""
-    if recovery.awaited is not LocalOrder.PLACEMENT:
-        wind_up(turn, recovery, Ending(Result.CANCELLED))
+    if recovery.local.pending_order is not LocalOrder.PLACEMENT:
+        wind_up(step, recovery, Ending(Result.CANCELLED))
 
 
-def on_staging_prepared(turn: Turn, recovery: Recovery, event: StagingPrepared) -> None:
+def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) -> None:
     """Start transferring what is not here yet."""
-    recovery.awaited = None
+    recovery.local.pending_order = None
     if recovery.stage is not Stage.PREPARING:
         return
     take_stock(recovery, event.verified)
-    recovery.trouble = ""
+    recovery.local.trouble = ""
     recovery.move(Stage.TRANSFERRING)
-    count_sources(turn)
-    turn.note_room_everywhere()
-    _note_critical(turn, recovery)
-    _predict(turn, recovery)
+    count_sources(step)
+    step.note_room_everywhere()
+    _note_critical(step, recovery)
+    _predict(step, recovery)
 
 
-def on_order_refused(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+def on_order_refused(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Deal with staging or placing that did not work."""
-    recovery.awaited = None
+    recovery.local.pending_order = None
     if recovery.stage is Stage.PREPARING:
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.
-        fail(turn, recovery, FailureCause.STORE, refusal.message)
+        fail(step, recovery, FailureCause.STORE, refusal.message)
     else:
-        stumble(turn, recovery, refusal)
+        retry_or_fail(step, recovery, refusal)
 
 
-def on_blocks_committed(turn: Turn, recovery: Recovery) -> None:
+def on_blocks_committed(step: Step, recovery: Recovery) -> None:
     """Take blocks into the books as durable."""
-    recovery.awaited = None
-    recovery.committed |= recovery.committing
-    recovery.committing = BlockSet()
-    recovery.trouble = ""
-    _make_up_for_disk(turn, recovery)
-    _note_critical(turn, recovery)
+    recovery.local.pending_order = None
+    recovery.coverage.committed |= recovery.commit.committing
+    recovery.commit.committing = BlockSet()
+    recovery.local.trouble = ""
+    _make_up_for_disk(step, recovery)
+    _note_critical(step, recovery)
 
 
-def _make_up_for_disk(turn: Turn, recovery: Recovery) -> None:
+def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
     """Give lanes back the time in which none at all delivered: it was the disk's."""
-    held_up_ns = turn.now - recovery.commit_started_ns
+    held_up_ns = step.now - recovery.commit.started_ns
     if held_up_ns >= _HELD_UP_MIN_NS:
-        held_up_ns = min(held_up_ns, turn.now - recovery.delivered_ns)
+        held_up_ns = min(held_up_ns, step.now - recovery.work.delivered_ns)
     if held_up_ns >= _HELD_UP_MIN_NS:
-        for lane in recovery.lanes.values():
+        for lane in recovery.work.lanes.values():
             if lane.transfers:
-                lane.heard_ns = min(lane.heard_ns + held_up_ns, turn.now)
-    if held_up_ns >= _HELD_UP_MIN_NS or recovery.is_held_up:
-        rouse_lanes(turn, recovery)
+                lane.heard_ns = min(lane.heard_ns + held_up_ns, step.now)
+    if held_up_ns >= _HELD_UP_MIN_NS or recovery.work.is_held_up:
+        reset_lane_alarms(step, recovery)
 
 
-def on_commit_failed(turn: Turn, recovery: Recovery, refusal: Refusal) -> None:
+def on_commit_failed(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Give up: after a failed sync nobody knows what is on the disk. Of lost files one does.
 
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
     """
-    recovery.awaited = None
-    recovery.uncommitted |= recovery.committing
-    recovery.committing = BlockSet()
+    recovery.local.pending_order = None
+    recovery.commit.blocks |= recovery.commit.committing
+    recovery.commit.committing = BlockSet()
     if refusal.is_staging_lost:
-        stumble(turn, recovery, refusal)
+        retry_or_fail(step, recovery, refusal)
     else:
-        fail(turn, recovery, FailureCause.STORE, refusal.message)
+        fail(step, recovery, FailureCause.STORE, refusal.message)
 
 
-def on_version_placed(turn: Turn, recovery: Recovery) -> None:
+def on_version_placed(step: Step, recovery: Recovery) -> None:
     """End in success."""
-    recovery.awaited = None
-    end(turn, recovery, Ending(Result.COMPLETE))
+    recovery.local.pending_order = None
+    end(step, recovery, Ending(Result.COMPLETE))
 
 
-def advance(turn: Turn) -> None:
+def advance(step: Step) -> None:
     """Let every recovery do what its stage allows now."""
-    for name, recovery in list(turn.state.recoveries.items()):
-        for refusal in recovery.refusals:
-            stumble(turn, recovery, refusal)
-        recovery.refusals.clear()
-        if recovery.retry_at_ns is not None and recovery.retry_at_ns <= turn.now:
-            recovery.retry_at_ns = None
-            turn.note_room_everywhere()
-        _advance_in_stage(turn, recovery)
+    for name, recovery in list(step.state.recoveries.items()):
+        for refusal in recovery.local.refusals:
+            retry_or_fail(step, recovery, refusal)
+        recovery.local.refusals.clear()
+        if recovery.local.retry_at_ns is not None and recovery.local.retry_at_ns <= step.now:
+            recovery.local.retry_at_ns = None
+            step.note_room_everywhere()
+        _advance_in_stage(step, recovery)
         if recovery.ending is not None:
-            discard_when_quiet(turn, recovery)
-        turn.state.recovery_alarms.set(name, recovery_deadline(recovery, turn.options))
+            discard_when_quiet(step, recovery)
+        step.state.recovery_alarms.set(name, recovery_deadline(recovery, step.options))
 
 
-def _advance_in_stage(turn: Turn, recovery: Recovery) -> None:
+def _advance_in_stage(step: Step, recovery: Recovery) -> None:
     match recovery.stage:
-        case Stage.TRANSFERRING | Stage.PLACING if recovery.is_staging_lost:
-            restage_when_quiet(turn, recovery)
+        case Stage.TRANSFERRING | Stage.PLACING if recovery.local.is_staging_lost:
+            restage_when_quiet(step, recovery)
         case Stage.TRANSFERRING:  # where nearly all events fall
-            _transfer(turn, recovery)
+            _transfer(step, recovery)
         case Stage.SEEKING:
-            _seek(turn, recovery)
+            _seek(step, recovery)
         case Stage.DESCRIBING:
-            if describe(turn, recovery):
-                _seek(turn, recovery)
+            if describe(step, recovery):
+                _seek(step, recovery)
         case Stage.PREPARING | Stage.DISCARDING:
             pass
         case Stage.PLACING:
-            _place(turn, recovery)
+            _place(step, recovery)
         case Stage.COMPLETE | Stage.FAILED | Stage.CANCELLED:
             raise AssertionError(f"{recovery.id} has ended")
         case unreachable:
             assert_never(unreachable)
 
 
-def _seek(turn: Turn, recovery: Recovery) -> None:
+def _seek(step: Step, recovery: Recovery) -> None:
     """Choose a version as soon as there is something to choose from."""
     request = recovery.request
     if recovery.is_paused:
         recovery.starved_since_ns = None
         return
-    if request.version is None and not turn.state.is_settled:
+    if request.version is None and not step.state.is_settled:
         return
     offers = [
-        holding for holding in turn.state.live_holdings() if holding.digest not in recovery.unsigned
+        holding
+        for holding in step.state.live_holdings()
+        if holding.digest not in recovery.search.unsigned
     ]
     choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
     if choice is None:
-        refusal = _refusal_of(recovery, offers) if turn.state.is_settled else ""
+        refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
         if refusal:
-            fail(turn, recovery, FailureCause.VERIFICATION, refusal)
-        elif is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+            fail(step, recovery, FailureCause.VERIFICATION, refusal)
+        elif is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
             message = f"nobody has {recovery.checkpoint}"
-            fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+            fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
         return
     recovery.starved_since_ns = None
     recovery.version, recovery.digest = choice
-    explained = explain_choice(turn.state.live_holdings(), request.checkpoint, request.version)
-    tell_choice(turn, recovery, choice[0], explained)
+    explained = explain_choice(step.state.live_holdings(), request.checkpoint, request.version)
+    report_choice(step, recovery, choice[0], explained)
     recovery.move(Stage.DESCRIBING)
-    turn.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
-    describe(turn, recovery)
+    step.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
+    describe(step, recovery)
 
 
 def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
@@ -219,81 +220,82 @@ def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
     request = recovery.request
     newest = choose_version(offers, request.checkpoint, request.version)
     rollback = explain_rollback(request.checkpoint, newest, request.not_below)
-    return "; ".join(part for part in (recovery.signature_refusal, rollback) if part)
+    return "; ".join(part for part in (recovery.search.signature_refusal, rollback) if part)
 
 
-def _transfer(turn: Turn, recovery: Recovery) -> None:
+def _transfer(step: Step, recovery: Recovery) -> None:
     """Commit what has come together; go on to placing when nothing is left to come."""
-    if recovery.in_flight:
+    if recovery.work.transfer_count:
         recovery.starved_since_ns = None
-        if recovery.uncommitted and recovery.awaited is None:
-            _commit(turn, recovery, at_once=False)
+        if recovery.commit.blocks and recovery.local.pending_order is None:
+            _commit(step, recovery, at_once=False)
         return
     is_starved = (
-        turn.state.is_settled
-        and bool(recovery.unclaimed)
+        step.state.is_settled
+        and bool(recovery.coverage.unclaimed)
         and not recovery.is_paused
-        and not any(holders(recovery, turn.state.peers.values(), recovery.unclaimed))
+        and not any(holders(recovery, step.state.peers.values(), recovery.coverage.unclaimed))
     )
-    is_given_up = is_out_of_patience(turn, recovery, is_starved=is_starved)
-    missing = recovery.unclaimed if is_given_up else BlockSet()
-    if missing & recovery.critical:
-        message = f"nobody has {len(missing & recovery.critical)} critical blocks"
-        fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+    is_given_up = is_out_of_patience(step, recovery, is_starved=is_starved)
+    missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
+    if missing & recovery.content.critical:
+        message = f"nobody has {len(missing & recovery.content.critical)} critical blocks"
+        fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
         return
-    is_all_here = recovery.unclaimed == missing
-    if recovery.awaited is not None:
+    is_all_here = recovery.coverage.unclaimed == missing
+    if recovery.local.pending_order is not None:
         return
-    if recovery.uncommitted:
-        _commit(turn, recovery, at_once=is_all_here)
+    if recovery.commit.blocks:
+        _commit(step, recovery, at_once=is_all_here)
     elif is_all_here:
         recovery.move(Stage.PLACING)
-        _place(turn, recovery)
+        _place(step, recovery)
 
 
-def _commit(turn: Turn, recovery: Recovery, *, at_once: bool) -> None:
+def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:
     """Order a commit if enough has come together, or waited long enough, or is waited for."""
-    since_ns = recovery.uncommitted_since_ns
-    is_old = since_ns is None or turn.now - since_ns >= commit_age_ns(recovery, turn.options)
-    is_due = at_once or recovery.is_awaited or is_old
-    if is_due or recovery.uncommitted_bytes >= turn.options.commit_bytes:
-        blocks = recovery.committing = recovery.uncommitted
-        recovery.uncommitted = BlockSet()
-        recovery.uncommitted_bytes = 0
-        recovery.is_awaited = False
-        recovery.uncommitted_since_ns = None
-        recovery.commit_started_ns = turn.now
-        recovery.awaited = LocalOrder.COMMIT
-        turn.order(CommitBlocks(recovery.id, blocks))
+    since_ns = recovery.commit.since_ns
+    is_old = since_ns is None or step.now - since_ns >= commit_age_ns(recovery, step.options)
+    is_due = at_once or recovery.commit.is_urgent or is_old
+    if is_due or recovery.commit.size_bytes >= step.options.commits.bytes_due:
+        blocks = recovery.commit.committing = recovery.commit.blocks
+        recovery.commit.blocks = BlockSet()
+        recovery.commit.size_bytes = 0
+        recovery.commit.is_urgent = False
+        recovery.commit.since_ns = None
+        recovery.commit.started_ns = step.now
+        recovery.local.pending_order = LocalOrder.COMMIT
+        step.order(CommitBlocks(recovery.id, blocks))
 
 
-def _place(turn: Turn, recovery: Recovery) -> None:
+def _place(step: Step, recovery: Recovery) -> None:
     """Order the last step, unless it was ordered or is to be tried again later."""
-    if recovery.awaited is None and recovery.retry_at_ns is None:
-        recovery.awaited = LocalOrder.PLACEMENT
-        close_lanes(turn, recovery)
-        turn.order(PlaceVersion(recovery.id, missing=recovery.unclaimed))
+    if recovery.local.pending_order is None and recovery.local.retry_at_ns is None:
+        recovery.local.pending_order = LocalOrder.PLACEMENT
+        close_lanes(step, recovery)
+        step.order(PlaceVersion(recovery.id, missing=recovery.coverage.unclaimed))
 
 
-def _predict(turn: Turn, recovery: Recovery) -> None:
+def _predict(step: Step, recovery: Recovery) -> None:
     """Say when a recovery will be how far, to be held against what comes of it."""
-    assert recovery.digest is not None
-    needs = needs_of(recovery.known_space(), recovery.class_ends, recovery.unclaimed)
-    supplies = supplies_of(turn.state, recovery.digest, now=turn.now)
+    needs = needs_of(
+        recovery.content.space, recovery.content.class_ends, recovery.coverage.unclaimed
+    )
+    supplies = supplies_of(step.state, recovery.content.digest, now=step.now)
     prediction = predict(needs, supplies)
-    elapsed_ns = turn.now - recovery.started_ns
+    elapsed_ns = step.now - recovery.started_ns
     if prediction.critical_ns is not None:
-        recovery.predicted_critical_ns = elapsed_ns + prediction.critical_ns
+        recovery.tally.predicted_critical_ns = elapsed_ns + prediction.critical_ns
     if prediction.complete_ns is not None:
-        recovery.predicted_ns = elapsed_ns + prediction.complete_ns
+        recovery.tally.predicted_ns = elapsed_ns + prediction.complete_ns
 
 
-def _note_critical(turn: Turn, recovery: Recovery) -> None:
+def _note_critical(step: Step, recovery: Recovery) -> None:
     """Note the moment at which the last critical block became durable."""
     if (
-        recovery.critical_at_ns is None
-        and recovery.critical
-        and recovery.critical.issubset(recovery.committed)
+        recovery.tally.critical_at_ns is None
+        and recovery.content.critical
+        and recovery.content.critical.issubset(recovery.coverage.committed)
     ):
-        recovery.critical_at_ns = turn.now
-        tell_critical(turn, recovery)
+        recovery.tally.critical_at_ns = step.now
+        report_critical(step, recovery)

@@ -9,46 +9,45 @@ from __future__ import annotations
 
 from ckptd.core.effects import FetchManifest, PrepareStaging
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
-from ckptd.core.explain.narration import tell_manifest_late, tell_pause
+from ckptd.core.explain.narration import report_manifest_late, report_pause
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
-from ckptd.model.ids import Digest, NodeId
-from ckptd.model.words import Criticality, FailureCause, LocalOrder, Stage, StoryReason
+from ckptd.core.state.step import Step
+from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
 
-def on_manifest_arrived(turn: Turn, recovery: Recovery, event: ManifestArrived) -> None:
+def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) -> None:
     """Learn what the version consists of, and make room for it."""
-    digest = _strike_out(recovery, event.source)
+    digest = _take_answer(recovery, event.source)
     if not _is_wanted(recovery, digest):
         return
     manifest = event.space.manifest
     if (manifest.checkpoint, manifest.version) != (recovery.checkpoint, recovery.version):
         # An old version was advertised as a newer one, or as another checkpoint.
-        _miss(turn, recovery, digest, ManifestMissed(recovery.id, event.source, is_lie=True))
+        _miss(step, recovery, digest, ManifestMissed(recovery.id, event.source, is_lie=True))
         return
-    recovery.space = event.space
-    recovery.class_ends = event.space.class_ends()
-    recovery.critical = event.space.of_criticality(Criticality.CRITICAL)
+    recovery.described = Described.of(Version(manifest.version), digest, event.space)
     recovery.move(Stage.PREPARING)
-    recovery.awaited = LocalOrder.STAGING
-    turn.order(PrepareStaging(recovery.id, digest, event.space))
+    recovery.local.pending_order = LocalOrder.STAGING
+    step.order(PrepareStaging(recovery.id, digest, event.space))
 
 
-def on_manifest_missed(turn: Turn, recovery: Recovery, event: ManifestMissed) -> None:
+def on_manifest_missed(step: Step, recovery: Recovery, event: ManifestMissed) -> None:
     """Remember who did not deliver the manifest; somebody else is asked next."""
-    _miss(turn, recovery, _strike_out(recovery, event.source), event)
+    _miss(step, recovery, _take_answer(recovery, event.source), event)
 
 
-def on_manifest_refused(turn: Turn, recovery: Recovery, event: ManifestRefused) -> None:
+def on_manifest_refused(step: Step, recovery: Recovery, event: ManifestRefused) -> None:
     """Give up on a version that cannot be what its publisher meant."""
-    if _is_wanted(recovery, _strike_out(recovery, event.source)):
-        fail(turn, recovery, FailureCause.VERIFICATION, event.refusal.message)
+    if _is_wanted(recovery, _take_answer(recovery, event.source)):
+        fail(step, recovery, FailureCause.VERIFICATION, event.refusal.message)
 
 
-def _miss(turn: Turn, recovery: Recovery, digest: Digest, event: ManifestMissed) -> None:
+def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed) -> None:
     """Draw conclusions from a manifest that did not come.
 
     What a source lied about it does not have; but it may well have a version of which it has no
@@ -57,30 +56,30 @@ def _miss(turn: Turn, recovery: Recovery, digest: Digest, event: ManifestMissed)
     if event.source is None:
         return
     if _is_wanted(recovery, digest):
-        recovery.tried.add(event.source)
+        recovery.search.tried.add(event.source)
         if event.refusal:
-            recovery.unsigned_by.add(event.source)
-            recovery.signature_refusal = event.refusal
-    peer = turn.state.peers.get(event.source)
+            recovery.search.unsigned_by.add(event.source)
+            recovery.search.signature_refusal = event.refusal
+    peer = step.state.peers.get(event.source)
     if peer is None or (event.refusal and not event.is_lie):
         return
-    peer.link.failed(turn.options, turn.rng, now=turn.now)
+    peer.link.failed(step.options, step.rng, now=step.now)
     if event.is_lie:
         if not event.refusal:
             peer.holdings.pop(digest, None)
-            count_sources(turn)
-        peer.link.blame(turn.options.trust_per_bad_block, turn.options, now=turn.now)
+            count_sources(step)
+        peer.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
     reason = StoryReason.WRONG_MANIFEST if event.is_lie else StoryReason.NO_MANIFEST
-    tell_pause(turn, recovery, event.source, reason)
-    turn.rest(event.source)
+    report_pause(step, recovery, event.source, reason)
+    step.rest(event.source)
 
 
-def _strike_out(recovery: Recovery, source: NodeId | None) -> Digest:
+def _take_answer(recovery: Recovery, source: NodeId | None) -> Digest:
     """Take note that a question is answered; return what it was for."""
-    digest = recovery.asked.pop(source)
-    is_asked = recovery.digest in recovery.asked.values()
-    if recovery.awaited is LocalOrder.MANIFEST and not is_asked:
-        recovery.awaited = recovery.ask_again_at_ns = None
+    digest = recovery.search.asked.pop(source)
+    is_asked = recovery.digest in recovery.search.asked.values()
+    if recovery.local.pending_order is LocalOrder.MANIFEST and not is_asked:
+        recovery.local.pending_order = recovery.search.ask_again_at_ns = None
     return digest
 
 
@@ -89,7 +88,7 @@ def _is_wanted(recovery: Recovery, digest: Digest) -> bool:
     return recovery.stage is Stage.DESCRIBING and digest == recovery.digest
 
 
-def describe(turn: Turn, recovery: Recovery) -> bool:
+def describe(step: Step, recovery: Recovery) -> bool:
     """Ask somebody for the manifest who has not failed to deliver it.
 
     Returns:
@@ -97,106 +96,104 @@ def describe(turn: Turn, recovery: Recovery) -> bool:
     """
     if recovery.is_paused:
         recovery.starved_since_ns = None
-    elif recovery.awaited is not None:
-        _ask_another(turn, recovery)
-    elif recovery.retry_at_ns is None:
-        return _ask_first(turn, recovery)
+    elif recovery.local.pending_order is not None:
+        _ask_another(step, recovery)
+    elif recovery.local.retry_at_ns is None:
+        return _ask_first(step, recovery)
     return False
 
 
-def _ask_first(turn: Turn, recovery: Recovery) -> bool:
+def _ask_first(step: Step, recovery: Recovery) -> bool:
     """Ask the best source, or tell that the version is to be given up.
 
     A version that nobody claims to have any more, lost peers included, was a lie or is removed,
     and one that nobody delivers with signatures that suffice is no better: another one is
     chosen, unless an interrupted recovery goes on with this one.
     """
-    claimants = [peer for peer in turn.state.peers.values() if _claims(peer, recovery)]
+    claimants = [peer for peer in step.state.peers.values() if _claims(peer, recovery)]
     sources = [peer for peer in claimants if peer.is_live]
-    is_unsigned = bool(recovery.unsigned_by) and recovery.unsigned_by.issuperset(
+    is_unsigned = bool(recovery.search.unsigned_by) and recovery.search.unsigned_by.issuperset(
         peer.node for peer in sources
     )
     if recovery.request.digest is None and (is_unsigned or not claimants):
         _give_up(recovery, is_unsigned=is_unsigned)
         return True
     if is_unsigned:
-        fail(turn, recovery, FailureCause.VERIFICATION, recovery.signature_refusal)
+        fail(step, recovery, FailureCause.VERIFICATION, recovery.search.signature_refusal)
     elif not sources:
-        if is_out_of_patience(turn, recovery, is_starved=turn.state.is_settled):
+        if is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
             message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
-            fail(turn, recovery, FailureCause.CRITICAL_MISSING, message)
+            fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
     else:
         recovery.starved_since_ns = None
-        source = _best(turn, recovery)
+        source = _best(step, recovery)
         if source is not None:
-            ask(turn, recovery, source)
+            ask(step, recovery, source)
         else:
-            recovery.tried.clear()
-            recovery.retry_at_ns = turn.now + turn.options.retry_ns
+            recovery.search.tried.clear()
+            recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
     return False
 
 
-def ask(turn: Turn, recovery: Recovery, source: Peer | None) -> None:
+def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     """Ask a source for the manifest, or the journal."""
-    assert recovery.digest is not None
-    recovery.ask_again_at_ns = None
+    node, digest = None if source is None else source.node, recovery.chosen_digest
+    recovery.search.ask_again_at_ns = None
     if source is not None:
-        patience_ns = turn.options.silence_gaps * (source.link.latency_ns or 0)
-        recovery.ask_again_at_ns = turn.now + max(patience_ns, turn.options.silence_floor_ns)
-    recovery.asked[None if source is None else source.node] = recovery.digest
-    recovery.awaited = LocalOrder.MANIFEST
-    turn.order(FetchManifest(recovery.id, None if source is None else source.node, recovery.digest))
+        patience_ns = step.options.silence.gaps * (source.link.latency_ns or 0)
+        recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
+    recovery.search.asked[node] = digest
+    recovery.local.pending_order = LocalOrder.MANIFEST
+    step.order(FetchManifest(recovery.id, node, digest))
 
 
-def _ask_another(turn: Turn, recovery: Recovery) -> None:
+def _ask_another(step: Step, recovery: Recovery) -> None:
     """Ask one more source if those that were asked take too long."""
-    if recovery.ask_again_at_ns is None or turn.now < recovery.ask_again_at_ns:
+    if recovery.search.ask_again_at_ns is None or step.now < recovery.search.ask_again_at_ns:
         return
-    late = [node for node, digest in recovery.asked.items() if digest == recovery.digest]
-    if len(late) >= turn.options.manifest_sources_max:
-        recovery.ask_again_at_ns = None
+    late = [node for node, digest in recovery.search.asked.items() if digest == recovery.digest]
+    if len(late) >= step.options.manifests.sources_max:
+        recovery.search.ask_again_at_ns = None
         return
-    source = _best(turn, recovery)
+    source = _best(step, recovery)
     if source is None:
-        recovery.ask_again_at_ns = turn.now + turn.options.first_byte_floor_ns
+        recovery.search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
         return
     assert late[-1] is not None, "the journal is waited for"
-    tell_manifest_late(turn, recovery, late[-1], source.node)
-    ask(turn, recovery, source)
+    report_manifest_late(step, recovery, late[-1], source.node)
+    ask(step, recovery, source)
 
 
-def _best(turn: Turn, recovery: Recovery) -> Peer | None:
+def _best(step: Step, recovery: Recovery) -> Peer | None:
     """Return the best live source that has not failed and is not asked already."""
 
     def rank(peer: Peer) -> tuple[int, int, NodeId]:
-        return (peer.link.failures, peer.link.queue_time_ns(turn.options), peer.node)
+        return (peer.link.failures, peer.link.queue_time_ns(step.options), peer.node)
 
     untried = (
         peer
-        for peer in turn.state.peers.values()
+        for peer in step.state.peers.values()
         if peer.is_live
         and _claims(peer, recovery)
-        and peer.node not in recovery.tried
-        and peer.node not in recovery.asked
+        and peer.node not in recovery.search.tried
+        and peer.node not in recovery.search.asked
     )
     return min(untried, key=rank, default=None)
 
 
 def _give_up(recovery: Recovery, *, is_unsigned: bool) -> None:
     """Give up on the version that was chosen."""
-    assert recovery.digest is not None
     if is_unsigned:
-        recovery.unsigned.add(recovery.digest)
+        recovery.search.unsigned.add(recovery.chosen_digest)
     recovery.version = recovery.digest = None
-    recovery.tried.clear()
-    recovery.unsigned_by.clear()
+    recovery.search.tried.clear()
+    recovery.search.unsigned_by.clear()
     recovery.move(Stage.SEEKING)
 
 
 def _claims(peer: Peer, recovery: Recovery) -> bool:
     """Tell whether a peer says it has just what a recovery is for."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
+    holding = peer.holding_of(recovery.digest)
     return holding is not None and (holding.checkpoint, holding.version) == (
         recovery.checkpoint,
         recovery.version,

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from ckptd.core.effects import PrepareStaging
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Turn
+from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import LocalOrder, Stage, WasteReason
 
 
-def restage_when_quiet(turn: Turn, recovery: Recovery) -> None:
+def restage_when_quiet(step: Step, recovery: Recovery) -> None:
     """Order the staging to be prepared anew, once nothing writes there any more."""
-    if recovery.awaited is None and not recovery.lanes:
-        assert recovery.digest is not None
-        recovery.is_staging_lost = False
+    if recovery.local.pending_order is None and not recovery.work.lanes:
+        recovery.local.is_staging_lost = False
         recovery.move(Stage.PREPARING)
-        recovery.awaited = LocalOrder.STAGING
-        turn.order(PrepareStaging(recovery.id, recovery.digest, recovery.known_space()))
+        recovery.local.pending_order = LocalOrder.STAGING
+        step.order(PrepareStaging(recovery.id, recovery.content.digest, recovery.content.space))
 
 
 def take_stock(recovery: Recovery, found: BlockSet) -> None:
@@ -30,16 +29,18 @@ def take_stock(recovery: Recovery, found: BlockSet) -> None:
         recovery: Whose.
         found: Blocks that are there and right.
     """
-    space = recovery.known_space()
-    if recovery.staging_losses:
-        recovery.waste.add(WasteReason.LOST, space.set_bytes(recovery.verified - found))
+    space = recovery.content.space
+    if recovery.local.staging_losses:
+        recovery.tally.waste.add(
+            WasteReason.LOST, space.set_bytes(recovery.coverage.verified - found)
+        )
     else:
-        recovery.resumed_bytes = space.set_bytes(found)
-    recovery.verified = recovery.committed = found
-    recovery.committing = recovery.uncommitted = BlockSet()
-    recovery.uncommitted_bytes = 0
-    recovery.uncommitted_since_ns = None
-    recovery.unclaimed = BlockSet.full(space.block_count) - found
-    recovery.raised -= found
-    if recovery.critical - found:
-        recovery.critical_at_ns = None
+        recovery.tally.resumed_bytes = space.set_bytes(found)
+    recovery.coverage.verified = recovery.coverage.committed = found
+    recovery.commit.committing = recovery.commit.blocks = BlockSet()
+    recovery.commit.size_bytes = 0
+    recovery.commit.since_ns = None
+    recovery.coverage.unclaimed = BlockSet.full(space.block_count) - found
+    recovery.coverage.prioritized -= found
+    if recovery.content.critical - found:
+        recovery.tally.critical_at_ns = None

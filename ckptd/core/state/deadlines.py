@@ -21,26 +21,30 @@ def next_deadline(state: State) -> int | None:
 
 def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     """Return when a recovery has something to do though nothing happened."""
-    deadline_ns = recovery.retry_at_ns
-    if recovery.awaited is LocalOrder.MANIFEST and not recovery.is_paused:
-        deadline_ns = _earlier(deadline_ns, recovery.ask_again_at_ns)
+    deadline_ns = recovery.local.retry_at_ns
+    if recovery.local.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
+        deadline_ns = _earlier(deadline_ns, recovery.search.ask_again_at_ns)
     stage = recovery.stage
-    if recovery.awaited is not None or stage is Stage.PLACING or stage is Stage.DISCARDING:
+    if (
+        recovery.local.pending_order is not None
+        or stage is Stage.PLACING
+        or stage is Stage.DISCARDING
+    ):
         return deadline_ns  # nothing that peers have is waited for
-    if recovery.is_staging_lost:  # its lanes will end
+    if recovery.local.is_staging_lost:  # its lanes will end
         return deadline_ns
     patience_ns = recovery.request.patience_ns
     if recovery.starved_since_ns is not None and patience_ns is not None:
         deadline_ns = _earlier(deadline_ns, recovery.starved_since_ns + patience_ns)
-    if stage is Stage.TRANSFERRING and recovery.uncommitted_since_ns is not None:
-        due_ns = recovery.uncommitted_since_ns + commit_age_ns(recovery, options)
+    if stage is Stage.TRANSFERRING and recovery.commit.since_ns is not None:
+        due_ns = recovery.commit.since_ns + commit_age_ns(recovery, options)
         deadline_ns = _earlier(deadline_ns, due_ns)
     return deadline_ns
 
 
 def commit_age_ns(recovery: Recovery, options: Options) -> int:
     """Return how long verified blocks wait for a commit: not long while others wait for them."""
-    return options.commit_age_swarming_ns if recovery.is_swarming else options.commit_age_ns
+    return options.commits.age_swarming_ns if recovery.swarm.is_swarming else options.commits.age_ns
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:
@@ -58,17 +62,17 @@ def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
     if first is None or first.criticality is not Criticality.CRITICAL or first.is_hedged:
         return None
     if lane.has_body:
-        return max(options.hedge_floor_ns, options.hedge_ratio * lane.link.gap_ns)
-    usual_ns = state.first_bytes.percentile_ns(options.hedge_percentile)
+        return max(options.hedging.floor_ns, options.hedging.ratio * lane.link.gap_ns)
+    usual_ns = state.first_bytes.percentile_ns(options.hedging.percentile)
     if usual_ns is None:
         return None
-    return max(options.hedge_floor_ns, options.hedge_ratio * usual_ns)
+    return max(options.hedging.floor_ns, options.hedging.ratio * usual_ns)
 
 
 def lane_patience_ns(lane: Lane, options: Options) -> int:
     """Return how long a lane may deliver nothing."""
     if not lane.transfers:
-        return options.lane_idle_ns
+        return options.lanes.idle_ns
     if lane.has_body:
         return lane.link.silence_timeout_ns(options)
     return lane.link.first_byte_timeout_ns(options)

@@ -13,25 +13,28 @@ from ckptd.model.blocks import BlockSet
 
 def servable(recovery: Recovery, peer: Peer) -> BlockSet:
     """Return the unclaimed blocks of a recovery that a peer has and has not sent wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest)
+    holding = peer.holding_of(recovery.digest)
     if holding is None:
         return BlockSet()
-    blocks = recovery.unclaimed if holding.is_complete else recovery.unclaimed & holding.blocks
+    blocks = (
+        recovery.coverage.unclaimed
+        if holding.is_complete
+        else recovery.coverage.unclaimed & holding.blocks
+    )
     refused = recovery.refused.get(peer.node)
     return blocks - refused if refused else blocks
 
 
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
     """Tell whether a peer may be given another range of a recovery now."""
-    bundle = recovery.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.node)
     lane = None if bundle is None else lane_with_room(bundle, options)
     if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
         return False
     if not may_be_asked(recovery, peer, now=now):
         return False
     is_idle = lane is not None and not lane.transfers
-    return is_idle or peer.link.queue_time_ns(options) < options.window_ns
+    return is_idle or peer.link.queue_time_ns(options) < options.ranges.window_ns
 
 
 def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
@@ -42,7 +45,7 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
     best: Lane | None = None
     for lane in bundle.lanes:
         count = len(lane.transfers)
-        is_full = count >= options.ranges_per_lane or (count > 0 and not lane.has_body)
+        is_full = count >= options.lanes.ranges_per_lane or (count > 0 and not lane.has_body)
         if is_full or lane.is_closing or lane.is_surplus:
             continue
         if best is None or count < len(best.transfers):
@@ -63,8 +66,7 @@ def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iter
 
 def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
     """Tell whether a live peer has a block and did not send it wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None or not (holding.is_complete or block in holding.blocks):
         return False
     refused = recovery.refused.get(peer.node)
@@ -73,8 +75,7 @@ def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
 
 def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
     """Tell whether a live peer has any of these blocks and did not send them wrongly."""
-    assert recovery.digest is not None
-    holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+    holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None:
         return False
     refused = recovery.refused.get(peer.node)

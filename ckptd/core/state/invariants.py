@@ -36,7 +36,9 @@ def check_invariants(state: State) -> None:
 
 def _check_lanes(state: State) -> None:
     lanes = {
-        lane.id: lane for recovery in state.recoveries.values() for lane in recovery.lanes.values()
+        lane.id: lane
+        for recovery in state.recoveries.values()
+        for lane in recovery.work.lanes.values()
     }
     _expect(lanes == state.lanes, "lanes are all and only lanes of the recoveries")
     for recovery in state.recoveries.values():
@@ -53,12 +55,12 @@ def _check_lanes(state: State) -> None:
 def _check_bundles(recovery: Recovery) -> None:
     lanes = {
         (source, lane.id): lane
-        for source, bundle in recovery.bundles.items()
+        for source, bundle in recovery.work.bundles.items()
         for lane in bundle.lanes
     }
     _expect(
-        lanes == {(lane.source, lane.id): lane for lane in recovery.lanes.values()}
-        and all(bundle.lanes for bundle in recovery.bundles.values()),
+        lanes == {(lane.source, lane.id): lane for lane in recovery.work.lanes.values()}
+        and all(bundle.lanes for bundle in recovery.work.bundles.values()),
         f"{recovery.id}: bundles hold its lanes, each under its source",
     )
 
@@ -71,47 +73,51 @@ def _check_sources(state: State, recovery: Recovery) -> None:
     ]
     partial = [holding.blocks for holding in holdings if not holding.is_complete]
     _expect(
-        recovery.source_count == len(holdings) and recovery.is_swarming == bool(partial),
+        recovery.swarm.source_count == len(holdings)
+        and recovery.swarm.is_swarming == bool(partial),
         f"{recovery.id}: its sources are counted",
     )
     _expect(
-        union(partial).issubset(recovery.spread.had_by[0]),
+        union(partial).issubset(recovery.swarm.spread.had_by[0]),
         f"{recovery.id}: what other receivers have has spread",
     )
 
 
 def _check_recovery(recovery: Recovery) -> None:
     name = recovery.id
-    parts = (recovery.committed, recovery.committing, recovery.uncommitted)
+    parts = (recovery.coverage.committed, recovery.commit.committing, recovery.commit.blocks)
     _expect(
-        sum(map(len, parts)) == len(recovery.verified)
-        and parts[0] | parts[1] | parts[2] == recovery.verified,
+        sum(map(len, parts)) == len(recovery.coverage.verified)
+        and parts[0] | parts[1] | parts[2] == recovery.coverage.verified,
         f"{name}: verified = committed + committing + uncommitted, without overlap",
     )
     _expect(
-        recovery.in_flight == sum(len(lane.transfers) for lane in recovery.lanes.values()),
+        recovery.work.transfer_count
+        == sum(len(lane.transfers) for lane in recovery.work.lanes.values()),
         f"{name}: in flight are all transfers of its lanes",
     )
     _expect(
-        recovery.owed_bytes
+        recovery.work.owed_bytes
         == sum(
             known.size_bytes - known.received_bytes
-            for lane in recovery.lanes.values()
+            for lane in recovery.work.lanes.values()
             for known in lane.transfers
         ),
         f"{name}: owed bytes are what its transfers still owe",
     )
     _expect(
-        bool(recovery.committing) <= (recovery.awaited is LocalOrder.COMMIT),
+        bool(recovery.commit.committing) <= (recovery.local.pending_order is LocalOrder.COMMIT),
         f"{name}: blocks are committing only while a commit is awaited",
     )
     _expect(
-        (recovery.awaited is LocalOrder.MANIFEST)
-        == (recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.asked.values()),
+        (recovery.local.pending_order is LocalOrder.MANIFEST)
+        == (
+            recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.search.asked.values()
+        ),
         f"{name}: a manifest is awaited while somebody is asked for it",
     )
     _expect(
-        not recovery.raised & recovery.verified,
+        not recovery.coverage.prioritized & recovery.coverage.verified,
         f"{name}: raised and verified have nothing in common",
     )
     _expect(
@@ -122,13 +128,13 @@ def _check_recovery(recovery: Recovery) -> None:
         return
     owed = BlockSet(
         (known.next_block, known.blocks.end)
-        for lane in recovery.lanes.values()
+        for lane in recovery.work.lanes.values()
         for known in lane.transfers
         if known.next_block < known.blocks.end
     )
-    full = BlockSet.full(recovery.known_space().block_count)
+    full = BlockSet.full(recovery.content.space.block_count)
     _expect(
-        recovery.unclaimed == full - recovery.verified - owed,
+        recovery.coverage.unclaimed == full - recovery.coverage.verified - owed,
         f"{name}: unclaimed = all blocks - verified - what transfers in flight still owe",
     )
 

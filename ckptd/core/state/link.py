@@ -147,24 +147,24 @@ class Link:
     def window_bytes(self, options: Options) -> int:
         """Return how much the source may be given at most, over all recoveries."""
         rate = self.rate.bytes_per_s or self._assumed_rate(options)
-        return int(rate * options.window_ns / SECOND)
+        return int(rate * options.ranges.window_ns / SECOND)
 
     def range_bytes(self, options: Options) -> int:
         """Return how much to ask for at once."""
         if not self.rate.bytes_per_s:
-            return options.range_bytes_first
-        wanted = int(self.rate.bytes_per_s * options.range_duration_ns / SECOND)
-        return min(wanted, options.range_bytes_max)
+            return options.ranges.bytes_first
+        wanted = int(self.rate.bytes_per_s * options.ranges.duration_ns / SECOND)
+        return min(wanted, options.ranges.bytes_max)
 
     def silence_timeout_ns(self, options: Options) -> int:
         """Return how long a lane may deliver nothing in the middle of a body."""
-        return max(options.silence_floor_ns, options.silence_gaps * self.gap_ns)
+        return max(options.silence.floor_ns, options.silence.gaps * self.gap_ns)
 
     def first_byte_timeout_ns(self, options: Options) -> int:
         """Return how long a lane may take until the first byte of a body."""
-        usual = options.first_byte_latencies * (self.latency_ns or 0)
-        patience = max(options.first_byte_floor_ns, usual) << min(self.failures, 10)
-        return min(patience, options.first_byte_ceiling_ns)
+        usual = options.silence.first_byte_latencies * (self.latency_ns or 0)
+        patience = max(options.silence.first_byte_floor_ns, usual) << min(self.failures, 10)
+        return min(patience, options.silence.first_byte_ceiling_ns)
 
     def heard_first_byte(self, latency_ns: int) -> None:
         """Note how long a first byte took."""
@@ -181,7 +181,7 @@ class Link:
         """Note a range that came whole, and whether all of it was right."""
         self.failures = self.refusals = 0
         if is_good:
-            self.trust = min(self.trust + 1, options.trust_max)
+            self.trust = min(self.trust + 1, options.trust.most)
 
     def failed(self, options: Options, rng: Random, *, now: int) -> None:
         """Note a disappointment: leave the source alone for a while.
@@ -191,7 +191,10 @@ class Link:
             rng: Spreads the pauses of many receivers; drawn from once.
             now: The moment.
         """
-        pause = min(options.back_off_first_ns << min(self.failures, 10), options.back_off_max_ns)
+        pause = min(
+            options.silence.back_off_first_ns << min(self.failures, 10),
+            options.silence.back_off_max_ns,
+        )
         jittered = int(pause * (0.5 + rng.random() / 2))
         self.failures += 1
         self.usable_at_ns = max(self.usable_at_ns, now + jittered)
@@ -208,8 +211,8 @@ class Link:
             now: The moment.
             at_least_ns: What the source itself asked for.
         """
-        longest_ns = max(options.back_off_max_ns, at_least_ns)
-        asked_ns = max(options.back_off_first_ns, at_least_ns)
+        longest_ns = max(options.silence.back_off_max_ns, at_least_ns)
+        asked_ns = max(options.silence.back_off_first_ns, at_least_ns)
         most_ns = min((asked_ns << min(self.refusals, 10)) * 3 // 2, longest_ns)
         jittered_ns = int(most_ns * (2 + rng.random()) / 3)
         if self.usable_at_ns <= now:
@@ -220,8 +223,8 @@ class Link:
     def blame(self, trust_lost: int, options: Options, *, now: int) -> None:
         """Take trust from a source; at the end of it, leave the source alone for a while."""
         self.trust -= trust_lost
-        if self.trust <= options.quarantine_trust:
-            pause = options.quarantine_ns << min(self.quarantines, 10)
+        if self.trust <= options.trust.quarantine_at:
+            pause = options.trust.quarantine_ns << min(self.quarantines, 10)
             self.quarantines += 1
             self.began_quarantine_ns = now
             self.trust = 0
@@ -231,4 +234,4 @@ class Link:
     @staticmethod
     def _assumed_rate(options: Options) -> float:
         """Return a rate to reckon with before anything is known: the first range in its time."""
-        return options.range_bytes_first * SECOND / options.range_duration_ns
+        return options.ranges.bytes_first * SECOND / options.ranges.duration_ns

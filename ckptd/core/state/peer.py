@@ -36,3 +36,7 @@ class Peer:
     link: Link = field(default_factory=Link)
     questioned: dict[Digest, int] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
+
+    def holding_of(self, digest: Digest | None) -> Holding | None:
+        """Return what it has of a version; ``None`` also while no version is chosen."""
+        return None if digest is None else self.holdings.get(digest)

@@ -14,7 +14,7 @@ from ckptd.model.words import CloseReason
 
 
 @dataclass(slots=True)
-class Turn:
+class Step:
     """What every handler is given.
 
     Attributes:
@@ -70,8 +70,8 @@ class Turn:
             self.state.lane_alarms.set(lane.id, None)
             del self.state.lanes[lane.id]
             recovery = self.state.recoveries[lane.recovery]
-            del recovery.lanes[lane.id]
-            bundle = recovery.bundles[lane.source]
+            del recovery.work.lanes[lane.id]
+            bundle = recovery.work.bundles[lane.source]
             bundle.lanes.remove(lane)
             if not bundle.lanes:
-                del recovery.bundles[lane.source]
+                del recovery.work.bundles[lane.source]

@@ -20,7 +20,7 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.core.events import UnitsRaised
+from ckptd.core.events import UnitsPrioritized
 from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -88,7 +88,7 @@ class PrioritizeAnswers:
             )
         verified = self._scheduler.verified(found.id)
         blocks, prioritized = await asyncio.to_thread(_match, found.id, space, pattern, verified)
-        self._report(UnitsRaised(found.id, blocks))
+        self._report(UnitsPrioritized(found.id, blocks))
         return prioritized
 
     async def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
@@ -105,7 +105,7 @@ class PrioritizeAnswers:
             if unit is None and recovery.space is not None:
                 unit = await asyncio.to_thread(_find_unit, recovery, name)
                 run = recovery.known_space().unit_run(unit)
-                self._report(UnitsRaised(recovery.id, _blocks_of(run)))
+                self._report(UnitsPrioritized(recovery.id, _blocks_of(run)))
                 continue  # it may have ended meanwhile
             result = None if unit is None else self._result(recovery, name, unit)
             if result is not None:

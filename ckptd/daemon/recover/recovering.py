@@ -11,7 +11,7 @@ from typing import Final
 from ckptd.config import Config
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused, RecoveryRequested
-from ckptd.core.options import Options
+from ckptd.core.options import HedgingOptions, Options
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
@@ -57,7 +57,9 @@ class Recovering:
         self._storage = parts.storage
         # The scheduler's luck need not be secret, only different on every node.
         rng = Random(parts.epoch)  # noqa: S311
-        self.scheduler = Scheduler(rng, Options(redundancy=config.recovery.redundancy))
+        self.scheduler = Scheduler(
+            rng, Options(hedging=HedgingOptions(redundancy=config.recovery.redundancy))
+        )
         self.runtime = Runtime(self.scheduler)
         self.book = RecoveryBook(parts.wall_clock)
         self.peering = Peering(

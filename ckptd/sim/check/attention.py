@@ -60,9 +60,8 @@ def idle_source(scheduler: Scheduler, options: Options, *, now: int) -> str:
     state = scheduler.inspect()
     if state.is_paced:
         return ""
-    wanting = [
-        known for known in state.recoveries.values() if known.is_fetching and known.unclaimed
-    ]
+    fetching = [known for known in state.recoveries.values() if known.is_fetching]
+    wanting = [recovery for recovery in fetching if recovery.coverage.unclaimed]
     for peer in state.peers.values():
         if peer.node in state.peer_alarms:
             continue
@@ -81,7 +80,7 @@ def bad_deadline(scheduler: Scheduler, options: Options, *, now: int) -> str:
     if deadline is not None and deadline <= now:
         return "a storm of wake-ups"
     due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
-    if any(known.is_fetching and known.unclaimed for known in state.recoveries.values()):
+    if any(known.is_fetching and known.coverage.unclaimed for known in state.recoveries.values()):
         due_ns += [
             peer.link.usable_at_ns
             for peer in state.peers.values()
@@ -90,7 +89,7 @@ def bad_deadline(scheduler: Scheduler, options: Options, *, now: int) -> str:
     due_ns += [
         lane.heard_ns + lane_patience_ns(lane, options) + LEEWAY_NS
         for lane in state.lanes.values()
-        if not lane.is_closing and not state.recoveries[lane.recovery].is_held_up
+        if not lane.is_closing and not state.recoveries[lane.recovery].work.is_held_up
     ]
     for moment in due_ns:
         if moment is not None and (deadline is None or deadline > moment):

@@ -29,7 +29,7 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryRequested,
     StagingPrepared,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.ids import NodeId, RecoveryId, TransferId
@@ -146,7 +146,7 @@ class Books(Watch):
                 digest = book.describing.get((event.recovery, source))
                 if digest is not None:
                     book.said.get(source, {}).pop(digest, None)
-            case UnitsRaised():
+            case UnitsPrioritized():
                 book.recoveries[event.recovery].prioritized |= event.blocks
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from ckptd.core.options import Options
+from ckptd.core.options import HedgingOptions, Options
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
@@ -69,7 +69,7 @@ def draw_scenario(seed: int) -> Scenario:
             replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
         ),
         faults=(*drawn, *_draw_raises(urgency, wishes)),
-        options=NodeOptions(Options(redundancy=redundancy)),
+        options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )
 

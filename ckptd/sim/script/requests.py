@@ -8,7 +8,7 @@ from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
     RecoveryResumed,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
@@ -57,10 +57,10 @@ class Raise(Fault):
         if not node.is_up or self.recovery not in node.stagings:
             return
         known = node.scheduler.inspect().recoveries.get(self.recovery)
-        if known is not None and known.space is not None and not node.is_frozen:
-            space = known.space
+        if known is not None and known.described is not None and not node.is_frozen:
+            space = known.described.space
             run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
-            node.report(UnitsRaised(self.recovery, BlockSet((run,))))
+            node.report(UnitsPrioritized(self.recovery, BlockSet((run,))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

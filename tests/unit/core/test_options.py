@@ -15,20 +15,20 @@ def test_without_a_limit_they_stay_what_they_are() -> None:
 
 def test_a_range_is_what_comes_in_its_time_and_in_flight_is_a_second() -> None:
     paced = Options().paced(2 * MIB)
-    assert (paced.range_bytes_first, paced.range_bytes_min, paced.range_bytes_max) == (
+    assert (paced.ranges.bytes_first, paced.ranges.bytes_min, paced.ranges.bytes_max) == (
         MIB // 2, MIB // 2, MIB // 2,
     )  # fmt: skip
-    assert paced.in_flight_bytes_max == 2 * MIB
+    assert paced.ranges.in_flight_bytes_max == 2 * MIB
 
 
 def test_a_high_limit_makes_no_range_larger() -> None:
     options = Options()
     paced = options.paced(1 << 40)
-    assert (paced.range_bytes_first, paced.range_bytes_min, paced.range_bytes_max) == (
-        options.range_bytes_first, options.range_bytes_min, options.range_bytes_max,
+    assert (paced.ranges.bytes_first, paced.ranges.bytes_min, paced.ranges.bytes_max) == (
+        options.ranges.bytes_first, options.ranges.bytes_min, options.ranges.bytes_max,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4])
 def test_the_lowest_limit_still_asks_for_something(limit: int) -> None:
-    assert Options().paced(limit).range_bytes_max == 1
+    assert Options().paced(limit).ranges.bytes_max == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import (
@@ -52,6 +50,7 @@ from tests.support.scheduling import (
     B,
     R,
     Script,
+    adjusted,
     blocks,
     ended,
     fetch,
@@ -67,7 +66,7 @@ CRITICAL, NORMAL, DEFERRED = Criticality
 
 
 def test_a_recovery_from_the_request_to_the_rename() -> None:
-    options = replace(FOUR_AT_FIRST, range_bytes_min=2 * MIB)
+    options = adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 2 * MIB})
     script, version = Script(options=options), saved(3, critical=[2], deferred=[2])
 
     assert script.tell(holds(A, version)) == []

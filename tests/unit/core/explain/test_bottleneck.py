@@ -100,7 +100,7 @@ def test_lanes_that_wait_for_the_disk_show_the_disk() -> None:
     script = two_sources()
     assert bottleneck(script, LocalLoad(disk_share=0.4, cpu_share=0.9)) is Bottleneck.DISK
     assert bottleneck(script, LocalLoad(is_disk_awaited=True)) is Bottleneck.DISK
-    script.recovery().is_held_up = True
+    script.recovery().work.is_held_up = True
     assert bottleneck(script) is Bottleneck.DISK
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import EndRecovery
@@ -30,6 +28,7 @@ from tests.support.scheduling import (
     B,
     R,
     Script,
+    adjusted,
     holds,
     ranges,
     resumed,
@@ -37,7 +36,7 @@ from tests.support.scheduling import (
     wanted,
 )
 
-WIDE = replace(NO_COMMITS, range_bytes_min=4 * MIB, hedge_share=0.5)
+WIDE = adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB}, hedging={"share": 0.5})
 """Ranges of four blocks, and half of the version may be asked for twice."""
 
 
@@ -136,7 +135,7 @@ def test_a_lane_that_is_cut_off_is_told_with_its_silence_and_the_pause() -> None
 
 
 def test_work_that_is_taken_over_is_told_with_both_times() -> None:
-    script, version = Script(options=replace(NO_COMMITS, range_bytes_min=4 * MIB)), saved(8)
+    script, version = Script(options=adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB})), saved(8)
     orders = {order.source: order for order in ranges(script.start(version, A, B))}
     slow = orders[A]
     for node, rate in ((A, MIB), (B, 10 * MIB)):
@@ -184,7 +183,7 @@ def test_bad_blocks_and_the_quarantine_that_follows_are_told() -> None:
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
     entry = the(script, StoryKind.QUARANTINE)
     assert (entry.source, entry.reason) == (A, StoryReason.WRONG_DIGEST)
-    assert entry.numbers["pause_ns"] == script.options.quarantine_ns
+    assert entry.numbers["pause_ns"] == script.options.trust.quarantine_ns
     assert told(script, StoryKind.BACK_OFF) == []
 
 
@@ -234,7 +233,7 @@ def test_a_disk_that_stumbles_is_told_with_its_words() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
     script.end(order, RangeOutcome.STORE_FAILED, refusal=FULL_DISK)
-    entry = the(script, StoryKind.DISK_STUMBLED)
+    entry = the(script, StoryKind.DISK_REFUSED)
     assert (entry.reason, entry.source) == (StoryReason.RETRYABLE, None)
     assert sentence(entry) == "this node's disk: root /data: no room; tried again in 5.0s"
     assert the(script, StoryKind.STANDSTILL).reason is StoryReason.DISK

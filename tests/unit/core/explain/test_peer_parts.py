@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import EndRecovery
@@ -19,6 +17,7 @@ from tests.support.scheduling import (
     C,
     R,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -115,7 +114,7 @@ def test_a_source_that_would_hold_up_the_end_is_a_detour() -> None:
 
 
 def test_a_source_whose_work_was_taken_over_is_slow() -> None:
-    script, version = Script(options=replace(NO_COMMITS, range_bytes_min=4 * MIB)), saved(8)
+    script, version = Script(options=adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB})), saved(8)
     script.start(version, A, B)
     for node, rate in ((A, MIB), (B, 10 * MIB)):
         script.scheduler.inspect().peers[node].link.rate.bytes_per_s = rate
@@ -129,7 +128,7 @@ def test_a_source_with_a_full_window_has_no_room() -> None:
     script.start(version, A)
     script.tell(holds(B, version))
     script.end_all(RangeOutcome.CLOSED)
-    script.recovery().bundles.clear()
+    script.recovery().work.bundles.clear()
     link = script.scheduler.inspect().peers[B].link
     link.rate.bytes_per_s, link.outstanding_bytes = MIB, 3 * MIB
     known = part(script, B)

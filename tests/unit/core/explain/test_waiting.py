@@ -37,7 +37,7 @@ def test_a_commit_that_holds_every_lane_up_is_told_as_the_disk() -> None:
     [order] = ranges(script.start(saved(64), A))
     script.tell(RangeProgressed(order.transfer, 2 * MIB, order.blocks.start + 2), after_ms=10)
     script.wait(1800)
-    assert script.recovery().committing, "a commit is under way"
+    assert script.recovery().commit.committing, "a commit is under way"
     script.wait(2000)
     said = waiting_for(script)
     assert said.startswith("the disk, which has been making blocks durable for "), said

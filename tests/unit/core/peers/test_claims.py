@@ -51,7 +51,7 @@ def test_a_lost_peer_gets_no_more_work_and_what_it_still_sends_counts() -> None:
     [order] = ranges(script.start(version, A))
     script.tell(PeerLost(A))
     assert script.deliver(order) == []
-    assert script.recovery().verified == blocks((0, 4))
+    assert script.recovery().coverage.verified == blocks((0, 4))
     assert script.view_source(A).state is SourceState.LOST
 
 
@@ -81,7 +81,7 @@ def test_a_source_that_stands_by_bad_blocks_is_blamed() -> None:
     assert ConfirmHolding(A, version.digest) in script.arrive(order, 2, rejected=(0, 1))
     assert script.view_source(A).trust == 0, "nothing is sure yet"
     script.tell(HoldingConfirmed(A, version.digest, HELD))
-    assert script.view_source(A).trust == -2 * script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -2 * script.options.trust.per_bad_block
 
 
 def test_a_source_whose_files_changed_is_not_blamed() -> None:

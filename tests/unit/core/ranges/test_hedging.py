@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 from ckptd.core.effects import CloseLane, FetchRange
@@ -17,6 +16,7 @@ from tests.support.scheduling import (
     C,
     Saved,
     Script,
+    adjusted,
     holding,
     holds,
     ranges,
@@ -24,7 +24,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-WIDE = replace(NO_COMMITS, range_bytes_min=4 * MIB, hedge_share=0.5)
+WIDE = adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB}, hedging={"share": 0.5})
 """Ranges of four blocks, and half of the version may be asked for twice."""
 
 
@@ -67,7 +67,7 @@ def test_a_range_is_hedged_once() -> None:
 
 
 def test_hedges_keep_to_their_budget() -> None:
-    script, _ = silent_source(saved(critical=[8]), replace(WIDE, hedge_share=0.05))
+    script, _ = silent_source(saved(critical=[8]), adjusted(WIDE, hedging={"share": 0.05}))
     assert hedges(script, 400) == []
 
 
@@ -79,9 +79,9 @@ def test_the_loser_is_cut_off_when_the_hedge_delivers_first() -> None:
     assert (closing.source, closing.reason) == (A, CloseReason.REDUNDANT)
     script.end(late, RangeOutcome.CLOSED)
     recovery = script.recovery()
-    assert recovery.verified == saved(critical=[8]).blocks
-    assert recovery.waste.total_bytes == 0
-    assert recovery.hedges == 1
+    assert recovery.coverage.verified == saved(critical=[8]).blocks
+    assert recovery.tally.waste.total_bytes == 0
+    assert recovery.duplicates.count == 1
 
 
 def test_the_hedge_is_cut_off_when_the_first_source_wakes_up() -> None:
@@ -91,7 +91,7 @@ def test_the_hedge_is_cut_off_when_the_first_source_wakes_up() -> None:
     effects = script.deliver(late, after_ms=1)
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (B, CloseReason.REDUNDANT)
-    assert script.recovery().waste.by_reason == {
+    assert script.recovery().tally.waste.by_reason == {
         WasteReason.HEDGE: MIB  # the block that both sent
     }
 
@@ -133,7 +133,9 @@ def test_a_first_byte_later_than_three_times_the_usual_is_late() -> None:
 
 # Races
 
-RACING = replace(NO_COMMITS, redundancy=2, range_bytes_first=4 * MIB, range_bytes_min=4 * MIB)
+RACING = adjusted(
+    NO_COMMITS, hedging={"redundancy": 2}, ranges={"bytes_first": 4 * MIB, "bytes_min": 4 * MIB}
+)
 """Ranges of four blocks; two sources race for what is left of the critical units."""
 
 
@@ -153,7 +155,7 @@ def test_an_idle_source_races_for_a_critical_range_that_is_owed() -> None:
 
 
 def test_without_redundancy_nothing_is_asked_for_twice() -> None:
-    script = Script(options=replace(RACING, redundancy=1))
+    script = Script(options=adjusted(RACING, hedging={"redundancy": 1}))
     assert len(ranges(script.start(saved(critical=[8]), A, B, C))) == 2
 
 
@@ -184,7 +186,9 @@ def test_who_delivers_first_wins_a_race_and_the_other_one_is_spared_the_rest() -
     [closing] = [effect for effect in effects if isinstance(effect, CloseLane)]
     assert (closing.source, closing.reason) == (A, CloseReason.REDUNDANT)
     script.end(first, RangeOutcome.CLOSED)
-    assert script.recovery().waste.by_reason[WasteReason.HEDGE] == MIB  # the block that both sent
+    assert (
+        script.recovery().tally.waste.by_reason[WasteReason.HEDGE] == MIB
+    )  # the block that both sent
 
 
 def test_a_range_that_became_superfluous_behind_another_one_is_not_answered() -> None:
@@ -206,7 +210,7 @@ def test_races_cost_no_more_than_the_critical_units_have() -> None:
     for _ in range(6):
         script.end_all(RangeOutcome.BUSY)
         ordered += [ranges(script.wait(15_000))]
-    assert script.recovery().raced_bytes == version.space.size_bytes
+    assert script.recovery().duplicates.raced_bytes == version.space.size_bytes
     assert any(ordered)
 
 
@@ -214,7 +218,7 @@ def test_races_do_not_spend_the_budget_of_hedges() -> None:
     script = Script(options=RACING)
     script.start(saved(critical=[8]), A, B, C)
     recovery = script.recovery()
-    assert (recovery.hedges, recovery.hedged_bytes) == (1, 0)
+    assert (recovery.duplicates.count, recovery.duplicates.hedged_bytes) == (1, 0)
 
 
 def test_nobody_races_in_the_background() -> None:

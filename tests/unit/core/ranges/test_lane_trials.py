@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
@@ -12,11 +10,11 @@ from ckptd.core.options import Options
 from ckptd.limits import MIB, MS
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import CloseReason, RangeOutcome, StoryKind, StoryReason
-from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, saved
+from tests.support.scheduling import FOUR_AT_FIRST, R2, A, B, R, Saved, Script, adjusted, saved
 
 STEP_MS = 50
 
-FAST = replace(FOUR_AT_FIRST, lane_busy_bytes_per_s=10 * MIB)
+FAST = adjusted(FOUR_AT_FIRST, lanes={"busy_bytes_per_s": 10 * MIB})
 """A block every 50 ms is more than one thread takes."""
 
 
@@ -35,7 +33,7 @@ class Flow:
 
     @property
     def lanes(self) -> list[LaneId]:
-        return [lane.id for lane in self.script.recovery().bundles[A].lanes]
+        return [lane.id for lane in self.script.recovery().work.bundles[A].lanes]
 
     def first_of(self, lane: LaneId) -> FetchRange:
         return next(order for order in self.script.in_flight if order.lane == lane)
@@ -127,7 +125,7 @@ def test_of_several_lanes_one_that_falls_silent_costs_only_itself() -> None:
             flow.script.end(order, RangeOutcome.CLOSED)
     flow.run(1000)
     assert one not in flow.lanes
-    assert flow.script.recovery().bundles[A].width < len(others) + 1
+    assert flow.script.recovery().work.bundles[A].width < len(others) + 1
 
 
 def test_a_recovery_that_is_nearly_done_tries_nothing() -> None:
@@ -170,7 +168,7 @@ def test_an_only_source_that_works_for_others_gets_no_second_lane_at_once() -> N
 
 
 def test_behind_a_limit_an_only_fast_source_gets_no_second_lane() -> None:
-    flow = Flow(saved(2000), options=replace(FAST, in_flight_bytes_max=64 * MIB))
+    flow = Flow(saved(2000), options=adjusted(FAST, ranges={"in_flight_bytes_max": 64 * MIB}))
     flow.run(8 * STEP_MS)
     assert len(flow.lanes) == 1
 
@@ -183,5 +181,7 @@ def test_of_two_recoveries_that_begin_together_one_gets_a_second_lane_at_once() 
     for order in script.in_flight:
         script.tell(RangeProgressed(order.transfer, 4 * MIB, order.blocks.end))
         script.end(order)
-    lanes = [len(script.recovery(each).bundles[node].lanes) for each, node in ((R, A), (R2, B))]
+    lanes = [
+        len(script.recovery(each).work.bundles[node].lanes) for each, node in ((R, A), (R2, B))
+    ]
     assert lanes == [2, 1]

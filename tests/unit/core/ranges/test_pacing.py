@@ -16,12 +16,12 @@ def test_no_more_is_in_flight_than_comes_in_a_second() -> None:
     orders = ranges(script.start(version, A, B, C))
     for _ in range(20):
         assert sum(
-            known.owed_bytes for known in script.scheduler.inspect().recoveries.values()
+            known.work.owed_bytes for known in script.scheduler.inspect().recoveries.values()
         ) <= (4 * MIB)
         if orders:
             script.deliver(orders.pop(0), after_ms=250)
         orders = list(script.in_flight)
-    assert script.recovery().received_bytes == 20 * MIB
+    assert script.recovery().tally.received_bytes == 20 * MIB
 
 
 def test_one_range_is_asked_for_however_low_the_limit() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +13,7 @@ from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
     StagingPrepared,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.core.options import Options
 from ckptd.core.ranges.picker import cut, find_offer
@@ -23,6 +22,7 @@ from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.link import Link, RateEstimate
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -40,6 +40,7 @@ from tests.support.scheduling import (
     R,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -66,7 +67,7 @@ def test_a_range_never_crosses_into_another_criticality() -> None:
 
 
 def test_units_of_one_criticality_travel_in_one_range() -> None:
-    long_ranges = replace(FOUR_AT_FIRST, range_bytes_min=8 * MIB)
+    long_ranges = adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 8 * MIB})
     script, version = Script(options=long_ranges), saved(1, 0, 2, 1)
     assert whom(script.start(version, A)) == [(A, (0, 4))]
 
@@ -119,8 +120,8 @@ def test_of_two_recoveries_equally_urgent_the_older_one_goes_first() -> None:
 def recovering(version: Saved, name: RecoveryId = R, sequence: int = 1) -> Recovery:
     recovery = Recovery(wanted(version, name), sequence, started_ns=0, stage=Stage.TRANSFERRING)
     recovery.version, recovery.digest = version.version, version.digest
-    recovery.space, recovery.unclaimed = version.space, version.blocks
-    recovery.class_ends = version.space.class_ends()
+    recovery.described = Described.of(version.version, version.digest, version.space)
+    recovery.coverage.unclaimed = version.blocks
     return recovery
 
 
@@ -133,8 +134,8 @@ def lane_to(node: Peer, recovery: Recovery, *sizes_bytes: int, has_body: bool = 
     lane = Lane(LaneId(1), node.node, recovery.id, node.link, heard_ns=0, has_body=has_body)
     for number, size_bytes in enumerate(sizes_bytes):
         lane.transfers.append(Transfer(TransferId(number), BlockRun(0, 1), size_bytes, 0))
-    recovery.lanes[lane.id] = lane
-    recovery.bundles[node.node] = Bundle([lane])
+    recovery.work.lanes[lane.id] = lane
+    recovery.work.bundles[node.node] = Bundle([lane])
     return lane
 
 
@@ -165,7 +166,7 @@ def test_nothing_is_picked_when_nothing_is_left_or_nobody_has_it() -> None:
     version, other = saved(64), saved(63)
     recovery = recovering(version)
     assert best_offer(recovery, peer(A, holding(other))) is None
-    recovery.unclaimed = BlockSet()
+    recovery.coverage.unclaimed = BlockSet()
     assert best_offer(recovery, peer(A, holding(version))) is None
 
 
@@ -185,7 +186,7 @@ def test_nothing_is_ordered_for_a_recovery_that_does_not_fetch(reason: str) -> N
 def test_what_a_source_can_serve_is_what_it_has_and_did_not_send_wrongly() -> None:
     version = saved(16)
     recovery = recovering(version)
-    recovery.unclaimed = blocks((2, 10))
+    recovery.coverage.unclaimed = blocks((2, 10))
     some, everything = peer(A, holding(version, blocks((0, 4), (9, 16)))), peer(B, holding(version))
     assert servable(recovery, some) == blocks((2, 4), (9, 10))
     assert servable(recovery, everything) == blocks((2, 10))
@@ -287,7 +288,7 @@ def test_a_range_is_as_long_as_the_rate_says(
     version = saved(4096)
     source = peer(A, holding(version), rate=rate * MIB)
     recovery = recovering(version)
-    recovery.source_count = sources
+    recovery.swarm.source_count = sources
     assert cut(recovery, BlockRun(*run), source, FOUR_AT_FIRST) == expected
 
 
@@ -300,18 +301,18 @@ def test_toward_the_end_ranges_shrink_so_that_all_finish_together(
 ) -> None:
     version = saved(4096)
     recovery = recovering(version)
-    recovery.unclaimed = blocks((4096 - left, 4096))
+    recovery.coverage.unclaimed = blocks((4096 - left, 4096))
     source = peer(A, holding(version), rate=1000 * MIB)
     run = BlockRun(4096 - left, 4096)
-    recovery.source_count = sources
+    recovery.swarm.source_count = sources
     assert cut(recovery, run, source, Options()).block_count == expected
 
 
 def test_toward_the_end_of_a_class_ranges_shrink_however_much_there_is_of_the_next() -> None:
     version = saved(critical=[64], deferred=[4032])
     recovery = recovering(version)
-    recovery.unclaimed = blocks((48, 4096))
-    recovery.source_count = 2
+    recovery.coverage.unclaimed = blocks((48, 4096))
+    recovery.swarm.source_count = 2
     source = peer(A, holding(version), rate=1000 * MIB)
     assert cut(recovery, BlockRun(48, 4096), source, Options()) == (48, 52)
     assert cut(recovery, BlockRun(64, 4096), source, Options()) == (64, 128)
@@ -320,8 +321,8 @@ def test_toward_the_end_of_a_class_ranges_shrink_however_much_there_is_of_the_ne
 def test_toward_the_end_a_source_gets_its_part_of_what_all_deliver() -> None:
     version = saved(4096)
     recovery = recovering(version)
-    recovery.unclaimed = blocks((4032, 4096))
-    recovery.source_count, recovery.total_rate = 2, 400.0 * MIB
+    recovery.coverage.unclaimed = blocks((4032, 4096))
+    recovery.swarm.source_count, recovery.swarm.total_rate = 2, 400.0 * MIB
     fast = peer(A, holding(version), rate=300 * MIB)
     slow = peer(B, holding(version), rate=100 * MIB)
     run = BlockRun(4032, 4096)
@@ -333,8 +334,8 @@ def test_small_blocks_are_not_asked_for_one_by_one() -> None:
     version = saved(64, block_size_bytes=MIB // 4)
     recovery = recovering(version)
     source = peer(A, holding(version), rate=1000 * MIB)
-    recovery.unclaimed = blocks((56, 64))
-    recovery.source_count = 8
+    recovery.coverage.unclaimed = blocks((56, 64))
+    recovery.swarm.source_count = 8
     assert cut(recovery, BlockRun(56, 64), source, Options()) == (56, 60)
 
 
@@ -355,9 +356,9 @@ def test_critical_units_in_the_background_wait_for_deferred_ones_of_others() -> 
     script, usual = Script(options=NO_COMMITS), saved(deferred=[8], checkpoint="llama/rank-1")
     script.start(BACKGROUND, holds(A, BACKGROUND, usual), is_background=True)
     script.start(usual, recovery=R2)
-    while script.recovery(R2).unclaimed:
+    while script.recovery(R2).coverage.unclaimed:
         orders = ranges(script.deliver(script.in_flight[0], after_ms=1))
-        is_left = bool(script.recovery(R2).unclaimed)
+        is_left = bool(script.recovery(R2).coverage.unclaimed)
         assert not is_left or {order.recovery for order in orders} <= {R2}
 
 
@@ -415,6 +416,6 @@ def test_what_is_raised_in_the_background_stays_in_the_background() -> None:
     script = Script(options=NO_COMMITS)
     script.start(USUAL, holds(A, BACKGROUND, USUAL))
     script.start(BACKGROUND, recovery=R2, is_background=True)
-    assert ranges(script.tell(UnitsRaised(R2, blocks((40, 44))))) == []
+    assert ranges(script.tell(UnitsPrioritized(R2, blocks((40, 44))))) == []
     [order, *_] = ranges(script.tell(RecoveryPaused(R)) + script.wait(300))
     assert (order.blocks, order.criticality) == ((40, 44), DEFERRED)

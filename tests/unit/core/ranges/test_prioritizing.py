@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ckptd.core.effects import CommitBlocks, Effect
 from ckptd.core.events import BlocksCommitted, HoldingsArrived, ManifestArrived, StagingPrepared
-from ckptd.core.events import UnitsRaised as Raised
+from ckptd.core.events import UnitsPrioritized as Raised
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Criticality, RangeOutcome
@@ -18,6 +16,7 @@ from tests.support.scheduling import (
     R,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -27,7 +26,7 @@ from tests.support.scheduling import (
     whom,
 )
 
-SMALL = replace(NO_COMMITS, range_bytes_min=2 * MIB, range_bytes_first=2 * MIB)
+SMALL = adjusted(NO_COMMITS, ranges={"bytes_min": 2 * MIB, "bytes_first": 2 * MIB})
 """Ranges of two blocks."""
 
 
@@ -52,9 +51,11 @@ def test_a_raised_range_is_asked_for_as_critical_and_the_rest_is_not() -> None:
     script, version = Script(options=SMALL), saved(4, deferred=[4])
     [first] = ranges(script.start(version, A))
     script.tell(Raised(R, blocks((4, 6))))
-    [raised] = ranges(script.arrive(first, 1, after_ms=1))
-    assert (raised.blocks, raised.criticality) == ((4, 6), Criticality.CRITICAL)
-    [after] = ranges(script.end(first, RangeOutcome.BUSY) + script.deliver(raised, after_ms=500))
+    [prioritized] = ranges(script.arrive(first, 1, after_ms=1))
+    assert (prioritized.blocks, prioritized.criticality) == ((4, 6), Criticality.CRITICAL)
+    [after] = ranges(
+        script.end(first, RangeOutcome.BUSY) + script.deliver(prioritized, after_ms=500)
+    )
     assert after.criticality is Criticality.NORMAL
 
 
@@ -95,8 +96,8 @@ def test_blocks_stay_raised_when_their_source_fails() -> None:
     script, version = Script(options=SMALL), saved(4, deferred=[4])
     [first] = ranges(script.start(version, A))
     script.tell(Raised(R, blocks((4, 6))))
-    [raised] = ranges(script.deliver(first, after_ms=1))
-    script.end(raised, RangeOutcome.DISCONNECTED)
+    [prioritized] = ranges(script.deliver(first, after_ms=1))
+    script.end(prioritized, RangeOutcome.DISCONNECTED)
     assert whom(script.wake_at_deadline()) == [(A, (4, 6))]
 
 
@@ -105,15 +106,15 @@ def test_nothing_is_raised_any_more_once_it_is_here() -> None:
     script = Script(options=SMALL)
     script.start(version, A, verified=blocks((4, 5)))
     script.tell(Raised(R, blocks((4, 8))))
-    assert script.recovery().raised == blocks((5, 8))
+    assert script.recovery().coverage.prioritized == blocks((5, 8))
     while script.in_flight:
         script.deliver(script.in_flight[0], after_ms=1)
-    assert script.recovery().raised == BlockSet()
+    assert script.recovery().coverage.prioritized == BlockSet()
 
 
 def test_a_raised_range_that_is_late_is_asked_of_a_second_source() -> None:
     def second_sources(*events: Raised) -> list[tuple[int, int]]:
-        options = replace(SMALL, hedge_share=0.5, range_bytes_min=4 * MIB)
+        options = adjusted(SMALL, hedging={"share": 0.5}, ranges={"bytes_min": 4 * MIB})
         script, version = Script(options=options), saved(8)
         orders = {order.source: order for order in ranges(script.start(version, A, B))}
         script.arrive(orders[A], orders[A].blocks.start + 1, after_ms=10)
@@ -131,7 +132,7 @@ def test_the_time_to_critical_is_about_critical_units_only() -> None:
     script = Script()
     script.start(version, A, verified=version.blocks - blocks((4, 6)))
     script.tell(Raised(R, blocks((4, 6))))
-    assert script.recovery().critical_at_ns == script.now
+    assert script.recovery().tally.critical_at_ns == script.now
     assert script.view().critical_ns == 0
 
 

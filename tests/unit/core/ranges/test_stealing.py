@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
@@ -19,6 +17,7 @@ from tests.support.scheduling import (
     B,
     Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -26,7 +25,7 @@ from tests.support.scheduling import (
     saved,
 )
 
-LONG_RANGES = replace(NO_COMMITS, range_bytes_min=4 * MIB)
+LONG_RANGES = adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB})
 """Of eight blocks the first source is given four, and the second one the others."""
 
 
@@ -106,15 +105,15 @@ def offer_of(script: Script, version: Saved, rate: int, left: int) -> Offer:
     """Let one of two sources offer a range of a recovery of which so many blocks are left."""
     script.start(version, A, B)
     recovery = script.recovery()
-    recovery.unclaimed = blocks((64 - left, 64))
-    recovery.owed_bytes = 0
-    recovery.lanes.clear()
-    recovery.bundles.clear()
+    recovery.coverage.unclaimed = blocks((64 - left, 64))
+    recovery.work.owed_bytes = 0
+    recovery.work.lanes.clear()
+    recovery.work.bundles.clear()
     peer = script.scheduler.inspect().peers[A]
     peer.link.rate.bytes_per_s = rate
     peer.link.outstanding_bytes = 0
     script.scheduler.inspect().peers[B].link.rate.bytes_per_s = 100 * MIB
-    recovery.total_rate = rate + 100 * MIB
+    recovery.swarm.total_rate = rate + 100 * MIB
     offer = find_offer(recovery, peer, Options(), now=script.now)
     assert offer is not None
     return offer

@@ -101,7 +101,7 @@ def asked_again(*, grows: bool) -> list[FetchRange]:
     [brought] = [order for order in orders if order.source == B]
     script.arrive(brought, brought.blocks.start + 1, after_ms=200)
     script.scheduler.inspect().peers[B].link.rate.bytes_per_s = 1000 * MIB
-    script.recovery().total_rate_ns = 0
+    script.recovery().swarm.total_rate_ns = 0
     if grows:
         script.tell(holds(B, holding(version, most | blocks((6, 7)))))
     return [order for order in ranges(script.deliver(asked, after_ms=1)) if order.source == A]

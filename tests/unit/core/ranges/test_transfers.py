@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding
@@ -19,6 +17,7 @@ from tests.support.scheduling import (
     B,
     R,
     Script,
+    adjusted,
     blocks,
     fetch,
     holding,
@@ -43,7 +42,7 @@ def test_a_range_that_arrived_is_credited_to_its_source() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=100)
-    assert script.recovery().verified == blocks((0, 4))
+    assert script.recovery().coverage.verified == blocks((0, 4))
     [source] = script.view().sources
     assert source.verified_bytes == script.view().received_bytes == 4 * MIB
     assert source.source.rate_bytes_per_s == 40 * MIB
@@ -58,11 +57,14 @@ def test_bytes_of_an_unfinished_block_are_wasted_when_the_transfer_ends() -> Non
     assert script.view().received_bytes == 2 * MIB + 1000
     assert script.view().wasted_bytes == {WasteReason.CANCELLED: 1000}
     assert script.view_source(A).in_flight_bytes == 0
-    assert script.recovery().unclaimed == blocks((2, 64))
+    assert script.recovery().coverage.unclaimed == blocks((2, 64))
 
 
 def test_blocks_that_a_range_reported_as_whole_did_not_bring_are_asked_for_again() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 4 * MIB})),
+        saved(4),
+    )
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert whom(script.end(order)) == [(A, (1, 4))]
@@ -88,7 +90,7 @@ def test_a_bad_block_costs_that_block_and_its_source_is_asked_about_it() -> None
     assert whom([first, other]) == [(A, (0, 2)), (B, (2, 3))]
     assert script.arrive(first, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
     assert script.arrive(first, 2) == []
-    assert script.recovery().verified == blocks((1, 2))
+    assert script.recovery().coverage.verified == blocks((1, 2))
     assert script.view().wasted_bytes == {WasteReason.CORRUPT: 1 * MIB}
     assert script.view().bad_blocks == 1
     # The bad block is the most urgent one left, and goes to the other source.
@@ -128,7 +130,7 @@ def test_where_no_other_source_is_left_one_that_sent_a_bad_block_gets_a_second_c
     script.end(other)
     [again] = ranges(script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD)))
     assert (again.source, again.blocks) == (A, (0, 1))
-    assert script.view_source(A).trust == -script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -script.options.trust.per_bad_block
 
 
 def test_a_source_is_asked_once_however_many_bad_blocks_it_sent() -> None:
@@ -139,7 +141,7 @@ def test_a_source_is_asked_once_however_many_bad_blocks_it_sent() -> None:
     script.end(order)
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
     # Three bad blocks, and the range they were in does not count as good.
-    assert script.view_source(A).trust == -3 * script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -3 * script.options.trust.per_bad_block
 
 
 def test_a_block_that_was_bad_and_came_good_from_elsewhere_is_here() -> None:
@@ -251,7 +253,7 @@ def test_a_source_that_breaks_the_protocol_is_blamed() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     assert script.end(order, RangeOutcome.MISBEHAVED) == [CloseLane(LaneId(1), A, FAILED)]
-    assert script.view_source(A).trust == -script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -script.options.trust.per_bad_block
     assert script.wait(100) == []
     assert whom(script.wait(150)) == [(A, (0, 4))]
 
@@ -279,7 +281,10 @@ def test_a_lane_that_falls_silent_in_mid_body_is_closed() -> None:
 
 
 def test_what_a_silent_lane_owes_is_asked_of_another_source_at_once() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 4 * MIB})),
+        saved(4),
+    )
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert script.tell(holds(B, version)) == []
@@ -288,7 +293,10 @@ def test_what_a_silent_lane_owes_is_asked_of_another_source_at_once() -> None:
 
 
 def test_blocks_that_come_while_a_lane_is_closing_count() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, range_bytes_min=4 * MIB)), saved(4)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, ranges={"bytes_min": 4 * MIB})),
+        saved(4),
+    )
     [order] = ranges(script.start(version, A, B))
     script.arrive(order, 1)
     script.wait(500)
@@ -343,7 +351,7 @@ def test_a_source_that_is_far_away_has_four_times_its_usual_latency() -> None:
 
 
 def test_a_source_that_delivers_in_gulps_has_four_times_its_usual_gap() -> None:
-    script = Script(options=replace(NO_COMMITS, range_bytes_first=64 * MIB))
+    script = Script(options=adjusted(NO_COMMITS, ranges={"bytes_first": 64 * MIB}))
     version = saved(128)
     [order] = ranges(script.start(version, A))
     for block in range(1, 41):
@@ -388,7 +396,10 @@ def test_a_lane_without_work_is_closed_after_ten_seconds() -> None:
 
 
 def test_a_commit_that_holds_every_lane_up_is_nobodys_fault() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, commits={"bytes_due": 2 * MIB})),
+        saved(64),
+    )
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -399,7 +410,10 @@ def test_a_commit_that_holds_every_lane_up_is_nobodys_fault() -> None:
 
 
 def test_a_disk_that_stops_in_the_middle_of_a_commit_is_nobodys_fault() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, commits={"bytes_due": 2 * MIB})),
+        saved(64),
+    )
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -412,7 +426,10 @@ def test_a_disk_that_stops_in_the_middle_of_a_commit_is_nobodys_fault() -> None:
 
 
 def test_a_range_ordered_while_the_disk_holds_lanes_up_does_not_make_them_late() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=1 * MIB)), saved(64)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, commits={"bytes_due": 1 * MIB})),
+        saved(64),
+    )
     [order] = ranges(script.start(version, A))
     assert CommitBlocks(R, blocks((0, 1))) in script.arrive(order, 1)
     assert script.wait(60_000) == []
@@ -424,7 +441,10 @@ def test_a_range_ordered_while_the_disk_holds_lanes_up_does_not_make_them_late()
 
 
 def test_a_lane_that_is_silent_while_others_deliver_is_late_even_during_a_commit() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=2 * MIB)), saved(64)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, commits={"bytes_due": 2 * MIB})),
+        saved(64),
+    )
     first, other = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     assert CommitBlocks(R, blocks((0, 1), (4, 5))) in script.arrive(other, 5)
@@ -435,7 +455,10 @@ def test_a_lane_that_is_silent_while_others_deliver_is_late_even_during_a_commit
 
 
 def test_commits_in_quick_succession_do_not_hide_a_silent_lane() -> None:
-    script, version = Script(options=replace(FOUR_AT_FIRST, commit_bytes=1 * MIB)), saved(128)
+    script, version = (
+        Script(options=adjusted(FOUR_AT_FIRST, commits={"bytes_due": 1 * MIB})),
+        saved(128),
+    )
     first, order = ranges(script.start(version, A, B))
     script.arrive(first, 1)
     effects = []

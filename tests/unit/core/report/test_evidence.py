@@ -87,7 +87,7 @@ def test_a_view_says_how_often_and_until_when_a_peer_is_in_quarantine() -> None:
     script.arrive(order, rejected=tuple(range(*order.blocks)))
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     view = peer(script, A)
-    assert (view.quarantines, view.quarantined_until_ns) == (1, script.options.quarantine_ns)
+    assert (view.quarantines, view.quarantined_until_ns) == (1, script.options.trust.quarantine_ns)
     script.wait(60_000)
     assert (peer(script, A).quarantines, peer(script, A).quarantined_until_ns) == (1, None)
 

@@ -85,10 +85,10 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         Entry(0, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, A),
         Entry(0, StoryKind.SOURCE_LOST, StoryReason.LOST, A),
         Entry(
-            0, StoryKind.DISK_STUMBLED, StoryReason.RETRYABLE, numbers=PAUSE, text="/data: no room"
+            0, StoryKind.DISK_REFUSED, StoryReason.RETRYABLE, numbers=PAUSE, text="/data: no room"
         ),
-        Entry(0, StoryKind.DISK_STUMBLED, StoryReason.STAGING_LOST, text="/data/x: was removed"),
-        Entry(0, StoryKind.DISK_STUMBLED, StoryReason.FATAL, text="/data: input/output error"),
+        Entry(0, StoryKind.DISK_REFUSED, StoryReason.STAGING_LOST, text="/data/x: was removed"),
+        Entry(0, StoryKind.DISK_REFUSED, StoryReason.FATAL, text="/data: input/output error"),
         Entry(
             0, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers={"elapsed_ns": 70 * SECOND}
         ),

@@ -45,6 +45,7 @@ from tests.support.scheduling import (
     R,
     Saved,
     Script,
+    adjusted,
     blocks,
     bring_to,
     ended,
@@ -152,7 +153,7 @@ def test_a_source_that_lies_about_a_manifest_is_blamed_and_not_asked_again() -> 
     script, version = Script(), saved(2)
     script.tell(holds(A, version), holds(B, version), DiscoverySettled(), wanted(version))
     assert script.tell(ManifestMissed(R, A, is_lie=True)) == [FetchManifest(R, B, version.digest)]
-    assert script.view_source(A).trust == -script.options.trust_per_bad_block
+    assert script.view_source(A).trust == -script.options.trust.per_bad_block
     assert script.tell(ManifestMissed(R, B, is_lie=False)) == []
     assert script.wait(5000) == [FetchManifest(R, B, version.digest)]
 
@@ -261,7 +262,7 @@ def test_empty_units_between_others_cost_nothing() -> None:
 
 
 def test_blocks_are_committed_when_enough_of_them_have_come_together() -> None:
-    options = Options(range_bytes_first=32 * MIB, commit_bytes=16 * MIB)
+    options = adjusted(Options(), ranges={"bytes_first": 32 * MIB}, commits={"bytes_due": 16 * MIB})
     script, version = Script(options=options), saved(128)
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
@@ -290,12 +291,12 @@ def test_one_commit_at_a_time_takes_up_all_that_came_meanwhile() -> None:
     assert CommitBlocks(R, blocks((0, 3))) in script.wait(100)
     assert script.arrive(order, 4, after_ms=100) == []
     assert script.tell(BlocksCommitted(R), after_ms=100) == []
-    assert script.recovery().committed == blocks((0, 3))
+    assert script.recovery().coverage.committed == blocks((0, 3))
     # The age of a block counts from its arrival, not from the end of the commit before it.
     assert CommitBlocks(R, blocks((3, 4))) in script.wait(900)
 
 
-THREE_AT_LEAST = Options(range_bytes_first=8 * MIB, range_bytes_min=3 * MIB)
+THREE_AT_LEAST = adjusted(Options(), ranges={"bytes_first": 8 * MIB, "bytes_min": 3 * MIB})
 """A few critical blocks are one range."""
 
 

@@ -136,7 +136,7 @@ def test_a_late_manifest_of_another_version_is_no_lie() -> None:
     script.tell(holds(A, new), holds(B, old), DiscoverySettled())
     assert script.tell(wanted(new))[-1] == asked(new, A)
     recovery = script.recovery()
-    recovery.asked[C] = old.digest  # asked when that one had been chosen
+    recovery.search.asked[C] = old.digest  # asked when that one had been chosen
     script.tell(holds(C, new))
     script.tell(ManifestArrived(R, C, old.space))
     assert script.view_source(C).trust == 0

@@ -12,7 +12,7 @@ from ckptd.core.events import (
     RecoveryCancelled,
     StagingDiscarded,
     StagingPrepared,
-    UnitsRaised,
+    UnitsPrioritized,
 )
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
@@ -68,7 +68,7 @@ def test_a_staging_is_prepared_anew_only_when_nothing_writes_there_any_more() ->
     assert script.tell(CommitFailed(R, LOST_STAGING)) == [
         PrepareStaging(R, version.digest, version.space)
     ]
-    assert script.recovery().staging_losses == 1
+    assert script.recovery().local.staging_losses == 1
 
 
 @pytest.mark.parametrize("event", [CommitFailed(R, LOST_STAGING), PlacementFailed(R, LOST_STAGING)])
@@ -94,7 +94,7 @@ def test_a_critical_unit_that_is_lost_is_not_ready_any_more() -> None:
 
 def test_a_staging_that_is_lost_again_and_again_ends_the_recovery() -> None:
     script, version = bring_to(PLACING)
-    for _ in range(script.options.staging_losses_max):
+    for _ in range(script.options.commits.staging_losses_max):
         assert script.tell(PlacementFailed(R, LOST_STAGING)) == [
             PrepareStaging(R, version.digest, version.space)
         ]
@@ -119,7 +119,7 @@ def test_what_a_restart_finds_is_resumed_and_is_no_loss() -> None:
     view = script.view()
     assert (view.verified_bytes, view.resumed_bytes) == (3 * MIB, 3 * MIB)
     assert view.wasted_bytes == {}
-    assert script.recovery().committed == blocks((0, 3))
+    assert script.recovery().coverage.committed == blocks((0, 3))
 
 
 def test_after_a_loss_only_what_was_found_is_verified_and_committed() -> None:
@@ -130,10 +130,10 @@ def test_after_a_loss_only_what_was_found_is_verified_and_committed() -> None:
     script.end_all(RangeOutcome.CLOSED)
     script.tell(StagingPrepared(R, blocks((1, 2))))
     recovery = script.recovery()
-    assert recovery.verified == recovery.committed == blocks((1, 2))
-    assert recovery.committing == recovery.uncommitted == BlockSet()
-    assert (recovery.uncommitted_bytes, recovery.uncommitted_since_ns) == (0, None)
-    assert recovery.waste.by_reason == {WasteReason.LOST: 2 * MIB}
+    assert recovery.coverage.verified == recovery.coverage.committed == blocks((1, 2))
+    assert recovery.commit.committing == recovery.commit.blocks == BlockSet()
+    assert (recovery.commit.size_bytes, recovery.commit.since_ns) == (0, None)
+    assert recovery.tally.waste.by_reason == {WasteReason.LOST: 2 * MIB}
 
 
 def test_a_critical_unit_that_was_found_again_is_ready_since_it_was() -> None:
@@ -147,9 +147,9 @@ def test_a_critical_unit_that_was_found_again_is_ready_since_it_was() -> None:
 def test_a_unit_that_somebody_waits_for_is_raised_only_as_far_as_it_is_missing() -> None:
     script, version = Script(), saved(4, deferred=[4])
     script.start(version, A)
-    script.tell(UnitsRaised(R, blocks((4, 8))))
+    script.tell(UnitsPrioritized(R, blocks((4, 8))))
     [order] = script.in_flight[:1]
     script.end(order, RangeOutcome.STORE_FAILED, refusal=LOST_STAGING)
     script.end_all(RangeOutcome.CLOSED)
     script.tell(StagingPrepared(R, blocks((4, 6))))
-    assert script.recovery().raised == blocks((6, 8))
+    assert script.recovery().coverage.prioritized == blocks((6, 8))

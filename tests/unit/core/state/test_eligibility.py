@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ckptd.core.options import Options
@@ -11,20 +9,22 @@ from ckptd.core.state import eligibility
 from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
-from tests.support.scheduling import A, B, R, blocks, holding, saved, wanted
+from tests.support.scheduling import A, B, R, adjusted, blocks, holding, saved, wanted
 
 VERSION = saved(8)
-OPTIONS = Options(ranges_per_lane=2, window_ns=2 * SECOND)
+OPTIONS = adjusted(Options(), lanes={"ranges_per_lane": 2}, ranges={"window_ns": 2 * SECOND})
 
 
 def recovering() -> Recovery:
-    return Recovery(
-        wanted(VERSION), 1, 0, digest=VERSION.digest, unclaimed=blocks((2, 8)), space=VERSION.space
-    )
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery = Recovery(wanted(VERSION), 1, 0, digest=VERSION.digest, described=described)
+    recovery.coverage.unclaimed = blocks((2, 8))
+    return recovery
 
 
 def peer(held: BlockSet | None = None) -> Peer:
@@ -157,7 +157,7 @@ def test_a_source_without_a_lane_has_room_unless_it_has_much_to_do() -> None:
     assert eligibility.has_room(recovery, known, OPTIONS, now=0)
     known.link.outstanding_bytes = 1 << 40
     known.link.rate.bytes_per_s = MIB
-    assert known.link.queue_time_ns(OPTIONS) >= OPTIONS.window_ns
+    assert known.link.queue_time_ns(OPTIONS) >= OPTIONS.ranges.window_ns
     assert not eligibility.has_room(recovery, known, OPTIONS, now=0)
 
 
@@ -165,9 +165,9 @@ def test_what_a_source_has_to_do_may_take_just_less_than_the_window() -> None:
     recovery, known = recovering(), peer()
     known.link.outstanding_bytes = 5 * MIB
     known.link.rate.bytes_per_s = MIB
-    exactly = replace(OPTIONS, window_ns=known.link.queue_time_ns(OPTIONS))
+    exactly = adjusted(OPTIONS, ranges={"window_ns": known.link.queue_time_ns(OPTIONS)})
     assert not eligibility.has_room(recovery, known, exactly, now=0)
-    more = replace(exactly, window_ns=exactly.window_ns + 1)
+    more = adjusted(exactly, ranges={"window_ns": exactly.ranges.window_ns + 1})
     assert eligibility.has_room(recovery, known, more, now=0)
 
 
@@ -175,22 +175,22 @@ def test_an_idle_lane_has_room_however_much_its_source_has_to_do() -> None:
     recovery, known = recovering(), peer()
     known.link.outstanding_bytes = 1 << 40
     known.link.rate.bytes_per_s = MIB
-    recovery.bundles[A] = Bundle([lane()])
+    recovery.work.bundles[A] = Bundle([lane()])
     assert eligibility.has_room(recovery, known, OPTIONS, now=0)
-    recovery.bundles[A] = Bundle([lane(ranges=1)])
+    recovery.work.bundles[A] = Bundle([lane(ranges=1)])
     assert not eligibility.has_room(recovery, known, OPTIONS, now=0)
 
 
 def test_where_every_lane_is_full_there_is_room_only_for_another_one() -> None:
     recovery, known = recovering(), peer()
-    recovery.bundles[A] = Bundle([lane(ranges=2)])
+    recovery.work.bundles[A] = Bundle([lane(ranges=2)])
     assert not eligibility.has_room(recovery, known, OPTIONS, now=0)
-    recovery.bundles[A].width = 2
+    recovery.work.bundles[A].width = 2
     assert eligibility.has_room(recovery, known, OPTIONS, now=0)
 
 
 def test_a_peer_that_may_not_be_asked_has_no_room() -> None:
     recovery, known = recovering(), peer()
-    recovery.bundles[A] = Bundle([lane()])
+    recovery.work.bundles[A] = Bundle([lane()])
     known.is_live = False
     assert not eligibility.has_room(recovery, known, OPTIONS, now=0)

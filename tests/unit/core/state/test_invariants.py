@@ -55,21 +55,21 @@ def miscount_outstanding_bytes(state: State) -> None:
 
 
 def commit_what_is_not_verified(state: State) -> None:
-    state.recoveries[R].committed = blocks((5, 6))
-    state.recoveries[R].uncommitted = BlockSet()
+    state.recoveries[R].coverage.committed = blocks((5, 6))
+    state.recoveries[R].commit.blocks = BlockSet()
 
 
 def commit_twice(state: State) -> None:
-    state.recoveries[R].committed = state.recoveries[R].committing = blocks((0, 1))
+    state.recoveries[R].coverage.committed = state.recoveries[R].commit.committing = blocks((0, 1))
 
 
 def commit_without_waiting_for_it(state: State) -> None:
-    state.recoveries[R].committing = blocks((0, 1))
-    state.recoveries[R].uncommitted = BlockSet()
+    state.recoveries[R].commit.committing = blocks((0, 1))
+    state.recoveries[R].commit.blocks = BlockSet()
 
 
 def miscount_transfers(state: State) -> None:
-    state.recoveries[R].in_flight += 1
+    state.recoveries[R].work.transfer_count += 1
 
 
 def end_without_discarding(state: State) -> None:
@@ -81,7 +81,7 @@ def discard_without_an_end(state: State) -> None:
 
 
 def forget_a_block(state: State) -> None:
-    state.recoveries[R].unclaimed -= BlockSet.single(63)
+    state.recoveries[R].coverage.unclaimed -= BlockSet.single(63)
 
 
 def claim_a_block_twice(state: State) -> None:

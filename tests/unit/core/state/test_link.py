@@ -123,8 +123,8 @@ def test_the_queue_of_a_source_is_measured_in_its_own_time() -> None:
 
 
 def test_a_source_of_unknown_rate_is_reckoned_to_do_its_first_range_in_time() -> None:
-    link = Link(outstanding_bytes=OPTIONS.range_bytes_first)
-    assert link.queue_time_ns(OPTIONS) == OPTIONS.range_duration_ns
+    link = Link(outstanding_bytes=OPTIONS.ranges.bytes_first)
+    assert link.queue_time_ns(OPTIONS) == OPTIONS.ranges.duration_ns
 
 
 # Patience
@@ -211,10 +211,10 @@ def test_requests_that_were_refused_together_count_as_one() -> None:
 def test_pauses_do_not_grow_without_end() -> None:
     link = Link(failures=10**6)
     link.failed(OPTIONS, Random(0), now=0)
-    assert link.usable_at_ns <= OPTIONS.back_off_max_ns
+    assert link.usable_at_ns <= OPTIONS.silence.back_off_max_ns
     link = Link(refusals=10**6)
     link.refused(OPTIONS, Random(0), now=0, at_least_ns=1 * SECOND)
-    assert link.usable_at_ns <= OPTIONS.back_off_max_ns
+    assert link.usable_at_ns <= OPTIONS.silence.back_off_max_ns
 
 
 def test_trust_grows_with_good_ranges_up_to_eight() -> None:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.core.state.lane import Lane
-from ckptd.core.state.link import Link
-from ckptd.core.state.recovery import Recovery
-from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import LaneId
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import MOVES, Recovery
 from ckptd.model.words import Criticality, Stage
-from tests.support.scheduling import LLAMA, A, R, Script, blocks, saved, wanted
+from tests.support.scheduling import LLAMA, R, blocks, saved, wanted
 
 VERSION = saved(4, critical=[2], deferred=[3])
 
 
 def recovering(*, is_background: bool = False) -> Recovery:
     request = wanted(VERSION, is_background=is_background)
-    return Recovery(request, 1, 0, stage=Stage.TRANSFERRING, space=VERSION.space)
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    return Recovery(request, 1, 0, stage=Stage.TRANSFERRING, described=described)
 
 
 def test_it_has_the_names_of_its_request() -> None:
@@ -29,8 +27,8 @@ def test_ranges_are_ordered_only_while_it_transfers_and_nothing_holds_it_up() ->
     assert recovering().is_fetching
     paused, lost, retrying, placing = (recovering() for _ in range(4))
     paused.is_paused = True
-    lost.is_staging_lost = True
-    retrying.retry_at_ns = 7
+    lost.local.is_staging_lost = True
+    retrying.local.retry_at_ns = 7
     placing.stage = Stage.PLACING
     assert [each.is_fetching for each in (paused, lost, retrying, placing)] == [False] * 4
 
@@ -44,30 +42,13 @@ def test_a_move_that_the_table_does_not_have_is_a_bug() -> None:
     assert recovery.stage is Stage.PLACING
 
 
-def test_it_delivered_when_a_lane_that_has_a_body_was_heard_last() -> None:
-    recovery = recovering()
-    assert recovery.delivered_ns == 0
-    for number, (heard_ns, has_body) in enumerate([(5, True), (9, False), (7, True)]):
-        lane = Lane(LaneId(number), A, R, Link(), heard_ns=heard_ns, has_body=has_body)
-        recovery.lanes[lane.id] = lane
-    assert recovery.delivered_ns == 7
-
-
 def test_a_block_is_as_urgent_as_its_unit_or_critical_if_somebody_waits_for_it() -> None:
     recovery = recovering()
     classes = [Criticality.CRITICAL] * 2 + [Criticality.NORMAL] * 4 + [Criticality.DEFERRED] * 3
     assert [recovery.criticality_of(block) for block in range(9)] == classes
-    recovery.raised = blocks((8, 9))
+    recovery.coverage.prioritized = blocks((8, 9))
     assert recovery.criticality_of(8) is Criticality.CRITICAL
     assert recovery.criticality_of(7) is Criticality.DEFERRED
-
-
-def test_the_class_of_a_block_is_the_run_that_is_as_urgent() -> None:
-    script = Script()
-    script.start(VERSION, A)
-    recovery = script.recovery()
-    runs = [BlockRun(0, 2)] * 2 + [BlockRun(2, 6)] * 4 + [BlockRun(6, 9)] * 3
-    assert [recovery.class_of(block) for block in range(9)] == runs
 
 
 @pytest.mark.parametrize("criticality", Criticality)
@@ -83,3 +64,40 @@ def test_what_is_more_urgent_goes_first() -> None:
     order = [recovering().precedence_of(criticality) for criticality in Criticality]
     assert order == sorted(order)
     assert len(set(order)) == len(order)
+
+
+# Which stage may follow which
+
+
+def reachable(stage: Stage) -> set[Stage]:
+    """Return the stages that a recovery in this one may still come to."""
+    found: set[Stage] = set()
+    ahead = [stage]
+    while ahead:
+        found.update(following := MOVES[ahead.pop()] - found)
+        ahead += following
+    return found
+
+
+@pytest.mark.parametrize("stage", [stage for stage in MOVES if stage is not Stage.DISCARDING])
+def test_every_recovery_may_be_given_up(stage: Stage) -> None:
+    assert Stage.DISCARDING in MOVES[stage]
+
+
+def test_what_is_discarded_goes_nowhere_else() -> None:
+    assert MOVES[Stage.DISCARDING] == frozenset()
+
+
+def test_every_stage_is_reached_and_none_follows_itself() -> None:
+    assert reachable(Stage.SEEKING) | {Stage.SEEKING} == set(MOVES)
+    assert all(stage not in following for stage, following in MOVES.items())
+
+
+def test_nothing_is_placed_that_was_not_transferred() -> None:
+    assert [stage for stage, following in MOVES.items() if Stage.PLACING in following] == [
+        Stage.TRANSFERRING
+    ]
+
+
+def test_what_was_staged_and_is_lost_is_prepared_again() -> None:
+    assert Stage.PREPARING in MOVES[Stage.PLACING] & MOVES[Stage.TRANSFERRING]

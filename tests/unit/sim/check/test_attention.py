@@ -29,16 +29,16 @@ def test_an_idle_source_is_seen(book: NodeBook) -> None:
     state = book.node.scheduler.inspect()
     link = state.peers[S0].link
     link.outstanding_bytes = 0
-    state.recoveries[R0].bundles[S0].lanes[0].transfers.clear()
+    state.recoveries[R0].work.bundles[S0].lanes[0].transfers.clear()
     with pytest.raises(CheckFailed, match="after TimePassed: s0 stands idle"):
         ATTENTION.after_event(book, TimePassed())
-    state.recoveries[R0].unclaimed -= state.recoveries[R0].unclaimed
+    state.recoveries[R0].coverage.unclaimed -= state.recoveries[R0].coverage.unclaimed
     assert "idle" not in problem(book)
 
 
 def test_a_deadline_that_is_too_late_is_seen(book: NodeBook) -> None:
     state = book.node.scheduler.inspect()
-    state.recoveries[R0].bundles[S0].lanes[0].heard_ns -= 10 * SECOND
+    state.recoveries[R0].work.bundles[S0].lanes[0].heard_ns -= 10 * SECOND
     assert "overslept" in problem(book)
 
 

@@ -328,7 +328,7 @@ def test_a_node_that_sends_only_bad_blocks_and_is_not_in_quarantine_is_seen(book
 def test_a_scheduler_that_contradicts_itself_is_seen(book: NodeBook) -> None:
     state = book.node.scheduler.inspect()
     Invariants().after_event(book, TimePassed())
-    state.recoveries[R0].unclaimed |= BlockSet([(0, 1)])
+    state.recoveries[R0].coverage.unclaimed |= BlockSet([(0, 1)])
     with pytest.raises(AssertionError):
         Invariants().after_event(book, TimePassed())
     Invariants(every=2).after_event(book, TimePassed())  # not its turn

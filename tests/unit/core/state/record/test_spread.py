@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.core.state.spread import COUNTED_MAX, Spread
+from ckptd.core.state.record.spread import COUNTED_MAX, Spread
 from ckptd.model.blocks import BlockSet
 from tests.support.scheduling import blocks
 

@@ -1,0 +1,45 @@
+"""Which blocks of a recovery are here, durable, on their way, or to be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ckptd.model.blocks import BlockSet
+
+
+@dataclass(slots=True)
+class Coverage:
+    """Where each block stands.
+
+    Attributes:
+        unclaimed: Blocks to be ordered.
+        prioritized: Blocks that somebody waits for; ordered before all others.
+        verified: Blocks that are in staging.
+        committed: Blocks that are durable and journaled.
+    """
+
+    unclaimed: BlockSet = field(default_factory=BlockSet)
+    prioritized: BlockSet = field(default_factory=BlockSet)
+    verified: BlockSet = field(default_factory=BlockSet)
+    committed: BlockSet = field(default_factory=BlockSet)
+
+
+@dataclass(slots=True)
+class Commit:
+    """What is verified and not durable yet.
+
+    Attributes:
+        committing: Blocks of the commit that is under way.
+        blocks: Blocks that no commit covers yet.
+        size_bytes: Length of those.
+        is_urgent: Somebody waits for some of those, or they make all that is critical complete.
+        since_ns: When the oldest of those was verified.
+        started_ns: When the commit was ordered that is under way, or was last.
+    """
+
+    committing: BlockSet = field(default_factory=BlockSet)
+    blocks: BlockSet = field(default_factory=BlockSet)
+    size_bytes: int = 0
+    is_urgent: bool = False
+    since_ns: int | None = None
+    started_ns: int = 0

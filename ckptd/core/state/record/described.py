@@ -1,0 +1,41 @@
+"""What the version of a recovery consists of, once its manifest is here."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Digest, Version
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A version whose manifest is here.
+
+    Attributes:
+        version: Which version.
+        digest: Its identity.
+        space: Its address space.
+        class_ends: Where runs of equal criticality end: the block behind the last one.
+        critical: All blocks of critical units.
+    """
+
+    version: Version
+    digest: Digest
+    space: AddressSpace
+    class_ends: tuple[int, ...]
+    critical: BlockSet
+
+    @classmethod
+    def of(cls, version: Version, digest: Digest, space: AddressSpace) -> Described:
+        """Describe a version by its address space."""
+        critical = space.of_criticality(Criticality.CRITICAL)
+        return cls(version, digest, space, space.class_ends(), critical)
+
+    def class_of(self, block: int) -> BlockRun:
+        """Return the blocks around one that are as urgent by what the manifest says."""
+        index = bisect_right(self.class_ends, block)
+        return BlockRun(self.class_ends[index - 1] if index else 0, self.class_ends[index])

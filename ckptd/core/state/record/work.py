@@ -1,0 +1,56 @@
+"""What sources and this node's disk do for a recovery at this moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ckptd.core.events import Refusal
+from ckptd.core.state.lane import Bundle, Lane
+from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.words import LocalOrder
+
+
+@dataclass(slots=True)
+class Work:
+    """What sources were asked for.
+
+    Attributes:
+        lanes: The recovery's lanes, by name.
+        bundles: The same lanes, by source.
+        transfer_count: How many transfers the lanes have.
+        owed_bytes: What those still owe.
+        is_held_up: A lane is due that the disk may hold up; it is looked at again when another
+            one delivers or the commit ends.
+    """
+
+    lanes: dict[LaneId, Lane] = field(default_factory=dict)
+    bundles: dict[NodeId, Bundle] = field(default_factory=dict)
+    transfer_count: int = 0
+    owed_bytes: int = 0
+    is_held_up: bool = False
+
+    @property
+    def delivered_ns(self) -> int:
+        """When one of the lanes brought something last; 0 if none did."""
+        return max((lane.heard_ns for lane in self.lanes.values() if lane.has_body), default=0)
+
+
+@dataclass(slots=True)
+class LocalWork:
+    """What this node was asked for, and what its disk refused.
+
+    Attributes:
+        pending_order: The order to this node that has not ended.
+        refusals: What the disk refused since the recovery was advanced last.
+        retry_at_ns: A local order is tried again at this moment.
+        trouble: Why the last local order failed; empty once it worked.
+        staging_losses: How often what was staged was lost.
+        is_staging_lost: It is, and will be prepared again once nothing writes there any more.
+    """
+
+    pending_order: LocalOrder | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+    retry_at_ns: int | None = None
+    trouble: str = ""
+    staging_losses: int = 0
+    is_staging_lost: bool = False
