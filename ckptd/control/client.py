@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -29,8 +29,6 @@ _SILENCE_TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 64 * MIB
 """Room for the checkpoints of a hundred peers that each hold as many as they may."""
 
-_Taken = ParamSpec("_Taken")
-_Answer = TypeVar("_Answer")
 _Message = TypeVar("_Message")
 
 
@@ -64,6 +62,7 @@ class ControlClient(Api):
     """
 
     def __init__(self, socket_path: str, *, deadline_s: float | None = None) -> None:
+        super().__init__(self._ask)
         self.socket_path = socket_path
         self.deadline_s = deadline_s
 
@@ -71,18 +70,15 @@ class ControlClient(Api):
         """Return a client of the same daemon whose calls have a deadline."""
         return ControlClient(self.socket_path, deadline_s=deadline_s)
 
-    def ask(self, route: Route[_Taken, _Answer], taken: Sequence[object]) -> _Answer:
-        """Make one request; see :class:`ckptd.control.routes.Api`."""
+    def _ask(self, route: Route[..., object], taken: Sequence[object]) -> object:
         shape = route.shape
         target, body = _encode(route, shape, taken)
         if shape.is_stream:
-            return cast("_Answer", self._messages(route, target, body))
+            return self._messages(route, target, body)
         with self._answer(route.method, target, body) as (_, response):
-            return cast("_Answer", self._decode(self._body(response), _decoder(shape.answer)))
+            return self._decode(self._body(response), _decoder(shape.answer))
 
-    def _messages(
-        self, route: Route[_Taken, _Answer], target: str, body: bytes
-    ) -> Iterator[object]:
+    def _messages(self, route: Route[..., object], target: str, body: bytes) -> Iterator[object]:
         """Yield the messages of a stream until its result, or until the daemon ends it."""
         decoder = _decoder(route.shape.answer | StreamError)
         with self._answer(route.method, target, body) as (connection, response):

@@ -15,15 +15,15 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         checkpoint: Name of the checkpoint.
         version: Which version.
-        digest: Its identity.
+        digest: Digest of its manifest.
         size_bytes: Length of the whole version.
         held: ``here`` if this node holds all of it.
-        is_complete: Every block can be had, here or from reachable peers together.
+        is_complete: Every block is here or at reachable peers.
         is_stale: Published here, but its files changed since.
-        nodes: Who holds all of it, this node included, sorted.
-        directory: Where it stands on this node; ``None`` if it does not.
+        nodes: Nodes that hold all of it, this one included, sorted.
+        directory: Its directory on this node; ``None`` if it is not here.
         units: How many units; ``None`` if the manifest is not here.
-        critical_bytes: Bytes of its critical units; ``None`` likewise.
+        critical_bytes: Bytes of its critical units; ``None`` if the manifest is not here.
     """
 
     checkpoint: str
@@ -48,7 +48,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         version: Which version it is.
         critical: Patterns of the paths that are critical.
         deferred: Patterns of the paths that can wait.
-        replace: The version may be held already with other content.
+        replace: Replace the version if it is held with other content.
     """
 
     directory: str
@@ -74,12 +74,12 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     Attributes:
         checkpoint: Name of the checkpoint.
         version: Which version.
-        digest: Its identity.
+        digest: Digest of its manifest.
         size_bytes: Length of the whole version.
         units: How many units.
-        is_new: It was not held before with the same content.
-        directory: Where it stands.
-        duration_s: How long that took.
+        is_new: It was not held with the same content before.
+        directory: Its directory.
+        duration_s: How long publishing took.
     """
 
     checkpoint: str

@@ -27,7 +27,7 @@ class RootRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Its name in the configuration.
         path: Where it is.
-        free_bytes: What its file system has left for the daemon; ``None`` if it does not say.
+        free_bytes: Free bytes on its file system; ``None`` if not known.
         problem: Why it cannot be used; empty if it can.
     """
 
@@ -41,11 +41,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon at one moment.
 
     Attributes:
-        node: Who it is.
-        ckptd_version: What it runs.
-        epoch: Which life of the node.
+        node: Its node id.
+        ckptd_version: The version of the program.
+        epoch: Which start of the node.
         started_at_s: Unix time.
-        uptime_s: Since then.
+        uptime_s: Seconds since the start.
         listen: Where it listens.
         roots: The configured directories.
         checkpoints: How many versions this node holds as a whole.
@@ -70,7 +70,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What the daemon runs."""
+    """The version of the program that the daemon runs."""
 
     ckptd_version: str
 
@@ -79,9 +79,9 @@ class WhoAmI(msgspec.Struct, frozen=True, kw_only=True):
     """The caller, as the daemon sees it.
 
     Attributes:
-        uid: Its user.
-        user: The name of that; empty if it has none.
-        gids: Its groups when it connected.
+        uid: Its user id.
+        user: The name of the user; empty if it has none.
+        gids: Ids of its groups when it connected.
         role: ``stranger``, ``viewer``, ``operator`` or ``admin``.
     """
 
@@ -95,8 +95,8 @@ class ReloadResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a new configuration changed.
 
     Attributes:
-        applied: Keys that have a new value now.
-        needs_restart: Keys that have one in the file, which counts from the next start.
+        applied: Keys whose new value applies now.
+        needs_restart: Keys whose new value applies from the next start.
     """
 
     applied: tuple[str, ...]

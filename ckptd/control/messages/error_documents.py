@@ -8,7 +8,16 @@ from ckptd.errors import CkptdError
 
 
 class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
-    """A :class:`~ckptd.errors.CkptdError`; ``message`` is its whole sentence."""
+    """An error of the daemon.
+
+    Attributes:
+        code: Stable name of the kind of error.
+        message: The whole sentence for a person.
+        subject: What it is about.
+        problem: What is wrong with it.
+        hint: What to do; may be empty.
+        exit_code: What a command exits with.
+    """
 
     code: str
     message: str
@@ -31,13 +40,13 @@ class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of every answer that is no success."""
+    """The body of every answer that is not a success."""
 
     error: ErrorView
 
 
 class StreamError(ErrorView, frozen=True, kw_only=True, tag_field="type", tag="error"):
-    """Ends a stream that will have no result. Sent by the server, never by what answers."""
+    """Ends a stream that has no result; its fields are those of an ``ErrorView``."""
 
 
 def is_result(message: object) -> bool:

@@ -9,17 +9,17 @@ from ckptd.model.words import Stage
 
 
 class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One known peer's part in a recovery.
+    """What one known peer contributes to a recovery.
 
     Attributes:
-        node: Who.
+        node: Its node id.
         code: ``used``, or why it is not: ``slow``, ``detour``, ``not_needed``, ``outranked``,
             ``no_room``, ``busy``, ``resting``, ``quarantined``, ``questioned``,
             ``refused_blocks``, ``nothing_missing``, ``stale``, ``not_held``, ``lost``. At the end
             of the recovery, if it has ended.
-        sentence: The same for a person.
-        bytes: Verified bytes that it gave.
-        share: Of all that peers gave, from 0 to 1.
+        sentence: The code as a sentence for a person.
+        bytes: Verified bytes that it delivered.
+        share: Its share of the bytes from all peers, from 0 to 1.
         rate_bytes_per_s: How fast it delivers; 0: not known.
     """
 
@@ -32,19 +32,20 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened.
+    """One event of a recovery.
 
     Attributes:
         at_s: When, in Unix time.
-        after_s: When, since the recovery began or this daemon went on with it.
-        kind: What sort of thing; the values of :class:`ckptd.core.report.story.Kind`.
-        reason: Why; the values of :class:`ckptd.core.report.story.Reason`.
-        sentence: The same for a person.
-        source: The peer it is about; ``None``: this node.
-        other: The other peer in it: who was asked instead, who took over.
-        blocks: First block it concerned, and the one behind the last; ``None``: no particular ones.
-        numbers: What decided it, by name; ``_s`` are seconds, ``_bytes`` bytes,
-            ``_bytes_per_s`` rates, others counts.
+        after_s: Seconds since the recovery began, or since this daemon resumed it.
+        kind: What happened; one of :class:`ckptd.model.words.StoryKind`.
+        reason: Why; one of :class:`ckptd.model.words.StoryReason`.
+        sentence: Both as a sentence for a person.
+        source: The peer that it is about; ``None``: this node.
+        other: The other peer that it is about, e.g. the one that was asked instead.
+        blocks: The first block that it is about, and the one after the last; ``None``: it is not
+            about blocks.
+        numbers: The measurements behind it, by name; names end with the unit: ``_s`` seconds,
+            ``_bytes`` bytes, ``_bytes_per_s`` rates; others are counts.
     """
 
     at_s: float
@@ -59,7 +60,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a recovery goes as it does, or went.
+    """Why a recovery is as fast as it is, or was.
 
     Attributes:
         recovery: Its id.
@@ -67,17 +68,17 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
         version: Which version; ``None`` if none is chosen.
         digest: Identity of that version.
         stage: How far it is, or how it ended.
-        why: Why this version; empty if that is not known any more.
-        passed_over: The newest other versions when it was chosen.
-        bottleneck: What binds it now, as in a ``RecoveryView``.
-        waiting_for: Why it stands still; empty if it moves.
+        why: Why this version was chosen; empty if that is not known any more.
+        passed_over: The newest other versions at the time of the choice.
+        bottleneck: What limits its speed now, as in a ``RecoveryView``.
+        waiting_for: Why it makes no progress; empty if it does.
         message: Why it failed; empty if it did not.
-        peers: Every peer that is known, those that gave most first.
-        wasted: Bytes received for nothing, by reason.
-        counts: How often each kind of thing happened.
-        story: What happened, oldest first, at most the last 200 things.
+        peers: Every known peer, by the bytes that it delivered, most first.
+        wasted: Bytes received but not used, by reason.
+        counts: How many events of each kind happened.
+        story: The last 200 events, oldest first.
         is_story_kept: ``False`` for a recovery that ended long ago or before this daemon started:
-            ``peers`` has only those that gave something, ``story`` nothing.
+            ``peers`` has only those that delivered something, and ``story`` is empty.
     """
 
     recovery: str

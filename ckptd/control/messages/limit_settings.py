@@ -14,14 +14,14 @@ CHANGES_MAX = 256
 
 
 class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit that counts now.
+    """One limit that applies now.
 
     Attributes:
         limit: Its name, e.g. ``ingress.total``.
-        bytes_per_s: How much; ``None``: somebody lifted it.
-        origin: Where that comes from.
-        configured_bytes_per_s: What the configuration says at this time of day; ``None``: nothing.
-        left_s: For how long it counts; ``None``: until somebody changes it.
+        bytes_per_s: The limit; ``None``: it was lifted.
+        origin: Where it was set.
+        configured_bytes_per_s: The configured limit for this time of day; ``None``: none.
+        left_s: How long it applies; ``None``: until it is changed.
     """
 
     limit: str
@@ -32,11 +32,11 @@ class LimitRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class YieldView(msgspec.Struct, frozen=True, kw_only=True):
-    """How recoveries in the background give way to other traffic.
+    """How background recoveries give way to other traffic.
 
     Attributes:
-        interface: To whose.
-        link_bytes_per_s: What it carries; ``None``: that is being found out.
+        interface: The interface that is watched.
+        link_bytes_per_s: Capacity of its link; ``None``: not known yet.
         ingress_bytes_per_s: What they may receive now; ``None``: nothing is measured yet.
         egress_bytes_per_s: What may be sent for them.
     """
@@ -48,12 +48,12 @@ class YieldView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
-    """All limits at one moment; what is not there is not limited.
+    """All limits at one moment; what is not listed is not limited.
 
     Attributes:
-        limits: By name.
-        throttled_s: For how long bodies have waited, by direction and class.
-        yielding: To which interface the background gives way; ``None``: to none.
+        limits: Sorted by name.
+        throttled_s: How long bodies have waited for a limit, by direction and class.
+        yielding: The interface on which background traffic gives way; ``None``: on none.
     """
 
     limits: tuple[LimitRow, ...]
@@ -62,12 +62,12 @@ class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Set limits in the running daemon, or forget what was set there.
+    """Set limits in the running daemon, or go back to the configured ones.
 
     Attributes:
         set: Rates by name, e.g. ``{"ingress.total": "400MiB/s"}``; ``unlimited`` lifts a limit.
-        unset: Names of limits for which the configuration counts again.
-        for_s: How long what is set counts; ``None``: until it is unset or the daemon restarts.
+        unset: Names of limits to take from the configuration again.
+        for_s: How long the new limits apply; ``None``: until they are unset or the daemon restarts.
     """
 
     set: Annotated[dict[str, str], msgspec.Meta(max_length=CHANGES_MAX)] = {}

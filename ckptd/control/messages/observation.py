@@ -18,11 +18,11 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 class FollowQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From where to read, and whether to go on.
+    """Where to begin reading, and whether to wait for more.
 
     Attributes:
-        since: Id of the last entry the reader has; 0 for the oldest that is kept.
-        follow: Go on with what comes; otherwise the stream ends with the newest.
+        since: Id of the last entry that the reader has; 0 for the oldest that is kept.
+        follow: Wait for new entries; otherwise the stream ends with the newest.
     """
 
     since: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -33,11 +33,11 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     """Something that happened.
 
     Attributes:
-        id: Grows by one with each; begins with 1 when the daemon starts.
+        id: One more than that of the event before; the first is 1, when the daemon starts.
         at_s: Unix time.
-        level: How important it is.
+        level: Level of the log line.
         event: Its stable name, e.g. ``recovery.ended``.
-        facts: What belongs to it.
+        facts: What is known about it, by name.
     """
 
     id: int
@@ -57,24 +57,24 @@ class LineRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):
-    """So many entries are gone: the reader was too slow, or asked for what is not kept."""
+    """Entries are missing: the reader was too slow, or asked for entries that are not kept."""
 
     count: int
 
 
 class Idle(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="idle"):
-    """The reader has everything up to and with this id."""
+    """There is nothing new: the reader has everything up to this id."""
 
     last_id: int
 
 
 class LevelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Write lines from another level on.
+    """Change the level of the log.
 
     Attributes:
-        level: Which.
-        for_s: For how long; then it is what the configuration says. ``None``: until the daemon
-            stops or somebody changes it again.
+        level: The lowest level that is written.
+        for_s: For how long; then the configured level applies again. ``None``: until the daemon
+            stops or the level is changed again.
     """
 
     level: LogLevel
@@ -85,9 +85,9 @@ class LevelView(msgspec.Struct, frozen=True, kw_only=True):
     """The level of the log.
 
     Attributes:
-        level: What is written now.
-        configured: What the configuration says.
-        left_s: For how long it differs; ``None``: it does not, or for good.
+        level: The level in use.
+        configured: The level in the configuration.
+        left_s: How long they will differ; ``None``: they do not differ, or without a limit.
     """
 
     level: LogLevel
@@ -96,14 +96,14 @@ class LevelView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckRow(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="check"):
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
         check: What kind of check, e.g. ``disk``.
-        subject: What was looked at, e.g. ``root main``.
-        verdict: How it is.
+        subject: What was checked, e.g. ``root main``.
+        verdict: The result.
         finding: What was found, as a sentence without a full stop.
-        remedy: What to do; empty if nothing is.
+        remedy: What to do; empty if there is nothing to do.
     """
 
     check: str
@@ -114,7 +114,7 @@ class CheckRow(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
-    """How many checks ended how."""
+    """The number of checks by result."""
 
     ok: int
     warn: int
@@ -125,10 +125,10 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the daemon can be relied on.
 
     Attributes:
-        is_ready: It serves peers and takes requests.
-        obstacle: Why it does not; empty if it does.
-        components: What it consists of, and what is to be said of each; empty if all is well.
-            A finding here does not make it unready: a full disk is no reason to kill it.
+        is_ready: It serves peers and accepts requests.
+        obstacle: Why it is not ready; empty if it is.
+        components: Its parts, and what is wrong with each; empty if nothing is. A problem here does
+            not make it unready: a full disk is no reason to kill it.
     """
 
     is_ready: bool

@@ -11,12 +11,12 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One known peer.
 
     Attributes:
-        node: Who it says it is; ``None`` until it has answered once.
+        node: Its node id; ``None`` until it has answered once.
         address: ``HOST:PORT``.
-        state: What is known of it.
-        epoch: Which life of that node.
+        state: What is known about it.
+        epoch: Which start of that node.
         versions: How many versions it holds a part of.
-        rate_bytes_per_s: What it can deliver, as far as is known; 0 if never measured.
+        rate_bytes_per_s: How fast it delivers; 0 if that was never measured.
         last_error: Why it was last unreachable; empty if it answers.
     """
 
@@ -34,12 +34,12 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at_s: When it came, in Unix time.
-        checkpoint: What it is part of.
-        version: Which version of that.
+        checkpoint: The checkpoint that it belongs to.
+        version: Version of the checkpoint.
         unit: Path of its unit.
         block: Which block of the unit, from 0.
-        recovery: What it was fetched for.
-        answer: What the peer said of it.
+        recovery: Id of the recovery that fetched it.
+        answer: What the peer answered when it was asked about the block.
     """
 
     at_s: float
@@ -52,23 +52,23 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One peer, since this daemon started.
+    """Everything that is known about one peer, since this daemon started.
 
     Attributes:
-        node: Who.
+        node: Its node id.
         address: ``HOST:PORT``; ``None`` while it does not answer.
-        state: What this node does with it.
-        epoch: Which life of it.
+        state: What it does for this node.
+        epoch: Which start of that node.
         versions: How many versions it holds a part of.
         versions_complete: How many of them it holds as a whole.
         rate_bytes_per_s: How fast it delivers; ``None``: not known yet.
         latency_s: Time to its first byte; ``None``: not known yet.
-        trust: The score of its honesty; good ranges raise it to 8, bad blocks lower it.
-        failures: Disappointments in a row.
-        quarantines: How often it was left alone for its bad blocks, in this life of it.
-        quarantined_until_s: Until when it is, in Unix time; ``None`` if it is not.
-        bad_blocks: How many bad blocks it sent, in all its lives.
-        evidence: The last of them, newest first, at most 50.
+        trust: A score; good ranges raise it to at most 8, bad blocks lower it.
+        failures: Failures in a row.
+        quarantines: How often it was quarantined for bad blocks since it started.
+        quarantined_until_s: End of the quarantine in Unix time; ``None`` if there is none.
+        bad_blocks: How many bad blocks it sent, in all its epochs.
+        evidence: The last bad blocks, newest first, at most 50.
     """
 
     node: str

@@ -13,7 +13,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         checkpoint: What would be recovered.
-        version: Which version; ``None`` for the newest that can be had.
+        version: Which version; ``None`` for the newest that is available.
     """
 
     checkpoint: str
@@ -32,9 +32,9 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     """A live peer that has some of the version.
 
     Attributes:
-        node: Who.
-        state: What this node does with it.
-        bytes: What it holds; estimated from the number of blocks if the manifest is not here.
+        node: Its node id.
+        state: What it does for this node.
+        bytes: How much it holds; an estimate if the manifest is not here.
         is_complete: It holds all of it.
         rate_bytes_per_s: How fast it delivers; ``None``: not known yet.
         latency_s: Time to its first byte; ``None``: not known yet.
@@ -49,7 +49,13 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes by criticality."""
+    """Bytes by criticality.
+
+    Attributes:
+        critical: Fetched first.
+        normal: Neither.
+        deferred: Fetched last.
+    """
 
     critical: int
     normal: int
@@ -57,13 +63,13 @@ class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HereRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the version stands on this node already.
+    """Where the version is on this node already.
 
     Attributes:
-        directory: Where.
-        bytes: How much of it.
-        is_complete: All of it.
-        is_stale: Its files changed since; none of it counts.
+        directory: Its directory.
+        bytes: How much of it is there.
+        is_complete: All of it is there.
+        is_stale: Its files changed since it was published; none of it is used.
     """
 
     directory: str
@@ -82,26 +88,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         version: Which version; ``None``: none can be chosen now.
         why: Why this one, or why none.
         passed_over: The newest other versions, at most 5.
-        is_settled: Every peer has said what it holds, or does not answer; if not, more may
-            turn up in a moment.
-        digest: Identity of the version.
+        is_settled: Every peer has answered or is unreachable; otherwise more versions may be found
+            soon.
+        digest: Digest of the manifest.
         bytes_total: Its length.
-        units: How many units; ``None`` without the manifest, as all that follows from it.
-        bytes_by_class: Its length by criticality; ``None`` likewise.
-        manifest_problem: Why the manifest could not be had; empty if it could.
-        sources: Who has some of it, by name.
+        units: How many units; ``None`` without the manifest.
+        bytes_by_class: Its length by criticality; ``None`` without the manifest.
+        manifest_problem: Why the manifest could not be fetched; empty if it could.
+        sources: Peers that have some of it, by name.
         missing_blocks: Blocks that neither a live peer nor the target has.
         missing_critical_blocks: Those of them that are critical; ``None`` without the manifest.
         missing_units: Paths of units with missing blocks, at most 20.
-        here: Where it stands on this node already; ``None`` if it does not.
-        target: Directory that it would stand in.
-        is_target_taken: Something else is there; the recovery would be refused.
-        needed_bytes: What would have to be fetched, and needs room.
-        free_bytes: What the target's file system has left.
-        predicted_critical_s: From the first request until the critical units are here;
-            ``None``: cannot be said, or there are none.
-        predicted_complete_s: … until all is here.
-        prediction_remark: Why that cannot be said, or what was left out of account; may be empty.
+        here: Where it is on this node already; ``None`` if it is not.
+        target: The directory that it would have.
+        is_target_taken: Something else is there: the recovery would be refused.
+        needed_bytes: Bytes that would be fetched, and need room.
+        free_bytes: Free bytes on the file system of the target.
+        predicted_critical_s: Seconds until the critical units are here; ``None``: not known, or
+            there are none.
+        predicted_complete_s: Seconds until everything is here; ``None``: not known.
+        prediction_remark: Why that is not known, or what the prediction ignores; may be empty.
     """
 
     checkpoint: str

@@ -11,7 +11,7 @@ class PrioritizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Let some units of a recovery go before all others.
 
     Attributes:
-        pattern: Which, as when publishing: ``*`` matches ``/`` too.
+        pattern: Pattern of the paths, as for publishing: ``*`` matches ``/`` too.
     """
 
     pattern: str
@@ -39,7 +39,7 @@ class NeedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Let one unit go before all others, and say when it can be read.
 
     Attributes:
-        path: Absolute: where the file will stand. Else the path of a unit, which only one
+        path: The absolute path that the file will have, or the path of a unit, which only one
             running recovery may have.
     """
 
@@ -50,12 +50,12 @@ class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     """How far a unit is.
 
     Attributes:
-        recovery: Id of the recovery that brings it.
+        recovery: Id of the recovery that fetches it.
         unit: Path of the unit in the version.
-        is_prioritized: It goes first; not before the manifest is here.
+        is_prioritized: It goes first; ``False`` until the manifest is here.
         bytes_total: Its length; 0 until the manifest is here.
         bytes_here: How much of it is verified, durable and in the journal.
-        waiting_for: Why the recovery stands still; empty if it moves.
+        waiting_for: Why the recovery makes no progress; empty if it does.
     """
 
     recovery: str
@@ -70,11 +70,11 @@ class NeedResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     """A unit can be read.
 
     Attributes:
-        recovery: Id of the recovery that brings it; ``None`` if it was here before.
+        recovery: Id of the recovery that fetched it; ``None`` if it was here before.
         unit: Path of the unit in the version.
-        path: Where its verified bytes are now. To be read only.
-        is_placed: It stands where it belongs. Else it is in staging: it moves with the version
-            as soon as that is complete, and is gone if the recovery is given up.
+        path: Where its verified bytes are now. Only for reading.
+        is_placed: It has its final path. Otherwise it is in staging: it moves when the version is
+            complete, and is removed if the recovery is cancelled.
     """
 
     recovery: str | None

@@ -18,7 +18,12 @@ class RecoveryProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
 
 
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
-    """What one source gave: verified bytes."""
+    """What one source delivered.
+
+    Attributes:
+        node: Its node id.
+        bytes: Verified bytes.
+    """
 
     node: str
     bytes: int
@@ -31,26 +36,26 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         recovery: Its id.
         checkpoint: What it recovered.
         version: Which version; ``None`` if none was chosen.
-        digest: Identity of that version.
+        digest: Digest of its manifest.
         result: How it ended.
-        is_degraded: Complete but for units that are not critical.
-        missing_units: Paths of those, or of what made it fail; at most 20.
+        is_degraded: Complete except for units that are not critical.
+        missing_units: Paths of the missing units; at most 20.
         cause: What made it fail.
-        message: That as a sentence for a person; empty if it did not fail.
+        message: The cause as a sentence for a person; empty if it did not fail.
         target: The version's directory.
         bytes_total: Bytes of the version.
-        bytes_received: Body bytes that came from sources, wasted ones included.
+        bytes_received: Body bytes from sources, including wasted ones.
         bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
-        bytes_wasted: Received for nothing: duplicates and blocks with a wrong digest.
+        bytes_wasted: Received but not used: duplicates and blocks with a wrong digest.
         duration_s: From the request to the end.
-        time_to_critical_s: Until every critical unit was verified; ``None`` if that never was,
-            or if there is none.
-        sources: Who gave how much.
-        predicted_duration_s: What was said of ``duration_s`` when transferring began; ``None``:
-            the rates of its sources were not known.
-        predicted_critical_s: What was said of ``time_to_critical_s`` then.
+        time_to_critical_s: Until every critical unit was verified; ``None`` if that did not happen
+            or there are none.
+        sources: How much each source delivered.
+        predicted_duration_s: Prediction of ``duration_s`` when transferring began; ``None``: the
+            rates of the sources were not known.
+        predicted_critical_s: Prediction of ``time_to_critical_s`` at that time.
         wasted: ``bytes_wasted`` by reason.
-        happenings: How often each kind of thing happened that ``ckptctl explain`` tells of.
+        happenings: How many events of each kind happened; ``ckptctl explain`` shows them.
     """
 
     recovery: str

@@ -15,10 +15,10 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         checkpoint: What to recover.
-        version: Which version; ``None`` for the newest that can be had.
-        to: Absolute path of the version's directory; ``None`` for the usual place.
-        patience_s: How long blocks that nobody has are waited for; ``None`` for ever.
-        is_background: It leaves every source to recoveries that are not and could use it.
+        version: Which version; ``None`` for the newest that is available.
+        to: Absolute path of the version's directory; ``None`` for the usual one.
+        patience_s: How long to wait for blocks that no peer has; ``None``: for ever.
+        is_background: Use a source only while no other recovery here could use it.
     """
 
     checkpoint: str
@@ -29,20 +29,20 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler has worked out for a source of a recovery. Nobody is meant to set these.
+    """What the scheduler has measured and derived for a source of a recovery; not configured.
 
     Attributes:
         latency_s: Usual time to a first byte; ``None``: not known yet.
         gap_s: Usual time between two reports of progress.
-        window_s: It is given no more work than it does in this time …
-        window_bytes: … which is so much.
-        range_bytes: How much is asked for at once.
-        silence_timeout_s: A lane that delivers nothing for so long in a body is closed …
-        first_byte_timeout_s: … and one that does not begin one for so long.
-        hedge_after_s: After this silence a second source is asked for its critical range that is
-            under way; ``None``: there is none, or it has been.
-        back_off_s: It is left alone for so long from now.
-        load_bytes: What it says it has to send to others.
+        window_s: It gets no more work than it can do in this time …
+        window_bytes: … which is this many bytes.
+        range_bytes: Length of a range that is requested from it.
+        silence_timeout_s: A lane that delivers nothing for this long within a body is closed …
+        first_byte_timeout_s: … and one whose body does not begin within this time.
+        hedge_after_s: After this silence a second source is asked for its critical range in flight;
+            ``None``: it has none, or it was done.
+        back_off_s: Nothing is requested from it for this long from now.
+        load_bytes: What it reports that it has to send to others.
         lanes: Connections of this recovery to it.
         transfers: Ranges of this recovery in flight from it.
     """
@@ -65,12 +65,13 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One source of a recovery.
 
     Attributes:
-        node: Who.
-        state: What the recovery does with it.
-        bytes: Verified bytes that it gave.
-        rate_bytes_per_s: What it delivers at the moment.
-        in_flight_bytes: Requested from it and not here yet.
-        tuning: What the scheduler works with for it; ``None`` once the recovery has ended.
+        node: Its node id.
+        state: What it does for the recovery.
+        bytes: Verified bytes that it delivered.
+        rate_bytes_per_s: How fast it delivers at the moment.
+        in_flight_bytes: Requested from it and not received yet.
+        tuning: What the scheduler has measured and derived for it; ``None`` once the recovery has
+            ended.
     """
 
     node: str
@@ -88,32 +89,32 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         recovery: Its id.
         checkpoint: What it recovers.
         version: Which version; ``None`` until one is chosen.
-        digest: Identity of that version.
-        target: Directory that the version will stand in.
+        digest: Digest of its manifest.
+        target: Directory that the version will have.
         stage: How far it is.
         is_paused: An operator paused it.
         units_total: Units of the version; 0 until the manifest is here, as the other totals.
         units_done: Units with every block verified.
         bytes_total: Bytes of the version.
-        bytes_verified: Verified and written here, whenever that was.
+        bytes_verified: Verified and written here, in this run or an earlier one.
         bytes_left: What is missing.
         rate_bytes_per_s: Verified bytes per second at the moment.
-        eta_s: Seconds until it is complete; ``None`` if that cannot be said.
-        waiting_for: Why it stands still, as a sentence without a full stop; empty if it moves.
+        eta_s: Seconds until it is complete; ``None`` if not known.
+        waiting_for: Why it makes no progress, as a sentence without a full stop; empty if it does.
         missing_blocks: Missing blocks that no reachable source has.
         missing_units: Paths of units with such blocks, at most 20.
-        sources: Whom it takes blocks from.
+        sources: The peers that it takes blocks from.
         started_at_s: Unix time.
         elapsed_s: Since then; until its end if it ended.
-        is_background: It leaves every source to recoveries that are not and could use it.
-        bottleneck: What binds it: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
-            ``no source``; ``None`` if nothing is to be hurried.
-        lanes: Connections it has.
-        transfers: Ranges it has in flight.
-        hedges: How often a second source was asked for the same.
-        hedged_bytes: Length of those ranges …
-        hedge_budget_bytes: … and how long they may be together.
-        wasted: Bytes received for nothing, by reason; the labels of the metric.
+        is_background: It uses a source only while no other recovery here could use it.
+        bottleneck: What limits its speed: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
+            ``no source``; ``None`` if nothing does.
+        lanes: Connections to sources.
+        transfers: Ranges in flight.
+        hedges: How often a second source was asked for a range.
+        hedged_bytes: Length of those ranges.
+        hedge_budget_bytes: The most that they may have together.
+        wasted: Bytes received but not used, by reason; the reasons are those of the metric.
     """
 
     recovery: str

@@ -15,5 +15,5 @@ def test_the_manual_has_every_verb_and_says_what_each_field_is() -> None:
     for route in ROUTES:
         assert f"`{route.method} {route.path}`" in text
     assert "| `missing_units` | array of string | Paths of units with such blocks," in text
-    assert "| `verdict` | `ok` or `warn` or `fail` | How it is. |" in text
+    assert "| `verdict` | `ok` or `warn` or `fail` | The result. |" in text
     assert "`None`" not in text
