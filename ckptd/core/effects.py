@@ -123,7 +123,7 @@ class ChooseVersion:
 
 @dataclass(frozen=True, slots=True)
 class EndRecovery:
-    """Note that a recovery is over, and tell those who wait for it.
+    """Note that a recovery is over, and report it to those who wait.
 
     Attributes:
         recovery: Which recovery.

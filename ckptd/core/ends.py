@@ -1,4 +1,4 @@
-"""Which facts end which orders: the whole contract of whoever carries the orders out.
+"""Which facts end which orders: the contract of the code that carries the orders out.
 
 Every order that starts something ends with exactly one of the events in its row, however late.
 ``FetchRange`` has any number of ``RangeProgressed`` before. An order with an empty row is done

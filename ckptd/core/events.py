@@ -57,7 +57,7 @@ class RecoveryRequested:
         checkpoint: What to recover.
         version: Which version; ``None`` for the newest of which every block is reachable.
         digest: Set when an interrupted recovery goes on: the identity chosen back then.
-        patience_ns: How long blocks that nobody has are waited for; ``None`` for ever.
+        patience_ns: How long blocks that nobody has are waited for; ``None``: without limit.
         is_background: It leaves every source to recoveries that are not and could use it.
         not_below: The newest version that this node ever had. An older one is a rollback, and
             only taken if it is named.

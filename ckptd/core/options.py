@@ -76,7 +76,7 @@ class SilenceOptions:
         first_byte_floor_ns: A first byte is never called late earlier than this.
         first_byte_latencies: … nor before this many of the source's usual latencies.
         first_byte_ceiling_ns: Patience with a source that never answered grows up to this. It grows
-            with each disappointment, or a source that is merely far away could never be used.
+            with each failure, or a source that is merely far away could never be used.
         back_off_first_ns: Pause after the first failure; doubled for each further one.
         back_off_max_ns: Longest pause after failures.
     """
@@ -155,7 +155,7 @@ class CommitOptions:
         age_swarming_ns: … or this old, while others recover the same version: only what is durable
             is advertised.
         staging_losses_max: So often what was staged may be lost and is fetched again. A cleaner
-            passes by once a day; whoever comes more often has to be found.
+            passes by once a day; one that comes more often has to be found.
         retry_ns: When a local order (staging, a full disk) is tried again.
     """
 

@@ -1,6 +1,6 @@
 """The one door to the decider: facts in, orders out.
 
-Whoever drives it reports every fact through :meth:`Scheduler.handle` with the time at which it
+The driver reports every fact through :meth:`Scheduler.handle` with the time at which it
 became known, carries out the orders that come back, and calls again with ``TimePassed`` at
 :meth:`Scheduler.next_deadline`. Time never goes back. Which fact ends which order is
 :mod:`ckptd.core.ends`.
@@ -187,7 +187,7 @@ class Scheduler:
         )
 
     def supplies(self, digest: Digest, *, now: int) -> list[Supply]:
-        """Return what a prediction for a version reckons with."""
+        """Return what a prediction for a version is based on."""
         return supplies_of(self._state, digest, now=now)
 
     def _take_in(self, step: Step, event: Event) -> None:

@@ -159,11 +159,11 @@ class BlockSet:
         return self._bits.range_cardinality(start, end)
 
     def meets(self, other: BlockSet) -> bool:
-        """Tell whether any block is in both; cheaper than to find them all."""
+        """Return whether any block is in both; cheaper than to find them all."""
         return self._bits.intersect(other._bits)
 
     def issubset(self, other: BlockSet) -> bool:
-        """Tell whether every block is in ``other`` too."""
+        """Return whether every block is in ``other`` too."""
         return self._bits.issubset(other._bits)
 
 

@@ -239,7 +239,7 @@ def check_path(path: str) -> None:
 
 
 def _is_plain(path: str) -> bool:
-    """Tell whether a path is of the kind that nearly all are, and right; ten times faster."""
+    """Return whether a path is of the kind that nearly all are, and right; ten times faster."""
     return (
         path.isascii()
         and path.isprintable()

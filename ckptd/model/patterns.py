@@ -7,7 +7,7 @@ import re
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return what ``match`` tells whether a path relative to the version's directory is meant.
+    """Return a pattern whose ``match`` is true for paths, relative to the version's directory.
 
     As of ``fnmatch``: ``*`` and ``?`` match ``/`` too, so ``optimizer/*`` is everything below
     that directory. Every text is a pattern.

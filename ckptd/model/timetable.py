@@ -39,7 +39,7 @@ class Span:
         return f"{start}-{end}{days}"
 
     def holds(self, weekday: int, minute: int) -> bool:
-        """Tell whether a moment lies in it: the day of the week, and minutes since midnight."""
+        """Return whether a moment lies in it: the day of the week, and minutes since midnight."""
         if self.start_minute < self.end_minute:
             return weekday in self.days and self.start_minute <= minute < self.end_minute
         if minute >= self.start_minute:

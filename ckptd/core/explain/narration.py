@@ -48,7 +48,14 @@ def why_wasted(lane: Lane, transfer: Transfer, otherwise: WasteReason) -> WasteR
 def report_choice(
     step: Step, recovery: Recovery, version: Version, choice: ExplainedChoice
 ) -> None:
-    """Tell which version was chosen, and why."""
+    """Report which version was chosen, and why.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        version: The version that was chosen.
+        choice: Why, and what was passed over.
+    """
     recovery.story.choice = choice
     is_newest = recovery.request.version is None
     reason = StoryReason.NEWEST if is_newest else StoryReason.NAMED
@@ -59,7 +66,7 @@ def report_choice(
 
 
 def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:
-    """Tell that a recovery goes on with the version that an earlier life chose."""
+    """Report that a recovery goes on with the version that an earlier life chose."""
     text = "an interrupted recovery goes on with it"
     numbers = {"version": int(version)}
     recovery.story.add(
@@ -68,12 +75,27 @@ def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:
 
 
 def report_manifest_late(step: Step, recovery: Recovery, late: NodeId, other: NodeId) -> None:
-    """Tell that a second source was asked for the manifest."""
+    """Report that a second source was asked for the manifest.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        late: Who was asked first.
+        other: Who is asked as well.
+    """
     recovery.story.add(Entry(step.now, StoryKind.MANIFEST_LATE, StoryReason.SILENT, late, other))
 
 
 def report_hedge(step: Step, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
-    """Tell that a second source was asked for what a lane is late with."""
+    """Report that a second source was asked for what a lane is late with.
+
+    Args:
+        step: The event being handled.
+        lane: The lane it happened on.
+        hedge: The duplicate.
+        other: Who is asked as well.
+        allowed_ns: After what silence it was asked for.
+    """
     numbers = {
         "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
@@ -83,7 +105,7 @@ def report_hedge(step: Step, lane: Lane, hedge: Transfer, other: NodeId, allowed
 
 
 def report_settled(step: Step, winner: Lane, loser: Lane) -> None:
-    """Tell who lost a race."""
+    """Report who lost a race."""
     blocks = loser.transfers[0].blocks
     _add_of_lane(
         step, loser, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, winner.source, blocks, {}
@@ -91,7 +113,7 @@ def report_settled(step: Step, winner: Lane, loser: Lane) -> None:
 
 
 def report_late(step: Step, lane: Lane, allowed_ns: int) -> None:
-    """Tell that a lane is cut off for its silence, and its source left alone for a while."""
+    """Report that a lane is cut off for its silence, and its source rests."""
     numbers = {
         "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
@@ -102,7 +124,14 @@ def report_late(step: Step, lane: Lane, allowed_ns: int) -> None:
 
 
 def report_steal(step: Step, lane: Lane, thief: Peer, needs_ns: int) -> None:
-    """Tell that the work of a lane is taken over."""
+    """Report that the work of a lane is taken over.
+
+    Args:
+        step: The event being handled.
+        lane: The lane it happened on.
+        thief: The source that takes the work over.
+        needs_ns: How long the lane would have needed for it.
+    """
     owed_bytes = lane.owed_bytes
     numbers = {
         "owed_bytes": owed_bytes,
@@ -115,7 +144,7 @@ def report_steal(step: Step, lane: Lane, thief: Peer, needs_ns: int) -> None:
 
 
 def report_preempted(step: Step, lane: Lane) -> None:
-    """Tell that a lane gives way to another recovery."""
+    """Report that a lane gives way to another recovery."""
     owed_bytes = lane.owed_bytes
     needs_ns = lane.link.own_time_ns(owed_bytes, step.options)
     numbers = {"owed_bytes": owed_bytes, "needs_ns": needs_ns}
@@ -125,7 +154,14 @@ def report_preempted(step: Step, lane: Lane) -> None:
 
 
 def report_trial(step: Step, trial: Trial, reason: StoryReason, link_rate: float = 0.0) -> None:
-    """Tell what came of trying another number of lanes; without a rate: the lane failed."""
+    """Report what came of trying another number of lanes; without a rate: the lane failed.
+
+    Args:
+        step: The event being handled.
+        trial: The trial that ended.
+        reason: Why.
+        link_rate: What came on all lanes, in bytes a second; 0: the lane failed.
+    """
     tried = trial.bundle.width
     before = tried + (1 if trial.is_fewer else -1)
     kept = max(tried, before) if reason is StoryReason.FASTER else min(tried, before)
@@ -141,14 +177,14 @@ def report_trial(step: Step, trial: Trial, reason: StoryReason, link_rate: float
 
 
 def report_outranked(step: Step, offer: Offer) -> None:
-    """Tell that a source is not asked because another recovery needs it more."""
+    """Report that a source is not asked because another recovery needs it more."""
     offer.recovery.story.add(
         Entry(step.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.node)
     )
 
 
 def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
-    """Tell that a source is passed over for some blocks because it would hold up the end."""
+    """Report that a source is passed over for some blocks because it would hold up the end."""
     recovery, node = offer.recovery, offer.peer.node
     link, space = offer.peer.link, recovery.content.space
     left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
@@ -164,9 +200,15 @@ def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
 
 
 def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReason) -> None:
-    """Tell that a source is left alone for a while, after its link was told why.
+    """Report that a source rests, after its link noted why.
 
-    A quarantine that began at this moment is told of instead.
+    A quarantine that began at this moment is reported instead.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        node: The source.
+        reason: Why.
     """
     link = step.state.peers[node].link
     is_quarantine = link.began_quarantine_ns == step.now
@@ -177,7 +219,14 @@ def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReas
 
 
 def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
-    """Tell that a source sent blocks with a wrong digest."""
+    """Report that a source sent blocks with a wrong digest.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        node: The source.
+        bad: Blocks with a wrong digest.
+    """
     numbers = {"blocks": len(bad), "size_bytes": recovery.content.space.set_bytes(bad)}
     recovery.story.add(
         Entry(
@@ -192,24 +241,31 @@ def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSe
 
 
 def report_withdrawn(step: Step, recovery: Recovery, node: NodeId) -> None:
-    """Tell that a source does not hold the version any more."""
+    """Report that a source does not hold the version any more."""
     recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, node))
 
 
 def report_reborn(step: Step, peer: Peer) -> None:
-    """Tell those a peer held something for, or worked for, that it was started anew."""
+    """Report to the recoveries a peer served that it was restarted."""
     for recovery in _concerned(step.state, peer):
         recovery.story.add(Entry(step.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.node))
 
 
 def report_lost(step: Step, peer: Peer) -> None:
-    """Tell those a peer held something for that it does not answer."""
+    """Report to the recoveries a peer served that it does not answer."""
     for recovery in _concerned(step.state, peer):
         recovery.story.add(Entry(step.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.node))
 
 
 def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -> None:
-    """Tell what came of asking a peer whether it stands by bad blocks."""
+    """Report what came of asking a peer whether it stands by bad blocks.
+
+    Args:
+        step: The event being handled.
+        peer: The source.
+        digest: Of which version.
+        reason: Why.
+    """
     for recovery in step.state.recoveries.values():
         if recovery.digest != digest:
             continue
@@ -220,7 +276,7 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
 
 
 def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
-    """Tell what this node's disk refused."""
+    """Report what this node's disk refused."""
     if (
         refusal.is_staging_lost
         and recovery.local.staging_losses < step.options.commits.staging_losses_max
@@ -235,7 +291,7 @@ def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
 
 
 def report_critical(step: Step, recovery: Recovery) -> None:
-    """Tell that the last critical block is durable."""
+    """Report that the last critical block is durable."""
     numbers = {"elapsed_ns": step.now - recovery.started_ns}
     recovery.story.add(
         Entry(step.now, StoryKind.CRITICAL_COMPLETE, StoryReason.DURABLE, numbers=numbers)
@@ -243,7 +299,7 @@ def report_critical(step: Step, recovery: Recovery) -> None:
 
 
 def report_standstills(step: Step) -> None:
-    """Tell when a recovery comes to stand still, and when it goes on."""
+    """Report when a recovery comes to stand still, and when it goes on."""
     for recovery in step.state.recoveries.values():
         if recovery.work.transfer_count and recovery.tally.still_since_ns is None:
             continue
@@ -264,7 +320,7 @@ def report_standstills(step: Step) -> None:
 
 
 def _wants_something(recovery: Recovery) -> bool:
-    """Tell whether a recovery needs something that it must ask somebody for."""
+    """Return whether a recovery needs something that it must ask somebody for."""
     if recovery.stage is Stage.TRANSFERRING:
         return bool(recovery.coverage.unclaimed)
     return recovery.stage is Stage.SEEKING or (

@@ -15,7 +15,14 @@ from ckptd.model.words import StoryKind, StoryReason, Verdict
 
 
 def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> Explanation:
-    """Return everything a person may ask about a recovery that has not ended."""
+    """Return everything a person may ask about a recovery that has not ended.
+
+    Args:
+        state: What is known.
+        recovery: Which recovery.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
+    """
     return Explanation(
         started_ns=recovery.started_ns,
         taken_ns=now,

@@ -29,7 +29,7 @@ class Need:
     """Blocks of one class that have to come.
 
     Attributes:
-        criticality: How urgent they are; ``None`` if nobody can tell, for lack of a manifest.
+        criticality: How urgent they are; ``None`` without a manifest.
         blocks: Which; empty if all of the class are here.
         size_bytes: Length of those.
     """
@@ -172,7 +172,7 @@ def _start_ns(supplies: Sequence[Supply]) -> int:
 
 
 def _obstacle(need: Need, supplies: Sequence[Supply]) -> str:
-    """Say why nobody can tell how long a class takes."""
+    """Say why the time of a class is not known."""
     lost = len(need.blocks - union(supply.blocks for supply in supplies))
     if lost:
         return f"nobody who is trusted has {lost} of the blocks"

@@ -73,7 +73,14 @@ def bytes_by_class(state: State) -> dict[tuple[bool, Criticality], int]:
 def view_recovery(
     state: State, recovery: Recovery, options: Options, *, now: int
 ) -> RecoverySnapshot:
-    """Return a view of one recovery."""
+    """Return a view of one recovery.
+
+    Args:
+        state: What is known.
+        recovery: Which recovery.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
+    """
     space = None if recovery.described is None else recovery.described.space
     missing = missing_blocks(state, recovery)
     why = why_still(state, recovery, missing, now=now)

@@ -143,7 +143,7 @@ def _holdings(step: Step, recovery: Recovery) -> list[Holding]:
 def give_second_chances(step: Step) -> None:
     """Ask for a block again of sources that sent it wrongly, where no other source is left.
 
-    One flipped bit at each source must not end a recovery; whoever goes on sending it wrongly
+    One flipped bit at each source must not end a recovery; a source that keeps sending it wrongly
     loses trust each time, and is soon in quarantine.
     """
     for recovery in step.state.recoveries.values():
@@ -165,6 +165,12 @@ def question(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     """Ask a source that sent bad blocks whether it stands by its holding.
 
     If it does, one of a critical unit costs all trust.
+
+    Args:
+        step: The event being handled.
+        peer: The source.
+        recovery: Which recovery.
+        bad: Blocks with a wrong digest.
     """
     options = step.options
     trust_lost = len(bad) * options.trust.per_bad_block

@@ -4,7 +4,7 @@ A node id is believed while the address that claims it answers; a second address
 a conflict. What a peer says it holds is kept here, as the base of the next delta; the scheduler
 keeps what it believes of that.
 
-Whoever drives it asks what :meth:`Following.question` says, hands in the answer or the failure,
+The driver asks what :meth:`Following.question` says, hands in the answer or the failure,
 carries out what follows from it in its order, and asks again after the pause.
 """
 
@@ -258,7 +258,7 @@ class Following:
         return NextStep(consequences, spread_ns(pause_ns, self._rng))
 
     def _is_followed(self, peer: PeerAddress) -> bool:
-        """Tell whether a question may be kept open at a peer, perhaps in place of another one's.
+        """Return whether a question may be kept open at a peer, perhaps in place of another one's.
 
         Places change hands by lot, each about as often as the others are asked: so nobody
         depends for long on whom it happened to meet.
@@ -292,7 +292,7 @@ class Following:
     def _is_strange(
         self, peer: PeerAddress, holdings: Holdings, consequences: list[Consequence]
     ) -> bool:
-        """Tell whether it cannot be a peer of that name that answers; then it is lost."""
+        """Return whether it cannot be a peer of that name that answers; then it is lost."""
         owner = self._by_node.get(holdings.node)
         if holdings.node == self._node:
             consequences += self._lose(peer, PeerState.SELF, "it is this node itself")

@@ -1,7 +1,7 @@
 """Duplicate requests for critical ranges that are late, or that two sources race for.
 
-A hedge is asked of a second source when the first one is later than nearly all ranges of late
-were; whoever delivers first wins, and the other one is cut off. Hedges spend a budget, so that
+A hedge is asked of a second source when the first one is later than nearly all recent ranges
+were; the first to deliver wins, and the other one is cut off. Hedges spend a budget, so that
 they cannot add to a congestion; where everything is well there are none.
 
 With a redundancy of 2 nothing needs to be late: at the tail of the critical units a source that
@@ -26,7 +26,7 @@ from ckptd.model.words import Criticality
 
 
 def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
-    """Return whom to ask for what a lane's first range owes; ``None``: nobody, or too dear."""
+    """Return whom to ask for what a lane's first range owes; ``None``: nobody, or no budget."""
     recovery = step.state.recoveries[lane.recovery]
     space = recovery.content.space
     owed = lane.transfers[0]

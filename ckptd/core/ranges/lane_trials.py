@@ -1,7 +1,7 @@
 """How many lanes lead to a source: another number is tried, and kept if it is worth it.
 
 One connection does not fill a path on which every connection is limited: by a shaper, by a
-window that is small for so long a way, by one processor at the source. Nobody can tell from here,
+window that is small for so long a way, by one processor at the source. This node cannot know,
 so it is tried: one lane more at one source at a time, for about a second. It stays if the
 source delivers noticeably more and all sources together do as well; a lane that only takes from
 others, here or at the source, does not pay. Now and then one less is tried in the same way, since
@@ -11,7 +11,7 @@ work.
 An only source that is fast gets a second lane at once, and it is tried later whether that pays.
 
 While others recover the same version, or the source works for others as well, nothing is tried:
-whoever opens more lanes would get a greater part of the same.
+a node that opens more lanes would get a greater part of the same.
 
 Source: a controller that tries and keeps what raised its goodput, after Dong et al., *PCC* (NSDI
 2015); several connections to one source as in aria2 and GridFTP.
@@ -118,7 +118,7 @@ def give_trial_up(step: Step, reason: StoryReason) -> None:
 
 
 def _may_widen(options: Options) -> bool:
-    """Tell whether there may be several lanes to a source, and no limit that makes them useless."""
+    """Return whether there may be several lanes to a source, and no limit makes them useless."""
     return options.lanes.per_source_max > 1 and options.ranges.in_flight_bytes_max is None
 
 
@@ -144,7 +144,7 @@ def _begin(step: Step) -> None:
 
 
 def _lasts(step: Step, recovery: Recovery) -> bool:
-    """Tell whether a recovery lasts long enough for a trial to pay."""
+    """Return whether a recovery lasts long enough for a trial to pay."""
     space = recovery.content.space
     left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
     lasting_bytes = recovery.swarm.total_rate * step.options.lanes.trial_left_ns / SECOND
@@ -152,7 +152,7 @@ def _lasts(step: Step, recovery: Recovery) -> bool:
 
 
 def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
-    """Tell whether a source does all it can on the lanes there are, and has work for more."""
+    """Return whether a source does all it can on the lanes there are, and has work for more."""
     if (
         step.now - bundle.busy_since_ns < step.options.lanes.trial_ns
         or not bundle.active_count == len(bundle.lanes) == bundle.width
@@ -165,7 +165,7 @@ def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bo
 
 
 def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
-    """Tell whether what comes from a source says something about its lanes at the moment."""
+    """Return whether what comes from a source says something about its lanes at the moment."""
     peer = step.state.peers[node]
     return (
         recovery.is_fetching
@@ -179,7 +179,7 @@ def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> boo
 
 
 def _is_settled(trial: Trial) -> bool:
-    """Tell whether a change has its effect: the new lane brought a range, or the old is gone."""
+    """Return whether a change has its effect: the new lane brought a range, or the old is gone."""
     bundle = trial.bundle
     if trial.is_fewer:
         return len(bundle.lanes) == bundle.width

@@ -51,7 +51,7 @@ def narrow(recovery: Recovery, lane: Lane) -> None:
 
 
 def is_held_up_here(step: Step, lane: Lane) -> bool:
-    """Tell whether this node's disk may be why a lane is silent.
+    """Return whether this node's disk may be why a lane is silent.
 
     While a commit is under way and no lane of the recovery delivers, no source is to blame: a
     lane is late only if another one delivered when it was due already.

@@ -30,7 +30,7 @@ def order_ranges(step: Step) -> None:
     """Order ranges until no source has room or nothing is left to order.
 
     Only peers are looked at whose room may have changed with this event. An offer that was
-    overtaken by what was ordered meanwhile is made anew before it is taken.
+    overtaken by what was ordered meanwhile is made again before it is taken.
     """
     state = step.state
     nodes = state.peers if step.is_room_everywhere or state.is_paced else step.room
@@ -89,7 +89,7 @@ def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
 
 
 def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
-    """Let a source race for a critical range that another one owes; tell whether it does."""
+    """Let a source race for a critical range that another one owes; return whether it does."""
     found = find_race(step, recovery, peer)
     if found is not None:
         duplicate = order_duplicate(step, recovery, peer, *found)
@@ -98,7 +98,7 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
 
 
 def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
-    """Tell whether somebody else should do this, or the source should do something else."""
+    """Return whether somebody else should do this, or the source should do something else."""
     peers, recoveries = step.state.peers.values(), step.state.recoveries.values()
     if has_to_wait(recoveries, offer, now=step.now):
         narration.report_outranked(step, offer)
@@ -177,7 +177,7 @@ def _order(
 def order_duplicate(
     step: Step, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
 ) -> Transfer:
-    """Ask a second source for what another one owes. Whoever delivers first wins."""
+    """Ask a second source for what another one owes. The first to deliver wins."""
     duplicate = _order(step, recovery, peer, blocks, first.criticality)
     first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
     recovery.duplicates.count += 1

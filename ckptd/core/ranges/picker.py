@@ -24,6 +24,12 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
 
     Of offers that are equally urgent the one goes first whose first megabyte would be here
     first: what the source has to do already counts, and how long this takes it.
+
+    Args:
+        recovery: Which recovery.
+        peer: The source.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
     """
     if not has_room(recovery, peer, options, now=now):
         return None
@@ -69,11 +75,17 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
 
 
 def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now: int) -> bool:
-    """Tell whether a range that a complete source offers is left to other receivers that have it.
+    """Return whether a range that a complete source offers is left to other receivers that have it.
 
     Else every receiver would fetch the end of a version from the one source that all share.
     Together those others must be as fast as the source, and one of them at work. Nodes that have
     a part of the version and get no more of it share the source with nobody.
+
+    Args:
+        recovery: Which recovery.
+        offer: What the source offers.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
     """
     return (
         recovery.swarm.is_swarming
@@ -100,9 +112,17 @@ def is_detour(
     *,
     now: int,
 ) -> bool:
-    """Tell whether a peer would hold up the end with some blocks: others would be done sooner.
+    """Return whether a peer would hold up the end with some blocks: others would be done sooner.
 
     Only others count that may be asked: a recovery never stands still for one that rests.
+
+    Args:
+        recovery: Which recovery.
+        peer: The source.
+        blocks: Which blocks.
+        peers: All peers.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
     """
     space = recovery.content.space
     size_bytes = space.run_bytes(blocks)
@@ -129,6 +149,12 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     class it is the part of what is left of it that the source has of all rates, so that all
     sources finish together. It never crosses into another criticality, so that a request is as
     urgent as it says.
+
+    Args:
+        recovery: Which recovery.
+        run: The blocks it could serve, not yet cut.
+        peer: The source.
+        options: The scheduler's numbers.
     """
     space, start = recovery.content.space, run.start
     own_class = recovery.content.class_of(start)

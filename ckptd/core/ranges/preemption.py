@@ -21,7 +21,7 @@ from ckptd.model.words import CloseReason
 
 
 def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> bool:
-    """Tell whether another recovery wants or awaits something more urgent of the source."""
+    """Return whether another recovery wants or awaits something more urgent of the source."""
     if len(recoveries) == 1:
         return False
     mine = offer.recovery.precedence_of(offer.criticality)

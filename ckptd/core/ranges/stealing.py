@@ -2,8 +2,8 @@
 
 Without it a recovery ends when its slowest source does. What was verified stays; what is lost
 is the block that was half here. Hysteresis keeps two sources from taking work from each other.
-Who work is taken from is reckoned with as slow as it was last: an estimate that is still falling
-would give some of that work back to it.
+A source that lost work counts as slow as its latest sample says: the average is still falling,
+and would give some of that work back.
 
 Source: big-block-sync (iroh) cancels a source four times slower than the best free one; rqbit
 three to ten times.

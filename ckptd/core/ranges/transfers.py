@@ -60,7 +60,7 @@ def on_range_progressed(step: Step, event: RangeProgressed) -> None:
 
 
 def _hear(step: Step, recovery: Recovery, lane: Lane, transfer: Transfer, new_bytes: int) -> None:
-    """Note a sign of life and what it tells about the link."""
+    """Note a sign of life and what it says about the link."""
     link, since_ns = lane.link, step.now - lane.heard_ns
     if lane.has_body:
         link.heard_again(since_ns)

@@ -1,1 +1,1 @@
-"""What people are told of a recovery. Values; they never change what is decided."""
+"""What people can read about a recovery. Values; they never change what is decided."""

@@ -10,7 +10,7 @@ from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.words import Confirmation
 
 EVIDENCE_MAX: Final = 50
-"""How many of a peer's bad blocks are told in full; the rest is counted."""
+"""How many of a peer's bad blocks are kept in full; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)

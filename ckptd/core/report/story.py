@@ -1,6 +1,6 @@
 """What happened to a recovery that was out of the ordinary, so that people can ask why.
 
-Nothing is told of an ordinary range: a story costs nothing while all is well. It is bounded;
+An ordinary range leaves no entry: a story costs nothing while all is well. It is bounded;
 what falls out at its far end is still counted.
 """
 
@@ -23,7 +23,7 @@ ENTRIES_MAX: Final = 200
 
 
 _REPEATED: Final = frozenset({StoryKind.DETOUR, StoryKind.OUTRANKED})
-"""Decided anew four times a second for as long as it is so."""
+"""Decided again four times a second for as long as it is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Story:
         entries: The last of it, oldest first.
         counts: How often each kind of thing happened, those that fell out included.
         latest: The last thing that happened to each source, whether it fell out or not; the
-            source that was told of longest ago comes first.
+            source whose last entry is oldest comes first.
         choice: Why it is for this version, and not for another; ``None``: not chosen here.
     """
 
@@ -71,7 +71,7 @@ class Story:
     def add(self, entry: Entry) -> None:
         """Take in what happened.
 
-        A source that is passed over again and again is told of once, until something else
+        A source that is passed over again and again gets one entry, until something else
         happens to it.
         """
         self.counts[entry.kind] += 1

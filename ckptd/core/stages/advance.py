@@ -215,7 +215,7 @@ def _seek(step: Step, recovery: Recovery) -> None:
 def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
     """Say which versions could be had and are not wanted: unsigned ones, and a rollback.
 
-    Nobody waits for better ones: whoever offers these may be lying, and a person has to know.
+    Nobody waits for better ones: a peer that offers these may be lying, and a person has to know.
     """
     request = recovery.request
     newest = choose_version(offers, request.checkpoint, request.version)

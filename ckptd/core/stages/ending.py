@@ -1,4 +1,4 @@
-"""How recoveries come to an end, and how they stumble without ending."""
+"""How recoveries end, and how they retry instead of ending."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ def retry_or_fail(step: Step, recovery: Recovery, refusal: Refusal) -> None:
 
 
 def fail(step: Step, recovery: Recovery, cause: FailureCause, message: str) -> None:
-    """End a recovery that cannot complete."""
+    """End a recovery that cannot complete.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        cause: What made it fail.
+        message: The sentence for a person.
+    """
     wind_up(step, recovery, Ending(Result.FAILED, cause, message))
 
 
@@ -89,7 +96,7 @@ def end(step: Step, recovery: Recovery, ending: Ending) -> None:
 
 
 def is_out_of_patience(step: Step, recovery: Recovery, *, is_starved: bool) -> bool:
-    """Keep count of how long nobody has had what is missing; tell when that was too long."""
+    """Measure how long nobody has had what is missing; return whether that was too long."""
     if not is_starved:
         recovery.starved_since_ns = None
         return False

@@ -1,7 +1,7 @@
 """From whom the manifest of the chosen version is asked, and what comes of it.
 
 One holder is asked first. While it does not answer, others are asked as well, one after another,
-and whoever answers first wins: a manifest is small beside what it describes. Each question ends
+and the first answer wins: a manifest is small beside what it describes. Each question ends
 with one event, however late; by then the recovery may be further, or for another version.
 """
 
@@ -84,7 +84,7 @@ def _take_answer(recovery: Recovery, source: NodeId | None) -> Digest:
 
 
 def _is_wanted(recovery: Recovery, digest: Digest) -> bool:
-    """Tell whether a manifest is what the recovery waits for."""
+    """Return whether a manifest is what the recovery waits for."""
     return recovery.stage is Stage.DESCRIBING and digest == recovery.digest
 
 
@@ -104,7 +104,7 @@ def describe(step: Step, recovery: Recovery) -> bool:
 
 
 def _ask_first(step: Step, recovery: Recovery) -> bool:
-    """Ask the best source, or tell that the version is to be given up.
+    """Ask the best source, or return that the version is to be given up.
 
     A version that nobody claims to have any more, lost peers included, was a lie or is removed,
     and one that nobody delivers with signatures that suffice is no better: another one is
@@ -192,7 +192,7 @@ def _give_up(recovery: Recovery, *, is_unsigned: bool) -> None:
 
 
 def _claims(peer: Peer, recovery: Recovery) -> bool:
-    """Tell whether a peer says it has just what a recovery is for."""
+    """Return whether a peer says it has just what a recovery is for."""
     holding = peer.holding_of(recovery.digest)
     return holding is not None and (holding.checkpoint, holding.version) == (
         recovery.checkpoint,

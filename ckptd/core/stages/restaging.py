@@ -1,7 +1,7 @@
-"""Begins anew with the staging of a recovery after somebody removed what was in it.
+"""Prepares the staging of a recovery again after somebody removed what was in it.
 
 Cleaners of temporary files do such things, and people. What is still there and right counts; the
-rest is fetched again, by the same recovery, so that whoever waits for it goes on waiting.
+rest is fetched again, by the same recovery, so that its clients keep waiting for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ckptd.model.words import LocalOrder, Stage, WasteReason
 
 
 def restage_when_quiet(step: Step, recovery: Recovery) -> None:
-    """Order the staging to be prepared anew, once nothing writes there any more."""
+    """Order the staging to be prepared again, once nothing writes there."""
     if recovery.local.pending_order is None and not recovery.work.lanes:
         recovery.local.is_staging_lost = False
         recovery.move(Stage.PREPARING)

@@ -60,7 +60,14 @@ def explain_choice(
     wanted: Version | None,
     not_below: Version | None = None,
 ) -> ExplainedChoice:
-    """Choose as :func:`choose_version` does, and say why."""
+    """Choose as :func:`choose_version` does, and say why.
+
+    Args:
+        holdings: What all live peers hold.
+        checkpoint: Of which checkpoint.
+        wanted: A version somebody named; ``None`` for the newest.
+        not_below: Without ``wanted``: no older version than this is taken.
+    """
     standings = _standings(holdings, checkpoint)
     chosen = _choose(standings, wanted, not_below)
     refusal = (

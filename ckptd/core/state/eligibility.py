@@ -26,7 +26,14 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
 
 
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
-    """Tell whether a peer may be given another range of a recovery now."""
+    """Return whether a peer may be given another range of a recovery now.
+
+    Args:
+        recovery: Which recovery.
+        peer: The source.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
+    """
     bundle = recovery.work.bundles.get(peer.node)
     lane = None if bundle is None else lane_with_room(bundle, options)
     if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
@@ -54,7 +61,7 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
 
 
 def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
-    """Tell whether a peer is there, does not rest, and stands by what it holds."""
+    """Return whether a peer is there, does not rest, and stands by what it holds."""
     is_resting = peer.link.usable_at_ns > now
     return peer.is_live and not is_resting and recovery.digest not in peer.questioned
 
@@ -65,7 +72,7 @@ def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iter
 
 
 def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
-    """Tell whether a live peer has a block and did not send it wrongly."""
+    """Return whether a live peer has a block and did not send it wrongly."""
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None or not (holding.is_complete or block in holding.blocks):
         return False
@@ -74,7 +81,7 @@ def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
 
 
 def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
-    """Tell whether a live peer has any of these blocks and did not send them wrongly."""
+    """Return whether a live peer has any of these blocks and did not send them wrongly."""
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None:
         return False

@@ -23,7 +23,7 @@ class Transfer:
         received_bytes: Body bytes so far.
         credited_bytes: Those of them that are verified or were counted as wasted.
         criticality: How urgent it is.
-        is_prompt: It was ordered on an idle lane, so that its first byte tells the latency.
+        is_prompt: It was ordered on an idle lane, so that its first byte measures the latency.
         is_hedge: It duplicates a range that another source is late with.
         is_spoiled: A block of it was wrong.
         is_hedged: It was looked at as late once; there may be a hedge for it.

@@ -34,7 +34,7 @@ class Latencies:
     _newest: float = 1.0
 
     def add(self, time_ns: int) -> None:
-        """Note how long something took, or how long it was waited for in vain."""
+        """Note how long something took, or how long nothing came until the wait ended."""
         if self._newest > _HEAVIEST:
             self._weights = [weight / self._newest for weight in self._weights]
             self._newest = 1.0

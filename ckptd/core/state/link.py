@@ -125,7 +125,7 @@ class Link:
         return self.own_time_ns(self.outstanding_bytes + self.load_bytes + size_bytes, options)
 
     def expected_ns(self, size_bytes: int, options: Options) -> int:
-        """Return how long to reckon with for some more bytes.
+        """Return how long some more bytes are expected to take.
 
         A source that failed last may be silent again: then it costs the patience with it.
         """
@@ -233,5 +233,5 @@ class Link:
 
     @staticmethod
     def _assumed_rate(options: Options) -> float:
-        """Return a rate to reckon with before anything is known: the first range in its time."""
+        """Return the rate to assume before anything is known: the first range in its time."""
         return options.ranges.bytes_first * SECOND / options.ranges.duration_ns
