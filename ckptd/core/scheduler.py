@@ -44,7 +44,7 @@ from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
 from ckptd.core.options import Options
-from ckptd.core.peers import claims
+from ckptd.core.peers import blame, claims
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.verdicts import Explanation
@@ -201,7 +201,7 @@ class Scheduler:
             case PeerLost():
                 claims.on_peer_lost(step, event)
             case HoldingConfirmed():
-                claims.on_holding_confirmed(step, event)
+                blame.on_holding_confirmed(step, event)
             case DiscoverySettled():
                 self._state.is_settled = True
             case RecoveryRequested():

@@ -38,7 +38,6 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/state/record/coverage.py": RECORDS,
     "core/state/record/search.py": RECORDS,
     "core/state/record/swarm.py": RECORDS,
-    "core/state/record/tally.py": RECORDS,
 }
 """By the path of the module below the package."""
 

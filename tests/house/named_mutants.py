@@ -87,7 +87,7 @@ NAMED: Final = (
     ),
     NamedMutant(
         "quarantine and second chances",
-        "core/peers/claims.py",
+        "core/peers/blame.py",
         " or peer.link.quarantined_until_ns > step.now:",
         ":",
     ),

@@ -15,7 +15,7 @@ from unittest import mock
 
 from ckptd.core.effects import CommitBlocks, DiscardStaging
 from ckptd.core.options import Options
-from ckptd.core.peers import claims
+from ckptd.core.peers import blame
 from ckptd.core.ranges import picker
 from ckptd.core.stages import advance
 from ckptd.core.state.lane import Lane
@@ -61,7 +61,7 @@ _close_lane: Final = Step.close_lane
 _commit: Final = advance._commit
 _failed: Final = Link.failed
 _preferred_run: Final = picker.preferred_run
-_question: Final = claims.question
+_question: Final = blame.question
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -159,7 +159,9 @@ BREAKAGES: Final = (
         "is questioned and sent no bad block",
         {"ranges.transfers.question": _question_all},
     ),
-    Breakage("every byte is accounted for", 0, "it used", {"report.waste.Waste.add": _nothing}),
+    Breakage(
+        "every byte is accounted for", 0, "it used", {"state.record.tally.Waste.add": _nothing}
+    ),
     Breakage(
         "a failure costs no trust",
         4,

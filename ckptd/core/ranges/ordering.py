@@ -177,7 +177,18 @@ def _order(
 def order_duplicate(
     step: Step, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
 ) -> Transfer:
-    """Ask a second source for what another one owes. The first to deliver wins."""
+    """Ask a second source for what another one owes. The first to deliver wins.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        peer: The second source.
+        first: What the other one was asked for.
+        blocks: What of it the second one is asked for.
+
+    Returns:
+        The duplicate.
+    """
     duplicate = _order(step, recovery, peer, blocks, first.criticality)
     first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
     recovery.duplicates.count += 1

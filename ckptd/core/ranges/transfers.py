@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
-from ckptd.core.peers.claims import count_sources, note_evidence, question
+from ckptd.core.peers.blame import note_evidence, question
+from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.hedging import find_hedge, losers
 from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
 from ckptd.core.ranges.lanes import (

@@ -12,7 +12,7 @@ from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.search import ManifestSearch
 from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.record.tally import Duplicates, Tally
-from ckptd.core.state.record.work import LocalWork, Work
+from ckptd.core.state.record.work import LocalWork, SourceWork
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import Criticality, FailureCause, Result, Stage
@@ -88,7 +88,7 @@ class Recovery:
     described: Described | None = None
     coverage: Coverage = field(default_factory=Coverage)
     commit: Commit = field(default_factory=Commit)
-    work: Work = field(default_factory=Work)
+    work: SourceWork = field(default_factory=SourceWork)
     local: LocalWork = field(default_factory=LocalWork)
     search: ManifestSearch = field(default_factory=ManifestSearch)
     swarm: Swarm = field(default_factory=Swarm)

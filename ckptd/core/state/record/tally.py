@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from ckptd.core.report.waste import Waste
 from ckptd.core.state.link import RateEstimate
 from ckptd.model.ids import NodeId
+from ckptd.model.words import WasteReason
+
+
+@dataclass(slots=True)
+class Waste:
+    """How much was of no use, by reason."""
+
+    by_reason: Counter[WasteReason] = field(default_factory=Counter)
+
+    def add(self, reason: WasteReason, size_bytes: int) -> None:
+        """Count some bytes."""
+        self.by_reason[reason] += size_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """All of them."""
+        return self.by_reason.total()
 
 
 @dataclass(slots=True)

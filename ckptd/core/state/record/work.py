@@ -11,7 +11,7 @@ from ckptd.model.words import LocalOrder
 
 
 @dataclass(slots=True)
-class Work:
+class SourceWork:
     """What sources were asked for.
 
     Attributes:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ckptd.core.report.waste import Waste
+from ckptd.core.state.record.tally import Waste
 from ckptd.model.words import WasteReason
 
 

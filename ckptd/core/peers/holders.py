@@ -1,0 +1,38 @@
+"""Who holds any of the version of a recovery, and who recovers it as well."""
+
+from __future__ import annotations
+
+from ckptd.core.state.record.spread import Spread
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.model.holdings import Holding
+
+
+def look_for_holders(step: Step) -> None:
+    """Look for each recovery who holds any of its version, and who recovers it as well."""
+    for recovery in step.state.recoveries.values():
+        if recovery.digest is not None:
+            count_holders(step, recovery)
+            take_stock(step, recovery)
+
+
+def count_holders(step: Step, recovery: Recovery) -> None:
+    """Count who holds any of a version."""
+    holdings = _holdings(step, recovery)
+    recovery.swarm.source_count = len(holdings)
+    recovery.swarm.is_swarming = any(not holding.is_complete for holding in holdings)
+
+
+def take_stock(step: Step, recovery: Recovery) -> None:
+    """Note which blocks others have that recover the version as well."""
+    holdings = _holdings(step, recovery)
+    recovery.swarm.spread = Spread(each.blocks for each in holdings if not each.is_complete)
+
+
+def _holdings(step: Step, recovery: Recovery) -> list[Holding]:
+    """Return what live peers have of the version of a recovery."""
+    return [
+        peer.holdings[recovery.digest]
+        for peer in step.state.peers.values()
+        if peer.is_live and recovery.digest in peer.holdings
+    ]
