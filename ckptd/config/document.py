@@ -78,7 +78,11 @@ class Document:
         self._environ = environ or {}
 
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
-        """Refuse the file because of one key."""
+        """Refuse the file because of one key.
+
+        Raises:
+            ConfigurationError: Always.
+        """
         raise ConfigurationError(f"{self.path}: {key}", problem, hint)
 
     def section(self, name: str, kind: type[_S]) -> _S:
@@ -118,7 +122,11 @@ class Document:
         return table
 
     def parse(self, key: str, value: object, parser: Callable[[object], _T]) -> _T:
-        """Read one value; the error names its key."""
+        """Read one value; the error names its key.
+
+        Raises:
+            ConfigurationError: It cannot be used.
+        """
         try:
             return parser(value)
         except UsageError as error:
@@ -187,7 +195,11 @@ def text(parse: Callable[[str], _T]) -> Callable[[object], _T]:
 
 
 def flag(value: object) -> bool:
-    """Read true or false."""
+    """Read true or false.
+
+    Raises:
+        UsageError: It is neither.
+    """
     if not isinstance(value, bool):
         raise UsageError("", f"is {kind_of(value)}, not true or false", "Write it without quotes.")
     return value

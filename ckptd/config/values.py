@@ -69,7 +69,11 @@ def _find_credential(path: str, environ: Mapping[str, str]) -> str:
 
 
 def root_name(name: str) -> str:
-    """Check the name of a root."""
+    """Check the name of a root.
+
+    Raises:
+        UsageError: It is none.
+    """
     if not _ROOT_NAME.fullmatch(name):
         raise UsageError(
             "",
@@ -80,7 +84,11 @@ def root_name(name: str) -> str:
 
 
 def absolute_path(path: str) -> str:
-    """Check and normalise a path."""
+    """Check and normalise a path.
+
+    Raises:
+        UsageError: It is not absolute, or too long.
+    """
     if not path.startswith("/"):
         raise UsageError(f"path {path[:80]!r}", "is not absolute", "Begin it with '/'.")
     if len(os.fsencode(path)) > PATH_BYTES_MAX or any(character < " " for character in path):
@@ -96,7 +104,11 @@ def path_or_none(path: str) -> str | None:
 
 
 def socket_path(path: str) -> str:
-    """Check a path that must fit into an address of ``AF_UNIX``."""
+    """Check a path that must fit into an address of ``AF_UNIX``.
+
+    Raises:
+        UsageError: It does not, or is no path.
+    """
     normal = absolute_path(path)
     if len(os.fsencode(normal)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(
@@ -113,7 +125,11 @@ def address_or_off(address: str) -> Address | None:
 
 
 def buffers(size: str) -> int:
-    """Read how many bytes the buffers may have."""
+    """Read how many bytes the buffers may have.
+
+    Raises:
+        UsageError: No size, or too few.
+    """
     size_bytes = parse_size(size)
     if size_bytes < BUFFERS_BYTES_MIN:
         raise UsageError(f"{size!r}", f"is less than {format_size(BUFFERS_BYTES_MIN)}")
@@ -121,7 +137,11 @@ def buffers(size: str) -> int:
 
 
 def connections(value: object) -> int:
-    """Read how many connections may be open at the same time."""
+    """Read how many connections may be open at the same time.
+
+    Raises:
+        UsageError: No number, or out of bounds.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError("", f"is {kind_of(value)}, not a whole number")
     if not CONNECTIONS_UNPROVEN_MAX < value <= CONNECTIONS_CEILING:
@@ -130,7 +150,11 @@ def connections(value: object) -> int:
 
 
 def connections_per_address(value: object) -> int:
-    """Read how many connections one address may have."""
+    """Read how many connections one address may have.
+
+    Raises:
+        UsageError: No number, or out of bounds.
+    """
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError("", f"is {kind_of(value)}, not a whole number")
     if not 1 <= value <= CONNECTIONS_CEILING:
@@ -139,7 +163,11 @@ def connections_per_address(value: object) -> int:
 
 
 def redundancy(value: object) -> int:
-    """Read how many sources may be asked for the last critical ranges."""
+    """Read how many sources may be asked for the last critical ranges.
+
+    Raises:
+        UsageError: Neither 1 nor 2.
+    """
     if not isinstance(value, int) or value is True or value not in {1, 2}:
         # Nothing else is shown: tables can be nested, and numbers long, beyond what repr() takes.
         is_short = isinstance(value, int) and value.bit_length() < 64  # noqa: PLR2004
@@ -148,7 +176,11 @@ def redundancy(value: object) -> int:
 
 
 def accounts(value: object) -> tuple[str, ...]:
-    """Read a list of users or groups: names, or numbers with or without quotes."""
+    """Read a list of users or groups: names, or numbers with or without quotes.
+
+    Raises:
+        UsageError: No list, too long, or something else in it.
+    """
     if not isinstance(value, list):
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["name", 1001].')
     if len(value) > ACCOUNTS_MAX:
@@ -170,7 +202,11 @@ def _account(entry: object) -> str:
 
 
 def peers(value: object) -> tuple[str, ...]:
-    """Read a list of peers."""
+    """Read a list of peers.
+
+    Raises:
+        UsageError: No list, too long, or something else in it.
+    """
     if not isinstance(value, list):
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["node-b:7421"].')
     if len(value) > PEERS_MAX:
@@ -187,7 +223,11 @@ def peers(value: object) -> tuple[str, ...]:
 
 
 def patterns(value: object) -> tuple[str, ...]:
-    """Read a list of patterns of checkpoint names."""
+    """Read a list of patterns of checkpoint names.
+
+    Raises:
+        UsageError: No list, too long, or something else in it.
+    """
     if not isinstance(value, list):
         raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["llama/*"].')
     if len(value) > PATTERNS_MAX:
@@ -210,7 +250,11 @@ def link_rate(rate: str) -> int | None:
 
 
 def interface(name: str) -> str | None:
-    """Read the name of a network interface; nothing stands for none."""
+    """Read the name of a network interface; nothing stands for none.
+
+    Raises:
+        UsageError: It is none.
+    """
     if not name:
         return None
     if not _INTERFACE.fullmatch(name):

@@ -19,11 +19,10 @@ from ckptd.control.server.dispatch import serve_control
 from ckptd.daemon.answer.daemon_answers import DaemonFacts
 from ckptd.daemon.answer.service import open_answers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
-from ckptd.daemon.doctor.findings import Doctor
-from ckptd.daemon.doctor.health import components
+from ckptd.daemon.doctor.findings import Doctor, components
 from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.root_watch import RootWatch
-from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, tell_status
+from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, report_status
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.measuring import Measuring
@@ -186,7 +185,7 @@ class Daemon:
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
-            Service("status", run=lambda: tell_status(self._notifier, self._recovering.snapshots)),
+            Service("status", run=self._report_status),
             Service("watchdog", run=lambda: feed_watchdog(self._notifier, disk_calls.longest_ns)),
             Service("reload", run=self._reload_on_hang_up),
         ]
@@ -220,6 +219,9 @@ class Daemon:
         if parts.transport.identity is None:
             hint = "no [tls]: whoever reaches the port can read, and claim to be any node"
             _log.warning("transport.insecure", data=data, hint=hint)
+
+    async def _report_status(self) -> None:
+        await report_status(self._notifier, self._recovering.snapshots)
 
     def _be_ready(self) -> None:
         self._obstacle = ""

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from ckptd.config import Config
 from ckptd.daemon.host.activation import inherited_sockets
-from ckptd.daemon.host.confinement import confine_daemon
+from ckptd.daemon.host.confinement import check_places, confine_daemon
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
-from ckptd.daemon.settings.real_directories import check_places
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import DamagedState
 from ckptd.model.ids import Epoch

@@ -112,7 +112,11 @@ class Log:
         logging.getLogger(_OURS.rstrip(".")).setLevel(known)
 
     def suppress(self, _logger: object, _method: str, event: EventDict) -> EventDict:
-        """Drop a line that is one too many; say with the next one how many that were."""
+        """Drop a line that is one too many; say with the next one how many that were.
+
+        Raises:
+            DropEvent: It is one too many.
+        """
         missing = self._suppression.admit(str(event["event"]), now_s=time.monotonic())
         if missing is None:
             raise structlog.DropEvent
@@ -121,7 +125,11 @@ class Log:
         return event
 
     def keep_event(self, _logger: object, _method: str, event: EventDict) -> EventDict:
-        """Keep an event, and drop it if the log is quieter than that."""
+        """Keep an event, and drop it if the log is quieter than that.
+
+        Raises:
+            DropEvent: The log is quieter.
+        """
         level = event["level"]
         if _LEVELS[level] >= logging.INFO:
             facts = {name: fact for name, fact in event.items() if name not in {"event", "level"}}

@@ -83,7 +83,7 @@ ALLOWED = {
     # Counters below /sys; the name is checked, and only read.
     "daemon/limit/interface.py": {"open"},
     # Compares configured directories, opens nothing.
-    "daemon/settings/real_directories.py": {"os.path.realpath"},
+    "daemon/host/confinement.py": {"os.path.realpath"},
     # SQLite opens by path; the directory is the daemon's own, checked when it is taken.
     "store/records/database.py": {"sqlite3.connect"},
     "store/files/kernel.py": {"ctypes.CDLL"},  # calls take descriptors

@@ -12,7 +12,7 @@ import os
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
 
@@ -20,6 +20,7 @@ from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.sampling import Sample, take_sample
+from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.errors import CkptdError, Conflict
@@ -34,6 +35,7 @@ from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
+from ckptd.store.published.catalog import Catalog
 from ckptd.store.staging.probing import measure_write_rate
 
 Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
@@ -268,6 +270,18 @@ class Doctor:
     def _live_peers(self) -> list[PeerAddress]:
         live = [peer for peer in self._peering.peers() if peer.state is PeerState.LIVE]
         return live[:_SAMPLED_PEERS_MAX]
+
+
+def components(peering: Peering, catalog: Catalog, roots: Iterable[RootState]) -> dict[str, str]:
+    """Say of each part what is wrong with it; empty if nothing is."""
+    peers = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
+    is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
+    stale = sum(held.is_stale for held in catalog.versions())
+    return {
+        "peers": "no peer answers" if is_alone else "",
+        "store": f"{stale} stale versions" if stale else "",
+        **{f"root {root.name}": root.obstacle for root in roots},
+    }
 
 
 def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRow:

@@ -72,10 +72,18 @@ async def take_sample(
     peer: tuple[Identity, NodeId] | None,
     throttles: Throttles,
 ) -> Sample | None:
-    """Fetch some blocks of a holding; ``None`` if it has none.
+    """Fetch some blocks of a holding, as background traffic: the source serves recoveries first.
 
-    As background traffic: the source serves every recovery first. ``peer`` is as for a
-    :class:`~ckptd.net.lane.lane.SocketLane`.
+    Args:
+        address: Where the peer answers.
+        holding: What it says it has.
+        space: The version that this is a holding of.
+        pool: Buffers for the bodies.
+        peer: Who must answer, and to whom, as for a :class:`~ckptd.net.lane.lane.SocketLane`.
+        throttles: Keep to the limits.
+
+    Returns:
+        What came; ``None`` if the holding is empty.
     """
     run = holding.blocks.first_run()
     if run is None or run[1] > space.block_count:

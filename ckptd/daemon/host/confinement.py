@@ -1,4 +1,4 @@
-"""What the daemon may still write to once it runs."""
+"""The directories that are the daemon's own: that none is another one, and writing to no others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from contextlib import ExitStack
 from typing import Final
 
-from ckptd.config import Config
+from ckptd.config import Config, is_within
+from ckptd.errors import ConfigurationError
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.confined import open_configured
 from ckptd.store.files.kernel import mapping_os_errors
@@ -43,3 +44,24 @@ def confine_daemon(config: Config, roots: Roots) -> None:
         _log.info("daemon.confined")
     else:
         _log.info("daemon.not_confined", hint="this kernel has no Landlock (Linux 5.19)")
+
+
+def check_places(config: Config) -> None:
+    """Refuse a directory that is another one, or in it, by way of symbolic links.
+
+    The file was checked for what stands there; here it is about what is on the disk.
+
+    Raises:
+        ConfigurationError: A root overlaps the state directory or another root.
+    """
+    taken = {"node.state_dir": os.path.realpath(config.node.state_dir)}
+    for name, path in config.roots.items():
+        real = os.path.realpath(path)
+        for other, place in taken.items():
+            if is_within(real, place) or is_within(place, real):
+                raise ConfigurationError(
+                    f"roots.{name}",
+                    f"{path} is {real}, which overlaps {other} = {place}",
+                    "Give each a directory of its own, none inside another.",
+                )
+        taken[f"roots.{name}"] = real

@@ -1,4 +1,4 @@
-"""How long threads have been in the disk: a call that does not return hides from everybody else."""
+"""How long disk calls have been under way: a call that does not return shows nowhere else."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class DiskCalls:
         self._since_ns: dict[int, int] = {}
 
     def watched(self, sink: BlockSink) -> BlockSink:
-        """Return a sink whose calls are known here."""
+        """Return a sink whose calls are counted here."""
         return _WatchedSink(self, sink)
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
-        """Be in the disk for as long as the context lasts."""
+        """Count as a disk call while the context lasts."""
         thread = threading.get_ident()
         self._since_ns[thread] = time.monotonic_ns()
         try:

@@ -74,7 +74,7 @@ ROOT_METRICS: Final[Sequence[MetricRow[tuple[RootState, ...]]]] = (
 class RootWatch:
     """Knows how the roots are. Made and read on the event loop.
 
-    ``open`` begins to look, ``close`` ends it; in between :meth:`run` tells what changed.
+    ``open`` begins to look, ``close`` ends it; in between :meth:`run` reports what changed.
 
     Args:
         roots: Open until this is closed.
@@ -84,7 +84,7 @@ class RootWatch:
     def __init__(self, roots: Roots, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
         self._watched = [_Watched(root, clock) for root in roots]
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def open(self) -> None:
         """Begin to look."""
@@ -102,20 +102,20 @@ class RootWatch:
         return tuple(watched.state(now=now) for watched in self._watched)
 
     async def run(self) -> None:
-        """Tell what changes until cancelled."""
+        """Report what changes until cancelled."""
         while True:
-            self.tell(self.states())
+            self.report(self.states())
             await asyncio.sleep(LOOK_S / 2)
 
-    def tell(self, states: Iterable[RootState]) -> None:
+    def report(self, states: Iterable[RootState]) -> None:
         """Log each root that cannot be used any more, and each that can again."""
         for state in states:
-            told = self._told.get(state.name, "")
-            if state.obstacle and not told:
+            reported = self._reported.get(state.name, "")
+            if state.obstacle and not reported:
                 _log.error("root.unusable", root=state.name, path=state.path, why=state.obstacle)
-            elif told and not state.obstacle:
+            elif reported and not state.obstacle:
                 _log.info("root.usable", root=state.name, path=state.path)
-            self._told[state.name] = state.obstacle
+            self._reported[state.name] = state.obstacle
 
 
 class _Watched:

@@ -34,16 +34,16 @@ _EXTENSION_NS: Final = 30 * SECOND
 _log = get_logger()
 
 
-async def tell_status(
+async def report_status(
     notifier: Notifier, snapshots: Callable[[], tuple[RecoverySnapshot, ...]]
 ) -> NoReturn:
     """Say what the daemon is doing whenever that changes, until cancelled."""
-    told = ""
+    reported = ""
     while True:
         text = status_text(snapshots())
-        if text != told:
+        if text != reported:
             notifier.status(text)
-            told = text
+            reported = text
         await asyncio.sleep(STATUS_INTERVAL_S)
 
 

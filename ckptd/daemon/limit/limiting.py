@@ -88,12 +88,11 @@ class Limiting:
         self._follow_interface()
         self._apply("the daemon starts")
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Follow the clock and the interface until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_clock())
             tasks.create_task(self._measure())
-        raise AssertionError("neither ends by itself")
 
     def prepare(self, old: Config, new: Config) -> Switch:
         """Follow the configuration; what somebody set goes on."""

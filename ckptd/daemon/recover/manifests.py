@@ -60,7 +60,11 @@ class Manifests:
     async def from_peer(
         self, node: NodeId, checkpoint: CheckpointName, digest: Digest
     ) -> VerifiedManifest:
-        """Ask a peer."""
+        """Ask a peer.
+
+        Raises:
+            CkptdError: See above; ``NotFound`` if it does not answer.
+        """
         address = self._peering.address_of(node)
         if address is None:
             raise NotFound(f"manifest {digest}", f"cannot be asked of {node}: it does not answer")
@@ -78,7 +82,11 @@ class Manifests:
     async def from_journal(
         self, recovery: RecoveryId, checkpoint: CheckpointName, digest: Digest
     ) -> VerifiedManifest:
-        """Take the one that a restart left."""
+        """Take the one that a restart left.
+
+        Raises:
+            CkptdError: See above; ``NotFound`` if it is not in the journal.
+        """
         encoded = await self._journal.manifest(recovery)
         if encoded is None:
             raise NotFound(f"manifest {digest}", "is not in the journal")

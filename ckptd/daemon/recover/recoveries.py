@@ -27,7 +27,7 @@ STORIES_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ToldStory:
+class EndedStory:
     """Why a recovery that ended went as it did, and when that was, in Unix time."""
 
     explanation: Explanation
@@ -109,7 +109,7 @@ class RecoveryBook:
         self._wall_clock = wall_clock
         self._open: dict[RecoveryId, OpenRecovery] = {}
         self._ended: OrderedDict[str, EndedRecovery] = OrderedDict()
-        self._stories: OrderedDict[str, ToldStory] = OrderedDict()
+        self._stories: OrderedDict[str, EndedStory] = OrderedDict()
 
     def __iter__(self) -> Iterator[OpenRecovery]:
         return iter(list(self._open.values()))
@@ -160,7 +160,7 @@ class RecoveryBook:
                 f"recovery {recovery[:40]!r}", "is not known", "See ckptctl recoveries."
             ) from None
 
-    def story(self, recovery: str) -> ToldStory | None:
+    def story(self, recovery: str) -> EndedStory | None:
         """Return why one that ended went as it did; ``None`` if that is not kept any more."""
         return self._stories.get(recovery)
 
@@ -176,8 +176,8 @@ class RecoveryBook:
         ended = self._record_of(recovery, effect)
         self.remember(ended)
         if effect.explanation is not None:
-            told = ToldStory(effect.explanation, self._wall_clock())
-            self._stories[ended.recovery] = told
+            story = EndedStory(effect.explanation, self._wall_clock())
+            self._stories[ended.recovery] = story
             while len(self._stories) > STORIES_MAX:
                 self._stories.popitem(last=False)
         return ended

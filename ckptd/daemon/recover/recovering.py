@@ -24,7 +24,6 @@ from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
-from ckptd.discovery.static import StaticDiscovery
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -55,7 +54,7 @@ class Recovering:
     def __init__(self, parts: Parts, advertising: Advertising) -> None:
         config = parts.config
         self._storage = parts.storage
-        # The scheduler's luck need not be secret, only different on every node.
+        # Random choices of the scheduler need not be secret, only differ between nodes.
         rng = Random(parts.epoch)  # noqa: S311
         self.scheduler = Scheduler(
             rng, Options(hedging=HedgingOptions(redundancy=config.recovery.redundancy))
@@ -64,7 +63,7 @@ class Recovering:
         self.book = RecoveryBook(parts.wall_clock)
         self.peering = Peering(
             config.node.id,
-            StaticDiscovery(config.discovery.peers).addresses(),
+            config.discovery.peers,
             parts.transport.inquirer,
             self.runtime.report,
             rng,
@@ -108,10 +107,9 @@ class Recovering:
 
     def prepare_peers(self, _: Config, new: Config) -> Switch:
         """Follow the list of peers; see :class:`LivePart`."""
-        addresses = StaticDiscovery(new.discovery.peers).addresses()
 
         def switch() -> None:
-            for left in self.peering.change(addresses):
+            for left in self.peering.change(new.discovery.peers):
                 self.fetching.cut(left)
 
         return switch
@@ -150,7 +148,7 @@ class Recovering:
             self.begin(recovery)
 
     def pause(self) -> None:
-        """Let every recovery stand still; the next life goes on, so the journal is not told."""
+        """Let every recovery stand still; not in the journal, so that the next life goes on."""
         for recovery in self.book:
             self.runtime.report(RecoveryPaused(recovery.id))
 

@@ -74,8 +74,8 @@ class StagingOrders:
         for recovery in self._book:
             if recovery.staging is not None:
                 recovery.staging.interrupt()  # hashing terabytes would take minutes
-        # Off the loop, which tells the service manager that a disk is slow. Its threads use
-        # what is closed then.
+        # Off the loop, which reports meanwhile to the service manager. Its threads use what is
+        # closed below.
         await asyncio.to_thread(self._disk.shutdown)
         for recovery in self._book:
             if recovery.staging is not None:

@@ -47,7 +47,7 @@ class Advertising:
         self._document: bytes | None = None
         self._deltas: dict[int, bytes] = {}  # by the revision that they change
         self._changed = asyncio.Event()
-        self._told_at_s = float("-inf")
+        self._announced_at_s = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         catalog.on_change = self._read_catalog
 
@@ -94,7 +94,7 @@ class Advertising:
         """Tell that recoveries have more: at once, or with what else comes in the meantime."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            wait_s = self._told_at_s + _INTERVAL_S - loop.time()
+            wait_s = self._announced_at_s + _INTERVAL_S - loop.time()
             if wait_s > 0:
                 self._timer = loop.call_later(wait_s, self._revise)
             else:
@@ -128,7 +128,7 @@ class Advertising:
             if len(self._past) > _REVISIONS_MAX:
                 self._past.popitem(last=False)
         self._holdings = replace(before, revision=before.revision + 1, holdings=listed)
-        self._told_at_s = asyncio.get_running_loop().time()
+        self._announced_at_s = asyncio.get_running_loop().time()
         self._document = None
         self._deltas.clear()
         self._changed.set()

@@ -86,7 +86,7 @@ def test_a_change_is_told_once_and_so_is_its_end(root: Root) -> None:
     watch = RootWatch(Roots([root]))
     with capture_logs() as lines:
         for obstacle in ("", "gone", "gone", "still gone", "", ""):
-            watch.tell((RootState("data", "/data", obstacle, None, None),))
+            watch.report((RootState("data", "/data", obstacle, None, None),))
     assert [(line["event"], line.get("why")) for line in lines] == [
         ("root.unusable", "gone"),
         ("root.usable", None),

@@ -6,7 +6,7 @@ import pytest
 
 from ckptd.config import Config
 from ckptd.config.sections import NodeSection
-from ckptd.daemon.settings.real_directories import check_places
+from ckptd.daemon.host.confinement import check_places
 from ckptd.errors import ConfigurationError, ExitCode
 from ckptd.model.ids import NodeId
 
