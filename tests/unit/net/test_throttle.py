@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from ckptd.limits import MIB, MS, SECOND
-from ckptd.model.words import Urgency
-from ckptd.net.throttle import Throttle
+from ckptd.model.words import Direction, Urgency
+from ckptd.net.throttle import (
+    RECHECK_NS,
+    SEND_TRICKLE_BYTES,
+    TAKE_TRICKLE_BYTES,
+    Throttle,
+    Throttles,
+    _Queue,
+)
 from ckptd.traffic.buckets import Ceilings, Flow
 
 NORMAL, CRITICAL = Flow(Urgency.NORMAL, "a"), Flow(Urgency.CRITICAL, "b")
@@ -50,6 +58,15 @@ class Stage:
         self.throttle.change(Ceilings(total=MIB))
         for _ in range(2):
             assert self.throttle.take(NORMAL, MIB, unless=lambda: False) == PIECE
+
+    def block(self) -> None:
+        """Take all that a limit of a byte a second leaves for minutes."""
+        self.throttle.change(Ceilings(total=1))
+        assert self.throttle.take(NORMAL, MIB, unless=lambda: False) == 512
+
+    def until_somebody_waits(self) -> None:
+        while not self.throttle._wakes:
+            time.sleep(0)
 
 
 @pytest.fixture
@@ -115,3 +132,80 @@ def test_it_is_known_for_how_long_each_class_waited(stage: Stage) -> None:
     stage.clock.now += 5 * MS
     waiting.result()
     assert stage.throttle.share(Urgency.CRITICAL) == 0
+
+
+def test_who_is_not_wanted_any_more_leaves_the_queue(stage: Stage) -> None:
+    stage.block()
+    waiting = stage.take(NORMAL, unless=lambda: True)
+    stage.until_somebody_waits()
+    stage.clock.now += RECHECK_NS - MS
+    assert waiting.result() == 0
+    assert not stage.throttle._shaper.waiting
+    assert not stage.throttle._wakes
+    assert stage.throttle.moved_bytes[Urgency.NORMAL] == 512
+    assert stage.throttle.throttled_s()[Urgency.NORMAL] == (RECHECK_NS - MS) / SECOND
+
+
+def test_who_waits_is_not_asked_whether_it_still_should_before_its_time(stage: Stage) -> None:
+    stage.block()
+    asked = threading.Event()
+
+    def unless() -> bool:
+        asked.set()
+        return True
+
+    waiting = stage.take(NORMAL, unless=unless)
+    stage.until_somebody_waits()
+    stage.clock.now += RECHECK_NS - MS - 1
+    stage.throttle.change(Ceilings(total=1))  # wakes it
+    assert not asked.wait(0.01)
+    stage.clock.now += 1
+    assert waiting.result() == 0
+
+
+def test_who_is_granted_something_while_it_is_asked_has_it(stage: Stage) -> None:
+    stage.block()
+
+    def unless() -> bool:
+        stage.throttle.change(Ceilings())  # it must not be asked with the lock held
+        return True
+
+    waiting = stage.take(NORMAL, unless=unless)
+    stage.until_somebody_waits()
+    stage.clock.now += RECHECK_NS
+    assert waiting.result() == MIB
+
+
+def test_the_share_of_waiting_is_of_the_last_second_or_two() -> None:
+    queue = _Queue()
+    assert queue.share(now=0) == 0
+    queue.change(1, now=10 * SECOND)
+    assert queue.share(now=10 * SECOND) == 0
+    assert queue.share(now=11 * SECOND - 1) == pytest.approx(1 / 11, rel=1e-6)
+    assert queue.share(now=11 * SECOND) == 1
+    assert queue.share(now=11 * SECOND + 500 * MS) == 1
+    queue.change(1, now=12 * SECOND)
+    queue.change(-1, now=12 * SECOND)
+    queue.change(-1, now=12 * SECOND)
+    assert queue.share(now=12 * SECOND + 500 * MS) == pytest.approx(1 / 1.5)
+    assert queue.share(now=13 * SECOND) == 0
+    assert queue.total_ns(now=20 * SECOND) == 2 * SECOND
+
+
+def test_each_direction_has_its_throttle_and_its_trickle() -> None:
+    throttles = Throttles.create()
+    assert throttles.by_direction() == {
+        Direction.INGRESS: throttles.ingress,
+        Direction.EGRESS: throttles.egress,
+        Direction.DISK_WRITE: throttles.disk_write,
+    }
+    trickles = [throttle._shaper._trickle_bytes for throttle in throttles]
+    assert trickles == [TAKE_TRICKLE_BYTES, SEND_TRICKLE_BYTES, TAKE_TRICKLE_BYTES]
+
+
+def test_nothing_is_limited_before_anybody_said_so() -> None:
+    throttle = Throttle()
+    assert not throttle.is_limiting
+    assert throttle.take(NORMAL, MIB, unless=lambda: False) == MIB
+    throttle.give_back(NORMAL, 1)
+    assert throttle.moved_bytes[Urgency.NORMAL] == MIB - 1

@@ -3,18 +3,14 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ckptd.cli.pki.authority import certificate_facts
-from ckptd.errors import ConfigurationError, ExitCode
+from ckptd.errors import ConfigurationError
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure
 from ckptd.net.connection.handshakes import HandshakeFailed
@@ -50,126 +46,6 @@ def visit(host: Identity, guest: Identity) -> CertifiedPeer:
     seen_by_guest, seen_by_host = met(guest.client_context, host._loaded.server)
     assert guest.check(seen_by_guest).node == host.node
     return host.check(seen_by_host)
-
-
-# What no daemon starts with
-
-
-def expired(certificates: Certificates) -> Files:
-    certificates.authority.issue(A, not_before=NOW - 2 * DAY, lifetime=DAY, force=True)
-    return replace(certificates.files(B), **_paths(certificates))
-
-
-def not_yet_valid(certificates: Certificates) -> Files:
-    certificates.authority.issue(A, not_before=NOW + DAY, force=True)
-    return replace(certificates.files(B), **_paths(certificates))
-
-
-def for_clients_alone(certificates: Certificates) -> Files:
-    certificates.authority.issue(A, purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,), force=True)
-    return replace(certificates.files(B), **_paths(certificates))
-
-
-def for_servers_alone(certificates: Certificates) -> Files:
-    certificates.authority.issue(A, purposes=(ExtendedKeyUsageOID.SERVER_AUTH,), force=True)
-    return replace(certificates.files(B), **_paths(certificates))
-
-
-def of_another_authority(certificates: Certificates) -> Files:
-    return certificates.files(A, certificates.another("foreign"))
-
-
-def of_another_node(certificates: Certificates) -> Files:
-    return certificates.files(B)
-
-
-def with_a_key_that_does_not_fit(certificates: Certificates) -> Files:
-    return replace(certificates.files(A), key=certificates.files(B).key)
-
-
-def with_a_key_for_the_group(certificates: Certificates) -> Files:
-    files = certificates.files(A)
-    os.chmod(files.key, 0o640)
-    return files
-
-
-def with_a_key_for_the_world(certificates: Certificates) -> Files:
-    files = certificates.files(A)
-    os.chmod(files.key, 0o604)
-    return files
-
-
-def with_an_encrypted_key(certificates: Certificates) -> Files:
-    files = certificates.files(A)
-    path = Path(files.key)
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
-        )
-    )
-    return files
-
-
-def without_a_key(certificates: Certificates) -> Files:
-    return replace(certificates.files(A), key="/nowhere/node.key")
-
-
-def without_an_authority(certificates: Certificates) -> Files:
-    return replace(certificates.files(A), ca=os.devnull)
-
-
-def with_an_authority_that_is_a_node(certificates: Certificates) -> Files:
-    files = certificates.files(A)
-    return replace(files, ca=files.certificate)
-
-
-def with_words_for_revoked(certificates: Certificates) -> Files:
-    certificates.revoked.write_text("12ab\nnode-b\n")
-    return certificates.files(A)
-
-
-def _paths(certificates: Certificates) -> dict[str, str]:
-    certificate, key = certificates.authority.paths_of(A)
-    return {"certificate": certificate, "key": key}
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (expired, r"tls\.certificate .*: expired: .*ckptctl tls renew"),
-        (not_yet_valid, r"tls\.certificate .*: expired: certificate is not yet valid.*clock"),
-        (for_clients_alone, r"tls\.certificate .*: purpose: .*for servers and for clients"),
-        (for_servers_alone, r"tls\.certificate .*: purpose: .*for servers and for clients"),
-        (of_another_authority, r"tls\.certificate .*: untrusted: .*authority of tls\.ca"),
-        (of_another_node, r"is for node-b, not node-a.*Set node\.id to node-b"),
-        (with_a_key_that_does_not_fit, r"tls\.certificate .* with key .*cannot be used"),
-        (with_a_key_for_the_group, r"tls\.key .*mode 640.*chmod 600"),
-        (with_a_key_for_the_world, r"tls\.key .*mode 604.*chmod 600"),
-        (with_an_encrypted_key, r"cannot be used"),
-        (without_a_key, r"tls\.key /nowhere/node\.key: .*No such file.*ckptctl tls issue"),
-        (without_an_authority, r"tls\.ca /dev/null: cannot be used"),
-        (with_an_authority_that_is_a_node, r"tls\.ca .*: holds no certificate of an authority"),
-        (with_words_for_revoked, r"tls\.revoked .*: line 2 is no serial number: 'node-b'"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_what_no_peer_would_accept_refuses_the_start(
-    make: Callable[[Certificates], Files], words: str, certificates: Certificates
-) -> None:
-    with pytest.raises(ConfigurationError, match=words) as refused:
-        opened(make(certificates))
-    assert refused.value.exit_code == ExitCode.CONFIGURATION
-
-
-def test_a_credential_of_systemd_may_show_group_bits(certificates: Certificates) -> None:
-    files = with_a_key_for_the_group(certificates)
-    opened(replace(files, credentials=os.path.dirname(files.key)))
-    os.chmod(files.key, 0o604)
-    with pytest.raises(ConfigurationError, match="mode 604"):
-        opened(replace(files, credentials=os.path.dirname(files.key)))
 
 
 # Who is at the other end

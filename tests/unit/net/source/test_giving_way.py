@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ckptd.limits import MIB, MS
+from ckptd.limits import KIB, MIB, MS
 from ckptd.model.words import Urgency
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.throttle import Throttle
-from ckptd.traffic.allowance import ALLOWANCE_MIN_BYTES_PER_S
+from ckptd.traffic.allowance import ALLOWANCE_MIN_BYTES_PER_S, Yielding
 from ckptd.traffic.buckets import Flow
 
 CRITICAL, NORMAL, DEFERRED = Urgency.CRITICAL, Urgency.NORMAL, Urgency.DEFERRED
@@ -75,3 +75,104 @@ async def test_others_get_what_a_body_leaves_that_is_held_up_elsewhere() -> None
             return granted >= MIB // 4
 
         await stage.until(has_a_piece_of_a_megabyte)
+
+
+def rate(stage: Stage) -> int:
+    """Return what those who give way may use now, as the throttle knows it."""
+    ((since, bucket),) = stage.throttle._shaper._allowances.values()
+    assert since is Urgency.NORMAL
+    return bucket.rate_bytes_per_s
+
+
+async def test_the_allowance_follows_what_each_side_gets() -> None:
+    """Of three classes the two less urgent ones give way together."""
+    stage, twin = Stage(), Yielding()
+    urgent, normal, deferred = Sender(), Sender(), Sender()
+    urgent.taken_bytes = 50 * MIB  # of before
+    with (
+        stage.giving_way.sending(urgent, CRITICAL),
+        stage.giving_way.sending(normal, NORMAL),
+        stage.giving_way.sending(deferred, DEFERRED),
+    ):
+        for step in range(40):
+            stage.now += 50 * MS
+            urgent.taken_bytes += 5 * MIB if step != 30 else MIB
+            normal.taken_bytes += twin.allowance_bytes_per_s // 40
+            deferred.taken_bytes += twin.allowance_bytes_per_s // 40
+            used = 2 * (twin.allowance_bytes_per_s // 40)
+            stage.giving_way._look()
+            others = 5 * MIB if step != 30 else MIB
+            twin.observe(others * 20, used * 20, now=stage.now)
+            assert rate(stage) == twin.allowance_bytes_per_s
+    assert twin.allowance_bytes_per_s > 64 * KIB
+
+
+async def test_a_look_without_time_between_changes_nothing() -> None:
+    stage = Stage()
+    with stage.giving_way.sending(Sender(), CRITICAL), stage.giving_way.sending(Sender(), NORMAL):
+        stage.now += 50 * MS
+        stage.giving_way._look()
+        before = rate(stage)
+        stage.giving_way._look()
+        assert rate(stage) == before
+
+
+async def test_what_less_was_taken_than_before_is_nothing() -> None:
+    """A connection that was closed says that everything was taken; a number may go back."""
+    stage, sender = Stage(), Sender()
+    sender.taken_bytes = MIB
+    with stage.giving_way.sending(sender, CRITICAL):
+        sender.taken_bytes = 0
+        assert stage.giving_way._measure()[CRITICAL] == 0
+        sender.taken_bytes = 10
+        assert stage.giving_way._measure() == {**dict.fromkeys(Urgency, 0), CRITICAL: 10}
+
+
+async def test_a_connection_without_a_body_is_forgotten_at_once_if_nobody_waits() -> None:
+    stage, sender = Stage(), Sender()
+    stage.now = 1
+    with stage.giving_way.sending(sender, CRITICAL):
+        with stage.giving_way.sending(sender, CRITICAL):
+            pass
+        assert stage.giving_way._meters
+    assert not stage.giving_way._meters
+
+
+def is_limiting(stage: Stage) -> bool:
+    return stage.throttle.is_limiting
+
+
+async def test_who_waits_does_so_a_moment_longer_for_the_next_request() -> None:
+    stage, urgent = Stage(), Sender()
+    with stage.giving_way.sending(Sender(), NORMAL):
+        with stage.giving_way.sending(urgent, CRITICAL):
+            stage.now += 50 * MS
+        stage.now += 99 * MS
+        stage.giving_way._look()
+        assert is_limiting(stage)
+        stage.now += 1 * MS
+        stage.giving_way._look()
+        assert not is_limiting(stage)
+        (meter,) = stage.giving_way._meters.values()
+        assert meter.urgency == NORMAL
+
+
+async def test_a_connection_counts_with_the_class_of_its_last_body() -> None:
+    stage, sender = Stage(), Sender()
+    with stage.giving_way.sending(Sender(), NORMAL):
+        with stage.giving_way.sending(sender, CRITICAL):
+            assert is_limiting(stage)
+        with stage.giving_way.sending(sender, NORMAL):
+            stage.giving_way._judge()
+            assert not is_limiting(stage)
+
+
+async def test_it_is_looked_at_now_and_then_as_long_as_somebody_gives_way() -> None:
+    stage = Stage()
+    with stage.giving_way.sending(Sender(), CRITICAL), stage.giving_way.sending(Sender(), NORMAL):
+        timer = stage.giving_way._next_look
+        assert timer is not None
+        wait_s = timer.when() - asyncio.get_running_loop().time()
+        assert 0.03 < wait_s <= 0.05
+        with stage.giving_way.sending(Sender(), NORMAL):
+            assert stage.giving_way._next_look is timer
