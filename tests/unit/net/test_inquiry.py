@@ -3,17 +3,22 @@
 import asyncio
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from ckptd.errors import NotFound, ProtocolViolation
-from ckptd.limits import KIB
+from ckptd.limits import KIB, SIGNATURE_DOCUMENT_BYTES_MAX, SIGNATURES_MAX
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
-from ckptd.model.words import Confirmation
+from ckptd.model.signatures import KeyId, Signature
+from ckptd.model.words import Confirmation, HandshakeFailure
 from ckptd.net import inquiry
+from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Inquirer
+from ckptd.wire.signature_lines import encode_signatures
+from tests.support.certificates import A, B, C, Certificates
 from tests.support.serving import (
     FileContent,
     Script,
@@ -173,3 +178,135 @@ async def test_a_peer_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Mo
                 await inquirer.holdings(address)
         answered.set()
     assert asked.is_set()
+
+
+@on_both_loops
+async def test_an_answer_may_be_as_long_as_its_limit_and_no_longer() -> None:
+    document = encode_signatures(
+        Signature(KeyId(f"{number:016x}"), bytes(64)) for number in range(SIGNATURES_MAX)
+    )
+    assert len(document) == SIGNATURE_DOCUMENT_BYTES_MAX
+    whole = answering(f"HTTP/1.1 200 OK\nContent-Length: {len(document)}", document)
+    longer = answering(f"HTTP/1.1 200 OK\nContent-Length: {len(document) + 1}", document + b"x")
+    with scripted_source(whole, longer) as address:
+        async with Inquirer() as inquirer:
+            assert len(await inquirer.signatures(address, UNKNOWN)) == SIGNATURES_MAX
+            with pytest.raises(ProtocolViolation, match="more than"):
+                await inquirer.signatures(address, UNKNOWN)
+
+
+@on_both_loops
+async def test_a_peer_without_signatures_has_none() -> None:
+    with scripted_source(answering("HTTP/1.1 404 Not Found\nContent-Length: 0")) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.signatures(address, UNKNOWN) == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, ProtocolViolation),
+        (204, ProtocolViolation),
+        (500, ConnectionError),
+        (499, ProtocolViolation),
+    ],
+)
+@on_both_loops
+async def test_a_peer_that_fails_is_gone_and_one_that_refuses_speaks_another_protocol(
+    status: int, error: type[Exception]
+) -> None:
+    head = f"HTTP/1.1 {status} X\nContent-Length: 0\nDate: x"
+    with scripted_source(answering(head), answering(head)) as address:
+        async with Inquirer() as inquirer:
+            with pytest.raises(error):
+                await inquirer.holdings(address)
+            with pytest.raises(error):
+                await inquirer.date(address)
+
+
+@on_both_loops
+async def test_a_peer_is_asked_what_time_it_is(content: FileContent) -> None:
+    async with serving(content) as node, Inquirer() as inquirer:
+        assert (await inquirer.date(node.address)).endswith(" GMT")
+    with scripted_source(answering("HTTP/1.1 200 OK\nContent-Length: 5")) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.date(address) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "confirmation"),
+    [
+        (200, Confirmation.HELD),
+        (206, Confirmation.HELD),
+        (404, Confirmation.NOT_HELD),
+        (410, Confirmation.NOT_HELD),
+        (304, Confirmation.NO_ANSWER),
+        (503, Confirmation.NO_ANSWER),
+    ],
+)
+@on_both_loops
+async def test_only_a_clear_answer_confirms_or_denies(
+    status: int, confirmation: Confirmation
+) -> None:
+    with scripted_source(answering(f"HTTP/1.1 {status} X\nContent-Length: 0")) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.confirm(address, UNKNOWN) is confirmation
+
+
+# With certificates
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    (tmp_path / "certificates").mkdir()
+    return Certificates(tmp_path / "certificates")
+
+
+@on_both_loops
+async def test_nodes_of_one_cluster_ask_each_other(
+    content: FileContent, certificates: Certificates
+) -> None:
+    host, guest = certificates.identity(A), certificates.identity(B)
+    async with serving(content, identity=host, node=A) as node, Inquirer(guest) as inquirer:
+        answer = await inquirer.holdings(node.address)
+        assert answer.update == content.holdings()
+        guest.handshakes._failed[node.address] = (time.monotonic(), HandshakeFailure.TIMEOUT, "")
+        with pytest.raises(HandshakeFailed, match="timeout"):
+            await inquirer.holdings(node.address)
+        assert (await inquirer.holdings(node.address, etag=answer.etag)).update is None
+        assert not guest.handshakes._failed, "it answers"
+
+
+@on_both_loops
+async def test_a_peer_that_names_another_node_than_its_certificate_is_not_believed(
+    content: FileContent, certificates: Certificates
+) -> None:
+    host, guest = certificates.identity(A), certificates.identity(B)
+    async with serving(content, identity=host, node=C) as node, Inquirer(guest) as inquirer:
+        with pytest.raises(HandshakeFailed, match="it is node-a and calls itself 'node-c'"):
+            await inquirer.holdings(node.address)
+        assert guest.handshakes.failures == {("client", "wrong_node"): 1}
+    content.node = C
+    async with serving(content, identity=host, node=A) as node, Inquirer(guest) as inquirer:
+        with pytest.raises(ProtocolViolation, match="is of node-c, and came from node-a"):
+            await inquirer.holdings(node.address)
+
+
+@on_both_loops
+async def test_a_stranger_is_not_asked_and_one_who_refuses_is_left_alone(
+    content: FileContent, certificates: Certificates
+) -> None:
+    host = certificates.identity(A)
+    foreign = Certificates(certificates.directory / "foreign")
+    guest = foreign.identity(B)
+    async with serving(content, identity=host, node=A) as node, Inquirer(guest) as inquirer:
+        with pytest.raises(HandshakeFailed):
+            await inquirer.holdings(node.address)
+        assert guest.handshakes.failures == {("client", "untrusted"): 1}
+    revoked = certificates.identity(B)
+    certificates.revoke(certificates.authority.paths_of(B)[0])
+    host.refresh()
+    async with serving(content, identity=host, node=A) as node, Inquirer(revoked) as inquirer:
+        with pytest.raises(HandshakeFailed, match="refused"):
+            await inquirer.holdings(node.address)
+        assert revoked.handshakes.failures == {("client", "refused"): 1}

@@ -143,7 +143,9 @@ def test_who_is_not_wanted_any_more_leaves_the_queue(stage: Stage) -> None:
     assert not stage.throttle._shaper.waiting
     assert not stage.throttle._wakes
     assert stage.throttle.moved_bytes[Urgency.NORMAL] == 512
-    assert stage.throttle.throttled_s()[Urgency.NORMAL] == (RECHECK_NS - MS) / SECOND
+    for _ in range(2):
+        assert stage.throttle.throttled_s()[Urgency.NORMAL] == (RECHECK_NS - MS) / SECOND
+        stage.clock.now += SECOND
 
 
 def test_who_waits_is_not_asked_whether_it_still_should_before_its_time(stage: Stage) -> None:

@@ -307,8 +307,12 @@ async def test_a_lane_closed_before_it_ran_ends_its_orders_and_dials_nobody(
 ) -> None:
     def order_and_close(receiver: Receiver) -> None:
         receiver.fetch(0)
+        receiver.lane.cut()  # there is nothing yet to be cut
         receiver.lane.close()
+        assert receiver.lane.is_over
         receiver.fetch(1)
+        receiver.lane._reports.flush()
+        assert receiver.outcomes == [CLOSED, CLOSED]
 
     async with receiving(content, source.address, before=order_and_close) as receiver:
         await receiver.task

@@ -241,6 +241,46 @@ async def test_a_listener_without_descriptors_pauses_complains_once_and_goes_on(
             assert broken.failures == failures, "nobody listens any more"
 
 
+async def test_nothing_is_accepted_during_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_ACCEPT_PAUSE_S", 3600)
+    broken = Broken()
+    broken.bind(("127.0.0.1", 0))
+    broken.listen()
+    broken.settimeout(0)
+    listener = Listener.adopt(broken, ConnectionCaps())
+    serving = asyncio.ensure_future(listener.serve(Served().serve))
+    with socket.create_connection(listener.address):
+        await until(lambda: broken.failures > 0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert broken.failures == 1
+    await listener.drain()
+    await serving
+
+
+async def test_a_listener_that_is_cancelled_listens_no_more() -> None:
+    listener, served = Listener.bind("127.0.0.1", 0, ConnectionCaps()), Served()
+    serving = asyncio.ensure_future(listener.serve(served.serve))
+    await asyncio.sleep(0)
+    with socket.create_connection(listener.address) as connected:
+        connected.setblocking(False)
+        connected.send(b"x")
+        await until(lambda: len(served.connections) == 1)
+        serving.cancel()
+        await asyncio.wait([serving])
+        assert served.ended == served.connections
+        await end_of(connected)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.address)
+
+
+async def test_one_address_is_listened_on_alone() -> None:
+    listener = Listener.bind("127.0.0.1", 0, ConnectionCaps())
+    assert [each.getsockname() for each in listener._sockets] == [listener.address]
+    assert listener.address[0] == "127.0.0.1"
+    listener.close()
+
+
 async def test_all_addresses_of_a_host_have_the_same_port() -> None:
     listener = Listener.bind("", 0, ConnectionCaps())
     try:
