@@ -1,4 +1,4 @@
-"""Small questions to peers: what they hold, a manifest, whether they stand by a holding."""
+"""Small requests to peers: their holdings, a manifest, whether they still have a version."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from ckptd.wire.targets import (
 Address = tuple[str, int]
 
 _ANSWER_SILENCE_S: Final = 10
-"""How long a peer may say nothing beyond the time it was allowed to wait."""
+"""How long a peer may be silent, beyond the time for which it may hold the answer back."""
 _ANSWER_RATE_MIN_BYTES_PER_S: Final = 256 * KIB
 """A body may take as long as it would at this rate."""
 _QUESTIONS_PER_PEER_MAX: Final = 8
@@ -287,7 +287,7 @@ def _failed_handshake(error: aiohttp.ClientError) -> HandshakeFailed | None:
 
 
 def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
-    """Return a class whose responses are only of whom they say they are."""
+    """Return a class of responses that checks who answers."""
     if identity is None:
         return _OneHeadResponse
     check = identity.check
@@ -322,8 +322,8 @@ def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:
 class _OneHeadResponse(aiohttp.ClientResponse):
     """Takes the first head for the answer.
 
-    aiohttp passes over interim ones (1xx), which nobody here asks for, however many come: a flood
-    of them would have the loop's time until the whole answer is late.
+    aiohttp skips interim answers (1xx), however many come, and nobody here asks for any: a flood of
+    them would keep the event loop busy until the request times out.
     """
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:

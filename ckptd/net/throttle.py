@@ -1,4 +1,4 @@
-"""Makes threads wait until they may move bytes; see :mod:`ckptd.traffic.buckets` for who may.
+"""Blocks threads until they may move bytes; :mod:`ckptd.traffic.buckets` decides who may.
 
 As long as nothing is limited that costs the reading of one attribute for each piece.
 
@@ -18,18 +18,19 @@ from ckptd.model.words import Direction, Urgency
 from ckptd.traffic.buckets import Ceilings, Flow, Shaper, Ticket
 
 RECHECK_NS: Final = 50 * MS
-"""How often who waits asks whether it still should; also how often a lane says that it waits."""
+"""How often a waiting thread checks whether its bytes are still wanted, and how often a lane
+reports that it is held back."""
 
 SEND_TRICKLE_BYTES: Final = 512
 """Enough to be seen at the other end."""
 TAKE_TRICKLE_BYTES: Final = 16 * KIB
-"""80 KiB/s: a source cuts off who takes less than 64."""
+"""80 KiB/s: a source cuts off receivers that take less than 64."""
 
 _SHARE_WINDOW_NS: Final = SECOND
 
 
 class _Queue:
-    """For how long at least one of a class waited."""
+    """How long at least one thread of a class has waited."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -47,7 +48,7 @@ class _Queue:
         self.count += by
 
     def share(self, *, now: int) -> float:
-        """Return the share of the last second or two in which somebody waited."""
+        """Return the share of the last one to two seconds in which a thread waited."""
         total_ns = self.total_ns(now=now)
         if now - self._marks[1][0] >= _SHARE_WINDOW_NS:
             self._marks = (self._marks[1], (now, total_ns))
@@ -59,7 +60,7 @@ class Throttle:
     """One direction.
 
     Args:
-        trickle_bytes: What who waits long is granted ahead of its turn.
+        trickle_bytes: What a thread that has waited long is granted ahead of its turn.
         clock: Nanoseconds that go on.
 
     Attributes:
@@ -86,7 +87,13 @@ class Throttle:
             self._changed()
 
     def allow(self, name: str, since: Urgency, rate_bytes_per_s: int | None) -> None:
-        """Set what classes that have to give way may use; see :meth:`Shaper.allow`."""
+        """Set the allowance of the classes that give way; see :meth:`Shaper.allow`.
+
+        Args:
+            name: Who grants it.
+            since: The most urgent class that gives way.
+            rate_bytes_per_s: For all of them together; ``None``: no allowance any more.
+        """
         with self._lock:
             self._shaper.allow(name, since, rate_bytes_per_s, now=self._clock())
             self._changed()
@@ -123,19 +130,22 @@ class Throttle:
             self.moved_bytes[flow.urgency] -= size_bytes
 
     def throttled_s(self) -> dict[Urgency, float]:
-        """Return for how long at least one of each class has waited so far."""
+        """Return for how long at least one thread of each class has waited since the start."""
         with self._lock:
             now = self._clock()
             queues = self._queues.items()
             return {urgency: queue.total_ns(now=now) / SECOND for urgency, queue in queues}
 
     def share(self, urgency: Urgency) -> float:
-        """Return in which share of the last second or two one of a class waited."""
+        """Return the share of the last one to two seconds in which a thread of a class waited."""
         with self._lock:
             return self._queues[urgency].share(now=self._clock())
 
     def _wait(self, ticket: Ticket, next_ns: int, unless: Callable[[], bool]) -> None:
-        """Wait for a grant, or until it is not wanted any more; the lock is held when it ends."""
+        """Wait for a grant, or until the bytes are not wanted any more.
+
+        The caller holds the lock, and holds it again when this returns.
+        """
         queue = self._queues[ticket.flow.urgency]
         queue.change(1, now=self._clock())
         wake = self._wakes[ticket] = threading.Condition(self._lock)
@@ -159,7 +169,7 @@ class Throttle:
                 self._wake_one()
 
     def _watches(self, ticket: Ticket) -> bool:
-        """Tell whether a ticket has to watch; it has if nobody else does."""
+        """Return whether the thread of a ticket watches; it starts to if no other does."""
         self._watcher = self._watcher if self._watcher is not None else ticket
         return self._watcher is ticket
 
@@ -183,7 +193,7 @@ class Throttle:
         return next_ns
 
     def _wake_one(self) -> None:
-        """Let one of those that wait look when it has to watch next."""
+        """Wake one waiting thread, so that it finds out how long to sleep as the watcher."""
         if self._watcher is None:
             self._watcher = next((each for each in self._wakes if each in self._shaper), None)
         if self._watcher is not None:
@@ -207,7 +217,7 @@ class Throttles(NamedTuple):
         )
 
     def by_direction(self) -> Mapping[Direction, Throttle]:
-        """Return each with what it limits."""
+        """Return the throttles by what they limit."""
         return {
             Direction.INGRESS: self.ingress,
             Direction.EGRESS: self.egress,

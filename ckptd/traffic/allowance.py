@@ -1,8 +1,8 @@
-"""How much may be used by those who give way to others on the same link.
+"""How much the classes that give way may use of a link that they share with others.
 
-Where it is known what the link carries, that is what the others leave of it. Else it is found out:
-those who give way use more and more until the others get less than they got just before; what they
-used beyond what the others lost by it is what is left.
+If the capacity of the link is known, it is what the others leave of it. If not, it is searched: the
+allowance grows until the others get less than just before; what was used, less what the others lost
+by it, is left over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from ckptd.limits import KIB, MS, SECOND
 
 ALLOWANCE_MIN_BYTES_PER_S: Final = 64 * KIB
-"""Something always flows, or those at the other end take waiting for death."""
+"""Something always flows: the other end would take silence for a dead source."""
 
 USED_SHARE: Final = 0.95
 """Of what a link carries; the rest is room for others to grow into."""
@@ -27,7 +27,7 @@ _SMOOTH_NS: Final = 500 * MS
 in bunches of 64 KiB."""
 
 _DIP_SHARE: Final = 0.96
-"""Others that get less than this share of the most they had are in want."""
+"""Others that get less than this share of their recent maximum are being slowed down."""
 
 _LOSS_FACTOR: Final = 1.2
 """A loss that shows in a mean is larger by now."""

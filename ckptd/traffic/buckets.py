@@ -10,8 +10,8 @@ or later. What must hold:
 * Nothing is reserved. What one class or peer does not use is there for the others in the same
   moment, and what it asks for later goes before theirs: the most urgent class first; within a
   class peers in turn, each as much as the other, however many connections it has.
-* Those who wait longer than :data:`TRICKLE_NS` are granted a trickle ahead of their turn, on
-  credit, so that nobody at the other end takes waiting for death. The credit is at most one
+* A ticket that waits longer than :data:`TRICKLE_NS` is granted a trickle ahead of its turn, on
+  credit, so that the other end does not take silence for a dead peer. The credit is at most one
   burst.
 
 Time is an argument, in nanoseconds; levels of buckets are integers (bytes times nanoseconds), so

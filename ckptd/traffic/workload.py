@@ -1,8 +1,8 @@
 """Which bodies a source takes on: no more than it can send in about a second.
 
-A source that takes on everything serves everybody slowly and nobody in time: each of a thousand
-receivers gets a thousandth of what it sends, and nobody has a block to pass on. One that takes on
-what it can send makes few receivers fast, and the others come again or turn to those.
+A source that accepts everything serves everybody slowly: each of a thousand receivers gets a
+thousandth of its rate, and no receiver soon has a block to pass on. A source that accepts what it
+can send makes a few receivers fast; the others retry, or fetch from those.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files of an identity: what they must hold, and what of it a handshake needs.
 
-Nothing is taken that peers would not accept: the node shakes hands with itself before it does
-with anybody else.
+Files that peers would not accept are refused at once: the node shakes hands with itself in memory
+before it uses them.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ class Identity:
     def refresh(self) -> None:
         """Reload if a file changed, and warn of expiry; to be called now and then. Blocks.
 
-        Files that cannot be used are complained of once, and looked at again the next time:
-        half of a change may have come through.
+        Files that cannot be used are logged once and tried again the next time: they may be in
+        the middle of being replaced.
         """
         try:
             if stamps_of(self._files) != self._loaded.stamps:

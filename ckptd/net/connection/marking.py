@@ -1,7 +1,7 @@
 """Marks the urgency of a connection for the kernel and the network.
 
 Marks are advice: a network that knows them treats bodies by their class, others ignore them. The
-limit on unsent bytes is for this node: what lies in the send buffer cannot give way any more.
+limit on unsent bytes is for this node: bytes in the send buffer cannot give way any more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _RTT_OFFSET_BYTES: Final = 68
 
 
 def mark(connected: socket.socket, urgency: Urgency) -> None:
-    """Tell of which class is what this end sends from now on, and limit what lies unsent."""
+    """Mark what this end sends from now on with its class, and limit the unsent bytes."""
     # The two lower bits are not ours: the kernel keeps those of ECN by itself.
     field = DSCP[urgency] << 2
     with suppress(OSError):  # also of an IPv6 socket: it may carry IPv4
@@ -73,10 +73,10 @@ def pace_sending(connected: socket.socket, rate_bytes_per_s: int | None) -> None
 
 
 def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None:
-    """Let the other end send no more ahead than comes while a piece is waited for.
+    """Bound the receive window to what arrives while this end waits for its next grant.
 
-    Without that a limit of 1 MiB/s would let 6 MiB come in a burst whenever a buffer was read
-    empty. ``None``: the kernel may choose again.
+    Without it, a limit of 1 MiB/s would let 6 MiB come in a burst whenever the buffer was read
+    empty. ``None``: the kernel chooses again.
     """
     window_bytes = _WINDOW_BYTES_MAX
     if rate_bytes_per_s is not None:

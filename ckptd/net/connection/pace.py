@@ -14,9 +14,9 @@ from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S, BODY_RATE_WINDOW_NS, MS, SEC
 
 
 class Pace:
-    """Waits for room to send, and judges the receiver by those waits.
+    """Waits for room to send, and cuts off a receiver by how little it takes meanwhile.
 
-    Only they count: what the disk of this node costs is not the receiver's fault.
+    Only these waits count: a slow disk of this node is not the receiver's fault.
 
     Attributes:
         given_bytes: What the kernel was given to send; whoever sends adds to it.
@@ -46,7 +46,7 @@ class Pace:
             return self.given_bytes
 
     def wait(self) -> None:
-        """Wait until the kernel takes more, or so long that the receiver is judged; blocks.
+        """Wait for room, at most until the receiver has to be judged; blocks.
 
         Raises:
             TimeoutError: While this node waited, the receiver took less than the minimum rate.

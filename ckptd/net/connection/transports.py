@@ -35,8 +35,8 @@ _HEAD_CIPHERTEXT_BYTES: Final = 16 * KIB
 
 _decrypting: Final = threading.Lock()
 """Held by the one thread of this process that decrypts. OpenSSL opens one record of 16 KiB at a
-call, and each call gives the interpreter away and takes it back: with four threads at it they
-mostly wake each other up. In turns they are as fast with less than two thirds of the work."""
+call, and each call releases and takes the interpreter lock: four threads at once mostly wake each
+other up. One at a time they are as fast with less than two thirds of the work."""
 
 _plaintext: Final = threading.local()
 """The buffer of each thread that encrypts."""
@@ -364,7 +364,7 @@ class SecureConnection(Connection):
         return len(memory) - len(rest) or -1
 
     def _answer(self) -> None:
-        """Send what reading made TLS say, e.g. that a key was updated; never waits."""
+        """Send what TLS wants to send because of what was read, e.g. a key update; never waits."""
         if self._outgoing.pending:
             ciphertext = self._outgoing.read()
             if self.socket.send(ciphertext, socket.MSG_DONTWAIT) != len(ciphertext):

@@ -18,14 +18,14 @@ BUFFER_BYTES_MIN: Final = BLOCK_BYTES_MIN
 BUFFER_BYTES_MAX: Final = BLOCK_BYTES_MAX
 
 _BUFFER_RECHECK_S: Final = 0.2
-"""How often a waiting thread looks whether its buffer is still wanted."""
+"""How often a waiting thread checks whether its buffer is still wanted."""
 
 
 class BufferPool:
     """Buffers of power-of-two sizes; any thread may take and give them back.
 
-    Those who wait are served in the order in which they came, so that a large buffer is not
-    starved by small ones.
+    Waiting threads are served in the order in which they came, so that requests for small buffers
+    do not starve one for a large buffer.
 
     Args:
         capacity_bytes: Most memory to set aside, at least ``BUFFER_BYTES_MAX``.
@@ -82,7 +82,7 @@ class BufferPool:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let those who wait go empty-handed. Buffers in use stay valid."""
+        """Make every waiting ``acquire`` return ``None``. Buffers in use stay valid."""
         with self._changed:
             self._is_closed = True
             self._free.clear()

@@ -271,8 +271,8 @@ class Receiver:
     def _wait_to_take(self, size_bytes: int) -> int:
         """Wait until some of a body may be taken off the connection; return how much.
 
-        First for the source: what is granted is not to be kept from others. 0 if nothing has
-        come, or if the lane is being closed.
+        Something must have come first: bytes that are granted and not taken would be kept from
+        others. 0 if nothing came, or if the lane is being closed.
         """
         ingress = self._throttles.ingress
         self._bound_window(ingress.limit_of(self._flow))
@@ -287,7 +287,7 @@ class Receiver:
             size_bytes -= disk_write.take(self._flow, size_bytes, unless=self._is_unwanted)
 
     def _is_unwanted(self) -> bool:
-        """Say that this node lets the source wait; tell whether to give up."""
+        """Report that this node holds the source back; return whether to give up."""
         self._progress(is_due=True, is_held_back=True)
         return self._is_stopping
 

@@ -1,8 +1,8 @@
-"""Who may stay connected: caps, so that those who only sit there cannot take every place.
+"""Who may stay connected: caps, so that idle connections cannot take every place.
 
-A connection is *unproven* until something was understood on it: its first request head. Whoever
-is honest proves itself within milliseconds, so where room is short it is made by cutting off the
-oldest unproven connection of the address that has most of them; connections in use stay.
+A connection is *unproven* until its first request head was understood. An honest peer proves itself
+within milliseconds. Where room is short, the oldest unproven connection of the address with the
+most of them is cut off; connections in use stay.
 
 With a secure transport the handshake comes before the first head, under the same cap; and it says
 which node is there, so that one node has only its share, whatever addresses it comes from.

@@ -1,9 +1,9 @@
-"""Lets less urgent bodies give way to more urgent ones where no limit is what they compete for.
+"""Makes less urgent bodies give way to more urgent ones when they compete for the link itself.
 
 While bodies of several classes are under way, all but the most urgent class share an allowance.
-It begins with next to nothing and grows as long as the most urgent class gets what it got before:
-that may be held up by its receiver, a disk or a link far away, and then there is something left.
-Where the link of this node is what all compete for, nothing is.
+It starts small and grows as long as the most urgent class keeps its rate: that class may be held up
+by its receiver, a disk or a link far away, and then capacity is left over. Where the link of this
+node is the bottleneck, nothing is left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ckptd.traffic.allowance import Yielding
 
 _LOOK_INTERVAL_NS: Final = 50 * MS
 _NEXT_REQUEST_NS: Final = 100 * MS
-"""A connection counts for so long after a body: its next request is on its way."""
+"""A connection still counts for this long after a body: its next request may be on its way."""
 _NAME: Final = "urgency"
 
 
@@ -74,7 +74,7 @@ class GivingWay:
                 self._forget()
 
     def _judge(self) -> None:
-        """Find out who has to give way to whom, and begin or end it."""
+        """Find out which classes have to give way, and begin or end it."""
         classes = {meter.urgency for meter in self._meters.values()}
         if len(classes) < 2:  # noqa: PLR2004 (one class has nobody to give way to)
             if self._yielding is not None:
@@ -122,7 +122,7 @@ class GivingWay:
         self._throttle.allow(_NAME, Urgency(self._yielding[0] + 1), rate_bytes_per_s)
 
     def _forget(self) -> None:
-        """Forget connections without a body; those that had one just now only if nobody waits."""
+        """Forget idle connections; recently used ones only if no class gives way."""
         kept_ns = self._clock() - (_NEXT_REQUEST_NS if self._yielding is not None else 0)
         self._meters = {
             sender: meter

@@ -1,11 +1,11 @@
 """The listener: accepts connections and gives each to the server in a task of its own.
 
-Accepting is its own, so that the number of connections is bounded before a byte is read, and one
-that the process has no descriptor for does not end it.
+Accepting is separate from serving, so that the number of connections is bounded before a byte is
+read, and running out of descriptors does not end the listener.
 
-A connection gets its task when something comes on it, or when nothing came for a second. Whoever
-is honest speaks at once; of those who only connect and take each other's places the event loop
-sees an accept and a close, and no task is made, woken and cancelled for them.
+A connection gets its task when its first byte arrives, or after a second of silence. An honest peer
+speaks at once. A flood of connections that say nothing costs an accept and a close each, and no
+task has to be created and cancelled for it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ACCEPT_PAUSE_S: Final = 0.1
 """For how long nothing is accepted after an error. Most often the process has no descriptor
 left, and the next call would fail the same way."""
 _ACCEPTS_MAX: Final = 16
-"""So many are accepted at once: a flood must leave the event loop to others as well."""
+"""Connections accepted in one go: a flood must not keep the event loop busy."""
 _FIRST_BYTE_WAIT_S: Final = 1.0
-"""After so long a task begins to wait for a connection's first byte, and to count the time that
-it has; a lost packet is sent again earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
+"""After so much silence a connection gets its task, whose timeout then starts. A lost packet is
+retransmitted earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
 
 
 ServeConnection: TypeAlias = Callable[[socket.socket], Coroutine[None, None, None]]
@@ -132,7 +132,7 @@ class Listener:
             await asyncio.wait(self._tasks.values())
 
     def close(self) -> None:
-        """Stop listening, and drop who has said nothing. Other connections stay."""
+        """Stop listening, and drop connections on which nothing came. The others stay."""
         while self._sockets:
             listening = self._sockets.pop()
             if self._loop is not None:
@@ -145,7 +145,7 @@ class Listener:
                 self._drop(self._loop, connection)
 
     def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
-        """Accept who is there, but not so many that nothing else gets its turn."""
+        """Accept waiting connections, at most ``_ACCEPTS_MAX`` of them."""
         for _ in range(_ACCEPTS_MAX):
             try:
                 connection, address = listening.accept()
@@ -179,7 +179,7 @@ class Listener:
         loop.call_later(_ACCEPT_PAUSE_S, go_on)
 
     def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give tasks to those who have been silent for long; come again for the others."""
+        """Give tasks to connections that were silent for too long; set the timer for the rest."""
         now_s = loop.time()
         late = [connection for connection, until_s in self._silent.items() if until_s <= now_s]
         for connection in late:
@@ -190,7 +190,7 @@ class Listener:
         )
 
     def _hear(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-        """Let a connection be served."""
+        """Start the task of a connection on which something came."""
         del self._silent[connection]
         loop.remove_reader(connection)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -203,7 +203,8 @@ class Sending:
     def _wait_for_permit(self, size_bytes: int, *, is_limited: bool) -> int:
         """Wait until some of a piece may be sent; return how much.
 
-        First for the receiver: what is granted is not to be kept from others.
+        Room in the send buffer comes first: bytes that are granted and cannot be sent would be
+        kept from others.
 
         Args:
             size_bytes: How much there is.
