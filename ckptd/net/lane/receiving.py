@@ -252,7 +252,7 @@ class Receiver:
                 count = self._connection.fill(part) if part else -1
             except BlockingIOError:  # the interval passed without a byte
                 count = -1
-            if is_limited and max(count, 0) < len(part):
+            if is_limited:
                 self._throttles.ingress.give_back(self._flow, len(part) - max(count, 0))
             if self._is_stopping:
                 raise _LaneBroken(RangeOutcome.CLOSED, "closed in the middle of a body")

@@ -112,3 +112,12 @@ def test_arbitrary_text_is_a_content_range_or_a_violation(value: str) -> None:
     except ProtocolViolation:
         return
     assert 0 <= found.start < found.end <= size
+
+
+@pytest.mark.parametrize(
+    ("byte_range", "written"),
+    [((0, 1), "0-0"), ((5, 100), "5-99"), ((999, 1000), "999-999"), ((0, 1000), "0-999")],
+)
+def test_a_range_is_written_with_its_last_byte(byte_range: tuple[int, int], written: str) -> None:
+    assert format_range(ByteRange(*byte_range)) == f"bytes={written}"
+    assert format_content_range(ByteRange(*byte_range), 1000) == f"bytes {written}/1000"

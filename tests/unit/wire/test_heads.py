@@ -203,3 +203,15 @@ def test_arbitrary_bytes_are_a_head_or_a_violation(data: bytes) -> None:
         for head in (data, data + b"\r\n\r\n"):
             with suppress(ProtocolViolation):
                 parse(head)
+
+
+def test_a_head_may_be_as_long_as_the_limit() -> None:
+    size_bytes = len(request("GET / HTTP/1.1", "Host: a", "X: "))
+    line = "X: " + "y" * (HEAD_BYTES_MAX - size_bytes)
+    assert parse_request_head(request("GET / HTTP/1.1", "Host: a", line)).method == "GET"
+    with pytest.raises(ProtocolViolation, match="bytes"):
+        parse_request_head(request("GET / HTTP/1.1", "Host: a", line + "y"))
+
+
+def test_a_head_may_be_empty_up_to_its_end() -> None:
+    assert head_end(b"\r\n\r\n") == 4

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import logging
+import ssl
 
 import pytest
 
 from ckptd.model.words import HandshakeFailure, HandshakeSide
-from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
+from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes, failure_of
 
 HERE, THERE = ("10.0.0.1", 7421), ("10.0.0.2", 7421)
 EXPIRED = HandshakeFailed(HandshakeFailure.EXPIRED, "node-b")
@@ -92,3 +93,58 @@ def test_a_flood_of_addresses_is_not_remembered_for_ever(handshakes: Handshakes)
     handshakes.check_dial(("h0", 1))
     with pytest.raises(HandshakeFailed):
         handshakes.check_dial(("h9999", 1))
+
+
+def verification_error(code: int) -> ssl.SSLError:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_code = code
+    return error
+
+
+def tls_error(reason: str | None) -> ssl.SSLError:
+    error = ssl.SSLError(1, "x")
+    error.reason = reason  # type: ignore[assignment]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (verification_error(9), HandshakeFailure.EXPIRED),
+        (verification_error(10), HandshakeFailure.EXPIRED),
+        (verification_error(26), HandshakeFailure.PURPOSE),
+        (verification_error(18), HandshakeFailure.UNTRUSTED),
+        (ssl.SSLEOFError(), HandshakeFailure.DISCONNECTED),
+        (ssl.SSLZeroReturnError(), HandshakeFailure.DISCONNECTED),
+        (tls_error("PEER_DID_NOT_RETURN_A_CERTIFICATE"), HandshakeFailure.NO_CERTIFICATE),
+        (tls_error("HTTP_REQUEST"), HandshakeFailure.PLAINTEXT),
+        (tls_error("TLSV1_ALERT_PROTOCOL_VERSION"), HandshakeFailure.PROTOCOL),
+        (tls_error("TLSV1_ALERT_UNKNOWN_CA"), HandshakeFailure.REFUSED),
+        (tls_error("NO_SHARED_CIPHER"), HandshakeFailure.PROTOCOL),
+        (tls_error(None), HandshakeFailure.PROTOCOL),
+    ],
+)
+def test_what_openssl_says_has_a_word_of_ours(
+    error: ssl.SSLError, failure: HandshakeFailure
+) -> None:
+    assert failure_of(error) is failure
+
+
+def test_an_address_is_logged_again_after_a_minute(
+    handshakes: Handshakes, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for lines, after_s in ((1, 0.0), (1, 59.99), (2, 0.01), (2, 59.0)):
+        clock.now_s += after_s
+        handshakes.note(HandshakeSide.SERVER, HERE, EXPIRED)
+        assert len(caplog.records) == lines
+
+
+def test_an_address_that_fails_again_is_remembered_longer(handshakes: Handshakes) -> None:
+    handshakes.note(HandshakeSide.CLIENT, HERE, EXPIRED)
+    for number in range(4095):
+        handshakes.note(HandshakeSide.CLIENT, (f"h{number}", 1), EXPIRED)
+    handshakes.note(HandshakeSide.CLIENT, HERE, EXPIRED)
+    handshakes.note(HandshakeSide.CLIENT, THERE, EXPIRED)
+    with pytest.raises(HandshakeFailed):
+        handshakes.check_dial(HERE)
+    handshakes.check_dial(("h0", 1))

@@ -64,3 +64,23 @@ def test_a_limit_bounds_what_is_sent_ahead_and_is_lifted(connection: socket.sock
     bound_window(connection, MIB)
     bound_window(connection, None)
     assert buffer_bytes() >= 128 * KIB
+
+
+def test_only_a_rate_that_timers_can_keep_is_paced(connection: socket.socket) -> None:
+    pace_sending(connection, 128 * MIB)
+    assert connection.getsockopt(socket.SOL_SOCKET, 47) == 160 * MIB
+    pace_sending(connection, 128 * MIB + 1)
+    assert connection.getsockopt(socket.SOL_SOCKET, 47) % 2**32 == 2**32 - 1
+
+
+@pytest.mark.parametrize("rate_bytes_per_s", [128 * KIB, 6 * MIB, 8 * MIB])
+def test_a_window_is_what_comes_in_ten_milliseconds_and_two_round_trips(
+    connection: socket.socket, rate_bytes_per_s: int
+) -> None:
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 72)
+    round_trip_ns = int.from_bytes(info[68:72], "little") * 1000
+    segment_bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    ahead_bytes = rate_bytes_per_s * (10_000_000 + 2 * round_trip_ns) // 1_000_000_000
+    bound_window(connection, rate_bytes_per_s)
+    doubled = connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    assert doubled == 2 * max(ahead_bytes, 2 * segment_bytes)

@@ -144,3 +144,25 @@ def test_many_threads_share_a_pool_within_its_capacity(threads: ThreadPoolExecut
         return number
 
     assert sorted(threads.map(work, range(8))) == list(range(8))
+
+
+def test_no_more_free_buffers_make_room_than_must() -> None:
+    pool = BufferPool(BUFFER_BYTES_MAX)
+    small = [take(pool, MIB) for _ in range(16)]
+    for buffer in small:
+        pool.release(buffer)
+    take(pool, 2 * MIB)
+    assert pool.allocated_bytes == 16 * MIB
+    for _ in range(14):
+        take(pool, MIB)
+    assert pool.allocated_bytes == 16 * MIB, "they were there"
+
+
+def test_a_pool_that_is_closed_has_nothing_to_give() -> None:
+    pool = BufferPool(BUFFER_BYTES_MAX)
+    pool.release(take(pool, MIB))
+    pool.close()
+    assert pool.acquire(MIB, unless=wanted) is None
+    assert not pool._free
+    with pytest.raises(ValueError, match="no room for the largest"):
+        BufferPool(BUFFER_BYTES_MAX - 1)

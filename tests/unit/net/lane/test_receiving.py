@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ckptd.model.ids import NodeId, TransferId
 from ckptd.model.space import BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.transports import Connection
+from ckptd.net.lane import receiving
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.receiving import REFUSAL_BYTES_MAX, BlockSink, RangeOrder, Receiver
 from ckptd.net.lane.reports import ReportQueue
@@ -132,6 +134,13 @@ class Lane:
         """Tell whether every buffer was given back: then the largest one can be had."""
         asked = iter([False])
         return self.pool.acquire(16 * MIB, unless=lambda: next(asked, True)) is not None
+
+
+@pytest.fixture(autouse=True)
+def no_fault(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Expect that what a source does is no fault of the receiver."""
+    yield
+    assert "a lane's thread failed" not in caplog.text
 
 
 @pytest.fixture
@@ -571,3 +580,58 @@ async def test_a_window_that_was_bound_by_a_limit_is_freed_with_it(
     pair.theirs.shutdown(socket.SHUT_WR)
     receiver.run()
     assert receiver._window_limit is None
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "302 Found", "201 Created"])
+async def test_everything_is_an_answer_with_the_status_200_alone(lane: Lane, status: str) -> None:
+    lane.order(0, 4)
+    sent = lane.head(0, lane.content.size_bytes, status, content_range="") + lane.content.data
+    assert lane.run(sent) == [MISBEHAVED]
+    assert lane.memory.delivered == []
+
+
+async def test_a_read_returns_in_time_for_the_next_report(lane: Lane) -> None:
+    lane.receiver()
+    interval = lane.pair.ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+    seconds, microseconds = struct.unpack("ll", interval)
+    assert seconds == 0
+    assert 50_000 <= microseconds < 60_000
+
+
+async def test_a_fault_of_the_receiver_ends_the_lane_and_is_logged(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: bytes) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(receiving, "parse_response_head", fail)
+    lane.order(0, 1)
+    assert lane.run(lane.answer(0, BLOCK_BYTES)) == [MISBEHAVED]
+    assert "a lane's thread failed" in caplog.text
+    caplog.clear()
+
+
+async def test_a_lane_without_orders_bounds_no_window(pair: Pair, content: FileContent) -> None:
+    throttles = Throttles.create()
+    throttles.ingress.change(Ceilings(total=MIB))
+    lane = Lane(pair, content, throttles=throttles)
+    assert lane.receiver()._window_limit is None
+    lane = Lane(pair, content)
+    lane.order(0, 1)
+    assert lane.receiver()._window_limit is None
+
+
+async def test_the_window_is_bound_when_a_limit_comes_later(
+    pair: Pair, content: FileContent
+) -> None:
+    throttles = Throttles.create()
+    lane = Lane(pair, content, throttles=throttles)
+    receiver = lane.receiver()
+    throttles.ingress.change(Ceilings(total=8 * MIB))
+    before = pair.ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    lane.order(2, 3)
+    pair.theirs.sendall(lane.answer(2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 1))
+    pair.theirs.shutdown(socket.SHUT_WR)
+    receiver.run()
+    assert receiver._window_limit == 8 * MIB
+    assert pair.ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) != before

@@ -1,6 +1,8 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.model.ids import TransferId
 from ckptd.model.words import RangeOutcome
@@ -82,3 +84,30 @@ async def test_no_report_of_a_thread_is_lost() -> None:
         await asyncio.get_running_loop().run_in_executor(threads, work)
     await until(lambda: len(rejected()) == 2000)
     assert rejected() == list(range(2000))
+
+
+@pytest.mark.parametrize(
+    ("report", "is_urgent"),
+    [
+        (RangeProgressed(ONE, 10, 1, (0,)), True),
+        (RangeEnded(ONE, RangeOutcome.DELIVERED), True),
+        (RangeProgressed(ONE, 10, 1), False),
+    ],
+)
+async def test_ends_and_bad_blocks_are_urgent_every_time(
+    report: Report, *, is_urgent: bool
+) -> None:
+    told: list[Event] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.extend(reports))
+    for count in range(1, 4):
+        queue.put(report)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(told) == (count if is_urgent else 0)
+
+
+async def test_nothing_that_waits_is_reported_as_nothing() -> None:
+    told: list[tuple[Event, ...]] = []
+    queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.append(reports))
+    queue.flush()
+    assert told == []
