@@ -10,6 +10,7 @@ ROWS ?=
 ROUNDS ?=
 SEEDS ?=
 SEED ?=
+PROFILE ?=
 SCENARIO ?=
 COUNT ?=
 UNDER ?=
@@ -76,8 +77,8 @@ fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=ma
 manual: install ## Write docs/control-api.md again, from the table of verbs
 	$(BIN)/python -m ckptd.control.manual > docs/control-api.md
 
-sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, SCENARIO=all
-	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(SCENARIO),--scenario '$(SCENARIO)')
+sim: install ## Run simulated clusters: SEEDS=2000, SEED=38, PROFILE=chaos, SCENARIO=all
+	@$(BIN)/python -m ckptd.cli.sim $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(SEED),--seed '$(SEED)') $(if $(PROFILE),--profile '$(PROFILE)') $(if $(SCENARIO),--scenario '$(SCENARIO)')
 
 ablations: install ## Do without each safeguard; a seed has to miss it
 	@$(BIN)/python -m tests.simulation.ablations

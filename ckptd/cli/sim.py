@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ckptd.errors import ExitCode
@@ -22,7 +23,13 @@ from ckptd.sim.cases.case import Measure
 from ckptd.sim.cases.close_calls import draw_close_call
 from ckptd.sim.cases.named import CASES
 from ckptd.sim.cluster import Cluster
+from ckptd.sim.script.chaos import draw_chaos
 from ckptd.sim.script.drawing import draw_scenario
+from ckptd.sim.script.scenario import Scenario
+
+USUAL: Final = "drawn"
+PROFILES: Final[dict[str, Callable[[int], Scenario]]] = {USUAL: draw_scenario, "chaos": draw_chaos}
+"""How seeds draw clusters, by name."""
 
 _FAILURES_SHOWN_MAX: Final = 20
 _STORY_LINES: Final = 200
@@ -53,8 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             names = list(CASES) if options.scenario == "all" else [options.scenario]
             return _measure_all(names, options.seed or 0)
         if options.seed is not None:
-            return _replay(options.seed, story_lines=options.story, node=options.node)
-        return _run_seeds(range(options.first, options.first + options.seeds), options.jobs)
+            return _replay(
+                options.seed, options.profile, story_lines=options.story, node=options.node
+            )
+        seeds = range(options.first, options.first + options.seeds)
+        return _run_seeds(seeds, options.jobs, options.profile)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
 
@@ -75,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LINES",
         help=f"with --seed: print the end of the story ({_STORY_LINES} lines)",
     )
+    parser.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        default=USUAL,
+        help="how clusters are drawn; chaos: small ones in which nearly everything goes wrong",
+    )
     parser.add_argument("--node", metavar="NAME", help="with --story: of this node only")
     parser.add_argument(
         "--scenario",
@@ -88,18 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_seeds(seeds: range, jobs: int) -> int:
+def _run_seeds(seeds: range, jobs: int, profile: str) -> int:
     """Run many seeds; say how far it is, and what failed."""
     begun = time.monotonic()
     failed: list[Outcome] = []
     event_count = 0
     with multiprocessing.Pool(jobs) as pool:
-        for count, outcome in enumerate(pool.imap_unordered(run_seed, seeds, chunksize=4), 1):
+        outcomes = pool.imap_unordered(partial(run_seed, profile=profile), seeds, chunksize=4)
+        for count, outcome in enumerate(outcomes, 1):
             event_count += outcome.event_count
             if outcome.problem:
                 failed.append(outcome)
                 if len(failed) <= _FAILURES_SHOWN_MAX:
-                    _show_failure(outcome)
+                    _show_failure(outcome, profile)
             if sys.stdout.isatty() or count % max(len(seeds) // 10, 1) == 0:
                 end = "\r" if sys.stdout.isatty() and count < len(seeds) else "\n"
                 print(f"{count} of {len(seeds)} seeds, {len(failed)} failed", end=end, flush=True)
@@ -108,13 +125,14 @@ def _run_seeds(seeds: range, jobs: int) -> int:
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-def run_seed(seed: int) -> Outcome:
-    """Run the clusters that a seed draws: one in which anything may happen, and a close call."""
-    cluster = Cluster(draw_scenario(seed))
+def run_seed(seed: int, profile: str = USUAL) -> Outcome:
+    """Run the clusters that a seed draws: usually one of any kind, and a close call."""
+    cluster = Cluster(PROFILES[profile](seed))
     problem, more_events = "", 0
     try:
         cluster.run()
-        more_events = draw_close_call(seed).hold().event_count
+        if profile == USUAL:
+            more_events = draw_close_call(seed).hold().event_count
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     event_count = cluster.books.event_count + more_events
@@ -128,21 +146,22 @@ def _tell(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _show_failure(outcome: Outcome) -> None:
+def _show_failure(outcome: Outcome, profile: str) -> None:
     print(f"seed {outcome.seed} failed at commit {_commit()}: {outcome.problem}")
-    print(f"  make sim SEED={outcome.seed}")
+    print(f"  make sim SEED={outcome.seed}" + (f" PROFILE={profile}" if profile != USUAL else ""))
 
 
-def _replay(seed: int, *, story_lines: int, node: str | None) -> int:
+def _replay(seed: int, profile: str, *, story_lines: int, node: str | None) -> int:
     """Run one seed and print what came out, and the end of the story if that is wanted."""
-    cluster = Cluster(draw_scenario(seed), keeps_story=story_lines > 0)
+    cluster = Cluster(PROFILES[profile](seed), keeps_story=story_lines > 0)
     problem = ""
     try:
         report = cluster.run()
         for recovery in report.recoveries:
             print(recovery)
-        call = draw_close_call(seed).hold()
-        print(f"close call, {call.scenario}: {call.seconds:.1f} s")
+        if profile == USUAL:
+            call = draw_close_call(seed).hold()
+            print(f"close call, {call.scenario}: {call.seconds:.1f} s")
     except Exception as error:  # noqa: BLE001 -- edge: a bug → what is printed
         problem = _tell(error)
     lines = [line for line in cluster.chronicle.lines if node in {None, line.split()[1]}]

@@ -49,7 +49,7 @@ def run(seed: int) -> Run:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_recovery_completes_once_nothing_goes_wrong_any_more(seed: int) -> None:
-    assert run(seed).open_count == 0
+    assert run(seed).open_count == 0, f"replay with: make sim PROFILE=chaos SEED={seed}"
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])

@@ -18,6 +18,21 @@ def test_a_seed_is_replayed_with_its_story(capsys: pytest.CaptureFixture[str]) -
     assert lines[-1] == "nothing failed"
 
 
+def test_seeds_of_chaos_are_run_and_replayed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--seeds", "2", "--jobs", "1", "--profile", "chaos"]) == 0
+    assert "2 of 2 seeds, 0 failed" in capsys.readouterr().out
+    assert main(["--seed", "1", "--profile", "chaos"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "nothing failed"
+    assert not any("close call" in line for line in lines)
+
+    monkeypatch.setattr("ckptd.sim.check.outcomes.DUPLICATE_SHARE_MAX", -1.0)
+    assert main(["--seeds", "1", "--jobs", "1", "--profile", "chaos"]) == 1
+    assert "make sim SEED=0 PROFILE=chaos" in capsys.readouterr().out
+
+
 def test_a_named_scenario_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--scenario", "healthy"]) == 0
     assert "ok  received / needed: 1 (to reach: 1.005)" in capsys.readouterr().out
