@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from ckptd.core.effects import FetchRange
@@ -15,8 +16,7 @@ from ckptd.core.events import Event, RangeEnded, RangeProgressed, Refusal, Repor
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
-from ckptd.model.words import RangeOutcome
-from ckptd.sim.node.range_request import RangeRequest
+from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL
@@ -36,6 +36,37 @@ BUSY_NS: Final = RETRY_AFTER_S * SECOND
 
 _SYN_NS: Final = (0, SECOND)
 """When the connection is tried before it is given up (Linux: after 0, 1, 3, … seconds)."""
+
+
+@dataclass(slots=True, eq=False)
+class RangeRequest:
+    """A range that was asked for.
+
+    Attributes:
+        order: The order.
+        staging: Where its blocks go.
+        size_bytes: Its length.
+        urgency: Its class.
+        next_block: The first block that has not arrived.
+        sent_bytes: What the source sends of it: all, unless something goes wrong.
+        reported_bytes: What was reported to the scheduler last.
+        ready_ns: When its first byte can be here; ``None`` until it is at the source.
+        load_bytes: What the source said it had to send when it answered.
+        is_admitted: The source has taken it on.
+        mishap: What goes wrong with the answer once ``sent_bytes`` of it have come.
+    """
+
+    order: FetchRange
+    staging: SimulatedStaging
+    size_bytes: int
+    urgency: Urgency
+    next_block: int
+    sent_bytes: int
+    reported_bytes: int = 0
+    ready_ns: int | None = None
+    load_bytes: int = 0
+    is_admitted: bool = False
+    mishap: Mishap | None = None
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
@@ -111,7 +142,9 @@ class SimulatedLane:
 
     def request(self, order: FetchRange, staging: SimulatedStaging) -> None:
         """Ask for a range; before the connection is up it waits for that."""
-        request = RangeRequest(order, staging)
+        urgency = Urgency.of(order.criticality, is_background=staging.request.is_background)
+        size_bytes, start = staging.known_version().run_bytes(*order.blocks), order.blocks.start
+        request = RangeRequest(order, staging, size_bytes, urgency, start, size_bytes)
         self._requests.append(request)
         if self._is_over:
             self._world.after(0, self._end_all, RangeOutcome.DISCONNECTED, None)
