@@ -97,7 +97,7 @@ class Cluster:
         self._introduce()
 
     def run(self) -> Report:
-        """Let everything happen until all recoveries are over, or had to be.
+        """Run until all recoveries are over, or had to be.
 
         Raises:
             CheckFailed: Something that must hold did not.
@@ -222,7 +222,7 @@ class Cluster:
             self.world.after(fault.for_ns, undo)
 
     def _look(self) -> None:
-        """Look at all nodes now and then: nothing may happen that should."""
+        """Look at all nodes now and then, also when nothing happens."""
         self.books.look()
         self.world.after(LOOK_NS, self._look)
 

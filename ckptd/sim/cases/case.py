@@ -1,4 +1,4 @@
-"""A scenario with what is to be read off it, and what such scenarios are made of."""
+"""A scenario with what is measured in it, and parts that such scenarios share."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class Measure:
 
     @property
     def is_reached(self) -> bool:
-        """It is small enough."""
+        """The value is at most what is to be reached."""
         return self.value <= self.to_reach
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario and what to read off it.
+    """A scenario and what to measure in it.
 
     Attributes:
         scenario: What happens.
-        measure: Reads the numbers off.
+        measure: Returns the numbers.
         checks: Watch it, beside the usual ones.
     """
 
@@ -72,7 +72,7 @@ class Case:
         return report, self.measure(cluster, report)
 
     def hold(self) -> Report:
-        """Run it, and insist on its numbers.
+        """Run it, and fail if a number is not reached.
 
         Raises:
             AssertionError: Something that must hold did not, or a number was not reached.
@@ -91,7 +91,14 @@ def lay_out(
     critical: float = 0.0,
     rest: Criticality | None = None,
 ) -> SavedVersion:
-    """Lay out a version: a critical share, and the rest."""
+    """Lay out a version: a critical share, and the rest.
+
+    Args:
+        size_bytes: Its length.
+        name: Of its checkpoint.
+        critical: Which share of it is critical.
+        rest: How urgent the rest is; ``None`` for normal.
+    """
     critical_bytes = int(size_bytes * critical) // MIB * MIB
     units = [UnitPlan(rest or Criticality.NORMAL, size_bytes - critical_bytes)]
     if critical_bytes:
@@ -110,7 +117,15 @@ def equal_sources(count: int, version: SavedVersion, *more: SavedVersion) -> lis
 def one_recovery(
     name: str, seed: int, version: SavedVersion, sources: Sequence[NodePlan], *faults: Fault
 ) -> Scenario:
-    """Let a node that nothing limits recover a version."""
+    """Let a node that nothing limits recover a version.
+
+    Args:
+        name: Of the scenario.
+        seed: Of the scenario.
+        version: What it recovers.
+        sources: Who has it.
+        faults: What goes wrong.
+    """
     receiver = NodePlan(RECEIVER, ingress_bytes_per_s=WIDE, disk_bytes_per_s=8 * GIB)
     return Scenario(name, seed, (*sources, receiver), (Wish(RECEIVER, version),), faults)
 

@@ -39,7 +39,7 @@ _DISTANT_MAX_NS: Final = 60 * SECOND
 
 
 def draw_close_call(seed: int) -> Case:
-    """Draw a cluster, and what has to come of it.
+    """Draw a cluster, and what it has to reach.
 
     Args:
         seed: Equal seeds give equal clusters.
@@ -60,7 +60,7 @@ def _slowed(rng: Random, seed: int) -> Case:
 
 
 def _muted(rng: Random, seed: int) -> Case:
-    """One source says nothing any more: nothing waits for it, and trials of it delay nothing."""
+    """One source sends nothing any more: nothing waits for it, and trials of it delay nothing."""
     count, at_ns = rng.randint(3, 5), rng.randrange(300 * MS, 900 * MS)
     version = lay_out(count * rng.randint(160, 320) * MIB)
     sources = equal_sources(count, version)

@@ -1,6 +1,6 @@
 """Scenarios with a name: what is promised, as something to measure.
 
-A case is one scenario with what is to be read off it. Every number is a ratio inside the
+A case is one scenario with what is measured in it. Every number is a ratio inside the
 simulation or a time in it, so it does not depend on the machine.
 """
 

@@ -1,4 +1,4 @@
-"""Is what is predicted when a recovery begins what comes of it?"""
+"""Compares what is predicted when a recovery begins with what it takes."""
 
 from __future__ import annotations
 

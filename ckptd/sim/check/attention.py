@@ -42,7 +42,7 @@ class Rest(Check):
     """Once nothing is left to be done nothing is due, under way or open."""
 
     def at_rest(self, book: NodeBook) -> None:
-        """Look for what is left."""
+        """Check that nothing is left."""
         scheduler = book.node.scheduler
         deadline = scheduler.next_deadline()
         if deadline is not None:

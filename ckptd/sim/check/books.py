@@ -1,7 +1,7 @@
 """What happened, written down from outside: only events, orders and delivered bytes count.
 
 The scheduler keeps books of its own. These are other books about the same facts, so that a
-checker can hold the one against the other without believing either.
+checker can compare the two and needs to trust neither.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ckptd.sim.check.accounts import NodeBook
 
 
 class Check:
-    """Holds what a scheduler does against the books. Raises :class:`CheckFailed`."""
+    """Compares what a scheduler does with the books. Raises :class:`CheckFailed`."""
 
     def after_event(self, book: NodeBook, event: Event) -> None:
         """Look at an event that the books have taken in and the scheduler has handled."""

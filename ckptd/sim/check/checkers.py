@@ -1,6 +1,6 @@
 """What must hold of what is fetched, kept and blamed, at every event.
 
-Each checker holds one promise against the books. How a node behaves is checked in
+Each checker checks one promise against the books. How a node behaves is checked in
 :mod:`ckptd.sim.check.conduct`, how recoveries end in :mod:`ckptd.sim.check.outcomes`.
 """
 
@@ -227,7 +227,7 @@ class InOrder(Check):
 class Blame(Check):
     """Bad blocks are blamed on who sent them, and on nobody else.
 
-    Nobody is questioned who sent none, and nobody honest loses trust.
+    No peer is questioned that sent none, and no honest peer loses trust.
 
     Args:
         liars: Nodes that send bad blocks and stand by them.
@@ -253,7 +253,7 @@ class Blame(Check):
                 raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
-        """Check that every bad block was counted, and that whoever is questioned sent one."""
+        """Check that every bad block was counted, and that a peer which is questioned sent one."""
         if isinstance(effect, ConfirmHolding) and not book.accused[effect.source, effect.digest]:
             raise CheckFailed(book, f"{effect.source} is questioned and sent no bad block")
         if isinstance(effect, EndRecovery):
@@ -263,7 +263,7 @@ class Blame(Check):
                 raise CheckFailed(book, f"{problem}; there were {reported}")
 
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
-        """Check that whoever is honest is trusted."""
+        """Check that all honest peers are trusted."""
         for book in books.values():
             for source in book.node.scheduler.sources(now=book.node.now):
                 is_distrusted = source.trust < 0 or source.state is SourceState.DISTRUSTED

@@ -1,6 +1,6 @@
 """The story of a simulation: a bounded text for people, and a digest of all of it.
 
-Equal digests mean equal stories. The text leaves out what has no spelling of its own.
+Equal digests mean equal stories. The text omits fields that cannot be spelled out.
 """
 
 from __future__ import annotations

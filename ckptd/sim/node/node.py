@@ -1,4 +1,4 @@
-"""A simulated node: the real scheduler in a daemon that lives, dies and is born again."""
+"""A simulated node: the real scheduler in a daemon that runs, is killed and is restarted."""
 
 from __future__ import annotations
 

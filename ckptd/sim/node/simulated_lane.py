@@ -130,7 +130,7 @@ class SimulatedLane:
 
     @property
     def source(self) -> NodeId:
-        """Whom it leads to."""
+        """The source it leads to."""
         return self._server.node
 
     @property

@@ -205,7 +205,7 @@ class SimulatedPeering:
                 self._world.after(delay_ns, self._tell, tie, tie.asking, revision, announcement)
 
     def _tell(self, tie: Tie, asking: int, revision: int, announcement: HoldingsArrived) -> None:
-        """Let an announcement through, unless a newer one was faster."""
+        """Deliver an announcement, unless a newer one arrived before."""
         if asking != tie.asking or revision <= tie.heard:
             return
         if not self._is_connected(tie):

@@ -152,7 +152,7 @@ class SimulatedRunner:
                 assert_never(unreachable)
 
     def look_at_stagings(self) -> None:
-        """Let no lane take more than may lie uncommitted."""
+        """Stop lanes from taking more than may lie uncommitted."""
         is_any_full = any(staging.is_full for staging in self._around.stagings.values())
         if is_any_full or self._was_any_full:
             for lane in self.lanes.values():

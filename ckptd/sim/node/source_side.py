@@ -68,7 +68,7 @@ class Server:
         self.on_changed()
 
     def lose(self, digest: Digest) -> None:
-        """Have nothing of a version any more, and go on saying so until :meth:`disclaim`."""
+        """Lose a version, and go on claiming it until :meth:`disclaim`."""
         self._held.pop(digest, None)
 
     def overwrite(self, digest: Digest) -> None:
@@ -80,7 +80,7 @@ class Server:
             self._changed[digest] = None
 
     def disclaim(self, digest: Digest) -> None:
-        """Say no more that a version is here."""
+        """Claim a version no longer."""
         self._held.pop(digest, None)
         self._claimed.pop(digest, None)
         self._changed.pop(digest, None)
@@ -91,7 +91,7 @@ class Server:
         return tuple(self._claimed.values())
 
     def good_blocks(self, digest: Digest) -> BlockSet:
-        """Return the blocks of a version that it can send, rightly unless it lies."""
+        """Return the blocks of a version that it can send; correct ones unless it lies."""
         if digest not in self._held or digest in self._changed:
             return BlockSet()
         return self._held[digest][1]

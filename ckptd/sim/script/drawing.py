@@ -68,7 +68,7 @@ def draw_scenario(seed: int) -> Scenario:
         wishes=tuple(
             replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
         ),
-        faults=(*drawn, *_draw_raises(urgency, wishes)),
+        faults=(*drawn, *_draw_priorities(urgency, wishes)),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )
@@ -195,12 +195,12 @@ class _Draw:
         )
 
 
-def _draw_raises(rng: Random, wishes: tuple[Wish, ...]) -> tuple[Fault, ...]:
+def _draw_priorities(rng: Random, wishes: tuple[Wish, ...]) -> tuple[Fault, ...]:
     """Draw, for one seed in four, some units that somebody waits for."""
     if not _likely(rng, 0.25):
         return ()
     return tuple(
-        requests.Raise(
+        requests.Prioritize(
             node=wishes[index].node,
             at_ns=int(4 * SECOND * rng.random() ** 2),
             recovery=RecoveryId(f"{wishes[index].node}.{index}"),

@@ -66,7 +66,7 @@ class Mute(Fault):
     """A source takes connections and requests, and sends nothing: not the rest of a body either."""
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it fall silent."""
+        """Stop its answers and bodies."""
         server = cluster.nodes[self.node].server
         server.is_mute = True
         cluster.network.set_serving(self.node, is_serving=False)
@@ -86,7 +86,7 @@ class Cut(Fault):
     to: NodeId
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Cut the way."""
+        """Cut the path in one direction."""
         cluster.network.cut(self.node, self.to)
         cluster.peering.suspect(self.node, self.to)
         return lambda: cluster.network.mend(self.node, self.to)
@@ -99,7 +99,7 @@ class Reset(Fault):
     source: NodeId | None = None
 
     def begin(self, cluster: ClusterParts) -> None:
-        """Break them."""
+        """Break the lanes."""
         for lane in cluster.nodes[self.node].lanes:
             if self.source in {None, lane.source}:
                 lane.fail(RangeOutcome.DISCONNECTED)
@@ -114,7 +114,7 @@ class Slow(Fault):
     serving_bytes_per_s: float | None = None
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Lower the rates; when it is over they are what they were planned to be."""
+        """Lower the rates; afterwards they are as planned."""
         network = cluster.network
         network.set_rates(
             self.node,
@@ -146,7 +146,7 @@ class Lie(Fault):
     bad_share: float
 
     def begin(self, cluster: ClusterParts) -> None:
-        """Let it lie from now on."""
+        """Make it send wrong blocks from now on."""
         server = cluster.nodes[self.node].server
         server.bad_share = max(server.bad_share, self.bad_share)
 
@@ -158,7 +158,7 @@ class BadMemory(Fault):
     bad_share: float
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let its memory go bad."""
+        """Make it send wrong blocks until it is restarted."""
         node = cluster.nodes[self.node]
         node.server.memory_bad_share = self.bad_share
 
@@ -175,10 +175,10 @@ class BadMemory(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted(Fault):
-    """A source takes no more connections; those it has live on."""
+    """A source accepts no more connections; those that are open stay open."""
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it take no more."""
+        """Make it refuse new connections."""
         server = cluster.nodes[self.node].server
         server.is_exhausted = True
 
@@ -195,7 +195,7 @@ class Forget(Fault):
     digest: Digest
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Lose it."""
+        """Remove the version, not what the node says about it."""
         server = cluster.nodes[self.node].server
         server.lose(self.digest)
         return lambda: server.disclaim(self.digest)
@@ -208,7 +208,7 @@ class Overwrite(Fault):
     digest: Digest
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Write over them."""
+        """Change the files of the version."""
         server = cluster.nodes[self.node].server
         server.overwrite(self.digest)
         return lambda: server.disclaim(self.digest)
@@ -219,7 +219,7 @@ class Busy(Fault):
     """A source turns requests away and says when to ask again."""
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it be busy."""
+        """Make it turn requests away."""
         server = cluster.nodes[self.node].server
         server.is_busy = True
 
@@ -236,7 +236,7 @@ class DiskRefusal(Fault):
     refusal: Refusal
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it refuse."""
+        """Make it refuse all writes."""
         disk = cluster.nodes[self.node].disk
         disk.refusal = self.refusal
 
@@ -253,7 +253,7 @@ class SlowDisk(Fault):
     rate_bytes_per_s: int
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it be slow."""
+        """Lower its rate."""
         disk = cluster.nodes[self.node].disk
         disk.set_rate(self.rate_bytes_per_s)
         return disk.set_rate
@@ -264,7 +264,7 @@ class Unheard(Fault):
     """All followers of a node lose it for no reason, and soon find it again."""
 
     def begin(self, cluster: ClusterParts) -> None:
-        """Let them lose it."""
+        """Make its followers lose it."""
         cluster.peering.lose(self.node)
 
 
@@ -279,7 +279,7 @@ class Trouble(Fault):
     share: float
 
     def begin(self, cluster: ClusterParts) -> Undo:
-        """Let it begin."""
+        """Make a share of what the node does fail."""
         mishaps = cluster.nodes[self.node].server.mishaps
         mishaps.share = self.share
 

@@ -41,7 +41,7 @@ class Pause(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raise(Fault):
+class Prioritize(Fault):
     """Somebody waits for a unit; not a fault, but scheduled like one.
 
     Attributes:
@@ -52,7 +52,7 @@ class Raise(Fault):
     share: float
 
     def begin(self, cluster: ClusterParts) -> None:
-        """Raise it, if the recovery is under way and knows its units."""
+        """Prioritize it, if the recovery is under way and knows its units."""
         node = cluster.nodes[self.node]
         if not node.is_up or self.recovery not in node.stagings:
             return
@@ -65,7 +65,7 @@ class Raise(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel(Fault):
-    """An operator gives a recovery up.
+    """An operator cancels a recovery.
 
     Attributes:
         recovery: Which; ``None``: the one that the node began with last.

@@ -94,7 +94,7 @@ class Scenario:
         checks_every: The scheduler's invariants are checked after every so many events; 0: never.
         limit_ns: The simulation ends then at the latest; ``None``: when every recovery had to be
             over.
-        asks_again: Whoever wants a version asks again whenever a recovery ends without it.
+        asks_again: A version is requested again whenever a recovery ends without it.
         comes_to_rest: It goes on until nothing is due any more, and that is checked.
     """
 

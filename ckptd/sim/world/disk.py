@@ -28,7 +28,7 @@ class Disk:
 
     Attributes:
         rate_bytes_per_s: How fast it is just now.
-        refusal: What it answers to whoever wants to write; ``None`` while it works.
+        refusal: What it answers to each write; ``None`` while it works.
     """
 
     def __init__(self, world: World, rate_bytes_per_s: int) -> None:
@@ -49,5 +49,5 @@ class Disk:
         self.rate_bytes_per_s = rate_bytes_per_s or self._planned_bytes_per_s
 
     def restart(self) -> None:
-        """Drop what was asked for: whoever asked is gone."""
+        """Drop all work that was asked for: the daemon that asked is gone."""
         self._free_ns = self._world.now

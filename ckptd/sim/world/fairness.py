@@ -1,8 +1,8 @@
 """Rates: how much of the network each flow gets, max-min fair among those whose turn it is.
 
 Two pipes limit a flow, the egress of its source and the ingress of its receiver, and perhaps a
-limit of its own. The rates are what TCP tends to give: nobody can have more without somebody
-who has less getting less still.
+limit of its own. The rates are what TCP tends to give: no flow can have more without another one
+that has less getting less still.
 
 But a source lets less urgent bodies give way to more urgent ones (``net.source.giving_way``).
 So first the most urgent flows of every source share the network, then the next ones of every

@@ -1,4 +1,4 @@
-"""What goes wrong of all that may, at one node: a share, drawn."""
+"""Random failures of one node: a share of all that may fail."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HONEST: Final = (
 
 
 class Mishaps:
-    """Decides, one by one, what goes wrong.
+    """Draws for each thing that a node does whether it fails.
 
     Args:
         rng: Decides.
@@ -53,7 +53,11 @@ class Mishaps:
         self._rng = rng
 
     def goes_wrong(self, often: float = 1.0) -> bool:
-        """Decide whether something goes wrong that does so less often than other things."""
+        """Draw whether something fails.
+
+        Args:
+            often: How often it fails compared with other things.
+        """
         return self.share > 0 and self._rng.random() < self.share * often
 
     def of_answer(self, *, is_liar: bool) -> Mishap | None:

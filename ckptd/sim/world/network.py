@@ -143,7 +143,16 @@ class Network:
         latency_ns: int,
         flow_bytes_per_s: float = math.inf,
     ) -> None:
-        """Connect a node."""
+        """Connect a node.
+
+        Args:
+            node: Which.
+            egress_bytes_per_s: What it can send.
+            ingress_bytes_per_s: What it can receive.
+            serving_bytes_per_s: What it sends to one receiver at most.
+            latency_ns: Its part of the latency to any other node.
+            flow_bytes_per_s: What it sends on one connection at most.
+        """
         first = 2 * len(self.ports)
         self.ports[node] = Port(
             node,
@@ -168,7 +177,7 @@ class Network:
         return int(usual * (1 + self._jitter * self._rng.random())) if self._jitter else usual
 
     def cut(self, sender: NodeId, to: NodeId) -> None:
-        """Let nothing through from one node to another any more."""
+        """Drop all packets from one node to another."""
         self._cuts[sender, to] += 1
         self._refresh_between(sender, to)
 
@@ -183,7 +192,7 @@ class Network:
         self._refresh_between(source, receiver)
 
     def silence(self, node: NodeId) -> None:
-        """Let no packet leave or enter a node, without any report of it."""
+        """Drop all packets of a node; nothing reports that."""
         self.ports[node].silences += 1
         self._refresh_all(node)
 
@@ -205,7 +214,14 @@ class Network:
         ingress_bytes_per_s: float | None = None,
         serving_bytes_per_s: float | None = None,
     ) -> None:
-        """Change what a node can send, receive, or send to one receiver; ``None``: as planned."""
+        """Change the rates of a node.
+
+        Args:
+            node: Which.
+            egress_bytes_per_s: What it can send; ``None``, here and below: as planned.
+            ingress_bytes_per_s: What it can receive.
+            serving_bytes_per_s: What it sends to one receiver at most.
+        """
         port = self.ports[node]
         planned_egress, planned_ingress, planned_serving = port.planned
         port.egress.rate_bytes_per_s = egress_bytes_per_s or planned_egress

@@ -15,7 +15,7 @@ _Args = TypeVarTuple("_Args")
 
 
 class World:
-    """A clock that jumps to whatever is planned next.
+    """A clock that jumps to the next planned action.
 
     Args:
         seed: Decides everything that is left to chance.
