@@ -294,3 +294,16 @@ def test_an_arbitrary_value_in_a_delta_is_read_or_a_violation(name: str, value: 
     except ProtocolViolation:
         return
     assert found.revision == 3
+
+
+def test_a_document_may_have_as_many_runs_as_the_limit_and_no_more() -> None:
+    runs = [[2 * index, 2 * index + 1] for index in range(HOLDING_RUNS_MAX)]
+    count = 2 * HOLDING_RUNS_MAX
+    one = entry(blocks=runs[:-1], block_count=count, size_bytes=count)
+    last = entry(blocks=runs[:1], digest="1" * 64)
+    complete = entry(digest="2" * 64)
+    found = decode_whole(document(holdings=[one, last, complete]))
+    assert [each.blocks.run_count for each in found.holdings] == [HOLDING_RUNS_MAX - 1, 1, 1]
+    more = entry(blocks=runs[:2], digest="1" * 64)
+    with pytest.raises(ProtocolViolation, match="more than 65536 runs"):
+        decode(document(holdings=[one, more]))
