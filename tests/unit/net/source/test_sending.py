@@ -97,10 +97,6 @@ async def test_a_body_is_all_of_its_range_and_nothing_else(
     assert pair.heard_to_the_end() == HEAD + ALL[start:end]
 
 
-def assert_set(event: threading.Event) -> None:
-    assert event.wait(5)
-
-
 def unheard(pair: Pair) -> bytes:
     """Return what came to the other end by now."""
     pair.theirs.setblocking(False)
@@ -389,11 +385,16 @@ async def test_cancelling_ends_the_wait_for_a_receiver_and_then_the_thread(
 async def test_a_body_ends_only_when_its_thread_has_left_the_connection_alone(
     pair: Pair, content: FileContent, threads: ThreadPoolExecutor
 ) -> None:
-    may_end = threading.Event()
-    content.after_piece = lambda: assert_set(may_end)
+    is_there, may_end = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        is_there.set()
+        assert may_end.wait(5)
+
+    content.after_piece = stay
     body = sending(pair, content)
     running = asyncio.ensure_future(body.run(threads))
-    await until(lambda: body.has_begun)
+    await until(is_there.is_set)
     for _ in range(2):
         running.cancel()
         for _ in range(3):
