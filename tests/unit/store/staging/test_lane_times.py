@@ -85,3 +85,27 @@ def test_shares_are_of_the_last_whole_second_and_forgotten_after_another() -> No
     assert clocks.times.shares() == (1.0, 0.0)
     clocks.pass_ms(5000)
     assert clocks.times.shares() == (0.0, 0.0)
+
+
+def test_a_window_ends_exactly_after_a_second() -> None:
+    clocks = Clocks()
+    clocks.deliver(waiting_ms=100)  # its end begins a window
+    clocks.pass_ms(999)
+    clocks.deliver()
+    assert clocks.times.shares() == (100 / 1099, 0.0)
+    clocks = Clocks()
+    clocks.deliver(waiting_ms=100)
+    clocks.pass_ms(1000)
+    clocks.deliver()
+    assert clocks.times.shares() == (1.0, 0.0)
+
+
+def test_what_is_two_windows_old_is_forgotten_exactly_then() -> None:
+    clocks = Clocks()
+    clocks.deliver(waiting_ms=100)
+    clocks.pass_ms(1999)
+    assert clocks.times.shares() == (1.0, 0.0)
+    clocks = Clocks()
+    clocks.deliver(waiting_ms=100)
+    clocks.pass_ms(2000)
+    assert clocks.times.shares() == (0.0, 0.0)
