@@ -33,8 +33,6 @@ _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _RELATIVE_BYTES_MAX: Final = 2 * PATH_BYTES_MAX
 """A unit's path below a target, both as long as they may be."""
 
-_SYSCALL_BYTES_MAX: Final = 4095
-"""``PATH_MAX`` of <linux/limits.h> without its NUL: the longest path of one call."""
 _OPENAT2: Final = 437
 """Its number on every architecture with the common table: <asm-generic/unistd.h>."""
 _RESOLVE: Final = 0x02 | 0x04 | 0x08
@@ -42,9 +40,9 @@ _RESOLVE: Final = 0x02 | 0x04 | 0x08
 _HOW: Final = struct.pack("QQQ", _DIRECTORY, 0, _RESOLVE)
 """``struct open_how`` of <linux/openat2.h>: flags, mode, resolve."""
 
-_WALK_INSTEAD: Final = {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.E2BIG}
+_WALK_INSTEAD: Final = {errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.E2BIG, errno.ENAMETOOLONG}
 """No openat2 before Linux 5.6; sandboxes that do not know it say EPERM; openat2(2) asks to try
-again when a rename crossed its way."""
+again when a rename crossed its way; one call takes a path of 4095 bytes."""
 
 _RENAME_NOREPLACE: Final = 1
 """From <linux/fs.h>."""
@@ -165,14 +163,12 @@ def open_directory(start: int, components: Sequence[str]) -> int:
         _check_component(component, path)
     if not components:
         return os.dup(start)
-    encoded = os.fsencode(path)
-    if len(encoded) <= _SYSCALL_BYTES_MAX:
-        fd: int = _libc.syscall(_OPENAT2, start, encoded, _HOW, len(_HOW))
-        if fd >= 0:
-            return fd
-        refusal = last_error()
-        if refusal.errno not in _WALK_INSTEAD:
-            raise refusal
+    fd: int = _libc.syscall(_OPENAT2, start, os.fsencode(path), _HOW, len(_HOW))
+    if fd >= 0:
+        return fd
+    refusal = last_error()
+    if refusal.errno not in _WALK_INSTEAD:
+        raise refusal
     return _walk(start, components, create=False)
 
 

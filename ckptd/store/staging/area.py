@@ -24,7 +24,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
@@ -263,7 +263,7 @@ class Staging:
         """
         assert self._tree is not None
         self._check_sound()
-        units = list(self._units_of(blocks))
+        units = self._units_of(blocks)
         try:
             with mapping_os_errors(self._tree.path):
                 # syncfs if there are many files, or one was closed since: it reports what that
@@ -290,15 +290,12 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
-    def _units_of(self, blocks: BlockSet) -> Iterator[int]:
-        """Yield the units that have at least one of the blocks."""
-        last = -1
+    def _units_of(self, blocks: BlockSet) -> list[int]:
+        """Return the units that have at least one of the blocks, in order."""
+        space, found = self._space, set[int]()
         for start, end in blocks.runs():
-            first = max(self._space.unit_of(start), last + 1)
-            last = self._space.unit_of(end - 1)
-            for unit in range(first, last + 1):
-                if self._space.manifest.units[unit].block_count:
-                    yield unit
+            found.update(range(space.unit_of(start), space.unit_of(end - 1) + 1))
+        return sorted(unit for unit in found if space.manifest.units[unit].block_count)
 
     def place(self, missing: BlockSet) -> tuple[UnitFile | None, ...]:
         """Put the version under its final name. No block can be delivered any more.

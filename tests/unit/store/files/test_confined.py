@@ -3,6 +3,7 @@ import errno
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,15 @@ def test_without_rename_flags_nothing_is_replaced_either(
     finally:
         os.close(parent)
     assert sorted(os.listdir(tmp_path)) == ["file", "final", "taken"]
+
+
+def test_a_descriptor_may_be_number_0(tmp_path: Path) -> None:
+    program = (
+        "import os; from ckptd.store.files import confined;"
+        f"root = confined.open_configured({str(tmp_path)!r}); os.mkdir('a', dir_fd=root);"
+        "os.close(0); raise SystemExit(10 + confined.open_directory(root, ('a',)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 10
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])

@@ -296,6 +296,18 @@ def test_space_and_sync_are_answered_by_the_file_system(root: Root) -> None:
     assert root.device == os.stat(root.path).st_dev
 
 
+def test_a_file_system_that_cannot_be_synced_is_named(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> None:
+        assert os.path.samestat(os.fstat(fd), os.stat(root.path))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("ckptd.store.files.roots.sync_file_system", refuse)
+    with pytest.raises(StorageError, match=f"{root.path}: could not be read or written"):
+        root.sync()
+
+
 def test_a_created_file_has_its_mode(root: Root, inside: Path) -> None:
     os.close(root.open_file("file", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     assert stat.S_IMODE((inside / "file").stat().st_mode) == 0o600

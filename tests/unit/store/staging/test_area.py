@@ -12,7 +12,9 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.confined import rename_noreplace
 from ckptd.store.staging.area import Staging
+from ckptd.store.staging.block_files import Writing
 from tests.support.mounts import needs_disk
+from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import (
     NOTHING,
     TARGET,
@@ -102,6 +104,18 @@ class TestWholeRecovery:
         with pytest.raises(VerificationFailed, match=r"shards/1\.bin"):
             staging.place(NOTHING)
         assert not site.placed().exists()
+
+    def test_blocks_leave_the_page_cache_once_they_are_durable_if_that_is_wanted(
+        self, site: Site
+    ) -> None:
+        needs_disk(site.path)
+        for drops_written in (True, False):
+            name = f"r-{drops_written}"
+            staging = site.staging(name, name, Writing(drops_written=drops_written))
+            staging.prepare(NOTHING)
+            site.deliver(staging, site.everything)
+            kept = pages_in_memory(site.staged("shards/1.bin", name))
+            assert (kept < 16) is drops_written
 
     def test_all_is_durable_before_the_rename(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -342,6 +356,20 @@ class TestInterruptedAfterTheRename:
         assert staging.place(NOTHING) == self.files
         staging.discard()
         assert site.files() == site.version()
+
+    def test_what_was_recognised_is_durable_before_it_counts_as_placed(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.placed(site, NOTHING)
+        staging = site.staging()
+        staging.prepare(site.everything)
+        synced: list[str] = []
+        monkeypatch.setattr(
+            "ckptd.store.files.roots.sync_file_system",
+            lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")),
+        )
+        staging.place(NOTHING)
+        assert synced == [str(site.placed())]
 
     def test_a_complete_version_is_recognised_without_a_journal(self, site: Site) -> None:
         self.placed(site, NOTHING)
