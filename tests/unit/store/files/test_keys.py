@@ -3,6 +3,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ckptd.errors import ConfigurationError, UsageError
@@ -45,6 +46,8 @@ def test_what_a_key_signed_for_another_purpose_is_no_signature_of_a_manifest() -
 def test_a_public_key_is_written_in_one_way() -> None:
     assert PublicKey.parse(TEXT).text == TEXT
     assert PublicKey.parse(TEXT).id == KEY.sign(b"").key
+    zeros = PublicKey.parse("ed25519:" + "A" * 43 + "=")
+    assert zeros.id == blake3(bytes(32)).hexdigest()[:16] == "2ada83c1819a5372"
     for wrong in ("", TEXT[8:], TEXT[:-1], f"{TEXT} ", TEXT.replace("ed25519", "rsa"), "ed25519:ä"):
         with pytest.raises(UsageError, match="32 bytes in base64"):
             PublicKey.parse(wrong)

@@ -78,3 +78,16 @@ def test_a_link_through_a_file_is_refused(tmp_path: Path, root: Root) -> None:
     (tmp_path / "real/v/link").symlink_to("../blobs/1/x")
     with pytest.raises(StorageError):
         resolve_link(root, "v/link")
+
+
+@pytest.mark.parametrize("links", [39, 40, 41])
+def test_forty_links_are_followed_and_no_more(tmp_path: Path, root: Root, links: int) -> None:
+    place = tmp_path / "real/v"
+    (place / "0").write_bytes(b"content")
+    for number in range(1, links + 1):
+        (place / str(number)).symlink_to(str(number - 1))
+    if links <= 40:
+        assert resolve_link(root, f"v/{links}") == "v/0"
+    else:
+        with pytest.raises(StorageError, match="more than 40 links"):
+            resolve_link(root, f"v/{links}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from ckptd.errors import StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import WriteMode
+from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.staging.area import Staging
-from ckptd.store.staging.block_files import Writing
+from ckptd.store.staging.block_files import BlockFiles, Writing
 from tests.support.mounts import needs_disk, tmpfs
 from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import NOTHING, Site, content_of
@@ -107,3 +109,101 @@ def test_a_file_that_was_removed_meanwhile_is_named(site: Site) -> None:
     os.unlink(site.staged("even.bin"))
     with pytest.raises(StorageError, match=r"even\.bin"):
         staging.commit(BlockSet([run]))
+
+
+@pytest.fixture
+def small_files(tmp_path: Path) -> Iterator[tuple[BlockFiles, list[str]]]:
+    """Files of 17 units that come in blocks, all open, and the paths of those that are synced."""
+    site = Site(tmp_path, {f"{n:02}": content_of(MIB, seed=n) for n in range(17)})
+    opened: list[str] = []
+
+    def open_unit(unit: int, flags: int) -> int:
+        path = tmp_path / site.space.manifest.units[unit].path
+        opened.append(path.name)
+        return os.open(path, flags | os.O_CREAT)
+
+    files = BlockFiles(site.space, open_unit, Writing())
+    yield files, opened
+    files.close()
+    site.close()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+    sync = os.fdatasync
+
+    def note(fd: int) -> None:
+        names.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    return names
+
+
+def test_few_files_are_synced_one_by_one(
+    small_files: tuple[BlockFiles, list[str]], synced: list[str]
+) -> None:
+    files, _ = small_files
+    for unit in range(17):
+        files.write(unit, 0, memoryview(b"x"))
+    assert files.sync(range(16))
+    assert synced == [f"{unit:02}" for unit in range(16)]
+
+
+def test_many_files_are_left_to_a_sync_of_the_file_system(
+    small_files: tuple[BlockFiles, list[str]], synced: list[str]
+) -> None:
+    files, _ = small_files
+    for unit in range(17):
+        files.write(unit, 0, memoryview(b"x"))
+    assert not files.sync(range(17))
+    assert synced == []
+
+
+def test_a_file_that_is_not_open_any_more_is_not_synced_by_itself(
+    small_files: tuple[BlockFiles, list[str]], synced: list[str]
+) -> None:
+    files, opened = small_files
+    files.write(0, 0, memoryview(b"x"))
+    assert not files.sync([0, 1])
+    assert (synced, opened) == ([], ["00"])
+
+
+def test_nothing_is_opened_again_for_a_write_that_went_through(
+    small_files: tuple[BlockFiles, list[str]],
+) -> None:
+    files, opened = small_files
+    for _ in range(2):
+        files.write(3, 0, memoryview(b"x" * 4096))
+    assert opened == ["03"]
+
+
+def test_a_direct_write_of_whole_pages_opens_the_file_once(disk_site: Site) -> None:
+    opened: list[int] = []
+
+    def open_unit(unit: int, flags: int) -> int:
+        opened.append(flags)
+        return os.open(disk_site.path / f"unit-{unit}", flags | os.O_CREAT)
+
+    files = BlockFiles(disk_site.space, open_unit, DIRECT)
+    with mmap.mmap(-1, MIB) as memory, memoryview(memory) as buffer:
+        with buffer[: MIB // 2] as whole:
+            files.write(0, 0, whole)
+        assert opened == [os.O_WRONLY | os.O_DIRECT]
+        with buffer[:4097] as more:
+            files.write(0, 0, more)
+    files.close()
+    assert opened == [os.O_WRONLY | os.O_DIRECT, os.O_WRONLY]
+
+
+def test_only_a_file_system_that_cannot_write_directly_is_written_otherwise(site: Site) -> None:
+    def refuse(unit: int, flags: int) -> int:
+        assert flags & os.O_DIRECT, "tried again"
+        with mapping_os_errors(f"unit {unit}"):
+            raise OSError(errno.EACCES, "Permission denied")
+
+    files = BlockFiles(site.space, refuse, DIRECT)
+    with pytest.raises(StorageError, match="may not be accessed"):
+        files.write(0, 0, memoryview(b"x"))
+    files.close()

@@ -161,3 +161,11 @@ def test_the_end_waits_for_those_who_write() -> None:
     held.note(places(0, 1), admitted_bytes)
     end_thread(thread)
     assert 0 in held
+
+
+def test_what_the_journal_has_is_held_and_nothing_beside_it() -> None:
+    held = HeldBlocks("recovery r-1", SPACE)
+    held.add(BlockSet([(1, 3), (5, 6)]))
+    assert [block for block in range(8) if block in held] == [1, 2, 5]
+    assert held.missing_count(0, 8) == 5
+    assert (held.missing_count(1, 3), held.missing_count(3, 6)) == (0, 2)

@@ -125,10 +125,51 @@ class TestFinishing:
             )
         assert mode_of(site.placed("run.sh")) == 0o600
 
-    def test_a_wrong_length_is_noticed(self, site: Site, tree: Root) -> None:
-        os.truncate(site.placed("config.json"), 1)
+    @pytest.mark.parametrize("few_files", [0, 256], ids=["syncfs", "fsync"])
+    @pytest.mark.parametrize("size_bytes", [1, 3])
+    @pytest.mark.parametrize("mode", [0o600, 0o644])
+    def test_a_wrong_length_is_noticed(
+        self,
+        site: Site,
+        tree: Root,
+        few_files: int,
+        size_bytes: int,
+        mode: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(placing, "_FEW_FILES", few_files)
+        os.truncate(site.placed("config.json"), size_bytes)
+        site.placed("config.json").chmod(mode)
         with pytest.raises(VerificationFailed, match=r"normal unit 'config\.json'"):
             finish(tree, site.space.manifest, ())
+
+    def test_a_few_files_and_their_directories_are_synced_each(
+        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[str] = []
+        monkeypatch.setattr(
+            os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        )
+        finish(tree, site.space.manifest, ())
+        places = [*CONTENTS, "", "shards", "shards/deep"]
+        assert sorted(synced) == sorted(str(site.placed(place)) for place in places)
+
+    @pytest.mark.parametrize(("few_files", "is_whole"), [(7, True), (8, False)])
+    def test_many_files_are_synced_with_their_file_system(
+        self,
+        site: Site,
+        tree: Root,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        few_files: int,
+        is_whole: bool,
+    ) -> None:
+        """Five files in three directories."""
+        wholes: list[int] = []
+        monkeypatch.setattr(placing, "_FEW_FILES", few_files)
+        monkeypatch.setattr("ckptd.store.files.roots.sync_file_system", wholes.append)
+        finish(tree, site.space.manifest, ())
+        assert bool(wholes) is is_whole
 
     def test_a_file_that_is_gone_is_noticed(self, site: Site, tree: Root) -> None:
         site.placed("config.json").unlink()

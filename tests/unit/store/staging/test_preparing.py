@@ -83,7 +83,60 @@ class TestSpace:
         check_space(site.root, site.space.manifest, seen.allocated, 8 * MIB)
 
 
+class TestFilesThatFit:
+    """Four files in two directories, and two directories of staging."""
+
+    @pytest.mark.parametrize(("inodes", "fits"), [(9, True), (8, False)])
+    def test_files_must_fit_where_they_are_counted(
+        self, tmp_path: Path, *, inodes: int, fits: bool
+    ) -> None:
+        with tmpfs(tmp_path / "few", f"size=64m,nr_inodes={inodes}") as path:
+            site = Site(path, STAGED_CONTENTS)
+            assert site.root.free_files() == inodes - 1
+            if fits:
+                check_space(site.root, site.space.manifest, {}, 0)
+            else:
+                with pytest.raises(OutOfSpace, match=r"needs 8 more files .* room for 7 "):
+                    check_space(site.root, site.space.manifest, {}, 0)
+            site.close()
+
+    def test_no_file_is_needed_when_all_are_there(self, tmp_path: Path) -> None:
+        with tmpfs(tmp_path / "few", "size=64m,nr_inodes=1") as path:
+            site = Site(path, STAGED_CONTENTS)
+            assert site.root.free_files() == 0
+            check_space(site.root, site.space.manifest, dict.fromkeys(range(4), 3 * MIB), 0)
+            with pytest.raises(OutOfSpace, match="more files"):
+                check_space(site.root, site.space.manifest, dict.fromkeys(range(3), 3 * MIB), 0)
+            site.close()
+
+    def test_where_files_are_not_counted_only_bytes_matter(self, tmp_path: Path) -> None:
+        with tmpfs(tmp_path / "any", "size=64m,nr_inodes=0") as path:
+            site = Site(path, STAGED_CONTENTS)
+            assert site.root.free_files() is None
+            check_space(site.root, site.space.manifest, {}, 0)
+            site.close()
+
+
 class TestCreating:
+    @pytest.mark.parametrize(("directories", "is_whole"), [(15, False), (16, True)])
+    def test_names_in_many_directories_are_synced_with_their_file_system(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        directories: int,
+        is_whole: bool,
+    ) -> None:
+        """The recovery's own is one more."""
+        wholes: list[int] = []
+        site = Site(tmp_path, {f"{number:02}/file": b"1" for number in range(directories)})
+        tree = make_staging(site.root, ".ckptd/r-1")
+        monkeypatch.setattr("ckptd.store.files.roots.sync_file_system", wholes.append)
+        create_files(tree, site.space.manifest, ())
+        assert bool(wholes) is is_whole
+        tree.close()
+        site.close()
+
     def test_files_have_their_length_and_are_closed_to_others(self, site: Site) -> None:
         needs_disk(site.path)
         tree = make_staging(site.root, ".ckptd/r-1")
