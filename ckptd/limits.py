@@ -15,6 +15,7 @@ GIB: Final = 1024 * MIB
 MS: Final = 1_000_000
 """Nanoseconds in a millisecond."""
 SECOND: Final = 1_000_000_000
+DAY_S: Final = 86_400
 """Nanoseconds in a second."""
 
 DIGEST_BYTES: Final = 32

@@ -51,7 +51,7 @@ PER_S: Final = 1.0
 """... and so many a second after that. A peer can make a daemon say something with every
 request; a journal of 50 + 60 lines a minute for each name is still read by somebody."""
 
-NAMES_MAX: Final = 256
+SUPPRESSED_NAMES_MAX: Final = 256
 """Names that are counted; there are not so many modules and events."""
 
 
@@ -86,7 +86,7 @@ class Suppression:
             How many of that name were left out since the last one that was written; ``None``
             if this one is left out too.
         """
-        if name not in self._allowances and len(self._allowances) >= NAMES_MAX:
+        if name not in self._allowances and len(self._allowances) >= SUPPRESSED_NAMES_MAX:
             name = ""
         known = self._allowances.setdefault(name, _Allowance(self._burst, now_s))
         known.tokens = min(known.tokens + (now_s - known.at_s) * self._per_s, self._burst)

@@ -12,7 +12,7 @@ import pytest
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
 from ckptd.config.sections import ListenSection
-from ckptd.daemon.measure.loop_lag import WINDOW_NS
+from ckptd.daemon.measure.loop_lag import LAG_WINDOW_NS
 from ckptd.errors import ExitCode
 from ckptd.limits import SECOND
 
@@ -154,4 +154,4 @@ def test_prometheus_accepts_its_configuration() -> None:
 def test_prometheus_looks_where_the_daemon_answers() -> None:
     text = PROMETHEUS.read_text()
     assert re.findall(r"^ +- (\S+:\d+)$", text, re.MULTILINE) == [str(ListenSection().metrics)]
-    assert re.findall(r"scrape_interval: (\d+)s", text) == [str(WINDOW_NS // SECOND)]
+    assert re.findall(r"scrape_interval: (\d+)s", text) == [str(LAG_WINDOW_NS // SECOND)]

@@ -30,7 +30,7 @@ NODE_LIFETIME: Final = timedelta(days=365)
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 """A node whose clock is late by this much accepts a certificate that was just made."""
 _PEM_BYTES_MAX: Final = 1024 * 1024
-_PUBLIC_MODE: Final = 0o644
+_CERTIFICATE_MODE: Final = 0o644
 _SECRET_MODE: Final = 0o600
 
 
@@ -97,7 +97,7 @@ class Authority:
             raise _unwritable(self.directory, error) from error
         self._refuse_existing((self._key_path, self.certificate_path), force=force)
         _write(self._key_path, _key_pem(key), _SECRET_MODE, force=force)
-        _write(self.certificate_path, _pem(built), _PUBLIC_MODE, force=force)
+        _write(self.certificate_path, _pem(built), _CERTIFICATE_MODE, force=force)
 
     def issue(
         self,
@@ -133,7 +133,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         signed = self._sign(node, key.public_key(), lifetime, not_before, purposes)
         _write(key_path, _key_pem(key), _SECRET_MODE, force=force)
-        _write(certificate_path, _pem(signed), _PUBLIC_MODE, force=force)
+        _write(certificate_path, _pem(signed), _CERTIFICATE_MODE, force=force)
         return certificate_path, key_path
 
     def renew(self, node: NodeId, *, lifetime: timedelta = NODE_LIFETIME) -> str:
@@ -151,7 +151,7 @@ class Authority:
             raise CkptdError(certificate_path, "was not made here", "Renew it where it was made.")
         purposes = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
         signed = self._sign(node, public, lifetime, None, purposes)
-        _write(certificate_path, _pem(signed), _PUBLIC_MODE, force=True)
+        _write(certificate_path, _pem(signed), _CERTIFICATE_MODE, force=True)
         return certificate_path
 
     def paths_of(self, node: NodeId) -> tuple[str, str]:

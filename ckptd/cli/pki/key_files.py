@@ -20,7 +20,7 @@ from ckptd.store.files.keys import (
     read_key_file,
 )
 
-_PUBLIC_MODE: Final = 0o644
+_TRUSTED_FILE_MODE: Final = 0o644
 
 
 def write_signing_key(path: str, key: SigningKey) -> None:
@@ -68,7 +68,7 @@ def add_trusted_key(path: str, added: TrustedKey) -> bool:
             data += b"\n"
         data += f"{added.line}\n".encode()
         parse_trusted_keys(subject, data)  # what is written can be read
-        mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.lexists(path) else _PUBLIC_MODE
+        mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.lexists(path) else _TRUSTED_FILE_MODE
         _replace(path, data, mode=mode)
     finally:
         os.close(directory)

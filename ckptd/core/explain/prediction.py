@@ -20,7 +20,7 @@ from ckptd.model.ids import Digest, NodeId
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
-_NAMES_MAX: Final = 5
+_SOURCES_NAMED_MAX: Final = 5
 """How many sources a sentence names."""
 
 
@@ -184,5 +184,5 @@ def _obstacle(need: Need, supplies: Sequence[Supply]) -> str:
 
 def _listed(nodes: Iterable[NodeId]) -> str:
     names = sorted(nodes)
-    more = f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
-    return f"{', '.join(names[:_NAMES_MAX])}{more}"
+    more = f" and {len(names) - _SOURCES_NAMED_MAX} more" if len(names) > _SOURCES_NAMED_MAX else ""
+    return f"{', '.join(names[:_SOURCES_NAMED_MAX])}{more}"

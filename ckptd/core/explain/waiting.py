@@ -12,7 +12,7 @@ from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import LocalOrder, Stage, StoryReason
 
-SILENCE_NS = 1 * SECOND
+STANDSTILL_SILENCE_NS = 1 * SECOND
 """When nothing at all came for this long, a recovery says whom it waits for: a person who looks
 twice in two seconds must find a reason."""
 
@@ -71,7 +71,7 @@ def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, st
         return lane.heard_ns
 
     latest = max(lanes, key=heard_ns)
-    if now - latest.heard_ns < SILENCE_NS:
+    if now - latest.heard_ns < STANDSTILL_SILENCE_NS:
         return None
     if recovery.local.pending_order is LocalOrder.COMMIT:
         since = format_span(now - recovery.commit.started_ns)

@@ -35,14 +35,14 @@ _LOOK_EVERY_NS = 250 * MS
 _SAMPLE_EVERY_NS = 10 * MS
 """A trial is looked at this often: it costs a look at its lanes, and it lasts a second."""
 
-_SHARE_OF_GAIN = 0.5
+_GAIN_OF_ALL_SHARE = 0.5
 """All sources together must win this share of what the one wins; noise is a part of both."""
 
-_SHARED = 1 / 3
+_OWED_ELSEWHERE_SHARE = 1 / 3
 """A source works for others as well if it owes them so much of what it owes here, on average.
 What it says is a little late: alone with four lanes it seems to owe others up to a quarter."""
 
-_SEVERAL_RANGES = 8
+_RANGES_LEFT_MIN = 8
 """A trial is not begun unless a source has so many ranges left: two for each lane."""
 
 
@@ -161,7 +161,7 @@ def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bo
         return False
     peer = step.state.peers[node]
     left_bytes = recovery.content.space.set_bytes(servable(recovery, peer))
-    return left_bytes >= _SEVERAL_RANGES * peer.link.range_bytes(step.options)
+    return left_bytes >= _RANGES_LEFT_MIN * peer.link.range_bytes(step.options)
 
 
 def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
@@ -198,7 +198,7 @@ def _total_bytes(step: Step) -> int:
 
 def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
     """Work out what came in the time of a measurement, and draw the conclusion."""
-    if trial.owed_to_others > trial.owed_here * _SHARED:
+    if trial.owed_to_others > trial.owed_here * _OWED_ELSEWHERE_SHARE:
         _drop(step, trial)
         return
     per_s = SECOND / (step.now - trial.since_ns)
@@ -213,7 +213,7 @@ def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:
     won = sign * (link_rate - trial.link_rate)
     won_total = sign * (total_rate - trial.total_rate)
     is_needed = won >= without * (step.options.lanes.trial_gain - 1) > 0 and (
-        won_total >= won * _SHARE_OF_GAIN
+        won_total >= won * _GAIN_OF_ALL_SHARE
     )
     report_trial(step, trial, StoryReason.FASTER if is_needed else StoryReason.NO_FASTER, link_rate)
     trial.bundle.is_fewer_next = not is_needed

@@ -13,33 +13,35 @@ from typing import Final
 from ckptd.limits import MS
 
 _FIRST_BOUND_NS: Final = 1 * MS
-_BUCKETS: Final = 64
-_GROWTH: Final = 1.2
+_BUCKETS_MAX: Final = 64
+_BUCKET_RATIO: Final = 1.2
 """Each bucket ends 20 % above the one before; 64 of them reach from 1 ms to 100 s."""
 
-_KEPT: Final = 0.98
+_KEPT_WEIGHT_SHARE: Final = 0.98
 """Each sample takes a fiftieth of the weight of those before it: about fifty samples count."""
 
-_HEAVIEST: Final = 1e100
+_WEIGHT_MAX: Final = 1e100
 """Newer samples weigh more, which is cheaper than to take from all others; up to this weight."""
 
-_BOUNDS_NS: Final = tuple(int(_FIRST_BOUND_NS * _GROWTH**index) for index in range(_BUCKETS))
+_BOUNDS_NS: Final = tuple(
+    int(_FIRST_BOUND_NS * _BUCKET_RATIO**index) for index in range(_BUCKETS_MAX)
+)
 
 
 @dataclass(slots=True)
 class Latencies:
     """A decaying histogram of times."""
 
-    _weights: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
+    _weights: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS_MAX)
     _newest: float = 1.0
 
     def add(self, time_ns: int) -> None:
         """Note how long something took, or how long nothing came until the wait ended."""
-        if self._newest > _HEAVIEST:
+        if self._newest > _WEIGHT_MAX:
             self._weights = [weight / self._newest for weight in self._weights]
             self._newest = 1.0
-        self._newest /= _KEPT
-        self._weights[min(bisect_left(_BOUNDS_NS, time_ns), _BUCKETS - 1)] += self._newest
+        self._newest /= _KEPT_WEIGHT_SHARE
+        self._weights[min(bisect_left(_BOUNDS_NS, time_ns), _BUCKETS_MAX - 1)] += self._newest
 
     def percentile_ns(self, share: float) -> int | None:
         """Return the time that this share of samples did not exceed; ``None`` without any.

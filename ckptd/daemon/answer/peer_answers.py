@@ -22,7 +22,7 @@ from ckptd.model.words import Location, PeerState
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog, HeldVersion
 
-_NAMES_MAX: Final = 20
+_PEERS_NAMED_MAX: Final = 20
 """How many peers an error names."""
 
 
@@ -60,11 +60,15 @@ class PeerAnswers:
         snapshot = self._scheduler.peer(NodeId(node), now=self._now())
         if snapshot is None:
             known = [source.node for source in self._scheduler.sources(now=self._now())]
-            more = f" and {len(known) - _NAMES_MAX} more" if len(known) > _NAMES_MAX else ""
+            more = (
+                f" and {len(known) - _PEERS_NAMED_MAX} more"
+                if len(known) > _PEERS_NAMED_MAX
+                else ""
+            )
             raise NotFound(
                 f"peer {node[:NODE_ID_BYTES_MAX]!r}",
                 "is not known",
-                f"Known: {', '.join(known[:_NAMES_MAX])}{more}." if known else "None is yet.",
+                f"Known: {', '.join(known[:_PEERS_NAMED_MAX])}{more}." if known else "None is yet.",
             )
         address = self._peering.address_of(snapshot.source.node)
         ahead_s = self._wall_clock() - self._now() / SECOND

@@ -21,7 +21,7 @@ from ckptd.model.ids import parse_checkpoint_name, parse_version
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
 
-_PROGRESS_S: Final = 1.0
+_HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
 
 _log = get_logger()
@@ -75,7 +75,7 @@ class PublishAnswers:
         )
         try:
             while not hashing.done():
-                await asyncio.wait({hashing}, timeout=_PROGRESS_S)
+                await asyncio.wait({hashing}, timeout=_HASHING_PROGRESS_S)
                 yield _progress_of(progress)
             hashed = hashing.result()
         finally:

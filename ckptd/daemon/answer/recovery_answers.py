@@ -23,7 +23,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
 from ckptd.store.records.journal import JournaledRecovery
 
-_PROGRESS_S: Final = 1.0
+_RECOVERY_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
 
 _log = get_logger()
@@ -125,7 +125,7 @@ class RecoveryAnswers:
 
     async def watch(self, recovery: str) -> AsyncGenerator[WatchEvent, None]:
         """Yield progress once a second, the first at once, and last exactly one result."""
-        async for found in self._book.follow(recovery, _PROGRESS_S):
+        async for found in self._book.follow(recovery, _RECOVERY_PROGRESS_S):
             yield RecoveryProgress(view=self._views.of(found))
         yield result_of(self._book.result(recovery))
 

@@ -24,7 +24,7 @@ from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.errors import CkptdError, Conflict
-from ckptd.limits import CONNECTIONS_MAX, KIB, MIB, SECOND
+from ckptd.limits import CONNECTIONS_MAX, DAY_S, KIB, MIB, SECOND
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
@@ -42,7 +42,6 @@ Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
 
 _CLOCK_OFF_S: Final = 5.0
 """More than a second of resolution and the way there and back; NTP keeps clocks much closer."""
-_DAY_S: Final = 86_400
 _CERTIFICATE_DAYS_MIN: Final = 30
 """As the alert and the daemon's own warnings: time for whoever renews to be on holiday."""
 _DESCRIPTORS_SPARE: Final = 512
@@ -292,7 +291,7 @@ def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRo
         not_after_s: When it expires, in Unix time.
         now_s: The moment, in Unix time.
     """
-    days = (not_after_s - now_s) / _DAY_S
+    days = (not_after_s - now_s) / DAY_S
     if role == "node":
         remedy = "Make a new one with 'ckptctl tls renew NODE'; it counts within a minute."
     else:

@@ -14,7 +14,7 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.landlock import confine_writing
 from ckptd.store.files.roots import Roots
 
-_DIRECTORY_MODE: Final = 0o755
+_ROOT_MODE: Final = 0o755
 """Of a directory that is not there: others may reach the socket, whose own mode says who may open
 it, and put nothing beside it."""
 
@@ -37,7 +37,7 @@ def confine_daemon(config: Config, roots: Roots) -> None:
         # The socket's directory is made like that of the state: both are the daemon's own.
         for path in (config.node.state_dir, control):
             with mapping_os_errors(f"directory {path}"):
-                directories.append(open_configured(path, create_mode=_DIRECTORY_MODE))
+                directories.append(open_configured(path, create_mode=_ROOT_MODE))
             stack.callback(os.close, directories[-1])
         is_confined = confine_writing(directories)
     if is_confined:

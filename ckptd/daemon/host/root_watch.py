@@ -19,11 +19,11 @@ from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauges
 from ckptd.store.files.roots import Root, Roots
 
-LOOK_S: Final = 2.0
+ROOTS_LOOK_S: Final = 2.0
 """How often a root is looked at, and how often what was seen is reported. Both together and a slow
 look stay below the 5 s in which a disk that became read-only must be known."""
 
-HANGS_NS: Final = 4 * SECOND
+ROOT_HANGS_NS: Final = 4 * SECOND
 """A look that takes longer is a disk that does not answer. A local one needs microseconds, NFS
 milliseconds."""
 
@@ -105,7 +105,7 @@ class RootWatch:
         """Report what changes until cancelled."""
         while True:
             self.report(self.states())
-            await asyncio.sleep(LOOK_S / 2)
+            await asyncio.sleep(ROOTS_LOOK_S / 2)
 
     def report(self, states: Iterable[RootState]) -> None:
         """Log each root that cannot be used any more, and each that can again."""
@@ -140,7 +140,7 @@ class _Watched:
 
     def state(self, *, now: int) -> RootState:
         since, seen = self._looking_since, self._seen
-        if since is not None and now - since > HANGS_NS:
+        if since is not None and now - since > ROOT_HANGS_NS:
             why = f"its file system has not answered for {(now - since) // SECOND} s"
             return RootState(seen.name, seen.path, why, None, None)
         return seen
@@ -150,7 +150,7 @@ class _Watched:
             self._looking_since = self._clock()
             self._seen = look_at(self._root)
             self._looking_since = None
-            if self._is_over.wait(LOOK_S):
+            if self._is_over.wait(ROOTS_LOOK_S):
                 return
 
 

@@ -21,7 +21,7 @@ _TICKS: Final = 4
 """Signs of life in each interval of the watchdog. ``sd_watchdog_enabled(3)`` asks for two; so
 one that is withheld is not the end."""
 
-HANGS_NS: Final = 90 * SECOND
+DISK_HANGS_NS: Final = 90 * SECOND
 """A disk call that takes longer makes no progress. Disks hang for a minute and come back: Linux
 tries a SCSI command again for 30 s and more, an NFS server fails over in about as long. Being
 restarted for that would cost what was not journaled yet, and the new process would wait for the
@@ -75,7 +75,7 @@ async def feed_watchdog(
         why = ""
         if clock() - start - tick_ns > interval_ns // 2:
             why = "the event loop was late"
-        elif longest_disk_call_ns() > HANGS_NS:
+        elif longest_disk_call_ns() > DISK_HANGS_NS:
             why = "a thread does not come back from the disk"
         if not why:
             notifier.alive()

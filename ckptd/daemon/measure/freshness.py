@@ -16,7 +16,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.observe.metrics import MetricRow, gauges
 
-LOOK_S: Final = 10.0
+FRESHNESS_LOOK_S: Final = 10.0
 """As often as ``daemon.measure.redundancy`` looks at the same holdings."""
 
 
@@ -45,7 +45,7 @@ class Freshness:
         """Look now and then until cancelled."""
         while True:
             self.look()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(FRESHNESS_LOOK_S)
 
     def look(self) -> None:
         """Take note of versions that are newer than any before."""

@@ -15,7 +15,7 @@ from ckptd.observe.metrics import MetricRow, gauge, histogram
 INTERVAL_NS: Final = 50 * MS
 """How often the loop is looked at; twenty wake-ups a second cost nothing that shows."""
 
-WINDOW_NS: Final = 10 * SECOND
+LAG_WINDOW_NS: Final = 10 * SECOND
 """How long a lag is remembered: the scrape interval in deploy/prometheus, so none is missed."""
 
 
@@ -47,7 +47,7 @@ class LagWindow:
         return self._samples[0][1] if self._samples else 0
 
     def _forget(self, now: int) -> None:
-        while self._samples and self._samples[0][0] <= now - WINDOW_NS:
+        while self._samples and self._samples[0][0] <= now - LAG_WINDOW_NS:
             self._samples.popleft()
 
 

@@ -17,7 +17,7 @@ from ckptd.model.words import Criticality
 from ckptd.observe.metrics import MetricRow, gauge
 from ckptd.store.published.catalog import Catalog
 
-REFRESH_S: Final = 10.0
+REDUNDANCY_REFRESH_S: Final = 10.0
 """How often new versions are looked at: the scrape interval of deploy/prometheus."""
 
 REDUNDANCY_METRICS: Final[Sequence[MetricRow[int | None]]] = (
@@ -40,7 +40,7 @@ class Redundancy:
         """Look at new versions until cancelled."""
         while True:
             await self.refresh()
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(REDUNDANCY_REFRESH_S)
 
     async def refresh(self) -> None:
         """Look at new versions now; forget those that are not the newest any more."""

@@ -16,7 +16,7 @@ from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.identity import Files, Identity
 from ckptd.observe.metrics import MetricGroup, MetricRow, counters, gauges
 
-_REFRESH_S: Final = 60.0
+_FILES_LOOK_S: Final = 60.0
 """How often is looked whether files changed."""
 
 HANDSHAKE_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, str], int]]]] = (
@@ -81,7 +81,7 @@ def identity_metrics(identity: Identity | None) -> tuple[MetricGroup[Any], ...]:
 async def keep_fresh(identity: Identity) -> None:
     """Notice new certificates, and those that will not be valid for long, until cancelled."""
     while True:
-        await asyncio.sleep(_REFRESH_S)
+        await asyncio.sleep(_FILES_LOOK_S)
         await asyncio.to_thread(identity.refresh)
 
 

@@ -45,7 +45,7 @@ _VERIFY_CODES: Final = {
     10: HandshakeFailure.EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED
     26: HandshakeFailure.PURPOSE,  # X509_V_ERR_INVALID_PURPOSE
 }
-_REASONS: Final = {
+_HANDSHAKE_REASONS: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": HandshakeFailure.NO_CERTIFICATE,
     "HTTP_REQUEST": HandshakeFailure.PLAINTEXT,
     "WRONG_VERSION_NUMBER": HandshakeFailure.PLAINTEXT,
@@ -73,8 +73,8 @@ def failure_of(error: ssl.SSLError) -> HandshakeFailure:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return HandshakeFailure.DISCONNECTED
     reason = error.reason or ""
-    if reason in _REASONS:
-        return _REASONS[reason]
+    if reason in _HANDSHAKE_REASONS:
+        return _HANDSHAKE_REASONS[reason]
     return HandshakeFailure.REFUSED if "_ALERT_" in reason else HandshakeFailure.PROTOCOL
 
 

@@ -20,6 +20,7 @@ from socket import socket
 from typing import Final
 
 from ckptd.errors import ConfigurationError, UsageError
+from ckptd.limits import DAY_S
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.certificates import ALPN, CertifiedPeer, Files, load, peer_of, stamps_of
@@ -34,7 +35,6 @@ HANDSHAKE_TIMEOUT_S: Final = 5.0
 """asyncio's own is a minute, in which a stranger would hold a connection."""
 
 _EXPIRY_WARNINGS_DAYS: Final = (1, 3, 14, 30)
-_DAY_S: Final = 86_400
 
 
 class Identity:
@@ -204,7 +204,7 @@ class Identity:
     def _warn_of_expiry(self) -> None:
         now_s = self._wall_clock()
         for role, not_after_s in self._loaded.not_after_s.items():
-            days_left = (not_after_s - now_s) / _DAY_S
+            days_left = (not_after_s - now_s) / DAY_S
             reached = [days for days in (0, *_EXPIRY_WARNINGS_DAYS) if days_left <= days]
             if not reached:
                 self._warned_days.pop(role, None)

@@ -18,7 +18,7 @@ from ckptd.sim.node.node import Node
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
-SILENCE_NS: Final = 10 * SECOND
+LOST_AFTER_NS: Final = 10 * SECOND
 """How long a peer may say nothing beyond that, as in ``net.inquiry``."""
 _LATE_NS: Final = 500 * MS
 """How soon an announcement is tried again that could not get through."""
@@ -106,7 +106,7 @@ class SimulatedPeering:
             if tie.life is not None and other in {
                 None, tie.follower.name, tie.followed.name,
             }:  # fmt: skip
-                patience_ns = SILENCE_NS + self._rng.randrange(WAIT_NS)
+                patience_ns = LOST_AFTER_NS + self._rng.randrange(WAIT_NS)
                 self._world.after(patience_ns, self._ran_out, tie, tie.asking)
 
     def lose(self, node: NodeId) -> None:
@@ -151,7 +151,7 @@ class SimulatedPeering:
         tie.life = life
         if not self._is_connected(tie):
             tie.life = None
-            self._world.after(SILENCE_NS, self._missed, tie, asking)
+            self._world.after(LOST_AFTER_NS, self._missed, tie, asking)
             return
         tie.failures = 0
         tie.heard = self._revisions.get(tie.followed.name, 0)

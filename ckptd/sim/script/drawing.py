@@ -25,7 +25,7 @@ from ckptd.sim.world.disk import BROKEN, FULL
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 NODES_MAX: Final = 20
-BLOCKS_MAX: Final = 160
+DRAWN_BLOCKS_MAX: Final = 160
 """Few blocks make many seeds."""
 
 FAULTS_WITHIN_NS: Final = (SECOND, 4 * SECOND, 12 * SECOND)
@@ -89,10 +89,10 @@ def _draw_versions(rng: Random) -> list[SavedVersion]:
 
 def _draw_version(rng: Random, checkpoint: str, version: int) -> SavedVersion:
     block_size = rng.choice(_BLOCK_BYTES)
-    left = max(1, int(BLOCKS_MAX * rng.random() ** 2))
+    left = max(1, int(DRAWN_BLOCKS_MAX * rng.random() ** 2))
     units: list[UnitPlan] = []
     while left > 0:
-        blocks = min(rng.choice((0, 1, 1, 2, 5, 20, BLOCKS_MAX)), left)
+        blocks = min(rng.choice((0, 1, 1, 2, 5, 20, DRAWN_BLOCKS_MAX)), left)
         short = rng.randrange(block_size) if blocks and _likely(rng, 0.5) else 0
         size_bytes = blocks * block_size - short
         units.append(UnitPlan(rng.choice(tuple(Criticality)), size_bytes))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ckptd.observe.event_names import NAMES_MAX, Suppression
+from ckptd.observe.event_names import SUPPRESSED_NAMES_MAX, Suppression
 
 
 def test_a_burst_is_written_and_then_so_many_a_second() -> None:
@@ -27,8 +27,8 @@ def test_a_quiet_time_earns_no_more_than_one_burst() -> None:
 
 def test_names_that_somebody_makes_up_share_one_allowance_in_the_end() -> None:
     suppression = Suppression(burst=1, per_s=0)
-    for number in range(NAMES_MAX):
+    for number in range(SUPPRESSED_NAMES_MAX):
         assert suppression.admit(f"made.up{number}", now_s=0) == 0
     assert suppression.admit("one.more", now_s=0) == 0
     assert suppression.admit("and.another", now_s=0) is None
-    assert len(suppression._allowances) <= NAMES_MAX + 1
+    assert len(suppression._allowances) <= SUPPRESSED_NAMES_MAX + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.daemon.host.supervision import HANGS_NS, feed_watchdog, more_time, reloading
+from ckptd.daemon.host.supervision import DISK_HANGS_NS, feed_watchdog, more_time, reloading
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.limits import SECOND
 
@@ -77,13 +77,13 @@ async def test_none_is_given_after_a_tick_that_was_late_by_more_than_half_the_in
 
 async def test_a_disk_that_hangs_for_a_minute_is_waited_for(manager: socket.socket) -> None:
     """Fault D12: the watchdog is fed."""
-    assert await signs(manager, [0, 0], [60 * SECOND, HANGS_NS]) == [1, 1]
+    assert await signs(manager, [0, 0], [60 * SECOND, DISK_HANGS_NS]) == [1, 1]
 
 
 async def test_none_is_given_while_a_thread_does_not_come_back_from_the_disk(
     manager: socket.socket,
 ) -> None:
-    calls_ns = [HANGS_NS, HANGS_NS + 1, 3 * HANGS_NS, 0]
+    calls_ns = [DISK_HANGS_NS, DISK_HANGS_NS + 1, 3 * DISK_HANGS_NS, 0]
     assert await signs(manager, [0, 0, 0, 0], calls_ns) == [1, 0, 0, 1]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.daemon.measure.loop_lag import INTERVAL_NS, WINDOW_NS, LagWindow, watch_loop_lag
+from ckptd.daemon.measure.loop_lag import INTERVAL_NS, LAG_WINDOW_NS, LagWindow, watch_loop_lag
 from ckptd.limits import MS, SECOND
 
 
@@ -17,9 +17,9 @@ def test_the_worst_of_the_window_counts_and_is_forgotten_after_it() -> None:
     window.add(3 * MS, now=0)
     window.add(90 * MS, now=SECOND)
     window.add(5 * MS, now=2 * SECOND)
-    assert window.worst_ns(now=WINDOW_NS) == 90 * MS
-    assert window.worst_ns(now=WINDOW_NS + SECOND) == 5 * MS
-    assert window.worst_ns(now=WINDOW_NS + 2 * SECOND) == 0
+    assert window.worst_ns(now=LAG_WINDOW_NS) == 90 * MS
+    assert window.worst_ns(now=LAG_WINDOW_NS + SECOND) == 5 * MS
+    assert window.worst_ns(now=LAG_WINDOW_NS + 2 * SECOND) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * SECOND), st.integers(0, 9)), max_size=50))
@@ -29,7 +29,7 @@ def test_the_window_agrees_with_a_list_of_everything(steps: list[tuple[int, int]
         now += step_ns
         window.add(lag_ns, now=now)
         noted.append((now, lag_ns))
-        within = [lag for moment, lag in noted if moment > now - WINDOW_NS]
+        within = [lag for moment, lag in noted if moment > now - LAG_WINDOW_NS]
         assert window.worst_ns(now=now) == max(within)
 
 
@@ -53,6 +53,6 @@ async def test_what_a_sleep_takes_too_long_is_the_lag() -> None:
     with pytest.raises(Overslept):
         await watch_loop_lag(window, clock=lambda: now, sleep=sleep)
     assert window.worst_ns(now=now) == 40 * MS
-    assert window.worst_ns(now=2 * INTERVAL_NS + 40 * MS + WINDOW_NS) == 7 * MS
+    assert window.worst_ns(now=2 * INTERVAL_NS + 40 * MS + LAG_WINDOW_NS) == 7 * MS
     seen = dict(zip((*window.lags.bounds_s, None), window.lags.counts, strict=True))
     assert {bound: count for bound, count in seen.items() if count} == {0.001: 2, 0.01: 1, 0.05: 1}

@@ -1,7 +1,7 @@
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import check_manifest
 from ckptd.sim.script.chaos import draw_chaos
-from ckptd.sim.script.drawing import BLOCKS_MAX, NODES_MAX, draw_scenario
+from ckptd.sim.script.drawing import DRAWN_BLOCKS_MAX, NODES_MAX, draw_scenario
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import Scenario
@@ -28,7 +28,7 @@ def test_drawn_scenarios_make_sense() -> None:
         holders = {plan.name for plan in scenario.nodes if plan.holds}
         for wish in scenario.wishes:
             check_manifest(wish.version.space.manifest)
-            assert 0 < wish.version.space.block_count <= BLOCKS_MAX
+            assert 0 < wish.version.space.block_count <= DRAWN_BLOCKS_MAX
             assert wish.node not in holders
 
 
