@@ -87,7 +87,7 @@ def long_modules(modules: Sequence[Module]) -> list[Row]:
 def long_functions(modules: Sequence[Module]) -> list[Row]:
     """Return functions that have too many lines, their docstrings counted."""
     return largest(
-        Row(f"{module.dotted}.{name}", span(function))
+        Row(f"{module.path}:{name}", span(function))
         for module in modules
         for name, function in module.functions
         if span(function) > FUNCTION_LINES_MAX
@@ -97,7 +97,7 @@ def long_functions(modules: Sequence[Module]) -> list[Row]:
 def wide_records(modules: Sequence[Module]) -> list[Row]:
     """Return dataclasses and structs that have too many fields of their own."""
     return largest(
-        Row(f"{module.dotted}.{made.name}", fields_of(made))
+        Row(f"{module.path}:{made.name}", fields_of(made))
         for module in modules
         for made in module.classes
         if is_record(made) and fields_of(made) > FIELDS_MAX
@@ -140,7 +140,7 @@ def undocumented(modules: Sequence[Module]) -> list[Row]:
         for name, function in module.functions:
             lacking = sections_lacking(function) if is_public(name) else []
             if lacking:
-                rows.append(Row(f"{module.dotted}.{name}", len(lacking), " ".join(lacking)))
+                rows.append(Row(f"{module.path}:{name}", len(lacking), " ".join(lacking)))
     return rows
 
 

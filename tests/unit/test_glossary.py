@@ -1,9 +1,11 @@
-"""Names use the words of the glossary in ARCHITECTURE.md, and none of those that it forbids."""
+"""Names and prose use the words of ARCHITECTURE.md, and none of those that it forbids."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,9 +15,6 @@ PROJECT = Path(__file__).parents[2]
 PACKAGE = PROJECT / "ckptd"
 ROW = re.compile(r"^\| ([\w ,]+) \| (.+?) \| ?([\w ,`]*?) ?\|$", re.MULTILINE)
 METRIC = re.compile(r"ckptd_\w+")
-
-STABLE: Mapping[str, str] = {}
-"""Forbidden names that stay, with the reason: others rely on them."""
 
 
 def forbidden_names(architecture: str) -> dict[str, str]:
@@ -61,8 +60,7 @@ def offences(module: str, source: str, forbidden: Mapping[str, str]) -> list[str
     for name in (module, *names(source)):
         parts = {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
         for word in (parts | {f"`{name}`"}) & set(forbidden):
-            if name not in STABLE:
-                found.add(f"{name}: say {forbidden[word]}")
+            found.add(f"{name}: say {forbidden[word]}")
     return sorted(found)
 
 
@@ -76,18 +74,20 @@ def test_names_are_words_of_the_glossary(module: Path) -> None:
 
 def test_words_that_have_no_other_are_enough() -> None:
     words = {word for words in FORBIDDEN.values() for word in words.split(", ")}
-    assert {"block", "lane", "recovery", "trust"} <= words
+    assert {"bottleneck", "prioritized", "retry", "wake", "narration"} <= words
     assert not words & set(FORBIDDEN)
 
 
 @pytest.mark.parametrize(
     ("module", "source", "offence"),
     [
-        ("chunk", "", "chunk: say block"),
-        ("state", "class ChunkMap: ...", "ChunkMap: say block"),
-        ("state", "self.channel_s = 0", "channel_s: say lane"),
+        ("limiter", "", "limiter: say bottleneck"),
+        ("state", "class RaisedUnits: ...", "RaisedUnits: say prioritized"),
+        ("state", "class Turn: ...", "Turn: say step"),
+        ("state", "def rouse_lanes(): ...", "rouse_lanes: say wake"),
         ("state", "async def tell(*, chunk_bytes=1): ...", "chunk_bytes: say block"),
         ("state", "CHUNK_BYTES_MAX: Final = 1", "CHUNK_BYTES_MAX: say block"),
+        ("state", "self.limiter_s = 0", "limiter_s: say bottleneck"),
         ("state", "import queue as channel", "channel: say lane"),
         ("state", "NAME = 'ckptd_chunk_bytes_total'", "ckptd_chunk_bytes_total: say block"),
     ],
@@ -101,6 +101,67 @@ def test_words_inside_of_others_and_in_prose_are_permitted() -> None:
     assert offences("returns", source, FORBIDDEN) == []
 
 
-def test_a_name_that_stays_is_there() -> None:
-    given = {name for path in PACKAGE.rglob("*.py") for name in names(path.read_text())}
-    assert set(STABLE) <= given
+def unwanted_phrases(architecture: str) -> dict[str, str]:
+    """Return each phrase that prose does without, with what is written in its place."""
+    (table,) = re.findall(r"^\| write \| not \|\n\|.*\n((?:\|.*\n)+)", architecture, re.MULTILINE)
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", table, re.MULTILINE)
+    return {phrase: instead for instead, unwanted in rows for phrase in unwanted.split(", ")}
+
+
+ARCHITECTURE = (PROJECT / "ARCHITECTURE.md").read_text()
+UNWANTED = unwanted_phrases(ARCHITECTURE)
+DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+
+
+def prose(source: str) -> Iterator[str]:
+    """Yield the comments and docstrings of a module, those of attributes as well."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield text
+            case _:
+                pass
+
+
+def phrases_in(text: str) -> list[str]:
+    plain = " ".join(re.sub(r"``.+?``|`[^`]+`", "", text).split()).lower()
+    return [
+        f"{phrase}: write {instead}"
+        for phrase, instead in UNWANTED.items()
+        if re.search(rf"\b{phrase}\b", plain)
+    ]
+
+
+@pytest.mark.parametrize(
+    "module", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_comments_and_docstrings_are_plain(module: Path) -> None:
+    texts = prose(module.read_text())
+    assert [found for text in texts for found in phrases_in(text)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_are_plain(document: Path) -> None:
+    text = re.sub(r"^\|.*\| not \|\n(?:\|.*\n)+", "", document.read_text(), flags=re.MULTILINE)
+    assert phrases_in(text) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1  # begins anew",
+        '"""Waits, lest somebody\nwaits in\nvain."""',
+        'X = 1\n"""Told of everything."""',
+        "def f():\n    # Waits for\n    # leave.\n    # Stumbles.\n    pass",
+    ],
+)
+def test_a_phrase_that_is_not_plain_is_found(source: str) -> None:
+    assert [found for text in prose(source) for found in phrases_in(text)]
+
+
+def test_text_for_people_and_names_in_code_marks_are_left_alone() -> None:
+    source = 'print("begins anew")\n"""``told`` and `anew`: a stranger, the tolddest."""'
+    assert [found for text in prose(source) for found in phrases_in(text)] == []

@@ -101,7 +101,7 @@ class LocalDaemon:
         self.log_path = os.path.join(directory, "log")
         self.config_path = os.path.join(directory, "ckptd.toml")
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_told_to_end = False
+        self._is_asked_to_end = False
         self.sections = ""
         self.host = "127.0.0.1"
         self.prefix: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class LocalDaemon:
     @property
     def has_failed(self) -> bool:
         """The process ended, and not because it was asked to."""
-        return self.exit_code is not None and not self._is_told_to_end
+        return self.exit_code is not None and not self._is_asked_to_end
 
     def start(self, *options: str) -> None:
         """Start the process; it is not ready yet.
@@ -157,7 +157,7 @@ class LocalDaemon:
             options: More of ``ckptd run``.
         """
         assert not self.is_running, f"{self.node} runs already"
-        self._is_told_to_end = False
+        self._is_asked_to_end = False
         # Strings and lists of JSON are the same in TOML.
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self.config_path, "w", encoding="utf-8") as file:
@@ -211,7 +211,7 @@ class LocalDaemon:
     def kill(self) -> None:
         """Kill it without warning, by SIGKILL. Does nothing if it does not run."""
         if self._process is not None:
-            self._is_told_to_end = True
+            self._is_asked_to_end = True
             self._process.kill()
             try:
                 self._process.wait(_KILLED_S)
@@ -223,7 +223,7 @@ class LocalDaemon:
     def terminate(self) -> None:
         """Ask it to stop, by SIGTERM; does not wait until it has."""
         assert self._process is not None, f"{self.node} was not started"
-        self._is_told_to_end = True
+        self._is_asked_to_end = True
         self._process.terminate()
 
     def wait_ended(self, timeout_s: float) -> int:

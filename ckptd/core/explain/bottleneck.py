@@ -4,7 +4,7 @@ Inferred from what can be seen from this node alone, in the order of how sure it
 
 * nobody may be asked for what is missing: no source; who may has work of another recovery: the
   sources;
-* its lanes wait for leave, because an operator set a limit: the shaper;
+* its lanes wait for a permit, because an operator set a limit: the shaper;
 * this node works on what has come already, or its lanes wait for the disk: the disk;
 * its lanes compute rather than wait for bytes: the processor;
 * one source, or sources that all serve others as well, or less than came here at best: the sources;

@@ -159,7 +159,7 @@ class Calm(Check):
 class Silence(Check):
     """What a silent source owes in the middle of a body is soon asked of another source.
 
-    While this node commits a silent source cannot be told from a slow disk; that time does not
+    While this node commits a silent source looks like a slow disk; that time does not
     count.
     """
 

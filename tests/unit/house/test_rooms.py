@@ -32,7 +32,7 @@ def test_a_method_of_71_lines_is_above_the_aim() -> None:
         return "class A:\n    def f(self):\n" + "        x = 1\n" * (lines - 1)
 
     assert rooms.long_functions([Module("a/b.py", source(70))]) == []
-    assert rooms.long_functions([Module("a/b.py", source(71))]) == [Row("a.b.A.f", 71)]
+    assert rooms.long_functions([Module("a/b.py", source(71))]) == [Row("a/b.py:A.f", 71)]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,9 @@ def test_a_record_of_21_fields_is_above_the_aim(head: str) -> None:
     twenty = "".join(f"    f{n}: int = 0\n" for n in range(20))
     assert rooms.wide_records([Module("a.py", head + twenty)]) == []
     assert rooms.wide_records([Module("a.py", head + twenty + "    g: ClassVar[int]\n")]) == []
-    assert rooms.wide_records([Module("a.py", head + twenty + "    g: int\n")]) == [Row("a.A", 21)]
+    assert rooms.wide_records([Module("a.py", head + twenty + "    g: int\n")]) == [
+        Row("a.py:A", 21)
+    ]
 
 
 def test_a_class_that_is_no_record_may_declare_what_it_likes() -> None:

@@ -168,3 +168,13 @@ def test_expiry_is_warned_of_at_30_14_3_and_1_days(
         identity.refresh()
         warned += [hours_left / 24 for line in caplog.messages if "Renew it" in line]
     assert warned == [30, 14, 3, 1, 0]
+
+
+def test_files_that_are_read_again_are_warned_of_if_they_expire_soon(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = time.time()
+    identity = Identity(A, certificates.files(A), wall_clock=lambda: now_s)
+    now_s = identity.not_after_s["node"] - 2 * 86_400
+    identity.reload()
+    assert "this node's certificate expires in 2.0 days" in caplog.text
