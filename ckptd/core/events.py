@@ -1,6 +1,6 @@
 """Facts reported to the scheduler. Past tense; each is a value.
 
-Which of them end which orders is the table in :mod:`ckptd.core.ends`.
+Which of them end which orders is the table in :data:`ckptd.core.effects.ENDS`.
 """
 
 from __future__ import annotations

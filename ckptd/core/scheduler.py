@@ -3,40 +3,19 @@
 The driver reports every fact through :meth:`Scheduler.handle` with the time at which it
 became known, carries out the orders that come back, and calls again with ``TimePassed`` at
 :meth:`Scheduler.next_deadline`. Time never goes back. Which fact ends which order is
-:mod:`ckptd.core.ends`.
+:data:`ckptd.core.effects.ENDS`.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import assert_never
+from typing import Final, get_args
 
 from ckptd.core.effects import Effect
 from ckptd.core.events import (
-    BlocksCommitted,
-    CommitFailed,
-    DiscoverySettled,
     Event,
-    HoldingConfirmed,
-    HoldingsArrived,
     IngressLimited,
-    ManifestArrived,
-    ManifestMissed,
-    ManifestRefused,
-    PeerLost,
-    PlacementFailed,
-    RangeEnded,
-    RangeProgressed,
-    RecoveryCancelled,
-    RecoveryPaused,
-    RecoveryRequested,
-    RecoveryResumed,
-    StagingDiscarded,
-    StagingPrepared,
-    StagingRefused,
     TimePassed,
-    UnitsPrioritized,
-    VersionPlaced,
 )
 from ckptd.core.explain import narration
 from ckptd.core.explain.bottleneck import LocalLoad, find_bottleneck
@@ -191,21 +170,7 @@ class Scheduler:
         return supplies_of(self._state, digest, now=now)
 
     def _take_in(self, step: Step, event: Event) -> None:
-        match event:  # the most frequent first
-            case RangeProgressed():
-                transfers.on_range_progressed(step, event)
-            case RangeEnded():
-                transfers.on_range_ended(step, event)
-            case HoldingsArrived():
-                claims.on_holdings_arrived(step, event)
-            case PeerLost():
-                claims.on_peer_lost(step, event)
-            case HoldingConfirmed():
-                blame.on_holding_confirmed(step, event)
-            case DiscoverySettled():
-                self._state.is_settled = True
-            case RecoveryRequested():
-                advance.on_recovery_requested(step, event)
+        match event:
             case IngressLimited():
                 self._options = self._unlimited_options.paced(event.bytes_per_s)
                 step.options = self._options
@@ -213,59 +178,10 @@ class Scheduler:
             case TimePassed():
                 pass
             case _:
-                self._take_in_of_recovery(step, event)
-
-    def _take_in_of_recovery(  # noqa: PLR0912 (one line for each kind of event)
-        self, step: Step, event: _RecoveryEvent
-    ) -> None:
-        recovery = self._state.recoveries.get(event.recovery)
-        if recovery is None:
-            return
-        match event:
-            case RecoveryPaused():
-                advance.on_paused(step, recovery, event)
-            case RecoveryResumed():
-                recovery.is_paused = False
-                step.note_room_everywhere()
-            case RecoveryCancelled():
-                advance.on_cancelled(step, recovery)
-            case UnitsPrioritized():
-                prioritizing.on_units_prioritized(step, recovery, event)
-            case ManifestArrived():
-                manifest_search.on_manifest_arrived(step, recovery, event)
-            case ManifestMissed():
-                manifest_search.on_manifest_missed(step, recovery, event)
-            case ManifestRefused():
-                manifest_search.on_manifest_refused(step, recovery, event)
-            case StagingPrepared():
-                advance.on_staging_prepared(step, recovery, event)
-            case StagingRefused() | PlacementFailed():
-                advance.on_order_refused(step, recovery, event.refusal)
-            case BlocksCommitted():
-                advance.on_blocks_committed(step, recovery)
-            case CommitFailed():
-                advance.on_commit_failed(step, recovery, event.refusal)
-            case VersionPlaced():
-                advance.on_version_placed(step, recovery)
-            case StagingDiscarded():
-                ending.on_staging_discarded(step, recovery)
-            case unreachable:
-                assert_never(unreachable)
+                _HANDLERS[type(event)].take_in(step, event)
 
 
-_RecoveryEvent = (
-    RecoveryPaused
-    | RecoveryResumed
-    | RecoveryCancelled
-    | UnitsPrioritized
-    | ManifestArrived
-    | ManifestMissed
-    | ManifestRefused
-    | StagingPrepared
-    | StagingRefused
-    | BlocksCommitted
-    | CommitFailed
-    | VersionPlaced
-    | PlacementFailed
-    | StagingDiscarded
-)
+_ROOMS: Final = (transfers, claims, blame, advance, manifest_search, ending, prioritizing)
+_HANDLERS: Final = {handler.event: handler for room in _ROOMS for handler in room.HANDLERS}
+
+assert {*_HANDLERS, IngressLimited, TimePassed} == set(get_args(Event)), "every event is taken in"

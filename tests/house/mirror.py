@@ -30,7 +30,6 @@ class Elsewhere(NamedTuple):
 RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
 
 ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
-    "core/effects.py": RECORDS,
     "core/report/choice.py": RECORDS,
     "core/report/verdicts.py": RECORDS,
     "core/report/views.py": RECORDS,

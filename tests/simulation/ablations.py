@@ -12,13 +12,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 from unittest import mock
 
+from ckptd.core import scheduler
 from ckptd.core.events import HoldingsArrived
 from ckptd.core.options import Options
 from ckptd.core.peers import claims
@@ -28,7 +29,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.sim.cases.close_calls import draw_close_call
@@ -58,7 +59,7 @@ class Ablation:
     seeds: tuple[int, ...]
     problem: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
-    rules: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    rules: Mapping[str, object] = field(default_factory=dict)
 
     def miss(self, seed: int) -> str:
         """Run the clusters of a seed without it; say what went wrong, or nothing."""
@@ -144,7 +145,12 @@ ABLATIONS: Final = (
         "another epoch is another peer",
         (58,),
         "has not ended",
-        rules={"peers.claims.on_holdings_arrived": _take_for_the_old_one},
+        rules={
+            "scheduler._HANDLERS": {
+                **scheduler._HANDLERS,
+                HoldingsArrived: NodeHandler(HoldingsArrived, _take_for_the_old_one),
+            }
+        },
     ),
     Ablation("silence is noticed", (38, 101, 119), "silent", {"silence.floor_ns": NEVER_NS}),
     Ablation(

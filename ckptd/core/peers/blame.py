@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.effects import ConfirmHolding
 from ckptd.core.events import HoldingConfirmed
 from ckptd.core.explain.narration import report_judged
@@ -9,7 +11,7 @@ from ckptd.core.peers.holders import look_for_holders
 from ckptd.core.report.evidence import BadBlock
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import Confirmation, StoryReason
@@ -125,3 +127,7 @@ def forgive(step: Step, node: NodeId, digest: Digest | None = None) -> None:
     for recovery in step.state.recoveries.values():
         if digest is None or recovery.digest == digest:
             recovery.refused.pop(node, None)
+
+
+HANDLERS: Final = (NodeHandler(HoldingConfirmed, on_holding_confirmed),)
+"""What is taken in here."""

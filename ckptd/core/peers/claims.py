@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ckptd.core.events import HoldingsArrived, PeerLost
+from typing import Final
+
+from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
 from ckptd.core.explain.narration import report_lost, report_reborn
 from ckptd.core.peers.blame import forgive, give_second_chances
 from ckptd.core.peers.holders import count_holders, look_for_holders, take_stock
 from ckptd.core.report.evidence import Evidence
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.words import CloseReason, Confirmation
@@ -63,6 +65,12 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
                 del peers[node]
 
 
+def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
+    """Know from here on that nobody else has anything."""
+    del event
+    step.state.is_settled = True
+
+
 def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
     """Take in what a peer has now; with hundreds of peers nearly all news is that it has more."""
     now = peer.holding_of(recovery.digest)
@@ -83,3 +91,11 @@ def count_sources(step: Step) -> None:
     """Look who holds what after it changed, and where no other source is left."""
     look_for_holders(step)
     give_second_chances(step)
+
+
+HANDLERS: Final = (
+    NodeHandler(HoldingsArrived, on_holdings_arrived),
+    NodeHandler(PeerLost, on_peer_lost),
+    NodeHandler(DiscoverySettled, on_discovery_settled),
+)
+"""What is taken in here."""

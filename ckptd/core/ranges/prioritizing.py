@@ -7,10 +7,12 @@ anything else; what was in flight when they were raised is left alone.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.events import UnitsPrioritized
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Criticality
 
@@ -30,3 +32,7 @@ def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized
             if BlockSet((known.blocks,)) & recovery.coverage.prioritized:
                 known.criticality = Criticality.CRITICAL
         set_lane_alarm(step, lane)
+
+
+HANDLERS: Final = (RecoveryHandler(UnitsPrioritized, on_units_prioritized),)
+"""What is taken in here."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
 from ckptd.core.peers.blame import note_evidence, question
@@ -19,7 +21,7 @@ from ckptd.core.ranges.ordering import order_duplicate
 from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import TransferId
 from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, StoryReason, WasteReason
@@ -285,3 +287,10 @@ def _find(step: Step, transfer: TransferId) -> tuple[Lane | None, Transfer | Non
         if known.id == transfer:
             return lane, known
     raise AssertionError(f"transfer {transfer} is not one of lane {lane_id}")
+
+
+HANDLERS: Final = (
+    NodeHandler(RangeProgressed, on_range_progressed),
+    NodeHandler(RangeEnded, on_range_ended),
+)
+"""What is taken in here."""

@@ -10,14 +10,20 @@ allows now. So it does not matter in which order facts arrive.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from ckptd.core.effects import ChooseVersion, CommitBlocks, PlaceVersion
 from ckptd.core.events import (
+    BlocksCommitted,
+    CommitFailed,
+    PlacementFailed,
+    RecoveryCancelled,
     RecoveryPaused,
     RecoveryRequested,
-    Refusal,
+    RecoveryResumed,
     StagingPrepared,
+    StagingRefused,
+    VersionPlaced,
 )
 from ckptd.core.explain.narration import report_choice, report_critical, report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
@@ -38,7 +44,7 @@ from ckptd.core.stages.version_choice import choose_version, explain_choice, exp
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -72,7 +78,14 @@ def on_paused(step: Step, recovery: Recovery, event: RecoveryPaused) -> None:
     close_lanes(step, recovery)
 
 
-def on_cancelled(step: Step, recovery: Recovery) -> None:
+def on_resumed(step: Step, recovery: Recovery, event: RecoveryResumed) -> None:
+    """Go on where it stood still."""
+    assert event.recovery == recovery.id
+    recovery.is_paused = False
+    step.note_room_everywhere()
+
+
+def on_cancelled(step: Step, recovery: Recovery, event: RecoveryCancelled) -> None:
     """Give a recovery up, unless it is so far that it will be complete in a moment."""
     if recovery.local.pending_order is not LocalOrder.PLACEMENT:
         wind_up(step, recovery, Ending(Result.CANCELLED))
@@ -92,17 +105,19 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     _predict(step, recovery)
 
 
-def on_order_refused(step: Step, recovery: Recovery, refusal: Refusal) -> None:
+def on_order_refused(
+    step: Step, recovery: Recovery, event: StagingRefused | PlacementFailed
+) -> None:
     """Deal with staging or placing that did not work."""
     recovery.local.pending_order = None
     if recovery.stage is Stage.PREPARING:
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.
-        fail(step, recovery, FailureCause.STORE, refusal.message)
+        fail(step, recovery, FailureCause.STORE, event.refusal.message)
     else:
-        retry_or_fail(step, recovery, refusal)
+        retry_or_fail(step, recovery, event.refusal)
 
 
-def on_blocks_committed(step: Step, recovery: Recovery) -> None:
+def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) -> None:
     """Take blocks into the books as durable."""
     recovery.local.pending_order = None
     recovery.coverage.committed |= recovery.commit.committing
@@ -125,7 +140,7 @@ def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
         reset_lane_alarms(step, recovery)
 
 
-def on_commit_failed(step: Step, recovery: Recovery, refusal: Refusal) -> None:
+def on_commit_failed(step: Step, recovery: Recovery, event: CommitFailed) -> None:
     """Give up: after a failed sync nobody knows what is on the disk. Of lost files one does.
 
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
@@ -133,13 +148,13 @@ def on_commit_failed(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     recovery.local.pending_order = None
     recovery.commit.blocks |= recovery.commit.committing
     recovery.commit.committing = BlockSet()
-    if refusal.is_staging_lost:
-        retry_or_fail(step, recovery, refusal)
+    if event.refusal.is_staging_lost:
+        retry_or_fail(step, recovery, event.refusal)
     else:
-        fail(step, recovery, FailureCause.STORE, refusal.message)
+        fail(step, recovery, FailureCause.STORE, event.refusal.message)
 
 
-def on_version_placed(step: Step, recovery: Recovery) -> None:
+def on_version_placed(step: Step, recovery: Recovery, event: VersionPlaced) -> None:
     """End in success."""
     recovery.local.pending_order = None
     end(step, recovery, Ending(Result.COMPLETE))
@@ -299,3 +314,18 @@ def _note_critical(step: Step, recovery: Recovery) -> None:
     ):
         recovery.tally.critical_at_ns = step.now
         report_critical(step, recovery)
+
+
+HANDLERS: Final = (
+    NodeHandler(RecoveryRequested, on_recovery_requested),
+    RecoveryHandler(RecoveryPaused, on_paused),
+    RecoveryHandler(RecoveryResumed, on_resumed),
+    RecoveryHandler(RecoveryCancelled, on_cancelled),
+    RecoveryHandler(StagingPrepared, on_staging_prepared),
+    RecoveryHandler(StagingRefused, on_order_refused),
+    RecoveryHandler(BlocksCommitted, on_blocks_committed),
+    RecoveryHandler(CommitFailed, on_commit_failed),
+    RecoveryHandler(VersionPlaced, on_version_placed),
+    RecoveryHandler(PlacementFailed, on_order_refused),
+)
+"""What is taken in here."""

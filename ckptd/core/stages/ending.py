@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.effects import DiscardStaging, EndRecovery
-from ckptd.core.events import Refusal
+from ckptd.core.events import Refusal, StagingDiscarded
 from ckptd.core.explain.narration import report_refusal
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.state.recovery import Ending, Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.words import CloseReason, FailureCause, LocalOrder, Result, Stage
 
 
@@ -75,7 +77,7 @@ def discard_when_quiet(step: Step, recovery: Recovery) -> None:
         step.order(DiscardStaging(recovery.id))
 
 
-def on_staging_discarded(step: Step, recovery: Recovery) -> None:
+def on_staging_discarded(step: Step, recovery: Recovery, event: StagingDiscarded) -> None:
     """End a recovery of which nothing is left."""
     assert recovery.ending is not None
     end(step, recovery, recovery.ending)
@@ -104,3 +106,7 @@ def is_out_of_patience(step: Step, recovery: Recovery, *, is_starved: bool) -> b
         recovery.starved_since_ns = step.now
     patience_ns = recovery.request.patience_ns
     return patience_ns is not None and step.now - recovery.starved_since_ns >= patience_ns
+
+
+HANDLERS: Final = (RecoveryHandler(StagingDiscarded, on_staging_discarded),)
+"""What is taken in here."""

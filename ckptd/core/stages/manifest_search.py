@@ -7,6 +7,8 @@ with one event, however late; by then the recovery may be further, or for anothe
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.effects import FetchManifest, PrepareStaging
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import report_manifest_late, report_pause
@@ -15,7 +17,7 @@ from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.ids import Digest, NodeId, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
@@ -198,3 +200,11 @@ def _claims(peer: Peer, recovery: Recovery) -> bool:
         recovery.checkpoint,
         recovery.version,
     )
+
+
+HANDLERS: Final = (
+    RecoveryHandler(ManifestArrived, on_manifest_arrived),
+    RecoveryHandler(ManifestMissed, on_manifest_missed),
+    RecoveryHandler(ManifestRefused, on_manifest_refused),
+)
+"""What is taken in here."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Generic, Protocol, TypeVar
 
 from ckptd.core.effects import CloseLane, Effect
+from ckptd.core.events import Event
 from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
-from ckptd.model.ids import NodeId
+from ckptd.core.state.recovery import Recovery
+from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import CloseReason
 
 
@@ -75,3 +79,52 @@ class Step:
             bundle.lanes.remove(lane)
             if not bundle.lanes:
                 del recovery.work.bundles[lane.source]
+
+
+_EventT = TypeVar("_EventT", bound=Event)
+
+
+class _OfRecovery(Protocol):
+    @property
+    def recovery(self) -> RecoveryId: ...
+
+
+_RecoveryEventT = TypeVar("_RecoveryEventT", bound=_OfRecovery)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHandler(Generic[_EventT]):
+    """How one kind of event is taken in.
+
+    Attributes:
+        event: Which kind.
+        handle: What is done with it.
+    """
+
+    event: type[_EventT]
+    handle: Callable[[Step, _EventT], None]
+
+    def take_in(self, step: Step, event: Event) -> None:
+        """Handle an event, which is of this kind."""
+        assert isinstance(event, self.event)
+        self.handle(step, event)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryHandler(Generic[_RecoveryEventT]):
+    """How one kind of event of a recovery is taken in; one that ended takes nothing in.
+
+    Attributes:
+        event: Which kind.
+        handle: What is done with it.
+    """
+
+    event: type[_RecoveryEventT]
+    handle: Callable[[Step, Recovery, _RecoveryEventT], None]
+
+    def take_in(self, step: Step, event: Event) -> None:
+        """Handle an event, which is of this kind."""
+        assert isinstance(event, self.event)
+        recovery = step.state.recoveries.get(event.recovery)
+        if recovery is not None:
+            self.handle(step, recovery, event)

@@ -13,15 +13,11 @@ from typing import Final, assert_never
 from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
-    CommitBlocks,
     ConfirmHolding,
-    DiscardStaging,
     Effect,
     EndRecovery,
     FetchManifest,
     FetchRange,
-    PlaceVersion,
-    PrepareStaging,
 )
 from ckptd.core.events import (
     Event,
@@ -36,7 +32,7 @@ from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import RecoveryBook
-from ckptd.daemon.recover.staging_orders import StagingOrders
+from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
 from ckptd.errors import CkptdError, InvalidManifest, NotSigned, VerificationFailed
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -91,6 +87,9 @@ class Runner:
 
     def carry_out(self, effect: Effect) -> None:
         """Start what an order asks for."""
+        if isinstance(effect, StagingOrder):
+            self._start(self._staging.carry_out(effect))
+            return
         match effect:
             case FetchRange():
                 assert self._orders is not None, _NOT_RUNNING
@@ -109,14 +108,6 @@ class Runner:
                 self._start(self._fetch_manifest(effect))
             case ConfirmHolding():
                 self._start(self._confirm(effect))
-            case PrepareStaging():
-                self._start(self._staging.prepare(effect))
-            case CommitBlocks():
-                self._start(self._staging.commit(effect))
-            case PlaceVersion():
-                self._start(self._staging.place(effect))
-            case DiscardStaging():
-                self._start(self._staging.discard(effect))
             case EndRecovery():
                 self._end(effect)
             case unreachable:

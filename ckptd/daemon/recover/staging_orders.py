@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar, assert_never
 
 from ckptd.core.effects import CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
 from ckptd.core.events import (
@@ -42,6 +42,9 @@ _DISK_THREADS: Final = 4
 
 _log = get_logger()
 _T = TypeVar("_T")
+
+StagingOrder: TypeAlias = PrepareStaging | CommitBlocks | PlaceVersion | DiscardStaging
+"""Orders that this node's disks carry out."""
 
 
 class StagingOrders:
@@ -81,7 +84,21 @@ class StagingOrders:
             if recovery.staging is not None:
                 recovery.staging.close()
 
-    async def prepare(self, effect: PrepareStaging) -> Event:
+    async def carry_out(self, effect: StagingOrder) -> Event:
+        """Do what an order asks for; return the event that ends it."""
+        match effect:
+            case PrepareStaging():
+                return await self._prepare(effect)
+            case CommitBlocks():
+                return await self._commit(effect)
+            case PlaceVersion():
+                return await self._place(effect)
+            case DiscardStaging():
+                return await self._discard(effect)
+            case unreachable:
+                assert_never(unreachable)
+
+    async def _prepare(self, effect: PrepareStaging) -> Event:
         """Reserve room, and hash again what an earlier run left."""
         recovery = self._book.under_way(effect.recovery)
         try:
@@ -170,7 +187,7 @@ class StagingOrders:
                     "Choose another with --to.",
                 )
 
-    async def commit(self, effect: CommitBlocks) -> Event:
+    async def _commit(self, effect: CommitBlocks) -> Event:
         """Make blocks durable, and write them into the journal."""
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
@@ -191,7 +208,7 @@ class StagingOrders:
         recovery.note_growth()
         return BlocksCommitted(effect.recovery)
 
-    async def place(self, effect: PlaceVersion) -> Event:
+    async def _place(self, effect: PlaceVersion) -> Event:
         """Move the version to its final name, and into the catalog."""
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
@@ -211,7 +228,7 @@ class StagingOrders:
             return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
 
-    async def discard(self, effect: DiscardStaging) -> Event:
+    async def _discard(self, effect: DiscardStaging) -> Event:
         """Remove what a recovery left."""
         recovery = self._book.under_way(effect.recovery)
         self._advertising.end(recovery.id)

@@ -1,4 +1,4 @@
-"""Every order that starts something ends once: by the table :data:`ckptd.core.ends.ENDS`."""
+"""Every order that starts something ends once: by the table :data:`ckptd.core.effects.ENDS`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Final
 
-from ckptd.core.effects import ConfirmHolding, Effect, FetchManifest
-from ckptd.core.ends import ENDED_BY, ENDS
+from ckptd.core.effects import ENDED_BY, ENDS, ConfirmHolding, Effect, FetchManifest
 from ckptd.core.events import Event
 from ckptd.model.ids import NodeId
 from ckptd.sim.check.accounts import NodeBook

@@ -5,8 +5,7 @@ from typing import get_args
 
 import pytest
 
-from ckptd.core.effects import CloseLane, Effect, FetchRange
-from ckptd.core.ends import ENDED_BY, ENDS
+from ckptd.core.effects import ENDED_BY, ENDS, CloseLane, Effect, FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed, TimePassed
 
 NAMES = {"recovery", "transfer", "source"}
