@@ -389,3 +389,16 @@ def test_roots_are_found_by_name_and_the_first_is_the_default(roots: Roots) -> N
     assert roots.default().name == "data"
     with pytest.raises(NotFound, match="'gone': is not configured"):
         roots["gone"]
+
+
+def test_a_root_whose_path_leads_elsewhere_says_so(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    root = Root.open("data", str(tmp_path / "disk"))
+    root.check_in_place()
+    assert root.obstacle() == ""
+    (tmp_path / "disk").rename(tmp_path / "moved")
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(StorageError, match="is not the directory any more that it was"):
+        root.check_in_place()
+    assert root.obstacle().startswith("is not the directory any more that it was")
+    root.close()
