@@ -16,7 +16,16 @@ from ckptd.store.files.layout import inside
 
 
 class Fingerprint(NamedTuple):
-    """Facts of a file that change when it is written to or replaced."""
+    """Facts of a file that change when it is written to or replaced.
+
+    Attributes:
+        device: Number of its file system when it was hashed; kept and not compared, because the
+            kernel draws another one when a volume is attached again.
+        inode: Its number there.
+        size_bytes: Its length.
+        mtime_ns: When its content changed last, as its owner says.
+        ctime_ns: When anything of it changed last, as the kernel says.
+    """
 
     device: int
     inode: int
@@ -76,7 +85,8 @@ def fingerprint_of(facts: os.stat_result) -> Fingerprint:
 
 def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
     """Return whether a file is what it was when it was hashed, and has no second name."""
-    return fingerprint_of(facts) == expected and facts.st_nlink == 1
+    is_same = fingerprint_of(facts)._replace(device=expected.device) == expected
+    return is_same and facts.st_nlink == 1
 
 
 def check_plain(facts: os.stat_result, subject: str) -> None:
