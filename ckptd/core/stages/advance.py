@@ -253,9 +253,8 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     )
     is_given_up = is_out_of_patience(step, recovery, is_starved=is_starved)
     missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
-    if missing & recovery.content.critical:
-        message = f"nobody has {len(missing & recovery.content.critical)} critical blocks"
-        fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
+    if obstacle := _why_not_in_part(recovery, missing):
+        fail(step, recovery, FailureCause.CRITICAL_MISSING, obstacle)
         return
     is_all_here = recovery.coverage.unclaimed == missing
     if recovery.local.pending_order is not None:
@@ -265,6 +264,16 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     elif is_all_here:
         recovery.move(Stage.PLACING)
         _place(step, recovery)
+
+
+def _why_not_in_part(recovery: Recovery, missing: BlockSet) -> str:
+    """Say why a recovery cannot end without some blocks; empty if it can."""
+    critical = missing & recovery.content.critical
+    if critical:
+        return f"nobody has {len(critical)} critical blocks"
+    if missing and not recovery.coverage.verified:
+        return f"nobody has any of the {len(missing)} blocks"
+    return ""
 
 
 def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:

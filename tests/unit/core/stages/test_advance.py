@@ -399,6 +399,18 @@ def test_critical_units_that_nobody_has_end_the_recovery_when_patience_ends() ->
     ]
 
 
+def test_a_version_of_which_nothing_came_is_not_recovered_in_part() -> None:
+    """An empty directory under the final name would block every later try."""
+    script, version = Script(), saved(4, deferred=[2])
+    [order] = ranges(script.start(version, A, patience_ms=2000))
+    script.end(order, RangeOutcome.NOT_HELD)
+    assert script.wait(1999) == []
+    assert script.wait(1) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED), DiscardStaging(R)]
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, "nobody has any of the 6 blocks")
+    ]
+
+
 def test_patience_begins_anew_whenever_a_holder_returns() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A, patience_ms=2000))
@@ -409,7 +421,7 @@ def test_patience_begins_anew_whenever_a_holder_returns() -> None:
     script.tell(PeerLost(A))
     script.end(order, RangeOutcome.DISCONNECTED)
     assert script.wait(1999) == []
-    assert script.wait(1) == [place((0, 8))]
+    assert script.wait(1) == [DiscardStaging(R)]
 
 
 def test_nobody_runs_out_of_patience_while_something_is_arriving() -> None:
