@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.words import Direction, Urgency
+from ckptd.net import throttle
 from ckptd.net.throttle import (
     RECHECK_NS,
     SEND_TRICKLE_BYTES,
@@ -149,6 +151,7 @@ def test_who_is_not_wanted_any_more_leaves_the_queue(stage: Stage) -> None:
 
 
 def test_who_waits_is_not_asked_whether_it_still_should_before_its_time(stage: Stage) -> None:
+    stage.clock.now = SECOND
     stage.block()
     asked = threading.Event()
 
@@ -176,6 +179,60 @@ def test_who_is_granted_something_while_it_is_asked_has_it(stage: Stage) -> None
     stage.until_somebody_waits()
     stage.clock.now += RECHECK_NS
     assert waiting.result() == MIB
+
+
+def test_who_is_still_wanted_goes_on_waiting(stage: Stage) -> None:
+    stage.block()
+    asked = threading.Event()
+
+    def unless() -> bool:
+        asked.set()
+        return False
+
+    waiting = stage.take(NORMAL, unless=unless)
+    stage.until_somebody_waits()
+    stage.clock.now += RECHECK_NS
+    assert asked.wait(10)
+    stage.throttle.change(Ceilings())
+    assert waiting.result() == MIB
+
+
+def test_who_was_granted_something_is_not_asked_whether_it_is_wanted(stage: Stage) -> None:
+    asked = threading.Event()
+
+    def unless() -> bool:
+        asked.set()
+        return False
+
+    stage.empty()
+    waiting = stage.take(NORMAL, unless=unless)
+    stage.until_somebody_waits()
+    stage.clock.now += RECHECK_NS
+    assert waiting.result() == PIECE
+    assert not asked.is_set()
+
+
+@pytest.mark.parametrize("is_soon", [True, False])
+def test_the_watcher_sleeps_until_the_next_piece_or_the_next_check(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, *, is_soon: bool
+) -> None:
+    sleeps_s: list[float | None] = []
+
+    class Condition(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            sleeps_s.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(throttle, "threading", SimpleNamespace(Condition=Condition))
+    if is_soon:
+        stage.empty()
+    else:
+        stage.block()
+    waiting = stage.take(NORMAL)
+    stage.until_somebody_waits()
+    stage.throttle.change(Ceilings())
+    assert waiting.result() == MIB
+    assert sleeps_s[0] == (pytest.approx(0.005, abs=0.0001) if is_soon else RECHECK_NS / SECOND)
 
 
 def test_the_share_of_waiting_is_of_the_last_second_or_two() -> None:

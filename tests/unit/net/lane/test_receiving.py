@@ -1,12 +1,16 @@
 """What a lane's thread makes of bytes that came, without a thread: the other end has sent them."""
 
 import asyncio
+import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -635,3 +639,54 @@ async def test_the_window_is_bound_when_a_limit_comes_later(
     receiver.run()
     assert receiver._window_limit == 8 * MIB
     assert pair.ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) != before
+
+
+@pytest.mark.parametrize(("longer_bytes", "outcome"), [(0, DELIVERED), (1, MISBEHAVED)])
+async def test_a_head_in_two_parts_may_be_no_longer_than_in_one(
+    lane: Lane, longer_bytes: int, outcome: RangeOutcome
+) -> None:
+    start = 2 * BLOCK_BYTES
+    size_bytes = len(lane.head(start, start + 1, x="y"))
+    lane.order(2, 3)
+    sent = lane.answer(start, start + 1, x="y" * (HEAD_BYTES_MAX - size_bytes + 1 + longer_bytes))
+    receiver = lane.receiver()
+    lane.pair.theirs.sendall(sent[:100])
+    running = asyncio.get_running_loop().run_in_executor(None, receiver.run)
+    await until(lambda: not waiting_bytes(lane.pair.ours))
+    lane.pair.theirs.sendall(sent[100:])
+    lane.pair.theirs.shutdown(socket.SHUT_WR)
+    await running
+    lane.queue.flush()
+    assert lane.outcomes == [outcome]
+
+
+def waiting_bytes(end: socket.socket) -> int:
+    """Return how much has come and was not taken."""
+    return int.from_bytes(fcntl.ioctl(end, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.parametrize(
+    ("started_ns", "reported"),
+    [
+        (receiving.PROGRESS_INTERVAL_NS - 1, [(BLOCK_BYTES, 1)]),
+        (receiving.PROGRESS_INTERVAL_NS, [(BLOCK_BYTES, 0), (BLOCK_BYTES, 1)]),
+    ],
+)
+async def test_what_has_come_is_reported_once_in_an_interval(
+    lane: Lane,
+    monkeypatch: pytest.MonkeyPatch,
+    started_ns: int,
+    reported: list[tuple[int, int]],
+) -> None:
+    """And at once when blocks were delivered."""
+    monkeypatch.setattr(receiving, "time", SimpleNamespace(monotonic_ns=lambda: started_ns))
+    put: list[tuple[int, int]] = []
+
+    def record(report: RangeProgressed | RangeEnded) -> None:
+        if isinstance(report, RangeProgressed):
+            put.append((report.received_bytes, report.next_block))
+
+    monkeypatch.setattr(lane.queue, "put", record)
+    lane.order(0, 1)
+    lane.run(lane.answer(0, BLOCK_BYTES))
+    assert put == [*reported, (BLOCK_BYTES, 1)]

@@ -68,6 +68,23 @@ def test_a_unit_and_its_blocks_are_hashed(file: int, size: int, buffer_bytes: in
     assert unit_digest(file, size, buffer=buffer_of(buffer_bytes), check=go_on) == digest
 
 
+def test_only_a_file_of_several_blocks_is_read_ahead_by_the_kernel(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advised: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, *advice: advised.append(advice))
+    for size in (BLOCK, BLOCK + 1):
+        os.ftruncate(file, size)
+        hash_unit(file, size, BLOCK, buffer=buffer_of(2 * BLOCK))
+    assert advised == [(0, BLOCK + 1, os.POSIX_FADV_SEQUENTIAL)]
+
+
+@pytest.mark.usefixtures("way")
+def test_any_memory_will_do_for_the_digest_of_a_unit(file: int) -> None:
+    os.pwrite(file, b"123", 0)
+    assert unit_digest(file, 3, buffer=buffer_of(1), check=go_on) == blake3(b"123").digest()
+
+
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_a_file_that_is_too_short_has_changed(file: int, size: int) -> None:

@@ -3,6 +3,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from ckptd.errors import (
     StorageError,
     UsageError,
 )
+from ckptd.limits import PATH_BYTES_MAX
+from ckptd.store.files import confined
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import FoundFile, Root, Roots
@@ -198,6 +201,16 @@ def test_rename_gives_another_name(root: Root, inside: Path) -> None:
     assert not (inside / "staging/x").exists()
 
 
+def test_a_rename_is_durable_in_both_directories(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside, {"staging/x/file": b"1", "final/other": b""})
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    root.rename("staging/x", "final/x")
+    assert synced == [str(inside / "final"), str(inside / "staging")]
+
+
 @pytest.mark.parametrize("taken", ["file", "empty directory", "full directory", "link"])
 def test_rename_never_replaces(root: Root, inside: Path, taken: str) -> None:
     write_files(inside, {"staging/file": b"new"})
@@ -296,6 +309,24 @@ def test_space_and_sync_are_answered_by_the_file_system(root: Root) -> None:
     assert root.device == os.stat(root.path).st_dev
 
 
+@pytest.mark.parametrize(("files", "free_files"), [(9, 3), (1, 3), (0, None)])
+def test_space_is_what_others_than_the_superuser_may_use(
+    root: Root, monkeypatch: pytest.MonkeyPatch, files: int, free_files: int | None
+) -> None:
+    facts = SimpleNamespace(
+        f_bavail=5, f_bfree=6, f_blocks=7, f_frsize=512, f_bsize=4096, f_files=files, f_favail=3
+    )
+    monkeypatch.setattr(os, "fstatvfs", lambda _: facts)
+    assert (root.free_bytes(), root.size_bytes()) == (5 * 512, 7 * 512)
+    assert root.free_files() == free_files
+
+
+def test_a_root_that_is_closed_keeps_nothing_open(tmp_path: Path) -> None:
+    before = open_descriptors()
+    Root.open("data", str(tmp_path)).close()
+    assert open_descriptors() == before
+
+
 def test_a_file_system_that_cannot_be_synced_is_named(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,6 +407,15 @@ def test_a_path_that_cannot_be_written_down_is_refused(
     assert str(caught.value).isprintable()
 
 
+def test_a_path_may_have_spaces_and_be_as_long_as_the_limit(tmp_path: Path, roots: Roots) -> None:
+    prefix = f"{tmp_path}/other/"
+    name = " ~" + "/é" * ((PATH_BYTES_MAX - len(prefix) - 2) // 3)
+    name += "x" * (PATH_BYTES_MAX - len((prefix + name).encode()))
+    assert roots.locate(prefix + name) == (roots["other"], name)
+    with pytest.raises(UsageError, match=f"has more than {PATH_BYTES_MAX} bytes"):
+        roots.locate(f"{prefix}{name}x")
+
+
 def test_a_root_at_the_top_contains_every_path() -> None:
     top = Root.open("top", "/")
     assert Roots([top]).locate("//a/b") == (top, "a/b")
@@ -402,3 +442,15 @@ def test_a_root_whose_path_leads_elsewhere_says_so(tmp_path: Path) -> None:
         root.check_in_place()
     assert root.obstacle().startswith("is not the directory any more that it was")
     root.close()
+
+
+def test_a_root_that_takes_no_writes_or_does_not_answer_says_so(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(confined, "is_read_only", lambda _: True)
+    assert root.obstacle() == "its file system is read-only here"
+    monkeypatch.setattr(confined, "is_read_only", refuse)
+    assert root.obstacle() == "its file system does not answer: Input/output error"

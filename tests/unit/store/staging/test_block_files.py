@@ -13,6 +13,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import WriteMode
 from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.staging import block_files
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from tests.support.mounts import needs_disk, tmpfs
@@ -207,3 +208,59 @@ def test_only_a_file_system_that_cannot_write_directly_is_written_otherwise(site
     with pytest.raises(StorageError, match="may not be accessed"):
         files.write(0, 0, memoryview(b"x"))
     files.close()
+
+
+def test_a_file_system_that_cannot_write_directly_is_asked_once(site: Site) -> None:
+    asked: list[int] = []
+
+    def open_unit(unit: int, flags: int) -> int:
+        asked.append(flags)
+        with mapping_os_errors(f"unit {unit}"):
+            if flags & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return os.open(site.path / f"unit-{unit}", flags | os.O_CREAT)
+
+    files = BlockFiles(site.space, open_unit, DIRECT)
+    for unit in range(2):
+        files.write(unit, 0, memoryview(b"x" * 4097))
+    files.close()
+    assert asked == [os.O_WRONLY | os.O_DIRECT, os.O_WRONLY, os.O_WRONLY]
+    assert [(site.path / f"unit-{unit}").stat().st_size for unit in range(2)] == [4097, 4097]
+
+
+@pytest.mark.parametrize("writing", [Writing(), DIRECT], ids=["buffered", "direct"])
+@pytest.mark.parametrize("size_bytes", [0, 1, 4095, 4096, 4097, 3 * 4096, 5 * 4096 + 1])
+def test_a_disk_that_takes_a_page_at_a_time_gets_all_of_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch, writing: Writing, size_bytes: int
+) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:4096], offset))
+    path = site.path / "unit"
+    path.write_bytes(bytes(8192))
+    files = BlockFiles(site.space, lambda _, flags: os.open(path, flags), writing)
+    with mmap.mmap(-1, MIB) as memory, memoryview(memory) as buffer:
+        memory[:size_bytes] = content_of(size_bytes, seed=1)
+        with buffer[:size_bytes] as data:
+            files.write(0, 8192, data)
+    files.close()
+    assert path.read_bytes() == bytes(8192) + content_of(size_bytes, seed=1)
+
+
+def test_no_call_writes_more_than_a_thread_may_keep_the_others_waiting_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    write = os.pwrite
+
+    def note(fd: int, data: memoryview, offset: int) -> int:
+        sizes.append(len(data))
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", note)
+    monkeypatch.setattr(block_files, "_WRITE_BYTES_MAX", 1000)
+    path = site.path / "unit"
+    files = BlockFiles(site.space, lambda _, flags: os.open(path, flags | os.O_CREAT), Writing())
+    files.write(0, 0, memoryview(content_of(2001, seed=1)))
+    files.close()
+    assert sizes == [1000, 1000, 1]
+    assert path.read_bytes() == content_of(2001, seed=1)

@@ -109,3 +109,38 @@ def test_what_is_two_windows_old_is_forgotten_exactly_then() -> None:
     clocks.deliver(waiting_ms=100)
     clocks.pass_ms(2000)
     assert clocks.times.shares() == (0.0, 0.0)
+
+
+def test_a_lane_is_sampled_again_exactly_when_that_is_due() -> None:
+    clocks = Clocks()
+    clocks.deliver(verifying_ms=100)
+    assert clocks.times.begin() is not None
+    clocks = Clocks()
+    clocks.deliver(verifying_ms=99)
+    for passed_ms in (0, 99):
+        clocks.pass_ms(passed_ms)
+        clocks.times.end(None)
+        assert clocks.times.begin() is None
+    clocks.pass_ms(1)
+    assert clocks.times.begin() is None, "a group that began before is not sampled"
+    clocks.times.end(None)
+    assert clocks.times.begin() is not None
+
+
+def test_a_write_that_computes_longer_than_it_lasts_waited_for_nothing() -> None:
+    clocks = Clocks()
+    clocks.deliver(waiting_ms=10, writing_ms=10, cpu_ms=40)
+    assert clocks.times.shares() == (0.5, 1.0)
+
+
+def test_the_disk_takes_no_more_than_all_of_the_time() -> None:
+    clocks = Clocks()
+    sample = clocks.times.begin()
+    assert sample is not None
+    clocks.pass_ms(10)
+    sample.admit()
+    sample.begin_writing()
+    clocks.pass_ms(10)
+    sample.end_writing()
+    clocks.times.end(sample)
+    assert clocks.times.shares() == (1.0, 0.0)
