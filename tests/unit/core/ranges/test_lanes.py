@@ -6,13 +6,23 @@ import pytest
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
 from ckptd.core.events import BlocksCommitted
+from ckptd.core.ranges.lanes import (
+    is_held_up_here,
+    lane_for,
+    narrow,
+    set_alarms_to,
+    set_lane_alarm,
+)
 from ckptd.core.state.deadlines import lane_patience_ns
-from ckptd.limits import MIB, MS
-from ckptd.model.ids import LaneId
-from ckptd.model.words import CloseReason, RangeOutcome
+from ckptd.core.state.lane import Bundle, Trial
+from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.ids import LaneId, RecoveryId
+from ckptd.model.words import CloseReason, Criticality, LocalOrder, RangeOutcome
+from tests.support.scenes import Scene
 from tests.support.scheduling import (
     FOUR_AT_FIRST,
     NO_COMMITS,
+    R2,
     A,
     B,
     R,
@@ -72,6 +82,60 @@ def test_an_idle_lane_takes_a_range_before_another_is_opened() -> None:
     assert fourth.lane == LaneId(1), "it has nothing to do"
 
 
+def test_a_lane_that_stands_idle_is_taken_though_one_more_is_wanted() -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    idle = scene.lane(recovery, source)
+    bundle = recovery.work.bundles[A]
+    bundle.width = 2
+    assert lane_for(scene.step, recovery, source) is idle
+    assert bundle.lanes == [idle]
+
+
+@pytest.mark.parametrize(("bodies", "taken"), [((False, True), 1), ((True, False), 0)])
+def test_of_busy_lanes_the_one_takes_a_range_that_has_shown_that_it_works(
+    bodies: tuple[bool, bool], taken: int
+) -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    lanes = [
+        scene.lane(recovery, source, run, has_body=has_body)
+        for run, has_body in zip([(0, 4), (4, 8)], bodies, strict=True)
+    ]
+    assert lane_for(scene.step, recovery, source) is lanes[taken]
+
+
+def test_where_no_lane_has_room_a_duplicate_goes_where_there_is_least_to_do() -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    scene.lane(recovery, source, (0, 4), (4, 8))
+    least = scene.lane(recovery, source, (8, 12), has_body=False)
+    scene.lane(recovery, source, (12, 16), (16, 20))
+    assert lane_for(scene.step, recovery, source) is least
+
+
+@pytest.mark.parametrize(
+    ("is_here", "is_changed", "is_fewer", "expected"),
+    [
+        (True, True, False, True),
+        (True, False, False, False),
+        (True, True, True, False),
+        (False, True, False, False),
+    ],
+)
+def test_a_new_lane_is_on_trial_if_one_more_is_tried_at_this_source(
+    is_here: bool, is_changed: bool, is_fewer: bool, expected: bool
+) -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    scene.lane(recovery, source, (0, 4), has_body=False)
+    bundle = recovery.work.bundles[A]
+    bundle.width = 2
+    tried = bundle if is_here else Bundle()
+    scene.state.trial = Trial(R, A, tried, is_fewer, recoveries=1, is_changed=is_changed)
+    assert lane_for(scene.step, recovery, source).is_on_trial is expected
+
+
 def test_a_source_is_busy_since_it_was_given_something_after_a_pause() -> None:
     script, version = Script(options=NO_COMMITS), saved(64)
     script.start(version, holds(A, holding(version, blocks((0, 4)))))
@@ -104,6 +168,21 @@ def test_a_lane_that_was_to_end_anyway_is_not_missed() -> None:
     bundle.lanes[0].is_surplus = True
     script.end(order, RangeOutcome.DISCONNECTED)
     assert bundle.width == 2
+
+
+@pytest.mark.parametrize(
+    ("is_closing", "is_surplus", "left"),
+    [(False, False, 2), (True, False, 3), (False, True, 3), (True, True, 3)],
+)
+def test_only_a_lane_that_was_to_go_on_is_missed(
+    is_closing: bool, is_surplus: bool, left: int
+) -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    lane, *_ = [scene.lane(recovery, source) for _ in range(3)]
+    lane.is_closing, lane.is_surplus = is_closing, is_surplus
+    narrow(recovery, lane)
+    assert recovery.work.bundles[A].width == left
 
 
 # Silence
@@ -160,3 +239,81 @@ def test_a_lane_that_the_disk_held_up_has_its_patience_again() -> None:
     effects = script.arrive(order, 2, after_ms=1)
     assert closings(effects) == []
     assert closings(script.wait(patience_ms // 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "delivered_after_ms", "expected"),
+    [
+        (LocalOrder.COMMIT, 499, True),
+        (LocalOrder.COMMIT, 500, False),
+        (LocalOrder.COMMIT, 501, False),
+        (None, 499, False),
+    ],
+)
+def test_a_lane_is_held_up_by_a_commit_if_none_delivered_when_it_was_due(
+    order: LocalOrder | None, delivered_after_ms: int, expected: bool
+) -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    lane = scene.lane(recovery, source, (0, 4))
+    other = scene.lane(recovery, source, (4, 8))
+    lane.heard_ns = 5 * SECOND
+    other.heard_ns = lane.heard_ns + delivered_after_ms * MS
+    recovery.local.pending_order = order
+    assert is_held_up_here(scene.step, lane) is expected
+    assert recovery.work.is_held_up is expected
+
+
+def test_one_lane_that_is_held_up_is_not_forgotten_for_another_that_is_late() -> None:
+    scene, version = Scene(), saved(64)
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    held_up, late = (scene.lane(recovery, source, run) for run in ((0, 4), (4, 8)))
+    late.heard_ns -= SECOND
+    recovery.local.pending_order = LocalOrder.COMMIT
+    assert is_held_up_here(scene.step, held_up)
+    assert not is_held_up_here(scene.step, late)
+    assert recovery.work.is_held_up
+
+
+@pytest.mark.parametrize(
+    ("has_body", "silent_ns", "due_in_ns"),
+    [
+        (True, 0, 200 * MS),
+        (True, 200 * MS - 2, 2),
+        (True, 200 * MS - 1, 1),
+        (True, 200 * MS, 1),
+        (True, 300 * MS, 1),
+        (True, 700 * MS, -200 * MS),  # its patience is over
+        (False, 0, 1000 * MS),  # a hedge would come later than the patience ends
+    ],
+)
+def test_a_lane_is_looked_at_when_a_hedge_is_due_but_not_at_this_moment_again(
+    has_body: bool, silent_ns: int, due_in_ns: int
+) -> None:
+    scene, version = Scene(), saved(critical=[64])
+    recovery, source = scene.recovery(version), scene.peer(A, version)
+    scene.state.first_bytes.add(400 * MS)
+    lane = scene.lane(recovery, source, (0, 4), criticality=Criticality.CRITICAL, has_body=has_body)
+    lane.heard_ns -= silent_ns
+    set_lane_alarm(scene.step, lane)
+    assert scene.state.lane_alarms.earliest() == scene.now + due_in_ns
+
+
+def test_a_lane_that_is_closing_is_not_looked_at() -> None:
+    scene, version = Scene(), saved(64)
+    lane = scene.lane(scene.recovery(version), scene.peer(A, version), (0, 4))
+    lane.is_closing = True
+    set_lane_alarm(scene.step, lane)
+    assert scene.state.lane_alarms.earliest() is None
+
+
+def test_all_lanes_to_a_source_are_looked_at_again_and_no_others() -> None:
+    scene, version, other = Scene(), saved(64), saved(64, checkpoint="llama/rank-1")
+    first, second = scene.recovery(version), scene.recovery(other, R2)
+    scene.recovery(saved(64, checkpoint="llama/rank-2"), RecoveryId("r-3"))
+    source, another = scene.peer(A, version, other), scene.peer(B, version)
+    lanes = [scene.lane(first, source, (0, 4)), scene.lane(second, source, (0, 4))]
+    elsewhere = scene.lane(first, another, (4, 8))
+    set_alarms_to(scene.step, A)
+    assert all(lane.id in scene.state.lane_alarms for lane in lanes)
+    assert elsewhere.id not in scene.state.lane_alarms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -16,19 +17,27 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.core.options import Options
-from ckptd.core.ranges.picker import cut, find_offer
+from ckptd.core.ranges.picker import (
+    cut,
+    find_offer,
+    is_detour,
+    is_left_to_others,
+    preferred_run,
+)
 from ckptd.core.state.eligibility import has_room, holders, servable
 from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.link import Link, RateEstimate
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
+from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
-from ckptd.limits import MIB
+from ckptd.limits import GIB, MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId, TransferId
 from ckptd.model.words import CloseReason, Criticality, RangeOutcome, Stage
+from tests.support.scenes import Scene
 from tests.support.scheduling import (
     FOUR_AT_FIRST,
     FULL_DISK,
@@ -419,3 +428,178 @@ def test_what_is_raised_in_the_background_stays_in_the_background() -> None:
     assert ranges(script.tell(UnitsPrioritized(R2, blocks((40, 44))))) == []
     [order, *_] = ranges(script.tell(RecoveryPaused(R)) + script.wait(300))
     assert (order.blocks, order.criticality) == ((40, 44), DEFERRED)
+
+
+# Where a source goes on
+
+
+@pytest.mark.parametrize("is_swarming", [False, True])
+@pytest.mark.parametrize(
+    ("failures", "sources", "is_trial"),
+    [(0, 1, False), (0, 2, False), (1, 1, False), (1, 2, True), (2, 2, True), (1, 3, True)],
+)
+def test_one_of_several_sources_that_failed_last_is_tried_with_the_last_block(
+    failures: int, sources: int, is_trial: bool, is_swarming: bool
+) -> None:
+    version = saved(critical=[16], deferred=[16])
+    recovery, source = recovering(version), peer(A, holding(version))
+    source.link.failures, recovery.swarm.source_count = failures, sources
+    recovery.swarm.is_swarming, recovery.swarm.own_block = is_swarming, 0
+    usual = (0, 16) if is_swarming else (0, 32)
+    assert preferred_run(recovery, source) == ((15, 16) if is_trial else usual)
+    recovery.coverage.prioritized = blocks((20, 24))
+    assert preferred_run(recovery, source) == ((23, 24) if is_trial else (20, 24))
+
+
+@pytest.mark.parametrize(("held", "expected"), [((0, 16), (4, 16)), ((0, 8), (0, 8))])
+def test_a_receiver_counts_as_one_that_has_what_it_has(
+    held: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    version = saved(16)
+    recovery, source = recovering(version), peer(A, holding(version, blocks(held)))
+    recovery.swarm.is_swarming = True
+    recovery.swarm.spread = Spread([blocks((0, 4))])
+    assert preferred_run(recovery, source) == expected
+
+
+# What is left to others
+
+AGE_NS = Options().commits.age_ns
+
+
+def left_to_others(change: Callable[[Recovery, Peer], None] | None = None) -> bool:
+    """Let a complete source offer what other receivers have and deliver as fast."""
+    version = saved(16)
+    recovery = recovering(version)
+    source = peer(A, holding(version), rate=8.0 * MIB)
+    recovery.swarm.is_swarming = True
+    recovery.swarm.spread = Spread([blocks((0, 4))])
+    recovery.swarm.spread_grew_ns = 10 * SECOND
+    recovery.swarm.swarm_rate = 8.0 * MIB
+    recovery.work.transfer_count = 1
+    if change is not None:
+        change(recovery, source)
+    run = BlockRun(0, 4)
+    offer = Offer((False, NORMAL, 1, 0, A, 0), recovery, source, run, NORMAL)
+    return is_left_to_others(recovery, offer, Options(), now=10 * SECOND + AGE_NS - 1)
+
+
+def not_swarming(recovery: Recovery, _: Peer) -> None:
+    recovery.swarm.is_swarming = False
+
+
+def never_grew(recovery: Recovery, _: Peer) -> None:
+    recovery.swarm.spread_grew_ns = None
+
+
+def grew_too_long_ago(recovery: Recovery, _: Peer) -> None:
+    recovery.swarm.spread_grew_ns = 10 * SECOND - 1
+
+
+def nothing_under_way(recovery: Recovery, _: Peer) -> None:
+    recovery.work.transfer_count = 0
+
+
+def source_has_a_part(recovery: Recovery, source: Peer) -> None:
+    source.holdings[recovery.content.digest] = holding(saved(16), blocks((0, 8)))
+
+
+def nobody_else_has_it(recovery: Recovery, _: Peer) -> None:
+    recovery.swarm.spread = Spread([blocks((1, 16))])
+
+
+def somebody_waits_for_it(recovery: Recovery, _: Peer) -> None:
+    recovery.coverage.prioritized = blocks((0, 1))
+
+
+def others_are_slower(recovery: Recovery, _: Peer) -> None:
+    recovery.swarm.swarm_rate -= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        not_swarming,
+        never_grew,
+        grew_too_long_ago,
+        nothing_under_way,
+        source_has_a_part,
+        nobody_else_has_it,
+        somebody_waits_for_it,
+        others_are_slower,
+    ],
+)
+def test_a_range_is_left_to_others_only_if_all_of_it_holds(
+    change: Callable[[Recovery, Peer], None],
+) -> None:
+    assert left_to_others()
+    assert not left_to_others(change)
+
+
+# Detours
+
+
+@pytest.mark.parametrize(
+    ("rate_mib", "load_bytes", "left", "owed_bytes", "total_rate", "expected"),
+    [
+        (4, 0, 1, 0, 104 * MIB, False),  # a quarter of a second
+        (4, 1, 1, 0, 104 * MIB, True),
+        (1, 0, 1, 0, 2 * MIB, False),  # twice what the rest takes
+        (1, 0, 1, 0, 2 * MIB + 1, True),
+        (1, 0, 1, 0, 2 * MIB - 1, False),
+        (1, 0, 1, 1, 2 * MIB, False),
+        (1, 0, 0, MIB, 2 * MIB + 1, True),
+        (1, 0, 1, GIB, 104 * MIB, False),  # what others owe is part of the rest
+        (1, 0, 0, 0, 1, True),
+        (1, 0, 0, 0, 0, False),
+    ],
+)
+def test_a_detour_takes_more_than_a_moment_and_more_than_twice_the_rest(
+    rate_mib: int, load_bytes: int, left: int, owed_bytes: int, total_rate: int, expected: bool
+) -> None:
+    scene, version = Scene(), saved(64)
+    recovery = scene.recovery(version, unclaimed=blocks((64 - left, 64)) if left else blocks())
+    slow, fast = scene.peer(A, version, rate=rate_mib * MIB), scene.peer(B, version, rate=GIB)
+    slow.link.load_bytes = load_bytes
+    recovery.work.owed_bytes, recovery.swarm.total_rate = owed_bytes, float(total_rate)
+    peers, run = [slow, fast], BlockRun(63, 64)
+    assert is_detour(recovery, slow, run, peers, Options(), now=scene.now) is expected
+
+
+@pytest.mark.parametrize("reason", ["unknown", "as slow", "rests", "is lost", "lacks it"])
+def test_it_is_no_detour_if_the_only_other_source_would_not_do(reason: str) -> None:
+    scene, version = Scene(), saved(64)
+    recovery = scene.recovery(version, unclaimed=blocks((63, 64)))
+    slow, other = scene.peer(A, version, rate=MIB), scene.peer(B, version, rate=GIB)
+    recovery.swarm.total_rate = float(GIB)
+
+    def is_one() -> bool:
+        run = BlockRun(63, 64)
+        return is_detour(recovery, slow, run, [slow, other], Options(), now=scene.now)
+
+    assert is_one()
+    match reason:
+        case "unknown":
+            other.link.rate.bytes_per_s = 0.0
+        case "as slow":
+            other.link.rate.bytes_per_s = slow.link.rate.bytes_per_s
+        case "rests":
+            other.link.usable_at_ns = scene.now + 1
+        case "is lost":
+            other.is_live = False
+        case _:
+            other.holdings = {version.digest: holding(version, blocks((0, 63)))}
+    assert not is_one()
+
+
+@pytest.mark.parametrize(
+    ("sources", "total_rate", "expected"), [(0, 0, 4), (1, 0, 4), (4, 0, 2), (4, 100 * MIB, 2)]
+)
+def test_a_source_that_is_not_known_gets_what_is_left_for_each(
+    sources: int, total_rate: int, expected: int
+) -> None:
+    version = saved(16)
+    recovery = recovering(version)
+    recovery.swarm.source_count, recovery.swarm.total_rate = sources, float(total_rate)
+    order = cut(recovery, BlockRun(0, 16), peer(A, holding(version)), FOUR_AT_FIRST)
+    assert order.block_count == expected
