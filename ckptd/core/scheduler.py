@@ -78,7 +78,6 @@ class Scheduler:
         step = Step(self._state, self._options, self._rng, now)
         for node in self._state.peer_alarms.take_due(now):
             step.note_room(node)
-        self._state.recovery_alarms.take_due(now)
         for event in events:
             self._take_in(step, event)
         transfers.close_late_lanes(step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import (
@@ -21,6 +23,7 @@ from ckptd.core.events import (
     DiscoverySettled,
     Event,
     HoldingConfirmed,
+    IngressLimited,
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
@@ -37,23 +40,38 @@ from ckptd.core.events import (
     TimePassed,
     VersionPlaced,
 )
+from ckptd.core.explain.bottleneck import LocalLoad
+from ckptd.core.options import Options
+from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import LaneId, TransferId
-from ckptd.model.words import CloseReason, Confirmation, Criticality, RangeOutcome, Result
+from ckptd.model.words import (
+    Bottleneck,
+    CloseReason,
+    Confirmation,
+    Criticality,
+    RangeOutcome,
+    Result,
+    Stage,
+    StoryKind,
+)
 from tests.support.scheduling import (
     BROKEN_DISK,
     FOUR_AT_FIRST,
     LLAMA,
+    NO_COMMITS,
     R2,
     A,
     B,
+    C,
     R,
     Script,
     adjusted,
     blocks,
     ended,
     fetch,
+    holding,
     holds,
     ranges,
     resumed,
@@ -241,3 +259,93 @@ def test_the_same_facts_and_the_same_seed_give_the_same_orders(seed: int) -> Non
         return story
 
     assert run() == run()
+
+
+# What is looked at after every event
+
+
+def test_a_lane_that_is_late_is_closed_when_time_passes() -> None:
+    script, version = Script(), saved(8)
+    script.start(version, A)
+    script.now_ms = 1000
+    [closing] = script.scheduler.handle(TimePassed(), now=script.now)
+    assert closing == CloseLane(LaneId(1), A, CloseReason.SILENT)
+
+
+def test_another_number_of_lanes_is_tried_while_a_source_works() -> None:
+    script = Script(options=NO_COMMITS)
+    script.start(saved(2000), A)
+    for _ in range(8):
+        script.deliver(script.in_flight[0], after_ms=250)
+    assert script.scheduler.inspect().trial is not None
+
+
+def test_an_idle_source_takes_over_from_a_slow_one() -> None:
+    script = Script(options=adjusted(NO_COMMITS, ranges={"bytes_min": 4 * MIB}))
+    slow, fast = ranges(script.start(saved(8), A, B))
+    for order, rate in ((slow, MIB), (fast, 100 * MIB)):
+        link = script.scheduler.inspect().peers[order.source].link
+        link.rate.bytes_per_s = link.rate.latest_bytes_per_s = rate
+    script.arrive(slow, slow.blocks.start + 1, after_ms=1)
+    closings = [each for each in script.deliver(fast) if isinstance(each, CloseLane)]
+    assert [(each.source, each.reason) for each in closings] == [(A, CloseReason.STOLEN)]
+
+
+def test_a_standstill_is_in_the_story() -> None:
+    script = Script()
+    script.start(saved(8), A)
+    script.end_all(RangeOutcome.BUSY)
+    kinds = [entry.kind for entry in script.recovery().story.entries]
+    assert StoryKind.STANDSTILL in kinds
+
+
+def test_a_limit_that_is_lifted_lets_every_source_work() -> None:
+    script = Script(options=NO_COMMITS)
+    script.tell(IngressLimited(1 * MIB))
+    assert whom(script.start(saved(64), A, B, C)) == [(A, (0, 1))]
+    lifted = script.scheduler.handle(IngressLimited(None), now=script.now)
+    assert [order.source for order in ranges(lifted)] == [B, C]
+
+
+# What may be read
+
+
+def test_a_recovery_is_seen_only_under_its_name_and_while_it_goes_on() -> None:
+    script, version = Script(), saved(8)
+    script.start(version, A)
+    scheduler, load = script.scheduler, LocalLoad()
+    view = scheduler.recovery(R, now=script.now)
+    assert view is not None
+    assert scheduler.recoveries(now=script.now) == (view,)
+    assert scheduler.stages() == {R: Stage.TRANSFERRING}
+    assert scheduler.explain(R, now=script.now) is not None
+    assert scheduler.bottleneck(R, load, now=script.now) is Bottleneck.SOURCE
+    assert scheduler.recovery(R2, now=script.now) is None
+    assert scheduler.explain(R2, now=script.now) is None
+    assert scheduler.bottleneck(R2, load, now=script.now) is None
+
+
+def test_a_peer_is_seen_once_it_was_heard_of() -> None:
+    script = Script()
+    script.tell(holds(A, saved(8)))
+    seen = script.scheduler.peer(A, now=script.now)
+    assert seen is not None
+    assert seen.source.node == A
+    assert script.scheduler.peer(B, now=script.now) is None
+
+
+def test_holders_are_live_and_have_some_of_the_version() -> None:
+    script, version = Script(), saved(8)
+    other = saved(4, version=99)
+    script.tell(holds(C, holding(version, blocks((0, 1)))), holds(B, other), holds(A, version))
+    seen = script.scheduler.holders(version.digest, now=script.now)
+    assert [peer.source.node for peer in seen] == [A, C]
+    script.tell(PeerLost(A))
+    seen = script.scheduler.holders(version.digest, now=script.now)
+    assert [peer.source.node for peer in seen] == [C]
+
+
+def test_without_options_it_works_with_the_usual_ones() -> None:
+    script, version = Script(options=Options()), saved(8)
+    script.scheduler = Scheduler(Random(0))
+    assert whom(script.start(version, A)) == [(A, (0, 1))]

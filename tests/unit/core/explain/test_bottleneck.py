@@ -12,17 +12,35 @@ from ckptd.core.events import (
     RecoveryPaused,
     VersionPlaced,
 )
-from ckptd.core.explain.bottleneck import LocalLoad
+from ckptd.core.explain.bottleneck import (
+    BEST_SHARE,
+    CPU_SHARE,
+    DISK_SHARE,
+    LAG_NS,
+    SHAPER_SHARE,
+    LocalLoad,
+    find_bottleneck,
+)
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.link import RateEstimate
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Epoch, LaneId, NodeId, TransferId
 from ckptd.model.words import Bottleneck, RangeOutcome, Stage
 from tests.support.scheduling import (
     FULL_DISK,
     NO_COMMITS,
+    R2,
     A,
     B,
     R,
     Script,
+    blocks,
     bring_to,
+    holding,
     ranges,
     saved,
     wanted,
@@ -158,3 +176,81 @@ def test_without_a_version_there_is_no_source() -> None:
     script = Script()
     script.tell(wanted(saved(1)), DiscoverySettled())
     assert bottleneck(script) is Bottleneck.NO_SOURCE
+
+
+# By records, exactly where the answer changes
+
+VERSION = saved(8)
+
+
+def transferring(*holders: NodeId, best: float = 100.0, rate: float = 100.0) -> State:
+    """Make a state in which a recovery has one range in flight, and A and B are known."""
+    state = State(peers={node: Peer(node, Epoch(1)) for node in (A, B)})
+    for node in holders:
+        state.peers[node].holdings[VERSION.digest] = holding(VERSION)
+    recovery = Recovery(wanted(VERSION), 1, 0, Stage.TRANSFERRING, digest=VERSION.digest)
+    recovery.coverage.unclaimed = blocks((4, 8))
+    recovery.work.transfer_count = 1
+    lane = Lane(LaneId(1), A, R, state.peers[A].link, heard_ns=0)
+    lane.transfers.append(Transfer(TransferId(1), BlockRun(0, 4), 4 * MIB, 0))
+    recovery.work.lanes[lane.id] = lane
+    recovery.tally.rate = RateEstimate(rate, best)
+    state.recoveries[R] = recovery
+    return state
+
+
+def found(state: State, load: LocalLoad = IDLE) -> Bottleneck | None:
+    return find_bottleneck(state, state.recoveries[R], load, now=0)
+
+
+@pytest.mark.parametrize(
+    ("below", "at", "expected"),
+    [
+        (
+            LocalLoad(shaper_share=SHAPER_SHARE - 0.01),
+            LocalLoad(shaper_share=SHAPER_SHARE, disk_share=1),
+            Bottleneck.SHAPER,
+        ),
+        (
+            LocalLoad(disk_share=DISK_SHARE - 0.01),
+            LocalLoad(disk_share=DISK_SHARE, cpu_share=1),
+            Bottleneck.DISK,
+        ),
+        (LocalLoad(cpu_share=CPU_SHARE - 0.01), LocalLoad(cpu_share=CPU_SHARE), Bottleneck.CPU),
+        (LocalLoad(loop_lag_ns=LAG_NS - 1), LocalLoad(loop_lag_ns=LAG_NS), Bottleneck.CPU),
+    ],
+    ids=["shaper", "disk", "processor", "loop"],
+)
+def test_a_share_of_the_time_binds_from_its_bound_on(
+    below: LocalLoad, at: LocalLoad, expected: Bottleneck
+) -> None:
+    assert found(transferring(A, B), below) is Bottleneck.NETWORK
+    assert found(transferring(A, B), at) is expected
+
+
+def test_a_peer_without_the_version_is_no_second_source() -> None:
+    assert found(transferring(A, B)) is Bottleneck.NETWORK
+    assert found(transferring(A)) is Bottleneck.SOURCE
+
+
+def test_what_comes_is_as_ever_from_four_fifths_of_the_best_on() -> None:
+    assert found(transferring(A, B, rate=BEST_SHARE * 100)) is Bottleneck.NETWORK
+    assert found(transferring(A, B, rate=BEST_SHARE * 100 - 0.01)) is Bottleneck.SOURCE
+
+
+def test_what_other_recoveries_get_counts_while_they_have_ranges_in_flight() -> None:
+    state = transferring(A, B, rate=50)
+    other = Recovery(wanted(VERSION, R2), 2, 0, Stage.TRANSFERRING)
+    other.tally.rate = RateEstimate(30, 30)
+    state.recoveries[R2] = other
+    assert found(state) is Bottleneck.SOURCE
+    other.work.transfer_count = 1
+    assert found(state) is Bottleneck.NETWORK
+
+
+def test_a_version_that_is_placed_without_blocks_that_nobody_has_waits_for_the_disk() -> None:
+    state = transferring()
+    state.recoveries[R].work.transfer_count = 0
+    assert found(state) is Bottleneck.NO_SOURCE
+    state.recoveries[R].stage = Stage.PLACING
+    assert found(state) is Bottleneck.DISK

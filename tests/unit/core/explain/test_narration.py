@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import EndRecovery
@@ -16,19 +19,43 @@ from ckptd.core.events import (
     RecoveryResumed,
     VersionPlaced,
 )
+from ckptd.core.explain import narration
+from ckptd.core.options import Options
 from ckptd.core.report.story import Entry, sentence
 from ckptd.core.report.verdicts import Explanation
-from ckptd.limits import MIB, MS
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Bundle, Lane, Transfer, Trial
+from ckptd.core.state.offer import Offer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
-from ckptd.model.words import Confirmation, RangeOutcome, StoryKind, StoryReason, WasteReason
+from ckptd.model.ids import Epoch, LaneId, TransferId
+from ckptd.model.words import (
+    CloseReason,
+    Confirmation,
+    Criticality,
+    LocalOrder,
+    RangeOutcome,
+    Stage,
+    StoryKind,
+    StoryReason,
+    WasteReason,
+)
 from tests.support.scheduling import (
     FULL_DISK,
+    LOST_STAGING,
     NO_COMMITS,
+    R2,
     A,
     B,
     R,
     Script,
     adjusted,
+    blocks,
+    holding,
     holds,
     ranges,
     resumed,
@@ -266,3 +293,270 @@ def test_a_source_that_is_passed_over_is_told_with_both_times() -> None:
     entry = the(script, StoryKind.DETOUR)
     assert entry.source == A
     assert entry.numbers["needs_ns"] > 2 * entry.numbers["rest_ns"] > 0
+
+
+# By records: each number of an entry
+
+VERSION = saved(16)
+
+
+@pytest.fixture
+def step() -> Step:
+    """Handle an event at 1000; a lane to A, silent since 700, owes blocks 3 to 6 and 8 to 10."""
+    state = State(peers={node: Peer(node, Epoch(1)) for node in (A, B)})
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery = Recovery(
+        wanted(VERSION), 1, 400, Stage.TRANSFERRING, digest=VERSION.digest, described=described
+    )
+    lane = Lane(LaneId(1), A, R, state.peers[A].link, heard_ns=700)
+    lane.transfers.append(Transfer(TransferId(1), BlockRun(2, 6), 4 * MIB, 3))
+    lane.transfers.append(Transfer(TransferId(2), BlockRun(8, 10), 2 * MIB, 8))
+    lane.transfers[0].received_bytes = 1 * MIB
+    recovery.work.bundles[A] = Bundle([lane], width=2)
+    recovery.work.lanes[lane.id] = state.lanes[lane.id] = lane
+    recovery.work.transfer_count = 2
+    recovery.work.owed_bytes = lane.owed_bytes
+    state.recoveries[R] = recovery
+    for peer, rate in ((state.peers[A], 1.0 * MIB), (state.peers[B], 10.0 * MIB)):
+        peer.link.rate.bytes_per_s = rate
+    return Step(state, Options(), Random(1), now=1000)
+
+
+def last(step: Step) -> Entry:
+    return step.state.recoveries[R].story.entries[-1]
+
+
+def entries(step: Step) -> list[Entry]:
+    return list(step.state.recoveries[R].story.entries)
+
+
+@pytest.mark.parametrize(
+    ("closing", "is_hedge", "is_hedged", "otherwise", "reason"),
+    [
+        (None, False, False, WasteReason.DUPLICATE, WasteReason.DUPLICATE),
+        (None, True, False, WasteReason.DUPLICATE, WasteReason.HEDGE),
+        (None, False, True, WasteReason.DUPLICATE, WasteReason.HEDGE),
+        (None, True, True, WasteReason.CANCELLED, WasteReason.CANCELLED),
+        (CloseReason.NOT_WANTED, False, False, WasteReason.CANCELLED, WasteReason.CANCELLED),
+        (CloseReason.STOLEN, False, False, WasteReason.CANCELLED, WasteReason.STOLEN),
+        (CloseReason.SILENT, True, False, WasteReason.DUPLICATE, WasteReason.SILENT),
+    ],
+)
+def test_bytes_are_wasted_by_what_cut_the_lane_off_or_by_a_race(
+    step: Step,
+    closing: CloseReason | None,
+    is_hedge: bool,
+    is_hedged: bool,
+    otherwise: WasteReason,
+    reason: WasteReason,
+) -> None:
+    lane = step.state.lanes[LaneId(1)]
+    lane.closing = closing
+    transfer = replace(lane.transfers[0], is_hedge=is_hedge, is_hedged=is_hedged)
+    assert narration.why_wasted(lane, transfer, otherwise) is reason
+
+
+def test_a_manifest_that_is_late_is_told_with_who_is_asked_as_well(step: Step) -> None:
+    narration.report_manifest_late(step, step.state.recoveries[R], A, B)
+    assert entries(step) == [Entry(1000, StoryKind.MANIFEST_LATE, StoryReason.SILENT, A, B)]
+
+
+def test_what_is_told_of_a_lane_has_its_blocks_and_times(step: Step) -> None:
+    lane = step.state.lanes[LaneId(1)]
+    lane.link.usable_at_ns = 5000
+    narration.report_hedge(
+        step, lane, Transfer(TransferId(3), BlockRun(3, 5), 2 * MIB, 3), B, allowed_ns=200
+    )
+    narration.report_settled(step, replace(lane, source=B), lane)
+    narration.report_late(step, lane, allowed_ns=250)
+    lane.has_body = True
+    narration.report_late(step, lane, allowed_ns=250)
+    narration.report_steal(step, lane, step.state.peers[B], needs_ns=77)
+    narration.report_preempted(step, lane)
+    late = {"silent_ns": 300, "allowed_ns": 250, "pause_ns": 4000}
+    owed = {"owed_bytes": 5 * MIB}
+    hedged = {"silent_ns": 300, "allowed_ns": 200, "size_bytes": 2 * MIB}
+    no_byte, run, rest = StoryReason.FIRST_BYTE_LATE, BlockRun(2, 6), BlockRun(3, 10)
+    assert entries(step) == [
+        Entry(1000, StoryKind.HEDGE, no_byte, A, B, BlockRun(3, 5), hedged),
+        Entry(1000, StoryKind.HEDGE_SETTLED, StoryReason.OVERTAKEN, A, B, run, {}),
+        Entry(1000, StoryKind.LANE_LATE, no_byte, A, None, run, late),
+        Entry(1000, StoryKind.LANE_LATE, StoryReason.SILENT, A, None, run, late),
+        Entry(
+            1000,
+            StoryKind.STEAL,
+            StoryReason.SLOW,
+            A,
+            B,
+            rest,
+            {**owed, "needs_ns": 77, "other_needs_ns": SECOND // 2},
+        ),
+        Entry(
+            1000,
+            StoryKind.PREEMPTED,
+            StoryReason.OUTRANKED,
+            A,
+            None,
+            rest,
+            {**owed, "needs_ns": 5 * SECOND},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_fewer", "reason", "before", "kept"),
+    [
+        (False, StoryReason.FASTER, 1, 2),
+        (False, StoryReason.NO_FASTER, 1, 1),
+        (True, StoryReason.FASTER, 3, 3),
+        (True, StoryReason.NO_FASTER, 3, 2),
+    ],
+)
+def test_of_a_trial_it_is_told_how_many_lanes_are_kept(
+    step: Step, is_fewer: bool, reason: StoryReason, before: int, kept: int
+) -> None:
+    trial = Trial(R, A, step.state.recoveries[R].work.bundles[A], is_fewer, 1, link_rate=7.9)
+    narration.report_trial(step, trial, reason, 9.9)
+    numbers = {
+        "lanes": kept,
+        "before_lanes": before,
+        "before_bytes_per_s": 7,
+        "after_lanes": 2,
+        "after_bytes_per_s": 9,
+    }
+    assert entries(step) == [Entry(1000, StoryKind.LANES_TRIED, reason, A, numbers=numbers)]
+
+
+def test_a_source_that_is_not_asked_is_told_with_the_reason(step: Step) -> None:
+    recovery, peer = step.state.recoveries[R], step.state.peers[A]
+    recovery.coverage.unclaimed = blocks((10, 16))
+    recovery.swarm.total_rate = 1.0 * MIB
+    run = BlockRun(10, 12)
+    offer = Offer((False, Criticality.NORMAL, 0, 0, A, 0), recovery, peer, run, Criticality.NORMAL)
+    narration.report_outranked(step, offer)
+    narration.report_detour(step, offer, run)
+    numbers = {"needs_ns": 2 * SECOND, "rest_ns": (6 + 5) * SECOND}
+    assert entries(step) == [
+        Entry(1000, StoryKind.OUTRANKED, StoryReason.OUTRANKED, A),
+        Entry(1000, StoryKind.DETOUR, StoryReason.SLOW, A, None, run, numbers),
+    ]
+
+
+def test_a_rest_is_told_with_what_is_left_of_it(step: Step) -> None:
+    recovery, link = step.state.recoveries[R], step.state.peers[A].link
+    link.usable_at_ns, link.quarantined_until_ns, link.refusals = 4000, 9000, 3
+    narration.report_pause(step, recovery, A, StoryReason.BUSY)
+    link.failures, link.began_quarantine_ns = 2, 1000
+    narration.report_pause(step, recovery, A, StoryReason.BUSY)
+    assert entries(step) == [
+        Entry(
+            1000,
+            StoryKind.BACK_OFF,
+            StoryReason.BUSY,
+            A,
+            numbers={"pause_ns": 3000, "failures": 3},
+        ),
+        Entry(
+            1000,
+            StoryKind.QUARANTINE,
+            StoryReason.BUSY,
+            A,
+            numbers={"pause_ns": 8000, "failures": 2},
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_lost", "is_retryable", "reason"),
+    [
+        (2, True, False, StoryReason.STAGING_LOST),
+        (3, True, False, StoryReason.FATAL),
+        (3, True, True, StoryReason.RETRYABLE),
+        (0, False, False, StoryReason.FATAL),
+    ],
+)
+def test_what_is_lost_may_be_fetched_again_three_times(
+    step: Step, losses: int, is_lost: bool, is_retryable: bool, reason: StoryReason
+) -> None:
+    recovery = step.state.recoveries[R]
+    recovery.local.staging_losses = losses
+    refusal = replace(LOST_STAGING, is_staging_lost=is_lost, is_retryable=is_retryable)
+    narration.report_refusal(step, recovery, refusal)
+    numbers = {"pause_ns": 5 * SECOND} if is_retryable else {}
+    assert entries(step) == [
+        Entry(1000, StoryKind.DISK_REFUSED, reason, numbers=numbers, text=LOST_STAGING.message)
+    ]
+
+
+def test_the_last_critical_block_is_told_with_the_time_since_the_request(step: Step) -> None:
+    narration.report_critical(step, step.state.recoveries[R])
+    assert last(step).numbers == {"elapsed_ns": 600}
+
+
+@pytest.mark.parametrize(
+    ("stage", "order", "has_unclaimed", "is_still"),
+    [
+        (Stage.SEEKING, None, False, True),
+        (Stage.DESCRIBING, None, False, True),
+        (Stage.DESCRIBING, LocalOrder.MANIFEST, False, False),
+        (Stage.TRANSFERRING, None, True, True),
+        (Stage.TRANSFERRING, None, False, False),
+        (Stage.PREPARING, LocalOrder.STAGING, True, False),
+        (Stage.PLACING, None, True, False),
+    ],
+)
+def test_only_who_needs_something_of_others_stands_still(
+    step: Step, stage: Stage, order: LocalOrder | None, has_unclaimed: bool, is_still: bool
+) -> None:
+    recovery = step.state.recoveries[R]
+    recovery.stage, recovery.local.pending_order = stage, order
+    recovery.local.trouble = "the disk is full"  # waits in whatever stage
+    recovery.coverage.unclaimed = blocks((0, 1)) if has_unclaimed else blocks()
+    recovery.work.transfer_count = 0
+    narration.report_standstills(step)
+    assert [entry.kind for entry in entries(step)] == [StoryKind.STANDSTILL] * is_still
+    step.now = 3000
+    narration.report_standstills(step)
+    assert len(entries(step)) == is_still, "it is told once"
+    assert recovery.tally.still_since_ns == (1000 if is_still else None)
+    recovery.work.transfer_count = 1
+    narration.report_standstills(step)
+    assert recovery.tally.still_since_ns is None
+    if is_still:
+        assert last(step) == Entry(
+            3000, StoryKind.STANDSTILL_ENDED, StoryReason.MOVING, numbers={"stood_ns": 2000}
+        )
+
+
+def test_it_concerns_a_recovery_what_becomes_of_a_holder_or_of_who_has_a_lane(step: Step) -> None:
+    for node, has_version, is_concerned in ((A, False, True), (B, False, False), (B, True, True)):
+        peer = step.state.peers[node]
+        if has_version:
+            peer.holdings[VERSION.digest] = holding(VERSION)
+        before = len(entries(step))
+        narration.report_lost(step, peer)
+        narration.report_reborn(step, peer)
+        kinds = [entry.kind for entry in entries(step)[before:]]
+        told_of = [StoryKind.SOURCE_LOST, StoryKind.EPOCH_CHANGED]
+        assert kinds == (told_of if is_concerned else [])
+
+
+@pytest.mark.parametrize(
+    ("reason", "began_ns", "kinds"),
+    [
+        (StoryReason.STALE, -1, [StoryKind.WITHDRAWN]),
+        (StoryReason.NO_ANSWER, -1, [StoryKind.BACK_OFF]),
+        (StoryReason.WRONG_DIGEST, -1, []),
+        (StoryReason.WRONG_DIGEST, 999, []),
+        (StoryReason.WRONG_DIGEST, 1000, [StoryKind.QUARANTINE]),
+    ],
+)
+def test_what_came_of_asking_is_told_to_recoveries_of_the_version(
+    step: Step, reason: StoryReason, began_ns: int, kinds: list[StoryKind]
+) -> None:
+    other = Recovery(wanted(VERSION, R2), 2, 0, digest=saved(3).digest)
+    step.state.recoveries[R2] = other
+    step.state.peers[A].link.began_quarantine_ns = began_ns
+    narration.report_judged(step, step.state.peers[A], VERSION.digest, reason)
+    assert [entry.kind for entry in entries(step)] == kinds
+    assert not other.story.entries

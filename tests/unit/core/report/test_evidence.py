@@ -80,6 +80,22 @@ def test_the_last_fifty_are_kept_and_all_are_counted() -> None:
     assert [bad.block for bad in evidence.last] == list(range(3, EVIDENCE_MAX + 3))
 
 
+def test_only_what_is_asked_of_the_version_is_answered() -> None:
+    one, other = Digest("1" * 64), Digest("2" * 64)
+
+    def answered(digest: Digest | None) -> list[Confirmation]:
+        evidence = Evidence()
+        for about, answer in ((one, Confirmation.PENDING), (other, Confirmation.PENDING)):
+            evidence.note(BadBlock(0, LLAMA, Version(1), about, "unit", 0, R, answer))
+        evidence.note(BadBlock(0, LLAMA, Version(1), one, "unit", 0, R, HELD))
+        evidence.settle(NOT_HELD, digest)
+        return [bad.answer for bad in evidence.last]
+
+    assert answered(one) == [NOT_HELD, Confirmation.PENDING, HELD]
+    assert answered(other) == [Confirmation.PENDING, NOT_HELD, HELD]
+    assert answered(None) == [NOT_HELD, NOT_HELD, HELD]
+
+
 def test_a_view_says_how_often_and_until_when_a_peer_is_in_quarantine() -> None:
     script, version = Script(options=NO_COMMITS), saved(64)
     [order] = ranges(script.start(version, A))

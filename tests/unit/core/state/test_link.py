@@ -9,6 +9,7 @@ import pytest
 from ckptd.core.options import Options
 from ckptd.core.state.link import Link, RateEstimate
 from ckptd.limits import MIB, MS, SECOND
+from tests.support.scheduling import adjusted
 
 OPTIONS = Options()
 
@@ -238,3 +239,131 @@ def test_quarantine_doubles_each_time() -> None:
         now = link.usable_at_ns
         link.blame(8, OPTIONS, now=now)
         assert link.quarantined_until_ns == link.usable_at_ns == now + minutes * 60 * SECOND
+
+
+# Exactly where a number changes
+
+
+def test_the_best_sample_is_kept_and_the_latest_is_told_apart_from_it() -> None:
+    rate = RateEstimate()
+    rate.begin(now=0)
+    rate.add(4 * MIB, now=100 * MS)
+    rate.add(1 * MIB, now=200 * MS)
+    rate.add(2 * MIB, now=300 * MS)
+    assert (rate.best_bytes_per_s, rate.latest_bytes_per_s) == (40 * MIB, 20 * MIB)
+
+
+def test_a_pause_without_a_byte_is_no_sample() -> None:
+    rate = RateEstimate(latest_bytes_per_s=7.0)
+    rate.begin(now=0)
+    rate.pause(now=10 * MS)
+    assert (rate.bytes_per_s, rate.latest_bytes_per_s) == (0, 7)
+
+
+def test_a_nanosecond_of_work_makes_a_sample() -> None:
+    rate = RateEstimate()
+    rate.begin(now=5)
+    rate.add(3, now=5)
+    rate.pause(now=6)
+    assert rate.bytes_per_s == 3 * SECOND
+
+
+def test_what_a_source_owes_to_others_comes_before_more_bytes() -> None:
+    link = Link(RateEstimate(1.0 * MIB), outstanding_bytes=1 * MIB, load_bytes=2 * MIB)
+    assert link.own_time_ns(1 * MIB, OPTIONS) == 1 * SECOND
+    assert link.time_for_ns(4 * MIB, OPTIONS) == 7 * SECOND
+
+
+@pytest.mark.parametrize(("failures", "patience_ms"), [(0, 0), (1, 2000), (2, 4000)])
+def test_a_source_that_failed_last_costs_the_patience_with_it(
+    failures: int, patience_ms: int
+) -> None:
+    link = Link(RateEstimate(1.0 * MIB), failures=failures)
+    assert link.expected_ns(3 * MIB, OPTIONS) == 3 * SECOND + patience_ms * MS
+
+
+@pytest.mark.parametrize(("said_bytes", "load_bytes"), [(9, 0), (10, 0), (11, 1), (30, 20)])
+def test_of_the_load_of_a_source_the_part_of_this_node_is_taken_off(
+    said_bytes: int, load_bytes: int
+) -> None:
+    link = Link(outstanding_bytes=10, load_bytes=5)
+    link.heard_load(said_bytes)
+    assert link.load_bytes == load_bytes
+
+
+def test_a_source_that_rests_has_no_known_load_and_its_time_does_not_count() -> None:
+    link = Link(load_bytes=5)
+    link.rate.begin(now=0)
+    link.rested(now=50 * MS)
+    link.rate.begin(now=1 * SECOND)
+    link.rate.add(4 * MIB, now=1 * SECOND + 100 * MS)
+    assert (link.load_bytes, link.rate.bytes_per_s) == (0, 40 * MIB)
+
+
+@pytest.mark.parametrize(("bytes_per_s", "window_bytes"), [(0, 8 * MIB), (3 * MIB, 6 * MIB)])
+def test_a_source_is_given_two_seconds_of_work(bytes_per_s: int, window_bytes: int) -> None:
+    assert Link(RateEstimate(float(bytes_per_s))).window_bytes(OPTIONS) == window_bytes
+
+
+PATIENT = adjusted(
+    OPTIONS,
+    silence={
+        "first_byte_floor_ns": 1,
+        "first_byte_ceiling_ns": 1 << 40,
+        "back_off_first_ns": 1 << 20,
+        "back_off_max_ns": 1 << 60,
+    },
+    trust={"quarantine_ns": 1},
+)
+"""So long may the pauses be that their growth ends before."""
+
+
+class Halfway(Random):
+    """Draws nothing but the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(("failures", "doublings"), [(0, 0), (9, 9), (10, 10), (11, 10)])
+def test_pauses_and_patience_are_doubled_ten_times_at_most(failures: int, doublings: int) -> None:
+    link = Link(failures=failures, refusals=failures, quarantines=failures)
+    assert link.first_byte_timeout_ns(PATIENT) == 1 << doublings
+    link.failed(PATIENT, Halfway(), now=0)
+    assert link.usable_at_ns == (3 << 18) << doublings
+    assert link.failures == failures + 1
+    link.usable_at_ns = 0
+    link.refused(PATIENT, Halfway(), now=0, at_least_ns=0)
+    assert link.usable_at_ns == (5 << 18) << doublings
+    assert link.refusals == failures + 1
+    link.blame(7, PATIENT, now=5)
+    assert link.quarantined_until_ns == 5 + (1 << doublings)
+    assert link.quarantines == failures + 1
+
+
+@pytest.mark.parametrize("floor_ns", [0, -100])
+def test_a_source_of_unknown_latency_has_none(floor_ns: int) -> None:
+    options = adjusted(PATIENT, silence={"first_byte_floor_ns": floor_ns})
+    assert Link().first_byte_timeout_ns(options) == 0
+
+
+def test_each_good_range_is_one_more_of_trust_and_a_bad_one_none() -> None:
+    link = Link(failures=2, refusals=2)
+    link.succeeded(OPTIONS, is_good=False)
+    assert (link.trust, link.failures, link.refusals) == (0, 0, 0)
+    link.succeeded(OPTIONS)
+    assert link.trust == 1
+
+
+def test_a_source_that_rests_still_rests_as_long_as_it_asks_for() -> None:
+    link = Link(usable_at_ns=11 * SECOND)
+    link.refused(OPTIONS, Random(0), now=10 * SECOND, at_least_ns=3 * SECOND)
+    assert (link.usable_at_ns, link.refusals) == (13 * SECOND, 0)
+
+
+@pytest.mark.parametrize(("trust_lost", "quarantines"), [(6, 0), (7, 1), (8, 1)])
+def test_quarantine_begins_at_seven_below_zero(trust_lost: int, quarantines: int) -> None:
+    link = Link()
+    link.blame(trust_lost, OPTIONS, now=5)
+    assert link.quarantines == quarantines
+    assert link.began_quarantine_ns == (5 if quarantines else -1)

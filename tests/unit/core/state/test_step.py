@@ -7,16 +7,17 @@ from random import Random
 import pytest
 
 from ckptd.core.effects import CloseLane
+from ckptd.core.events import PeerLost, RecoveryPaused
 from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Bundle, Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Epoch, LaneId, TransferId
 from ckptd.model.words import CloseReason
-from tests.support.scheduling import A, B, R, saved, wanted
+from tests.support.scheduling import R2, A, B, R, saved, wanted
 
 
 @pytest.fixture
@@ -93,3 +94,30 @@ def test_room_is_noticed_once_a_peer_in_the_order_of_noticing(step: Step) -> Non
     assert not step.is_room_everywhere
     step.note_room_everywhere()
     assert step.is_room_everywhere
+
+
+def test_a_lane_whose_alarm_was_set_again_while_it_was_closing_is_forgotten_with_it(
+    step: Step,
+) -> None:
+    lane = step.state.lanes[LaneId(1)]
+    lane.is_closing = True
+    step.forget_if_done(lane)
+    assert lane.id not in step.state.lane_alarms
+
+
+def test_a_handler_is_given_the_event() -> None:
+    seen: list[PeerLost] = []
+    step = Step(State(), Options(), Random(1), now=100)
+    handler = NodeHandler(PeerLost, lambda _, event: seen.append(event))
+    handler.take_in(step, PeerLost(A))
+    assert seen == [PeerLost(A)]
+
+
+def test_a_handler_is_given_the_recovery_and_nothing_of_one_that_ended(step: Step) -> None:
+    seen: list[tuple[Recovery, RecoveryPaused]] = []
+    handler = RecoveryHandler(
+        RecoveryPaused, lambda _, recovery, event: seen.append((recovery, event))
+    )
+    handler.take_in(step, RecoveryPaused(R2))
+    handler.take_in(step, RecoveryPaused(R))
+    assert seen == [(step.state.recoveries[R], RecoveryPaused(R))]
