@@ -39,7 +39,6 @@ _KEY_FILE_BYTES_MAX: Final = 4 * KIB
 TRUSTED_FILE_BYTES_MAX: Final = 64 * KIB
 PRIVATE_MODE: Final = 0o600
 _PREFIX: Final = "ed25519:"
-_KEY_BYTES: Final = 32
 
 
 class Patterns:
@@ -80,8 +79,9 @@ class PublicKey:
         """
         with suppress(binascii.Error, UnicodeEncodeError, ValueError):
             raw = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-            if len(raw) == _KEY_BYTES and cls(raw).text == text:  # one way to write it
-                return cls(raw)
+            key = cls(raw)
+            if key.text == text:  # one way to write it
+                return key
         raise UsageError(
             f"public key {text[:80]!r}",
             f"is not {_PREFIX} and 32 bytes in base64",

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ckptd.limits import KIB, MIB
+from ckptd.net.lane import buffers
 from ckptd.net.lane.buffers import BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferPool
 
 PATIENCE_S = 5
@@ -113,6 +114,44 @@ def test_who_gives_up_does_not_hold_up_the_next(threads: ThreadPoolExecutor) -> 
     assert first.result(PATIENCE_S) is None
     pool.release(everything)
     assert len(second.result(PATIENCE_S)) == MIB
+
+
+def test_who_gives_up_while_others_wait_wakes_them(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = BufferPool(BUFFER_BYTES_MAX)
+    taken = take(pool, MIB)
+    monkeypatch.setattr(buffers, "_BUFFER_RECHECK_S", 0.001)
+    first = threads.submit(pool.acquire, BUFFER_BYTES_MAX, unless=lambda: len(pool._waiting) > 1)
+    while not pool._waiting:
+        time.sleep(0)
+
+    def wait_long() -> bool:
+        monkeypatch.setattr(buffers, "_BUFFER_RECHECK_S", 100)
+        return False
+
+    second = threads.submit(pool.acquire, MIB, unless=wait_long)
+    assert first.result(PATIENCE_S) is None
+    assert second.result(PATIENCE_S) is not None
+    pool.release(taken)
+
+
+def test_what_is_given_back_is_there_at_once_for_who_waits(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffers, "_BUFFER_RECHECK_S", 100)
+    pool = BufferPool(BUFFER_BYTES_MAX)
+    everything = take(pool, BUFFER_BYTES_MAX)
+    waiting = threads.submit(pool.acquire, BUFFER_BYTES_MAX, unless=wanted)
+    while not pool._waiting:
+        time.sleep(0)
+    pool.release(everything)
+    assert waiting.result(PATIENCE_S) is not None
+    waiting = threads.submit(pool.acquire, BUFFER_BYTES_MAX, unless=wanted)
+    while not pool._waiting:
+        time.sleep(0)
+    pool.close()
+    assert waiting.result(PATIENCE_S) is None
 
 
 def test_closing_lets_those_who_wait_go(threads: ThreadPoolExecutor) -> None:

@@ -7,13 +7,16 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ckptd.errors import ConfigurationError, UsageError
+from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX
 from ckptd.model.signatures import Signature
 from ckptd.store.files.keys import (
     KEYS_MAX,
+    TRUSTED_FILE_BYTES_MAX,
     Patterns,
     PublicKey,
     SigningKey,
     parse_trusted_key,
+    parse_trusted_keys,
     read_trusted_keys,
 )
 
@@ -48,7 +51,15 @@ def test_a_public_key_is_written_in_one_way() -> None:
     assert PublicKey.parse(TEXT).id == KEY.sign(b"").key
     zeros = PublicKey.parse("ed25519:" + "A" * 43 + "=")
     assert zeros.id == blake3(bytes(32)).hexdigest()[:16] == "2ada83c1819a5372"
-    for wrong in ("", TEXT[8:], TEXT[:-1], f"{TEXT} ", TEXT.replace("ed25519", "rsa"), "ed25519:ä"):
+    for wrong in (
+        "",
+        "ed25519:AAAA",
+        TEXT[8:],
+        TEXT[:-1],
+        f"{TEXT} ",
+        TEXT.replace("ed25519", "rsa"),
+        "ed25519:ä",
+    ):
         with pytest.raises(UsageError, match="32 bytes in base64"):
             PublicKey.parse(wrong)
 
@@ -125,7 +136,25 @@ def test_trusted_keys_have_patterns_and_comments(tmp_path: Path) -> None:
     assert [name for name in ("llama/rank-3", "llama/a/b", "qwen/rank-1") if first.may_sign(name)]
     assert not any(first.may_sign(name) for name in ("llama", "qwen/rank-10", "LLAMA/rank-3"))
     assert (second.allowed, second.may_sign("anything")) == (None, True)
+    assert first.line == f"{TEXT} llama/*,qwen/rank-? # trainer"
+    assert second.line == f"{other.text} # all"
     assert parse_trusted_key(first.line).line == first.line
+    assert parse_trusted_key(TEXT).line == TEXT
+
+
+@pytest.mark.parametrize("line", ["", " ", "# only a comment"])
+def test_a_line_without_a_key_is_no_trusted_key(line: str) -> None:
+    with pytest.raises(UsageError, match="32 bytes in base64"):
+        parse_trusted_key(line)
+
+
+@pytest.mark.parametrize("pattern", ["*", "a" * CHECKPOINT_NAME_BYTES_MAX])
+def test_a_pattern_is_as_long_as_a_name_may_be(pattern: str) -> None:
+    allowed = parse_trusted_key(f"{TEXT} {pattern}").allowed
+    assert allowed is not None
+    assert allowed.texts == (pattern,)
+    with pytest.raises(UsageError, match="empty or too long"):
+        parse_trusted_key(f"{TEXT} {pattern},{'a' * (CHECKPOINT_NAME_BYTES_MAX + 1)}")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +171,27 @@ def test_a_file_of_trusted_keys_with_a_key_twice_or_too_many_is_refused(tmp_path
     many = [SigningKey.draw().public.text for _ in range(KEYS_MAX + 1)]
     with pytest.raises(ConfigurationError, match="more than"):
         read_trusted_keys(write(tmp_path, *many))
+
+
+def test_as_many_keys_are_trusted_as_the_limit_says() -> None:
+    texts = [PublicKey(number.to_bytes(32, "big")).text for number in range(KEYS_MAX + 1)]
+    assert len(parse_trusted_keys("it", "\n".join(texts[:KEYS_MAX]).encode())) == KEYS_MAX
+    with pytest.raises(ConfigurationError, match=f"more than {KEYS_MAX} keys"):
+        parse_trusted_keys("it", "\n".join(texts).encode())
+
+
+def test_what_is_read_of_trusted_keys_is_as_long_as_the_limit_says(tmp_path: Path) -> None:
+    longest = f"{TEXT} #".ljust(TRUSTED_FILE_BYTES_MAX, "x").encode()
+    assert list(parse_trusted_keys("it", longest)) == [KEY.public.id]
+    with pytest.raises(ConfigurationError, match="is too long"):
+        parse_trusted_keys("it", longest + b"x")
+    path = tmp_path / "trusted"
+    path.write_bytes(longest)
+    path.chmod(0o755)  # nothing in it is secret
+    assert list(read_trusted_keys(str(path))) == [KEY.public.id]
+    path.write_bytes(longest + b"x")
+    with pytest.raises(ConfigurationError, match=f"more than {TRUSTED_FILE_BYTES_MAX} bytes"):
+        read_trusted_keys(str(path))
 
 
 def test_a_file_of_trusted_keys_that_anybody_may_write_is_refused(tmp_path: Path) -> None:

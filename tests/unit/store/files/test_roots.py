@@ -416,6 +416,13 @@ def test_a_path_may_have_spaces_and_be_as_long_as_the_limit(tmp_path: Path, root
         roots.locate(f"{prefix}{name}x")
 
 
+def test_a_path_with_a_component_that_no_file_system_takes_is_in_no_root(
+    tmp_path: Path, roots: Roots
+) -> None:
+    with pytest.raises(OutsideRoots, match="has a component of more than 255 bytes"):
+        roots.locate(f"{tmp_path}/other/{'x' * 256}/a")
+
+
 def test_a_root_at_the_top_contains_every_path() -> None:
     top = Root.open("top", "/")
     assert Roots([top]).locate("//a/b") == (top, "a/b")
