@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.errors import ProtocolViolation
-from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_BYTES_MAX, HOLDINGS_MAX, MANIFEST_BLOCKS_MAX
+from ckptd.limits import (
+    BLOCK_BYTES_MAX,
+    HOLDING_RUNS_MAX,
+    HOLDINGS_BYTES_MAX,
+    HOLDINGS_MAX,
+    MANIFEST_BLOCKS_MAX,
+)
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
@@ -307,3 +313,32 @@ def test_a_document_may_have_as_many_runs_as_the_limit_and_no_more() -> None:
     more = entry(blocks=runs[:2], digest="1" * 64)
     with pytest.raises(ProtocolViolation, match="more than 65536 runs"):
         decode(document(holdings=[one, more]))
+    with pytest.raises(ProtocolViolation, match="more than 65536 runs"):
+        decode(document(holdings=[complete, one, more]))
+
+
+def test_a_document_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    longest = json.dumps(document(holdings=[entry()])).encode().ljust(HOLDINGS_BYTES_MAX)
+    assert decode_holdings(longest) == holdings_of(holding())
+    with pytest.raises(ProtocolViolation, match=f"more than {HOLDINGS_BYTES_MAX}"):
+        decode_holdings(longest + b" ")
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "can_be"),
+    [(9, False), (10, True), (10 * BLOCK_BYTES_MAX, True), (10 * BLOCK_BYTES_MAX + 1, False)],
+)
+def test_a_block_has_at_least_a_byte_and_at_most_as_many_as_the_limit(
+    size_bytes: int, *, can_be: bool
+) -> None:
+    value = document(holdings=[entry(size_bytes=size_bytes)])
+    if can_be:
+        assert decode_whole(value).holdings[0].size_bytes == size_bytes
+    else:
+        with pytest.raises(ProtocolViolation, match=f"says that 10 blocks have {size_bytes} bytes"):
+            decode(value)
+
+
+def test_as_many_versions_as_the_limit_are_listed_whole() -> None:
+    listed = [entry(digest=f"{index:064x}") for index in range(HOLDINGS_MAX)]
+    assert len(decode_whole(document(holdings=listed)).holdings) == HOLDINGS_MAX

@@ -80,3 +80,13 @@ def test_the_first_file_that_changed_is_found(
 def test_units_that_did_not_change_can_still_be_sent(served: ServedVersion, inside: Path) -> None:
     change_served(inside, "overwrite")
     assert read_served(served, 300_000, 300_002) == b"22"
+
+
+def test_a_file_that_changes_between_two_pieces_is_noticed(
+    served: ServedVersion, inside: Path
+) -> None:
+    pieces = served.pieces(0, 300_000)
+    assert next(pieces).size_bytes == 300_000
+    change_served(inside, "overwrite")
+    with pytest.raises(ContentChanged, match="v1/a: changed since it was published"):
+        next(pieces)
