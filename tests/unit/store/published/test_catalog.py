@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -257,6 +258,19 @@ async def test_a_version_marked_stale_is_served_no_more_until_it_is_published_ag
     assert catalog.holdings() == (held.holding,)
     assert len(changes) == 3
     await catalog.open_version(hashed.digest)
+
+
+async def test_a_version_that_becomes_stale_while_it_is_opened_is_not_served(
+    catalog: Catalog, hashed: HashedDirectory
+) -> None:
+    await catalog.add(hashed)
+    opening = asyncio.create_task(catalog.open_version(hashed.digest))
+    await asyncio.sleep(0)
+    assert catalog._lock.locked(), "it reads the version"
+    catalog.mark_stale(hashed.digest, "somebody wrote to it")
+    with pytest.raises(ContentChanged, match="somebody wrote to it"):
+        await opening
+    assert not catalog._open
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
