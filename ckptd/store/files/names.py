@@ -21,15 +21,15 @@ class Names:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._directory = ""
-        self._fd = -1
+        self._fd: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
+        if self._fd is not None:
             os.close(self._fd)
-            self._fd = -1
+            self._fd = None
 
     def find(self, relative: str) -> tuple[int, str]:
         """Return a descriptor of the directory a name lies in, good until the next call.
@@ -42,11 +42,12 @@ class Names:
         directory, _, name = relative.rpartition("/")
         if not name or relative.startswith("/"):
             raise OutsideRoots(f"path {relative[:200]!r}", "is no name below a root")
-        if self._fd < 0 or directory != self._directory:
+        fd = self._fd
+        if fd is None or directory != self._directory:
             fd = self._root.open_directory(directory)
             self.__exit__()
             self._fd, self._directory = fd, directory
-        return self._fd, name
+        return fd, name
 
     def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
         """Open a regular file, as :meth:`Root.open_file` does.

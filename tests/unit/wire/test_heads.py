@@ -215,3 +215,9 @@ def test_a_head_may_be_as_long_as_the_limit() -> None:
 
 def test_a_head_may_be_empty_up_to_its_end() -> None:
     assert head_end(b"\r\n\r\n") == 4
+
+
+def test_only_the_newer_version_must_name_the_host() -> None:
+    assert parse_request_head(request("GET / HTTP/1.0")).version == "1.0"
+    with pytest.raises(ProtocolViolation, match="has no Host field"):
+        parse_request_head(request("GET / HTTP/1.1"))

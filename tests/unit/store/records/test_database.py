@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import fcntl
 import os
 import sqlite3
 import stat
@@ -20,8 +22,9 @@ from ckptd.errors import (
     StateDirectoryInUse,
     StorageError,
 )
-from ckptd.store.records.database import Database, StateDirectory, move_aside
+from ckptd.store.records.database import _LOG_BYTES_MAX, Database, StateDirectory, move_aside
 from ckptd.store.records.schema import SCHEMA_VERSION, Connection
+from tests.support.stores import open_descriptors
 
 
 @asynccontextmanager
@@ -62,6 +65,26 @@ def test_a_state_directory_has_one_daemon(tmp_path: Path) -> None:
     assert caught.value.exit_code is ExitCode.STATE_IN_USE
     first.close()
     StateDirectory.open(str(tmp_path)).close()
+
+
+def test_a_state_directory_that_is_refused_is_not_kept_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = StateDirectory.open(str(tmp_path))
+    before = open_descriptors()
+    with pytest.raises(StateDirectoryInUse):
+        StateDirectory.open(str(tmp_path))
+    assert open_descriptors() == before
+    first.close()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = open_descriptors()
+    with pytest.raises(StorageError, match="No locks available"):
+        StateDirectory.open(str(tmp_path))
+    assert open_descriptors() == before
 
 
 def test_a_killed_daemon_leaves_its_state_directory_free(tmp_path: Path) -> None:
@@ -119,6 +142,16 @@ async def test_commits_are_synced(path: Path) -> None:
         )
     full = 2
     assert settings == ["wal", full, SCHEMA_VERSION]
+
+
+async def test_every_commit_is_durable_and_no_file_lies_elsewhere(path: Path) -> None:
+    def settings(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "temp_store", "journal_size_limit")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    async with opened(path) as database:
+        full, memory = 2, 2
+        assert await database.run(settings) == ["wal", full, 1, memory, _LOG_BYTES_MAX]
 
 
 async def test_a_failed_transaction_leaves_nothing(path: Path) -> None:

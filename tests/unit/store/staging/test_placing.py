@@ -17,6 +17,7 @@ from ckptd.store.staging import placing
 from ckptd.store.staging.placing import check_critical, files_of, finish, leave_out, recognise
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, TARGET, Site, content_of, go_on
+from tests.support.stores import open_descriptors
 
 CONTENTS = {
     "config.json": b"{}",
@@ -89,6 +90,14 @@ class TestCriticalUnits:
         with pytest.raises(VerificationFailed, match=r"critical unit 'shards/1\.bin'"):
             check_critical(tree, site.space.manifest, (), check=go_on)
         check_critical(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
+
+    def test_none_is_left_open(self, site: Site, tree: Root) -> None:
+        before = open_descriptors()
+        check_critical(tree, site.space.manifest, (), check=go_on)
+        os.truncate(site.placed("shards/1.bin"), 1)
+        with pytest.raises(VerificationFailed):
+            check_critical(tree, site.space.manifest, (), check=go_on)
+        assert open_descriptors() == before
 
     def test_others_are_not_read(self, site: Site, tree: Root) -> None:
         site.placed("config.json").write_bytes(b"!!")

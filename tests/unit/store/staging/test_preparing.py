@@ -185,6 +185,8 @@ class TestCreating:
             create_files(tree, site.space.manifest, ())
         tree.close()
         assert outside.read_bytes() == b"mine"
+        assert os.listdir(site.staged("shards/deep")) == [], "what was made before is gone again"
+        assert sorted(os.listdir(site.staged("shards"))) == ["deep", "large.bin"]
 
     def test_without_room_nothing_that_was_made_is_left(self, tmp_path: Path) -> None:
         contents = {f"{number}.bin": content_of(3 * MIB, seed=number) for number in range(4)}
