@@ -107,6 +107,34 @@ async def test_the_allowance_follows_what_each_side_gets() -> None:
     assert twin.allowance_bytes_per_s > 64 * KIB
 
 
+async def test_what_was_taken_before_anybody_gave_way_does_not_count() -> None:
+    stage, twin = Stage(), Yielding()
+    urgent, other = Sender(), Sender()
+    with stage.giving_way.sending(urgent, CRITICAL):
+        urgent.taken_bytes += 50 * MIB
+        with stage.giving_way.sending(other, NORMAL):
+            for _ in range(10):
+                stage.now += 50 * MS
+                urgent.taken_bytes += 5 * MIB
+                used_bytes = twin.allowance_bytes_per_s // 20
+                other.taken_bytes += used_bytes
+                stage.giving_way._look()
+                twin.observe(5 * MIB * 20, used_bytes * 20, now=stage.now)
+                assert rate(stage) == twin.allowance_bytes_per_s
+
+
+async def test_a_look_that_comes_when_nobody_gives_way_any_more_allows_nothing() -> None:
+    stage, sender = Stage(), Sender()
+    with stage.giving_way.sending(Sender(), NORMAL):
+        with stage.giving_way.sending(sender, CRITICAL):
+            assert is_limiting(stage)
+        with stage.giving_way.sending(sender, NORMAL):
+            assert not is_limiting(stage)
+            stage.now += 50 * MS
+            stage.giving_way._look()
+            assert not is_limiting(stage)
+
+
 async def test_a_look_without_time_between_changes_nothing() -> None:
     stage = Stage()
     with stage.giving_way.sending(Sender(), CRITICAL), stage.giving_way.sending(Sender(), NORMAL):
