@@ -342,3 +342,8 @@ def test_a_block_has_at_least_a_byte_and_at_most_as_many_as_the_limit(
 def test_as_many_versions_as_the_limit_are_listed_whole() -> None:
     listed = [entry(digest=f"{index:064x}") for index in range(HOLDINGS_MAX)]
     assert len(decode_whole(document(holdings=listed)).holdings) == HOLDINGS_MAX
+
+
+def test_a_run_without_a_block_is_named() -> None:
+    with pytest.raises(ProtocolViolation, match=r"has the run \[3, 3\) where it cannot be"):
+        decode(document(holdings=[entry(blocks=[[3, 3]])]))

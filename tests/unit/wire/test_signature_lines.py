@@ -38,6 +38,12 @@ def test_anything_else_is_refused(document: bytes) -> None:
         decode_signatures(document)
 
 
+def test_a_document_that_ends_within_a_line_says_how_long_it_is() -> None:
+    document = encode_signatures([ONE])[:-1]
+    with pytest.raises(ProtocolViolation, match=f"has {len(document)} bytes"):
+        decode_signatures(document)
+
+
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_a_document_or_a_violation(data: bytes) -> None:
     try:

@@ -113,6 +113,20 @@ def test_a_short_unit_that_changes_while_it_is_read_is_noticed(
         list(served.pieces(0, 9))
 
 
+def test_a_disk_that_reads_a_little_at_a_time_gives_all_of_it(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(250)) * 16
+    write_files(inside, {"v1/a": content})
+    served = ServedVersion(root, publish(root, "v1"))
+    read_at = os.preadv
+    monkeypatch.setattr(
+        os, "preadv", lambda fd, buffers, offset: read_at(fd, [buffers[0][:1001]], offset)
+    )
+    (piece,) = ((*piece[:3], bytes(piece.data or b"")) for piece in served.pieces(7, len(content)))
+    assert piece == (-1, 0, len(content) - 7, content[7:])
+
+
 def test_closing_early_gives_the_descriptors_back(served: ServedVersion) -> None:
     before = open_descriptors()
     pieces = served.pieces(0, len(WHOLE))

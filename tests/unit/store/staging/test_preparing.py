@@ -152,6 +152,30 @@ class TestCreating:
             site.unit(path) for path in ("shards/deep/small.bin", *COMES_WHOLE)
         }
 
+    def test_names_in_few_directories_are_synced_there(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[str] = []
+        tree = make_staging(site.root, ".ckptd/r-1")
+        monkeypatch.setattr(
+            os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        )
+        create_files(tree, site.space.manifest, ())
+        tree.close()
+        places = ["", "shards", "shards/deep"]
+        assert sorted(synced) == sorted(str(site.staged(place)) for place in places)
+
+    @pytest.mark.parametrize(("size_bytes", "is_reserved"), [(MIB, True), (MIB - 1, False)])
+    def test_room_is_reserved_from_a_mebibyte_on(
+        self, tmp_path: Path, *, size_bytes: int, is_reserved: bool
+    ) -> None:
+        needs_disk(tmp_path)
+        site = Site(tmp_path, {"a": bytes(size_bytes)})
+        tree = make_staging(site.root, ".ckptd/r-1")
+        assert create_files(tree, site.space.manifest, ()) == ([] if is_reserved else [0])
+        tree.close()
+        site.close()
+
     def test_those_that_come_whole_are_not_made_but_their_directories_are(
         self, tmp_path: Path
     ) -> None:
