@@ -153,7 +153,8 @@ class Throttle:
         checked_ns = ticket.asked_ns
         try:
             while ticket in self._shaper:
-                sleep_ns = min(next_ns, RECHECK_NS) if self._watches(ticket) else RECHECK_NS
+                is_watching = self._watcher is ticket
+                sleep_ns = min(next_ns, RECHECK_NS) if is_watching else RECHECK_NS
                 wake.wait(sleep_ns / SECOND)
                 now = self._clock()
                 next_ns = self._grant(now)
@@ -167,11 +168,6 @@ class Throttle:
             if self._watcher is ticket:
                 self._watcher = None
                 self._wake_one()
-
-    def _watches(self, ticket: Ticket) -> bool:
-        """Return whether the thread of a ticket watches; it starts to if no other does."""
-        self._watcher = self._watcher if self._watcher is not None else ticket
-        return self._watcher is ticket
 
     def _is_unwanted(self, unless: Callable[[], bool]) -> bool:
         self._lock.release()

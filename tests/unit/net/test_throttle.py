@@ -21,6 +21,7 @@ from ckptd.net.throttle import (
     Throttles,
     _Queue,
 )
+from ckptd.traffic import buckets
 from ckptd.traffic.buckets import Ceilings, Flow
 
 NORMAL, CRITICAL = Flow(Urgency.NORMAL, "a"), Flow(Urgency.CRITICAL, "b")
@@ -233,6 +234,47 @@ def test_the_watcher_sleeps_until_the_next_piece_or_the_next_check(
     stage.throttle.change(Ceilings())
     assert waiting.result() == MIB
     assert sleeps_s[0] == (pytest.approx(0.005, abs=0.0001) if is_soon else RECHECK_NS / SECOND)
+
+
+@pytest.fixture
+def patient_stage(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage on which nobody looks again by itself while the test runs."""
+    monkeypatch.setattr(throttle, "RECHECK_NS", 3600 * SECOND)
+    monkeypatch.setattr(buckets, "TRICKLE_NS", 3600 * SECOND)
+    return stage
+
+
+def test_a_limit_that_is_lifted_wakes_everybody_at_once(patient_stage: Stage) -> None:
+    patient_stage.block()
+    waiting = [patient_stage.take(NORMAL) for _ in range(3)]
+    while len(patient_stage.throttle._wakes) < 3:
+        time.sleep(0)
+    patient_stage.throttle.change(Ceilings())
+    assert [each.result(10) for each in waiting] == [MIB] * 3
+
+
+def test_a_limit_that_is_raised_wakes_the_watcher_to_sleep_less(patient_stage: Stage) -> None:
+    patient_stage.block()
+    waiting = patient_stage.take(NORMAL)
+    patient_stage.until_somebody_waits()
+    patient_stage.throttle.change(Ceilings(total=MIB))
+    patient_stage.clock.now += SECOND
+    assert waiting.result(10) == PIECE
+
+
+def test_a_watcher_that_goes_hands_the_watch_on(patient_stage: Stage) -> None:
+    patient_stage.block()
+    first = patient_stage.take(NORMAL)
+    patient_stage.until_somebody_waits()
+    watcher = patient_stage.take(CRITICAL)
+    while len(patient_stage.throttle._wakes) < 2:
+        time.sleep(0)
+    patient_stage.throttle.change(Ceilings(total=MIB))
+    patient_stage.clock.now += 10 * MS
+    assert watcher.result(10) == PIECE
+    patient_stage.clock.now += SECOND
+    assert first.result(10) == PIECE
+    assert patient_stage.throttle._watcher is None
 
 
 def test_the_share_of_waiting_is_of_the_last_second_or_two() -> None:
