@@ -56,7 +56,7 @@ def _obstacle(
     elif link.quarantined_until_ns > now:
         left = format_span(link.quarantined_until_ns - now)
         found = Verdict.QUARANTINED, f"sent bad blocks; in quarantine for another {left}"
-    elif recovery.digest is None or recovery.digest not in peer.holdings:
+    elif recovery.digest not in peer.holdings:
         if latest is not None and latest.kind is StoryKind.WITHDRAWN:
             found = Verdict.STALE, "held the version, and does not any more"
         else:

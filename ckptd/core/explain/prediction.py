@@ -148,9 +148,7 @@ def _time_ns(need: Need, supplies: Iterable[Supply]) -> int | None:
     little of it have brought all theirs, the others must bring alone, however fast those are.
     """
     held = [(supply, supply.blocks & need.blocks) for supply in supplies]
-    holders = sorted(
-        (each for each in held if each[1]), key=lambda each: (len(each[1]), each[0].node)
-    )
+    holders = sorted(held, key=lambda each: (len(each[1]), each[0].node))
     left, longest_s = need.blocks, 0.0
     for index, (_, blocks) in enumerate(holders):
         rate = sum(other.rate_bytes_per_s for other, has in holders[index:] if has & left)

@@ -152,7 +152,7 @@ def _view_recovery_sources(
     views: list[RecoverySourceSnapshot] = []
     for node, peer in sorted(state.peers.items()):
         brought = recovery.tally.source_bytes.get(node, 0)
-        if brought or (recovery.digest is not None and recovery.digest in peer.holdings):
+        if brought or recovery.digest in peer.holdings:
             bundle = recovery.work.bundles.get(node)
             lanes = [] if bundle is None else bundle.lanes
             is_active = any(lane.transfers for lane in lanes)
@@ -186,10 +186,10 @@ def _view_tuning(
 def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
     """Return the blocks that are needed and that no live peer has and sent rightly."""
     missing = recovery.coverage.unclaimed
-    if recovery.digest is None or recovery.stage is Stage.PLACING:
+    if recovery.stage is Stage.PLACING:
         return missing
     for peer in state.peers.values():
-        holding = peer.holdings.get(recovery.digest) if peer.is_live else None
+        holding = peer.holding_of(recovery.digest) if peer.is_live else None
         if not missing:
             break
         if holding is not None:

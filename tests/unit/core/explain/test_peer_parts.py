@@ -6,10 +6,26 @@ import pytest
 
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import BlocksCommitted, HoldingConfirmed, PeerLost, VersionPlaced
+from ckptd.core.explain.peer_parts import explain
+from ckptd.core.options import Options
+from ckptd.core.report.story import Entry
 from ckptd.core.report.verdicts import PeerVerdict
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Bundle, Lane, Transfer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
-from ckptd.model.ids import NodeId
-from ckptd.model.words import Confirmation, RangeOutcome, Verdict
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Epoch, LaneId, NodeId, TransferId
+from ckptd.model.words import (
+    Confirmation,
+    RangeOutcome,
+    Stage,
+    StoryKind,
+    StoryReason,
+    Verdict,
+)
 from tests.support.scheduling import (
     NO_COMMITS,
     A,
@@ -23,6 +39,7 @@ from tests.support.scheduling import (
     holds,
     ranges,
     saved,
+    wanted,
 )
 
 
@@ -149,3 +166,124 @@ def test_who_was_not_needed_is_said_at_the_end() -> None:
         B: Verdict.NOT_NEEDED,
     }
     assert end.explanation.taken_ns - end.explanation.started_ns == SECOND // 10
+
+
+# By records
+
+VERSION = saved(8)
+
+
+def known() -> tuple[State, Recovery, Peer]:
+    """Make a recovery of which nothing is asked for, and a peer that has all of it."""
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery = Recovery(
+        wanted(VERSION), 1, 0, Stage.TRANSFERRING, digest=VERSION.digest, described=described
+    )
+    recovery.coverage.unclaimed = blocks((0, 8))
+    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    return State(peers={A: peer}, recoveries={R: recovery}), recovery, peer
+
+
+def verdict_of(state: State, *, now: int = 0) -> PeerVerdict:
+    [verdict] = explain(state, state.recoveries[R], Options(), now=now).peers
+    return verdict
+
+
+def happened(recovery: Recovery, kind: StoryKind, reason: StoryReason = StoryReason.SLOW) -> None:
+    numbers = {"needs_ns": 1, "rest_ns": 1, "other_needs_ns": 1, "pause_ns": 1}
+    recovery.story.latest[A] = Entry(0, kind, reason, A, B, numbers=numbers)
+
+
+def put_to_work(recovery: Recovery, peer: Peer, lane_count: int) -> None:
+    lanes = [Lane(LaneId(number), A, R, peer.link, heard_ns=0) for number in range(lane_count)]
+    for lane in lanes:
+        lane.transfers.append(Transfer(TransferId(int(lane.id)), BlockRun(0, 1), MIB, 0))
+    recovery.work.bundles[A] = Bundle(lanes)
+
+
+def test_a_quarantine_is_told_with_what_is_left_of_it() -> None:
+    state, _, peer = known()
+    peer.link.quarantined_until_ns = 5 * SECOND
+    said = "sent bad blocks; in quarantine for another 3.0s"
+    assert verdict_of(state, now=2 * SECOND) == PeerVerdict(A, Verdict.QUARANTINED, said, 0, 0)
+    assert verdict_of(state, now=5 * SECOND).verdict is Verdict.NOT_NEEDED
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        (None, Verdict.NOT_HELD),
+        (StoryKind.BACK_OFF, Verdict.NOT_HELD),
+        (StoryKind.WITHDRAWN, Verdict.STALE),
+    ],
+)
+def test_who_gave_the_version_up_is_told_from_who_never_had_it(
+    kind: StoryKind | None, verdict: Verdict
+) -> None:
+    state, recovery, peer = known()
+    peer.holdings.clear()
+    if kind is not None:
+        happened(recovery, kind)
+    assert verdict_of(state).verdict is verdict
+    recovery.digest = None
+    assert verdict_of(state).verdict is verdict
+
+
+def test_a_peer_may_rest_for_what_it_did_to_another_recovery() -> None:
+    state, _, peer = known()
+    peer.link.usable_at_ns = 5 * SECOND
+    said = "not asked for another 2.0s"
+    assert verdict_of(state, now=3 * SECOND) == PeerVerdict(A, Verdict.RESTING, said, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_unclaimed", "verdict"),
+    [
+        (StoryKind.OUTRANKED, True, Verdict.OUTRANKED),
+        (StoryKind.OUTRANKED, False, Verdict.NOT_NEEDED),
+        (StoryKind.DETOUR, False, Verdict.DETOUR),
+        (StoryKind.STEAL, False, Verdict.SLOW),
+        (StoryKind.BACK_OFF, True, Verdict.NOT_NEEDED),
+    ],
+)
+def test_what_happened_last_says_why_a_peer_has_no_work(
+    kind: StoryKind, has_unclaimed: bool, verdict: Verdict
+) -> None:
+    state, recovery, peer = known()
+    if not has_unclaimed:
+        recovery.coverage.unclaimed = BlockSet()
+    happened(recovery, kind)
+    assert verdict_of(state).verdict is verdict
+    recovery.described = None
+    assert verdict_of(state).verdict is Verdict.NOT_NEEDED
+    _, recovery.described = None, known()[1].described
+    put_to_work(recovery, peer, 1)
+    assert verdict_of(state).verdict is Verdict.USED
+
+
+@pytest.mark.parametrize(
+    ("queue_bytes", "has_unclaimed", "verdict"),
+    [
+        (2 * MIB - 1, True, Verdict.NOT_NEEDED),
+        (2 * MIB, True, Verdict.NO_ROOM),
+        (2 * MIB, False, Verdict.NOT_NEEDED),
+    ],
+)
+def test_there_is_no_room_from_two_seconds_of_work_on(
+    queue_bytes: int, has_unclaimed: bool, verdict: Verdict
+) -> None:
+    state, recovery, peer = known()
+    if not has_unclaimed:
+        recovery.coverage.unclaimed = BlockSet()
+    peer.link.rate.bytes_per_s, peer.link.outstanding_bytes = MIB, queue_bytes
+    assert verdict_of(state).verdict is verdict
+
+
+@pytest.mark.parametrize(("lane_count", "over"), [(1, ""), (2, " over 2 lanes")])
+def test_several_lanes_are_told(lane_count: int, over: str) -> None:
+    state, recovery, peer = known()
+    peer.link.rate.bytes_per_s = MIB
+    put_to_work(recovery, peer, lane_count)
+    assert verdict_of(state).sentence == (
+        f"delivers 1 MiB/s{over}, asked for 0.0s of work; its next 1 MiB in 1.0s"
+    )

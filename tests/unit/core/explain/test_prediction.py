@@ -11,12 +11,28 @@ from ckptd.core.explain.prediction import (
     need_of_unknown,
     needs_of,
     predict,
+    supplies_of,
 )
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, Epoch, NodeId, Version
 from ckptd.model.words import Criticality
-from tests.support.scheduling import R2, A, B, C, Saved, Script, blocks, holding, ranges, saved
+from tests.support.scheduling import (
+    LLAMA,
+    R2,
+    A,
+    B,
+    C,
+    Saved,
+    Script,
+    blocks,
+    holding,
+    ranges,
+    saved,
+)
 
 VERSION = saved(60, critical=[20], deferred=[20])
 
@@ -145,3 +161,52 @@ def test_a_quarantined_source_is_not_counted() -> None:
     assert [each.node for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
     script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
     assert script.scheduler.supplies(version.digest, now=script.now) == []
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "block_count", "missing", "needed_bytes"),
+    [(0, 0, 0, 0), (10, 1, 1, 10), (30, 3, 2, 20)],
+)
+def test_of_a_version_without_manifest_its_share_is_needed(
+    size_bytes: int, block_count: int, missing: int, needed_bytes: int
+) -> None:
+    held = BlockSet.full(block_count)
+    known = Holding(LLAMA, Version(1), Digest("0" * 64), size_bytes, block_count, held)
+    left = BlockSet.full(missing)
+    assert need_of_unknown(known, left) == Need(None, left, needed_bytes)
+
+
+def test_live_holders_out_of_quarantine_can_supply() -> None:
+    now = 5
+    part = blocks((0, 5))
+
+    def peer(node: NodeId, held: BlockSet) -> Peer:
+        return Peer(node, Epoch(1), holdings={VERSION.digest: holding(VERSION, held)})
+
+    served, freed = peer(A, part), peer(B, VERSION.blocks)
+    served.link.rate.bytes_per_s, served.link.latency_ns = 7.0, 9
+    freed.link.quarantined_until_ns = now
+    lost, other, confined = (peer(NodeId(name), part) for name in "def")
+    lost.is_live = False
+    other.holdings.clear()
+    confined.link.quarantined_until_ns = now + 1
+    known = {each.node: each for each in (served, freed, lost, other, confined)}
+    assert supplies_of(State(peers=known), VERSION.digest, now=now) == [
+        Supply(A, part, 7.0, 9),
+        Supply(B, VERSION.blocks, 0.0, 0),
+    ]
+
+
+def test_sources_of_unknown_rate_are_remarked_on_only_if_something_has_to_come() -> None:
+    sources = [supply(A, 20), supply(B, 0)]
+    assert predict(needs(), sources).remark.startswith("not counting b,")
+    assert predict(needs(here=VERSION.blocks), sources) == Prediction(0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [(4, "n0, n1, n2, n3"), (5, "n0, n1, n2, n3, n4"), (6, "n0, n1, n2, n3, n4 and 1 more")],
+)
+def test_five_sources_are_named(count: int, named: str) -> None:
+    unknown = [supply(NodeId(f"n{index}"), 0) for index in range(count)]
+    assert predict(needs(), unknown).remark == f"no rate is known yet, of {named}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import (
     BlocksCommitted,
@@ -17,11 +19,22 @@ from ckptd.core.events import (
     StagingDiscarded,
     StagingPrepared,
 )
-from ckptd.core.explain.snapshot import MISSING_UNITS_SHOWN
+from ckptd.core.explain.snapshot import (
+    MISSING_UNITS_SHOWN,
+    missing_blocks,
+    view_peer,
+    view_recovery,
+)
+from ckptd.core.options import Options
 from ckptd.core.report.views import SourceSnapshot
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Bundle, Lane, Transfer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Epoch
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Digest, Epoch, LaneId, TransferId
 from ckptd.model.words import (
     Confirmation,
     Criticality,
@@ -334,3 +347,122 @@ def test_stages_and_blocks_are_read_one_by_one() -> None:
         (False, Criticality.CRITICAL): 0,
         (False, Criticality.NORMAL): 8 * MIB,
     }
+
+
+# By records
+
+VERSION = saved(critical=[2], deferred=[6])
+
+
+def known() -> tuple[State, Recovery]:
+    """Make a recovery that began at 3000, with a lane to each of two peers; only A has work."""
+    state = State(peers={node: Peer(node, Epoch(1)) for node in (A, B)})
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery = Recovery(
+        wanted(VERSION),
+        1,
+        started_ns=3000,
+        stage=Stage.TRANSFERRING,
+        digest=VERSION.digest,
+        described=described,
+    )
+    for number, peer in enumerate(state.peers.values(), 1):
+        peer.holdings[VERSION.digest] = holding(VERSION)
+        lane = Lane(LaneId(number), peer.node, R, peer.link, heard_ns=0)
+        recovery.work.bundles[peer.node] = Bundle([lane])
+        recovery.work.lanes[lane.id] = state.lanes[lane.id] = lane
+    lane = state.lanes[LaneId(1)]
+    lane.transfers.append(
+        Transfer(TransferId(1), BlockRun(0, 2), 2 * MIB, 0, criticality=Criticality.CRITICAL)
+    )
+    recovery.work.transfer_count = 1
+    recovery.coverage.unclaimed = blocks((3, 8))
+    recovery.coverage.verified = blocks((2, 3))
+    state.recoveries[R] = recovery
+    return state, recovery
+
+
+@pytest.mark.parametrize(("until_ns", "shown_ns"), [(6999, None), (7000, None), (7001, 7001)])
+def test_a_quarantine_is_shown_until_it_ends(until_ns: int, shown_ns: int | None) -> None:
+    state, _ = known()
+    state.peers[A].link.quarantined_until_ns = until_ns
+    assert view_peer(state, state.peers[A], now=7000).quarantined_until_ns == shown_ns
+
+
+def test_a_peer_is_active_if_a_lane_to_it_has_work() -> None:
+    state, _ = known()
+    seen = [view_peer(state, peer, now=0).source.state for peer in state.peers.values()]
+    assert seen == [SourceState.ACTIVE, SourceState.IDLE]
+
+
+@pytest.mark.parametrize(
+    ("committing", "waiting", "is_committed"),
+    [
+        (blocks(), blocks(), True),
+        (blocks((0, 1)), blocks(), False),
+        (blocks(), blocks((0, 1)), False),
+        (blocks((0, 1)), blocks((1, 2)), False),
+    ],
+)
+def test_all_is_committed_when_no_block_waits_for_a_commit(
+    committing: BlockSet, waiting: BlockSet, is_committed: bool
+) -> None:
+    state, recovery = known()
+    recovery.commit.committing, recovery.commit.blocks = committing, waiting
+    assert view_recovery(state, recovery, Options(), now=7000).is_committed is is_committed
+
+
+def test_times_are_counted_from_the_request() -> None:
+    state, recovery = known()
+    recovery.tally.rate.bytes_per_s = 1.0 * MIB
+    view = view_recovery(state, recovery, Options(), now=7000)
+    assert (view.elapsed_ns, view.critical_ns, view.eta_ns) == (4000, None, 7 * SECOND)
+    recovery.tally.critical_at_ns = 5000
+    assert view_recovery(state, recovery, Options(), now=7000).critical_ns == 2000
+
+
+def test_without_a_manifest_nothing_is_counted() -> None:
+    state, recovery = known()
+    recovery.tally.rate.bytes_per_s = 1.0 * MIB
+    recovery.described = None
+    view = view_recovery(state, recovery, Options(), now=7000)
+    assert (view.verified_bytes, view.total_bytes, view.units_done, view.units_total) == (
+        0,
+        0,
+        0,
+        0,
+    )
+    assert view.eta_ns is None
+
+
+def test_a_source_is_shown_with_when_it_is_asked_again_and_when_a_hedge_is_due() -> None:
+    state, recovery = known()
+    for lane, gap_ns in zip(state.lanes.values(), (SECOND, SECOND // 2), strict=True):
+        lane.has_body = True
+        lane.link.gap_ns = gap_ns
+    state.peers[A].link.usable_at_ns, state.peers[B].link.usable_at_ns = 7500, 6500
+    view = view_recovery(state, recovery, Options(), now=7000)
+    assert [source.tuning.back_off_ns for source in view.sources] == [500, 0]
+    assert [source.tuning.hedge_after_ns for source in view.sources] == [3 * SECOND, None]
+    first, second = state.lanes.values()
+    second.transfers.append(first.transfers[0])
+    recovery.work.bundles[A].lanes.append(second)
+    view = view_recovery(state, recovery, Options(), now=7000)
+    assert view.sources[0].tuning.hedge_after_ns == 3 * SECOND // 2
+
+
+@pytest.mark.parametrize(
+    ("digest", "stage", "missing"),
+    [
+        (VERSION.digest, Stage.TRANSFERRING, blocks()),
+        (VERSION.digest, Stage.PLACING, blocks((3, 8))),
+        (None, Stage.SEEKING, blocks((3, 8))),
+        (saved(1).digest, Stage.TRANSFERRING, blocks((3, 8))),
+    ],
+)
+def test_what_nobody_has_is_missing_and_what_a_version_is_placed_without(
+    digest: Digest | None, stage: Stage, missing: BlockSet
+) -> None:
+    state, recovery = known()
+    recovery.digest, recovery.stage = digest, stage
+    assert missing_blocks(state, recovery) == missing

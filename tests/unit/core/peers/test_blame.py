@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import CloseLane, ConfirmHolding
 from ckptd.core.events import HoldingConfirmed, ManifestArrived, StagingPrepared
+from ckptd.core.options import Options
+from ckptd.core.peers.blame import forgive, give_second_chances, note_evidence, on_holding_confirmed
+from ckptd.core.report.evidence import BadBlock
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, SourceState
+from ckptd.model.ids import Digest, Epoch
+from ckptd.model.words import (
+    CloseReason,
+    Confirmation,
+    RangeOutcome,
+    SourceState,
+    Stage,
+    StoryKind,
+)
 from tests.support.scheduling import (
     NO_COMMITS,
     R2,
     A,
     B,
+    C,
+    R,
     Script,
     blocks,
+    holding,
     holds,
     ranges,
     saved,
@@ -126,3 +147,132 @@ def test_one_bad_block_of_a_critical_unit_is_enough_for_quarantine() -> None:
     script.arrive(order, rejected=(order.blocks.start,))
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert script.view_source(A).state is SourceState.DISTRUSTED
+
+
+# By records
+
+VERSION, OTHER = saved(2, 6), saved(5)
+
+
+@pytest.fixture
+def step() -> Step:
+    """At 100; A and B have a version of which A sent blocks 0 and 1 wrongly; C has nothing."""
+    state = State(peers={node: Peer(node, Epoch(1)) for node in (A, B, C)})
+    for recovery, version in ((R, VERSION), (R2, OTHER)):
+        described = Described.of(version.version, version.digest, version.space)
+        made = Recovery(
+            wanted(version, recovery),
+            1,
+            0,
+            stage=Stage.TRANSFERRING,
+            digest=version.digest,
+            described=described,
+        )
+        made.coverage.unclaimed = version.blocks
+        state.recoveries[recovery] = made
+    for node in (A, B):
+        state.peers[node].holdings[VERSION.digest] = holding(VERSION)
+    state.recoveries[R].refused[A] = blocks((0, 2))
+    return Step(state, Options(), Random(1), now=100)
+
+
+def test_a_bad_block_is_on_record_by_its_place_in_its_unit(step: Step) -> None:
+    peer, recovery = step.state.peers[A], step.state.recoveries[R]
+    note_evidence(step, peer, recovery, blocks((1, 2), (5, 6)), NO_ANSWER)
+    about = (100, recovery.checkpoint, VERSION.version, VERSION.digest)
+    assert list(peer.evidence.last) == [
+        BadBlock(*about, "normal-0", 1, R, NO_ANSWER),
+        BadBlock(*about, "normal-1", 3, R, NO_ANSWER),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("digest", "left"), [(None, []), (VERSION.digest, [R2]), (OTHER.digest, [R])]
+)
+def test_bad_blocks_are_forgiven_of_one_version_or_of_all(
+    step: Step, digest: Digest | None, left: list[str]
+) -> None:
+    step.state.recoveries[R2].refused[A] = blocks((0, 1))
+    step.state.recoveries[R2].refused[B] = blocks((0, 1))
+    forgive(step, A, digest)
+    known = step.state.recoveries.values()
+    assert [each.id for each in known if A in each.refused] == left
+    assert B in step.state.recoveries[R2].refused
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds"),
+    [
+        (HELD, [StoryKind.QUARANTINE]),
+        (NOT_HELD, [StoryKind.WITHDRAWN]),
+        (NO_ANSWER, [StoryKind.BACK_OFF]),
+    ],
+)
+def test_an_answer_is_on_record_in_the_story_and_has_its_consequence(
+    step: Step, answer: Confirmation, kinds: list[StoryKind]
+) -> None:
+    peer, recovery = step.state.peers[A], step.state.recoveries[R]
+    note_evidence(step, peer, recovery, blocks((0, 2)))
+    peer.questioned[VERSION.digest] = 7
+    on_holding_confirmed(step, HoldingConfirmed(A, VERSION.digest, answer))
+    assert {bad.answer for bad in peer.evidence.last} == {answer}
+    assert [entry.kind for entry in recovery.story.entries] == kinds
+    assert not peer.questioned
+    assert A in step.room
+    is_stale = answer is NOT_HELD
+    assert (A not in recovery.refused) is is_stale
+    assert (VERSION.digest not in peer.holdings) is is_stale
+    assert recovery.swarm.source_count == (1 if is_stale else 0)
+    assert (A in step.state.peer_alarms) is not is_stale
+
+
+def test_what_nobody_asked_is_not_listened_to(step: Step) -> None:
+    for source in (A, B):
+        on_holding_confirmed(step, HoldingConfirmed(source, VERSION.digest, NOT_HELD))
+    del step.state.peers[C]
+    on_holding_confirmed(step, HoldingConfirmed(C, VERSION.digest, NOT_HELD))
+    assert not step.room
+    assert VERSION.digest in step.state.peers[A].holdings
+
+
+@pytest.mark.parametrize(
+    ("is_live", "until_ns", "held", "refused", "left"),
+    [
+        (True, 100, None, blocks(), blocks((0, 2))),
+        (True, 101, None, blocks(), None),
+        (False, 0, None, blocks(), None),
+        (False, 101, None, blocks(), None),
+        (True, 0, blocks((0, 1)), blocks(), blocks((0, 1))),
+        (True, 0, None, blocks((1, 8)), blocks((0, 1))),
+        (True, 0, blocks((4, 8)), blocks(), None),
+    ],
+)
+def test_a_second_chance_is_given_where_no_other_source_is_left(
+    step: Step,
+    is_live: bool,
+    until_ns: int,
+    held: BlockSet | None,
+    refused: BlockSet,
+    left: BlockSet | None,
+) -> None:
+    other, recovery = step.state.peers[B], step.state.recoveries[R]
+    other.is_live, other.link.quarantined_until_ns = is_live, until_ns
+    other.holdings[VERSION.digest] = holding(VERSION, held)
+    if refused:
+        recovery.refused[B] = refused
+    give_second_chances(step)
+    assert recovery.refused.get(A) == left
+    assert step.is_room_everywhere is (left != blocks((0, 2)))
+
+
+def test_what_is_not_wanted_any_more_needs_no_second_chance(step: Step) -> None:
+    recovery = step.state.recoveries[R]
+    del step.state.peers[B]
+    recovery.coverage.unclaimed = blocks((1, 8))
+    give_second_chances(step)
+    assert recovery.refused == {A: blocks((0, 1))}
+    recovery.coverage.unclaimed = blocks((2, 8))
+    step.is_room_everywhere = False
+    give_second_chances(step)
+    assert recovery.refused == {A: blocks((0, 1))}
+    assert not step.is_room_everywhere

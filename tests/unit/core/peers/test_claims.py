@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import CloseLane
 from ckptd.core.events import HoldingConfirmed, PeerLost
+from ckptd.core.options import Options
 from ckptd.core.peers import claims
-from ckptd.model.ids import LaneId, NodeId
-from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, SourceState
+from ckptd.core.report.evidence import BadBlock
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.record.spread import Spread
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Epoch, LaneId, NodeId
+from ckptd.model.words import (
+    CloseReason,
+    Confirmation,
+    RangeOutcome,
+    SourceState,
+    Stage,
+    StoryKind,
+)
 from tests.support.scheduling import (
+    LLAMA,
     NO_COMMITS,
     A,
     B,
     C,
+    R,
     Script,
     blocks,
     holding,
     holds,
     ranges,
     saved,
+    wanted,
     whom,
 )
 
@@ -131,3 +152,99 @@ def test_peers_that_are_gone_make_room_when_there_are_too_many(
     script.tell(holds(NodeId("d")), PeerLost(B))
     # C made room. Ranges are in flight from A and B.
     assert [source.node for source in script.scheduler.sources(now=0)] == [A, B, "d"]
+
+
+# By records
+
+VERSION = saved(8)
+STALE = blocks((7, 8))
+"""What was noted of holders before: it goes just when they are counted again."""
+
+
+def knowing(*peers: Peer) -> tuple[Step, Recovery]:
+    """Handle an event at 100 that concerns one recovery."""
+    state = State(peers={peer.node: peer for peer in peers})
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery = Recovery(
+        wanted(VERSION), 1, 0, Stage.TRANSFERRING, digest=VERSION.digest, described=described
+    )
+    recovery.coverage.unclaimed = VERSION.blocks
+    recovery.swarm.spread = Spread([STALE])
+    state.recoveries[R] = recovery
+    return Step(state, Options(), Random(1), now=100), recovery
+
+
+def having(node: NodeId, held: BlockSet | None) -> Peer:
+    return Peer(node, Epoch(1), holdings={VERSION.digest: holding(VERSION, held)})
+
+
+NOTHING, PART, MORE = blocks(), blocks((0, 4)), blocks((0, 6))
+ALL = VERSION.blocks
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "spread", "has_grown", "source_count"),
+    [
+        (NOTHING, PART, PART | STALE, False, 1),
+        (NOTHING, ALL, STALE, False, 1),
+        (PART, MORE, blocks((4, 6)) | STALE, True, 0),
+        (PART, PART, STALE, False, 0),
+        (PART, ALL, STALE, False, 1),
+        (PART, NOTHING, NOTHING, False, 0),
+        (ALL, NOTHING, NOTHING, False, 0),
+        (ALL, PART, PART, False, 1),
+        (ALL, ALL, STALE, False, 0),
+    ],
+)
+def test_what_a_peer_has_now_is_told_apart_from_what_it_had(
+    before: BlockSet, now: BlockSet, spread: BlockSet, has_grown: bool, source_count: int
+) -> None:
+    peer = having(A, before)
+    if not before:
+        peer.holdings.clear()
+    step, recovery = knowing(peer)
+    said = [holding(VERSION, now)] if now else []
+    claims.on_holdings_arrived(step, holds(A, *said))
+    swarm = recovery.swarm
+    assert swarm.spread.had_by[:2] == [spread, NOTHING]
+    assert swarm.spread_grew_ns == (100 if has_grown else None)
+    assert swarm.source_count == source_count, "0: not counted again"
+    assert swarm.is_swarming is (now in (PART, MORE))
+    assert list(step.room) == [A]
+
+
+@pytest.mark.parametrize("has_epoch_changed", [False, True])
+def test_a_holder_that_goes_leaves_second_chances_to_others(has_epoch_changed: bool) -> None:
+    step, recovery = knowing(having(A, None), having(B, None))
+    recovery.refused[A] = blocks((0, 1))
+    claims.on_holdings_arrived(step, holds(B, epoch=2 if has_epoch_changed else 1))
+    assert not recovery.refused
+
+
+def test_a_holder_that_is_lost_leaves_second_chances_to_others_once() -> None:
+    step, recovery = knowing(having(A, None), having(B, None))
+    recovery.refused[A] = blocks((0, 1))
+    for _ in range(2):
+        claims.on_peer_lost(step, PeerLost(B))
+    assert not recovery.refused
+    assert step.is_room_everywhere
+    assert [entry.kind for entry in recovery.story.entries] == [StoryKind.SOURCE_LOST]
+    assert recovery.swarm.source_count == 1
+
+
+def test_the_loss_of_any_holder_makes_room_for_others() -> None:
+    step, _ = knowing(having(A, None), having(B, None))
+    claims.on_peer_lost(step, PeerLost(B))
+    assert step.is_room_everywhere
+
+
+def test_a_holder_that_is_reborn_is_forgiven_and_counted_again() -> None:
+    old = having(A, PART)
+    old.evidence.note(BadBlock(0, LLAMA, VERSION.version, VERSION.digest, "unit", 0, R))
+    step, recovery = knowing(old, having(B, None))
+    recovery.refused[A] = blocks((0, 1))
+    claims.on_holdings_arrived(step, holds(A, VERSION, epoch=2))
+    assert not recovery.refused
+    assert recovery.swarm.spread.had_by[0] == NOTHING
+    assert [entry.kind for entry in recovery.story.entries] == [StoryKind.EPOCH_CHANGED]
+    assert [bad.answer for bad in step.state.peers[A].evidence.last] == [NO_ANSWER]
