@@ -226,6 +226,7 @@ def test_a_holder_that_is_lost_leaves_second_chances_to_others_once() -> None:
     recovery.refused[A] = blocks((0, 1))
     for _ in range(2):
         claims.on_peer_lost(step, PeerLost(B))
+        assert len(recovery.story.entries) == 1
     assert not recovery.refused
     assert step.is_room_everywhere
     assert [entry.kind for entry in recovery.story.entries] == [StoryKind.SOURCE_LOST]

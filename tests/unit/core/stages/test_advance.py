@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import (
@@ -22,7 +24,9 @@ from ckptd.core.events import (
     ManifestRefused,
     PeerLost,
     PlacementFailed,
+    RecoveryCancelled,
     RecoveryPaused,
+    RecoveryRequested,
     RecoveryResumed,
     Refusal,
     StagingDiscarded,
@@ -31,15 +35,32 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.core.options import Options
+from ckptd.core.stages import advance
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
 from ckptd.limits import MIB, MS
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import LaneId
-from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Epoch, LaneId, TransferId, Version
+from ckptd.model.words import (
+    CloseReason,
+    FailureCause,
+    LocalOrder,
+    RangeOutcome,
+    Result,
+    Stage,
+    StoryKind,
+)
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
     HARMFUL,
     LLAMA,
+    LOST_STAGING,
+    R2,
     A,
     B,
     R,
@@ -526,3 +547,237 @@ def test_without_critical_units_there_is_no_such_moment() -> None:
     script.deliver(order)
     assert script.tell(BlocksCommitted(R))
     assert script.view().critical_ns is None
+
+
+# By records
+
+VERSION = saved(2, critical=[2], deferred=[4])
+
+
+def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
+    """Handle an event while a version is transferred that A has."""
+    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    state = State(peers={A: peer}, is_settled=True)
+    recovery = Recovery(
+        request or wanted(VERSION),
+        1,
+        0,
+        Stage.TRANSFERRING,
+        version=VERSION.version,
+        digest=VERSION.digest,
+        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
+    )
+    state.recoveries[R] = recovery
+    return Step(state, Options(), Random(1), now=now)
+
+
+def the(step: Step) -> Recovery:
+    return step.state.recoveries[R]
+
+
+def kinds(step: Step) -> list[StoryKind]:
+    return [entry.kind for entry in the(step).story.entries]
+
+
+def add_lane(step: Step, number: int, heard_ms: int, *, has_work: bool, has_body: bool) -> Lane:
+    link = step.state.peers[A].link
+    lane = Lane(LaneId(number), A, R, link, heard_ns=heard_ms * MS, has_body=has_body)
+    if has_work:
+        lane.transfers.append(Transfer(TransferId(number), BlockRun(0, 1), MIB, 0))
+    the(step).work.lanes[lane.id] = lane
+    return lane
+
+
+def test_requests_are_numbered_as_they_come() -> None:
+    script, version = Script(), saved(2)
+    script.tell(wanted(version), wanted(version, R2))
+    assert [script.recovery(name).sequence for name in (R, R2)] == [1, 2]
+
+
+def test_that_an_interrupted_recovery_goes_on_is_in_its_story() -> None:
+    script = Script()
+    script.tell(resumed(saved(2)))
+    assert [entry.kind for entry in script.recovery().story.entries] == [StoryKind.VERSION_CHOSEN]
+
+
+def test_the_choice_of_a_version_is_in_the_story() -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    [entry] = script.recovery().story.entries
+    assert (entry.kind, script.recovery().story.choice is not None) == (
+        StoryKind.VERSION_CHOSEN,
+        True,
+    )
+
+
+@pytest.mark.parametrize("order", [None, LocalOrder.COMMIT, LocalOrder.PLACEMENT])
+def test_a_recovery_may_be_cancelled_until_it_is_placed(order: LocalOrder | None) -> None:
+    step = known()
+    the(step).local.pending_order = order
+    advance.on_cancelled(step, the(step), RecoveryCancelled(R))
+    assert (the(step).ending is None) is (order is LocalOrder.PLACEMENT)
+
+
+def test_a_prediction_counts_from_the_request() -> None:
+    script, version = Script(), saved(6, critical=[2])
+    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    script.scheduler.inspect().peers[A].link.rate.bytes_per_s = 2.0 * MIB
+    script.tell(ManifestArrived(R, A, version.space), after_ms=100)
+    script.tell(StagingPrepared(R, BlockSet()), after_ms=100)
+    tally = script.recovery().tally
+    assert (tally.predicted_critical_ns, tally.predicted_ns) == (1200 * MS, 4200 * MS)
+
+
+@pytest.mark.parametrize(
+    ("started_ms", "delivered_ms", "heard_ms", "expected_ms"),
+    [
+        (980, None, 500, 520),
+        (981, None, 500, 500),
+        (980, 990, 500, 500),
+        (500, 900, 500, 600),
+        (500, 980, 500, 520),
+        (500, 981, 500, 500),
+        (990, 500, 500, 500),
+        (500, 400, 950, 1000),
+    ],
+)
+def test_the_time_in_which_the_disk_held_all_lanes_up_is_given_back(
+    started_ms: int, delivered_ms: int | None, heard_ms: int, expected_ms: int
+) -> None:
+    for is_held_up in (False, True):
+        step = known()
+        the(step).commit.started_ns = started_ms * MS
+        the(step).work.is_held_up = is_held_up
+        lane = add_lane(step, 1, heard_ms, has_work=True, has_body=False)
+        idle = add_lane(step, 2, delivered_ms or 0, has_work=False, has_body=bool(delivered_ms))
+        advance.on_blocks_committed(step, the(step), BlocksCommitted(R))
+        assert lane.heard_ns == expected_ms * MS
+        assert idle.heard_ns == (delivered_ms or 0) * MS
+        is_moved = expected_ms != heard_ms
+        assert (lane.id in step.state.lane_alarms) is (is_moved or is_held_up)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_commit_that_failed_is_fatal_unless_what_was_staged_is_lost(is_lost: bool) -> None:
+    step = known()
+    the(step).commit.committing, the(step).commit.blocks = blocks((0, 1)), blocks((1, 2))
+    refusal = LOST_STAGING if is_lost else BROKEN_DISK
+    advance.on_commit_failed(step, the(step), CommitFailed(R, refusal))
+    assert the(step).commit.blocks == blocks((0, 2))
+    assert (the(step).ending is None) is is_lost
+    assert the(step).local.is_staging_lost is is_lost
+
+
+def test_what_the_disk_refused_is_dealt_with_once_and_all_sources_are_looked_at_after() -> None:
+    step = known()
+    the(step).local.refusals.append(FULL_DISK)
+    advance.advance(step)
+    assert not the(step).local.refusals
+    assert kinds(step) == [StoryKind.DISK_REFUSED]
+    retry_at_ns = the(step).local.retry_at_ns
+    assert retry_at_ns is not None
+    assert not step.is_room_everywhere
+    step.now = retry_at_ns
+    advance.advance(step)
+    assert the(step).local.retry_at_ns is None
+    assert step.is_room_everywhere
+
+
+def test_what_was_staged_and_is_lost_is_prepared_again() -> None:
+    step = known()
+    the(step).local.is_staging_lost = True
+    advance.advance(step)
+    assert step.effects == [PrepareStaging(R, VERSION.digest, VERSION.space)]
+
+
+@pytest.mark.parametrize(
+    ("is_settled", "is_older", "is_failed"),
+    [(True, True, True), (False, True, False), (True, False, False)],
+)
+def test_a_rollback_is_refused_once_every_peer_was_heard(
+    is_settled: bool, is_older: bool, is_failed: bool
+) -> None:
+    script, version = Script(), saved(2)
+    script.tell(*[holds(A, version)] * is_older, *[DiscoverySettled()] * is_settled)
+    script.tell(RecoveryRequested(R, version.checkpoint, not_below=Version(101)))
+    ending = script.recovery().ending
+    assert (ending is not None) is is_failed
+    if ending is not None:
+        assert ending.cause is FailureCause.VERIFICATION
+
+
+def ready(*, size_bytes: int = MIB, since_ns: int | None = 1000 * MS) -> Step:
+    """Let a block wait for a commit that is not due, while a range is in flight."""
+    step = known()
+    recovery = the(step)
+    recovery.work.transfer_count = 1
+    recovery.coverage.unclaimed = blocks((2, 8))
+    recovery.commit.blocks = blocks((0, 1))
+    recovery.commit.size_bytes, recovery.commit.since_ns = size_bytes, since_ns
+    return step
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "since_ns", "is_urgent", "order", "is_committed"),
+    [
+        (8 * MIB - 1, 1000 * MS, False, None, False),
+        (8 * MIB, 1000 * MS, False, None, True),
+        (MIB, 1, False, None, False),
+        (MIB, 0, False, None, True),
+        (MIB, None, False, None, True),
+        (MIB, 1000 * MS, True, None, True),
+        (8 * MIB, 0, True, LocalOrder.COMMIT, False),
+    ],
+)
+def test_a_commit_is_due_by_size_age_or_urgency_one_at_a_time(
+    size_bytes: int,
+    since_ns: int | None,
+    is_urgent: bool,
+    order: LocalOrder | None,
+    is_committed: bool,
+) -> None:
+    step = ready(size_bytes=size_bytes, since_ns=since_ns)
+    commit = the(step).commit
+    commit.is_urgent, the(step).local.pending_order = is_urgent, order
+    advance.advance(step)
+    assert step.effects == [CommitBlocks(R, blocks((0, 1)))] * is_committed
+    if is_committed:
+        assert (commit.committing, commit.blocks) == (blocks((0, 1)), blocks())
+        assert (commit.size_bytes, commit.is_urgent, commit.since_ns) == (0, False, None)
+        assert commit.started_ns == step.now
+
+
+@pytest.mark.parametrize(
+    ("unclaimed", "has_holder", "is_paused", "is_settled", "is_starved"),
+    [
+        (blocks((0, 8)), False, False, True, True),
+        (blocks((0, 8)), True, False, True, False),
+        (blocks((0, 8)), False, True, True, False),
+        (blocks((0, 8)), False, False, False, False),
+        (blocks(), False, False, True, False),
+    ],
+)
+def test_patience_is_measured_while_nobody_has_what_is_missing(
+    unclaimed: BlockSet, has_holder: bool, is_paused: bool, is_settled: bool, is_starved: bool
+) -> None:
+    step = known()
+    recovery = the(step)
+    recovery.local.pending_order = LocalOrder.COMMIT
+    recovery.coverage.unclaimed, recovery.is_paused = unclaimed, is_paused
+    step.state.is_settled = is_settled
+    if not has_holder:
+        step.state.peers.clear()
+    advance.advance(step)
+    assert recovery.starved_since_ns == (step.now if is_starved else None)
+
+
+def test_the_last_critical_block_is_told_once() -> None:
+    step = known()
+    recovery = the(step)
+    recovery.commit.committing = blocks((0, 2))
+    advance.on_blocks_committed(step, recovery, BlocksCommitted(R))
+    assert recovery.tally.critical_at_ns == step.now
+    step.now += 1
+    advance.on_blocks_committed(step, recovery, BlocksCommitted(R))
+    assert recovery.tally.critical_at_ns == step.now - 1
+    assert kinds(step) == [StoryKind.CRITICAL_COMPLETE]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 import pytest
 
-from ckptd.core.effects import CloseLane, CommitBlocks, DiscardStaging, PlaceVersion
+from ckptd.core.effects import CloseLane, CommitBlocks, DiscardStaging, EndRecovery, PlaceVersion
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
@@ -14,19 +17,37 @@ from ckptd.core.events import (
     PlacementFailed,
     RecoveryCancelled,
     RecoveryPaused,
+    RecoveryRequested,
     Refusal,
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
     VersionPlaced,
 )
+from ckptd.core.options import Options
+from ckptd.core.stages.ending import end, is_out_of_patience, retry_or_fail
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Bundle, Lane
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Ending, Recovery
+from ckptd.core.state.step import Step
+from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import LaneId
-from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage
+from ckptd.model.ids import Epoch, LaneId
+from ckptd.model.words import (
+    CloseReason,
+    FailureCause,
+    RangeOutcome,
+    Result,
+    Stage,
+    StoryKind,
+)
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
     HARMFUL,
+    LOST_STAGING,
     A,
     B,
     R,
@@ -34,8 +55,10 @@ from tests.support.scheduling import (
     blocks,
     bring_to,
     ended,
+    holding,
     ranges,
     saved,
+    wanted,
     whom,
 )
 
@@ -179,3 +202,116 @@ def test_a_pause_does_not_keep_a_cancelled_recovery_alive() -> None:
     [order] = script.in_flight
     assert script.end(order, RangeOutcome.CLOSED) == [DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [ended(Result.CANCELLED)]
+
+
+# By records
+
+VERSION = saved(2, critical=[2], deferred=[4])
+
+
+def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
+    """Handle an event while a version is transferred that A has."""
+    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    state = State(peers={A: peer}, is_settled=True)
+    recovery = Recovery(
+        request or wanted(VERSION),
+        1,
+        0,
+        Stage.TRANSFERRING,
+        version=VERSION.version,
+        digest=VERSION.digest,
+        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
+    )
+    state.recoveries[R] = recovery
+    return Step(state, Options(), Random(1), now=now)
+
+
+def the(step: Step) -> Recovery:
+    return step.state.recoveries[R]
+
+
+def kinds(step: Step) -> list[StoryKind]:
+    return [entry.kind for entry in the(step).story.entries]
+
+
+def add_lane(step: Step) -> Lane:
+    lane = Lane(LaneId(1), A, R, step.state.peers[A].link, heard_ns=0)
+    the(step).work.bundles[A] = Bundle([lane])
+    the(step).work.lanes[lane.id] = step.state.lanes[lane.id] = lane
+    return lane
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_retryable", "is_lost"), [(0, False, True), (2, True, True), (3, True, False)]
+)
+def test_what_was_staged_may_be_lost_three_times(
+    losses: int, is_retryable: bool, is_lost: bool
+) -> None:
+    step = known()
+    add_lane(step)
+    the(step).local.staging_losses = losses
+    refusal = replace(LOST_STAGING, is_retryable=is_retryable)
+    retry_or_fail(step, the(step), refusal)
+    assert the(step).local.is_staging_lost is is_lost
+    assert the(step).local.staging_losses == losses + is_lost
+    assert the(step).local.trouble == refusal.message
+    assert the(step).local.retry_at_ns == (None if is_lost else step.now + 5 * SECOND)
+    assert bool(the(step).work.lanes) is not is_lost
+    assert kinds(step) == [StoryKind.DISK_REFUSED]
+
+
+def test_staging_that_is_lost_too_often_ends_a_recovery() -> None:
+    step = known()
+    the(step).local.staging_losses = 3
+    retry_or_fail(step, the(step), LOST_STAGING)
+    assert the(step).ending == Ending(Result.FAILED, FailureCause.STORE, LOST_STAGING.message)
+
+
+@pytest.mark.parametrize(("is_ending", "is_lost"), [(True, False), (False, True), (True, True)])
+def test_what_is_refused_after_that_changes_nothing(is_ending: bool, is_lost: bool) -> None:
+    step = known()
+    the(step).ending = Ending(Result.CANCELLED) if is_ending else None
+    the(step).local.is_staging_lost = is_lost
+    for refusal in (LOST_STAGING, FULL_DISK, BROKEN_DISK):
+        retry_or_fail(step, the(step), refusal)
+    assert kinds(step) == []
+    assert the(step).local.retry_at_ns is None
+    assert the(step).local.staging_losses == 0
+
+
+@pytest.mark.parametrize(("best", "expected"), [(100.0, 90.0), (50.0, 60.0)])
+def test_a_recovery_that_ended_leaves_the_best_rate_and_nothing_else(
+    best: float, expected: float
+) -> None:
+    step = known()
+    recovery = the(step)
+    lane = add_lane(step)
+    recovery.tally.rate.best_bytes_per_s = 60.0
+    step.state.best_rate = best
+    step.state.recovery_alarms.set(R, 5)
+    end(step, recovery, Ending(Result.COMPLETE))
+    assert step.state.best_rate == expected
+    assert not step.state.recoveries
+    assert not step.state.lanes
+    assert R not in step.state.recovery_alarms
+    closing, ended_with = step.effects
+    assert closing == CloseLane(lane.id, A, CloseReason.NOT_WANTED)
+    assert isinstance(ended_with, EndRecovery)
+
+
+@pytest.mark.parametrize(
+    ("patience_ns", "now", "is_out"),
+    [(None, 1 << 60, False), (10, 14, False), (10, 15, True), (10, 16, True), (0, 5, True)],
+)
+def test_patience_ends_so_long_after_nobody_had_what_is_missing(
+    patience_ns: int | None, now: int, is_out: bool
+) -> None:
+    step = known(RecoveryRequested(R, VERSION.checkpoint, patience_ns=patience_ns), now=5)
+    recovery = the(step)
+    assert is_out_of_patience(step, recovery, is_starved=True) is (patience_ns == 0)
+    assert recovery.starved_since_ns == 5
+    step.now = now
+    assert is_out_of_patience(step, recovery, is_starved=True) is is_out
+    assert recovery.starved_since_ns == 5
+    assert not is_out_of_patience(step, recovery, is_starved=False)
+    assert recovery.starved_since_ns is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 import pytest
 
 from ckptd.core.effects import ChooseVersion, FetchManifest, PrepareStaging
@@ -11,13 +14,39 @@ from ckptd.core.events import (
     ManifestMissed,
     ManifestRefused,
     RecoveryPaused,
+    RecoveryRequested,
     RecoveryResumed,
 )
+from ckptd.core.options import Options
 from ckptd.core.report.story import sentence
+from ckptd.core.stages.manifest_search import (
+    ask,
+    describe,
+    on_manifest_arrived,
+    on_manifest_missed,
+    on_manifest_refused,
+)
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
 from ckptd.limits import MS
-from ckptd.model.ids import NodeId
-from ckptd.model.words import Stage
-from tests.support.scheduling import HARMFUL, A, B, R, Saved, Script, holds, saved, wanted
+from ckptd.model.ids import CheckpointName, Epoch, NodeId, Version
+from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryKind, StoryReason
+from tests.support.scheduling import (
+    HARMFUL,
+    A,
+    B,
+    R,
+    Saved,
+    Script,
+    adjusted,
+    holding,
+    holds,
+    saved,
+    wanted,
+)
 
 C = NodeId("c")
 
@@ -141,3 +170,179 @@ def test_a_late_manifest_of_another_version_is_no_lie() -> None:
     script.tell(ManifestArrived(R, C, old.space))
     assert script.view_source(C).trust == 0
     assert script.tell(ManifestArrived(R, A, new.space)) == [prepared(new)]
+
+
+# By records
+
+VERSION = saved(2, critical=[2], deferred=[4])
+
+
+def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
+    """Handle an event while a version is transferred that A has."""
+    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    state = State(peers={A: peer}, is_settled=True)
+    recovery = Recovery(
+        request or wanted(VERSION),
+        1,
+        0,
+        Stage.TRANSFERRING,
+        version=VERSION.version,
+        digest=VERSION.digest,
+        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
+    )
+    state.recoveries[R] = recovery
+    return Step(state, Options(), Random(1), now=now)
+
+
+def the(step: Step) -> Recovery:
+    return step.state.recoveries[R]
+
+
+def kinds(step: Step) -> list[StoryKind]:
+    return [entry.kind for entry in the(step).story.entries]
+
+
+def describing(request: RecoveryRequested | None = None) -> Step:
+    """Ask A for the manifest of a version that A and B have."""
+    step = known(request)
+    step.state.peers[B] = Peer(B, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    the(step).stage, the(step).described = Stage.DESCRIBING, None
+    the(step).search.asked[A] = VERSION.digest
+    the(step).local.pending_order = LocalOrder.MANIFEST
+    return step
+
+
+def unasked(request: RecoveryRequested | None = None) -> Step:
+    """Ask nobody yet."""
+    step = describing(request)
+    the(step).search.asked.clear()
+    the(step).local.pending_order = None
+    return step
+
+
+@pytest.mark.parametrize(
+    ("is_lie", "refusal", "failures", "is_kept", "trust", "reason"),
+    [
+        (False, "", 1, True, 0, StoryReason.NO_MANIFEST),
+        (True, "", 1, False, -2, StoryReason.WRONG_MANIFEST),
+        (False, "unsigned", 0, True, 0, None),
+        (True, "unsigned", 1, True, -2, StoryReason.WRONG_MANIFEST),
+    ],
+)
+def test_a_manifest_that_did_not_come_is_held_against_its_source_if_that_is_to_blame(
+    is_lie: bool,
+    refusal: str,
+    failures: int,
+    is_kept: bool,
+    trust: int,
+    reason: StoryReason | None,
+) -> None:
+    step = describing()
+    peer = step.state.peers[A]
+    on_manifest_missed(step, the(step), ManifestMissed(R, A, is_lie, refusal))
+    assert (peer.link.failures, peer.link.trust) == (failures, trust)
+    assert (VERSION.digest in peer.holdings) is is_kept
+    assert the(step).swarm.source_count == (0 if is_kept else 1), "counted where it changed"
+    assert [entry.reason for entry in the(step).story.entries] == [reason] * (reason is not None)
+    assert (A in step.state.peer_alarms) is bool(failures)
+    assert the(step).search.tried == {A}
+    assert the(step).search.unsigned_by == ({A} if refusal else set())
+    assert the(step).local.pending_order is None
+
+
+def test_a_manifest_that_a_forgotten_peer_missed_is_held_against_nobody() -> None:
+    for refusal in ("", "unsigned"):
+        step = describing()
+        del step.state.peers[A]
+        on_manifest_missed(step, the(step), ManifestMissed(R, A, is_lie=True, refusal=refusal))
+        assert kinds(step) == []
+
+
+def test_a_manifest_of_another_version_is_a_lie() -> None:
+    step = describing()
+    on_manifest_arrived(step, the(step), ManifestArrived(R, A, saved(8, version=7).space))
+    assert the(step).stage is Stage.DESCRIBING
+    assert kinds(step) == [StoryKind.BACK_OFF]
+    assert VERSION.digest not in step.state.peers[A].holdings
+
+
+def test_a_manifest_that_would_do_harm_is_fatal() -> None:
+    step = describing()
+    on_manifest_refused(step, the(step), ManifestRefused(R, A, HARMFUL))
+    ending = the(step).ending
+    assert ending is not None
+    assert (ending.cause, ending.message) == (FailureCause.VERIFICATION, HARMFUL.message)
+
+
+def test_a_late_answer_does_not_end_what_is_waited_for_by_then() -> None:
+    step = describing()
+    the(step).stage, the(step).local.pending_order = Stage.PREPARING, LocalOrder.STAGING
+    on_manifest_missed(step, the(step), ManifestMissed(R, A, is_lie=False))
+    assert the(step).local.pending_order is LocalOrder.STAGING
+
+
+def test_while_no_holder_is_live_a_version_is_not_given_up() -> None:
+    step = unasked()
+    for peer in step.state.peers.values():
+        peer.is_live = False
+    assert not describe(step, the(step))
+    assert the(step).ending is None
+    assert the(step).starved_since_ns == step.now
+    step.state.peers.clear()
+    assert describe(step, the(step))
+    assert the(step).stage is Stage.SEEKING
+
+
+def test_an_interrupted_recovery_does_not_give_its_version_up() -> None:
+    request = RecoveryRequested(
+        R, VERSION.checkpoint, VERSION.version, VERSION.digest, patience_ns=5
+    )
+    step = unasked(request)
+    step.state.peers.clear()
+    assert not describe(step, the(step))
+    assert the(step).ending is None
+    step.now += 5
+    assert not describe(step, the(step))
+    ending = the(step).ending
+    assert ending is not None
+    assert ending.cause is FailureCause.CRITICAL_MISSING
+
+
+@pytest.mark.parametrize(
+    ("floor_ns", "latency_ns", "expected_ns"),
+    [(-100, None, 0), (0, None, 0), (9, 2, 9), (9, 3, 12), (-100, 1, 4)],
+)
+def test_another_one_is_asked_after_four_latencies_or_the_least_silence(
+    floor_ns: int, latency_ns: int | None, expected_ns: int
+) -> None:
+    step = unasked()
+    step.options = adjusted(step.options, silence={"floor_ns": floor_ns})
+    step.state.peers[A].link.latency_ns = latency_ns
+    ask(step, the(step), step.state.peers[A])
+    assert the(step).search.ask_again_at_ns == step.now + expected_ns
+
+
+def test_who_was_asked_last_is_told_as_late() -> None:
+    step = describing()
+    step.state.peers[C] = Peer(C, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    for other in (B, C):
+        the(step).search.ask_again_at_ns = step.now
+        describe(step, the(step))
+        assert step.effects[-1] == asked(VERSION, other)
+    told = [(entry.source, entry.other) for entry in the(step).story.entries]
+    assert told == [(A, B), (B, C)]
+
+
+@pytest.mark.parametrize("what", ["lost", "version", "checkpoint"])
+def test_only_who_is_there_and_has_just_this_version_is_asked(what: str) -> None:
+    step = unasked()
+    first = step.state.peers[A]
+    if what == "lost":
+        first.is_live = False
+    elif what == "version":
+        first.holdings[VERSION.digest] = replace(holding(VERSION), version=Version(7))
+    else:
+        other = CheckpointName("other")
+        first.holdings[VERSION.digest] = replace(holding(VERSION), checkpoint=other)
+    describe(step, the(step))
+    assert step.effects == [asked(VERSION, B)]

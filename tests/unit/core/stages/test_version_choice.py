@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
-from ckptd.core.stages.version_choice import choose_version, explain_choice
+import pytest
+
+from ckptd.core.stages.version_choice import choose_version, explain_choice, explain_rollback
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from tests.support.scheduling import LLAMA, blocks, holding, saved
@@ -139,3 +142,44 @@ def test_at_most_five_others_are_named_the_newest_first() -> None:
     offers = [holding(saved(1, version=number)) for number in range(9)]
     _, _, others = explained(offers)
     assert [version for version, _ in others] == [7, 6, 5, 4, 3]
+
+
+def test_others_of_one_version_are_named_by_digest() -> None:
+    newest = saved(4, version=110)
+    offers = [holding(HIGH), holding(newest), holding(LOW)]
+    named = explain_choice(offers, LLAMA, None).passed_over
+    assert [other.digest for other in named] == [LOW.digest, HIGH.digest]
+
+
+def test_of_many_that_are_even_the_lowest_digest_wins() -> None:
+    versions = [saved(count, version=100) for count in range(1, 31)]
+    chosen = choose_version(map(holding, versions), LLAMA, None)
+    assert chosen == (100, min(version.digest for version in versions))
+
+
+def test_other_content_under_the_version_that_was_named_is_told_as_such() -> None:
+    _, _, others = explained([holding(LOW), holding(HIGH)], wanted=100)
+    assert others == [(100, "other content under the same version, with a higher digest")]
+
+
+def test_peers_that_have_more_blocks_than_there_are_miss_none() -> None:
+    fewer = replace(holding(NEW), block_count=2, blocks=blocks((0, 2)))
+    assert choose_version([holding(NEW), fewer], LLAMA, None) == (100, NEW.digest)
+
+
+@pytest.mark.parametrize(
+    ("offered", "not_below", "is_rollback"),
+    [
+        (None, 100, False),
+        (100, None, False),
+        (101, 100, False),
+        (100, 100, False),
+        (99, 100, True),
+    ],
+)
+def test_what_is_older_than_what_was_here_is_a_rollback(
+    offered: int | None, not_below: int | None, is_rollback: bool
+) -> None:
+    key = None if offered is None else (Version(offered), NEW.digest)
+    least = None if not_below is None else Version(not_below)
+    assert (explain_rollback(LLAMA, key, least) is not None) is is_rollback
