@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 
 import pytest
 
@@ -10,13 +11,14 @@ from ckptd.store.files.roots import Root
 from ckptd.store.staging.directories import (
     as_directory,
     check_is_at,
+    create_in_staging,
     directories_of,
     make_staging,
+    move_to_staging,
     remove_empty_staging_directory,
 )
-from tests.support.stagings import (
-    Site,
-)
+from tests.support.stagings import Site
+from tests.support.stores import open_descriptors, write_files
 
 
 def test_directories_come_parents_first() -> None:
@@ -52,3 +54,31 @@ class TestStagingDirectory:
     def test_staging_is_locked_as_cleaners_want_it(self, tree: Root, site: Site) -> None:
         with as_directory(site.root, ".ckptd/r-1") as fd, pytest.raises(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def test_it_is_closed_to_others_and_its_files_too(self, site: Site) -> None:
+        site.staged().mkdir(0o755, parents=True)
+        tree = make_staging(site.root, ".ckptd/r-1")
+        assert stat.S_IMODE(site.staged().stat().st_mode) == 0o700
+        tree.close()
+
+    def test_a_version_comes_back_into_a_staging_directory_that_has_to_be_made(
+        self, site: Site
+    ) -> None:
+        write_files(site.path, {"100/a": b"1"})
+        before = open_descriptors()
+        move_to_staging(site.root, "100", ".ckptd/r-1")
+        assert site.staged("a").read_bytes() == b"1"
+        assert open_descriptors() == before
+
+    def test_a_file_takes_the_place_of_what_a_killed_daemon_left(self, site: Site) -> None:
+        write_files(site.path, {".ckptd/probe": b"old"})
+        os.close(create_in_staging(site.root, ".ckptd/probe"))
+        path = site.path / ".ckptd/probe"
+        assert path.read_bytes() == b""
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_a_directory_is_open_for_as_long_as_it_is_used(self, site: Site) -> None:
+        before = open_descriptors()
+        with as_directory(site.root, "") as fd:
+            assert os.path.samestat(os.fstat(fd), site.path.stat())
+        assert open_descriptors() == before
