@@ -29,6 +29,7 @@ def test_every_block_is_in_one_group_in_order(space: AddressSpace) -> None:
     blocks = [place.block for place in chain.from_iterable(places for places, _ in groups)]
     assert blocks == list(range(3, space.block_count))
     for places, size_bytes in groups:
+        assert places, "a group has a block"
         assert size_bytes == sum(place.size_bytes for place in places)
         assert size_bytes <= GROUP_BYTES_MIN or len(places) == 1
 

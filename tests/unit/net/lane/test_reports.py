@@ -1,5 +1,7 @@
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 
@@ -111,3 +113,49 @@ async def test_nothing_that_waits_is_reported_as_nothing() -> None:
     queue = ReportQueue(asyncio.get_running_loop(), lambda *reports: told.append(reports))
     queue.flush()
     assert told == []
+
+
+class Loop:
+    """Notes what it shall call, and calls nothing."""
+
+    def __init__(self) -> None:
+        self.soon: list[str] = []
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
+        raise AssertionError("only on the loop")
+
+    def call_soon_threadsafe(self, call: Callable[..., object], *arguments: object) -> None:
+        self.soon.append("later" if arguments else "at once")
+
+
+@pytest.mark.parametrize(
+    ("reports", "called"),
+    [
+        ([RangeProgressed(ONE, 1, 0)] * 3, ["later"]),
+        ([RangeEnded(ONE, RangeOutcome.CLOSED)] * 3, ["at once"]),
+        (
+            [
+                RangeProgressed(ONE, 1, 0),
+                RangeEnded(ONE, RangeOutcome.CLOSED),
+                RangeProgressed(TWO, 1, 0),
+                RangeEnded(TWO, RangeOutcome.CLOSED),
+            ],
+            ["later", "at once"],
+        ),
+        ([RangeEnded(ONE, RangeOutcome.CLOSED), RangeProgressed(TWO, 1, 0)], ["at once"]),
+    ],
+)
+def test_the_loop_is_called_once_for_all_and_once_more_for_what_is_urgent(
+    reports: list[Report], called: list[str]
+) -> None:
+    loop = Loop()
+    told: list[tuple[Event, ...]] = []
+    queue = ReportQueue(
+        cast(asyncio.AbstractEventLoop, loop), lambda *reports: told.append(reports)
+    )
+    for times in (1, 2):  # and again when all was reported
+        for report in reports:
+            queue.put(report)
+        assert loop.soon == called * times
+        queue.flush()
+        assert len(told) == times

@@ -311,3 +311,35 @@ async def test_closing_before_serving_closes_what_listens() -> None:
     listener.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(listener.address)
+
+
+async def test_a_drain_before_serving_closes_what_listens() -> None:
+    listener = Listener.bind("127.0.0.1", 0, ConnectionCaps())
+    address = listener.address
+    await listener.drain()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+
+
+async def test_who_came_just_now_is_not_late() -> None:
+    loop = asyncio.get_running_loop()
+    async with listening() as node:
+        with node.connect():
+            await until(lambda: node.listener.connection_count == 1)
+            node.listener._lose_patience(loop)
+            assert node.listener._silent
+            assert node.listener._patience is not None
+
+
+async def test_what_is_closed_is_not_watched_any_more() -> None:
+    loop = asyncio.get_running_loop()
+    async with listening() as node:
+        with node.connect():
+            await until(lambda: node.listener.connection_count == 1)
+            timer = node.listener._patience
+            assert timer is not None
+            watched = [*node.listener._silent, *node.listener._sockets]
+            numbers = [each.fileno() for each in watched]
+            node.listener.close()
+            assert not any(loop.remove_reader(number) for number in numbers)
+            assert timer.cancelled()

@@ -101,8 +101,11 @@ def test_a_file_of_somebody_else_is_not_written_to(
     outside = tmp_path / "outside"
     outside.write_bytes(b"mine")
     plant(tmp_path / "a/unit", outside)
+    names.find("a/unit")  # keeps the directory open
+    before = open_descriptors()
     with pytest.raises(StorageError):
         write_whole(names, unit(), memoryview(CONTENT))
+    assert open_descriptors() == before
     assert outside.read_bytes() == b"mine"
 
 
