@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
+from itertools import count
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -22,7 +23,7 @@ class Alarms(Generic[K]):
         self._at: dict[K, int] = {}
         self._entered: dict[K, int] = {}
         self._heap: list[tuple[int, int, K]] = []
-        self._sequence = 0
+        self._places = count()  # keys need not compare
 
     def __contains__(self, key: K) -> bool:
         return key in self._at
@@ -36,34 +37,29 @@ class Alarms(Generic[K]):
         entered_ns = self._entered.get(key)
         if entered_ns is None or at_ns < entered_ns:
             self._entered[key] = at_ns
-            self._sequence += 1  # keys need not compare
-            heappush(self._heap, (at_ns, self._sequence, key))
+            heappush(self._heap, (at_ns, next(self._places), key))
 
     def earliest(self) -> int | None:
         """Return the earliest moment; ``None`` if there is none."""
         heap, entered = self._heap, self._entered
         while heap:
-            entry_ns, sequence, key = heap[0]
+            entry_ns, place, key = heap[0]
             at_ns = self._at.get(key)
             if at_ns == entry_ns:
                 return entry_ns
             if entered.get(key) != entry_ns:
                 heappop(heap)
             elif at_ns is None:
-                heappop(heap)
-                del entered[key]
+                del entered[key]  # so that it is passed over
             else:
-                heapreplace(heap, (at_ns, sequence, key))
+                heapreplace(heap, (at_ns, place, key))
                 entered[key] = at_ns
         return None
 
     def take_due(self, now: int) -> list[K]:
         """Return the keys whose moment has come, earliest first, and forget those moments."""
         due: list[K] = []
-        while self._heap and self._heap[0][0] <= now:
-            at_ns = self.earliest()
-            if at_ns is None or at_ns > now:
-                break
+        while (at_ns := self.earliest()) is not None and at_ns <= now:
             _, _, key = heappop(self._heap)
             del self._at[key]
             if self._entered.get(key) == at_ns:

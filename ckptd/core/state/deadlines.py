@@ -11,12 +11,12 @@ from ckptd.model.words import Criticality, LocalOrder, Stage
 
 def next_deadline(state: State) -> int | None:
     """Return the earliest moment at which something is due though nothing happened."""
-    earliest_ns: int | None = None
-    for alarms in (state.lane_alarms, state.peer_alarms, state.recovery_alarms):
-        moment_ns = alarms.earliest()
-        if moment_ns is not None and (earliest_ns is None or moment_ns < earliest_ns):
-            earliest_ns = moment_ns
-    return earliest_ns
+    moments_ns = (
+        state.lane_alarms.earliest(),
+        state.peer_alarms.earliest(),
+        state.recovery_alarms.earliest(),
+    )
+    return min((moment for moment in moments_ns if moment is not None), default=None)
 
 
 def recovery_deadline(recovery: Recovery, options: Options) -> int | None:

@@ -218,3 +218,45 @@ def test_a_pause_is_spread_between_half_of_it_and_all_of_it() -> None:
     pauses = [spread_ns(SECOND, Random(seed)) for seed in range(200)]
     assert SECOND / 2 <= min(pauses) < 0.55 * SECOND
     assert 0.95 * SECOND < max(pauses) <= SECOND
+
+
+@pytest.mark.parametrize(("failures", "doublings"), [(0, 0), (9, 9), (10, 10), (11, 10)])
+def test_pauses_are_doubled_ten_times_at_most(
+    monkeypatch: pytest.MonkeyPatch, failures: int, doublings: int
+) -> None:
+    monkeypatch.setattr(following, "_BACK_OFF_MAX_NS", 1 << 60)
+    assert back_off_ns(failures) == 250 * MS << doublings
+
+
+class Drawing(Random):
+    """Draws always the same."""
+
+    drawn = 0.0
+
+    def random(self) -> float:
+        return self.drawn
+
+
+def test_the_place_of_a_followed_peer_is_taken_by_lot_and_free_once_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "FOLLOWED_MAX", 1)
+    one, two = peer("x"), peer("y")
+    node, rng = Node(), Drawing(1)
+    node.following = Following(ME, [one, two], rng)
+    node.hears(one, says(B))
+    node.hears(two, says(C))
+
+    def is_followed(address: PeerAddress) -> bool:
+        return bool(node.following.question(address).wait_ns)
+
+    rng.drawn = 0.5
+    assert is_followed(one)
+    assert not is_followed(two), "of two peers every second one is, below a half"
+    assert is_followed(one), "nothing is drawn for who is"
+    rng.drawn = 0.49
+    assert is_followed(two)
+    rng.drawn = 0.5
+    assert not is_followed(one)
+    node.misses(two)
+    assert is_followed(one)

@@ -620,7 +620,8 @@ def test_a_recovery_may_be_cancelled_until_it_is_placed(order: LocalOrder | None
 
 def test_a_prediction_counts_from_the_request() -> None:
     script, version = Script(), saved(6, critical=[2])
-    script.tell(holds(A, version), DiscoverySettled(), wanted(version))
+    script.tell(holds(A, version), DiscoverySettled())
+    script.tell(wanted(version), after_ms=50)
     script.scheduler.inspect().peers[A].link.rate.bytes_per_s = 2.0 * MIB
     script.tell(ManifestArrived(R, A, version.space), after_ms=100)
     script.tell(StagingPrepared(R, BlockSet()), after_ms=100)

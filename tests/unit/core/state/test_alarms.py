@@ -39,6 +39,29 @@ def test_a_moment_that_moves_to_and_fro_leaves_nothing_behind() -> None:
         assert len(alarms._heap) <= 20, "what was superseded goes when it comes up"
 
 
+def test_a_key_is_there_while_its_moment_has_not_come() -> None:
+    alarms: Alarms[str] = Alarms()
+    alarms.set("lane", 10)
+    assert "lane" in alarms
+    assert "other" not in alarms
+    alarms.take_due(10)
+    assert "lane" not in alarms
+
+
+def test_keys_of_one_moment_come_as_they_were_set_and_need_not_compare() -> None:
+    alarms: Alarms[complex] = Alarms()
+    for key in (2j, 1j, 3j):
+        alarms.set(key, 10)
+    assert alarms.take_due(10) == [2j, 1j, 3j]
+
+
+def test_a_moment_that_is_set_again_is_entered_once() -> None:
+    alarms: Alarms[str] = Alarms()
+    for _ in range(3):
+        alarms.set("lane", 10)
+    assert len(alarms._heap) == 1
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.none() | st.integers(0, 20), st.none() | st.integers(0, 20))

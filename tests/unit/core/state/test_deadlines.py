@@ -15,9 +15,16 @@ from ckptd.core.events import (
     StagingPrepared,
     TimePassed,
 )
-from ckptd.limits import MS, SECOND
-from ckptd.model.blocks import BlockSet
-from ckptd.model.words import RangeOutcome
+from ckptd.core.options import Options
+from ckptd.core.state.deadlines import hedge_after_ns, next_deadline, recovery_deadline
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.link import Link
+from ckptd.core.state.recovery import Recovery
+from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import LaneId, TransferId
+from ckptd.model.words import Criticality, LocalOrder, RangeOutcome, Stage
 from tests.support.scheduling import (
     FULL_DISK,
     A,
@@ -173,3 +180,122 @@ def test_a_manifest_that_everybody_missed_is_asked_for_again_later() -> None:
     assert script.wake_at_deadline() == []  # the end of A's rest
     assert due_ms(script) == 5 * SECOND / MS
     assert script.wait(5000) == [FetchManifest(R, A, version.digest)]
+
+
+# By records
+
+
+@pytest.mark.parametrize(
+    ("lane_ns", "peer_ns", "recovery_ns", "expected_ns"),
+    [
+        (None, None, None, None),
+        (3, None, None, 3),
+        (None, 2, None, 2),
+        (3, 2, 4, 2),
+        (1, 2, 3, 1),
+        (3, 2, 1, 1),
+    ],
+)
+def test_the_earliest_alarm_of_any_kind_is_next(
+    lane_ns: int | None, peer_ns: int | None, recovery_ns: int | None, expected_ns: int | None
+) -> None:
+    state = State()
+    state.lane_alarms.set(LaneId(1), lane_ns)
+    state.peer_alarms.set(A, peer_ns)
+    state.recovery_alarms.set(R, recovery_ns)
+    assert next_deadline(state) == expected_ns
+
+
+RETRY, ASK_AGAIN, OUT_OF_PATIENCE, COMMIT = 50, 40, 30, 20
+
+
+@pytest.mark.parametrize(
+    ("stage", "order", "is_paused", "is_lost", "expected_ns"),
+    [
+        (Stage.SEEKING, None, False, False, OUT_OF_PATIENCE),
+        (Stage.DESCRIBING, LocalOrder.MANIFEST, False, False, ASK_AGAIN),
+        (Stage.DESCRIBING, LocalOrder.MANIFEST, True, False, RETRY),
+        (Stage.DESCRIBING, None, False, False, OUT_OF_PATIENCE),
+        (Stage.PREPARING, LocalOrder.STAGING, False, False, RETRY),
+        (Stage.TRANSFERRING, None, False, False, COMMIT),
+        (Stage.TRANSFERRING, None, False, True, RETRY),
+        (Stage.TRANSFERRING, LocalOrder.COMMIT, False, False, RETRY),
+        (Stage.PLACING, None, False, False, RETRY),
+        (Stage.PLACING, LocalOrder.PLACEMENT, False, False, RETRY),
+        (Stage.DISCARDING, None, False, False, RETRY),
+    ],
+)
+def test_each_stage_has_what_it_waits_for(
+    stage: Stage, order: LocalOrder | None, is_paused: bool, is_lost: bool, expected_ns: int
+) -> None:
+    recovery = Recovery(wanted(saved(8), patience_ms=0), 1, 0, stage=stage)
+    recovery.local.pending_order, recovery.is_paused = order, is_paused
+    recovery.local.is_staging_lost = is_lost
+    recovery.local.retry_at_ns, recovery.search.ask_again_at_ns = RETRY, ASK_AGAIN
+    recovery.starved_since_ns = OUT_OF_PATIENCE
+    recovery.commit.since_ns = COMMIT - Options().commits.age_ns
+    assert recovery_deadline(recovery, Options()) == expected_ns
+    recovery.local.retry_at_ns = None
+    assert recovery_deadline(recovery, Options()) == (None if expected_ns == RETRY else expected_ns)
+
+
+@pytest.mark.parametrize(
+    ("starved_since_ns", "patience_ms", "expected_ns"),
+    [(None, 1, None), (7, None, None), (7, 1, MS + 7)],
+)
+def test_patience_needs_a_beginning_and_an_end(
+    starved_since_ns: int | None, patience_ms: int | None, expected_ns: int | None
+) -> None:
+    recovery = Recovery(wanted(saved(8), patience_ms=patience_ms), 1, 0)
+    recovery.starved_since_ns = starved_since_ns
+    assert recovery_deadline(recovery, Options()) == expected_ns
+
+
+@pytest.mark.parametrize(
+    ("has_body", "gap_ms", "latency_ms", "expected_ms"),
+    [
+        (True, 10, None, 200),
+        (True, 100, None, 300),
+        (False, 100, None, None),
+        (False, 100, 1, 200),
+    ],
+)
+def test_a_hedge_is_due_after_three_usual_times_or_the_least(
+    has_body: bool, gap_ms: int, latency_ms: int | None, expected_ms: int | None
+) -> None:
+    state, lane = State(), critical_lane(has_body=has_body)
+    lane.link.gap_ns = gap_ms * MS
+    if latency_ms is not None:
+        state.first_bytes.add(latency_ms * MS)
+    expected_ns = None if expected_ms is None else expected_ms * MS
+    assert hedge_after_ns(state, lane, Options()) == expected_ns
+
+
+def test_a_hedge_waits_three_usual_latencies() -> None:
+    state, lane = State(), critical_lane(has_body=False)
+    state.first_bytes.add(1 * SECOND)
+    usual_ns = state.first_bytes.percentile_ns(0.9)
+    assert usual_ns is not None
+    assert hedge_after_ns(state, lane, Options()) == 3 * usual_ns
+
+
+def test_only_a_first_critical_range_is_hedged_once() -> None:
+    for criticality, is_hedged, is_due in (
+        (Criticality.CRITICAL, False, True),
+        (Criticality.CRITICAL, True, False),
+        (Criticality.NORMAL, False, False),
+    ):
+        lane = critical_lane(has_body=True)
+        lane.transfers[0].criticality, lane.transfers[0].is_hedged = criticality, is_hedged
+        other = Criticality.NORMAL if is_due else Criticality.CRITICAL
+        lane.transfers.append(Transfer(TransferId(2), BlockRun(1, 2), MIB, 1, other))
+        assert (hedge_after_ns(State(), lane, Options()) is not None) is is_due
+        lane.transfers.clear()
+        assert hedge_after_ns(State(), lane, Options()) is None
+
+
+def critical_lane(*, has_body: bool) -> Lane:
+    lane = Lane(LaneId(1), A, R, Link(), heard_ns=0, has_body=has_body)
+    transfer = Transfer(TransferId(1), BlockRun(0, 1), MIB, 0, Criticality.CRITICAL)
+    lane.transfers.append(transfer)
+    return lane

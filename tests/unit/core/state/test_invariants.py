@@ -6,14 +6,35 @@ from collections.abc import Callable
 
 import pytest
 
+from ckptd.core.events import (
+    BlocksCommitted,
+    DiscoverySettled,
+    ManifestArrived,
+    ManifestMissed,
+    RecoveryPaused,
+)
 from ckptd.core.state.invariants import InvariantViolation, check_invariants
 from ckptd.core.state.knowledge import State
-from ckptd.core.state.lane import Lane
+from ckptd.core.state.lane import Bundle, Lane
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Ending
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import LaneId, TransferId
-from ckptd.model.words import Result, Stage
-from tests.support.scheduling import A, R, Script, blocks, ranges, saved
+from ckptd.model.ids import Epoch, LaneId, NodeId, TransferId
+from ckptd.model.words import LocalOrder, RangeOutcome, Result, Stage
+from tests.support.scheduling import (
+    A,
+    B,
+    C,
+    R,
+    Script,
+    blocks,
+    holding,
+    holds,
+    ranges,
+    saved,
+    wanted,
+)
 
 
 def transferring() -> State:
@@ -84,6 +105,40 @@ def forget_a_block(state: State) -> None:
     state.recoveries[R].coverage.unclaimed -= BlockSet.single(63)
 
 
+def file_a_lane_under_another_source(state: State) -> None:
+    bundles = state.recoveries[R].work.bundles
+    bundles[B] = bundles.pop(A)
+
+
+def keep_an_empty_bundle(state: State) -> None:
+    state.recoveries[R].work.bundles[B] = Bundle()
+
+
+def miscount_sources(state: State) -> None:
+    state.recoveries[R].swarm.source_count += 1
+
+
+def overlook_that_others_recover_it(state: State) -> None:
+    state.recoveries[R].swarm.is_swarming = True
+
+
+def overlook_what_has_spread(state: State) -> None:
+    add_other_peers(state)
+    state.recoveries[R].swarm.spread = Spread([blocks((0, 1))])
+
+
+def miscount_owed_bytes(state: State) -> None:
+    state.recoveries[R].work.owed_bytes += 1
+
+
+def wait_for_no_manifest(state: State) -> None:
+    state.recoveries[R].local.pending_order = LocalOrder.MANIFEST
+
+
+def prioritize_what_is_verified(state: State) -> None:
+    state.recoveries[R].coverage.prioritized = blocks((0, 1))
+
+
 def claim_a_block_twice(state: State) -> None:
     transfer = lane(state).transfers[-1]
     transfer.blocks = BlockRun(transfer.blocks.start, transfer.blocks.end + 1)
@@ -105,6 +160,14 @@ def claim_a_block_twice(state: State) -> None:
         (end_without_discarding, "r-1: it has an ending just while it is discarded"),
         (discard_without_an_end, "r-1: it has an ending just while it is discarded"),
         (forget_a_block, "r-1: unclaimed = all blocks - verified - what transfers"),
+        (file_a_lane_under_another_source, "r-1: bundles hold its lanes, each under its source"),
+        (keep_an_empty_bundle, "r-1: bundles hold its lanes, each under its source"),
+        (miscount_sources, "r-1: its sources are counted"),
+        (overlook_that_others_recover_it, "r-1: its sources are counted"),
+        (overlook_what_has_spread, "r-1: what other receivers have has spread"),
+        (miscount_owed_bytes, "r-1: owed bytes are what its transfers still owe"),
+        (wait_for_no_manifest, "r-1: a manifest is awaited while somebody is asked for it"),
+        (prioritize_what_is_verified, "r-1: raised and verified have nothing in common"),
         (claim_a_block_twice, "r-1: unclaimed = all blocks - verified - what transfers"),
     ],
 )
@@ -117,3 +180,61 @@ def test_a_state_that_contradicts_itself_is_found(
     with pytest.raises(InvariantViolation, match="does not hold: ") as caught:
         check_invariants(state)
     assert claim in str(caught.value)
+
+
+# States that only look as if they did
+
+
+def add_other_peers(state: State) -> None:
+    """Let B have a part of the version; C is lost with all of it, and D has nothing."""
+    recovery, version = state.recoveries[R], saved(64)
+    digest = version.digest
+    for node, held, is_live in (
+        (B, {digest: holding(version, blocks((0, 4)))}, True),
+        (C, {digest: holding(version)}, False),
+        (NodeId("d"), {}, True),
+    ):
+        state.peers[node] = Peer(node, Epoch(1), is_live=is_live, holdings=held)
+    recovery.swarm.source_count = 2
+    recovery.swarm.is_swarming = True
+    recovery.swarm.spread = Spread([blocks((0, 4))])
+
+
+def test_live_holders_count_as_sources_and_others_do_not() -> None:
+    state = transferring()
+    add_other_peers(state)
+    check_invariants(state)
+
+
+def test_lanes_may_be_idle_or_closing_and_a_range_may_have_come_whole() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order)
+    script.tell(RecoveryPaused(R))
+    script.end_all(RangeOutcome.CLOSED)
+    script, version = Script(), saved(1)
+    script.deliver(*ranges(script.start(version, A)))
+    [idle] = script.scheduler.inspect().lanes.values()
+    assert not idle.transfers
+    script.tell(BlocksCommitted(R))
+
+
+def test_blocks_may_be_committed_while_others_are_not() -> None:
+    script, version = Script(), saved(4, critical=[1])
+    [order, *_] = ranges(script.start(version, A))
+    script.deliver(order)
+    script.tell(BlocksCommitted(R))
+    assert script.recovery().coverage.committed == blocks((0, 1))
+    script.arrive(script.in_flight[-1], script.in_flight[-1].blocks.start + 1)
+
+
+def test_a_manifest_may_be_waited_for_by_nobody_or_come_too_late() -> None:
+    script, version = Script(), saved(4)
+    script.tell(holds(A, version), holds(B, version), DiscoverySettled(), wanted(version))
+    script.tell(ManifestMissed(R, A, is_lie=False), ManifestMissed(R, B, is_lie=False))
+    assert script.recovery().local.pending_order is None
+    script.wait(5000)
+    script.wait(500)
+    assert set(script.recovery().search.asked) == {A, B}
+    script.tell(ManifestArrived(R, B, version.space))
+    assert script.recovery().stage is Stage.PREPARING

@@ -55,3 +55,11 @@ def test_a_link_may_live_for_very_many_samples() -> None:
     found = latencies.percentile_ns(0.9)
     assert found is not None
     assert found < 20 * MS
+
+
+def test_the_last_bucket_has_a_bound_which_more_than_all_do_not_exceed() -> None:
+    latencies = Latencies()
+    latencies.add(3600 * SECOND)
+    last_ns = int(1 * MS * 1.2**63)
+    assert latencies.percentile_ns(1.0) == last_ns
+    assert latencies.percentile_ns(1.1) == last_ns
