@@ -9,7 +9,7 @@ import pytest
 from ckptd.core.events import RangeEnded, RangeProgressed, Refusal
 from ckptd.core.options import Options
 from ckptd.core.ranges.transfers import close_late_lanes, on_range_ended, on_range_progressed
-from ckptd.core.state.lane import Lane, Transfer
+from ckptd.core.state.lane import Lane, Transfer, Trial
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -20,10 +20,11 @@ from ckptd.model.words import (
     Criticality,
     RangeOutcome,
     StoryKind,
+    StoryReason,
     WasteReason,
 )
 from tests.support.scenes import Scene
-from tests.support.scheduling import BROKEN_DISK, A, B, adjusted, blocks, saved
+from tests.support.scheduling import BROKEN_DISK, A, B, R, adjusted, blocks, saved
 
 
 class Flight(NamedTuple):
@@ -426,3 +427,30 @@ def test_a_critical_range_is_hedged_once_it_is_late(
     assert flight.scene.state.lane_alarms.earliest() == min(
         flight.lane.heard_ns + due_ns, flight.scene.now + 1000 * MS
     )
+
+
+@pytest.mark.parametrize(
+    ("has_body", "reason"), [(True, StoryReason.SILENT), (False, StoryReason.FIRST_BYTE_LATE)]
+)
+def test_a_silent_lane_that_was_tried_ends_the_trial_and_is_no_failure_of_its_source(
+    has_body: bool, reason: StoryReason
+) -> None:
+    flight = in_flight(has_body=has_body)
+    bundle = flight.recovery.work.bundles[A]
+    flight.lane.is_on_trial = True
+    flight.scene.state.trial = Trial(R, A, bundle, is_fewer=False, recoveries=1, is_changed=True)
+    look(flight, 1000 * MS)
+    assert flight.scene.step.state.trial is None
+    assert flight.lane.closing is CloseReason.SILENT
+    assert flight.source.link.failures == 0
+    assert [(entry.kind, entry.reason) for entry in flight.recovery.story.entries] == [
+        (StoryKind.LANES_TRIED, reason)
+    ]
+
+
+def test_a_lane_that_has_had_no_work_for_long_is_closed_without_blame() -> None:
+    flight = in_flight()
+    flight.lane.transfers.clear()
+    look(flight, 1)
+    assert flight.lane.closing is CloseReason.IDLE
+    assert flight.source.link.failures == 0
