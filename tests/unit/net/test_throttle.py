@@ -270,6 +270,9 @@ def test_a_watcher_that_goes_hands_the_watch_on(patient_stage: Stage) -> None:
     while len(patient_stage.throttle._wakes) < 2:
         time.sleep(0)
     patient_stage.throttle.change(Ceilings(total=MIB))
+    watching = patient_stage.throttle._watcher
+    assert watching is not None
+    assert watching.flow == CRITICAL, "who came last still watches"
     patient_stage.clock.now += 10 * MS
     assert watcher.result(10) == PIECE
     patient_stage.clock.now += SECOND
