@@ -117,3 +117,24 @@ async def test_a_receiver_that_goes_on_taking_is_waited_for(pair: Pair) -> None:
         waiting = asyncio.get_running_loop().run_in_executor(None, pace.wait)
         take_all(pair.theirs)
         await waiting
+
+
+def test_a_wait_ends_when_the_receiver_has_to_be_judged(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts_ms: list[int] = []
+    now_ns = 0
+
+    class NoRoom:
+        def poll(self, timeout_ms: int) -> None:
+            nonlocal now_ns
+            timeouts_ms.append(timeout_ms)
+            now_ns += WINDOW_NS * 2 // 5 - 1
+
+    pace = Pace(pair.ours, clock=lambda: now_ns)
+    monkeypatch.setattr(pace, "_writable", NoRoom())
+    for _ in range(2):
+        pace.wait()
+    with pytest.raises(TimeoutError):
+        pace.wait()
+    assert timeouts_ms == [5, 3, 1]
