@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
+from ckptd.core.events import RecoveryRequested
 from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Bundle, Lane, Transfer
@@ -19,8 +20,37 @@ from ckptd.core.state.step import Step
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.words import Criticality, Stage
-from tests.support.scheduling import R, Saved, holding, wanted
+from ckptd.model.words import Criticality, Stage, StoryKind
+from tests.support.scheduling import A, R, Saved, holding, saved, wanted
+
+TRANSFERRED = saved(2, critical=[2], deferred=[4])
+
+
+def known(request: RecoveryRequested | None = None, *, now: int = 1 * SECOND) -> Step:
+    """Handle an event while a version is transferred that A has."""
+    peer = Peer(A, Epoch(1), holdings={TRANSFERRED.digest: holding(TRANSFERRED)})
+    state = State(peers={A: peer}, is_settled=True)
+    recovery = Recovery(
+        request or wanted(TRANSFERRED),
+        1,
+        0,
+        Stage.TRANSFERRING,
+        version=TRANSFERRED.version,
+        digest=TRANSFERRED.digest,
+        described=Described.of(TRANSFERRED.version, TRANSFERRED.digest, TRANSFERRED.space),
+    )
+    state.recoveries[R] = recovery
+    return Step(state, Options(), Random(1), now=now)
+
+
+def the(step: Step) -> Recovery:
+    """Return the recovery of such a moment."""
+    return step.state.recoveries[R]
+
+
+def kinds(step: Step) -> list[StoryKind]:
+    """Return what its story tells of, in order."""
+    return [entry.kind for entry in the(step).story.entries]
 
 
 class Scene:

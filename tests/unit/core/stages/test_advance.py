@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
 from ckptd.core.effects import (
@@ -36,15 +34,11 @@ from ckptd.core.events import (
 )
 from ckptd.core.options import Options
 from ckptd.core.stages import advance
-from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane, Transfer
-from ckptd.core.state.peer import Peer
-from ckptd.core.state.record.described import Described
-from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Epoch, LaneId, TransferId, Version
+from ckptd.model.ids import LaneId, TransferId, Version
 from ckptd.model.words import (
     CloseReason,
     FailureCause,
@@ -54,6 +48,7 @@ from ckptd.model.words import (
     Stage,
     StoryKind,
 )
+from tests.support.scenes import TRANSFERRED, kinds, known, the
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
@@ -551,33 +546,6 @@ def test_without_critical_units_there_is_no_such_moment() -> None:
 
 # By records
 
-VERSION = saved(2, critical=[2], deferred=[4])
-
-
-def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
-    """Handle an event while a version is transferred that A has."""
-    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
-    state = State(peers={A: peer}, is_settled=True)
-    recovery = Recovery(
-        request or wanted(VERSION),
-        1,
-        0,
-        Stage.TRANSFERRING,
-        version=VERSION.version,
-        digest=VERSION.digest,
-        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
-    )
-    state.recoveries[R] = recovery
-    return Step(state, Options(), Random(1), now=now)
-
-
-def the(step: Step) -> Recovery:
-    return step.state.recoveries[R]
-
-
-def kinds(step: Step) -> list[StoryKind]:
-    return [entry.kind for entry in the(step).story.entries]
-
 
 def add_lane(step: Step, number: int, heard_ms: int, *, has_work: bool, has_body: bool) -> Lane:
     link = step.state.peers[A].link
@@ -688,7 +656,7 @@ def test_what_was_staged_and_is_lost_is_prepared_again() -> None:
     step = known()
     the(step).local.is_staging_lost = True
     advance.advance(step)
-    assert step.effects == [PrepareStaging(R, VERSION.digest, VERSION.space)]
+    assert step.effects == [PrepareStaging(R, TRANSFERRED.digest, TRANSFERRED.space)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import pytest
 
@@ -24,17 +23,13 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.core.options import Options
 from ckptd.core.stages.ending import end, is_out_of_patience, retry_or_fail
-from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Bundle, Lane
-from ckptd.core.state.peer import Peer
-from ckptd.core.state.record.described import Described
-from ckptd.core.state.recovery import Ending, Recovery
+from ckptd.core.state.recovery import Ending
 from ckptd.core.state.step import Step
-from ckptd.limits import MS, SECOND
+from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Epoch, LaneId
+from ckptd.model.ids import LaneId
 from ckptd.model.words import (
     CloseReason,
     FailureCause,
@@ -43,6 +38,7 @@ from ckptd.model.words import (
     Stage,
     StoryKind,
 )
+from tests.support.scenes import TRANSFERRED, kinds, known, the
 from tests.support.scheduling import (
     BROKEN_DISK,
     FULL_DISK,
@@ -55,10 +51,8 @@ from tests.support.scheduling import (
     blocks,
     bring_to,
     ended,
-    holding,
     ranges,
     saved,
-    wanted,
     whom,
 )
 
@@ -206,33 +200,6 @@ def test_a_pause_does_not_keep_a_cancelled_recovery_alive() -> None:
 
 # By records
 
-VERSION = saved(2, critical=[2], deferred=[4])
-
-
-def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
-    """Handle an event while a version is transferred that A has."""
-    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
-    state = State(peers={A: peer}, is_settled=True)
-    recovery = Recovery(
-        request or wanted(VERSION),
-        1,
-        0,
-        Stage.TRANSFERRING,
-        version=VERSION.version,
-        digest=VERSION.digest,
-        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
-    )
-    state.recoveries[R] = recovery
-    return Step(state, Options(), Random(1), now=now)
-
-
-def the(step: Step) -> Recovery:
-    return step.state.recoveries[R]
-
-
-def kinds(step: Step) -> list[StoryKind]:
-    return [entry.kind for entry in the(step).story.entries]
-
 
 def add_lane(step: Step) -> Lane:
     lane = Lane(LaneId(1), A, R, step.state.peers[A].link, heard_ns=0)
@@ -306,7 +273,7 @@ def test_a_recovery_that_ended_leaves_the_best_rate_and_nothing_else(
 def test_patience_ends_so_long_after_nobody_had_what_is_missing(
     patience_ns: int | None, now: int, is_out: bool
 ) -> None:
-    step = known(RecoveryRequested(R, VERSION.checkpoint, patience_ns=patience_ns), now=5)
+    step = known(RecoveryRequested(R, TRANSFERRED.checkpoint, patience_ns=patience_ns), now=5)
     recovery = the(step)
     assert is_out_of_patience(step, recovery, is_starved=True) is (patience_ns == 0)
     assert recovery.starved_since_ns == 5

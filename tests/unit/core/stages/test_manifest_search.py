@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import pytest
 
@@ -17,7 +16,6 @@ from ckptd.core.events import (
     RecoveryRequested,
     RecoveryResumed,
 )
-from ckptd.core.options import Options
 from ckptd.core.report.story import sentence
 from ckptd.core.stages.manifest_search import (
     ask,
@@ -26,14 +24,12 @@ from ckptd.core.stages.manifest_search import (
     on_manifest_missed,
     on_manifest_refused,
 )
-from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
-from ckptd.core.state.record.described import Described
-from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS
 from ckptd.model.ids import CheckpointName, Epoch, NodeId, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryKind, StoryReason
+from tests.support.scenes import TRANSFERRED, kinds, known, the
 from tests.support.scheduling import (
     HARMFUL,
     A,
@@ -174,40 +170,13 @@ def test_a_late_manifest_of_another_version_is_no_lie() -> None:
 
 # By records
 
-VERSION = saved(2, critical=[2], deferred=[4])
-
-
-def known(request: RecoveryRequested | None = None, *, now: int = 1000 * MS) -> Step:
-    """Handle an event while a version is transferred that A has."""
-    peer = Peer(A, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
-    state = State(peers={A: peer}, is_settled=True)
-    recovery = Recovery(
-        request or wanted(VERSION),
-        1,
-        0,
-        Stage.TRANSFERRING,
-        version=VERSION.version,
-        digest=VERSION.digest,
-        described=Described.of(VERSION.version, VERSION.digest, VERSION.space),
-    )
-    state.recoveries[R] = recovery
-    return Step(state, Options(), Random(1), now=now)
-
-
-def the(step: Step) -> Recovery:
-    return step.state.recoveries[R]
-
-
-def kinds(step: Step) -> list[StoryKind]:
-    return [entry.kind for entry in the(step).story.entries]
-
 
 def describing(request: RecoveryRequested | None = None) -> Step:
     """Ask A for the manifest of a version that A and B have."""
     step = known(request)
-    step.state.peers[B] = Peer(B, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    step.state.peers[B] = Peer(B, Epoch(1), holdings={TRANSFERRED.digest: holding(TRANSFERRED)})
     the(step).stage, the(step).described = Stage.DESCRIBING, None
-    the(step).search.asked[A] = VERSION.digest
+    the(step).search.asked[A] = TRANSFERRED.digest
     the(step).local.pending_order = LocalOrder.MANIFEST
     return step
 
@@ -241,7 +210,7 @@ def test_a_manifest_that_did_not_come_is_held_against_its_source_if_that_is_to_b
     peer = step.state.peers[A]
     on_manifest_missed(step, the(step), ManifestMissed(R, A, is_lie, refusal))
     assert (peer.link.failures, peer.link.trust) == (failures, trust)
-    assert (VERSION.digest in peer.holdings) is is_kept
+    assert (TRANSFERRED.digest in peer.holdings) is is_kept
     assert the(step).swarm.source_count == (0 if is_kept else 1), "counted where it changed"
     assert [entry.reason for entry in the(step).story.entries] == [reason] * (reason is not None)
     assert (A in step.state.peer_alarms) is bool(failures)
@@ -263,7 +232,7 @@ def test_a_manifest_of_another_version_is_a_lie() -> None:
     on_manifest_arrived(step, the(step), ManifestArrived(R, A, saved(8, version=7).space))
     assert the(step).stage is Stage.DESCRIBING
     assert kinds(step) == [StoryKind.BACK_OFF]
-    assert VERSION.digest not in step.state.peers[A].holdings
+    assert TRANSFERRED.digest not in step.state.peers[A].holdings
 
 
 def test_a_manifest_that_would_do_harm_is_fatal() -> None:
@@ -295,7 +264,7 @@ def test_while_no_holder_is_live_a_version_is_not_given_up() -> None:
 
 def test_an_interrupted_recovery_does_not_give_its_version_up() -> None:
     request = RecoveryRequested(
-        R, VERSION.checkpoint, VERSION.version, VERSION.digest, patience_ns=5
+        R, TRANSFERRED.checkpoint, TRANSFERRED.version, TRANSFERRED.digest, patience_ns=5
     )
     step = unasked(request)
     step.state.peers.clear()
@@ -324,11 +293,11 @@ def test_another_one_is_asked_after_four_latencies_or_the_least_silence(
 
 def test_who_was_asked_last_is_told_as_late() -> None:
     step = describing()
-    step.state.peers[C] = Peer(C, Epoch(1), holdings={VERSION.digest: holding(VERSION)})
+    step.state.peers[C] = Peer(C, Epoch(1), holdings={TRANSFERRED.digest: holding(TRANSFERRED)})
     for other in (B, C):
         the(step).search.ask_again_at_ns = step.now
         describe(step, the(step))
-        assert step.effects[-1] == asked(VERSION, other)
+        assert step.effects[-1] == asked(TRANSFERRED, other)
     told = [(entry.source, entry.other) for entry in the(step).story.entries]
     assert told == [(A, B), (B, C)]
 
@@ -340,9 +309,9 @@ def test_only_who_is_there_and_has_just_this_version_is_asked(what: str) -> None
     if what == "lost":
         first.is_live = False
     elif what == "version":
-        first.holdings[VERSION.digest] = replace(holding(VERSION), version=Version(7))
+        first.holdings[TRANSFERRED.digest] = replace(holding(TRANSFERRED), version=Version(7))
     else:
         other = CheckpointName("other")
-        first.holdings[VERSION.digest] = replace(holding(VERSION), checkpoint=other)
+        first.holdings[TRANSFERRED.digest] = replace(holding(TRANSFERRED), checkpoint=other)
     describe(step, the(step))
-    assert step.effects == [asked(VERSION, B)]
+    assert step.effects == [asked(TRANSFERRED, B)]
