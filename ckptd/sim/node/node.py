@@ -48,7 +48,14 @@ class Watch:
         """See a daemon get killed."""
 
     def delivered(self, node: Node, order: FetchRange, run: BlockRun, bad: tuple[int, ...]) -> None:
-        """See blocks come off a lane, before they are reported."""
+        """See blocks come off a lane, before they are reported.
+
+        Args:
+            node: The receiver.
+            order: What it asked for.
+            run: The blocks that came.
+            bad: Those of them with a wrong digest.
+        """
 
     def swept(self, node: Node, recovery: RecoveryId, removed: BlockSet) -> None:
         """See somebody remove committed blocks from staging."""

@@ -55,5 +55,8 @@ class Fault:
 
         Returns:
             What ends it; ``None`` if there is nothing to end.
+
+        Raises:
+            NotImplementedError: A kind of fault does not say how it begins.
         """
         raise NotImplementedError
