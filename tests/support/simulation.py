@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ckptd.core.effects import FetchRange
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
+from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.fault import Fault
@@ -59,3 +61,8 @@ def run_until(cluster: Cluster, moment_ms: int) -> Cluster:
     while cluster.world.step(until=moment_ms * MS):
         pass
     return cluster
+
+
+def in_flight(book: NodeBook) -> FetchRange:
+    """Return the order of a range that is under way."""
+    return next(iter(book.recoveries[R0].attempts.values())).order

@@ -33,6 +33,14 @@ def content_of(size_bytes: int, seed: int = 0) -> bytes:
     )[:size_bytes]
 
 
+SHARD_CONTENTS = {
+    "config.json": b"{}",
+    "empty": b"",
+    "shards/1.bin": content_of(3 * MIB + 1, seed=1),
+    "shards/deep/2.bin": content_of(600 * KIB, seed=2),
+}
+"""17 blocks: thirteen of ``shards/1.bin``, which is critical and so comes first, one, three."""
+
 STAGED_CONTENTS = {
     "config.json": b"{}",
     "empty": b"",

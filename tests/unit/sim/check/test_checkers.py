@@ -46,11 +46,6 @@ def cluster() -> Cluster:
     return run_until(Cluster(two_sources(VERSION, mute)), 400)
 
 
-@pytest.fixture
-def book(cluster: Cluster) -> NodeBook:
-    return cluster.books.nodes[R]
-
-
 def order(source: NodeId, start: int, criticality: Criticality) -> FetchRange:
     blocks = BlockRun(start, start + 1)
     digest = VERSION.digest

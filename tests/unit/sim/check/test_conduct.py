@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, FetchRange
+from ckptd.core.effects import CloseLane
 from ckptd.core.events import (
     HoldingsArrived,
     RecoveryPaused,
@@ -25,7 +25,7 @@ from ckptd.sim.check.conduct import (
     Standstill,
 )
 from ckptd.sim.cluster import Cluster
-from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
+from tests.support.simulation import R0, S0, S1, R, in_flight, laid_out, run_until, two_sources
 
 VERSION = laid_out(normal=128)
 
@@ -33,15 +33,6 @@ VERSION = laid_out(normal=128)
 @pytest.fixture
 def cluster() -> Cluster:
     return run_until(Cluster(two_sources(VERSION)), 400)
-
-
-@pytest.fixture
-def book(cluster: Cluster) -> NodeBook:
-    return cluster.books.nodes[R]
-
-
-def in_flight(book: NodeBook) -> FetchRange:
-    return next(iter(book.recoveries[R0].attempts.values())).order
 
 
 def test_a_lane_is_not_used_after_it_was_closed(book: NodeBook) -> None:

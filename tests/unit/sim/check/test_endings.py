@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding, FetchManifest, FetchRange
+from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding, FetchManifest
 from ckptd.core.events import (
     BlocksCommitted,
     HoldingConfirmed,
@@ -17,7 +17,7 @@ from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import CheckFailed
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.cluster import Cluster
-from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
+from tests.support.simulation import R0, S0, S1, R, in_flight, laid_out, run_until, two_sources
 
 VERSION = laid_out(normal=128)
 
@@ -25,15 +25,6 @@ VERSION = laid_out(normal=128)
 @pytest.fixture
 def cluster() -> Cluster:
     return run_until(Cluster(two_sources(VERSION)), 400)
-
-
-@pytest.fixture
-def book(cluster: Cluster) -> NodeBook:
-    return cluster.books.nodes[R]
-
-
-def in_flight(book: NodeBook) -> FetchRange:
-    return next(iter(book.recoveries[R0].attempts.values())).order
 
 
 def test_an_order_ends_once(book: NodeBook) -> None:

@@ -23,11 +23,6 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def book(cluster: Cluster) -> NodeBook:
-    return cluster.books.nodes[R]
-
-
-@pytest.fixture
 def ended() -> tuple[Cluster, NodeBook, EndRecovery]:
     cluster = Cluster(two_sources(VERSION))
     cluster.run()

@@ -17,29 +17,18 @@ from tests.support.mounts import needs_disk
 from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import (
     NOTHING,
+    SHARD_CONTENTS,
     TARGET,
     Site,
-    content_of,
 )
-
-CONTENTS = {
-    "config.json": b"{}",
-    "empty": b"",
-    "shards/1.bin": content_of(3 * MIB + 1, seed=1),
-    "shards/deep/2.bin": content_of(600 * KIB, seed=2),
-}
-"""17 blocks: thirteen of ``shards/1.bin``, which is critical and so comes first, one, three."""
+from tests.support.stores import open_descriptors
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path, CONTENTS, critical=["shards/1.bin"])
+    made = Site(tmp_path, SHARD_CONTENTS, critical=["shards/1.bin"])
     yield made
     made.close()
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 class TestWholeRecovery:
@@ -64,7 +53,7 @@ class TestWholeRecovery:
         staging.prepare(NOTHING)
         site.deliver(staging, site.everything)
         unit = site.unit("shards/deep/2.bin")
-        content = CONTENTS["shards/deep/2.bin"]
+        content = SHARD_CONTENTS["shards/deep/2.bin"]
         assert (site.path / staging.path_of(unit)).read_bytes() == content
         staging.place(NOTHING)
         assert staging.path_of(unit) == f"{TARGET}/shards/deep/2.bin"
@@ -138,7 +127,7 @@ class TestWholeRecovery:
         monkeypatch.setattr("ckptd.store.files.confined.rename_noreplace", note_rename)
         staging.place(NOTHING)
         directories = ["", "shards", "shards/deep"]
-        before = {str(site.staged(path)) for path in [*CONTENTS, *directories]}
+        before = {str(site.staged(path)) for path in [*SHARD_CONTENTS, *directories]}
         renamed = steps.index("rename")
         assert before <= set(steps[:renamed])
         assert set(steps[renamed + 1 :]) == {str(site.path / "llama"), str(site.path / ".ckptd")}
@@ -184,7 +173,7 @@ class TestTarget:
         staging = site.staging()
         staging.prepare(NOTHING)
         shutil.copytree(site.staged(), site.placed())
-        for path, content in CONTENTS.items():
+        for path, content in SHARD_CONTENTS.items():
             site.placed(path).write_bytes(content)
         with pytest.raises(Conflict):
             site.staging().prepare(NOTHING)

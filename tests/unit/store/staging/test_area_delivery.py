@@ -17,30 +17,20 @@ from ckptd.store.staging.area import Staging
 from tests.support.mounts import tmpfs
 from tests.support.stagings import (
     NOTHING,
+    SHARD_CONTENTS,
     Site,
     content_of,
     end_thread,
     start_thread,
 )
-
-CONTENTS = {
-    "config.json": b"{}",
-    "empty": b"",
-    "shards/1.bin": content_of(3 * MIB + 1, seed=1),
-    "shards/deep/2.bin": content_of(600 * KIB, seed=2),
-}
-"""17 blocks: thirteen of ``shards/1.bin``, which is critical and so comes first, one, three."""
+from tests.support.stores import open_descriptors
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path, CONTENTS, critical=["shards/1.bin"])
+    made = Site(tmp_path, SHARD_CONTENTS, critical=["shards/1.bin"])
     yield made
     made.close()
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def failing(code: int) -> Callable[..., int]:
@@ -94,8 +84,8 @@ class TestDelivering:
             (4 * block, MIB),
             (4 * block + MIB, MIB),
             (4 * block + 2 * MIB, 1),
-            (0, len(CONTENTS["config.json"])),
-            (0, len(CONTENTS["shards/deep/2.bin"])),
+            (0, len(SHARD_CONTENTS["config.json"])),
+            (0, len(SHARD_CONTENTS["shards/deep/2.bin"])),
         ]
 
     def test_a_short_write_is_continued(
@@ -138,13 +128,13 @@ class TestDelivering:
         site = Site(tmp_path, contents)
         staging = site.staging()
         staging.prepare(NOTHING)
-        before = open_descriptors()
+        before = len(open_descriptors())
         site.deliver_run(staging, 0, 400)
-        assert open_descriptors() <= before + 128
+        assert len(open_descriptors()) <= before + 128
         staging.place(NOTHING)
         assert site.files() == site.version()
         site.close()
-        assert open_descriptors() < before
+        assert len(open_descriptors()) < before
 
     def test_closing_waits_for_a_write_that_is_under_way(
         self, site: Site, staging: Staging, monkeypatch: pytest.MonkeyPatch
@@ -382,7 +372,7 @@ class TestFullDisk:
 
     def test_a_read_only_root_is_refused(self, tmp_path: Path) -> None:
         with tmpfs(tmp_path / "small", "size=8m,ro") as path:
-            site = Site(path, CONTENTS)
+            site = Site(path, SHARD_CONTENTS)
             with pytest.raises(StorageError, match="is on a read-only file system"):
                 site.staging().prepare(NOTHING)
             site.close()
