@@ -11,19 +11,18 @@ from ckptd.model.words import Criticality, LocalOrder, Stage
 
 def next_deadline(state: State) -> int | None:
     """Return the earliest moment at which something is due though nothing happened."""
-    moments_ns = (
+    return _earliest(
         state.lane_alarms.earliest(),
         state.peer_alarms.earliest(),
         state.recovery_alarms.earliest(),
     )
-    return min((moment for moment in moments_ns if moment is not None), default=None)
 
 
 def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     """Return when a recovery has something to do though nothing happened."""
     deadline_ns = recovery.local.retry_at_ns
     if recovery.local.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
-        deadline_ns = _earlier(deadline_ns, recovery.search.ask_again_at_ns)
+        deadline_ns = _earliest(deadline_ns, recovery.search.ask_again_at_ns)
     stage = recovery.stage
     if (
         recovery.local.pending_order is not None
@@ -35,10 +34,10 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
         return deadline_ns
     patience_ns = recovery.request.patience_ns
     if recovery.starved_since_ns is not None and patience_ns is not None:
-        deadline_ns = _earlier(deadline_ns, recovery.starved_since_ns + patience_ns)
+        deadline_ns = _earliest(deadline_ns, recovery.starved_since_ns + patience_ns)
     if stage is Stage.TRANSFERRING and recovery.commit.since_ns is not None:
         due_ns = recovery.commit.since_ns + commit_age_ns(recovery, options)
-        deadline_ns = _earlier(deadline_ns, due_ns)
+        deadline_ns = _earliest(deadline_ns, due_ns)
     return deadline_ns
 
 
@@ -47,10 +46,8 @@ def commit_age_ns(recovery: Recovery, options: Options) -> int:
     return options.commits.age_swarming_ns if recovery.swarm.is_swarming else options.commits.age_ns
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other)
+def _earliest(*moments_ns: int | None) -> int | None:
+    return min((moment for moment in moments_ns if moment is not None), default=None)
 
 
 def hedge_after_ns(state: State, lane: Lane, options: Options) -> int | None:
