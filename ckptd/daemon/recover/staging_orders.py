@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
 from ckptd.core.effects import CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
@@ -36,6 +37,7 @@ from ckptd.store.published.catalog import HeldVersion
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
+from ckptd.store.staging.directories import is_free
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""
@@ -102,7 +104,7 @@ class StagingOrders:
         """Reserve room, and hash again what an earlier run left."""
         recovery = self._book.under_way(effect.recovery)
         try:
-            self._refuse_rivals(recovery, effect)
+            await self._refuse_rivals(recovery, effect)
             if recovery.staging is not None:  # what was in it is lost
                 self._advertising.end(recovery.id)
                 await self._in_thread(recovery.staging.close)
@@ -158,17 +160,20 @@ class StagingOrders:
             return None
         return held
 
-    def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+    async def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Refuse a target that belongs to somebody else on this node.
+
+        A version in the catalog of which nothing is left on the disk is in nobody's way.
 
         Raises:
             Conflict: Another recovery, or a held version, stands there, above or below.
+            StorageError: The system refused.
         """
-        mine = f"{recovery.target}/"
+        root, mine = recovery.root, f"{recovery.target}/"
         subject = f"target {recovery.target_path}"
         for other in self._book:
             theirs = f"{other.target}/"
-            is_rival = other.id != recovery.id and other.root is recovery.root and other.target
+            is_rival = other.id != recovery.id and other.root is root and other.target
             if is_rival and (mine.startswith(theirs) or theirs.startswith(mine)):
                 raise Conflict(
                     subject,
@@ -177,10 +182,11 @@ class StagingOrders:
                 )
         for held in self._catalog.versions():
             theirs = f"{held.directory}/"
-            if held.root != recovery.root.name:
-                continue
             is_same = held.holding.digest == effect.digest and theirs == mine
-            if not is_same and (mine.startswith(theirs) or theirs.startswith(mine)):
+            if held.root != root.name or is_same:
+                continue
+            overlaps = mine.startswith(theirs) or theirs.startswith(mine)
+            if overlaps and not await self._in_thread(partial(is_free, root, held.directory)):
                 raise Conflict(
                     subject,
                     f"overlaps {held.holding.checkpoint}@{held.holding.version}",

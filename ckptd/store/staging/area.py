@@ -16,7 +16,7 @@ Invariants:
 * After a failed write or sync nothing more is written or synced here: the kernel reports a lost
   page once and then calls it clean (Rebello et al., *Can Applications Recover from fsync
   Failures?*, ATC 2020). What was journaled before stays good.
-* The target is absent or right.
+* The target is absent or right; an empty directory of that name counts as absent.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Staging:
         root, space = self._root, self._space
         root.check_in_place()
         preparing.check_target(root, self._target)
-        if root.stat(self._target) is not None:
+        if not directories.is_free(root, self._target):
             found = self._recognise_target(journaled)
             if len(found) == space.block_count:
                 self._tree = directories.open_tree(root, self._target)
@@ -333,6 +333,7 @@ class Staging:
             self.served.expect_rename(files)
             root.check_in_place()
             os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
+            directories.remove_empty(root, self._target)
             try:
                 root.rename(self._path, self._target)
             except NotFound as error:

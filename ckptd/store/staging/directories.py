@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -102,6 +103,38 @@ def remove_empty_staging_directory(root: Root) -> None:
             confined.remove_directory(fd, STAGING_DIRECTORY)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
+                raise
+
+
+def is_free(root: Root, target: str) -> bool:
+    """Return whether nothing stands at a name below a root; an empty directory is nothing.
+
+    One on another file system is something: a rename cannot take the place of a mount.
+
+    Raises:
+        CkptdError: A parent is a link or no directory, or the system refused.
+    """
+    found = root.stat(target)
+    if found is None:
+        return True
+    if not target or not stat.S_ISDIR(found.st_mode) or found.st_dev != root.device:
+        return False
+    with as_directory(root, target) as fd:
+        return not confined.entries(fd)
+
+
+def remove_empty(root: Root, target: str) -> None:
+    """Remove an empty directory, so that a rename can give its name away; else do nothing.
+
+    Raises:
+        CkptdError: There is no directory for the name, or the system refused.
+    """
+    with root.parent(target) as (fd, name):
+        try:
+            confined.remove_directory(fd, name)
+        except OSError as error:
+            # Absent, or something that the rename will not replace and refuse with its own words.
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST}:
                 raise
 
 

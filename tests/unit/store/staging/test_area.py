@@ -155,10 +155,9 @@ class TestTarget:
         [
             lambda target: target.write_bytes(b"mine"),
             lambda target: target.symlink_to("/nowhere"),
-            lambda target: target.mkdir(),
             lambda target: (target / "shards").mkdir(parents=True),
         ],
-        ids=["file", "link", "empty directory", "directory"],
+        ids=["file", "link", "directory"],
     )
     def test_what_exists_is_not_touched(self, site: Site, occupy: Callable[[Path], object]) -> None:
         site.placed().parent.mkdir()
@@ -186,11 +185,44 @@ class TestTarget:
         staging = site.staging()
         staging.prepare(NOTHING)
         site.deliver(staging, site.everything)
-        site.placed().mkdir(parents=True)
+        site.placed("mine").mkdir(parents=True)
         with pytest.raises(Conflict):
             staging.place(NOTHING)
+        assert os.listdir(site.placed()) == ["mine"]
+        site.placed("mine").rmdir()
+        staging.place(NOTHING)
+        assert site.files() == site.version()
+
+    def test_an_empty_directory_is_no_obstacle_and_stays_until_the_version_is_there(
+        self, site: Site
+    ) -> None:
+        site.placed().mkdir(parents=True)
+        staging = site.staging()
+        staging.prepare(NOTHING)
         assert os.listdir(site.placed()) == []
-        site.placed().rmdir()
+        site.deliver(staging, site.everything)
+        staging.place(NOTHING)
+        assert site.files() == site.version()
+
+    def test_an_empty_directory_is_given_up_in_the_moment_of_the_rename(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.placed().mkdir(parents=True)
+        staging = site.staging()
+        staging.prepare(NOTHING)
+        site.deliver(staging, site.everything)
+
+        def refuse(*_: object) -> None:
+            assert not site.placed().exists()
+            site.placed().write_bytes(b"somebody was faster")
+            raise FileExistsError
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ckptd.store.files.confined.rename_noreplace", refuse)
+            with pytest.raises(Conflict):
+                staging.place(NOTHING)
+        assert site.placed().read_bytes() == b"somebody was faster"
+        site.placed().unlink()
         staging.place(NOTHING)
         assert site.files() == site.version()
 

@@ -13,8 +13,10 @@ from ckptd.store.staging.directories import (
     check_is_at,
     create_in_staging,
     directories_of,
+    is_free,
     make_staging,
     move_to_staging,
+    remove_empty,
     remove_empty_staging_directory,
 )
 from tests.support.stagings import Site
@@ -23,6 +25,35 @@ from tests.support.stores import open_descriptors, write_files
 
 def test_directories_come_parents_first() -> None:
     assert directories_of(["c", "a/b/x", "a/y", "a/b/z"]) == ["a", "a/b"]
+
+
+class TestFreeNames:
+    def test_a_name_is_free_while_nothing_or_an_empty_directory_has_it(self, site: Site) -> None:
+        assert is_free(site.root, "a")
+        assert is_free(site.root, "a/b")
+        (site.path / "a").mkdir()
+        assert is_free(site.root, "a")
+        (site.path / "a/b").mkdir()
+        assert not is_free(site.root, "a")
+        (site.path / "file").touch()
+        (site.path / "link").symlink_to("a/b")
+        for taken in ("file", "link", ""):
+            assert not is_free(site.root, taken)
+
+    def test_a_mount_is_not_free(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        (site.path / "a").mkdir()
+        monkeypatch.setattr(site.root, "device", site.root.device + 1)
+        assert not is_free(site.root, "a")
+
+    def test_only_an_empty_directory_is_removed(self, site: Site) -> None:
+        (site.path / "full/inner").mkdir(parents=True)
+        (site.path / "link").symlink_to("full/inner")
+        (site.path / "file").touch()
+        for kept in ("full", "link", "file", "absent"):
+            remove_empty(site.root, kept)
+        assert sorted(os.listdir(site.path)) == ["file", "full", "link"]
+        remove_empty(site.root, "full/inner")
+        assert os.listdir(site.path / "full") == []
 
 
 class TestStagingDirectory:

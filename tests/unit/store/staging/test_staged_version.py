@@ -171,13 +171,13 @@ def test_a_unit_that_is_left_out_goes_away(site: Site, staging: Staging) -> None
 def test_a_placement_that_fails_and_is_tried_again_changes_nothing(
     site: Site, whole: Staging
 ) -> None:
-    site.placed().mkdir(parents=True)
+    site.placed("mine").mkdir(parents=True)
     with pytest.raises(Conflict):
         whole.place(NOTHING)
     assert read(whole.served, 0, SIZE_BYTES) == site.bytes
     pieces = whole.served.pieces(0, 1)
     next(pieces)
-    site.placed().rmdir()
+    site.placed("mine").rmdir()
     whole.place(NOTHING)
     assert list(pieces) == []
     assert read(whole.served, 0, SIZE_BYTES) == site.bytes
