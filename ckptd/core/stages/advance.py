@@ -9,10 +9,9 @@ allows now. So it does not matter in which order facts arrive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, assert_never
 
-from ckptd.core.effects import ChooseVersion, CommitBlocks, PlaceVersion
+from ckptd.core.effects import CommitBlocks, PlaceVersion
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
@@ -25,7 +24,7 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.core.explain.narration import report_choice, report_critical, report_resumed
+from ckptd.core.explain.narration import report_critical, report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
@@ -40,14 +39,13 @@ from ckptd.core.stages.ending import (
 )
 from ckptd.core.stages.manifest_search import ask, describe
 from ckptd.core.stages.restaging import restage_when_quiet, take_stock
-from ckptd.core.stages.version_choice import choose_version, explain_choice, explain_rollback
+from ckptd.core.stages.seeking import seek
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet
-from ckptd.model.holdings import Holding
 from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
@@ -182,10 +180,10 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
         case Stage.TRANSFERRING:  # where nearly all events fall
             _transfer(step, recovery)
         case Stage.SEEKING:
-            _seek(step, recovery)
+            seek(step, recovery)
         case Stage.DESCRIBING:
             if describe(step, recovery):
-                _seek(step, recovery)
+                seek(step, recovery)
         case Stage.PREPARING | Stage.DISCARDING:
             pass
         case Stage.PLACING:
@@ -194,48 +192,6 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
             raise AssertionError(f"{recovery.id} has ended")
         case unreachable:
             assert_never(unreachable)
-
-
-def _seek(step: Step, recovery: Recovery) -> None:
-    """Choose a version as soon as there is something to choose from."""
-    request = recovery.request
-    if recovery.is_paused:
-        recovery.starved_since_ns = None
-        return
-    if request.version is None and not step.state.is_settled:
-        return
-    offers = [
-        holding
-        for holding in step.state.live_holdings()
-        if holding.digest not in recovery.search.unsigned
-    ]
-    choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
-    if choice is None:
-        refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
-        if refusal:
-            fail(step, recovery, FailureCause.VERIFICATION, refusal)
-        elif is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
-            message = f"nobody has {recovery.checkpoint}"
-            fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
-        return
-    recovery.starved_since_ns = None
-    recovery.version, recovery.digest = choice
-    explained = explain_choice(step.state.live_holdings(), request.checkpoint, request.version)
-    report_choice(step, recovery, choice[0], explained)
-    recovery.move(Stage.DESCRIBING)
-    step.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
-    describe(step, recovery)
-
-
-def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
-    """Say which versions could be had and are not wanted: unsigned ones, and a rollback.
-
-    Nobody waits for better ones: a peer that offers these may be lying, and a person has to know.
-    """
-    request = recovery.request
-    newest = choose_version(offers, request.checkpoint, request.version)
-    rollback = explain_rollback(request.checkpoint, newest, request.not_below)
-    return "; ".join(part for part in (recovery.search.signature_refusal, rollback) if part)
 
 
 def _transfer(step: Step, recovery: Recovery) -> None:
