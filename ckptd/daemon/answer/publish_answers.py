@@ -19,7 +19,8 @@ from ckptd.daemon.parts import Parts
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_version
 from ckptd.observe.logs import get_logger
-from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
+from ckptd.store.published.hash_runs import HashingProgress
+from ckptd.store.published.publishing import PublishOrder, scan_and_hash
 
 _HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""

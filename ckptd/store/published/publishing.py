@@ -6,18 +6,14 @@ changes in between ends the publishing: a manifest must not describe a mixture.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import os
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
-from ckptd.limits import MANIFEST_BYTES_MAX, MANIFEST_UNITS_MAX, MIB, MS, SECOND
+from ckptd.limits import MANIFEST_BYTES_MAX, MANIFEST_UNITS_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import (
     FORMAT,
@@ -31,28 +27,15 @@ from ckptd.model.manifest import (
 )
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.words import Criticality
-from ckptd.store.files.fingerprints import (
-    Fingerprint,
-    HashedDirectory,
-    UnitFile,
-    check_plain,
-    fingerprint_of,
-)
+from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plain, fingerprint_of
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside, is_in_staging
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
 from ckptd.store.published.serving import find_changed
-
-_BATCH_FILES: Final = 64
-_BATCH_BYTES: Final = 16 * MIB
-"""What a thread takes at once: enough that taking costs little, few enough to spread the load."""
-_BUFFER_BYTES_MIN: Final = 8 * MIB
-_RACY_NS: Final = 20 * MS
-"""Two writes within one tick of the kernel's clock (10 ms at 100 Hz) leave one timestamp."""
-_RACY_LOOKS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +57,6 @@ class PublishOrder:
     critical: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
     replace: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HashingProgress:
-    """How far hashing is."""
-
-    files_done: int
-    files_total: int
-    bytes_done: int
-    bytes_total: int
-
-
-class _Stopped(Exception):
-    """Another thread failed, or the caller no longer wants the result."""
 
 
 class _Candidate(NamedTuple):
@@ -140,8 +109,17 @@ def scan_and_hash(
     """
     root.check_in_place()
     candidates = _scan(root, relative, request)
-    work = _Hashing(root, candidates, on_progress, is_cancelled)
-    hashed = sorted(work.run(workers), key=lambda pair: urgency(pair[0]))
+    run = HashRun(
+        root,
+        candidates,
+        functools.partial(_hash, root),
+        on_progress=on_progress,
+        is_cancelled=is_cancelled,
+    )
+    try:
+        hashed = sorted(run.run(workers), key=lambda pair: urgency(pair[0]))
+    except Cancelled as error:
+        raise CkptdError("publishing", "was cancelled") from error
     manifest = Manifest(
         format=FORMAT,
         checkpoint=request.checkpoint,
@@ -224,152 +202,50 @@ class _Patterns:
             )
 
 
-class _Hashing:
-    """One run over all candidates, by several threads."""
-
-    def __init__(
-        self,
-        root: Root,
-        candidates: Sequence[_Candidate],
-        on_progress: Callable[[HashingProgress], None],
-        is_cancelled: Callable[[], bool],
-    ) -> None:
-        self._root = root
-        self._batches = deque(_batches(candidates))
-        self._buffer_bytes = max(
-            _BUFFER_BYTES_MIN, 2 * max(block_size_for(each.size_bytes) for each in candidates)
-        )
-        self._on_progress = on_progress
-        self._is_cancelled = is_cancelled
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._files_done = self._bytes_done = 0
-        self._files_total = len(candidates)
-        self._bytes_total = sum(each.size_bytes for each in candidates)
-
-    def run(self, workers: int) -> list[tuple[Unit, UnitFile]]:
-        with ThreadPoolExecutor(workers, "ckptd-hash") as threads:
-            runs = [threads.submit(self._drain) for _ in range(min(workers, len(self._batches)))]
-        hashed = [pair for run in runs for pair in run.result()]
-        if self._stopped.is_set():
-            raise CkptdError("publishing", "was cancelled")
-        return hashed
-
-    def _drain(self) -> list[tuple[Unit, UnitFile]]:
-        buffer = memoryview(bytearray(self._buffer_bytes))
-        done: list[tuple[Unit, UnitFile]] = []
-        try:
-            while self._batches:
-                try:
-                    batch = self._batches.popleft()
-                except IndexError:  # another thread was faster
-                    break
-                with Names(self._root) as names:
-                    done += [self._hash(candidate, names, buffer) for candidate in batch]
-                self._report(len(batch), sum(map(_reported_at_once, batch)))
-        except _Stopped:
-            pass
-        except BaseException:
-            self._stopped.set()
-            raise
-        return done
-
-    def _hash(
-        self, candidate: _Candidate, names: Names, buffer: memoryview
-    ) -> tuple[Unit, UnitFile]:
-        subject = self._root.absolute(candidate.place)
-        try:
-            fd = names.open_file(candidate.place, os.O_RDONLY)
-        except NotFound as error:
-            raise _changed(subject) from error
-        try:
-            with mapping_os_errors(subject):
-                before, mode = self._settled(fd, subject)
-                size = before.size_bytes
-                block_size = block_size_for(size)
-                if len(buffer) < block_size:
-                    raise _changed(subject)
-                digest, block_digests = hash_unit(
-                    fd,
-                    size,
-                    block_size,
-                    buffer=buffer,
-                    on_progress=self._report_bytes if _is_long(candidate) else None,
-                )
-                after = fingerprint_of(os.fstat(fd))
-        except ContentChanged as error:
-            raise _changed(subject) from error
-        finally:
-            os.close(fd)
-        if after != before:
-            raise _changed(subject)
-        unit = Unit(
-            path=candidate.path,
-            size_bytes=size,
-            digest=digest,
-            block_size_bytes=block_size,
-            block_digests=block_digests,
-            criticality=candidate.criticality,
-            is_executable=bool(mode & 0o100),
-        )
-        return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
-
-    def _settled(self, fd: int, subject: str) -> tuple[Fingerprint, int]:
-        """Take a fingerprint that any later write will change.
-
-        ``ctime`` and not ``mtime``: every write sets it, and no call can set it back.
-        """
-        for _ in range(_RACY_LOOKS_MAX):
-            facts = os.fstat(fd)
-            check_plain(facts, subject)
-            age_ns = time.time_ns() - facts.st_ctime_ns
-            if not -_RACY_NS < age_ns < _RACY_NS:
-                return fingerprint_of(facts), facts.st_mode
-            if self._stopped.wait((_RACY_NS - age_ns) / SECOND):
-                raise _Stopped
-        raise _changed(subject)
-
-    def _report_bytes(self, size_bytes: int) -> None:
-        self._report(0, size_bytes)
-
-    def _report(self, files: int, size_bytes: int) -> None:
-        if self._is_cancelled():
-            self._stopped.set()
-        if self._stopped.is_set():
-            raise _Stopped
-        with self._lock:
-            self._files_done += files
-            self._bytes_done += size_bytes
-            self._on_progress(
-                HashingProgress(
-                    self._files_done, self._files_total, self._bytes_done, self._bytes_total
-                )
+def _hash(
+    root: Root,
+    run: HashRun[_Candidate, tuple[Unit, UnitFile]],
+    candidate: _Candidate,
+    names: Names,
+    buffer: memoryview,
+) -> tuple[Unit, UnitFile]:
+    subject = root.absolute(candidate.place)
+    try:
+        fd = names.open_file(candidate.place, os.O_RDONLY)
+    except NotFound as error:
+        raise _changed(subject) from error
+    try:
+        with mapping_os_errors(subject):
+            facts = run.settled(fd)
+            check_plain(facts or os.fstat(fd), subject)
+            block_size = block_size_for(facts.st_size) if facts else 0
+            if facts is None or len(buffer) < block_size:
+                raise _changed(subject)
+            before = fingerprint_of(facts)
+            digest, block_digests = hash_unit(
+                fd,
+                before.size_bytes,
+                block_size,
+                buffer=buffer,
+                on_progress=run.reporting(candidate),
             )
-
-
-def _is_long(candidate: _Candidate) -> bool:
-    return candidate.size_bytes >= _BATCH_BYTES
-
-
-def _reported_at_once(candidate: _Candidate) -> int:
-    """Return the bytes that are reported with the batch; long files report as they go."""
-    return 0 if _is_long(candidate) else candidate.size_bytes
-
-
-def _batches(candidates: Sequence[_Candidate]) -> Iterator[list[_Candidate]]:
-    """Put long files in front, each alone, and short ones together behind them."""
-    long = sorted(filter(_is_long, candidates), key=lambda each: each.size_bytes, reverse=True)
-    yield from ([each] for each in long)
-    batch: list[_Candidate] = []
-    batch_bytes = 0
-    for each in itertools.filterfalse(_is_long, candidates):
-        if len(batch) == _BATCH_FILES or batch_bytes > _BATCH_BYTES:
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(each)
-        batch_bytes += each.size_bytes
-    if batch:
-        yield batch
+            after = fingerprint_of(os.fstat(fd))
+    except ContentChanged as error:
+        raise _changed(subject) from error
+    finally:
+        os.close(fd)
+    if after != before:
+        raise _changed(subject)
+    unit = Unit(
+        path=candidate.path,
+        size_bytes=before.size_bytes,
+        digest=digest,
+        block_size_bytes=block_size,
+        block_digests=block_digests,
+        criticality=candidate.criticality,
+        is_executable=bool(facts.st_mode & 0o100),
+    )
+    return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
 
 
 def _checked(manifest: Manifest, directory: str) -> bytes:

@@ -19,7 +19,8 @@ from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
-from ckptd.store.published.publishing import HashingProgress, PublishOrder, scan_and_hash
+from ckptd.store.published.hash_runs import HashingProgress
+from ckptd.store.published.publishing import PublishOrder, scan_and_hash
 from tests.support.manifests import make_manifest
 from tests.support.stores import CONTENTS, open_descriptors, publish, write_files
 
@@ -231,7 +232,7 @@ def test_a_file_that_does_not_come_to_rest_is_refused(
 ) -> None:
     write_files(inside / "v1", {"log": b"1"})
     now_ns = os.stat(inside / "v1/log").st_ctime_ns + 15_000_000
-    monkeypatch.setattr("ckptd.store.published.publishing.time.time_ns", lambda: now_ns)
+    monkeypatch.setattr("ckptd.store.published.hash_runs.time.time_ns", lambda: now_ns)
     with pytest.raises(ContentChanged, match="v1/log"):
         publish(root, "v1")
 
