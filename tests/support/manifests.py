@@ -35,6 +35,7 @@ def make_manifest(
     version: int = 100,
     critical: Collection[str] = (),
     deferred: Collection[str] = (),
+    block_size_bytes: int | None = None,
 ) -> Manifest:
     def criticality_of(path: str) -> Criticality:
         if path in critical:
@@ -42,7 +43,12 @@ def make_manifest(
         return Criticality.DEFERRED if path in deferred else Criticality.NORMAL
 
     units = [
-        make_unit(path, content, criticality=criticality_of(path))
+        make_unit(
+            path,
+            content,
+            criticality=criticality_of(path),
+            block_size_bytes=block_size_bytes,
+        )
         for path, content in contents.items()
     ]
     return Manifest(

@@ -58,7 +58,7 @@ def hash_unit(
         OSError: The disk refused.
     """
     if size_bytes <= block_size_bytes:
-        content = _read(fd, 0, size_bytes, buffer)
+        content = read_exactly(fd, 0, size_bytes, buffer)
         digest = digest_of(content)
         if on_progress:
             on_progress(size_bytes)
@@ -120,7 +120,7 @@ def matching_blocks(
     for place in places:
         check()
         try:
-            content = _read(fd, place.offset, place.size_bytes, buffer)
+            content = read_exactly(fd, place.offset, place.size_bytes, buffer)
         except ContentChanged:
             continue
         if digest_of(content) == place.digest:
@@ -145,7 +145,7 @@ def _pieces(fd: int, size_bytes: int, grain_bytes: int, buffer: memoryview) -> I
     offsets = range(0, size_bytes, step)
     if not is_ahead:
         for offset in offsets:
-            yield _read(fd, offset, min(step, size_bytes - offset), buffer)
+            yield read_exactly(fd, offset, min(step, size_bytes - offset), buffer)
         return
     with ThreadPoolExecutor(1, "ckptd-read") as reader:
         halves = itertools.cycle((buffer[:step], buffer[step : 2 * step]))
@@ -153,15 +153,26 @@ def _pieces(fd: int, size_bytes: int, grain_bytes: int, buffer: memoryview) -> I
         for offset in offsets:
             ready = coming
             length = min(step, size_bytes - offset)
-            coming = reader.submit(_read, fd, offset, length, next(halves))
+            coming = reader.submit(read_exactly, fd, offset, length, next(halves))
             if ready:
                 yield ready.result()
         if coming:
             yield coming.result()
 
 
-def _read(fd: int, offset: int, size_bytes: int, buffer: memoryview) -> memoryview:
-    """Fill the front of the buffer."""
+def read_exactly(fd: int, offset: int, size_bytes: int, buffer: memoryview) -> memoryview:
+    """Fill the front of a buffer from a file; return that part of it.
+
+    Args:
+        fd: The file; its position is not used.
+        offset: Where the bytes begin.
+        size_bytes: How many; the buffer holds as many.
+        buffer: Where they are read to.
+
+    Raises:
+        ContentChanged: The file ends before.
+        OSError: The disk refused.
+    """
     wanted = buffer[:size_bytes]
     assert len(wanted) == size_bytes, "the buffer is too short"
     done = 0

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import CkptdError, OutOfSpace
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.store.files.roots import Root
+from ckptd.store.staging import local_blocks
+from ckptd.store.staging.directories import make_staging
+from ckptd.store.staging.local_blocks import LocalBlock, take_local
+from ckptd.store.staging.preparing import create_files
+from tests.support.manifests import make_manifest
+from tests.support.stagings import NOTHING, Site, content_of, go_on
+from tests.support.stores import open_descriptors
+
+CONTENTS = {
+    "config.json": b"{}",
+    "empty": b"",
+    "large.bin": content_of(5 * MIB + 7, seed=1),
+    "shards/small.bin": content_of(700_000, seed=2),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path, CONTENTS, manifest=make_manifest(CONTENTS, block_size_bytes=2 * MIB))
+    for path, content in CONTENTS.items():
+        file = tmp_path / "copy" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tree(site: Site) -> Iterator[Root]:
+    made = make_staging(site.root, ".ckptd/r-1")
+    create_files(made, site.space.manifest, ())
+    yield made
+    made.close()
+
+
+def in_copy(site: Site, blocks: BlockSet | None = None) -> list[LocalBlock]:
+    """Every block, where the copy has it."""
+    units = site.space.manifest.units
+    return [
+        LocalBlock(place, site.root, f"copy/{units[place.unit].path}", place.offset)
+        for run in (site.everything if blocks is None else blocks).runs()
+        for place in site.space.places(run)
+    ]
+
+
+def take(site: Site, tree: Root, blocks: Iterable[LocalBlock]) -> BlockSet:
+    return take_local(tree, site.space.manifest, blocks, check=go_on)
+
+
+def staged(site: Site) -> dict[str, bytes]:
+    return {path: site.staged(path).read_bytes() for path in CONTENTS if path != "empty"}
+
+
+class TestTaking:
+    def test_everything_that_is_right_is_copied(self, site: Site, tree: Root) -> None:
+        assert take(site, tree, in_copy(site)) == site.everything
+        assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
+
+    def test_nothing_is_taken_of_nothing(self, site: Site, tree: Root) -> None:
+        assert take(site, tree, []) == NOTHING
+
+    def test_only_what_is_asked_for_is_written(self, site: Site, tree: Root) -> None:
+        one = BlockSet.single(next(iter(site.blocks_of("large.bin"))) + 1)
+        assert take(site, tree, in_copy(site, one)) == one
+        written = site.staged("large.bin").read_bytes()
+        assert written[2 * MIB : 4 * MIB] == CONTENTS["large.bin"][2 * MIB : 4 * MIB]
+        assert not any(written[: 2 * MIB])
+        assert not site.staged("config.json").exists()
+
+    def test_a_block_may_lie_anywhere_in_any_file(self, site: Site, tree: Root) -> None:
+        """So that equal blocks of other versions can be taken the same way."""
+        large = CONTENTS["large.bin"]
+        (site.path / "other").write_bytes(b"..." + large[4 * MIB :] + large[: 4 * MIB])
+        runs = site.blocks_of("large.bin").runs()
+        places = [place for run in runs for place in site.space.places(run)]
+        offsets = (3 + MIB + 7, 3 + 3 * MIB + 7, 3)
+        found = [
+            LocalBlock(place, site.root, "other", offset)
+            for place, offset in zip(places, offsets, strict=True)
+        ]
+        assert take(site, tree, found) == site.blocks_of("large.bin")
+        assert site.staged("large.bin").read_bytes() == large
+
+    @pytest.mark.parametrize("kernel_copies_from", [0, 1 << 40], ids=["kernel", "read"])
+    def test_a_wrong_block_is_not_taken(
+        self, site: Site, tree: Root, kernel_copies_from: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(local_blocks, "_KERNEL_COPY_BYTES_MIN", kernel_copies_from)
+        with (site.path / "copy/large.bin").open("r+b") as file:
+            file.seek(3 * MIB)
+            file.write(b"!")
+        (site.path / "copy/config.json").write_bytes(b"[]")
+        wrong = BlockSet.single(next(iter(site.blocks_of("large.bin"))) + 1)
+        wrong |= site.blocks_of("config.json")
+        assert take(site, tree, in_copy(site)) == site.everything - wrong
+
+    @pytest.mark.parametrize("instead", ["nothing", "link", "fifo", "directory", "less"])
+    def test_what_is_no_place_to_take_from_is_passed_over(
+        self, site: Site, tree: Root, instead: str
+    ) -> None:
+        path = site.path / "copy/large.bin"
+        path.unlink()
+        match instead:
+            case "link":
+                path.symlink_to(site.path / "copy/shards/small.bin")
+            case "fifo":
+                os.mkfifo(path)
+            case "directory":
+                path.mkdir()
+            case "less":
+                path.write_bytes(b"!")
+            case _:
+                pass
+        assert take(site, tree, in_copy(site)) == site.everything - site.blocks_of("large.bin")
+
+    @pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP, errno.EIO])
+    def test_where_the_kernel_does_not_copy_bytes_are_read(
+        self, site: Site, tree: Root, code: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> int:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+        assert take(site, tree, in_copy(site)) == site.everything
+        assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
+
+    def test_a_full_disk_is_an_error(
+        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+        with pytest.raises(OutOfSpace):
+            take(site, tree, in_copy(site))
+
+    def test_it_can_be_interrupted(self, site: Site, tree: Root) -> None:
+        def stop() -> None:
+            raise CkptdError("recovery", "was interrupted")
+
+        with pytest.raises(CkptdError, match="interrupted"):
+            take_local(tree, site.space.manifest, in_copy(site), check=stop)
+
+    def test_no_descriptor_is_left_open(self, site: Site, tree: Root) -> None:
+        before = open_descriptors()
+        take(site, tree, in_copy(site))
+        assert open_descriptors() == before
