@@ -40,8 +40,8 @@ class FetchManifest:
 
     Attributes:
         recovery: For which recovery.
-        source: Whom to ask; ``None`` for this node's own journal, where an interrupted
-            recovery left it.
+        source: Whom to ask; ``None`` for this node itself: an interrupted recovery left it in the
+            journal, or the catalog has it.
         digest: Which manifest.
     """
 

@@ -5,7 +5,7 @@ Which of them end which orders is the table in :data:`ckptd.core.effects.ENDS`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from ckptd.errors import CkptdError, ExitCode, StagingLost
@@ -61,6 +61,7 @@ class RecoveryRequested:
         is_background: It leaves every source to recoveries that are not and could use it.
         not_below: The newest version that this node ever had. An older one is a rollback, and
             only taken if it is named.
+        own: What stands on this node's disks of the checkpoint; it counts like what a peer holds.
     """
 
     recovery: RecoveryId
@@ -70,6 +71,7 @@ class RecoveryRequested:
     patience_ns: int | None = None
     is_background: bool = False
     not_below: Version | None = None
+    own: tuple[Holding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class ManifestMissed:
 
     Attributes:
         recovery: Which recovery.
-        source: Who was asked; ``None``: the journal.
+        source: Who was asked; ``None``: this node.
         is_lie: The source sent bytes that do not have the digest it advertised, or a signature
             that nobody made.
         refusal: Why the signatures that came with it do not suffice, for a person; empty if
@@ -179,11 +181,14 @@ class StagingPrepared:
 
     Attributes:
         recovery: Which recovery.
-        verified: Blocks that an earlier run left there, hashed again just now.
+        verified: Blocks that are here, hashed just now.
+        local: Those of them that were on this node's disks already and that no earlier run of the
+            recovery left: they stand at the target, or were copied from another place.
     """
 
     recovery: RecoveryId
     verified: BlockSet
+    local: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)

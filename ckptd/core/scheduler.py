@@ -8,6 +8,7 @@ became known, carries out the orders that come back, and calls again with ``Time
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 from typing import Final, get_args
 
@@ -34,6 +35,7 @@ from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import Bottleneck, Criticality, Stage
 
@@ -152,9 +154,18 @@ class Scheduler:
         checkpoint: CheckpointName,
         wanted: Version | None,
         not_below: Version | None = None,
+        own: Iterable[Holding] = (),
     ) -> ExplainedChoice:
-        """Say which version a recovery would be for if it were requested now, and why."""
-        return explain_choice(self._state.live_holdings(), checkpoint, wanted, not_below)
+        """Say which version a recovery would be for if it were requested now, and why.
+
+        Args:
+            checkpoint: Of which checkpoint.
+            wanted: A version somebody named; ``None`` for the newest.
+            not_below: The newest version that this node ever had.
+            own: What stands on this node's disks of the checkpoint.
+        """
+        known = (*self._state.live_holdings(), *own)
+        return explain_choice(known, checkpoint, wanted, not_below)
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
         """Return the live peers that have any of a version, by name."""

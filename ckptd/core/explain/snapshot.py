@@ -101,6 +101,7 @@ def view_recovery(
         verified_bytes=verified_bytes,
         is_committed=not recovery.commit.committing and not recovery.commit.blocks,
         resumed_bytes=recovery.tally.resumed_bytes,
+        local_bytes=recovery.tally.local_bytes,
         received_bytes=recovery.tally.received_bytes,
         wasted_bytes=dict(recovery.tally.waste.by_reason),
         bad_blocks=recovery.tally.bad_blocks,

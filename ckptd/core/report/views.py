@@ -125,6 +125,7 @@ class RecoverySnapshot:
         verified_bytes: What is in staging.
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
+        local_bytes: What else was on this node's disks already.
         received_bytes: Body bytes that came from sources.
         wasted_bytes: Those of them that were of no use, by reason.
         bad_blocks: Blocks with a wrong digest.
@@ -159,6 +160,7 @@ class RecoverySnapshot:
     verified_bytes: int
     is_committed: bool
     resumed_bytes: int
+    local_bytes: int
     received_bytes: int
     wasted_bytes: Mapping[WasteReason, int]
     bad_blocks: int

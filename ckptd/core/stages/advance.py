@@ -94,7 +94,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     recovery.local.pending_order = None
     if recovery.stage is not Stage.PREPARING:
         return
-    take_stock(recovery, event.verified)
+    take_stock(recovery, event.verified, event.local)
     recovery.local.trouble = ""
     recovery.move(Stage.TRANSFERRING)
     count_sources(step)

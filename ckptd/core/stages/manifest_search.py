@@ -18,6 +18,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
@@ -56,6 +57,8 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
     signature that suffices.
     """
     if event.source is None:
+        recovery.search.own_missed.add(digest)
+        recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
         return
     if _is_wanted(recovery, digest):
         recovery.search.tried.add(event.source)
@@ -106,12 +109,15 @@ def describe(step: Step, recovery: Recovery) -> bool:
 
 
 def _ask_first(step: Step, recovery: Recovery) -> bool:
-    """Ask the best source, or return that the version is to be given up.
+    """Ask this node or the best source, or return that the version is to be given up.
 
     A version that nobody claims to have any more, lost peers included, was a lie or is removed,
     and one that nobody delivers with signatures that suffice is no better: another one is
     chosen, unless an interrupted recovery goes on with this one.
     """
+    if any(_is_for(holding, recovery) for holding in recovery.own):
+        ask(step, recovery, None)
+        return False
     claimants = [peer for peer in step.state.peers.values() if _claims(peer, recovery)]
     sources = [peer for peer in claimants if peer.is_live]
     is_unsigned = bool(recovery.search.unsigned_by) and recovery.search.unsigned_by.issuperset(
@@ -138,7 +144,7 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
 
 
 def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
-    """Ask a source for the manifest, or the journal."""
+    """Ask a source for the manifest, or this node."""
     node, digest = None if source is None else source.node, recovery.chosen_digest
     recovery.search.ask_again_at_ns = None
     if source is not None:
@@ -161,7 +167,7 @@ def _ask_another(step: Step, recovery: Recovery) -> None:
     if source is None:
         recovery.search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
         return
-    assert late[-1] is not None, "the journal is waited for"
+    assert late[-1] is not None, "this node is waited for"
     report_manifest_late(step, recovery, late[-1], source.node)
     ask(step, recovery, source)
 
@@ -196,10 +202,12 @@ def _give_up(recovery: Recovery, *, is_unsigned: bool) -> None:
 def _claims(peer: Peer, recovery: Recovery) -> bool:
     """Return whether a peer says it has just what a recovery is for."""
     holding = peer.holding_of(recovery.digest)
-    return holding is not None and (holding.checkpoint, holding.version) == (
-        recovery.checkpoint,
-        recovery.version,
-    )
+    return holding is not None and _is_for(holding, recovery)
+
+
+def _is_for(holding: Holding, recovery: Recovery) -> bool:
+    known = (holding.checkpoint, holding.version, holding.digest)
+    return known == (recovery.checkpoint, recovery.version, recovery.digest)
 
 
 HANDLERS: Final = (

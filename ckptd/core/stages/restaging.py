@@ -22,12 +22,13 @@ def restage_when_quiet(step: Step, recovery: Recovery) -> None:
         step.order(PrepareStaging(recovery.id, recovery.content.digest, recovery.content.space))
 
 
-def take_stock(recovery: Recovery, found: BlockSet) -> None:
-    """Take over what is in a staging that was prepared: nothing else is verified.
+def take_stock(recovery: Recovery, found: BlockSet, local: BlockSet) -> None:
+    """Take over what is here once a staging was prepared: nothing else is verified.
 
     Args:
         recovery: Whose.
-        found: Blocks that are there and right.
+        found: Blocks that are here and right.
+        local: Those of them that no earlier run left.
     """
     space = recovery.content.space
     if recovery.local.staging_losses:
@@ -35,7 +36,8 @@ def take_stock(recovery: Recovery, found: BlockSet) -> None:
             WasteReason.LOST, space.set_bytes(recovery.coverage.verified - found)
         )
     else:
-        recovery.tally.resumed_bytes = space.set_bytes(found)
+        recovery.tally.local_bytes = space.set_bytes(local)
+        recovery.tally.resumed_bytes = space.set_bytes(found) - recovery.tally.local_bytes
     recovery.coverage.verified = recovery.coverage.committed = found
     recovery.commit.committing = recovery.commit.blocks = BlockSet()
     recovery.commit.size_bytes = 0

@@ -23,11 +23,8 @@ def seek(step: Step, recovery: Recovery) -> None:
         return
     if request.version is None and not step.state.is_settled:
         return
-    offers = [
-        holding
-        for holding in step.state.live_holdings()
-        if holding.digest not in recovery.search.unsigned
-    ]
+    known = [*step.state.live_holdings(), *recovery.own]
+    offers = [holding for holding in known if holding.digest not in recovery.search.unsigned]
     choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
     if choice is None:
         refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
@@ -39,7 +36,7 @@ def seek(step: Step, recovery: Recovery) -> None:
         return
     recovery.starved_since_ns = None
     recovery.version, recovery.digest = choice
-    explained = explain_choice(step.state.live_holdings(), request.checkpoint, request.version)
+    explained = explain_choice(known, request.checkpoint, request.version)
     report_choice(step, recovery, choice[0], explained)
     recovery.move(Stage.DESCRIBING)
     step.order(ChooseVersion(recovery.id, request.checkpoint, *choice))

@@ -14,6 +14,7 @@ from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.record.tally import Duplicates, Tally
 from ckptd.core.state.record.work import LocalWork, SourceWork
 from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import Criticality, FailureCause, Result, Stage
 
@@ -113,6 +114,12 @@ class Recovery:
     def is_background(self) -> bool:
         """It yields every source to recoveries that are not in the background and could use it."""
         return self.request.is_background
+
+    @property
+    def own(self) -> tuple[Holding, ...]:
+        """What this node has of the checkpoint and can use."""
+        missed = self.search.own_missed
+        return tuple(held for held in self.request.own if held.digest not in missed)
 
     @property
     def chosen_digest(self) -> Digest:

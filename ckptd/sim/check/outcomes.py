@@ -57,7 +57,7 @@ class Work(Check):
             problem = f"{effect.recovery} counts {effect.final.received_bytes} bytes"
             raise CheckFailed(book, f"{problem}; {recovery.body_bytes} came")
         final = effect.final
-        used_bytes = final.verified_bytes - final.resumed_bytes
+        used_bytes = final.verified_bytes - final.resumed_bytes - final.local_bytes
         if final.received_bytes != used_bytes + sum(final.wasted_bytes.values()):
             problem = f"{effect.recovery} received {final.received_bytes} bytes"
             waste = {reason.value: size for reason, size in final.wasted_bytes.items()}

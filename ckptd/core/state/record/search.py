@@ -12,9 +12,10 @@ class ManifestSearch:
     """The search for a manifest.
 
     Attributes:
-        asked: Who was asked and has not answered, with the digest; ``None`` is the journal.
+        asked: Who was asked and has not answered, with the digest; ``None`` is this node.
         ask_again_at_ns: One more source is asked at this moment.
         tried: Sources that did not deliver it, since the last pause.
+        own_missed: Versions of which this node has no manifest that can be used.
         unsigned_by: Those of them whose manifest was refused for its signatures.
         unsigned: Versions that nobody could deliver with signatures that suffice.
         signature_refusal: Why the last of them was refused; empty if none was.
@@ -23,6 +24,7 @@ class ManifestSearch:
     asked: dict[NodeId | None, Digest] = field(default_factory=dict)
     ask_again_at_ns: int | None = None
     tried: set[NodeId] = field(default_factory=set)
+    own_missed: set[Digest] = field(default_factory=set)
     unsigned_by: set[NodeId] = field(default_factory=set)
     unsigned: set[Digest] = field(default_factory=set)
     signature_refusal: str = ""

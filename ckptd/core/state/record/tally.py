@@ -34,6 +34,7 @@ class Tally:
         rate: How fast body bytes come from all sources together.
         received_bytes: Body bytes from sources.
         resumed_bytes: What an earlier run left here.
+        local_bytes: What else was on this node's disks already.
         source_bytes: Verified bytes by source.
         waste: Received bytes that were of no use.
         bad_blocks: How many blocks had a wrong digest.
@@ -47,6 +48,7 @@ class Tally:
     rate: RateEstimate = field(default_factory=RateEstimate)
     received_bytes: int = 0
     resumed_bytes: int = 0
+    local_bytes: int = 0
     source_bytes: dict[NodeId, int] = field(default_factory=dict)
     waste: Waste = field(default_factory=Waste)
     bad_blocks: int = 0

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ckptd.core.effects import ChooseVersion, DiscardStaging, FetchManifest
+from ckptd.core.effects import (
+    ChooseVersion,
+    DiscardStaging,
+    EndRecovery,
+    FetchManifest,
+    PlaceVersion,
+    PrepareStaging,
+)
 from ckptd.core.events import (
     DiscoverySettled,
+    ManifestArrived,
+    ManifestMissed,
     RecoveryPaused,
     RecoveryRequested,
     RecoveryResumed,
     StagingDiscarded,
+    StagingPrepared,
+    VersionPlaced,
 )
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import Version
 from ckptd.model.words import FailureCause, Result, Stage, StoryKind
 from tests.support.scheduling import (
@@ -26,6 +42,7 @@ from tests.support.scheduling import (
     ended,
     holding,
     holds,
+    ranges,
     saved,
     wanted,
 )
@@ -106,3 +123,80 @@ def test_a_rollback_is_refused_once_every_peer_was_heard(
     assert (ending is not None) is is_failed
     if ending is not None:
         assert ending.cause is FailureCause.VERIFICATION
+
+
+class TestThisNodeCounts:
+    """What stands on this node's disks is chosen from like what peers hold."""
+
+    def want(self, version: Saved, *own: Holding, is_named: bool = True) -> RecoveryRequested:
+        return replace(wanted(version, is_named=is_named), own=own)
+
+    def test_a_named_version_that_is_here_needs_no_peer_and_no_answer_of_one(self) -> None:
+        script, version = Script(), saved(2)
+        assert script.tell(self.want(version, holding(version))) == [
+            choose(version),
+            FetchManifest(R, None, version.digest),
+        ]
+        assert script.tell(ManifestArrived(R, None, version.space)) == [
+            PrepareStaging(R, version.digest, version.space)
+        ]
+        assert script.tell(StagingPrepared(R, version.blocks, version.blocks)) == [
+            PlaceVersion(R, BlockSet())
+        ]
+        [end] = script.tell(VersionPlaced(R))
+        assert isinstance(end, EndRecovery)
+        assert end.result is Result.COMPLETE
+        assert (end.final.local_bytes, end.final.received_bytes) == (2 * MIB, 0)
+        assert end.final.resumed_bytes == 0
+
+    def test_for_the_newest_the_peers_are_asked_who_may_have_a_newer_one(self) -> None:
+        here, newer = saved(2), saved(2, version=101)
+        script = Script()
+        assert script.tell(self.want(here, holding(here), is_named=False)) == []
+        script.tell(holds(A, newer))
+        assert script.tell(DiscoverySettled()) == [choose(newer), FetchManifest(R, A, newer.digest)]
+
+    def test_the_newest_here_counts_when_nobody_can_be_reached(self) -> None:
+        old, new, script = saved(2), saved(2, version=101), Script()
+        script.tell(self.want(new, holding(old), holding(new), is_named=False))
+        assert script.tell(DiscoverySettled()) == [
+            choose(new),
+            FetchManifest(R, None, new.digest),
+        ]
+
+    def test_a_part_here_and_a_part_there_make_a_version_whole(self) -> None:
+        script, version = Script(), saved(4)
+        half = holding(version, blocks((0, 2)))
+        script.tell(holds(A, holding(version, blocks((2, 4)))), DiscoverySettled())
+        assert script.tell(self.want(version, half, is_named=False)) == [
+            choose(version),
+            FetchManifest(R, None, version.digest),
+        ]
+        script.tell(ManifestArrived(R, None, version.space))
+        orders = ranges(script.tell(StagingPrepared(R, blocks((0, 2)), blocks((0, 2)))))
+        assert orders
+        assert BlockSet(order.blocks for order in orders).issubset(blocks((2, 4)))
+
+    def test_without_its_own_manifest_peers_are_asked(self) -> None:
+        script, version = Script(), saved(2)
+        script.tell(holds(A, version), self.want(version, holding(version)))
+        assert script.tell(ManifestMissed(R, None, is_lie=False)) == [
+            FetchManifest(R, A, version.digest)
+        ]
+
+    def test_a_version_that_only_this_node_has_and_cannot_describe_is_not_chosen_again(
+        self,
+    ) -> None:
+        script, version = Script(), saved(2)
+        script.tell(DiscoverySettled(), self.want(version, holding(version)))
+        assert script.tell(ManifestMissed(R, None, is_lie=False)) == []
+        assert script.view().stage is Stage.SEEKING
+        assert script.view().waiting_for == f"a peer that has version 100 of {LLAMA}"
+
+    def test_an_own_version_without_the_signature_that_is_required_is_refused(self) -> None:
+        script, version = Script(), saved(2)
+        script.tell(DiscoverySettled(), self.want(version, holding(version)))
+        script.tell(ManifestMissed(R, None, is_lie=False, refusal="nobody signed it"))
+        ending = script.recovery().ending
+        assert ending is not None
+        assert (ending.cause, ending.message) == (FailureCause.VERIFICATION, "nobody signed it")
