@@ -89,6 +89,13 @@ class RecoveryResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryPromoted:
+    """Somebody waits for a recovery that was in the background: it yields to nobody any more."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryCancelled:
     """An operator gave a recovery up."""
 
@@ -306,6 +313,7 @@ Event: TypeAlias = (
     | RecoveryRequested
     | RecoveryPaused
     | RecoveryResumed
+    | RecoveryPromoted
     | RecoveryCancelled
     | UnitsPrioritized
     | ManifestArrived

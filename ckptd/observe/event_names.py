@@ -26,6 +26,7 @@ EVENTS: Final = {
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",
     "recovery.ended": "how a recovery ended, and what it moved",
     "recovery.moving": "a recovery that waited goes on",
+    "recovery.promoted": "a recovery left the background: somebody asked for it again",
     "recovery.resumed": "a restart goes on with a recovery",
     "recovery.stage": "a recovery is in another stage",
     "recovery.started": "somebody asked for a recovery",

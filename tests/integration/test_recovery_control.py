@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ckptd.errors import NotFound
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.errors import Conflict, ExitCode, NotFound
 from ckptd.limits import MIB
 from ckptd.model.words import Result, Stage
-from tests.support.cluster import Cluster, Node, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, tree_digest
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 
 pytestmark = pytest.mark.integration
@@ -63,4 +65,51 @@ def test_a_recovery_that_is_asked_for_twice_is_one(cluster: Cluster, link: Fault
     first = receiver.begin()
     receiver.wait_bytes(first, 2 * MIB)
     assert receiver.begin() == first
+    again = receiver.client.recover(RecoverRequest(checkpoint=NAME, version=100))
+    assert (again.recovery, again.is_joined, again.is_promoted) == (first, True, False)
+    assert not receiver.client.recovery(first).is_joined
+    receiver.client.cancel(first)
+
+
+def test_the_newest_is_recovered_once_however_it_is_asked_for(
+    cluster: Cluster, link: FaultProxy
+) -> None:
+    receiver = cluster.node("r", peers=[link.address])
+    first = receiver.begin(version=None)
+    receiver.wait_bytes(first, 1)
+    assert receiver.begin(version=None) == first
+    assert receiver.begin(version=100) == first
+    receiver.client.cancel(first)
+
+
+def test_one_in_the_background_becomes_urgent_when_it_is_asked_for_again(
+    cluster: Cluster, link: FaultProxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver = cluster.node("r", peers=[link.address])
+    first = receiver.begin(is_background=True)
+    receiver.wait_bytes(first, 2 * MIB)
+    assert receiver.begin(is_background=True) == first
+    assert receiver.client.recovery(first).is_background
+    socket = ("--socket", receiver.client.socket_path)
+    assert ckptctl([*socket, "recover", f"{NAME}@100"]) == ExitCode.DONE
+    said = capsys.readouterr()
+    assert said.out == f"{first} → {receiver.path(NAME, '100')}\n"
+    assert "was under way already; it was in the background and is urgent now" in said.err
+    assert not receiver.client.recovery(first).is_background
+    receiver.restart()
+    assert not receiver.client.recovery(first).is_background
+    link.heal()
+    assert receiver.result(first).result is Result.COMPLETE
+    assert [view.recovery for view in receiver.client.recoveries()] == [first]
+
+
+def test_a_target_that_another_recovery_will_have_is_refused_before_anything_is_begun(
+    cluster: Cluster, link: FaultProxy
+) -> None:
+    receiver = cluster.node("r", peers=[link.address])
+    first = receiver.begin(to=receiver.path("deep/current"))
+    for target in ("deep/current", "deep", "deep/current/inner"):
+        with pytest.raises(Conflict, match=f"is where {first} recovers to"):
+            receiver.begin(version=7, to=receiver.path(target))
+    assert [view.recovery for view in receiver.client.recoveries()] == [first]
     receiver.client.cancel(first)

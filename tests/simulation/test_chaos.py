@@ -82,7 +82,7 @@ def test_everything_that_can_go_wrong_goes_wrong_in_some_seed() -> None:
     for event in (
         "ManifestMissed", "StagingRefused", "CommitFailed", "PlacementFailed", "PeerLost",
         "RecoveryPaused", "RecoveryCancelled", "HoldingConfirmed", "gets bad blocks", "loses",
-        "ends life", "RecoveryResumed",
+        "ends life", "RecoveryResumed", "RecoveryPromoted",
     ):  # fmt: skip
         assert event in story, event
     for answer in ("stands by it", "stale", "no answer"):

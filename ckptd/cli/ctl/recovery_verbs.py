@@ -99,6 +99,9 @@ def _recover(arguments: Namespace) -> ExitCode:
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)
+    if view.is_joined:
+        was = "was in the background and is urgent now" if view.is_promoted else "goes on"
+        say(f"recovery {view.recovery} was under way already; it {was}")
     if arguments.wait:
         say(f"recovery {view.recovery} of {reference(checkpoint, version)} → {view.target}")
         return _follow(arguments, view.recovery, timeout_s)

@@ -115,6 +115,9 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         hedged_bytes: Length of those ranges.
         hedge_budget_bytes: The most that they may have together.
         wasted: Bytes received but not used, by reason; the reasons are those of the metric.
+        is_joined: It was under way when ``recover`` asked for it, and nothing new began. Only in
+            the answer to that.
+        is_promoted: It was in the background until then, and is not any more; likewise.
     """
 
     recovery: str
@@ -145,3 +148,5 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     hedged_bytes: int = 0
     hedge_budget_bytes: int = 0
     wasted: dict[str, int] = {}
+    is_joined: bool = False
+    is_promoted: bool = False

@@ -1,4 +1,4 @@
-"""Units that somebody waits for, while the recovery they belong to is under way.
+"""Units, and whole recoveries, that somebody waits for while they are under way.
 
 Raised blocks stay raised until they are verified, so that a source that fails with them does
 not send them to the back. Sources are asked for them in the order of their addresses, before
@@ -7,9 +7,10 @@ anything else; what was in flight when they were raised is left alone.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from ckptd.core.events import UnitsPrioritized
+from ckptd.core.events import RecoveryPromoted, UnitsPrioritized
 from ckptd.core.ranges.lanes import set_lane_alarm
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
@@ -34,5 +35,24 @@ def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized
         set_lane_alarm(step, lane)
 
 
-HANDLERS: Final = (RecoveryHandler(UnitsPrioritized, on_units_prioritized),)
+def on_promoted(step: Step, recovery: Recovery, event: RecoveryPromoted) -> None:
+    """Let a recovery leave the background. Ranges under way count as urgent as their blocks are.
+
+    Sources go on with them as they were asked; one that is late is not waited for.
+    """
+    assert event.recovery == recovery.id
+    if not recovery.is_background:
+        return
+    recovery.request = replace(recovery.request, is_background=False)
+    for lane in recovery.work.lanes.values():
+        for known in lane.transfers:
+            known.criticality = recovery.criticality_of(known.blocks.start)
+        set_lane_alarm(step, lane)
+    step.note_room_everywhere()
+
+
+HANDLERS: Final = (
+    RecoveryHandler(UnitsPrioritized, on_units_prioritized),
+    RecoveryHandler(RecoveryPromoted, on_promoted),
+)
 """What is taken in here."""

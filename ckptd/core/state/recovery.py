@@ -57,7 +57,7 @@ class Recovery:
         coverage.prioritized and coverage.verified have nothing in common
 
     Attributes:
-        request: What was asked for.
+        request: What was asked for; it leaves the background if somebody asks for it again.
         sequence: Order of arrival; earlier recoveries go first within a criticality.
         started_ns: When it was asked for.
         stage: How far it is.

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.recovery_results import RecoveryProgress, WatchEvent
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
-from ckptd.core.events import RecoveryCancelled, RecoveryPaused, RecoveryResumed
+from ckptd.core.events import (
+    RecoveryCancelled,
+    RecoveryPaused,
+    RecoveryPromoted,
+    RecoveryResumed,
+)
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import RecoveryId, parse_checkpoint_name, parse_version
+from ckptd.model.ids import (
+    CheckpointName,
+    RecoveryId,
+    Version,
+    parse_checkpoint_name,
+    parse_version,
+)
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
+from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 
 _RECOVERY_PROGRESS_S: Final = 1.0
@@ -47,7 +62,9 @@ class RecoveryAnswers:
         self._wall_clock = parts.wall_clock
         self._views = views
         self._journal = parts.storage.journal
+        self._catalog = parts.storage.catalog
         self._roots = parts.storage.roots
+        self._beginning = asyncio.Lock()
 
     def recoveries(self) -> list[RecoveryView]:
         """Return those that have not ended and those that have, newest first."""
@@ -78,7 +95,12 @@ class RecoveryAnswers:
         return explaining.explanation(self._views.of(found), known, taken_at_s=self._wall_clock())
 
     async def recover(self, request: RecoverRequest) -> RecoveryView:
-        """Begin a recovery; one for the same version and place that is under way is returned."""
+        """Begin a recovery; one for the same version and target that is under way is joined.
+
+        Raises:
+            Conflict: Another one is on its way to that target, or above or below it.
+            StorageError: The disk refused; nothing was begun.
+        """
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
         root, target = self._roots.default(), ""
@@ -86,27 +108,72 @@ class RecoveryAnswers:
             root, target = self._roots.locate(request.to)
         elif version is not None:
             target = usual_target(checkpoint, version)
-        for other in self._book:
-            is_same = other.record.checkpoint == checkpoint and other.record.version == version
-            if is_same and other.root is root and other.target == target:
-                return self._views.of(other)
-        record = JournaledRecovery(
-            recovery=RecoveryId(f"r-{secrets.token_hex(6)}"),
-            checkpoint=checkpoint,
-            version=version,
-            digest=None,
-            root=root.name,
-            target=target,
-            patience_ns=None if request.patience_s is None else int(request.patience_s * SECOND),
-            is_paused=False,
-            started_at_s=self._wall_clock(),
-            is_background=request.is_background,
-        )
-        await self._journal.begin(record)
-        recovery = OpenRecovery(record, root, target)
-        _log.info("recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version)
-        self._recovering.begin(recovery)
+        async with self._beginning:  # of two requests for the same, one begins
+            same = self._find_same(checkpoint, version, root, target)
+            if same is not None:
+                return await self._join(same, is_background=request.is_background)
+            rival = self._book.overlapping(root, target)
+            if rival is not None:
+                raise is_taken(root.absolute(target), rival)
+            record = JournaledRecovery(
+                recovery=RecoveryId(f"r-{secrets.token_hex(6)}"),
+                checkpoint=checkpoint,
+                version=version,
+                digest=None,
+                root=root.name,
+                target=target,
+                patience_ns=(
+                    None if request.patience_s is None else int(request.patience_s * SECOND)
+                ),
+                is_paused=False,
+                started_at_s=self._wall_clock(),
+                is_background=request.is_background,
+            )
+            await self._journal.begin(record)
+            recovery = OpenRecovery(record, root, target)
+            _log.info(
+                "recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version
+            )
+            self._recovering.begin(recovery)
         return self._views.of(recovery)
+
+    def _find_same(
+        self, checkpoint: CheckpointName, version: Version | None, root: Root, target: str
+    ) -> OpenRecovery | None:
+        """Return a recovery under way for what is asked for now, on its way to the same target."""
+        for other in self._book:
+            is_there = other.target == target if target else not other.record.target
+            if other.root is root and is_there and self._is_same(other, checkpoint, version):
+                return other
+        return None
+
+    def _is_same(
+        self, other: OpenRecovery, checkpoint: CheckpointName, version: Version | None
+    ) -> bool:
+        """Return whether a recovery that is under way is for what is asked for now."""
+        if other.record.checkpoint != checkpoint:
+            return False
+        snapshot = self._scheduler.recovery(other.id, now=self._now())
+        chosen = None if snapshot is None else snapshot.version
+        if version is not None:
+            return version in {other.record.version, chosen}
+        if other.record.version is not None:
+            return False
+        newest = self._scheduler.explain_choice(
+            checkpoint, None, self._catalog.newest_ever(checkpoint)
+        ).chosen
+        return chosen is None or (newest is not None and newest[0] == chosen)
+
+    async def _join(self, other: OpenRecovery, *, is_background: bool) -> RecoveryView:
+        """Return a recovery that is under way; it leaves the background if somebody waits now."""
+        is_promoted = other.record.is_background and not is_background
+        if is_promoted:
+            await self._journal.promote(other.id)
+            other.record = replace(other.record, is_background=False)
+            self._report(RecoveryPromoted(other.id))
+            _log.info("recovery.promoted", recovery=other.id, checkpoint=other.record.checkpoint)
+        view = self.recovery(other.id)  # it may have ended while the journal was written
+        return msgspec.structs.replace(view, is_joined=True, is_promoted=is_promoted)
 
     async def pause(self, recovery: str) -> RecoveryView:
         """Let a recovery stand still until it is resumed."""

@@ -11,7 +11,7 @@ from typing import Final
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
-from ckptd.errors import NotFound
+from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import Digest, RecoveryId, Version
 from ckptd.model.space import AddressSpace
@@ -127,6 +127,24 @@ class RecoveryBook:
         assert recovery in self._open, f"{recovery} is not under way"
         return self._open[recovery]
 
+    def overlapping(
+        self, root: Root, target: str, *, besides: RecoveryId | None = None
+    ) -> OpenRecovery | None:
+        """Return one that recovers to a directory, to one above or to one below.
+
+        Args:
+            root: Where the directory is.
+            target: Its path below the root; empty while it is not known.
+            besides: One that does not count.
+        """
+        mine = f"{target}/"
+        for other in self._open.values():
+            theirs = f"{other.target}/"
+            is_known = target and other.target and other.root is root and other.id != besides
+            if is_known and (mine.startswith(theirs) or theirs.startswith(mine)):
+                return other
+        return None
+
     async def follow(self, recovery: str, interval_s: float) -> AsyncGenerator[OpenRecovery, None]:
         """Yield a recovery that has not ended, at once and then now and then.
 
@@ -227,3 +245,12 @@ class RecoveryBook:
             },
             happenings={kind.value: count for kind, count in counts.items()},
         )
+
+
+def is_taken(target_path: str, by: OpenRecovery) -> Conflict:
+    """Return the error that another recovery is on its way to a target, or above or below it."""
+    return Conflict(
+        f"target {target_path}",
+        f"is where {by.id} recovers to",
+        f"Watch it with: ckptctl watch {by.id}",
+    )

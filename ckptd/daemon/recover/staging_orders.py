@@ -25,7 +25,7 @@ from ckptd.core.events import (
 )
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.parts import Storage
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict
 from ckptd.model.ids import Version
@@ -171,15 +171,9 @@ class StagingOrders:
         """
         root, mine = recovery.root, f"{recovery.target}/"
         subject = f"target {recovery.target_path}"
-        for other in self._book:
-            theirs = f"{other.target}/"
-            is_rival = other.id != recovery.id and other.root is root and other.target
-            if is_rival and (mine.startswith(theirs) or theirs.startswith(mine)):
-                raise Conflict(
-                    subject,
-                    f"is where {other.id} recovers to",
-                    f"Watch it with: ckptctl watch {other.id}",
-                )
+        other = self._book.overlapping(root, recovery.target, besides=recovery.id)
+        if other is not None:
+            raise is_taken(recovery.target_path, other)
         for held in self._catalog.versions():
             theirs = f"{held.directory}/"
             is_same = held.holding.digest == effect.digest and theirs == mine

@@ -7,6 +7,7 @@ checker can compare the two and needs to trust neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ckptd.core.effects import (
     CloseLane,
@@ -27,6 +28,7 @@ from ckptd.core.events import (
     PeerLost,
     RangeEnded,
     RangeProgressed,
+    RecoveryPromoted,
     RecoveryRequested,
     StagingPrepared,
     UnitsPrioritized,
@@ -146,8 +148,8 @@ class Books(Watch):
                 digest = book.describing.get((event.recovery, source))
                 if digest is not None:
                     book.said.get(source, {}).pop(digest, None)
-            case UnitsPrioritized():
-                book.recoveries[event.recovery].prioritized |= event.blocks
+            case UnitsPrioritized() | RecoveryPromoted():
+                _note_urgency(book.recoveries[event.recovery], event)
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))
             case StagingPrepared():
@@ -180,6 +182,13 @@ class Books(Watch):
                 book.questioned.add((effect.source, effect.digest))
             case _:
                 pass
+
+
+def _note_urgency(recovery: RecoveryAccount, event: UnitsPrioritized | RecoveryPromoted) -> None:
+    if isinstance(event, UnitsPrioritized):
+        recovery.prioritized |= event.blocks
+    else:
+        recovery.request = replace(recovery.request, is_background=False)
 
 
 def _note_progress(book: NodeBook, event: RangeProgressed) -> None:

@@ -9,18 +9,18 @@ recovery ends without it, it is asked for again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
 from ckptd.limits import KIB, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, RecoveryId
 from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.faults import Crash, Reset, Trouble, Unheard
-from ckptd.sim.script.requests import Cancel, Pause
+from ckptd.sim.script.requests import Cancel, Pause, Promote
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
@@ -68,6 +68,7 @@ def draw_chaos(seed: int) -> Scenario:
         faults=(
             *(Trouble(node=n.name, at_ns=0, for_ns=FAULTS_END_NS, share=share) for n in nodes),
             *_draw_disturbances(rng, [plan.name for plan in sources], share),
+            *_draw_promotions(seed, wishes),
         ),
         options=NodeOptions(progress_ns=100 * MS),
         jitter=rng.choice((0.0, 0.1)),
@@ -132,3 +133,17 @@ def _draw_disturbance(rng: Random, source: NodeId, at_ns: int) -> Fault:
         lambda: Crash(node=RECEIVER, at_ns=at_ns, for_ns=for_ns // 20),
     ]
     return rng.choice(kinds)()
+
+
+def _draw_promotions(seed: int, wishes: Sequence[Wish]) -> list[Fault]:
+    """Draw who asks again for what is recovered in the background."""
+    rng = Random(f"promotions/{seed}")  # noqa: S311 (no secret)
+    return [
+        Promote(
+            node=wish.node,
+            at_ns=rng.randrange(wish.at_ns, FAULTS_END_NS),
+            recovery=RecoveryId(f"{wish.node}.{index}"),
+        )
+        for index, wish in enumerate(wishes)
+        if wish.is_background
+    ]

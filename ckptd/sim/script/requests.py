@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptd.core.events import (
     RecoveryCancelled,
     RecoveryPaused,
+    RecoveryPromoted,
     RecoveryResumed,
     UnitsPrioritized,
 )
@@ -61,6 +62,21 @@ class Prioritize(Fault):
             space = known.described.space
             run = space.unit_run(space.unit_of(int(self.share * space.block_count)))
             node.report(UnitsPrioritized(self.recovery, BlockSet((run,))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote(Fault):
+    """Somebody waits for a recovery that was in the background."""
+
+    recovery: RecoveryId
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Promote it, if it is under way. A restart of the daemon does not forget that."""
+        node = cluster.nodes[self.node]
+        if node.is_up and not node.is_frozen and self.recovery in node.stagings:
+            staging = node.stagings[self.recovery]
+            staging.request = replace(staging.request, is_background=False)
+            node.report(RecoveryPromoted(self.recovery))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

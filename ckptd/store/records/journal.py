@@ -127,6 +127,12 @@ class Journal:
             "UPDATE recoveries SET is_paused = ? WHERE recovery = ?", (is_paused, recovery)
         )
 
+    async def promote(self, recovery: RecoveryId) -> None:
+        """Record that a recovery is not in the background any more."""
+        await self._execute(
+            "UPDATE recoveries SET is_background = 0 WHERE recovery = ?", (recovery,)
+        )
+
     async def unfinished(self) -> tuple[JournaledRecovery, ...]:
         """Return the recoveries that did not end, oldest first."""
         return await self._database.run(_unfinished)

@@ -1,9 +1,16 @@
-"""Units that somebody waits for while the recovery is under way."""
+"""Units, and whole recoveries, that somebody waits for while they are under way."""
 
 from __future__ import annotations
 
 from ckptd.core.effects import CommitBlocks, Effect
-from ckptd.core.events import BlocksCommitted, HoldingsArrived, ManifestArrived, StagingPrepared
+from ckptd.core.events import (
+    BlocksCommitted,
+    HoldingsArrived,
+    ManifestArrived,
+    RecoveryPaused,
+    RecoveryPromoted,
+    StagingPrepared,
+)
 from ckptd.core.events import UnitsPrioritized as Raised
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
@@ -148,3 +155,52 @@ def test_what_somebody_waits_for_is_committed_without_waiting_for_more() -> None
 
 def committed(effects: list[Effect]) -> list[BlockSet]:
     return [effect.blocks for effect in effects if isinstance(effect, CommitBlocks)]
+
+
+# A recovery that leaves the background
+
+LATER = saved(8, critical=[2])
+USUAL = saved(8, checkpoint="llama/rank-1")
+
+
+def test_a_promoted_recovery_is_asked_for_as_urgent_as_it_is() -> None:
+    script = Script(options=SMALL)
+    [first] = ranges(script.start(LATER, A, is_background=True))
+    assert first.criticality is Criticality.DEFERRED
+    script.tell(RecoveryPromoted(R))
+    assert not script.recovery(R).is_background
+    [second] = ranges(script.arrive(first, 1, after_ms=1))
+    assert (second.blocks, second.criticality) == ((2, 4), Criticality.NORMAL)
+
+
+def test_what_a_promoted_recovery_has_in_flight_counts_as_urgent() -> None:
+    script = Script(options=SMALL)
+    script.start(LATER, A, is_background=True)
+    script.tell(RecoveryPromoted(R))
+    [lane] = script.recovery(R).work.lanes.values()
+    assert [known.criticality for known in lane.transfers] == [Criticality.CRITICAL]
+
+
+def test_a_promoted_recovery_gets_at_once_what_others_kept_from_it() -> None:
+    script = Script(options=SMALL)
+    script.start(USUAL, holds(A, LATER, USUAL))
+    assert ranges(script.start(LATER, recovery=R2, is_background=True)) == []
+    orders = ranges(script.tell(RecoveryPromoted(R2)))
+    assert [(order.recovery, order.criticality) for order in orders] == [(R2, Criticality.CRITICAL)]
+
+
+def test_promoting_what_is_not_in_the_background_changes_nothing() -> None:
+    script = Script(options=SMALL)
+    [first] = ranges(script.start(LATER, A))
+    script.tell(Raised(R, blocks((0, 10))))
+    before = script.recovery(R).request
+    assert script.tell(RecoveryPromoted(R)) == []
+    assert script.recovery(R).request == before
+    assert script.in_flight == [first]
+
+
+def test_a_paused_recovery_that_is_promoted_stands_still() -> None:
+    script = Script(options=SMALL)
+    script.start(LATER, A, is_background=True)
+    script.tell(RecoveryPaused(R))
+    assert ranges(script.tell(RecoveryPromoted(R))) == []

@@ -75,3 +75,15 @@ async def test_one_that_ended_is_not_shown_while_the_journal_hears_of_it(
 
 async def test_of_one_that_is_not_under_way_there_is_nothing_to_follow(book: RecoveryBook) -> None:
     assert [found async for found in book.follow("r-2", OFTEN_S)] == []
+
+
+@pytest.mark.parametrize("target", ["a", "a/b", "a/b/c"])
+def test_a_target_is_taken_by_one_that_recovers_to_it_above_or_below(
+    book: RecoveryBook, recovery: OpenRecovery, root: Root, target: str
+) -> None:
+    assert book.overlapping(root, target) is None
+    recovery.target = "a/b"
+    assert book.overlapping(root, target) is recovery
+    assert book.overlapping(root, target, besides=ID) is None
+    for free in ("", "a/bc", "b", "a/c"):
+        assert book.overlapping(root, free) is None

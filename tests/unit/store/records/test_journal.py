@@ -106,6 +106,14 @@ async def test_pausing_is_kept(journal: Journal) -> None:
         assert recovery.is_paused is is_paused
 
 
+async def test_leaving_the_background_is_kept(journal: Journal) -> None:
+    for name in (FIRST, SECOND):
+        await journal.begin(replace(make_recovery(name), is_background=True))
+    await journal.promote(FIRST)
+    kept = {each.recovery: each.is_background for each in await journal.unfinished()}
+    assert kept == {FIRST: False, SECOND: True}
+
+
 async def test_choosing_other_content_forgets_the_blocks(journal: Journal) -> None:
     await journal.begin(make_recovery())
     await journal.choose(FIRST, Version(7), DIGEST, b"7")
