@@ -21,7 +21,7 @@ from ckptd.model.ids import (
     Version,
 )
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Confirmation, RangeOutcome
+from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,25 @@ class DiscoverySettled:
 
     From here on "nobody has it" is knowledge and not impatience.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class RateLearned:
+    """It became known how fast a peer was: from before a restart, or from ``doctor``.
+
+    Attributes:
+        node: Which peer; it need not be known yet.
+        bytes_per_s: So fast.
+        latency_ns: Usual time to its first byte; ``None`` if that was not measured.
+        age_ns: How long ago.
+        origin: By what it was measured.
+    """
+
+    node: NodeId
+    bytes_per_s: float
+    latency_ns: int | None
+    age_ns: int
+    origin: RateOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +329,7 @@ Event: TypeAlias = (
     HoldingsArrived
     | PeerLost
     | DiscoverySettled
+    | RateLearned
     | RecoveryRequested
     | RecoveryPaused
     | RecoveryResumed

@@ -27,6 +27,7 @@ from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
+from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, manifest_search
@@ -174,6 +175,11 @@ class Scheduler:
             for _, peer in sorted(self._state.peers.items())
             if peer.is_live and digest in peer.holdings
         )
+
+    def learned_rates(self, *, now: int) -> dict[NodeId, LearnedRate]:
+        """Return how fast each peer delivers or once did, as far as that is known."""
+        links = ((peer.node, peer.link) for peer in self._state.peers.values())
+        return self._state.learned.best(links, now=now)
 
     def supplies(self, digest: Digest, *, now: int) -> list[Supply]:
         """Return what a prediction for a version is based on."""

@@ -26,6 +26,7 @@ from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, r
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.measuring import Measuring
+from ckptd.daemon.measure.rate_memory import RateMemory
 from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.serving_peers import Serving
@@ -126,6 +127,14 @@ class Daemon:
             parts, self._recovering, serving, self._limiting, self._root_watch, log
         )
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
+        runtime = self._recovering.runtime
+        self._rate_memory = RateMemory(
+            parts.storage.links,
+            learned=lambda: self._recovering.scheduler.learned_rates(now=runtime.now()),
+            report=runtime.report,
+            now=runtime.now,
+            wall_clock=parts.wall_clock,
+        )
         verbosity = Verbosity(log, config.environment)
         self._reloading = Reloading(
             config,
@@ -144,7 +153,13 @@ class Daemon:
         self._watching = WatchAnswers(
             log,
             verbosity,
-            Doctor(parts, serving.address, self._recovering.peering, self._recovering.pool),
+            Doctor(
+                parts,
+                serving.address,
+                self._recovering.peering,
+                self._recovering.pool,
+                note_rate=runtime.report,
+            ),
             obstacle=lambda: self._obstacle,
             components=lambda: components(
                 self._recovering.peering, parts.storage.catalog, self._root_watch.states()
@@ -177,7 +192,8 @@ class Daemon:
             Service("orders", run=self._recovering.runner.run),
             Service("loop lag", run=self._measuring.watch_lag),
             Service("limits", start=self._limiting.start, run=self._limiting.run),
-            # Before anybody can ask about what is under way.
+            # Before anybody can ask about what is under way, or how long it will take.
+            Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("interrupted recoveries", start=self._recovering.go_on),
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
@@ -240,6 +256,7 @@ class Daemon:
             tasks.create_task(self._serving.drain())
             tasks.create_task(self._recovering.drain())
         self._recovering.runtime.stop()
+        await self._rate_memory.write()
 
     async def _reload_on_hang_up(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.journal import Journal
+from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.signature_records import SignatureShelf
 
 _log = get_logger()
@@ -38,12 +39,14 @@ class Storage:
         catalog: What is published.
         journal: What recoveries have verified, and how they ended.
         shelf: Signatures of manifests.
+        links: How fast peers delivered.
     """
 
     roots: Roots
     catalog: Catalog
     journal: Journal
     shelf: SignatureShelf
+    links: LinkRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ async def open_parts(
         config=config,
         wall_clock=wall_clock,
         epoch=Epoch(secrets.randbits(63)),
-        storage=Storage(roots, catalog, Journal(database), shelf),
+        storage=Storage(roots, catalog, Journal(database), shelf, LinkRecords(database)),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,
         access=access,

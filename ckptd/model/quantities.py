@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from ckptd.errors import UsageError
-from ckptd.limits import SECOND
+from ckptd.limits import DAY_S, SECOND
 
 _NUMBER: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]+(?:/s)?)?", re.ASCII)
 
@@ -88,6 +88,18 @@ def _three_digits(number: float, unit: str) -> str:
 def format_rate(bytes_per_s: float) -> str:
     """Return a rate like ``1.4 GiB/s``."""
     return f"{format_size(round(bytes_per_s))}/s"
+
+
+def format_age(age_s: float) -> str:
+    """Return how long ago something was, to be followed by ``ago``: ``12s``, ``3h``, ``5d``."""
+    seconds = max(int(age_s), 0)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    if seconds < 2 * DAY_S:
+        return f"{seconds // 3600}h"
+    return f"{seconds // DAY_S}d"
 
 
 def format_duration(duration_s: float) -> str:

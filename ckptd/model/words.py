@@ -196,6 +196,13 @@ class SourceState(enum.StrEnum):
     LOST = "lost"
 
 
+class RateOrigin(enum.StrEnum):
+    """What measured the path to a peer."""
+
+    RECOVERY = "recovery"
+    DOCTOR = "doctor"
+
+
 class Confirmation(enum.StrEnum):
     """What a source says when asked whether it stands by what it sent."""
 

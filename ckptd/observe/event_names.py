@@ -24,6 +24,7 @@ EVENTS: Final = {
     "peer.delta_unfit": "a peer told of changes that do not fit; it is asked for everything",
     "peer.found": "a peer answers",
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",
+    "rates.not_kept": "how fast peers deliver could not be written down for the next start",
     "recovery.ended": "how a recovery ended, and what it moved",
     "recovery.moving": "a recovery that waited goes on",
     "recovery.promoted": "a recovery left the background: somebody asked for it again",

@@ -7,7 +7,7 @@ import pytest
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
-from ckptd.model.words import Confirmation, Result, SourceState
+from ckptd.model.words import Confirmation, RateOrigin, Result, SourceState
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint
 from tests.support.peers import liar
 
@@ -146,3 +146,47 @@ def test_a_lying_source_is_shown_with_every_bad_block(
         assert (honest["evidence"], honest["quarantines"]) == ([], 0)
         with pytest.raises(NotFound, match=r"peer 'nobody': is not known\. Known: a, liar\."):
             receiver.client.peer("nobody")
+
+
+def test_a_restarted_daemon_predicts_from_what_it_learned_before(cluster: Cluster) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    assert receiver.recover().result is Result.COMPLETE
+    learned = receiver.client.peer("a")
+    assert learned.rate_bytes_per_s is not None
+    assert learned.rate_from is RateOrigin.RECOVERY
+    source.publish(make_checkpoint(source.path("101"), seed=2), version=101)
+    receiver.stop()
+    receiver.start()
+    receiver.wait_ready()
+    plan = settled_plan(receiver, 101)
+    (row,) = plan.sources
+    assert row.rate_bytes_per_s == pytest.approx(learned.rate_bytes_per_s, rel=0.01)
+    assert (row.rate_from, row.rate_age_s is not None) == (RateOrigin.RECOVERY, True)
+    assert plan.predicted_complete_s is not None
+    assert plan.prediction_remark == ""
+    result = receiver.recover(version=101)
+    assert result.predicted_duration_s is not None
+
+
+def test_a_fresh_daemon_predicts_once_the_doctor_has_measured(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    assert settled_plan(receiver).predicted_complete_s is None
+    assert ckptctl(["--socket", receiver.client.socket_path, "doctor"]) in {
+        ExitCode.DONE,
+        ExitCode.DEGRADED,
+    }
+    capsys.readouterr()
+    plan = settled_plan(receiver)
+    (row,) = plan.sources
+    assert row.rate_from is RateOrigin.DOCTOR
+    assert plan.predicted_complete_s is not None
+    assert ckptctl(["--socket", receiver.client.socket_path, "plan", NAME]) == ExitCode.DONE
+    assert " by doctor" in capsys.readouterr().out
+    receiver.stop()
+    receiver.start()
+    receiver.wait_ready()
+    assert settled_plan(receiver).sources[0].rate_from is RateOrigin.DOCTOR

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from ckptd.cli.render.text import WIDTH, printable, reference, table
+from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, table
 from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanSource
-from ckptd.model.quantities import format_duration, format_rate, format_size
+from ckptd.model.quantities import format_duration, format_size
 
 _UNKNOWN = "not known yet"
 
@@ -49,7 +49,7 @@ def peer_view_lines(peer: PeerView) -> list[str]:
         ("address", peer.address or "it does not answer"),
         ("state", peer.state.value),
         ("versions", f"{peer.versions}, {peer.versions_complete} of them complete"),
-        ("rate", _rate(peer.rate_bytes_per_s)),
+        ("rate", _rate(peer)),
         ("latency", _latency(peer.latency_s)),
         ("trust", f"{peer.trust}, {peer.failures} failures in a row"),
         ("quarantine", quarantine),
@@ -145,7 +145,7 @@ def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
                 source.node,
                 source.state,
                 f"{'all' if source.is_complete else 'part'}, {format_size(source.bytes)}",
-                _rate(source.rate_bytes_per_s),
+                _rate(source),
                 _latency(source.latency_s),
             )
             for source in sources
@@ -153,8 +153,8 @@ def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
     )
 
 
-def _rate(rate_bytes_per_s: float | None) -> str:
-    return _UNKNOWN if rate_bytes_per_s is None else format_rate(rate_bytes_per_s)
+def _rate(peer: PeerView | PlanSource) -> str:
+    return measured_rate(peer.rate_bytes_per_s, peer.rate_age_s, peer.rate_from) or _UNKNOWN
 
 
 def _latency(latency_s: float | None) -> str:

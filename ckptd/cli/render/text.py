@@ -16,8 +16,8 @@ from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
-from ckptd.model.quantities import format_duration, format_rate, format_size
-from ckptd.model.words import Location, Result
+from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
+from ckptd.model.words import Location, RateOrigin, Result
 
 WIDTH: Final = 80
 """Columns of the narrowest terminal in use."""
@@ -27,6 +27,8 @@ SOURCES_SHOWN_MAX: Final = 12
 
 _CELL_WIDTH_MIN: Final = 8
 _BAR_WIDTH: Final = 40
+_JUST_NOW_S: Final = 60.0
+"""A rate so young is shown without its age."""
 
 
 class Picture(NamedTuple):
@@ -159,6 +161,23 @@ def _held(row: CheckpointRow) -> str:
     return "peers" if row.is_complete else "in part"
 
 
+def measured_rate(
+    rate_bytes_per_s: float | None, age_s: float | None, origin: RateOrigin | None
+) -> str:
+    """Return how fast a peer delivers, and since when that is known unless it is from just now.
+
+    Args:
+        rate_bytes_per_s: So fast; 0 or ``None``: not known.
+        age_s: How long ago.
+        origin: What measured it.
+    """
+    if not rate_bytes_per_s:
+        return ""
+    ago = f", {format_age(age_s)} ago" if age_s is not None and age_s >= _JUST_NOW_S else ""
+    by = " by doctor" if origin is RateOrigin.DOCTOR else ""
+    return f"{format_rate(rate_bytes_per_s)}{ago}{by}"
+
+
 def peer_lines(rows: Iterable[PeerRow], width: int | None = None) -> list[str]:
     """List peers."""
     return table(
@@ -169,7 +188,7 @@ def peer_lines(rows: Iterable[PeerRow], width: int | None = None) -> list[str]:
                 row.address,
                 row.state,
                 str(row.versions),
-                format_rate(row.rate_bytes_per_s) if row.rate_bytes_per_s else "-",
+                measured_rate(row.rate_bytes_per_s, row.rate_age_s, row.rate_from) or "-",
                 row.last_error,
             )
             for row in rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ckptd.model.words import Confirmation, PeerState, SourceState
+from ckptd.model.words import Confirmation, PeerState, RateOrigin, SourceState
 
 
 class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +18,8 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
         versions: How many versions it holds a part of.
         rate_bytes_per_s: How fast it delivers; 0 if that was never measured.
         last_error: Why it was last unreachable; empty if it answers.
+        rate_age_s: How long ago it was so fast, perhaps before a restart; ``None``: never.
+        rate_from: What measured that: a recovery or ``doctor``.
     """
 
     node: str | None
@@ -27,6 +29,8 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
     rate_bytes_per_s: float
     last_error: str = ""
+    rate_age_s: float | None = None
+    rate_from: RateOrigin | None = None
 
 
 class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +56,7 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is known about one peer, since this daemon started.
+    """Everything that is known about one peer, since this daemon started; its rate also before.
 
     Attributes:
         node: Its node id.
@@ -69,6 +73,8 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
         quarantined_until_s: End of the quarantine in Unix time; ``None`` if there is none.
         bad_blocks: How many bad blocks it sent, in all its epochs.
         evidence: The last bad blocks, newest first, at most 50.
+        rate_age_s: How long ago it was so fast.
+        rate_from: What measured that: a recovery or ``doctor``.
     """
 
     node: str
@@ -85,3 +91,5 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     quarantined_until_s: float | None
     bad_blocks: int
     evidence: tuple[BadBlockRow, ...]
+    rate_age_s: float | None = None
+    rate_from: RateOrigin | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ckptd.errors import ExitCode
-from ckptd.model.words import SourceState
+from ckptd.model.words import RateOrigin, SourceState
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +38,8 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
         is_complete: It holds all of it.
         rate_bytes_per_s: How fast it delivers; ``None``: not known yet.
         latency_s: Time to its first byte; ``None``: not known yet.
+        rate_age_s: How long ago it was so fast, perhaps before a restart.
+        rate_from: What measured that: a recovery or ``doctor``.
     """
 
     node: str
@@ -46,6 +48,8 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool
     rate_bytes_per_s: float | None
     latency_s: float | None
+    rate_age_s: float | None = None
+    rate_from: RateOrigin | None = None
 
 
 class ClassBytes(msgspec.Struct, frozen=True, kw_only=True):

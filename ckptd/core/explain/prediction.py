@@ -1,8 +1,9 @@
 """How long a recovery will take, said before it begins.
 
 The model is the scheduler's own order of work: one class of blocks after the other, each taken
-from all of its live holders at once, each holder at the rate it has shown. What is not known is
-not guessed: without rates there is no prediction, and it says whose are missing.
+from all of its live holders at once, each holder at the rate it has shown, in this life or before.
+What is not known is not guessed: without rates there is no prediction, and it says whose are
+missing. What was known long ago counts for less, and it says so.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from ckptd.core.report.learned_rate import FRESH_NS
 from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, NodeId
+from ckptd.model.quantities import format_age
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
@@ -46,14 +50,17 @@ class Supply:
     Attributes:
         node: Who.
         blocks: What it holds.
-        rate_bytes_per_s: How fast it delivers; 0 while that is not known.
+        rate_bytes_per_s: How fast it delivers, as far as that is believed; 0 while that is not
+            known.
         latency_ns: Time to the first byte; 0 while that is not known.
+        age_ns: How long ago it was so fast.
     """
 
     node: NodeId
     blocks: BlockSet
     rate_bytes_per_s: float
     latency_ns: int = 0
+    age_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +105,19 @@ def need_of_unknown(holding: Holding, missing: BlockSet) -> Need:
 def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
     """Return what the live holders of a version can give that are trusted."""
     return [
-        Supply(
-            peer.node,
-            peer.holdings[digest].blocks,
-            peer.link.rate.bytes_per_s,
-            peer.link.latency_ns or 0,
-        )
+        _supply_of(state, peer, peer.holdings[digest].blocks, now=now)
         for peer in state.peers.values()
         if peer.is_live and digest in peer.holdings and peer.link.quarantined_until_ns <= now
     ]
+
+
+def _supply_of(state: State, peer: Peer, blocks: BlockSet, *, now: int) -> Supply:
+    rate = state.learned.of(peer.node, peer.link, now=now)
+    if rate is None:
+        return Supply(peer.node, blocks, 0.0, peer.link.latency_ns or 0)
+    latency_ns = rate.latency_ns if peer.link.latency_ns is None else peer.link.latency_ns
+    believed = rate.believed_bytes_per_s(now=now)
+    return Supply(peer.node, blocks, believed, latency_ns or 0, rate.age_ns(now=now))
 
 
 def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
@@ -136,9 +147,21 @@ def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
             total_ns += time_ns if total_ns else time_ns + _start_ns(known)
         if need.criticality is Criticality.CRITICAL:
             critical_ns = total_ns
+    return Prediction(critical_ns, total_ns, _remark(supplies) if total_ns else "")
+
+
+def _remark(supplies: Sequence[Supply]) -> str:
+    """Say what a prediction ignores, and what it counts on less."""
     unknown = [supply.node for supply in supplies if not supply.rate_bytes_per_s]
-    remark = f"not counting {_listed(unknown)}, whose rates are not known yet"
-    return Prediction(critical_ns, total_ns, remark if unknown and total_ns else "")
+    old = [supply for supply in supplies if supply.rate_bytes_per_s and supply.age_ns > FRESH_NS]
+    remarks = []
+    if unknown:
+        remarks.append(f"not counting {_listed(unknown)}, whose rates are not known yet")
+    if old:
+        oldest = format_age(max(supply.age_ns for supply in old) / SECOND)
+        whose = _listed(supply.node for supply in old)
+        remarks.append(f"counting {whose} for less, measured up to {oldest} ago")
+    return "; ".join(remarks)
 
 
 def _time_ns(need: Need, supplies: Iterable[Supply]) -> int | None:

@@ -46,6 +46,7 @@ def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
     return PeerSnapshot(
         source=_view_source(peer, is_active=active, now=now),
         latency_ns=link.latency_ns,
+        learned=state.learned.of(peer.node, link, now=now),
         failures=link.failures,
         quarantines=link.quarantines,
         quarantined_until_ns=link.quarantined_until_ns if link.quarantined_until_ns > now else None,

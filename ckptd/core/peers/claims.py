@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost, RateLearned
 from ckptd.core.explain.narration import report_lost, report_reborn
 from ckptd.core.peers.blame import forgive, give_second_chances
 from ckptd.core.peers.holders import count_holders, look_for_holders, take_stock
 from ckptd.core.report.evidence import Evidence
+from ckptd.core.report.learned_rate import LearnedRate
+from ckptd.core.state.learned import rate_of_link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
@@ -21,8 +23,8 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
     """Learn what a peer has.
 
     Another epoch makes it another peer: nothing old is held to it, and nothing more comes on the
-    old one's connections. A peer that was lost for a moment need not rest, but is trusted no more
-    than before.
+    old one's connections; how fast it was is remembered. A peer that was lost for a moment need
+    not rest, but is trusted no more than before.
     """
     peers = step.state.peers
     peer = peers.get(event.node)
@@ -31,6 +33,7 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
         forgive(step, event.node)
         if peer is not None:
             report_reborn(step, peer)
+            _keep_rate(step, peer)
         for lane in list(step.state.lanes.values()):
             if lane.source == event.node:
                 step.close_lane(lane, CloseReason.FAILED)
@@ -62,6 +65,7 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
         in_use = {lane.source for lane in step.state.lanes.values()}
         for node in [node for node, peer in peers.items() if not peer.is_live]:
             if node not in in_use:
+                _keep_rate(step, peers[node])
                 del peers[node]
 
 
@@ -69,6 +73,20 @@ def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
     """Know from here on that nobody else has anything."""
     del event
     step.state.is_settled = True
+
+
+def on_rate_learned(step: Step, event: RateLearned) -> None:
+    """Keep how fast a peer was, for predictions."""
+    learned_ns = step.now - max(event.age_ns, 0)
+    rate = LearnedRate(event.bytes_per_s, event.latency_ns, learned_ns, event.origin)
+    step.state.learned.note(event.node, rate, now=step.now)
+
+
+def _keep_rate(step: Step, peer: Peer) -> None:
+    """Keep how fast a peer was before everything else that is known of it is forgotten."""
+    rate = rate_of_link(peer.link)
+    if rate is not None:
+        step.state.learned.note(peer.node, rate, now=step.now)
 
 
 def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Peer) -> None:
@@ -97,5 +115,6 @@ HANDLERS: Final = (
     NodeHandler(HoldingsArrived, on_holdings_arrived),
     NodeHandler(PeerLost, on_peer_lost),
     NodeHandler(DiscoverySettled, on_discovery_settled),
+    NodeHandler(RateLearned, on_rate_learned),
 )
 """What is taken in here."""

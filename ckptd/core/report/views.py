@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptd.core.report.evidence import BadBlock
+from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.model.words import SourceState, Stage, WasteReason
@@ -41,6 +42,7 @@ class PeerSnapshot:
     Attributes:
         source: The view of it that is taken most often.
         latency_ns: Usual time to its first byte; ``None`` before the first.
+        learned: How fast it was when that was seen last, in this life or before; ``None``: never.
         failures: Disappointments in a row.
         quarantines: How often it was put into quarantine, in this life.
         quarantined_until_ns: It is not trusted up to this moment; ``None`` if it is.
@@ -51,6 +53,7 @@ class PeerSnapshot:
 
     source: SourceSnapshot
     latency_ns: int | None
+    learned: LearnedRate | None
     failures: int
     quarantines: int
     quarantined_until_ns: int | None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ckptd.core.state.alarms import Alarms
 from ckptd.core.state.lane import Lane, Trial
 from ckptd.core.state.latencies import Latencies
+from ckptd.core.state.learned import LearnedRates
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.holdings import Holding
@@ -32,6 +33,7 @@ class State:
         recoveries: All and only recoveries that have not ended.
         transfers: The lane of each transfer in flight; all and only transfers of the lanes.
         lanes: All and only lanes of the recoveries, by name.
+        learned: What earlier lives of links have shown.
         first_bytes: How long first bytes took lately, over all links.
         now_ns: When the last event became known.
         best_rate: The most that came in one second, over recoveries that ended; each takes a
@@ -54,6 +56,7 @@ class State:
     recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
+    learned: LearnedRates = field(default_factory=LearnedRates)
     first_bytes: Latencies = field(default_factory=Latencies)
     now_ns: int = 0
     best_rate: float = 0.0

@@ -29,11 +29,13 @@ class RateEstimate:
         bytes_per_s: The estimate; 0 before the first sample.
         best_bytes_per_s: The highest sample.
         latest_bytes_per_s: The last one.
+        sampled_ns: When that was.
     """
 
     bytes_per_s: float = 0.0
     best_bytes_per_s: float = 0.0
     latest_bytes_per_s: float = 0.0
+    sampled_ns: int = 0
     _window_start_ns: int | None = None
     _window_bytes: int = 0
 
@@ -50,7 +52,7 @@ class RateEstimate:
         self._window_bytes += size_bytes
         elapsed_ns = now - self._window_start_ns
         if elapsed_ns >= _RATE_WINDOW_NS:
-            self._sample(self._window_bytes * SECOND / elapsed_ns)
+            self._sample(self._window_bytes * SECOND / elapsed_ns, now=now)
             self._window_start_ns = now
             self._window_bytes = 0
 
@@ -60,15 +62,16 @@ class RateEstimate:
             return
         elapsed_ns = now - self._window_start_ns
         if elapsed_ns > 0 and self._window_bytes and not self.bytes_per_s:
-            self._sample(self._window_bytes * SECOND / elapsed_ns)
+            self._sample(self._window_bytes * SECOND / elapsed_ns, now=now)
         self._window_start_ns = None
 
     def believe_latest(self) -> None:
         """Take the last sample for the rate: that the source was slow is no pause any more."""
         self.bytes_per_s = self.latest_bytes_per_s
 
-    def _sample(self, bytes_per_s: float) -> None:
+    def _sample(self, bytes_per_s: float, *, now: int) -> None:
         self.latest_bytes_per_s = bytes_per_s
+        self.sampled_ns = now
         self.best_bytes_per_s = max(self.best_bytes_per_s, bytes_per_s)
         if bytes_per_s >= self.bytes_per_s:
             self.bytes_per_s = bytes_per_s

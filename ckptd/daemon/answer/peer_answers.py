@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ckptd.config import Address
 from ckptd.control.messages.checkpoints import CheckpointRow
 from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
-from ckptd.core.report.views import PeerSnapshot, SourceSnapshot
+from ckptd.core.report.learned_rate import LearnedRate
+from ckptd.core.report.views import PeerSnapshot
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recovering import Recovering
@@ -49,7 +50,8 @@ class PeerAnswers:
 
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""
-        return _peer_rows(self._peering, self._scheduler.sources(now=self._now()))
+        now = self._now()
+        return _peer_rows(self._peering, self._scheduler.learned_rates(now=now), now=now)
 
     def peer(self, node: str) -> PeerView:
         """Return one peer.
@@ -71,8 +73,7 @@ class PeerAnswers:
                 f"Known: {', '.join(known[:_PEERS_NAMED_MAX])}{more}." if known else "None is yet.",
             )
         address = self._peering.address_of(snapshot.source.node)
-        ahead_s = self._wall_clock() - self._now() / SECOND
-        return _peer_view(snapshot, address, wall_clock_ahead_s=ahead_s)
+        return _peer_view(snapshot, address, now=self._now(), now_s=self._wall_clock())
 
 
 def _checkpoint_rows(
@@ -124,11 +125,11 @@ def _checkpoint_row(
     )
 
 
-def _peer_rows(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[PeerRow]:
-    rates = {source.node: source.rate_bytes_per_s for source in sources}
+def _peer_rows(peering: Peering, rates: Mapping[NodeId, LearnedRate], *, now: int) -> list[PeerRow]:
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
+        rate = rates.get(holdings.node) if holdings else None
         rows.append(
             PeerRow(
                 node=holdings.node if holdings else None,
@@ -136,27 +137,33 @@ def _peer_rows(peering: Peering, sources: Iterable[SourceSnapshot]) -> list[Peer
                 state=PeerState.UNREACHABLE if peer.state is PeerState.UNKNOWN else peer.state,
                 epoch=holdings.epoch if holdings else None,
                 versions=len(holdings.holdings) if holdings else 0,
-                rate_bytes_per_s=rates.get(holdings.node, 0) if holdings else 0,
+                rate_bytes_per_s=0 if rate is None else int(rate.bytes_per_s),
                 last_error=peer.last_error,
+                rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
+                rate_from=None if rate is None else rate.origin,
             )
         )
     return rows
 
 
 def _peer_view(
-    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, wall_clock_ahead_s: float
+    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, now: int, now_s: float
 ) -> PeerView:
     """Return everything that is known of a peer.
 
     Args:
         snapshot: What the scheduler knows.
         address: Where it answers.
-        wall_clock_ahead_s: Unix time less the scheduler's.
+        now: The moment on the scheduler's clock …
+        now_s: … and in Unix time.
     """
     source, until_ns = snapshot.source, snapshot.quarantined_until_ns
+    rate, latency_ns = snapshot.learned, snapshot.latency_ns
+    if latency_ns is None and rate is not None:
+        latency_ns = rate.latency_ns
 
     def unix_s(at_ns: int) -> float:
-        return round(at_ns / SECOND + wall_clock_ahead_s, 3)
+        return round((at_ns - now) / SECOND + now_s, 3)
 
     return PeerView(
         node=source.node,
@@ -165,8 +172,10 @@ def _peer_view(
         epoch=source.epoch,
         versions=len(snapshot.holdings),
         versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
-        rate_bytes_per_s=source.rate_bytes_per_s or None,
-        latency_s=None if snapshot.latency_ns is None else snapshot.latency_ns / SECOND,
+        rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
+        latency_s=None if latency_ns is None else latency_ns / SECOND,
+        rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
+        rate_from=None if rate is None else rate.origin,
         trust=source.trust,
         failures=snapshot.failures,
         quarantines=snapshot.quarantines,

@@ -113,7 +113,7 @@ class PlanAnswers:
             units=len(space.manifest.units) if space else None,
             bytes_by_class=_bytes_by_class(space) if space else None,
             manifest_problem=problem,
-            sources=tuple(_source(holder, digest, space) for holder in holders),
+            sources=tuple(_source(holder, digest, space, now=self._now()) for holder in holders),
             missing_blocks=len(missing),
             missing_critical_blocks=(
                 len(missing & space.of_criticality(Criticality.CRITICAL)) if space else None
@@ -212,15 +212,22 @@ def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
     return need_of_unknown(holding, holding.blocks).size_bytes
 
 
-def _source(holder: PeerSnapshot, digest: Digest, space: AddressSpace | None) -> PlanSource:
-    holding = _holding(holder, digest)
+def _source(
+    holder: PeerSnapshot, digest: Digest, space: AddressSpace | None, *, now: int
+) -> PlanSource:
+    holding, rate = _holding(holder, digest), holder.learned
+    latency_ns = holder.latency_ns
+    if latency_ns is None and rate is not None:
+        latency_ns = rate.latency_ns
     return PlanSource(
         node=holder.source.node,
         state=holder.source.state,
         bytes=_size_bytes(holding, space),
         is_complete=holding.is_complete,
-        rate_bytes_per_s=holder.source.rate_bytes_per_s or None,
-        latency_s=_seconds(holder.latency_ns),
+        rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
+        latency_s=_seconds(latency_ns),
+        rate_age_s=None if rate is None else _seconds(rate.age_ns(now=now)),
+        rate_from=None if rate is None else rate.origin,
     )
 
 

@@ -18,19 +18,21 @@ from typing import Final, TypeAlias
 
 from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
+from ckptd.core.events import RateLearned
 from ckptd.core.peers.following import PeerAddress
-from ckptd.daemon.doctor.sampling import Sample, take_sample
+from ckptd.daemon.doctor.rows import failed, passed, warned
+from ckptd.daemon.doctor.sampling import Sample, take_sample, worth_sampling
 from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.errors import CkptdError, Conflict
-from ckptd.limits import CONNECTIONS_MAX, DAY_S, KIB, MIB, SECOND
+from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import CheckResult, PeerState, RangeOutcome
+from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.store.files.hashing import hexdigest_of
@@ -51,8 +53,6 @@ _PEER_RATE_MIN: Final = 4 * MIB
 """Slower than any disk or network a cluster is built with."""
 _FREE_SHARE_MIN: Final = 0.05
 _ANSWER_S: Final = 3.0
-_SAMPLED_BLOCKS_MAX: Final = 64 * KIB
-"""A manifest of so many blocks has 2 MiB; larger ones are not fetched for a sample."""
 _SAMPLED_PEERS_MAX: Final = 64
 """At 3 s each of the slowest, a look at all takes three minutes."""
 
@@ -65,9 +65,18 @@ class Doctor:
         data: Where it listens for peers.
         peering: Knows the peers.
         pool: Buffers for samples.
+        note_rate: Given how fast a peer was, for predictions.
     """
 
-    def __init__(self, parts: Parts, data: Address, peering: Peering, pool: BufferPool) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        data: Address,
+        peering: Peering,
+        pool: BufferPool,
+        *,
+        note_rate: Callable[[RateLearned], None],
+    ) -> None:
         self._config = parts.config
         self._data = data
         self._roots = parts.storage.roots
@@ -75,6 +84,7 @@ class Doctor:
         self._inquirer = parts.transport.inquirer
         self._identity = parts.transport.identity
         self._pool = pool
+        self._note_rate = note_rate
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -115,18 +125,18 @@ class Doctor:
     async def _clock(self) -> AsyncGenerator[CheckRow, None]:
         drift_s = self._wall_clock() - time.monotonic() - self._clocks_apart_s
         if abs(drift_s) > _CLOCK_OFF_S:
-            yield _warn(
+            yield warned(
                 "clock",
                 "this node",
                 f"was set {drift_s:+.0f} s since the daemon started",
                 "Recoveries do not depend on it, times in logs do; see 'timedatectl'.",
             )
         else:
-            yield _ok("clock", "this node", "runs evenly since the daemon started")
+            yield passed("clock", "this node", "runs evenly since the daemon started")
         for peer in self._live_peers():
             apart_s = await self._seconds_apart(peer)
             if apart_s is not None and abs(apart_s) > _CLOCK_OFF_S:
-                yield _warn(
+                yield warned(
                     "clock",
                     _name_of(peer),
                     f"is {apart_s:+.0f} s from this node",
@@ -150,9 +160,9 @@ class Doctor:
             for role, not_after_s in self._identity.not_after_s.items():
                 yield judge_certificate(role, not_after_s, now_s=self._wall_clock())
         elif _is_loopback(self._data.host):
-            yield _ok("certificate", "this node", "needs none: it listens on this machine only")
+            yield passed("certificate", "this node", "needs none: it listens on this machine only")
         else:
-            yield _warn(
+            yield warned(
                 "certificate",
                 "this node",
                 "has none: whoever reaches the port can read, and claim to be any node",
@@ -175,30 +185,30 @@ class Doctor:
                 remedy=remedy,
             )
         else:
-            yield _ok("descriptors", "this process", finding)
+            yield passed("descriptors", "this process", finding)
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:
         if _is_loopback(self._data.host) and any(
             not _is_loopback(peer.address[0]) for peer in self._peering.peers()
         ):
-            yield _fail(
+            yield failed(
                 "listen",
                 f"data {self._data}",
                 "is a loopback address, and peers are on other machines",
                 'Set listen.data = "0.0.0.0:7421" or to this node\'s address.',
             )
         else:
-            yield _ok("listen", f"data {self._data}", "peers are answered")
+            yield passed("listen", f"data {self._data}", "peers are answered")
         metrics = self._config.listen.metrics
         if metrics is None:
-            yield _warn(
+            yield warned(
                 "listen",
                 "metrics",
                 "are switched off: nobody sees what this node does",
                 'Set listen.metrics = "127.0.0.1:7422".',
             )
         else:
-            yield _ok("listen", f"metrics {metrics}", "Prometheus is answered")
+            yield passed("listen", f"metrics {metrics}", "Prometheus is answered")
 
     async def _disks(self) -> AsyncGenerator[CheckRow, None]:
         for root in self._roots:
@@ -214,16 +224,16 @@ class Doctor:
                     sampled += 1
                     yield await self._sample(peer)
                 case PeerState.LIVE:
-                    yield _ok("peer", _name_of(peer), "answers")
+                    yield passed("peer", _name_of(peer), "answers")
                 case PeerState.CONFLICT:
-                    yield _fail(
+                    yield failed(
                         "peer",
                         _name_of(peer),
                         peer.last_error,
                         "Give each node a node.id of its own, and list each address once.",
                     )
                 case _:
-                    yield _fail(
+                    yield failed(
                         "peer",
                         _name_of(peer),
                         f"does not answer: {peer.last_error or 'not asked yet'}",
@@ -232,19 +242,18 @@ class Doctor:
 
     async def _sample(self, peer: PeerAddress) -> CheckRow:
         holdings = peer.holdings.holdings if peer.holdings else ()
-        small = [holding for holding in holdings if holding.blocks]
-        smallest = min(small, key=lambda holding: holding.block_count, default=None)
-        if smallest is None or smallest.block_count > _SAMPLED_BLOCKS_MAX:
-            return _ok("peer", _name_of(peer), "answers; holds nothing to measure its rate with")
+        sampled = worth_sampling(holdings)
+        if sampled is None:
+            return passed("peer", _name_of(peer), "answers; holds nothing to measure its rate with")
         try:
             async with asyncio.timeout(_ANSWER_S):
-                encoded = await self._inquirer.manifest(peer.address, smallest.digest)
-            space = await asyncio.to_thread(_open_manifest, encoded, smallest)
+                encoded = await self._inquirer.manifest(peer.address, sampled.digest)
+            space = await asyncio.to_thread(_open_manifest, encoded, sampled)
             sample = None
             if space is not None:
                 sample = await take_sample(
                     peer.address,
-                    smallest,
+                    sampled,
                     space,
                     self._pool,
                     peer=self._lane_peer(peer),
@@ -252,13 +261,23 @@ class Doctor:
                 )
         except (CkptdError, OSError) as error:
             why = str(error) or "it took too long"
-            return _fail(
+            return failed(
                 "peer",
                 _name_of(peer),
                 f"answers, but gives no bytes: {why}",
                 "Look at its log; 'ckptctl peers' shows what is known of it.",
             )
+        self._learn(peer, sample)
         return _judge(peer, sample)
+
+    def _learn(self, peer: PeerAddress, sample: Sample | None) -> None:
+        """Let predictions know how fast a peer is, if enough came to say that."""
+        if sample is None or peer.holdings is None:
+            return
+        rate = sample.rate_bytes_per_s
+        if rate is not None:
+            node, latency_ns = peer.holdings.node, sample.latency_ns
+            self._note_rate(RateLearned(node, rate, latency_ns, 0, RateOrigin.DOCTOR))
 
     def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
         """Return who must answer at the other end of a lane, and to whom."""
@@ -297,24 +316,24 @@ def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRo
     else:
         remedy = "Replace it without an interruption: see 'ckptctl tls --help'."
     if days <= 0:
-        return _fail("certificate", role, f"expired {abs(days):.1f} days ago", remedy)
+        return failed("certificate", role, f"expired {abs(days):.1f} days ago", remedy)
     finding = f"expires in {days:.1f} days"
     if days <= _CERTIFICATE_DAYS_MIN:
-        return _warn("certificate", role, finding, remedy)
-    return _ok("certificate", role, finding)
+        return warned("certificate", role, finding, remedy)
+    return passed("certificate", role, finding)
 
 
 def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:
     name = _name_of(peer)
     if sample is None or sample.bad_blocks:
-        return _fail(
+        return failed(
             "peer",
             name,
             "sent bytes that are not what it says they are",
             "Check its disk and memory; 'ckptctl peers show NODE' counts its bad blocks.",
         )
     if sample.outcome not in {RangeOutcome.DELIVERED, RangeOutcome.CLOSED}:
-        return _fail(
+        return failed(
             "peer",
             name,
             f"answers, but gives no bytes: {sample.outcome.value}",
@@ -323,15 +342,15 @@ def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:
     rate = sample.size_bytes / max(sample.duration_s, 1 / SECOND)
     finding = f"gave {format_size(sample.size_bytes)} at {format_rate(rate)}"
     if rate < _PEER_RATE_MIN and sample.outcome is RangeOutcome.CLOSED:
-        return _warn("peer", name, finding, "Look at the network between them with 'iperf3'.")
-    return _ok("peer", name, finding)
+        return warned("peer", name, finding, "Look at the network between them with 'iperf3'.")
+    return passed("peer", name, finding)
 
 
 def _look_at_disk(root: Root) -> CheckRow:
     subject = f"root {root.name}"
     obstacle = root.obstacle()
     if obstacle:
-        return _fail(
+        return failed(
             "disk",
             subject,
             obstacle,
@@ -341,13 +360,13 @@ def _look_at_disk(root: Root) -> CheckRow:
         rate = measure_write_rate(root)
         free, size = root.free_bytes(), root.size_bytes()
     except CkptdError as error:
-        return _fail("disk", subject, error.problem, error.hint or "Make room, or mend the disk.")
+        return failed("disk", subject, error.problem, error.hint or "Make room, or mend the disk.")
     finding = f"writes {format_rate(rate)} durably, {format_size(free)} free"
     if free < size * _FREE_SHARE_MIN:
-        return _warn("disk", subject, finding, "Remove versions that nobody needs.")
+        return warned("disk", subject, finding, "Remove versions that nobody needs.")
     if rate < _DISK_RATE_MIN:
-        return _warn("disk", subject, finding, "A recovery is no faster; look with 'iostat -x 1'.")
-    return _ok("disk", subject, finding)
+        return warned("disk", subject, finding, "A recovery is no faster; look with 'iostat -x 1'.")
+    return passed("disk", subject, finding)
 
 
 def _open_manifest(encoded: bytes, holding: Holding) -> AddressSpace | None:
@@ -365,19 +384,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _ok(check: str, subject: str, finding: str) -> CheckRow:
-    return CheckRow(check=check, subject=subject, verdict=CheckResult.OK, finding=finding)
-
-
-def _warn(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
-    return CheckRow(
-        check=check, subject=subject, verdict=CheckResult.WARN, finding=finding, remedy=remedy
-    )
-
-
-def _fail(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
-    return CheckRow(
-        check=check, subject=subject, verdict=CheckResult.FAIL, finding=finding, remedy=remedy
-    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.events import Event, RangeEnded
-from ckptd.limits import MIB, SECOND
+from ckptd.core.events import Event, RangeEnded, RangeProgressed
+from ckptd.limits import KIB, MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId, TransferId
@@ -23,6 +23,12 @@ from ckptd.store.files.hashing import digest_of
 
 SAMPLE_BYTES_MAX: Final = 8 * MIB
 """Enough to see a link of 10 Gbit/s; under a second on one of 100 Mbit/s."""
+SAMPLE_BYTES_MIN: Final = 1 * MIB
+"""Less says more about the way to the first byte than about the rate."""
+_STREAM_S_MIN: Final = 0.02
+"""A lane reports a hundred times a second; over a shorter time its reports say little."""
+_SAMPLED_BLOCKS_MAX: Final = 64 * KIB
+"""A manifest of so many blocks has 2 MiB; larger ones are not fetched for a sample."""
 SAMPLE_S: Final = 3.0
 """A slow peer is cut off after this; what has come says how slow it is."""
 
@@ -34,14 +40,32 @@ class Sample:
     Attributes:
         size_bytes: Bytes of whole blocks that came.
         duration_s: How long that took, connecting included.
+        first_s: When the first of them came …
+        first_bytes: … and how many came by then.
         bad_blocks: How many had a wrong digest.
         outcome: How it ended; ``CLOSED`` if the time was over.
     """
 
     size_bytes: int
     duration_s: float
+    first_s: float
+    first_bytes: int
     bad_blocks: int
     outcome: RangeOutcome
+
+    @property
+    def rate_bytes_per_s(self) -> float | None:
+        """How fast it delivers once it does; ``None`` if too little came to say that."""
+        if self.bad_blocks or self.size_bytes < SAMPLE_BYTES_MIN:
+            return None
+        if self.duration_s - self.first_s >= _STREAM_S_MIN and self.size_bytes > self.first_bytes:
+            return (self.size_bytes - self.first_bytes) / (self.duration_s - self.first_s)
+        return self.size_bytes / max(self.duration_s, 1 / SECOND)
+
+    @property
+    def latency_ns(self) -> int:
+        """About the time from a request to its first byte; the other half went into connecting."""
+        return int(self.first_s * SECOND / 2)
 
 
 class _Discarding:
@@ -61,6 +85,24 @@ class _Discarding:
         self.size_bytes += offset
         self.bad_blocks += len(bad)
         return tuple(bad)
+
+
+def worth_sampling(holdings: Iterable[Holding]) -> Holding | None:
+    """Return what to fetch a little of: enough bytes, and a short manifest; ``None``: nothing is.
+
+    Args:
+        holdings: What a peer says it has.
+    """
+    small = [
+        holding
+        for holding in holdings
+        if holding.blocks and holding.block_count <= _SAMPLED_BLOCKS_MAX
+    ]
+
+    def costs(holding: Holding) -> tuple[int, int]:
+        return max(SAMPLE_BYTES_MAX - holding.size_bytes, 0), holding.block_count
+
+    return min(small, key=costs, default=None)
 
 
 async def take_sample(
@@ -91,9 +133,12 @@ async def take_sample(
     end = min(space.run_within(run[0], SAMPLE_BYTES_MAX).end, run[1])
     sink = _Discarding()
     ended = asyncio.get_running_loop().create_future()
+    first: list[tuple[int, int]] = []
 
     def report(*events: Event) -> None:
         for event in events:
+            if isinstance(event, RangeProgressed) and event.received_bytes and not first:
+                first.append((time.monotonic_ns(), event.received_bytes))
             if isinstance(event, RangeEnded) and not ended.done():
                 ended.set_result(event.outcome)
 
@@ -112,5 +157,13 @@ async def take_sample(
             outcome = RangeOutcome.CLOSED
         finally:
             lane.close()
-    duration_s = (time.monotonic_ns() - start_ns) / SECOND
-    return Sample(sink.size_bytes, duration_s, sink.bad_blocks, outcome)
+    end_ns = time.monotonic_ns()
+    first_ns, first_bytes = first[0] if first else (end_ns, 0)
+    return Sample(
+        sink.size_bytes,
+        (end_ns - start_ns) / SECOND,
+        (first_ns - start_ns) / SECOND,
+        first_bytes,
+        sink.bad_blocks,
+        outcome,
+    )

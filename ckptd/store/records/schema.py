@@ -160,11 +160,22 @@ def _record_of(old: _Report) -> bytes:
     )
 
 
+_LINKS: Final = """
+CREATE TABLE links (
+    node TEXT PRIMARY KEY,
+    rate_bytes_per_s REAL NOT NULL,
+    latency_s REAL,
+    measured_at_s REAL NOT NULL,
+    origin TEXT NOT NULL  -- 'recovery' or 'doctor'
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
     _SIGNATURES_AND_MARKS,
     _convert_reports,
+    _LINKS,
 )
 """What leads from each schema to the next one."""
 

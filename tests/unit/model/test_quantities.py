@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ckptd.errors import UsageError
 from ckptd.limits import GIB, KIB, MIB, MS, SECOND
 from ckptd.model.quantities import (
+    format_age,
     format_duration,
     format_rate,
     format_size,
@@ -179,6 +180,23 @@ def test_a_rate_is_shown_as_a_size_in_a_second() -> None:
 )
 def test_a_duration_is_shown_in_its_two_largest_units(duration_s: float, text: str) -> None:
     assert format_duration(duration_s) == text
+
+
+@pytest.mark.parametrize(
+    ("age_s", "text"),
+    [
+        (-5, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (3599.9, "59m"),
+        (3600, "1h"),
+        (2 * 86_400 - 1, "47h"),
+        (2 * 86_400, "2d"),
+        (100 * 86_400, "100d"),
+    ],
+)
+def test_an_age_is_shown_in_one_unit_and_never_as_more_than_it_is(age_s: float, text: str) -> None:
+    assert format_age(age_s) == text
 
 
 @given(st.integers(0, 2**60))

@@ -2,7 +2,8 @@ import msgspec
 
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
-from ckptd.limits import GIB
+from ckptd.limits import DAY_S, GIB
+from ckptd.model.words import RateOrigin
 from tests.support.control_samples import PEER_VIEW, PLAN
 
 replace = msgspec.structs.replace
@@ -23,6 +24,23 @@ def test_a_plan_says_what_a_recovery_would_do() -> None:
         "node-b  idle   all, 2 GiB   900 MiB/s      2.1ms",
         "node-c  idle   part, 1 GiB  not known yet  not known yet",
     ]
+
+
+def test_a_rate_that_is_not_from_just_now_has_its_age_and_who_measured_it() -> None:
+    near, far = PLAN.sources
+    sources = (
+        replace(near, rate_age_s=59.9, rate_from=RateOrigin.RECOVERY),
+        replace(near, rate_age_s=60.0, rate_from=RateOrigin.RECOVERY),
+        replace(far, rate_bytes_per_s=GIB, rate_age_s=3.5 * 3600, rate_from=RateOrigin.DOCTOR),
+    )
+    lines = plan_lines(replace(PLAN, sources=sources))
+    assert lines[-3:] == [
+        "node-b  idle   all, 2 GiB   900 MiB/s                  2.1ms",
+        "node-b  idle   all, 2 GiB   900 MiB/s, 1m ago          2.1ms",
+        "node-c  idle   part, 1 GiB  1 GiB/s, 3h ago by doctor  not known yet",
+    ]
+    peer = replace(PEER_VIEW, rate_age_s=2 * DAY_S, rate_from=RateOrigin.RECOVERY)
+    assert "rate        900 MiB/s, 2d ago" in peer_view_lines(peer)
 
 
 def test_a_plan_says_what_speaks_against_it() -> None:

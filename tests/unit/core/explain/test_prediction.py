@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ckptd.core.events import RateLearned
 from ckptd.core.explain.prediction import (
     Need,
     Prediction,
@@ -13,13 +14,14 @@ from ckptd.core.explain.prediction import (
     predict,
     supplies_of,
 )
+from ckptd.core.report.learned_rate import FRESH_NS, HALF_LIFE_NS
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, NodeId, Version
-from ckptd.model.words import Criticality
+from ckptd.model.words import Criticality, RateOrigin
 from tests.support.scheduling import (
     LLAMA,
     R2,
@@ -30,6 +32,7 @@ from tests.support.scheduling import (
     Script,
     blocks,
     holding,
+    holds,
     ranges,
     saved,
 )
@@ -192,7 +195,7 @@ def test_live_holders_out_of_quarantine_can_supply() -> None:
     confined.link.quarantined_until_ns = now + 1
     known = {each.node: each for each in (served, freed, lost, other, confined)}
     assert supplies_of(State(peers=known), VERSION.digest, now=now) == [
-        Supply(A, part, 7.0, 9),
+        Supply(A, part, 7.0, 9, age_ns=now),
         Supply(B, VERSION.blocks, 0.0, 0),
     ]
 
@@ -210,3 +213,59 @@ def test_sources_of_unknown_rate_are_remarked_on_only_if_something_has_to_come()
 def test_five_sources_are_named(count: int, named: str) -> None:
     unknown = [supply(NodeId(f"n{index}"), 0) for index in range(count)]
     assert predict(needs(), unknown).remark == f"no rate is known yet, of {named}"
+
+
+def test_a_rate_from_before_a_restart_predicts_and_so_does_one_that_the_doctor_measured() -> None:
+    script, version = Script(), saved(60)
+    for node, origin in ((A, RateOrigin.RECOVERY), (B, RateOrigin.DOCTOR)):
+        script.tell(RateLearned(node, 15.0 * MIB, 10 * MS, 3600 * SECOND, origin))
+    script.start(version, A, B)
+    assert script.view().predicted_ns == 2 * SECOND + 2 * 10 * MS
+    assert [each.age_ns for each in script.scheduler.supplies(version.digest, now=script.now)] == [
+        3600 * SECOND, 3600 * SECOND,
+    ]  # fmt: skip
+
+
+def test_the_choice_of_a_source_does_not_look_at_what_was_learned_before() -> None:
+    fresh, taught, version = Script(), Script(), saved(64)
+    taught.tell(RateLearned(A, 1.0 * MIB, 10 * SECOND, 0, RateOrigin.RECOVERY))
+    taught.tell(RateLearned(B, 900.0 * MIB, 1, 0, RateOrigin.RECOVERY))
+    assert taught.start(version, A, B) == fresh.start(version, A, B)
+
+
+def test_an_old_rate_counts_for_less_and_that_is_said() -> None:
+    script, version = Script(), saved(60)
+    age_ns = FRESH_NS + HALF_LIFE_NS
+    script.tell(RateLearned(A, 60.0 * MIB, None, age_ns, RateOrigin.RECOVERY))
+    script.tell(holds(A, version), holds(B, version))
+    supplies = script.scheduler.supplies(version.digest, now=script.now)
+    predicted = predict(needs(version), supplies)
+    assert predicted == Prediction(
+        None,
+        2 * SECOND,
+        "not counting b, whose rates are not known yet; counting a for less, measured up to 8d ago",
+    )
+
+
+def test_what_is_shown_now_comes_before_what_was_learned() -> None:
+    script, version = Script(), saved(64)
+    script.tell(RateLearned(A, 900.0 * MIB, 7 * MS, 0, RateOrigin.RECOVERY))
+    [order] = ranges(script.start(version, A))
+    script.deliver(order, after_ms=400)
+    [supplied] = script.scheduler.supplies(version.digest, now=script.now)
+    assert (supplied.rate_bytes_per_s, supplied.age_ns) == (10 * MIB, 0)
+
+
+def test_a_peer_that_restarts_is_as_fast_as_it_was_and_so_is_one_that_was_forgotten() -> None:
+    script, version = Script(), saved(64)
+    [order] = ranges(script.start(version, A))
+    script.deliver(order, after_ms=400)
+    script.tell(holds(A, version, epoch=2), after_ms=1000)
+    assert script.view_source(A).rate_bytes_per_s == 0
+    [supplied] = script.scheduler.supplies(version.digest, now=script.now)
+    assert (supplied.rate_bytes_per_s, supplied.age_ns) == (10 * MIB, SECOND)
+    learned = script.scheduler.learned_rates(now=script.now)
+    assert [(node, rate.bytes_per_s) for node, rate in learned.items()] == [(A, 10 * MIB)]
+    snapshot = script.scheduler.peer(A, now=script.now)
+    assert snapshot is not None
+    assert snapshot.learned == learned[A]

@@ -1,0 +1,101 @@
+"""Keeps how fast peers deliver over restarts, so that a fresh daemon can say how long things take.
+
+Only the rates, with their ages: what a peer did wrongly is forgotten with the daemon that saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, NoReturn
+
+from ckptd.core.events import RateLearned
+from ckptd.core.report.learned_rate import LearnedRate
+from ckptd.errors import CkptdError
+from ckptd.limits import SECOND
+from ckptd.model.ids import NodeId
+from ckptd.observe.logs import get_logger
+from ckptd.store.records.link_records import LinkRecord, LinkRecords
+
+WRITE_S: Final = 60.0
+"""How often rates are written: what the last minute taught is learned again in as long."""
+
+_log = get_logger()
+
+
+class RateMemory:
+    """Reports what was learned before a restart, and writes down what is learned now.
+
+    Args:
+        records: Where rates are kept.
+        learned: Returns the best that is known of each path.
+        report: Takes events for the scheduler.
+        now: The moment in nanoseconds, on the scheduler's clock.
+        wall_clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        records: LinkRecords,
+        *,
+        learned: Callable[[], Mapping[NodeId, LearnedRate]],
+        report: Callable[[RateLearned], None],
+        now: Callable[[], int],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._learned = learned
+        self._report = report
+        self._now = now
+        self._wall_clock = wall_clock
+        self._written: dict[NodeId, LearnedRate] = {}
+
+    async def load(self) -> None:
+        """Report what is kept; once, before anybody can ask.
+
+        Raises:
+            CkptdError: The database refuses.
+        """
+        now_s = self._wall_clock()
+        for record in await self._records.load():
+            self._report(
+                RateLearned(
+                    record.node,
+                    record.rate_bytes_per_s,
+                    None if record.latency_s is None else int(record.latency_s * SECOND),
+                    # A clock that was set back must not make anything younger than now.
+                    int(max(now_s - record.measured_at_s, 0) * SECOND),
+                    record.origin,
+                )
+            )
+        self._written = dict(self._learned())
+
+    async def run(self) -> NoReturn:
+        """Write what is new once a minute, until cancelled."""
+        while True:
+            await asyncio.sleep(WRITE_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what is new. If the disk refuses, that is logged: nothing depends on it."""
+        learned = dict(self._learned())
+        now, now_s = self._now(), self._wall_clock()
+        news = [
+            LinkRecord(
+                node,
+                rate.bytes_per_s,
+                None if rate.latency_ns is None else rate.latency_ns / SECOND,
+                now_s - rate.age_ns(now=now) / SECOND,
+                rate.origin,
+            )
+            for node, rate in learned.items()
+            if self._written.get(node) != rate
+        ]
+        if not news:
+            return
+        try:
+            await self._records.write(news)
+        except CkptdError as error:
+            _log.warning("rates.not_kept", why=str(error))
+        else:
+            self._written = learned
