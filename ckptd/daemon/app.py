@@ -195,6 +195,7 @@ class Daemon:
             # Before anybody can ask about what is under way, or how long it will take.
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("interrupted recoveries", start=self._recovering.go_on),
+            Service("orphaned staging", run=self._recovering.remove_orphans),
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
             Service("peers", run=self._recovering.peering.run),

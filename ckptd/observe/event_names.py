@@ -37,6 +37,7 @@ EVENTS: Final = {
     "root.usable": "a root can be used again",
     "source.bad_block": "a source that sent a bad block was asked whether it stands by it",
     "staging.not_discarded": "what a recovery left could not be removed",
+    "staging.orphan_removed": "what a recovery left that no journal knows was removed",
     "state.moved_aside": "the state database could not be read and was put aside",
     "transport.insecure": "the data listener has no TLS",
     "version.published": "a directory was published",

@@ -9,7 +9,7 @@ import pytest
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.limits import KIB
 from ckptd.model.words import FailureCause, Result
-from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 
 pytestmark = pytest.mark.integration
 
@@ -29,6 +29,25 @@ def source(cluster: Cluster) -> Node:
 @pytest.fixture
 def receiver(cluster: Cluster, source: Node) -> Node:
     return cluster.node("r", peers=[source.address])
+
+
+class TestOrphans:
+    def test_staging_that_no_journal_knows_is_removed_at_the_start(self, receiver: Node) -> None:
+        paused = receiver.begin()
+        receiver.client.pause(paused)
+        receiver.stop()
+        orphan = receiver.path(".ckptd/r-00000000000f/deep")
+        orphan.mkdir(parents=True)
+        (orphan / "weights.bin").write_bytes(b"half")
+        kept = receiver.path(".ckptd/replaced/weights.bin")
+        kept.parent.mkdir()
+        kept.write_bytes(b"somebody's")
+        receiver.restart()
+        eventually(lambda: not orphan.parent.exists(), "the orphan is gone")
+        eventually(lambda: "staging.orphan_removed" in receiver.log_text(), "the log has a line")
+        assert kept.exists()
+        receiver.client.resume(paused)
+        assert receiver.result(paused).result is Result.COMPLETE
 
 
 class TestFreePaths:

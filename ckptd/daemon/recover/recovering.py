@@ -17,6 +17,7 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.orphans import remove_orphans
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.runner import Runner
@@ -146,6 +147,10 @@ class Recovering:
             if record.version is not None:
                 recovery.settle_target(record.version)
             self.begin(recovery)
+
+    async def remove_orphans(self) -> None:
+        """Remove staging that nobody will come back to."""
+        await remove_orphans(self._storage, self.book)
 
     def pause(self) -> None:
         """Let every recovery stand still; not in the journal, so that the next life goes on."""

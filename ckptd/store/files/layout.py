@@ -5,6 +5,7 @@ Paths below a root are relative to it. Nothing here touches the disk.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from ckptd.model.ids import CheckpointName, RecoveryId, Version
@@ -24,6 +25,9 @@ DATABASE: Final = "ckptd.db"
 DATABASE_SUFFIXES: Final = ("-wal", "-shm", "")
 """SQLite keeps its files side by side; the database itself comes last."""
 
+_RECOVERY: Final = re.compile(r"r-[0-9a-f]{12}")
+"""How recoveries are named: :meth:`RecoveryAnswers.recover`."""
+
 
 def inside(directory: str, path: str) -> str:
     """Return a path below a directory; ``""`` is the root itself."""
@@ -38,6 +42,11 @@ def usual_target(checkpoint: CheckpointName, version: Version) -> str:
 def staging_of(recovery: RecoveryId) -> str:
     """Return the directory that a recovery writes to until its version is placed."""
     return f"{STAGING_DIRECTORY}/{recovery}"
+
+
+def recovery_of(name: str) -> RecoveryId | None:
+    """Return the recovery whose staging directory has a name; ``None``: it is not of one."""
+    return RecoveryId(name) if _RECOVERY.fullmatch(name) else None
 
 
 def is_in_staging(path: str) -> bool:

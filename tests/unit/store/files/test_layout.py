@@ -35,3 +35,9 @@ def test_the_files_of_the_database_are_told_by_their_names() -> None:
     assert names == ["ckptd.db-wal", "ckptd.db-shm", "ckptd.db"]
     assert all(map(layout.is_of_database, [*names, "ckptd.db.damaged-1"]))
     assert not layout.is_of_database("lock")
+
+
+def test_only_what_is_named_like_a_recovery_is_the_staging_of_one() -> None:
+    assert layout.recovery_of("r-0123456789ab") == "r-0123456789ab"
+    for other in ("probe", "replaced", "r-0123456789", "r-0123456789abc", "r-0123456789AB", ""):
+        assert layout.recovery_of(other) is None
