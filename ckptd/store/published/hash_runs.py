@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from ckptd.limits import MIB, MS, SECOND
-from ckptd.model.manifest import block_size_for
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 
@@ -53,6 +52,10 @@ class HashedFile(Protocol):
     @property
     def size_bytes(self) -> int:
         """About how long it is."""
+
+    @property
+    def grain_bytes(self) -> int:
+        """How long its blocks are."""
 
 
 _File = TypeVar("_File", bound=HashedFile)
@@ -88,8 +91,7 @@ class HashRun(Generic[_File, _Result]):
         self._root = root
         self._batches = deque(_batches(files))
         self._buffer_bytes = max(
-            _BUFFER_BYTES_MIN,
-            2 * max((block_size_for(each.size_bytes) for each in files), default=0),
+            _BUFFER_BYTES_MIN, 2 * max((each.grain_bytes for each in files), default=0)
         )
         self._hash_file = hash_file
         self._on_progress = on_progress

@@ -76,6 +76,11 @@ class _Candidate(NamedTuple):
     size_bytes: int
     criticality: Criticality
 
+    @property
+    def grain_bytes(self) -> int:
+        """How long its blocks will be."""
+        return block_size_for(self.size_bytes)
+
 
 def scan_and_hash(
     root: Root,

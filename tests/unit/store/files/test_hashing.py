@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from blake3 import blake3
 
 from ckptd.errors import ContentChanged
 from ckptd.limits import DIGEST_BYTES
+from ckptd.model.manifest import Unit
 from ckptd.model.space import BlockPlace
 from ckptd.store.files import hashing
 from ckptd.store.files.hashing import (
@@ -15,7 +17,9 @@ from ckptd.store.files.hashing import (
     hexdigest_of,
     matching_blocks,
     unit_digest,
+    wrong_blocks,
 )
+from tests.support.manifests import make_unit
 from tests.support.stagings import go_on
 
 BLOCK = 1024
@@ -151,3 +155,99 @@ def test_hashing_ends_where_its_check_says_so(file: int) -> None:
 
 def test_a_digest_has_the_length_that_manifests_expect() -> None:
     assert len(digest_of(b"")) == DIGEST_BYTES
+
+
+def unit_of(content: bytes, grain_bytes: int = BLOCK) -> Unit:
+    return make_unit("a", content, block_size_bytes=grain_bytes)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_hurried", [False, True])
+@pytest.mark.parametrize("buffer_bytes", [BLOCK, 2 * BLOCK, 5 * BLOCK - 1, 64 * BLOCK])
+@pytest.mark.parametrize("size", SIZES)
+def test_blocks_that_do_not_have_their_digest_are_found(
+    file: int, size: int, buffer_bytes: int, is_hurried: bool
+) -> None:
+    content = content_of(size)
+    os.pwrite(file, content, 0)
+    read: list[int] = []
+
+    def wrong() -> list[int]:
+        return wrong_blocks(
+            file,
+            unit_of(content),
+            buffer=buffer_of(buffer_bytes),
+            on_progress=read.append,
+            is_hurried=is_hurried,
+        )
+
+    assert wrong() == []
+    assert sum(read) == size
+    changed = sorted({0, size // BLOCK // 2, (size - 1) // BLOCK}) if size else []
+    for block in changed:
+        os.pwrite(file, b"\xff", min(block * BLOCK + 7, size - 1))
+    assert wrong() == changed
+
+
+@pytest.mark.parametrize("tail", [0, 1, BLOCK - 1])
+@pytest.mark.parametrize(
+    "data", [(), (0,), (31,), (3, 4, 17), tuple(range(32))], ids=lambda data: f"{len(data)} blocks"
+)
+def test_holes_are_not_read_and_count_as_zeros(file: int, data: tuple[int, ...], tail: int) -> None:
+    grain = 64 * BLOCK  # holes are as long as pages at least
+    size = 32 * grain + tail
+    os.ftruncate(file, size)
+    content = bytearray(size)
+    for block in data:
+        content[block * grain : (block + 1) * grain] = b"x" * grain
+        os.pwrite(file, b"x" * grain, block * grain)
+    unit = unit_of(bytes(content), grain)
+    read: list[int] = []
+
+    def wrong() -> list[int]:
+        return wrong_blocks(
+            file, unit, buffer=buffer_of(4 * grain), on_progress=read.append, is_hurried=False
+        )
+
+    assert wrong() == []
+    assert sum(read) == len(data) * grain
+    if data:
+        os.pwrite(file, bytes(grain), data[0] * grain)
+        assert wrong() == [data[0]]
+    if len(data) < 32:
+        hole = next(block for block in range(32) if block not in data)
+        os.pwrite(file, b"y", hole * grain + 5)
+        assert hole in wrong()
+
+
+def test_where_holes_are_not_known_everything_is_read(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    content = content_of(7 * BLOCK)
+    os.pwrite(file, content, 0)
+    read: list[int] = []
+    assert not wrong_blocks(
+        file,
+        unit_of(content),
+        buffer=buffer_of(2 * BLOCK),
+        on_progress=read.append,
+        is_hurried=False,
+    )
+    assert sum(read) == len(content)
+
+
+def test_a_file_that_ends_too_early_has_changed(file: int) -> None:
+    content = content_of(7 * BLOCK)
+    os.pwrite(file, content[: 3 * BLOCK + 1], 0)
+    with pytest.raises(ContentChanged):
+        wrong_blocks(
+            file,
+            unit_of(content),
+            buffer=buffer_of(BLOCK),
+            on_progress=lambda _: None,
+            is_hurried=False,
+        )

@@ -18,6 +18,7 @@ NOW_NS = 1_700_000_000_000_000_000
 class File(NamedTuple):
     place: str
     size_bytes: int
+    grain_bytes: int = 1024
 
 
 Run = HashRun[File, str]
@@ -62,7 +63,7 @@ def test_the_buffer_holds_two_blocks_of_the_longest_file(root: Root) -> None:
         return file.place
 
     run_over(root, [File("a", 1)], note)
-    run_over(root, [File("a", 1), File("b", 2**40)], note, workers=1)
+    run_over(root, [File("a", 1), File("b", 2, 16 * MIB)], note, workers=1)
     assert sizes == [8 * MIB, 32 * MIB, 32 * MIB]
 
 
