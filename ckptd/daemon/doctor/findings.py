@@ -20,6 +20,7 @@ from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.core.events import RateLearned
 from ckptd.core.peers.following import PeerAddress
+from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.daemon.doctor.sampling import Sample, take_sample, worth_sampling
 from ckptd.daemon.host.root_watch import RootState
@@ -80,6 +81,7 @@ class Doctor:
         self._config = parts.config
         self._data = data
         self._roots = parts.storage.roots
+        self._catalog = parts.storage.catalog
         self._peering = peering
         self._inquirer = parts.transport.inquirer
         self._identity = parts.transport.identity
@@ -96,6 +98,7 @@ class Doctor:
             self._clock,
             self._certificates,
             self._descriptors,
+            self._capacity,
             self._listeners,
             self._disks,
             self._peers,
@@ -186,6 +189,9 @@ class Doctor:
             )
         else:
             yield passed("descriptors", "this process", finding)
+
+    async def _capacity(self) -> AsyncGenerator[CheckRow, None]:
+        yield judge_catalog(len(self._catalog.versions()))
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:
         if _is_loopback(self._data.host) and any(

@@ -17,6 +17,7 @@ from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
+from ckptd.daemon.measure.capacity import CAPACITY_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
 from ckptd.daemon.measure.recovery_totals import (
@@ -251,6 +252,7 @@ class Measuring:
         return (
             build_info("uvloop"),
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
+            MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
             MetricGroup(self._sources_min, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.ages_s, FRESHNESS_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),

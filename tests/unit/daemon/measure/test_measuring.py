@@ -15,6 +15,7 @@ from ckptd.core.peers.following import PeerAddress
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
+from ckptd.daemon.measure.capacity import CAPACITY_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
 from ckptd.daemon.measure.measuring import (
@@ -154,6 +155,7 @@ ACTIVE = (
 
 FULL: dict[str, Any] = {
     "holdings": (holding(2),),
+    "versions": 5000,
     "sources_min": 3,
     "ages_s": {"freshest": 120.5, "stalest": 121.5},
     "roots": (
@@ -194,6 +196,7 @@ FULL: dict[str, Any] = {
 
 FRESH: dict[str, Any] = {
     "holdings": (),
+    "versions": 0,
     "sources_min": None,
     "ages_s": {},
     "roots": (),
@@ -216,6 +219,7 @@ FRESH: dict[str, Any] = {
 
 ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("holdings", HOLDING_METRICS),
+    ("versions", CAPACITY_METRICS),
     ("sources_min", REDUNDANCY_METRICS),
     ("ages_s", FRESHNESS_METRICS),
     ("roots", ROOT_METRICS),
@@ -282,6 +286,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
     assert own_lines(page(FULL)) == [
         "ckptd_holdings 1.0",
         "ckptd_held_bytes 2.0",
+        "ckptd_catalog_versions 5000.0",
+        "ckptd_catalog_full_ratio 0.5",
         "ckptd_critical_unit_sources_min 3.0",
         'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
         'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
