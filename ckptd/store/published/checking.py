@@ -16,7 +16,7 @@ import functools
 import os
 import stat
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -90,20 +90,16 @@ class Recorded:
         return self._paths.split("\0") if self._units else []
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """What a look at the files of a place showed.
+class Differences(NamedTuple):
+    """What a look at the files of a place showed, by unit, each with a sentence for people.
 
     Attributes:
-        suspect: Units whose files look different, and in which way; their content may be right.
-        gone: Units that have no file any more.
+        suspect: They look different, and may have the same content.
+        changed: They cannot: nothing is there, or something else, or a file of another length.
     """
 
-    suspect: Mapping[int, str]
-    gone: frozenset[int]
-
-    def __bool__(self) -> bool:
-        return bool(self.suspect or self.gone)
+    suspect: dict[int, str]
+    changed: dict[int, str]
 
 
 def compare(root: Root, hashed: HashedDirectory | Recorded) -> Differences:
@@ -116,20 +112,19 @@ def compare(root: Root, hashed: HashedDirectory | Recorded) -> Differences:
     Cost: 4 µs a file, on a local file system.
     """
     recorded = hashed if isinstance(hashed, Recorded) else Recorded(hashed)
-    suspect: dict[int, str] = {}
-    gone: list[int] = []
+    found = Differences({}, {})
     with Names(root) as names:
         for unit, path, expected in recorded.rows():
             try:
                 facts = names.stat(path)
             except CkptdError as error:
-                suspect[unit] = error.problem
+                found.suspect[unit] = _sentence(root, path, error.problem)
                 continue
-            if facts is None:
-                gone.append(unit)
-            elif why := _difference(facts, expected):
-                suspect[unit] = why
-    return Differences(suspect, frozenset(gone))
+            why, is_certain = _difference(facts, expected)
+            if why:
+                kind = found.changed if is_certain else found.suspect
+                kind[unit] = _sentence(root, path, why)
+    return found
 
 
 def _facts_of(fingerprint: Fingerprint) -> tuple[int, int, int, int]:
@@ -141,38 +136,48 @@ def _facts_of(fingerprint: Fingerprint) -> tuple[int, int, int, int]:
     )
 
 
-def _difference(facts: os.stat_result, expected: array[int]) -> str:
-    """Say in which way a file looks different; empty if it does not."""
+def _difference(facts: os.stat_result | None, expected: array[int]) -> tuple[str, bool]:
+    """Say in which way a file looks different, and whether its content must be; empty: in none."""
     inode, size_bytes, mtime_ns, ctime_ns = expected
+    if facts is None:
+        return "was removed", True
     if not stat.S_ISREG(facts.st_mode):
-        return "is no regular file any more"
+        return "is no regular file any more", True
     if facts.st_size != size_bytes:
-        return f"has {facts.st_size} bytes instead of {size_bytes}"
+        return _other_length(facts.st_size, size_bytes), True
+    why = ""
     if facts.st_ino & _UNSIGNED != inode:
-        return "was replaced"
-    if facts.st_mtime_ns & _UNSIGNED != mtime_ns:
-        return "was written to"
-    if facts.st_ctime_ns & _UNSIGNED != ctime_ns:
-        return "has other metadata"
-    return ""
+        why = "was replaced"
+    elif facts.st_mtime_ns & _UNSIGNED != mtime_ns:
+        why = "was written to"
+    elif facts.st_ctime_ns & _UNSIGNED != ctime_ns:
+        why = "has other metadata"
+    return why, False
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What hashing files again showed; each unit stands in one of the first three.
+def _other_length(is_bytes: int, was_bytes: int) -> str:
+    return f"has {is_bytes} bytes instead of {was_bytes}"
+
+
+def _sentence(root: Root, path: str, why: str) -> str:
+    return f"file {root.absolute(path)}: {why}"
+
+
+class Checked(NamedTuple):
+    """What hashing files again showed, by unit; each stands in one of the first three.
 
     Attributes:
-        right: Units whose content is what it was, each with its file as it is now.
-        changed: Units whose content is not, or that are gone, and why.
-        undecided: Units of which it cannot be said now, and why: to be asked about again.
+        files: Content that is right, with the files as they are now: to be recorded.
+        changed: Content that is not, or that is gone, with a sentence for people.
+        undecided: It cannot be said now, with a sentence for people: to be asked about again.
         rotten: Those of ``changed`` whose files look as they did when they were hashed.
         read_bytes: How much was read.
     """
 
-    right: Mapping[int, UnitFile]
-    changed: Mapping[int, str]
-    undecided: Mapping[int, str]
-    rotten: frozenset[int]
+    files: dict[int, UnitFile]
+    changed: dict[int, str]
+    undecided: dict[int, str]
+    rotten: set[int]
     read_bytes: int
 
 
@@ -227,15 +232,16 @@ def hash_again(
         is_cancelled=reading.is_cancelled,
     )
     outcomes = run.run(reading.workers) if files else []
-    return Checked(
-        right={each.unit: each.file for each in outcomes if each.file is not None},
-        changed={each.unit: each.why for each in outcomes if each.is_changed},
-        undecided={
-            each.unit: each.why for each in outcomes if each.file is None and not each.is_changed
-        },
-        rotten=frozenset(each.unit for each in outcomes if each.is_rotten),
-        read_bytes=sum(each.read_bytes for each in outcomes),
-    )
+    found = Checked({}, {}, {}, set(), sum(each.read_bytes for each in outcomes))
+    for each in outcomes:
+        if each.file is not None:
+            found.files[each.unit] = each.file
+            continue
+        kind = found.changed if each.is_changed else found.undecided
+        kind[each.unit] = _sentence(root, hashed.path_of(each.unit), each.why)
+        if each.is_rotten:
+            found.rotten.add(each.unit)
+    return found
 
 
 class _UnitToCheck(NamedTuple):
@@ -305,7 +311,7 @@ def _check_open(
     if facts is None:
         return _Outcome(unit, "is being written to")
     if facts.st_size != expected.size_bytes:
-        why = f"has {facts.st_size} bytes instead of {expected.size_bytes}"
+        why = _other_length(facts.st_size, expected.size_bytes)
         return _Outcome(unit, why, is_changed=True)
     before = fingerprint_of(facts)
     note = _Note(reading, fd, run.reporting(asked))

@@ -23,6 +23,7 @@ from ckptd.store.published.hash_runs import Cancelled, HashingProgress
 from tests.support.page_cache import pages_in_memory
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
 
+NOTHING = Differences({}, {})
 A, B, D, E = range(4)
 """The units of ``v1``: ``a``, ``b``, ``c/d`` and ``e``."""
 
@@ -33,8 +34,12 @@ def check(
     before = open_descriptors()
     checked = hash_again(root, hashed, units, Reading(**how))  # type: ignore[arg-type]
     assert open_descriptors() == before, "a descriptor was left open"
-    assert sorted([*checked.right, *checked.changed, *checked.undecided]) == sorted(units)
+    assert sorted([*checked.files, *checked.changed, *checked.undecided]) == sorted(units)
     return checked
+
+
+def about(inside: Path, path: str, why: str) -> str:
+    return f"file {inside}/{path}: {why}"
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -60,8 +65,8 @@ def rot(path: Path, hashed: HashedDirectory, unit: int) -> HashedDirectory:
 
 
 def test_what_was_not_touched_looks_the_same(root: Root, hashed: HashedDirectory) -> None:
-    assert compare(root, hashed) == Differences({}, frozenset())
-    assert not compare(root, Recorded(hashed))
+    assert compare(root, hashed) == NOTHING
+    assert compare(root, Recorded(hashed)) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,6 @@ def test_what_was_not_touched_looks_the_same(root: Root, hashed: HashedDirectory
         (os.utime, "was written to"),
         (lambda path: path.write_bytes(SERVED_CONTENTS["a"]), "was written to"),
         (lambda path: replace_file(path, SERVED_CONTENTS["a"]), "was replaced"),
-        (lambda path: os.truncate(path, 7), "has 7 bytes instead of 300000"),
         (lambda path: put_back_times(path, lambda: os.utime(path)), "has other metadata"),
     ],
 )
@@ -81,7 +85,7 @@ def test_a_file_that_looks_different_is_suspect(
     root: Root, inside: Path, hashed: HashedDirectory, change: Callable[[Path], None], why: str
 ) -> None:
     change(inside / "v1/a")
-    assert compare(root, hashed) == Differences({A: why}, frozenset())
+    assert compare(root, hashed) == Differences({A: about(inside, "v1/a", why)}, {})
 
 
 def test_another_device_number_is_no_difference(root: Root, hashed: HashedDirectory) -> None:
@@ -89,7 +93,7 @@ def test_another_device_number_is_no_difference(root: Root, hashed: HashedDirect
         file and file._replace(fingerprint=file.fingerprint._replace(device=12345))
         for file in hashed.files
     )
-    assert not compare(root, dataclasses.replace(hashed, files=files))
+    assert compare(root, dataclasses.replace(hashed, files=files)) == NOTHING
 
 
 def test_facts_beyond_what_is_usual_are_compared_too(
@@ -97,35 +101,42 @@ def test_facts_beyond_what_is_usual_are_compared_too(
 ) -> None:
     os.utime(inside / "v1/a", ns=(0, -5_000_000_000))  # before 1970
     after = publish(root, "v1", version=2)
-    assert not compare(root, after)
+    assert compare(root, after) == NOTHING
     assert A in compare(root, hashed).suspect
 
 
-def test_what_is_no_file_any_more_is_suspect(
+def test_what_cannot_be_the_same_content_has_changed(
     root: Root, inside: Path, hashed: HashedDirectory
 ) -> None:
-    (inside / "v1/a").unlink()
-    os.mkfifo(inside / "v1/a")
+    os.truncate(inside / "v1/a", 7)
+    (inside / "v1/b").unlink()
+    (inside / "v1/e").unlink()
+    os.mkfifo(inside / "v1/e")
+    assert compare(root, hashed) == Differences(
+        {},
+        {
+            A: about(inside, "v1/a", "has 7 bytes instead of 300000"),
+            B: about(inside, "v1/b", "was removed"),
+            E: about(inside, "v1/e", "is no regular file any more"),
+        },
+    )
+    shutil.rmtree(inside / "v1")
+    assert compare(root, hashed).changed.keys() == {A, B, D, E}
+
+
+def test_what_cannot_be_looked_at_is_suspect(
+    root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
     (inside / "v1/c").rename(inside / "elsewhere")
     os.symlink("../elsewhere", inside / "v1/c")
-    assert compare(root, hashed).suspect == {
-        A: "is no regular file any more",
-        D: "is a symbolic link or no directory",
-    }
-
-
-def test_what_was_removed_is_gone(root: Root, inside: Path, hashed: HashedDirectory) -> None:
-    (inside / "v1/a").unlink()
-    shutil.rmtree(inside / "v1/c")
-    assert compare(root, hashed) == Differences({}, frozenset({A, D}))
-    shutil.rmtree(inside / "v1")
-    assert compare(root, hashed) == Differences({}, frozenset({A, B, D, E}))
+    why = about(inside, "v1/c/d", "is a symbolic link or no directory")
+    assert compare(root, hashed) == Differences({D: why}, {})
 
 
 def test_units_that_were_left_out_are_not_looked_for(root: Root, hashed: HashedDirectory) -> None:
     partial = dataclasses.replace(hashed, files=(None, *hashed.files[1:]))
     recorded = Recorded(partial)
-    assert not compare(root, recorded)
+    assert compare(root, recorded) == NOTHING
     assert len(recorded) == 3
     assert [(unit, path) for unit, path, _ in recorded.rows()] == [
         (B, "v1/b"),
@@ -133,7 +144,7 @@ def test_units_that_were_left_out_are_not_looked_for(root: Root, hashed: HashedD
         (E, "v1/e"),
     ]
     nothing = Recorded(dataclasses.replace(hashed, files=(None,) * 4))
-    assert not compare(root, nothing)
+    assert compare(root, nothing) == NOTHING
     assert nothing.directories() == set()
 
 
@@ -168,13 +179,13 @@ def test_right_content_is_right_whatever_the_file_looks_like(
 ) -> None:
     change(inside / "v1/a")
     checked = check(root, hashed, workers=workers)
-    assert checked.right.keys() == {A, B, D, E}
-    assert checked.right[A].fingerprint == fingerprint_of((inside / "v1/a").stat())
-    assert checked.right[E] == hashed.files[E]
+    assert checked.files.keys() == {A, B, D, E}
+    assert checked.files[A].fingerprint == fingerprint_of((inside / "v1/a").stat())
+    assert checked.files[E] == hashed.files[E]
     assert checked.read_bytes == sum(map(len, SERVED_CONTENTS.values()))
     files = list(hashed.files)
-    files[A] = checked.right[A]
-    assert not compare(root, dataclasses.replace(hashed, files=tuple(files)))
+    files[A] = checked.files[A]
+    assert compare(root, dataclasses.replace(hashed, files=tuple(files))) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -191,8 +202,8 @@ def test_other_content_is_a_change(
 ) -> None:
     change(inside / "v1/a")
     checked = check(root, hashed)
-    assert checked.changed == {A: why}
-    assert checked.right.keys() == {B, D, E}
+    assert checked.changed == {A: about(inside, "v1/a", why)}
+    assert checked.files.keys() == {B, D, E}
     assert not checked.rotten
 
 
@@ -201,7 +212,7 @@ def test_a_file_of_another_length_is_not_read(
 ) -> None:
     os.truncate(inside / "v1/a", 2**40)
     checked = check(root, hashed, (A,))
-    assert checked.changed == {A: f"has {2**40} bytes instead of 300000"}
+    assert checked.changed == {A: about(inside, "v1/a", f"has {2**40} bytes instead of 300000")}
     assert checked.read_bytes == 0
 
 
@@ -215,12 +226,13 @@ def test_what_took_the_place_of_a_file_is_a_change(
     (inside / "v1/e").rename(inside / "other")
     os.symlink("../other", inside / "v1/e")
     shutil.rmtree(inside / "v1/c")
+    no_file = "is no regular file but a directory, a FIFO, a socket or a device"
     checked = check(root, hashed)
     assert checked.changed == {
-        A: "is no regular file but a directory, a FIFO, a socket or a device",
-        B: "is no regular file but a directory, a FIFO, a socket or a device",
-        D: "was removed",
-        E: "is a symbolic link",
+        A: about(inside, "v1/a", no_file),
+        B: about(inside, "v1/b", no_file),
+        D: about(inside, "v1/c/d", "was removed"),
+        E: about(inside, "v1/e", "is a symbolic link"),
     }
 
 
@@ -228,9 +240,9 @@ def test_content_that_changed_under_the_same_metadata_is_rot(
     root: Root, inside: Path, hashed: HashedDirectory
 ) -> None:
     rotten = rot(inside / "v1/a", hashed, A)
-    assert not compare(root, rotten)
+    assert compare(root, rotten) == NOTHING
     checked = check(root, rotten)
-    assert checked.changed == {A: ROT}
+    assert checked.changed == {A: about(inside, "v1/a", ROT)}
     assert checked.rotten == {A}
 
 
@@ -243,20 +255,29 @@ def refusing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 @pytest.mark.parametrize("code", [5, 74, 117], ids=["EIO", "EBADMSG", "EUCLEAN"])
 def test_what_the_disk_cannot_read_is_a_change(
-    root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch, code: int
+    root: Root,
+    inside: Path,
+    hashed: HashedDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
 ) -> None:
     refusing(monkeypatch, code)
     assert check(root, hashed, (A, B)).changed == {
-        A: "cannot be read: the disk reports an error",
+        A: about(inside, "v1/a", "cannot be read: the disk reports an error"),
     }
 
 
 @pytest.mark.parametrize("code", [12, 24, 116], ids=["ENOMEM", "EMFILE", "ESTALE"])
 def test_a_refusal_that_says_nothing_about_content_decides_nothing(
-    root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch, code: int
+    root: Root,
+    inside: Path,
+    hashed: HashedDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
 ) -> None:
     refusing(monkeypatch, code)
-    assert check(root, hashed, (A, B)).undecided == {A: os.strerror(code)}
+    why = about(inside, "v1/a", os.strerror(code))
+    assert check(root, hashed, (A, B)).undecided == {A: why}
 
 
 def test_a_file_that_changes_while_it_is_read_is_undecided(
@@ -266,7 +287,8 @@ def test_a_file_that_changes_while_it_is_read_is_undecided(
         with (inside / "v1/a").open("r+b") as file:
             file.write(b"1")
 
-    assert check(root, hashed, (A,), pace=write).undecided == {A: "changes while it is read"}
+    why = about(inside, "v1/a", "changes while it is read")
+    assert check(root, hashed, (A,), pace=write).undecided == {A: why}
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_undecided(root: Root, inside: Path) -> None:
@@ -274,20 +296,21 @@ def test_a_file_that_shrinks_while_it_is_read_is_undecided(root: Root, inside: P
     write_files(inside / "v2", {"long": bytes(range(256)) * 4096 * 20})
     hashed = publish(root, "v2")
     checked = check(root, hashed, (0,), pace=lambda _: os.truncate(path, 5))
-    assert checked.undecided == {0: "changes while it is read"}
+    assert checked.undecided == {0: about(inside, "v2/long", "changes while it is read")}
 
 
 def test_a_file_that_does_not_settle_is_undecided(
-    root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+    root: Root, inside: Path, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ckptd.store.published.hash_runs.HashRun.settled", lambda *_: None)
-    assert check(root, hashed, (A,)).undecided == {A: "is being written to"}
+    why = about(inside, "v1/a", "is being written to")
+    assert check(root, hashed, (A,)).undecided == {A: why}
 
 
 def test_units_that_were_left_out_are_not_asked_about(root: Root, hashed: HashedDirectory) -> None:
     partial = dataclasses.replace(hashed, files=(None, *hashed.files[1:]))
-    assert hash_again(root, partial, [A, B], Reading()).right.keys() == {B}
-    assert hash_again(root, partial, [A], Reading()) == Checked({}, {}, {}, frozenset(), 0)
+    assert hash_again(root, partial, [A, B], Reading()).files.keys() == {B}
+    assert hash_again(root, partial, [A], Reading()) == Checked({}, {}, {}, set(), 0)
 
 
 def test_holes_are_passed_over_and_yet_counted_as_progress(root: Root, inside: Path) -> None:
@@ -301,7 +324,7 @@ def test_holes_are_passed_over_and_yet_counted_as_progress(root: Root, inside: P
     seen: list[HashingProgress] = []
     paced: list[int] = []
     checked = check(root, hashed, (0,), on_progress=seen.append, pace=paced.append)
-    assert checked.right.keys() == {0}
+    assert checked.files.keys() == {0}
     assert checked.read_bytes == sum(paced) == MIB // 4
     assert seen[-1] == HashingProgress(1, 1, size, size)
 
@@ -339,7 +362,7 @@ def test_what_nobody_uses_is_read_from_the_disk_and_not_kept_in_memory(
     write_files(inside / "v2", {"a": os.urandom(MIB)})
     os.sync()
     hashed = publish(root, "v2")
-    assert check(root, hashed, (0,)).right
+    assert check(root, hashed, (0,)).files
     assert pages_in_memory(path) == 256
-    assert check(root, hashed, (0,), is_from_disk=True).right
+    assert check(root, hashed, (0,), is_from_disk=True).files
     assert pages_in_memory(path) == 0
