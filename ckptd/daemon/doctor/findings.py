@@ -22,10 +22,10 @@ from ckptd.core.events import RateLearned
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.rows import failed, passed, warned
-from ckptd.daemon.doctor.sampling import Sample, take_sample, worth_sampling
 from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
+from ckptd.daemon.recover.sampling import Sample, take_sample, worth_sampling
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
 from ckptd.model.holdings import Holding
