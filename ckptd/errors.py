@@ -46,6 +46,7 @@ class ExitCode(enum.IntEnum):
     NOT_PERMITTED = 6
     UNREACHABLE = 7
     VERIFICATION = 8
+    CONFLICT = 9
     STATE_IN_USE = 75
     CONFIGURATION = 78
     INTERRUPTED = 130

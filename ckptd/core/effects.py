@@ -21,11 +21,13 @@ from ckptd.core.events import (
     ManifestRefused,
     PlacementFailed,
     RangeEnded,
+    RivalExamined,
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
     VersionPlaced,
 )
+from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -48,6 +50,28 @@ class FetchManifest:
     recovery: RecoveryId
     source: NodeId | None
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ExamineRival:
+    """Look whether a holder has the content that it claims, one of several of a version.
+
+    Its manifest is fetched and must have this digest, decode and be signed as this node requires;
+    one block is fetched and must be right. Nothing of it is kept.
+
+    Attributes:
+        recovery: For which recovery.
+        version: Which version it must be of.
+        digest: Which content.
+        source: Who claims it.
+        block: Which block, drawn here; ``None``: it has none.
+    """
+
+    recovery: RecoveryId
+    version: Version
+    digest: Digest
+    source: NodeId
+    block: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +155,21 @@ class DiscardStaging:
 
 @dataclass(frozen=True, slots=True)
 class ChooseVersion:
-    """Note which version a recovery is for, so that a restart goes on with the same one."""
+    """Note which version a recovery is for, so that a restart goes on with the same one.
+
+    Attributes:
+        recovery: Which recovery.
+        checkpoint: What it recovers.
+        version: Which version was chosen.
+        digest: Its identity.
+        why: Why this one, for a person.
+    """
 
     recovery: RecoveryId
     checkpoint: CheckpointName
     version: Version
     digest: Digest
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +182,7 @@ class EndRecovery:
         final: The last view of it; the scheduler knows nothing of it any more.
         cause: With ``FAILED``: what made it fail.
         message: With ``FAILED``: the sentence for a person.
+        rivals: With the cause ``CONFLICT``: the contents to choose from.
         explanation: Why it went as it did.
     """
 
@@ -157,11 +191,13 @@ class EndRecovery:
     final: RecoverySnapshot = field(compare=False)
     cause: FailureCause | None = None
     message: str = ""
+    rivals: tuple[Rival, ...] = field(default=(), compare=False)
     explanation: Explanation | None = field(default=None, compare=False, repr=False)
 
 
 Effect: TypeAlias = (
     FetchManifest
+    | ExamineRival
     | PrepareStaging
     | FetchRange
     | CloseLane
@@ -175,6 +211,7 @@ Effect: TypeAlias = (
 
 ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     FetchManifest: frozenset({ManifestArrived, ManifestMissed, ManifestRefused}),
+    ExamineRival: frozenset({RivalExamined}),
     PrepareStaging: frozenset({StagingPrepared, StagingRefused}),
     FetchRange: frozenset({RangeEnded}),
     CloseLane: frozenset(),

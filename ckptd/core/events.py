@@ -21,7 +21,7 @@ from ckptd.model.ids import (
     Version,
 )
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin
+from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin, RivalVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,9 @@ class RecoveryRequested:
         not_below: The newest version that this node ever had. An older one is a rollback, and
             only taken if it is named.
         own: What stands on this node's disks of the checkpoint; it counts like what a peer holds.
+        digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
+        from_node: Whose content was asked for; ``None``: anybody's.
+        had: What this node has or had of the checkpoint; goes before other contents.
     """
 
     recovery: RecoveryId
@@ -91,6 +94,9 @@ class RecoveryRequested:
     is_background: bool = False
     not_below: Version | None = None
     own: tuple[Holding, ...] = ()
+    digest_prefix: str = ""
+    from_node: NodeId | None = None
+    had: frozenset[Digest] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,31 @@ class ManifestRefused:
     recovery: RecoveryId
     source: NodeId | None
     refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class RivalExamined:
+    """It was looked whether a holder has the content that it claims.
+
+    Attributes:
+        recovery: For which recovery.
+        digest: Which content.
+        source: Who claims it.
+        verdict: What came of it.
+        size_bytes: With ``GENUINE``: length of the version.
+        signers: With ``GENUINE``: trusted keys that signed it.
+        is_trusted: With ``GENUINE``: one of them may sign this checkpoint.
+        refusal: With ``UNSIGNED``: why, for a person. With ``FALSE``: only a signature is.
+    """
+
+    recovery: RecoveryId
+    digest: Digest
+    source: NodeId
+    verdict: RivalVerdict
+    size_bytes: int = 0
+    signers: tuple[str, ...] = ()
+    is_trusted: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +370,7 @@ Event: TypeAlias = (
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused
+    | RivalExamined
     | StagingPrepared
     | StagingRefused
     | RangeProgressed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ckptd.limits import MIB, MS, RANGE_BYTES_MAX, SECOND
+from ckptd.model.words import OnConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,25 @@ class ManifestOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RivalOptions:
+    """What is done about several contents that go by one version.
+
+    Attributes:
+        at_once_max: So many claims at most are examined at the same time, for each recovery.
+        per_node_max: A node's claims to more contents of one version than this do not count: a
+            node that really has so many is a case for a person.
+        tries_max: So often a claim is examined of which nothing comes.
+        on_conflict: What a recovery in the background does, for which nobody waits who could
+            choose.
+    """
+
+    at_once_max: int = 4
+    per_node_max: int = 4
+    tries_max: int = 2
+    on_conflict: OnConflict = OnConflict.WAIT
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What the scheduler takes for granted, by what it is about."""
 
@@ -189,6 +209,7 @@ class Options:
     trust: TrustOptions = field(default_factory=TrustOptions)
     commits: CommitOptions = field(default_factory=CommitOptions)
     manifests: ManifestOptions = field(default_factory=ManifestOptions)
+    rivals: RivalOptions = field(default_factory=RivalOptions)
 
     def paced(self, ingress_bytes_per_s: int | None) -> Options:
         """Return options for a limit on what may come: what is asked for then comes soon.

@@ -30,7 +30,7 @@ from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
-from ckptd.core.stages import advance, ending, manifest_search
+from ckptd.core.stages import advance, ending, manifest_search, rival_choice
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
@@ -197,7 +197,16 @@ class Scheduler:
                 _HANDLERS[type(event)].take_in(step, event)
 
 
-_ROOMS: Final = (transfers, claims, blame, advance, manifest_search, ending, prioritizing)
+_ROOMS: Final = (
+    transfers,
+    claims,
+    blame,
+    advance,
+    manifest_search,
+    rival_choice,
+    ending,
+    prioritizing,
+)
 _HANDLERS: Final = {handler.event: handler for room in _ROOMS for handler in room.HANDLERS}
 
 assert {*_HANDLERS, IngressLimited, TimePassed} == set(get_args(Event)), "every event is taken in"

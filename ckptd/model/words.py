@@ -88,6 +88,34 @@ class FailureCause(enum.StrEnum):
     STORE = "store"
     CRITICAL_MISSING = "critical_missing"
     VERIFICATION = "verification"
+    CONFLICT = "conflict"
+    """Several contents go by the name and version that was asked for."""
+
+
+class OnConflict(enum.StrEnum):
+    """What a recovery without a person does about several contents of one version."""
+
+    WAIT = "wait"
+    """Until one of them is gone, is signed, or somebody chooses."""
+    MOST_HOLDERS = "most-holders"
+    """Take the one that most nodes have."""
+
+
+class RivalVerdict(enum.StrEnum):
+    """What came of looking whether a holder has the rival that it claims."""
+
+    GENUINE = "genuine"
+    """Its manifest decodes, and a block of it came and is right."""
+    FALSE = "false"
+    """It sent something else for the manifest, or has fewer blocks than it says: a lie."""
+    BAD_BLOCK = "bad_block"
+    """The block that came has another digest."""
+    UNUSABLE = "unusable"
+    """It is what its digest says, and no manifest that could be recovered."""
+    UNSIGNED = "unsigned"
+    """Its signatures do not suffice here."""
+    NO_ANSWER = "no_answer"
+    """It did not come in time, or not at all."""
 
 
 class LocalOrder(enum.StrEnum):
@@ -280,6 +308,7 @@ class StoryKind(enum.StrEnum):
     """What sort of thing happened to a recovery."""
 
     VERSION_CHOSEN = "version_chosen"
+    RIVAL_EXAMINED = "rival_examined"
     HEDGE = "hedge"
     HEDGE_SETTLED = "hedge_settled"
     STEAL = "steal"
@@ -329,6 +358,9 @@ class StoryReason(enum.StrEnum):
     DURABLE = "durable"
     FASTER = "faster"
     NO_FASTER = "no_faster"
+    GENUINE = "genuine"
+    NOT_GENUINE = "not_genuine"
+    CONFLICT = "conflict"
     NO_VERSION = "no_version"
     NO_SOURCE = "no_source"
     RESTING = "resting"

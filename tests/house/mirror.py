@@ -35,6 +35,7 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/report/views.py": RECORDS,
     "core/state/offer.py": RECORDS,
     "core/state/record/coverage.py": RECORDS,
+    "core/state/record/rivalry.py": RECORDS,
     "core/state/record/search.py": RECORDS,
     "core/state/record/swarm.py": RECORDS,
 }

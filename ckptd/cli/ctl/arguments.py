@@ -30,6 +30,7 @@ exit codes:
     6  not permitted
     7  no daemon answers
     8  verification failed
+    9  several contents go by that name and version: choose one
   130  interrupted; a recovery goes on
 New codes may be added: treat one you do not know as a failure.
 

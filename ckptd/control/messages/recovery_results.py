@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.model.words import FailureCause, Result
@@ -56,6 +57,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         predicted_critical_s: Prediction of ``time_to_critical_s`` at that time.
         wasted: ``bytes_wasted`` by reason.
         happenings: How many events of each kind happened; ``ckptctl explain`` shows them.
+        rivals: With the cause ``conflict``: the contents to choose from.
     """
 
     recovery: str
@@ -79,6 +81,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     predicted_critical_s: float | None = None
     wasted: dict[str, int] = {}
     happenings: dict[str, int] = {}
+    rivals: tuple[RivalRow, ...] = ()
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
@@ -88,6 +91,7 @@ _EXIT_CODES: dict[FailureCause | None, ExitCode] = {
     FailureCause.STORE: ExitCode.FAILED,
     FailureCause.CRITICAL_MISSING: ExitCode.CRITICAL_MISSING,
     FailureCause.VERIFICATION: ExitCode.VERIFICATION,
+    FailureCause.CONFLICT: ExitCode.CONFLICT,
     None: ExitCode.FAILED,
 }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.core.events import Refusal
+from ckptd.core.events import Refusal, RivalExamined
 from ckptd.core.explain.snapshot import missing_blocks
 from ckptd.core.explain.waiting import why_still
 from ckptd.core.report.choice import ExplainedChoice
+from ckptd.core.report.rivals import DIGITS_SHOWN
 from ckptd.core.report.story import Entry
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane, Transfer, Trial
@@ -19,7 +20,15 @@ from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, NodeId, Version
-from ckptd.model.words import CloseReason, RangeOutcome, Stage, StoryKind, StoryReason, WasteReason
+from ckptd.model.words import (
+    CloseReason,
+    RangeOutcome,
+    RivalVerdict,
+    Stage,
+    StoryKind,
+    StoryReason,
+    WasteReason,
+)
 
 REASONS: Final = {
     RangeOutcome.BUSY: StoryReason.BUSY,
@@ -63,6 +72,14 @@ def report_choice(
     recovery.story.add(
         Entry(step.now, StoryKind.VERSION_CHOSEN, reason, numbers=numbers, text=choice.why)
     )
+
+
+def report_examined(step: Step, recovery: Recovery, event: RivalExamined) -> None:
+    """Report what came of looking whether a peer has the content that it claims."""
+    is_genuine = event.verdict is RivalVerdict.GENUINE
+    reason = StoryReason.GENUINE if is_genuine else StoryReason.NOT_GENUINE
+    text = f"{event.digest[:DIGITS_SHOWN]}: {event.verdict.value.replace('_', ' ')}"
+    recovery.story.add(Entry(step.now, StoryKind.RIVAL_EXAMINED, reason, event.source, text=text))
 
 
 def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:

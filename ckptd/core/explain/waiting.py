@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptd.core.report.rivals import DIGITS_SHOWN
 from ckptd.core.report.story import format_span
 from ckptd.core.state.eligibility import holders, may_be_asked
 from ckptd.core.state.knowledge import State
@@ -58,6 +59,12 @@ def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]
     """Say what is needed to choose a version."""
     if not state.is_settled:
         return StoryReason.NO_VERSION, "peers to say what they hold"
+    rivalry = recovery.rivalry
+    if rivalry.asked:
+        return StoryReason.CONFLICT, "several contents of one version to be looked at"
+    if rivalry.listed:
+        digests = ", ".join(rival.digest[:DIGITS_SHOWN] for rival in rivalry.listed[:_NAMED_MAX])
+        return StoryReason.CONFLICT, f"somebody to choose one of several contents: {digests}"
     wanted = recovery.request.version
     what = "a version that is whole" if wanted is None else f"version {wanted}"
     return StoryReason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"

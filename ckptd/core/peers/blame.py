@@ -83,7 +83,15 @@ def question(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
     trust_lost = len(bad) * options.trust.per_bad_block
     if bad & recovery.content.critical:
         trust_lost = options.trust.most - options.trust.quarantine_at
-    digest = recovery.content.digest
+    _ask_to_stand_by(step, peer, recovery.content.digest, trust_lost)
+
+
+def question_claim(step: Step, peer: Peer, digest: Digest) -> None:
+    """Ask a peer whether it stands by its holding after a block drawn from it was wrong."""
+    _ask_to_stand_by(step, peer, digest, step.options.trust.per_bad_block)
+
+
+def _ask_to_stand_by(step: Step, peer: Peer, digest: Digest, trust_lost: int) -> None:
     if digest not in peer.questioned:
         step.order(ConfirmHolding(peer.node, digest))
     peer.questioned[digest] = peer.questioned.get(digest, 0) + trust_lost

@@ -145,6 +145,8 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
             return _sentence_of_trial(entry)
         case StoryKind.MANIFEST_LATE:
             return f"{entry.source} has not sent the manifest yet: {entry.other} was asked as well"
+        case StoryKind.RIVAL_EXAMINED:
+            return f"{entry.source} was asked for one block of what it says it has: {entry.text}"
         case StoryKind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
         case StoryKind.EPOCH_CHANGED:

@@ -9,6 +9,7 @@ from ckptd.core.events import Refusal, StagingDiscarded
 from ckptd.core.explain.narration import report_refusal
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.snapshot import view_recovery
+from ckptd.core.report.rivals import Rival
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.words import CloseReason, FailureCause, LocalOrder, Result, Stage
@@ -39,7 +40,13 @@ def retry_or_fail(step: Step, recovery: Recovery, refusal: Refusal) -> None:
         fail(step, recovery, cause, refusal.message)
 
 
-def fail(step: Step, recovery: Recovery, cause: FailureCause, message: str) -> None:
+def fail(
+    step: Step,
+    recovery: Recovery,
+    cause: FailureCause,
+    message: str,
+    rivals: tuple[Rival, ...] = (),
+) -> None:
     """End a recovery that cannot complete.
 
     Args:
@@ -47,8 +54,9 @@ def fail(step: Step, recovery: Recovery, cause: FailureCause, message: str) -> N
         recovery: Which recovery.
         cause: What made it fail.
         message: The sentence for a person.
+        rivals: With ``CONFLICT``: the contents to choose from.
     """
-    wind_up(step, recovery, Ending(Result.FAILED, cause, message))
+    wind_up(step, recovery, Ending(Result.FAILED, cause, message, rivals))
 
 
 def wind_up(step: Step, recovery: Recovery, ending: Ending) -> None:
@@ -93,7 +101,15 @@ def end(step: Step, recovery: Recovery, ending: Ending) -> None:
     del step.state.recoveries[recovery.id]
     step.state.recovery_alarms.set(recovery.id, None)
     step.order(
-        EndRecovery(recovery.id, ending.result, final, ending.cause, ending.message, explanation)
+        EndRecovery(
+            recovery.id,
+            ending.result,
+            final,
+            ending.cause,
+            ending.message,
+            ending.rivals,
+            explanation,
+        )
     )
 
 

@@ -68,15 +68,38 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
     peer = step.state.peers.get(event.source)
     if peer is None or (event.refusal and not event.is_lie):
         return
+    is_kept = bool(event.refusal)
+    blame_for_manifest(step, recovery, peer, digest, is_lie=event.is_lie, is_kept=is_kept)
+
+
+def blame_for_manifest(
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    digest: Digest,
+    *,
+    is_lie: bool,
+    is_kept: bool = False,
+) -> None:
+    """Hold it against a source that a manifest did not come, or was not what it should be.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery it was asked.
+        peer: The source.
+        digest: Which manifest.
+        is_lie: It sent something else.
+        is_kept: It may have the version all the same.
+    """
     peer.link.failed(step.options, step.rng, now=step.now)
-    if event.is_lie:
-        if not event.refusal:
+    if is_lie:
+        if not is_kept:
             peer.holdings.pop(digest, None)
             count_sources(step)
         peer.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
-    reason = StoryReason.WRONG_MANIFEST if event.is_lie else StoryReason.NO_MANIFEST
-    report_pause(step, recovery, event.source, reason)
-    step.rest(event.source)
+    reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
+    report_pause(step, recovery, peer.node, reason)
+    step.rest(peer.node)
 
 
 def _take_answer(recovery: Recovery, source: NodeId | None) -> Digest:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ckptd.core.effects import ChooseVersion
 from ckptd.core.explain.narration import report_choice
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import describe
-from ckptd.core.stages.version_choice import choose_version, explain_choice, explain_rollback
+from ckptd.core.stages.rival_choice import Claimed, claims_on, settle_rivals
+from ckptd.core.stages.version_choice import (
+    choose_version,
+    contents_of_choice,
+    explain_choice,
+    explain_rollback,
+)
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, Version
 from ckptd.model.words import FailureCause, Stage
 
 
@@ -23,24 +30,64 @@ def seek(step: Step, recovery: Recovery) -> None:
         return
     if request.version is None and not step.state.is_settled:
         return
-    known = [*step.state.live_holdings(), *recovery.own]
-    offers = [holding for holding in known if holding.digest not in recovery.search.unsigned]
-    choice = choose_version(offers, request.checkpoint, request.version, request.not_below)
-    if choice is None:
-        refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
-        if refusal:
-            fail(step, recovery, FailureCause.VERIFICATION, refusal)
-        elif is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
-            message = f"nobody has {recovery.checkpoint}"
-            fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
+    recovery.rivalry.listed = ()
+    claims = claims_on(step, recovery, is_reliable=True)
+    contents = _contents(recovery, claims)
+    if not contents:
+        claims = claims_on(step, recovery, is_reliable=False)
+        contents = _contents(recovery, claims)[:1]  # of those in quarantine none is a rival
+    if not contents:
+        _wait_or_fail(step, recovery, [each.holding for each in claims])
         return
+    if recovery.local.retry_at_ns is not None:
+        return
+    version, digest = contents[0]
+    why = ""
+    if len(contents) > 1:
+        digests = [digest for _, digest in contents]
+        settled = settle_rivals(step, recovery, version, digests, claims)
+        if settled is None:
+            return
+        digest, why = settled
     recovery.starved_since_ns = None
-    recovery.version, recovery.digest = choice
-    explained = explain_choice(known, request.checkpoint, request.version)
-    report_choice(step, recovery, choice[0], explained)
+    recovery.version, recovery.digest = version, digest
+    explained = explain_choice(
+        [*step.state.live_holdings(), *recovery.own],
+        request.checkpoint,
+        request.version,
+        settled=(version, digest),
+        why=why,
+    )
+    report_choice(step, recovery, version, explained)
     recovery.move(Stage.DESCRIBING)
-    step.order(ChooseVersion(recovery.id, request.checkpoint, *choice))
+    step.order(ChooseVersion(recovery.id, request.checkpoint, version, digest, explained.why))
     describe(step, recovery)
+
+
+def _contents(recovery: Recovery, claims: Iterable[Claimed]) -> tuple[tuple[Version, Digest], ...]:
+    """Return what goes by the version that is to be chosen; the best first."""
+    request = recovery.request
+    not_below = None if request.digest_prefix else request.not_below  # it was named
+    holdings = (each.holding for each in claims)
+    return contents_of_choice(holdings, request.checkpoint, request.version, not_below)
+
+
+def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> None:
+    """Wait for somebody who has the version, for as long as there is patience."""
+    refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
+    if refusal:
+        fail(step, recovery, FailureCause.VERIFICATION, refusal)
+    elif is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
+        message = f"nobody has {recovery.checkpoint}{_selection_of(recovery)}"
+        fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
+
+
+def _selection_of(recovery: Recovery) -> str:
+    """Say which content was asked for, if one was."""
+    request = recovery.request
+    prefix = f" with a digest that begins with {request.digest_prefix}"
+    source = f" that {request.from_node} has"
+    return (prefix if request.digest_prefix else "") + (source if request.from_node else "")
 
 
 def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:

@@ -54,11 +54,39 @@ def choose_version(
     return _choose(_standings(holdings, checkpoint), wanted, not_below)
 
 
+def contents_of_choice(
+    holdings: Iterable[Holding],
+    checkpoint: CheckpointName,
+    wanted: Version | None,
+    not_below: Version | None = None,
+) -> tuple[tuple[Version, Digest], ...]:
+    """Return everything that goes by the version that :func:`choose_version` chooses.
+
+    Args:
+        holdings: What all live peers hold.
+        checkpoint: Of which checkpoint.
+        wanted: A version somebody named; ``None`` for the newest.
+        not_below: Without ``wanted``: no older version than this is taken.
+
+    Returns:
+        Version and digest of each content that is as good, that of ``choose_version`` first.
+        If some can be completed, others are not among them.
+    """
+    standings = _standings(holdings, checkpoint)
+    candidates = _candidates(standings, wanted, not_below)
+    newest = max((version for version, _ in candidates), default=None)
+    contents = (key for key in candidates if key[0] == newest)
+    return tuple(sorted(contents, key=lambda key: (-standings[key].holder_count, key[1])))
+
+
 def explain_choice(
     holdings: Iterable[Holding],
     checkpoint: CheckpointName,
     wanted: Version | None,
     not_below: Version | None = None,
+    *,
+    settled: tuple[Version, Digest] | None = None,
+    why: str = "",
 ) -> ExplainedChoice:
     """Choose as :func:`choose_version` does, and say why.
 
@@ -67,20 +95,23 @@ def explain_choice(
         checkpoint: Of which checkpoint.
         wanted: A version somebody named; ``None`` for the newest.
         not_below: Without ``wanted``: no older version than this is taken.
+        settled: What was chosen already.
+        why: Why that content, and not another one of its version; empty if there was no other.
     """
     standings = _standings(holdings, checkpoint)
-    chosen = _choose(standings, wanted, not_below)
+    chosen = settled or _choose(standings, wanted, not_below)
     refusal = (
         None if chosen else explain_rollback(checkpoint, _choose(standings, wanted), not_below)
     )
     passed_over = sorted(
         (key for key in standings if key != chosen), key=lambda key: (-key[0], key[1])
     )
+    reasons = (refusal or _why_chosen(standings, chosen, wanted), why)
     return ExplainedChoice(
         chosen,
-        refusal or _why_chosen(standings, chosen, wanted),
+        "; ".join(reason for reason in reasons if reason),
         tuple(
-            PassedOver(*key, _why_not(standings, key, chosen, wanted))
+            PassedOver(*key, _why_not(standings, key, chosen, wanted, why))
             for key in passed_over[:PASSED_OVER_SHOWN]
         ),
     )
@@ -124,15 +155,23 @@ def _standings(holdings: Iterable[Holding], checkpoint: CheckpointName) -> dict[
 def _choose(
     standings: dict[_Key, _Standing], wanted: Version | None, not_below: Version | None = None
 ) -> _Key | None:
+    return min(
+        _candidates(standings, wanted, not_below),
+        key=lambda key: (-key[0], -standings[key].holder_count, key[1]),
+        default=None,
+    )
+
+
+def _candidates(
+    standings: dict[_Key, _Standing], wanted: Version | None, not_below: Version | None
+) -> set[_Key]:
+    """Return what may be chosen: what can be completed, or else whatever was named."""
     if wanted is None:
         eligible = {key for key in standings if not_below is None or key[0] >= not_below}
     else:
         eligible = {key for key in standings if key[0] == wanted}
     complete = {key for key in eligible if not standings[key].missing_count}
-    candidates = complete or (eligible if wanted is not None else set())
-    return min(
-        candidates, key=lambda key: (-key[0], -standings[key].holder_count, key[1]), default=None
-    )
+    return complete or (eligible if wanted is not None else set())
 
 
 def _why_chosen(
@@ -144,12 +183,16 @@ def _why_chosen(
         return "no version has every block reachable" if standings else "nobody has any version"
     if wanted is None:
         return "newest of which every block is reachable"
-    missing_count = standings[chosen].missing_count
+    missing_count = standings[chosen].missing_count if chosen in standings else 0
     return f"named, though nobody has {missing_count} of its blocks" if missing_count else "named"
 
 
-def _why_not(
-    standings: dict[_Key, _Standing], key: _Key, chosen: _Key | None, wanted: Version | None
+def _why_not(  # noqa: PLR0911 (one for each reason)
+    standings: dict[_Key, _Standing],
+    key: _Key,
+    chosen: _Key | None,
+    wanted: Version | None,
+    why: str,
 ) -> str:
     if wanted not in {None, key[0]}:
         return "not the one that was named"
@@ -159,7 +202,9 @@ def _why_not(
     if chosen is None:
         return "older than one that was on this node before"
     if key[0] != chosen[0]:
-        return "older"
+        return "older" if key[0] < chosen[0] else "refused, or only peers in quarantine have it"
+    if why or chosen not in standings:
+        return "other content under the same version"
     if standing.holder_count < standings[chosen].holder_count:
         return "other content under the same version, with fewer holders"
     return "other content under the same version, with a higher digest"

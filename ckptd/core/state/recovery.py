@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from ckptd.core.events import RecoveryRequested
+from ckptd.core.report.rivals import Rival
 from ckptd.core.report.story import Story
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.described import Described
+from ckptd.core.state.record.rivalry import Rivalry
 from ckptd.core.state.record.search import ManifestSearch
 from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.record.tally import Duplicates, Tally
@@ -43,6 +45,7 @@ class Ending:
     result: Result
     cause: FailureCause | None = None
     message: str = ""
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ class Recovery:
         work: What sources do for it now.
         local: What this node's disk does for it now.
         search: The search for the manifest.
+        rivalry: The contents that go by its version, if there are several.
         swarm: Who else has the version, or recovers it.
         duplicates: What was asked of two sources.
         refused: Blocks that a source sent wrongly in this epoch; not asked of it again.
@@ -92,6 +96,7 @@ class Recovery:
     work: SourceWork = field(default_factory=SourceWork)
     local: LocalWork = field(default_factory=LocalWork)
     search: ManifestSearch = field(default_factory=ManifestSearch)
+    rivalry: Rivalry = field(default_factory=Rivalry)
     swarm: Swarm = field(default_factory=Swarm)
     duplicates: Duplicates = field(default_factory=Duplicates)
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ckptd.control.messages.recovery_results import RecoveryResult, SourceShare
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow, TuningRow
 from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import SourceTuning
@@ -144,6 +145,17 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         predicted_critical_s=ended.predicted_critical_s,
         wasted=ended.wasted_bytes_by_reason,
         happenings=ended.happenings,
+        rivals=tuple(
+            RivalRow(
+                digest=rival.digest,
+                size_bytes=rival.size_bytes,
+                nodes=rival.nodes,
+                signers=rival.signers,
+                is_trusted=rival.is_trusted,
+                is_own=rival.is_own,
+            )
+            for rival in ended.rivals
+        ),
     )
 
 

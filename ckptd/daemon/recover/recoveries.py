@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from ckptd.core.effects import EndRecovery
@@ -18,7 +18,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
-from ckptd.store.records.ended import Contribution, EndedRecovery
+from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
 
@@ -244,6 +244,7 @@ class RecoveryBook:
                 reason.value: size for reason, size in final.wasted_bytes.items()
             },
             happenings={kind.value: count for kind, count in counts.items()},
+            rivals=tuple(RecordedRival(**asdict(rival)) for rival in effect.rivals),
         )
 
 

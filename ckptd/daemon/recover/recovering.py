@@ -15,6 +15,7 @@ from ckptd.core.options import HedgingOptions, Options
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.orphans import remove_orphans
@@ -79,6 +80,9 @@ class Recovering:
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)
+        examining = Examining(
+            self.manifests, parts.policy, self.peering, parts.transport, self.pool
+        )
         self.fetching = Fetching(
             parts.transport,
             self.pool,
@@ -90,6 +94,7 @@ class Recovering:
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,
+            examining=examining,
             peering=self.peering,
             fetching=self.fetching,
             staging=self.staging,

@@ -16,6 +16,7 @@ from ckptd.core.effects import (
     ConfirmHolding,
     Effect,
     EndRecovery,
+    ExamineRival,
     FetchManifest,
     FetchRange,
 )
@@ -28,12 +29,14 @@ from ckptd.core.events import (
     Refusal,
     Reporting,
 )
+from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
 from ckptd.errors import CkptdError, InvalidManifest, NotSigned, VerificationFailed
+from ckptd.model.words import Criticality, Urgency
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
 
@@ -48,6 +51,7 @@ class Runner:
     Args:
         book: All recoveries.
         manifests: Gets manifests.
+        examining: Looks whether peers have what they claim.
         peering: Asks peers whether they still hold what they said.
         fetching: Fetches ranges.
         staging: Works on the disks.
@@ -57,11 +61,12 @@ class Runner:
         on_ended: Called when a recovery ended, after the books are closed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it is made of, each named)
         self,
         *,
         book: RecoveryBook,
         manifests: Manifests,
+        examining: Examining,
         peering: Peering,
         fetching: Fetching,
         staging: StagingOrders,
@@ -69,6 +74,7 @@ class Runner:
     ) -> None:
         self._book = book
         self._manifests = manifests
+        self._examining = examining
         self._peering = peering
         self._fetching = fetching
         self._staging = staging
@@ -103,9 +109,14 @@ class Runner:
                     recovery=effect.recovery,
                     version=effect.version,
                     digest=effect.digest,
+                    why=effect.why,
                 )
             case FetchManifest():
                 self._start(self._fetch_manifest(effect))
+            case ExamineRival():
+                record = self._book.under_way(effect.recovery).record
+                urgency = Urgency.of(Criticality.CRITICAL, is_background=record.is_background)
+                self._start(self._examining.examine(effect, record.checkpoint, urgency))
             case ConfirmHolding():
                 self._start(self._confirm(effect))
             case EndRecovery():

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.limits import KIB, MIB, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import NodeId, TransferId
+from ckptd.model.ids import Digest, NodeId, TransferId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
@@ -131,6 +131,51 @@ async def take_sample(
     if run is None or run[1] > space.block_count:
         return None
     end = min(space.run_within(run[0], SAMPLE_BYTES_MAX).end, run[1])
+    return await fetch_run(
+        address,
+        SampledRun(holding.digest, space, BlockRun(run[0], end), Urgency.BACKGROUND),
+        pool,
+        peer=peer,
+        throttles=throttles,
+        patience_s=SAMPLE_S,
+    )
+
+
+class SampledRun(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        digest: Of which version.
+        space: What that consists of.
+        blocks: Which blocks.
+        urgency: The class of the request.
+    """
+
+    digest: Digest
+    space: AddressSpace
+    blocks: BlockRun
+    urgency: Urgency
+
+
+async def fetch_run(
+    address: tuple[str, int],
+    wanted: SampledRun,
+    pool: BufferPool,
+    *,
+    peer: tuple[Identity, NodeId] | None,
+    throttles: Throttles,
+    patience_s: float,
+) -> Sample:
+    """Fetch some blocks over a connection of their own, verify them, and keep nothing.
+
+    Args:
+        address: Where the peer answers.
+        wanted: What to ask for.
+        pool: Buffers for the bodies.
+        peer: Who must answer, and to whom, as for a :class:`~ckptd.net.lane.lane.SocketLane`.
+        throttles: Keep to the limits.
+        patience_s: How long to wait for all of it.
+    """
     sink = _Discarding()
     ended = asyncio.get_running_loop().create_future()
     first: list[tuple[int, int]] = []
@@ -144,14 +189,14 @@ async def take_sample(
 
     lane = SocketLane(address, pool=pool, report=report, peer=peer, throttles=throttles)
     order = RangeOrder(
-        TransferId(0), holding.digest, BlockRun(run[0], end), space, Urgency.BACKGROUND, sink
+        TransferId(0), wanted.digest, wanted.blocks, wanted.space, wanted.urgency, sink
     )
     start_ns = time.monotonic_ns()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(lane.run())
         lane.request(order)
         try:
-            async with asyncio.timeout(SAMPLE_S):
+            async with asyncio.timeout(patience_s):
                 outcome = await asyncio.shield(ended)
         except TimeoutError:
             outcome = RangeOutcome.CLOSED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ckptd.config.sections import SignaturesSection
@@ -119,11 +119,27 @@ class SignaturePolicy:
         """Tell whether verified signatures are all that a checkpoint requires."""
         return self._is_met(self._rules, signatures, checkpoint)
 
-    @staticmethod
+    def is_trusted(self, signatures: Iterable[Signature], checkpoint: CheckpointName) -> bool:
+        """Tell whether a trusted key that may sign a checkpoint made one of some signatures.
+
+        Args:
+            signatures: Verified ones.
+            checkpoint: What they are on.
+        """
+        return self._is_by_trusted(self._rules, signatures, checkpoint)
+
+    @classmethod
     def _is_met(
-        rules: _Rules, verified: tuple[Signature, ...] | list[Signature], checkpoint: CheckpointName
+        cls, rules: _Rules, verified: Iterable[Signature], checkpoint: CheckpointName
     ) -> bool:
-        return not rules.required.match(checkpoint) or any(
+        is_required = rules.required.match(checkpoint)
+        return not is_required or cls._is_by_trusted(rules, verified, checkpoint)
+
+    @staticmethod
+    def _is_by_trusted(
+        rules: _Rules, verified: Iterable[Signature], checkpoint: CheckpointName
+    ) -> bool:
+        return any(
             signature.key in rules.trusted and rules.trusted[signature.key].may_sign(checkpoint)
             for signature in verified
         )

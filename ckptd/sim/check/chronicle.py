@@ -22,7 +22,9 @@ from ckptd.sim.node.node import Node, Watch
 LINES_MAX: Final = 20_000
 """Most lines that are kept; the last ones."""
 
-_UNSPELLED: Final = frozenset({"space", "final", "holdings", "digest", "explanation"})
+_UNSPELLED: Final = frozenset(
+    {"space", "final", "holdings", "digest", "explanation", "why", "rivals"}
+)
 
 
 class Chronicle(Watch):

@@ -18,6 +18,7 @@ from ckptd.core.effects import (
     DiscardStaging,
     Effect,
     EndRecovery,
+    ExamineRival,
     FetchManifest,
     FetchRange,
     PlaceVersion,
@@ -33,15 +34,16 @@ from ckptd.core.events import (
     PlacementFailed,
     Refusal,
     Reporting,
+    RivalExamined,
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
     VersionPlaced,
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
-from ckptd.model.words import Confirmation, Criticality
+from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
@@ -122,7 +124,7 @@ class SimulatedRunner:
             lane.drop()
         self.lanes.clear()
 
-    def carry_out(self, effect: Effect) -> None:
+    def carry_out(self, effect: Effect) -> None:  # noqa: PLR0912 (one for each order)
         """Start what an order asks for."""
         match effect:
             case FetchRange():
@@ -135,6 +137,8 @@ class SimulatedRunner:
                 pass
             case FetchManifest():
                 self._fetch_manifest(effect)
+            case ExamineRival():
+                self._examine(effect)
             case ConfirmHolding():
                 self._confirm(effect)
             case PrepareStaging():
@@ -206,6 +210,31 @@ class SimulatedRunner:
     def _choose(self, order: FetchManifest, version: SavedVersion) -> None:
         self._arrived[order.recovery, order.digest] = version
         self._report(ManifestArrived(order.recovery, order.source, version.space))
+
+    def _examine(self, order: ExamineRival) -> None:
+        def verdict(verdict: RivalVerdict, size_bytes: int = 0) -> None:
+            self._report(
+                RivalExamined(order.recovery, order.digest, order.source, verdict, size_bytes)
+            )
+
+        def answered(server: Server) -> None:
+            version = server.held_version(order.digest)
+            if server.mishaps.goes_wrong() or version is None:
+                verdict(RivalVerdict.NO_ANSWER)
+            elif server.lies_about_manifest():
+                verdict(RivalVerdict.FALSE)
+            elif order.block is None:
+                verdict(RivalVerdict.GENUINE, version.size_bytes)
+            else:
+                run = BlockRun(order.block, order.block + 1)
+                if server.answer(order.digest, run) is not None:
+                    verdict(RivalVerdict.NO_ANSWER)
+                elif server.bad_among(order.digest, *run):
+                    verdict(RivalVerdict.BAD_BLOCK)
+                else:
+                    verdict(RivalVerdict.GENUINE, version.size_bytes)
+
+        self._ask(order.source, answered, lambda: verdict(RivalVerdict.NO_ANSWER))
 
     def _confirm(self, order: ConfirmHolding) -> None:
         def answer(confirmation: Confirmation) -> None:

@@ -14,8 +14,8 @@ from ckptd.errors import DamagedState, StorageError
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
-ENDED_FORMAT: Final = 1
-"""Stands beside each record in the table."""
+ENDED_FORMAT: Final = 2
+"""Stands beside each record in the table. Since 2 a record may list rivals."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +28,26 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     node: NodeId
     verified_bytes: int
+
+
+class RecordedRival(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several contents that go by the version of a recovery.
+
+    Attributes:
+        digest: Its identity.
+        size_bytes: Length of the version.
+        nodes: Who has any of it.
+        signers: Trusted keys that signed it.
+        is_trusted: One of them may sign the checkpoint.
+        is_own: This node has it, or had it.
+    """
+
+    digest: Digest
+    size_bytes: int
+    nodes: tuple[NodeId, ...]
+    signers: tuple[str, ...]
+    is_trusted: bool
+    is_own: bool
 
 
 class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +77,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         predicted_duration_s: Prediction of ``duration_s`` when transferring began; ``None``:
             the rates of its sources were not known.
         predicted_critical_s: Prediction of ``critical_s`` at that time.
+        rivals: The contents among which nobody had chosen, if that made it fail.
     """
 
     recovery: RecoveryId
@@ -80,6 +101,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     critical_s: float | None
     predicted_duration_s: float | None
     predicted_critical_s: float | None
+    rivals: tuple[RecordedRival, ...] = ()
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -6,9 +6,14 @@ import msgspec
 import pytest
 
 from ckptd.errors import DamagedState, StorageError
-from ckptd.model.ids import RecoveryId
+from ckptd.model.ids import Digest, NodeId, RecoveryId
 from ckptd.model.words import FailureCause, Result
-from ckptd.store.records.ended import ENDED_FORMAT, decode_ended, encode_ended
+from ckptd.store.records.ended import (
+    ENDED_FORMAT,
+    RecordedRival,
+    decode_ended,
+    encode_ended,
+)
 from tests.support.stores import ended
 
 RECORD = ended(RecoveryId("r1"))
@@ -39,15 +44,29 @@ IN_FORMAT_1 = {
 
 
 def test_the_format_does_not_change_without_its_number() -> None:
-    assert ENDED_FORMAT == 1
-    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_1
+    assert ENDED_FORMAT == 2
+    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_1 | {"rivals": []}
     assert decode_ended(1, 1, json.dumps(IN_FORMAT_1).encode()) == RECORD
 
 
 def test_the_words_of_the_format_are_those_of_the_model() -> None:
     """A new word for one of these needs a new format."""
     assert [result.value for result in Result] == ["complete", "failed", "cancelled"]
-    assert [cause.value for cause in FailureCause] == ["store", "critical_missing", "verification"]
+    causes = ["store", "critical_missing", "verification", "conflict"]
+    assert [cause.value for cause in FailureCause] == causes
+
+
+def test_contents_that_were_to_be_chosen_from_are_kept() -> None:
+    rival = RecordedRival(
+        digest=Digest("0a" * 32),
+        size_bytes=5,
+        nodes=(NodeId("n1"),),
+        signers=("k",),
+        is_trusted=True,
+        is_own=False,
+    )
+    record = msgspec.structs.replace(RECORD, cause=FailureCause.CONFLICT, rivals=(rival,))
+    assert decode_ended(1, 2, encode_ended(record)) == record
 
 
 @pytest.mark.parametrize("result", Result)
@@ -88,5 +107,5 @@ def test_bytes_that_are_no_json_are_damage() -> None:
 
 
 def test_a_record_of_a_newer_format_is_refused_and_not_called_damaged() -> None:
-    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 2, not 1\)"):
-        decode_ended(3, 2, encode_ended(RECORD))
+    with pytest.raises(StorageError, match=r"record 3 .*a newer ckptd \(format 3, not 2\)"):
+        decode_ended(3, 3, encode_ended(RECORD))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ckptd.daemon.doctor.sampling import SAMPLE_BYTES_MAX, Sample, worth_sampling
+from ckptd.daemon.recover.sampling import SAMPLE_BYTES_MAX, Sample, worth_sampling
 from ckptd.limits import KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
