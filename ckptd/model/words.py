@@ -397,6 +397,27 @@ class RefusalReason(enum.StrEnum):
     """An answer was not the protocol's, or not what was asked for; this node was the receiver."""
 
 
+class UnservedReason(enum.StrEnum):
+    """Why this node, as a source, did not give what a peer asked it for."""
+
+    NOT_HELD = "not_held"
+    """It is not here (404). Peers ask for what they were once offered."""
+    CHANGED = "changed"
+    """Its files are not what was published (410)."""
+    BUSY = "busy"
+    """There was enough to send (429)."""
+    FAILED = "failed"
+    """A disk refused, or the daemon did (500, 503)."""
+    CUT_CHANGED = "cut_changed"
+    """A body ended short: a file turned out to have changed while it was sent."""
+    CUT_FAILED = "cut_failed"
+    """A body ended short: a disk refused, or what was here went away."""
+    CUT_STOPPED = "cut_stopped"
+    """A body ended short: this node stops, or cut the connection off."""
+    CUT_BY_RECEIVER = "cut_by_receiver"
+    """A body ended short: the receiver closed the connection, or took it too slowly."""
+
+
 class Direction(enum.StrEnum):
     """What a limit is on."""
 

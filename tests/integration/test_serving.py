@@ -19,7 +19,7 @@ from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
-from ckptd.model.words import RefusalReason, Urgency
+from ckptd.model.words import RefusalReason, UnservedReason, Urgency
 from ckptd.net.source import server
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.traffic.workload import BODIES_MIN, RETRY_AFTER_S
@@ -131,6 +131,9 @@ async def test_what_cannot_be_answered_is_explained(content: FileContent) -> Non
             assert set(json.loads(response.body)["error"]) == {"code", "message"}
             if status == 416:
                 assert response.fields["content-range"] == f"bytes */{content.size_bytes}"
+        assert node.server.unserved == {UnservedReason.NOT_HELD: 2}, "the others are mistakes"
+        assert (await client.ask(f"/v1/signatures/{UNKNOWN}")).status == 404
+        assert node.server.unserved == {UnservedReason.NOT_HELD: 2}, "most have none"
         # A refusal does not cost the connection.
         assert (await client.ask(version)).body == content.data
 
@@ -374,6 +377,7 @@ async def test_a_file_that_changes_while_it_is_sent_leaves_the_body_unfinished(
                 await client.reader.readexactly(head.content_length or 0)
         async with client_of(node.address) as client:
             assert (await client.ask(version_of(content))).status == 410
+        assert node.server.unserved == {UnservedReason.CUT_CHANGED: 1, UnservedReason.CHANGED: 1}
     assert content.sent["normal"] < 400 * KIB
     assert threading.active_count() == before
     assert not [fd for fd in open_paths() if fd.startswith(str(content.directory))]
@@ -385,6 +389,7 @@ async def test_a_file_that_changed_before_it_is_sent_is_answered_410(content: Fi
     async with serving(content) as node, client_of(node.address) as client:
         response = await client.ask(version_of(content), range="bytes=5-9")
         assert response.status == 410
+        assert node.server.unserved == {UnservedReason.CHANGED: 1}
         assert str(content.directory) not in response.body.decode()
         assert content.is_stale
         # The connection lives on.
@@ -422,6 +427,7 @@ async def test_a_version_that_goes_away_is_not_held_and_nothing_is_stale(
         async with client_of(node.address) as client:
             assert (await client.ask(version_of(content), range="bytes=5-9")).status == 404
             assert (await client.ask("/v1/holdings")).status == 200
+        assert node.server.unserved == {UnservedReason.CUT_FAILED: 1, UnservedReason.NOT_HELD: 1}
     assert not content.is_stale
 
 
@@ -438,6 +444,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
         assert (await client.head()).status == 200
         await until(lambda: not node.listener.connection_count)
         assert node.server.caps.refusals == {RefusalReason.READER_SLOW: 1}
+        assert node.server.unserved == {UnservedReason.CUT_BY_RECEIVER: 1}
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await client.reader.readexactly(big.size_bytes)
 
@@ -457,6 +464,7 @@ async def test_slow_readers_hold_up_nobody_and_their_threads_end(big: FileConten
             assert int(response.fields["ckptd-load"]) > 4 * 20 * MIB
     assert threading.active_count() == before
     assert node.server.load_bytes == 0
+    assert node.server.unserved == {UnservedReason.CUT_STOPPED: 4}
     for opened in slow:
         await opened.__aexit__(None, None, None)
 
@@ -479,6 +487,7 @@ async def test_beyond_what_it_can_send_receivers_are_turned_away_and_keep_their_
         assert (refused.status, refused.fields["retry-after"]) == (429, str(RETRY_AFTER_S))
         assert json.loads(refused.body)["error"]["code"] == "busy"
         assert int(refused.fields["ckptd-load"]) > 0
+        assert node.server.unserved == {UnservedReason.BUSY: 1}
         assert (await late.ask(version_of(big), "HEAD")).status == 200, "it stands by what it has"
         assert (await late.ask("/v1/holdings")).status == 200
         await readers.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -11,13 +12,25 @@ from ckptd.daemon.parts import Parts
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.errors import CkptdError
+from ckptd.model.words import UnservedReason
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer
+from ckptd.observe.metrics import MetricRow, counters
 
 _DRAIN_S: Final = 5.0
 """How long a stopping daemon finishes what it serves. Half of what a service manager is promised
 (10 s)."""
+
+UNSERVED_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
+    counters(
+        "unserved_requests",
+        "Requests of peers that this node refused as a source, or whose body it broke off.",
+        ("reason",),
+        lambda counts: counts,
+        (reason.value for reason in UnservedReason),
+    ),
+)
 
 
 class Serving:
@@ -64,6 +77,11 @@ class Serving:
             else _bind(config.listen.data, self.caps)
         )
         stack.callback(self.listener.close)
+
+    @property
+    def unserved(self) -> Mapping[str, int]:
+        """How often this node did not give what a peer asked for, by why."""
+        return {reason.value: count for reason, count in self._server.unserved.items()}
 
     @property
     def address(self) -> Address:

@@ -12,6 +12,7 @@ import msgspec
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
 from ckptd.model.ids import Digest, Epoch
+from ckptd.model.words import UnservedReason
 from ckptd.net.source.sending import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.traffic.workload import RETRY_AFTER_S
@@ -37,6 +38,15 @@ _log = logging.getLogger(__name__)
 
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """A year: what a digest names never changes."""
+
+
+_UNSERVED: Final[Mapping[int, UnservedReason]] = {
+    HTTPStatus.NOT_FOUND: UnservedReason.NOT_HELD,
+    HTTPStatus.GONE: UnservedReason.CHANGED,
+    HTTPStatus.TOO_MANY_REQUESTS: UnservedReason.BUSY,
+    HTTPStatus.INTERNAL_SERVER_ERROR: UnservedReason.FAILED,
+    HTTPStatus.SERVICE_UNAVAILABLE: UnservedReason.FAILED,
+}
 
 
 class Content(Protocol):
@@ -240,6 +250,21 @@ def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer
             status, message = 500, "this node failed"
     allow = {"Allow": "GET, HEAD"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
     return _refusal(status, error.code, message, {**allow, **(fields or {})})
+
+
+def unserved_reason(request: RequestHead, answer: Answer) -> UnservedReason | None:
+    """Return why an answer does not give what was asked for; ``None`` if it does.
+
+    What cannot be asked for is the peer's mistake, and no reason. Nor are signatures that are not
+    here: most versions have none.
+    """
+    try:
+        target = parse_target(request.target)
+    except ProtocolViolation:
+        return None
+    if isinstance(target, SignaturesTarget) and answer.status == HTTPStatus.NOT_FOUND:
+        return None
+    return _UNSERVED.get(answer.status)
 
 
 def turn_away() -> Answer:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
@@ -28,11 +29,19 @@ from ckptd.limits import (
     SECOND,
 )
 from ckptd.model.ids import Epoch, NodeId
-from ckptd.model.words import RefusalReason, Urgency
+from ckptd.model.words import RefusalReason, UnservedReason, Urgency
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import CertifiedPeer, Identity
 from ckptd.net.connection.transports import Connection, reset_on_close
-from ckptd.net.source.answers import Answer, Answers, Content, VersionBody, refuse, turn_away
+from ckptd.net.source.answers import (
+    Answer,
+    Answers,
+    Content,
+    VersionBody,
+    refuse,
+    turn_away,
+    unserved_reason,
+)
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.giving_way import GivingWay
 from ckptd.net.source.sending import SEND_THREADS, Piece, Sending, ServedBytes
@@ -73,6 +82,9 @@ class PeerServer:
         identity: Proves it, and who may ask; ``None``: plaintext, and everybody.
         throttle: Says when bodies may be sent.
         drops_sent: What was sent leaves the page cache.
+
+    Attributes:
+        unserved: How often it did not give what a peer asked for, by why.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -89,6 +101,7 @@ class PeerServer:
         self.content = content
         self.drops_sent = drops_sent
         self.caps = caps
+        self.unserved: Counter[UnservedReason] = Counter()
         self.waits = Waits()
         self.answers = Answers(content, epoch, self.waits)
         self.throttle = throttle or Throttle()
@@ -241,6 +254,7 @@ class _Conversation:
         answer = await self._server.answers.find(request)
         if answer.status in _SENSELESS:
             self._count(RefusalReason.REQUEST)
+        self._note_unserved(unserved_reason(request, answer))
         keep_alive = request.keep_alive and not self._server.waits.is_cut
         if isinstance(answer.body, VersionBody):
             await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
@@ -255,6 +269,7 @@ class _Conversation:
         urgency = parse_class(request.fields.get(CLASS.lower()))
         workload = server.workloads[urgency]
         if not workload.admits(size_bytes):
+            self._note_unserved(UnservedReason.BUSY)
             await self._send(turn_away(), keep_alive=keep_alive)
             return
         self._connection.mark(urgency)
@@ -277,8 +292,20 @@ class _Conversation:
             if isinstance(error, ContentChanged):
                 server.content.content_changed(body.digest)
             if sending.has_begun:
+                is_changed = isinstance(error, ContentChanged)
+                self._note_unserved(
+                    UnservedReason.CUT_CHANGED if is_changed else UnservedReason.CUT_FAILED
+                )
                 raise ConnectionAbortedError("a body that cannot be completed") from error
-            await self._send(refuse(error), keep_alive=keep_alive)
+            answer = refuse(error)
+            self._note_unserved(unserved_reason(request, answer))
+            await self._send(answer, keep_alive=keep_alive)
+        except OSError:
+            self._note_unserved(UnservedReason.CUT_BY_RECEIVER)
+            raise
+        except asyncio.CancelledError:
+            self._note_unserved(UnservedReason.CUT_STOPPED)
+            raise
         finally:
             server.sendings.discard(sending)
             workload.end(size_bytes, sending.sent_bytes, now=time.monotonic_ns())
@@ -296,6 +323,10 @@ class _Conversation:
     async def _send_part(self, part: bytes | memoryview) -> None:
         async with asyncio.timeout(_PART_S):
             await self._connection.send(part)
+
+    def _note_unserved(self, reason: UnservedReason | None) -> None:
+        if reason is not None:
+            self._server.unserved[reason] += 1
 
     def _count(self, refusal: RefusalReason) -> None:
         self._server.caps.refusals[refusal] += 1

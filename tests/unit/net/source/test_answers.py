@@ -16,7 +16,15 @@ from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta
 from ckptd.model.ids import Digest
-from ckptd.net.source.answers import Answer, Answers, VersionBody, refuse, turn_away
+from ckptd.model.words import UnservedReason
+from ckptd.net.source.answers import (
+    Answer,
+    Answers,
+    VersionBody,
+    refuse,
+    turn_away,
+    unserved_reason,
+)
 from ckptd.net.source.server import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.wire.heads import parse_request_head
@@ -365,3 +373,39 @@ async def test_only_who_knows_the_holdings_and_wants_to_wait_does(
 ) -> None:
     content = ImpatientContent(tmp_path, {"a": DATA})
     assert (await answer_to(content, "/v1/holdings", **fields)).status in {200, 304}
+
+
+# What is not given, by reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NotFound("version", "is gone"), UnservedReason.NOT_HELD),
+        (ContentChanged("version", "changed"), UnservedReason.CHANGED),
+        (StorageError("disk", "refuses"), UnservedReason.FAILED),
+        (CkptdError("node", "failed"), UnservedReason.FAILED),
+        (ProtocolViolation("range", "is outside", status=416), None),
+        (ProtocolViolation("request", "makes no sense"), None),
+    ],
+)
+def test_a_refusal_has_its_reason_unless_the_peer_made_a_mistake(
+    error: CkptdError, reason: UnservedReason | None
+) -> None:
+    head = parse_request_head(request(f"/v1/checkpoints/{UNKNOWN}"))
+    assert unserved_reason(head, refuse(error)) is reason
+
+
+def test_what_is_given_needs_no_reason_and_whoever_is_turned_away_has_one() -> None:
+    head = parse_request_head(request(f"/v1/checkpoints/{UNKNOWN}"))
+    assert [unserved_reason(head, Answer(status)) for status in (200, 206, 304)] == [None] * 3
+    assert unserved_reason(head, turn_away()) is UnservedReason.BUSY
+
+
+def test_neither_an_unknown_target_nor_a_missing_signature_counts_as_not_held() -> None:
+    missing = refuse(NotFound("it", "is not here"))
+    for target in ("/v1/nothing", f"/v1/signatures/{UNKNOWN}"):
+        assert unserved_reason(parse_request_head(request(target)), missing) is None
+    signatures = parse_request_head(request(f"/v1/signatures/{UNKNOWN}"))
+    broken = refuse(StorageError("disk", "refuses"))
+    assert unserved_reason(signatures, broken) is UnservedReason.FAILED
