@@ -172,6 +172,7 @@ class Daemon:
             self._root_watch,
             self._facts,
             self._reloading.reload,
+            note_publish=self._measuring.note_publish,
         )
 
     async def run(self) -> None:
@@ -194,6 +195,7 @@ class Daemon:
             Service("limits", start=self._limiting.start, run=self._limiting.run),
             # Before anybody can ask about what is under way, or how long it will take.
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
+            Service("moments", start=self._measuring.load),
             Service("interrupted recoveries", start=self._recovering.go_on),
             Service("orphaned staging", run=self._recovering.remove_orphans),
             Service("listeners", start=self._listen),
@@ -258,6 +260,7 @@ class Daemon:
             tasks.create_task(self._recovering.drain())
         self._recovering.runtime.stop()
         await self._rate_memory.write()
+        await self._measuring.write()
 
     async def _reload_on_hang_up(self) -> None:
         while True:

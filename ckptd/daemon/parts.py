@@ -25,6 +25,7 @@ from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
+from ckptd.store.records.moments import Moments
 from ckptd.store.records.signature_records import SignatureShelf
 
 _log = get_logger()
@@ -40,6 +41,7 @@ class Storage:
         journal: What recoveries have verified, and how they ended.
         shelf: Signatures of manifests.
         links: How fast peers delivered.
+        moments: When things last went well.
     """
 
     roots: Roots
@@ -47,6 +49,7 @@ class Storage:
     journal: Journal
     shelf: SignatureShelf
     links: LinkRecords
+    moments: Moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,9 @@ async def open_parts(
         config=config,
         wall_clock=wall_clock,
         epoch=Epoch(secrets.randbits(63)),
-        storage=Storage(roots, catalog, Journal(database), shelf, LinkRecords(database)),
+        storage=Storage(
+            roots, catalog, Journal(database), shelf, LinkRecords(database), Moments(database)
+        ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,
         access=access,

@@ -21,6 +21,7 @@ EVENTS: Final = {
     "log.level_changed": "somebody changed the level, or the time for which it was changed is over",
     "manifest.missed": "a manifest did not come; another source is asked",
     "manifest.refused": "a manifest is not what its source advertises, or nobody trusted signed it",
+    "moments.not_kept": "when things last went well could not be written down for the next start",
     "peer.delta_unfit": "a peer told of changes that do not fit; it is asked for everything",
     "peer.found": "a peer answers",
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client import (
@@ -143,15 +144,49 @@ def histogram(name: str, text: str, read: Callable[[_T], Durations]) -> MetricRo
 
     def family(seen: _T) -> Metric:
         durations = read(seen)
-        buckets: list[tuple[str, float]] = []
-        total = 0
-        bounds = [*map(str, map(float, durations.bounds_s)), "+Inf"]
-        for bound, count in zip(bounds, durations.counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=durations.sum_s)
+        return HistogramMetricFamily(
+            name, text, buckets=_buckets(durations), sum_value=durations.sum_s
+        )
 
     return MetricRow(name, family)
+
+
+def histograms(
+    name: str,
+    text: str,
+    label: str,
+    read: Callable[[_T], Mapping[str, Durations]],
+    known: Iterable[str],
+    *,
+    empty: Durations,
+) -> MetricRow[_T]:
+    """Return histograms of seconds that differ in one label.
+
+    Args:
+        name: Without ``ckptd_``.
+        text: What the metric says, as a sentence.
+        label: Name of the label.
+        read: Returns the durations by the value of the label.
+        known: Every value there can be; they are there from the start.
+        empty: What there is of one that nothing was read of.
+    """
+    name, known = f"ckptd_{name}", tuple(known)
+
+    def family(seen: _T) -> Metric:
+        durations = read(seen)
+        assert durations.keys() <= set(known), sorted(durations)
+        found = HistogramMetricFamily(name, text, labels=(label,))
+        for word in known:
+            each = durations.get(word, empty)
+            found.add_metric((word,), buckets=_buckets(each), sum_value=each.sum_s)
+        return found
+
+    return MetricRow(name, family)
+
+
+def _buckets(durations: Durations) -> list[tuple[str, float]]:
+    bounds = [*map(str, map(float, durations.bounds_s)), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(durations.counts)), strict=True))
 
 
 def build_info(loop: str) -> MetricGroup[None]:

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo import demo_daemon
@@ -29,7 +31,7 @@ from ckptd.control.messages.observation import (
 )
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
-from ckptd.model.words import CheckResult
+from ckptd.model.words import CheckResult, Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, with_and_without_tls
 from tests.support.fault_proxy import fault_proxy
 from tests.support.peers import liar, shouter
@@ -105,8 +107,69 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
         assert not {
             line
             for line in series(one) ^ series(other)
-            if not re.match(r"ckptd_(control_requests|recovery_eta|critical_unit_sources)", line)
+            if not re.match(
+                r"ckptd_(control_requests|recovery_eta|critical_unit_sources|required_unit|newest_|last_success)",
+                line,
+            )
         }
+
+
+def samples(node: Node, name: str) -> dict[str, float]:
+    """Return the samples of a metric by the value of its label, ``""`` if it has none."""
+    families = text_string_to_metric_families(page_of(node))
+    return {
+        "".join(sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == f"ckptd_{name}"
+    }
+
+
+def test_what_went_well_and_how_old_it_is_outlives_a_restart(
+    sources: list[Node], cluster: Cluster
+) -> None:
+    source, other = sources
+    receiver = cluster.node("r", peers=[source.address, other.address])
+    assert samples(receiver, "last_success_timestamp_seconds") == {}
+    assert receiver.recover().result is Result.COMPLETE
+    with pytest.raises(CkptdError):
+        receiver.publish(receiver.path("nothing"))
+    before = samples(receiver, "last_success_timestamp_seconds")
+    assert before.keys() == {"recovery"}
+    assert samples(receiver, "publishes_total") == {"complete": 0, "failed": 1, "cancelled": 0}
+    age_s = eventually(
+        lambda: samples(receiver, "newest_version_age_seconds"), "it was looked at", timeout_s=30
+    )
+    assert samples(receiver, "newest_version") == {"freshest": 100, "stalest": 100}
+    receiver.stop()
+    receiver.start()
+    receiver.wait_ready()
+    assert samples(receiver, "last_success_timestamp_seconds") == before
+    assert samples(receiver, "newest_version_age_seconds")["freshest"] > age_s["freshest"]
+    assert (
+        samples(receiver, "required_unit_copies_min")
+        == {"": 3}
+        == eventually(
+            lambda: samples(receiver, "required_unit_copies_min") == {"": 3} and {"": 3},
+            "both sources are known",
+        )
+    )
+    assert samples(source, "publishes_total")["complete"] == 1
+    assert samples(source, "publish_duration_seconds_count") == {"": 1}
+    assert samples(source, "last_success_timestamp_seconds").keys() == {"publish"}
+    first_bytes = samples(receiver, "first_byte_seconds_count")
+    assert first_bytes.keys() == {"critical", "normal", "deferred", "background"}
+
+
+def test_a_source_counts_what_it_refuses_and_breaks_off(sources: list[Node]) -> None:
+    source = sources[0]
+    host, _, port = source.address.rpartition("@")[2].rpartition(":")
+    for target in (f"/v1/manifests/{'0' * 64}", f"/v1/signatures/{'0' * 64}"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://{host}:{port}{target}", timeout=10)
+    counts = samples(source, "unserved_requests_total")
+    assert counts["not_held"] == 1
+    assert sum(counts.values()) == 1
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
         peer.link.outstanding_bytes,
         peer.link.trust,
         len(peer.holdings),
+        peer.link.quarantines,
     )
 
 

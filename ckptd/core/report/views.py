@@ -24,6 +24,7 @@ class SourceSnapshot:
         in_flight_bytes: Ordered from it and not received.
         trust: Score of its honesty and health.
         versions: How many versions it says it holds.
+        quarantines: How often it was put into quarantine, in this life.
     """
 
     node: NodeId
@@ -33,6 +34,7 @@ class SourceSnapshot:
     in_flight_bytes: int
     trust: int
     versions: int
+    quarantines: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Final
 
 from ckptd.control.messages.checkpoints import (
@@ -18,6 +19,7 @@ from ckptd.control.messages.checkpoints import (
 from ckptd.daemon.parts import Parts
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.publishing import PublishOrder, scan_and_hash
@@ -34,10 +36,14 @@ class PublishAnswers:
     Args:
         parts: What the daemon is made of.
         now: A monotonic clock.
+        note: Given how each ended, and how many nanoseconds it took.
     """
 
-    def __init__(self, parts: Parts, now: Callable[[], int]) -> None:
+    def __init__(
+        self, parts: Parts, now: Callable[[], int], note: Callable[[Result, int], None]
+    ) -> None:
         self._now = now
+        self._note = note
         self._catalog = parts.storage.catalog
         self._shelf = parts.storage.shelf
         self._policy = parts.policy
@@ -46,7 +52,22 @@ class PublishAnswers:
 
     async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
-        started_ns = self._now()
+        started_ns, result = self._now(), Result.CANCELLED  # unless it goes on to its end
+        try:
+            async with aclosing(self._publish(request, started_ns)) as events:
+                async for event in events:
+                    if isinstance(event, PublishResult):
+                        result = Result.COMPLETE
+                    yield event
+        except Exception:
+            result = Result.FAILED
+            raise
+        finally:
+            self._note(result, self._now() - started_ns)
+
+    async def _publish(
+        self, request: PublishRequest, started_ns: int
+    ) -> AsyncGenerator[PublishEvent, None]:
         order = PublishOrder(
             directory=request.directory,
             checkpoint=parse_checkpoint_name(request.checkpoint),

@@ -10,6 +10,7 @@ from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow, T
 from ckptd.core.explain.bottleneck import LocalLoad
 from ckptd.core.report.views import SourceTuning
 from ckptd.daemon.limit.limiting import Limiting
+from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.limits import SECOND
@@ -91,11 +92,7 @@ class RecoveryViews:
         """Return what the lanes of a recovery do with their time."""
         loop_lag_ns = int(self._loop_lag_s() * SECOND)
         shaper_share = self._limiting.shaper_share(is_background=opened.record.is_background)
-        if opened.staging is None:
-            return LocalLoad(shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
-        disk_share, cpu_share = opened.staging.lane_times.shares()
-        is_disk_awaited = opened.staging.held.waiting > 0
-        return LocalLoad(disk_share, cpu_share, is_disk_awaited, shaper_share, loop_lag_ns)
+        return local_load(opened, shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
 
 
 def _tuning(tuning: SourceTuning) -> TuningRow:

@@ -16,15 +16,18 @@ from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.model.words import Result
 
 
-def open_answers(
+def open_answers(  # noqa: PLR0913 (what it works with, each named)
     parts: Parts,
     recovering: Recovering,
     limiting: Limiting,
     root_watch: RootWatch,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
+    *,
+    note_publish: Callable[[Result, int], None],
 ) -> tuple[object, ...]:
     """Return what answers all rows of the control API but those about watching the daemon.
 
@@ -35,6 +38,7 @@ def open_answers(
         root_watch: Whether the roots can be used.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
+        note_publish: Given how each publishing ended, and how many nanoseconds it took.
     """
     views = RecoveryViews(
         recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
@@ -43,7 +47,7 @@ def open_answers(
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),
         PlanAnswers(recovering, parts.storage),
-        PublishAnswers(parts, recovering.runtime.now),
+        PublishAnswers(parts, recovering.runtime.now, note_publish),
         PeerAnswers(parts, recovering),
         DaemonAnswers(
             facts=facts,

@@ -1,23 +1,37 @@
 """How long ago the newest version of a checkpoint was first heard of.
 
 Whoever keeps new versions from this node, or makes everybody go on with an old one, shows in that:
-nothing new comes. Which checkpoints there are is bounded by what this node holds, and no label of
-a metric names one.
+nothing new comes. Only versions that are whole at some node count, for from any other one nobody
+can go on. Which checkpoints there are is bounded by what this node holds, and no label of a metric
+names one. The moments outlive the daemon, so that a restart does not make old versions young.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NoReturn
+from dataclasses import dataclass, field
+from typing import Final
 
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.observe.metrics import MetricRow, gauges
+from ckptd.store.records.moments import FirstHeard
 
-FRESHNESS_LOOK_S: Final = 10.0
-"""As often as ``daemon.measure.redundancy`` looks at the same holdings."""
+
+@dataclass(frozen=True, slots=True)
+class NewestSeen:
+    """The newest versions of two checkpoints; empty if none is held here.
+
+    One had a new version last (``freshest``), the other is longest without (``stalest``).
+
+    Attributes:
+        ages_s: Since each was first heard of.
+        versions: Their numbers.
+    """
+
+    ages_s: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 class Freshness:
@@ -26,7 +40,7 @@ class Freshness:
     Args:
         held: Returns what this node holds.
         of_peers: Returns what each live peer holds.
-        clock: Seconds since any moment.
+        clock: Unix time.
     """
 
     def __init__(
@@ -41,46 +55,68 @@ class Freshness:
         self._clock = clock
         self._newest: dict[CheckpointName, tuple[Version, float]] = {}
 
-    async def run(self) -> NoReturn:
-        """Look now and then until cancelled."""
-        while True:
-            self.look()
-            await asyncio.sleep(FRESHNESS_LOOK_S)
+    def take_over(self, known: FirstHeard) -> None:
+        """Take over what an earlier life of the daemon knew; once, before the first look."""
+        self._newest = dict(known)
+
+    def known(self) -> FirstHeard:
+        """Return what the next life has to know."""
+        return self._newest
 
     def look(self) -> None:
         """Take note of versions that are newer than any before."""
-        versions: dict[CheckpointName, Version] = {}
+        versions: dict[CheckpointName, Version | None] = {}
         held = tuple(self._held())
         for name in sorted({holding.checkpoint for holding in held})[:CHECKPOINTS_WATCHED_MAX]:
-            versions[name] = Version(0)
+            versions[name] = None
         for holdings in (held, *self._of_peers()):
             for holding in holdings:
-                known = versions.get(holding.checkpoint)
-                if known is not None and holding.version > known:
-                    versions[holding.checkpoint] = holding.version
+                if not holding.is_complete:
+                    continue
+                if holding.checkpoint in versions:
+                    known = versions[holding.checkpoint]
+                    if known is None or holding.version > known:
+                        versions[holding.checkpoint] = holding.version
         now_s, before = self._clock(), self._newest
-        self._newest = {
-            name: before[name]
-            if name in before and before[name][0] >= version
-            else (version, now_s)
-            for name, version in versions.items()
+        self._newest = {}
+        for name, version in versions.items():
+            if name in before and (version is None or before[name][0] >= version):
+                self._newest[name] = before[name]
+            elif version is not None:
+                self._newest[name] = (version, now_s)
+
+    def seen(self) -> NewestSeen:
+        """Return the newest versions of the two extremes."""
+        if not self._newest:
+            return NewestSeen()
+        now_s, heard = self._clock(), list(self._newest.values())
+        both = {
+            "freshest": max(heard, key=lambda each: each[1]),
+            "stalest": min(heard, key=lambda each: each[1]),
         }
-
-    def ages_s(self) -> dict[str, float]:
-        """Return the ages of the checkpoint that had a new version last, and of the other extreme.
-
-        Empty if none is held here. None is older than this daemon.
-        """
-        now_s = self._clock()
-        ages = [now_s - since_s for _, since_s in self._newest.values()]
-        return {"freshest": min(ages), "stalest": max(ages)} if ages else {}
+        return NewestSeen(
+            {which: max(now_s - at_s, 0.0) for which, (_, at_s) in both.items()},
+            {which: version for which, (version, _) in both.items()},
+        )
 
 
-FRESHNESS_METRICS: Final[Sequence[MetricRow[Mapping[str, float]]]] = (
+FRESHNESS_METRICS: Final[Sequence[MetricRow[NewestSeen]]] = (
+    gauges(
+        "newest_version",
+        "The newest version of a checkpoint held here that is whole at some node.",
+        ("which",),
+        lambda seen: seen.versions,
+    ),
+    gauges(
+        "newest_version_age_seconds",
+        "Since that version was first heard of, also before a restart.",
+        ("which",),
+        lambda seen: seen.ages_s,
+    ),
     gauges(
         "newest_manifest_age_seconds",
-        "Since the newest version of a checkpoint held here was first heard of.",
+        "Old name of ckptd_newest_version_age_seconds, for this release.",
         ("which",),
-        lambda ages_s: ages_s,
+        lambda seen: seen.ages_s,
     ),
 )

@@ -6,20 +6,29 @@ import asyncio
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, NoReturn
 
 from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
-from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
+from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
+from ckptd.daemon.measure.page_rows import (
+    BOTTLENECK_METRICS,
+    CONNECTION_METRICS,
+    CONTROL_METRICS,
+    HOLDING_METRICS,
+    LOG_METRICS,
+    REFUSAL_METRICS,
+    SOURCE_METRICS,
+)
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
     WASTE_METRICS,
@@ -27,89 +36,45 @@ from ckptd.daemon.measure.recovery_totals import (
     StageTimes,
     Totals,
 )
-from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
+from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies, Redundancy
+from ckptd.daemon.measure.standing import QUARANTINE_METRICS, Quarantines
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.content import CONTENT_METRICS
-from ckptd.daemon.serve.serving_peers import Serving
+from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS, Serving
 from ckptd.daemon.settings.own_identity import identity_metrics
 from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
+from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.holdings import Holding
-from ckptd.model.words import PeerState, RangeOutcome, RefusalReason, SourceState
+from ckptd.model.ids import RecoveryId
+from ckptd.model.words import (
+    PeerState,
+    RangeOutcome,
+    RefusalReason,
+    Result,
+)
 from ckptd.observe.logs import Log, get_logger
 from ckptd.observe.metrics import (
     MetricGroup,
-    MetricRow,
     build_info,
-    counter,
-    counters,
     create_registry,
-    gauge,
-    gauges,
     render,
 )
 from ckptd.observe.pages import serve_metrics
 from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.records.moments import FirstHeard, Successes
+
+LOOK_S: Final = 10.0
+"""How often versions and peers are looked at: the scrape interval of deploy/prometheus."""
 
 _WAITING_LOOK_S: Final = 1.0
 """How often recoveries are looked at for one that stands still."""
 
 _log = get_logger()
-
-
-HOLDING_METRICS: Final[Sequence[MetricRow[tuple[Holding, ...]]]] = (
-    gauge("holdings", "Versions held, wholly or in part.", len),
-    gauge(
-        "held_bytes",
-        "Bytes held and verified.",
-        lambda holdings: sum(holding.size_bytes for holding in holdings),
-    ),
-)
-CONNECTION_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
-    gauges(
-        "connections",
-        "Open connections for bodies, by what this node is on them.",
-        ("side",),
-        lambda counts: counts,
-        ("source", "receiver"),
-    ),
-)
-SOURCE_METRICS: Final[Sequence[MetricRow[Sequence[SourceSnapshot]]]] = (
-    gauges(
-        "sources",
-        "Peers by state.",
-        ("state",),
-        lambda sources: Counter(source.state.value for source in sources),
-        (state.value for state in SourceState),
-    ),
-)
-REFUSAL_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
-    counters(
-        "refusals",
-        "Connections and requests of peers that were turned away.",
-        ("reason",),
-        lambda counts: counts,
-        (reason.value for reason in RefusalReason),
-    ),
-)
-CONTROL_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, int], int]]]] = (
-    counters(
-        "control_requests",
-        "Answers on the control socket.",
-        ("route", "code"),
-        lambda counts: {(route, str(code)): count for (route, code), count in counts.items()},
-    ),
-)
-LOG_METRICS: Final[Sequence[MetricRow[int]]] = (
-    counter(
-        "log_lines_suppressed",
-        "Log lines left out because there were too many of their kind.",
-        lambda suppressed: suppressed,
-    ),
-)
 
 
 class Measuring:
@@ -137,18 +102,21 @@ class Measuring:
         self._log = log
         self._lag = LagWindow()
         self._totals = Totals()
-        self._transfers = TransferTimes()
+        self._transfers = TransferTimes(self._is_background)
         self._stages = StageTimes()
         self._waiting: set[str] = set()
         self._discovered_at_s = parts.wall_clock()
+        self._works = Works(parts.wall_clock)
+        self._quarantines = Quarantines()
         self._redundancy = Redundancy(catalog)
         self._freshness = Freshness(
             held=catalog.holdings,
             of_peers=lambda: (
                 peer.holdings.holdings for peer in peering.peers() if peer.holdings is not None
             ),
-            clock=lambda: self._now() / SECOND,
+            clock=parts.wall_clock,
         )
+        self._written: tuple[Successes, FirstHeard] = ({}, {})
         self._control_requests: Counter[tuple[str, int]] = Counter()
 
     def note(self, events: Sequence[Event], effects: Sequence[Effect]) -> None:
@@ -161,6 +129,7 @@ class Measuring:
     def note_end(self, effect: EndRecovery, ended: EndedRecovery) -> None:
         """Take in how a recovery ended."""
         self._totals.note_end(effect, ended)
+        self._works.note_recovery(ended.result)
         _log.info(
             "recovery.ended",
             recovery=ended.recovery,
@@ -174,6 +143,33 @@ class Measuring:
             why=ended.message,
         )
 
+    def note_publish(self, result: Result, duration_ns: int) -> None:
+        """Take in how a directory was published, or was not."""
+        self._works.note_publish(result, duration_ns)
+
+    async def load(self) -> None:
+        """Take over the moments that an earlier life of the daemon knew; before the first look.
+
+        Raises:
+            CkptdError: The database refuses.
+        """
+        self._written = await self._parts.storage.moments.load()
+        successes, first_heard = self._written
+        self._works.take_over(successes)
+        self._freshness.take_over(first_heard)
+
+    async def write(self) -> None:
+        """Write moments down that are new. If the disk refuses, that is logged."""
+        moments = dict(self._works.succeeded_at_s), dict(self._freshness.known())
+        if moments == self._written:
+            return
+        try:
+            await self._parts.storage.moments.write(*moments)
+        except CkptdError as error:
+            _log.warning("moments.not_kept", why=str(error))
+        else:
+            self._written = moments
+
     async def watch_lag(self) -> None:
         """Measure how late the event loop is, until cancelled."""
         await watch_loop_lag(self._lag)
@@ -181,8 +177,7 @@ class Measuring:
     async def run(self) -> None:
         """Look at what is held and at what stands still, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._redundancy.run())
-            tasks.create_task(self._freshness.run())
+            tasks.create_task(self._look())
             tasks.create_task(self._watch_waiting())
 
     async def listen(
@@ -221,6 +216,19 @@ class Measuring:
         )
         return str(Address(host, port))
 
+    async def _look(self) -> NoReturn:
+        """Look at versions and peers now and then, until cancelled."""
+        while True:
+            await self._redundancy.refresh()
+            self._freshness.look()
+            self._quarantined()
+            await self.write()
+            await asyncio.sleep(LOOK_S)
+
+    def _is_background(self, recovery: RecoveryId) -> bool:
+        opened = self._recovering.book.get(recovery)
+        return opened is not None and opened.record.is_background
+
     async def _watch_waiting(self) -> NoReturn:
         """Say when recoveries stand still and when they go on, until cancelled."""
         while True:
@@ -253,10 +261,12 @@ class Measuring:
             build_info("uvloop"),
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
             MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
-            MetricGroup(self._sources_min, REDUNDANCY_METRICS),
-            MetricGroup(self._freshness.ages_s, FRESHNESS_METRICS),
+            MetricGroup(self._copies, REDUNDANCY_METRICS),
+            MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
+            MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
+            MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),
@@ -271,9 +281,11 @@ class Measuring:
             MetricGroup(self._limiting.effective, LIMIT_METRICS),
             MetricGroup(self._limiting.throttled_s, THROTTLE_METRICS),
             MetricGroup(lambda: self._scheduler.sources(now=self._now()), SOURCE_METRICS),
+            MetricGroup(self._quarantined, QUARANTINE_METRICS),
             MetricGroup(self._peering.peers, PEER_METRICS),
             MetricGroup(self._discovery_success_s, DISCOVERY_METRICS),
             MetricGroup(self._refusals_by_reason, REFUSAL_METRICS),
+            MetricGroup(lambda: self._serving.unserved, UNSERVED_METRICS),
             *identity_metrics(self._parts.transport.identity),
             MetricGroup(reloaded, RELOAD_METRICS),
             MetricGroup(lambda: self._control_requests, CONTROL_METRICS),
@@ -291,8 +303,23 @@ class Measuring:
             bytes_by_class=self._scheduler.bytes_by_class(),
         )
 
-    def _sources_min(self) -> int | None:
-        return self._redundancy.sources_min(
+    def _quarantined(self) -> int:
+        return self._quarantines.look(self._scheduler.sources(now=self._now()))
+
+    def _bottlenecks(self) -> dict[str, int]:
+        """Return how many recoveries are bound by what."""
+        now, lag_ns = self._now(), self._lag.worst_ns(now=time.monotonic_ns())
+        counts: Counter[str] = Counter()
+        for opened in self._recovering.book:
+            share = self._limiting.shaper_share(is_background=opened.record.is_background)
+            load = local_load(opened, shaper_share=share, loop_lag_ns=lag_ns)
+            bottleneck = self._scheduler.bottleneck(opened.id, load, now=now)
+            if bottleneck is not None:
+                counts[bottleneck.value] += 1
+        return counts
+
+    def _copies(self) -> Copies:
+        return self._redundancy.copies(
             peer.holdings.holdings for peer in self._peering.peers() if peer.holdings is not None
         )
 

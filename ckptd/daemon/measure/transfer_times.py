@@ -6,17 +6,17 @@ All of it is read off the scheduler's events and orders; the deciders count noth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.limits import SECOND
-from ckptd.model.ids import TransferId
-from ckptd.model.words import Criticality, RangeOutcome
+from ckptd.model.ids import RecoveryId, TransferId
+from ckptd.model.words import Criticality, RangeOutcome, Urgency
 from ckptd.observe.durations import NO_TRANSFERS, Durations
-from ckptd.observe.metrics import MetricRow, counters, histogram
+from ckptd.observe.metrics import MetricRow, counters, histogram, histograms
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class _Transfer:
 
     ordered_ns: int
     criticality: Criticality
+    urgency: Urgency
     received_bytes: int = 0
     is_heard: bool = False
 
@@ -36,14 +37,18 @@ class TransferTimes:
         outcomes: How many ended how.
         received_bytes: Body bytes by how urgent they were.
         ranges: From order to end, of those that delivered.
-        first_bytes: From order to the first byte.
+        first_bytes: From order to the first byte, by the class in which it was asked for.
+
+    Args:
+        is_background: Tells whether a recovery is in the background.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_background: Callable[[RecoveryId], bool]) -> None:
+        self._is_background = is_background
         self.outcomes: Counter[str] = Counter()
         self.received_bytes: Counter[str] = Counter()
         self.ranges: Durations = NO_TRANSFERS
-        self.first_bytes: Durations = NO_TRANSFERS
+        self.first_bytes: dict[str, Durations] = {}
         self._open: dict[TransferId, _Transfer] = {}
 
     def note(self, events: Sequence[Event], effects: Sequence[Effect], *, now: int) -> None:
@@ -61,7 +66,10 @@ class TransferTimes:
                     pass
         for effect in effects:
             if isinstance(effect, FetchRange):
-                self._open[effect.transfer] = _Transfer(now, effect.criticality)
+                urgency = Urgency.of(
+                    effect.criticality, is_background=self._is_background(effect.recovery)
+                )
+                self._open[effect.transfer] = _Transfer(now, effect.criticality, urgency)
 
     def _hear(self, transfer: TransferId, received_bytes: int, now: int) -> None:
         known = self._open.get(transfer)
@@ -71,7 +79,8 @@ class TransferTimes:
         known.received_bytes = received_bytes
         if not known.is_heard:
             known.is_heard = True
-            self.first_bytes = self.first_bytes.plus((now - known.ordered_ns) / SECOND)
+            before = self.first_bytes.get(known.urgency.label, NO_TRANSFERS)
+            self.first_bytes[known.urgency.label] = before.plus((now - known.ordered_ns) / SECOND)
 
     def _end(self, event: RangeEnded, now: int) -> None:
         known = self._open.pop(event.transfer, None)
@@ -102,7 +111,12 @@ TRANSFER_METRICS: Final[Sequence[MetricRow[TransferTimes]]] = (
         "From order to end, of ranges that were delivered.",
         lambda times: times.ranges,
     ),
-    histogram(
-        "first_byte_seconds", "From order to the first byte.", lambda times: times.first_bytes
+    histograms(
+        "first_byte_seconds",
+        "From order to the first byte, by how urgent it was.",
+        "class",
+        lambda times: times.first_bytes,
+        (urgency.label for urgency in Urgency),
+        empty=NO_TRANSFERS,
     ),
 )

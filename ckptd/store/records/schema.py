@@ -170,12 +170,25 @@ CREATE TABLE links (
 ) STRICT;
 """
 
+_MOMENTS: Final = """
+CREATE TABLE successes (
+    work TEXT PRIMARY KEY,  -- 'recovery' or 'publish'
+    at_s REAL NOT NULL      -- when one last ended well
+) STRICT;
+CREATE TABLE first_heard (
+    checkpoint TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,  -- the newest that was whole somewhere
+    at_s REAL NOT NULL
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
     _SIGNATURES_AND_MARKS,
     _convert_reports,
     _LINKS,
+    _MOMENTS,
 )
 """What leads from each schema to the next one."""
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -11,9 +11,10 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 
 
-def holding(checkpoint: str, version: int) -> Holding:
+def holding(checkpoint: str, version: int, *, is_whole: bool = True) -> Holding:
     name = CheckpointName(checkpoint)
-    return Holding(name, Version(version), Digest("ab" * 32), 1, 1, BlockSet.full(1))
+    blocks = BlockSet.full(2 if is_whole else 1)
+    return Holding(name, Version(version), Digest("ab" * 32), 1, 2, blocks)
 
 
 class Scene:
@@ -27,10 +28,18 @@ class Scene:
             held=lambda: self.held, of_peers=lambda: [self.of_peer], clock=lambda: self.now_s
         )
 
-    def after(self, seconds: float) -> dict[str, float]:
+    def after(self, seconds: float) -> Mapping[str, float]:
         self.now_s += seconds
         self.freshness.look()
-        return self.freshness.ages_s()
+        return self.freshness.seen().ages_s
+
+    def restart(self) -> None:
+        """Begin another life of the daemon, which finds what this one wrote."""
+        known = dict(self.freshness.known())
+        self.freshness = Freshness(
+            held=lambda: self.held, of_peers=lambda: [self.of_peer], clock=lambda: self.now_s
+        )
+        self.freshness.take_over(known)
 
 
 def test_without_a_checkpoint_there_is_no_age() -> None:
@@ -85,3 +94,48 @@ def test_a_flood_of_checkpoints_takes_no_more_memory_than_its_share() -> None:
     scene.of_peer = [holding(f"flood-{number}", 1) for number in range(10_000)]
     scene.after(10)
     assert len(scene.freshness._newest) == CHECKPOINTS_WATCHED_MAX
+
+
+def test_a_restart_does_not_make_the_newest_version_young() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    scene.restart()
+    assert scene.after(3600) == {"freshest": 3600.0, "stalest": 3600.0}
+    scene.held.append(holding("a", 101))
+    assert scene.after(5) == {"freshest": 0.0, "stalest": 0.0}
+    scene.restart()
+    assert scene.freshness.seen().versions == {"freshest": 101, "stalest": 101}
+
+
+def test_a_version_counts_once_some_node_has_all_of_it() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    scene.of_peer = [holding("a", 101, is_whole=False)]
+    assert scene.after(60)["freshest"] == 60.0
+    scene.of_peer = [holding("a", 101)]
+    assert scene.after(60)["freshest"] == 0.0
+    assert scene.freshness.seen().versions["freshest"] == 101
+
+
+def test_of_a_checkpoint_of_which_nobody_has_all_there_is_no_age() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100, is_whole=False)]
+    assert scene.after(0) == {}
+
+
+def test_the_newest_versions_of_both_extremes_are_shown() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 0)]
+    scene.after(0)
+    scene.held.append(holding("b", 7))
+    scene.after(60)
+    assert scene.freshness.seen().versions == {"freshest": 7, "stalest": 0}
+
+
+def test_a_clock_that_was_set_back_makes_no_version_younger_than_now() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    assert scene.after(-60)["freshest"] == 0.0

@@ -16,9 +16,10 @@ from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS
-from ckptd.daemon.measure.freshness import FRESHNESS_METRICS
+from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, NewestSeen
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
-from ckptd.daemon.measure.measuring import (
+from ckptd.daemon.measure.page_rows import (
+    BOTTLENECK_METRICS,
     CONNECTION_METRICS,
     CONTROL_METRICS,
     HOLDING_METRICS,
@@ -32,10 +33,13 @@ from ckptd.daemon.measure.recovery_totals import (
     RecoveriesSeen,
     Totals,
 )
-from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS
+from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies
+from ckptd.daemon.measure.standing import QUARANTINE_METRICS
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
+from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.serve.content import CONTENT_METRICS
+from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS
 from ckptd.daemon.settings.own_identity import (
     CERTIFICATE_METRICS,
     HANDSHAKE_METRICS,
@@ -48,6 +52,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
 from ckptd.model.rate_limits import LimitKey
 from ckptd.model.words import (
+    Bottleneck,
     Criticality,
     Direction,
     HandshakeFailure,
@@ -58,6 +63,7 @@ from ckptd.model.words import (
     Result,
     SourceState,
     Stage,
+    UnservedReason,
     Urgency,
     WasteReason,
 )
@@ -82,6 +88,8 @@ WASTE_REASONS = tuple(reason.value for reason in WasteReason)
 UNIT_STATES = ("done", "missing")
 SIDES = ("source", "receiver")
 SOURCE_KINDS = ("peer",)
+PUBLISH_RESULTS = ("complete", "failed", "cancelled")
+BOTTLENECKS = tuple(bottleneck.value for bottleneck in Bottleneck)
 CERTIFICATE_ROLES = ("node", "ca")
 HANDSHAKE_SIDES = ("server", "client")
 HANDSHAKE_FAILURES = (
@@ -91,6 +99,12 @@ HANDSHAKE_FAILURES = (
 REFUSALS = (
     "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",
     "answer",
+)  # fmt: skip
+
+
+UNSERVED = (
+    "not_held", "changed", "busy", "failed", "cut_changed", "cut_failed", "cut_stopped",
+    "cut_by_receiver",
 )  # fmt: skip
 
 
@@ -127,12 +141,20 @@ def peers(counts: Mapping[str, int]) -> list[PeerAddress]:
 
 
 def transfer_times() -> TransferTimes:
-    times = TransferTimes()
+    times = TransferTimes(lambda _: False)
     times.received_bytes.update({"critical": 101, "normal": 102, "deferred": 103})
     times.outcomes.update(numbered(70, TRANSFER_OUTCOMES))
     times.ranges = NO_TRANSFERS.plus(0.25)
-    times.first_bytes = NO_TRANSFERS.plus(0.0015)
+    times.first_bytes = {"critical": NO_TRANSFERS.plus(0.0015)}
     return times
+
+
+def works() -> Works:
+    works = Works(lambda: 1_600_000_000.0)
+    works.publishes.update(numbered(120, PUBLISH_RESULTS))
+    works.publish_durations = NO_RECOVERIES.plus(2.5)
+    works.take_over({"publish": 1_600_000_000.0, "recovery": 1_700_000_000.0})
+    return works
 
 
 def lag_window() -> LagWindow:
@@ -156,8 +178,8 @@ ACTIVE = (
 FULL: dict[str, Any] = {
     "holdings": (holding(2),),
     "versions": 5000,
-    "sources_min": 3,
-    "ages_s": {"freshest": 120.5, "stalest": 121.5},
+    "copies": Copies(required=2, critical=3),
+    "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
     "roots": (
         RootState("main", "/data", "", 90, 91),
         RootState("slow", "/d", "it hangs", None, None),
@@ -168,6 +190,8 @@ FULL: dict[str, Any] = {
         numbered(60, STAGES),
         {(True, Criticality.NORMAL): 110, (False, Criticality.NORMAL): 111},
     ),
+    "works": works(),
+    "bottlenecks": numbered(130, BOTTLENECKS),
     "transfers": transfer_times(),
     "sent_bytes": numbered(40, CLASSES),
     "connections": numbered(20, SIDES),
@@ -181,6 +205,8 @@ FULL: dict[str, Any] = {
     "peers": peers(numbered(80, PEER_STATES)),
     "discovered_at_s": 1_700_000_000.0,
     "refusals": {name: 60 + index for index, name in enumerate(REFUSALS)},
+    "unserved": numbered(140, UNSERVED),
+    "quarantines": 96,
     "handshakes": {
         (side, reason): 50 + index
         for side in HANDSHAKE_SIDES
@@ -197,11 +223,13 @@ FULL: dict[str, Any] = {
 FRESH: dict[str, Any] = {
     "holdings": (),
     "versions": 0,
-    "sources_min": None,
-    "ages_s": {},
+    "copies": Copies(),
+    "newest": NewestSeen(),
     "roots": (),
     "recoveries": RecoveriesSeen(),
-    "transfers": TransferTimes(),
+    "works": Works(lambda: 0.0),
+    "bottlenecks": {},
+    "transfers": TransferTimes(lambda _: False),
     "sent_bytes": {},
     "connections": {},
     "limits": {},
@@ -209,6 +237,8 @@ FRESH: dict[str, Any] = {
     "sources": (),
     "peers": (),
     "refusals": {},
+    "unserved": {},
+    "quarantines": 0,
     "handshakes": {},
     "reloaded": ReloadState(is_successful=False, succeeded_at_s=0),
     "control_requests": {},
@@ -220,10 +250,12 @@ FRESH: dict[str, Any] = {
 ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("holdings", HOLDING_METRICS),
     ("versions", CAPACITY_METRICS),
-    ("sources_min", REDUNDANCY_METRICS),
-    ("ages_s", FRESHNESS_METRICS),
+    ("copies", REDUNDANCY_METRICS),
+    ("newest", FRESHNESS_METRICS),
     ("roots", ROOT_METRICS),
+    ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
+    ("bottlenecks", BOTTLENECK_METRICS),
     ("transfers", RECEIVED_METRICS),
     ("sent_bytes", CONTENT_METRICS),
     ("recoveries", WASTE_METRICS),
@@ -232,9 +264,11 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("limits", LIMIT_METRICS),
     ("throttled_s", THROTTLE_METRICS),
     ("sources", SOURCE_METRICS),
+    ("quarantines", QUARANTINE_METRICS),
     ("peers", PEER_METRICS),
     ("discovered_at_s", DISCOVERY_METRICS),
     ("refusals", REFUSAL_METRICS),
+    ("unserved", UNSERVED_METRICS),
     ("handshakes", HANDSHAKE_METRICS),
     ("certificates", CERTIFICATE_METRICS),
     ("reloaded", RELOAD_METRICS),
@@ -269,16 +303,17 @@ def labelled(name: str, label: str, values: dict[str, int]) -> list[str]:
     return [f'ckptd_{name}{{{label}="{word}"}} {value}.0' for word, value in values.items()]
 
 
-def timed(name: str, durations: Durations) -> list[str]:
+def timed(name: str, durations: Durations, label: str = "") -> list[str]:
     bounds = [*map(float, durations.bounds_s), "+Inf"]
     counts = itertools.accumulate(durations.counts)
+    before, alone = (f"{label},", f"{{{label}}}") if label else ("", "")
     return [
         *(
-            f'ckptd_{name}_bucket{{le="{bound}"}} {count}.0'
+            f'ckptd_{name}_bucket{{{before}le="{bound}"}} {count}.0'
             for bound, count in zip(bounds, counts, strict=True)
         ),
-        f"ckptd_{name}_count {sum(durations.counts)}.0",
-        f"ckptd_{name}_sum {durations.sum_s}",
+        f"ckptd_{name}_count{alone} {sum(durations.counts)}.0",
+        f"ckptd_{name}_sum{alone} {durations.sum_s}",
     ]
 
 
@@ -288,13 +323,22 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_held_bytes 2.0",
         "ckptd_catalog_versions 5000.0",
         "ckptd_catalog_full_ratio 0.5",
+        "ckptd_required_unit_copies_min 2.0",
         "ckptd_critical_unit_sources_min 3.0",
+        'ckptd_newest_version{which="freshest"} 123.0',
+        'ckptd_newest_version{which="stalest"} 124.0',
+        'ckptd_newest_version_age_seconds{which="freshest"} 120.5',
+        'ckptd_newest_version_age_seconds{which="stalest"} 121.5',
         'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
         'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',
         'ckptd_root_usable{root="slow"} 0.0',
+        *labelled("publishes_total", "result", numbered(120, PUBLISH_RESULTS)),
+        *timed("publish_duration_seconds", NO_RECOVERIES.plus(2.5)),
+        'ckptd_last_success_timestamp_seconds{work="publish"} 1.6e+09',
+        'ckptd_last_success_timestamp_seconds{work="recovery"} 1.7e+09',
         "ckptd_recovery_active 3.0",
         "ckptd_recovery_elapsed_seconds 9.5",
         "ckptd_recovery_eta_seconds 10.5",
@@ -310,6 +354,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *timed("recovery_critical_ready_seconds", TOTALS.critical_durations),
         *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
+        *labelled("recovery_bottlenecks", "bottleneck", numbered(130, BOTTLENECKS)),
         *(
             f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'
             for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
@@ -320,7 +365,12 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_hedges_total 17.0",
         *labelled("transfers_total", "outcome", numbered(70, TRANSFER_OUTCOMES)),
         *timed("range_duration_seconds", NO_TRANSFERS.plus(0.25)),
-        *timed("first_byte_seconds", NO_TRANSFERS.plus(0.0015)),
+        *timed("first_byte_seconds", NO_TRANSFERS.plus(0.0015), 'class="critical"'),
+        *(
+            line
+            for name in CLASSES[1:]
+            for line in timed("first_byte_seconds", NO_TRANSFERS, f'class="{name}"')
+        ),
         *labelled("connections", "side", numbered(20, SIDES)),
         'ckptd_limit_bytes_per_second{class="deferred",direction="egress"} 94.0',
         'ckptd_limit_bytes_per_second{class="total",direction="ingress"} 95.0',
@@ -331,12 +381,14 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
             for name in CLASSES
         ),
         *labelled("sources", "state", numbered(30, SOURCE_STATES)),
+        "ckptd_quarantines_total 96.0",
         *labelled("peers", "state", numbered(80, PEER_STATES)),
         'ckptd_discovery_last_success_timestamp_seconds{provider="static"} 1.7e+09',
         *(
             f'ckptd_refusals_total{{reason="{name}"}} {60 + index}.0'
             for index, name in enumerate(REFUSALS)
         ),
+        *labelled("unserved_requests_total", "reason", numbered(140, UNSERVED)),
         *(
             f'ckptd_handshake_failures_total{{reason="{reason}",side="{side}"}} {50 + index}.0'
             for side in HANDSHAKE_SIDES
@@ -354,7 +406,9 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
 
 NOT_FROM_THE_START = (
     "root_usable",
-    "newest_manifest",
+    "newest_",
+    "last_success_",
+    "required_unit_copies",
     "limit_bytes_per_second",
     "disk_",
     "discovery_",
@@ -378,13 +432,14 @@ def test_every_other_series_is_there_before_anything_happened() -> None:
 def test_what_cannot_be_said_has_no_sample() -> None:
     unknown = RecoveriesSeen((recovery(eta_ns=SECOND), recovery(eta_ns=None)))
     lines = own_lines(page({**FRESH, "recoveries": unknown}))
-    assert not [line for line in lines if "eta" in line or "critical_unit_sources" in line]
+    assert not [line for line in lines if "eta" in line or "_unit_" in line]
 
 
 def test_the_reasons_are_those_that_there_can_be() -> None:
     assert tuple(HandshakeFailure) == HANDSHAKE_FAILURES
     assert tuple(HandshakeSide) == HANDSHAKE_SIDES
     assert tuple(RefusalReason) == REFUSALS
+    assert tuple(UnservedReason) == UNSERVED
 
 
 def test_certificates_have_no_series_where_there_are_none() -> None:
@@ -408,7 +463,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
     bounded = {
         "result": RESULTS,
         "criticality": CLASSES,
-        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS),
+        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED),
         "source_kind": SOURCE_KINDS,
         "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES),
         "direction": DIRECTIONS,
@@ -416,6 +471,8 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "side": (*SIDES, *HANDSHAKE_SIDES),
         "role": CERTIFICATE_ROLES,
         "stage": STAGES,
+        "bottleneck": BOTTLENECKS,
+        "work": ["publish", "recovery"],
         "outcome": TRANSFER_OUTCOMES,
         "root": ["main", "slow"],
         "which": ["freshest", "stalest"],

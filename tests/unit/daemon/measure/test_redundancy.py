@@ -3,40 +3,102 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ckptd.daemon.measure.redundancy import Redundancy
+import pytest
+
+from ckptd.daemon.measure.redundancy import Copies, Redundancy
+from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from tests.support.stores import publish, write_files
 
-
-def critical(root: Root) -> HashedDirectory:
-    """Two critical blocks and one that is not."""
-    write_files(Path(root.path, "v100"))
-    return publish(root, "v100", critical=("weights.bin",))
+BLOCKS = 4
+CRITICAL = BlockSet([(0, 1)])
 
 
-async def test_nodes_with_all_critical_units_are_counted(catalog: Catalog, root: Root) -> None:
-    hashed = critical(root)
-    redundancy = Redundancy(catalog)
-    await redundancy.refresh()
-    assert redundancy.sources_min([]) is None
-    await catalog.add(hashed)
-    await redundancy.refresh()
-    (holding,) = catalog.holdings()
-    without = replace(holding, blocks=BlockSet())
-    assert redundancy.sources_min([]) == 1
-    assert redundancy.sources_min([(holding,), (without,), ()]) == 2
+def hashed(root: Root, version: int = 100) -> HashedDirectory:
+    """One critical block and three that are not."""
+    write_files(
+        Path(root.path, f"v{version}"),
+        {"a.bin": b"a" * 10, "b.bin": b"b" * (2 * 256 * KIB + version)},
+    )
+    return publish(root, f"v{version}", version=version, critical=("a.bin",))
 
 
-async def test_a_version_that_is_stale_here_counts_no_more(catalog: Catalog, root: Root) -> None:
-    hashed = critical(root)
-    redundancy = Redundancy(catalog)
-    await catalog.add(hashed)
-    (holding,) = catalog.holdings()
-    await redundancy.refresh()
-    catalog.mark_stale(holding.digest, "a test says so")
-    assert redundancy.sources_min([]) == 0
-    await redundancy.refresh()
-    assert redundancy.sources_min([(holding,)]) is None
+class Scene:
+    """A version on offer here, and what peers have of it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.redundancy = Redundancy(catalog)
+
+    async def add(self, hashed: HashedDirectory) -> Holding:
+        await self.catalog.add(hashed)
+        await self.redundancy.refresh()
+        return self.catalog.holdings()[-1]
+
+    def copies(self, *peers: tuple[Holding, ...]) -> Copies:
+        return self.redundancy.copies(peers)
+
+
+@pytest.fixture
+def scene(catalog: Catalog) -> Scene:
+    return Scene(catalog)
+
+
+def part(held: Holding, *runs: tuple[int, int]) -> Holding:
+    return replace(held, blocks=BlockSet(runs))
+
+
+async def test_where_nothing_is_held_nothing_can_be_said(scene: Scene) -> None:
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(None, None)
+
+
+async def test_nodes_that_have_all_are_counted(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+    assert held.block_count == BLOCKS
+    assert scene.copies() == Copies(1, 1)
+    assert scene.copies((held,), (), (held,)) == Copies(3, 3)
+
+
+async def test_a_copy_in_parts_counts_when_all_parts_are_there(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+    assert scene.copies((part(held, (1, 4)),)) == Copies(1, 1), "the first block is nowhere else"
+    assert scene.copies((part(held, (1, 4)),), (part(held, (0, 2)),)) == Copies(2, 2)
+    assert scene.copies((part(held, (1, 3)),), (part(held, (3, 4)),)) == Copies(1, 1)
+
+
+async def test_of_copies_in_parts_the_rarest_block_counts(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+    parts = [(part(held, (0, 3)),)] * 3 + [(part(held, (3, 4)),)] * 2
+    assert scene.copies(*parts).required == 1 + 2
+    many = [(part(held, (0, 2)),)] * 9 + [(part(held, (2, 4)),)] * 9
+    assert scene.copies(*many).required == 1 + 3, "more make no difference to anybody"
+
+
+async def test_critical_units_alone_are_not_all_that_must_be_there(
+    scene: Scene, root: Root
+) -> None:
+    held = await scene.add(hashed(root))
+    assert scene.copies((replace(held, blocks=CRITICAL),)) == Copies(1, 2)
+
+
+async def test_the_fewest_copies_of_any_newest_version_count(scene: Scene, root: Root) -> None:
+    old = await scene.add(hashed(root, 100))
+    new = await scene.add(hashed(root, 101))
+    assert scene.copies((old,)) == Copies(1, 1)
+    assert scene.copies((new,)) == Copies(2, 2), "the old one is not the newest any more"
+
+
+async def test_a_version_whose_last_copy_was_lost_here_is_still_watched(
+    scene: Scene, root: Root
+) -> None:
+    held = await scene.add(hashed(root))
+    scene.catalog.mark_stale(held.digest, "a test says so")
+    assert scene.copies() == Copies(0, 0)
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(0, 0)
+    assert scene.copies((held,)) == Copies(1, 1)

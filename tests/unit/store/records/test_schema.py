@@ -24,7 +24,17 @@ from ckptd.store.records.schema import _STEPS, SCHEMA_VERSION, Connection, bring
 from ckptd.store.records.signature_records import SignatureShelf
 from tests.support.old_states import EXPECTED, state_of_96a4e59
 
-NEW_TABLES = {"versions", "recoveries", "verified", "ended", "signatures", "newest", "links"}
+NEW_TABLES = {
+    "versions",
+    "recoveries",
+    "verified",
+    "ended",
+    "signatures",
+    "newest",
+    "links",
+    "successes",
+    "first_heard",
+}
 
 
 @asynccontextmanager
