@@ -118,10 +118,17 @@ class CloseLane:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmHolding:
-    """Ask a source whether it still holds a version."""
+    """Ask a source whether it stands by blocks of a version that were bad when they came.
+
+    Attributes:
+        source: Whom to ask.
+        digest: Identity of the version.
+        blocks: The bad blocks.
+    """
 
     source: NodeId
     digest: Digest
+    blocks: BlockSet
 
 
 @dataclass(frozen=True, slots=True)

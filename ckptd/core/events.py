@@ -220,6 +220,7 @@ class RivalExamined:
         signers: With ``GENUINE``: trusted keys that signed it.
         is_trusted: With ``GENUINE``: one of them may sign this checkpoint.
         refusal: With ``UNSIGNED``: why, for a person. With ``FALSE``: only a signature is.
+        block: With ``BAD_BLOCK``: which.
     """
 
     recovery: RecoveryId
@@ -230,6 +231,7 @@ class RivalExamined:
     signers: tuple[str, ...] = ()
     is_trusted: bool = False
     refusal: str = ""
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,14 +299,23 @@ class RangeEnded:
 
 @dataclass(frozen=True, slots=True)
 class HoldingConfirmed:
-    """A source that sent a bad block was asked whether it stands by its holding.
+    """A source that sent bad blocks was asked whether it stands by them.
 
-    If its files changed under it, it says so, and the bad block was no lie.
+    If its files are not what they were, it says so, and the bad blocks were no lie.
+
+    Attributes:
+        source: Who was asked.
+        digest: Identity of the version.
+        confirmation: What it said. ``HELD`` with denied blocks: those were wrong, and it has
+            another copy of them.
+        denied: Blocks of the question that it says were wrong; ``None``: it did not say which,
+            so its answer is about the whole version.
     """
 
     source: NodeId
     digest: Digest
     confirmation: Confirmation
+    denied: BlockSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

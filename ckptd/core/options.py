@@ -138,12 +138,22 @@ class TrustOptions:
         most: Good ranges do not add up beyond this.
         per_bad_block: What a bad block costs; one of a critical unit costs everything. With
             ``trust_max`` and ``quarantine_trust`` these are libtorrent's numbers.
+        questioned_max: A source is asked about so many bad blocks at once.
+        unanswered_max: So often in a version it may give no answer when it is asked about bad
+            blocks: a crash may fall into one question, hardly into two.
+        excused_units_max: With so many units of a version denied after bad blocks a source is
+            asked for nothing of it that another one has: it need not lie to be of no use.
+        doubted_versions_max: Of so many versions a source's bad blocks are remembered.
     """
 
     quarantine_at: int = -7
     quarantine_ns: int = 60 * SECOND
     most: int = 8
     per_bad_block: int = 2
+    questioned_max: int = 16
+    unanswered_max: int = 1
+    excused_units_max: int = 4
+    doubted_versions_max: int = 64
 
 
 @dataclass(frozen=True, slots=True)

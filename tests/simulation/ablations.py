@@ -108,7 +108,10 @@ def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
     _on_holdings_arrived(step, event if known is None else replace(event, epoch=known.epoch))
 
 
-def _blame_at_once(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+def _blame_at_once(
+    step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proof: bool
+) -> None:
+    del is_proof
     options = step.options
     is_critical = bool(bad & recovery.content.critical)
     everything = options.trust.most - options.trust.quarantine_at
@@ -177,7 +180,7 @@ ABLATIONS: Final = (
         "a question before blame",
         (272, 334),
         "is honest and in quarantine",
-        rules={"ranges.transfers.question": _blame_at_once},
+        rules={"ranges.transfers.accuse": _blame_at_once},
     ),
     Ablation(
         "a block is not asked of who sent it wrongly",

@@ -18,12 +18,14 @@ from ckptd.core.options import Options
 from ckptd.core.peers import blame
 from ckptd.core.ranges import picker
 from ckptd.core.stages import advance
+from ckptd.core.state.doubts import DoubtedUnit
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.link import Link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Digest
 from ckptd.model.words import CloseReason, LocalOrder
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.chaos import draw_chaos
@@ -61,7 +63,7 @@ _close_lane: Final = Step.close_lane
 _commit: Final = advance._commit
 _failed: Final = Link.failed
 _preferred_run: Final = picker.preferred_run
-_question: Final = blame.question
+_accuse: Final = blame.accuse
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -70,6 +72,10 @@ def _nothing(*_: object, **__: object) -> None:
 
 def _always(*_: object, **__: object) -> bool:
     return True
+
+
+def _never(*_: object, **__: object) -> bool:
+    return False
 
 
 def _discard_at_once(step: Step, recovery: Recovery) -> None:
@@ -99,10 +105,17 @@ def _from_the_middle(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return run and BlockRun((run.start + run.end) // 2, run.end)
 
 
-def _question_all(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
+def _accuse_all(
+    step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proof: bool
+) -> None:
     del peer
     for other in step.state.peers.values():
-        _question(step, other, recovery, bad)
+        _accuse(step, other, recovery, bad, is_proof=is_proof)
+
+
+def _excuse_nobody(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) -> None:
+    del digest
+    blame._blame(step, peer, [unit])
 
 
 def _fail_and_blame(link: Link, options: Options, rng: Random, *, now: int) -> None:
@@ -157,7 +170,14 @@ BREAKAGES: Final = (
         "who sent bad blocks is questioned",
         0,
         "is questioned and sent no bad block",
-        {"ranges.transfers.question": _question_all},
+        {"ranges.transfers.accuse": _accuse_all},
+    ),
+    Breakage("a denial is no lie", 0, "is honest and", {"peers.blame._excuse": _excuse_nobody}),
+    Breakage(
+        "a unit is right again once a block of it is",
+        62,
+        "has not shown that its bad units are right",
+        {"ranges.picker.must_prove": _never},
     ),
     Breakage(
         "every byte is accounted for", 0, "it used", {"state.record.tally.Waste.add": _nothing}

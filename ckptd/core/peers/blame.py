@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from ckptd.core.effects import ConfirmHolding
@@ -9,10 +11,12 @@ from ckptd.core.events import HoldingConfirmed
 from ckptd.core.explain.narration import report_judged
 from ckptd.core.peers.holders import look_for_holders
 from ckptd.core.report.evidence import BadBlock
+from ckptd.core.state.doubts import DoubtedUnit, Doubts
+from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
-from ckptd.model.blocks import BlockSet, union
+from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import Confirmation, StoryReason
 
@@ -20,31 +24,114 @@ from ckptd.model.words import Confirmation, StoryReason
 def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
     """Settle who is to blame for bad blocks.
 
-    A source whose files changed under it no longer claims to hold the version: the blocks were
-    stale and nobody lied. One that stands by its holding has sent wrong bytes knowingly or has
-    bad memory; in both cases it is to be avoided.
+    A source whose files are not what they were says so: nobody lied, and it is believed once for
+    each unit. Who gives no answer is believed once for each version. When such a unit is claimed
+    again, one block shows whether it is right (:func:`proved`). One that stands by its blocks has
+    sent wrong bytes knowingly or has bad memory; in both cases it is to be avoided.
     """
     peer = step.state.peers.get(event.source)
     if peer is None or event.digest not in peer.questioned:
         return
-    trust_lost = peer.questioned.pop(event.digest)
+    asked = peer.questioned.pop(event.digest)
+    doubts = peer.doubts[event.digest]
     peer.evidence.settle(event.confirmation, event.digest)
     step.note_room(event.source)
     assert event.confirmation is not Confirmation.PENDING
+    denied, reason = BlockSet(), StoryReason.WRONG_DIGEST
     match event.confirmation:
         case Confirmation.HELD:
-            peer.link.blame(trust_lost, step.options, now=step.now)
-            report_judged(step, peer, event.digest, StoryReason.WRONG_DIGEST)
+            denied = event.denied or denied
         case Confirmation.NOT_HELD:
-            peer.holdings.pop(event.digest, None)
-            report_judged(step, peer, event.digest, StoryReason.STALE)
-            forgive(step, event.source, event.digest)
-            look_for_holders(step)
+            denied, reason = asked if event.denied is None else event.denied, StoryReason.STALE
+            _withdraw(step, peer, event.digest, None if event.denied is None else denied)
         case Confirmation.NO_ANSWER:
+            doubts.unanswered_count += 1
             peer.link.failed(step.options, step.rng, now=step.now)
-            report_judged(step, peer, event.digest, StoryReason.NO_ANSWER)
+            reason = StoryReason.NO_ANSWER
+    to_blame: list[DoubtedUnit] = []
+    for unit in doubts.among(asked):
+        is_silence = event.confirmation is Confirmation.NO_ANSWER
+        is_denied = denied.meets(BlockSet.of_run(unit.run))
+        doubts.waiting = doubts.waiting.without_run(unit.run)  # the same answer would come
+        if is_denied and not unit.is_excused:
+            unit.is_excused = True
+            _excuse(step, peer, event.digest, unit)
+        elif (
+            is_silence
+            and not unit.is_excused
+            and doubts.unanswered_count <= step.options.trust.unanswered_max
+        ):
+            _excuse(step, peer, event.digest, unit)
+        else:
+            to_blame.append(unit)
+    if to_blame:
+        _blame(step, peer, to_blame)
+    _use_last(step, peer, event.digest)
+    report_judged(step, peer, event.digest, reason)
     give_second_chances(step)
+    _ask_next(step, peer, event.digest)
     step.rest(event.source)
+
+
+def _withdraw(step: Step, peer: Peer, digest: Digest, blocks: BlockSet | None) -> None:
+    """Rely on a source no more for some units of a version, or for all of them."""
+    if blocks is not None:
+        blocks = union(BlockSet.of_run(unit.run) for unit in peer.doubts[digest].among(blocks))
+    peer.withdraw(digest, blocks)
+    look_for_holders(step)
+
+
+def _excuse(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) -> None:
+    """Let a source show with one block that a unit is right again, if it claims it."""
+    unit.is_unproven = True
+    for recovery in _recoveries_of(step, digest):
+        _permit(recovery, peer.node, recovery.refused.get(peer.node, BlockSet()), unit)
+
+
+def _permit(recovery: Recovery, node: NodeId, refused: BlockSet, unit: DoubtedUnit) -> None:
+    """Let a node be asked for a unit again."""
+    recovery.refused[node] = refused.without_run(unit.run)
+    if not recovery.refused[node]:
+        del recovery.refused[node]
+
+
+def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
+    """Let a source pay for some units: also for blocks that were excused before."""
+    trust = step.options.trust
+    lost = sum(unit.unpaid_count for unit in units) * trust.per_bad_block
+    if any(unit.is_critical for unit in units):
+        lost = max(lost, trust.most - trust.quarantine_at)
+    for unit in units:
+        unit.unpaid_count = 0
+        unit.is_unproven |= unit.is_excused
+    peer.link.blame(lost, step.options, now=step.now)
+
+
+def _use_last(step: Step, peer: Peer, digest: Digest) -> None:
+    """Ask a source for nothing that others have, once too much of its copy was bad.
+
+    That is no blame: a disk that fails makes nobody a liar.
+    """
+    if peer.doubts[digest].excused_count >= step.options.trust.excused_units_max:
+        for recovery in _recoveries_of(step, digest):
+            recovery.refused[peer.node] = BlockSet.full(recovery.content.space.block_count)
+
+
+def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
+    """Take in that the block is right by which a source shows that a unit is right again.
+
+    Args:
+        step: The event being handled.
+        lane: On which it came.
+        recovery: For which recovery.
+        block: Which one.
+    """
+    peer = step.state.peers[lane.source]
+    doubts = peer.doubts.get(recovery.content.digest) if lane.link is peer.link else None
+    for unit in () if doubts is None else doubts.among(BlockSet.single(block)):
+        unit.is_unproven = False
+        unit.bad = unit.bad.without_run((block, block + 1))
+        step.note_room(peer.node)
 
 
 def give_second_chances(step: Step) -> None:
@@ -68,33 +155,83 @@ def give_second_chances(step: Step) -> None:
             step.note_room_everywhere()
 
 
-def question(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet) -> None:
-    """Ask a source that sent bad blocks whether it stands by its holding.
+def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proof: bool) -> None:
+    """Ask a source that sent bad blocks whether it stands by them.
 
-    If it does, one of a critical unit costs all trust.
+    If it does, one of a critical unit costs all trust. Those that were under way when it
+    answered for their unit are excused by the same answer.
 
     Args:
         step: The event being handled.
         peer: The source.
         recovery: Which recovery.
         bad: Blocks with a wrong digest.
+        is_proof: It was to show with them that their unit is right again.
     """
-    options = step.options
-    trust_lost = len(bad) * options.trust.per_bad_block
-    if bad & recovery.content.critical:
-        trust_lost = options.trust.most - options.trust.quarantine_at
-    _ask_to_stand_by(step, peer, recovery.content.digest, trust_lost)
+    doubts = peer.doubts.setdefault(recovery.content.digest, Doubts())
+    _count(doubts, recovery, bad)
+    excused = BlockSet() if is_proof else bad & doubts.unproven
+    if excused:
+        note_evidence(step, peer, recovery, excused, Confirmation.NOT_HELD)
+        bad -= excused
+    if bad:
+        recovery.refused[peer.node] = recovery.refused.get(peer.node, BlockSet()) | bad
+        note_evidence(step, peer, recovery, bad)
+        doubts.waiting |= bad
+        _ask_next(step, peer, recovery.content.digest)
+        _forget_oldest(step, peer)
 
 
-def question_claim(step: Step, peer: Peer, digest: Digest) -> None:
-    """Ask a peer whether it stands by its holding after a block drawn from it was wrong."""
-    _ask_to_stand_by(step, peer, digest, step.options.trust.per_bad_block)
+def _count(doubts: Doubts, recovery: Recovery, bad: BlockSet) -> None:
+    """Put bad blocks under their units."""
+    content = recovery.content
+    for block in bad:
+        index = content.space.unit_of(block)
+        unit = doubts.units.get(index)
+        if unit is None:
+            run = BlockRun(*content.space.unit_run(index))
+            unit = doubts.units[index] = DoubtedUnit(run, block in content.critical)
+        unit.bad |= BlockSet.single(block)
+        unit.unpaid_count += 1
 
 
-def _ask_to_stand_by(step: Step, peer: Peer, digest: Digest, trust_lost: int) -> None:
-    if digest not in peer.questioned:
-        step.order(ConfirmHolding(peer.node, digest))
-    peer.questioned[digest] = peer.questioned.get(digest, 0) + trust_lost
+def _ask_next(step: Step, peer: Peer, digest: Digest) -> None:
+    """Ask about the bad blocks that nobody asked about, unless a question is under way."""
+    doubts = peer.doubts[digest]
+    if digest in peer.questioned or not doubts.waiting:
+        return
+    asked = BlockSet(
+        (block, block + 1) for block in islice(doubts.waiting, step.options.trust.questioned_max)
+    )
+    doubts.waiting -= asked
+    peer.questioned[digest] = asked
+    step.order(ConfirmHolding(peer.node, digest, asked))
+
+
+def _forget_oldest(step: Step, peer: Peer) -> None:
+    """Forget what came of bad blocks of versions that are long gone."""
+    settled = [digest for digest in peer.doubts if digest not in peer.questioned]
+    for digest in settled[: max(len(peer.doubts) - step.options.trust.doubted_versions_max, 0)]:
+        del peer.doubts[digest]
+
+
+def question_claim(step: Step, peer: Peer, digest: Digest, block: int) -> None:
+    """Ask a peer whether it stands by a block that was drawn from what it claims, and was wrong.
+
+    Args:
+        step: The event being handled.
+        peer: Who claims to have the version.
+        digest: Which version; its manifest is not here, so the block stands for its unit.
+        block: Which block.
+    """
+    doubts = peer.doubts.setdefault(digest, Doubts())
+    run = BlockRun(block, block + 1)
+    unit = doubts.units.setdefault(~block, DoubtedUnit(run, is_critical=False))
+    unit.bad |= BlockSet.of_run(run)
+    unit.unpaid_count += 1
+    doubts.waiting |= BlockSet.of_run(run)
+    _ask_next(step, peer, digest)
+    _forget_oldest(step, peer)
 
 
 def note_evidence(
@@ -130,11 +267,19 @@ def note_evidence(
         )
 
 
-def forgive(step: Step, node: NodeId, digest: Digest | None = None) -> None:
-    """Forget which blocks a node sent wrongly, of one version or of all."""
+def forgive(step: Step, node: NodeId) -> None:
+    """Forget which blocks a node sent wrongly."""
     for recovery in step.state.recoveries.values():
-        if digest is None or recovery.digest == digest:
-            recovery.refused.pop(node, None)
+        recovery.refused.pop(node, None)
+
+
+def _recoveries_of(step: Step, digest: Digest) -> Iterator[Recovery]:
+    """Yield the recoveries of a version whose manifest is here."""
+    return (
+        recovery
+        for recovery in step.state.recoveries.values()
+        if recovery.digest == digest and recovery.described is not None
+    )
 
 
 HANDLERS: Final = (NodeHandler(HoldingConfirmed, on_holding_confirmed),)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptd.core.state.eligibility import has_room, may_be_asked, servable
+from ckptd.core.state.eligibility import has_room, may_be_asked, must_prove, servable
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -65,7 +65,7 @@ def _able(
 def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
     """Return how far a source can go with what another one owes; ``None``: not at all."""
     holding = peer.holding_of(recovery.digest)
-    if holding is None or owed.next_block >= owed.blocks.end:
+    if holding is None or owed.next_block >= owed.blocks.end or must_prove(recovery, peer):
         return None
     blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
     run = blocks.first_run(owed.next_block)

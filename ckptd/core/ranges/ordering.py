@@ -11,7 +11,7 @@ from ckptd.core.ranges.hedging import find_race
 from ckptd.core.ranges.lanes import lane_for, set_lane_alarm
 from ckptd.core.ranges.picker import cut, find_offer, is_detour, is_left_to_others
 from ckptd.core.ranges.preemption import has_to_wait, preempt
-from ckptd.core.state.eligibility import may_be_asked
+from ckptd.core.state.eligibility import is_busy_before_proof, is_proof, may_be_asked
 from ckptd.core.state.lane import Transfer
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
@@ -85,6 +85,12 @@ def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
                 offer = find_offer(recovery, peer, step.options, now=step.now)
                 if offer is not None:
                     offers.append(offer)
+                elif may_be_asked(recovery, peer, now=step.now) and is_busy_before_proof(
+                    recovery, peer
+                ):
+                    # Somebody else may bring what it should show: look at it again in a moment.
+                    again_ns = step.now + step.options.stealing.floor_ns
+                    step.state.peer_alarms.set(peer.node, again_ns)
     return offers
 
 
@@ -148,6 +154,7 @@ def _order(
         blocks.start,
         criticality,
         is_prompt=not lane.transfers,
+        is_proof=is_proof(recovery, peer, blocks.start),
     )
     state.next_transfer += 1
     state.transfers[transfer.id] = lane.id

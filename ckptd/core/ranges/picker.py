@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptd.core.options import Options
-from ckptd.core.state.eligibility import has_room, holds, may_be_asked, servable
+from ckptd.core.state.eligibility import has_room, holds, may_be_asked, must_prove, servable
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -51,6 +51,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     another place of what is left and go on from there, with what the fewest other receivers have:
     so the first copies spread, and no block is left in the end that few can serve to many.
 
+    A source that has to show that a unit is right again is asked for one block, a bad one first.
     One of several sources that failed last is tried with one block, the last of those:
     others come to it when everything else is done, and nothing before it waits for the trial.
 
@@ -58,6 +59,11 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     *Incentives Build Robustness in BitTorrent* (2003).
     """
     blocks = servable(recovery, peer)
+    if blocks and must_prove(recovery, peer):
+        block = peer.doubts[recovery.content.digest].proof_block(
+            blocks & recovery.coverage.prioritized or blocks
+        )
+        return BlockRun(block, block + 1)
     is_trial = peer.link.failures > 0 and recovery.swarm.source_count > 1
     if recovery.coverage.prioritized and (prioritized := blocks & recovery.coverage.prioritized):
         return _last_block(prioritized) if is_trial else prioritized.first_run()

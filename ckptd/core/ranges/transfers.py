@@ -6,7 +6,7 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
-from ckptd.core.peers.blame import note_evidence, question
+from ckptd.core.peers.blame import accuse, note_evidence, proved
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.hedging import find_hedge, losers
 from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
@@ -23,7 +23,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import TransferId
+from ckptd.model.ids import NodeId, TransferId
 from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, StoryReason, WasteReason
 
 _LANE_ENDS = frozenset(
@@ -99,6 +99,8 @@ def _credit(
         bad = BlockSet((block, block + 1) for block in rejected)
         right -= bad
         _note_bad(step, recovery, lane, transfer, bad)
+    if transfer.is_proof and right:
+        proved(step, lane, recovery, run.start)
     new = right - recovery.coverage.verified if right.meets(recovery.coverage.verified) else right
     run_bytes = space.run_bytes(run)
     transfer.credited_bytes += run_bytes
@@ -137,9 +139,7 @@ def _note_bad(
     step.note_room_everywhere()
     peer = step.state.peers[lane.source]
     if lane.link is peer.link:
-        recovery.refused[lane.source] = recovery.refused.get(lane.source, BlockSet()) | bad
-        note_evidence(step, peer, recovery, bad)
-        question(step, peer, recovery, bad)
+        accuse(step, peer, recovery, bad, is_proof=transfer.is_proof)
     else:  # an epoch sent them that is over
         note_evidence(step, peer, recovery, bad, Confirmation.NO_ANSWER)
 
@@ -198,7 +198,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
                 begin_with_two(step, recovery, lane)
             return
         case RangeOutcome.NOT_HELD:
-            step.state.peers[lane.source].holdings.pop(recovery.content.digest, None)
+            _withdraw(step, recovery, lane.source, transfer.blocks)
             narration.report_withdrawn(step, recovery, lane.source)
             count_sources(step)
         case RangeOutcome.BUSY:
@@ -218,6 +218,14 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
     if event.outcome in narration.REASONS:
         narration.report_pause(step, recovery, lane.source, narration.REASONS[event.outcome])
     step.rest(lane.source)
+
+
+def _withdraw(step: Step, recovery: Recovery, node: NodeId, run: BlockRun) -> None:
+    """Rely on a source no more for the units of a range that it does not have."""
+    space = recovery.content.space
+    first, last = space.unit_of(run.start), space.unit_of(run.end - 1)
+    units = BlockSet.of_run((space.unit_run(first)[0], space.unit_run(last)[1]))
+    step.state.peers[node].withdraw(recovery.content.digest, units)
 
 
 def close_late_lanes(step: Step) -> None:

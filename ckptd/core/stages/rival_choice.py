@@ -247,8 +247,8 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
         is_lie = event.verdict is RivalVerdict.FALSE
         is_kept = bool(event.refusal)
         blame_for_manifest(step, recovery, peer, digest, is_lie=is_lie, is_kept=is_kept)
-    elif event.verdict is RivalVerdict.BAD_BLOCK:
-        question_claim(step, peer, digest)
+    elif event.verdict is RivalVerdict.BAD_BLOCK and event.block is not None:
+        question_claim(step, peer, digest, event.block)
 
 
 HANDLERS: Final = (RecoveryHandler(RivalExamined, on_rival_examined),)

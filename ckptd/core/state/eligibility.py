@@ -40,8 +40,38 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
         return False
     if not may_be_asked(recovery, peer, now=now):
         return False
+    if is_busy_before_proof(recovery, peer):
+        return False
     is_idle = lane is not None and not lane.transfers
     return is_idle or peer.link.queue_time_ns(options) < options.ranges.window_ns
+
+
+def must_prove(recovery: Recovery, peer: Peer) -> bool:
+    """Return whether a peer is asked for one block at a time.
+
+    That is so while it claims a unit that it sent wrongly and was not blamed for, and has not
+    shown that it is right again.
+    """
+    doubts = peer.doubts.get(recovery.content.digest)
+    if doubts is None:  # as nearly always
+        return False
+    bundle = recovery.work.bundles.get(peer.node)
+    is_under_way = bundle is not None and any(
+        transfer.is_proof for lane in bundle.lanes for transfer in lane.transfers
+    )
+    return is_under_way or servable(recovery, peer).meets(doubts.unproven)
+
+
+def is_busy_before_proof(recovery: Recovery, peer: Peer) -> bool:
+    """Return whether a peer that is asked for one block at a time has work."""
+    bundle = recovery.work.bundles.get(peer.node)
+    return bundle is not None and bundle.active_count > 0 and must_prove(recovery, peer)
+
+
+def is_proof(recovery: Recovery, peer: Peer, block: int) -> bool:
+    """Return whether a peer shows with a block that the unit of it is right again."""
+    doubts = peer.doubts.get(recovery.content.digest)
+    return doubts is not None and block in doubts.unproven
 
 
 def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:

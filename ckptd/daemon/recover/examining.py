@@ -132,4 +132,11 @@ class Examining:
 
 
 def _verdict(effect: ExamineRival, verdict: RivalVerdict, *, refusal: str = "") -> RivalExamined:
-    return RivalExamined(effect.recovery, effect.digest, effect.source, verdict, refusal=refusal)
+    return RivalExamined(
+        effect.recovery,
+        effect.digest,
+        effect.source,
+        verdict,
+        refusal=refusal,
+        block=effect.block,
+    )

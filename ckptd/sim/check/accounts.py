@@ -114,6 +114,7 @@ class Attempt:
         next_block: Blocks below it have been reported.
         heard_ns: When it was ordered, or brought something last.
         received_bytes: Body bytes that were reported.
+        is_proof: It shows whether a unit is right again.
     """
 
     order: FetchRange
@@ -121,6 +122,24 @@ class Attempt:
     next_block: int
     heard_ns: int
     received_bytes: int = 0
+    is_proof: bool = False
+
+
+@dataclass(slots=True)
+class DoubtAccount:
+    """What a source answered when it was asked about bad blocks of a version.
+
+    Attributes:
+        excused: Units that it said it does not have any more, by index.
+        unproven: Blocks of units that were excused and not right since.
+        bad_units: Blocks of all units of which it sent a bad one.
+        unanswered_count: How often it gave no answer.
+    """
+
+    excused: set[int] = field(default_factory=set)
+    unproven: BlockSet = field(default_factory=BlockSet)
+    bad_units: BlockSet = field(default_factory=BlockSet)
+    unanswered_count: int = 0
 
 
 @dataclass(slots=True)
@@ -135,10 +154,11 @@ class NodeBook:
         epochs: The life in which it said so.
         lost: Peers that do not answer.
         describing: Which manifest was asked for last, by recovery and source.
-        questioned: Who is being asked whether it stands by which version.
+        questioned: Which blocks a source is being asked about, by source and version.
+        doubts: What it answered before, by source and version.
         lanes: The source of each lane that was used in this life.
         closed: Lanes that were closed in this life.
-        accused: How many wrong blocks hang on the question of who stands by which version.
+        accused: Which wrong blocks hang on the question of who stands by which version.
         stood_by_counts: Wrong blocks that each source stood by in its present epoch, in this life.
         bad_counts: How many wrong blocks were reported to the scheduler, by source; ever.
     """
@@ -150,10 +170,11 @@ class NodeBook:
     epochs: dict[NodeId, Epoch] = field(default_factory=dict)
     lost: set[NodeId] = field(default_factory=set)
     describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
-    questioned: set[tuple[NodeId, Digest]] = field(default_factory=set)
+    questioned: dict[tuple[NodeId, Digest], BlockSet] = field(default_factory=dict)
+    doubts: dict[tuple[NodeId, Digest], DoubtAccount] = field(default_factory=dict)
     lanes: dict[LaneId, NodeId] = field(default_factory=dict)
     closed: set[LaneId] = field(default_factory=set)
-    accused: Counter[tuple[NodeId, Digest]] = field(default_factory=Counter)
+    accused: dict[tuple[NodeId, Digest], BlockSet] = field(default_factory=dict)
     stood_by_counts: Counter[NodeId] = field(default_factory=Counter)
     bad_counts: Counter[NodeId] = field(default_factory=Counter)
 
@@ -169,3 +190,16 @@ class NodeBook:
         if holding is None or source in self.lost or (source, digest) in self.questioned:
             return BlockSet()
         return holding.blocks - recovery.bad_by.get(source, BlockSet())
+
+    def surely_servable(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+        """Return those of them that a source may be asked for whatever it sent wrongly before."""
+        doubts = self.doubts.get((source, recovery.known_version().digest))
+        servable = self.servable(recovery, source)
+        return servable if doubts is None else servable - doubts.bad_units
+
+    def proofs_due(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+        """Return the blocks of which a source has to show one before it is trusted again."""
+        doubts = self.doubts.get((source, recovery.known_version().digest))
+        if doubts is None:
+            return BlockSet()
+        return doubts.unproven & self.servable(recovery, source) & recovery.unclaimed()

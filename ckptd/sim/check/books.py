@@ -6,8 +6,9 @@ checker can compare the two and needs to trust neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ckptd.core.effects import (
     CloseLane,
@@ -34,11 +35,18 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import NodeId, RecoveryId, TransferId
+from ckptd.model.ids import Digest, NodeId, RecoveryId, TransferId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome
-from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
+from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
 from ckptd.sim.node.node import Node, Watch
+from ckptd.sim.world.layouts import SavedVersion
+
+SILENCES_MAX: Final = 1
+"""So often a source may give no answer about a version before that counts as standing by it."""
+
+EXCUSED_UNITS_MAX: Final = 4
+"""With so many bad units of a version a source is asked for nothing of it that another one has."""
 
 
 class Books(Watch):
@@ -164,7 +172,9 @@ class Books(Watch):
             case FetchRange():
                 recovery = book.recoveries[effect.recovery]
                 epoch = book.epochs[effect.source]
+                doubts = book.doubts.get((effect.source, effect.digest))
                 attempt = Attempt(effect, epoch, effect.blocks.start, book.node.now)
+                attempt.is_proof = doubts is not None and effect.blocks.start in doubts.unproven
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
                 book.lanes.setdefault(effect.lane, effect.source)
@@ -179,7 +189,7 @@ class Books(Watch):
                 for pair in [pair for pair in book.describing if pair[0] == effect.recovery]:
                     del book.describing[pair]
             case ConfirmHolding():
-                book.questioned.add((effect.source, effect.digest))
+                book.questioned[effect.source, effect.digest] = effect.blocks
             case _:
                 pass
 
@@ -209,16 +219,35 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
         recovery.bad_blocks += len(bad)
         book.bad_counts[source] += len(bad)
         if attempt.epoch == book.epochs.get(source):
-            book.accused[source, attempt.order.digest] += len(bad)
-            recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
+            _accuse(book, recovery, attempt, bad)
+    if attempt.is_proof and right and attempt.epoch == book.epochs.get(source):
+        proved = recovery.known_version().units_of(right)
+        book.doubts[source, attempt.order.digest].unproven -= proved
     recovery.reported |= right
+
+
+def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: BlockSet) -> None:
+    """Note whom bad blocks came from; what was under way when it answered is excused with it."""
+    source, digest = attempt.order.source, attempt.order.digest
+    doubts = book.doubts.setdefault((source, digest), DoubtAccount())
+    doubts.bad_units |= recovery.known_version().units_of(bad)
+    if not attempt.is_proof:
+        bad -= doubts.unproven
+    if bad:
+        book.accused[source, digest] = book.accused.get((source, digest), BlockSet()) | bad
+        recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
+
+
+def _indices_of(version: SavedVersion, blocks: BlockSet) -> set[int]:
+    return {version.space.unit_of(block) for block in blocks}
 
 
 def _note_end(book: NodeBook, event: RangeEnded) -> None:
     recovery = book.attempts[event.transfer]
     order = recovery.attempts[event.transfer].order
     if event.outcome is RangeOutcome.NOT_HELD:
-        book.said.get(order.source, {}).pop(order.digest, None)
+        units = recovery.known_version().units_of(BlockSet.of_run(order.blocks))
+        _withdraw(book, order.source, order.digest, units)
     _close_attempt(book, recovery, event.transfer)
     _give_second_chances(book)
 
@@ -236,8 +265,10 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
         book.epochs[event.node] = event.epoch
         book.stood_by_counts[event.node] = 0
         for pair in [pair for pair in book.questioned if pair[0] == event.node]:
-            book.questioned.discard(pair)
+            del book.questioned[pair]
             book.accused.pop(pair, None)
+        for pair in [pair for pair in book.doubts if pair[0] == event.node]:
+            del book.doubts[pair]
         for recovery in book.recoveries.values():
             recovery.bad_by.pop(event.node, None)
     book.said[event.node] = {holding.digest: holding for holding in event.holdings}
@@ -245,18 +276,65 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
 
 
 def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
-    if (event.source, event.digest) not in book.questioned:
+    """Note what a source says of bad blocks, and what of it counts as an excuse.
+
+    A unit is excused once by a denial; one silence about a version excuses as well.
+    """
+    key = (event.source, event.digest)
+    asked = book.questioned.pop(key, None)
+    if asked is None:
         return
-    book.questioned.discard((event.source, event.digest))
-    accused = book.accused.pop((event.source, event.digest), 0)
+    version = next(
+        known.version
+        for known in book.recoveries.values()
+        if known.version is not None and known.version.digest == event.digest
+    )
+    settled = book.accused[key] & version.units_of(asked)
+    book.accused[key] -= settled
     if event.confirmation is Confirmation.HELD:
-        book.stood_by_counts[event.source] += accused
+        book.stood_by_counts[event.source] += len(settled)
+    doubts, denied = book.doubts[key], event.denied or BlockSet()
     if event.confirmation is Confirmation.NOT_HELD:
-        book.said.get(event.source, {}).pop(event.digest, None)
-        for recovery in book.recoveries.values():
-            if recovery.version is not None and recovery.version.digest == event.digest:
-                recovery.bad_by.pop(event.source, None)
+        denied = asked if event.denied is None else event.denied
+        gone = version.blocks if event.denied is None else version.units_of(denied)
+        _withdraw(book, event.source, event.digest, gone)
+    denied_units = _indices_of(version, denied)
+    is_silence = event.confirmation is Confirmation.NO_ANSWER
+    doubts.unanswered_count += is_silence
+    is_silence = is_silence and doubts.unanswered_count <= SILENCES_MAX
+    for unit in _indices_of(version, asked):
+        if unit not in doubts.excused and (is_silence or unit in denied_units):
+            _excuse(book, key, version, unit)
+        if unit in denied_units:
+            doubts.excused.add(unit)
+    if len(doubts.excused) >= EXCUSED_UNITS_MAX:
+        for recovery in _recoveries_of(book, event.digest):
+            recovery.bad_by[event.source] = version.blocks
     _give_second_chances(book)
+
+
+def _excuse(book: NodeBook, key: tuple[NodeId, Digest], version: SavedVersion, unit: int) -> None:
+    source, digest = key
+    run = version.space.unit_run(unit)
+    book.doubts[key].unproven |= BlockSet.of_run(run)
+    for recovery in _recoveries_of(book, digest):
+        if source in recovery.bad_by:
+            recovery.bad_by[source] = recovery.bad_by[source].without_run(run)
+
+
+def _recoveries_of(book: NodeBook, digest: Digest) -> Iterator[RecoveryAccount]:
+    return (
+        recovery
+        for recovery in book.recoveries.values()
+        if recovery.version is not None and recovery.version.digest == digest
+    )
+
+
+def _withdraw(book: NodeBook, source: NodeId, digest: Digest, blocks: BlockSet) -> None:
+    """Note that a source does not have some blocks that it said it has."""
+    holding = book.said.get(source, {}).pop(digest, None)
+    if holding is not None and holding.blocks - blocks:
+        book.said[source][digest] = replace(holding, blocks=holding.blocks - blocks)
 
 
 def _give_second_chances(book: NodeBook) -> None:

@@ -138,7 +138,7 @@ def _check_left(
 ) -> None:
     """Check that a source could not be asked for any of some blocks instead."""
     if not urgent.issubset(recovery.reported):
-        left = urgent & recovery.unclaimed() & book.servable(recovery, order.source)
+        left = urgent & recovery.unclaimed() & book.surely_servable(recovery, order.source)
         if left:
             problem = f"{order.recovery} asks {order.source} for {order.blocks}"
             name = recovery.request.recovery
@@ -169,6 +169,9 @@ class Choice(Check):
         if not blocks.issubset(book.servable(recovery, effect.source)):
             problem = f"{effect.source} is asked for {effect.blocks}"
             raise CheckFailed(book, f"{problem}, which it cannot serve")
+        if len(blocks) > 1 and book.proofs_due(recovery, effect.source):
+            problem = f"{effect.source} is asked for {effect.blocks}"
+            raise CheckFailed(book, f"{problem} and has not shown that its bad units are right")
         if blocks & recovery.reported:
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
         if not blocks.issubset(recovery.of_criticality(effect.criticality)):
@@ -217,7 +220,9 @@ class InOrder(Check):
         is_trial = len(blocks) == 1 and len(holdings) > 1
         if not is_alone or is_trial or not blocks.issubset(unclaimed):
             return
-        wanted = unclaimed & book.servable(recovery, effect.source)
+        if book.proofs_due(recovery, effect.source):
+            return  # it begins with a block that was bad
+        wanted = unclaimed & (book.surely_servable(recovery, effect.source) | blocks)
         first = (wanted & recovery.prioritized or wanted).first_run()
         if first is not None and first.start != effect.blocks.start:
             problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
@@ -254,7 +259,9 @@ class Blame(Check):
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Check that every bad block was counted, and that a peer which is questioned sent one."""
-        if isinstance(effect, ConfirmHolding) and not book.accused[effect.source, effect.digest]:
+        if isinstance(effect, ConfirmHolding) and not effect.blocks.issubset(
+            book.accused.get((effect.source, effect.digest), BlockSet())
+        ):
             raise CheckFailed(book, f"{effect.source} is questioned and sent no bad block")
         if isinstance(effect, EndRecovery):
             reported = book.recoveries[effect.recovery].bad_blocks

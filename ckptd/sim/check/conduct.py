@@ -229,6 +229,6 @@ def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
     return any(
         source not in at_work
         and peers[source].link.quarantined_until_ns <= book.node.now
-        and bool(lacking & book.servable(recovery, source))
+        and bool(lacking & book.surely_servable(recovery, source))
         for source in book.said
     )

@@ -213,9 +213,8 @@ class SimulatedRunner:
 
     def _examine(self, order: ExamineRival) -> None:
         def verdict(verdict: RivalVerdict, size_bytes: int = 0) -> None:
-            self._report(
-                RivalExamined(order.recovery, order.digest, order.source, verdict, size_bytes)
-            )
+            about = (order.recovery, order.digest, order.source)
+            self._report(RivalExamined(*about, verdict, size_bytes, block=order.block))
 
         def answered(server: Server) -> None:
             version = server.held_version(order.digest)
@@ -237,12 +236,12 @@ class SimulatedRunner:
         self._ask(order.source, answered, lambda: verdict(RivalVerdict.NO_ANSWER))
 
     def _confirm(self, order: ConfirmHolding) -> None:
-        def answer(confirmation: Confirmation) -> None:
-            self._report(HoldingConfirmed(order.source, order.digest, confirmation))
+        def answer(confirmation: Confirmation, denied: BlockSet | None = None) -> None:
+            self._report(HoldingConfirmed(order.source, order.digest, confirmation, denied))
 
         self._ask(
             order.source,
-            lambda server: answer(server.confirm(order.digest)),
+            lambda server: answer(*server.confirm(order.digest, order.blocks)),
             lambda: answer(Confirmation.NO_ANSWER),
         )
 

@@ -53,6 +53,7 @@ class Server:
         self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
         self._claimed: dict[Digest, Holding] = {}
         self._changed: dict[Digest, None] = {}
+        self._rotted: dict[Digest, BlockSet] = {}
         self._connections: dict[Callable[[], None], None] = {}
 
     @property
@@ -79,6 +80,13 @@ class Server:
         if digest in self._held:
             self._changed[digest] = None
 
+    def rot(self, digest: Digest, blocks: BlockSet) -> None:
+        """Let some blocks of a version become wrong on the disk, without anybody noticing.
+
+        They are sent so until a receiver asks about one of them.
+        """
+        self._rotted[digest] = self._rotted.get(digest, BlockSet()) | blocks
+
     def disclaim(self, digest: Digest) -> None:
         """Claim a version no longer."""
         self._held.pop(digest, None)
@@ -94,7 +102,7 @@ class Server:
         """Return the blocks of a version that it can send; correct ones unless it lies."""
         if digest not in self._held or digest in self._changed:
             return BlockSet()
-        return self._held[digest][1]
+        return self._held[digest][1] - self._rotted.get(digest, BlockSet())
 
     def held_version(self, digest: Digest) -> SavedVersion | None:
         """Return a version of which it has the manifest."""
@@ -117,23 +125,39 @@ class Server:
             self.on_changed()  # it has it after all, and says so
         return mishap
 
-    def confirm(self, digest: Digest) -> Confirmation:
-        """Check again whether a version is here; a liar answers at random while things go wrong."""
+    def confirm(self, digest: Digest, asked: BlockSet) -> tuple[Confirmation, BlockSet | None]:
+        """Look at blocks again; a liar answers at random while things go wrong.
+
+        Args:
+            digest: Of which version.
+            asked: Blocks that came wrong.
+
+        Returns:
+            What it says, and which of the blocks were wrong if it says so of some.
+        """
         if self.bad_share and self.mishaps.share:
             confirmation = self.mishaps.pick(
                 Confirmation.HELD, Confirmation.NOT_HELD, Confirmation.NO_ANSWER
             )
             self.on_changed()  # says soon what it holds after all
-            return confirmation
-        if digest in self._held and digest not in self._changed:
-            return Confirmation.HELD
-        self.disclaim(digest)
-        return Confirmation.NOT_HELD
+            return confirmation, None
+        if digest not in self._held or digest in self._changed:
+            self.disclaim(digest)
+            return Confirmation.NOT_HELD, None
+        version, blocks = self._held[digest]
+        wrong = asked & self._rotted.get(digest, BlockSet()) | asked - blocks
+        if not wrong:
+            return Confirmation.HELD, None
+        self.hold(version, blocks - version.units_of(wrong))
+        return Confirmation.NOT_HELD, wrong
 
     def bad_among(self, digest: Digest, start: int, end: int) -> tuple[int, ...]:
         """Draw which blocks of a run are sent wrongly."""
         if digest in self._changed:
             return tuple(range(start, end))
+        rotted = self._rotted.get(digest)
+        if rotted is not None and (bad := rotted.within(start, end)):
+            return tuple(bad)
         share = max(self.bad_share, self.memory_bad_share)
         if not share:
             return ()

@@ -21,6 +21,7 @@ from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.faults import Crash, Reset, Trouble, Unheard
 from ckptd.sim.script.requests import Cancel, Pause, Promote
+from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
@@ -69,6 +70,7 @@ def draw_chaos(seed: int) -> Scenario:
             *(Trouble(node=n.name, at_ns=0, for_ns=FAULTS_END_NS, share=share) for n in nodes),
             *_draw_disturbances(rng, [plan.name for plan in sources], share),
             *_draw_promotions(seed, wishes),
+            *draw_rot(seed, nodes),
         ),
         options=NodeOptions(progress_ns=100 * MS),
         jitter=rng.choice((0.0, 0.1)),

@@ -20,6 +20,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
 from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import BROKEN, FULL
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
@@ -68,7 +69,7 @@ def draw_scenario(seed: int) -> Scenario:
         wishes=tuple(
             replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
         ),
-        faults=(*drawn, *_draw_priorities(urgency, wishes)),
+        faults=(*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes)),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ckptd.core.events import (
     Refusal,
 )
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import RangeOutcome
 from ckptd.sim.script.fault import ClusterParts, Fault, Undo
@@ -212,6 +213,18 @@ class Overwrite(Fault):
         server = cluster.nodes[self.node].server
         server.overwrite(self.digest)
         return lambda: server.disclaim(self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rot(Fault):
+    """Blocks of a version change on a disk while its node stands by them; asked, it looks."""
+
+    digest: Digest
+    blocks: BlockSet
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Change them."""
+        cluster.nodes[self.node].server.rot(self.digest, self.blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckptd.limits import DIGEST_BYTES
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import FORMAT, Manifest, Unit, urgency
@@ -91,6 +91,11 @@ class SavedVersion:
         """Return the length of a set of blocks."""
         starts = self._starts
         return sum(starts[end] - starts[start] for start, end in blocks.runs())
+
+    def units_of(self, blocks: BlockSet) -> BlockSet:
+        """Return all blocks of the units that some blocks belong to."""
+        units = {self.space.unit_of(block) for block in blocks}
+        return union(BlockSet.of_run(self.space.unit_run(unit)) for unit in units)
 
     def block_after(self, start: int, received_bytes: int) -> int:
         """Return the first block that is not whole when so many bytes came from ``start`` on."""

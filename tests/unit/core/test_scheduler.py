@@ -162,7 +162,9 @@ def test_a_source_that_sends_a_bad_block_and_breaks_off_does_not_stop_a_recovery
     script, version = Script(), saved(4)
     first, other = ranges(script.start(version, A, B))
     assert whom([first, other]) == [(A, (0, 1)), (B, (1, 2))]
-    assert script.arrive(first, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
+    assert script.arrive(first, 1, rejected=(0,)) == [
+        ConfirmHolding(A, version.digest, blocks((0, 1)))
+    ]
     assert script.end(first, RangeOutcome.DISCONNECTED) == [
         CloseLane(LaneId(1), A, CloseReason.FAILED)
     ]

@@ -9,16 +9,23 @@ import pytest
 from ckptd.core.effects import CloseLane, ConfirmHolding
 from ckptd.core.events import HoldingConfirmed, ManifestArrived, StagingPrepared
 from ckptd.core.options import Options
-from ckptd.core.peers.blame import forgive, give_second_chances, note_evidence, on_holding_confirmed
+from ckptd.core.peers.blame import (
+    accuse,
+    forgive,
+    give_second_chances,
+    note_evidence,
+    on_holding_confirmed,
+)
 from ckptd.core.report.evidence import BadBlock
+from ckptd.core.state.doubts import Doubts
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
-from ckptd.limits import SECOND
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest, Epoch
+from ckptd.limits import MIB, SECOND
+from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import Epoch
 from ckptd.model.words import (
     CloseReason,
     Confirmation,
@@ -34,7 +41,9 @@ from tests.support.scheduling import (
     B,
     C,
     R,
+    Saved,
     Script,
+    adjusted,
     blocks,
     holding,
     holds,
@@ -50,7 +59,8 @@ _, HELD, NOT_HELD, NO_ANSWER = Confirmation
 def test_a_source_that_stands_by_bad_blocks_is_blamed() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
-    assert ConfirmHolding(A, version.digest) in script.arrive(order, 2, rejected=(0, 1))
+    asked = ConfirmHolding(A, version.digest, blocks((0, 2)))
+    assert asked in script.arrive(order, 2, rejected=(0, 1))
     assert script.view_source(A).trust == 0, "nothing is sure yet"
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert script.view_source(A).trust == -2 * script.options.trust.per_bad_block
@@ -64,8 +74,11 @@ def test_a_source_whose_files_changed_is_not_blamed() -> None:
     script.end_all(RangeOutcome.NOT_HELD)
     assert script.view_source(A).trust == 0
     assert script.view_source(A).versions == 0
-    # It publishes the same bytes again: it may serve every block.
-    assert whom(script.tell(holds(A, version))) == [(A, (0, 4))]
+    # It publishes the same bytes again: once it has shown so, it may serve every block.
+    [proof] = ranges(script.tell(holds(A, version)))
+    assert proof.blocks == BlockRun(0, 1)
+    [order] = ranges(script.deliver(proof))
+    assert order.blocks == BlockRun(1, 5)
 
 
 def test_a_source_that_does_not_answer_for_its_blocks_rests_and_is_not_blamed() -> None:
@@ -186,17 +199,11 @@ def test_a_bad_block_is_on_record_by_its_place_in_its_unit(step: Step) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("digest", "left"), [(None, []), (VERSION.digest, [R2]), (OTHER.digest, [R])]
-)
-def test_bad_blocks_are_forgiven_of_one_version_or_of_all(
-    step: Step, digest: Digest | None, left: list[str]
-) -> None:
+def test_bad_blocks_of_all_versions_are_forgiven(step: Step) -> None:
     step.state.recoveries[R2].refused[A] = blocks((0, 1))
     step.state.recoveries[R2].refused[B] = blocks((0, 1))
-    forgive(step, A, digest)
-    known = step.state.recoveries.values()
-    assert [each.id for each in known if A in each.refused] == left
+    forgive(step, A)
+    assert not [each.id for each in step.state.recoveries.values() if A in each.refused]
     assert B in step.state.recoveries[R2].refused
 
 
@@ -212,15 +219,15 @@ def test_an_answer_is_on_record_in_the_story_and_has_its_consequence(
     step: Step, answer: Confirmation, kinds: list[StoryKind]
 ) -> None:
     peer, recovery = step.state.peers[A], step.state.recoveries[R]
-    note_evidence(step, peer, recovery, blocks((0, 2)))
-    peer.questioned[VERSION.digest] = 7
+    peer.link.trust = -3
+    accuse(step, peer, recovery, blocks((0, 2)), is_proof=False)
     on_holding_confirmed(step, HoldingConfirmed(A, VERSION.digest, answer))
     assert {bad.answer for bad in peer.evidence.last} == {answer}
     assert [entry.kind for entry in recovery.story.entries] == kinds
     assert not peer.questioned
     assert A in step.room
     is_stale = answer is NOT_HELD
-    assert (A not in recovery.refused) is is_stale
+    assert (A in recovery.refused) is (answer is HELD)
     assert (VERSION.digest not in peer.holdings) is is_stale
     assert recovery.swarm.source_count == (1 if is_stale else 0)
     assert (A in step.state.peer_alarms) is not is_stale
@@ -276,3 +283,170 @@ def test_what_is_not_wanted_any_more_needs_no_second_chance(step: Step) -> None:
     give_second_chances(step)
     assert recovery.refused == {A: blocks((0, 1))}
     assert not step.is_room_everywhere
+
+
+# A denial excuses a unit once
+
+
+def _bad_block_denied(script: Script, version: Saved, *, block: int = 1) -> None:
+    """Let A send one block of the first range wrongly, and say that its unit is not right."""
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(block,))
+    script.end_all(RangeOutcome.DELIVERED)
+    bad = BlockSet.single(block)
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, bad))
+
+
+def test_a_denial_takes_the_unit_from_the_offer_and_nothing_else() -> None:
+    script, version = Script(options=NO_COMMITS), saved(4, 8)
+    _bad_block_denied(script, version)
+    assert script.scheduler.inspect().peers[A].holdings[version.digest].blocks == blocks((4, 12))
+    while script.in_flight:
+        [order] = script.in_flight
+        assert order.blocks.start >= 4, "a suspect unit is not asked for"
+        script.deliver(order)
+    assert script.recovery().coverage.verified == version.blocks - blocks((1, 2))
+    assert script.view_source(A).trust >= 0
+    assert script.view().waiting_for == "a peer that has the missing 1 blocks"
+
+
+def test_a_unit_that_is_claimed_again_begins_with_the_block_that_was_bad_alone() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    _bad_block_denied(script, version)
+    assert whom(script.tell(holds(A, version))) == [(A, (1, 2))]
+    [proof] = script.in_flight
+    assert script.arrive(proof) == [], "nothing beside it"
+    assert whom(script.end(proof)) == [(A, (4, 8))], "trusted as before"
+    assert script.view_source(A).trust >= 0
+
+
+@pytest.mark.parametrize("answer", [HELD, NOT_HELD, NO_ANSWER])
+def test_a_second_bad_block_of_an_excused_unit_is_blame_whatever_the_source_says(
+    answer: Confirmation,
+) -> None:
+    script, version = Script(options=NO_COMMITS), saved(8)
+    _bad_block_denied(script, version)
+    [proof] = ranges(script.tell(holds(A, version)))
+    script.arrive(proof, rejected=(1,))
+    script.end(proof)
+    trust = script.view_source(A).trust
+    script.tell(HoldingConfirmed(A, version.digest, answer))
+    cost = 2 * script.options.trust.per_bad_block
+    assert script.view_source(A).trust == trust - cost, "the excused one counts as well"
+
+
+def test_a_unit_that_was_right_again_and_is_bad_later_has_no_second_excuse() -> None:
+    script, version = Script(options=NO_COMMITS), saved(8)
+    _bad_block_denied(script, version)
+    [proof] = ranges(script.tell(holds(A, version)))
+    order = ranges(script.deliver(proof))[0]
+    script.arrive(order, rejected=tuple(range(*order.blocks)))
+    script.end_all(RangeOutcome.DELIVERED)
+    trust = script.view_source(A).trust
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD))
+    assert script.view_source(A).trust < trust
+
+
+def test_bad_blocks_of_ranges_that_were_under_way_are_excused_by_the_same_denial() -> None:
+    script, version = Script(options=NO_COMMITS), saved(4, 4)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, 1, rejected=(0,))
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((0, 1))))
+    script.arrive(order, rejected=(2,))
+    script.end_all(RangeOutcome.DELIVERED)
+    trust = script.view_source(A).trust
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((2, 3))))
+    assert script.view_source(A).trust == trust
+
+
+def test_who_was_wrong_and_has_another_copy_is_asked_for_a_block_of_it_at_once() -> None:
+    script, version = Script(options=NO_COMMITS), saved(8)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(2,))
+    script.end_all(RangeOutcome.DELIVERED)
+    trust = script.view_source(A).trust
+    again = script.tell(HoldingConfirmed(A, version.digest, HELD, blocks((2, 3))))
+    assert whom(again) == [(A, (2, 3))]
+    assert script.view_source(A).trust == trust
+
+
+def test_bad_blocks_that_the_source_finds_right_are_blame_though_others_are_denied() -> None:
+    script, version = Script(options=NO_COMMITS), saved(2, 2, 4)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(0, 3))
+    script.end_all(RangeOutcome.DELIVERED)
+    trust = script.view_source(A).trust
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((0, 1))))
+    assert script.view_source(A).trust == trust - script.options.trust.per_bad_block
+
+
+def test_no_answer_excuses_once_and_a_second_time_it_is_blame() -> None:
+    script, version = Script(options=NO_COMMITS), saved(8)
+    [order] = ranges(script.start(version, A))
+    script.arrive(order, rejected=(1,))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, NO_ANSWER))
+    [proof] = ranges(script.wait(250))
+    assert proof.blocks == BlockRun(1, 2)
+    script.arrive(proof, rejected=(1,))
+    script.end(proof)
+    trust = script.view_source(A).trust
+    script.tell(HoldingConfirmed(A, version.digest, NO_ANSWER))
+    assert script.view_source(A).trust == trust - 2 * script.options.trust.per_bad_block
+
+
+def test_both_honest_holders_of_a_rotted_block_stay_in_use_and_a_third_brings_it() -> None:
+    script, version = Script(options=NO_COMMITS), saved(1, 8, critical=[2])
+    script.tell(holds(B, version))
+    script.start(version, A)
+    while script.in_flight:
+        order = script.in_flight[0]
+        bad = {0} & set(range(*order.blocks))
+        script.arrive(order, rejected=tuple(bad))
+        script.end(order)
+        if bad:
+            denied = HoldingConfirmed(order.source, version.digest, NOT_HELD, blocks((0, 1)))
+            script.tell(denied)
+    assert script.recovery().coverage.verified == version.blocks - blocks((0, 1))
+    for node in (A, B):
+        assert script.view_source(node).state is SourceState.IDLE
+        assert script.scheduler.inspect().peers[node].evidence.bad_block_count == 1
+    assert whom(script.tell(holds(C, version))) == [(C, (0, 1))]
+
+
+def test_a_source_with_many_bad_units_is_asked_last_and_never_blamed() -> None:
+    script, version = Script(options=NO_COMMITS), saved(1, 1, 1, 1, 8)
+    [order] = ranges(script.start(version, A))
+    assert order.blocks == BlockRun(0, 4)
+    script.tell(holds(B, version))
+    script.arrive(order, rejected=(0, 1, 2, 3))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((0, 4))))
+    assert script.recovery().refused[A] == version.blocks
+    while script.in_flight:
+        for order in script.in_flight:
+            assert order.source == B
+            script.deliver(order)
+    assert script.view_source(A).state is SourceState.IDLE
+
+
+def test_only_so_many_blocks_are_named_in_a_question_and_the_rest_in_the_next() -> None:
+    units = [1] * 20
+    options = adjusted(NO_COMMITS, ranges={"bytes_first": 20 * MIB})
+    script, version = Script(options=options), saved(*units)
+    [order] = ranges(script.start(version, A))
+    [asked] = script.arrive(order, rejected=tuple(range(20)))
+    assert asked == ConfirmHolding(A, version.digest, blocks((0, 16)))
+    script.end_all(RangeOutcome.DELIVERED)
+    again = script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((0, 16))))
+    assert again == [ConfirmHolding(A, version.digest, blocks((16, 20)))]
+
+
+def test_of_old_versions_nothing_is_remembered(step: Step) -> None:
+    peer, recovery = step.state.peers[A], step.state.recoveries[R]
+    for index in range(70):
+        digest = saved(1, version=1000 + index).digest
+        peer.doubts[digest] = Doubts()
+    accuse(step, peer, recovery, blocks((0, 1)), is_proof=False)
+    assert len(peer.doubts) == step.options.trust.doubted_versions_max
+    assert VERSION.digest in peer.doubts

@@ -235,9 +235,9 @@ def test_a_source_has_room_unless_it_is_lost_or_rests_or_is_in_question() -> Non
     source.link.usable_at_ns = 101
     assert not room(recovery, source)
     source.link.usable_at_ns = 0
-    source.questioned[version.digest] = 1
+    source.questioned[version.digest] = blocks((0, 1))
     assert not room(recovery, source)
-    source.questioned = {saved(63).digest: 1}
+    source.questioned = {saved(63).digest: blocks((0, 1))}
     assert room(recovery, source)
     source.is_live = False
     assert not room(recovery, source)

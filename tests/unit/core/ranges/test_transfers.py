@@ -88,7 +88,9 @@ def test_a_bad_block_costs_that_block_and_its_source_is_asked_about_it() -> None
     script, version = Script(), saved(8)
     first, other = ranges(script.start(version, A, B))
     assert whom([first, other]) == [(A, (0, 2)), (B, (2, 3))]
-    assert script.arrive(first, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
+    assert script.arrive(first, 1, rejected=(0,)) == [
+        ConfirmHolding(A, version.digest, blocks((0, 1)))
+    ]
     assert script.arrive(first, 2) == []
     assert script.recovery().coverage.verified == blocks((1, 2))
     assert script.view().wasted_bytes == {WasteReason.CORRUPT: 1 * MIB}
@@ -100,7 +102,9 @@ def test_a_bad_block_costs_that_block_and_its_source_is_asked_about_it() -> None
 def test_a_source_in_question_gets_no_work_until_it_answered() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
-    assert script.arrive(order, 1, rejected=(0,)) == [ConfirmHolding(A, version.digest)]
+    assert script.arrive(order, 1, rejected=(0,)) == [
+        ConfirmHolding(A, version.digest, blocks((0, 1)))
+    ]
     assert script.deliver(order) == []
     assert script.wait(2000) == [CommitBlocks(R, blocks((1, 4)))]
     assert script.view().waiting_for == "sources to stand by their holdings"
@@ -136,7 +140,9 @@ def test_where_no_other_source_is_left_one_that_sent_a_bad_block_gets_a_second_c
 def test_a_source_is_asked_once_however_many_bad_blocks_it_sent() -> None:
     script, version = Script(), saved(8)
     [order] = ranges(script.start(version, A))
-    assert script.arrive(order, 2, rejected=(0, 1)) == [ConfirmHolding(A, version.digest)]
+    assert script.arrive(order, 2, rejected=(0, 1)) == [
+        ConfirmHolding(A, version.digest, blocks((0, 2)))
+    ]
     assert script.arrive(order, 4, rejected=(3,)) == []
     script.end(order)
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
@@ -148,7 +154,7 @@ def test_a_block_that_was_bad_and_came_good_from_elsewhere_is_here() -> None:
     script, version = Script(), saved(1)
     [order] = ranges(script.start(version, A, B))
     assert script.arrive(order, rejected=(0,)) == [
-        ConfirmHolding(A, version.digest),
+        ConfirmHolding(A, version.digest, blocks((0, 1))),
         again := fetch(version, 2, B, (0, 1), lane=2),
     ]
     script.end(order)

@@ -380,6 +380,7 @@ def test_a_version_of_which_nothing_came_is_not_recovered_in_part() -> None:
     script, version = Script(), saved(4, deferred=[2])
     [order] = ranges(script.start(version, A, patience_ms=2000))
     script.end(order, RangeOutcome.NOT_HELD)
+    script.end_all(RangeOutcome.NOT_HELD)
     assert script.wait(1999) == []
     assert script.wait(1) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED), DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [

@@ -25,6 +25,7 @@ from ckptd.core.events import (
 )
 from ckptd.core.options import Options, RivalOptions
 from ckptd.core.report.story import sentence
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import Confirmation, FailureCause, OnConflict, RivalVerdict, Stage, StoryKind
 from tests.support.scheduling import (
@@ -56,7 +57,7 @@ def examined(
 ) -> RivalExamined:
     size_bytes = version.space.size_bytes
     return RivalExamined(
-        R, version.digest, source, verdict, size_bytes, signers, is_trusted=bool(signers)
+        R, version.digest, source, verdict, size_bytes, signers, is_trusted=bool(signers), block=0
     )
 
 
@@ -158,7 +159,7 @@ def test_an_invented_content_costs_its_holder_what_any_lie_does() -> None:
 def test_who_sent_a_bad_block_of_a_rival_is_asked_whether_it_stands_by_it() -> None:
     script, _ = begun((A, ONE), (B, OTHER))
     effects = script.tell(examined(OTHER, B, RivalVerdict.BAD_BLOCK))
-    assert ConfirmHolding(B, OTHER.digest) in effects
+    assert ConfirmHolding(B, OTHER.digest, BlockSet.single(0)) in effects
     assert chosen(effects) == [ONE.digest]
     assert script.view_source(B).trust == 0
     script.tell(HoldingConfirmed(B, OTHER.digest, Confirmation.HELD))

@@ -112,10 +112,10 @@ def test_a_peer_that_rests_is_gone_or_is_questioned_is_not_asked() -> None:
     gone.is_live = False
     assert not eligibility.may_be_asked(recovery, gone, now=5)
     questioned = peer()
-    questioned.questioned[VERSION.digest] = 2
+    questioned.questioned[VERSION.digest] = blocks((0, 1))
     assert not eligibility.may_be_asked(recovery, questioned, now=5)
     other = peer()
-    other.questioned[saved(3).digest] = 2
+    other.questioned[saved(3).digest] = blocks((0, 1))
     assert eligibility.may_be_asked(recovery, other, now=5)
 
 

@@ -114,7 +114,7 @@ def test_asking_for_what_a_source_cannot_serve_is_seen(book: NodeBook) -> None:
     recovery.bad_by[S0] = BlockSet.single(wanted)
     assert "cannot serve" in fails(Choice(), book, asked)
     recovery.bad_by.clear()
-    book.questioned.add((S0, VERSION.digest))
+    book.questioned[S0, VERSION.digest] = BlockSet.single(wanted)
     assert "cannot serve" in fails(Choice(), book, asked)
     book.questioned.clear()
     book.lost.add(S0)
@@ -254,9 +254,10 @@ def test_a_block_before_its_turn_is_seen(book: NodeBook) -> None:
 
 
 def test_a_question_without_a_bad_block_is_seen(book: NodeBook) -> None:
-    blame, question = Blame(frozenset(), frozenset()), ConfirmHolding(S0, VERSION.digest)
+    blame = Blame(frozenset(), frozenset())
+    question = ConfirmHolding(S0, VERSION.digest, BlockSet.single(0))
     assert "sent no bad block" in fails(blame, book, question)
-    book.accused[S0, VERSION.digest] = 1
+    book.accused[S0, VERSION.digest] = BlockSet.single(0)
     blame.at_order(book, question)
 
 

@@ -62,7 +62,7 @@ def test_an_order_that_never_ends_is_seen_at_the_end() -> None:
 
 
 def test_an_answer_that_never_comes_is_seen_at_rest(book: NodeBook) -> None:
-    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest)
+    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest, BlockSet.single(0))
     endings.at_rest(book)
     endings.at_order(book, question)
     with pytest.raises(CheckFailed, match="did not end"):
@@ -72,7 +72,7 @@ def test_an_answer_that_never_comes_is_seen_at_rest(book: NodeBook) -> None:
 
 
 def test_orders_and_events_share_what_names_an_order(book: NodeBook) -> None:
-    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest)
+    endings, question = Endings(), ConfirmHolding(S0, VERSION.digest, BlockSet.single(0))
     endings.at_order(book, question)
     with pytest.raises(CheckFailed, match="ends nothing"):
         endings.after_event(book, HoldingConfirmed(S1, VERSION.digest, Confirmation.HELD))

@@ -10,6 +10,7 @@ from ckptd.sim.world.mishaps import Mishaps
 
 VERSION = SavedVersion("llama/a", 100, [UnitPlan(Criticality.NORMAL, 20 * MIB)], MIB)
 PART = BlockSet([(0, 10)])
+ASKED = BlockSet.single(3)
 
 
 def serving(blocks: BlockSet = PART) -> Server:
@@ -23,7 +24,7 @@ def test_it_serves_what_it_holds_and_says_so() -> None:
     assert server.claims() == (VERSION.holding(PART),)
     assert server.answer(VERSION.digest, BlockRun(5, 10)) is None
     assert server.answer(VERSION.digest, BlockRun(5, 11)) is RangeOutcome.NOT_HELD
-    assert server.confirm(VERSION.digest) is Confirmation.HELD
+    assert server.confirm(VERSION.digest, ASKED) == (Confirmation.HELD, None)
 
 
 def test_what_is_lost_is_claimed_until_it_is_noticed() -> None:
@@ -31,7 +32,7 @@ def test_what_is_lost_is_claimed_until_it_is_noticed() -> None:
     server.lose(VERSION.digest)
     assert server.claims() == (VERSION.holding(PART),)
     assert server.answer(VERSION.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD
-    assert server.confirm(VERSION.digest) is Confirmation.NOT_HELD
+    assert server.confirm(VERSION.digest, ASKED) == (Confirmation.NOT_HELD, None)
     assert server.claims() == ()
 
 
@@ -40,7 +41,7 @@ def test_overwritten_files_are_sent_wrongly_until_somebody_asks() -> None:
     server.overwrite(VERSION.digest)
     assert server.good_blocks(VERSION.digest) == BlockSet()
     assert server.bad_among(VERSION.digest, 3, 5) == (3, 4)
-    assert server.confirm(VERSION.digest) is Confirmation.NOT_HELD
+    assert server.confirm(VERSION.digest, ASKED) == (Confirmation.NOT_HELD, None)
     assert server.answer(VERSION.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD
 
 
@@ -49,7 +50,7 @@ def test_a_liar_stands_by_its_bad_blocks() -> None:
     server.bad_share = 0.5
     bad = server.bad_among(VERSION.digest, 0, 1000)
     assert 400 < len(bad) < 600
-    assert server.confirm(VERSION.digest) is Confirmation.HELD
+    assert server.confirm(VERSION.digest, ASKED) == (Confirmation.HELD, None)
 
 
 def test_bad_memory_lies_like_a_liar() -> None:
@@ -65,3 +66,19 @@ def test_whoever_announces_is_told_of_every_change() -> None:
     server.hold(VERSION, VERSION.blocks)
     server.disclaim(VERSION.digest)
     assert changes == [1, 0]
+
+
+def test_rot_is_sent_until_somebody_asks_about_it_and_takes_its_unit_alone() -> None:
+    units = [UnitPlan(Criticality.NORMAL, 4 * MIB), UnitPlan(Criticality.NORMAL, 4 * MIB)]
+    version = SavedVersion("llama/a", 100, units, MIB)
+    server = Server(NodeId("s"), Random(0), Mishaps(Random(0)))
+    server.hold(version, version.blocks)
+    server.rot(version.digest, BlockSet([(1, 2), (6, 7)]))
+    assert server.good_blocks(version.digest) == version.blocks - BlockSet([(1, 2), (6, 7)])
+    assert server.bad_among(version.digest, 0, 8) == (1, 6)
+    assert server.bad_among(version.digest, 2, 6) == ()
+    assert server.confirm(version.digest, BlockSet.single(0)) == (Confirmation.HELD, None)
+    wrong = BlockSet.single(1)
+    assert server.confirm(version.digest, BlockSet([(0, 2)])) == (Confirmation.NOT_HELD, wrong)
+    assert server.claims() == (version.holding(BlockSet([(4, 8)])),)
+    assert server.answer(version.digest, BlockRun(0, 1)) is RangeOutcome.NOT_HELD

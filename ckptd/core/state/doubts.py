@@ -1,0 +1,77 @@
+"""What is to be thought of a source's copy of one version, after it sent bad blocks of it.
+
+Plain records; what follows from them is decided in :mod:`ckptd.core.peers.blame`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ckptd.model.blocks import BlockRun, BlockSet, union
+
+
+@dataclass(slots=True)
+class DoubtedUnit:
+    """A unit of which a source sent a bad block.
+
+    Attributes:
+        run: Its blocks.
+        is_critical: It is a critical one.
+        bad: Blocks of it that the source sent wrongly, and not rightly since.
+        unpaid_count: How many bad blocks of it cost the source nothing so far.
+        is_excused: It said once that it does not have it any more: no second time.
+        is_unproven: If the source claims it, one block of it is asked for first, alone.
+    """
+
+    run: BlockRun
+    is_critical: bool
+    bad: BlockSet = field(default_factory=BlockSet)
+    unpaid_count: int = 0
+    is_excused: bool = False
+    is_unproven: bool = False
+
+
+@dataclass(slots=True)
+class Doubts:
+    """A source's copy of one version.
+
+    Attributes:
+        units: Those of which it sent bad blocks, by index.
+        waiting: Bad blocks that it will be asked about.
+        unanswered_count: How often it was asked and gave no answer.
+    """
+
+    units: dict[int, DoubtedUnit] = field(default_factory=dict)
+    waiting: BlockSet = field(default_factory=BlockSet)
+    unanswered_count: int = 0
+
+    @property
+    def unproven(self) -> BlockSet:
+        """All blocks of units that it has not shown to be right again."""
+        return union(BlockSet.of_run(unit.run) for unit in self.units.values() if unit.is_unproven)
+
+    @property
+    def excused_count(self) -> int:
+        """For how many units a denial counted."""
+        return sum(unit.is_excused for unit in self.units.values())
+
+    def among(self, blocks: BlockSet) -> Iterator[DoubtedUnit]:
+        """Yield the units that some blocks belong to."""
+        return (unit for unit in self.units.values() if blocks.meets(BlockSet.of_run(unit.run)))
+
+    def proof_block(self, blocks: BlockSet) -> int:
+        """Return which block to ask for, alone.
+
+        The most urgent one; if its unit is unproven, a block of that which was bad before.
+
+        Args:
+            blocks: What the source could serve; not empty.
+        """
+        first = blocks.first_run()
+        assert first is not None, "there is something to ask for"
+        for unit in self.units.values():
+            if unit.is_unproven and unit.run.start <= first.start < unit.run.end:
+                again = (unit.bad & blocks).first_run()
+                return first.start if again is None else again.start
+        return first.start
