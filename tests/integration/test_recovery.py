@@ -52,10 +52,11 @@ def test_recovering_what_is_there_fetches_nothing(receiver: Node) -> None:
     assert receiver.recover(to=target).bytes_received > 0
     before = tree_digest(target)
     again = receiver.recover(to=target)
-    assert (again.result, again.bytes_received, again.bytes_resumed) == (
+    assert (again.result, again.bytes_received, again.bytes_local, again.was_here) == (
         Result.COMPLETE,
         0,
         again.bytes_total,
+        True,
     )
     assert tree_digest(target) == before
 

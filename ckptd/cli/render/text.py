@@ -280,9 +280,12 @@ def result_lines(result: RecoveryResult) -> list[str]:
         reason = f": {printable(result.message)}" if result.message else ""
         ended = f"recovery {printable(result.recovery)} of {name} {result.result}{reason}"
         return [ended, *_missing_lines(result)]
+    if result.was_here:
+        return _wrapped(f"{name} is here already: {printable(result.target)}")
     amount = format_size(result.bytes_total)
     if result.is_degraded:
-        kept = result.bytes_resumed + result.bytes_received - result.bytes_wasted
+        kept = result.bytes_resumed + result.bytes_local
+        kept += result.bytes_received - result.bytes_wasted
         name, amount = f"{name} in part", f"{format_size(kept)} of {amount}"
     rate = format_rate(result.bytes_received / max(result.duration_s, 1e-9))
     duration = format_duration(result.duration_s)
@@ -295,8 +298,9 @@ def result_lines(result: RecoveryResult) -> list[str]:
         predicted = format_duration(result.predicted_duration_s)
         lines.append(f"predicted {predicted}, took {format_duration(result.duration_s)}")
     shares = ", ".join(f"{printable(of.node)} {format_size(of.bytes)}" for of in result.sources)
+    local = f"{format_size(result.bytes_local)} were here, " if result.bytes_local else ""
     account = (
-        f"sources: {shares or 'none'}; resumed {format_size(result.bytes_resumed)}, "
+        f"sources: {shares or 'none'}; {local}resumed {format_size(result.bytes_resumed)}, "
         f"wasted {format_size(result.bytes_wasted)}"
     )
     return [*lines, *_missing_lines(result), *_wrapped(account)]

@@ -47,6 +47,9 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         bytes_total: Bytes of the version.
         bytes_received: Body bytes from sources, including wasted ones.
         bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
+        bytes_local: Bytes that were on this node's disks already: at the target, or at another
+            place from which they were copied.
+        was_here: The version stood at the target, and nothing had to be done.
         bytes_wasted: Received but not used: duplicates and blocks with a wrong digest.
         duration_s: From the request to the end.
         time_to_critical_s: Until every critical unit was verified; ``None`` if that did not happen
@@ -81,6 +84,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     predicted_critical_s: float | None = None
     wasted: dict[str, int] = {}
     happenings: dict[str, int] = {}
+    bytes_local: int = 0
+    was_here: bool = False
     rivals: tuple[RivalRow, ...] = ()
 
 

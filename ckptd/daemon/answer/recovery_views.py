@@ -132,6 +132,8 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         bytes_total=ended.total_bytes,
         bytes_received=ended.received_bytes,
         bytes_resumed=ended.resumed_bytes,
+        bytes_local=ended.local_bytes,
+        was_here=ended.was_here,
         bytes_wasted=ended.wasted_bytes,
         duration_s=ended.duration_s,
         time_to_critical_s=ended.critical_s,

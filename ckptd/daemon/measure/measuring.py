@@ -138,6 +138,7 @@ class Measuring:
             version=ended.version,
             received_bytes=ended.received_bytes,
             resumed_bytes=ended.resumed_bytes,
+            local_bytes=ended.local_bytes,
             wasted_bytes=ended.wasted_bytes,
             duration_s=ended.duration_s,
             why=ended.message,

@@ -32,6 +32,7 @@ class Totals:
         durations: How long the complete ones took.
         critical_durations: How long it took until the last critical unit was here.
         resumed_bytes: What earlier runs had left.
+        local_bytes: What else was on this node's disks already.
         wasted_bytes: Received for nothing, by reason.
         bad_blocks: Blocks with a wrong digest.
         hedges: Ranges asked of a second source.
@@ -41,6 +42,7 @@ class Totals:
     durations: Durations = NO_RECOVERIES
     critical_durations: Durations = NO_RECOVERIES
     resumed_bytes: int = 0
+    local_bytes: int = 0
     wasted_bytes: Counter[str] = field(default_factory=Counter)
     bad_blocks: int = 0
     hedges: int = 0
@@ -64,6 +66,7 @@ class Totals:
     def add(self, recovery: RecoverySnapshot) -> None:
         """Add what a recovery has moved so far."""
         self.resumed_bytes += recovery.resumed_bytes
+        self.local_bytes += recovery.local_bytes
         for reason, size_bytes in recovery.wasted_bytes.items():
             self.wasted_bytes[reason.value] += size_bytes
         self.bad_blocks += recovery.bad_blocks
@@ -194,6 +197,11 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
         "resumed_bytes",
         "Bytes that an interrupted recovery did not fetch again.",
         lambda seen: seen.totals.resumed_bytes,
+    ),
+    counter(
+        "local_bytes",
+        "Bytes of recoveries that were on this node's disks already, and not fetched.",
+        lambda seen: seen.totals.local_bytes,
     ),
 )
 WASTE_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (

@@ -45,6 +45,7 @@ class OpenRecovery:
         space: What it consists of, once the manifest is here.
         arrived: Manifests that came from peers, by digest, until one is recorded.
         staging: Where it writes, once prepared.
+        was_here: The version stood at the target already, just as it should.
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
         ended: Set when it has ended and the journal knows.
@@ -56,6 +57,7 @@ class OpenRecovery:
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     staging: Staging | None = None
+    was_here: bool = False
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -220,6 +222,8 @@ class RecoveryBook:
             total_bytes=final.total_bytes,
             received_bytes=final.received_bytes,
             resumed_bytes=final.resumed_bytes,
+            local_bytes=final.local_bytes,
+            was_here=recovery.was_here,
             wasted_bytes=sum(final.wasted_bytes.values()),
             duration_s=round(duration_s, 3),
             critical_s=(

@@ -28,12 +28,12 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of
-from ckptd.store.published.catalog import HeldVersion
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
@@ -110,9 +110,6 @@ class StagingOrders:
                 await self._in_thread(recovery.staging.close)
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
-            partial = self._partial_at_target(recovery, effect)
-            if partial is not None:
-                journaled |= partial.holding.blocks
             recovery.space = effect.space
             staging = Staging(
                 recovery.root, recovery.id, recovery.target, effect.space, self._writing
@@ -125,16 +122,21 @@ class StagingOrders:
                 and other.id != recovery.id
                 and other.root.device == recovery.root.device
             )
-            verified = await self._in_thread(
-                lambda: staging.prepare(journaled, reserved_elsewhere_bytes=promised)
-            )
-            if not staging.is_placed:
+
+            def prepare() -> BlockSet:
+                verified = staging.prepare(journaled, reserved_elsewhere_bytes=promised)
+                if staging.copied:
+                    self._journal.append(recovery.id, staging.copied)
+                    staging.release(staging.copied)
+                return verified
+
+            verified = await self._in_thread(prepare)
+            recovery.was_here = staging.is_placed and staging.local == verified
+            if not staging.stands:  # what stands at the target is served from there
                 self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
-                if partial is not None:
-                    self._catalog.mark_stale(effect.digest, "it is being completed")
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
-        return StagingPrepared(effect.recovery, verified)
+        return StagingPrepared(effect.recovery, verified, staging.local)
 
     async def _record_choice(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Write down what the manifest that just arrived says: going on needs no peer then."""
@@ -143,22 +145,6 @@ class StagingOrders:
             version = Version(effect.space.manifest.version)
             await self._shelf.add(effect.digest, arrived.signatures)
             await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
-
-    def _partial_at_target(
-        self, recovery: OpenRecovery, effect: PrepareStaging
-    ) -> HeldVersion | None:
-        """Return the same version if it stands at the target with units left out."""
-        held = self._catalog.find(
-            recovery.record.checkpoint, Version(effect.space.manifest.version)
-        )
-        if (
-            held is None
-            or held.holding.digest != effect.digest
-            or held.holding.is_complete
-            or (held.root, held.directory) != (recovery.root.name, recovery.target)
-        ):
-            return None
-        return held
 
     async def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Refuse a target that belongs to somebody else on this node.

@@ -356,6 +356,51 @@ def _unlink(parent: int, name: str) -> None:
         os.unlink(name, dir_fd=parent)
 
 
+def link(source_parent: int, source_name: str, target_parent: int, target_name: str) -> None:
+    """Give a file one more name. A link is not followed but gets the name itself.
+
+    Args:
+        source_parent: Descriptor of the directory it is in.
+        source_name: Its name there.
+        target_parent: Descriptor of the directory of the other name.
+        target_name: The other name.
+
+    Raises:
+        OutsideRoots: A name is not plain.
+        FileExistsError: The name is taken.
+        OSError: Refused; ``EPERM`` also for a file of another user, or where links are unknown.
+    """
+    _check_component(source_name, source_name)
+    _check_component(target_name, target_name)
+    os.link(
+        source_name,
+        target_name,
+        src_dir_fd=source_parent,
+        dst_dir_fd=target_parent,
+        follow_symlinks=False,
+    )
+
+
+def rename_replacing(
+    source_parent: int, source_name: str, target_parent: int, target_name: str
+) -> None:
+    """Rename a file over another one: at every moment the name leads to one of the two.
+
+    Args:
+        source_parent: Descriptor of the directory it is in.
+        source_name: Its name there.
+        target_parent: Descriptor of the directory it moves to.
+        target_name: Its new name.
+
+    Raises:
+        OutsideRoots: A name is not plain.
+        OSError: Refused; ``EISDIR`` if the target is a directory.
+    """
+    _check_component(source_name, source_name)
+    _check_component(target_name, target_name)
+    os.rename(source_name, target_name, src_dir_fd=source_parent, dst_dir_fd=target_parent)
+
+
 def rename_noreplace(
     source_parent: int, source_name: str, target_parent: int, target_name: str
 ) -> None:

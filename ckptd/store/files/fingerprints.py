@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -109,9 +110,14 @@ def check_plain(facts: os.stat_result, subject: str) -> None:
         raise StorageError(subject, "has its setuid or setgid bit set", "Take it away: chmod ug-s.")
 
 
+def blocks_of(space: AddressSpace, units: Collection[int]) -> BlockSet:
+    """Return the blocks of some units."""
+    runs = map(space.unit_run, units)
+    return BlockSet(run for run in runs if run[0] < run[1])
+
+
 def held_blocks(space: AddressSpace, files: tuple[UnitFile | None, ...]) -> BlockSet:
     """Return the blocks of the units that are there."""
     if all(files):
         return BlockSet.full(space.block_count)
-    runs = (space.unit_run(unit) for unit, file in enumerate(files) if file)
-    return BlockSet(run for run in runs if run[0] < run[1])
+    return blocks_of(space, [unit for unit, file in enumerate(files) if file])

@@ -109,6 +109,7 @@ def matching_blocks(
     *,
     buffer: memoryview,
     check: Callable[[], None],
+    skips_unreadable: bool = False,
 ) -> Iterator[int]:
     """Yield the blocks of one unit whose bytes on the disk have the right digest.
 
@@ -117,6 +118,7 @@ def matching_blocks(
         places: Blocks to look at.
         buffer: Where they are read to, one at a time.
         check: Called before each block; what it raises ends the hashing.
+        skips_unreadable: What the disk cannot read does not match either.
 
     Raises:
         OSError: The disk refused.
@@ -127,6 +129,10 @@ def matching_blocks(
             content = read_exactly(fd, place.offset, place.size_bytes, buffer)
         except ContentChanged:
             continue
+        except OSError:
+            if skips_unreadable:
+                continue
+            raise
         if digest_of(content) == place.digest:
             yield place.block
 

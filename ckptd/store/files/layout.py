@@ -13,6 +13,10 @@ from ckptd.model.ids import CheckpointName, RecoveryId, Version
 STAGING_DIRECTORY: Final = ".ckptd"
 """Below each root; holds one directory for each recovery that has not ended, and the probe."""
 
+REPLACED_DIRECTORY: Final = f"{STAGING_DIRECTORY}/replaced"
+"""Below each root; holds what recoveries that overwrite put aside, each in a directory of its own.
+No recovery has that name."""
+
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
 
@@ -47,6 +51,11 @@ def staging_of(recovery: RecoveryId) -> str:
 def recovery_of(name: str) -> RecoveryId | None:
     """Return the recovery whose staging directory has a name; ``None``: it is not of one."""
     return RecoveryId(name) if _RECOVERY.fullmatch(name) else None
+
+
+def replaced_by(recovery: RecoveryId) -> str:
+    """Return the directory for files that a recovery puts aside."""
+    return f"{REPLACED_DIRECTORY}/{recovery}"
 
 
 def is_in_staging(path: str) -> bool:

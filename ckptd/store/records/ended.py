@@ -15,7 +15,7 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
 ENDED_FORMAT: Final = 2
-"""Stands beside each record in the table. Since 2 a record may list rivals."""
+"""Stands beside each record in the table. Since 2 a record may list rivals and local bytes."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +77,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         predicted_duration_s: Prediction of ``duration_s`` when transferring began; ``None``:
             the rates of its sources were not known.
         predicted_critical_s: Prediction of ``critical_s`` at that time.
+        local_bytes: Bytes that were on this node's disks already and that no earlier run of the
+            recovery left.
+        was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
     """
 
@@ -102,6 +105,8 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     predicted_duration_s: float | None
     predicted_critical_s: float | None
     rivals: tuple[RecordedRival, ...] = ()
+    local_bytes: int = 0
+    was_here: bool = False
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -16,23 +16,23 @@ Invariants:
 * After a failed write or sync nothing more is written or synced here: the kernel reports a lost
   page once and then calls it clean (Rebello et al., *Can Applications Recover from fsync
   Failures?*, ATC 2020). What was journaled before stays good.
-* The target is absent or right; an empty directory of that name counts as absent.
+* The target is absent or right; an empty directory of that name counts as absent. Where the
+  version stands already, in part or with faults, each of its files is the old or the new one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Sequence
 from typing import Final
 
-from ckptd.errors import CkptdError, Conflict, NotFound, OutOfSpace, StagingLost, StorageError
+from ckptd.errors import CkptdError, NotFound, OutOfSpace, StagingLost, StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.store.files import layout
-from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.fingerprints import UnitFile, blocks_of
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -41,7 +41,10 @@ from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
+from ckptd.store.staging.local_blocks import take_local
+from ckptd.store.staging.replacing import replace_files
 from ckptd.store.staging.staged_version import StagedVersion
+from ckptd.store.staging.standing import NOTHING_HERE, OnDisk, Standing, blocks_at, look
 from ckptd.store.staging.whole_units import is_whole, write_whole
 
 _SMALL_BLOCKS: Final = 8
@@ -55,6 +58,9 @@ class Staging:
 
     Attributes:
         is_placed: The version stands under its final name.
+        local: Blocks that :meth:`prepare` found on this node's disks, and that no earlier run of
+            the recovery left.
+        copied: Those of them that it copied into staging; they are durable and not journaled.
         held: Which blocks are here, and whether lanes wait for a commit.
         lane_times: How the lanes that deliver spend their time.
         served: The blocks among them that the journal has, for others to fetch.
@@ -69,6 +75,8 @@ class Staging:
         writing: Writing | None = None,
     ) -> None:
         self.is_placed = False
+        self.local = BlockSet()
+        self.copied = BlockSet()
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
         self.lane_times = LaneTimes()
@@ -78,100 +86,123 @@ class Staging:
         self._space = space
         self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
+        self._kept_in = layout.replaced_by(recovery)
+        self._standing: Standing | None = None
+        self._placed: tuple[UnitFile | None, ...] = ()
         self._small_turn = threading.Lock()
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
         self._is_unwanted = threading.Event()
         self._files = BlockFiles(space, self._open_unit, writing or Writing())
 
-    def prepare(self, journaled: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
-        """Check and reserve room, then create the files or reuse what an earlier run left.
+    def prepare(
+        self,
+        journaled: BlockSet,
+        here: OnDisk = NOTHING_HERE,
+        *,
+        reserved_elsewhere_bytes: int = 0,
+    ) -> BlockSet:
+        """Look at what is here, check and reserve room, create files or reuse what is there.
 
         May be called again after it failed; until then nothing is open.
 
         Args:
             journaled: Blocks that the journal claims; they are hashed again.
+            here: What this node has of the version beside that.
             reserved_elsewhere_bytes: Sum of :attr:`promised_bytes` of the other recoveries
                 on the same file system.
 
         Returns:
-            Blocks that are here. All of them, with ``is_placed`` set, if the target is found
-            complete: an earlier run was interrupted between its rename and the catalog. Then
-            only :meth:`place` remains to be called.
+            Blocks that are here. All of them, with ``is_placed`` set, if the version stands at
+            the target and is right. Then only :meth:`place` remains to be called.
 
         Raises:
-            Conflict: The target exists and is something else.
+            Conflict: The target exists and is something else, or somebody changed it.
             OutOfSpace: It does not fit; nothing that was made for it is left.
             UsageError: The target is where recoveries are staged.
             StorageError: The target is on another file system, the root is not where it was,
                 or the system refused.
         """
         try:
-            return self._prepare(journaled, reserved_elsewhere_bytes)
+            return self._prepare(journaled, here, reserved_elsewhere_bytes)
         except CkptdError:
             self._close_tree()
             raise
 
-    def _prepare(self, journaled: BlockSet, reserved_elsewhere_bytes: int) -> BlockSet:
+    def _prepare(self, journaled: BlockSet, here: OnDisk, reserved_bytes: int) -> BlockSet:
         root, space = self._root, self._space
         root.check_in_place()
         preparing.check_target(root, self._target)
-        if not directories.is_free(root, self._target):
-            found = self._recognise_target(journaled)
-            if len(found) == space.block_count:
+        standing = look(root, self._target, space, here.at_target, check=self._check_wanted)
+        self._standing = standing
+        right = BlockSet()
+        if standing is not None:
+            is_overwriting = here.is_overwriting
+            standing.check_replaceable(root, self._target, is_overwriting=is_overwriting)
+            right = standing.right_of(space)
+            self.local = right - journaled
+            self.held.add(right)
+            if not standing.wrong:
+                root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
+                self._placed = tuple(right_file for _, right_file in sorted(standing.right.items()))
                 self.is_placed = True
-                self.held.add(found)
-                return found
-            directories.move_to_staging(root, self._target, self._path)
-        allocated = self._take_up()
-        preparing.check_space(root, space.manifest, allocated, reserved_elsewhere_bytes)
+                return right
+        staged = self._stage(journaled, reserved_bytes)
+        self.copied = self._copy(here, BlockSet.full(space.block_count) - right - staged)
+        self.local |= self.copied
+        return right | staged | self.copied
+
+    def _stage(self, journaled: BlockSet, reserved_bytes: int) -> BlockSet:
+        """Open the staging directory, with a file for every unit that does not stand already."""
+        root, space = self._root, self._space
+        stands = self._standing.right if self._standing else {}
+        if root.stat(self._path) is not None:
+            self._tree = directories.make_staging(root, self._path)
         is_new = self._tree is None
+        left = {} if self._tree is None else leftovers.take_up(self._tree, space.manifest, stands)
+        preparing.check_space(root, space.manifest, left, reserved_bytes, stands)
         try:
             tree = self._tree = self._tree or directories.make_staging(root, self._path)
-            unreserved = preparing.create_files(tree, space.manifest, allocated)
+            self._unreserved = preparing.create_files(tree, space.manifest, left | stands)
         except CkptdError:
             if is_new:
                 self._remove()
             raise
-        for unit, allocated_bytes in allocated.items():
+        for unit, allocated_bytes in left.items():
             if allocated_bytes < space.manifest.units[unit].size_bytes:
-                unreserved.append(unit)
-        self._unreserved = unreserved
-        runs = [space.unit_run(unit) for unit in allocated]
-        there = BlockSet(run for run in runs if run[0] < run[1])
-        verified = leftovers.matching(tree, space, journaled & there, check=self._check_wanted)
+                self._unreserved.append(unit)
+        there = journaled & blocks_of(space, left)
+        verified = leftovers.matching(tree, space, there, check=self._check_wanted)
         self.held.add(verified)
         self.served.add(verified)
         return verified
 
-    def _recognise_target(self, journaled: BlockSet) -> BlockSet:
-        found = None
-        if self._root.stat(self._path) is None:
-            found = placing.recognise(
-                self._root, self._target, self._space, journaled, check=self._check_wanted
-            )
-        if found is None:
-            raise Conflict(
-                f"target {self._root.absolute(self._target)}",
-                "exists already",
-                "Choose another with --to, or remove it.",
-            )
-        return found
+    def _copy(self, here: OnDisk, missing: BlockSet) -> BlockSet:
+        """Take from this node's disks what they have of some blocks, durably."""
+        tree, space = self._tree, self._space
+        assert tree is not None
+        copied = BlockSet()
+        if self._standing is not None:
+            blocks = self._standing.local_blocks(self._root, space, missing)
+            copied = take_local(tree, space.manifest, blocks, check=self._check_wanted)
+        for place in here.elsewhere:
+            blocks = blocks_at(place, space, missing - copied)
+            copied |= take_local(tree, space.manifest, blocks, check=self._check_wanted)
+        if copied:
+            self.held.add(copied)
+            self.commit(copied)
+        return copied
 
-    def _take_up(self) -> dict[int, int]:
-        """Open what an earlier run left and remove files that are not units.
+    @property
+    def stands(self) -> bool:
+        """Something of the version stands at the target, and is put right where it stands."""
+        return self._standing is not None
 
-        Returns:
-            Units whose files stay, with the bytes allocated for each.
-        """
-        if self._root.stat(self._path) is None:
-            return {}
-        self._tree = directories.make_staging(self._root, self._path)
-        seen = leftovers.survey(self._tree, self._space.manifest)
-        for path in seen.strangers:
-            self._tree.remove_tree(path)
-        return seen.allocated
+    @property
+    def is_untouched(self) -> bool:
+        """The version stands at the target just as it was recorded: there is nothing to do."""
+        return self._standing is not None and self._standing.is_untouched
 
     @property
     def promised_bytes(self) -> int:
@@ -185,6 +216,8 @@ class Staging:
 
     def path_of(self, unit: int) -> str:
         """Return where a unit's file is now, relative to the root."""
+        if self._standing is not None and (self.is_placed or unit in self._standing.right):
+            return self._standing.paths[unit]
         directory = self._target if self.is_placed else self._path
         return layout.inside(directory, self._space.manifest.units[unit].path)
 
@@ -319,27 +352,32 @@ class Staging:
         assert tree is not None
         self._check_sound()
         self._end("is being placed")
-        left_out = set(self._units_of(missing))
         if self.is_placed:
-            tree.sync()
-            files = placing.files_of(tree, manifest, left_out)
-        else:
-            for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
-                assert not self.held.missing_count(start, end), "blocks are not verified"
-            placing.leave_out(tree, manifest, left_out)
-            placing.check_critical(tree, manifest, left_out, check=self._check_wanted)
-            self.served.expect_rename(None)  # an earlier try may have come as far as this
-            files = placing.finish(tree, manifest, left_out)
+            if not self.is_untouched:
+                tree.sync()
+            return self._placed
+        left_out = set(self._units_of(missing))
+        for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
+            assert not self.held.missing_count(start, end), "blocks are not verified"
+        stands = self._standing.right if self._standing else {}
+        skipped = left_out.union(stands)
+        placing.leave_out(tree, manifest, left_out)
+        placing.check_critical(tree, manifest, skipped, check=self._check_wanted)
+        self.served.expect_rename(None)  # an earlier try may have come as far as this
+        files = placing.finish(tree, manifest, skipped)
+        root.check_in_place()
+        if self._standing is None:
             self.served.expect_rename(files)
-            root.check_in_place()
-            os.close(root.open_directory(self._target.rpartition("/")[0], create=True))
-            directories.remove_empty(root, self._target)
-            try:
-                root.rename(self._path, self._target)
-            except NotFound as error:
-                raise directories.swept(root, self._path) from error
-            directories.check_is_at(root, self._target, tree)
-            self.is_placed = True
+            placing.rename(root, self._path, self._target, tree)
+        else:
+            wrong = {u: file for u, file in self._standing.wrong.items() if u not in skipped}
+            if not self._standing.is_recorded:
+                root.sync()  # what is right and not ours may be in memory only
+            put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
+            files = tuple((stands | put).get(unit) for unit in range(len(manifest.units)))
+            root.remove_tree(self._path)
+        self._placed = files
+        self.is_placed = True
         directories.remove_empty_staging_directory(root)
         return files
 

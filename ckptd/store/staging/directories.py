@@ -73,17 +73,6 @@ def make_staging(root: Root, path: str) -> Root:
     return tree
 
 
-def move_to_staging(root: Root, target: str, path: str) -> None:
-    """Move a version that was placed without some units back into staging.
-
-    Raises:
-        CkptdError: The system refused.
-    """
-    with _staging_directory_lock:
-        os.close(root.open_directory(STAGING_DIRECTORY, create=True))
-        root.rename(target, path)
-
-
 def create_in_staging(root: Root, path: str) -> int:
     """Create a file in the staging directory and return its descriptor, open for writing.
 

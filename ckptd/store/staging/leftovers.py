@@ -10,11 +10,12 @@ import itertools
 import operator
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from ckptd.errors import CkptdError
 from ckptd.limits import BLOCK_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
@@ -77,13 +78,35 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
     return Survey(allocated, tuple(strangers))
 
 
+def take_up(tree: Root, manifest: Manifest, unwanted: Container[int]) -> dict[int, int]:
+    """Remove from a staging directory what is no file of a unit, or of one that is not wanted.
+
+    Returns:
+        The units whose files stay, with the bytes allocated for each.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    seen = survey(tree, manifest)
+    others = [manifest.units[unit].path for unit in seen.allocated if unit in unwanted]
+    for path in (*seen.strangers, *others):
+        tree.remove_tree(path)
+    return {unit: size for unit, size in seen.allocated.items() if unit not in unwanted}
+
+
 def _is_intact(facts: os.stat_result, unit: Unit) -> bool:
     is_ours = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
     return is_ours and facts.st_size == unit.size_bytes
 
 
 def matching(
-    tree: Root, space: AddressSpace, blocks: BlockSet, *, check: Callable[[], None]
+    tree: Root,
+    space: AddressSpace,
+    blocks: BlockSet,
+    *,
+    check: Callable[[], None],
+    path_of: Callable[[int], str] | None = None,
+    skips_unreadable: bool = False,
 ) -> BlockSet:
     """Hash blocks on the disk and return those that are right.
 
@@ -94,6 +117,8 @@ def matching(
         space: What they should be.
         blocks: Which blocks to look at.
         check: Called before each block by all these threads; what it raises ends the hashing.
+        path_of: Says where a unit's file is; ``None``: at its path.
+        skips_unreadable: What cannot be read is not right, and no error.
 
     Raises:
         NotFound: A unit's file is not there.
@@ -115,11 +140,22 @@ def matching(
         with Names(tree) as names:
             places = itertools.chain.from_iterable(space.places(run) for run in share)
             for index, of_unit in itertools.groupby(places, operator.attrgetter("unit")):
-                path = space.manifest.units[index].path
-                fd = names.open_file(path, os.O_RDONLY)
+                path = path_of(index) if path_of else space.manifest.units[index].path
+                try:
+                    fd = names.open_file(path, os.O_RDONLY)
+                except CkptdError:
+                    if skips_unreadable:
+                        continue
+                    raise
                 try:
                     with mapping_os_errors(tree.absolute(path)):
-                        found += matching_blocks(fd, of_unit, buffer=buffer, check=check)
+                        found += matching_blocks(
+                            fd,
+                            of_unit,
+                            buffer=buffer,
+                            check=check,
+                            skips_unreadable=skips_unreadable,
+                        )
                 finally:
                     os.close(fd)
         return found

@@ -1,8 +1,8 @@
 """How a version becomes visible: made final in staging, then one rename.
 
 Nothing is changed after the rename, so the target is absent or right at every instant. After a
-crash between the rename and the catalog the target is not in the catalog; :func:`recognise`
-finds out whether a target is such a one.
+crash between the rename and the catalog the target is not in the catalog; what stands there is then
+compared with the version, by :mod:`ckptd.store.staging.standing`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ import stat
 from collections.abc import Callable, Collection, Container
 from typing import Final
 
-from ckptd.errors import ContentChanged, NotFound, StorageError, VerificationFailed
+from ckptd.errors import ContentChanged, NotFound, VerificationFailed
 from ckptd.limits import MIB
-from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest, Unit
-from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.hashing import unit_digest
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory, directories_of, open_tree, swept
-from ckptd.store.staging.leftovers import matching, survey
+from ckptd.store.staging.directories import (
+    as_directory,
+    check_is_at,
+    directories_of,
+    remove_empty,
+    swept,
+)
 from ckptd.store.staging.whole_units import final_mode
 
 _BUFFER_BYTES_MAX: Final = 16 * MIB
@@ -163,65 +166,24 @@ def _finish_file(fd: int, unit: Unit, subject: str, *, is_synced: bool) -> UnitF
     return UnitFile(fingerprint_of(facts))
 
 
-def files_of(
-    tree: Root, manifest: Manifest, left_out: Container[int]
-) -> tuple[UnitFile | None, ...]:
-    """Return the file of each unit of a version that is placed.
-
-    Raises:
-        StorageError: A file is gone, or the system refused.
-    """
-    files: list[UnitFile | None] = [None] * len(manifest.units)
-    with Names(tree) as names:
-        for index, unit in enumerate(manifest.units):
-            if index not in left_out:
-                facts = names.stat(unit.path)
-                if facts is None:
-                    raise StorageError(tree.absolute(unit.path), "was removed after it was placed")
-                files[index] = UnitFile(fingerprint_of(facts))
-    return tuple(files)
-
-
-def recognise(
-    root: Root,
-    target: str,
-    space: AddressSpace,
-    journaled: BlockSet,
-    *,
-    check: Callable[[], None],
-) -> BlockSet | None:
-    """Return whether a target is what this recovery renamed before a crash.
-
-    It is if it holds all units of the manifest, or some of which the journal has all blocks,
-    and nothing else, and every block in it has the right digest.
+def rename(root: Root, staging: str, target: str, tree: Root) -> None:
+    """Give the staging directory its final name.
 
     Args:
-        root: Where the target is.
-        target: Its path below the root.
-        space: What the recovery consists of.
-        journaled: Blocks that the journal has.
-        check: Called between two blocks; what it raises ends the search.
-
-    Returns:
-        The blocks of the units that are there; ``None`` if it is something else.
+        root: Where both are.
+        staging: The directory's path now.
+        target: Its path to be; an empty directory there makes room.
+        tree: The directory itself.
 
     Raises:
-        StorageError: The disk refused.
-
-    Cost: looks at sizes first; reads the whole version if they fit.
+        Conflict: The target exists by now.
+        StagingLost: The directory was removed.
+        StorageError: The system refused, or the directory was swapped.
     """
-    found = root.stat(target)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        return None
-    tree = open_tree(root, target)
+    os.close(root.open_directory(target.rpartition("/")[0], create=True))
+    remove_empty(root, target)
     try:
-        seen = survey(tree, space.manifest)
-        runs = [space.unit_run(index) for index in seen.allocated]
-        blocks = BlockSet(run for run in runs if run[0] < run[1])
-        is_whole = len(runs) == len(space.manifest.units)
-        is_partial = bool(blocks) and blocks.issubset(journaled)
-        if seen.strangers or not (is_whole or is_partial):
-            return None
-        return blocks if matching(tree, space, blocks, check=check) == blocks else None
-    finally:
-        tree.close()
+        root.rename(staging, target)
+    except NotFound as error:
+        raise swept(root, staging) from error
+    check_is_at(root, target, tree)

@@ -75,7 +75,11 @@ def check_target(root: Root, target: str) -> None:
 
 
 def check_space(
-    root: Root, manifest: Manifest, allocated: Mapping[int, int], reserved_elsewhere_bytes: int
+    root: Root,
+    manifest: Manifest,
+    allocated: Mapping[int, int],
+    reserved_elsewhere_bytes: int,
+    standing: Collection[int] = (),
 ) -> None:
     """Check that what is missing fits, with a margin: bytes, and files if they are counted.
 
@@ -84,14 +88,16 @@ def check_space(
         manifest: What is to be written.
         allocated: Bytes that are allocated already, by unit.
         reserved_elsewhere_bytes: What other recoveries on the same file system still write.
+        standing: Units that need no room, because they stand at the target already.
 
     Raises:
         OutOfSpace: It does not.
     """
     paths = [unit.path for unit in manifest.units]
-    files_need = len(paths) - len(allocated) + len(directories_of(paths)) + 2  # .ckptd/<recovery>
+    files_left = len(paths) - len(allocated) - len(standing)
+    files_need = files_left + len(directories_of(paths)) + 2  # .ckptd/<recovery>
     files_free = root.free_files()
-    if len(allocated) < len(paths) and files_free is not None and files_need > files_free:
+    if files_left and files_free is not None and files_need > files_free:
         raise OutOfSpace(
             f"root {root.path}",
             f"needs {files_need} more files and directories and its file system has "
@@ -100,8 +106,9 @@ def check_space(
         )
     need = 0
     for index, unit in enumerate(manifest.units):
-        rounded = -(-unit.size_bytes // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
-        need += max(rounded - allocated.get(index, 0), 0)
+        if index not in standing:
+            rounded = -(-unit.size_bytes // _ALLOCATION_BYTES) * _ALLOCATION_BYTES
+            need += max(rounded - allocated.get(index, 0), 0)
     if not need:
         return
     need += max(_MARGIN_BYTES_MIN, int(need * _MARGIN_SHARE))

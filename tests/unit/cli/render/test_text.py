@@ -308,3 +308,9 @@ def test_a_recovery_in_the_background_is_called_that() -> None:
     assert "paused in the background" in recovery_lines([replace(background, is_paused=True)])[1]
     ended = replace(background, stage=Stage.CANCELLED)
     assert "background" not in recovery_lines([ended])[1]
+
+
+def test_a_version_that_is_here_already_is_not_called_recovered() -> None:
+    result = replace(RESULT, was_here=True, bytes_local=RESULT.bytes_total)
+    [line] = result_lines(result)
+    assert line == f"{RESULT.checkpoint}@{RESULT.version} is here already: {RESULT.target}"

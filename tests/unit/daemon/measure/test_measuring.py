@@ -168,6 +168,7 @@ TOTALS.critical_durations = NO_RECOVERIES.plus(0.5)
 TOTALS.results.update(numbered(4, RESULTS))
 TOTALS.wasted_bytes.update(numbered(13, WASTE_REASONS))
 TOTALS.resumed_bytes, TOTALS.bad_blocks, TOTALS.hedges = 12, 16, 17
+TOTALS.local_bytes = 18
 
 ACTIVE = (
     recovery(elapsed_ns=95 * SECOND // 10, eta_ns=3 * SECOND, total_bytes=9, verified_bytes=5),
@@ -354,6 +355,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *timed("recovery_critical_ready_seconds", TOTALS.critical_durations),
         *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
+        "ckptd_local_bytes_total 18.0",
         *labelled("recovery_bottlenecks", "bottleneck", numbered(130, BOTTLENECKS)),
         *(
             f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'

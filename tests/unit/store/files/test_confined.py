@@ -75,6 +75,10 @@ def test_a_name_that_is_not_plain_reaches_no_call(directory: int, name: str) -> 
         lambda: confined.remove_tree(directory, name),
         lambda: rename_noreplace(directory, name, directory, "new"),
         lambda: rename_noreplace(directory, "a", directory, name),
+        lambda: confined.rename_replacing(directory, name, directory, "new"),
+        lambda: confined.rename_replacing(directory, "a", directory, name),
+        lambda: confined.link(directory, name, directory, "new"),
+        lambda: confined.link(directory, "a", directory, name),
     ):
         with pytest.raises(OutsideRoots):
             act()
@@ -151,6 +155,27 @@ def test_without_rename_flags_nothing_is_replaced_either(
     finally:
         os.close(parent)
     assert sorted(os.listdir(tmp_path)) == ["file", "final", "taken"]
+
+
+def test_a_file_takes_the_place_of_another_one(directory: int, tmp_path: Path) -> None:
+    inside = tmp_path / "root"
+    write_files(inside, {"new": b"2", "old": b"1"})
+    confined.rename_replacing(directory, "new", directory, "old")
+    assert (inside / "old").read_bytes() == b"2"
+    assert not (inside / "new").exists()
+
+
+def test_a_second_name_is_of_the_link_itself_and_takes_no_name_that_is_taken(
+    directory: int, tmp_path: Path
+) -> None:
+    inside = tmp_path / "root"
+    write_files(inside, {"file": b"1"})
+    (inside / "link").symlink_to(tmp_path / "outside/secret")
+    for name in ("file", "link"):
+        confined.link(directory, name, directory, f"{name} again")
+        assert os.path.samestat((inside / name).lstat(), (inside / f"{name} again").lstat())
+        with pytest.raises(FileExistsError):
+            confined.link(directory, name, directory, f"{name} again")
 
 
 def test_a_descriptor_may_be_number_0(tmp_path: Path) -> None:

@@ -41,3 +41,10 @@ def test_only_what_is_named_like_a_recovery_is_the_staging_of_one() -> None:
     assert layout.recovery_of("r-0123456789ab") == "r-0123456789ab"
     for other in ("probe", "replaced", "r-0123456789", "r-0123456789abc", "r-0123456789AB", ""):
         assert layout.recovery_of(other) is None
+
+
+def test_what_is_put_aside_lies_where_no_recovery_stages() -> None:
+    kept = layout.replaced_by(RecoveryId("r-0123456789ab"))
+    assert kept == ".ckptd/replaced/r-0123456789ab"
+    assert layout.is_in_staging(kept)
+    assert layout.recovery_of(kept.split("/")[1]) is None

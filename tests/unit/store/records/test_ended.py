@@ -45,7 +45,11 @@ IN_FORMAT_1 = {
 
 def test_the_format_does_not_change_without_its_number() -> None:
     assert ENDED_FORMAT == 2
-    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_1 | {"rivals": []}
+    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_1 | {
+        "rivals": [],
+        "local_bytes": 0,
+        "was_here": False,
+    }
     assert decode_ended(1, 1, json.dumps(IN_FORMAT_1).encode()) == RECORD
 
 

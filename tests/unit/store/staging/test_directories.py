@@ -15,7 +15,6 @@ from ckptd.store.staging.directories import (
     directories_of,
     is_free,
     make_staging,
-    move_to_staging,
     remove_empty,
     remove_empty_staging_directory,
 )
@@ -91,15 +90,6 @@ class TestStagingDirectory:
         tree = make_staging(site.root, ".ckptd/r-1")
         assert stat.S_IMODE(site.staged().stat().st_mode) == 0o700
         tree.close()
-
-    def test_a_version_comes_back_into_a_staging_directory_that_has_to_be_made(
-        self, site: Site
-    ) -> None:
-        write_files(site.path, {"100/a": b"1"})
-        before = open_descriptors()
-        move_to_staging(site.root, "100", ".ckptd/r-1")
-        assert site.staged("a").read_bytes() == b"1"
-        assert open_descriptors() == before
 
     def test_a_file_takes_the_place_of_what_a_killed_daemon_left(self, site: Site) -> None:
         write_files(site.path, {".ckptd/probe": b"old"})

@@ -1,0 +1,308 @@
+"""What stands at the target of a recovery already, compared with what is to stand there.
+
+A version that stands there, whole or in part, is put right file by file, and what is right stays.
+A file whose fingerprint is the recorded one is right, unless it is known not to be; every other
+one is hashed. What is wrong falls in two: a file that nobody touched since it was recorded has
+rotted, and may be replaced; any other is somebody's work, and is replaced only on demand.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ckptd.errors import Conflict, StorageError
+from ckptd.limits import MS, SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.model.manifest import Manifest
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.fingerprints import (
+    Fingerprint,
+    UnitFile,
+    blocks_of,
+    fingerprint_of,
+    is_unchanged,
+)
+from ckptd.store.files.layout import inside
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.staging.directories import is_free
+from ckptd.store.staging.leftovers import matching
+from ckptd.store.staging.local_blocks import LocalBlock
+
+_RACY_NS: Final = 20 * MS
+"""Two writes within one tick of the kernel's clock leave one timestamp, as in publishing."""
+
+_FILES_NAMED_MAX: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlace:
+    """A directory of this node in which a version stands, as the catalog knows it.
+
+    Attributes:
+        root: The root it lies in.
+        directory: Path relative to the root.
+        files: What was recorded of each unit; ``None``: it was left out.
+        changed: Units whose content is known to be wrong, whatever their fingerprints say.
+    """
+
+    root: Root
+    directory: str
+    files: tuple[UnitFile | None, ...]
+    changed: frozenset[int] = frozenset()
+
+    def path_of(self, manifest: Manifest, unit: int) -> str:
+        """Return where a unit's file lies, or would lie, relative to the root."""
+        file = self.files[unit]
+        if file and file.link_target:
+            return file.link_target
+        return inside(self.directory, manifest.units[unit].path)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """What of a version this node has, for a recovery of it.
+
+    Attributes:
+        at_target: The version stands at the target; ``None``: not as far as the catalog knows.
+        elsewhere: Other places of the version.
+        is_overwriting: Replace also what somebody changed at the target.
+    """
+
+    at_target: KnownPlace | None = None
+    elsewhere: tuple[KnownPlace, ...] = ()
+    is_overwriting: bool = False
+
+
+NOTHING_HERE: Final = OnDisk()
+
+
+class WrongFile(NamedTuple):
+    """A unit that does not stand as it should.
+
+    Attributes:
+        path: Where its file is to be, relative to the root.
+        fingerprint: What is there was this when it was looked at; ``None``: there is nothing.
+        is_touched: Somebody may have meant it to be what it is: it was changed since it was
+            recorded, or never was.
+        link_target: As in the file that was recorded.
+    """
+
+    path: str
+    fingerprint: Fingerprint | None
+    is_touched: bool
+    link_target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at a target.
+
+    Attributes:
+        paths: Where the file of each unit is, or is to be, relative to the root.
+        right: The units that stand as they should, with the fingerprints of what was hashed.
+        wrong: All others.
+        right_blocks: Blocks of wrong units whose bytes are right where they are.
+        is_recorded: All that is right is just what was recorded.
+    """
+
+    paths: tuple[str, ...]
+    right: dict[int, UnitFile]
+    wrong: dict[int, WrongFile]
+    right_blocks: BlockSet
+    is_recorded: bool
+
+    def check_replaceable(self, root: Root, target: str, *, is_overwriting: bool) -> None:
+        """Check that what is wrong may be put right.
+
+        Args:
+            root: Where the target is.
+            target: Its path below the root.
+            is_overwriting: Also what somebody changed.
+
+        Raises:
+            Conflict: Somebody changed a file, and nobody said that it may be replaced.
+        """
+        touched = [wrong.path for wrong in self.wrong.values() if wrong.is_touched]
+        if touched and not is_overwriting:
+            raise Conflict(
+                f"target {root.absolute(target)}",
+                f"exists already, and {_listed(touched)} differ from the version: somebody "
+                "changed them",
+                "Keep them aside and put the version right with --overwrite, choose another "
+                "target with --to, or remove it.",
+            )
+
+    @property
+    def is_untouched(self) -> bool:
+        """There is nothing to do, and nothing new to record."""
+        return self.is_recorded and not self.wrong
+
+    def right_of(self, space: AddressSpace) -> BlockSet:
+        """Return the blocks of the units that are right."""
+        return blocks_of(space, self.right)
+
+    def local_blocks(
+        self, root: Root, space: AddressSpace, wanted: BlockSet
+    ) -> Iterator[LocalBlock]:
+        """Yield what of some blocks can be taken from the files that are wrong."""
+        for run in (self.right_blocks & wanted).runs():
+            for place in space.places(run):
+                yield LocalBlock(place, root, self.paths[place.unit], place.offset)
+
+
+def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Iterator[LocalBlock]:
+    """Yield where a place may have some blocks of its version."""
+    for run in wanted.runs():
+        for block in space.places(run):
+            if known.files[block.unit]:
+                path = known.path_of(space.manifest, block.unit)
+                yield LocalBlock(block, known.root, path, block.offset)
+
+
+def look(
+    root: Root,
+    target: str,
+    space: AddressSpace,
+    known: KnownPlace | None,
+    *,
+    check: Callable[[], None],
+) -> Standing | None:
+    """Compare what stands at a target with a version.
+
+    Args:
+        root: Where the target is.
+        target: Its path below the root.
+        space: What is to stand there.
+        known: What the catalog knows of it; ``None``: that it is not this version.
+        check: Called before each block that is hashed, by several threads; what it raises ends it.
+
+    Returns:
+        What is right there and what is not; ``None`` if nothing stands there.
+
+    Raises:
+        Conflict: It is something else: no directory, or one in which no file has a unit's name;
+            or a file changed while it was looked at.
+        StorageError: The system refused.
+
+    Cost: one ``stat`` for each unit; reads the files that have another fingerprint than was
+        recorded.
+    """
+    if is_free(root, target):
+        return None
+    found = root.stat(target)
+    if found is None or not stat.S_ISDIR(found.st_mode) or (not target and known is None):
+        raise _taken(root, target, "exists already")
+    manifest = space.manifest
+    known = known or KnownPlace(root, target, (None,) * len(manifest.units))
+    paths = [known.path_of(manifest, unit) for unit in range(len(manifest.units))]
+    seen = _stat_all(root, paths)
+    if not any(known.files) and not any(seen):
+        raise _taken(root, target, "exists already and holds other files")
+    right: dict[int, UnitFile] = {}
+    doubtful: list[int] = []
+    for unit, facts in enumerate(seen):
+        file = known.files[unit]
+        if facts and file and unit not in known.changed and is_unchanged(facts, file.fingerprint):
+            right[unit] = file
+        elif facts and stat.S_ISREG(facts.st_mode):
+            doubtful.append(unit)
+    good = _hash_all(root, space, paths, seen, doubtful, check)
+    for unit in doubtful:
+        facts = seen[unit]
+        assert facts
+        run = space.unit_run(unit)
+        is_right = len(good & BlockSet((run,) if run[0] < run[1] else ())) == run[1] - run[0]
+        if is_right and facts.st_size == manifest.units[unit].size_bytes:
+            file = known.files[unit]
+            right[unit] = UnitFile(fingerprint_of(facts), file.link_target if file else "")
+    wrong = {
+        unit: _wrong_file(paths[unit], facts, known.files[unit])
+        for unit, facts in enumerate(seen)
+        if unit not in right
+    }
+    if wrong and found.st_dev != root.device:
+        raise StorageError(
+            f"target {root.absolute(target)}",
+            "is on another file system than its root, and has to be put right",
+            f"Make {root.absolute(target)} a root of its own.",
+        )
+    return Standing(
+        paths=tuple(paths),
+        right=right,
+        wrong=wrong,
+        right_blocks=good - blocks_of(space, right),
+        is_recorded=all(file is known.files[unit] for unit, file in right.items()),
+    )
+
+
+def _stat_all(root: Root, paths: Iterable[str]) -> list[os.stat_result | None]:
+    with Names(root) as names:
+        return [names.stat(path) for path in paths]
+
+
+def _hash_all(
+    root: Root,
+    space: AddressSpace,
+    paths: list[str],
+    seen: list[os.stat_result | None],
+    units: list[int],
+    check: Callable[[], None],
+) -> BlockSet:
+    """Hash some units where they stand; update what was seen of them to what was hashed."""
+    if not units:
+        return BlockSet()
+    _let_settle(facts for unit in units if (facts := seen[unit]))
+    before = _stat_all(root, (paths[unit] for unit in units))
+    good = matching(
+        root,
+        space,
+        blocks_of(space, units),
+        check=check,
+        path_of=paths.__getitem__,
+        skips_unreadable=True,
+    )
+    after = _stat_all(root, (paths[unit] for unit in units))
+    for unit, first, second in zip(units, before, after, strict=True):
+        if not (first and second) or fingerprint_of(first) != fingerprint_of(second):
+            raise _taken(root, paths[unit], "changed while it was looked at")
+        seen[unit] = second
+    return good
+
+
+def _let_settle(facts: Iterable[os.stat_result]) -> None:
+    """Wait until any later write to some files will change their fingerprints."""
+    now_ns = time.time_ns()
+    ages = [abs(now_ns - of_file.st_ctime_ns) for of_file in facts]
+    youngest = min(ages, default=_RACY_NS)
+    if youngest < _RACY_NS:
+        threading.Event().wait((_RACY_NS - youngest) / SECOND)
+
+
+def _wrong_file(path: str, facts: os.stat_result | None, recorded: UnitFile | None) -> WrongFile:
+    if facts is None:
+        return WrongFile(path, None, is_touched=False, link_target=_link_target(recorded))
+    is_rot = recorded is not None and is_unchanged(facts, recorded.fingerprint)
+    return WrongFile(path, fingerprint_of(facts), not is_rot, _link_target(recorded))
+
+
+def _link_target(recorded: UnitFile | None) -> str:
+    return recorded.link_target if recorded else ""
+
+
+def _listed(paths: list[str]) -> str:
+    more = len(paths) - _FILES_NAMED_MAX
+    some = ", ".join(repr(path) for path in paths[:_FILES_NAMED_MAX])
+    return f"{some} and {more} more" if more > 0 else some
+
+
+def _taken(root: Root, target: str, problem: str) -> Conflict:
+    return Conflict(
+        f"target {root.absolute(target)}", problem, "Choose another with --to, or remove it."
+    )
