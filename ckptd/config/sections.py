@@ -35,7 +35,7 @@ from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
-from ckptd.model.words import WriteMode
+from ckptd.model.words import OnConflict, WriteMode
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
@@ -133,6 +133,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     redundancy: Annotated[int, Key(redundancy)] = 1
     write_mode: Annotated[WriteMode, Key(one_of(WriteMode))] = WriteMode.BUFFERED
     drop_written: Annotated[bool, Key(flag)] = False
+    on_conflict: Annotated[OnConflict, Key(one_of(OnConflict))] = OnConflict.WAIT
 
 
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,9 +28,11 @@ from ckptd.core.peers import blame, claims
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.learned_rate import LearnedRate
+from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, manifest_search, rival_choice
+from ckptd.core.stages.rival_choice import claimed_contents
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
@@ -167,6 +169,20 @@ class Scheduler:
         """
         known = (*self._state.live_holdings(), *own)
         return explain_choice(known, checkpoint, wanted, not_below)
+
+    def contents(
+        self, checkpoint: CheckpointName, version: Version | None, *, now: int
+    ) -> tuple[Rival, ...]:
+        """Return what live peers that are not in quarantine claim to have of a checkpoint.
+
+        Nobody was asked for proof.
+
+        Args:
+            checkpoint: Of which checkpoint.
+            version: Which version; ``None`` for all.
+            now: The moment, in nanoseconds.
+        """
+        return claimed_contents(self._state, checkpoint, version, now=now)
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
         """Return the live peers that have any of a version, by name."""

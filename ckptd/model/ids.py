@@ -35,6 +35,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NODE_ID: Final = re.compile(_NAME, re.ASCII)
 _CHECKPOINT: Final = re.compile(rf"{_NAME}(?:/{_NAME})*", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DIGEST_PREFIX: Final = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 
 
 def parse_node_id(text: str) -> NodeId:
@@ -87,6 +88,21 @@ def parse_digest(text: str) -> Digest:
     if not _DIGEST.fullmatch(text):
         raise UsageError(f"digest {text[:80]!r}", "is not 64 lower-case hexadecimal digits")
     return Digest(text)
+
+
+def parse_digest_prefix(text: str) -> str:
+    """Check the beginning of a digest, as a person types it.
+
+    Raises:
+        UsageError: Not 8 to 64 lower-case hexadecimal digits.
+    """
+    if not _DIGEST_PREFIX.fullmatch(text):
+        raise UsageError(
+            f"digest {text[:80]!r}",
+            "does not begin with 8 to 64 lower-case hexadecimal digits, and nothing else",
+            "Digests are in 'ckptctl checkpoints -o json'.",
+        )
+    return text
 
 
 def parse_reference(text: str) -> tuple[CheckpointName, Version | None]:

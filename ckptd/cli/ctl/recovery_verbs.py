@@ -36,6 +36,7 @@ _RECOVER: Final = """\
 Make a version of a checkpoint complete on this node: pull what is missing from
 every peer that has it, critical units first. Without a version, take the newest
 that can be had; one older than what was on this node before must be named.
+If several contents go by one version, say which, with --digest or --from.
 
 examples:
   ckptctl recover llama/rank-3              begin, print the id
@@ -43,6 +44,7 @@ examples:
   ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
   ckptctl recover llama/rank-3 --background  from sources nobody else here needs
+  ckptctl recover llama/rank-3@1200 --digest 2d756bf1  if there are several
 """
 
 _EXPLAIN: Final = """\
@@ -78,6 +80,12 @@ def _add_recover(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--background", action="store_true", help="leave sources to recoveries that are not"
     )
+    parser.add_argument(
+        "--digest", metavar="PREFIX", help="of several contents the one whose digest begins so"
+    )
+    parser.add_argument(
+        "--from", dest="from_node", metavar="NODE", help="of several contents the one NODE has"
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -96,6 +104,8 @@ def _recover(arguments: Namespace) -> ExitCode:
         to=utf8(os.path.abspath(arguments.to)) if arguments.to else None,
         patience_s=duration_s(arguments.patience),
         is_background=arguments.background,
+        digest=utf8(arguments.digest or ""),
+        from_node=utf8(arguments.from_node) if arguments.from_node else None,
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)

@@ -38,10 +38,10 @@ control = {control}
 connections_per_address = 512
 [discovery]
 peers = {peers}
-[recovery]
-buffers = {buffers}
 [log]
 format = "logfmt"
+[recovery]
+buffers = {buffers}
 """
 
 _KILLED_S: Final = 5.0

@@ -19,6 +19,9 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         to: Absolute path of the version's directory; ``None`` for the usual one.
         patience_s: How long to wait for blocks that no peer has; ``None``: for ever.
         is_background: Use a source only while no other recovery here could use it.
+        digest: Of several contents of the version, the one whose digest begins so, with at least 8
+            digits; empty: whichever there is.
+        from_node: Of several contents of the version, the one that this node has; ``None``: any.
     """
 
     checkpoint: str
@@ -26,6 +29,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     to: str | None = None
     patience_s: Annotated[float, msgspec.Meta(ge=0, le=PATIENCE_MAX_S)] | None = None
     is_background: bool = False
+    digest: str = ""
+    from_node: str | None = None
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):

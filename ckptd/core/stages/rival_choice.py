@@ -19,12 +19,13 @@ from ckptd.core.peers.blame import question_claim
 from ckptd.core.report.rivals import Rival, conflict_message
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import blame_for_manifest
+from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.rivalry import Claim, Examined
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
 
 
@@ -86,6 +87,32 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
 
 def _claim_of(peer: Peer, holding: Holding) -> Claim:
     return (peer.node, peer.epoch, holding.digest)
+
+
+def claimed_contents(
+    state: State, checkpoint: CheckpointName, version: Version | None, *, now: int
+) -> tuple[Rival, ...]:
+    """Return what live peers that are not in quarantine claim, the newest version first.
+
+    Args:
+        state: What is known.
+        checkpoint: Of which checkpoint.
+        version: Which version; ``None`` for all.
+        now: The moment, in nanoseconds.
+    """
+    nodes: dict[Digest, list[NodeId]] = {}
+    known: dict[Digest, Holding] = {}
+    for peer in state.peers.values():
+        if not peer.is_live or peer.link.quarantined_until_ns > now:
+            continue
+        for holding in peer.holdings.values():
+            if holding.checkpoint == checkpoint and version in {None, holding.version}:
+                known.setdefault(holding.digest, holding)
+                nodes.setdefault(holding.digest, []).append(peer.node)
+    return tuple(
+        Rival(digest, holding.size_bytes, tuple(sorted(nodes[digest])))
+        for digest, holding in sorted(known.items(), key=lambda item: (-item[1].version, item[0]))
+    )
 
 
 def settle_rivals(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,18 +19,22 @@ from ckptd.core.events import (
     RecoveryPromoted,
     RecoveryResumed,
 )
+from ckptd.core.report.rivals import DIGITS_SHOWN, Rival
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import NotFound
+from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import (
     CheckpointName,
+    NodeId,
     RecoveryId,
     Version,
     parse_checkpoint_name,
+    parse_digest_prefix,
+    parse_node_id,
     parse_version,
 )
 from ckptd.observe.logs import get_logger
@@ -42,6 +46,13 @@ _RECOVERY_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
 
 _log = get_logger()
+
+
+class _Selection(NamedTuple):
+    """Which of several contents is asked for: see :class:`RecoverRequest`."""
+
+    digest_prefix: str
+    from_node: NodeId | None
 
 
 class RecoveryAnswers:
@@ -103,6 +114,7 @@ class RecoveryAnswers:
         """
         checkpoint = parse_checkpoint_name(request.checkpoint)
         version = None if request.version is None else parse_version(request.version)
+        wanted = self._selection_of(request, checkpoint, version)
         root, target = self._roots.default(), ""
         if request.to is not None:
             root, target = self._roots.locate(request.to)
@@ -110,7 +122,7 @@ class RecoveryAnswers:
             target = usual_target(checkpoint, version)
         async with self._beginning:  # of two requests for the same, one begins
             same = self._find_same(checkpoint, version, root, target)
-            if same is not None:
+            if same is not None and self._is_of(same, wanted):
                 return await self._join(same, is_background=request.is_background)
             rival = self._book.overlapping(root, target)
             if rival is not None:
@@ -128,6 +140,9 @@ class RecoveryAnswers:
                 is_paused=False,
                 started_at_s=self._wall_clock(),
                 is_background=request.is_background,
+                digest_prefix=wanted.digest_prefix,
+                from_node=wanted.from_node,
+                is_named=version is not None,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target)
@@ -136,6 +151,35 @@ class RecoveryAnswers:
             )
             self._recovering.begin(recovery)
         return self._views.of(recovery)
+
+    def _selection_of(
+        self, request: RecoverRequest, checkpoint: CheckpointName, version: Version | None
+    ) -> _Selection:
+        """Return which content is asked for.
+
+        Raises:
+            UsageError: What was written is none.
+            NotFound: Once every peer was heard: no such content, or no such node.
+            Conflict: Several are meant.
+        """
+        prefix = parse_digest_prefix(request.digest) if request.digest else ""
+        node = None if request.from_node is None else parse_node_id(request.from_node)
+        if self._scheduler.is_settled:
+            now = self._now()
+            if prefix:
+                check_prefix(prefix, self._scheduler.contents(checkpoint, version, now=now))
+            if node is not None and self._scheduler.peer(node, now=now) is None:
+                raise NotFound(f"node {node}", "was never heard of", "See 'ckptctl peers'.")
+        return _Selection(prefix, node)
+
+    def _is_of(self, other: OpenRecovery, wanted: _Selection) -> bool:
+        """Return whether a recovery under way is for a content that is asked for now."""
+        if wanted == _Selection(other.record.digest_prefix, other.record.from_node):
+            return True
+        view = self._scheduler.recovery(other.id, now=self._now())
+        digest = "" if view is None or view.digest is None else view.digest
+        is_begun = bool(wanted.digest_prefix) and digest.startswith(wanted.digest_prefix)
+        return wanted == _Selection("", None) or (is_begun and wanted.from_node is None)
 
     def _find_same(
         self, checkpoint: CheckpointName, version: Version | None, root: Root, target: str
@@ -202,6 +246,21 @@ class RecoveryAnswers:
         found.record = replace(found.record, is_paused=is_paused)
         self._report(RecoveryPaused(found.id) if is_paused else RecoveryResumed(found.id))
         return self.recovery(recovery)
+
+
+def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:
+    """Check that the beginning of a digest means one of some contents, if any are known.
+
+    Raises:
+        NotFound: None begins so.
+        Conflict: Several do.
+    """
+    found = {rival.digest for rival in contents if rival.digest.startswith(prefix)}
+    some = ", ".join(sorted(rival.digest[:DIGITS_SHOWN] for rival in contents)[:5])
+    if contents and not found:
+        raise NotFound(f"content {prefix[:DIGITS_SHOWN]}", f"is not known; there are {some}")
+    if len(found) > 1:
+        raise Conflict(f"content {prefix}", f"may be any of {len(found)}", "Give more digits.")
 
 
 def running(book: RecoveryBook, recovery: str) -> OpenRecovery:

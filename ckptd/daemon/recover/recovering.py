@@ -11,7 +11,7 @@ from typing import Final
 from ckptd.config import Config
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryPaused, RecoveryRequested
-from ckptd.core.options import HedgingOptions, Options
+from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
@@ -59,7 +59,11 @@ class Recovering:
         # Random choices of the scheduler need not be secret, only differ between nodes.
         rng = Random(parts.epoch)  # noqa: S311
         self.scheduler = Scheduler(
-            rng, Options(hedging=HedgingOptions(redundancy=config.recovery.redundancy))
+            rng,
+            Options(
+                hedging=HedgingOptions(redundancy=config.recovery.redundancy),
+                rivals=RivalOptions(on_conflict=config.recovery.on_conflict),
+            ),
         )
         self.runtime = Runtime(self.scheduler)
         self.book = RecoveryBook(parts.wall_clock)
@@ -137,6 +141,9 @@ class Recovering:
                 record.patience_ns,
                 record.is_background,
                 self._storage.catalog.newest_ever(record.checkpoint),
+                digest_prefix=record.digest_prefix,
+                from_node=record.from_node,
+                had=self._storage.catalog.had(record.checkpoint),
             )
         )
         if record.is_paused:

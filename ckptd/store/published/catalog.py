@@ -136,6 +136,16 @@ class Catalog:
         """Return the highest version that was ever added, even if it was removed since."""
         return self._newest.of(checkpoint)
 
+    def had(self, checkpoint: CheckpointName) -> frozenset[Digest]:
+        """Return what is here of a checkpoint, and the newest that ever was."""
+        here = {
+            held.holding.digest
+            for held in self._versions.values()
+            if held.holding.checkpoint == checkpoint
+        }
+        newest = self._newest.digest_of(checkpoint)
+        return frozenset(here if newest is None else here | {newest})
+
     async def add(
         self,
         hashed: HashedDirectory,
@@ -178,7 +188,7 @@ class Catalog:
             def write(connection: Connection) -> None:
                 insert_version(connection, row)
                 if is_newest_counted:
-                    self._newest.note(connection, row.checkpoint, row.version)
+                    self._newest.note(connection, row.checkpoint, row.version, row.digest)
 
             await self._database.run(write)
             if present:

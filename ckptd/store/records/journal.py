@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.store.records.database import Database
 from ckptd.store.records.ended import ENDED_FORMAT, EndedRecovery, decode_ended, encode_ended
 from ckptd.store.records.schema import Connection
@@ -37,6 +37,9 @@ class JournaledRecovery:
         is_paused: An operator paused it.
         started_at_s: Unix time of the request.
         is_background: It yields sources to recoveries that are not in the background.
+        digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
+        from_node: Whose content was asked for; ``None``: anybody's.
+        is_named: The version was asked for, and not chosen.
     """
 
     recovery: RecoveryId
@@ -49,6 +52,9 @@ class JournaledRecovery:
     is_paused: bool
     started_at_s: float
     is_background: bool = False
+    digest_prefix: str = ""
+    from_node: NodeId | None = None
+    is_named: bool = True
 
 
 class Journal:
@@ -65,8 +71,8 @@ class Journal:
         """Record a recovery that was just requested, under a name that was never used before."""
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
-            " patience_ns, is_paused, started_at_s, is_background)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
+            " is_named) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -201,12 +207,18 @@ def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
 def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
-        " started_at_s, is_background FROM recoveries ORDER BY started_at_s, rowid"
+        " started_at_s, is_background, digest_prefix, from_node, is_named FROM recoveries"
+        " ORDER BY started_at_s, rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
     return tuple(
-        replace(each, is_paused=bool(each.is_paused), is_background=bool(each.is_background))
+        replace(
+            each,
+            is_paused=bool(each.is_paused),
+            is_background=bool(each.is_background),
+            is_named=bool(each.is_named),
+        )
         for each in recoveries
     )
 

@@ -170,6 +170,13 @@ CREATE TABLE links (
 ) STRICT;
 """
 
+_RIVALS: Final = """
+ALTER TABLE recoveries ADD COLUMN digest_prefix TEXT NOT NULL DEFAULT '';
+ALTER TABLE recoveries ADD COLUMN from_node TEXT;
+ALTER TABLE recoveries ADD COLUMN is_named INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE newest ADD COLUMN digest TEXT;
+"""
+
 _MOMENTS: Final = """
 CREATE TABLE successes (
     work TEXT PRIMARY KEY,  -- 'recovery' or 'publish'
@@ -188,6 +195,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _SIGNATURES_AND_MARKS,
     _convert_reports,
     _LINKS,
+    _RIVALS,
     _MOMENTS,
 )
 """What leads from each schema to the next one."""

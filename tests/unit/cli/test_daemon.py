@@ -61,6 +61,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  recovery.redundancy             1",
         "  recovery.write_mode             buffered",
         "  recovery.drop_written           false",
+        "  recovery.on_conflict            wait",
         "  serving.drop_sent               false",
         "  limits.rates                    ingress.total 400 MiB/s, egress.background 50 MiB/s",
         "  limits.schedule                 22:00-06:00 sat,sun: ingress.total unlimited",
@@ -132,6 +133,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "redundancy": 1,
                 "write_mode": "buffered",
                 "drop_written": False,
+                "on_conflict": "wait",
             },
             "serving": {"drop_sent": False},
             "limits": {

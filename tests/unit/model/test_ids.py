@@ -11,6 +11,7 @@ from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, NODE_ID_BYTES_MAX, VERSION_M
 from ckptd.model.ids import (
     parse_checkpoint_name,
     parse_digest,
+    parse_digest_prefix,
     parse_node_id,
     parse_reference,
     parse_version,
@@ -121,9 +122,26 @@ def test_what_is_no_reference(text: str) -> None:
         parse_reference(text)
 
 
+@pytest.mark.parametrize("text", ["01234567", "0123456789abcdef" * 4])
+def test_the_beginning_of_a_digest_has_8_to_64_digits(text: str) -> None:
+    assert parse_digest_prefix(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "0123456", "0" * 65, "0123456g", "0123456A", "01234567\n"])
+def test_what_is_no_beginning_of_a_digest_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_digest_prefix(text)
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_a_name_or_refused_in_one_printable_line(text: str) -> None:
-    for parse in (parse_node_id, parse_checkpoint_name, parse_digest, parse_reference):
+    for parse in (
+        parse_node_id,
+        parse_checkpoint_name,
+        parse_digest,
+        parse_digest_prefix,
+        parse_reference,
+    ):
         try:
             parse(text)
         except UsageError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.store.records import journal as journal_module
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import ENDED_MAX, Journal, JournaledRecovery
@@ -55,7 +55,14 @@ async def test_an_empty_journal_has_nothing(journal: Journal) -> None:
 async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None:
     path = str(tmp_path / "ckptd.db")
     recovery = replace(
-        make_recovery(), version=Version(7), patience_ns=10**9, is_paused=True, is_background=True
+        make_recovery(),
+        version=Version(7),
+        patience_ns=10**9,
+        is_paused=True,
+        is_background=True,
+        digest_prefix="0a0a0a0a",
+        from_node=NodeId("n"),
+        is_named=False,
     )
     database = Database(path)
     await database.open()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.model.ids import CheckpointName, Version
+from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database
@@ -41,6 +41,9 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
     await database.close()
 
 
+DIGEST = Digest("0a" * 32)
+
+
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = Database(str(tmp_path / "marks.db"))
@@ -55,21 +58,44 @@ async def test_a_mark_only_rises_in_memory_and_in_the_table(database: Database) 
     for version, expected in ((7, 7), (9, 9), (8, 9), (9, 9), (0, 9)):
 
         def note(connection: Connection, version: int = version) -> None:
-            marks.note(connection, NAME, Version(version))
+            marks.note(connection, NAME, Version(version), Digest(f"digest of {version}"))
 
         await database.run(note)
         assert marks.of(NAME) == expected
         again = NewestVersions(database)
         await again.load()
         assert again.of(NAME) == expected
+        assert again.digest_of(NAME) == marks.digest_of(NAME) == f"digest of {expected}"
+    assert marks.digest_of(CheckpointName("another")) is None
     assert marks.of(CheckpointName("another")) is None
 
 
 async def test_checkpoints_have_marks_of_their_own(database: Database) -> None:
     marks = NewestVersions(database)
     other = CheckpointName("llama/rank-1")
-    await database.run(lambda connection: marks.note(connection, NAME, Version(3)))
-    await database.run(lambda connection: marks.note(connection, other, Version(0)))
+    for name, version in ((NAME, 3), (other, 0)):
+
+        def note(
+            connection: Connection, name: CheckpointName = name, version: int = version
+        ) -> None:
+            marks.note(connection, name, Version(version), DIGEST)
+
+        await database.run(note)
     again = NewestVersions(database)
     await again.load()
     assert (again.of(NAME), again.of(other)) == (3, 0)
+
+
+async def test_of_two_contents_of_the_newest_version_the_last_one_counts(
+    database: Database,
+) -> None:
+    marks, other = NewestVersions(database), Digest("0b" * 32)
+    for digest in (DIGEST, other):
+
+        def note(connection: Connection, digest: Digest = digest) -> None:
+            marks.note(connection, NAME, Version(3), digest)
+
+        await database.run(note)
+    again = NewestVersions(database)
+    await again.load()
+    assert marks.digest_of(NAME) == again.digest_of(NAME) == other

@@ -139,7 +139,7 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
             rows = await database.run(
                 lambda connection: connection.execute("SELECT * FROM newest").fetchall()
             )
-        assert rows == [("llama", 9)]
+        assert rows == [("llama", 9, None)]
 
 
 class TestStateOf96a4e59:
@@ -160,7 +160,8 @@ class TestStateOf96a4e59:
         assert [each.checkpoint for each in found] == ["qwen/rank-7", "qwen/rank-0", "llama/rank-3"]
         for record, expected in zip(found, EXPECTED["unfinished"], strict=True):
             blocks = BlockSet(tuple(run) for run in expected["blocks"])
-            fields = {name: expected[name] for name in JournaledRecovery.__slots__}
+            later = {"digest_prefix": "", "from_node": None, "is_named": True}
+            fields = {name: (later | expected)[name] for name in JournaledRecovery.__slots__}
             assert record == JournaledRecovery(**fields)
             assert await journal.blocks(record.recovery) == blocks
             manifest = await journal.manifest(record.recovery)

@@ -1,0 +1,194 @@
+"""Several contents go by one checkpoint and version, at real daemons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.errors import ExitCode, NotFound
+from ckptd.model.manifest import encode_manifest
+from ckptd.model.words import FailureCause, PeerState, Result
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.keys import SigningKey
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.hostile_peers import HostilePeer, Reply, claims, hostile_peer
+from tests.support.manifests import make_manifest
+
+pytestmark = pytest.mark.integration
+
+KEY = SigningKey.draw()
+
+
+@pytest.fixture
+def split(cluster: Cluster) -> list[Node]:
+    """Three nodes: two with one content, one with another."""
+    nodes = [cluster.add(name) for name in ("a", "b", "c")]
+    for node, seed in zip(nodes, (1, 1, 2), strict=True):
+        make_checkpoint(node.path("100"), seed=seed)
+    for node in nodes:
+        node.wait_ready()
+        node.publish(node.path("100"))
+    return nodes
+
+
+def receiver_of(
+    cluster: Cluster, peers: Sequence[Node | HostilePeer], name: str = "r", sections: str = ""
+) -> Node:
+    """Make a node that has heard of all."""
+    addresses = [peer.address for peer in peers]
+    receiver = cluster.node(name, peers=addresses, sections=sections)
+
+    def has_heard() -> bool:
+        states = [row.state for row in receiver.client.peers()]
+        return states == [PeerState.LIVE] * len(peers)
+
+    eventually(has_heard, "every peer answers")
+    return receiver
+
+
+def digests_of(node: Node) -> set[str]:
+    return {row.digest for row in node.client.checkpoints()}
+
+
+def test_a_person_is_asked_which_of_two_contents_is_meant(
+    cluster: Cluster, split: list[Node], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, _, other = split
+    receiver = receiver_of(cluster, split)
+    argv = ["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]
+    assert ckptctl(argv) == ExitCode.CONFLICT
+    said = capsys.readouterr().err
+    assert "2 contents go by that version" in said
+    assert not receiver.path(NAME).exists()
+    [failed] = [receiver.result(row.recovery) for row in receiver.client.recoveries()]
+    assert failed.cause is FailureCause.CONFLICT
+    assert {rival.nodes for rival in failed.rivals} == {("a", "b"), ("c",)}
+    assert all(rival.size_bytes > 0 and not rival.is_own for rival in failed.rivals)
+    # Either can be had by saying which.
+    [digest] = [rival.digest for rival in failed.rivals if rival.nodes == ("c",)]
+    assert digest[:12] in said
+    options = ["--digest", digest[:8], "--to", str(receiver.path("by-digest"))]
+    assert ckptctl([*argv, *options]) == ExitCode.DONE
+    assert tree_digest(receiver.path("by-digest")) == tree_digest(other.path("100"))
+    again = receiver_of(cluster, split, "r2")
+    argv = ["--socket", again.client.socket_path, "recover", f"{NAME}@100", "--wait", "--from", "b"]
+    assert ckptctl(argv) == ExitCode.DONE
+    assert tree_digest(again.path(NAME, "100")) == tree_digest(one.path("100"))
+
+
+def test_what_cannot_be_meant_is_refused_before_anything_is_begun(
+    cluster: Cluster, split: list[Node]
+) -> None:
+    receiver = receiver_of(cluster, split)
+
+    def ask(digest: str = "", from_node: str | None = None) -> None:
+        receiver.client.recover(RecoverRequest(checkpoint=NAME, digest=digest, from_node=from_node))
+
+    with pytest.raises(NotFound, match=r"content 00000000: is not known; there are \w{12}, \w{12}"):
+        ask(digest="00000000")
+    with pytest.raises(NotFound, match="node nobody: was never heard of"):
+        ask(from_node="nobody")
+    assert receiver.client.recoveries() == []
+
+
+def test_the_choice_outlives_a_restart(cluster: Cluster, split: list[Node]) -> None:
+    receiver = receiver_of(cluster, split)
+    split[2].kill()
+    eventually(
+        lambda: [row.state for row in receiver.client.peers()].count(PeerState.LIVE) == 2,
+        "c is lost",
+    )
+    recovery = receiver.client.recover(
+        RecoverRequest(checkpoint=NAME, version=100, from_node="c")
+    ).recovery
+    receiver.restart()
+    split[2].start()
+    assert receiver.result(recovery).result is Result.COMPLETE
+    assert tree_digest(receiver.path(NAME, "100")) == tree_digest(split[2].path("100"))
+
+
+def test_a_content_that_this_node_had_wins_without_asking(
+    cluster: Cluster, split: list[Node]
+) -> None:
+    receiver = receiver_of(cluster, split)
+    digest = next(iter(digests_of(split[2])))
+    request = RecoverRequest(checkpoint=NAME, version=100, digest=digest)
+    assert receiver.result(receiver.client.recover(request).recovery).result is Result.COMPLETE
+    target = receiver.path(NAME, "100")
+    target.rename(receiver.path("gone"))
+    receiver.restart()
+    assert receiver.recover(version=None, to=receiver.path("back")).digest == digest
+
+
+def test_a_content_that_a_trusted_key_signed_wins_without_asking(
+    cluster: Cluster, tmp_path: Path, section: Callable[[SigningKey | None], str]
+) -> None:
+    nodes = [
+        cluster.node("a", sections=section(None)),
+        cluster.node("b", sections=section(KEY)),
+    ]
+    for seed, node in enumerate(nodes):
+        node.publish(make_checkpoint(node.path("100"), seed=seed))
+    receiver = receiver_of(cluster, nodes, sections=section(None))
+    assert receiver.recover().digest == next(iter(digests_of(nodes[1])))
+
+
+@pytest.fixture
+def section(tmp_path: Path) -> Callable[[SigningKey | None], str]:
+    """Write key files; a checkpoint may be unsigned."""
+
+    def write(key: SigningKey | None) -> str:
+        trusted = tmp_path / "trusted"
+        trusted.write_text(f"{KEY.public.text}\n")
+        trusted.chmod(0o644)
+        lines = ["[signatures]", f'trusted = "{trusted}"']
+        if key is not None:
+            path = tmp_path / "key.pem"
+            path.write_bytes(key.pem())
+            path.chmod(0o600)
+            lines.append(f'key = "{path}"')
+        return "\n".join([*lines, ""])
+
+    return write
+
+
+@pytest.mark.parametrize("lie", ["wrong manifest", "no manifest", "junk", "no block"])
+def test_invented_contents_stop_nobody(cluster: Cluster, lie: str) -> None:
+    [source] = cluster.sources("a")
+    manifest = make_manifest({"model": b"invented"}, checkpoint=NAME, version=100)
+    encoded = b"junk" if lie == "junk" else encode_manifest(manifest)
+    digest = hexdigest_of(encoded)
+    replies = {"/v1/holdings": claims("evil", manifest, digest)}
+    if lie != "no manifest":
+        body = b"lies" if lie == "wrong manifest" else encoded
+        replies[f"/v1/manifests/{digest}"] = Reply(body)
+    with hostile_peer(replies) as liar:
+        receiver = receiver_of(cluster, [source, liar])
+        result = receiver.recover()
+        assert (result.result, result.digest) == (
+            Result.COMPLETE,
+            next(iter(digests_of(source))),
+        )
+        trust = receiver.client.peer("evil").trust
+        assert trust == (-2 if lie == "wrong manifest" else 0)
+
+
+def test_a_recovery_in_the_background_waits_or_takes_what_most_have(
+    cluster: Cluster, split: list[Node]
+) -> None:
+    waiting = receiver_of(cluster, split)
+    recovery = waiting.begin(is_background=True)
+    waiting.wait_view(
+        recovery, lambda view: "somebody to choose" in view.waiting_for, "waits for a person"
+    )
+    counting = receiver_of(cluster, split, "r2", sections='on_conflict = "most-holders"\n')
+    result = counting.result(counting.begin(is_background=True))
+    assert result.digest == next(iter(digests_of(split[0])))
+    assert "the one that most nodes have" in counting.log_text()
+    split[0].stop()
+    split[1].stop()
+    assert waiting.result(recovery).digest == next(iter(digests_of(split[2])))
