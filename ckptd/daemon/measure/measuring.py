@@ -36,7 +36,7 @@ from ckptd.daemon.measure.recovery_totals import (
     StageTimes,
     Totals,
 )
-from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Copies, Redundancy
+from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
 from ckptd.daemon.measure.standing import QUARANTINE_METRICS, Quarantines
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
@@ -50,6 +50,7 @@ from ckptd.daemon.settings.own_identity import identity_metrics
 from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.model.holdings import Holding
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import (
     PeerState,
@@ -108,13 +109,9 @@ class Measuring:
         self._discovered_at_s = parts.wall_clock()
         self._works = Works(parts.wall_clock)
         self._quarantines = Quarantines()
-        self._redundancy = Redundancy(catalog)
+        self._redundancy = Redundancy(catalog, self._holdings_of_peers)
         self._freshness = Freshness(
-            held=catalog.holdings,
-            of_peers=lambda: (
-                peer.holdings.holdings for peer in peering.peers() if peer.holdings is not None
-            ),
-            clock=parts.wall_clock,
+            held=catalog.holdings, of_peers=self._holdings_of_peers, clock=parts.wall_clock
         )
         self._written: tuple[Successes, FirstHeard] = ({}, {})
         self._control_requests: Counter[tuple[str, int]] = Counter()
@@ -262,7 +259,7 @@ class Measuring:
             build_info("uvloop"),
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
             MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
-            MetricGroup(self._copies, REDUNDANCY_METRICS),
+            MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
@@ -319,10 +316,10 @@ class Measuring:
                 counts[bottleneck.value] += 1
         return counts
 
-    def _copies(self) -> Copies:
-        return self._redundancy.copies(
-            peer.holdings.holdings for peer in self._peering.peers() if peer.holdings is not None
-        )
+    def _holdings_of_peers(self) -> Iterable[tuple[Holding, ...]]:
+        for peer in self._peering.peers():
+            if peer.holdings is not None:
+                yield peer.holdings.holdings
 
     def _refusals_by_reason(self) -> dict[str, int]:
         """Return whom this node turned away as a source, and what it did not take as a receiver."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError
@@ -51,6 +51,7 @@ REDUNDANCY_METRICS: Final[Sequence[MetricRow[Copies]]] = (
 
 
 class _Watched(NamedTuple):
+    facts: Holding
     required: BlockSet
     critical: BlockSet
 
@@ -59,38 +60,66 @@ class Redundancy:
     """Knows which blocks must not be lost of the newest version of each checkpoint held here.
 
     What a node cannot serve is no copy: of a unit that is suspect, changed or gone it offers no
-    blocks. A version of which nothing is on offer here any more is watched as long as it is the
-    newest that the catalog has: whoever lost the last copy is to hear of it.
+    blocks.
+
+    A version that goes from here without anybody having asked for that is watched on until a newer
+    one of its checkpoint is whole somewhere: else the alert for the last copy would end at the
+    moment at which that copy is lost. A restart ends that as well.
+
+    Args:
+        catalog: What this node holds.
+        of_peers: Returns what each live peer holds.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(
+        self, catalog: Catalog, of_peers: Callable[[], Iterable[Iterable[Holding]]]
+    ) -> None:
         self._catalog = catalog
+        self._of_peers = of_peers
         self._watched: dict[Digest, _Watched] = {}
 
     async def refresh(self) -> None:
         """Look at new versions now; forget those that are not the newest any more."""
-        newest = _newest(held.holding for held in self._catalog.versions())
+        held = [version.holding for version in self._catalog.versions()]
+        newest = {holding.digest: holding for holding in _newest(held)}
+        known = {holding.digest for holding in held}
+        lost = [watched.facts for digest, watched in self._watched.items() if digest not in known]
+        missed = self._without_successor(lost, held) if lost else set()
         self._watched = {
-            digest: watched for digest, watched in self._watched.items() if digest in newest
+            digest: watched
+            for digest, watched in self._watched.items()
+            if digest in newest or digest in missed
         }
-        for digest in newest - self._watched.keys():
-            try:
-                encoded = await self._catalog.manifest_bytes(digest)
-                self._watched[digest] = await asyncio.to_thread(_watched_of, encoded)
-            except CkptdError:
-                continue  # removed or damaged in the meantime; whoever serves it says so
+        for digest, facts in newest.items():
+            if digest not in self._watched and len(self._watched) < CHECKPOINTS_WATCHED_MAX:
+                try:
+                    encoded = await self._catalog.manifest_bytes(digest)
+                    self._watched[digest] = await asyncio.to_thread(_watched_of, facts, encoded)
+                except CkptdError:
+                    continue  # removed or damaged in the meantime; whoever serves it says so
 
-    def copies(self, peers: Iterable[tuple[Holding, ...]]) -> Copies:
+    def let_go(self, digest: Digest) -> None:
+        """Stop watching a version that somebody wanted to go from here."""
+        self._watched.pop(digest, None)
+
+    def _without_successor(self, lost: Iterable[Holding], held: Iterable[Holding]) -> set[Digest]:
+        """Return those versions of which no newer one is whole somewhere."""
+        wanted = {holding.checkpoint: holding.version for holding in lost}
+        for holdings in (held, *self._of_peers()):
+            for holding in holdings:
+                version = wanted.get(holding.checkpoint)
+                if version is not None and holding.version > version and holding.is_complete:
+                    del wanted[holding.checkpoint]
+        return {holding.digest for holding in lost if holding.checkpoint in wanted}
+
+    def copies(self) -> Copies:
         """Return the fewest copies there are.
-
-        Args:
-            peers: What each live peer holds.
 
         Cost: O(holdings), and a comparison of sets for each of a watched version; those in part
             are bounded.
         """
         offers: dict[Digest, list[BlockSet]] = {digest: [] for digest in self._watched}
-        for holdings in (self._catalog.holdings(), *peers):
+        for holdings in (self._catalog.holdings(), *self._of_peers()):
             for holding in holdings:
                 if holding.digest in offers:
                     offers[holding.digest].append(holding.blocks)
@@ -122,15 +151,15 @@ def _copies_in_parts(required: BlockSet, parts: Iterable[BlockSet]) -> int:
     return sum(required.issubset(level) for level in levels)
 
 
-def _newest(holdings: Iterable[Holding]) -> set[Digest]:
+def _newest(holdings: Iterable[Holding]) -> list[Holding]:
     """Return the newest version of each checkpoint; holdings come in ascending order."""
-    newest: dict[CheckpointName, Digest] = {}
+    newest: dict[CheckpointName, Holding] = {}
     for holding in holdings:
-        newest[holding.checkpoint] = holding.digest
-    return set(list(newest.values())[:CHECKPOINTS_WATCHED_MAX])
+        newest[holding.checkpoint] = holding
+    return list(newest.values())[:CHECKPOINTS_WATCHED_MAX]
 
 
-def _watched_of(encoded: bytes) -> _Watched:
+def _watched_of(facts: Holding, encoded: bytes) -> _Watched:
     space = AddressSpace(decode_manifest(encoded))
     required = BlockSet.full(space.block_count)
-    return _Watched(required, space.of_criticality(Criticality.CRITICAL))
+    return _Watched(facts, required, space.of_criticality(Criticality.CRITICAL))

@@ -9,6 +9,7 @@ from ckptd.daemon.measure.redundancy import Copies, Redundancy
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
@@ -32,7 +33,8 @@ class Scene:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.redundancy = Redundancy(catalog)
+        self.peers: tuple[tuple[Holding, ...], ...] = ()
+        self.redundancy = Redundancy(catalog, lambda: self.peers)
 
     async def add(self, hashed: HashedDirectory) -> Holding:
         await self.catalog.add(hashed)
@@ -40,7 +42,8 @@ class Scene:
         return self.catalog.holdings()[-1]
 
     def copies(self, *peers: tuple[Holding, ...]) -> Copies:
-        return self.redundancy.copies(peers)
+        self.peers = peers
+        return self.redundancy.copies()
 
 
 @pytest.fixture
@@ -102,3 +105,49 @@ async def test_a_version_whose_last_copy_was_lost_here_is_still_watched(
     await scene.redundancy.refresh()
     assert scene.copies() == Copies(0, 0)
     assert scene.copies((held,)) == Copies(1, 1)
+
+
+async def test_the_last_copy_is_missed_when_it_goes_and_nobody_wanted_that(
+    scene: Scene, root: Root
+) -> None:
+    held = await scene.add(hashed(root))
+    await scene.catalog.remove(held.checkpoint, held.version)
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(0, 0)
+    await scene.redundancy.refresh()
+    assert scene.copies((held,)) == Copies(1, 1), "others may have it"
+
+
+async def test_what_somebody_wanted_to_go_is_not_missed(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+    await scene.catalog.remove(held.checkpoint, held.version)
+    await scene.redundancy.refresh()
+    scene.redundancy.let_go(held.digest)
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(None, None)
+
+
+async def test_what_went_is_missed_until_a_newer_version_is_whole_somewhere(
+    scene: Scene, root: Root
+) -> None:
+    held = await scene.add(hashed(root))
+    await scene.catalog.remove(held.checkpoint, held.version)
+    newer = replace(held, version=Version(101), digest=Digest("cd" * 32))
+    older = replace(newer, version=Version(99))
+    for peers in ((part(newer, (0, 2)),), (older,)):
+        scene.peers = (peers,)
+        await scene.redundancy.refresh()
+        assert scene.redundancy.copies().required == 0
+    scene.peers = ((newer,),)
+    await scene.redundancy.refresh()
+    assert scene.redundancy.copies() == Copies(None, None)
+
+
+async def test_an_older_version_that_is_still_here_does_not_make_up_for_it(
+    scene: Scene, root: Root
+) -> None:
+    await scene.add(hashed(root, 100))
+    new = await scene.add(hashed(root, 101))
+    await scene.catalog.remove(new.checkpoint, new.version)
+    await scene.redundancy.refresh()
+    assert scene.copies().required == 0
