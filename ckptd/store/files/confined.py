@@ -324,7 +324,7 @@ def remove_tree(parent: int, name: str) -> None:
     except FileNotFoundError:
         return
     if not is_directory:
-        _unlink(parent, name)
+        remove_file(parent, name)
         return
     pending: list[tuple[str, ...]] = [(name,)]
     while pending:
@@ -336,7 +336,7 @@ def remove_tree(parent: int, name: str) -> None:
                 if stat.S_ISDIR(facts.st_mode):
                     inner.append((*components, entry))
                 else:
-                    _unlink(fd, entry)
+                    remove_file(fd, entry)
         finally:
             os.close(fd)
         if inner:
@@ -351,7 +351,9 @@ def remove_tree(parent: int, name: str) -> None:
             os.close(above)
 
 
-def _unlink(parent: int, name: str) -> None:
+def remove_file(parent: int, name: str) -> None:
+    """Remove a file or a link; absent is fine. A directory is refused with an ``OSError``."""
+    _check_component(name, name)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Self
 
@@ -94,3 +95,39 @@ class Names:
             return None
         except OSError as error:
             raise storage_error(self._root.absolute(relative), error) from error
+
+    def remove_file(self, relative: str) -> None:
+        """Remove a file or a link. Absent is fine.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            StorageError: It is a directory, or the system refused.
+        """
+        try:
+            parent, name = self.find(relative)
+            confined.remove_file(parent, name)
+        except NotFound:
+            return
+        except OSError as error:
+            raise storage_error(self._root.absolute(relative), error) from error
+
+    def remove_empty(self, relative: str) -> bool:
+        """Remove a directory if it is empty.
+
+        Returns:
+            Whether there is none any more.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
+        try:
+            parent, name = self.find(relative)
+            confined.remove_directory(parent, name)
+        except (NotFound, FileNotFoundError):
+            return True
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY}:
+                return False
+            raise storage_error(self._root.absolute(relative), error) from error
+        return True

@@ -72,6 +72,7 @@ def test_a_name_that_is_not_plain_reaches_no_call(directory: int, name: str) -> 
         lambda: confined.read_link(directory, name),
         lambda: confined.make_directory(directory, name),
         lambda: confined.remove_directory(directory, name),
+        lambda: confined.remove_file(directory, name),
         lambda: confined.remove_tree(directory, name),
         lambda: rename_noreplace(directory, name, directory, "new"),
         lambda: rename_noreplace(directory, "a", directory, name),

@@ -110,3 +110,29 @@ def test_what_the_system_refuses_names_the_whole_path(root: Root, inside: Path) 
             names.create_file(long, 0o600)
         with pytest.raises(NotFound):
             names.create_file("none/new", 0o600)
+
+
+def test_a_file_or_link_is_removed_and_a_directory_is_not(root: Root, inside: Path) -> None:
+    (inside / "a/link").symlink_to("file")
+    (inside / "a/inner").mkdir()
+    with Names(root) as names:
+        for path in ("a/link", "a/none", "none/file"):
+            names.remove_file(path)
+        assert sorted(os.listdir(inside / "a")) == ["file", "inner"]
+        with pytest.raises(StorageError, match=f"{inside}/a/inner"):
+            names.remove_file("a/inner")
+        names.remove_file("a/file")
+    assert os.listdir(inside / "a") == ["inner"]
+
+
+def test_only_an_empty_directory_is_removed(root: Root, inside: Path) -> None:
+    (inside / "a/inner").mkdir()
+    (inside / "a/link").symlink_to("inner")
+    with Names(root) as names:
+        assert not names.remove_empty("a")
+        assert not names.remove_empty("a/link")
+        assert not names.remove_empty("a/file")
+        assert names.remove_empty("a/inner")
+        assert names.remove_empty("a/inner")
+        assert names.remove_empty("none/inner")
+    assert sorted(os.listdir(inside / "a")) == ["file", "link"]

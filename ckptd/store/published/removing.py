@@ -1,0 +1,198 @@
+"""Removing the files of a place: those that are still what was recorded, and nothing else.
+
+:func:`examine` says first what that would be, so that a caller can refuse the whole before anything
+is gone. :func:`remove` then looks at each file again in the moment before its name is taken away. A
+unit that is a symbolic link loses the link; what that leads to stays. Directories go when they are
+empty; so whatever else lies in them stays, with them.
+
+All calls block; none belongs on the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ckptd.errors import CkptdError, NotFound
+from ckptd.store.files.fingerprints import Fingerprint, HashedDirectory, fingerprint_of
+from ckptd.store.files.layout import inside
+from ckptd.store.files.links import resolve_link
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.published.checking import Reading, compare, hash_again
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What stands at a place, before anything is removed; each unit is in one of these at most.
+
+    Attributes:
+        own: Units that are what was published, each with its file as it is now; ``None`` for one
+            that is a link.
+        foreign: Units that are not, each with a sentence for people.
+        size_bytes: Length of the files in ``own`` together; links have none.
+        foreign_bytes: Length of the units in ``foreign`` as they were published.
+        strangers: Files in the directory that belong to no unit, those not looked at included.
+    """
+
+    own: Mapping[int, Fingerprint | None]
+    foreign: Mapping[int, str]
+    size_bytes: int
+    foreign_bytes: int
+    strangers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed from a place.
+
+    Attributes:
+        files: How many files and links.
+        size_bytes: Length of the files.
+        kept: Units that changed in the meantime, and stay.
+        is_directory_gone: Nothing else was in it.
+    """
+
+    files: int
+    size_bytes: int
+    kept: tuple[str, ...]
+    is_directory_gone: bool
+
+
+def examine(
+    root: Root, hashed: HashedDirectory, doubted: Iterable[int], reading: Reading
+) -> Examined:
+    """Look at the files of a place; those that look different are hashed.
+
+    Args:
+        root: Where the place lies.
+        hashed: The place.
+        doubted: Units that are hashed although they look as they did.
+        reading: How fast, and until when.
+
+    Raises:
+        Cancelled: The caller wants no more of it.
+        StorageError: The root is not where it was.
+    """
+    root.check_in_place()
+    files = hashed.files
+    links = {unit for unit, file in enumerate(files) if file and file.link_target}
+    seen = compare(root, hashed)
+    units = {*doubted, *seen.suspect} - links - seen.changed.keys()
+    checked = hash_again(root, hashed, sorted(units), reading)
+    foreign = {**checked.changed, **checked.undecided}
+    own: dict[int, Fingerprint | None] = {}
+    with Names(root) as names:
+        for unit, file in enumerate(files):
+            if file is None or unit in foreign:
+                continue
+            path = inside(hashed.directory, _path(hashed, unit))
+            if names.stat(path) is None:
+                continue
+            if unit in links:
+                why = _why_not_the_link(root, path, file.link_target)
+            else:
+                why = seen.changed.get(unit, "")
+            if why:
+                foreign[unit] = why
+            elif unit in links:
+                own[unit] = None
+            else:
+                own[unit] = checked.files.get(unit, file).fingerprint
+    return Examined(
+        own,
+        foreign,
+        sum(each.size_bytes for each in own.values() if each),
+        sum(hashed.manifest.units[unit].size_bytes for unit in foreign),
+        _strangers(root, hashed),
+    )
+
+
+def _strangers(root: Root, hashed: HashedDirectory) -> int:
+    """Count files in the directory of a place that belong to no unit."""
+    units = {unit.path for unit in hashed.manifest.units}
+    count = 0
+    try:
+        for found in root.walk(hashed.directory):
+            count += found.path not in units
+    except NotFound:
+        return count
+    except CkptdError:  # no file, or not to be looked at
+        return count + 1
+    return count
+
+
+def _why_not_the_link(root: Root, path: str, target: str) -> str:
+    """Return why a name is not the link that was published, as a sentence; empty if it is."""
+    subject = f"symbolic link {root.absolute(path)}"
+    try:
+        if root.read_link(path) is None:
+            return f"{subject}: is no link any more"
+        return "" if resolve_link(root, path) == target else f"{subject}: leads elsewhere"
+    except CkptdError as error:
+        return str(error)
+
+
+def remove(
+    root: Root, hashed: HashedDirectory, examined: Examined, *, with_foreign: bool
+) -> Removed:
+    """Remove the files of a place, and the directories that are empty then.
+
+    Args:
+        root: Where the place lies.
+        hashed: The place; nobody may serve it any more.
+        examined: What stands there.
+        with_foreign: Also files of units that are not what was published.
+
+    Raises:
+        StorageError: The system refused; part of it may be gone.
+    """
+    doomed: dict[int, Fingerprint | None] = dict(examined.own)
+    if with_foreign:
+        doomed |= dict.fromkeys(examined.foreign)
+    files = size_bytes = 0
+    kept: list[str] = []
+    paths = {unit: inside(hashed.directory, _path(hashed, unit)) for unit in doomed}
+    with Names(root) as names:
+        for unit in sorted(doomed, key=paths.__getitem__):
+            facts = names.stat(paths[unit])
+            if facts is None:
+                continue
+            is_foreign = unit in examined.foreign
+            if not _is_doomed(facts, doomed[unit], is_foreign=is_foreign):
+                kept.append(_path(hashed, unit))
+                continue
+            names.remove_file(paths[unit])
+            files += 1
+            size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    return Removed(files, size_bytes, tuple(kept), _remove_directories(root, hashed))
+
+
+def _is_doomed(facts: os.stat_result, expected: Fingerprint | None, *, is_foreign: bool) -> bool:
+    """Return whether a name may be removed: it is still what was examined."""
+    if is_foreign:
+        return stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)
+    if expected is None:
+        return stat.S_ISLNK(facts.st_mode)
+    same = fingerprint_of(facts)._replace(device=expected.device) == expected
+    return stat.S_ISREG(facts.st_mode) and same
+
+
+def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
+    """Remove what is empty of the directories of a place; return whether its own is gone."""
+    found: set[str] = set()
+    for unit in hashed.manifest.units:
+        directory = unit.path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
+    with Names(root) as names:
+        for directory in sorted(found, reverse=True):  # what is inside of one comes before it
+            names.remove_empty(inside(hashed.directory, directory))
+        return bool(hashed.directory) and names.remove_empty(hashed.directory)
+
+
+def _path(hashed: HashedDirectory, unit: int) -> str:
+    return hashed.manifest.units[unit].path
