@@ -453,6 +453,13 @@ def test_units_are_prioritized_by_a_beginning_of_the_id(path: str) -> None:
     assert daemon.calls == [("prioritize", ("01J9QX", PrioritizeRequest(pattern="model/*")))]
 
 
+def test_what_somebody_changed_is_overwritten_on_demand(path: str) -> None:
+    daemon = StandInDaemon()
+    with serving(daemon, path):
+        assert ckptctl(["--socket", path, "recover", "a@3", "--overwrite"]) == ExitCode.DONE
+    assert daemon.calls == [("recover", RecoverRequest(checkpoint="a", version=3, overwrite=True))]
+
+
 def test_a_recovery_begins_in_the_background_if_told_so(path: str) -> None:
     daemon = StandInDaemon()
     with serving(daemon, path):

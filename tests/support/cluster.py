@@ -154,6 +154,7 @@ class Node(LocalDaemon):
         to: Path | str | None = None,
         patience_s: float | None = None,
         is_background: bool = False,
+        overwrite: bool = False,
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -162,6 +163,7 @@ class Node(LocalDaemon):
             to=None if to is None else str(to),
             patience_s=patience_s,
             is_background=is_background,
+            overwrite=overwrite,
         )
         return self.client.recover(request).recovery
 
@@ -179,9 +181,12 @@ class Node(LocalDaemon):
         *,
         to: Path | str | None = None,
         patience_s: float | None = None,
+        overwrite: bool = False,
     ) -> RecoveryResult:
         """Recover and wait for the end."""
-        return self.result(self.begin(checkpoint, version, to=to, patience_s=patience_s))
+        return self.result(
+            self.begin(checkpoint, version, to=to, patience_s=patience_s, overwrite=overwrite)
+        )
 
     def wait_view(
         self, recovery: str, condition: Callable[[RecoveryView], bool], what: str

@@ -45,6 +45,9 @@ examples:
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
   ckptctl recover llama/rank-3 --background  from sources nobody else here needs
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  if there are several
+
+A version that stands in its directory already is put right: what is wrong or
+missing there is fetched, and files are replaced one by one.
 """
 
 _EXPLAIN: Final = """\
@@ -86,6 +89,11 @@ def _add_recover(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="from_node", metavar="NODE", help="of several contents the one NODE has"
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="where it stands already: replace also files that somebody changed (they are kept)",
+    )
     parser.add_argument("--wait", action="store_true", help="show it until it ends")
     parser.add_argument(
         "--timeout", metavar="DURATION", help="with --wait: wait for so long at most: 10m"
@@ -106,6 +114,7 @@ def _recover(arguments: Namespace) -> ExitCode:
         is_background=arguments.background,
         digest=utf8(arguments.digest or ""),
         from_node=utf8(arguments.from_node) if arguments.from_node else None,
+        overwrite=arguments.overwrite,
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)

@@ -22,6 +22,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         digest: Of several contents of the version, the one whose digest begins so, with at least 8
             digits; empty: whichever there is.
         from_node: Of several contents of the version, the one that this node has; ``None``: any.
+        overwrite: Where the version stands already, replace also files that somebody changed; they
+            are kept below ``.ckptd/replaced`` of the root.
     """
 
     checkpoint: str
@@ -31,6 +33,7 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     is_background: bool = False
     digest: str = ""
     from_node: str | None = None
+    overwrite: bool = False
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -143,6 +143,7 @@ class RecoveryAnswers:
                 digest_prefix=wanted.digest_prefix,
                 from_node=wanted.from_node,
                 is_named=version is not None,
+                is_overwriting=request.overwrite,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target)

@@ -38,6 +38,7 @@ from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.directories import is_free
+from ckptd.store.staging.standing import OnDisk
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""
@@ -110,6 +111,7 @@ class StagingOrders:
                 await self._in_thread(recovery.staging.close)
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
+            here = OnDisk(is_overwriting=recovery.record.is_overwriting)
             recovery.space = effect.space
             staging = Staging(
                 recovery.root, recovery.id, recovery.target, effect.space, self._writing
@@ -124,7 +126,7 @@ class StagingOrders:
             )
 
             def prepare() -> BlockSet:
-                verified = staging.prepare(journaled, reserved_elsewhere_bytes=promised)
+                verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
                 if staging.copied:
                     self._journal.append(recovery.id, staging.copied)
                     staging.release(staging.copied)

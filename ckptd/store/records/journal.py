@@ -40,6 +40,7 @@ class JournaledRecovery:
         digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
         from_node: Whose content was asked for; ``None``: anybody's.
         is_named: The version was asked for, and not chosen.
+        is_overwriting: Where the version stands already it replaces also what somebody changed.
     """
 
     recovery: RecoveryId
@@ -55,6 +56,7 @@ class JournaledRecovery:
     digest_prefix: str = ""
     from_node: NodeId | None = None
     is_named: bool = True
+    is_overwriting: bool = False
 
 
 class Journal:
@@ -72,7 +74,7 @@ class Journal:
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
             " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
-            " is_named) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " is_named, is_overwriting) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -207,8 +209,8 @@ def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
 def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
-        " started_at_s, is_background, digest_prefix, from_node, is_named FROM recoveries"
-        " ORDER BY started_at_s, rowid"
+        " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting"
+        " FROM recoveries ORDER BY started_at_s, rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -218,6 +220,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             is_paused=bool(each.is_paused),
             is_background=bool(each.is_background),
             is_named=bool(each.is_named),
+            is_overwriting=bool(each.is_overwriting),
         )
         for each in recoveries
     )

@@ -189,6 +189,10 @@ CREATE TABLE first_heard (
 ) STRICT;
 """
 
+_OVERWRITING: Final = """
+ALTER TABLE recoveries ADD COLUMN is_overwriting INTEGER NOT NULL DEFAULT 0;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -197,6 +201,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _LINKS,
     _RIVALS,
     _MOMENTS,
+    _OVERWRITING,
 )
 """What leads from each schema to the next one."""
 

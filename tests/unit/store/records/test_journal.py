@@ -63,6 +63,7 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
         digest_prefix="0a0a0a0a",
         from_node=NodeId("n"),
         is_named=False,
+        is_overwriting=True,
     )
     database = Database(path)
     await database.open()
