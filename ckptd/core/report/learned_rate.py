@@ -27,12 +27,14 @@ class LearnedRate:
         latency_ns: Usual time to its first byte; ``None`` if that was not measured.
         learned_ns: When, on the scheduler's clock; before this node started if negative.
         origin: By what.
+        is_sound: It was measured over enough bytes to be worth keeping.
     """
 
     bytes_per_s: float
     latency_ns: int | None
     learned_ns: int
     origin: RateOrigin
+    is_sound: bool = True
 
     def age_ns(self, *, now: int) -> int:
         """Return how long ago that was."""

@@ -78,17 +78,24 @@ def rate_of_link(link: Link) -> LearnedRate | None:
     rate = link.rate
     if not rate.bytes_per_s:
         return None
-    return LearnedRate(rate.bytes_per_s, link.latency_ns, rate.sampled_ns, RateOrigin.RECOVERY)
+    return LearnedRate(
+        rate.bytes_per_s,
+        link.latency_ns,
+        rate.sampled_ns,
+        RateOrigin.RECOVERY,
+        is_sound=rate.is_sound,
+    )
 
 
 def _better(one: LearnedRate, other: LearnedRate, *, now: int) -> LearnedRate:
-    """Return which of two says more: a fresh one of a recovery, else the newer one; else the first.
+    """Return which of two says more: a sound one, of these a fresh one of a recovery.
 
-    Of two that are fresh and of recoveries the newer one counts.
+    Otherwise the newer one does, and the first of two that are as old.
     """
 
-    def merit(rate: LearnedRate) -> tuple[bool, int]:
+    def merit(rate: LearnedRate) -> tuple[bool, bool, int]:
         is_fresh = rate.age_ns(now=now) <= FRESH_NS
-        return is_fresh and rate.origin is RateOrigin.RECOVERY, rate.learned_ns
+        is_best = is_fresh and rate.origin is RateOrigin.RECOVERY
+        return rate.is_sound, is_best, rate.learned_ns
 
     return one if merit(one) >= merit(other) else other

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ckptd.core.options import Options
-from ckptd.limits import MS, SECOND
+from ckptd.limits import MIB, MS, SECOND
 
 _RATE_WINDOW_NS = 100 * MS
 """Bytes are counted over at least this long before they make a sample of the rate."""
+
+_SOUND_BYTES = 1 * MIB
+"""A rate that was measured over less says more about the way to the first byte."""
 
 _FALL_SHARE = 0.25
 """A lower sample moves the estimate a quarter of the way. One pause is not a slow source."""
@@ -30,12 +33,14 @@ class RateEstimate:
         best_bytes_per_s: The highest sample.
         latest_bytes_per_s: The last one.
         sampled_ns: When that was.
+        sampled_bytes: How much came in all samples.
     """
 
     bytes_per_s: float = 0.0
     best_bytes_per_s: float = 0.0
     latest_bytes_per_s: float = 0.0
     sampled_ns: int = 0
+    sampled_bytes: int = 0
     _window_start_ns: int | None = None
     _window_bytes: int = 0
 
@@ -57,13 +62,25 @@ class RateEstimate:
             self._window_bytes = 0
 
     def pause(self, *, now: int) -> None:
-        """Note that the source has no work any more."""
+        """Note that the source has no work any more.
+
+        A window that is cut short counts while little has been: the rate of a source whose first
+        range was a few bytes is raised by the next ones, however short these are. It is not
+        lowered, for the way of the request is a part of each.
+        """
         if self._window_start_ns is None:
             return
         elapsed_ns = now - self._window_start_ns
-        if elapsed_ns > 0 and self._window_bytes and not self.bytes_per_s:
-            self._sample(self._window_bytes * SECOND / elapsed_ns, now=now)
+        if elapsed_ns > 0 and not self.is_sound:
+            bytes_per_s = self._window_bytes * SECOND / elapsed_ns
+            if bytes_per_s > self.bytes_per_s:
+                self._sample(bytes_per_s, now=now)
         self._window_start_ns = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it was measured over enough to say something; a first few bytes say little."""
+        return self.sampled_bytes >= _SOUND_BYTES
 
     def believe_latest(self) -> None:
         """Take the last sample for the rate: that the source was slow is no pause any more."""
@@ -72,6 +89,7 @@ class RateEstimate:
     def _sample(self, bytes_per_s: float, *, now: int) -> None:
         self.latest_bytes_per_s = bytes_per_s
         self.sampled_ns = now
+        self.sampled_bytes += self._window_bytes
         self.best_bytes_per_s = max(self.best_bytes_per_s, bytes_per_s)
         if bytes_per_s >= self.bytes_per_s:
             self.bytes_per_s = bytes_per_s

@@ -89,7 +89,7 @@ class RateMemory:
                 rate.origin,
             )
             for node, rate in learned.items()
-            if self._written.get(node) != rate
+            if rate.is_sound and self._written.get(node) != rate
         ]
         if not news:
             return

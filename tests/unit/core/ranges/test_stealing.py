@@ -51,6 +51,7 @@ def near_the_end(script: Script, version: Saved, slow_rate: int, fast_rate: int)
     for node, rate in ((A, slow_rate), (B, fast_rate)):
         link = script.scheduler.inspect().peers[node].link
         link.rate.bytes_per_s = link.rate.latest_bytes_per_s = rate
+        link.rate.sampled_bytes = rate
     owed = orders[A]
     script.arrive(owed, owed.blocks.start + 1, after_ms=1)
     return owed

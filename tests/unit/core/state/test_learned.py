@@ -23,7 +23,7 @@ def rate(mib: float, *, days_ago: float = 0, origin: RateOrigin = RECOVERY) -> L
 
 def link(mib: float, *, days_ago: float = 0) -> Link:
     at = NOW - int(days_ago * DAY)
-    return Link(RateEstimate(mib * MIB, sampled_ns=at), latency_ns=MS)
+    return Link(RateEstimate(mib * MIB, sampled_ns=at, sampled_bytes=MIB), latency_ns=MS)
 
 
 def best(*rates: LearnedRate, shown: Link | None = None) -> LearnedRate | None:
@@ -75,6 +75,18 @@ def test_the_doctor_does_not_replace_what_a_recovery_learned_within_a_day() -> N
     assert best(doctor, shown=link(9, days_ago=1)) == rate(9, days_ago=1)
     assert best(doctor, shown=link(9, days_ago=1.01)) == doctor
     assert best(doctor, rate(9, days_ago=0.5)) == rate(9, days_ago=0.5)
+
+
+def test_a_few_bytes_do_not_replace_what_was_measured_over_more() -> None:
+    little = link(0.1)
+    little.rate.sampled_bytes = MIB - 1
+    weak = LearnedRate(0.1 * MIB, MS, NOW, RECOVERY, is_sound=False)
+    assert best(shown=little) == weak
+    assert best(rate(9, days_ago=1, origin=DOCTOR), shown=little) == rate(
+        9, days_ago=1, origin=DOCTOR
+    )
+    little.rate.sampled_bytes = MIB
+    assert best(rate(9, days_ago=1, origin=DOCTOR), shown=little) == rate(0.1)
 
 
 def test_of_two_of_a_kind_the_newer_one_counts() -> None:

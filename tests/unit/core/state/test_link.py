@@ -76,12 +76,35 @@ def test_a_first_range_that_took_less_than_a_window_still_tells_the_rate() -> No
     assert rate.bytes_per_s == 100 * MIB
 
 
-def test_a_later_fraction_of_a_window_tells_nothing() -> None:
-    rate = RateEstimate(bytes_per_s=50 * MIB)
+@pytest.mark.parametrize("size_bytes", [1, 900 * MIB])
+def test_a_later_fraction_of_a_window_tells_nothing(size_bytes: int) -> None:
+    rate = RateEstimate(bytes_per_s=50 * MIB, sampled_bytes=1 * MIB)
+    rate.begin(now=0)
+    rate.add(size_bytes, now=10 * MS)
+    rate.pause(now=10 * MS)
+    assert rate.bytes_per_s == 50 * MIB
+
+
+def test_while_little_has_come_a_fraction_of_a_window_can_only_raise_the_rate() -> None:
+    rate = RateEstimate()
+    rate.begin(now=0)
+    rate.add(700, now=10 * MS)
+    rate.pause(now=10 * MS)
+    assert rate.bytes_per_s == 70_000, "a small unit, most of whose time was the way there"
+    rate.begin(now=1 * SECOND)
+    rate.add(2 * MIB, now=1 * SECOND + 20 * MS)
+    rate.pause(now=1 * SECOND + 20 * MS)
+    assert rate.bytes_per_s == 100 * MIB
+    assert (rate.sampled_ns, rate.sampled_bytes) == (1 * SECOND + 20 * MS, 700 + 2 * MIB)
+    assert rate.is_sound
+
+
+def test_a_fraction_of_a_window_does_not_lower_a_rate_that_is_not_sound() -> None:
+    rate = RateEstimate(bytes_per_s=50 * MIB, sampled_bytes=1 * MIB - 1)
     rate.begin(now=0)
     rate.add(1, now=10 * MS)
     rate.pause(now=10 * MS)
-    assert rate.bytes_per_s == 50 * MIB
+    assert (rate.bytes_per_s, rate.is_sound) == (50 * MIB, False)
 
 
 def test_a_pause_at_the_moment_of_the_beginning_divides_by_nothing() -> None:

@@ -108,6 +108,13 @@ async def test_only_what_is_new_is_written(records: CountingRecords) -> None:
     assert [[record.node for record in each] for each in records.written] == [[A], [B]]
 
 
+async def test_what_a_few_bytes_showed_is_not_kept(records: CountingRecords) -> None:
+    life = Life(records, now_s=1e9)
+    life.known.note(A, LearnedRate(900.0, MS, 0, RECOVERY, is_sound=False), now=0)
+    await life.memory.write()
+    assert records.written == []
+
+
 async def test_a_disk_that_refuses_ends_nothing_and_is_tried_again(
     records: CountingRecords,
 ) -> None:
