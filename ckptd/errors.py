@@ -40,8 +40,8 @@ class ExitCode(enum.IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
-    DEGRADED = 3
-    CRITICAL_MISSING = 4
+    PARTIAL = 3
+    MISSING = 4
     TIMED_OUT = 5
     NOT_PERMITTED = 6
     UNREACHABLE = 7

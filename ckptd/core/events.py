@@ -42,10 +42,16 @@ class PeerLost:
 
 @dataclass(frozen=True, slots=True)
 class DiscoverySettled:
-    """Every known peer was asked once and has answered or failed.
+    """Every known peer was asked and has answered or failed, or had its time to.
 
-    From here on "nobody has it" is knowledge and not impatience.
+    From here on "nobody has it" is knowledge and not impatience. Reported again when the answer
+    to the question changes whether everybody was heard.
+
+    Attributes:
+        is_everybody_heard: Every configured address answers at present.
     """
+
+    is_everybody_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,11 @@ class RecoveryRequested:
         digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
         from_node: Whose content was asked for; ``None``: anybody's.
         had: What this node has or had of the checkpoint; goes before other contents.
+        allow_partial: What can be had is placed when patience ends, though required units are
+            missing; never without critical ones.
+        is_name_awaited: A name of which nobody has anything is waited for as long as patience
+            lasts; else it is taken for a mistake once the peers were asked.
+        own_names: The checkpoints of this node that are spelled most like it.
     """
 
     recovery: RecoveryId
@@ -97,6 +108,9 @@ class RecoveryRequested:
     digest_prefix: str = ""
     from_node: NodeId | None = None
     had: frozenset[Digest] = frozenset()
+    allow_partial: bool = False
+    is_name_awaited: bool = False
+    own_names: tuple[CheckpointName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,21 @@ class RivalOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class PatienceOptions:
+    """How long is waited at most for what may not be worth it, whatever the patience.
+
+    Attributes:
+        unknown_ns: A name of which nobody has anything is waited for so long while some address
+            does not answer; a daemon that restarts is back by then.
+        optional_ns: Optional units that nobody has are waited for so long once all others are
+            here. A holder whose connection broke is found again within three seconds.
+    """
+
+    unknown_ns: int = 15 * SECOND
+    optional_ns: int = 10 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What the scheduler takes for granted, by what it is about."""
 
@@ -220,6 +235,7 @@ class Options:
     commits: CommitOptions = field(default_factory=CommitOptions)
     manifests: ManifestOptions = field(default_factory=ManifestOptions)
     rivals: RivalOptions = field(default_factory=RivalOptions)
+    patience: PatienceOptions = field(default_factory=PatienceOptions)
 
     def paced(self, ingress_bytes_per_s: int | None) -> Options:
         """Return options for a limit on what may come: what is asked for then comes soon.

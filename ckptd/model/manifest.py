@@ -41,6 +41,13 @@ ONE_PHASE: Final = ("all",)
 REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
 """Features a manifest may require of its reader; this version knows none."""
 
+OPTIONAL_FLAG: Final = "optional"
+"""Among the flags of a unit: a version is complete without it. A reader that does not know the
+flag takes the unit as required."""
+
+RESERVED_PREFIX: Final = ".ckptd"
+"""No path of a unit begins with it: such names in a version's directory are ckptd's own."""
+
 _FIXARRAY: Final = range(0x90, 0xA0)
 _ARRAY_LENGTH_BYTES: Final = {0xDC: 2, 0xDD: 4}
 
@@ -59,7 +66,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         phase: Index into the manifest's phases.
         is_executable: The owner may execute it.
         after: Indices of units that must be placed before this one. Not used yet.
-        flags: Free marks for later versions. Not used yet.
+        flags: Marks. :data:`OPTIONAL_FLAG` is one; those that are not known mean nothing.
         facts: Optional facts for later versions. Not used yet.
     """
 
@@ -79,6 +86,11 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     def block_count(self) -> int:
         """How many blocks; 0 for an empty file."""
         return len(self.block_digests) // DIGEST_BYTES
+
+    @property
+    def is_optional(self) -> bool:
+        """A version is complete without it; never so for a critical unit."""
+        return OPTIONAL_FLAG in self.flags and self.criticality is not Criticality.CRITICAL
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -213,7 +225,7 @@ def check_path(path: str) -> None:
 
     Raises:
         InvalidManifest: Absolute, empty, ``.`` or ``..`` components, control characters, not
-            UTF-8, or too long.
+            UTF-8, too long, or reserved for ckptd's own files.
     """
     if _is_plain(path):
         return
@@ -226,6 +238,10 @@ def check_path(path: str) -> None:
         raise _invalid(f"has a path of {len(encoded)} bytes, not 1 to {PATH_BYTES_MAX}: {shown}")
     if any(character < " " or character == "\x7f" for character in path):
         raise _invalid(f"has control characters in the path {shown}")
+    if path.startswith(RESERVED_PREFIX):
+        raise _invalid(
+            f"has the path {shown}: names that begin with {RESERVED_PREFIX} are ckptd's own"
+        )
     components = path.split("/")
     if len(components) > PATH_DEPTH_MAX:
         raise _invalid(f"has a path of more than {PATH_DEPTH_MAX} components: {shown}")

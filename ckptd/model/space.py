@@ -190,6 +190,28 @@ class AddressSpace:
             previous = (unit.phase, unit.criticality)
         return tuple(ends)
 
+    def of_whole_units(self, missing: BlockSet) -> BlockSet:
+        """Return all blocks but those of units of which any block is missing."""
+        blocks = BlockSet.full(self.block_count)
+        run = missing.first_run()
+        while run is not None:
+            unit_run = self.unit_run(self.unit_of(run.start))
+            blocks = blocks.without_run(unit_run)
+            run = missing.first_run(unit_run[1])
+        return blocks
+
+    def whole_units(self, blocks: BlockSet) -> int:
+        """Return how many units that have blocks have all of them in a set."""
+        return self.units_within(blocks) - self.units_within(BlockSet())
+
+    def optional_blocks(self) -> BlockSet:
+        """Return the blocks of all optional units."""
+        return BlockSet(
+            self.unit_run(index)
+            for index, unit in enumerate(self.manifest.units)
+            if unit.flags and unit.is_optional and unit.block_count
+        )
+
     def of_criticality(self, criticality: Criticality) -> BlockSet:
         """Return the blocks of all units of one criticality."""
         units = enumerate(self.manifest.units)

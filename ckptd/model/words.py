@@ -65,19 +65,23 @@ class Stage(enum.StrEnum):
     """It will not complete; what it left is removed."""
 
     COMPLETE = "complete"
+    PARTIAL = "partial"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
     @property
     def is_ended(self) -> bool:
         """Nothing more will happen."""
-        return self in {Stage.COMPLETE, Stage.FAILED, Stage.CANCELLED}
+        return self in {Stage.COMPLETE, Stage.PARTIAL, Stage.FAILED, Stage.CANCELLED}
 
 
 class Result(enum.StrEnum):
     """How a recovery ended; each is the last :class:`Stage` of it."""
 
     COMPLETE = "complete"
+    """Every required unit is in place; optional ones may not be."""
+    PARTIAL = "partial"
+    """What could be had is in place, and required units are not; the request permitted that."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -86,7 +90,12 @@ class FailureCause(enum.StrEnum):
     """What made a recovery fail; each has an exit code of ``ckptctl``."""
 
     STORE = "store"
+    UNKNOWN = "unknown"
+    """Nobody who answers has anything of that name, or of that version of it."""
     CRITICAL_MISSING = "critical_missing"
+    """Nobody has some blocks of critical units."""
+    REQUIRED_MISSING = "required_missing"
+    """Nobody has some blocks of other required units."""
     VERIFICATION = "verification"
     CONFLICT = "conflict"
     """Several contents go by the name and version that was asked for."""

@@ -50,6 +50,11 @@ REST_NS: Final = 20 * SECOND
 REST_MAX_NS: Final = 20 * 60 * SECOND
 """… and until nothing is due any more; the fifth quarantine of a source takes 16 minutes."""
 
+_MISSING: Final = frozenset(
+    {FailureCause.UNKNOWN, FailureCause.CRITICAL_MISSING, FailureCause.REQUIRED_MISSING}
+)
+"""What a recovery may fail for when its patience ends."""
+
 LOOK_NS: Final = SECOND // 2
 """How often checkers look at nodes to which nothing happens."""
 
@@ -205,6 +210,8 @@ class Cluster:
             wanted,
             patience_ns=wish.patience_ns,
             is_background=wish.is_background,
+            allow_partial=wish.allow_partial,
+            is_name_awaited=wish.is_name_awaited,
         )
         self.nodes[wish.node].want(request)
 
@@ -260,7 +267,11 @@ class Cluster:
                 if recovery in cancelled:
                     excuses.add(Result.CANCELLED)
                 if wish.patience_ns is not None:
-                    excuses.add(FailureCause.CRITICAL_MISSING)
+                    excuses |= _MISSING
+                    if wish.allow_partial:
+                        excuses.add(Result.PARTIAL)
+                if not wish.is_name_awaited:
+                    excuses.add(FailureCause.UNKNOWN)
                 check_end(book, node.ends[recovery][1], excuses=frozenset(excuses))
             elif node.is_up and self.scenario.limit_ns is None:
                 is_obtainable = Ideal(self.nodes, self.network).is_obtainable(

@@ -69,12 +69,12 @@ def run(path: str, *argv: str) -> tuple[int, str, str]:
     ("ended", "code"),
     [
         ({}, ExitCode.DONE),
-        ({"is_degraded": True, "missing_units": ("opt/a",)}, ExitCode.DEGRADED),
+        ({"is_degraded": True, "missing_units": ("opt/a",)}, ExitCode.PARTIAL),
         ({"result": Result.FAILED, "cause": FailureCause.STORE}, ExitCode.FAILED),
         ({"result": Result.CANCELLED}, ExitCode.FAILED),
         (
             {"result": Result.FAILED, "cause": FailureCause.CRITICAL_MISSING},
-            ExitCode.CRITICAL_MISSING,
+            ExitCode.MISSING,
         ),
         ({"result": Result.FAILED, "cause": FailureCause.VERIFICATION}, ExitCode.VERIFICATION),
     ],

@@ -70,7 +70,7 @@ def test_a_plan_says_what_a_recovery_then_does(
     assert "\npredicted " in capsys.readouterr().out
     assert ckptctl([*command, "plan", NAME]) == ExitCode.DONE
     assert "newest of which every block is reachable" in capsys.readouterr().out
-    assert ckptctl([*command, "plan", f"{NAME}@7", "-o", "json"]) == ExitCode.CRITICAL_MISSING
+    assert ckptctl([*command, "plan", f"{NAME}@7", "-o", "json"]) == ExitCode.MISSING
     assert json.loads(capsys.readouterr().out)["why"] == "nobody has version 7"
 
 
@@ -177,7 +177,7 @@ def test_a_fresh_daemon_predicts_once_the_doctor_has_measured(
     assert settled_plan(receiver).predicted_complete_s is None
     assert ckptctl(["--socket", receiver.client.socket_path, "doctor"]) in {
         ExitCode.DONE,
-        ExitCode.DEGRADED,
+        ExitCode.PARTIAL,
     }
     capsys.readouterr()
     plan = settled_plan(receiver)

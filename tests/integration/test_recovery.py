@@ -129,5 +129,5 @@ def test_ctl_tells_the_shell_how_it_ended(
     to = str(receiver.path("by-hand"))
     assert ckptctl([*command, f"{NAME}@100", "--to", to]) == ExitCode.DONE
     assert "every block verified" in capsys.readouterr().out
-    assert ckptctl([*command, "nobody/has-this@1"]) == ExitCode.CRITICAL_MISSING
+    assert ckptctl([*command, "nobody/has-this@1"]) == ExitCode.MISSING
     assert "nobody has nobody/has-this" in capsys.readouterr().err

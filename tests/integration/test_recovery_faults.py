@@ -156,7 +156,7 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
         assert "config.json" in here
         assert here.items() < whole.items()
         command = ["--socket", receiver.client.socket_path]
-        assert ckptctl([*command, "watch", recovery]) == ExitCode.DEGRADED
+        assert ckptctl([*command, "watch", recovery]) == ExitCode.PARTIAL
         assert "missing: " in capsys.readouterr().out
     (row,) = receiver.client.checkpoints()
     assert (row.nodes, row.is_complete) == ((), False)
@@ -191,5 +191,5 @@ def test_without_patience_a_missing_critical_unit_fails_the_recovery(
         receiver.wait_bytes(recovery, 4 * MIB)
         source.kill()
         command = ["--socket", receiver.client.socket_path]
-        assert ckptctl([*command, "watch", recovery]) == ExitCode.CRITICAL_MISSING
+        assert ckptctl([*command, "watch", recovery]) == ExitCode.MISSING
     assert not receiver.path("urgent").exists()

@@ -48,7 +48,7 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
-from ckptd.model.manifest import FORMAT, Manifest, Unit, encode_manifest
+from ckptd.model.manifest import FORMAT, OPTIONAL_FLAG, Manifest, Unit, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, FailureCause, RangeOutcome, Result, Stage
 from ckptd.sim.check.attention import bad_deadline, idle_source
@@ -104,26 +104,32 @@ def saved(
     *normal: int,
     critical: Iterable[int] = (),
     deferred: Iterable[int] = (),
+    optional: Iterable[int] = (),
     version: int = 100,
     checkpoint: str = LLAMA,
     block_size_bytes: int = MIB,
 ) -> Saved:
-    """Lay out a version; every number is a unit of so many blocks."""
+    """Lay out a version; every number is a unit of so many blocks, the optional ones last."""
     sizes = {
         Criticality.CRITICAL: critical,
         Criticality.NORMAL: normal,
         Criticality.DEFERRED: deferred,
     }
+    kinds = [
+        *((each.label, each, (), counts) for each, counts in sizes.items()),
+        ("optional", Criticality.DEFERRED, (OPTIONAL_FLAG,), optional),
+    ]
     units = tuple(
         Unit(
-            path=f"{criticality.label}-{index}",
+            path=f"{label}-{index}",
             size_bytes=block_count * block_size_bytes,
             digest=bytes(DIGEST_BYTES),
             block_size_bytes=block_size_bytes,
             block_digests=bytes(block_count * DIGEST_BYTES),
             criticality=criticality,
+            flags=flags,
         )
-        for criticality, block_counts in sizes.items()
+        for label, criticality, flags, block_counts in kinds
         for index, block_count in enumerate(block_counts)
     )
     manifest = Manifest(format=FORMAT, checkpoint=checkpoint, version=version, units=units)
@@ -160,6 +166,8 @@ def wanted(
     is_named: bool = False,
     patience_ms: int | None = None,
     is_background: bool = False,
+    allow_partial: bool = False,
+    is_name_awaited: bool = False,
 ) -> RecoveryRequested:
     """Ask for the newest version of a checkpoint, or for exactly this one."""
     return RecoveryRequested(
@@ -168,6 +176,8 @@ def wanted(
         version=version.version if is_named else None,
         patience_ns=None if patience_ms is None else patience_ms * MS,
         is_background=is_background,
+        allow_partial=allow_partial,
+        is_name_awaited=is_name_awaited,
     )
 
 
@@ -292,6 +302,7 @@ class Script:
         verified: BlockSet | None = None,
         patience_ms: int | None = None,
         is_background: bool = False,
+        allow_partial: bool = False,
     ) -> list[Effect]:
         """Bring a recovery as far as transferring; return the first ranges ordered."""
         for source in sources:
@@ -304,6 +315,7 @@ class Script:
                 is_named=True,
                 patience_ms=patience_ms,
                 is_background=is_background,
+                allow_partial=allow_partial,
             ),
         )
         [asked] = self.recovery(recovery).search.asked

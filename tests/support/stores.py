@@ -73,6 +73,7 @@ def ended(recovery: RecoveryId) -> EndedRecovery:
         is_degraded=False,
         missing_units=("a", "b/c"),
         total_bytes=1000,
+        placed_bytes=0,
         received_bytes=700,
         resumed_bytes=200,
         wasted_bytes=30,

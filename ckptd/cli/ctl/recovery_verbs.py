@@ -211,7 +211,7 @@ def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exi
         say(f"interrupted, but not recovery {recovery}: {again}")
         return ExitCode.INTERRUPTED
     lines = result_lines(result)
-    if result.result is not Result.COMPLETE:
+    if result.result not in {Result.COMPLETE, Result.PARTIAL}:
         say("\n".join(lines))
     elif not as_json:
         print("\n".join(lines))

@@ -272,9 +272,9 @@ def _source_lines(view: RecoveryView) -> list[str]:
 
 
 def result_lines(result: RecoveryResult) -> list[str]:
-    """Say how a recovery ended, and where the bytes of a complete one came from."""
+    """Say how a recovery ended, and where the bytes of one came from that placed something."""
     name = reference(result.checkpoint, result.version)
-    if result.result is not Result.COMPLETE:
+    if result.result not in {Result.COMPLETE, Result.PARTIAL}:
         if result.rivals:
             return _conflict_lines(result, name)
         reason = f": {printable(result.message)}" if result.message else ""
@@ -283,10 +283,8 @@ def result_lines(result: RecoveryResult) -> list[str]:
     if result.was_here:
         return _wrapped(f"{name} is here already: {printable(result.target)}")
     amount = format_size(result.bytes_total)
-    if result.is_degraded:
-        kept = result.bytes_resumed + result.bytes_local
-        kept += result.bytes_received - result.bytes_wasted
-        name, amount = f"{name} in part", f"{format_size(kept)} of {amount}"
+    if result.result is Result.PARTIAL:
+        name, amount = f"{name} in part", f"{format_size(result.bytes_placed)} of {amount}"
     rate = format_rate(result.bytes_received / max(result.duration_s, 1e-9))
     duration = format_duration(result.duration_s)
     done = f"recovered {name}: {amount} in {duration} ({rate}),"
@@ -335,7 +333,10 @@ def rival_lines(rivals: Iterable[RivalRow]) -> list[str]:
 
 
 def _missing_lines(result: RecoveryResult) -> list[str]:
-    return _wrapped(f"missing: {_listing(result.missing_units)}") if result.missing_units else []
+    if not result.missing_units:
+        return []
+    missing = "missing, optional" if result.result is Result.COMPLETE else "missing"
+    return _wrapped(f"{missing}: {_listing(result.missing_units)}")
 
 
 def _wrapped(text: str) -> list[str]:

@@ -141,8 +141,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def exit_code_of_plan(plan: Plan) -> ExitCode:
     """Return what a command ends with: what the recovery would, as far as peers decide that."""
     if plan.version is None:
-        return ExitCode.CRITICAL_MISSING
+        return ExitCode.MISSING
     if not plan.missing_blocks:
         return ExitCode.DONE
     is_degraded = plan.missing_critical_blocks == 0
-    return ExitCode.DEGRADED if is_degraded else ExitCode.CRITICAL_MISSING
+    return ExitCode.PARTIAL if is_degraded else ExitCode.MISSING

@@ -39,8 +39,9 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         version: Which version; ``None`` if none was chosen.
         digest: Digest of its manifest.
         result: How it ended.
-        is_degraded: Complete except for units that are not critical.
-        missing_units: Paths of the missing units; at most 20.
+        is_degraded: Required units are missing in what was placed: ``result`` says ``partial``.
+            Deprecated.
+        missing_units: Paths of the missing units; at most 20. If it is complete: optional ones.
         cause: What made it fail.
         message: The cause as a sentence for a person; empty if it did not fail.
         target: The version's directory.
@@ -61,6 +62,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         wasted: ``bytes_wasted`` by reason.
         happenings: How many events of each kind happened; ``ckptctl explain`` shows them.
         rivals: With the cause ``conflict``: the contents to choose from.
+        bytes_placed: How much of the version is in its directory: all units that are not missing.
     """
 
     recovery: str
@@ -87,6 +89,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     bytes_local: int = 0
     was_here: bool = False
     rivals: tuple[RivalRow, ...] = ()
+    bytes_placed: int = 0
 
 
 WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
@@ -94,7 +97,9 @@ WatchEvent: TypeAlias = RecoveryProgress | RecoveryResult
 
 _EXIT_CODES: dict[FailureCause | None, ExitCode] = {
     FailureCause.STORE: ExitCode.FAILED,
-    FailureCause.CRITICAL_MISSING: ExitCode.CRITICAL_MISSING,
+    FailureCause.UNKNOWN: ExitCode.MISSING,
+    FailureCause.CRITICAL_MISSING: ExitCode.MISSING,
+    FailureCause.REQUIRED_MISSING: ExitCode.MISSING,
     FailureCause.VERIFICATION: ExitCode.VERIFICATION,
     FailureCause.CONFLICT: ExitCode.CONFLICT,
     None: ExitCode.FAILED,
@@ -105,7 +110,9 @@ def exit_code_of(result: RecoveryResult) -> ExitCode:
     """Return what a command that waited for a recovery ends with."""
     match result.result:
         case Result.COMPLETE:
-            return ExitCode.DEGRADED if result.is_degraded else ExitCode.DONE
+            return ExitCode.DONE
+        case Result.PARTIAL:
+            return ExitCode.PARTIAL
         case Result.FAILED:
             return _EXIT_CODES[result.cause]
         case Result.CANCELLED:

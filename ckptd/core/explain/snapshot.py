@@ -100,6 +100,7 @@ def view_recovery(
         units_done=space.units_within(recovery.coverage.verified) if space else 0,
         total_bytes=total_bytes,
         verified_bytes=verified_bytes,
+        placed_bytes=_placed_bytes(recovery),
         is_committed=not recovery.commit.committing and not recovery.commit.blocks,
         resumed_bytes=recovery.tally.resumed_bytes,
         local_bytes=recovery.tally.local_bytes,
@@ -126,6 +127,13 @@ def view_recovery(
         hedged_bytes=recovery.duplicates.hedged_bytes,
         hedge_budget_bytes=int(options.hedging.share * total_bytes),
     )
+
+
+def _placed_bytes(recovery: Recovery) -> int:
+    if recovery.stage is not Stage.PLACING:
+        return 0
+    space = recovery.content.space
+    return space.set_bytes(space.of_whole_units(recovery.coverage.unclaimed))
 
 
 def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:

@@ -71,8 +71,8 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
 
 def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
     """Know from here on that nobody else has anything."""
-    del event
     step.state.is_settled = True
+    step.state.is_everybody_heard = event.is_everybody_heard
 
 
 def on_rate_learned(step: Step, event: RateLearned) -> None:

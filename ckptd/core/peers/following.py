@@ -42,6 +42,11 @@ and to take in an answer costs a third of a millisecond: an eighth of a core, an
 thousand peers that recover."""
 _UNFOLLOWED_PAUSE_NS: Final = 15 * SECOND
 """Pause between two questions to one of the others. With a thousand peers some eighty a second."""
+SETTLED_AFTER_NS: Final = 15 * SECOND
+"""After this time at the latest every address was asked: a peer has three seconds to take a
+connection and ten to say something. One that says a little again and again holds nobody up."""
+_HEARD: Final = frozenset({PeerState.LIVE, PeerState.SELF, PeerState.CONFLICT})
+"""States in which an address answers."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND
 """Pause after an address turned out to be this node itself, or a second of one name."""
 
@@ -164,6 +169,8 @@ class Following:
         self._peers = {peer.name: peer for peer in addresses}
         self._by_node: dict[NodeId, PeerAddress] = {}
         self._followed: dict[str, None] = {}
+        self._is_late = False
+        self._settled: DiscoverySettled | None = None
 
     def peers(self) -> tuple[PeerAddress, ...]:
         """Return every address and what is known of it, in configured order."""
@@ -175,10 +182,23 @@ class Following:
         return None if peer is None else peer.address
 
     def settled(self) -> list[Consequence]:
-        """Return the event that every address was asked, once that is so."""
-        if any(peer.state is PeerState.UNKNOWN for peer in self._peers.values()):
+        """Return the event that every address was asked, once that is so.
+
+        It is reported again when all of them answer, and when not all do any more.
+        """
+        states = {peer.state for peer in self._peers.values()}
+        if self._settled is None and PeerState.UNKNOWN in states and not self._is_late:
             return []
-        return [DiscoverySettled()]
+        settled = DiscoverySettled(is_everybody_heard=states <= _HEARD)
+        if settled == self._settled:
+            return []
+        self._settled = settled
+        return [settled]
+
+    def settle(self) -> list[Consequence]:
+        """Do not wait any longer for those that were asked and neither answered nor failed."""
+        self._is_late = True
+        return self.settled()
 
     def change(self, addresses: Iterable[PeerAddress]) -> Change:
         """Take these addresses from now on, and no others; what is known of those stays."""
@@ -253,7 +273,8 @@ class Following:
         return self._next(question, lost, pause_ns)
 
     def _next(self, question: Question, consequences: list[Consequence], pause_ns: int) -> NextStep:
-        if question.is_first:
+        has_moved = any(isinstance(each, PeerFound | AddressLost) for each in consequences)
+        if question.is_first or has_moved:
             consequences = consequences + self.settled()
         return NextStep(consequences, spread_ns(pause_ns, self._rng))
 

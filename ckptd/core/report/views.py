@@ -128,6 +128,8 @@ class RecoverySnapshot:
         units_done: Units whose blocks are all verified.
         total_bytes: Length of the version.
         verified_bytes: What is in staging.
+        placed_bytes: What comes under the final name with the units that are not left out; 0
+            before placing begins.
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
         local_bytes: What else was on this node's disks already.
@@ -163,6 +165,7 @@ class RecoverySnapshot:
     units_done: int
     total_bytes: int
     verified_bytes: int
+    placed_bytes: int
     is_committed: bool
     resumed_bytes: int
     local_bytes: int

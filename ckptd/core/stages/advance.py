@@ -1,6 +1,6 @@
 """The stages of a recovery, from the request to the rename.
 
-    SEEKING → DESCRIBING → PREPARING → TRANSFERRING → PLACING → complete
+    SEEKING → DESCRIBING → PREPARING → TRANSFERRING → PLACING → complete, partial
        └──────────┴────────────┴────────────┴────────────┴────→ DISCARDING → failed, cancelled
 
 A handler notes what happened; :func:`advance` then does for each recovery whatever its stage
@@ -153,9 +153,10 @@ def on_commit_failed(step: Step, recovery: Recovery, event: CommitFailed) -> Non
 
 
 def on_version_placed(step: Step, recovery: Recovery, event: VersionPlaced) -> None:
-    """End in success."""
+    """End in success: complete without optional units at most, else partial."""
     recovery.local.pending_order = None
-    end(step, recovery, Ending(Result.COMPLETE))
+    result = Result.PARTIAL if recovery.lacks_required else Result.COMPLETE
+    end(step, recovery, Ending(result))
 
 
 def advance(step: Step) -> None:
@@ -188,7 +189,7 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
             pass
         case Stage.PLACING:
             _place(step, recovery)
-        case Stage.COMPLETE | Stage.FAILED | Stage.CANCELLED:
+        case Stage.COMPLETE | Stage.PARTIAL | Stage.FAILED | Stage.CANCELLED:
             raise AssertionError(f"{recovery.id} has ended")
         case unreachable:
             assert_never(unreachable)
@@ -207,10 +208,15 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         and not recovery.is_paused
         and not any(holders(recovery, step.state.peers.values(), recovery.coverage.unclaimed))
     )
-    is_given_up = is_out_of_patience(step, recovery, is_starved=is_starved)
+    is_given_up = is_out_of_patience(
+        step,
+        recovery,
+        is_starved=is_starved,
+        at_most_ns=None if recovery.lacks_required else step.options.patience.optional_ns,
+    )
     missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
-    if obstacle := _why_not_in_part(recovery, missing):
-        fail(step, recovery, FailureCause.CRITICAL_MISSING, obstacle)
+    if missing and (obstacle := _why_not_without(recovery, missing)):
+        fail(step, recovery, *obstacle)
         return
     is_all_here = recovery.coverage.unclaimed == missing
     if recovery.local.pending_order is not None:
@@ -222,14 +228,27 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         _place(step, recovery)
 
 
-def _why_not_in_part(recovery: Recovery, missing: BlockSet) -> str:
-    """Say why a recovery cannot end without some blocks; empty if it can."""
-    critical = missing & recovery.content.critical
-    if critical:
-        return f"nobody has {len(critical)} critical blocks"
-    if missing and not recovery.coverage.verified:
-        return f"nobody has any of the {len(missing)} blocks"
-    return ""
+def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCause, str] | None:
+    """Say why a recovery cannot end without some blocks; ``None`` if it can.
+
+    Optional units may always be missing, and required ones if the request permits that and there
+    is something to place; critical ones never.
+    """
+    content = recovery.content
+    required = missing - content.optional
+    if not required:
+        return None
+    if critical := required & content.critical:
+        return FailureCause.CRITICAL_MISSING, f"nobody has {len(critical)} critical blocks"
+    if not recovery.coverage.verified:
+        return FailureCause.REQUIRED_MISSING, f"nobody has any of the {len(missing)} blocks"
+    message = f"nobody has {len(required)} required blocks"
+    if not content.space.whole_units(recovery.coverage.verified):
+        return FailureCause.REQUIRED_MISSING, f"{message}, and no unit is whole"
+    if recovery.request.allow_partial:
+        return None
+    hint = "to place the units that are whole, recover with --allow-partial"
+    return FailureCause.REQUIRED_MISSING, f"{message}; {hint}"
 
 
 def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:

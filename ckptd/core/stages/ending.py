@@ -113,15 +113,25 @@ def end(step: Step, recovery: Recovery, ending: Ending) -> None:
     )
 
 
-def is_out_of_patience(step: Step, recovery: Recovery, *, is_starved: bool) -> bool:
-    """Measure how long nobody has had what is missing; return whether that was too long."""
+def is_out_of_patience(
+    step: Step, recovery: Recovery, *, is_starved: bool, at_most_ns: int | None = None
+) -> bool:
+    """Measure how long nobody has had what is missing; return whether that was too long.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        is_starved: Nobody has it now.
+        at_most_ns: It is waited for no longer than this; ``None``: as long as patience lasts.
+    """
+    recovery.patience_max_ns = at_most_ns
     if not is_starved:
         recovery.starved_since_ns = None
         return False
     if recovery.starved_since_ns is None:
         recovery.starved_since_ns = step.now
-    patience_ns = recovery.request.patience_ns
-    return patience_ns is not None and step.now - recovery.starved_since_ns >= patience_ns
+    given_up_at_ns = recovery.given_up_at_ns
+    return given_up_at_ns is not None and step.now >= given_up_at_ns
 
 
 HANDLERS: Final = (RecoveryHandler(StagingDiscarded, on_staging_discarded),)

@@ -154,7 +154,7 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     elif not sources:
         if is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
             message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
-            fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
+            fail(step, recovery, FailureCause.REQUIRED_MISSING, message)
     else:
         recovery.starved_since_ns = None
         source = _best(step, recovery)

@@ -9,6 +9,7 @@ from ckptd.core.explain.narration import report_choice
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import describe
 from ckptd.core.stages.rival_choice import Claimed, claims_on, settle_rivals
+from ckptd.core.stages.unknown import explain_unknown, unknown_patience_ns
 from ckptd.core.stages.version_choice import (
     choose_version,
     contents_of_choice,
@@ -77,17 +78,13 @@ def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> 
     refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
     if refusal:
         fail(step, recovery, FailureCause.VERIFICATION, refusal)
-    elif is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
-        message = f"nobody has {recovery.checkpoint}{_selection_of(recovery)}"
-        fail(step, recovery, FailureCause.CRITICAL_MISSING, message)
-
-
-def _selection_of(recovery: Recovery) -> str:
-    """Say which content was asked for, if one was."""
-    request = recovery.request
-    prefix = f" with a digest that begins with {request.digest_prefix}"
-    source = f" that {request.from_node} has"
-    return (prefix if request.digest_prefix else "") + (source if request.from_node else "")
+    elif is_out_of_patience(
+        step,
+        recovery,
+        is_starved=step.state.is_settled,
+        at_most_ns=unknown_patience_ns(step, recovery),
+    ):
+        fail(step, recovery, *explain_unknown(step.state, recovery))
 
 
 def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:

@@ -32,9 +32,7 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
         return deadline_ns  # nothing that peers have is waited for
     if recovery.local.is_staging_lost:  # its lanes will end
         return deadline_ns
-    patience_ns = recovery.request.patience_ns
-    if recovery.starved_since_ns is not None and patience_ns is not None:
-        deadline_ns = _earliest(deadline_ns, recovery.starved_since_ns + patience_ns)
+    deadline_ns = _earliest(deadline_ns, recovery.given_up_at_ns)
     if stage is Stage.TRANSFERRING and recovery.commit.since_ns is not None:
         due_ns = recovery.commit.since_ns + commit_age_ns(recovery, options)
         deadline_ns = _earliest(deadline_ns, due_ns)

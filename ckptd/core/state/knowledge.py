@@ -39,6 +39,7 @@ class State:
         best_rate: The most that came in one second, over recoveries that ended; each takes a
             tenth off it, for networks change.
         is_settled: Every known peer was asked once.
+        is_everybody_heard: Every configured address answers at present.
         is_paced: Something was not asked for because enough is in flight: every source is to be
             looked at again when less is.
         trial: The trial of another number of lanes that is under way.
@@ -61,6 +62,7 @@ class State:
     now_ns: int = 0
     best_rate: float = 0.0
     is_settled: bool = False
+    is_everybody_heard: bool = False
     is_paced: bool = False
     trial: Trial | None = None
     trials_failed: int = 0

@@ -78,6 +78,8 @@ class Recovery:
         duplicates: What was asked of two sources.
         refused: Blocks that a source sent wrongly in this epoch; not asked of it again.
         starved_since_ns: Since when nobody has what is missing.
+        patience_max_ns: It is waited for no longer than this, whatever the patience; ``None``: as
+            long as patience lasts.
         ending: How it will end, once nothing of it is under way.
         tally: What it has cost and brought so far.
         story: What happened that was out of the ordinary.
@@ -101,6 +103,7 @@ class Recovery:
     duplicates: Duplicates = field(default_factory=Duplicates)
     refused: dict[NodeId, BlockSet] = field(default_factory=dict)
     starved_since_ns: int | None = None
+    patience_max_ns: int | None = None
     ending: Ending | None = None
     tally: Tally = field(default_factory=Tally)
     story: Story = field(default_factory=Story)
@@ -137,6 +140,20 @@ class Recovery:
         """What the version consists of; only asked for once the manifest is here."""
         assert self.described is not None, f"{self.id}: no manifest yet"
         return self.described
+
+    @property
+    def lacks_required(self) -> bool:
+        """Blocks of required units are to be ordered."""
+        return not self.coverage.unclaimed.issubset(self.content.optional)
+
+    @property
+    def given_up_at_ns(self) -> int | None:
+        """When what nobody has is not waited for any more; ``None``: somebody has it, or never."""
+        bounds_ns = (self.request.patience_ns, self.patience_max_ns)
+        patience_ns = min((bound for bound in bounds_ns if bound is not None), default=None)
+        if self.starved_since_ns is None or patience_ns is None:
+            return None
+        return self.starved_since_ns + patience_ns
 
     @property
     def is_fetching(self) -> bool:

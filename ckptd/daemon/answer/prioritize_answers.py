@@ -164,7 +164,7 @@ class PrioritizeAnswers:
         ended = self._book.result(recovery.id)
         path = f"{recovery.target}/{name}"
         is_there = await asyncio.to_thread(recovery.root.stat, path) is not None
-        if ended.result is Result.COMPLETE and is_there:
+        if ended.result in {Result.COMPLETE, Result.PARTIAL} and is_there:
             where = recovery.root.absolute(path)
             return NeedResult(recovery=recovery.id, unit=name, path=where, is_placed=True)
         why = ended.message or ended.result.value

@@ -14,7 +14,7 @@ from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.limits import SECOND
-from ckptd.model.words import Result, SourceState, Stage
+from ckptd.model.words import SourceState, Stage
 from ckptd.store.records.ended import EndedRecovery
 
 
@@ -155,13 +155,13 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
             )
             for rival in ended.rivals
         ),
+        bytes_placed=ended.placed_bytes,
     )
 
 
 def view_of_ended(record: EndedRecovery) -> RecoveryView:
     """Return a recovery that has ended."""
-    is_complete = record.result is Result.COMPLETE
-    here = record.total_bytes if is_complete else 0
+    here = record.placed_bytes
     return RecoveryView(
         recovery=record.recovery,
         checkpoint=record.checkpoint,

@@ -16,6 +16,7 @@ from typing import Final
 from ckptd.config import parse_peer
 from ckptd.core.events import Event
 from ckptd.core.peers.following import (
+    SETTLED_AFTER_NS,
     AddressLost,
     Consequence,
     DeltaUnfit,
@@ -101,6 +102,8 @@ class Peering:
         async with asyncio.TaskGroup() as self._tasks:
             for peer in self.peers():
                 self._begin(peer)
+            await asyncio.sleep(SETTLED_AFTER_NS / SECOND)
+            self._carry_out(self._following.settle())
             await asyncio.get_running_loop().create_future()
 
     def change(self, addresses: tuple[str, ...]) -> tuple[Address, ...]:

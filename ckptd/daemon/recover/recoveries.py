@@ -205,7 +205,6 @@ class RecoveryBook:
     def _record_of(self, recovery: OpenRecovery, effect: EndRecovery) -> EndedRecovery:
         final = effect.final
         counts = effect.explanation.counts if effect.explanation else {}
-        is_complete = effect.result is Result.COMPLETE
         duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
         before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
         return EndedRecovery(
@@ -214,12 +213,15 @@ class RecoveryBook:
             version=final.version,
             digest=final.digest,
             result=effect.result,
-            is_degraded=is_complete and final.missing_blocks > 0,
+            is_degraded=effect.result is Result.PARTIAL,
             missing_units=final.missing_units,
             cause=effect.cause,
             message=effect.message,
             target=recovery.target_path,
             total_bytes=final.total_bytes,
+            placed_bytes=(
+                final.placed_bytes if effect.result in {Result.COMPLETE, Result.PARTIAL} else 0
+            ),
             received_bytes=final.received_bytes,
             resumed_bytes=final.resumed_bytes,
             local_bytes=final.local_bytes,

@@ -78,18 +78,32 @@ class Verification(Check):
                 here = recovery.known_version().blocks - effect.missing
                 if recovery.committed != here:
                     raise CheckFailed(book, f"{effect.recovery} places what is not committed")
-                if effect.missing & recovery.known_version().classes[Criticality.CRITICAL]:
-                    raise CheckFailed(book, f"{effect.recovery} places without critical blocks")
+                _check_permitted(book, recovery, effect.missing)
                 if recovery.written != here:
                     raise CheckFailed(book, f"{effect.recovery} leaves out blocks that are here")
-            case EndRecovery(result=Result.COMPLETE):
+            case EndRecovery(result=Result.COMPLETE | Result.PARTIAL as result):
                 recovery = book.recoveries[effect.recovery]
                 lacking = recovery.known_version().blocks - recovery.committed
                 if len(lacking) != effect.final.missing_blocks:
-                    problem = f"{effect.recovery} is complete but for {effect.final.missing_blocks}"
+                    problem = f"{effect.recovery} is {result} but for {effect.final.missing_blocks}"
                     raise CheckFailed(book, f"{problem} blocks; {len(lacking)} are not here")
+                required = lacking - recovery.known_version().optional
+                if bool(required) is (result is Result.COMPLETE):
+                    raise CheckFailed(book, f"{effect.recovery} is {result} without {required}")
             case _:
                 pass
+
+
+def _check_permitted(book: NodeBook, recovery: RecoveryAccount, missing: BlockSet) -> None:
+    """Check that a version may be placed without some blocks."""
+    version, request = recovery.known_version(), recovery.request
+    if missing & version.classes[Criticality.CRITICAL]:
+        raise CheckFailed(book, f"{request.recovery} places without critical blocks")
+    required = missing - version.optional
+    if required and not request.allow_partial:
+        raise CheckFailed(book, f"{request.recovery} places without required {required}")
+    if required and not version.space.whole_units(version.blocks - missing):
+        raise CheckFailed(book, f"{request.recovery} places nothing")
 
 
 class Stillness(Check):

@@ -100,11 +100,7 @@ def check_end(
         CheckFailed: It did not.
     """
     reason = end.cause if end.result is Result.FAILED else end.result
-    if reason is Result.COMPLETE and not end.final.missing_blocks:
-        return
-    if reason is Result.COMPLETE:
-        reason = FailureCause.CRITICAL_MISSING
-    if reason not in excuses:
+    if reason is not Result.COMPLETE and reason not in excuses:
         raise CheckFailed(book, f"{end.recovery} ends {end.result.value}: {end.message}")
 
 

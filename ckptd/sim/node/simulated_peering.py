@@ -66,6 +66,7 @@ class SimulatedPeering:
         self._following: dict[NodeId, list[Tie]] = {}
         self._followers: dict[NodeId, list[Tie]] = {}
         self._unsettled: dict[NodeId, int] = {}
+        self._is_everybody_heard: dict[NodeId, bool] = {}
         self._revisions: dict[NodeId, int] = {}
         self._announced_ns: dict[NodeId, int] = {}
         self._is_due: dict[NodeId, bool] = {}
@@ -157,6 +158,7 @@ class SimulatedPeering:
         tie.heard = self._revisions.get(tie.followed.name, 0)
         tie.follower.report(tie.followed.announcement())
         self._settle(tie)
+        self._look_who_is_heard(tie.follower)
 
     def _missed(self, tie: Tie, asking: int) -> None:
         if asking == tie.asking:
@@ -172,6 +174,7 @@ class SimulatedPeering:
         self._world.after(spread_ns(pause_ns, self._rng), self._ask, tie, tie.asking)
         if was_live:
             tie.follower.report(PeerLost(tie.followed.name))
+            self._look_who_is_heard(tie.follower)
 
     def _settle(self, tie: Tie) -> None:
         if tie.is_settled:
@@ -180,7 +183,16 @@ class SimulatedPeering:
         name = tie.follower.name
         self._unsettled[name] -= 1
         if not self._unsettled[name]:
-            tie.follower.report(DiscoverySettled())
+            self._is_everybody_heard.pop(name, None)
+            self._look_who_is_heard(tie.follower)
+
+    def _look_who_is_heard(self, node: Node) -> None:
+        """Report that every peer was asked, once and whenever all of them answer or not all."""
+        if not self._unsettled[node.name]:
+            is_everybody = all(tie.life is not None for tie in self._following[node.name])
+            if self._is_everybody_heard.get(node.name) is not is_everybody:
+                self._is_everybody_heard[node.name] = is_everybody
+                node.report(DiscoverySettled(is_everybody))
 
     # Announcements
 

@@ -317,7 +317,7 @@ class SimulatedRunner:
             if refusal is not None:
                 self._report(PlacementFailed(order.recovery, refusal))
                 return
-            self._server.hold(version, _of_whole_units(version, order.missing))
+            self._server.hold(version, version.space.of_whole_units(order.missing))
             self._report(VersionPlaced(order.recovery))
 
         # Critical units are hashed once more.
@@ -357,14 +357,3 @@ class SimulatedRunner:
                 action()
 
         return act
-
-
-def _of_whole_units(version: SavedVersion, missing: BlockSet) -> BlockSet:
-    """Return all blocks but those of units of which any is missing."""
-    blocks = version.blocks
-    for unit in range(len(version.space.manifest.units)):
-        run = version.space.unit_run(unit)
-        first = missing.first_run(run[0])
-        if first is not None and first.start < run[1]:
-            blocks = blocks.without_run(run)
-    return blocks

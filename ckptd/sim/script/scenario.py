@@ -65,6 +65,8 @@ class Wish:
         is_named: The version is named; else the newest is asked for that can be had.
         patience_ns: How long blocks are waited for that nobody has; ``None`` for ever.
         is_background: It leaves sources to recoveries that are not.
+        allow_partial: It may be placed without required units once patience ends.
+        is_name_awaited: A name of which nobody has anything is waited for.
     """
 
     node: NodeId
@@ -73,6 +75,8 @@ class Wish:
     is_named: bool = True
     patience_ns: int | None = None
     is_background: bool = False
+    allow_partial: bool = False
+    is_name_awaited: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import FORMAT, Manifest, Unit, urgency
+from ckptd.model.manifest import FORMAT, OPTIONAL_FLAG, Manifest, Unit, urgency
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
@@ -20,6 +20,7 @@ class UnitPlan(NamedTuple):
 
     criticality: Criticality
     size_bytes: int
+    is_optional: bool = False
 
 
 class SavedVersion:
@@ -30,6 +31,7 @@ class SavedVersion:
         digest: Its identity.
         blocks: All of them.
         classes: Those of each criticality.
+        optional: Those of optional units.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class SavedVersion:
                 block_size_bytes=block_size_bytes,
                 block_digests=bytes(-(-plan.size_bytes // block_size_bytes) * DIGEST_BYTES),
                 criticality=plan.criticality,
+                flags=(OPTIONAL_FLAG,) if plan.is_optional else (),
             )
             for index, plan in enumerate(units)
         ]
@@ -59,6 +62,7 @@ class SavedVersion:
         self.classes = {
             criticality: self.space.of_criticality(criticality) for criticality in Criticality
         }
+        self.optional = self.space.optional_blocks()
         self._starts = [
             self.space.block_start(block) for block in range(self.space.block_count + 1)
         ]

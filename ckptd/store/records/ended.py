@@ -15,7 +15,7 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
 ENDED_FORMAT: Final = 2
-"""Stands beside each record in the table. Since 2 a record may list rivals and local bytes."""
+"""Stands beside each record in the table. Format 1 had no ``partial``, rivals and local bytes."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,9 +62,10 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         result: How it ended.
         cause: What made it fail.
         message: That as a sentence for a person; empty if it did not fail.
-        is_degraded: Complete but for units that are not critical.
-        missing_units: Paths of those, or of what made it fail; the first few.
+        is_degraded: It is partial: required units are missing in what was placed.
+        missing_units: Paths of units that are missing, or of what made it fail; the first few.
         total_bytes: Bytes of the version.
+        placed_bytes: How much of it came under its final name.
         received_bytes: Body bytes that came from sources, wasted ones included.
         resumed_bytes: Bytes that an earlier run or an earlier daemon had verified.
         wasted_bytes: Bytes that were received for nothing.
@@ -94,6 +95,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     is_degraded: bool
     missing_units: tuple[str, ...]
     total_bytes: int
+    placed_bytes: int
     received_bytes: int
     resumed_bytes: int
     wasted_bytes: int

@@ -188,6 +188,52 @@ CREATE TABLE first_heard (
     at_s REAL NOT NULL
 ) STRICT;
 """
+_COMPLETENESS: Final = """
+ALTER TABLE recoveries ADD COLUMN allow_partial INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recoveries ADD COLUMN is_name_awaited INTEGER NOT NULL DEFAULT 1;
+"""
+
+
+class _Ending(msgspec.Struct, frozen=True):
+    """What format 1 says of how a recovery ended; units could be missing in a complete one."""
+
+    result: str
+    is_degraded: bool
+    total_bytes: int
+    received_bytes: int
+    resumed_bytes: int
+    wasted_bytes: int
+
+    @property
+    def placed_bytes(self) -> int:
+        if self.result != "complete":
+            return 0
+        used_bytes = self.resumed_bytes + self.received_bytes - self.wasted_bytes
+        return used_bytes if self.is_degraded else self.total_bytes
+
+
+def _tell_partial_from_complete(connection: Connection) -> None:
+    """Add what a recovery may be without, and turn records of format 1 into those of format 2.
+
+    A record that is damaged stays as it is: whoever reads it says so.
+    """
+    _run(connection, _COMPLETENESS)
+    for number, record in connection.execute(
+        "SELECT number, record FROM ended WHERE format = 1"
+    ).fetchall():
+        try:
+            ending = msgspec.json.decode(record, type=_Ending)
+            fields = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+        except msgspec.DecodeError:
+            continue
+        if ending.is_degraded and ending.result == "complete":
+            fields["result"] = msgspec.Raw(b'"partial"')
+        fields["placed_bytes"] = msgspec.Raw(msgspec.json.encode(ending.placed_bytes))
+        connection.execute(
+            "UPDATE ended SET format = 2, record = ? WHERE number = ?",
+            (msgspec.json.encode(fields), number),
+        )
+
 
 _OVERWRITING: Final = """
 ALTER TABLE recoveries ADD COLUMN is_overwriting INTEGER NOT NULL DEFAULT 0;
@@ -202,6 +248,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _RIVALS,
     _MOMENTS,
     _OVERWRITING,
+    _tell_partial_from_complete,
 )
 """What leads from each schema to the next one."""
 

@@ -32,4 +32,4 @@ def test_an_error_of_a_newer_daemon_keeps_its_code_and_fails_the_command() -> No
 def test_an_exit_code_is_taken_from_the_daemon() -> None:
     view = ErrorView.of(CkptdError("unit a", "is critical and nobody has it"))
     returned = _error_of(msgspec.structs.replace(view, exit_code=4))
-    assert returned.exit_code is ExitCode.CRITICAL_MISSING
+    assert returned.exit_code is ExitCode.MISSING

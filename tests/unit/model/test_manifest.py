@@ -143,6 +143,23 @@ def test_units_are_ordered_by_phase_then_criticality_then_path() -> None:
     assert keys == sorted(keys)
 
 
+@pytest.mark.parametrize(
+    ("flags", "criticality", "is_optional"),
+    [
+        (("optional",), Criticality.NORMAL, True),
+        (("x", "optional"), Criticality.DEFERRED, True),
+        ((), Criticality.NORMAL, False),
+        (("Optional", "x"), Criticality.DEFERRED, False),
+        (("optional",), Criticality.CRITICAL, False),
+    ],
+)
+def test_a_unit_is_optional_by_its_flag_unless_it_is_critical(
+    flags: tuple[str, ...], criticality: Criticality, is_optional: bool
+) -> None:
+    unit = msgspec.structs.replace(make_unit("a", b"x", criticality=criticality), flags=flags)
+    assert unit.is_optional is is_optional
+
+
 def test_a_criticality_is_called_by_its_word() -> None:
     assert [criticality.label for criticality in Criticality] == ["critical", "normal", "deferred"]
 
@@ -339,6 +356,8 @@ def test_an_unknown_field_is_left_alone() -> None:
         "a/b",
         "...",
         ".hidden",
+        ".ckpt",
+        "a/.ckptd-partial.json",
         "a b",
         "ü/模型",
         "-rf",
@@ -373,6 +392,9 @@ def test_a_path_below_a_directory_is_good(path: str) -> None:
         ("a" * (PATH_COMPONENT_BYTES_MAX + 1), "component of more than 255 bytes"),
         ("ü" * 128, "component of more than 255 bytes"),
         ("/".join(["d"] * (PATH_DEPTH_MAX + 1)), "more than 64 components"),
+        (".ckptd", "are ckptd's own"),
+        (".ckptd/probe", "are ckptd's own"),
+        (".ckptd-partial.json", "are ckptd's own"),
     ],
 )
 def test_a_path_that_leads_elsewhere_is_refused(path: str, words: str) -> None:

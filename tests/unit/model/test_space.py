@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import msgspec
 import pytest
 from blake3 import blake3
 from hypothesis import given, settings
@@ -140,12 +141,32 @@ def test_units_within_a_set_are_those_of_which_no_block_lacks(
 ) -> None:
     drawn = data.draw(st.sets(st.integers(0, max(space.block_count - 1, 0))))
     held = {block for block in drawn if block < space.block_count}
+    filled = space.manifest.units
     whole = [
         unit
         for unit in range(len(space.manifest.units))
         if set(range(*space.unit_run(unit))) <= held
     ]
-    assert space.units_within(BlockSet((block, block + 1) for block in held)) == len(whole)
+    blocks = BlockSet((block, block + 1) for block in held)
+    assert space.units_within(blocks) == len(whole)
+    missing = BlockSet.full(space.block_count) - blocks
+    runs = [space.unit_run(unit) for unit in whole if filled[unit].size_bytes]
+    assert space.of_whole_units(missing) == BlockSet(runs)
+    assert space.whole_units(blocks) == sum(bool(filled[unit].size_bytes) for unit in whole)
+
+
+def test_optional_blocks_are_those_of_units_with_the_flag() -> None:
+    units = [
+        msgspec.structs.replace(make_unit(path, content(0, size), block_size_bytes=B), flags=flags)
+        for path, size, flags in (
+            ("a", 2 * B, ("optional",)),
+            ("b", B, ()),
+            ("c", 0, ("optional",)),
+            ("d", B + 1, ("optional", "other")),
+        )
+    ]
+    manifest = Manifest(format=1, checkpoint="c", version=1, units=tuple(units))
+    assert AddressSpace(manifest).optional_blocks() == BlockSet([(0, 2), (3, 5)])
 
 
 @given(filled_spaces, st.data())

@@ -21,6 +21,7 @@ class Described:
         space: Its address space.
         class_ends: Where runs of equal criticality end: the block behind the last one.
         critical: All blocks of critical units.
+        optional: All blocks of optional units; the version is complete without them.
     """
 
     version: Version
@@ -28,12 +29,13 @@ class Described:
     space: AddressSpace
     class_ends: tuple[int, ...]
     critical: BlockSet
+    optional: BlockSet
 
     @classmethod
     def of(cls, version: Version, digest: Digest, space: AddressSpace) -> Described:
         """Describe a version by its address space."""
         critical = space.of_criticality(Criticality.CRITICAL)
-        return cls(version, digest, space, space.class_ends(), critical)
+        return cls(version, digest, space, space.class_ends(), critical, space.optional_blocks())
 
     def class_of(self, block: int) -> BlockRun:
         """Return the blocks around one that are as urgent by what the manifest says."""

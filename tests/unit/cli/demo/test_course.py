@@ -128,7 +128,7 @@ def test_a_recovery_that_failed_is_not_compared_and_says_why() -> None:
     )
     findings = Findings(result, Killing("node-a", 50), None)
     assert report_lines(findings) == ["", "The recovery failed: nobody has it."]
-    assert findings.exit_code == ExitCode.CRITICAL_MISSING
+    assert findings.exit_code == ExitCode.MISSING
 
 
 def test_help_fits_80_columns_and_gives_examples(

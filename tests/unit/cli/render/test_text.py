@@ -226,21 +226,28 @@ def test_a_good_end_says_what_was_predicted_if_that_could_be_said() -> None:
     assert "predicted 1.3s, took 1.4s" in result_lines(predicted)
 
 
-def test_a_degraded_end_names_what_is_missing() -> None:
+def test_a_complete_end_names_optional_units_that_are_missing() -> None:
+    lines = result_lines(replace(RESULT, missing_units=("logs/a",)))
+    assert lines[0].startswith("recovered llama/rank-0@100: 2 GiB in")
+    assert "missing, optional: logs/a" in lines
+
+
+def test_a_partial_end_names_what_is_missing() -> None:
     degraded = replace(
         RESULT,
-        is_degraded=True,
+        result=Result.PARTIAL,
         missing_units=("opt/a", "opt/\x1b"),
+        bytes_placed=5 * GIB // 4,
         bytes_resumed=GIB,
         bytes_received=GIB // 2,
-        bytes_wasted=GIB // 4,
+        bytes_wasted=GIB // 8,
     )
     assert result_lines(degraded) == [
         "recovered llama/rank-0@100 in part: 1.25 GiB of 2 GiB in 1.4s (366 MiB/s),",
         "  every block verified → /data/llama/rank-0/100",
         "critical units after 0.3s",
         r"missing: opt/a, opt/\x1b",
-        "sources: node-b 1.17 GiB, node-c 848 MiB; resumed 1 GiB, wasted 256 MiB",
+        "sources: node-b 1.17 GiB, node-c 848 MiB; resumed 1 GiB, wasted 128 MiB",
     ]
 
 

@@ -11,10 +11,10 @@ from tests.support.control_samples import PLAN
     [
         (100, 0, 0, ExitCode.DONE),
         (100, 0, None, ExitCode.DONE),
-        (100, 3, 0, ExitCode.DEGRADED),
-        (100, 3, 1, ExitCode.CRITICAL_MISSING),
-        (100, 3, None, ExitCode.CRITICAL_MISSING),
-        (None, 0, None, ExitCode.CRITICAL_MISSING),
+        (100, 3, 0, ExitCode.PARTIAL),
+        (100, 3, 1, ExitCode.MISSING),
+        (100, 3, None, ExitCode.MISSING),
+        (None, 0, None, ExitCode.MISSING),
     ],
 )
 def test_a_plan_ends_the_command_as_the_recovery_would(

@@ -8,6 +8,7 @@ from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
 from ckptd.core.peers import following
 from ckptd.core.peers.following import (
     FOLLOWED_MAX,
+    SETTLED_AFTER_NS,
     WAIT_NS,
     AddressLost,
     Consequence,
@@ -24,6 +25,7 @@ from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.words import PeerState
 
+NOT_ALL = DiscoverySettled(is_everybody_heard=False)
 ME, B, C = NodeId("me"), NodeId("b"), NodeId("c")
 
 
@@ -75,9 +77,23 @@ def test_discovery_is_settled_when_the_last_address_was_asked_and_only_then() ->
     node = Node(one, two)
     assert DiscoverySettled() not in node.hears(one, says(B))
     lost = AddressLost("y", PeerState.UNREACHABLE, "gone")
-    assert node.misses(two) == [lost, DiscoverySettled()]
+    assert node.misses(two) == [lost, NOT_ALL]
     assert node.misses(two) == []
+    assert node.hears(two, says(C))[-1] == DiscoverySettled()
+    assert node.hears(two, None) == []
+    assert node.misses(one)[-1] == NOT_ALL
     assert Following(ME, (), Random(1)).settled() == [DiscoverySettled()]
+
+
+def test_an_address_that_was_asked_and_is_silent_is_waited_for_no_longer_than_that() -> None:
+    one, two = peer("x"), peer("y")
+    node = Node(one, two)
+    node.hears(one, says(B))
+    assert node.following.settled() == []
+    assert node.following.settle() == [NOT_ALL]
+    assert node.following.settle() == []
+    assert node.hears(two, says(C))[-1] == DiscoverySettled()
+    assert SETTLED_AFTER_NS == 15 * SECOND, "as docs/policy.md says"
 
 
 def test_pauses_after_failures_grow_up_to_three_seconds_and_an_answer_ends_that() -> None:
@@ -98,11 +114,12 @@ def test_who_is_lost_is_reported_once_and_not_where_it_was_any_more() -> None:
     one = peer("x")
     node = Node(one)
     node.hears(one, says(B))
-    assert node.misses(one) == [AddressLost("x", PeerState.UNREACHABLE, "gone"), PeerLost(B)]
+    lost = AddressLost("x", PeerState.UNREACHABLE, "gone")
+    assert node.misses(one) == [lost, PeerLost(B), NOT_ALL]
     assert node.following.address_of(B) is None
     assert (one.holdings, one.etag, one.last_error) == (None, None, "gone")
     assert node.misses(one) == []
-    assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B)]
+    assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B), DiscoverySettled()]
 
 
 def test_another_node_at_the_same_address_is_another_peer() -> None:
@@ -208,7 +225,8 @@ def test_another_list_leaves_those_alone_that_stay() -> None:
     change = node.following.change([three, peer("y")])
     assert (change.left, change.joined) == ([one], [three])
     why = "it was taken out of the configuration"
-    assert change.consequences == [AddressLost("x", PeerState.UNREACHABLE, why), PeerLost(B)]
+    lost = AddressLost("x", PeerState.UNREACHABLE, why)
+    assert change.consequences == [lost, PeerLost(B), NOT_ALL]
     assert node.following.peers() == (three, two)
     assert node.following.address_of(C) == ("y", 1)
     assert node.following.change([peer("y")]).consequences[-1] == DiscoverySettled()

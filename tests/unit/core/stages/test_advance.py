@@ -185,7 +185,7 @@ def test_patience_ends_for_a_manifest_that_nobody_has_any_more() -> None:
     assert script.tell(PeerLost(A), ManifestMissed(R, A, is_lie=False)) == []
     assert script.wait(1000) == [DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, f"nobody has {LLAMA}@100 any more")
+        ended(Result.FAILED, FailureCause.REQUIRED_MISSING, f"nobody has {LLAMA}@100 any more")
     ]
 
 
@@ -340,10 +340,10 @@ def test_a_recovery_that_lost_all_sources_waits_and_goes_on_when_one_returns() -
     assert script.view().waiting_for == ""
 
 
-def test_deferred_units_that_nobody_has_are_left_out_when_patience_ends() -> None:
+def test_required_units_that_nobody_has_are_left_out_if_the_request_permits_it() -> None:
     script, version = Script(), saved(1, critical=[1], deferred=[1, 1])
     there = holds(A, holding(version, blocks((0, 3))))
-    [order] = ranges(script.start(version, there, patience_ms=2000))
+    [order] = ranges(script.start(version, there, patience_ms=2000, allow_partial=True))
     [order] = ranges(script.deliver(order))
     script.tell(BlocksCommitted(R))
     [order] = ranges(script.deliver(order))
@@ -355,13 +355,68 @@ def test_deferred_units_that_nobody_has_are_left_out_when_patience_ends() -> Non
     assert script.view().waiting_for == ""
     assert script.tell(PlacementFailed(R, FULL_DISK)) == []
     assert script.wait(5000) == [place((3, 4))]
+    assert script.tell(VersionPlaced(R)) == [ended(Result.PARTIAL)]
+
+
+def bring_all_but_the_last(
+    version: Saved, *, patience_ms: int | None = 2000, allow_partial: bool = False
+) -> Script:
+    """Bring everything of a version but its last block, which nobody has."""
+    script, last = Script(), version.space.block_count - 1
+    there = holds(A, holding(version, blocks((0, last))))
+    orders = ranges(
+        script.start(version, there, patience_ms=patience_ms, allow_partial=allow_partial)
+    )
+    while orders:
+        orders = ranges(script.deliver(orders[0]))
+    assert script.wait(1000) == [CommitBlocks(R, blocks((0, last)))]
+    assert script.tell(BlocksCommitted(R)) == []
+    return script
+
+
+@pytest.mark.parametrize(
+    ("version", "allow_partial", "message"),
+    [
+        (saved(2, 2), False, "nobody has 1 required blocks; to place the units that are whole"),
+        (saved(4), False, "nobody has 1 required blocks, and no unit is whole"),
+        (saved(4), True, "nobody has 1 required blocks, and no unit is whole"),
+        (saved(4, 0, 0), True, "nobody has 1 required blocks, and no unit is whole"),
+    ],
+)
+def test_without_required_units_a_recovery_fails_when_patience_ends(
+    version: Saved, allow_partial: bool, message: str
+) -> None:
+    script = bring_all_but_the_last(version, allow_partial=allow_partial)
+    assert script.wait(1000) == [
+        CloseLane(LaneId(1), A, CloseReason.NOT_WANTED),
+        DiscardStaging(R),
+    ]
+    ending = script.recovery().ending
+    assert ending is not None
+    assert (ending.result, ending.cause) == (Result.FAILED, FailureCause.REQUIRED_MISSING)
+    assert ending.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("patience_ms", "wait_ms"), [(None, 10_000), (3_600_000, 10_000), (4000, 4000)]
+)
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_a_recovery_is_complete_without_optional_units_that_nobody_has(
+    patience_ms: int | None, wait_ms: int, allow_partial: bool
+) -> None:
+    script = bring_all_but_the_last(
+        saved(4, optional=[1]), patience_ms=patience_ms, allow_partial=allow_partial
+    )
+    assert script.wait(wait_ms - 1001) == [], "a holder that restarts is found again"
+    assert script.wait(1)[-1] == place((4, 5))
+    assert script.view().missing_units == ("optional-0",)
     assert script.tell(VersionPlaced(R)) == [ended(Result.COMPLETE)]
 
 
 def test_critical_units_that_nobody_has_end_the_recovery_when_patience_ends() -> None:
     script, version = Script(), saved(1, critical=[2])
     there = holds(A, holding(version, blocks((1, 3))))
-    [order] = ranges(script.start(version, there, patience_ms=2000))
+    [order] = ranges(script.start(version, there, patience_ms=2000, allow_partial=True))
     [order] = ranges(script.deliver(order))
     script.deliver(order)
     assert script.wait(1000) == [CommitBlocks(R, blocks((1, 3)))]
@@ -378,13 +433,13 @@ def test_critical_units_that_nobody_has_end_the_recovery_when_patience_ends() ->
 def test_a_version_of_which_nothing_came_is_not_recovered_in_part() -> None:
     """An empty directory under the final name would block every later try."""
     script, version = Script(), saved(4, deferred=[2])
-    [order] = ranges(script.start(version, A, patience_ms=2000))
+    [order] = ranges(script.start(version, A, patience_ms=2000, allow_partial=True))
     script.end(order, RangeOutcome.NOT_HELD)
     script.end_all(RangeOutcome.NOT_HELD)
     assert script.wait(1999) == []
     assert script.wait(1) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED), DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, "nobody has any of the 6 blocks")
+        ended(Result.FAILED, FailureCause.REQUIRED_MISSING, "nobody has any of the 6 blocks")
     ]
 
 

@@ -274,7 +274,7 @@ def test_an_interrupted_recovery_does_not_give_its_version_up() -> None:
     assert not describe(step, the(step))
     ending = the(step).ending
     assert ending is not None
-    assert ending.cause is FailureCause.CRITICAL_MISSING
+    assert ending.cause is FailureCause.REQUIRED_MISSING
 
 
 @pytest.mark.parametrize(

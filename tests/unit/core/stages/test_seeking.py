@@ -81,10 +81,11 @@ def test_a_version_that_never_appears_is_given_up_when_patience_ends() -> None:
     script.tell(wanted(version, patience_ms=1000))
     assert script.wait(60_000) == []  # nobody was asked yet, so it is not known to be missing
     script.tell(DiscoverySettled())
+    nobody = f"nobody has {LLAMA}"
     assert script.wait(999) == []
     assert script.wait(1) == [DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, f"nobody has {LLAMA}")
+        ended(Result.FAILED, FailureCause.UNKNOWN, f"{nobody}; nothing is known of any checkpoint")
     ]
 
 

@@ -159,9 +159,45 @@ def test_placing_without_what_lies_in_staging_is_seen(book: NodeBook) -> None:
     critical = VERSION.classes[Criticality.CRITICAL]
     recovery.committed, recovery.written = critical, critical | BlockSet.single(100)
     given_up = PlaceVersion(R0, VERSION.blocks - critical)
+    recovery.request = replace(recovery.request, allow_partial=True)
     assert "leaves out blocks that are here" in fails(Verification(), book, given_up)
     recovery.written = critical
     Verification().at_order(book, given_up)
+
+
+def test_placing_without_required_units_is_seen_unless_the_request_permits_it(
+    book: NodeBook,
+) -> None:
+    recovery = book.recoveries[R0]
+    critical = VERSION.classes[Criticality.CRITICAL]
+    recovery.committed = recovery.written = critical
+    given_up = PlaceVersion(R0, VERSION.blocks - critical)
+    assert "places without required" in fails(Verification(), book, given_up)
+    recovery.request = replace(recovery.request, allow_partial=True)
+    Verification().at_order(book, given_up)
+
+
+def test_placing_a_directory_with_nothing_in_it_is_seen() -> None:
+    version = laid_out(normal=4)
+    cluster = run_until(Cluster(two_sources(version)), 500)
+    book = cluster.books.nodes[R]
+    recovery = book.recoveries[R0]
+    recovery.request = replace(recovery.request, allow_partial=True)
+    recovery.committed = recovery.written = BlockSet([(0, 3)])
+    nothing_whole = PlaceVersion(R0, BlockSet([(3, 4)]))
+    assert "places nothing" in fails(Verification(), book, nothing_whole)
+
+
+@pytest.mark.parametrize("result", [Result.COMPLETE, Result.PARTIAL])
+def test_calling_what_lacks_required_units_complete_is_seen_and_the_reverse(
+    ended: tuple[NodeBook, EndRecovery], result: Result
+) -> None:
+    book, end = ended
+    recovery = book.recoveries[R0]
+    missing = BlockSet() if result is Result.PARTIAL else BlockSet([(127, 128)])
+    recovery.committed = VERSION.blocks - missing
+    said = replace(end, result=result, final=replace(end.final, missing_blocks=len(missing)))
+    assert f"is {result} without" in fails(Verification(), book, said)
 
 
 def test_a_commit_of_nothing_is_seen(book: NodeBook) -> None:

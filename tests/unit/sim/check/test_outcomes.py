@@ -78,11 +78,11 @@ def test_an_end_that_nothing_excuses_is_seen(ended: tuple[Cluster, NodeBook, End
     check_end(book, end, excuses=frozenset())
     cancelled = replace(end, result=Result.CANCELLED)
     failed = replace(end, result=Result.FAILED, cause=FailureCause.STORE)
-    degraded = replace(end, final=replace(end.final, missing_blocks=1))
+    partial = replace(end, result=Result.PARTIAL)
     cases: list[tuple[EndRecovery, Result | FailureCause]] = [
         (cancelled, Result.CANCELLED),
         (failed, FailureCause.STORE),
-        (degraded, FailureCause.CRITICAL_MISSING),
+        (partial, Result.PARTIAL),
     ]
     for bad, excuse in cases:
         check_end(book, bad, excuses=frozenset({excuse}))

@@ -18,7 +18,7 @@ from tests.support.stores import ended
 
 RECORD = ended(RecoveryId("r1"))
 
-IN_FORMAT_1 = {
+IN_FORMAT_2 = {
     "recovery": "r1",
     "checkpoint": "llama/rank-0",
     "version": 100,
@@ -30,6 +30,7 @@ IN_FORMAT_1 = {
     "is_degraded": False,
     "missing_units": ["a", "b/c"],
     "total_bytes": 1000,
+    "placed_bytes": 0,
     "received_bytes": 700,
     "resumed_bytes": 200,
     "wasted_bytes": 30,
@@ -45,19 +46,25 @@ IN_FORMAT_1 = {
 
 def test_the_format_does_not_change_without_its_number() -> None:
     assert ENDED_FORMAT == 2
-    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_1 | {
+    assert json.loads(encode_ended(RECORD)) == IN_FORMAT_2 | {
         "rivals": [],
         "local_bytes": 0,
         "was_here": False,
     }
-    assert decode_ended(1, 1, json.dumps(IN_FORMAT_1).encode()) == RECORD
+    assert decode_ended(1, 2, json.dumps(IN_FORMAT_2).encode()) == RECORD
 
 
 def test_the_words_of_the_format_are_those_of_the_model() -> None:
     """A new word for one of these needs a new format."""
-    assert [result.value for result in Result] == ["complete", "failed", "cancelled"]
-    causes = ["store", "critical_missing", "verification", "conflict"]
-    assert [cause.value for cause in FailureCause] == causes
+    assert [result.value for result in Result] == ["complete", "partial", "failed", "cancelled"]
+    assert [cause.value for cause in FailureCause] == [
+        "store",
+        "unknown",
+        "critical_missing",
+        "required_missing",
+        "verification",
+        "conflict",
+    ]
 
 
 def test_contents_that_were_to_be_chosen_from_are_kept() -> None:
@@ -93,14 +100,14 @@ def test_every_end_can_be_read_again(result: Result, cause: FailureCause | None)
 def test_a_record_that_is_none_is_refused_by_its_number(
     change: dict[str, object], problem: str
 ) -> None:
-    encoded = json.dumps(IN_FORMAT_1 | change).encode()
+    encoded = json.dumps(IN_FORMAT_2 | change).encode()
     with pytest.raises(DamagedState, match=rf"record 7 .*is damaged: .*{problem}.*row 7 of"):
-        decode_ended(7, 1, encoded)
+        decode_ended(7, 2, encoded)
 
 
-@pytest.mark.parametrize("field", IN_FORMAT_1)
+@pytest.mark.parametrize("field", IN_FORMAT_2)
 def test_every_field_is_required(field: str) -> None:
-    rest = {name: value for name, value in IN_FORMAT_1.items() if name != field}
+    rest = {name: value for name, value in IN_FORMAT_2.items() if name != field}
     with pytest.raises(DamagedState, match=f"missing required field `{field}`"):
         decode_ended(1, 1, json.dumps(rest).encode())
 

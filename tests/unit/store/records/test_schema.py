@@ -97,7 +97,7 @@ async def test_a_report_becomes_a_record(tmp_path: Path) -> None:
         numbers = await database.run(
             lambda connection: connection.execute("SELECT number, format FROM ended").fetchall()
         )
-    assert numbers == [(2, 1)]
+    assert numbers == [(2, 2)]
     assert (record.recovery, record.result, record.version) == ("r", Result.COMPLETE, 7)
     assert (record.total_bytes, record.received_bytes) == (5, 4)
     assert (record.resumed_bytes, record.wasted_bytes) == (3, 2)
@@ -105,6 +105,39 @@ async def test_a_report_becomes_a_record(tmp_path: Path) -> None:
     assert (record.predicted_duration_s, record.predicted_critical_s) == (None, None)
     assert [(share.node, share.verified_bytes) for share in record.sources] == [("n", 4)]
     assert (record.wasted_bytes_by_reason, record.happenings) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("is_degraded", "before", "after"),
+    [
+        (True, "complete", Result.PARTIAL),
+        (False, "complete", Result.COMPLETE),
+        (False, "failed", Result.FAILED),
+    ],
+)
+async def test_a_complete_recovery_without_units_becomes_a_partial_one(
+    tmp_path: Path, is_degraded: bool, before: str, after: Result
+) -> None:
+    path = tmp_path / "ckptd.db"
+    report = json.dumps(REPORT | {"is_degraded": is_degraded, "result": before}).encode()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        make_schema_3(connection, report)
+    async with opened(path) as database:
+        (record,) = await Journal(database).ended()
+    assert (record.result, record.is_degraded) == (after, is_degraded)
+    assert record.placed_bytes == {"partial": 5, "complete": 5, "failed": 0}[after]
+
+
+def test_a_damaged_record_stays_as_it_is(connection: Connection) -> None:
+    make_schema_3(connection, json.dumps(REPORT).encode())
+    for step in _STEPS[3:4]:
+        assert callable(step)
+        step(connection)
+    connection.execute("INSERT INTO ended VALUES (7, 1, ?)", (b"{",))
+    connection.execute("PRAGMA user_version = 4")
+    bring_up_to_date(connection, 4)
+    found = connection.execute("SELECT number, format FROM ended").fetchall()
+    assert found == [(1, 2), (7, 1)]
 
 
 @pytest.mark.parametrize("report", [b"", b"{}", json.dumps(REPORT | {"version": "x"}).encode()])

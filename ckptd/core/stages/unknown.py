@@ -1,0 +1,77 @@
+"""What is said of a name or version that nobody has, and how long it is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+
+from ckptd.core.state.knowledge import State
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import Version
+from ckptd.model.nearest import NEAREST_SHOWN, nearest_names
+from ckptd.model.words import FailureCause
+
+
+def unknown_patience_ns(step: Step, recovery: Recovery) -> int | None:
+    """Return how long a recovery waits at most for a name of which nobody has anything.
+
+    Once somebody answers such a name is most likely a mistake. It is waited for a little while
+    some address does not answer, which may be that of the only holder.
+
+    Returns:
+        The time since nobody has had it; ``None``: as long as patience lasts, for the name is
+        known, or the request says so, or nobody answers at all.
+    """
+    state, request = step.state, recovery.request
+    if request.is_name_awaited or not any(peer.is_live for peer in state.peers.values()):
+        return None
+    if request.not_below is not None or any(_holdings_of(state, recovery)):
+        return None
+    return 0 if state.is_everybody_heard else step.options.patience.unknown_ns
+
+
+def explain_unknown(state: State, recovery: Recovery) -> tuple[FailureCause, str]:
+    """Say why no version could be chosen for a recovery, and what could be asked for instead."""
+    checkpoint, wanted = recovery.checkpoint, recovery.request.version
+    selection = _selection_of(recovery)
+    versions = {holding.version for holding in _holdings_of(state, recovery)}
+    if not versions:
+        said = {holding.checkpoint for holding in state.live_holdings()}
+        known = nearest_names(checkpoint, said.union(recovery.request.own_names))
+        return FailureCause.UNKNOWN, f"nobody has {checkpoint}{_known(known)}"
+    if selection:
+        named = checkpoint if wanted is None else f"{checkpoint}@{wanted}"
+        return FailureCause.UNKNOWN, f"nobody has {named}{selection}"
+    if wanted is None or wanted in versions:
+        newest = _named(recovery, sorted(versions, reverse=True))
+        return FailureCause.REQUIRED_MISSING, f"no version of {checkpoint} is whole{_known(newest)}"
+
+    def distance(version: Version) -> tuple[int, int]:
+        return abs(version - wanted), -version
+
+    near = _named(recovery, sorted(versions, key=distance))
+    return FailureCause.UNKNOWN, f"nobody has {checkpoint}@{wanted}{_known(near)}"
+
+
+def _selection_of(recovery: Recovery) -> str:
+    """Say which content was asked for, if one was."""
+    request = recovery.request
+    prefix = f" with a digest that begins with {request.digest_prefix}"
+    source = f" that {request.from_node} has"
+    return (prefix if request.digest_prefix else "") + (source if request.from_node else "")
+
+
+def _holdings_of(state: State, recovery: Recovery) -> Iterable[Holding]:
+    """Yield what anybody has of the checkpoint of a recovery, or had when it was lost."""
+    said = (holding for peer in state.peers.values() for holding in peer.holdings.values())
+    return (each for each in chain(recovery.own, said) if each.checkpoint == recovery.checkpoint)
+
+
+def _named(recovery: Recovery, versions: list[Version]) -> tuple[str, ...]:
+    return tuple(f"{recovery.checkpoint}@{version}" for version in versions[:NEAREST_SHOWN])
+
+
+def _known(names: tuple[str, ...]) -> str:
+    return f"; known: {', '.join(names)}" if names else "; nothing is known of any checkpoint"
