@@ -69,7 +69,7 @@ def run(path: str, *argv: str) -> tuple[int, str, str]:
     ("ended", "code"),
     [
         ({}, ExitCode.DONE),
-        ({"is_degraded": True, "missing_units": ("opt/a",)}, ExitCode.PARTIAL),
+        ({"result": Result.PARTIAL, "missing_units": ("opt/a",)}, ExitCode.PARTIAL),
         ({"result": Result.FAILED, "cause": FailureCause.STORE}, ExitCode.FAILED),
         ({"result": Result.CANCELLED}, ExitCode.FAILED),
         (
@@ -302,9 +302,43 @@ def test_directories_reach_the_daemon_absolute_and_resolved(
         ),
         (
             "recover",
-            RecoverRequest(checkpoint="a", version=3, to=f"{real}/new", patience_s=60.0),
+            RecoverRequest(
+                checkpoint="a",
+                version=3,
+                to=f"{real}/new",
+                patience_s=60.0,
+                is_name_awaited=True,
+            ),
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "patience_s", "is_name_awaited", "allow_partial"),
+    [
+        ([], 300.0, False, False),
+        (["--patience", "2h"], 7200.0, True, False),
+        (["--patience", "forever"], None, True, False),
+        (["--patience", "none", "--allow-partial"], None, True, True),
+    ],
+)
+def test_what_nobody_has_is_waited_for_five_minutes_unless_somebody_says_so(
+    path: str,
+    typed: list[str],
+    patience_s: float | None,
+    is_name_awaited: bool,
+    allow_partial: bool,
+) -> None:
+    daemon = StandInDaemon()
+    with serving(daemon, path):
+        assert ckptctl(["--socket", path, "recover", "a@3", *typed]) == ExitCode.DONE
+    ((_, request),) = daemon.calls
+    assert isinstance(request, RecoverRequest)
+    assert (request.patience_s, request.is_name_awaited, request.allow_partial) == (
+        patience_s,
+        is_name_awaited,
+        allow_partial,
+    )
 
 
 def test_names_from_peers_cannot_move_the_cursor(
@@ -465,5 +499,5 @@ def test_a_recovery_begins_in_the_background_if_told_so(path: str) -> None:
     with serving(daemon, path):
         assert ckptctl(["--socket", path, "recover", "a@3", "--background"]) == ExitCode.DONE
     assert daemon.calls == [
-        ("recover", RecoverRequest(checkpoint="a", version=3, is_background=True))
+        ("recover", RecoverRequest(checkpoint="a", version=3, patience_s=300.0, is_background=True))
     ]

@@ -5,6 +5,7 @@ which are healed when it has happened.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.recovery_results import exit_code_of
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
-from ckptd.model.words import Result
+from ckptd.model.words import FailureCause, Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.peers import liar
@@ -140,9 +142,7 @@ def test_a_lying_source_is_found_out_and_the_version_is_right(
     assert "source.bad_block source=liar" in receiver.log_text()
 
 
-def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
-    cluster: Cluster, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_required_units_a_recovery_fails_and_places_nothing(cluster: Cluster) -> None:
     (source,) = cluster.sources("a")
     with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
@@ -150,7 +150,25 @@ def test_without_patience_a_version_ends_in_part_and_is_not_called_complete(
         receiver.wait_bytes(recovery, 4 * MIB)
         source.kill()
         result = receiver.result(recovery)
-        assert (result.result, result.is_degraded) == (Result.COMPLETE, True)
+    assert (result.result, result.cause) == (Result.FAILED, FailureCause.REQUIRED_MISSING)
+    assert "--allow-partial" in result.message
+    assert exit_code_of(result) is ExitCode.MISSING
+    assert not os.path.exists(result.target)
+    assert receiver.client.checkpoints() == []
+
+
+def test_a_partial_result_is_placed_if_that_is_permitted_and_not_called_complete(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = cluster.sources("a")
+    with slow_link(source) as link:
+        receiver = cluster.node("r", peers=[link.address])
+        recovery = receiver.begin(patience_s=0.3, allow_partial=True)
+        receiver.wait_bytes(recovery, 4 * MIB)
+        source.kill()
+        result = receiver.result(recovery)
+        assert (result.result, result.is_degraded) == (Result.PARTIAL, True)
+        assert 0 < result.bytes_placed < result.bytes_total
         assert "optimizer/shard.pt" in result.missing_units
         here, whole = tree_digest(result.target), tree_digest(source.path("100"))
         assert "config.json" in here
@@ -166,10 +184,10 @@ def test_a_version_that_ended_in_part_is_completed_where_it_stands(cluster: Clus
     (source,) = cluster.sources("a")
     with slow_link(source) as link:
         receiver = cluster.node("r", peers=[link.address])
-        recovery = receiver.begin(patience_s=0.3)
+        recovery = receiver.begin(patience_s=0.3, allow_partial=True)
         receiver.wait_bytes(recovery, 4 * MIB)
         source.kill()
-        assert receiver.result(recovery).is_degraded
+        assert receiver.result(recovery).result is Result.PARTIAL
         source.restart()
         eventually(lambda: _holders(receiver) == {"a"}, "the holder is back")
         link.heal()

@@ -155,6 +155,8 @@ class Node(LocalDaemon):
         patience_s: float | None = None,
         is_background: bool = False,
         overwrite: bool = False,
+        allow_partial: bool = False,
+        is_name_awaited: bool = True,
     ) -> str:
         """Begin a recovery and return its id."""
         request = RecoverRequest(
@@ -164,6 +166,8 @@ class Node(LocalDaemon):
             patience_s=patience_s,
             is_background=is_background,
             overwrite=overwrite,
+            allow_partial=allow_partial,
+            is_name_awaited=is_name_awaited,
         )
         return self.client.recover(request).recovery
 

@@ -24,8 +24,8 @@ exit codes:
     0  done
     1  failed, or was cancelled
     2  wrong usage
-    3  recovered in part: units that are not critical are missing
-    4  a critical unit cannot be recovered
+    3  recovered in part, as --allow-partial permits: required units are missing
+    4  nobody has what was asked for: the name, the version, or required units
     5  not done within --timeout; the recovery goes on
     6  not permitted
     7  no daemon answers

@@ -37,18 +37,24 @@ Make a version of a checkpoint complete on this node: pull what is missing from
 every peer that has it, critical units first. Without a version, take the newest
 that can be had; one older than what was on this node before must be named.
 If several contents go by one version, say which, with --digest or --from.
+A name that nobody has ends it at once, unless --patience is given.
 
 examples:
   ckptctl recover llama/rank-3              begin, print the id
   ckptctl recover llama/rank-3@1200 --wait  ... and wait until it ends
   ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
+  ckptctl recover llama/rank-3 --wait --allow-partial   else exit 4 and nothing
+  ckptctl recover llama/rank-3@1300 --patience forever  it will be published
   ckptctl recover llama/rank-3 --background  from sources nobody else here needs
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  if there are several
 
 A version that stands in its directory already is put right: what is wrong or
 missing there is fetched, and files are replaced one by one.
 """
+
+_PATIENCE_S: Final = 300.0
+"""A holder that restarts, or a machine that boots, is back by then; a person is still there."""
 
 _EXPLAIN: Final = """\
 Say why a recovery goes as it does, or went: which version and why, what every
@@ -78,7 +84,12 @@ def _add_recover(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--patience",
         metavar="DURATION",
-        help="how long to wait for blocks that nobody has: 5m; default: for ever",
+        help="how long to wait for what nobody has: 1h, or forever; default: 5m",
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="then place what came, also without required units; never without critical ones",
     )
     parser.add_argument(
         "--background", action="store_true", help="leave sources to recoveries that are not"
@@ -110,11 +121,14 @@ def _recover(arguments: Namespace) -> ExitCode:
         checkpoint=checkpoint,
         version=version,
         to=utf8(os.path.abspath(arguments.to)) if arguments.to else None,
-        patience_s=duration_s(arguments.patience),
+        patience_s=_patience_s(arguments.patience),
         is_background=arguments.background,
         digest=utf8(arguments.digest or ""),
         from_node=utf8(arguments.from_node) if arguments.from_node else None,
         overwrite=arguments.overwrite,
+        allow_partial=arguments.allow_partial,
+        # Who says how long to wait may wait for a name that is about to be published.
+        is_name_awaited=arguments.patience is not None,
     )
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)
@@ -126,6 +140,13 @@ def _recover(arguments: Namespace) -> ExitCode:
         return _follow(arguments, view.recovery, timeout_s)
     print_answer(arguments, view, [f"{printable(view.recovery)} → {printable(view.target)}"])
     return ExitCode.DONE
+
+
+def _patience_s(text: str | None) -> float | None:
+    """Read how long to wait for what nobody has; ``None`` for ever."""
+    if text is None:
+        return _PATIENCE_S
+    return None if text in {"forever", "none"} else duration_s(text)
 
 
 def _recoveries(arguments: Namespace) -> ExitCode:

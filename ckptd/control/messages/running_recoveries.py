@@ -24,6 +24,10 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         from_node: Of several contents of the version, the one that this node has; ``None``: any.
         overwrite: Where the version stands already, replace also files that somebody changed; they
             are kept below ``.ckptd/replaced`` of the root.
+        allow_partial: Place what could be had when patience ends, also without required units, but
+            never without critical ones.
+        is_name_awaited: Wait for a name that nobody has, as long as ``patience_s`` says; else that
+            ends the recovery once every peer was asked.
     """
 
     checkpoint: str
@@ -34,6 +38,8 @@ class RecoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     digest: str = ""
     from_node: str | None = None
     overwrite: bool = False
+    allow_partial: bool = False
+    is_name_awaited: bool = False
 
 
 class TuningRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,7 +46,15 @@ def why_still(
             why = _why_nothing_comes(recovery, now=now)
         else:
             why = _why_no_transfer(state, recovery, missing, now=now)
+    if why is not None and recovery.given_up_at_ns is not None and not recovery.is_paused:
+        why = why[0], why[1] + _patience_left(recovery, recovery.given_up_at_ns - now)
     return why
+
+
+def _patience_left(recovery: Recovery, left_ns: int) -> str:
+    """Say how much longer what nobody has is waited for."""
+    is_needed = recovery.stage is not Stage.TRANSFERRING or recovery.lacks_required
+    return f"; {'gives up' if is_needed else 'goes without'} in {format_span(max(left_ns, 0))}"
 
 
 def _retried(recovery: Recovery, *, now: int) -> str:

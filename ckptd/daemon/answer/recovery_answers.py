@@ -144,6 +144,8 @@ class RecoveryAnswers:
                 from_node=wanted.from_node,
                 is_named=version is not None,
                 is_overwriting=request.overwrite,
+                allow_partial=request.allow_partial,
+                is_name_awaited=request.is_name_awaited,
             )
             await self._journal.begin(record)
             recovery = OpenRecovery(record, root, target)

@@ -26,6 +26,8 @@ from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
+from ckptd.model.ids import CheckpointName
+from ckptd.model.nearest import nearest_names
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -144,10 +146,18 @@ class Recovering:
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
                 had=self._storage.catalog.had(record.checkpoint),
+                allow_partial=record.allow_partial,
+                is_name_awaited=record.is_name_awaited,
+                own_names=self._names_like(record.checkpoint),
             )
         )
         if record.is_paused:
             self.runtime.report(RecoveryPaused(record.recovery))
+
+    def _names_like(self, checkpoint: CheckpointName) -> tuple[CheckpointName, ...]:
+        """Return the checkpoints of this node that are spelled most like one."""
+        own = {held.holding.checkpoint for held in self._storage.catalog.versions()}
+        return tuple(map(CheckpointName, nearest_names(checkpoint, own)))
 
     async def go_on(self) -> None:
         """Take up what a restart interrupted."""

@@ -41,6 +41,8 @@ class JournaledRecovery:
         from_node: Whose content was asked for; ``None``: anybody's.
         is_named: The version was asked for, and not chosen.
         is_overwriting: Where the version stands already it replaces also what somebody changed.
+        allow_partial: It may be placed without required units when patience ends.
+        is_name_awaited: It waits for a name that nobody has, as long as patience lasts.
     """
 
     recovery: RecoveryId
@@ -57,6 +59,8 @@ class JournaledRecovery:
     from_node: NodeId | None = None
     is_named: bool = True
     is_overwriting: bool = False
+    allow_partial: bool = False
+    is_name_awaited: bool = False
 
 
 class Journal:
@@ -74,7 +78,8 @@ class Journal:
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
             " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
-            " is_named, is_overwriting) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " is_named, is_overwriting, allow_partial, is_name_awaited)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -209,8 +214,8 @@ def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
 def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
-        " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting"
-        " FROM recoveries ORDER BY started_at_s, rowid"
+        " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
+        " allow_partial, is_name_awaited FROM recoveries ORDER BY started_at_s, rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -221,6 +226,8 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             is_background=bool(each.is_background),
             is_named=bool(each.is_named),
             is_overwriting=bool(each.is_overwriting),
+            allow_partial=bool(each.allow_partial),
+            is_name_awaited=bool(each.is_name_awaited),
         )
         for each in recoveries
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ckptd.core.events import BlocksCommitted, HoldingConfirmed, RangeProgressed
@@ -9,6 +11,7 @@ from ckptd.core.explain.waiting import STANDSTILL_SILENCE_NS, why_still
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
+from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -168,6 +171,30 @@ def test_a_version_is_waited_for(is_settled: bool, is_named: bool, said: str) ->
     state, recovery = recovering(Stage.SEEKING, is_named=is_named)
     state.is_settled = is_settled
     assert why(state, recovery) == (StoryReason.NO_VERSION, said)
+
+
+@pytest.mark.parametrize(
+    ("stage", "optional", "said"),
+    [
+        (Stage.SEEKING, blocks(), "; gives up in 4.0s"),
+        (Stage.TRANSFERRING, blocks((0, 7)), "; gives up in 4.0s"),
+        (Stage.TRANSFERRING, blocks((0, 8)), "; goes without in 4.0s"),
+    ],
+)
+def test_who_waits_for_what_nobody_has_says_for_how_long(
+    stage: Stage, optional: BlockSet, said: str
+) -> None:
+    state, recovery = recovering(stage)
+    described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
+    recovery.described = replace(described, optional=optional)
+    recovery.starved_since_ns, recovery.patience_max_ns = SECOND, 5 * SECOND
+    found = why(state, recovery, now=2 * SECOND, missing=blocks((0, 8)))
+    assert found is not None
+    assert found[1].endswith(said)
+    recovery.starved_since_ns = None
+    found = why(state, recovery, now=2 * SECOND, missing=blocks((0, 8)))
+    assert found is not None
+    assert said not in found[1]
 
 
 def test_a_silence_is_told_from_a_second_on() -> None:

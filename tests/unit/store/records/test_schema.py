@@ -194,7 +194,7 @@ class TestStateOf96a4e59:
         for record, expected in zip(found, EXPECTED["unfinished"], strict=True):
             blocks = BlockSet(tuple(run) for run in expected["blocks"])
             names = expected.keys() & set(JournaledRecovery.__slots__)  # more have come since
-            fields = {name: expected[name] for name in names}
+            fields = {name: expected[name] for name in names} | {"is_name_awaited": True}
             assert record == JournaledRecovery(**fields)
             assert await journal.blocks(record.recovery) == blocks
             manifest = await journal.manifest(record.recovery)
