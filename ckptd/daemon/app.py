@@ -29,6 +29,7 @@ from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.measure.rate_memory import RateMemory
 from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.serve.rechecking import Rechecking
 from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.services import Service, run_services
 from ckptd.daemon.settings.own_identity import following, keep_fresh
@@ -116,6 +117,8 @@ class Daemon:
         self._hang_up = asyncio.Event()
         self._metrics_address: str | None = None
         self._root_watch = RootWatch(parts.storage.roots)
+        self._rechecking = Rechecking(parts.storage.catalog, parts.storage.roots)
+        serving.content.look_again = self._rechecking.look_again
         self._recovering = Recovering(parts, serving.advertising)
         self._limiting = Limiting(
             config.limits,
@@ -201,6 +204,7 @@ class Daemon:
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
             Service("peers", run=self._recovering.peering.run),
+            Service("suspect versions", run=self._rechecking.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),

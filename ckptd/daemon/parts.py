@@ -16,12 +16,14 @@ from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import DamagedState
 from ckptd.model.ids import Epoch
+from ckptd.model.words import PlaceState
 from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.places import HeldVersion
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
@@ -129,10 +131,9 @@ async def open_parts(
     confine_daemon(config, roots)
     database = await _open_database(state, move_damaged=move_damaged_state)
     stack.push_async_callback(database.close)
-    catalog = Catalog(database, roots)
-    for stale in await catalog.load():
-        holding = stale.holding
-        _log.warning("version.stale", checkpoint=holding.checkpoint, version=holding.version)
+    catalog = Catalog(database, roots, wall_clock)
+    for held in await catalog.load():
+        _log_state(held)
     shelf = SignatureShelf(database)
     await shelf.prune()
     inquirer = await stack.enter_async_context(Inquirer(identity))
@@ -148,6 +149,17 @@ async def open_parts(
         access=access,
         sockets=sockets,
     )
+
+
+def _log_state(held: HeldVersion) -> None:
+    holding = held.holding
+    if any(place.state is PlaceState.STALE for place in held.places):
+        _log.warning(
+            "version.stale",
+            checkpoint=holding.checkpoint,
+            version=holding.version,
+            why=held.reason,
+        )
 
 
 async def _open_database(state: StateDirectory, *, move_damaged: bool) -> Database:

@@ -462,6 +462,21 @@ class Location(enum.StrEnum):
     PEERS = "peers"
 
 
+class PlaceState(enum.StrEnum):
+    """How a version stands at one place of this node."""
+
+    HERE = "here"
+    """All of it, as it was hashed."""
+    PARTIAL = "partial"
+    """A recovery left units out; nothing is wrong with the others."""
+    SUSPECT = "suspect"
+    """Files have other metadata than when they were hashed: to be hashed again."""
+    STALE = "stale"
+    """Content is known to have changed, or to be gone; other units may still be right."""
+    WITHDRAWN = "withdrawn"
+    """An operator took it off offer; its files stay."""
+
+
 class CheckResult(enum.StrEnum):
     """What a check of the doctor found."""
 

@@ -42,8 +42,11 @@ EVENTS: Final = {
     "staging.orphan_removed": "what a recovery left that no journal knows was removed",
     "state.moved_aside": "the state database could not be read and was put aside",
     "transport.insecure": "the data listener has no TLS",
+    "version.forgotten": "a directory of a version was removed; it is no longer listed there",
+    "version.not_checked": "files of a version could not be looked at; why says more",
     "version.published": "a directory was published",
-    "version.stale": "files of a version are not what was published; it is not served",
+    "version.stale": "files of a version are not what was published; they are not served",
+    "version.suspect": "files of a version look different; they are hashed before they are served",
     "watchdog.withheld": "the service manager gets no sign of life; why says more",
     # Records of libraries, and of modules that do not know this package.
     "library.complained": "a library logged a warning",

@@ -94,7 +94,7 @@ NAMED: Final = (
     NamedMutant(
         "link count of a fingerprint",
         "store/files/fingerprints.py",
-        " and facts.st_nlink == 1",
+        " and facts.st_nlink > 0",
         "",
     ),
 )

@@ -119,8 +119,12 @@ def test_a_file_that_changes_makes_its_version_stale_and_nobody_is_blamed(
     assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
     assert "source.bad_block" not in receiver.log_text()
     assert eventually(lambda: _holders(receiver) == {"a", "r"}, "the version is stale")
+    eventually(lambda: changing.client.checkpoints()[0].is_stale, "it was hashed again")
     (row,) = changing.client.checkpoints()
-    assert (row.is_stale, row.nodes) == (True, ())
+    assert row.nodes == ()
+    (place,) = row.places
+    assert (place.changed_units, place.suspect_units) == (1, 0)
+    assert "model-1.safetensors" in place.reason
 
 
 def _holders(node: Node) -> set[str]:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import ExitCode
-from tests.support.cluster import STOP_S, Cluster, Node, make_checkpoint
+from ckptd.model.words import PlaceState
+from tests.support.cluster import (
+    STOP_S,
+    Cluster,
+    Node,
+    checkpoint_files,
+    eventually,
+    make_checkpoint,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -62,4 +70,9 @@ def test_what_changed_while_the_daemon_was_away_is_stale(cluster: Cluster) -> No
     make_checkpoint(node.path("100"), seed=2)
     node.restart()
     (row,) = node.client.checkpoints()
-    assert row.is_stale
+    assert row.nodes == ()
+    eventually(lambda: node.client.checkpoints()[0].is_stale, "all of it was hashed again")
+    (row,) = node.client.checkpoints()
+    (place,) = row.places
+    assert (place.state, place.suspect_units) == (PlaceState.STALE, 0)
+    assert place.changed_units == sum(file.size_bytes > 0 for file in checkpoint_files())

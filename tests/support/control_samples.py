@@ -2,6 +2,7 @@
 
 from ckptd.control.messages.checkpoints import (
     CheckpointRow,
+    PlaceRow,
     PublishProgress,
     PublishResult,
 )
@@ -27,6 +28,7 @@ from ckptd.model.words import (
     LimitOrigin,
     Location,
     PeerState,
+    PlaceState,
     Result,
     SourceState,
     Stage,
@@ -135,6 +137,18 @@ PUBLISH_RESULT = PublishResult(
     duration_s=0.7,
 )
 
+PLACE = PlaceRow(
+    root="ckpt",
+    directory="/data/llama/rank-0/100",
+    state=PlaceState.HERE,
+    reason="",
+    units=12,
+    suspect_units=0,
+    changed_units=0,
+    is_published=True,
+    added_at_s=1_795_000_000.0,
+    checked_at_s=1_795_600_000.0,
+)
 CHECKPOINT = CheckpointRow(
     checkpoint="llama/rank-0",
     version=100,

@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ckptd.errors import CkptdError
-from ckptd.store.published.serving import ServedVersion
 from tests.support.stagings import Site
-from tests.support.stores import publish, write_files
+from tests.support.stores import publish, served_from, write_files
 
 INSIDE = {"config.json": b"i" * 700, "shards/a.bin": b"i" * 300_000, "shards/b.bin": b"i" * 5_000}
 OUTSIDE = {path: b"o" * len(content) for path, content in INSIDE.items()}
@@ -106,7 +105,7 @@ class LinkRace:
             self.counts[f"{name}: refused"] += 1
 
     def _serve(self) -> None:
-        served = ServedVersion(self.site.root, self._published)
+        served = served_from(self.site.root, self._published)
         for piece in served.pieces(0, served.size_bytes):
             data = piece.data or os.pread(piece.fd, piece.size_bytes, piece.offset)
             assert data == b"i" * piece.size_bytes, "bytes from outside were served"

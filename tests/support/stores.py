@@ -8,9 +8,10 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.pieces import StoredPiece
 from ckptd.store.published.publishing import PublishOrder, scan_and_hash
-from ckptd.store.published.serving import ServedVersion
+from ckptd.store.published.serving import ServedPlace, ServedVersion
 from ckptd.store.records.ended import Contribution, EndedRecovery
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
@@ -50,6 +51,11 @@ def publish(
         on_progress=lambda _: None,
         is_cancelled=lambda: False,
     )
+
+
+def served_from(root: Root, hashed: HashedDirectory) -> ServedVersion:
+    """Serve a version from one place."""
+    return ServedVersion([ServedPlace(1, root, hashed)])
 
 
 def bytes_of(piece: StoredPiece) -> bytes:
@@ -127,3 +133,19 @@ def change_served(inside: Path, how: str) -> None:
             (inside / "v1").symlink_to("v2")
         case _:
             os.rename(inside / "v1", inside / "v2")
+
+
+def mark_changed(catalog: Catalog, digest: Digest, reason: str = "a test says so") -> None:
+    """Have everything of a version be known to have changed."""
+    held = catalog.held(digest)
+    assert held is not None
+    for place in held.places:
+        catalog.mark_changed(place.number, range(place.unit_count), reason)
+
+
+async def forget(catalog: Catalog, digest: Digest) -> None:
+    """Have the catalog forget all places of a version."""
+    held = catalog.held(digest)
+    assert held is not None
+    for place in held.places:
+        await catalog.forget(place.number)

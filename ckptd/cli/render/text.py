@@ -5,20 +5,26 @@ Names come from peers: characters that could move a cursor are shown as escapes.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from ckptd.control.messages.checkpoints import CheckpointRow, PublishProgress, PublishResult
+from ckptd.control.messages.checkpoints import (
+    CheckpointRow,
+    PlaceRow,
+    PublishProgress,
+    PublishResult,
+)
 from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
-from ckptd.model.words import Location, RateOrigin, Result
+from ckptd.model.words import Location, PlaceState, RateOrigin, Result
 
 _DIGITS_SHOWN: Final = 12
 """So many digits of a digest tell contents of one version apart."""
@@ -138,8 +144,9 @@ def status_lines(status: Status) -> list[str]:
 
 
 def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
-    """List versions and who holds them."""
-    return table(
+    """List versions and who holds them; with places that are not simply here, a line for each."""
+    rows = tuple(rows)
+    header, *lines = table(
         ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "HELD", "NODES"),
         (
             (
@@ -154,6 +161,28 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
         ),
         width,
     )
+    shown = (_with_places(line, row, width) for line, row in zip(lines, rows, strict=True))
+    return [header, *itertools.chain.from_iterable(shown)]
+
+
+def _with_places(line: str, row: CheckpointRow, width: int | None) -> list[str]:
+    places = row.places
+    if len(places) == 1 and places[0].state is PlaceState.HERE:
+        return [line]
+    facts = (f"  {printable(place.directory)}: {_state(place)}" for place in places)
+    return [line, *(fact if width is None else _cut(fact, width) for fact in facts)]
+
+
+def _state(place: PlaceRow) -> str:
+    match place.state:
+        case PlaceState.SUSPECT:
+            return f"suspect: {place.suspect_units} of {place.units} units are hashed again"
+        case PlaceState.STALE:
+            return f"stale: {printable(place.reason)}"
+        case PlaceState.PARTIAL:
+            return f"partial: {place.units} units"
+        case state:
+            return state.value
 
 
 def _held(row: CheckpointRow) -> str:
@@ -161,6 +190,8 @@ def _held(row: CheckpointRow) -> str:
         return "stale"
     if row.held is Location.HERE:
         return "here"
+    if any(place.state is PlaceState.SUSPECT for place in row.places):
+        return "suspect"
     return "peers" if row.is_complete else "in part"
 
 

@@ -6,7 +6,35 @@ from typing import TypeAlias
 
 import msgspec
 
-from ckptd.model.words import Location
+from ckptd.model.words import Location, PlaceState
+
+
+class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory of this node in which a version stands.
+
+    Attributes:
+        root: Name of the root it is in.
+        directory: Absolute path.
+        state: How it stands there.
+        reason: The first thing that is wrong; empty if nothing is known to be.
+        units: Units that were recorded there.
+        suspect_units: Units that are hashed again before they are served.
+        changed_units: Units that are known to have changed, or to be gone.
+        is_published: It was published here; otherwise a recovery brought it.
+        added_at_s: When it was recorded first, in Unix time; 0: not known.
+        checked_at_s: When all of it was found right last, in Unix time; 0: not known.
+    """
+
+    root: str
+    directory: str
+    state: PlaceState
+    reason: str
+    units: int
+    suspect_units: int
+    changed_units: int
+    is_published: bool
+    added_at_s: float
+    checked_at_s: float
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,11 +47,12 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: Length of the whole version.
         held: ``here`` if this node holds all of it.
         is_complete: Every block is here or at reachable peers.
-        is_stale: Published here, but its files changed since.
+        is_stale: It stands here, but its files changed, at all places.
         nodes: Nodes that hold all of it, this one included, sorted.
-        directory: Its directory on this node; ``None`` if it is not here.
+        directory: Its directory on this node; ``None`` if it is not here. Of several the best.
         units: How many units; ``None`` if the manifest is not here.
         critical_bytes: Bytes of its critical units; ``None`` if the manifest is not here.
+        places: Where it stands on this node.
     """
 
     checkpoint: str
@@ -37,6 +66,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     directory: str | None = None
     units: int | None = None
     critical_bytes: int | None = None
+    places: tuple[PlaceRow, ...] = ()
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

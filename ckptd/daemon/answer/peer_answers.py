@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ckptd.config import Address
-from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
@@ -19,9 +19,10 @@ from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
-from ckptd.model.words import Location, PeerState
+from ckptd.model.words import Location, PeerState, PlaceState
 from ckptd.store.files.roots import Roots
-from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.places import HeldVersion, Place
 
 _PEERS_NAMED_MAX: Final = 20
 """How many peers an error names."""
@@ -85,7 +86,7 @@ def _checkpoint_rows(
     here: dict[Digest, HeldVersion] = {}
     for held in catalog.versions():
         here[held.holding.digest] = held
-        offers[_key(held.holding)] += [] if held.is_stale else [(node, held.holding)]
+        offers[_key(held.holding)] += [(node, held.holding)] if held.is_offered else []
     for peer in peering.peers():
         if peer.holdings is not None:
             for holding in peer.holdings.holdings:
@@ -119,9 +120,26 @@ def _checkpoint_row(
         size_bytes=facts.size_bytes,
         held=Location.HERE if node in whole else Location.PEERS,
         is_complete=len(reachable) == facts.block_count,
-        is_stale=held is not None and held.is_stale,
+        is_stale=held is not None and held.main.state is PlaceState.STALE,
         nodes=tuple(whole),
-        directory=roots[held.root].absolute(held.directory) if held else None,
+        directory=roots.absolute(held.main.root, held.main.directory) if held else None,
+        units=(held.main.unit_count or None) if held else None,
+        places=tuple(_place_row(place, roots) for place in held.places) if held else (),
+    )
+
+
+def _place_row(place: Place, roots: Roots) -> PlaceRow:
+    return PlaceRow(
+        root=place.root,
+        directory=roots.absolute(place.root, place.directory),
+        state=place.state,
+        reason=place.reason,
+        units=place.unit_count - len(place.absent),
+        suspect_units=len(place.suspect),
+        changed_units=len(place.changed),
+        is_published=place.is_published,
+        added_at_s=place.added_at_s,
+        checked_at_s=place.checked_at_s,
     )
 
 

@@ -36,7 +36,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
-from ckptd.store.published.catalog import HeldVersion
+from ckptd.store.published.places import HeldVersion
 
 _MANIFEST_TIMEOUT_S: Final = 5.0
 """How long a person waits for the manifest; without it a plan says less."""
@@ -85,13 +85,12 @@ class PlanAnswers:
         holders = self._scheduler.holders(digest, now=self._now())
         facts = _holding(holders[0], digest)
         space, problem = await self._find_space((checkpoint, version, digest), holders)
-        held = self._catalog.find(checkpoint, version)
-        if held is not None and held.holding.digest != digest:
-            held = None
+        held = self._catalog.held(digest)
         root, target = self._roots.default(), usual_target(checkpoint, version)
         here = BlockSet()
-        if held and not held.is_stale and (held.root, held.directory) == (root.name, target):
-            here = held.holding.blocks
+        place = held.at(root.name, target) if held else None
+        if place is not None and space is not None:
+            here = place.servable(space)
         # A holder may say anything of a version; its manifest is right.
         block_count = space.block_count if space else facts.block_count
         needed = BlockSet.full(block_count) - here
@@ -130,8 +129,9 @@ class PlanAnswers:
         )
 
     def _here(self, held: HeldVersion, space: AddressSpace | None) -> HereRow:
+        place = held.main
         return HereRow(
-            directory=self._roots[held.root].absolute(held.directory),
+            directory=self._roots.absolute(place.root, place.directory),
             bytes=_size_bytes(held.holding, space),
             is_complete=held.holding.is_complete,
             is_stale=held.is_stale,
@@ -169,9 +169,8 @@ class PlanAnswers:
         self, expected: tuple[CheckpointName, Version, Digest], holders: Sequence[PeerSnapshot]
     ) -> Iterator[Awaitable[VerifiedManifest]]:
         """Yield ways to get the manifest, the best first; each must be awaited."""
-        checkpoint, version, digest = expected
-        held = self._catalog.find(checkpoint, version)
-        if held is not None and held.holding.digest == digest:
+        checkpoint, _, digest = expected
+        if self._catalog.held(digest) is not None:
             yield self._manifests.from_catalog(checkpoint, digest)
         best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
         for holder in best[:_HOLDERS_ASKED_MAX]:

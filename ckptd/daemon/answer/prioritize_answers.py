@@ -33,7 +33,7 @@ from ckptd.model.manifest import decode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result, Stage
-from ckptd.store.published.catalog import HeldVersion
+from ckptd.store.published.places import HeldVersion, Place
 
 _PROGRESS_NS: Final = SECOND
 """How often a stream reports progress."""
@@ -182,10 +182,10 @@ class PrioritizeAnswers:
         for recovery in self._book:
             if recovery.root is root and recovery.target and _is_below(relative, recovery.target):
                 return _Place(recovery, relative.removeprefix(f"{recovery.target}/"))
-        for held in self._catalog.versions():
-            if held.root == root.name and _is_below(relative, held.directory):
-                name = relative.removeprefix(f"{held.directory}/")
-                if not held.is_stale and await self._is_held(held, name):
+        for held, place in self._catalog.places_of(root.name):
+            if _is_below(relative, place.directory):
+                name = relative.removeprefix(f"{place.directory}/")
+                if await self._is_held(held, place, name):
                     where = root.absolute(relative)
                     return NeedResult(recovery=None, unit=name, path=where, is_placed=True)
         raise NotFound(
@@ -194,15 +194,15 @@ class PrioritizeAnswers:
             "See ckptctl recoveries for the targets, or begin with: ckptctl recover",
         )
 
-    async def _is_held(self, held: HeldVersion, name: str) -> bool:
-        """Tell whether a version that is here has a unit, all of it."""
+    async def _is_held(self, held: HeldVersion, place: Place, name: str) -> bool:
+        """Tell whether a unit of a version is at a place, all of it."""
         encoded = await self._catalog.manifest_bytes(held.holding.digest)
 
         def look() -> bool:
             space = AddressSpace(decode_manifest(encoded))
             unit = _index_of(space, name)
             return unit is not None and _blocks_of(space.unit_run(unit)).issubset(
-                held.holding.blocks
+                place.servable(space)
             )
 
         return await asyncio.to_thread(look)

@@ -76,6 +76,7 @@ class PublishAnswers:
             deferred=request.deferred,
             replace=request.replace,
         )
+        self._catalog.check_room(order.checkpoint, order.version)
         root, relative = self._roots.locate(request.directory)
         progress = HashingProgress(0, 0, 0, 0)
         is_cancelled = threading.Event()
@@ -102,7 +103,7 @@ class PublishAnswers:
             hashed = hashing.result()
         finally:
             is_cancelled.set()
-        known = self._catalog.find(order.checkpoint, order.version)
+        known = self._catalog.held(hashed.digest)
         # First, so that nobody finds the version before its signature.
         signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
         await self._shelf.add(hashed.digest, signatures)
@@ -111,7 +112,7 @@ class PublishAnswers:
             replace=order.replace,
             is_newest_counted=self._policy.counts(signatures, order.checkpoint),
         )
-        is_new = known is None or known.holding.digest != held.holding.digest
+        is_new = known is None
         _log.info(
             "version.published",
             checkpoint=order.checkpoint,
@@ -126,7 +127,7 @@ class PublishAnswers:
             size_bytes=held.holding.size_bytes,
             units=len(hashed.manifest.units),
             is_new=is_new,
-            directory=root.absolute(held.directory),
+            directory=root.absolute(relative),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
         )
 

@@ -33,7 +33,7 @@ from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
+from ckptd.model.words import CheckResult, PeerState, PlaceState, RangeOutcome, RateOrigin
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.store.files.hashing import hexdigest_of
@@ -300,7 +300,7 @@ def components(peering: Peering, catalog: Catalog, roots: Iterable[RootState]) -
     """Say of each part what is wrong with it; empty if nothing is."""
     peers = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
     is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
-    stale = sum(held.is_stale for held in catalog.versions())
+    stale = sum(held.main.state is PlaceState.STALE for held in catalog.versions())
     return {
         "peers": "no peer answers" if is_alone else "",
         "store": f"{stale} stale versions" if stale else "",

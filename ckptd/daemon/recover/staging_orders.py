@@ -162,13 +162,12 @@ class StagingOrders:
         other = self._book.overlapping(root, recovery.target, besides=recovery.id)
         if other is not None:
             raise is_taken(recovery.target_path, other)
-        for held in self._catalog.versions():
-            theirs = f"{held.directory}/"
-            is_same = held.holding.digest == effect.digest and theirs == mine
-            if held.root != root.name or is_same:
+        for held, place in self._catalog.places_of(root.name):
+            theirs = f"{place.directory}/"
+            if held.holding.digest == effect.digest and theirs == mine:
                 continue
             overlaps = mine.startswith(theirs) or theirs.startswith(mine)
-            if overlaps and not await self._in_thread(partial(is_free, root, held.directory)):
+            if overlaps and not await self._in_thread(partial(is_free, root, place.directory)):
                 raise Conflict(
                     subject,
                     f"overlaps {held.holding.checkpoint}@{held.holding.version}",
@@ -209,7 +208,7 @@ class StagingOrders:
             placed = HashedDirectory(
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
-            await self._catalog.add(placed, replace=True, is_published=False)
+            await self._catalog.add(placed, is_published=False)
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
         except CkptdError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest
 from ckptd.net.source.sending import ServedBytes
-from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.published.catalog import Catalog
@@ -19,14 +18,13 @@ from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.wire.fields import CLASSES
 
-_log = get_logger()
-
 
 class ServedContent:
     """Everything behind the peer protocol.
 
     Attributes:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
+        look_again: Called with a version of which a file was not what was hashed.
     """
 
     def __init__(
@@ -37,6 +35,7 @@ class ServedContent:
         self._journal = journal
         self._shelf = shelf
         self.sent_bytes: Counter[str] = Counter()
+        self.look_again: Callable[[Digest], None] = lambda digest: None
 
     @property
     def revision(self) -> int:
@@ -92,9 +91,8 @@ class ServedContent:
         return await self._catalog.open_version(digest) if incoming is None else incoming.staged
 
     def content_changed(self, digest: Digest) -> None:
-        """Stop advertising a version whose files changed."""
-        _log.warning("version.stale", digest=digest)
-        self._catalog.mark_stale(digest, "a file changed while it was served")
+        """Have a version looked at whose files changed while they were served."""
+        self.look_again(digest)
 
     def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
         """Count what was sent."""

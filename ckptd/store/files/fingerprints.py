@@ -85,9 +85,9 @@ def fingerprint_of(facts: os.stat_result) -> Fingerprint:
 
 
 def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
-    """Return whether a file is what it was when it was hashed, and has no second name."""
+    """Return whether a file is what it was when it was hashed, and still has a name."""
     is_same = fingerprint_of(facts)._replace(device=expected.device) == expected
-    return is_same and facts.st_nlink == 1
+    return is_same and facts.st_nlink > 0
 
 
 def check_plain(facts: os.stat_result, subject: str) -> None:

@@ -324,6 +324,10 @@ class Roots:
     def __iter__(self) -> Iterator[Root]:
         return iter(self._roots)
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether a root of that name is configured."""
+        return name in self._by_name
+
     def __getitem__(self, name: str) -> Root:
         """Return the root of that name.
 
@@ -336,6 +340,11 @@ class Roots:
             raise NotFound(
                 f"root {name!r}", "is not configured", "Configure it again or remove its versions."
             ) from error
+
+    def absolute(self, name: str, relative: str) -> str:
+        """Return an absolute path, for people; without the root's if that is not configured."""
+        root = self._by_name.get(name)
+        return f"{name}:{relative}" if root is None else root.absolute(relative)
 
     def default(self) -> Root:
         """Return the root that is used when none is named: the first."""

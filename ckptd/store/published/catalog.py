@@ -1,74 +1,35 @@
-"""The catalog: which versions this node holds, in the database and in memory.
+"""The catalog: which versions this node holds, at which places, in the database and in memory.
 
-All methods belong to the event loop; disk and database work is done in threads. A version is in
-the catalog only when every byte of it was hashed where it lies. It is *stale* when a file
-of it changed since: it stays in the catalog for people to see, but is neither served nor
-advertised until it is published again.
+All methods belong to the event loop; disk and database work is done in threads. A version gets
+into the catalog only when every byte of it was hashed where it lies. What is found to be different
+since is known by unit: a unit that is *suspect* or *changed* at one place is not served from there,
+and everything else stays on offer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
-from ckptd.errors import (
-    CkptdError,
-    Conflict,
-    ContentChanged,
-    DamagedState,
-    NotFound,
-    StorageError,
-)
+from ckptd.errors import ContentChanged, DamagedState, NotFound
 from ckptd.limits import HOLDINGS_MAX
-from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
+from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
 from ckptd.store.files.roots import Roots
-from ckptd.store.published.serving import ServedVersion, find_changed
-from ckptd.store.published.version_rows import (
-    VersionRow,
-    insert_version,
-    pack_version,
-    unpack_manifest,
-    unpack_version,
-)
+from ckptd.store.published.adding import Packed, conflict, displaced, full
+from ckptd.store.published.held_versions import HeldVersions
+from ckptd.store.published.inspection import facts_of, inspect, look_for, place_of
+from ckptd.store.published.open_versions import OpenVersions
+from ckptd.store.published.places import HeldVersion, Place, UnitStarts, first_reason
+from ckptd.store.published.serving import ServedVersion
+from ckptd.store.published.version_records import VersionRecords, unknown
+from ckptd.store.published.version_rows import StoredVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
-
-T = TypeVar("T")
-
-_OPEN_VERSIONS_MAX: Final = 8
-"""Decoded versions kept: one of 20,000 units takes about 15 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldVersion:
-    """A version in the catalog.
-
-    Attributes:
-        holding: What is here of it.
-        root: Name of the root it lies in.
-        directory: Its directory, relative to the root.
-        is_published: It was published here; otherwise a recovery brought it.
-        stale_reason: What changed since; empty if nothing is known to have.
-    """
-
-    holding: Holding
-    root: str
-    directory: str
-    is_published: bool
-    stale_reason: str = ""
-
-    @property
-    def is_stale(self) -> bool:
-        """It is neither served nor advertised."""
-        return bool(self.stale_reason)
 
 
 class Catalog:
@@ -76,15 +37,34 @@ class Catalog:
 
     Attributes:
         on_change: Called whenever :meth:`holdings` would answer differently.
+        on_suspect: Called with the number of a place that has more units to hash again.
+        on_forgotten: Called with a version as it was, its place that the catalog forgot by
+            itself, and why.
+
+    Args:
+        database: Where it is kept.
+        roots: Where versions stand.
+        wall_clock: Unix time; without one no moment is known.
     """
 
-    def __init__(self, database: Database, roots: Roots) -> None:
+    def __init__(
+        self, database: Database, roots: Roots, wall_clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        self._database = database
+        self.on_suspect: Callable[[int], None] = lambda number: None
+        self.on_forgotten: Callable[[HeldVersion, Place, str], None] = lambda held, place, why: None
+        self._records = VersionRecords(database, self._note_damage)
         self._roots = roots
-        self._versions: dict[Digest, HeldVersion] = {}
+        self._wall_clock = wall_clock
+        self._held = HeldVersions()
+        self._seen: set[int] = set()  # places that stood in this life of the daemon
+        self._additions = 0
         self._newest = NewestVersions(database)
-        self._open: OrderedDict[Digest, ServedVersion] = OrderedDict()
+        self._open = OpenVersions(
+            self._records,
+            roots,
+            lambda number, unit, reason: self.mark_suspect(number, (unit,), reason),
+        )
         # Serialises what reads the catalog, waits for a thread, and then writes it.
         self._lock = asyncio.Lock()
 
@@ -92,45 +72,46 @@ class Catalog:
         """Read the catalog and look at every file in it. Once, before anything else.
 
         Returns:
-            The versions that are stale.
+            The versions with which something may be wrong.
 
         Raises:
             DamagedState: The database cannot be read.
         """
-        digests = await self._database.run(
-            lambda connection: [
-                Digest(digest) for (digest,) in connection.execute("SELECT digest FROM versions")
-            ]
-        )
         await self._newest.load()
-        for digest in digests:
-            row = await self._row(digest)
-            self._versions[digest] = await asyncio.to_thread(self._inspect, row)
-        return tuple(held for held in self.versions() if held.is_stale)
+        look = partial(inspect, roots=self._roots, database=self._records.path)
+        async for batch in self._records.batches():
+            for found in await asyncio.to_thread(lambda rows: list(map(look, rows)), batch):
+                self._held.put(found.facts, found.places, found.starts)
+                self._seen |= found.seen
+        return tuple(held for held in self.versions() if held.reason)
 
     def holdings(self) -> tuple[Holding, ...]:
         """Return what can be served, ordered by checkpoint and version."""
-        return tuple(held.holding for held in self.versions() if not held.is_stale)
+        return tuple(held.holding for held in self.versions() if held.is_offered)
 
     def versions(self) -> tuple[HeldVersion, ...]:
-        """Return everything, also what is stale, ordered by checkpoint and version."""
-        return tuple(
-            sorted(
-                self._versions.values(),
-                key=lambda held: (held.holding.checkpoint, held.holding.version),
-            )
-        )
+        """Return everything, also what cannot be served, ordered by checkpoint and version."""
+        return self._held.all()
 
-    def find(self, checkpoint: CheckpointName, version: Version) -> HeldVersion | None:
-        """Return a version, stale or not."""
-        return next(
-            (
-                held
-                for held in self._versions.values()
-                if (held.holding.checkpoint, held.holding.version) == (checkpoint, version)
-            ),
-            None,
-        )
+    def held(self, digest: Digest) -> HeldVersion | None:
+        """Return a version, whatever its state."""
+        return self._held.get(digest)
+
+    def find(self, checkpoint: CheckpointName, version: Version) -> tuple[HeldVersion, ...]:
+        """Return what is held under a name and version: one, or rivals, the latest first."""
+        return self._held.named(checkpoint, version)
+
+    def at(self, root: str, directory: str) -> tuple[HeldVersion, Place] | None:
+        """Return what is recorded as standing in a directory: the latest, if there are several."""
+        return next(reversed(self._held.at(root, directory)), None)
+
+    def places_of(self, root: str) -> list[tuple[HeldVersion, Place]]:
+        """Return all that is recorded as standing below a root."""
+        return self._held.places_of(root)
+
+    def place(self, number: int) -> tuple[HeldVersion, Place] | None:
+        """Return a place and its version; ``None`` if it was forgotten."""
+        return self._held.place(number)
 
     def newest_ever(self, checkpoint: CheckpointName) -> Version | None:
         """Return the highest version that was ever added, even if it was removed since."""
@@ -138,13 +119,17 @@ class Catalog:
 
     def had(self, checkpoint: CheckpointName) -> frozenset[Digest]:
         """Return what is here of a checkpoint, and the newest that ever was."""
-        here = {
-            held.holding.digest
-            for held in self._versions.values()
-            if held.holding.checkpoint == checkpoint
-        }
         newest = self._newest.digest_of(checkpoint)
-        return frozenset(here if newest is None else here | {newest})
+        return self._held.digests_of(checkpoint) | ({newest} if newest else set())
+
+    def check_room(self, checkpoint: CheckpointName, version: Version) -> None:
+        """Check that one more version can be added.
+
+        Raises:
+            StorageError: There are as many as there may be, and none of that name and version.
+        """
+        if len(self._held) >= HOLDINGS_MAX and not self.find(checkpoint, version):
+            raise full(HOLDINGS_MAX)
 
     async def add(
         self,
@@ -154,14 +139,15 @@ class Catalog:
         is_published: bool = True,
         is_newest_counted: bool = True,
     ) -> HeldVersion:
-        """Record a version, durably.
+        """Record a version at a place, durably. Other places of the same content stay.
 
-        The same content again is held from where it was hashed last, and is not stale any more;
-        but a version with units left out does not take the place of a fuller one.
+        The same place is renewed, but what has units left out does not displace what is fuller.
+        Other content recorded in that directory, and not there any more, is forgotten.
 
         Args:
             hashed: The version and the files it consists of.
-            replace: Other content of the same checkpoint and version may be replaced.
+            replace: Other content of the same checkpoint and version that was published here
+                is forgotten.
             is_published: Published here, and not recovered.
             is_newest_counted: It counts for :meth:`newest_ever`.
 
@@ -169,186 +155,243 @@ class Catalog:
             What is held now.
 
         Raises:
-            Conflict: Other content is held under that checkpoint and version.
+            Conflict: It is published, and other content is held under that name and version.
             OutOfSpace: No room in the state directory; nothing was changed.
             StorageError: The disk refused; nothing was changed.
         """
-        row, added = await asyncio.to_thread(_packed, hashed, is_published=is_published)
+        packed = await asyncio.to_thread(Packed.of, hashed)
+        row = packed.row
         async with self._lock:
-            present = self.find(added.holding.checkpoint, added.holding.version)
-            if present is None and len(self._versions) >= HOLDINGS_MAX:
-                raise StorageError(
-                    "catalog", f"has {HOLDINGS_MAX} versions, the most", "Remove some first."
-                )
-            if present and present.holding.digest != hashed.digest and not replace:
-                raise _conflict(present)
-            if present and _is_fuller(present, added):
+            rivals = [
+                held
+                for held in self.find(row.checkpoint, row.version)
+                if held.holding.digest != row.digest
+            ]
+            if rivals and is_published and not replace:
+                raise conflict(rivals[0])
+            present = self._held.get(row.digest)
+            before = present.at(hashed.root, hashed.directory) if present else None
+            if present and before and packed.is_less_than(before, hashed):
                 return present
+            there = self._held.at(hashed.root, hashed.directory)
+            superseded = await displaced(self._roots[hashed.root], row.digest, there, self.hashed)
+            if replace:
+                superseded |= {
+                    place.number for held in rivals for place in held.places if place.is_published
+                }
+            if present is None and self._held.count_without(superseded) >= HOLDINGS_MAX:
+                raise full(HOLDINGS_MAX)
+            place_row = packed.place_row(
+                hashed, before, is_published=is_published, now_s=self._wall_clock()
+            )
 
-            def write(connection: Connection) -> None:
-                insert_version(connection, row)
+            def note(connection: Connection) -> None:
                 if is_newest_counted:
                     self._newest.note(connection, row.checkpoint, row.version, row.digest)
 
-            await self._database.run(write)
-            if present:
-                del self._versions[present.holding.digest]
-            self._versions[hashed.digest] = added
-            self._open.pop(hashed.digest, None)
-            if present is None or present.is_stale or present.holding != added.holding:
-                self.on_change()
-            return added
+            number = await self._records.add(row, place_row, superseded, note)
+            added = place_of(place_row._replace(place=number), packed.space, hashed.files)
+            return self._take_in(packed, added, superseded)
 
-    async def remove(self, checkpoint: CheckpointName, version: Version) -> HeldVersion:
-        """Forget a version, durably. Its files stay where they are.
-
-        Returns:
-            What was forgotten.
+    async def forget(self, number: int) -> HeldVersion:
+        """Forget a place, durably; its files stay. Return its version as it was.
 
         Raises:
-            NotFound: There is no such version.
+            NotFound: There is no such place.
             StorageError: The disk refused; nothing was changed.
         """
         async with self._lock:
-            held = self.find(checkpoint, version)
-            if held is None:
-                raise NotFound(f"{checkpoint}@{version}", "is not in this node's catalog")
-            digest = held.holding.digest
-            await self._database.run(
-                lambda connection: connection.execute(
-                    "DELETE FROM versions WHERE digest = ?", (digest,)
-                )
-            )
-            del self._versions[digest]
-            if not held.is_stale:
-                self.on_change()
-            return held
+            held, _ = self._held.known(number)
+            await self._delete(number)
+        return held
 
-    def mark_stale(self, digest: Digest, reason: str) -> None:
-        """Stop serving and advertising a version.
+    async def forget_if_gone(self, number: int) -> bool:
+        """Forget a place whose directory was removed, if that is certain.
 
-        Not durable: :meth:`load` finds out again. A sending thread calls it through
-        ``loop.call_soon_threadsafe``.
+        Returns:
+            Whether it was forgotten. If not, and nothing is there, all of it is changed.
+
+        Raises:
+            StorageError: The disk refused; nothing was changed.
+        """
+        known = self._held.place(number)
+        if known is None or known[1].root not in self._roots:
+            return False
+        held, place = known
+        additions = self._additions
+        root, is_seen = self._roots[place.root], number in self._seen
+        others = [each.directory for _, each in self._held.places_of(place.root) if each != place]
+        found = await asyncio.to_thread(look_for, root, place, others, is_seen=is_seen)
+        if not found.is_gone:
+            return False
+        if not found.is_certain:
+            reason = f"directory {root.absolute(place.directory)}: was removed"
+            self.mark_changed(number, range(place.unit_count), reason)
+            return False
+        async with self._lock:
+            if self._held.place(number) is None or self._additions != additions:
+                return False  # somebody else did, or something may stand there again
+            await self._delete(number)
+        self.on_forgotten(held, place, "its directory was removed")
+        return True
+
+    async def withdraw(self, digest: Digest, number: int | None = None) -> HeldVersion:
+        """Take a version off offer, at one place or at all; durable. Files stay as they are.
+
+        Raises:
+            NotFound: There is no such version, or place of it.
+            StorageError: The disk refused; nothing was changed.
+        """
+        return await self._set_withdrawn(digest, number, is_withdrawn=True)
+
+    async def offer(self, digest: Digest, number: int | None = None) -> HeldVersion:
+        """Undo :meth:`withdraw`; raises the same."""
+        return await self._set_withdrawn(digest, number, is_withdrawn=False)
+
+    def mark_suspect(
+        self, number: int, units: Iterable[int], reason: str, *, is_again: bool = False
+    ) -> None:
+        """Serve units of a place no more until they were hashed again.
+
+        Not durable: :meth:`load` finds out again.
 
         Args:
-            digest: Which version; one that is unknown or stale already is left alone.
-            reason: What changed, a sentence for people.
+            number: Which place; one that was forgotten is left alone.
+            units: Which units; those that are known to have changed stay so.
+            reason: What is different, a sentence for people.
+            is_again: Units that were found changed are to be hashed again, too.
         """
-        held = self._versions.get(digest)
-        if held and not held.is_stale:
-            self._versions[digest] = replace(held, stale_reason=reason)
-            self.on_change()
+        if self._change(number, lambda place: place.with_suspect(units, reason, is_again=is_again)):
+            self.on_suspect(number)
+
+    def mark_changed(self, number: int, units: Iterable[int], reason: str) -> None:
+        """Serve units of a place no more: they are known to have changed. Not durable either."""
+        self._change(number, lambda place: place.with_changed(units, reason))
+
+    async def settle(
+        self, number: int, files: Mapping[int, UnitFile], changed: Mapping[int, str]
+    ) -> None:
+        """Take in what hashing units of a place again has found; durable.
+
+        Args:
+            number: Which place; one that was forgotten is left alone.
+            files: Units that are right, with their fingerprints by now.
+            changed: Units that are not, each with a sentence for people.
+
+        Raises:
+            StorageError: The disk refused; nothing was changed.
+        """
+        known = self._held.place(number)
+        if known is not None and files:
+            held, place = known
+            is_all = not (place.suspect | place.changed) - files.keys() and not changed
+            checked_at_s = self._wall_clock() if is_all else None
+            if await self._records.renew_files(number, files, checked_at_s):
+                starts = self._held.starts(held.holding.digest)
+                self._open.drop(held.holding.digest)  # it has the old fingerprints
+                self._change(number, lambda place: place.with_right(files, starts, checked_at_s))
+        if changed:
+            self.mark_changed(number, changed, first_reason(changed))
+
+    async def note_scrubbed(self, number: int, done: int, right_at_s: float | None = None) -> None:
+        """Take note of how many units of a round are scrubbed, and when all were right; durable."""
+        await self._records.note_scrubbed(number, done, right_at_s)
+        self._change(number, lambda place: place.with_scrubbed(done, right_at_s))
+
+    async def hashed(self, number: int) -> HashedDirectory:
+        """Return what was hashed at a place.
+
+        Raises:
+            NotFound: There is no such place.
+            DamagedState: What the database has is not that version.
+        """
+        found = await self._records.hashed(self._held.known(number)[0].holding.digest, [number])
+        if number not in found:
+            raise NotFound(f"place {number}", "is not in this node's catalog")
+        return found[number]
 
     async def manifest_bytes(self, digest: Digest) -> bytes:
-        """Return an encoded manifest, also of a stale version.
+        """Return an encoded manifest, also of a version that cannot be served.
 
         Raises:
             NotFound: There is no such version.
             DamagedState: What the database has is not that manifest.
         """
-        return await self._read(digest, lambda row: unpack_manifest(row, self._database.path))
+        return await self._records.manifest_bytes(digest)
 
     async def open_version(self, digest: Digest) -> ServedVersion:
-        """Return a version to send bytes from.
+        """Return a version to send bytes from: each unit from the first place that has it.
 
         Raises:
-            NotFound: There is no such version.
-            ContentChanged: It is stale.
+            NotFound: There is no such version, or it is withdrawn.
+            ContentChanged: Nothing of it is what was hashed any more.
             DamagedState: What the database has is not that manifest.
         """
-        self._check_servable(digest)
-        async with self._lock:
-            self._check_servable(digest)
-            if digest not in self._open:
-                served = await self._read(digest, self._serve)
-                self._check_servable(digest)
-                self._open[digest] = served
-                if len(self._open) > _OPEN_VERSIONS_MAX:
-                    self._open.popitem(last=False)
-            self._open.move_to_end(digest)
-            return self._open[digest]
+        self._servable(digest)
+        return await self._open.get(digest, lambda: self._servable(digest))
 
-    def _check_servable(self, digest: Digest) -> None:
-        held = self._versions.get(digest)
+    def _servable(self, digest: Digest) -> HeldVersion:
+        held = self._held.get(digest)
         if held is None:
-            raise _unknown(digest)
-        if held.is_stale:
+            raise unknown(digest)
+        if not held.is_offered:
             name = f"{held.holding.checkpoint}@{held.holding.version}"
-            raise ContentChanged(name, f"is stale: {held.stale_reason}")
+            if held.is_stale:
+                raise ContentChanged(name, f"is stale: {held.reason}")
+            raise NotFound(name, "is withdrawn")
+        return held
 
-    async def _read(self, digest: Digest, work: Callable[[VersionRow], T]) -> T:
-        """Work on a row in a thread; if the row is damaged, mark its version as stale."""
-        row = await self._row(digest)
-        try:
-            return await asyncio.to_thread(work, row)
-        except DamagedState as error:
-            self.mark_stale(digest, str(error))
-            raise
+    def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:
+        is_seen = self._drop(superseded)
+        self._additions += 1
+        self._seen.add(added.number)
+        self._open.drop(packed.row.digest)
+        is_seen |= self._held.add(facts_of(packed.row), added, UnitStarts(packed.space))
+        if is_seen:
+            self.on_change()
+        return self._held.known(added.number)[0]
 
-    async def _row(self, digest: Digest) -> VersionRow:
-        row = await self._database.run(
-            lambda connection: connection.execute(
-                "SELECT * FROM versions WHERE digest = ?", (digest,)
-            ).fetchone()
-        )
-        if row is None:
-            raise _unknown(digest)
-        return VersionRow(*row)
+    async def _set_withdrawn(
+        self, digest: Digest, number: int | None, *, is_withdrawn: bool
+    ) -> HeldVersion:
+        async with self._lock:
+            held = self._held.get(digest)
+            if held is None:
+                raise unknown(digest)
+            numbers = [each.number for each in held.places if number in {None, each.number}]
+            if not numbers:
+                raise NotFound(f"place {number}", "is no place of that version")
+            await self._records.set_withdrawn(numbers, is_withdrawn=is_withdrawn)
+            for each in numbers:
+                self._change(each, lambda place: replace(place, is_withdrawn=is_withdrawn))
+            return self._held.get(digest) or held
 
-    def _inspect(self, row: VersionRow) -> HeldVersion:
-        """Compare the files of a version with what was recorded."""
-        try:
-            root = self._roots[row.root]
-            hashed = unpack_version(row, self._database.path)
-        except CkptdError as error:
-            return _held(row, BlockSet(), str(error))
-        changed = find_changed(root, hashed)
-        blocks = held_blocks(AddressSpace(hashed.manifest), hashed.files)
-        return _held(row, blocks, str(changed) if changed else "")
+    def _change(self, number: int, change: Callable[[Place], Place]) -> bool:
+        """Change what is known of a place; return whether that was another thing."""
+        changed = self._held.change(number, change)
+        if changed.is_served_otherwise:
+            held, _ = self._held.known(number)
+            self._open.drop(held.holding.digest)
+        if changed.is_seen:
+            self.on_change()
+        return changed.is_any
 
-    def _serve(self, row: VersionRow) -> ServedVersion:
-        return ServedVersion(self._roots[row.root], unpack_version(row, self._database.path))
+    async def _delete(self, number: int) -> None:
+        await self._records.delete(number)
+        if self._drop([number]):
+            self.on_change()
 
+    def _drop(self, numbers: Iterable[int]) -> bool:
+        """Forget places in memory; return whether what can be served changed."""
+        is_seen = False
+        for number in numbers:
+            if (found := self._held.place(number)) is not None:
+                self._open.drop(found[0].holding.digest)
+                self._seen.discard(number)
+                is_seen |= self._held.drop(number)
+        return is_seen
 
-def _packed(hashed: HashedDirectory, *, is_published: bool) -> tuple[VersionRow, HeldVersion]:
-    space = AddressSpace(hashed.manifest)
-    row = pack_version(hashed, space, is_published=is_published)
-    return row, _held(row, held_blocks(space, hashed.files), "")
-
-
-def _held(row: VersionRow, blocks: BlockSet, stale_reason: str) -> HeldVersion:
-    return HeldVersion(
-        holding=Holding(
-            checkpoint=row.checkpoint,
-            version=row.version,
-            digest=row.digest,
-            size_bytes=row.size_bytes,
-            block_count=row.block_count,
-            blocks=blocks,
-        ),
-        root=row.root,
-        directory=row.directory,
-        is_published=bool(row.is_published),
-        stale_reason=stale_reason,
-    )
-
-
-def _is_fuller(present: HeldVersion, added: HeldVersion) -> bool:
-    """The same content, of which more can be served."""
-    return (
-        present.holding.digest == added.holding.digest
-        and not present.is_stale
-        and len(present.holding.blocks) > len(added.holding.blocks)
-    )
-
-
-def _conflict(present: HeldVersion) -> Conflict:
-    return Conflict(
-        f"{present.holding.checkpoint}@{present.holding.version}",
-        f"is held with other content, from {present.directory!r} in root {present.root!r}",
-        "Publish under another version, or replace it with --replace.",
-    )
-
-
-def _unknown(digest: Digest) -> NotFound:
-    return NotFound(f"version {digest}", "is not in this node's catalog")
+    def _note_damage(self, stored: StoredVersion, error: DamagedState) -> None:
+        for row in stored.places:
+            if (found := self._held.place(row.place)) is not None:
+                self.mark_changed(row.place, range(found[1].unit_count), str(error))

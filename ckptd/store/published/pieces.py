@@ -61,9 +61,8 @@ class StoredPiece(NamedTuple):
 
 
 def read_pieces(
-    names: Names,
     extents: Iterator[Extent],
-    open_unit: Callable[[Names, int], int],
+    open_unit: Callable[[int], int],
     compare: Callable[[int, int], None],
     *,
     drops_used: bool,
@@ -71,7 +70,6 @@ def read_pieces(
     """Yield the pieces of some extents, each file compared after its bytes were used. Blocks.
 
     Args:
-        names: For opening files.
         extents: Which bytes.
         open_unit: Opens the file of a unit.
         compare: Raises ``ContentChanged`` if an open file of a unit is not what was hashed.
@@ -88,7 +86,7 @@ def read_pieces(
         if filled and not (is_short and filled + size_bytes <= len(together)):
             yield StoredPiece(-1, 0, filled, together[:filled])
             filled = 0
-        fd = open_unit(names, unit)
+        fd = open_unit(unit)
         try:
             if is_short:
                 together = together or memoryview(bytearray(_TOGETHER_BYTES))

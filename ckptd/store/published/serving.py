@@ -1,13 +1,17 @@
 """Serving: a held version as the address space that its peers ask for.
 
-Whatever is sent was compared with what was hashed: :mod:`ckptd.store.published.pieces`.
+Whatever is sent was compared with what was hashed: :mod:`ckptd.store.published.pieces`. A version
+that stands at several places is served unit by unit from the first place that has the unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NamedTuple
 
-from ckptd.errors import CkptdError, ContentChanged
+from ckptd.errors import CkptdError, ContentChanged, StorageError
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory, held_blocks, is_unchanged
@@ -20,10 +24,31 @@ from ckptd.store.published.pieces import (
     open_published,
     read_pieces,
 )
+from ckptd.store.published.places import NO_UNITS
+
+
+class ServedPlace(NamedTuple):
+    """A place to serve from.
+
+    Attributes:
+        number: Its name in the catalog.
+        root: The root it lies in.
+        hashed: What was hashed there.
+        unusable: Units that are not served from it.
+    """
+
+    number: int
+    root: Root
+    hashed: HashedDirectory
+    unusable: frozenset[int] = NO_UNITS
+
+    def has(self, unit: int) -> bool:
+        """Return whether a unit may be served from here."""
+        return self.hashed.files[unit] is not None and unit not in self.unusable
 
 
 class ServedVersion:
-    """A held version from which bytes can be sent. Immutable; any thread may use it.
+    """A held version from which bytes can be sent. Any thread may use it.
 
     Attributes:
         digest: Identity of the version.
@@ -32,22 +57,36 @@ class ServedVersion:
         blocks: The blocks that are here.
     """
 
-    def __init__(self, root: Root, hashed: HashedDirectory) -> None:
-        self.digest: Digest = hashed.digest
-        self.space = AddressSpace(hashed.manifest)
+    def __init__(
+        self,
+        places: Sequence[ServedPlace],
+        *,
+        on_bad: Callable[[int, int, str], None] = lambda number, unit, reason: None,
+    ) -> None:
+        """Serve from some places of one version, the first one first.
+
+        Args:
+            places: At least one.
+            on_bad: Called by sending threads with the number of a place, a unit that is not as
+                it was hashed there, and a sentence for people.
+        """
+        first = places[0].hashed
+        self.digest: Digest = first.digest
+        self.space = AddressSpace(first.manifest)
         self.size_bytes = self.space.size_bytes
-        self.blocks = held_blocks(self.space, hashed.files)
-        self._root = root
-        self._hashed = hashed
-        self._is_whole = all(hashed.files)
+        self.blocks = union(_blocks(self.space, place) for place in places)
+        self._places = tuple(places)
+        self._on_bad = on_bad
+        self._bad: set[tuple[int, int]] = set()  # place and unit, found while serving
+        self._is_whole = any(all(place.hashed.files) and not place.unusable for place in places)
 
     def holds(self, start: int, end: int) -> bool:
         """Return whether all of the bytes ``start`` … ``end - 1`` are here."""
         if not 0 <= start < end <= self.size_bytes:
             return False
-        files = self._hashed.files
         return self._is_whole or all(
-            files[extent.unit] for extent in self.space.extents(start, end)
+            any(place.has(extent.unit) for place in self._places)
+            for extent in self.space.extents(start, end)
         )
 
     def pieces(
@@ -65,23 +104,95 @@ class ServedVersion:
             drops_used: Drop a piece from the page cache when the next one is asked for.
 
         Raises:
-            ContentChanged: A file is gone, or not what it was when it was hashed. The
-                catalog must know: :meth:`Catalog.mark_stale`.
+            ContentChanged: A file is gone, or not what it was when it was hashed; ``on_bad``
+                was called. Thrown in by a consumer that could not read a piece, it is about that
+                piece.
             StorageError: The file system refused.
         """
         assert self.holds(start, end), "asked for bytes that are not held"
-        with Names(self._root) as names:
+        with contextlib.ExitStack() as stack:
+            reading = _Reading(self._candidates, self._first_path, self.note_bad, stack)
             extents = self.space.extents(start, end)
-            yield from read_pieces(names, extents, self._open, self._compare, drops_used=drops_used)
+            try:
+                yield from read_pieces(
+                    extents, reading.open, reading.compare, drops_used=drops_used
+                )
+            except ContentChanged as error:
+                reading.blame(error)
+                raise
 
-    def _open(self, names: Names, unit: int) -> int:
-        return open_published(self._root, names, self._hashed.path_of(unit))
+    def note_bad(self, number: int, unit: int, reason: str) -> None:
+        """Serve a unit from a place no more."""
+        if (number, unit) not in self._bad:
+            self._bad.add((number, unit))
+            self._on_bad(number, unit, reason)
 
-    def _compare(self, fd: int, unit: int) -> None:
-        file = self._hashed.files[unit]
+    def _first_path(self, unit: int) -> str:
+        """Return where a unit should lie, for people."""
+        place = next((each for each in self._places if each.has(unit)), self._places[0])
+        return place.root.absolute(place.hashed.path_of(unit))
+
+    def _candidates(self, unit: int) -> Iterator[ServedPlace]:
+        for place in self._places:
+            if place.has(unit) and (place.number, unit) not in self._bad:
+                yield place
+
+
+class _Reading:
+    """What one generator of pieces has open: a directory of each root, one file at most."""
+
+    def __init__(
+        self,
+        candidates: Callable[[int], Iterator[ServedPlace]],
+        unit_path: Callable[[int], str],
+        note_bad: Callable[[int, int, str], None],
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._candidates = candidates
+        self._unit_path = unit_path
+        self._note_bad = note_bad
+        self._stack = stack
+        self._names: dict[str, Names] = {}
+        self._current: tuple[ServedPlace, int] | None = None
+
+    def open(self, unit: int) -> int:
+        """Open the file of a unit at the first place at which it is as it was hashed."""
+        problem: StorageError | None = None
+        for place in self._candidates(unit):
+            self._current = (place, unit)
+            names = self._names.get(place.root.name)
+            if names is None:
+                names = self._stack.enter_context(Names(place.root))
+                self._names[place.root.name] = names
+            try:
+                return open_published(place.root, names, place.hashed.path_of(unit))
+            except ContentChanged as error:
+                self.blame(error)
+                problem = error
+            except StorageError as error:
+                problem = error
+        self._current = None
+        raise problem or content_changed(self._unit_path(unit))
+
+    def compare(self, fd: int, unit: int) -> None:
+        """Check that the open file is what was hashed."""
+        assert self._current
+        place, _ = self._current
+        file = place.hashed.files[unit]
         assert file
-        path = self._root.absolute(self._hashed.path_of(unit))
+        path = place.root.absolute(place.hashed.path_of(unit))
         check_unchanged(fd, file.fingerprint, path)
+
+    def blame(self, error: ContentChanged) -> None:
+        """Take note that the file that was opened last is not what was hashed."""
+        if self._current is not None:
+            place, unit = self._current
+            self._note_bad(place.number, unit, str(error))
+
+
+def _blocks(space: AddressSpace, place: ServedPlace) -> BlockSet:
+    files = tuple(file if place.has(unit) else None for unit, file in enumerate(place.hashed.files))
+    return held_blocks(space, files)
 
 
 def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:

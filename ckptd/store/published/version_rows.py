@@ -1,7 +1,8 @@
-"""A version as the table ``versions`` has it: manifest compressed, files encoded, both checked."""
+"""Versions and places as the database has them: manifests packed, everything checked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -26,22 +27,39 @@ class VersionRow(NamedTuple):
     digest: Digest
     checkpoint: CheckpointName
     version: Version
-    root: str
-    directory: str
-    is_published: int
     size_bytes: int
     block_count: int
     manifest: bytes
+
+
+class PlaceRow(NamedTuple):
+    """A row of the table ``places``, columns in its order."""
+
+    place: int
+    digest: Digest
+    root: str
+    directory: str
+    is_published: int
+    is_withdrawn: int
     files: bytes
+    added_at_s: float
+    checked_at_s: float
+    scrubbed_units: int
 
 
-def pack_version(hashed: HashedDirectory, space: AddressSpace, *, is_published: bool) -> VersionRow:
+class StoredVersion(NamedTuple):
+    """What the database has of a version."""
+
+    row: VersionRow
+    places: tuple[PlaceRow, ...]
+
+
+def pack_version(hashed: HashedDirectory, space: AddressSpace) -> VersionRow:
     """Return the row of a version.
 
     Args:
         hashed: The version.
         space: That of its manifest.
-        is_published: It was published here, and not recovered.
 
     Cost: compresses the manifest; not for the event loop.
     """
@@ -49,43 +67,15 @@ def pack_version(hashed: HashedDirectory, space: AddressSpace, *, is_published: 
         digest=hashed.digest,
         checkpoint=CheckpointName(hashed.manifest.checkpoint),
         version=Version(hashed.manifest.version),
-        root=hashed.root,
-        directory=hashed.directory,
-        is_published=is_published,
         size_bytes=space.size_bytes,
         block_count=space.block_count,
         manifest=zstandard.compress(hashed.encoded),
-        files=_encoder.encode(hashed.files),
     )
 
 
-def unpack_version(row: VersionRow, database: str) -> HashedDirectory:
-    """Return the version that a row is about.
-
-    Args:
-        row: Which row.
-        database: Path of the database, for messages.
-
-    Raises:
-        DamagedState: What the row has is not that version.
-    """
-    encoded = unpack_manifest(row, database)
-    try:
-        # The rules of manifests were checked before it was added.
-        manifest = msgspec.msgpack.decode(encoded, type=Manifest)
-        files = _files_decoder.decode(row.files)
-    except msgspec.DecodeError as error:
-        raise _damaged(row, database) from error
-    if len(files) != len(manifest.units):
-        raise _damaged(row, database)
-    return HashedDirectory(
-        root=row.root,
-        directory=row.directory,
-        manifest=manifest,
-        encoded=encoded,
-        digest=row.digest,
-        files=files,
-    )
+def pack_files(files: tuple[UnitFile | None, ...]) -> bytes:
+    """Return the files of a place as its row has them."""
+    return _encoder.encode(files)
 
 
 def unpack_manifest(row: VersionRow, database: str) -> bytes:
@@ -105,6 +95,55 @@ def unpack_manifest(row: VersionRow, database: str) -> bytes:
     return encoded
 
 
+def unpack_version(row: VersionRow, database: str) -> tuple[Manifest, bytes]:
+    """Return the manifest of a version, and its bytes.
+
+    Args:
+        row: Which version.
+        database: Path of the database, for messages.
+
+    Raises:
+        DamagedState: What the row has is not that manifest.
+    """
+    encoded = unpack_manifest(row, database)
+    try:
+        # The rules of manifests were checked before it was added.
+        return msgspec.msgpack.decode(encoded, type=Manifest), encoded
+    except msgspec.DecodeError as error:
+        raise _damaged(row, database) from error
+
+
+def unpack_place(
+    row: VersionRow, place: PlaceRow, manifest: Manifest, encoded: bytes, database: str
+) -> HashedDirectory:
+    """Return a version as it was hashed at a place.
+
+    Args:
+        row: Which version.
+        place: Which place of it.
+        manifest: The version's.
+        encoded: The manifest's bytes.
+        database: Path of the database, for messages.
+
+    Raises:
+        DamagedState: The place has not one file for each unit.
+    """
+    try:
+        files = _files_decoder.decode(place.files)
+    except msgspec.DecodeError as error:
+        raise _damaged(row, database) from error
+    if len(files) != len(manifest.units):
+        raise _damaged(row, database)
+    return HashedDirectory(
+        root=place.root,
+        directory=place.directory,
+        manifest=manifest,
+        encoded=encoded,
+        digest=row.digest,
+        files=files,
+    )
+
+
 def _damaged(row: VersionRow, database: str) -> DamagedState:
     return DamagedState(
         f"manifest of {row.checkpoint}@{row.version} in {database}",
@@ -113,6 +152,93 @@ def _damaged(row: VersionRow, database: str) -> DamagedState:
     )
 
 
-def insert_version(connection: Connection, row: VersionRow) -> None:
-    """Write a row in the place of one with the same digest, or checkpoint and version."""
-    connection.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+def read_version(connection: Connection, digest: Digest) -> StoredVersion | None:
+    """Return a version and its places, in the order in which they were added."""
+    row = connection.execute("SELECT * FROM versions WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else _with_places(connection, VersionRow(*row))
+
+
+def read_versions(connection: Connection, after: str, count_max: int) -> list[StoredVersion]:
+    """Return the versions with the next digests after one; ``""`` begins."""
+    rows = connection.execute(
+        "SELECT * FROM versions WHERE digest > ? ORDER BY digest LIMIT ?", (after, count_max)
+    )
+    return [_with_places(connection, VersionRow(*row)) for row in rows.fetchall()]
+
+
+def _with_places(connection: Connection, row: VersionRow) -> StoredVersion:
+    places = connection.execute(
+        "SELECT * FROM places WHERE digest = ? ORDER BY place", (row.digest,)
+    )
+    return StoredVersion(row, tuple(PlaceRow(*place) for place in places))
+
+
+def write_version(connection: Connection, row: VersionRow) -> None:
+    """Write a version, also over a row of the same digest that may be damaged."""
+    connection.execute(
+        "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET"
+        " checkpoint = excluded.checkpoint, version = excluded.version,"
+        " size_bytes = excluded.size_bytes, block_count = excluded.block_count,"
+        " manifest = excluded.manifest",
+        row,
+    )
+
+
+def write_place(connection: Connection, row: PlaceRow) -> int:
+    """Write a place, over the one that the version has in that directory; return its number."""
+    (number,) = connection.execute(
+        "INSERT INTO places (digest, root, directory, is_published, is_withdrawn, files,"
+        " added_at_s, checked_at_s, scrubbed_units) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (digest, root, directory) DO UPDATE SET"
+        " is_published = excluded.is_published, is_withdrawn = excluded.is_withdrawn,"
+        " files = excluded.files, added_at_s = excluded.added_at_s,"
+        " checked_at_s = excluded.checked_at_s, scrubbed_units = excluded.scrubbed_units"
+        " RETURNING place",
+        row[1:],
+    ).fetchone()
+    return int(number)
+
+
+def renew_files(
+    connection: Connection, number: int, files: Mapping[int, UnitFile], checked_at_s: float | None
+) -> bool:
+    """Record other files for some units of a place.
+
+    Args:
+        connection: In a transaction.
+        number: Which place.
+        files: The files, by unit.
+        checked_at_s: When all of it was found right; ``None``: it was not.
+
+    Returns:
+        Whether there is such a place.
+
+    Raises:
+        DamagedState: What the place has are no files.
+    """
+    row = connection.execute("SELECT files FROM places WHERE place = ?", (number,)).fetchone()
+    if row is None:
+        return False
+    try:
+        before = _files_decoder.decode(row[0])
+    except msgspec.DecodeError as error:
+        raise DamagedState(f"place {number}", "is damaged", "Publish it again.") from error
+    after = tuple(files.get(unit, file) for unit, file in enumerate(before))
+    connection.execute(
+        "UPDATE places SET files = ?, checked_at_s = coalesce(?, checked_at_s) WHERE place = ?",
+        (pack_files(after), checked_at_s, number),
+    )
+    return True
+
+
+def delete_place(connection: Connection, number: int) -> None:
+    """Delete a place, and its version if that was the last one."""
+    row = connection.execute(
+        "DELETE FROM places WHERE place = ? RETURNING digest", (number,)
+    ).fetchone()
+    if row is not None:
+        connection.execute(
+            "DELETE FROM versions WHERE digest = ?"
+            " AND NOT EXISTS (SELECT 1 FROM places WHERE places.digest = versions.digest)",
+            row,
+        )

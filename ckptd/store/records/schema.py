@@ -79,6 +79,39 @@ CREATE TABLE ended (
 """
 
 
+_PLACES: Final = """
+ALTER TABLE versions RENAME TO old_versions;
+CREATE TABLE versions (
+    digest TEXT PRIMARY KEY,
+    checkpoint TEXT NOT NULL,
+    version INTEGER NOT NULL,  -- several digests can have the same
+    size_bytes INTEGER NOT NULL,
+    block_count INTEGER NOT NULL,
+    manifest BLOB NOT NULL  -- zstd
+) STRICT;
+CREATE TABLE places (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again for another one
+    digest TEXT NOT NULL REFERENCES versions ON DELETE CASCADE,
+    root TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    is_published INTEGER NOT NULL,
+    is_withdrawn INTEGER NOT NULL,
+    files BLOB NOT NULL,         -- MessagePack: a UnitFile or nil for each unit
+    added_at_s REAL NOT NULL,    -- Unix time; 0: not known
+    checked_at_s REAL NOT NULL,  -- the same
+    scrubbed_units INTEGER NOT NULL,
+    UNIQUE (digest, root, directory)
+) STRICT;
+INSERT INTO versions
+    SELECT digest, checkpoint, version, size_bytes, block_count, manifest FROM old_versions;
+INSERT INTO places (digest, root, directory, is_published, is_withdrawn, files, added_at_s,
+    checked_at_s, scrubbed_units)
+    SELECT digest, root, directory, is_published, 0, files, 0, 0, 0 FROM old_versions
+    ORDER BY rowid;
+DROP TABLE old_versions;
+"""
+
+
 class _ShareInReport(msgspec.Struct, frozen=True):
     node: str
     bytes: int
@@ -249,6 +282,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _MOMENTS,
     _OVERWRITING,
     _tell_partial_from_complete,
+    _PLACES,
 )
 """What leads from each schema to the next one."""
 

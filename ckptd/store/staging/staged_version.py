@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from functools import partial
 
 from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
@@ -83,7 +84,8 @@ class StagedVersion:
         assert self.holds(start, end), "asked for bytes that are not held"
         with Names(self._root) as names:
             extents = self.space.extents(start, end)
-            yield from read_pieces(names, extents, self._open, self._compare, drops_used=drops_used)
+            open_unit = partial(self._open, names)
+            yield from read_pieces(extents, open_unit, self._compare, drops_used=drops_used)
 
     def _open(self, names: Names, unit: int) -> int:
         path = self.space.manifest.units[unit].path

@@ -20,10 +20,19 @@ from ckptd.cli.render.text import (
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
-from ckptd.model.words import FailureCause, Location, PeerState, Result, SourceState, Stage
+from ckptd.model.words import (
+    FailureCause,
+    Location,
+    PeerState,
+    PlaceState,
+    Result,
+    SourceState,
+    Stage,
+)
 from tests.support.control_samples import (
     CHECKPOINT,
     PEER,
+    PLACE,
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
     RESULT,
@@ -91,6 +100,31 @@ def test_status_is_one_fact_a_line() -> None:
 def test_status_ends_with_the_recoveries_that_go_on() -> None:
     lines = status_lines(replace(STATUS, recoveries=(VIEW,)))
     assert lines[8:] == ["", *picture_of(VIEW).lines]
+
+
+def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
+    suspect = replace(PLACE, directory="/data/b", state=PlaceState.SUSPECT, suspect_units=2)
+    stale = replace(
+        PLACE, directory="/data/c", state=PlaceState.STALE, reason="file /data/c/a: was removed"
+    )
+    partial = replace(PLACE, directory="/data/d", state=PlaceState.PARTIAL, units=3)
+    withdrawn = replace(PLACE, directory="/data/e", state=PlaceState.WITHDRAWN)
+    rows = [
+        replace(CHECKPOINT, version=99, held=Location.HERE, places=(PLACE,)),
+        replace(CHECKPOINT, version=98, places=(suspect, stale)),
+        replace(CHECKPOINT, version=97, held=Location.HERE, places=(PLACE, partial, withdrawn)),
+    ]
+    assert checkpoint_lines(rows)[1:] == [
+        "llama/rank-0  99       2 GiB  -      here     node-b,node-c",
+        "llama/rank-0  98       2 GiB  -      suspect  node-b,node-c",
+        "  /data/b: suspect: 2 of 12 units are hashed again",
+        "  /data/c: stale: file /data/c/a: was removed",
+        "llama/rank-0  97       2 GiB  -      here     node-b,node-c",
+        "  /data/llama/rank-0/100: here",
+        "  /data/d: partial: 3 units",
+        "  /data/e: withdrawn",
+    ]
+    assert checkpoint_lines(rows, 40)[3] == "  /data/b: suspect: 2 of 12 units are h…"
 
 
 def test_checkpoints_say_where_they_are_held() -> None:

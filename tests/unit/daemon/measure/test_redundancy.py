@@ -13,7 +13,7 @@ from ckptd.model.ids import Digest, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
-from tests.support.stores import publish, write_files
+from tests.support.stores import forget, mark_changed, publish, write_files
 
 BLOCKS = 4
 CRITICAL = BlockSet([(0, 1)])
@@ -100,7 +100,7 @@ async def test_a_version_whose_last_copy_was_lost_here_is_still_watched(
     scene: Scene, root: Root
 ) -> None:
     held = await scene.add(hashed(root))
-    scene.catalog.mark_stale(held.digest, "a test says so")
+    mark_changed(scene.catalog, held.digest)
     assert scene.copies() == Copies(0, 0)
     await scene.redundancy.refresh()
     assert scene.copies() == Copies(0, 0)
@@ -111,7 +111,7 @@ async def test_the_last_copy_is_missed_when_it_goes_and_nobody_wanted_that(
     scene: Scene, root: Root
 ) -> None:
     held = await scene.add(hashed(root))
-    await scene.catalog.remove(held.checkpoint, held.version)
+    await forget(scene.catalog, held.digest)
     await scene.redundancy.refresh()
     assert scene.copies() == Copies(0, 0)
     await scene.redundancy.refresh()
@@ -120,7 +120,7 @@ async def test_the_last_copy_is_missed_when_it_goes_and_nobody_wanted_that(
 
 async def test_what_somebody_wanted_to_go_is_not_missed(scene: Scene, root: Root) -> None:
     held = await scene.add(hashed(root))
-    await scene.catalog.remove(held.checkpoint, held.version)
+    await forget(scene.catalog, held.digest)
     await scene.redundancy.refresh()
     scene.redundancy.let_go(held.digest)
     await scene.redundancy.refresh()
@@ -131,7 +131,7 @@ async def test_what_went_is_missed_until_a_newer_version_is_whole_somewhere(
     scene: Scene, root: Root
 ) -> None:
     held = await scene.add(hashed(root))
-    await scene.catalog.remove(held.checkpoint, held.version)
+    await forget(scene.catalog, held.digest)
     newer = replace(held, version=Version(101), digest=Digest("cd" * 32))
     older = replace(newer, version=Version(99))
     for peers in ((part(newer, (0, 2)),), (older,)):
@@ -148,6 +148,6 @@ async def test_an_older_version_that_is_still_here_does_not_make_up_for_it(
 ) -> None:
     await scene.add(hashed(root, 100))
     new = await scene.add(hashed(root, 101))
-    await scene.catalog.remove(new.checkpoint, new.version)
+    await forget(scene.catalog, new.digest)
     await scene.redundancy.refresh()
     assert scene.copies().required == 0

@@ -18,7 +18,7 @@ from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.holdings_document import decode_holdings
-from tests.support.stores import publish
+from tests.support.stores import mark_changed, publish
 
 FIRST, SECOND, THIRD = ([(block, block + 1)] for block in range(3))
 R1, R2 = RecoveryId("r-1"), RecoveryId("r-2")
@@ -195,7 +195,7 @@ async def test_where_there_is_most_of_a_version_is_where_it_is_served_from(
     assert said(advertising).holdings == (holding_of(hashed, (0, 2)),)
     await catalog.add(hashed)
     assert advertising.find(hashed.digest) is None
-    catalog.mark_stale(hashed.digest, "changed")
+    mark_changed(catalog, hashed.digest)
     assert advertising.find(hashed.digest) is other
     advertising.end(R2)
     assert advertising.find(hashed.digest) is incoming

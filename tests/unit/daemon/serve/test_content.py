@@ -17,6 +17,7 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.staging.staged_version import StagedVersion
+from tests.support.stores import mark_changed
 
 RECOVERY = RecoveryId("r-1")
 UNKNOWN = Digest("00" * 32)
@@ -84,7 +85,7 @@ async def test_the_catalog_goes_first_when_it_has_everything(
     await catalog.add(hashed)
     assert await content.open_version(hashed.digest) is await catalog.open_version(hashed.digest)
     assert await content.manifest(hashed.digest) == hashed.encoded
-    content.content_changed(hashed.digest)
+    mark_changed(catalog, hashed.digest)
     assert await content.open_version(hashed.digest) is staged
 
 
@@ -102,7 +103,7 @@ async def test_what_was_given_up_is_not_found_or_stale_as_before(
     with pytest.raises(NotFound):
         await content.manifest(hashed.digest)
     await catalog.add(hashed)
-    content.content_changed(hashed.digest)
+    mark_changed(catalog, hashed.digest)
     with pytest.raises(ContentChanged):
         await content.open_version(hashed.digest)
 

@@ -8,7 +8,13 @@ import pytest
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.serving import ServedVersion
-from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
+from tests.support.stores import (
+    SERVED_CONTENTS,
+    open_descriptors,
+    publish,
+    served_from,
+    write_files,
+)
 
 
 @pytest.fixture
@@ -33,5 +39,5 @@ def hashed(root: Root, inside: Path) -> HashedDirectory:
 @pytest.fixture
 def served(root: Root, hashed: HashedDirectory) -> Iterator[ServedVersion]:
     before = open_descriptors()
-    yield ServedVersion(root, hashed)
+    yield served_from(root, hashed)
     assert open_descriptors() == before, "a descriptor was left open"

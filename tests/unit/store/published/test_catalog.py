@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +18,20 @@ from ckptd.errors import (
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import PlaceState
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published import catalog as catalog_module
-from ckptd.store.published.catalog import Catalog, HeldVersion
+from ckptd.store.published import open_versions
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.checking import Reading, hash_again
+from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
-from tests.support.stores import CONTENTS, publish, write_files
+from tests.support.stores import CONTENTS, mark_changed, publish, read_served, write_files
 
+NOW_S = 1_800_000_000.0
 CHECKPOINT = CheckpointName("llama/rank-0")
 Changes = list[tuple[Holding, ...]]
 
@@ -41,7 +48,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def catalog(database: Database, root: Root) -> Catalog:
-    catalog = Catalog(database, Roots([root]))
+    catalog = Catalog(database, Roots([root]), lambda: NOW_S)
     assert await catalog.load() == ()
     return catalog
 
@@ -61,7 +68,7 @@ def hashed(root: Root, inside: Path) -> HashedDirectory:
 
 
 async def reload(database: Database, root: Root) -> tuple[Catalog, tuple[HeldVersion, ...]]:
-    catalog = Catalog(database, Roots([root]))
+    catalog = Catalog(database, Roots([root]), lambda: NOW_S)
     return catalog, await catalog.load()
 
 
@@ -70,6 +77,25 @@ def without_unit(hashed: HashedDirectory, left_out: int) -> HashedDirectory:
         hashed,
         files=tuple(None if unit == left_out else file for unit, file in enumerate(hashed.files)),
     )
+
+
+def unit_named(hashed: HashedDirectory, path: str) -> int:
+    return [unit.path for unit in hashed.manifest.units].index(path)
+
+
+def blocks_of(hashed: HashedDirectory, unit: int) -> BlockSet:
+    return BlockSet.of_run(AddressSpace(hashed.manifest).unit_run(unit))
+
+
+def in_order(hashed: HashedDirectory) -> list[bytes]:
+    """What the units consist of."""
+    return [CONTENTS[unit.path] for unit in hashed.manifest.units]
+
+
+async def read_all(catalog: Catalog, hashed: HashedDirectory) -> bytes:
+    """What a peer would get of a version."""
+    served = await catalog.open_version(hashed.digest)
+    return await asyncio.to_thread(read_served, served, 0, served.size_bytes)
 
 
 def holding_of(hashed: HashedDirectory, blocks: BlockSet) -> Holding:
@@ -83,46 +109,83 @@ def holding_of(hashed: HashedDirectory, blocks: BlockSet) -> Holding:
     )
 
 
+def place_at(held: HeldVersion, directory: str = "v100") -> Place:
+    place = held.at("data", directory)
+    assert place is not None
+    return place
+
+
 async def test_an_empty_catalog_holds_nothing(catalog: Catalog) -> None:
     assert catalog.holdings() == ()
     assert catalog.versions() == ()
-    assert catalog.find(CHECKPOINT, Version(100)) is None
-    with pytest.raises(NotFound):
-        await catalog.open_version(UNKNOWN)
-    with pytest.raises(NotFound):
-        await catalog.manifest_bytes(UNKNOWN)
-    with pytest.raises(NotFound):
-        await catalog.remove(CHECKPOINT, Version(100))
+    assert catalog.find(CHECKPOINT, Version(100)) == ()
+    assert catalog.held(UNKNOWN) is None
+    assert catalog.at("data", "v100") is None
+    assert catalog.place(1) is None
+    for refused in (
+        catalog.open_version(UNKNOWN),
+        catalog.manifest_bytes(UNKNOWN),
+        catalog.forget(1),
+        catalog.hashed(1),
+        catalog.withdraw(UNKNOWN),
+    ):
+        with pytest.raises(NotFound):
+            await refused
+    catalog.mark_suspect(1, [0], "whatever")
+    catalog.mark_changed(1, [0], "whatever")
+    await catalog.settle(1, {}, {0: "whatever"})
+    assert not await catalog.forget_if_gone(1)
 
 
 async def test_a_published_version_is_held(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory
 ) -> None:
     held = await catalog.add(hashed)
+    (place,) = held.places
     assert held == HeldVersion(
-        holding=holding_of(hashed, BlockSet.full(3)),
-        root="data",
-        directory="v100",
-        is_published=True,
+        holding_of(hashed, BlockSet.full(3)),
+        (
+            Place(
+                number=place.number,
+                root="data",
+                directory="v100",
+                is_published=True,
+                is_withdrawn=False,
+                added_at_s=NOW_S,
+                checked_at_s=NOW_S,
+                scrubbed_units=0,
+                unit_count=3,
+                blocks=BlockSet.full(3),
+            ),
+        ),
     )
+    assert place.state is PlaceState.HERE
     assert catalog.holdings() == (held.holding,)
-    assert catalog.find(CHECKPOINT, Version(100)) is held
+    assert catalog.find(CHECKPOINT, Version(100)) == (held,)
+    assert catalog.held(hashed.digest) is held
+    assert catalog.at("data", "v100") == catalog.place(place.number) == (held, place)
+    assert catalog.places_of("data") == [(held, place)]
     assert len(changes) == 1
     assert await catalog.manifest_bytes(hashed.digest) == hashed.encoded
+    assert await catalog.hashed(place.number) == hashed
     served = await catalog.open_version(hashed.digest)
     assert (served.digest, served.size_bytes) == (hashed.digest, 305_000)
 
 
 async def test_the_catalog_is_read_again_after_a_restart(
-    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
 ) -> None:
-    held = await catalog.add(without_unit(hashed, 2), is_published=False)
-    again, stale = await reload(database, root)
-    assert stale == ()
+    await catalog.add(without_unit(hashed, 2), is_published=False)
+    write_files(inside / "copy")
+    held = await catalog.add(publish(root, "copy"))
+    again, wrong = await reload(database, root)
+    assert wrong == ()
     assert again.versions() == (held,)
-    assert not held.is_published
+    partial, whole = held.places
+    assert (partial.state, partial.is_published) == (PlaceState.PARTIAL, False)
+    assert (whole.state, whole.is_published) == (PlaceState.HERE, True)
     served = await again.open_version(hashed.digest)
-    assert served.blocks == held.holding.blocks == BlockSet([(0, 1)])
+    assert served.blocks == held.holding.blocks == BlockSet.full(3)
 
 
 async def test_holdings_are_ordered_by_name_and_version(
@@ -143,19 +206,31 @@ async def test_publishing_the_same_again_changes_nothing(
     assert len(changes) == 1
 
 
-async def test_the_same_content_elsewhere_is_held_from_there(
+async def test_the_same_content_elsewhere_is_a_second_place(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, root: Root, inside: Path
 ) -> None:
     await catalog.add(hashed)
     write_files(inside / "copy")
-    held = await catalog.add(publish(root, "copy"))
-    assert held.directory == "copy"
+    held = await catalog.add(publish(root, "copy"), is_published=False)
+    assert [place.directory for place in held.places] == ["v100", "copy"]
     assert catalog.versions() == (held,)
     assert len(changes) == 1
-    for path in CONTENTS:
-        os.unlink(inside / "v100" / path)
-    served = await catalog.open_version(hashed.digest)
-    assert sum(piece.size_bytes for piece in served.pieces(0, 305_000)) == 305_000
+    shutil.rmtree(inside / "v100")
+    assert await read_all(catalog, hashed) == b"".join(in_order(hashed))
+
+
+async def test_when_the_second_place_is_removed_the_first_one_still_serves(
+    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path
+) -> None:
+    await catalog.add(hashed)
+    write_files(inside / "copy")
+    held = await catalog.add(publish(root, "copy"), is_published=False)
+    shutil.rmtree(inside / "copy")
+    assert await catalog.forget_if_gone(place_at(held, "copy").number)
+    (left,) = catalog.versions()
+    assert [place.directory for place in left.places] == ["v100"]
+    assert left.holding == held.holding
+    assert await read_all(catalog, hashed) == b"".join(in_order(hashed))
 
 
 @pytest.fixture
@@ -170,10 +245,10 @@ async def test_other_content_under_the_same_version_is_a_conflict(
     held = await catalog.add(hashed)
     with pytest.raises(Conflict, match=r"llama/rank-0@100: .*'v100' in root 'data'.*--replace"):
         await catalog.add(other)
-    catalog.mark_stale(hashed.digest, "changed")
+    mark_changed(catalog, hashed.digest)
     with pytest.raises(Conflict):
         await catalog.add(other)
-    assert [each.directory for each in catalog.versions()] == [held.directory]
+    assert [each.holding.digest for each in catalog.versions()] == [held.holding.digest]
 
 
 async def test_other_content_can_replace(
@@ -195,6 +270,42 @@ async def test_other_content_can_replace(
     assert again.versions() == (held,)
 
 
+async def test_what_a_recovery_brings_stands_beside_its_rival(
+    catalog: Catalog, hashed: HashedDirectory, other: HashedDirectory
+) -> None:
+    first = await catalog.add(hashed)
+    second = await catalog.add(other, is_published=False)
+    assert catalog.find(CHECKPOINT, Version(100)) == (second, first)
+    assert len(catalog.holdings()) == 2
+
+
+async def test_what_was_recovered_is_not_replaced_by_what_is_published(
+    catalog: Catalog, hashed: HashedDirectory, other: HashedDirectory
+) -> None:
+    await catalog.add(hashed, is_published=False)
+    await catalog.add(other, replace=True)
+    assert len(catalog.versions()) == 2
+
+
+async def test_what_is_published_over_is_forgotten(
+    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path
+) -> None:
+    """A job that uses the same directories in turn does not fill the catalog."""
+    await catalog.add(hashed)
+    write_files(inside / "v100", {"weights.bin": b"other"})
+    held = await catalog.add(publish(root, "v100", version=101))
+    assert catalog.versions() == (held,)
+
+
+async def test_one_directory_can_be_published_under_two_names(
+    catalog: Catalog, hashed: HashedDirectory, root: Root
+) -> None:
+    first = await catalog.add(hashed)
+    second = await catalog.add(publish(root, "v100", checkpoint="latest"))
+    assert catalog.versions() == (second, first)
+    assert catalog.at("data", "v100") == (second, second.places[0])
+
+
 async def test_a_version_with_units_left_out_does_not_displace_a_fuller_one(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory
 ) -> None:
@@ -206,28 +317,68 @@ async def test_a_version_with_units_left_out_does_not_displace_a_fuller_one(
     assert catalog.versions() == (full,)
 
 
-async def test_a_version_whose_files_changed_is_stale_after_a_restart(
-    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+@pytest.mark.parametrize("kind", ["touch", "chmod", "link", "write again"])
+async def test_a_file_that_looks_different_after_a_restart_is_suspect_and_the_rest_is_served(
+    catalog: Catalog,
+    hashed: HashedDirectory,
+    database: Database,
+    root: Root,
+    inside: Path,
+    kind: str,
 ) -> None:
     await catalog.add(hashed)
-    os.utime(inside / "v100/weights.bin")
-    again, (stale,) = await reload(database, root)
-    assert stale.is_stale
-    assert "v100/weights.bin: changed since it was published" in stale.stale_reason
-    assert again.holdings() == ()
-    assert again.versions() == (stale,)
-    with pytest.raises(ContentChanged, match=r"llama/rank-0@100: is stale: .*weights.bin"):
-        await again.open_version(hashed.digest)
-    assert await again.manifest_bytes(hashed.digest) == hashed.encoded
+    path = inside / "v100/weights.bin"
+    match kind:
+        case "touch":
+            os.utime(path)
+        case "chmod":
+            path.chmod(0o640)
+        case "link":
+            os.link(path, inside / "snapshot")
+        case _:
+            path.write_bytes(CONTENTS["weights.bin"])
+    again, (held,) = await reload(database, root)
+    (place,) = held.places
+    weights = unit_named(hashed, "weights.bin")
+    assert (place.state, place.suspect, place.changed) == (
+        PlaceState.SUSPECT,
+        frozenset({weights}),
+        frozenset(),
+    )
+    assert "v100/weights.bin: " in place.reason
+    assert not held.is_stale
+    assert again.holdings() == (held.holding,)
+    assert held.holding.blocks == BlockSet.full(3) - blocks_of(hashed, weights)
+    served = await again.open_version(hashed.digest)
+    assert served.blocks == held.holding.blocks
 
 
-async def test_a_version_whose_files_vanished_is_stale_after_a_restart(
+async def test_a_version_whose_directory_is_gone_is_stale_after_a_restart(
     catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
 ) -> None:
     await catalog.add(hashed)
     os.rename(inside / "v100", inside / "gone")
-    _, (stale,) = await reload(database, root)
-    assert "was removed" in stale.stale_reason
+    again, (stale,) = await reload(database, root)
+    assert stale.is_stale
+    assert place_at(stale).state is PlaceState.STALE
+    assert stale.reason == f"directory {inside}/v100: was removed"
+    assert again.holdings() == ()
+    assert again.versions() == (stale,)
+    with pytest.raises(ContentChanged, match=r"llama/rank-0@100: is stale: .*v100: was removed"):
+        await again.open_version(hashed.digest)
+    assert await again.manifest_bytes(hashed.digest) == hashed.encoded
+
+
+async def test_a_file_that_is_gone_takes_only_its_unit_along(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    await catalog.add(hashed)
+    os.unlink(inside / "v100/optimizer/state.bin")
+    _, (held,) = await reload(database, root)
+    optimizer = unit_named(hashed, "optimizer/state.bin")
+    assert place_at(held).changed == {optimizer}
+    assert place_at(held).state is PlaceState.STALE
+    assert held.holding.blocks == BlockSet.full(3) - blocks_of(hashed, optimizer)
 
 
 async def test_a_version_in_a_root_that_is_not_configured_is_stale(
@@ -236,20 +387,78 @@ async def test_a_version_in_a_root_that_is_not_configured_is_stale(
     held = await catalog.add(hashed)
     elsewhere = Root.open("elsewhere", str(tmp_path))
     again, (stale,) = await reload(database, elsewhere)
-    assert "root 'data': is not configured" in stale.stale_reason
-    assert (stale.holding.size_bytes, stale.directory) == (held.holding.size_bytes, "v100")
+    assert "root 'data': is not configured" in stale.reason
+    assert (stale.holding.size_bytes, stale.main.directory) == (held.holding.size_bytes, "v100")
     assert again.holdings() == ()
+    assert not await again.forget_if_gone(stale.main.number)
     elsewhere.close()
 
 
-async def test_a_version_marked_stale_is_served_no_more_until_it_is_published_again(
+async def test_a_unit_marked_suspect_is_served_no_more_until_it_was_hashed(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory
+) -> None:
+    suspects: list[int] = []
+    catalog.on_suspect = suspects.append
+    held = await catalog.add(hashed)
+    number, weights = held.places[0].number, unit_named(hashed, "weights.bin")
+    await catalog.open_version(hashed.digest)
+    for _ in range(2):
+        catalog.mark_suspect(number, [weights, 99], "it looks different")
+    assert suspects == [number]
+    assert len(changes) == 2
+    served = await catalog.open_version(hashed.digest)
+    assert served.blocks == BlockSet.full(3) - blocks_of(hashed, weights)
+    file = hashed.files[weights]
+    assert file is not None
+    await catalog.settle(number, {weights: file}, {})
+    assert catalog.versions() == (held,)
+    assert len(changes) == 3
+    served = await catalog.open_version(hashed.digest)
+    assert served.blocks == BlockSet.full(3)
+
+
+async def test_what_was_hashed_again_is_recorded(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    await catalog.add(hashed)
+    os.utime(inside / "v100/weights.bin")
+    again, (held,) = await reload(database, root)
+    number = held.places[0].number
+    checked = hash_again(
+        root, await again.hashed(number), held.places[0].suspect, Reading(workers=1)
+    )
+    await again.settle(number, checked.files, checked.changed)
+    assert again.versions()[0].holding.is_complete
+    assert await read_all(again, hashed) == b"".join(in_order(hashed))
+    third, wrong = await reload(database, root)
+    assert wrong == ()
+    assert third.versions() == again.versions()
+
+
+async def test_a_unit_whose_content_changed_is_withdrawn_and_the_rest_stays(
+    catalog: Catalog, hashed: HashedDirectory, inside: Path, root: Root
+) -> None:
+    held = await catalog.add(hashed)
+    number, weights = held.places[0].number, unit_named(hashed, "weights.bin")
+    catalog.mark_suspect(number, [weights], "it looks different")
+    await catalog.settle(number, {}, {weights: "it is different"})
+    (stale,) = catalog.versions()
+    assert (stale.places[0].changed, stale.places[0].suspect) == (frozenset({weights}), frozenset())
+    assert stale.reason == "it is different"
+    assert (stale.is_offered, stale.is_stale) == (True, False)
+    catalog.mark_suspect(number, [weights], "looked at again")
+    assert catalog.versions() == (stale,)
+    catalog.mark_suspect(number, [weights], "written again", is_again=True)
+    assert catalog.versions()[0].places[0].suspect == {weights}
+
+
+async def test_a_version_of_which_all_changed_is_served_no_more_until_it_is_published_again(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, root: Root
 ) -> None:
     await catalog.add(hashed)
     await catalog.open_version(hashed.digest)
-    catalog.mark_stale(hashed.digest, "somebody wrote to it")
-    catalog.mark_stale(hashed.digest, "again")
-    catalog.mark_stale(UNKNOWN, "whatever")
+    mark_changed(catalog, hashed.digest, "somebody wrote to it")
+    mark_changed(catalog, hashed.digest, "again")
     assert catalog.holdings() == ()
     assert len(changes) == 2
     with pytest.raises(ContentChanged, match="somebody wrote to it"):
@@ -260,34 +469,47 @@ async def test_a_version_marked_stale_is_served_no_more_until_it_is_published_ag
     await catalog.open_version(hashed.digest)
 
 
-async def test_a_version_that_becomes_stale_while_it_is_opened_is_not_served(
+async def test_a_version_that_changes_while_it_is_opened_is_not_served(
     catalog: Catalog, hashed: HashedDirectory
 ) -> None:
     await catalog.add(hashed)
     opening = asyncio.create_task(catalog.open_version(hashed.digest))
     await asyncio.sleep(0)
-    assert catalog._lock.locked(), "it reads the version"
-    catalog.mark_stale(hashed.digest, "somebody wrote to it")
+    mark_changed(catalog, hashed.digest, "somebody wrote to it")
     with pytest.raises(ContentChanged, match="somebody wrote to it"):
         await opening
-    assert not catalog._open
 
 
-@pytest.mark.parametrize("is_removed", [False, True])
-async def test_publishing_again_takes_the_new_fingerprints(
-    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path, is_removed: bool
+async def test_a_unit_found_changed_while_it_is_served_comes_from_another_place(
+    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path
 ) -> None:
     await catalog.add(hashed)
+    write_files(inside / "copy")
+    held = await catalog.add(publish(root, "copy"))
+    weights = unit_named(hashed, "weights.bin")
+    os.unlink(inside / "v100/weights.bin")
+    assert await read_all(catalog, hashed) == b"".join(in_order(hashed))
+    await asyncio.sleep(0)  # the thread that served it tells
+    (after,) = catalog.versions()
+    assert place_at(after).suspect == {weights}
+    assert place_at(after, "copy") == place_at(held, "copy")
+    assert after.holding == held.holding
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+async def test_publishing_again_takes_the_new_fingerprints(
+    catalog: Catalog, hashed: HashedDirectory, root: Root, inside: Path, *, is_forgotten: bool
+) -> None:
+    held = await catalog.add(hashed)
     await catalog.open_version(hashed.digest)
     os.utime(inside / "v100/weights.bin")
-    if is_removed:
-        await catalog.remove(CHECKPOINT, Version(100))
+    if is_forgotten:
+        await catalog.forget(held.places[0].number)
     await catalog.add(publish(root, "v100"))
-    served = await catalog.open_version(hashed.digest)
-    assert sum(piece.size_bytes for piece in served.pieces(0, 305_000)) == 305_000
+    assert await read_all(catalog, hashed) == b"".join(in_order(hashed))
 
 
-async def test_a_removed_version_is_forgotten_and_its_files_stay(
+async def test_a_forgotten_version_is_gone_and_its_files_stay(
     catalog: Catalog,
     changes: Changes,
     hashed: HashedDirectory,
@@ -297,7 +519,7 @@ async def test_a_removed_version_is_forgotten_and_its_files_stay(
 ) -> None:
     held = await catalog.add(hashed)
     await catalog.open_version(hashed.digest)
-    assert await catalog.remove(CHECKPOINT, Version(100)) == held
+    assert await catalog.forget(held.places[0].number) == held
     assert catalog.versions() == ()
     assert len(changes) == 2
     assert (inside / "v100/weights.bin").stat().st_size == 300_000
@@ -307,18 +529,83 @@ async def test_a_removed_version_is_forgotten_and_its_files_stay(
     assert again.versions() == ()
 
 
+async def test_a_place_that_was_removed_is_forgotten_and_that_is_reported(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    forgotten: list[str] = []
+    catalog.on_forgotten = lambda held, place, why: forgotten.append(f"{place.directory}: {why}")
+    held = await catalog.add(hashed)
+    number = held.places[0].number
+    assert not await catalog.forget_if_gone(number)
+    shutil.rmtree(inside / "v100")
+    assert await catalog.forget_if_gone(number)
+    assert catalog.versions() == ()
+    assert forgotten == ["v100: its directory was removed"]
+    again, _ = await reload(database, root)
+    assert again.versions() == ()
+
+
+async def test_a_place_that_may_only_not_be_mounted_is_not_forgotten(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    await catalog.add(hashed)
+    shutil.rmtree(inside / "v100")
+    again, _ = await reload(database, root)
+    number = again.versions()[0].places[0].number
+    assert not await again.forget_if_gone(number)
+    (stale,) = again.versions()
+    assert stale.is_stale
+    write_files(inside / "other")
+    await again.add(publish(root, "other", version=7))
+    assert await again.forget_if_gone(number)
+
+
+async def test_what_is_withdrawn_is_off_offer_until_it_is_offered_again(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(hashed)
+    withdrawn = await catalog.withdraw(hashed.digest)
+    assert withdrawn.places[0].state is PlaceState.WITHDRAWN
+    assert (withdrawn.is_offered, withdrawn.is_stale) == (False, False)
+    assert changes == [(held.holding,), ()]
+    with pytest.raises(NotFound, match="withdrawn"):
+        await catalog.open_version(hashed.digest)
+    again, _ = await reload(database, root)
+    assert again.holdings() == ()
+    assert again.versions() == (withdrawn,)
+    assert await again.offer(hashed.digest) == held
+    assert again.holdings() == (held.holding,)
+    with pytest.raises(NotFound):
+        await again.withdraw(hashed.digest, 99)
+
+
+async def test_how_far_scrubbing_is_survives_a_restart(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(hashed)
+    number = held.places[0].number
+    await catalog.note_scrubbed(number, 2, None)
+    again, _ = await reload(database, root)
+    assert again.versions() == catalog.versions()
+    assert again.versions()[0].places[0].scrubbed_units == 2
+    await catalog.note_scrubbed(number, 0, 7.0)
+    again, _ = await reload(database, root)
+    assert again.versions()[0].places[0].checked_at_s == 7.0
+    assert len(changes) == 1
+
+
 async def test_a_change_is_told_when_it_can_be_seen(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory
 ) -> None:
     held = await catalog.add(hashed)
-    catalog.mark_stale(hashed.digest, "changed")
+    mark_changed(catalog, hashed.digest)
     assert changes == [(held.holding,), ()]
 
 
 async def test_only_some_versions_are_kept_open(
     catalog: Catalog, root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_OPEN_VERSIONS_MAX", 2)
+    monkeypatch.setattr(open_versions, "_OPEN_VERSIONS_MAX", 2)
     write_files(inside / "v")
     first, second, third = [
         (await catalog.add(publish(root, "v", version=version))).holding.digest
@@ -329,7 +616,7 @@ async def test_only_some_versions_are_kept_open(
     assert await catalog.open_version(first) is opened
     await catalog.open_version(third)
     assert await catalog.open_version(first) is opened
-    assert list(catalog._open) == [third, first]
+    assert list(catalog._open._open) == [third, first]
 
 
 async def test_a_full_catalog_takes_no_more(
@@ -360,8 +647,8 @@ DAMAGES = {
     "a frame that claims a terabyte": (
         "UPDATE versions SET manifest = x'28b52ffde0000000000001000001000000'"
     ),
-    "no files": "UPDATE versions SET files = x'c1'",
-    "too few files": "UPDATE versions SET files = x'90'",
+    "no files": "UPDATE places SET files = x'c1'",
+    "too few files": "UPDATE places SET files = x'90'",
 }
 
 
@@ -383,7 +670,7 @@ async def test_a_damaged_row_makes_only_its_version_stale(
 
     await database.run(damage)
     again, (stale,) = await reload(database, root)
-    assert "is damaged" in stale.stale_reason
+    assert "is damaged" in stale.reason
     assert again.holdings() == (sound.holding,)
     with pytest.raises(DamagedState, match=r"llama/rank-0@100 in .*ckptd\.db: is damaged"):
         await catalog.open_version(hashed.digest)

@@ -21,6 +21,7 @@ from tests.support.stores import (
     open_descriptors,
     publish,
     read_served,
+    served_from,
     write_files,
 )
 
@@ -39,7 +40,7 @@ def test_what_was_sent_leaves_memory_if_that_is_wanted(
     needs_disk(inside)
     contents = {"large": bytes(3 * MIB), "small": bytes(READ_BYTES_MAX)}
     write_files(inside / "v1", contents)
-    served = ServedVersion(root, publish(root, "v1"))
+    served = served_from(root, publish(root, "v1"))
     os.sync()  # what is not on the disk yet cannot leave
     for _ in served.pieces(0, served.size_bytes, drops_used=drops_used):
         pass
@@ -75,7 +76,7 @@ def test_short_units_come_together_and_in_order(root: Root, inside: Path) -> Non
     sizes = [1, 0, READ_BYTES_MAX, READ_BYTES_MAX + 1, *[READ_BYTES_MAX] * 5, 7]
     contents = {f"{n:02}": bytes([n]) * size for n, size in enumerate(sizes)}
     write_files(inside / "v2", contents)
-    served = ServedVersion(root, publish(root, "v2"))
+    served = served_from(root, publish(root, "v2"))
     whole = b"".join(contents.values())
     assert read_served(served, 0, len(whole)) == whole
     seen = [(piece.size_bytes, piece.data is None) for piece in served.pieces(0, len(whole))]
@@ -90,7 +91,7 @@ def test_short_units_come_together_and_in_order(root: Root, inside: Path) -> Non
 @pytest.mark.parametrize("how", CHANGES)
 def test_of_short_units_none_that_changed_is_sent(root: Root, inside: Path, how: str) -> None:
     write_files(inside, {"v1/a": b"1" * 9, "v1/b": b"2"})
-    served = ServedVersion(root, publish(root, "v1"))
+    served = served_from(root, publish(root, "v1"))
     change_served(inside, how)
     with pytest.raises(ContentChanged, match="v1/a: "):
         list(served.pieces(0, 10))
@@ -100,7 +101,7 @@ def test_a_short_unit_that_changes_while_it_is_read_is_noticed(
     root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(inside, {"v1/a": b"1" * 9})
-    served = ServedVersion(root, publish(root, "v1"))
+    served = served_from(root, publish(root, "v1"))
     read_at = os.preadv
 
     def read_and_change(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
@@ -118,7 +119,7 @@ def test_a_disk_that_reads_a_little_at_a_time_gives_all_of_it(
 ) -> None:
     content = bytes(range(250)) * 16
     write_files(inside, {"v1/a": content})
-    served = ServedVersion(root, publish(root, "v1"))
+    served = served_from(root, publish(root, "v1"))
     read_at = os.preadv
     monkeypatch.setattr(
         os, "preadv", lambda fd, buffers, offset: read_at(fd, [buffers[0][:1001]], offset)
@@ -167,7 +168,7 @@ def test_long_units_come_in_pieces(root: Root, inside: Path) -> None:
         digest=Digest("00" * 32),
         files=(UnitFile(fingerprint_of(os.stat(inside / "v1/long"))),),
     )
-    pieces = [piece[1:3] for piece in ServedVersion(root, hashed).pieces(10, size)]
+    pieces = [piece[1:3] for piece in served_from(root, hashed).pieces(10, size)]
     assert pieces == [
         (10, PIECE_BYTES_MAX),
         (10 + PIECE_BYTES_MAX, PIECE_BYTES_MAX),

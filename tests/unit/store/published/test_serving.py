@@ -11,7 +11,14 @@ from ckptd.model.blocks import BlockSet
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.serving import ServedVersion, find_changed
-from tests.support.stores import SERVED_CONTENTS, change_served, publish, read_served, write_files
+from tests.support.stores import (
+    SERVED_CONTENTS,
+    change_served,
+    publish,
+    read_served,
+    served_from,
+    write_files,
+)
 
 WHOLE = b"".join(SERVED_CONTENTS.values())
 
@@ -41,7 +48,7 @@ def test_ranges_that_are_none_are_not_held(served: ServedVersion, start: int, en
 
 def test_units_that_were_left_out_are_not_held(root: Root, hashed: HashedDirectory) -> None:
     files = tuple(None if index == 2 else file for index, file in enumerate(hashed.files))
-    served = ServedVersion(root, replace(hashed, files=files))
+    served = served_from(root, replace(hashed, files=files))
     assert served.blocks == BlockSet([(0, 2), (3, 4)])
     assert served.holds(0, 300_000)
     assert not served.holds(0, 300_001)
@@ -55,7 +62,7 @@ def test_a_link_is_served_from_where_it_leads(root: Root, inside: Path) -> None:
     write_files(inside, {"blobs/1": b"content"})
     (inside / "v2").mkdir()
     (inside / "v2/weights").symlink_to("../blobs/1")
-    assert read_served(ServedVersion(root, publish(root, "v2")), 0, 7) == b"content"
+    assert read_served(served_from(root, publish(root, "v2")), 0, 7) == b"content"
 
 
 @pytest.mark.parametrize("how", ["overwrite", "touch", "remove", "replace", "fifo", "link"])

@@ -11,16 +11,24 @@ import zstandard
 
 from ckptd.errors import DamagedState
 from ckptd.limits import MANIFEST_BYTES_MAX
-from ckptd.model.ids import Version
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.published.version_rows import (
+    PlaceRow,
+    StoredVersion,
     VersionRow,
-    insert_version,
+    delete_place,
+    pack_files,
     pack_version,
+    read_version,
+    read_versions,
+    renew_files,
     unpack_manifest,
+    unpack_place,
     unpack_version,
+    write_place,
+    write_version,
 )
 from ckptd.store.records.schema import Connection, bring_up_to_date
 
@@ -29,31 +37,44 @@ PLACE = "/var/lib/ckptd/ckptd.db"
 
 @pytest.fixture
 def row(hashed: HashedDirectory) -> VersionRow:
-    return pack_version(hashed, AddressSpace(hashed.manifest), is_published=True)
+    return pack_version(hashed, AddressSpace(hashed.manifest))
+
+
+@pytest.fixture
+def place(hashed: HashedDirectory) -> PlaceRow:
+    files = pack_files(hashed.files)
+    return PlaceRow(0, hashed.digest, "data", "v1", 1, 0, files, 5.0, 6.0, 0)
 
 
 @pytest.fixture
 def connection() -> Iterator[Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
         bring_up_to_date(made, 0)
+        made.execute("PRAGMA foreign_keys = ON")
         yield made
 
 
+def unpacked(row: VersionRow, place: PlaceRow) -> HashedDirectory:
+    return unpack_place(row, place, *unpack_version(row, PLACE), database=PLACE)
+
+
 def test_a_row_has_what_questions_are_about(row: VersionRow, hashed: HashedDirectory) -> None:
-    assert row[:8] == (hashed.digest, "llama/rank-0", 100, "data", "v1", True, 562_146, 4)
+    assert row[:5] == (hashed.digest, "llama/rank-0", 100, 562_146, 4)
     assert zstandard.decompress(row.manifest) == hashed.encoded
 
 
-def test_a_version_comes_back_as_it_was(row: VersionRow, hashed: HashedDirectory) -> None:
-    assert unpack_version(row, PLACE) == hashed
+def test_a_version_comes_back_as_it_was(
+    row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    assert unpacked(row, place) == hashed
     assert unpack_manifest(row, PLACE) == hashed.encoded
 
 
-def test_units_that_were_left_out_stay_so(hashed: HashedDirectory) -> None:
-    partial = replace(hashed, files=(None, *hashed.files[1:]))
-    row = pack_version(partial, AddressSpace(hashed.manifest), is_published=False)
-    assert not row.is_published
-    assert unpack_version(row, PLACE).files == partial.files
+def test_units_that_were_left_out_stay_so(
+    row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    files = (None, *hashed.files[1:])
+    assert unpacked(row, place._replace(files=pack_files(files))) == replace(hashed, files=files)
 
 
 NO_MANIFEST = msgspec.msgpack.encode({"a": 1})
@@ -61,7 +82,6 @@ NO_MANIFEST = msgspec.msgpack.encode({"a": 1})
 
 def damaged(row: VersionRow, kind: str) -> VersionRow:
     encoded = zstandard.decompress(row.manifest)
-    files = msgspec.msgpack.decode(row.files)
     return {
         "no zstd": row._replace(manifest=b"x" * 100),
         "cut off": row._replace(manifest=row.manifest[:-4]),
@@ -70,41 +90,124 @@ def damaged(row: VersionRow, kind: str) -> VersionRow:
         "no manifest": row._replace(
             manifest=zstandard.compress(NO_MANIFEST), digest=hexdigest_of(NO_MANIFEST)
         ),
-        "no files": row._replace(files=b"\xc1"),
-        "too few": row._replace(files=msgspec.msgpack.encode(files[:-1])),
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["no zstd", "cut off", "another manifest", "too long", "no manifest", "no files", "too few"],
+    "kind", ["no zstd", "cut off", "another manifest", "too long", "no manifest"]
 )
 def test_a_damaged_row_is_named(row: VersionRow, kind: str) -> None:
     with pytest.raises(DamagedState, match=rf"llama/rank-0@100 in {PLACE}: is damaged\. Publish"):
         unpack_version(damaged(row, kind), PLACE)
 
 
+@pytest.mark.parametrize("kind", ["no files", "too few"])
+def test_damaged_files_of_a_place_are_named(row: VersionRow, place: PlaceRow, kind: str) -> None:
+    files = msgspec.msgpack.decode(place.files)
+    damage = b"\xc1" if kind == "no files" else msgspec.msgpack.encode(files[:-1])
+    with pytest.raises(DamagedState, match=rf"llama/rank-0@100 in {PLACE}: is damaged\. Publish"):
+        unpacked(row, place._replace(files=damage))
+
+
 def test_no_memory_is_spent_on_a_manifest_that_claims_to_be_longer_than_any(
     row: VersionRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = damaged(row, "too long")
-    unpacked: list[bytes] = []
-    monkeypatch.setattr(zstandard, "decompress", unpacked.append)
+    taken: list[bytes] = []
+    monkeypatch.setattr(zstandard, "decompress", taken.append)
     with pytest.raises(DamagedState):
         unpack_manifest(long, PLACE)
-    assert unpacked == []
+    assert taken == []
 
 
-def test_a_row_takes_the_place_of_the_same_digest_and_of_the_same_version(
-    connection: Connection, row: VersionRow
+def test_a_version_is_read_with_its_places_in_the_order_in_which_they_came(
+    connection: Connection, row: VersionRow, place: PlaceRow
 ) -> None:
-    def rows() -> list[tuple[str, int, str]]:
-        return connection.execute("SELECT digest, version, directory FROM versions").fetchall()
+    write_version(connection, row)
+    first = write_place(connection, place)
+    second = write_place(connection, place._replace(directory="a"))
+    assert second > first
+    expected = StoredVersion(
+        row, (place._replace(place=first), place._replace(place=second, directory="a"))
+    )
+    assert read_version(connection, row.digest) == expected
+    assert read_versions(connection, "", 5) == [expected]
+    assert read_versions(connection, row.digest, 5) == []
 
-    insert_version(connection, row)
-    insert_version(connection, row._replace(directory="v2"))
-    assert rows() == [(row.digest, 100, "v2")]
-    insert_version(connection, row._replace(digest=hexdigest_of(b"")))
-    assert rows() == [(hexdigest_of(b""), 100, "v1")]
-    insert_version(connection, row._replace(version=Version(101)))
-    assert len(rows()) == 2
+
+def test_a_directory_is_one_place_of_a_version(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    write_version(connection, row)
+    first = write_place(connection, place)
+    assert write_place(connection, place._replace(is_published=0)) == first
+    stored = read_version(connection, row.digest)
+    assert stored is not None
+    assert stored.places == (place._replace(place=first, is_published=0),)
+
+
+def test_a_version_is_written_again_without_losing_its_places(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    write_version(connection, damaged(row, "no zstd"))
+    number = write_place(connection, place)
+    write_version(connection, row)
+    assert read_version(connection, row.digest) == StoredVersion(
+        row, (place._replace(place=number),)
+    )
+
+
+def test_several_contents_can_have_one_name_and_version(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    rival = hexdigest_of(b"")
+    for digest in (row.digest, rival):
+        write_version(connection, row._replace(digest=digest))
+        write_place(connection, place._replace(digest=digest))
+    assert len(read_versions(connection, "", 5)) == 2
+
+
+def test_a_version_goes_with_its_last_place_and_numbers_are_not_used_again(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    write_version(connection, row)
+    first = write_place(connection, place)
+    second = write_place(connection, place._replace(directory="v2"))
+    delete_place(connection, second)
+    delete_place(connection, second)
+    assert read_version(connection, row.digest) == StoredVersion(
+        row, (place._replace(place=first),)
+    )
+    delete_place(connection, first)
+    assert read_version(connection, row.digest) is None
+    write_version(connection, row)
+    assert write_place(connection, place) > second
+
+
+def test_files_of_some_units_are_renewed(
+    connection: Connection, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    write_version(connection, row)
+    number = write_place(connection, place)
+    first = hashed.files[0]
+    assert first is not None
+    renewed = first._replace(fingerprint=first.fingerprint._replace(inode=7))
+    assert renew_files(connection, number, {0: renewed}, None)
+    stored = read_version(connection, row.digest)
+    assert stored is not None
+    expected = place._replace(place=number, files=pack_files((renewed, *hashed.files[1:])))
+    assert stored.places == (expected,)
+    assert renew_files(connection, number, {0: first}, 9.0)
+    stored = read_version(connection, row.digest)
+    assert stored is not None
+    assert stored.places == (place._replace(place=number, checked_at_s=9.0),)
+    assert not renew_files(connection, number + 1, {0: first}, None)
+
+
+def test_damaged_files_are_not_renewed(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    write_version(connection, row)
+    number = write_place(connection, place._replace(files=b"\xc1"))
+    with pytest.raises(DamagedState, match="is damaged"):
+        renew_files(connection, number, {}, None)

@@ -27,7 +27,8 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
         await catalog.add(publish(root, f"v{version}", version=version))
     write_files(Path(root.path, "v100"))
     await catalog.add(publish(root, "v100", version=100), is_newest_counted=False)
-    await catalog.remove(NAME, Version(9))
+    (held,) = catalog.find(NAME, Version(9))
+    await catalog.forget(held.places[0].number)
     assert catalog.newest_ever(NAME) == 9
     await database.close()
 

@@ -34,6 +34,7 @@ NEW_TABLES = {
     "links",
     "successes",
     "first_heard",
+    "places",
 }
 
 
@@ -48,7 +49,9 @@ async def opened(path: Path) -> AsyncIterator[Database]:
 
 
 def tables(connection: Connection) -> set[str]:
-    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
     return {name for (name,) in rows}
 
 
@@ -232,9 +235,9 @@ class TestStateOf96a4e59:
                 each.holding.checkpoint,
                 each.holding.version,
                 each.holding.digest,
-                each.root,
-                each.directory,
-                int(each.is_published),
+                each.main.root,
+                each.main.directory,
+                int(each.main.is_published),
                 each.holding.size_bytes,
                 each.holding.block_count,
             ]
@@ -242,13 +245,16 @@ class TestStateOf96a4e59:
         ] == [row[:-1] for row in EXPECTED["versions"]]
         files = await database.run(
             lambda connection: connection.execute(
-                "SELECT hex(files) FROM versions ORDER BY checkpoint, version"
+                "SELECT hex(files) FROM places JOIN versions USING (digest)"
+                " ORDER BY checkpoint, version"
             ).fetchall()
         )
         assert [row[0] for row in files] == [row[-1] for row in EXPECTED["versions"]]
-        assert all(each.holding.is_complete for each in held)
         for each in held:
-            assert each.stale_reason.endswith("was removed")  # its files are not in the fixture
+            (place,) = each.places
+            assert len(place.blocks) == each.holding.block_count
+            assert place.reason.endswith("was removed")  # its files are not in the fixture
+            assert (place.added_at_s, place.checked_at_s) == (0, 0)
             decode_manifest(await catalog.manifest_bytes(each.holding.digest))
         for checkpoint, version in EXPECTED["newest"].items():
             assert catalog.newest_ever(CheckpointName(checkpoint)) == Version(version)

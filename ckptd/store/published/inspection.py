@@ -1,0 +1,187 @@
+"""Looks at what stands at places of the catalog: when it is read, and when one seems to be gone."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from ckptd.errors import CkptdError
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.manifest import FORMAT, Manifest
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, held_blocks
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.checking import compare
+from ckptd.store.published.places import (
+    NO_UNITS,
+    Place,
+    UnitStarts,
+    absent_units,
+    first_reason,
+)
+from ckptd.store.published.version_rows import (
+    PlaceRow,
+    StoredVersion,
+    VersionRow,
+    unpack_place,
+    unpack_version,
+)
+
+_NO_MANIFEST: Final = Manifest(format=FORMAT, checkpoint="", version=0, units=())
+
+
+class Inspected(NamedTuple):
+    """A version as it was found.
+
+    Attributes:
+        facts: What it is.
+        starts: Which blocks its units have.
+        places: Where it stands, with what is wrong there.
+        seen: Numbers of the places that stand.
+    """
+
+    facts: Holding
+    starts: UnitStarts
+    places: tuple[Place, ...]
+    seen: frozenset[int]
+
+
+def facts_of(row: VersionRow) -> Holding:
+    """Return what a version is, without any block."""
+    return Holding(
+        checkpoint=row.checkpoint,
+        version=row.version,
+        digest=row.digest,
+        size_bytes=row.size_bytes,
+        block_count=row.block_count,
+        blocks=BlockSet(),
+    )
+
+
+def place_of(row: PlaceRow, space: AddressSpace, files: tuple[UnitFile | None, ...]) -> Place:
+    """Return a place at which nothing is known to be wrong."""
+    return Place(
+        number=row.place,
+        root=row.root,
+        directory=row.directory,
+        is_published=bool(row.is_published),
+        is_withdrawn=bool(row.is_withdrawn),
+        added_at_s=row.added_at_s,
+        checked_at_s=row.checked_at_s,
+        scrubbed_units=row.scrubbed_units,
+        unit_count=len(space.manifest.units),
+        blocks=held_blocks(space, files),
+        absent=absent_units(files),
+    )
+
+
+def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
+    """Compare the files of a version at all its places with what was recorded. Blocks.
+
+    Args:
+        stored: What the database has.
+        roots: Where it stands.
+        database: Path of the database, for messages.
+
+    Cost: one ``stat`` for each unit at each place.
+    """
+    facts = facts_of(stored.row)
+    try:
+        manifest, encoded = unpack_version(stored.row, database)
+    except CkptdError as error:
+        nothing = AddressSpace(_NO_MANIFEST)
+        lost = tuple(_unreadable(place_of(row, nothing, ()), str(error)) for row in stored.places)
+        return Inspected(facts, UnitStarts(nothing), lost, frozenset())
+    space = AddressSpace(manifest)
+    places: list[Place] = []
+    seen: set[int] = set()
+    for row in stored.places:
+        try:
+            hashed = unpack_place(stored.row, row, manifest, encoded, database)
+        except CkptdError as error:
+            no_files = (None,) * len(manifest.units)
+            places.append(_unreadable(place_of(row, space, no_files), str(error)))
+            continue
+        place = place_of(row, space, hashed.files)
+        try:
+            root = roots[row.root]
+        except CkptdError as error:
+            places.append(place.with_changed(range(place.unit_count), str(error)))
+            continue
+        place, is_standing = _compared(place, root, hashed)
+        places.append(place)
+        if is_standing:
+            seen.add(place.number)
+    return Inspected(facts, UnitStarts(space), tuple(places), frozenset(seen))
+
+
+def _unreadable(place: Place, reason: str) -> Place:
+    """Return a place of which nothing can be had."""
+    lost = replace(place, blocks=BlockSet(), absent=NO_UNITS, reason=reason)
+    return lost.with_changed(range(lost.unit_count), reason)
+
+
+def _compared(place: Place, root: Root, hashed: HashedDirectory) -> tuple[Place, bool]:
+    """Return a place with what is different there, and whether its directory stands."""
+    is_standing = stands(root, place.directory)
+    found = compare(root, hashed)
+    if found.suspect:
+        place = place.with_suspect(found.suspect, first_reason(found.suspect))
+    if found.changed:
+        reason = first_reason(found.changed)
+        if is_standing is False:
+            reason = f"directory {root.absolute(place.directory)}: was removed"
+        place = place.with_changed(found.changed, reason)
+    return place, bool(is_standing)
+
+
+def stands(root: Root, directory: str) -> bool | None:
+    """Return whether a directory stands; ``None`` if that cannot be seen."""
+    try:
+        facts = root.stat(directory)
+    except CkptdError:
+        return None
+    return facts is not None and stat.S_ISDIR(facts.st_mode)
+
+
+class Absence(NamedTuple):
+    """Whether a place was removed.
+
+    Attributes:
+        is_gone: Nothing of that name is there.
+        is_certain: That is not because its root, or a file system in it, is not in place.
+    """
+
+    is_gone: bool
+    is_certain: bool
+
+
+def look_for(root: Root, place: Place, others: Iterable[str], *, is_seen: bool) -> Absence:
+    """Look whether a place was removed. Blocks.
+
+    A file system that is not mounted looks like a directory from which everything was removed.
+    So a sign is needed that it is in place: the place stood in this life of the daemon, or what it
+    lay in below the root stands, or another place of the root.
+
+    Args:
+        root: The place's root.
+        place: Which place.
+        others: Directories of other places below that root.
+        is_seen: It stood in this life of the daemon, in this root as it was opened.
+    """
+    try:
+        if not place.directory or root.stat(place.directory) is not None:
+            return Absence(is_gone=False, is_certain=True)
+        root.check_in_place()
+    except CkptdError:
+        return Absence(is_gone=True, is_certain=False)
+    parent = place.directory.rpartition("/")[0]
+    is_certain = (
+        is_seen
+        or bool(parent and stands(root, parent))
+        or any(stands(root, other) for other in others)
+    )
+    return Absence(is_gone=True, is_certain=is_certain)

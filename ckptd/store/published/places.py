@@ -1,0 +1,261 @@
+"""Places: where a version stands on this node, and how much of it can be served from there.
+
+A version can stand in several directories. Each is a place of its own: with the files that were
+hashed there, and with what is known to be wrong with them since. The catalog owns them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import PlaceState
+from ckptd.store.files.fingerprints import UnitFile
+
+NO_UNITS: Final[frozenset[int]] = frozenset()
+
+_BEST_FIRST: Final = (
+    PlaceState.HERE,
+    PlaceState.PARTIAL,
+    PlaceState.SUSPECT,
+    PlaceState.STALE,
+    PlaceState.WITHDRAWN,
+)
+
+
+class UnitRuns(Protocol):
+    """Says which blocks a unit has, as an address space does."""
+
+    def unit_run(self, unit: int) -> tuple[int, int]:
+        """Return the blocks ``[start, end)`` of a unit; empty for an empty unit."""
+
+
+class UnitStarts:
+    """What the catalog keeps in memory of an address space: four bytes for each unit."""
+
+    __slots__ = ("_starts",)
+
+    def __init__(self, space: AddressSpace) -> None:
+        units = range(len(space.manifest.units))
+        self._starts = array("I", (space.unit_run(unit)[0] for unit in units))
+        self._starts.append(space.block_count)
+
+    @property
+    def unit_count(self) -> int:
+        """How many units the version has."""
+        return len(self._starts) - 1
+
+    def unit_run(self, unit: int) -> tuple[int, int]:
+        """Return the blocks ``[start, end)`` of a unit; empty for an empty unit."""
+        return (self._starts[unit], self._starts[unit + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory in which a version stands.
+
+    Attributes:
+        number: Its name within this node's catalog; never used for another one.
+        root: Name of the root it lies in.
+        directory: Path relative to the root.
+        is_published: It was published here; otherwise a recovery brought it.
+        is_withdrawn: An operator took it off offer.
+        added_at_s: When it was recorded first, in Unix time; 0: not known.
+        checked_at_s: When all of it was known to be right last, in Unix time; 0: not known.
+        scrubbed_units: How far the current round of scrubbing is.
+        unit_count: Units of the version; 0 if its manifest cannot be read.
+        blocks: What was recorded as being there.
+        absent: Units that a recovery left out.
+        suspect: Units whose files have other metadata than was recorded: to be hashed again.
+        changed: Units whose content is known to differ, or to be gone.
+        reason: The first thing that is wrong, for people; empty if nothing is known to be.
+    """
+
+    number: int
+    root: str
+    directory: str
+    is_published: bool
+    is_withdrawn: bool
+    added_at_s: float
+    checked_at_s: float
+    scrubbed_units: int
+    unit_count: int
+    blocks: BlockSet
+    absent: frozenset[int] = NO_UNITS
+    suspect: frozenset[int] = NO_UNITS
+    changed: frozenset[int] = NO_UNITS
+    reason: str = ""
+
+    @property
+    def state(self) -> PlaceState:
+        """What there is to say of it in a word."""
+        if self.is_withdrawn:
+            return PlaceState.WITHDRAWN
+        if self.changed or (self.reason and not self.suspect):
+            return PlaceState.STALE
+        if self.suspect:
+            return PlaceState.SUSPECT
+        return PlaceState.PARTIAL if self.absent else PlaceState.HERE
+
+    @property
+    def unusable(self) -> frozenset[int]:
+        """Units of which nothing is served from here."""
+        return self.absent | self.suspect | self.changed
+
+    @property
+    def is_serving(self) -> bool:
+        """Something is served from here."""
+        return not self.is_withdrawn and len(self.unusable) < self.unit_count
+
+    def servable(self, runs: UnitRuns) -> BlockSet:
+        """Return the blocks that can be served from here.
+
+        Args:
+            runs: Of this version: its address space will do.
+        """
+        if self.is_withdrawn:
+            return BlockSet()
+        blocks = self.blocks
+        for unit in self.suspect | self.changed:
+            start, end = runs.unit_run(unit)
+            if start < end:
+                blocks = blocks.without_run((start, end))
+        return blocks
+
+    def with_suspect(self, units: Iterable[int], reason: str, *, is_again: bool = False) -> Place:
+        """Return the place with more units that have to be hashed again.
+
+        Args:
+            units: Which units.
+            reason: Why, a sentence for people.
+            is_again: Also those that are known to be wrong; something happened to them since.
+        """
+        known = self.suspect if is_again else self.suspect | self.changed
+        more = self._present(units) - known
+        if not more:
+            return self
+        return replace(
+            self,
+            suspect=self.suspect | more,
+            changed=self.changed - more,
+            reason=self.reason or reason,
+        )
+
+    def with_changed(self, units: Iterable[int], reason: str) -> Place:
+        """Return the place with more units that are known to differ or to be gone."""
+        more = self._present(units) - self.changed
+        if not more:
+            return self
+        # What has changed says more than what might have.
+        reason = self.reason if self.changed and self.reason else reason
+        return replace(
+            self, suspect=self.suspect - more, changed=self.changed | more, reason=reason
+        )
+
+    def with_right(self, units: Iterable[int], runs: UnitRuns, checked_at_s: float | None) -> Place:
+        """Return the place with units that were hashed and are right.
+
+        Args:
+            units: Which units; those that were left out are there now.
+            runs: Which blocks units have.
+            checked_at_s: When everything was found right; ``None``: it was not.
+        """
+        right = frozenset(units)
+        blocks = self.blocks
+        for unit in right & self.absent:
+            start, end = runs.unit_run(unit)
+            blocks = blocks.with_run((start, end)) if start < end else blocks
+        suspect, changed = self.suspect - right, self.changed - right
+        return replace(
+            self,
+            blocks=blocks,
+            absent=self.absent - right,
+            suspect=suspect,
+            changed=changed,
+            reason=self.reason if suspect or changed else "",
+            checked_at_s=self.checked_at_s if checked_at_s is None else checked_at_s,
+        )
+
+    def with_scrubbed(self, units_done: int, checked_at_s: float | None) -> Place:
+        """Return the place with so many units of a round scrubbed."""
+        return replace(
+            self,
+            scrubbed_units=units_done,
+            checked_at_s=self.checked_at_s if checked_at_s is None else checked_at_s,
+        )
+
+    def _present(self, units: Iterable[int]) -> frozenset[int]:
+        within = range(self.unit_count)
+        return frozenset(unit for unit in units if unit in within) - self.absent
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVersion:
+    """A version in the catalog.
+
+    Attributes:
+        holding: What can be served of it, from all places together.
+        places: Where it stands, in the order in which they were added; at least one.
+    """
+
+    holding: Holding
+    places: tuple[Place, ...]
+
+    @property
+    def is_offered(self) -> bool:
+        """Peers hear of it."""
+        is_empty = not self.holding.block_count  # all files are: nothing to serve, all of it here
+        return bool(self.holding.blocks) or (
+            is_empty and any(place.state is PlaceState.HERE for place in self.places)
+        )
+
+    @property
+    def is_stale(self) -> bool:
+        """Nothing of it can be served, and something is wrong."""
+        return not self.is_offered and bool(self.reason)
+
+    @property
+    def reason(self) -> str:
+        """The first thing that is wrong with it at any place; empty if nothing is."""
+        return next((place.reason for place in self.places if place.reason), "")
+
+    @property
+    def main(self) -> Place:
+        """The place to name when one has to be: the best, and of several the first."""
+        return min(self.places, key=lambda place: _BEST_FIRST.index(place.state))
+
+    def at(self, root: str, directory: str) -> Place | None:
+        """Return the place in a directory."""
+        return next(
+            (each for each in self.places if (each.root, each.directory) == (root, directory)),
+            None,
+        )
+
+
+def held_version(facts: Holding, places: tuple[Place, ...], runs: UnitRuns) -> HeldVersion:
+    """Return a version at some places.
+
+    Args:
+        facts: What it is; its blocks are of no account.
+        places: Where it stands.
+        runs: Which blocks its units have.
+    """
+    blocks = union(place.servable(runs) for place in places)
+    return HeldVersion(replace(facts, blocks=blocks), places)
+
+
+def absent_units(files: tuple[UnitFile | None, ...]) -> frozenset[int]:
+    """Return the units that a recovery left out."""
+    if all(files):
+        return NO_UNITS
+    return frozenset(unit for unit, file in enumerate(files) if file is None)
+
+
+def first_reason(reasons: Mapping[int, str]) -> str:
+    """Return what is wrong with the first unit of some."""
+    return reasons[min(reasons)] if reasons else ""

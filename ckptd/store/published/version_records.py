@@ -1,0 +1,180 @@
+"""The catalog's part of the database: versions and places, read and written durably."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+from ckptd.errors import DamagedState, NotFound
+from ckptd.model.ids import Digest
+from ckptd.model.manifest import Manifest
+from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
+from ckptd.store.published.version_rows import (
+    PlaceRow,
+    StoredVersion,
+    VersionRow,
+    delete_place,
+    read_version,
+    read_versions,
+    renew_files,
+    unpack_manifest,
+    unpack_place,
+    unpack_version,
+    write_place,
+    write_version,
+)
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
+
+_READ_AT_ONCE: Final = 32
+"""Versions read in one transaction; the manifest of one can have megabytes."""
+
+
+class VersionRecords:
+    """Versions and places in the database. All raise what :meth:`Database.run` raises.
+
+    Args:
+        database: Where they are kept.
+        on_damage: Called with a version of which a row turned out to be damaged.
+    """
+
+    def __init__(
+        self, database: Database, on_damage: Callable[[StoredVersion, DamagedState], None]
+    ) -> None:
+        self._database = database
+        self._on_damage = on_damage
+
+    @property
+    def path(self) -> str:
+        """Path of the database, for messages."""
+        return self._database.path
+
+    async def batches(self) -> AsyncIterator[list[StoredVersion]]:
+        """Yield everything, some at a time."""
+        after = ""
+        while rows := await self._database.run(
+            partial(read_versions, after=after, count_max=_READ_AT_ONCE)
+        ):
+            yield rows
+            after = rows[-1].row.digest
+
+    async def read(self, digest: Digest) -> StoredVersion:
+        """Return what is kept of a version.
+
+        Raises:
+            NotFound: Nothing is.
+        """
+        stored = await self._database.run(partial(read_version, digest=digest))
+        if stored is None:
+            raise unknown(digest)
+        return stored
+
+    async def manifest_bytes(self, digest: Digest) -> bytes:
+        """Return an encoded manifest.
+
+        Raises:
+            NotFound: There is no such version.
+            DamagedState: What is kept is not that manifest.
+        """
+        stored = await self.read(digest)
+        try:
+            return await asyncio.to_thread(unpack_manifest, stored.row, self.path)
+        except DamagedState as error:
+            self._on_damage(stored, error)
+            raise
+
+    async def hashed(self, digest: Digest, numbers: Iterable[int]) -> dict[int, HashedDirectory]:
+        """Return what was hashed at some places of a version, by their numbers.
+
+        A place that was forgotten meanwhile is missing.
+
+        Raises:
+            NotFound: There is no such version.
+            DamagedState: What is kept is not that version.
+        """
+        stored = await self.read(digest)
+        rows = [row for row in stored.places if row.place in set(numbers)]
+        try:
+            return await asyncio.to_thread(self._unpack, stored.row, rows)
+        except DamagedState as error:
+            self._on_damage(stored, error)
+            raise
+
+    async def add(
+        self,
+        row: VersionRow,
+        place: PlaceRow,
+        forgotten: Iterable[int],
+        note: Callable[[Connection], None],
+    ) -> int:
+        """Write a version and a place of it; return the number of the place.
+
+        Args:
+            row: The version; written over what is kept of it.
+            place: Its number does not matter: the directory says which place it is.
+            forgotten: Places that go, in the same transaction.
+            note: What else is to be written in it.
+        """
+
+        def write(connection: Connection) -> int:
+            for number in forgotten:
+                delete_place(connection, number)
+            write_version(connection, row)
+            note(connection)
+            return write_place(connection, place)
+
+        return await self._database.run(write)
+
+    async def delete(self, number: int) -> None:
+        """Delete a place, and its version if that has no other."""
+        await self._database.run(partial(delete_place, number=number))
+
+    async def set_withdrawn(self, numbers: Iterable[int], *, is_withdrawn: bool) -> None:
+        """Write whether places are off offer."""
+        rows = [(is_withdrawn, number) for number in numbers]
+        await self._database.run(
+            lambda connection: connection.executemany(
+                "UPDATE places SET is_withdrawn = ? WHERE place = ?", rows
+            )
+        )
+
+    async def renew_files(
+        self, number: int, files: Mapping[int, UnitFile], checked_at_s: float | None
+    ) -> bool:
+        """Write other files for some units of a place; return whether there is such a place.
+
+        Args:
+            number: Which place.
+            files: The files, by unit.
+            checked_at_s: When all of it was found right; ``None``: it was not.
+
+        Raises:
+            DamagedState: What the place has are no files.
+        """
+        return await self._database.run(
+            lambda connection: renew_files(connection, number, files, checked_at_s)
+        )
+
+    async def note_scrubbed(self, number: int, units_done: int, checked_at_s: float | None) -> None:
+        """Write how far scrubbing a place is, and when all of it was found right."""
+        row = (units_done, checked_at_s, number)
+        await self._database.run(
+            lambda connection: connection.execute(
+                "UPDATE places SET scrubbed_units = ?, checked_at_s = coalesce(?, checked_at_s)"
+                " WHERE place = ?",
+                row,
+            )
+        )
+
+    def _unpack(self, row: VersionRow, places: Iterable[PlaceRow]) -> dict[int, HashedDirectory]:
+        decoded: tuple[Manifest, bytes] = unpack_version(row, self.path)
+        return {
+            place.place: unpack_place(row, place, *decoded, database=self.path) for place in places
+        }
+
+
+def unknown(digest: Digest) -> NotFound:
+    """Return the error that a version is not held."""
+    return NotFound(f"version {digest}", "is not in this node's catalog")

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import PlaceState
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.inspection import (
+    Absence,
+    facts_of,
+    inspect,
+    look_for,
+    place_of,
+    stands,
+)
+from ckptd.store.published.places import Place
+from ckptd.store.published.version_rows import PlaceRow, StoredVersion, pack_files, pack_version
+
+DATABASE = "/state/ckptd.db"
+
+
+@pytest.fixture
+def stored(hashed: HashedDirectory) -> StoredVersion:
+    row = pack_version(hashed, AddressSpace(hashed.manifest))
+    place = PlaceRow(3, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 2)
+    return StoredVersion(row, (place,))
+
+
+def test_a_place_that_is_as_it_was_is_here(
+    stored: StoredVersion, root: Root, hashed: HashedDirectory
+) -> None:
+    found = inspect(stored, Roots([root]), DATABASE)
+    assert found.facts == facts_of(stored.row)
+    assert found.starts.unit_count == 4
+    assert found.places == (
+        place_of(stored.places[0], AddressSpace(hashed.manifest), hashed.files),
+    )
+    assert found.seen == {3}
+    (place,) = found.places
+    assert (place.state, place.added_at_s, place.scrubbed_units) == (PlaceState.HERE, 5.0, 2)
+
+
+def test_what_differs_is_found_at_each_place(
+    stored: StoredVersion, root: Root, inside: Path
+) -> None:
+    os.utime(inside / "v1/a")
+    (inside / "v1/e").unlink()
+    gone = stored.places[0]._replace(place=4, directory="elsewhere")
+    found = inspect(stored._replace(places=(*stored.places, gone)), Roots([root]), DATABASE)
+    first, second = found.places
+    assert first.suspect == {0}
+    assert first.changed == {3}
+    assert first.reason == f"file {inside}/v1/e: was removed"
+    assert second.changed == {0, 1, 2, 3}
+    assert second.reason == f"directory {inside}/elsewhere: was removed"
+    assert found.seen == {3}
+
+
+def test_a_damaged_manifest_takes_all_places_along(stored: StoredVersion, root: Root) -> None:
+    damaged = stored._replace(row=stored.row._replace(manifest=b"x"))
+    (place,) = inspect(damaged, Roots([root]), DATABASE).places
+    assert (place.state, place.blocks, place.unit_count) == (PlaceState.STALE, BlockSet(), 0)
+    assert "is damaged" in place.reason
+    assert not place.is_serving
+
+
+def test_damaged_files_take_their_place_along(stored: StoredVersion, root: Root) -> None:
+    damaged = stored.places[0]._replace(files=b"\xc1")
+    sound = stored.places[0]._replace(place=4)
+    found = inspect(stored._replace(places=(damaged, sound)), Roots([root]), DATABASE)
+    assert [place.state for place in found.places] == [PlaceState.STALE, PlaceState.HERE]
+    assert [place.is_serving for place in found.places] == [False, True]
+
+
+def test_a_root_that_is_not_configured_has_nothing(stored: StoredVersion, tmp_path: Path) -> None:
+    other = Root.open("other", str(tmp_path))
+    (place,) = inspect(stored, Roots([other]), DATABASE).places
+    assert (place.state, len(place.changed)) == (PlaceState.STALE, 4)
+    assert "root 'data': is not configured" in place.reason
+    other.close()
+
+
+def test_a_directory_stands_or_does_not_or_cannot_be_seen(root: Root, inside: Path) -> None:
+    (inside / "v1").mkdir()
+    (inside / "file").touch()
+    (inside / "link").symlink_to("v1")
+    assert stands(root, "v1")
+    assert stands(root, "file") is stands(root, "link") is stands(root, "gone") is False
+    assert stands(root, "link/below") is None
+
+
+class TestAbsence:
+    """A root that is empty may be a file system that is not mounted."""
+
+    @pytest.fixture
+    def absence(self, stored: StoredVersion, root: Root, hashed: HashedDirectory) -> Looking:
+        place = place_of(stored.places[0], AddressSpace(hashed.manifest), hashed.files)
+        return Looking(root, replace(place, directory="llama/v1"))
+
+    def test_what_stands_is_not_gone(self, absence: Looking, inside: Path) -> None:
+        (inside / "llama/v1").mkdir(parents=True)
+        assert absence() == Absence(is_gone=False, is_certain=True)
+
+    def test_without_a_sign_nothing_is_certain(self, absence: Looking, inside: Path) -> None:
+        shutil.rmtree(inside / "v1")
+        assert absence("v1") == Absence(is_gone=True, is_certain=False)
+
+    def test_what_it_lay_in_is_a_sign(self, absence: Looking, inside: Path) -> None:
+        (inside / "llama").mkdir()
+        assert absence().is_certain
+
+    def test_another_place_is_a_sign(self, absence: Looking) -> None:
+        assert absence("gone", "v1").is_certain
+
+    def test_that_it_was_there_is_a_sign(self, absence: Looking) -> None:
+        assert absence(is_seen=True).is_certain
+
+    def test_nothing_is_certain_in_a_root_that_is_not_in_place(
+        self, absence: Looking, inside: Path
+    ) -> None:
+        os.rename(inside, f"{inside}.moved")
+        inside.mkdir()
+        assert absence(is_seen=True) == Absence(is_gone=True, is_certain=False)
+
+
+class Looking:
+    """Looks for a place."""
+
+    def __init__(self, root: Root, place: Place) -> None:
+        self._root = root
+        self._place = place
+
+    def __call__(self, *others: str, is_seen: bool = False) -> Absence:
+        return look_for(self._root, self._place, others, is_seen=is_seen)

@@ -1,0 +1,121 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ckptd.errors import DamagedState, NotFound
+from ckptd.model.ids import Digest, Version
+from ckptd.model.space import AddressSpace
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.published import version_records
+from ckptd.store.published.version_records import VersionRecords
+from ckptd.store.published.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(str(tmp_path / "ckptd.db"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def damages() -> list[Digest]:
+    return []
+
+
+@pytest.fixture
+def records(database: Database, damages: list[Digest]) -> VersionRecords:
+    return VersionRecords(database, lambda stored, _: damages.append(stored.row.digest))
+
+
+@pytest.fixture
+def row(hashed: HashedDirectory) -> VersionRow:
+    return pack_version(hashed, AddressSpace(hashed.manifest))
+
+
+@pytest.fixture
+def place(hashed: HashedDirectory) -> PlaceRow:
+    return PlaceRow(0, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 0)
+
+
+def note_nothing(connection: Connection) -> None:
+    """Write nothing else."""
+
+
+async def test_what_was_added_is_read(
+    records: VersionRecords, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    number = await records.add(row, place, [], note_nothing)
+    stored = await records.read(row.digest)
+    assert stored.row == row
+    assert stored.places == (place._replace(place=number),)
+    assert await records.manifest_bytes(row.digest) == hashed.encoded
+    assert await records.hashed(row.digest, [number, number + 1]) == {number: hashed}
+    await records.delete(number)
+    with pytest.raises(NotFound):
+        await records.read(row.digest)
+
+
+async def test_everything_is_read_some_at_a_time(
+    records: VersionRecords, row: VersionRow, place: PlaceRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_records, "_READ_AT_ONCE", 2)
+    assert [batch async for batch in records.batches()] == []
+    digests = sorted(hexdigest_of(bytes([number])) for number in range(5))
+    for number, digest in enumerate(digests):
+        await records.add(
+            row._replace(digest=digest, version=Version(number)),
+            place._replace(digest=digest),
+            [],
+            note_nothing,
+        )
+    batches = [[stored.row.digest for stored in batch] async for batch in records.batches()]
+    assert batches == [digests[:2], digests[2:4], digests[4:]]
+
+
+async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
+    records: VersionRecords, row: VersionRow, place: PlaceRow
+) -> None:
+    first = await records.add(row, place, [], note_nothing)
+    other = row._replace(digest=hexdigest_of(b"other"))
+
+    def refuse(connection: Connection) -> None:
+        raise RuntimeError
+
+    added = place._replace(digest=other.digest)
+    with pytest.raises(RuntimeError):
+        await records.add(other, added, [first], refuse)
+    assert (await records.read(row.digest)).row == row
+    await records.add(other, added, [first], note_nothing)
+    left = [stored.row async for batch in records.batches() for stored in batch]
+    assert left == [other]
+
+
+async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
+    records: VersionRecords, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    number = await records.add(row, place, [], note_nothing)
+    await records.set_withdrawn([number], is_withdrawn=True)
+    await records.note_scrubbed(number, 3, None)
+    first = hashed.files[0]
+    assert first is not None
+    assert await records.renew_files(number, {0: first}, 9.0)
+    assert not await records.renew_files(number + 1, {0: first}, 9.0)
+    (found,) = (await records.read(row.digest)).places
+    assert found == place._replace(place=number, is_withdrawn=1, scrubbed_units=3, checked_at_s=9.0)
+
+
+async def test_who_reads_a_damaged_version_hears_of_it_and_so_does_the_catalog(
+    records: VersionRecords, row: VersionRow, place: PlaceRow, damages: list[Digest]
+) -> None:
+    number = await records.add(row._replace(manifest=b"x"), place, [], note_nothing)
+    with pytest.raises(DamagedState):
+        await records.manifest_bytes(row.digest)
+    with pytest.raises(DamagedState):
+        await records.hashed(row.digest, [number])
+    assert damages == [row.digest] * 2
