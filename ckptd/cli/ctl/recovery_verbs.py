@@ -136,9 +136,10 @@ def _recover(arguments: Namespace) -> ExitCode:
         was = "was in the background and is urgent now" if view.is_promoted else "goes on"
         say(f"recovery {view.recovery} was under way already; it {was}")
     if arguments.wait:
-        say(f"recovery {view.recovery} of {reference(checkpoint, version)} → {view.target}")
+        what = f"recovery {view.recovery} of {reference(checkpoint, version)}"
+        say(f"{what}{where_to(view)}")
         return _follow(arguments, view.recovery, timeout_s)
-    print_answer(arguments, view, [f"{printable(view.recovery)} → {printable(view.target)}"])
+    print_answer(arguments, view, [f"{printable(view.recovery)}{where_to(view)}"])
     return ExitCode.DONE
 
 
@@ -147,6 +148,11 @@ def _patience_s(text: str | None) -> float | None:
     if text is None:
         return _PATIENCE_S
     return None if text in {"forever", "none"} else duration_s(text)
+
+
+def where_to(view: RecoveryView) -> str:
+    """Return where a recovery goes; empty while that depends on a version nobody was found for."""
+    return f" → {printable(view.target)}" if view.target else ""
 
 
 def _recoveries(arguments: Namespace) -> ExitCode:

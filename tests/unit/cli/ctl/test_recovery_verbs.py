@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.ctl.recovery_verbs import resolve
+from ckptd.cli.ctl.recovery_verbs import resolve, where_to
 from ckptd.errors import NotFound, UsageError
 from tests.support.control_samples import VIEW
 
@@ -25,3 +25,8 @@ def test_a_beginning_that_several_have_is_refused_with_their_names() -> None:
 def test_an_unknown_recovery_is_not_found() -> None:
     with pytest.raises(NotFound, match=r"^recovery '02': is not known"):
         resolve(VIEWS, "02")
+
+
+def test_a_recovery_shows_where_it_goes_once_that_is_known() -> None:
+    assert where_to(VIEW) == " → /data/llama/rank-0/100"
+    assert where_to(msgspec.structs.replace(VIEW, target="")) == ""

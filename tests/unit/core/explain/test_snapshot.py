@@ -72,7 +72,7 @@ def test_a_recovery_says_what_it_waits_for_before_it_has_a_version() -> None:
     script.tell(wanted(version))
     assert waiting_for(script) == "peers to say what they hold"
     script.tell(DiscoverySettled())
-    assert waiting_for(script) == f"a peer that has a version that is whole of {LLAMA}"
+    assert waiting_for(script) == f"a peer that has a whole version of {LLAMA}"
     script.tell(wanted(version, R2, is_named=True))
     assert script.view(R2).waiting_for == f"a peer that has version 100 of {LLAMA}"
     script.tell(RecoveryPaused(R))

@@ -163,7 +163,7 @@ def test_a_disk_in_trouble_is_told_with_when_it_is_tried_again(
     [
         (False, False, "peers to say what they hold"),
         (False, True, "peers to say what they hold"),
-        (True, False, f"a peer that has a version that is whole of {LLAMA}"),
+        (True, False, f"a peer that has a whole version of {LLAMA}"),
         (True, True, f"a peer that has version 100 of {LLAMA}"),
     ],
 )
