@@ -161,5 +161,5 @@ def _newest(holdings: Iterable[Holding]) -> list[Holding]:
 
 def _watched_of(facts: Holding, encoded: bytes) -> _Watched:
     space = AddressSpace(decode_manifest(encoded))
-    required = BlockSet.full(space.block_count)
+    required = BlockSet.full(space.block_count) - space.optional_blocks()
     return _Watched(facts, required, space.of_criticality(Criticality.CRITICAL))

@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
+from msgspec import structs
 
 from ckptd.daemon.measure.redundancy import Copies, Redundancy
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Version
+from ckptd.model.manifest import OPTIONAL_FLAG, encode_manifest
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
@@ -151,3 +154,15 @@ async def test_an_older_version_that_is_still_here_does_not_make_up_for_it(
     await forget(scene.catalog, new.digest)
     await scene.redundancy.refresh()
     assert scene.copies().required == 0
+
+
+async def test_an_optional_unit_is_not_missed(scene: Scene, root: Root) -> None:
+    whole = hashed(root)
+    first, second = whole.manifest.units
+    optional = structs.replace(second, flags=(OPTIONAL_FLAG,))
+    manifest = structs.replace(whole.manifest, units=(first, optional))
+    encoded = encode_manifest(manifest)
+    digest = Digest(blake3(encoded).hexdigest())
+    held = await scene.add(replace(whole, manifest=manifest, encoded=encoded, digest=digest))
+    assert scene.copies((part(held, (0, 1)),)).required == 2
+    assert scene.copies((part(held, (1, 4)),)).required == 1
