@@ -95,6 +95,7 @@ class RecoveryRequested:
         is_name_awaited: A name of which nobody has anything is waited for as long as patience
             lasts; else it is taken for a mistake once the peers were asked.
         own_names: The checkpoints of this node that are spelled most like it.
+        is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
     """
 
     recovery: RecoveryId
@@ -111,6 +112,7 @@ class RecoveryRequested:
     allow_partial: bool = False
     is_name_awaited: bool = False
     own_names: tuple[CheckpointName, ...] = ()
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, manifest_search, rival_choice
-from ckptd.core.stages.rival_choice import claimed_contents
+from ckptd.core.stages.claims_on_content import claimed_contents
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State

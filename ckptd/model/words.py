@@ -205,6 +205,8 @@ class WasteReason(enum.StrEnum):
     """What a lane brought of a block, or of blocks that were here, before it was closed as late."""
     LOST = "lost"
     """Blocks that were verified and written, and that somebody removed from staging."""
+    GIVEN_UP = "given_up"
+    """Verified blocks of what nobody could complete any more; another content was chosen."""
 
 
 # Peers.
@@ -318,6 +320,7 @@ class StoryKind(enum.StrEnum):
 
     VERSION_CHOSEN = "version_chosen"
     RIVAL_EXAMINED = "rival_examined"
+    GIVEN_UP = "given_up"
     HEDGE = "hedge"
     HEDGE_SETTLED = "hedge_settled"
     STEAL = "steal"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import ExitCode, NotFound
+from ckptd.limits import MIB
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.words import FailureCause, PeerState, Result
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.keys import SigningKey
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.hostile_peers import HostilePeer, Reply, claims, hostile_peer
 from tests.support.manifests import make_manifest
 
@@ -36,7 +39,10 @@ def split(cluster: Cluster) -> list[Node]:
 
 
 def receiver_of(
-    cluster: Cluster, peers: Sequence[Node | HostilePeer], name: str = "r", sections: str = ""
+    cluster: Cluster,
+    peers: Sequence[Node | HostilePeer | FaultProxy],
+    name: str = "r",
+    sections: str = "",
 ) -> Node:
     """Make a node that has heard of all."""
     addresses = [peer.address for peer in peers]
@@ -192,3 +198,39 @@ def test_a_recovery_in_the_background_waits_or_takes_what_most_have(
     split[0].stop()
     split[1].stop()
     assert waiting.result(recovery).digest == next(iter(digests_of(split[2])))
+
+
+def test_a_version_that_is_gone_before_anything_came_gives_way_to_the_next(
+    cluster: Cluster,
+) -> None:
+    """The newest one was rotated away by the job while its holder still offers it."""
+    holder, other = cluster.add("a"), cluster.add("b")
+    for node, version in ((holder, 200), (other, 100)):
+        make_checkpoint(node.path(str(version)), seed=version)
+        node.wait_ready()
+        node.publish(node.path(str(version)), version=version)
+    receiver = receiver_of(cluster, [holder, other])
+    shutil.rmtree(holder.path("200"))
+    result = receiver.recover(version=None)
+    assert (result.result, result.version) == (Result.COMPLETE, 100)
+    assert tree_digest(receiver.path(NAME, "100")) == tree_digest(other.path("100"))
+    assert not receiver.path(".ckptd").exists()
+
+
+def test_a_version_whose_holder_stays_away_gives_way_when_patience_ends(cluster: Cluster) -> None:
+    holder, other = cluster.add("a"), cluster.add("b")
+    for node, version in ((holder, 200), (other, 100)):
+        make_checkpoint(node.path(str(version)), seed=version)
+        node.wait_ready()
+        node.publish(node.path(str(version)), version=version)
+    with fault_proxy(holder.data_port, rate_bytes_per_s=4 * MIB) as link:
+        receiver = receiver_of(cluster, [link, other])
+        recovery = receiver.begin(version=None, patience_s=2)
+        receiver.wait_bytes(recovery, 2 * MIB)
+        holder.kill()
+        result = receiver.result(recovery)
+    assert (result.result, result.version) == (Result.COMPLETE, 100)
+    assert result.wasted["given_up"] >= 2 * MIB
+    assert tree_digest(receiver.path(NAME, "100")) == tree_digest(other.path("100"))
+    assert not receiver.path(".ckptd").exists()
+    assert not receiver.path(NAME, "200").exists()

@@ -66,7 +66,7 @@ def report_choice(
         choice: Why, and what was passed over.
     """
     recovery.story.choice = choice
-    is_newest = recovery.request.version is None
+    is_newest = recovery.wanted_version is None
     reason = StoryReason.NEWEST if is_newest else StoryReason.NAMED
     numbers = {"version": int(version)}
     recovery.story.add(
@@ -80,6 +80,12 @@ def report_examined(step: Step, recovery: Recovery, event: RivalExamined) -> Non
     reason = StoryReason.GENUINE if is_genuine else StoryReason.NOT_GENUINE
     text = f"{event.digest[:DIGITS_SHOWN]}: {event.verdict.value.replace('_', ' ')}"
     recovery.story.add(Entry(step.now, StoryKind.RIVAL_EXAMINED, reason, event.source, text=text))
+
+
+def report_given_up(step: Step, recovery: Recovery, missing: BlockSet) -> None:
+    """Report that another content is chosen because nobody has some blocks of this one."""
+    numbers = {"version": int(recovery.content.version), "missing": len(missing)}
+    recovery.story.add(Entry(step.now, StoryKind.GIVEN_UP, StoryReason.NO_SOURCE, numbers=numbers))
 
 
 def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:

@@ -73,7 +73,7 @@ def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]
     if rivalry.listed:
         digests = ", ".join(rival.digest[:DIGITS_SHOWN] for rival in rivalry.listed[:_NAMED_MAX])
         return StoryReason.CONFLICT, f"somebody to choose one of several contents: {digests}"
-    wanted = recovery.request.version
+    wanted = recovery.wanted_version
     what = "a whole version" if wanted is None else f"version {wanted}"
     return StoryReason.NO_VERSION, f"a peer that has {what} of {recovery.checkpoint}"
 

@@ -136,7 +136,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 (one for each kind)
             return _sentence_of_rest(entry, span)
 
 
-def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
+def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
     entry: Entry, span: Callable[[str], str]
 ) -> str:
     """Return what is left of :func:`sentence`."""
@@ -147,6 +147,9 @@ def _sentence_of_rest(  # noqa: PLR0911 (one for each kind)
             return f"{entry.source} has not sent the manifest yet: {entry.other} was asked as well"
         case StoryKind.RIVAL_EXAMINED:
             return f"{entry.source} was asked for one block of what it says it has: {entry.text}"
+        case StoryKind.GIVEN_UP:
+            version, missing = entry.numbers["version"], entry.numbers["missing"]
+            return f"version {version} given up for another: nobody has {missing} of its blocks"
         case StoryKind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
         case StoryKind.EPOCH_CHANGED:

@@ -28,6 +28,11 @@ from ckptd.core.explain.narration import report_critical, report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
+from ckptd.core.stages.choosing_again import (
+    choose_again,
+    has_alternative,
+    is_beyond_completion,
+)
 from ckptd.core.stages.ending import (
     close_lanes,
     discard_when_quiet,
@@ -214,6 +219,8 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         is_starved=is_starved,
         at_most_ns=None if recovery.lacks_required else step.options.patience.optional_ns,
     )
+    if _gives_way(step, recovery, is_given_up=is_given_up):
+        return
     missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
     if missing and (obstacle := _why_not_without(recovery, missing)):
         fail(step, recovery, *obstacle)
@@ -226,6 +233,26 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     elif is_all_here:
         recovery.move(Stage.PLACING)
         _place(step, recovery)
+
+
+def _gives_way(step: Step, recovery: Recovery, *, is_given_up: bool) -> bool:
+    """Choose another content if nobody can complete this one, once what is here of it is durable.
+
+    Returns:
+        Whether nothing else is to be done about this one.
+    """
+    is_unbegun = not recovery.is_begun and not recovery.is_paused
+    is_due = is_given_up or (is_unbegun and is_beyond_completion(step, recovery))
+    if not is_due or not recovery.lacks_required or not has_alternative(step, recovery):
+        return False
+    if recovery.local.pending_order is not None:
+        return True
+    if recovery.commit.blocks:
+        _commit(step, recovery, at_once=True)
+        return True
+    choose_again(step, recovery)
+    seek(step, recovery)
+    return True
 
 
 def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCause, str] | None:

@@ -13,6 +13,7 @@ from ckptd.core.effects import FetchManifest, PrepareStaging
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import report_manifest_late, report_pause
 from ckptd.core.peers.claims import count_sources
+from ckptd.core.stages.choosing_again import has_alternative, start_over
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
@@ -136,7 +137,8 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
 
     A version that nobody claims to have any more, lost peers included, was a lie or is removed,
     and one that nobody delivers with signatures that suffice is no better: another one is
-    chosen, unless an interrupted recovery goes on with this one.
+    chosen, unless an interrupted recovery goes on with this one. One that no live peer claims gives
+    way to one that is whole when patience ends.
     """
     if any(_is_for(holding, recovery) for holding in recovery.own):
         ask(step, recovery, None)
@@ -146,13 +148,19 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     is_unsigned = bool(recovery.search.unsigned_by) and recovery.search.unsigned_by.issuperset(
         peer.node for peer in sources
     )
-    if recovery.request.digest is None and (is_unsigned or not claimants):
-        _give_up(recovery, is_unsigned=is_unsigned)
+    if not recovery.is_begun and (is_unsigned or not claimants):
+        if is_unsigned:
+            recovery.search.unsigned.add(recovery.chosen_digest)
+        start_over(recovery)
         return True
     if is_unsigned:
         fail(step, recovery, FailureCause.VERIFICATION, recovery.search.signature_refusal)
     elif not sources:
-        if is_out_of_patience(step, recovery, is_starved=step.state.is_settled):
+        is_given_up = is_out_of_patience(step, recovery, is_starved=step.state.is_settled)
+        if is_given_up and has_alternative(step, recovery):
+            start_over(recovery)
+            return True
+        if is_given_up:
             message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
             fail(step, recovery, FailureCause.REQUIRED_MISSING, message)
     else:
@@ -210,16 +218,6 @@ def _best(step: Step, recovery: Recovery) -> Peer | None:
         and peer.node not in recovery.search.asked
     )
     return min(untried, key=rank, default=None)
-
-
-def _give_up(recovery: Recovery, *, is_unsigned: bool) -> None:
-    """Give up on the version that was chosen."""
-    if is_unsigned:
-        recovery.search.unsigned.add(recovery.chosen_digest)
-    recovery.version = recovery.digest = None
-    recovery.search.tried.clear()
-    recovery.search.unsigned_by.clear()
-    recovery.move(Stage.SEEKING)
 
 
 def _claims(peer: Peer, recovery: Recovery) -> bool:

@@ -17,23 +17,16 @@ from ckptd.core.events import RivalExamined
 from ckptd.core.explain.narration import report_examined
 from ckptd.core.peers.blame import question_claim
 from ckptd.core.report.rivals import Rival, conflict_message
+from ckptd.core.stages.claims_on_content import Claimed, claim_of
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import blame_for_manifest
-from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.rivalry import Claim, Examined
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.ids import Digest, NodeId, Version
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
-
-
-class Claimed(NamedTuple):
-    """What somebody has of the checkpoint of a recovery: a peer says so, or this node has it."""
-
-    peer: Peer | None
-    holding: Holding
 
 
 class _PeerClaim(NamedTuple):
@@ -45,7 +38,7 @@ class _PeerClaim(NamedTuple):
     @property
     def key(self) -> Claim:
         """Who says so, and of which content."""
-        return _claim_of(self.peer, self.holding)
+        return claim_of(self.peer, self.holding)
 
 
 class Settled(NamedTuple):
@@ -53,66 +46,6 @@ class Settled(NamedTuple):
 
     digest: Digest
     why: str
-
-
-def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Claimed]:
-    """Return what live peers say they have, and this node has, that may be chosen.
-
-    Args:
-        step: The event being handled.
-        recovery: Which recovery.
-        is_reliable: Only of peers that are not in quarantine.
-    """
-    request, rivalry = recovery.request, recovery.rivalry
-    claims = [
-        Claimed(peer, holding)
-        for peer in step.state.peers.values()
-        if peer.is_live and not (is_reliable and peer.link.quarantined_until_ns > step.now)
-        for holding in peer.holdings.values()
-        if holding.checkpoint == recovery.checkpoint
-        and not (rivalry.rejected and _claim_of(peer, holding) in rivalry.rejected)
-    ]
-    claims += [Claimed(None, holding) for holding in recovery.own]
-    refused = recovery.search.unsigned | rivalry.unusable
-    digests = {each.holding.digest for each in claims} - refused
-    digests = {digest for digest in digests if digest.startswith(request.digest_prefix)}
-    if request.from_node is not None:
-        digests &= {
-            each.holding.digest
-            for each in claims
-            if each.peer is not None and each.peer.node == request.from_node
-        }
-    return [each for each in claims if each.holding.digest in digests]
-
-
-def _claim_of(peer: Peer, holding: Holding) -> Claim:
-    return (peer.node, peer.epoch, holding.digest)
-
-
-def claimed_contents(
-    state: State, checkpoint: CheckpointName, version: Version | None, *, now: int
-) -> tuple[Rival, ...]:
-    """Return what live peers that are not in quarantine claim, the newest version first.
-
-    Args:
-        state: What is known.
-        checkpoint: Of which checkpoint.
-        version: Which version; ``None`` for all.
-        now: The moment, in nanoseconds.
-    """
-    nodes: dict[Digest, list[NodeId]] = {}
-    known: dict[Digest, Holding] = {}
-    for peer in state.peers.values():
-        if not peer.is_live or peer.link.quarantined_until_ns > now:
-            continue
-        for holding in peer.holdings.values():
-            if holding.checkpoint == checkpoint and version in {None, holding.version}:
-                known.setdefault(holding.digest, holding)
-                nodes.setdefault(holding.digest, []).append(peer.node)
-    return tuple(
-        Rival(digest, holding.size_bytes, tuple(sorted(nodes[digest])))
-        for digest, holding in sorted(known.items(), key=lambda item: (-item[1].version, item[0]))
-    )
 
 
 def settle_rivals(

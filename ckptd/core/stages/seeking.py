@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ckptd.core.effects import ChooseVersion
 from ckptd.core.explain.narration import report_choice
+from ckptd.core.stages.claims_on_content import claims_on, contents_among
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import describe
-from ckptd.core.stages.rival_choice import Claimed, claims_on, settle_rivals
+from ckptd.core.stages.rival_choice import settle_rivals
 from ckptd.core.stages.unknown import explain_unknown, unknown_patience_ns
 from ckptd.core.stages.version_choice import (
     choose_version,
-    contents_of_choice,
     explain_choice,
     explain_rollback,
 )
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, Version
 from ckptd.model.words import FailureCause, Stage
 
 
@@ -29,14 +28,14 @@ def seek(step: Step, recovery: Recovery) -> None:
     if recovery.is_paused:
         recovery.starved_since_ns = None
         return
-    if request.version is None and not step.state.is_settled:
+    if recovery.wanted_version is None and not step.state.is_settled:
         return
     recovery.rivalry.listed = ()
     claims = claims_on(step, recovery, is_reliable=True)
-    contents = _contents(recovery, claims)
+    contents = contents_among(recovery, claims)
     if not contents:
         claims = claims_on(step, recovery, is_reliable=False)
-        contents = _contents(recovery, claims)[:1]  # of those in quarantine none is a rival
+        contents = contents_among(recovery, claims)[:1]  # of those in quarantine none is a rival
     if not contents:
         _wait_or_fail(step, recovery, [each.holding for each in claims])
         return
@@ -55,7 +54,7 @@ def seek(step: Step, recovery: Recovery) -> None:
     explained = explain_choice(
         [*step.state.live_holdings(), *recovery.own],
         request.checkpoint,
-        request.version,
+        recovery.wanted_version,
         settled=(version, digest),
         why=why,
     )
@@ -63,14 +62,6 @@ def seek(step: Step, recovery: Recovery) -> None:
     recovery.move(Stage.DESCRIBING)
     step.order(ChooseVersion(recovery.id, request.checkpoint, version, digest, explained.why))
     describe(step, recovery)
-
-
-def _contents(recovery: Recovery, claims: Iterable[Claimed]) -> tuple[tuple[Version, Digest], ...]:
-    """Return what goes by the version that is to be chosen; the best first."""
-    request = recovery.request
-    not_below = None if request.digest_prefix else request.not_below  # it was named
-    holdings = (each.holding for each in claims)
-    return contents_of_choice(holdings, request.checkpoint, request.version, not_below)
 
 
 def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> None:
@@ -93,6 +84,6 @@ def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
     Nobody waits for better ones: a peer that offers these may be lying, and a person has to know.
     """
     request = recovery.request
-    newest = choose_version(offers, request.checkpoint, request.version)
+    newest = choose_version(offers, request.checkpoint, recovery.wanted_version)
     rollback = explain_rollback(request.checkpoint, newest, request.not_below)
     return "; ".join(part for part in (recovery.search.signature_refusal, rollback) if part)

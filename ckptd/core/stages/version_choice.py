@@ -59,6 +59,8 @@ def contents_of_choice(
     checkpoint: CheckpointName,
     wanted: Version | None,
     not_below: Version | None = None,
+    *,
+    is_whole: bool = False,
 ) -> tuple[tuple[Version, Digest], ...]:
     """Return everything that goes by the version that :func:`choose_version` chooses.
 
@@ -67,6 +69,7 @@ def contents_of_choice(
         checkpoint: Of which checkpoint.
         wanted: A version somebody named; ``None`` for the newest.
         not_below: Without ``wanted``: no older version than this is taken.
+        is_whole: Only what can be completed.
 
     Returns:
         Version and digest of each content that is as good, that of ``choose_version`` first.
@@ -74,6 +77,8 @@ def contents_of_choice(
     """
     standings = _standings(holdings, checkpoint)
     candidates = _candidates(standings, wanted, not_below)
+    if is_whole:
+        candidates = {key for key in candidates if not standings[key].missing_count}
     newest = max((version for version, _ in candidates), default=None)
     contents = (key for key in candidates if key[0] == newest)
     return tuple(sorted(contents, key=lambda key: (-standings[key].holder_count, key[1])))

@@ -28,12 +28,14 @@ MOVES: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.SEEKING: frozenset({Stage.DESCRIBING, Stage.DISCARDING}),
     Stage.DESCRIBING: frozenset({Stage.SEEKING, Stage.PREPARING, Stage.DISCARDING}),
     Stage.PREPARING: frozenset({Stage.TRANSFERRING, Stage.DISCARDING}),
-    Stage.TRANSFERRING: frozenset({Stage.PREPARING, Stage.PLACING, Stage.DISCARDING}),
+    Stage.TRANSFERRING: frozenset(
+        {Stage.SEEKING, Stage.PREPARING, Stage.PLACING, Stage.DISCARDING}
+    ),
     Stage.PLACING: frozenset({Stage.PREPARING, Stage.DISCARDING}),
     Stage.DISCARDING: frozenset(),
 }
-"""Which stage may follow which; back to preparing if what was staged is lost. A recovery that ended
-is not in the state any more."""
+"""Which stage may follow which; back to preparing if what was staged is lost, back to seeking if
+nobody can complete what was chosen. A recovery that ended is not in the state any more."""
 
 assert set(MOVES) == {stage for stage in Stage if not stage.is_ended}
 
@@ -128,6 +130,16 @@ class Recovery:
         """What this node has of the checkpoint and can use."""
         missed = self.search.own_missed
         return tuple(held for held in self.request.own if held.digest not in missed)
+
+    @property
+    def wanted_version(self) -> Version | None:
+        """The version that was named; ``None``: the newest is wanted, whichever that is."""
+        return self.request.version if self.request.is_named else None
+
+    @property
+    def is_begun(self) -> bool:
+        """Something of what was chosen may be here: verified, or left by an earlier run."""
+        return bool(self.coverage.verified) or self.digest == self.request.digest is not None
 
     @property
     def chosen_digest(self) -> Digest:

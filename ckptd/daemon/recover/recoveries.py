@@ -91,6 +91,11 @@ class OpenRecovery:
         self.ended.set()
         self.note_growth()
 
+    def choose(self, version: Version) -> None:
+        """Take a version that was chosen; of one that was chosen before, nothing is known now."""
+        self.space = None
+        self.settle_target(version)
+
     def settle_target(self, version: Version) -> None:
         """Take the usual place of a version that was chosen, unless somebody named another.
 

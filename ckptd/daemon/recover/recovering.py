@@ -149,6 +149,7 @@ class Recovering:
                 allow_partial=record.allow_partial,
                 is_name_awaited=record.is_name_awaited,
                 own_names=self._names_like(record.checkpoint),
+                is_named=record.is_named,
             )
         )
         if record.is_paused:

@@ -103,7 +103,7 @@ class Runner:
             case CloseLane():
                 self._fetching.close_lane(effect)
             case ChooseVersion():
-                self._book.under_way(effect.recovery).settle_target(effect.version)
+                self._book.under_way(effect.recovery).choose(effect.version)
                 _log.info(
                     "recovery.version_chosen",
                     recovery=effect.recovery,

@@ -14,7 +14,7 @@ from ckptd.core.events import (
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
-from ckptd.model.words import Criticality
+from ckptd.model.words import Criticality, RivalVerdict
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
 
@@ -154,6 +154,7 @@ class NodeBook:
         epochs: The life in which it said so.
         lost: Peers that do not answer.
         describing: Which manifest was asked for last, by recovery and source.
+        examined: What came of looking at claims, by recovery, content and holder.
         questioned: Which blocks a source is being asked about, by source and version.
         doubts: What it answered before, by source and version.
         lanes: The source of each lane that was used in this life.
@@ -170,6 +171,9 @@ class NodeBook:
     epochs: dict[NodeId, Epoch] = field(default_factory=dict)
     lost: set[NodeId] = field(default_factory=set)
     describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
+    examined: dict[RecoveryId, dict[tuple[Digest, NodeId], RivalVerdict]] = field(
+        default_factory=dict
+    )
     questioned: dict[tuple[NodeId, Digest], BlockSet] = field(default_factory=dict)
     doubts: dict[tuple[NodeId, Digest], DoubtAccount] = field(default_factory=dict)
     lanes: dict[LaneId, NodeId] = field(default_factory=dict)

@@ -31,12 +31,13 @@ from ckptd.core.events import (
     RangeProgressed,
     RecoveryPromoted,
     RecoveryRequested,
+    RivalExamined,
     StagingPrepared,
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
 from ckptd.model.ids import Digest, NodeId, RecoveryId, TransferId
-from ckptd.model.words import Confirmation, Criticality, RangeOutcome
+from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerdict
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
 from ckptd.sim.node.node import Node, Watch
@@ -136,7 +137,7 @@ class Books(Watch):
 
     # What is written down
 
-    def _take_in(self, book: NodeBook, event: Event) -> None:
+    def _take_in(self, book: NodeBook, event: Event) -> None:  # noqa: PLR0912 (one for each)
         match event:
             case RangeProgressed():
                 _note_progress(book, event)
@@ -151,6 +152,8 @@ class Books(Watch):
                 _note_confirmation(book, event)
             case BlocksCommitted() | CommitFailed():
                 _note_commit(book, event)
+            case RivalExamined():
+                _note_examined(book, event)
             case ManifestMissed(source=str(source), is_lie=True):
                 # What a source lied about it does not have.
                 digest = book.describing.get((event.recovery, source))
@@ -161,9 +164,7 @@ class Books(Watch):
             case RecoveryRequested():
                 book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))
             case StagingPrepared():
-                recovery = book.recoveries[event.recovery]
-                recovery.version = book.node.stagings[event.recovery].version
-                recovery.reported = recovery.written = event.verified
+                _note_prepared(book, event)
             case _:
                 pass
 
@@ -199,6 +200,24 @@ def _note_urgency(recovery: RecoveryAccount, event: UnitsPrioritized | RecoveryP
         recovery.prioritized |= event.blocks
     else:
         recovery.request = replace(recovery.request, is_background=False)
+
+
+def _note_examined(book: NodeBook, event: RivalExamined) -> None:
+    book.examined.setdefault(event.recovery, {})[event.digest, event.source] = event.verdict
+    if event.verdict is RivalVerdict.FALSE:  # what a source lied about it does not have
+        book.said.get(event.source, {}).pop(event.digest, None)
+
+
+def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
+    """Take over what is here; of another content than before nothing was committed."""
+    recovery = book.recoveries[event.recovery]
+    version = book.node.stagings[event.recovery].version
+    if recovery.version is not None and recovery.version is not version:
+        recovery.committed, recovery.critical_ns = BlockSet(), None
+        recovery.prioritized = BlockSet()
+        recovery.bad_by.clear()
+    recovery.version = version
+    recovery.reported = recovery.written = event.verified
 
 
 def _note_progress(book: NodeBook, event: RangeProgressed) -> None:

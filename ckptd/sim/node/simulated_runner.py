@@ -272,7 +272,11 @@ class SimulatedRunner:
 
     def _prepare(self, order: PrepareStaging) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
-        staging.version = self._arrived.get((order.recovery, order.digest), staging.version)
+        arrived = self._arrived.get((order.recovery, order.digest), staging.version)
+        if staging.version is not None and staging.version is not arrived:
+            self._server.disclaim(staging.version.digest)  # another content was chosen
+            staging.committed = BlockSet()
+        staging.version = arrived
 
         def prepared() -> None:
             refusal = disk.refusal or (FULL if self._server.mishaps.goes_wrong() else None)

@@ -19,7 +19,6 @@ from ckptd.core.events import (
     DiscoverySettled,
     HoldingConfirmed,
     ManifestMissed,
-    PeerLost,
     RecoveryRequested,
     RivalExamined,
     StagingDiscarded,
@@ -404,26 +403,3 @@ def test_the_story_says_who_was_looked_at() -> None:
     assert told == [
         f"b was asked for one block of what it says it has: {OTHER.digest[:12]}: bad block"
     ]
-
-
-# What is claimed
-
-
-def test_what_is_claimed_is_listed_by_content_without_peers_in_quarantine() -> None:
-    script = Script()
-    other = saved(4, version=100, checkpoint="another")
-    script.tell(holds(A, ONE, other), holds(B, OTHER, OLD), holds(C, ONE), holds(D, OTHER))
-    script.tell(PeerLost(C))
-    peers = script.scheduler.inspect().peers
-    peers[D].link.quarantined_until_ns = script.now + 1
-    contents = script.scheduler.contents(ONE.checkpoint, None, now=script.now)
-    assert [(rival.digest, rival.nodes) for rival in contents[2:]] == [(OLD.digest, (B,))]
-    assert {(rival.digest, rival.nodes, rival.size_bytes) for rival in contents[:2]} == {
-        (ONE.digest, (A,), ONE.space.size_bytes),
-        (OTHER.digest, (B,), OTHER.space.size_bytes),
-    }
-    assert contents[0].digest < contents[1].digest
-    named = script.scheduler.contents(ONE.checkpoint, OLD.version, now=script.now)
-    assert [rival.digest for rival in named] == [OLD.digest]
-    later = script.scheduler.contents(ONE.checkpoint, ONE.version, now=script.now + 1)
-    assert {rival.nodes for rival in later} == {(A,), (B, D)}

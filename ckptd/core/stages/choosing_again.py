@@ -1,0 +1,81 @@
+"""Another content is chosen where nobody can complete the one that was.
+
+At once if nothing of it is here and nobody claims what is missing, not even a peer that is lost
+for the moment; else when patience ends. And only if there is another one that is whole and may be
+taken. A peer in quarantine completes nothing.
+"""
+
+from __future__ import annotations
+
+from ckptd.core.explain.narration import report_given_up
+from ckptd.core.stages.claims_on_content import claims_on, contents_among
+from ckptd.core.stages.ending import close_lanes
+from ckptd.core.state.record.coverage import Commit, Coverage
+from ckptd.core.state.record.swarm import Swarm
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.model.blocks import BlockSet
+from ckptd.model.words import Stage, WasteReason
+
+
+def is_beyond_completion(step: Step, recovery: Recovery) -> bool:
+    """Tell whether nobody has some required blocks, also of the peers that do not answer now."""
+    return step.state.is_settled and bool(_without_holder(step, recovery, counts_lost=True))
+
+
+def has_alternative(step: Step, recovery: Recovery) -> bool:
+    """Tell whether another content is whole and may be taken without asking anybody."""
+    claims = [
+        each
+        for each in claims_on(step, recovery, is_reliable=True)
+        if each.holding.digest != recovery.digest
+    ]
+    contents = contents_among(recovery, claims, is_whole=True)
+    own = recovery.request.had.union(held.digest for held in recovery.own)
+    return len(contents) == 1 or len([digest for _, digest in contents if digest in own]) == 1
+
+
+def choose_again(step: Step, recovery: Recovery) -> None:
+    """Go back to the choice of a content; nothing of the recovery is under way.
+
+    What is in staging of the one that is given up stays there until another one is prepared.
+    """
+    assert not recovery.work.transfer_count, f"{recovery.id}: ranges are in flight"
+    assert recovery.local.pending_order is None, f"{recovery.id} waits for this node"
+    space, tally = recovery.content.space, recovery.tally
+    missing = _without_holder(step, recovery, counts_lost=False)
+    report_given_up(step, recovery, missing)
+    close_lanes(step, recovery)
+    received_bytes = space.set_bytes(recovery.coverage.verified)
+    received_bytes -= tally.resumed_bytes + tally.local_bytes
+    if received_bytes:
+        tally.waste.add(WasteReason.GIVEN_UP, received_bytes)
+    tally.resumed_bytes = tally.local_bytes = 0
+    tally.critical_at_ns = tally.predicted_ns = tally.predicted_critical_ns = None
+    recovery.coverage, recovery.commit = Coverage(), Commit()
+    recovery.swarm = Swarm(own_place=step.rng.random())
+    recovery.refused.clear()
+    recovery.local.staging_losses = 0
+    recovery.described = None
+    start_over(recovery)
+
+
+def start_over(recovery: Recovery) -> None:
+    """Forget which content was chosen, and look for one."""
+    recovery.version = recovery.digest = None
+    recovery.starved_since_ns = None
+    recovery.search.tried.clear()
+    recovery.search.unsigned_by.clear()
+    recovery.move(Stage.SEEKING)
+
+
+def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> BlockSet:
+    """Return the missing blocks of required units that no peer has which is trusted."""
+    blocks = recovery.coverage.unclaimed - recovery.content.optional
+    for node, peer in step.state.peers.items():
+        if not blocks:
+            break
+        holding = peer.holding_of(recovery.digest) if peer.is_live or counts_lost else None
+        if holding is not None and peer.link.quarantined_until_ns <= step.now:
+            blocks -= holding.blocks - recovery.refused.get(node, BlockSet())
+    return blocks

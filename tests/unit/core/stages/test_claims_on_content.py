@@ -1,0 +1,61 @@
+"""What peers claim of a checkpoint, and what may be chosen of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ckptd.core.events import PeerLost
+from ckptd.core.stages.claims_on_content import claims_on, contents_among
+from ckptd.model.ids import NodeId
+from tests.support.scenes import Scene
+from tests.support.scheduling import A, B, C, Script, blocks, holding, holds, saved
+
+ONE, OTHER = saved(4, version=100), saved(5, version=100)
+OLD = saved(3, version=90)
+D = NodeId("d")
+
+
+def test_what_is_claimed_is_listed_by_content_without_peers_in_quarantine() -> None:
+    script = Script()
+    other = saved(4, version=100, checkpoint="another")
+    script.tell(holds(A, ONE, other), holds(B, OTHER, OLD), holds(C, ONE), holds(D, OTHER))
+    script.tell(PeerLost(C))
+    peers = script.scheduler.inspect().peers
+    peers[D].link.quarantined_until_ns = script.now + 1
+    contents = script.scheduler.contents(ONE.checkpoint, None, now=script.now)
+    assert [(rival.digest, rival.nodes) for rival in contents[2:]] == [(OLD.digest, (B,))]
+    assert {(rival.digest, rival.nodes, rival.size_bytes) for rival in contents[:2]} == {
+        (ONE.digest, (A,), ONE.space.size_bytes),
+        (OTHER.digest, (B,), OTHER.space.size_bytes),
+    }
+    assert contents[0].digest < contents[1].digest
+    named = script.scheduler.contents(ONE.checkpoint, OLD.version, now=script.now)
+    assert [rival.digest for rival in named] == [OLD.digest]
+    later = script.scheduler.contents(ONE.checkpoint, ONE.version, now=script.now + 1)
+    assert {rival.nodes for rival in later} == {(A,), (B, D)}
+
+
+def test_claims_of_the_peers_that_are_trusted_come_with_what_is_here() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    recovery.request = replace(recovery.request, own=(holding(OLD),))
+    for node in (A, B):
+        scene.peer(node, ONE if node == A else OTHER)
+    scene.state.peers[B].link.quarantined_until_ns = scene.now + 1
+    trusted = claims_on(scene.step, recovery, is_reliable=True)
+    assert [(each.peer and each.peer.node, each.holding.digest) for each in trusted] == [
+        (A, ONE.digest),
+        (None, OLD.digest),
+    ]
+    assert len(claims_on(scene.step, recovery, is_reliable=False)) == 3
+    assert contents_among(recovery, trusted) == ((100, ONE.digest),)
+
+
+def test_only_what_can_be_completed_may_be_asked_for() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    recovery.request = replace(recovery.request, version=ONE.version)
+    scene.peer(A, ONE, has=blocks((0, 3)))
+    claims = claims_on(scene.step, recovery, is_reliable=True)
+    assert contents_among(recovery, claims) == ((100, ONE.digest),)
+    assert contents_among(recovery, claims, is_whole=True) == ()
