@@ -21,7 +21,7 @@ from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.adding import Packed, conflict, displaced, full
 from ckptd.store.published.held_versions import HeldVersions
-from ckptd.store.published.inspection import facts_of, inspect, look_for, place_of
+from ckptd.store.published.inspection import facts_of, inspect, is_removed, place_of
 from ckptd.store.published.open_versions import OpenVersions
 from ckptd.store.published.places import HeldVersion, Place, UnitStarts, first_reason
 from ckptd.store.published.serving import ServedVersion
@@ -58,6 +58,7 @@ class Catalog:
         self._wall_clock = wall_clock
         self._held = HeldVersions()
         self._seen: set[int] = set()  # places that stood in this life of the daemon
+        self._in_place: set[str] = set()  # roots in which something stood that was there before
         self._additions = 0
         self._newest = NewestVersions(database)
         self._open = OpenVersions(
@@ -83,6 +84,7 @@ class Catalog:
             for found in await asyncio.to_thread(lambda rows: list(map(look, rows)), batch):
                 self._held.put(found.facts, found.places, found.starts)
                 self._seen |= found.seen
+                self._in_place |= found.roots
         return tuple(held for held in self.versions() if held.reason)
 
     def holdings(self) -> tuple[Holding, ...]:
@@ -206,7 +208,10 @@ class Catalog:
         return held
 
     async def forget_if_gone(self, number: int) -> bool:
-        """Forget a place whose directory was removed, if that is certain.
+        """Forget a place whose directory was removed.
+
+        That must not be because its file system is not mounted: the place stood in this life of
+        the daemon, or when it began something stood in that root that had been there before.
 
         Returns:
             Whether it was forgotten. If not, and nothing is there, all of it is changed.
@@ -218,13 +223,10 @@ class Catalog:
         if known is None or known[1].root not in self._roots:
             return False
         held, place = known
-        additions = self._additions
-        root, is_seen = self._roots[place.root], number in self._seen
-        others = [each.directory for _, each in self._held.places_of(place.root) if each != place]
-        found = await asyncio.to_thread(look_for, root, place, others, is_seen=is_seen)
-        if not found.is_gone:
+        root, additions = self._roots[place.root], self._additions
+        if not await asyncio.to_thread(is_removed, root, place):
             return False
-        if not found.is_certain:
+        if number not in self._seen and place.root not in self._in_place:
             reason = f"directory {root.absolute(place.directory)}: was removed"
             self.mark_changed(number, range(place.unit_count), reason)
             return False

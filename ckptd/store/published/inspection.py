@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -41,12 +40,16 @@ class Inspected(NamedTuple):
         starts: Which blocks its units have.
         places: Where it stands, with what is wrong there.
         seen: Numbers of the places that stand.
+        roots: Names of the roots that are certainly in place. A file system that is not mounted
+            looks like a directory from which everything was removed; so a place has to stand
+            there, or the directory below the root in which one stood.
     """
 
     facts: Holding
     starts: UnitStarts
     places: tuple[Place, ...]
     seen: frozenset[int]
+    roots: frozenset[str]
 
 
 def facts_of(row: VersionRow) -> Holding:
@@ -94,10 +97,11 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
     except CkptdError as error:
         nothing = AddressSpace(_NO_MANIFEST)
         lost = tuple(_unreadable(place_of(row, nothing, ()), str(error)) for row in stored.places)
-        return Inspected(facts, UnitStarts(nothing), lost, frozenset())
+        return Inspected(facts, UnitStarts(nothing), lost, frozenset(), frozenset())
     space = AddressSpace(manifest)
     places: list[Place] = []
     seen: set[int] = set()
+    in_place: set[str] = set()
     for row in stored.places:
         try:
             hashed = unpack_place(stored.row, row, manifest, encoded, database)
@@ -115,7 +119,10 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
         places.append(place)
         if is_standing:
             seen.add(place.number)
-    return Inspected(facts, UnitStarts(space), tuple(places), frozenset(seen))
+        parent = place.directory.rpartition("/")[0]
+        if is_standing or (parent and stands(root, parent)):
+            in_place.add(root.name)
+    return Inspected(facts, UnitStarts(space), tuple(places), frozenset(seen), frozenset(in_place))
 
 
 def _unreadable(place: Place, reason: str) -> Place:
@@ -147,41 +154,12 @@ def stands(root: Root, directory: str) -> bool | None:
     return facts is not None and stat.S_ISDIR(facts.st_mode)
 
 
-class Absence(NamedTuple):
-    """Whether a place was removed.
-
-    Attributes:
-        is_gone: Nothing of that name is there.
-        is_certain: That is not because its root, or a file system in it, is not in place.
-    """
-
-    is_gone: bool
-    is_certain: bool
-
-
-def look_for(root: Root, place: Place, others: Iterable[str], *, is_seen: bool) -> Absence:
-    """Look whether a place was removed. Blocks.
-
-    A file system that is not mounted looks like a directory from which everything was removed.
-    So a sign is needed that it is in place: the place stood in this life of the daemon, or what it
-    lay in below the root stands, or another place of the root.
-
-    Args:
-        root: The place's root.
-        place: Which place.
-        others: Directories of other places below that root.
-        is_seen: It stood in this life of the daemon, in this root as it was opened.
-    """
+def is_removed(root: Root, place: Place) -> bool:
+    """Return whether nothing stands where a place was, and its root is where it was. Blocks."""
     try:
         if not place.directory or root.stat(place.directory) is not None:
-            return Absence(is_gone=False, is_certain=True)
+            return False
         root.check_in_place()
     except CkptdError:
-        return Absence(is_gone=True, is_certain=False)
-    parent = place.directory.rpartition("/")[0]
-    is_certain = (
-        is_seen
-        or bool(parent and stands(root, parent))
-        or any(stands(root, other) for other in others)
-    )
-    return Absence(is_gone=True, is_certain=is_certain)
+        return False
+    return True

@@ -557,7 +557,9 @@ async def test_a_place_that_may_only_not_be_mounted_is_not_forgotten(
     assert stale.is_stale
     write_files(inside / "other")
     await again.add(publish(root, "other", version=7))
-    assert await again.forget_if_gone(number)
+    assert not await again.forget_if_gone(number), "that was put where nothing was mounted"
+    third, _ = await reload(database, root)
+    assert await third.forget_if_gone(number), "the other one is still there"
 
 
 async def test_what_is_withdrawn_is_off_offer_until_it_is_offered_again(

@@ -13,14 +13,12 @@ from ckptd.model.words import PlaceState
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.inspection import (
-    Absence,
     facts_of,
     inspect,
-    look_for,
+    is_removed,
     place_of,
     stands,
 )
-from ckptd.store.published.places import Place
 from ckptd.store.published.version_rows import PlaceRow, StoredVersion, pack_files, pack_version
 
 DATABASE = "/state/ckptd.db"
@@ -96,46 +94,35 @@ def test_a_directory_stands_or_does_not_or_cannot_be_seen(root: Root, inside: Pa
     assert stands(root, "link/below") is None
 
 
-class TestAbsence:
-    """A root that is empty may be a file system that is not mounted."""
-
-    @pytest.fixture
-    def absence(self, stored: StoredVersion, root: Root, hashed: HashedDirectory) -> Looking:
-        place = place_of(stored.places[0], AddressSpace(hashed.manifest), hashed.files)
-        return Looking(root, replace(place, directory="llama/v1"))
-
-    def test_what_stands_is_not_gone(self, absence: Looking, inside: Path) -> None:
-        (inside / "llama/v1").mkdir(parents=True)
-        assert absence() == Absence(is_gone=False, is_certain=True)
-
-    def test_without_a_sign_nothing_is_certain(self, absence: Looking, inside: Path) -> None:
-        shutil.rmtree(inside / "v1")
-        assert absence("v1") == Absence(is_gone=True, is_certain=False)
-
-    def test_what_it_lay_in_is_a_sign(self, absence: Looking, inside: Path) -> None:
-        (inside / "llama").mkdir()
-        assert absence().is_certain
-
-    def test_another_place_is_a_sign(self, absence: Looking) -> None:
-        assert absence("gone", "v1").is_certain
-
-    def test_that_it_was_there_is_a_sign(self, absence: Looking) -> None:
-        assert absence(is_seen=True).is_certain
-
-    def test_nothing_is_certain_in_a_root_that_is_not_in_place(
-        self, absence: Looking, inside: Path
-    ) -> None:
-        os.rename(inside, f"{inside}.moved")
-        inside.mkdir()
-        assert absence(is_seen=True) == Absence(is_gone=True, is_certain=False)
+def test_what_stands_says_that_its_root_is_in_place(
+    stored: StoredVersion, root: Root, inside: Path
+) -> None:
+    assert inspect(stored, Roots([root]), DATABASE).roots == {"data"}
+    shutil.rmtree(inside / "v1")
+    assert inspect(stored, Roots([root]), DATABASE).roots == frozenset()
+    below = stored.places[0]._replace(directory="llama/v1")
+    assert inspect(stored._replace(places=(below,)), Roots([root]), DATABASE).roots == frozenset()
+    (inside / "llama").mkdir()
+    assert inspect(stored._replace(places=(below,)), Roots([root]), DATABASE).roots == {"data"}
 
 
-class Looking:
-    """Looks for a place."""
+def test_what_does_not_stand_in_a_root_that_is_in_place_was_removed(
+    stored: StoredVersion, root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
+    place = place_of(stored.places[0], AddressSpace(hashed.manifest), hashed.files)
+    assert not is_removed(root, place)
+    shutil.rmtree(inside / "v1")
+    assert is_removed(root, place)
+    assert not is_removed(root, replace(place, directory="")), "the root itself"
+    (inside / "v1").touch()
+    assert not is_removed(root, place), "something else stands there"
 
-    def __init__(self, root: Root, place: Place) -> None:
-        self._root = root
-        self._place = place
 
-    def __call__(self, *others: str, is_seen: bool = False) -> Absence:
-        return look_for(self._root, self._place, others, is_seen=is_seen)
+def test_in_a_root_that_is_not_in_place_nothing_was_removed(
+    stored: StoredVersion, root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
+    place = place_of(stored.places[0], AddressSpace(hashed.manifest), hashed.files)
+    shutil.rmtree(inside / "v1")
+    os.rename(inside, f"{inside}.moved")
+    inside.mkdir()
+    assert not is_removed(root, place)
