@@ -14,9 +14,16 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import KIB
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Result, Stage
-from tests.support.cluster import Cluster, Node, tree_digest
-from tests.support.old_states import EXPECTED, state_of_96a4e59
+from ckptd.model.words import PlaceState, Result, Stage
+from tests.support.cluster import Cluster, Node, eventually, tree_digest
+from tests.support.making_old_state import LARGE
+from tests.support.old_states import (
+    EXPECTED,
+    EXPECTED_0D100DF,
+    STOOD_IN_0D100DF,
+    state_of_0d100df,
+    state_of_96a4e59,
+)
 from tests.support.stagings import content_of
 from tests.support.stores import write_files
 
@@ -32,21 +39,23 @@ CONTENTS = {
 """What the older daemon was recovering."""
 
 
-def stage_what_was_journaled(node: Node, contents: Mapping[str, bytes]) -> int:
+def stage_what_was_journaled(
+    node: Node, contents: Mapping[str, bytes], recovery: str, *runs: tuple[int, int]
+) -> int:
     """Write the staging directory that belongs to the database; return the bytes it has."""
     with closing(sqlite3.connect(Path(node.state_dir, "ckptd.db"))) as database:
         (encoded,) = database.execute(
-            "SELECT manifest FROM recoveries WHERE recovery = ?", (RUNNING["recovery"],)
+            "SELECT manifest FROM recoveries WHERE recovery = ?", (recovery,)
         ).fetchone()
     space = AddressSpace(decode_manifest(encoded))
-    ((start, end),) = RUNNING["blocks"]
     staged = {unit.path: bytearray(unit.size_bytes) for unit in space.manifest.units}
-    for place in space.places((start, end)):
-        path = space.manifest.units[place.unit].path
-        part = slice(place.offset, place.offset + place.size_bytes)
-        staged[path][part] = contents[path][part]
-    write_files(node.path(".ckptd", RUNNING["recovery"]), {k: bytes(v) for k, v in staged.items()})
-    return space.block_start(end) - space.block_start(start)
+    for run in runs:
+        for place in space.places(run):
+            path = space.manifest.units[place.unit].path
+            part = slice(place.offset, place.offset + place.size_bytes)
+            staged[path][part] = contents[path][part]
+    write_files(node.path(".ckptd", recovery), {k: bytes(v) for k, v in staged.items()})
+    return sum(map(space.run_bytes, runs))
 
 
 def test_recoveries_of_the_last_version_go_on_and_ended_ones_are_shown(cluster: Cluster) -> None:
@@ -56,7 +65,8 @@ def test_recoveries_of_the_last_version_go_on_and_ended_ones_are_shown(cluster: 
 
     receiver = cluster.prepare("receiver", peers=[source.address])
     state_of_96a4e59(Path(receiver.state_dir))
-    staged_bytes = stage_what_was_journaled(receiver, CONTENTS)
+    runs = [(start, end) for start, end in RUNNING["blocks"]]
+    staged_bytes = stage_what_was_journaled(receiver, CONTENTS, RUNNING["recovery"], *runs)
     receiver.start()
     receiver.wait_ready()
 
@@ -83,3 +93,35 @@ def test_recoveries_of_the_last_version_go_on_and_ended_ones_are_shown(cluster: 
     for report in EXPECTED["reports"]:
         # What watching answers is what the older daemon would have answered.
         assert receiver.result(report["recovery"]) == msgspec.convert(report, RecoveryResult)
+
+
+def test_versions_that_stood_in_one_directory_each_stay_on_offer(cluster: Cluster) -> None:
+    source = cluster.node("source")
+    write_files(source.path("200"), LARGE)
+    source.publish(source.path("200"), "llama/rank-3", 200, deferred=())
+    holder = cluster.prepare("holder", peers=[source.address])
+    state_of_0d100df(Path(holder.state_dir))
+    for directory, contents in STOOD_IN_0D100DF.items():
+        write_files(holder.path(directory), contents)
+    (recovery,) = {recovery for recovery, _, _ in EXPECTED_0D100DF["verified"]}
+    runs = [(start, end) for _, start, end in EXPECTED_0D100DF["verified"]]
+    staged_bytes = stage_what_was_journaled(holder, LARGE, recovery, *runs)
+    holder.start()
+    holder.wait_ready()
+
+    result = holder.result(recovery)
+    assert (result.result, result.bytes_resumed) == (Result.COMPLETE, staged_bytes)
+    assert tree_digest(result.target) == tree_digest(source.path("200"))
+    # Other files were put there than the older daemon knew, so all were suspect at first.
+    known = {str(holder.path(name)): PlaceState.HERE for name in STOOD_IN_0D100DF}
+    known[str(holder.path("llama/rank-3/150"))] = PlaceState.PARTIAL
+    known[result.target] = PlaceState.HERE
+
+    def states() -> dict[str, PlaceState]:
+        rows = holder.client.checkpoints()
+        return {place.directory: place.state for row in rows for place in row.places}
+
+    eventually(lambda: states() == known, "everything is on offer")
+    taker = cluster.node("taker", peers=[holder.address])
+    taken = taker.recover("local/eval", 9)
+    assert tree_digest(taken.target) == tree_digest(holder.path("eval/9"))

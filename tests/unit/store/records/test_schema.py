@@ -9,20 +9,31 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+import zstandard
 
 from ckptd.errors import DamagedState
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import decode_manifest
-from ckptd.model.words import Result
+from ckptd.model.words import PlaceState, Result
+from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.checking import Reading, hash_again
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from ckptd.store.records.schema import _STEPS, SCHEMA_VERSION, Connection, bring_up_to_date
 from ckptd.store.records.signature_records import SignatureShelf
-from tests.support.old_states import EXPECTED, state_of_96a4e59
+from tests.support.old_states import (
+    EXPECTED,
+    EXPECTED_0D100DF,
+    STOOD_IN_0D100DF,
+    state_of_0d100df,
+    state_of_96a4e59,
+)
+from tests.support.stores import write_files
 
 NEW_TABLES = {
     "versions",
@@ -265,3 +276,114 @@ class TestStateOf96a4e59:
         for digest, signatures in EXPECTED["signatures"].items():
             found = await shelf.find(Digest(digest))
             assert [[each.key, each.value.hex()] for each in found] == signatures
+
+
+class TestStateOf0d100df:
+    """Each version stood in one directory, and its row said in which."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Iterator[Root]:
+        for directory, contents in STOOD_IN_0D100DF.items():
+            write_files(tmp_path / "root" / directory, contents)
+        opened = Root.open("main", str(tmp_path / "root"))
+        yield opened
+        opened.close()
+
+    @asynccontextmanager
+    async def catalog(self, path: Path, root: Root) -> AsyncIterator[Catalog]:
+        async with opened(path) as database:
+            catalog = Catalog(database, Roots([root]))
+            await catalog.load()
+            yield catalog
+
+    async def test_each_version_stands_at_one_place_and_what_looks_the_same_is_on_offer(
+        self, tmp_path: Path, root: Root
+    ) -> None:
+        path = state_of_0d100df(tmp_path)
+        self.record_fingerprints(path, root)
+        async with self.catalog(path, root) as catalog:
+            held = catalog.versions()
+        assert [
+            [
+                each.holding.checkpoint,
+                each.holding.version,
+                each.holding.digest,
+                place.root,
+                place.directory,
+                int(place.is_published),
+                each.holding.size_bytes,
+                each.holding.block_count,
+            ]
+            for each in held
+            for place in each.places
+        ] == [row[:8] for row in EXPECTED_0D100DF["versions"]]
+        states = {each.main.directory: each.main.state for each in held}
+        assert states == {
+            "llama/rank-3/100": PlaceState.HERE,
+            "llama/rank-3/150": PlaceState.PARTIAL,
+            "eval/7": PlaceState.HERE,
+            "eval/9": PlaceState.HERE,
+        }
+        assert all(each.is_offered for each in held)
+        assert {each.main.added_at_s for each in held} == {0.0}
+
+    async def test_what_looks_different_is_suspect_and_comes_back(
+        self, tmp_path: Path, root: Root
+    ) -> None:
+        async with self.catalog(state_of_0d100df(tmp_path), root) as catalog:
+            for held in catalog.versions():
+                (place,) = held.places
+                assert place.state is PlaceState.SUSPECT
+                hashed = await catalog.hashed(place.number)
+                checked = hash_again(root, hashed, place.suspect, Reading())
+                await catalog.settle(place.number, checked.files, checked.changed)
+            assert {each.main.state for each in catalog.versions()} == {
+                PlaceState.HERE,
+                PlaceState.PARTIAL,
+            }
+
+    async def test_recoveries_go_on_from_where_they_were(self, tmp_path: Path) -> None:
+        async with opened(state_of_0d100df(tmp_path)) as database:
+            journal = Journal(database)
+            found = await journal.unfinished()
+            blocks = {each.recovery: await journal.blocks(each.recovery) for each in found}
+            ended = await journal.ended()
+        for record, expected in zip(found, EXPECTED_0D100DF["unfinished"], strict=True):
+            known = (
+                record.recovery,
+                record.checkpoint,
+                record.version,
+                record.digest,
+                record.root,
+                record.target,
+                record.patience_ns,
+                record.is_paused,
+                record.started_at_s,
+                record.is_background,
+            )
+            assert known == tuple(expected[:10])
+        for recovery, start, end in EXPECTED_0D100DF["verified"]:
+            assert BlockSet([(start, end)]).issubset(blocks[recovery])
+        assert [each.recovery for each in reversed(ended)] == [
+            record["recovery"] for record in EXPECTED_0D100DF["ended"]
+        ]
+
+    def record_fingerprints(self, path: Path, root: Root) -> None:
+        """Have the old database know the files that were put where they stood."""
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            for digest, directory, packed, manifest in connection.execute(
+                "SELECT digest, directory, files, manifest FROM versions"
+            ).fetchall():
+                units = decode_manifest(zstandard.decompress(manifest)).units
+                before = msgspec.msgpack.decode(packed, type=tuple[UnitFile | None, ...])
+                files = [
+                    UnitFile(fingerprint_of(Path(root.path, directory, unit.path).stat()))
+                    if file
+                    else None
+                    for unit, file in zip(units, before, strict=True)
+                ]
+                connection.execute(
+                    "UPDATE versions SET files = ? WHERE digest = ?",
+                    (msgspec.msgpack.encode(files), digest),
+                )
+            connection.commit()
