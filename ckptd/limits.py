@@ -25,6 +25,9 @@ DIGEST_BYTES: Final = 32
 MANIFEST_BYTES_MAX: Final = 64 * MIB
 MANIFEST_UNITS_MAX: Final = 1_000_000
 MANIFEST_BLOCKS_MAX: Final = 2**21
+QUESTIONED_BLOCKS_MAX: Final = 16
+"""So many blocks are named in one question about bad ones: the source reads and hashes each, at
+most 16 MiB, before it answers."""
 MANIFEST_PHASES_MAX: Final = 256
 MANIFEST_ANNOTATIONS_MAX: Final = 256
 SIGNATURES_MAX: Final = 8

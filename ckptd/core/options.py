@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ckptd.limits import MIB, MS, RANGE_BYTES_MAX, SECOND
+from ckptd.limits import MIB, MS, QUESTIONED_BLOCKS_MAX, RANGE_BYTES_MAX, SECOND
 from ckptd.model.words import OnConflict
 
 
@@ -150,7 +150,7 @@ class TrustOptions:
     quarantine_ns: int = 60 * SECOND
     most: int = 8
     per_bad_block: int = 2
-    questioned_max: int = 16
+    questioned_max: int = QUESTIONED_BLOCKS_MAX
     unanswered_max: int = 1
     excused_units_max: int = 4
     doubted_versions_max: int = 64

@@ -97,6 +97,16 @@ class AddressSpace:
         inside = (block - self._first_blocks[unit]) * self.manifest.units[unit].block_size_bytes
         return self._first_bytes[unit] + inside
 
+    def block_at(self, position: int) -> int:
+        """Return the block that a byte of the address space belongs to.
+
+        Args:
+            position: Address of the byte, below ``size_bytes``.
+        """
+        unit = bisect_right(self._first_bytes, position) - 1
+        inside = position - self._first_bytes[unit]
+        return self._first_blocks[unit] + inside // self.manifest.units[unit].block_size_bytes
+
     def block_size(self, block: int) -> int:
         """Return the length of one block in bytes."""
         return self.run_bytes((block, block + 1))

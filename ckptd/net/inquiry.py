@@ -30,13 +30,15 @@ from ckptd.limits import (
     SECOND,
     SIGNATURE_DOCUMENT_BYTES_MAX,
 )
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
-from ckptd.wire.fields import DELTA, NODE
+from ckptd.wire.block_lists import format_blocks, parse_blocks
+from ckptd.wire.fields import BLOCKS, DELTA, NODE
 from ckptd.wire.holdings_document import decode_holdings
 from ckptd.wire.signature_lines import decode_signatures
 from ckptd.wire.targets import (
@@ -183,16 +185,31 @@ class Inquirer:
             _expect_ok(response)
             return decode_signatures(await _read(response, SIGNATURE_DOCUMENT_BYTES_MAX))
 
-    async def confirm(self, address: Address, digest: Digest) -> Confirmation:
-        """Ask whether a peer still holds a version; whatever fails is no answer."""
+    async def confirm(
+        self, address: Address, digest: Digest, blocks: BlockSet
+    ) -> tuple[Confirmation, BlockSet | None]:
+        """Ask whether a peer stands by blocks that were bad when they came.
+
+        Args:
+            address: Host and port.
+            digest: Of which version.
+            blocks: The blocks.
+
+        Returns:
+            What it says, whatever fails being no answer; and which of the blocks it says were
+            wrong, ``None`` if it names none.
+        """
+        fields = {BLOCKS: format_blocks(blocks)}
+        target = VersionTarget(digest)
         try:
-            async with self._ask(address, VersionTarget(digest), method="HEAD") as response:
+            async with self._ask(address, target, method="HEAD", fields=fields) as response:
+                denied = parse_blocks(response.headers.get(BLOCKS)) & blocks or None
                 if response.status in _NOT_HELD:
-                    return Confirmation.NOT_HELD
+                    return Confirmation.NOT_HELD, denied
                 is_held = response.status in {200, 206}
-                return Confirmation.HELD if is_held else Confirmation.NO_ANSWER
+                return Confirmation.HELD if is_held else Confirmation.NO_ANSWER, denied
         except (ProtocolViolation, ConnectionError, TimeoutError):
-            return Confirmation.NO_ANSWER
+            return Confirmation.NO_ANSWER, None
 
     async def date(self, address: Address) -> str:
         """Ask a peer what time it is; its ``Date`` field as it came, empty if it has none.

@@ -45,6 +45,7 @@ EVENTS: Final = {
     "version.forgotten": "a directory of a version was removed; it is no longer listed there",
     "version.not_checked": "files of a version could not be looked at; why says more",
     "version.published": "a directory was published",
+    "version.rotten": "a block that a receiver asked about is wrong here; its unit is not served",
     "version.stale": "files of a version are not what was published; they are not served",
     "version.suspect": "files of a version look different; they are hashed before they are served",
     "watchdog.withheld": "the service manager gets no sign of life; why says more",

@@ -18,6 +18,8 @@ LOAD: Final = "Ckptd-Load"
 """Bytes a source has accepted to send and not sent yet."""
 CLASS: Final = "Ckptd-Class"
 """How urgent a request is."""
+BLOCKS: Final = "Ckptd-Blocks"
+"""Blocks that were bad when they came; in an answer those that were wrong at the source."""
 DELTA: Final = "Ckptd-Delta"
 """``1``: what changed in the holdings since the entity tag is enough of an answer."""
 

@@ -30,10 +30,12 @@ from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import BlockSink, RangeOrder, SocketLane
+from ckptd.net.source.answers import Standing, VersionBody
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer, ServedBytes
 from ckptd.net.throttle import Throttles
+from ckptd.wire.byte_ranges import ByteRange
 from ckptd.wire.heads import ResponseHead, parse_response_head, request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
 from tests.support.manifests import make_manifest
@@ -103,6 +105,9 @@ class FileContent:
         self.node = NODE
         self.is_stale = False
         self.sent: Counter[str] = Counter()
+        self.questions: list[tuple[BlockSet, str]] = []
+        self.receivers: list[tuple[str, ByteRange]] = []
+        self.wrong = BlockSet()
         self.after_piece: Callable[[], None] = lambda: None
         self.revision = 1
         self._changed = asyncio.Event()
@@ -182,6 +187,13 @@ class FileContent:
         if self.is_stale:
             raise ContentChanged(f"directory {self.directory}", "changed")
         return self
+
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+        self.questions.append((blocks, asker))
+        return Standing(blocks & self.wrong, is_held=not blocks & self.wrong)
+
+    def sending(self, body: VersionBody, receiver: str) -> None:
+        self.receivers.append((receiver, body.byte_range))
 
     def content_changed(self, digest: Digest) -> None:
         assert digest == self.digest

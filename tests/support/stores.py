@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.pieces import StoredPiece
@@ -24,6 +25,21 @@ def write_files(directory: Path, contents: Mapping[str, bytes] = CONTENTS) -> No
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
+
+
+def rot(root: Root, hashed: HashedDirectory, unit: int, offset: int = 0) -> HashedDirectory:
+    """Change a byte of a unit, and let what was recorded be what its file looks like now."""
+    path = Path(root.absolute(hashed.path_of(unit)))
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes((byte[0] ^ 0x40,)))
+    files = list(hashed.files)
+    recorded = files[unit]
+    assert recorded
+    files[unit] = recorded._replace(fingerprint=fingerprint_of(path.stat()))
+    return replace(hashed, files=tuple(files))
 
 
 def publish(

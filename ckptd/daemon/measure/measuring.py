@@ -44,6 +44,7 @@ from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.serve.block_questions import QUESTION_METRICS
 from ckptd.daemon.serve.content import CONTENT_METRICS
 from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS, Serving
 from ckptd.daemon.settings.own_identity import identity_metrics
@@ -267,6 +268,7 @@ class Measuring:
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
+            MetricGroup(lambda: self._serving.content.questions, QUESTION_METRICS),
             MetricGroup(self._recoveries_seen, WASTE_METRICS),
             MetricGroup(lambda: self._transfers, TRANSFER_METRICS),
             MetricGroup(

@@ -14,7 +14,8 @@ from random import Random
 from typing import Final
 
 from ckptd.config import parse_peer
-from ckptd.core.events import Event
+from ckptd.core.effects import ConfirmHolding
+from ckptd.core.events import Event, HoldingConfirmed
 from ckptd.core.peers.following import (
     SETTLED_AFTER_NS,
     AddressLost,
@@ -27,7 +28,7 @@ from ckptd.core.peers.following import (
 )
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import NodeId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, Inquirer
@@ -88,12 +89,14 @@ class Peering:
         """Return where a live node answers."""
         return self._following.address_of(node)
 
-    async def confirm(self, node: NodeId, digest: Digest) -> Confirmation:
-        """Ask a peer whether it still holds a version, of which it sent a bad block."""
-        address = self.address_of(node)
+    async def confirm(self, question: ConfirmHolding) -> HoldingConfirmed:
+        """Ask a peer whether it stands by blocks that were bad when they came."""
+        source, digest = question.source, question.digest
+        address = self.address_of(source)
         if address is None:
-            return Confirmation.NO_ANSWER
-        return await self._inquirer.confirm(address, digest)
+            return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
+        answer = await self._inquirer.confirm(address, digest, question.blocks)
+        return HoldingConfirmed(source, digest, *answer)
 
     async def run(self) -> None:
         """Ask all peers until cancelled."""

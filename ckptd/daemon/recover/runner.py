@@ -22,7 +22,6 @@ from ckptd.core.effects import (
 )
 from ckptd.core.events import (
     Event,
-    HoldingConfirmed,
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
@@ -39,6 +38,7 @@ from ckptd.errors import CkptdError, InvalidManifest, NotSigned, VerificationFai
 from ckptd.model.words import Criticality, Urgency
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
+from ckptd.wire.block_lists import format_blocks
 
 _NOT_RUNNING: Final = "orders are taken only while the runner runs"
 
@@ -156,14 +156,15 @@ class Runner:
         return ManifestArrived(effect.recovery, source, found.space)
 
     async def _confirm(self, effect: ConfirmHolding) -> Event:
-        confirmation = await self._peering.confirm(effect.source, effect.digest)
+        confirmed = await self._peering.confirm(effect)
         _log.warning(
             "source.bad_block",
             source=effect.source,
             digest=effect.digest,
-            confirmation=confirmation.value,
+            blocks=format_blocks(effect.blocks),
+            confirmation=confirmed.confirmation.value,
         )
-        return HoldingConfirmed(effect.source, effect.digest, confirmation)
+        return confirmed
 
     def _end(self, effect: EndRecovery) -> None:
         recovery = self._book.under_way(effect.recovery)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ckptd.daemon.serve.advertising import Advertising
-from ckptd.errors import DamagedState, NotFound
+from ckptd.daemon.serve.block_questions import BlockQuestions
+from ckptd.daemon.serve.sent_blocks import SentBlocks
+from ckptd.errors import CkptdError, DamagedState, NotFound
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
+from ckptd.net.source.answers import Standing, VersionBody
 from ckptd.net.source.sending import ServedBytes
 from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.fields import CLASSES
+
+_COPIES_MAX: Final = 8
+"""So many places of a version are looked at for a right copy of a block."""
 
 
 class ServedContent:
@@ -25,6 +35,7 @@ class ServedContent:
     Attributes:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
         look_again: Called with a version of which a file was not what was hashed.
+        questions: What receivers asked about bad blocks, and what came of it.
     """
 
     def __init__(
@@ -36,6 +47,8 @@ class ServedContent:
         self._shelf = shelf
         self.sent_bytes: Counter[str] = Counter()
         self.look_again: Callable[[Digest], None] = lambda digest: None
+        self.questions = BlockQuestions(time.monotonic)
+        self._sent = SentBlocks()
 
     @property
     def revision(self) -> int:
@@ -87,8 +100,66 @@ class ServedContent:
             NotFound: It is not here.
             ContentChanged: It is stale.
         """
+        return await self._open(digest)
+
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+        """Look again at blocks that were bad when a receiver got them.
+
+        Only blocks that were sent to it are read; of the others it is said whether they are here.
+
+        Args:
+            digest: Of which version.
+            blocks: Which blocks.
+            asker: The receiver.
+
+        Raises:
+            NotFound: Nothing of the version is here.
+            ContentChanged: It is stale.
+            StorageError: Too many ask, or the disk refused.
+        """
+        version = await self._open(digest)
+        blocks &= BlockSet.full(version.space.block_count)
+        lacking = BlockSet((block, block + 1) for block in blocks if not _has(version, block))
+        doubted = self._sent.among(asker, digest, blocks - lacking)
+        wrong = await self.questions.wrong_among(digest, version, doubted)
+        if wrong:
+            self._withdraw(version, wrong)
+        is_held = not lacking and (not wrong or await self._has_another(digest, wrong))
+        return Standing(lacking | wrong, is_held)
+
+    def _withdraw(self, version: ServedVersion | StagedVersion, wrong: BlockSet) -> None:
+        """Take blocks off offer that are wrong; the catalog knows its own from who read them."""
+        if isinstance(version, StagedVersion):
+            version.withhold(wrong)
+            self._advertising.note_growth()
+
+    async def _has_another(self, digest: Digest, blocks: BlockSet) -> bool:
+        """Return whether blocks that were wrong are here once more, and right."""
+        for _ in range(_COPIES_MAX):
+            try:
+                version = await self._open(digest)
+            except CkptdError:
+                return False
+            if not all(_has(version, block) for block in blocks):
+                return False
+            if await self.questions.is_right_elsewhere(digest, version, blocks):
+                return True
+            self._withdraw(version, blocks)
+        return False
+
+    def sending(self, body: VersionBody, receiver: str) -> None:
+        """Remember what is sent to whom."""
+        version = body.version
+        if isinstance(version, ServedVersion | StagedVersion):
+            start, end = body.byte_range
+            run = (version.space.block_at(start), version.space.block_at(end - 1) + 1)
+            self._sent.note(receiver, body.digest, BlockSet.of_run(run))
+
+    async def _open(self, digest: Digest) -> ServedVersion | StagedVersion:
         incoming = self._advertising.find(digest)
-        return await self._catalog.open_version(digest) if incoming is None else incoming.staged
+        if incoming is not None:
+            return incoming.staged
+        return await self._catalog.open_version(digest)
 
     def content_changed(self, digest: Digest) -> None:
         """Have a version looked at whose files changed while they were served."""
@@ -97,6 +168,11 @@ class ServedContent:
     def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
         """Count what was sent."""
         self.sent_bytes[criticality_label] += size_bytes
+
+
+def _has(version: ServedVersion | StagedVersion, block: int) -> bool:
+    start = version.space.block_start(block)
+    return version.holds(start, start + version.space.block_size(block))
 
 
 CONTENT_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (

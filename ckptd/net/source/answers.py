@@ -6,18 +6,21 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Protocol, assert_never
+from typing import Final, NamedTuple, Protocol, assert_never
 
 import msgspec
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch
 from ckptd.model.words import UnservedReason
 from ckptd.net.source.sending import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.traffic.workload import RETRY_AFTER_S
+from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.byte_ranges import ByteRange, format_content_range, parse_range
 from ckptd.wire.fields import (
+    BLOCKS,
     DELTA,
     etag_listed,
     parse_revision,
@@ -87,11 +90,46 @@ class Content(Protocol):
             ContentChanged: Its files are not what was published.
         """
 
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+        """Look again at blocks of a version that were bad when a receiver got them.
+
+        Args:
+            digest: Which version; something of it is here.
+            blocks: The blocks, as the receiver says; perhaps some that do not exist.
+            asker: The receiver: its node id if that was proved, else its address.
+
+        Raises:
+            NotFound: Nothing of the version is here.
+            ContentChanged: Its files are not what was published.
+            StorageError: Too much is asked to look now.
+        """
+
+    def sending(self, body: VersionBody, receiver: str) -> None:
+        """Take note that bytes of a version are being sent.
+
+        Args:
+            body: Which bytes.
+            receiver: To whom: as ``asker``.
+        """
+
     def content_changed(self, digest: Digest) -> None:
         """Take note that a file of a version is not what was published."""
 
     def bytes_sent(self, criticality_label: str, size_bytes: int) -> None:
         """Count bytes of a version that were sent to a peer."""
+
+
+class Standing(NamedTuple):
+    """What a source finds out about blocks that were bad when a receiver got them.
+
+    Attributes:
+        wrong: Those that are not here, or not what was published. Their units were taken off
+            offer.
+        is_held: All of them are here and right all the same, from another copy.
+    """
+
+    wrong: BlockSet
+    is_held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +181,22 @@ class Answers:
         self._epoch = epoch
         self._waits = waits
 
-    async def find(self, request: RequestHead) -> Answer:
-        """Return the answer to a request; whatever fails becomes a refusal."""
+    async def find(self, request: RequestHead, asker: str = "") -> Answer:
+        """Return the answer to a request; whatever fails becomes a refusal.
+
+        Args:
+            request: What was asked.
+            asker: By whom: its node id if that was proved, else its address.
+        """
         try:
-            return await self._find(request)
+            return await self._find(request, asker)
         except CkptdError as error:
             return refuse(error)
         except Exception:  # noqa: BLE001 -- edge: request → response
             _log.exception("no answer to %.160r", request.target)
             return refuse(CkptdError("request", "failed"))
 
-    async def _find(self, request: RequestHead) -> Answer:
+    async def _find(self, request: RequestHead, asker: str) -> Answer:
         target = parse_target(request.target)
         match target:
             case HoldingsTarget():
@@ -163,7 +206,7 @@ class Answers:
             case SignaturesTarget():
                 return await self._signatures(target.digest)
             case VersionTarget():
-                return await self._version(request, target.digest)
+                return await self._version(request, target.digest, asker)
             case _:
                 assert_never(target)
 
@@ -201,7 +244,7 @@ class Answers:
         fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
         return Answer(200, fields, await self._content.signatures(digest))
 
-    async def _version(self, request: RequestHead, digest: Digest) -> Answer:
+    async def _version(self, request: RequestHead, digest: Digest, asker: str) -> Answer:
         version = await self._content.open_version(digest)
         size_bytes = version.size_bytes
         fields = {"ETag": quote_etag(digest), "Accept-Ranges": "bytes"}
@@ -209,9 +252,7 @@ class Answers:
             return Answer(304, fields)
         fields["Content-Type"] = "application/octet-stream"
         if request.method == "HEAD":
-            # Of the version, whichever blocks of it are here: it says whether the node stands
-            # by its holding. Ranges are defined for GET alone (RFC 9110 section 14.2).
-            return Answer(200, fields, length_bytes=size_bytes)
+            return await self._stand_by(request, digest, asker, fields, size_bytes)
         asked = None
         if request.fields.get("if-range", fields["ETag"]) == fields["ETag"]:
             try:
@@ -229,6 +270,28 @@ class Answers:
         if asked is not None:
             fields["Content-Range"] = format_content_range(asked, size_bytes)
         return Answer(206 if asked else 200, fields, VersionBody(digest, version, served))
+
+    async def _stand_by(
+        self,
+        request: RequestHead,
+        digest: Digest,
+        asker: str,
+        fields: dict[str, str],
+        size_bytes: int,
+    ) -> Answer:
+        """Say whether this node stands by its holding, and by blocks that were bad.
+
+        Of the version, whichever blocks of it are here. Ranges are defined for GET alone
+        (RFC 9110 section 14.2).
+        """
+        asked = parse_blocks(request.fields.get(BLOCKS.lower()))
+        if asked:
+            standing = await self._content.stand_by(digest, asked, asker)
+            if standing.wrong:
+                fields[BLOCKS] = format_blocks(standing.wrong)
+            if not standing.is_held:
+                return refuse(ContentChanged("block", "is not here"), {BLOCKS: fields[BLOCKS]})
+        return Answer(200, fields, length_bytes=size_bytes)
 
 
 def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer:

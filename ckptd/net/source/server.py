@@ -251,7 +251,7 @@ class _Conversation:
 
     async def _respond(self, request: RequestHead) -> bool:
         """Answer one request; tell whether another may follow."""
-        answer = await self._server.answers.find(request)
+        answer = await self._server.answers.find(request, self._peer_name)
         if answer.status in _SENSELESS:
             self._count(RefusalReason.REQUEST)
         self._note_unserved(unserved_reason(request, answer))
@@ -283,6 +283,7 @@ class _Conversation:
             drops_sent=server.drops_sent,
         )
         server.sendings.add(sending)
+        server.content.sending(body, self._peer_name)
         workload.begin(size_bytes, now=time.monotonic_ns())
         try:
             with server.giving_way.sending(self._connection, urgency):

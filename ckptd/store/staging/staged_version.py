@@ -30,7 +30,6 @@ class StagedVersion:
     Attributes:
         space: Where each block lies.
         size_bytes: Length of the address space.
-        blocks: The blocks that are here, durable and in the journal.
     """
 
     def __init__(self, root: Root, staging: str, target: str, space: AddressSpace) -> None:
@@ -44,15 +43,25 @@ class StagedVersion:
         """
         self.space = space
         self.size_bytes = space.size_bytes
-        self.blocks = BlockSet()
+        self._blocks = BlockSet()
+        self._withheld = BlockSet()
         self._root = root
         self._staging = staging
         self._target = target
         self._files: tuple[UnitFile | None, ...] | None = None
 
+    @property
+    def blocks(self) -> BlockSet:
+        """The blocks that are here, durable and in the journal, and served."""
+        return self._blocks - self._withheld
+
     def add(self, blocks: BlockSet) -> None:
         """Serve more blocks. Like :meth:`expect_rename`, for one thread at a time."""
-        self.blocks |= blocks
+        self._blocks |= blocks
+
+    def withhold(self, blocks: BlockSet) -> None:
+        """Serve some blocks no more: they are wrong on the disk. For the event loop."""
+        self._withheld |= blocks
 
     def expect_rename(self, files: tuple[UnitFile | None, ...] | None) -> None:
         """Set the files as they will be after the rename; ``None``: they are not final yet."""
@@ -62,14 +71,9 @@ class StagedVersion:
         """Return whether all of the bytes ``start`` … ``end - 1`` are here."""
         if not 0 <= start < end <= self.size_bytes:
             return False
-        first = self._block_at(start)
+        first = self.space.block_at(start)
         run = self.blocks.first_run(first)
-        return run is not None and run.start == first and self._block_at(end - 1) < run.end
-
-    def _block_at(self, position: int) -> int:
-        (extent,) = self.space.extents(position, position + 1)
-        block_size_bytes = self.space.manifest.units[extent.unit].block_size_bytes
-        return self.space.unit_run(extent.unit)[0] + extent.offset // block_size_bytes
+        return run is not None and run.start == first and self.space.block_at(end - 1) < run.end
 
     def pieces(
         self, start: int, end: int, *, drops_used: bool = False

@@ -10,6 +10,7 @@ import pytest
 
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, SIGNATURE_DOCUMENT_BYTES_MAX, SIGNATURES_MAX
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import KeyId, Signature
@@ -29,6 +30,8 @@ from tests.support.serving import (
 )
 
 UNKNOWN = Digest("0" * 64)
+ASKED = BlockSet([(1, 3)])
+_, HELD, NOT_HELD, NO_ANSWER = Confirmation
 
 
 @pytest.fixture
@@ -65,11 +68,15 @@ async def test_a_peer_is_asked_whether_it_stands_by_a_holding(content: FileConte
     async with Inquirer() as inquirer:
         async with serving(content) as node:
             address = node.address
-            assert await inquirer.confirm(address, content.digest) is Confirmation.HELD
-            assert await inquirer.confirm(address, UNKNOWN) is Confirmation.NOT_HELD
+            assert await inquirer.confirm(address, content.digest, ASKED) == (HELD, None)
+            assert content.questions == [(ASKED, "127.0.0.1")]
+            content.wrong = BlockSet.single(2)
+            wrong = (NOT_HELD, content.wrong)
+            assert await inquirer.confirm(address, content.digest, ASKED) == wrong
+            assert await inquirer.confirm(address, UNKNOWN, ASKED) == (NOT_HELD, None)
             content.is_stale = True
-            assert await inquirer.confirm(address, content.digest) is Confirmation.NOT_HELD
-        assert await inquirer.confirm(address, content.digest) is Confirmation.NO_ANSWER
+            assert await inquirer.confirm(address, content.digest, ASKED) == (NOT_HELD, None)
+        assert await inquirer.confirm(address, content.digest, ASKED) == (NO_ANSWER, None)
         with pytest.raises(ConnectionError):
             await inquirer.holdings(address)
 
@@ -250,7 +257,30 @@ async def test_only_a_clear_answer_confirms_or_denies(
 ) -> None:
     with scripted_source(answering(f"HTTP/1.1 {status} X\nContent-Length: 0")) as address:
         async with Inquirer() as inquirer:
-            assert await inquirer.confirm(address, UNKNOWN) is confirmation
+            assert await inquirer.confirm(address, UNKNOWN, ASKED) == (confirmation, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "denied"),
+    [("1-2", ASKED), ("2,9", BlockSet.single(2)), ("9", None), ("all of them", None)],
+)
+@on_both_loops
+async def test_only_blocks_that_were_asked_about_are_denied(
+    field: str, denied: BlockSet | None
+) -> None:
+    head = f"HTTP/1.1 410 Gone\nCkptd-Blocks: {field}\nContent-Length: 0"
+    with scripted_source(answering(head)) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.confirm(address, UNKNOWN, ASKED) == (NOT_HELD, denied)
+
+
+@on_both_loops
+async def test_who_was_wrong_and_has_another_copy_stands_by_that() -> None:
+    head = "HTTP/1.1 200 OK\nCkptd-Blocks: 1\nContent-Length: 0"
+    with scripted_source(answering(head)) as address:
+        async with Inquirer() as inquirer:
+            wrong = BlockSet.single(1)
+            assert await inquirer.confirm(address, UNKNOWN, ASKED) == (HELD, wrong)
 
 
 # With certificates

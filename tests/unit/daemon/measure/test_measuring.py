@@ -38,6 +38,7 @@ from ckptd.daemon.measure.standing import QUARANTINE_METRICS
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
+from ckptd.daemon.serve.block_questions import QUESTION_METRICS, BlockQuestions
 from ckptd.daemon.serve.content import CONTENT_METRICS
 from ckptd.daemon.serve.serving_peers import UNSERVED_METRICS
 from ckptd.daemon.settings.own_identity import (
@@ -157,6 +158,12 @@ def works() -> Works:
     return works
 
 
+def questions() -> BlockQuestions:
+    asked = BlockQuestions(lambda: 0.0)
+    asked.questioned_count, asked.rotten_count = 92, 91
+    return asked
+
+
 def lag_window() -> LagWindow:
     window = LagWindow()
     window.add(22 * MS, now=time.monotonic_ns() + 3600 * SECOND)  # no test lasts so long
@@ -195,6 +202,7 @@ FULL: dict[str, Any] = {
     "bottlenecks": numbered(130, BOTTLENECKS),
     "transfers": transfer_times(),
     "sent_bytes": numbered(40, CLASSES),
+    "questions": questions(),
     "connections": numbered(20, SIDES),
     "limits": {
         LimitKey(Direction.INGRESS): 95,
@@ -232,6 +240,7 @@ FRESH: dict[str, Any] = {
     "bottlenecks": {},
     "transfers": TransferTimes(lambda _: False),
     "sent_bytes": {},
+    "questions": BlockQuestions(lambda: 0.0),
     "connections": {},
     "limits": {},
     "throttled_s": {},
@@ -259,6 +268,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("bottlenecks", BOTTLENECK_METRICS),
     ("transfers", RECEIVED_METRICS),
     ("sent_bytes", CONTENT_METRICS),
+    ("questions", QUESTION_METRICS),
     ("recoveries", WASTE_METRICS),
     ("transfers", TRANSFER_METRICS),
     ("connections", CONNECTION_METRICS),
@@ -362,6 +372,8 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
             for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
         ),
         *labelled("sent_bytes_total", "criticality", numbered(40, CLASSES)),
+        "ckptd_questioned_blocks_total 92.0",
+        "ckptd_rotten_blocks_total 91.0",
         *labelled("wasted_bytes_total", "reason", numbered(13, WASTE_REASONS)),
         *labelled("verify_failures_total", "source_kind", numbered(16, SOURCE_KINDS)),
         "ckptd_hedges_total 17.0",
