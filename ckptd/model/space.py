@@ -200,15 +200,19 @@ class AddressSpace:
             previous = (unit.phase, unit.criticality)
         return tuple(ends)
 
+    def units_of(self, blocks: BlockSet) -> tuple[int, ...]:
+        """Return the units that have at least one of some blocks, in order."""
+        units: list[int] = []
+        run = blocks.first_run()
+        while run is not None:
+            units.append(self.unit_of(run.start))
+            run = blocks.first_run(self.unit_run(units[-1])[1])
+        return tuple(units)
+
     def of_whole_units(self, missing: BlockSet) -> BlockSet:
         """Return all blocks but those of units of which any block is missing."""
-        blocks = BlockSet.full(self.block_count)
-        run = missing.first_run()
-        while run is not None:
-            unit_run = self.unit_run(self.unit_of(run.start))
-            blocks = blocks.without_run(unit_run)
-            run = missing.first_run(unit_run[1])
-        return blocks
+        left_out = BlockSet(map(self.unit_run, self.units_of(missing)))
+        return BlockSet.full(self.block_count) - left_out
 
     def whole_units(self, blocks: BlockSet) -> int:
         """Return how many units that have blocks have all of them in a set."""

@@ -5,6 +5,7 @@ which are healed when it has happened.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import ExitCode
 from ckptd.limits import MIB, REFETCH_BYTES_MAX
 from ckptd.model.words import FailureCause, Result
+from ckptd.store.files.layout import PARTIAL_MARKER
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest, with_and_without_tls
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.peers import liar
@@ -174,6 +176,10 @@ def test_a_partial_result_is_placed_if_that_is_permitted_and_not_called_complete
         assert (result.result, result.is_degraded) == (Result.PARTIAL, True)
         assert 0 < result.bytes_placed < result.bytes_total
         assert "optimizer/shard.pt" in result.missing_units
+        marker = json.loads(Path(result.target, PARTIAL_MARKER).read_bytes())
+        assert marker["digest"] == result.digest
+        assert {unit["path"] for unit in marker["missing"]} == set(result.missing_units)
+        os.unlink(os.path.join(result.target, PARTIAL_MARKER))
         here, whole = tree_digest(result.target), tree_digest(source.path("100"))
         assert "config.json" in here
         assert here.items() < whole.items()

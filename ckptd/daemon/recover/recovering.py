@@ -84,6 +84,7 @@ class Recovering:
             self.book,
             advertising,
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
+            parts.wall_clock,
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)
         examining = Examining(

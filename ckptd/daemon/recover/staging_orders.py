@@ -38,6 +38,7 @@ from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.directories import is_free
+from ckptd.store.staging.partial_marker import describe_partial
 from ckptd.store.staging.standing import OnDisk
 
 _DISK_THREADS: Final = 4
@@ -58,13 +59,19 @@ class StagingOrders:
         book: All recoveries.
         advertising: Hears of what peers may have.
         writing: Which way blocks take to the disk.
+        wall_clock: Gives Unix time.
 
     Attributes:
         disk_calls: How long threads have been in the disk.
     """
 
     def __init__(
-        self, storage: Storage, book: RecoveryBook, advertising: Advertising, writing: Writing
+        self,
+        storage: Storage,
+        book: RecoveryBook,
+        advertising: Advertising,
+        writing: Writing,
+        wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
         self._journal = storage.journal
@@ -72,6 +79,7 @@ class StagingOrders:
         self._book = book
         self._advertising = advertising
         self._writing = writing
+        self._wall_clock = wall_clock
         self.disk_calls = DiskCalls()
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
 
@@ -200,11 +208,13 @@ class StagingOrders:
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
         try:
-            files = await self._in_thread(lambda: staging.place(effect.missing))
             encoded = await self._journal.manifest(recovery.id)
             assert encoded is not None, f"{recovery.id} has no manifest in the journal"
-            manifest = recovery.known_space().manifest
-            digest = hexdigest_of(encoded)
+            space = recovery.known_space()
+            manifest, digest = space.manifest, hexdigest_of(encoded)
+            left_out = space.units_of(effect.missing)
+            marker = describe_partial(manifest, digest, left_out, at_s=self._wall_clock())
+            files = await self._in_thread(lambda: staging.place(effect.missing, marker))
             placed = HashedDirectory(
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from ckptd.model.ids import CheckpointName, RecoveryId, Version
+from ckptd.model.manifest import RESERVED_PREFIX
 
 STAGING_DIRECTORY: Final = ".ckptd"
 """Below each root; holds one directory for each recovery that has not ended, and the probe."""
@@ -16,6 +17,9 @@ STAGING_DIRECTORY: Final = ".ckptd"
 REPLACED_DIRECTORY: Final = f"{STAGING_DIRECTORY}/replaced"
 """Below each root; holds what recoveries that overwrite put aside, each in a directory of its own.
 No recovery has that name."""
+
+PARTIAL_MARKER: Final = ".ckptd-partial.json"
+"""In a version's directory that lacks required units; says which."""
 
 PROBE: Final = f"{STAGING_DIRECTORY}/probe"
 """The file whose writing shows how fast the disk below a root is."""
@@ -61,6 +65,11 @@ def replaced_by(recovery: RecoveryId) -> str:
 def is_in_staging(path: str) -> bool:
     """Return whether a path is the staging directory or lies in it."""
     return path.split("/", maxsplit=1)[0] == STAGING_DIRECTORY
+
+
+def is_own(path: str) -> bool:
+    """Return whether a path below a version's directory is ckptd's own and never a unit."""
+    return path.startswith(RESERVED_PREFIX)
 
 
 def database_in(state_directory: str) -> str:

@@ -42,6 +42,7 @@ from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.local_blocks import take_local
+from ckptd.store.staging.partial_marker import move_marker, remove_marker, write_marker
 from ckptd.store.staging.replacing import replace_files
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.staging.standing import NOTHING_HERE, OnDisk, Standing, blocks_at, look
@@ -296,7 +297,7 @@ class Staging:
         """
         assert self._tree is not None
         self._check_sound()
-        units = self._units_of(blocks)
+        units = self._space.units_of(blocks)
         try:
             with mapping_os_errors(self._tree.path):
                 # syncfs if there are many files, or one was closed since: it reports what that
@@ -323,20 +324,14 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
-    def _units_of(self, blocks: BlockSet) -> list[int]:
-        """Return the units that have at least one of the blocks, in order."""
-        space, found = self._space, set[int]()
-        for start, end in blocks.runs():
-            found.update(range(space.unit_of(start), space.unit_of(end - 1) + 1))
-        return sorted(unit for unit in found if space.manifest.units[unit].block_count)
-
-    def place(self, missing: BlockSet) -> tuple[UnitFile | None, ...]:
+    def place(self, missing: BlockSet, marker: bytes = b"") -> tuple[UnitFile | None, ...]:
         """Put the version under its final name. No block can be delivered any more.
 
         Critical units are hashed once more from the disk. May be called again.
 
         Args:
             missing: Blocks that are not here; their units are left out.
+            marker: What the file says that marks a partial version; empty: it is none.
 
         Returns:
             One file for each unit in manifest order, ``None`` for a unit that is left out.
@@ -355,13 +350,17 @@ class Staging:
         if self.is_placed:
             if not self.is_untouched:
                 tree.sync()
+            if not marker:
+                remove_marker(root, self._target)  # of a run that was interrupted at its end
             return self._placed
-        left_out = set(self._units_of(missing))
+        left_out = set(self._space.units_of(missing))
         for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
             assert not self.held.missing_count(start, end), "blocks are not verified"
         stands = self._standing.right if self._standing else {}
         skipped = left_out.union(stands)
         placing.leave_out(tree, manifest, left_out)
+        if marker:
+            write_marker(tree, marker)
         placing.check_critical(tree, manifest, skipped, check=self._check_wanted)
         self.served.expect_rename(None)  # an earlier try may have come as far as this
         files = placing.finish(tree, manifest, skipped)
@@ -375,6 +374,10 @@ class Staging:
                 root.sync()  # what is right and not ours may be in memory only
             put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
             files = tuple((stands | put).get(unit) for unit in range(len(manifest.units)))
+            if marker:
+                move_marker(root, tree, self._target)
+            else:
+                remove_marker(root, self._target)
             root.remove_tree(self._path)
         self._placed = files
         self.is_placed = True

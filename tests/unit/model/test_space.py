@@ -152,6 +152,8 @@ def test_units_within_a_set_are_those_of_which_no_block_lacks(
     missing = BlockSet.full(space.block_count) - blocks
     runs = [space.unit_run(unit) for unit in whole if filled[unit].size_bytes]
     assert space.of_whole_units(missing) == BlockSet(runs)
+    some = sorted({space.unit_of(block) for block in held})
+    assert list(space.units_of(blocks)) == some
     assert space.whole_units(blocks) == sum(bool(filled[unit].size_bytes) for unit in whole)
 
 

@@ -1,0 +1,109 @@
+"""The file that says what a partial version lacks: ``.ckptd-partial.json`` in its directory.
+
+It appears and goes with the units: before a directory gets its final name, and after the last file
+of one that stands already was put right. A directory that has it is not published, for whoever
+loads from it must not take it for everything that was saved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from ckptd.model.ids import Digest
+from ckptd.model.manifest import Manifest
+from ckptd.store.files import confined
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.layout import PARTIAL_MARKER, inside
+from ckptd.store.files.roots import Root
+from ckptd.store.staging.directories import as_directory
+
+LISTED_MAX: Final = 10_000
+"""Units that are listed, at about 100 bytes each; the others are counted."""
+
+_MODE: Final = 0o644
+
+
+def describe_partial(
+    manifest: Manifest, digest: Digest, left_out: Collection[int], *, at_s: float
+) -> bytes:
+    """Say what a version is placed without, as JSON for people and programs.
+
+    Args:
+        manifest: What it should consist of.
+        digest: Its identity.
+        left_out: Units that are missing, by index.
+        at_s: The moment, in Unix time.
+
+    Returns:
+        The content of the marker; empty if no required unit is missing.
+    """
+    missing = [manifest.units[unit] for unit in sorted(left_out)]
+    if all(unit.is_optional for unit in missing):
+        return b""
+    said = {
+        "what": "This directory lacks required units of the version. 'ckptctl recover' of the same "
+        "version to the same directory brings them, and removes this file.",
+        "checkpoint": manifest.checkpoint,
+        "version": manifest.version,
+        "digest": digest,
+        "placed_at": datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds"),
+        "missing_units": len(missing),
+        "missing_bytes": sum(unit.size_bytes for unit in missing),
+        "missing": [
+            {"path": unit.path, "size_bytes": unit.size_bytes, "is_optional": unit.is_optional}
+            for unit in missing[:LISTED_MAX]
+        ],
+    }
+    return msgspec.json.format(msgspec.json.encode(said), indent=2) + b"\n"
+
+
+def write_marker(tree: Root, content: bytes) -> None:
+    """Put a marker into a staging directory, durably but for its name.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    fd = tree.open_file(PARTIAL_MARKER, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, _MODE)
+    try:
+        with mapping_os_errors(tree.absolute(PARTIAL_MARKER)):
+            written = 0
+            while written < len(content):
+                written += os.write(fd, content[written:])
+            os.fchmod(fd, _MODE)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def move_marker(root: Root, tree: Root, target: str) -> None:
+    """Move the marker from a staging directory to where its version stands, over an older one.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    path = inside(target, PARTIAL_MARKER)
+    with (
+        mapping_os_errors(root.absolute(path)),
+        tree.parent(PARTIAL_MARKER) as old,
+        root.parent(path) as new,
+    ):
+        confined.rename_replacing(*old, *new)
+        os.fsync(new[0])
+
+
+def remove_marker(root: Root, target: str) -> None:
+    """Remove the marker of a version that lacks nothing any more.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    path = inside(target, PARTIAL_MARKER)
+    if root.stat(path) is not None:
+        root.remove_tree(path)
+        with as_directory(root, target) as fd:
+            os.fsync(fd)
