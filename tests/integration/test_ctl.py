@@ -228,7 +228,7 @@ def test_a_closed_pipe_is_no_error(path: str) -> None:
     ("argv", "first_line"),
     [
         (["status"], "node         node-a, up 3h05m, ckptd 0.1.0"),
-        (["checkpoints"], "CHECKPOINT    VERSION  SIZE   UNITS  HELD   NODES"),
+        (["checkpoints"], "CHECKPOINT    VERSION  SIZE   UNITS  AGE  HELD   NODES"),
         (["peers"], "NODE    ADDRESS        STATE  VERSIONS  RATE       ERROR"),
         (["recoveries"], "RECOVERY  CHECKPOINT        STAGE         DONE  LEFT     ETA"),
         (["recover", "a"], "01J9QX → /data/llama/rank-0/100"),
@@ -491,7 +491,8 @@ def test_what_somebody_changed_is_overwritten_on_demand(path: str) -> None:
     daemon = StandInDaemon()
     with serving(daemon, path):
         assert ckptctl(["--socket", path, "recover", "a@3", "--overwrite"]) == ExitCode.DONE
-    assert daemon.calls == [("recover", RecoverRequest(checkpoint="a", version=3, overwrite=True))]
+    request = RecoverRequest(checkpoint="a", version=3, patience_s=300.0, overwrite=True)
+    assert daemon.calls == [("recover", request)]
 
 
 def test_a_recovery_begins_in_the_background_if_told_so(path: str) -> None:

@@ -7,9 +7,10 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from ckptd.cli.ctl.verb import Verb, client_of, print_answer, print_rows, say, utf8
+from ckptd.cli.render.checkpoint_text import checkpoint_lines
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
-from ckptd.cli.render.text import checkpoint_lines, peer_lines, published_lines
+from ckptd.cli.render.text import peer_lines, published_lines
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.errors import ExitCode

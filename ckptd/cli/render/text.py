@@ -5,7 +5,6 @@ Names come from peers: characters that could move a cursor are shown as escapes.
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -13,8 +12,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ckptd.control.messages.checkpoints import (
-    CheckpointRow,
-    PlaceRow,
     PublishProgress,
     PublishResult,
 )
@@ -24,7 +21,7 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
-from ckptd.model.words import Location, PlaceState, RateOrigin, Result
+from ckptd.model.words import PlaceState, RateOrigin, Result
 
 _DIGITS_SHOWN: Final = 12
 """So many digits of a digest tell contents of one version apart."""
@@ -93,13 +90,14 @@ def table(
         widths[widths.index(max(widths))] -= 1
     return [
         "  ".join(
-            _cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)
+            cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)
         ).rstrip()
         for row in cells
     ]
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """Return a text that is no wider than this."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
@@ -132,7 +130,7 @@ def status_lines(status: Status) -> list[str]:
             )
             for root in status.roots
         ),
-        ("checkpoints", f"{status.checkpoints} versions held here"),
+        ("checkpoints", _versions_here(status)),
         ("peers", f"{status.peers_reachable} of {status.peers} reachable"),
         ("event loop", f"{status.event_loop_lag_s * 1000:.0f}ms late"),
     ]
@@ -143,56 +141,18 @@ def status_lines(status: Status) -> list[str]:
     return lines
 
 
-def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
-    """List versions and who holds them; with places that are not simply here, a line for each."""
-    rows = tuple(rows)
-    header, *lines = table(
-        ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "HELD", "NODES"),
-        (
-            (
-                row.checkpoint,
-                str(row.version),
-                format_size(row.size_bytes),
-                "-" if row.units is None else str(row.units),
-                _held(row),
-                ",".join(row.nodes) or "-",
-            )
-            for row in rows
-        ),
-        width,
+def _versions_here(status: Status) -> str:
+    """Say how many versions are whole here, and at which places something is not simply here."""
+    count = status.checkpoints
+    here = f"{count} version{'' if count == 1 else 's'} whole here"
+    others = [
+        f"{number} {state}"
+        for state, number in status.places.items()
+        if number and state != PlaceState.HERE
+    ]
+    return (
+        f"{here}; of {sum(status.places.values())} places {', '.join(others)}" if others else here
     )
-    shown = (_with_places(line, row, width) for line, row in zip(lines, rows, strict=True))
-    return [header, *itertools.chain.from_iterable(shown)]
-
-
-def _with_places(line: str, row: CheckpointRow, width: int | None) -> list[str]:
-    places = row.places
-    if len(places) == 1 and places[0].state is PlaceState.HERE:
-        return [line]
-    facts = (f"  {printable(place.directory)}: {_state(place)}" for place in places)
-    return [line, *(fact if width is None else _cut(fact, width) for fact in facts)]
-
-
-def _state(place: PlaceRow) -> str:
-    match place.state:
-        case PlaceState.SUSPECT:
-            return f"suspect: {place.suspect_units} of {place.units} units are hashed again"
-        case PlaceState.STALE:
-            return f"stale: {printable(place.reason)}"
-        case PlaceState.PARTIAL:
-            return f"partial: {place.units} units"
-        case state:
-            return state.value
-
-
-def _held(row: CheckpointRow) -> str:
-    if row.is_stale:
-        return "stale"
-    if row.held is Location.HERE:
-        return "here"
-    if any(place.state is PlaceState.SUSPECT for place in row.places):
-        return "suspect"
-    return "peers" if row.is_complete else "in part"
 
 
 def measured_rate(
@@ -262,9 +222,9 @@ def picture_of(view: RecoveryView) -> Picture:
     bottleneck = "" if view.bottleneck is None else f"  limiter: {printable(view.bottleneck)}"
     line = f"{name}: {_stage(view)}, {amounts}"
     lines = [
-        _cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{bottleneck}", WIDTH),
+        cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{bottleneck}", WIDTH),
         _bar(view.bytes_verified, view.bytes_total),
-        _cut(amounts, WIDTH),
+        cut(amounts, WIDTH),
     ]
     if waiting:
         line += f"; waiting: {waiting}"

@@ -23,6 +23,8 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
         is_published: It was published here; otherwise a recovery brought it.
         added_at_s: When it was recorded first, in Unix time; 0: not known.
         checked_at_s: When all of it was found right last, in Unix time; 0: not known.
+        age_s: How long ago it was recorded first; ``None``: not known.
+        checked_age_s: How long ago all of it was found right last; ``None``: not known.
     """
 
     root: str
@@ -35,6 +37,8 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
     is_published: bool
     added_at_s: float
     checked_at_s: float
+    age_s: float | None = None
+    checked_age_s: float | None = None
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):

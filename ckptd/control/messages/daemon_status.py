@@ -53,6 +53,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         peers_reachable: How many of them answer.
         recoveries: Those that have not ended.
         event_loop_lag_s: How late the event loop is.
+        places: How many places of versions there are here in each state.
     """
 
     node: str
@@ -67,6 +68,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     peers_reachable: int
     recoveries: tuple[RecoveryView, ...]
     event_loop_lag_s: float
+    places: dict[str, int] = {}
 
 
 class VersionDocument(msgspec.Struct, frozen=True, kw_only=True):

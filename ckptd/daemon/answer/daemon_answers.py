@@ -14,6 +14,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.words import PeerState
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.places import count_by_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class DaemonAnswers:
             peers_reachable=sum(1 for peer in others if peer.state is PeerState.LIVE),
             recoveries=tuple(self._views.of(recovery) for recovery in self._book),
             event_loop_lag_s=facts.event_loop_lag_s,
+            places=count_by_state(self._catalog.versions()),
         )
 
     def limits(self) -> LimitsView:

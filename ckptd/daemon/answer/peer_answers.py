@@ -47,7 +47,10 @@ class PeerAnswers:
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
-        return _checkpoint_rows(self._node, self._catalog, self._peering, self._roots)
+        now_s = self._wall_clock()
+        return _checkpoint_rows(
+            self._node, self._catalog, self._peering, _Places(self._roots, now_s)
+        )
 
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""
@@ -77,8 +80,40 @@ class PeerAnswers:
         return _peer_view(snapshot, address, now=self._now(), now_s=self._wall_clock())
 
 
+class _Places:
+    """Shows places as they are at one moment."""
+
+    def __init__(self, roots: Roots, now_s: float) -> None:
+        self._roots = roots
+        self._now_s = now_s
+
+    def path(self, place: Place) -> str:
+        """Return the absolute path of a place."""
+        return self._roots.absolute(place.root, place.directory)
+
+    def row(self, place: Place) -> PlaceRow:
+        """Return a place."""
+        return PlaceRow(
+            root=place.root,
+            directory=self.path(place),
+            state=place.state,
+            reason=place.reason,
+            units=place.unit_count - len(place.absent),
+            suspect_units=len(place.suspect),
+            changed_units=len(place.changed),
+            is_published=place.is_published,
+            added_at_s=place.added_at_s,
+            checked_at_s=place.checked_at_s,
+            age_s=self._age_s(place.added_at_s),
+            checked_age_s=self._age_s(place.checked_at_s),
+        )
+
+    def _age_s(self, at_s: float) -> float | None:
+        return round(max(self._now_s - at_s, 0), 3) if at_s else None
+
+
 def _checkpoint_rows(
-    node: NodeId, catalog: Catalog, peering: Peering, roots: Roots
+    node: NodeId, catalog: Catalog, peering: Peering, places: _Places
 ) -> list[CheckpointRow]:
     offers: dict[tuple[CheckpointName, Version, Digest], list[tuple[NodeId, Holding]]] = (
         defaultdict(list)
@@ -92,7 +127,7 @@ def _checkpoint_rows(
             for holding in peer.holdings.holdings:
                 offers[_key(holding)].append((peer.holdings.node, holding))
     return [
-        _checkpoint_row(key, offers[key], here.get(key[2]), node, roots)
+        _checkpoint_row(key, offers[key], here.get(key[2]), node, places)
         for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
     ]
 
@@ -106,7 +141,7 @@ def _checkpoint_row(
     offers: Sequence[tuple[NodeId, Holding]],
     held: HeldVersion | None,
     node: NodeId,
-    roots: Roots,
+    places: _Places,
 ) -> CheckpointRow:
     whole = sorted(owner for owner, holding in offers if holding.is_complete)
     reachable = BlockSet()
@@ -122,24 +157,9 @@ def _checkpoint_row(
         is_complete=len(reachable) == facts.block_count,
         is_stale=held is not None and held.main.state is PlaceState.STALE,
         nodes=tuple(whole),
-        directory=roots.absolute(held.main.root, held.main.directory) if held else None,
+        directory=places.path(held.main) if held else None,
         units=(held.main.unit_count or None) if held else None,
-        places=tuple(_place_row(place, roots) for place in held.places) if held else (),
-    )
-
-
-def _place_row(place: Place, roots: Roots) -> PlaceRow:
-    return PlaceRow(
-        root=place.root,
-        directory=roots.absolute(place.root, place.directory),
-        state=place.state,
-        reason=place.reason,
-        units=place.unit_count - len(place.absent),
-        suspect_units=len(place.suspect),
-        changed_units=len(place.changed),
-        is_published=place.is_published,
-        added_at_s=place.added_at_s,
-        checked_at_s=place.checked_at_s,
+        places=tuple(map(places.row, held.places)) if held else (),
     )
 
 

@@ -21,6 +21,7 @@ from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessag
 from ckptd.core.events import RateLearned
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
+from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.parts import Parts
@@ -101,6 +102,7 @@ class Doctor:
             self._capacity,
             self._listeners,
             self._disks,
+            self._places,
             self._peers,
         )
 
@@ -219,6 +221,10 @@ class Doctor:
     async def _disks(self) -> AsyncGenerator[CheckRow, None]:
         for root in self._roots:
             yield await asyncio.to_thread(_look_at_disk, root)
+
+    async def _places(self) -> AsyncGenerator[CheckRow, None]:
+        for row in judge_places(self._catalog.versions(), self._roots):
+            yield row
 
     async def _peers(self) -> AsyncGenerator[CheckRow, None]:
         sampled = 0

@@ -17,7 +17,7 @@ from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
-from ckptd.daemon.measure.capacity import CAPACITY_METRICS
+from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
 from ckptd.daemon.measure.page_rows import (
@@ -67,6 +67,7 @@ from ckptd.observe.metrics import (
     render,
 )
 from ckptd.observe.pages import serve_metrics
+from ckptd.store.published.places import count_by_state
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.records.moments import FirstHeard, Successes
 
@@ -260,6 +261,7 @@ class Measuring:
             build_info("uvloop"),
             MetricGroup(self._catalog.holdings, HOLDING_METRICS),
             MetricGroup(lambda: len(self._catalog.versions()), CAPACITY_METRICS),
+            MetricGroup(lambda: count_by_state(self._catalog.versions()), PLACE_METRICS),
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),

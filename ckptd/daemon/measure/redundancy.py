@@ -13,7 +13,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Criticality
+from ckptd.model.words import Criticality, PlaceState
 from ckptd.observe.metrics import MetricRow, gauge
 from ckptd.store.published.catalog import Catalog
 
@@ -80,7 +80,11 @@ class Redundancy:
 
     async def refresh(self) -> None:
         """Look at new versions now; forget those that are not the newest any more."""
-        held = [version.holding for version in self._catalog.versions()]
+        held = [
+            version.holding
+            for version in self._catalog.versions()
+            if any(place.state is not PlaceState.WITHDRAWN for place in version.places)
+        ]
         newest = {holding.digest: holding for holding in _newest(held)}
         known = {holding.digest for holding in held}
         lost = [watched.facts for digest, watched in self._watched.items() if digest not in known]

@@ -237,6 +237,15 @@ class HeldVersion:
         )
 
 
+def count_by_state(versions: Iterable[HeldVersion]) -> dict[str, int]:
+    """Return how many places there are in each state, also in those in which there is none."""
+    counts = dict.fromkeys((state.value for state in PlaceState), 0)
+    for held in versions:
+        for place in held.places:
+            counts[place.state.value] += 1
+    return counts
+
+
 def held_version(facts: Holding, places: tuple[Place, ...], runs: UnitRuns) -> HeldVersion:
     """Return a version at some places.
 

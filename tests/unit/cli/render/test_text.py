@@ -5,7 +5,6 @@ import pytest
 
 from ckptd.cli.render.text import (
     SOURCES_SHOWN_MAX,
-    checkpoint_lines,
     json_line,
     peer_lines,
     picture_of,
@@ -22,17 +21,13 @@ from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
     FailureCause,
-    Location,
     PeerState,
-    PlaceState,
     Result,
     SourceState,
     Stage,
 )
 from tests.support.control_samples import (
-    CHECKPOINT,
     PEER,
-    PLACE,
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
     RESULT,
@@ -91,7 +86,7 @@ def test_status_is_one_fact_a_line() -> None:
         "metrics      off",
         "control      /run/ckptd/ckptd.sock",
         "root ckpt    /data, 1.5 GiB free",
-        "checkpoints  2 versions held here",
+        "checkpoints  2 versions whole here",
         "peers        3 of 4 reachable",
         "event loop   2ms late",
     ]
@@ -102,45 +97,14 @@ def test_status_ends_with_the_recoveries_that_go_on() -> None:
     assert lines[8:] == ["", *picture_of(VIEW).lines]
 
 
-def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
-    suspect = replace(PLACE, directory="/data/b", state=PlaceState.SUSPECT, suspect_units=2)
-    stale = replace(
-        PLACE, directory="/data/c", state=PlaceState.STALE, reason="file /data/c/a: was removed"
+def test_status_counts_the_places_that_are_not_simply_here() -> None:
+    def line(**places: int) -> str:
+        return status_lines(replace(STATUS, checkpoints=1, places=places))[5]
+
+    assert line(here=1, stale=0) == "checkpoints  1 version whole here"
+    assert line(here=2, suspect=1, stale=3) == (
+        "checkpoints  1 version whole here; of 6 places 1 suspect, 3 stale"
     )
-    partial = replace(PLACE, directory="/data/d", state=PlaceState.PARTIAL, units=3)
-    withdrawn = replace(PLACE, directory="/data/e", state=PlaceState.WITHDRAWN)
-    rows = [
-        replace(CHECKPOINT, version=99, held=Location.HERE, places=(PLACE,)),
-        replace(CHECKPOINT, version=98, places=(suspect, stale)),
-        replace(CHECKPOINT, version=97, held=Location.HERE, places=(PLACE, partial, withdrawn)),
-    ]
-    assert checkpoint_lines(rows)[1:] == [
-        "llama/rank-0  99       2 GiB  -      here     node-b,node-c",
-        "llama/rank-0  98       2 GiB  -      suspect  node-b,node-c",
-        "  /data/b: suspect: 2 of 12 units are hashed again",
-        "  /data/c: stale: file /data/c/a: was removed",
-        "llama/rank-0  97       2 GiB  -      here     node-b,node-c",
-        "  /data/llama/rank-0/100: here",
-        "  /data/d: partial: 3 units",
-        "  /data/e: withdrawn",
-    ]
-    assert checkpoint_lines(rows, 40)[3] == "  /data/b: suspect: 2 of 12 units are h…"
-
-
-def test_checkpoints_say_where_they_are_held() -> None:
-    rows = [
-        CHECKPOINT,
-        replace(CHECKPOINT, version=99, held=Location.HERE, units=120, nodes=("node-a",)),
-        replace(CHECKPOINT, version=98, held=Location.HERE, is_stale=True, nodes=()),
-        replace(CHECKPOINT, version=97, is_complete=False, nodes=()),
-    ]
-    assert checkpoint_lines(rows) == [
-        "CHECKPOINT    VERSION  SIZE   UNITS  HELD     NODES",
-        "llama/rank-0  100      2 GiB  -      peers    node-b,node-c",
-        "llama/rank-0  99       2 GiB  120    here     node-a",
-        "llama/rank-0  98       2 GiB  -      stale    -",
-        "llama/rank-0  97       2 GiB  -      in part  -",
-    ]
 
 
 def test_peers_say_why_they_do_not_answer() -> None:

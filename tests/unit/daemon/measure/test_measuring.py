@@ -15,7 +15,7 @@ from ckptd.core.peers.following import PeerAddress
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
-from ckptd.daemon.measure.capacity import CAPACITY_METRICS
+from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, NewestSeen
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
 from ckptd.daemon.measure.page_rows import (
@@ -59,6 +59,7 @@ from ckptd.model.words import (
     HandshakeFailure,
     HandshakeSide,
     PeerState,
+    PlaceState,
     RangeOutcome,
     RefusalReason,
     Result,
@@ -89,6 +90,7 @@ WASTE_REASONS = tuple(reason.value for reason in WasteReason)
 UNIT_STATES = ("done", "missing")
 SIDES = ("source", "receiver")
 SOURCE_KINDS = ("peer",)
+PLACE_STATES = tuple(state.value for state in PlaceState)
 PUBLISH_RESULTS = ("complete", "failed", "cancelled")
 BOTTLENECKS = tuple(bottleneck.value for bottleneck in Bottleneck)
 CERTIFICATE_ROLES = ("node", "ca")
@@ -186,6 +188,7 @@ ACTIVE = (
 FULL: dict[str, Any] = {
     "holdings": (holding(2),),
     "versions": 5000,
+    "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
     "roots": (
@@ -232,6 +235,7 @@ FULL: dict[str, Any] = {
 FRESH: dict[str, Any] = {
     "holdings": (),
     "versions": 0,
+    "places": {},
     "copies": Copies(),
     "newest": NewestSeen(),
     "roots": (),
@@ -260,6 +264,7 @@ FRESH: dict[str, Any] = {
 ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("holdings", HOLDING_METRICS),
     ("versions", CAPACITY_METRICS),
+    ("places", PLACE_METRICS),
     ("copies", REDUNDANCY_METRICS),
     ("newest", FRESHNESS_METRICS),
     ("roots", ROOT_METRICS),
@@ -334,6 +339,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_held_bytes 2.0",
         "ckptd_catalog_versions 5000.0",
         "ckptd_catalog_full_ratio 0.5",
+        *labelled("places", "state", numbered(150, PLACE_STATES)),
         "ckptd_required_unit_copies_min 2.0",
         "ckptd_critical_unit_sources_min 3.0",
         'ckptd_newest_version{which="freshest"} 123.0',
@@ -479,7 +485,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
         "criticality": CLASSES,
         "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED),
         "source_kind": SOURCE_KINDS,
-        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES),
+        "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES, *PLACE_STATES),
         "direction": DIRECTIONS,
         "class": ("total", *CLASSES),
         "side": (*SIDES, *HANDSHAKE_SIDES),

@@ -166,3 +166,11 @@ async def test_an_optional_unit_is_not_missed(scene: Scene, root: Root) -> None:
     held = await scene.add(replace(whole, manifest=manifest, encoded=encoded, digest=digest))
     assert scene.copies((part(held, (0, 1)),)).required == 2
     assert scene.copies((part(held, (1, 4)),)).required == 1
+
+
+async def test_what_was_withdrawn_is_not_watched(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+    await scene.catalog.withdraw(held.digest)
+    scene.redundancy.let_go(held.digest)
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(None, None)

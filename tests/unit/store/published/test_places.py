@@ -13,6 +13,7 @@ from ckptd.store.published.places import (
     Place,
     UnitStarts,
     absent_units,
+    count_by_state,
     first_reason,
     held_version,
 )
@@ -152,3 +153,13 @@ def test_units_without_a_file_are_absent() -> None:
 def test_the_reason_of_the_first_unit_is_named() -> None:
     assert first_reason({5: "five", 2: "two"}) == "two"
     assert first_reason({}) == ""
+
+
+def test_places_are_counted_by_state_also_by_those_that_none_is_in() -> None:
+    versions = [
+        HeldVersion(FACTS, (PLACE, replace(PLACE, number=2, is_withdrawn=True))),
+        HeldVersion(FACTS, (PLACE.with_changed([A], "written"),)),
+    ]
+    assert count_by_state(versions) == {
+        "here": 1, "partial": 0, "suspect": 0, "stale": 1, "withdrawn": 1,
+    }  # fmt: skip

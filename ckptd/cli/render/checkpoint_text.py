@@ -1,0 +1,93 @@
+"""Versions and where they stand, as text for people; see :mod:`ckptd.cli.render.text`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from ckptd.cli.render.text import cut, printable, table
+from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
+from ckptd.model.quantities import format_age, format_size
+from ckptd.model.words import Location, PlaceState
+
+_BEST_FIRST: Final = tuple(PlaceState)
+_DIGITS_SHOWN: Final = 12
+"""Of a digest: what ``recover --digest`` takes, and enough to tell a few apart."""
+
+
+def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
+    """List versions and who holds them; with places that are not simply here, a line for each.
+
+    Args:
+        rows: In the order in which they are shown.
+        width: Of the terminal; ``None`` if no line is to be cut.
+    """
+    rows = tuple(rows)
+    contents = Counter((row.checkpoint, row.version) for row in rows)
+    header, *lines = table(
+        ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "AGE", "HELD", "NODES"),
+        (
+            (
+                row.checkpoint,
+                _version(row, has_rivals=contents[row.checkpoint, row.version] > 1),
+                format_size(row.size_bytes),
+                "-" if row.units is None else str(row.units),
+                _age(row),
+                _held(row),
+                ",".join(row.nodes) or "-",
+            )
+            for row in rows
+        ),
+        width,
+    )
+    shown = [header]
+    for line, row in zip(lines, rows, strict=True):
+        shown += [line, *_place_lines(row, width)]
+    return shown
+
+
+def _version(row: CheckpointRow, *, has_rivals: bool) -> str:
+    """Return the version, with its digest where several contents go by it."""
+    return f"{row.version} {row.digest[:_DIGITS_SHOWN]}" if has_rivals else str(row.version)
+
+
+def _age(row: CheckpointRow) -> str:
+    """Return for how long a version has been here."""
+    ages = [place.age_s for place in row.places if place.age_s is not None]
+    return format_age(max(ages)) if ages else "-"
+
+
+def _held(row: CheckpointRow) -> str:
+    if row.is_stale:
+        return "stale"
+    if row.held is Location.HERE:
+        return "here"
+    if row.places:
+        return min((place.state for place in row.places), key=_BEST_FIRST.index).value
+    return "peers" if row.is_complete else "in part"
+
+
+def _place_lines(row: CheckpointRow, width: int | None) -> list[str]:
+    places = row.places
+    if len(places) == 1 and places[0].state is PlaceState.HERE:
+        return []
+    facts = (f"  {printable(place.directory)}: {_state(place, row)}" for place in places)
+    return [fact if width is None else cut(fact, width) for fact in facts]
+
+
+def _state(place: PlaceRow, row: CheckpointRow) -> str:
+    checked = ""
+    if place.checked_age_s is not None:
+        checked = f", checked {format_age(place.checked_age_s)} ago"
+    match place.state:
+        case PlaceState.SUSPECT:
+            return f"suspect: {place.suspect_units} of {place.units} units are hashed again"
+        case PlaceState.STALE:
+            count = f" ({place.changed_units} of {place.units} units)"
+            return f"stale: {printable(place.reason)}{count if place.changed_units else ''}"
+        case PlaceState.PARTIAL:
+            of_all = "" if row.units is None else f" of {row.units}"
+            return f"partial: {place.units}{of_all} units{checked}"
+        case state:
+            return f"{state.value}{checked}"

@@ -1,0 +1,65 @@
+"""Says which places of versions are not as they were recorded, and what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ckptd.control.messages.observation import CheckRow
+from ckptd.daemon.doctor.rows import passed, warned
+from ckptd.model.words import PlaceState
+from ckptd.store.files.roots import Roots
+from ckptd.store.published.places import HeldVersion, Place, count_by_state
+
+_NAMED_MAX: Final = 10
+"""Places that are named; ``ckptctl checkpoints`` has all."""
+
+
+def judge_places(versions: Iterable[HeldVersion], roots: Roots) -> Iterator[CheckRow]:
+    """Yield what is wrong with places: content that changed or is gone, and units left out.
+
+    Args:
+        versions: What is in the catalog.
+        roots: Where it is.
+    """
+    versions = tuple(versions)
+    counts = count_by_state(versions)
+    bad = [
+        (held, place)
+        for held in versions
+        for place in held.places
+        if place.state in {PlaceState.STALE, PlaceState.PARTIAL}
+    ]
+    for held, place in bad[:_NAMED_MAX]:
+        yield _judge(held, place, roots.absolute(place.root, place.directory))
+    if len(bad) > _NAMED_MAX:
+        yield warned(
+            "place",
+            f"{len(bad) - _NAMED_MAX} more",
+            "are stale or in part",
+            "'ckptctl checkpoints' lists all of them.",
+        )
+    if not bad:
+        suspect = counts[PlaceState.SUSPECT.value]
+        reading = f"; {suspect} are read again" if suspect else ""
+        yield passed("place", "this node", f"no file is known to have changed{reading}")
+
+
+def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
+    version = f"{held.holding.checkpoint}@{held.holding.version}"
+    recover = f"'ckptctl recover {version} --to {directory}'"
+    if place.state is PlaceState.PARTIAL:
+        return warned(
+            "place",
+            directory,
+            f"{version} in part: {len(place.absent)} of {place.unit_count} units were left out",
+            f"{recover} fetches them once somebody has them.",
+        )
+    count = f"{len(place.changed)} of {place.unit_count} units" if place.changed else "nothing"
+    left = "the others are served" if place.changed and place.is_serving else "nothing is served"
+    return warned(
+        "place",
+        directory,
+        f"{version} is stale, {count} changed, {left}: {place.reason}",
+        f"{recover} puts it right, with --overwrite also what somebody changed on purpose.",
+    )
