@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptd.errors import StorageError
 from ckptd.model.blocks import BlockSet
@@ -14,6 +14,9 @@ from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.layout import inside
+
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+"""Of a directory: others than its owner may make names in it. Access lists count as the group."""
 
 
 class Fingerprint(NamedTuple):
@@ -90,21 +93,30 @@ def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
     return is_same and facts.st_nlink > 0
 
 
-def check_plain(facts: os.stat_result, subject: str) -> None:
+def check_plain(facts: os.stat_result, directory: os.stat_result, subject: str) -> None:
     """Check that a file may be served to others.
 
     The file of a second name may be anywhere: a user could link to a file that the daemon may
-    read and he may not, and have it published. The setuid and setgid bits would be lost at the
-    receiver without notice.
+    read and he may not, and have it published. So a second name is taken only where nobody but the
+    file's owner, and root, can have made the one that is published. The setuid and setgid bits
+    would be lost at the receiver without notice.
+
+    Args:
+        facts: Of the file.
+        directory: Of the directory in which it was found.
+        subject: The file, for messages.
 
     Raises:
-        StorageError: It has several names, or its setuid or setgid bit is set.
+        StorageError: It has names that somebody else may have made, or its setuid or setgid bit
+            is set.
     """
-    if facts.st_nlink > 1:
+    is_owners = directory.st_uid == facts.st_uid and not directory.st_mode & _OTHERS_WRITE
+    if facts.st_nlink > 1 and not is_owners:
         raise StorageError(
             subject,
-            f"has {facts.st_nlink} names (hard links)",
-            "Publish a copy of its own: cp --reflink=auto costs no room where the disk knows it.",
+            f"has {facts.st_nlink} names (hard links), and others than its owner may write to the "
+            "directory",
+            "Close that to others (chmod go-w, and the same owner as the file), or publish a copy.",
         )
     if facts.st_mode & (stat.S_ISUID | stat.S_ISGID):
         raise StorageError(subject, "has its setuid or setgid bit set", "Take it away: chmod ug-s.")

@@ -216,13 +216,14 @@ def _hash(
 ) -> tuple[Unit, UnitFile]:
     subject = root.absolute(candidate.place)
     try:
+        directory = os.fstat(names.find(candidate.place)[0])
         fd = names.open_file(candidate.place, os.O_RDONLY)
     except NotFound as error:
         raise _changed(subject) from error
     try:
         with mapping_os_errors(subject):
             facts = run.settled(fd)
-            check_plain(facts or os.fstat(fd), subject)
+            check_plain(facts or os.fstat(fd), directory, subject)
             block_size = block_size_for(facts.st_size) if facts else 0
             if facts is None or len(buffer) < block_size:
                 raise _changed(subject)

@@ -97,13 +97,38 @@ def test_a_second_name_alone_changes_nothing() -> None:
     assert is_unchanged(facts_of(st_nlink=2), FILE.fingerprint)
 
 
-def test_only_files_with_one_name_that_run_as_nobody_else_are_plain() -> None:
-    check_plain(facts_of(), "file")
-    with pytest.raises(StorageError, match="has 2 names"):
-        check_plain(facts_of(st_nlink=2), "file")
+OWN = facts_of(st_mode=0o40755)
+"""A directory of the file's owner."""
+
+
+def test_a_file_that_runs_as_somebody_is_not_plain() -> None:
+    check_plain(facts_of(), OWN, "file")
     for mode in (0o104755, 0o102755):
         with pytest.raises(StorageError, match="setuid or setgid"):
-            check_plain(facts_of(st_mode=mode), "file")
+            check_plain(facts_of(st_mode=mode), OWN, "file")
+
+
+@pytest.mark.parametrize(
+    ("directory", "is_taken"),
+    [
+        (OWN, True),
+        (facts_of(st_mode=0o40700), True),
+        (facts_of(st_mode=0o40755, st_uid=1000), False),  # who made the name could not read it
+        (facts_of(st_mode=0o40755, st_uid=0), False),
+        (facts_of(st_mode=0o40775), False),
+        (facts_of(st_mode=0o41777), False),
+        (facts_of(st_mode=0o40757), False),
+    ],
+)
+def test_a_second_name_is_taken_where_only_the_owner_can_have_made_it(
+    directory: os.stat_result, *, is_taken: bool
+) -> None:
+    check_plain(facts_of(), directory, "file")
+    if is_taken:
+        check_plain(facts_of(st_nlink=2), directory, "file")
+    else:
+        with pytest.raises(StorageError, match=r"has 2 names .* others than its owner"):
+            check_plain(facts_of(st_nlink=2), directory, "file")
 
 
 def test_a_path_is_where_a_link_leads_or_below_the_directory() -> None:
