@@ -187,7 +187,8 @@ class _Reading:
         """Take note that the file that was opened last is not what was hashed."""
         if self._current is not None:
             place, unit = self._current
-            self._note_bad(place.number, unit, str(error))
+            path = place.root.absolute(place.hashed.path_of(unit))
+            self._note_bad(place.number, unit, f"file {path}: {error.problem}")
 
 
 def _blocks(space: AddressSpace, place: ServedPlace) -> BlockSet:
