@@ -38,7 +38,6 @@ from ckptd.model.ids import (
     parse_version,
 )
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
 
@@ -116,10 +115,12 @@ class RecoveryAnswers:
         version = None if request.version is None else parse_version(request.version)
         wanted = self._selection_of(request, checkpoint, version)
         root, target = self._roots.default(), ""
+        named = ""  # what somebody named; where else it comes to is settled with the version
         if request.to is not None:
             root, target = self._roots.locate(request.to)
+            named = target
         elif version is not None:
-            target = usual_target(checkpoint, version)
+            root, target = self._recovering.own.target_of(checkpoint, version)
         async with self._beginning:  # of two requests for the same, one begins
             same = self._find_same(checkpoint, version, root, target)
             if same is not None and self._is_of(same, wanted):
@@ -133,7 +134,7 @@ class RecoveryAnswers:
                 version=version,
                 digest=None,
                 root=root.name,
-                target=target,
+                target=named,
                 patience_ns=(
                     None if request.patience_s is None else int(request.patience_s * SECOND)
                 ),

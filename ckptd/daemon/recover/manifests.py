@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
@@ -25,11 +25,13 @@ class VerifiedManifest:
         encoded: Its bytes.
         signatures: Those of its signatures that were verified here.
         space: What it describes.
+        is_journaled: It came from the recovery's own journal.
     """
 
     encoded: bytes
     signatures: tuple[Signature, ...]
     space: AddressSpace
+    is_journaled: bool = False
 
 
 class Manifests:
@@ -79,18 +81,20 @@ class Manifests:
                 raise NotSigned(subject, problem, is_lie=True) from error
         return await self._verified(encoded, signatures, checkpoint, digest)
 
-    async def from_journal(
+    async def from_here(
         self, recovery: RecoveryId, checkpoint: CheckpointName, digest: Digest
     ) -> VerifiedManifest:
-        """Take the one that a restart left.
+        """Take the one that a restart left in the journal, or that of a version in the catalog.
 
         Raises:
-            CkptdError: See above; ``NotFound`` if it is not in the journal.
+            CkptdError: See above; ``NotFound`` if it is in neither.
         """
         encoded = await self._journal.manifest(recovery)
         if encoded is None:
-            raise NotFound(f"manifest {digest}", "is not in the journal")
-        return await self._verified(encoded, await self._shelf.find(digest), checkpoint, digest)
+            return await self.from_catalog(checkpoint, digest)
+        signatures = await self._shelf.find(digest)
+        found = await self._verified(encoded, signatures, checkpoint, digest)
+        return replace(found, is_journaled=True)
 
     async def from_catalog(self, checkpoint: CheckpointName, digest: Digest) -> VerifiedManifest:
         """Take that of a version that is here."""

@@ -13,14 +13,14 @@ from ckptd.core.report.verdicts import Explanation
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest, RecoveryId, Version
+from ckptd.model.ids import Digest, RecoveryId
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
-from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
+from ckptd.store.staging.standing import NOTHING_HERE, OnDisk
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
@@ -45,6 +45,7 @@ class OpenRecovery:
         space: What it consists of, once the manifest is here.
         arrived: Manifests that came from peers, by digest, until one is recorded.
         staging: Where it writes, once prepared.
+        here: What of it was on this node's disks when it was prepared.
         was_here: The version stood at the target already, just as it should.
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
@@ -57,6 +58,7 @@ class OpenRecovery:
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     staging: Staging | None = None
+    here: OnDisk = NOTHING_HERE
     was_here: bool = False
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,18 +93,18 @@ class OpenRecovery:
         self.ended.set()
         self.note_growth()
 
-    def choose(self, version: Version) -> None:
+    def choose(self, root: Root, target: str) -> None:
         """Take a version that was chosen; of one that was chosen before, nothing is known now."""
         self.space = None
-        self.settle_target(version)
+        self.settle_target(root, target)
 
-    def settle_target(self, version: Version) -> None:
-        """Take the usual place of a version that was chosen, unless somebody named another.
+    def settle_target(self, root: Root, target: str) -> None:
+        """Take a place for the version that was chosen, unless somebody named one.
 
         A version may be chosen more than once: nobody had the first one after all.
         """
         if not self.record.target:
-            self.target = usual_target(self.record.checkpoint, version)
+            self.root, self.target = root, target
 
 
 class RecoveryBook:

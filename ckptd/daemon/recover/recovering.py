@@ -19,6 +19,7 @@ from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.orphans import remove_orphans
+from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.runner import Runner
@@ -49,6 +50,7 @@ class Recovering:
         book: All recoveries.
         peering: Follows peers.
         manifests: Gets manifests.
+        own: Knows what is here already.
         pool: Buffers for bodies.
         fetching: All lanes.
         staging: Works on the disks.
@@ -79,9 +81,11 @@ class Recovering:
         self.manifests = Manifests(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
+        self.own = OwnVersions(parts.storage)
         self.staging = StagingOrders(
             parts.storage,
             self.book,
+            self.own,
             advertising,
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
             parts.wall_clock,
@@ -104,6 +108,7 @@ class Recovering:
             examining=examining,
             peering=self.peering,
             fetching=self.fetching,
+            own=self.own,
             staging=self.staging,
             report=self.runtime.report,
         )
@@ -144,6 +149,7 @@ class Recovering:
                 record.patience_ns,
                 record.is_background,
                 self._storage.catalog.newest_ever(record.checkpoint),
+                own=self.own.holdings(record.checkpoint),
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
                 had=self._storage.catalog.had(record.checkpoint),
@@ -169,7 +175,9 @@ class Recovering:
             _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
             recovery = OpenRecovery(record, self._storage.roots[record.root], record.target)
             if record.version is not None:
-                recovery.settle_target(record.version)
+                recovery.settle_target(
+                    *self.own.target_of(record.checkpoint, record.version, record.digest)
+                )
             self.begin(recovery)
 
     async def remove_orphans(self) -> None:

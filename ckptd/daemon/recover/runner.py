@@ -31,6 +31,7 @@ from ckptd.core.events import (
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.manifests import Manifests
+from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
@@ -54,6 +55,7 @@ class Runner:
         examining: Looks whether peers have what they claim.
         peering: Asks peers whether they still hold what they said.
         fetching: Fetches ranges.
+        own: Knows what is here already.
         staging: Works on the disks.
         report: Takes the events of orders.
 
@@ -69,6 +71,7 @@ class Runner:
         examining: Examining,
         peering: Peering,
         fetching: Fetching,
+        own: OwnVersions,
         staging: StagingOrders,
         report: Reporting,
     ) -> None:
@@ -77,6 +80,7 @@ class Runner:
         self._examining = examining
         self._peering = peering
         self._fetching = fetching
+        self._own = own
         self._staging = staging
         self._report = report
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
@@ -103,7 +107,8 @@ class Runner:
             case CloseLane():
                 self._fetching.close_lane(effect)
             case ChooseVersion():
-                self._book.under_way(effect.recovery).choose(effect.version)
+                chosen = self._own.target_of(effect.checkpoint, effect.version, effect.digest)
+                self._book.under_way(effect.recovery).choose(*chosen)
                 _log.info(
                     "recovery.version_chosen",
                     recovery=effect.recovery,
@@ -136,7 +141,7 @@ class Runner:
         checkpoint, digest = recovery.record.checkpoint, effect.digest
         try:
             if source is None:
-                found = await self._manifests.from_journal(recovery.id, checkpoint, digest)
+                found = await self._manifests.from_here(recovery.id, checkpoint, digest)
             else:
                 found = await self._manifests.from_peer(source, checkpoint, digest)
         except InvalidManifest as error:
@@ -151,7 +156,7 @@ class Runner:
         except (CkptdError, OSError) as error:
             _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
             return ManifestMissed(effect.recovery, source, is_lie=False)
-        if source is not None and recovery.space is None:
+        if not found.is_journaled and recovery.space is None:
             recovery.arrived[digest] = found
         return ManifestArrived(effect.recovery, source, found.space)
 

@@ -25,6 +25,7 @@ from ckptd.core.events import (
 )
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict
@@ -33,13 +34,12 @@ from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
-from ckptd.store.files.layout import staging_of
+from ckptd.store.files.layout import staging_of, usual_target
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.directories import is_free
 from ckptd.store.staging.partial_marker import describe_partial
-from ckptd.store.staging.standing import OnDisk
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""
@@ -57,6 +57,7 @@ class StagingOrders:
     Args:
         storage: Where the journal and the catalog are.
         book: All recoveries.
+        own: Knows what is here already.
         advertising: Hears of what peers may have.
         writing: Which way blocks take to the disk.
         wall_clock: Gives Unix time.
@@ -69,14 +70,17 @@ class StagingOrders:
         self,
         storage: Storage,
         book: RecoveryBook,
+        own: OwnVersions,
         advertising: Advertising,
         writing: Writing,
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
         self._journal = storage.journal
+        self._roots = storage.roots
         self._shelf = storage.shelf
         self._book = book
+        self._own = own
         self._advertising = advertising
         self._writing = writing
         self._wall_clock = wall_clock
@@ -113,13 +117,19 @@ class StagingOrders:
         """Reserve room, and hash again what an earlier run left."""
         recovery = self._book.under_way(effect.recovery)
         try:
+            await self._settle_target(recovery, effect)
             await self._refuse_rivals(recovery, effect)
             if recovery.staging is not None:  # what was in it is lost
                 self._advertising.end(recovery.id)
                 await self._in_thread(recovery.staging.close)
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
-            here = OnDisk(is_overwriting=recovery.record.is_overwriting)
+            here = recovery.here = await self._own.on_disk(
+                effect.digest,
+                recovery.root,
+                recovery.target,
+                is_overwriting=recovery.record.is_overwriting,
+            )
             recovery.space = effect.space
             staging = Staging(
                 recovery.root, recovery.id, recovery.target, effect.space, self._writing
@@ -147,6 +157,16 @@ class StagingOrders:
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
         return StagingPrepared(effect.recovery, verified, staging.local)
+
+    async def _settle_target(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Take the usual place after all if nothing stands any more where the version was."""
+        root, version = self._roots.default(), Version(effect.space.manifest.version)
+        usual = usual_target(recovery.record.checkpoint, version)
+        is_usual = recovery.root is root and recovery.target == usual
+        if recovery.record.target or recovery.space is not None or is_usual:
+            return
+        if await self._in_thread(partial(is_free, recovery.root, recovery.target)):
+            recovery.settle_target(root, usual)
 
     async def _record_choice(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Write down what the manifest that just arrived says: going on needs no peer then."""
@@ -218,12 +238,35 @@ class StagingOrders:
             placed = HashedDirectory(
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
-            await self._catalog.add(placed, is_published=False)
+            await self._record(recovery, placed)
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
         except CkptdError as error:
             return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
+
+    async def _record(self, recovery: OpenRecovery, placed: HashedDirectory) -> None:
+        """Write into the catalog what stands at the target now."""
+        known, staging = recovery.here.at_target, recovery.known_staging()
+        if staging.is_untouched:
+            return
+        if staging.replaced:
+            _log.warning(
+                "version.repaired",
+                recovery=recovery.id,
+                digest=placed.digest,
+                directory=recovery.target_path,
+                files=staging.replaced,
+            )
+        if known is None or self._catalog.place(known.number) is None:
+            await self._catalog.add(placed, is_published=False)
+            return
+        renewed = {
+            unit: file
+            for unit, file in enumerate(placed.files)
+            if file is not None and file is not known.files[unit]
+        }
+        await self._catalog.settle(known.number, renewed, {})
 
     async def _discard(self, effect: DiscardStaging) -> Event:
         """Remove what a recovery left."""

@@ -103,6 +103,13 @@ class Catalog:
         """Return what is held under a name and version: one, or rivals, the latest first."""
         return self._held.named(checkpoint, version)
 
+    def standing(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
+        """Return what stands here of a checkpoint as far as is known, on offer or not.
+
+        What is suspect counts: it is hashed again before it is used.
+        """
+        return self._held.standing(checkpoint)
+
     def at(self, root: str, directory: str) -> tuple[HeldVersion, Place] | None:
         """Return what is recorded as standing in a directory: the latest, if there are several."""
         return next(reversed(self._held.at(root, directory)), None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ckptd.errors import NotFound
+from ckptd.model.blocks import union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.published.places import HeldVersion, Place, UnitStarts, held_version
@@ -72,6 +74,19 @@ class HeldVersions:
         """Return all versions of a checkpoint."""
         names = (found for name, found in self._by_name.items() if name[0] == checkpoint)
         return frozenset(itertools.chain.from_iterable(names))
+
+    def standing(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
+        """Return what stands here of each version of a checkpoint, as far as is known."""
+        found = (self._versions[digest] for digest in sorted(self.digests_of(checkpoint)))
+        return tuple(
+            replace(
+                held.holding,
+                blocks=union(
+                    place.standing(self._starts[held.holding.digest]) for place in held.places
+                ),
+            )
+            for held in found
+        )
 
     def at(self, root: str, directory: str) -> list[tuple[HeldVersion, Place]]:
         """Return what is recorded as standing in a directory, the latest last."""

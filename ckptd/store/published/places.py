@@ -127,6 +127,20 @@ class Place:
                 blocks = blocks.without_run((start, end))
         return blocks
 
+    @property
+    def is_whole(self) -> bool:
+        """Every unit stands here, as far as is known; some may have to be hashed again."""
+        is_readable = not self.reason or bool(self.suspect)
+        return is_readable and not self.absent and not self.changed
+
+    def standing(self, runs: UnitRuns) -> BlockSet:
+        """Return the blocks that are not known to be wrong here, on offer or not.
+
+        Args:
+            runs: Of this version: its address space will do.
+        """
+        return replace(self, suspect=NO_UNITS, is_withdrawn=False).servable(runs)
+
     def with_suspect(self, units: Iterable[int], reason: str, *, is_again: bool = False) -> Place:
         """Return the place with more units that have to be hashed again.
 

@@ -61,6 +61,7 @@ class Staging:
         is_placed: The version stands under its final name.
         local: Blocks that :meth:`prepare` found on this node's disks, and that no earlier run of
             the recovery left.
+        replaced: How many files :meth:`place` put right where the version stood.
         copied: Those of them that it copied into staging; they are durable and not journaled.
         held: Which blocks are here, and whether lanes wait for a commit.
         lane_times: How the lanes that deliver spend their time.
@@ -78,6 +79,7 @@ class Staging:
         self.is_placed = False
         self.local = BlockSet()
         self.copied = BlockSet()
+        self.replaced = 0
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
         self.lane_times = LaneTimes()
@@ -373,6 +375,7 @@ class Staging:
             if not self._standing.is_recorded:
                 root.sync()  # what is right and not ours may be in memory only
             put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
+            self.replaced = len(put)
             files = tuple((stands | put).get(unit) for unit in range(len(manifest.units)))
             if marker:
                 move_marker(root, tree, self._target)

@@ -50,12 +50,14 @@ class KnownPlace:
         directory: Path relative to the root.
         files: What was recorded of each unit; ``None``: it was left out.
         changed: Units whose content is known to be wrong, whatever their fingerprints say.
+        number: Its name in the catalog.
     """
 
     root: Root
     directory: str
     files: tuple[UnitFile | None, ...]
     changed: frozenset[int] = frozenset()
+    number: int = 0
 
     def path_of(self, manifest: Manifest, unit: int) -> str:
         """Return where a unit's file lies, or would lie, relative to the root."""

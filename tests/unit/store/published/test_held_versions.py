@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from ckptd.errors import NotFound
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.published.held_versions import Change, HeldVersions
 from ckptd.store.published.places import HeldVersion, UnitStarts
@@ -74,3 +75,14 @@ def test_a_change_says_who_will_see_it(held: HeldVersions) -> None:
     assert hidden == Change(is_any=True, is_served_otherwise=True)
     seen = held.change(2, lambda place: place.with_suspect([0], "touched"))
     assert seen == Change(is_any=True, is_served_otherwise=True, is_seen=True)
+
+
+def test_what_stands_here_of_a_checkpoint_is_what_its_places_have_together(
+    held: HeldVersions,
+) -> None:
+    held.add(FACTS, COPY, STARTS)
+    held.change(1, lambda place: place.with_changed([0, 3], "written"))
+    held.change(2, lambda place: place.with_changed([1, 3], "written"))
+    (standing,) = held.standing(FACTS.checkpoint)
+    assert (standing.digest, standing.blocks) == (FACTS.digest, BlockSet([(0, 3)]))
+    assert held.standing(CheckpointName("another")) == ()

@@ -163,3 +163,25 @@ def test_places_are_counted_by_state_also_by_those_that_none_is_in() -> None:
     assert count_by_state(versions) == {
         "here": 1, "partial": 0, "suspect": 0, "stale": 1, "withdrawn": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "is_whole", "blocks"),
+    [
+        (PLACE, True, [(0, 4)]),
+        (PLACE.with_suspect([A, B], "touched"), True, [(0, 4)]),
+        (PLACE.with_suspect([A], "touched").with_changed([B], "written"), False, [(0, 2), (3, 4)]),
+        (replace(PLACE, is_withdrawn=True), True, [(0, 4)]),
+        (
+            replace(PLACE, absent=frozenset({B}), blocks=BlockSet([(0, 2), (3, 4)])),
+            False,
+            [(0, 2), (3, 4)],
+        ),
+        (replace(PLACE, reason="its row is damaged"), False, [(0, 4)]),
+    ],
+)
+def test_what_stands_at_a_place_is_all_that_is_not_known_to_be_wrong(
+    place: Place, *, is_whole: bool, blocks: list[tuple[int, int]]
+) -> None:
+    assert place.is_whole is is_whole
+    assert place.standing(SPACE) == BlockSet(blocks)

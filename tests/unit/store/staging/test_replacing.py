@@ -62,6 +62,7 @@ class TestRepair:
         assert staging.local == site.everything - BAD
         assert staging.copied == site.blocks_of(SHARD) - BAD
         finish(site, staging)
+        assert staging.replaced == 1
         assert site.files() == site.version()
         assert {path: inode(site.placed(path)) for path in others} == others
 

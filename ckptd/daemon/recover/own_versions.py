@@ -1,0 +1,91 @@
+"""What this node has of what is to be recovered, and where a version that comes here will stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptd.daemon.parts import Storage
+from ckptd.errors import CkptdError
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.layout import usual_target
+from ckptd.store.files.roots import Root
+from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.staging.standing import KnownPlace, OnDisk
+
+_log = get_logger()
+
+
+class OwnVersions:
+    """Looks into the catalog for recoveries.
+
+    Args:
+        storage: Where the catalog and the roots are.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._catalog = storage.catalog
+        self._roots = storage.roots
+
+    def holdings(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
+        """Return what stands here of a checkpoint as far as is known, on offer or not."""
+        return self._catalog.standing(checkpoint)
+
+    def target_of(
+        self, checkpoint: CheckpointName, version: Version, digest: Digest | None = None
+    ) -> tuple[Root, str]:
+        """Return where a version is recovered to if nobody says otherwise.
+
+        Args:
+            checkpoint: Of which checkpoint.
+            version: Which version.
+            digest: Its identity; ``None``: not known yet.
+
+        Returns:
+            A place where it is whole, the usual one if there are several; else the usual one.
+        """
+        root, target = self._roots.default(), usual_target(checkpoint, version)
+        found = self._catalog.find(checkpoint, version)
+        if digest is not None:
+            found = tuple(held for held in found if held.holding.digest == digest)
+        if len(found) == 1 and found[0].at(root.name, target) is None:
+            for place in self._whole_places(found[0]):
+                return self._roots[place.root], place.directory
+        return root, target
+
+    def _whole_places(self, held: HeldVersion) -> Iterator[Place]:
+        for place in held.places:
+            if place.is_whole and place.root in self._roots:
+                yield place
+
+    async def on_disk(
+        self, digest: Digest, root: Root, target: str, *, is_overwriting: bool
+    ) -> OnDisk:
+        """Return what this node has of a version, for a recovery of it.
+
+        Args:
+            digest: Which version.
+            root: Where it is recovered to …
+            target: … and the directory there.
+            is_overwriting: Replace also what somebody changed there.
+        """
+        held = self._catalog.held(digest)
+        at_target: KnownPlace | None = None
+        elsewhere: list[KnownPlace] = []
+        for place in held.places if held is not None else ():
+            known = await self._known(place)
+            if known is not None and (place.root, place.directory) == (root.name, target):
+                at_target = known
+            elif known is not None:
+                elsewhere.append(known)
+        return OnDisk(at_target, tuple(elsewhere), is_overwriting)
+
+    async def _known(self, place: Place) -> KnownPlace | None:
+        try:
+            hashed = await self._catalog.hashed(place.number)
+            root = self._roots[place.root]
+        except CkptdError as error:
+            _log.warning("version.passed_over", directory=place.directory, why=str(error))
+            return None
+        return KnownPlace(root, place.directory, hashed.files, place.changed, place.number)

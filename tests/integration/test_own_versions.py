@@ -1,0 +1,109 @@
+"""What a node has itself counts: nothing travels that is here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from ckptd.model.words import Result
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def source(cluster: Cluster) -> Node:
+    [source] = cluster.sources("a")
+    return source
+
+
+@pytest.fixture
+def receiver(cluster: Cluster, source: Node) -> Node:
+    return cluster.node("r", peers=[source.address])
+
+
+def test_what_is_published_here_is_here_already(source: Node) -> None:
+    for to in (None, source.path("100")):
+        result = source.recover(to=to)
+        assert (result.result, result.was_here, result.bytes_received) == (Result.COMPLETE, True, 0)
+        assert result.bytes_local == result.bytes_total
+        assert result.target == str(source.path("100"))
+    newest = source.recover(version=None)
+    assert (newest.version, newest.was_here) == (100, True)
+    assert not source.path(NAME).exists()
+
+
+def test_what_is_here_needs_no_network(source: Node, receiver: Node) -> None:
+    first = receiver.recover()
+    source.kill()
+    for version in (100, None):
+        again = receiver.recover(version=version)
+        assert (again.result, again.was_here, again.target) == (
+            Result.COMPLETE,
+            True,
+            first.target,
+        )
+    receiver.restart()
+    assert receiver.recover().was_here
+
+
+def test_what_was_only_touched_is_hashed_and_here(source: Node, receiver: Node) -> None:
+    first = receiver.recover()
+    source.kill()
+    for path in (receiver.path(NAME, "100/config.json"), receiver.path(NAME, "100")):
+        path.chmod(0o755)
+    os.utime(receiver.path(NAME, "100/model-1.safetensors"))
+    again = receiver.recover()
+    assert (again.result, again.was_here, again.target) == (Result.COMPLETE, True, first.target)
+    rows = [row for row in receiver.client.checkpoints() if row.checkpoint == NAME]
+    assert [row.is_stale for row in rows] == [False]
+
+
+def test_a_second_copy_is_made_of_the_first_and_each_stands_for_itself(
+    source: Node, receiver: Node
+) -> None:
+    first = receiver.recover()
+    source.kill()
+    copy = receiver.path("copy")
+    result = receiver.recover(to=copy)
+    assert (result.result, result.bytes_received, result.was_here) == (Result.COMPLETE, 0, False)
+    assert result.bytes_local == result.bytes_total
+    assert tree_digest(copy) == tree_digest(first.target)
+    shutil.rmtree(first.target)
+    again = receiver.recover()
+    assert (again.result, again.bytes_received) == (Result.COMPLETE, 0)
+
+
+def test_of_a_copy_with_a_fault_only_that_travels(source: Node, receiver: Node) -> None:
+    receiver.recover(to=receiver.path("first"))
+    file = receiver.path("first/model-2.safetensors")
+    with file.open("r+b") as opened:
+        opened.write(b"!")
+    result = receiver.recover(to=receiver.path("second"))
+    assert result.result is Result.COMPLETE
+    assert 0 < result.bytes_received <= result.bytes_total // 20
+    assert tree_digest(receiver.path("second")) == tree_digest(source.path("100"))
+
+
+def test_a_newer_version_of_a_peer_is_preferred(source: Node, receiver: Node) -> None:
+    receiver.recover()
+    make_checkpoint(source.path("200"), seed=2)
+    source.publish(source.path("200"), version=200)
+    eventually(
+        lambda: any(row.version == 200 for row in receiver.client.checkpoints()), "the newer one"
+    )
+    result = receiver.recover(version=None)
+    assert (result.version, result.was_here) == (200, False)
+
+
+def test_a_place_that_was_removed_is_no_place(source: Node, receiver: Node) -> None:
+    receiver.recover(to=receiver.path("elsewhere"))
+    shutil.rmtree(receiver.path("elsewhere"))
+    result = receiver.recover()
+    assert (result.result, result.target) == (
+        Result.COMPLETE,
+        str(receiver.path(NAME, "100")),
+    )
+    assert not receiver.path("elsewhere").exists()
