@@ -184,6 +184,14 @@ class Scheduler:
         """
         return claimed_contents(self._state, checkpoint, version, now=now)
 
+    def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:
+        """Return what each live peer holds that is not in quarantine."""
+        return [
+            (node, tuple(peer.holdings.values()))
+            for node, peer in self._state.peers.items()
+            if peer.is_live and peer.link.quarantined_until_ns <= now
+        ]
+
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
         """Return the live peers that have any of a version, by name."""
         return tuple(

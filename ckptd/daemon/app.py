@@ -162,6 +162,7 @@ class Daemon:
                 self._recovering.peering,
                 self._recovering.pool,
                 note_rate=runtime.report,
+                look_for_conflicts=self._measuring.conflicts.look,
             ),
             obstacle=lambda: self._obstacle,
             components=lambda: components(

@@ -45,6 +45,7 @@ EVENTS: Final = {
     "version.forgotten": "a directory of a version was removed; it is no longer listed there",
     "version.not_checked": "files of a version could not be looked at; why says more",
     "version.passed_over": "what is recorded of a place cannot be read; nothing is taken from it",
+    "version.conflict": "nodes hold several contents of one version: somebody has to choose",
     "version.published": "a directory was published",
     "version.repaired": "files of a version were put right where it stands",
     "version.rotten": "a block that a receiver asked about is wrong here; its unit is not served",

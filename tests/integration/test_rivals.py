@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.observation import CheckRow
 from ckptd.control.messages.running_recoveries import RecoverRequest
-from ckptd.errors import ExitCode, NotFound
+from ckptd.errors import Conflict, ExitCode, NotFound
 from ckptd.limits import MIB
 from ckptd.model.manifest import encode_manifest
 from ckptd.model.words import FailureCause, PeerState, Result
@@ -58,6 +59,28 @@ def receiver_of(
 
 def digests_of(node: Node) -> set[str]:
     return {row.digest for row in node.client.checkpoints()}
+
+
+def test_whoever_publishes_other_content_learns_who_has_which(
+    cluster: Cluster, split: list[Node]
+) -> None:
+    late = receiver_of(cluster, split)
+    make_checkpoint(late.path("mine"), seed=3)
+    first = late.publish(late.path("mine"))
+    assert {rival.nodes for rival in first.rivals} == {("a", "b"), ("c",)}
+    assert late.publish(late.path("mine")).rivals == first.rivals
+    assert not first.rivals[0].is_own
+    found = {row.subject: row for row in late.client.examine() if isinstance(row, CheckRow)}
+    assert found[f"{NAME}@100"].finding.startswith("has 3 contents: ")
+    eventually(lambda: "event=version.conflict" in late.log_text(), "the conflict is logged")
+    # What somebody else has stays his; what is one's own is superseded.
+    make_checkpoint(late.path("mine"), seed=1)
+    with pytest.raises(Conflict):
+        late.publish(late.path("mine"))
+    superseded = late.publish(late.path("mine"), replace=True)
+    assert {rival.nodes for rival in superseded.rivals} == {("c",)}
+    offered = [row for row in late.client.checkpoints() if "r" in row.nodes]
+    assert [row.digest for row in offered] == [superseded.digest]
 
 
 def test_a_person_is_asked_which_of_two_contents_is_meant(

@@ -19,6 +19,7 @@ from ckptd.cli.ctl.verb import (
 )
 from ckptd.cli.render.explanation_text import explanation_lines
 from ckptd.cli.render.live import follow_recovery
+from ckptd.cli.render.rivals_text import conflict_lines
 from ckptd.cli.render.text import (
     printable,
     recovery_lines,
@@ -237,7 +238,7 @@ def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exi
     except KeyboardInterrupt:
         say(f"interrupted, but not recovery {recovery}: {again}")
         return ExitCode.INTERRUPTED
-    lines = result_lines(result)
+    lines = conflict_lines(result) if result.rivals else result_lines(result)
     if result.result not in {Result.COMPLETE, Result.PARTIAL}:
         say("\n".join(lines))
     elif not as_json:

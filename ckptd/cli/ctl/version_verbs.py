@@ -10,6 +10,7 @@ from ckptd.cli.ctl.verb import Verb, client_of, print_answer, print_rows, say, u
 from ckptd.cli.render.checkpoint_text import checkpoint_lines
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
+from ckptd.cli.render.rivals_text import rival_warning_lines
 from ckptd.cli.render.text import peer_lines, published_lines
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
@@ -18,7 +19,9 @@ from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_versio
 
 _PUBLISH: Final = """\
 Hash a directory below one of the daemon's roots and serve it where it lies.
-Nothing is copied. Publishing the same content again changes nothing.
+Nothing is copied. Publishing the same content again changes nothing. If other
+content goes by that name and version, at a peer for example, it says so; with
+--replace this node's own leaves the offer, and others' stays.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
@@ -86,7 +89,7 @@ def _publish(arguments: Namespace) -> ExitCode:
         say("interrupted; nothing was published")
         return ExitCode.INTERRUPTED
     if not as_json:
-        print("\n".join(published_lines(result)))
+        print("\n".join([*published_lines(result), *rival_warning_lines(result)]))
     return ExitCode.DONE
 
 

@@ -18,13 +18,10 @@ from ckptd.control.messages.checkpoints import (
 from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
-from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
 from ckptd.model.words import PlaceState, RateOrigin, Result
 
-_DIGITS_SHOWN: Final = 12
-"""So many digits of a digest tell contents of one version apart."""
 WIDTH: Final = 80
 """Columns of the narrowest terminal in use."""
 
@@ -266,8 +263,6 @@ def result_lines(result: RecoveryResult) -> list[str]:
     """Say how a recovery ended, and where the bytes of one came from that placed something."""
     name = reference(result.checkpoint, result.version)
     if result.result not in {Result.COMPLETE, Result.PARTIAL}:
-        if result.rivals:
-            return _conflict_lines(result, name)
         reason = f": {printable(result.message)}" if result.message else ""
         ended = f"recovery {printable(result.recovery)} of {name} {result.result}{reason}"
         return [ended, *_missing_lines(result)]
@@ -293,34 +288,6 @@ def result_lines(result: RecoveryResult) -> list[str]:
         f"wasted {format_size(result.bytes_wasted)}"
     )
     return [*lines, *_missing_lines(result), *_wrapped(account)]
-
-
-def _conflict_lines(result: RecoveryResult, name: str) -> list[str]:
-    """Say which contents go by one version, and how to choose one."""
-    first = result.rivals[0]
-    choice = f"ckptctl recover {name} --digest {first.digest[:_DIGITS_SHOWN]}"
-    source = f", or --from {printable(first.nodes[0])}" if first.nodes else ""
-    ended = f"recovery {printable(result.recovery)} of {name} {result.result}"
-    return [
-        f"{ended}: {len(result.rivals)} contents go by that version",
-        *rival_lines(result.rivals),
-        f"choose one, e.g. with: {choice}{source}",
-    ]
-
-
-def rival_lines(rivals: Iterable[RivalRow]) -> list[str]:
-    """List the contents that go by one version; nothing if there are none."""
-    rows = [
-        (
-            rival.digest[:_DIGITS_SHOWN],
-            format_size(rival.size_bytes),
-            ", ".join(rival.signers) or "nobody",
-            "yes" if rival.is_own else "no",
-            _listing(rival.nodes),
-        )
-        for rival in rivals
-    ]
-    return table(("DIGEST", "SIZE", "SIGNED BY", "HERE", "NODES"), rows) if rows else []
 
 
 def _missing_lines(result: RecoveryResult) -> list[str]:

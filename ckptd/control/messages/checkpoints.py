@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.words import Location, PlaceState
 
 
@@ -114,6 +115,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         is_new: It was not held with the same content before.
         directory: Its directory.
         duration_s: How long publishing took.
+        rivals: Other content that goes by the same name and version, and who has it: a recovery
+            will have to choose.
     """
 
     checkpoint: str
@@ -124,6 +127,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     is_new: bool
     directory: str
     duration_s: float
+    rivals: tuple[RivalRow, ...] = ()
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Final
@@ -16,12 +16,15 @@ from ckptd.control.messages.checkpoints import (
     PublishRequest,
     PublishResult,
 )
+from ckptd.control.messages.rivals import RivalRow
+from ckptd.core.report.rivals import Rival
 from ckptd.daemon.parts import Parts
 from ckptd.limits import SECOND
-from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.hash_runs import HashingProgress
+from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.publishing import PublishOrder, scan_and_hash
 
 _HASHING_PROGRESS_S: Final = 1.0
@@ -37,11 +40,18 @@ class PublishAnswers:
         parts: What the daemon is made of.
         now: A monotonic clock.
         note: Given how each ended, and how many nanoseconds it took.
+        contents: Returns what peers have under a checkpoint and version.
     """
 
     def __init__(
-        self, parts: Parts, now: Callable[[], int], note: Callable[[Result, int], None]
+        self,
+        parts: Parts,
+        now: Callable[[], int],
+        note: Callable[[Result, int], None],
+        contents: Callable[[CheckpointName, Version], Iterable[Rival]],
     ) -> None:
+        self._node = parts.config.node.id
+        self._contents = contents
         self._now = now
         self._note = note
         self._catalog = parts.storage.catalog
@@ -120,6 +130,14 @@ class PublishAnswers:
             digest=held.holding.digest,
             is_new=is_new,
         )
+        rivals = self._rivals_of(held)
+        if rivals:
+            _log.warning(
+                "version.conflict",
+                checkpoint=order.checkpoint,
+                version=order.version,
+                contents="; ".join(f"{row.digest} at {', '.join(row.nodes)}" for row in rivals),
+            )
         yield PublishResult(
             checkpoint=order.checkpoint,
             version=order.version,
@@ -129,6 +147,29 @@ class PublishAnswers:
             is_new=is_new,
             directory=root.absolute(relative),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
+            rivals=rivals,
+        )
+
+    def _rivals_of(self, held: HeldVersion) -> tuple[RivalRow, ...]:
+        """Return other content that goes by the same name and version, here or at peers."""
+        published = held.holding
+        own = {
+            other.holding.digest: other.holding.size_bytes
+            for other in self._catalog.find(published.checkpoint, published.version)
+        }
+        nodes = {digest: [self._node] for digest in own}
+        for rival in self._contents(published.checkpoint, published.version):
+            nodes.setdefault(rival.digest, []).extend(rival.nodes)
+            own.setdefault(rival.digest, rival.size_bytes)
+        return tuple(
+            RivalRow(
+                digest=digest,
+                size_bytes=own[digest],
+                nodes=tuple(sorted(names)),
+                is_own=self._node in names,
+            )
+            for digest, names in sorted(nodes.items())
+            if digest != published.digest
         )
 
 

@@ -43,11 +43,19 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     views = RecoveryViews(
         recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
     )
+    now = recovering.runtime.now
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),
         PlanAnswers(recovering, parts.storage),
-        PublishAnswers(parts, recovering.runtime.now, note_publish),
+        PublishAnswers(
+            parts,
+            now,
+            note_publish,
+            lambda checkpoint, version: recovering.scheduler.contents(
+                checkpoint, version, now=now()
+            ),
+        ),
         PeerAnswers(parts, recovering),
         DaemonAnswers(
             facts=facts,

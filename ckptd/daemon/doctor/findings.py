@@ -12,15 +12,18 @@ import os
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final, TypeAlias
 
 from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.core.events import RateLearned
+from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
+from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.daemon.host.root_watch import RootState
@@ -68,6 +71,7 @@ class Doctor:
         peering: Knows the peers.
         pool: Buffers for samples.
         note_rate: Given how fast a peer was, for predictions.
+        look_for_conflicts: Finds versions with several contents.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Doctor:
         pool: BufferPool,
         *,
         note_rate: Callable[[RateLearned], None],
+        look_for_conflicts: Callable[[], Awaitable[Conflicts]],
     ) -> None:
         self._config = parts.config
         self._data = data
@@ -88,6 +93,7 @@ class Doctor:
         self._identity = parts.transport.identity
         self._pool = pool
         self._note_rate = note_rate
+        self._look_for_conflicts = look_for_conflicts
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -100,6 +106,7 @@ class Doctor:
             self._certificates,
             self._descriptors,
             self._capacity,
+            partial(look_at_conflicts, self._look_for_conflicts),
             self._listeners,
             self._disks,
             self._places,

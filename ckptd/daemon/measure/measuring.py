@@ -18,6 +18,7 @@ from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
+from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
 from ckptd.daemon.measure.page_rows import (
@@ -81,7 +82,11 @@ _log = get_logger()
 
 
 class Measuring:
-    """Everything that is counted, and the page that shows it."""
+    """Everything that is counted, and the page that shows it.
+
+    Attributes:
+        conflicts: Looks for versions with several contents.
+    """
 
     def __init__(
         self,
@@ -114,6 +119,13 @@ class Measuring:
         self._redundancy = Redundancy(catalog, self._holdings_of_peers)
         self._freshness = Freshness(
             held=catalog.holdings, of_peers=self._holdings_of_peers, clock=parts.wall_clock
+        )
+        self.conflicts = ConflictWatch(
+            parts.config.node.id,
+            lambda: [
+                (parts.config.node.id, catalog.holdings()),
+                *self._scheduler.said(now=self._now()),
+            ],
         )
         self._written: tuple[Successes, FirstHeard] = ({}, {})
         self._control_requests: Counter[tuple[str, int]] = Counter()
@@ -221,6 +233,7 @@ class Measuring:
         while True:
             await self._redundancy.refresh()
             self._freshness.look()
+            await self.conflicts.look()
             self._quarantined()
             await self.write()
             await asyncio.sleep(LOOK_S)
@@ -264,6 +277,7 @@ class Measuring:
             MetricGroup(lambda: count_by_state(self._catalog.versions()), PLACE_METRICS),
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
+            MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),

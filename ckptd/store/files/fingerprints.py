@@ -72,6 +72,12 @@ class HashedDirectory:
     digest: Digest
     files: tuple[UnitFile | None, ...]
 
+    @property
+    def is_whole(self) -> bool:
+        """Every required unit is there."""
+        units = zip(self.manifest.units, self.files, strict=True)
+        return all(file is not None or unit.is_optional for unit, file in units)
+
     def path_of(self, unit: int) -> str:
         """Return where a unit's file lies, relative to the root."""
         file = self.files[unit]

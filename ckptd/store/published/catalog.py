@@ -158,7 +158,7 @@ class Catalog:
             replace: Other content of the same checkpoint and version that was published here
                 is forgotten.
             is_published: Published here, and not recovered.
-            is_newest_counted: It counts for :meth:`newest_ever`.
+            is_newest_counted: It counts for :meth:`newest_ever`, if all required units are here.
 
         Returns:
             What is held now.
@@ -195,7 +195,7 @@ class Catalog:
             )
 
             def note(connection: Connection) -> None:
-                if is_newest_counted:
+                if is_newest_counted and hashed.is_whole:
                     self._newest.note(connection, row.checkpoint, row.version, row.digest)
 
             number = await self._records.add(row, place_row, superseded, note)

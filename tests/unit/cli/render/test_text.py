@@ -16,7 +16,6 @@ from ckptd.cli.render.text import (
     status_lines,
     table,
 )
-from ckptd.control.messages.rivals import RivalRow
 from ckptd.control.messages.running_recoveries import SourceRow
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
@@ -266,24 +265,6 @@ def test_a_failed_end_says_what_made_it_fail() -> None:
 def test_a_cancelled_end_is_one_line() -> None:
     cancelled = replace(RESULT, result=Result.CANCELLED)
     assert result_lines(cancelled) == ["recovery 01J9QX of llama/rank-0@100 cancelled"]
-
-
-def test_contents_among_which_nobody_chose_are_listed_with_how_to_choose() -> None:
-    rivals = (
-        RivalRow(digest="0a" * 32, size_bytes=2 * GIB, nodes=("n-1", "n-2"), is_own=True),
-        RivalRow(digest="0b" * 32, size_bytes=3, nodes=("n-3",), signers=("c0ffee",)),
-    )
-    failed = msgspec.structs.replace(
-        RESULT, result=Result.FAILED, cause=FailureCause.CONFLICT, message="x", rivals=rivals
-    )
-    choice = "ckptctl recover llama/rank-0@100 --digest 0a0a0a0a0a0a"
-    assert result_lines(failed) == [
-        "recovery 01J9QX of llama/rank-0@100 failed: 2 contents go by that version",
-        "DIGEST        SIZE   SIGNED BY  HERE  NODES",
-        "0a0a0a0a0a0a  2 GiB  nobody     yes   n-1, n-2",
-        "0b0b0b0b0b0b  3 B    c0ffee     no    n-3",
-        f"choose one, e.g. with: {choice}, or --from n-1",
-    ]
 
 
 def test_publishing_shows_files_and_bytes() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
+from ckptd.daemon.measure.conflicts import CONFLICT_METRICS
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, NewestSeen
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow
 from ckptd.daemon.measure.page_rows import (
@@ -190,6 +192,7 @@ FULL: dict[str, Any] = {
     "versions": 5000,
     "places": numbered(150, PLACE_STATES),
     "copies": Copies(required=2, critical=3),
+    "conflicts": Conflicts(5),
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
     "roots": (
         RootState("main", "/data", "", 90, 91),
@@ -237,6 +240,7 @@ FRESH: dict[str, Any] = {
     "versions": 0,
     "places": {},
     "copies": Copies(),
+    "conflicts": Conflicts(),
     "newest": NewestSeen(),
     "roots": (),
     "recoveries": RecoveriesSeen(),
@@ -267,6 +271,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("places", PLACE_METRICS),
     ("copies", REDUNDANCY_METRICS),
     ("newest", FRESHNESS_METRICS),
+    ("conflicts", CONFLICT_METRICS),
     ("roots", ROOT_METRICS),
     ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
@@ -348,6 +353,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         'ckptd_newest_version_age_seconds{which="stalest"} 121.5',
         'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
         'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
+        "ckptd_version_conflicts 5.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
         await catalog.add(publish(root, f"v{version}", version=version))
     write_files(Path(root.path, "v100"))
     await catalog.add(publish(root, "v100", version=100), is_newest_counted=False)
+    write_files(Path(root.path, "v200"))
+    hashed = publish(root, "v200", version=200)
+    left_out = (None, *hashed.files[1:])
+    await catalog.add(replace(hashed, files=left_out), is_published=False)
     (held,) = catalog.find(NAME, Version(9))
     await catalog.forget(held.places[0].number)
     assert catalog.newest_ever(NAME) == 9

@@ -1,0 +1,52 @@
+"""Several contents that go by one version, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ckptd.cli.render.text import printable, reference, table
+from ckptd.control.messages.checkpoints import PublishResult
+from ckptd.control.messages.recovery_results import RecoveryResult
+from ckptd.control.messages.rivals import RivalRow
+from ckptd.model.quantities import format_size
+
+_DIGITS_SHOWN: Final = 12
+"""So many digits of a digest tell contents of one version apart."""
+
+
+def conflict_lines(result: RecoveryResult) -> list[str]:
+    """Say which contents go by one version, and how to choose one."""
+    name, first = reference(result.checkpoint, result.version), result.rivals[0]
+    choice = f"ckptctl recover {name} --digest {first.digest[:_DIGITS_SHOWN]}"
+    source = f", or --from {printable(first.nodes[0])}" if first.nodes else ""
+    ended = f"recovery {printable(result.recovery)} of {name} {result.result}"
+    return [
+        f"{ended}: {len(result.rivals)} contents go by that version",
+        *rival_lines(result.rivals),
+        f"choose one, e.g. with: {choice}{source}",
+    ]
+
+
+def rival_lines(rivals: Iterable[RivalRow]) -> list[str]:
+    """List the contents that go by one version; nothing if there are none."""
+    rows = [
+        (
+            rival.digest[:_DIGITS_SHOWN],
+            format_size(rival.size_bytes),
+            ", ".join(rival.signers) or "nobody",
+            "yes" if rival.is_own else "no",
+            ", ".join(rival.nodes),
+        )
+        for rival in rivals
+    ]
+    return table(("DIGEST", "SIZE", "SIGNED BY", "HERE", "NODES"), rows) if rows else []
+
+
+def rival_warning_lines(result: PublishResult) -> list[str]:
+    """Say who has other content under what was published; nothing if nobody has."""
+    if not result.rivals:
+        return []
+    name = reference(result.checkpoint, result.version)
+    warning = f"warning: other content goes by {name} as well; a recovery will have to choose:"
+    return [warning, *rival_lines(result.rivals)]
