@@ -8,7 +8,15 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +129,9 @@ class FileContent:
         first, last = self.space.block_start, self.held.runs()
         return any(first(run.start) <= start and end <= first(run.end) for run in last)
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[FilePiece]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[FilePiece, None, None]:
         for extent in self.space.extents(start, end):
             path = self.space.manifest.units[extent.unit].path
             fd = os.open(self.directory / path, os.O_RDONLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +88,9 @@ class ExampleBytes:
     def holds(self, start: int, end: int) -> bool:
         return end <= len(CONFIG) or start >= SPACE.block_start(2)
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[Piece]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[Piece, None, None]:
         raise NotImplementedError("only heads are compared")
 
 

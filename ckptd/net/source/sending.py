@@ -11,7 +11,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Final, Protocol
@@ -59,11 +59,14 @@ class ServedBytes(Protocol):
     def holds(self, start: int, end: int) -> bool:
         """Tell whether the bytes ``start`` … ``end - 1`` are here and verified."""
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[Piece]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[Piece, None, None]:
         """Yield the pieces of files these bytes consist of, in order; blocks.
 
         A file is checked when its piece is asked for, and again when the next one is. Then
-        the piece leaves the page cache, too, if that is wanted.
+        the piece leaves the page cache, too, if that is wanted. That a piece cannot be read is
+        thrown in, so that it is known of which file.
 
         Raises:
             ContentChanged: A file is not what was published.
@@ -143,19 +146,16 @@ class Sending:
 
     def _send(self) -> None:
         last_byte = b""
-        for piece in self._version.pieces(*self._range, drops_used=self._drops_sent):
+        pieces = self._version.pieces(*self._range, drops_used=self._drops_sent)
+        for piece in pieces:
             if not self.has_begun:
                 self._begin()
             assert piece.size_bytes <= self.left_bytes
-            if piece.data is not None:
-                self._send_data(piece.data)  # its files were checked after it was read
-            elif piece.size_bytes < self.left_bytes:
-                self._send_file(piece, piece.size_bytes)
-            else:
-                # The last byte follows only when the last file has been checked as well, so
-                # that a body that is complete is right.
-                self._send_file(piece, piece.size_bytes - 1)
-                last_byte = os.pread(piece.fd, 1, piece.offset + piece.size_bytes - 1)
+            try:
+                last_byte = self._send_piece(piece)
+            except ContentChanged as error:
+                pieces.throw(error)
+                raise
         if self.left_bytes:
             assert self.left_bytes == 1
             if not last_byte:
@@ -163,6 +163,21 @@ class Sending:
             self._connection.send_all(last_byte)
             self.sent_bytes += 1
         self._connection.cork(is_on=False)
+
+    def _send_piece(self, piece: Piece) -> bytes:
+        """Send a piece; return the last byte of the body instead if the piece ends with it.
+
+        It follows only when the last file has been checked as well, so that a body that is
+        complete is right.
+        """
+        if piece.data is not None:
+            self._send_data(piece.data)  # its files were checked after it was read
+            return b""
+        if piece.size_bytes < self.left_bytes:
+            self._send_file(piece, piece.size_bytes)
+            return b""
+        self._send_file(piece, piece.size_bytes - 1)
+        return os.pread(piece.fd, 1, piece.offset + piece.size_bytes - 1)
 
     def _begin(self) -> None:
         self.has_begun = True

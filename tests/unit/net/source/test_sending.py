@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +66,9 @@ def sending(
 class MemoryContent(FileContent):
     """Has its bytes in memory, a piece for each file."""
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[FilePiece]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[FilePiece, None, None]:
         for extent in self.space.extents(start, end):
             path = self.space.manifest.units[extent.unit].path
             data = (self.directory / path).read_bytes()[extent.offset :][: extent.size_bytes]
@@ -122,7 +124,9 @@ async def test_small_parts_make_full_segments_and_the_last_is_not_held_back(
 class DroppingContent(FileContent):
     drops_used = False
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[FilePiece]:
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[FilePiece, None, None]:
         self.drops_used = drops_used
         return super().pieces(start, end)
 
@@ -208,12 +212,25 @@ async def test_a_version_that_goes_away_ends_its_body(
 
 
 class UnreadableContent(FileContent):
-    """Its bytes are those of this process's memory at an address where it has none."""
+    """Its bytes are those of this process's memory at an address where it has none.
 
-    def pieces(self, start: int, end: int, *, drops_used: bool = False) -> Iterator[FilePiece]:
+    Attributes:
+        thrown: What who sent it said of the file.
+    """
+
+    def __init__(self, directory: Path, contents: Mapping[str, bytes]) -> None:
+        super().__init__(directory, contents)
+        self.thrown: list[ContentChanged] = []
+
+    def pieces(
+        self, start: int, end: int, *, drops_used: bool = False
+    ) -> Generator[FilePiece, None, None]:
         fd = os.open("/proc/self/mem", os.O_RDONLY)
         try:
             yield FilePiece(fd, 4096, end - start)
+        except ContentChanged as error:
+            self.thrown.append(error)
+            raise
         finally:
             os.close(fd)
 
@@ -232,8 +249,9 @@ async def test_a_disk_that_cannot_read_has_not_what_was_published(
         flow=FLOW,
         drops_sent=False,
     )
-    with pytest.raises(ContentChanged, match="cannot be read"):
+    with pytest.raises(ContentChanged, match="cannot be read") as caught:
         await body.run(threads)
+    assert content.thrown == [caught.value], "whoever opened the file knows which it is"
 
 
 async def test_another_error_than_of_the_disk_says_nothing_about_the_files(
