@@ -98,12 +98,20 @@ def test_a_newer_version_of_a_peer_is_preferred(source: Node, receiver: Node) ->
     assert (result.version, result.was_here) == (200, False)
 
 
-def test_a_place_that_was_removed_is_no_place(source: Node, receiver: Node) -> None:
-    receiver.recover(to=receiver.path("elsewhere"))
-    shutil.rmtree(receiver.path("elsewhere"))
+def test_a_published_directory_that_was_removed_is_no_place(cluster: Cluster) -> None:
+    a, b = cluster.sources("a", "b")
+    receiver = cluster.node("r", peers=[a.address, b.address])
+    home = make_checkpoint(receiver.path("runs/100"))
+    receiver.publish(home)
+    assert receiver.recover().target == str(home)
+    shutil.rmtree(home)
     result = receiver.recover()
-    assert (result.result, result.target) == (
-        Result.COMPLETE,
-        str(receiver.path(NAME, "100")),
-    )
-    assert not receiver.path("elsewhere").exists()
+    assert (result.result, result.target) == (Result.COMPLETE, str(receiver.path(NAME, "100")))
+    assert not home.exists()
+
+
+def test_a_copy_that_somebody_named_is_no_home(receiver: Node) -> None:
+    named = receiver.recover(to=receiver.path("current"))
+    usual = receiver.recover()
+    assert (usual.target, usual.bytes_received) == (str(receiver.path(NAME, "100")), 0)
+    assert usual.bytes_local == named.bytes_total

@@ -43,20 +43,21 @@ class OwnVersions:
             digest: Its identity; ``None``: not known yet.
 
         Returns:
-            A place where it is whole, the usual one if there are several; else the usual one.
+            Where it was published and is whole, unless it stands at the usual place too; else the
+            usual place: what somebody recovered to a directory he named is his copy.
         """
         root, target = self._roots.default(), usual_target(checkpoint, version)
         found = self._catalog.find(checkpoint, version)
         if digest is not None:
             found = tuple(held for held in found if held.holding.digest == digest)
         if len(found) == 1 and found[0].at(root.name, target) is None:
-            for place in self._whole_places(found[0]):
+            for place in self._homes(found[0]):
                 return self._roots[place.root], place.directory
         return root, target
 
-    def _whole_places(self, held: HeldVersion) -> Iterator[Place]:
+    def _homes(self, held: HeldVersion) -> Iterator[Place]:
         for place in held.places:
-            if place.is_whole and place.root in self._roots:
+            if place.is_published and place.is_whole and place.root in self._roots:
                 yield place
 
     async def on_disk(
