@@ -6,6 +6,7 @@
     ├── InvalidManifest         bytes that are no manifest, or one that would do harm
     ├── ProtocolViolation       what a peer sent is not the protocol
     ├── NotFound                no such checkpoint, version, recovery or directory
+    │   └── Withdrawn           … a version that an operator took off offer
     ├── Conflict                the request contradicts what is already there
     ├── OutsideRoots            a path that leads out of the configured roots
     ├── StorageError            the disk or the file system said no
@@ -117,6 +118,12 @@ class NotFound(CkptdError):
     """No such checkpoint, version, recovery or directory."""
 
     code = "not_found"
+
+
+class Withdrawn(NotFound):
+    """A version that is here, and that an operator took off offer."""
+
+    code = "withdrawn"
 
 
 class Conflict(CkptdError):

@@ -416,6 +416,8 @@ class UnservedReason(enum.StrEnum):
     """It is not here (404). Peers ask for what they were once offered."""
     CHANGED = "changed"
     """Its files are not what was published (410)."""
+    WITHDRAWN = "withdrawn"
+    """An operator took it off offer (410)."""
     BUSY = "busy"
     """There was enough to send (429)."""
     FAILED = "failed"

@@ -125,6 +125,8 @@ class RecoveryAnswers:
             same = self._find_same(checkpoint, version, root, target)
             if same is not None and self._is_of(same, wanted):
                 return await self._join(same, is_background=request.is_background)
+            if version is not None:
+                self._catalog.check_room(checkpoint, version)
             rival = self._book.overlapping(root, target)
             if rival is not None:
                 raise is_taken(root.absolute(target), rival)

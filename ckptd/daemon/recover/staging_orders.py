@@ -119,6 +119,7 @@ class StagingOrders:
         try:
             await self._settle_target(recovery, effect)
             await self._refuse_rivals(recovery, effect)
+            self._check_room(recovery, effect)
             if recovery.staging is not None:  # what was in it is lost
                 self._advertising.end(recovery.id)
                 await self._in_thread(recovery.staging.close)
@@ -175,6 +176,22 @@ class StagingOrders:
             version = Version(effect.space.manifest.version)
             await self._shelf.add(effect.digest, arrived.signatures)
             await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
+
+    def _check_room(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Check that the version will find room in the catalog, before anything of it travels.
+
+        Raises:
+            StorageError: It will not.
+        """
+        promised = {
+            other.target_path
+            for other in self._book
+            if other.id != recovery.id and other.staging is not None
+        }
+        version = Version(effect.space.manifest.version)
+        self._catalog.check_room(
+            recovery.record.checkpoint, version, effect.digest, promised=len(promised)
+        )
 
     async def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Refuse a target that belongs to somebody else on this node.

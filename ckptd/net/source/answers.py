@@ -10,7 +10,14 @@ from typing import Final, NamedTuple, Protocol, assert_never
 
 import msgspec
 
-from ckptd.errors import CkptdError, ContentChanged, NotFound, ProtocolViolation, StorageError
+from ckptd.errors import (
+    CkptdError,
+    ContentChanged,
+    NotFound,
+    ProtocolViolation,
+    StorageError,
+    Withdrawn,
+)
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch
 from ckptd.model.words import UnservedReason
@@ -150,12 +157,14 @@ class Answer:
         fields: Header fields, without those that every response has.
         body: What follows the head.
         length_bytes: The ``Content-Length``, if it is not that of the body.
+        code: Of the error that it is; empty if it is none.
     """
 
     status: int
     fields: Mapping[str, str] = field(default_factory=dict)
     body: bytes | VersionBody = b""
     length_bytes: int | None = None
+    code: str = ""
 
     @property
     def content_length(self) -> int:
@@ -303,6 +312,8 @@ def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer
     match error:
         case ProtocolViolation():
             status, message = error.status, str(error)
+        case Withdrawn():
+            status, message = 410, "this node does not offer it any more"
         case NotFound():
             status, message = 404, "this node does not hold it"
         case ContentChanged():
@@ -327,6 +338,8 @@ def unserved_reason(request: RequestHead, answer: Answer) -> UnservedReason | No
         return None
     if isinstance(target, SignaturesTarget) and answer.status == HTTPStatus.NOT_FOUND:
         return None
+    if answer.code == Withdrawn.code:
+        return UnservedReason.WITHDRAWN
     return _UNSERVED.get(answer.status)
 
 
@@ -340,4 +353,4 @@ def turn_away() -> Answer:
 
 def _refusal(status: int, code: str, message: str, fields: Mapping[str, str]) -> Answer:
     body = msgspec.json.encode({"error": {"code": code, "message": message}})
-    return Answer(status, {"Content-Type": "application/json", **fields}, body)
+    return Answer(status, {"Content-Type": "application/json", **fields}, body, code=code)

@@ -104,4 +104,8 @@ def conflict(present: HeldVersion) -> Conflict:
 
 def full(versions_max: int) -> StorageError:
     """Return the error that there is no room for one more version."""
-    return StorageError("catalog", f"has {versions_max} versions, the most", "Remove some first.")
+    return StorageError(
+        "catalog",
+        f"has room for {versions_max:,} versions, and no more",
+        "Let old ones go: 'ckptctl forget NAME@VERSION', or 'remove' to free their room, too.",
+    )

@@ -9,11 +9,11 @@ and everything else stays on offer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ckptd.errors import ContentChanged, DamagedState, NotFound
+from ckptd.errors import ContentChanged, DamagedState, NotFound, Withdrawn
 from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -131,13 +131,27 @@ class Catalog:
         newest = self._newest.digest_of(checkpoint)
         return self._held.digests_of(checkpoint) | ({newest} if newest else set())
 
-    def check_room(self, checkpoint: CheckpointName, version: Version) -> None:
-        """Check that one more version can be added.
+    def check_room(
+        self,
+        checkpoint: CheckpointName,
+        version: Version,
+        digest: Digest | None = None,
+        *,
+        promised: int = 0,
+    ) -> None:
+        """Check that a version can be added.
+
+        Args:
+            checkpoint: What it is of.
+            version: Which version.
+            digest: Its identity; ``None``: not known yet.
+            promised: So many others will be added, too.
 
         Raises:
-            StorageError: There are as many as there may be, and none of that name and version.
+            StorageError: There are as many as there may be, and it is none of them.
         """
-        if len(self._held) >= HOLDINGS_MAX and not self.find(checkpoint, version):
+        is_here = self.find(checkpoint, version) if digest is None else self.held(digest)
+        if not is_here and len(self._held) + promised >= HOLDINGS_MAX:
             raise full(HOLDINGS_MAX)
 
     async def add(
@@ -211,8 +225,13 @@ class Catalog:
         """
         async with self._lock:
             held, _ = self._held.known(number)
-            await self._delete(number)
+            await self._delete([number])
         return held
+
+    async def forget_all(self, numbers: Sequence[int]) -> None:
+        """Forget places together; those that are not known any more are passed over."""
+        async with self._lock:
+            await self._delete(numbers)
 
     async def forget_if_gone(self, number: int) -> bool:
         """Forget a place whose directory was removed.
@@ -240,7 +259,7 @@ class Catalog:
         async with self._lock:
             if self._held.place(number) is None or self._additions != additions:
                 return False  # somebody else did, or something may stand there again
-            await self._delete(number)
+            await self._delete([number])
         self.on_forgotten(held, place, "its directory was removed")
         return True
 
@@ -252,6 +271,11 @@ class Catalog:
             StorageError: The disk refused; nothing was changed.
         """
         return await self._set_withdrawn(digest, number, is_withdrawn=True)
+
+    async def withdraw_all(self, numbers: Sequence[int]) -> None:
+        """Withdraw places together; those that are not known any more are passed over."""
+        async with self._lock:
+            await self._withdraw(numbers, is_withdrawn=True)
 
     async def offer(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Undo :meth:`withdraw`; raises the same."""
@@ -347,7 +371,7 @@ class Catalog:
             name = f"{held.holding.checkpoint}@{held.holding.version}"
             if held.is_stale:
                 raise ContentChanged(name, f"is stale: {held.reason}")
-            raise NotFound(name, "is withdrawn")
+            raise Withdrawn(name, "is withdrawn")
         return held
 
     def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:
@@ -370,24 +394,29 @@ class Catalog:
             numbers = [each.number for each in held.places if number in {None, each.number}]
             if not numbers:
                 raise NotFound(f"place {number}", "is no place of that version")
-            await self._records.set_withdrawn(numbers, is_withdrawn=is_withdrawn)
-            for each in numbers:
-                self._change(each, lambda place: replace(place, is_withdrawn=is_withdrawn))
+            await self._withdraw(numbers, is_withdrawn=is_withdrawn)
             return self._held.get(digest) or held
 
-    def _change(self, number: int, change: Callable[[Place], Place]) -> bool:
-        """Change what is known of a place; return whether that was another thing."""
-        changed = self._held.change(number, change)
-        if changed.is_served_otherwise:
-            held, _ = self._held.known(number)
-            self._open.drop(held.holding.digest)
-        if changed.is_seen:
-            self.on_change()
-        return changed.is_any
+    async def _withdraw(self, numbers: Sequence[int], *, is_withdrawn: bool) -> None:
+        await self._records.set_withdrawn(numbers, is_withdrawn=is_withdrawn)
+        self._change_all(numbers, lambda place: replace(place, is_withdrawn=is_withdrawn))
 
-    async def _delete(self, number: int) -> None:
-        await self._records.delete(number)
-        if self._drop([number]):
+    def _change(self, number: int, change: Callable[[Place], Place]) -> bool:
+        return self._change_all([number], change)
+
+    def _change_all(self, numbers: Iterable[int], change: Callable[[Place], Place]) -> bool:
+        """Change what is known of some places; return whether that was another thing."""
+        changes = {number: self._held.change(number, change) for number in numbers}
+        for number, changed in changes.items():
+            if changed.is_served_otherwise:
+                self._open.drop(self._held.known(number)[0].holding.digest)
+        if any(changed.is_seen for changed in changes.values()):
+            self.on_change()
+        return any(changed.is_any for changed in changes.values())
+
+    async def _delete(self, numbers: Sequence[int]) -> None:
+        await self._records.delete(numbers)
+        if self._drop(numbers):
             self.on_change()
 
     def _drop(self, numbers: Iterable[int]) -> bool:

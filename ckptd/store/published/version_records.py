@@ -127,9 +127,14 @@ class VersionRecords:
 
         return await self._database.run(write)
 
-    async def delete(self, number: int) -> None:
-        """Delete a place, and its version if that has no other."""
-        await self._database.run(partial(delete_place, number=number))
+    async def delete(self, numbers: Iterable[int]) -> None:
+        """Delete places, each with its version if that has no other."""
+
+        def work(connection: Connection) -> None:
+            for number in numbers:
+                delete_place(connection, number)
+
+        await self._database.run(work)
 
     async def set_withdrawn(self, numbers: Iterable[int], *, is_withdrawn: bool) -> None:
         """Write whether places are off offer."""

@@ -232,7 +232,7 @@ def renew_files(
 
 
 def delete_place(connection: Connection, number: int) -> None:
-    """Delete a place, and its version if that was the last one."""
+    """Delete a place; if that was the last one, its version and what nobody needs then."""
     row = connection.execute(
         "DELETE FROM places WHERE place = ? RETURNING digest", (number,)
     ).fetchone()
@@ -240,5 +240,11 @@ def delete_place(connection: Connection, number: int) -> None:
         connection.execute(
             "DELETE FROM versions WHERE digest = ?"
             " AND NOT EXISTS (SELECT 1 FROM places WHERE places.digest = versions.digest)",
+            row,
+        )
+        connection.execute(
+            "DELETE FROM signatures WHERE digest = ?"
+            " AND digest NOT IN (SELECT digest FROM versions)"
+            " AND digest NOT IN (SELECT digest FROM recoveries WHERE digest IS NOT NULL)",
             row,
         )

@@ -108,8 +108,8 @@ REFUSALS = (
 
 
 UNSERVED = (
-    "not_held", "changed", "busy", "failed", "cut_changed", "cut_failed", "cut_stopped",
-    "cut_by_receiver",
+    "not_held", "changed", "withdrawn", "busy", "failed", "cut_changed", "cut_failed",
+    "cut_stopped", "cut_by_receiver",
 )  # fmt: skip
 
 

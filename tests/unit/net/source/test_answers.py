@@ -11,6 +11,7 @@ from ckptd.errors import (
     OutOfSpace,
     ProtocolViolation,
     StorageError,
+    Withdrawn,
 )
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
@@ -73,6 +74,7 @@ def range_of(answer: Answer) -> tuple[int, int]:
         (ProtocolViolation("range 'x'", "is none", status=416), 416, "protocol_violation"),
         (NotFound("version", "is not in /data/secret"), 404, "not_found"),
         (ContentChanged("file /data/secret/a", "changed"), 410, "content_changed"),
+        (Withdrawn("llama@100", "is withdrawn"), 410, "withdrawn"),
         (StorageError("file /data/secret/a", "EIO"), 503, "storage"),
         (OutOfSpace("/data/secret", "is full"), 503, "out_of_space"),
         (CkptdError("/data/secret", "failed"), 500, "failed"),
@@ -383,6 +385,7 @@ async def test_only_who_knows_the_holdings_and_wants_to_wait_does(
     [
         (NotFound("version", "is gone"), UnservedReason.NOT_HELD),
         (ContentChanged("version", "changed"), UnservedReason.CHANGED),
+        (Withdrawn("version", "is withdrawn"), UnservedReason.WITHDRAWN),
         (StorageError("disk", "refuses"), UnservedReason.FAILED),
         (CkptdError("node", "failed"), UnservedReason.FAILED),
         (ProtocolViolation("range", "is outside", status=416), None),

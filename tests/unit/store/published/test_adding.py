@@ -69,4 +69,4 @@ async def test_what_cannot_be_read_is_displaced(
 
 def test_refusals_say_what_is_in_the_way(held: HeldVersion) -> None:
     assert "'v1' in root 'data'" in str(conflict(held))
-    assert "has 3 versions, the most" in str(full(3))
+    assert "has room for 3,000 versions, and no more. Let old ones go" in str(full(3000))

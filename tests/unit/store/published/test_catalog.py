@@ -14,6 +14,7 @@ from ckptd.errors import (
     NotFound,
     OutOfSpace,
     StorageError,
+    Withdrawn,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -581,6 +582,29 @@ async def test_what_is_withdrawn_is_off_offer_until_it_is_offered_again(
         await again.withdraw(hashed.digest, 99)
 
 
+async def test_many_places_are_withdrawn_and_forgotten_together(
+    catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    await catalog.add(hashed)
+    await catalog.add(publish(root, "v100", version=7))
+    numbers = [held.places[0].number for held in catalog.versions()]
+    changes.clear()
+    await catalog.withdraw_all([*numbers, 99])
+    assert changes == [()]
+    assert [held.places[0].state for held in catalog.versions()] == [PlaceState.WITHDRAWN] * 2
+    with pytest.raises(Withdrawn):
+        await catalog.open_version(hashed.digest)
+    again, _ = await reload(database, root)
+    assert again.holdings() == ()
+    await catalog.forget_all([numbers[0], 99])
+    assert [held.places[0].number for held in catalog.versions()] == [numbers[1]]
+    await catalog.forget_all(numbers)
+    assert catalog.versions() == ()
+    assert changes == [()]
+    again, _ = await reload(database, root)
+    assert again.versions() == ()
+
+
 async def test_how_far_scrubbing_is_survives_a_restart(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
 ) -> None:
@@ -628,8 +652,27 @@ async def test_a_full_catalog_takes_no_more(
     write_files(inside / "v")
     await catalog.add(publish(root, "v", version=1))
     await catalog.add(publish(root, "v", version=1))
-    with pytest.raises(StorageError, match="has 1 versions"):
-        await catalog.add(publish(root, "v", version=2))
+    second = publish(root, "v", version=2)
+    with pytest.raises(StorageError, match="has room for 1 versions"):
+        await catalog.add(second)
+    with pytest.raises(StorageError, match="has room for 1 versions"):
+        catalog.check_room(CHECKPOINT, Version(2))
+    with pytest.raises(StorageError):
+        catalog.check_room(CHECKPOINT, Version(1), second.digest)
+    catalog.check_room(CHECKPOINT, Version(1))
+    catalog.check_room(CHECKPOINT, Version(1), catalog.versions()[0].holding.digest)
+
+
+async def test_room_that_others_will_need_is_not_given_away(
+    catalog: Catalog, root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "HOLDINGS_MAX", 3)
+    write_files(inside / "v")
+    await catalog.add(publish(root, "v", version=1))
+    catalog.check_room(CHECKPOINT, Version(2), promised=1)
+    catalog.check_room(CHECKPOINT, Version(1), promised=2)
+    with pytest.raises(StorageError):
+        catalog.check_room(CHECKPOINT, Version(2), promised=2)
 
 
 async def test_a_version_that_cannot_be_recorded_is_not_held(

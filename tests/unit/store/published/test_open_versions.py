@@ -81,7 +81,7 @@ async def test_what_changes_while_it_is_decoded_is_decoded_again(
 async def test_what_was_forgotten_meanwhile_is_not_found(
     opening: OpenVersions, held: HeldVersion, records: VersionRecords
 ) -> None:
-    await records.delete(held.places[0].number)
+    await records.delete([held.places[0].number])
     with pytest.raises(NotFound):
         await opening.get(held.holding.digest, lambda: held)
 

@@ -56,7 +56,7 @@ async def test_what_was_added_is_read(
     assert stored.places == (place._replace(place=number),)
     assert await records.manifest_bytes(row.digest) == hashed.encoded
     assert await records.hashed(row.digest, [number, number + 1]) == {number: hashed}
-    await records.delete(number)
+    await records.delete([number])
     with pytest.raises(NotFound):
         await records.read(row.digest)
 

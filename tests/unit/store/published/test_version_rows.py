@@ -184,6 +184,31 @@ def test_a_version_goes_with_its_last_place_and_numbers_are_not_used_again(
     assert write_place(connection, place) > second
 
 
+def test_signatures_go_with_the_last_place_unless_a_recovery_needs_them(
+    connection: Connection, row: VersionRow, place: PlaceRow
+) -> None:
+    def signed() -> list[str]:
+        return [digest for (digest,) in connection.execute("SELECT digest FROM signatures")]
+
+    for digest in (row.digest, "other"):
+        connection.execute("INSERT INTO signatures VALUES (?, x'00')", (digest,))
+    write_version(connection, row)
+    numbers = [write_place(connection, place._replace(directory=name)) for name in ("v1", "v2")]
+    delete_place(connection, numbers[0])
+    assert signed() == [row.digest, "other"]
+    connection.execute(
+        "INSERT INTO recoveries (recovery, checkpoint, digest, root, target, is_paused,"
+        " started_at_s) VALUES ('r', 'a', ?, 'data', '', 0, 0.0)",
+        (row.digest,),
+    )
+    delete_place(connection, numbers[1])
+    assert signed() == [row.digest, "other"]
+    connection.execute("DELETE FROM recoveries")
+    write_version(connection, row)
+    delete_place(connection, write_place(connection, place))
+    assert signed() == ["other"]
+
+
 def test_files_of_some_units_are_renewed(
     connection: Connection, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
 ) -> None:
