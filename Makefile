@@ -22,7 +22,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install clean
 
 help: ## Show this list
@@ -58,6 +58,9 @@ bench-core: install ## Measure what the scheduler costs: CPU per range, memory p
 
 kill-test: install ## Kill a receiver and its sources at random points, ROUNDS= times
 	@$(BIN)/python -m tests.benchmarks.kill_anywhere $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
+
+rotation-test: install ## Publish, recover and rotate with three kept, and see that nothing piles up: ROUNDS=1000
+	@$(BIN)/python -m tests.benchmarks.rotating $(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 race-test: install ## Swap directories for links for a minute while everything is done below them
 	@$(BIN)/python -m tests.benchmarks.race_links

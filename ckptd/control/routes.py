@@ -35,6 +35,7 @@ import msgspec
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishEvent, PublishRequest
 from ckptd.control.messages.daemon_status import ReloadResult, Status, VersionDocument, WhoAmI
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.observation import (
     DoctorMessage,
@@ -255,6 +256,22 @@ class Api:
         Role.OPERATOR,
         "let one unit go first; closing the stream does not take that back",
         unfinished="it stopped before the unit was here",
+    )
+    withdraw: Route[[LetGoRequest], LetGo] = Route(
+        "POST /v1/withdrawals",
+        "withdraw",
+        Role.OPERATOR,
+        "take versions off offer; publishing the directory again puts one back",
+    )
+    forget: Route[[LetGoRequest], LetGo] = Route(
+        "POST /v1/forgettings", "forget", Role.OPERATOR, "forget versions; their files stay"
+    )
+    remove: Route[[RemoveRequest], Iterator[RemoveEvent]] = Route(
+        "POST /v1/removals",
+        "remove",
+        Role.OPERATOR,
+        "remove a version with its files; closing the stream stops that before the next directory",
+        unfinished="it stopped before everything was removed",
     )
     examine: Route[[], Iterator[DoctorMessage]] = Route(
         "POST /v1/examinations",

@@ -16,6 +16,7 @@ import pytest
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.error_documents import is_result
+from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits
 from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
@@ -39,6 +40,8 @@ REQUESTS: dict[object, msgspec.Struct] = {
         RecoverRequest(checkpoint="a"),
         PrioritizeRequest(pattern="a*"),
         NeedRequest(path="/data/x/model/a"),
+        LetGoRequest(checkpoint="a", version=3),
+        RemoveRequest(checkpoint="a", version=3),
         FollowQuery(since=5, follow=True),
         LevelRequest(level="debug", for_s=1.5),
         ChangeLimits(set={"ingress.total": "1MiB/s"}),

@@ -237,6 +237,12 @@ def test_a_closed_pipe_is_no_error(path: str) -> None:
         (["cancel", "01J9QX"], "cancelled 01J9QX, recovery of llama/rank-0@100"),
         (["watch"], "recovered llama/rank-0@100: 2 GiB in 1.4s (1.43 GiB/s),"),
         (["publish", ".", "--checkpoint", "a", "--version", "3"], "published llama/rank-0@100: "),
+        (["withdraw", "a@3"], "withdrew llama/rank-0@100 in /data/llama/rank-0/100\n"),
+        (["forget", "a", "--dry-run"], "would forget llama/rank-0@100 in /data/llama/rank-0/100\n"),
+        (
+            ["remove", "a@3"],
+            "removed llama/rank-0@100 from /data/llama/rank-0/100: 12 files, 2 GiB\n",
+        ),
         (["version"], "ckptctl 0.1.0"),
     ],
 )
@@ -251,7 +257,7 @@ def test_each_command_prints_a_table_or_one_line_of_json_a_message(
         lines = capsys.readouterr().out.splitlines()
     assert table.startswith(first_line)
     assert [type(json.loads(line)) in {dict, list} for line in lines] == [True] * len(lines)
-    assert len(lines) == (2 if argv[0] in {"watch", "publish"} else 1)
+    assert len(lines) == (2 if argv[0] in {"watch", "publish", "remove"} else 1)
 
 
 def test_lists_that_are_empty_are_said_on_stderr_and_are_empty_in_json(

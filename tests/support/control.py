@@ -15,6 +15,7 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ReloadResult, Status
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveEvent, RemoveRequest
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
 from ckptd.control.messages.peers import PeerRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanRequest
@@ -37,6 +38,7 @@ from ckptd.model.words import (
 from tests.support.control_samples import (
     CHECKPOINT,
     EXPLANATION,
+    LET_GO,
     LIMITS,
     NEED_PROGRESS,
     NEED_RESULT,
@@ -48,6 +50,8 @@ from tests.support.control_samples import (
     PUBLISH_PROGRESS,
     PUBLISH_RESULT,
     RELOADED,
+    REMOVE_PROGRESS,
+    REMOVED,
     RESULT,
     STATUS,
     VIEW,
@@ -135,6 +139,19 @@ class StandInDaemon:
         )
         self.views.insert(0, view)
         return view
+
+    async def withdraw(self, request: LetGoRequest) -> LetGo:
+        self._act("withdraw", request)
+        return msgspec.structs.replace(LET_GO, is_dry_run=request.is_dry_run)
+
+    async def forget(self, request: LetGoRequest) -> LetGo:
+        self._act("forget", request)
+        return msgspec.structs.replace(LET_GO, is_dry_run=request.is_dry_run)
+
+    async def remove(self, request: RemoveRequest) -> AsyncGenerator[RemoveEvent, None]:
+        self._act("remove", request)
+        yield REMOVE_PROGRESS
+        yield msgspec.structs.replace(REMOVED, is_dry_run=request.is_dry_run)
 
     async def pause(self, recovery: str) -> RecoveryView:
         self._act("pause", recovery)

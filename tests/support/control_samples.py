@@ -8,6 +8,13 @@ from ckptd.control.messages.checkpoints import (
 )
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.explanations import ExplanationView, Happening, PeerPart
+from ckptd.control.messages.life_cycle import (
+    LetGo,
+    LetGoRow,
+    RemovedRow,
+    RemoveProgress,
+    RemoveResult,
+)
 from ckptd.control.messages.limit_settings import LimitRow, LimitsView, YieldView
 from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
@@ -149,6 +156,39 @@ PLACE = PlaceRow(
     added_at_s=1_795_000_000.0,
     checked_at_s=1_795_600_000.0,
 )
+LET_GO = LetGo(
+    places=(
+        LetGoRow(
+            checkpoint="llama/rank-0",
+            version=100,
+            digest=DIGEST,
+            size_bytes=2 * GIB,
+            directory="/data/llama/rank-0/100",
+            is_elsewhere=False,
+        ),
+    ),
+    is_dry_run=False,
+)
+REMOVE_PROGRESS = RemoveProgress(
+    files_done=1, files_total=2, bytes_done=512 * MIB, bytes_total=2 * GIB
+)
+REMOVED = RemoveResult(
+    checkpoint="llama/rank-0",
+    version=100,
+    places=(
+        RemovedRow(
+            digest=DIGEST,
+            directory="/data/llama/rank-0/100",
+            files=12,
+            removed_bytes=2 * GIB,
+            changed=(),
+            kept=(),
+            is_directory_gone=True,
+        ),
+    ),
+    is_dry_run=False,
+)
+
 CHECKPOINT = CheckpointRow(
     checkpoint="llama/rank-0",
     version=100,

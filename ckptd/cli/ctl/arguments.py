@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from ckptd.cli.ctl import (
     access_verbs,
+    life_cycle_verbs,
     limit_verbs,
     observe_verbs,
     offline_verbs,
@@ -41,6 +42,7 @@ VERBS: Final = {
     verb.name: verb
     for verb in (
         *version_verbs.VERBS,
+        *life_cycle_verbs.VERBS,
         *recovery_verbs.VERBS,
         *prioritize_verbs.VERBS,
         *access_verbs.VERBS,

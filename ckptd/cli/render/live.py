@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TextIO, TypeAlias, TypeVar
 
+from ckptd.cli.render.life_cycle_text import removing_picture
 from ckptd.cli.render.text import Picture, json_line, picture_of, printable, publishing_picture
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest, PublishResult
+from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
 from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
 from ckptd.errors import DaemonUnreachable
 
@@ -149,3 +151,23 @@ def follow_publishing(
                 case PublishResult():
                     return event
     raise AssertionError("a publishing ends with a result or raises")
+
+
+def follow_removing(
+    client: ControlClient, request: RemoveRequest, *, as_json: bool
+) -> RemoveResult:
+    """Remove a version and show the progress.
+
+    Raises:
+        CkptdError: It cannot be removed.
+    """
+    with silence() if as_json else showing() as show:
+        for event in client.remove(request):
+            if as_json:
+                print(json_line(event), flush=True)
+            match event:
+                case RemoveProgress():
+                    show(removing_picture(event))
+                case RemoveResult():
+                    return event
+    raise AssertionError("a removal ends with a result or raises")

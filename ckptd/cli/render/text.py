@@ -220,7 +220,7 @@ def picture_of(view: RecoveryView) -> Picture:
     line = f"{name}: {_stage(view)}, {amounts}"
     lines = [
         cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{bottleneck}", WIDTH),
-        _bar(view.bytes_verified, view.bytes_total),
+        progress_bar(view.bytes_verified, view.bytes_total),
         cut(amounts, WIDTH),
     ]
     if waiting:
@@ -228,7 +228,7 @@ def picture_of(view: RecoveryView) -> Picture:
         lines += textwrap.wrap(f"waiting: {waiting}", WIDTH, subsequent_indent="  ", max_lines=3)
     if view.missing_blocks:
         lines += textwrap.wrap(
-            f"blocks that nobody has: {view.missing_blocks}, of {_listing(view.missing_units)}",
+            f"blocks that nobody has: {view.missing_blocks}, of {listing(view.missing_units)}",
             WIDTH,
             subsequent_indent="  ",
             max_lines=3,
@@ -294,7 +294,7 @@ def _missing_lines(result: RecoveryResult) -> list[str]:
     if not result.missing_units:
         return []
     missing = "missing, optional" if result.result is Result.COMPLETE else "missing"
-    return _wrapped(f"{missing}: {_listing(result.missing_units)}")
+    return _wrapped(f"{missing}: {listing(result.missing_units)}")
 
 
 def _wrapped(text: str) -> list[str]:
@@ -310,7 +310,7 @@ def publishing_picture(progress: PublishProgress) -> Picture:
         f"{progress.files_done}/{progress.files_total} files, "
         f"{format_size(progress.bytes_done)} of {format_size(progress.bytes_total)}"
     )
-    bar = _bar(progress.bytes_done, progress.bytes_total)
+    bar = progress_bar(progress.bytes_done, progress.bytes_total)
     return Picture("publishing", f"publishing: {line}", (bar, line))
 
 
@@ -325,7 +325,8 @@ def published_lines(result: PublishResult) -> list[str]:
     ]
 
 
-def _listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """Return some names as a person reads them."""
     return ", ".join(printable(name) for name in names)
 
 
@@ -345,6 +346,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part * 100 // whole}%" if whole else "-"
 
 
-def _bar(part: int, whole: int) -> str:
+def progress_bar(part: int, whole: int) -> str:
+    """Return how much of a whole is done, as a bar and a percentage."""
     filled = part * _BAR_WIDTH // whole if whole else 0
     return f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {_share(part, whole)}"

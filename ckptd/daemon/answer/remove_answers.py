@@ -1,0 +1,197 @@
+"""Removes versions with their files.
+
+A version is off the offer before its first file goes, and out of the catalog after the last: a
+crash in between leaves one that nobody is promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from ckptd.control.messages.life_cycle import (
+    RemovedRow,
+    RemoveEvent,
+    RemoveProgress,
+    RemoveRequest,
+    RemoveResult,
+)
+from ckptd.daemon.answer.standing import Standing, Standings
+from ckptd.daemon.parts import Storage
+from ckptd.errors import Conflict
+from ckptd.observe.logs import get_logger
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.roots import Root
+from ckptd.store.published.checking import Reading
+from ckptd.store.published.hash_runs import HashingProgress
+from ckptd.store.published.removing import Examined, Removed, examine, remove
+
+_PROGRESS_S: Final = 1.0
+"""How often a stream reports progress."""
+_NAMED_MAX: Final = 20
+"""Units named in an answer."""
+
+_log = get_logger()
+_T = TypeVar("_T")
+
+
+class _Doomed(NamedTuple):
+    """A place that is to be removed, with what stands there."""
+
+    standing: Standing
+    root: Root
+    hashed: HashedDirectory
+    examined: Examined
+
+
+class RemoveAnswers:
+    """Answers the row of :class:`ckptd.control.routes.Api` about removing.
+
+    Args:
+        storage: Where versions are.
+        standings: Finds them.
+    """
+
+    def __init__(self, storage: Storage, standings: Standings) -> None:
+        self._catalog = storage.catalog
+        self._roots = storage.roots
+        self._standings = standings
+        self._removing = ThreadPoolExecutor(1, thread_name_prefix="remove")
+
+    async def remove(self, request: RemoveRequest) -> AsyncGenerator[RemoveEvent, None]:
+        """Remove a version with its files; yield progress once a second, and last one result."""
+        checkpoint, version = request.checkpoint, request.version
+        chosen = self._standings.chosen(checkpoint, version, request.place)
+        self._standings.check_one_content(chosen)
+        self._standings.check_not_recovered(chosen)
+        for standing in chosen:
+            self._standings.check_alone(standing, chosen)
+        doomed: list[_Doomed] = []
+        async with aclosing(self._examine(chosen, doomed)) as examining:
+            async for progress in examining:
+                yield progress
+        if not request.overwrite:
+            _check_unchanged(doomed)
+        rows: list[RemovedRow] = []
+        for each in doomed:
+            if request.is_dry_run:
+                rows.append(_row_of(each, _foreseen(each, overwrite=request.overwrite)))
+                continue
+            async with aclosing(self._remove(each, rows, overwrite=request.overwrite)) as removing:
+                async for progress in removing:
+                    yield progress
+        yield RemoveResult(
+            checkpoint=checkpoint,
+            version=version,
+            places=tuple(rows),
+            is_dry_run=request.is_dry_run,
+        )
+
+    async def _examine(
+        self, chosen: Sequence[Standing], doomed: list[_Doomed]
+    ) -> AsyncGenerator[RemoveProgress, None]:
+        """Look at every file of some places; yield progress, and add what was found."""
+        progress = HashingProgress(0, 0, 0, 0)
+        is_cancelled = threading.Event()
+
+        def note(latest: HashingProgress) -> None:
+            nonlocal progress
+            progress = latest
+
+        reading = Reading(
+            workers=os.cpu_count() or 1, is_cancelled=is_cancelled.is_set, on_progress=note
+        )
+        try:
+            for standing in chosen:
+                root = self._roots[standing.place.root]
+                hashed = await self._catalog.hashed(standing.place.number)
+                examining = self._in_thread(
+                    partial(examine, root, hashed, standing.place.changed, reading)
+                )
+                while not examining.done():
+                    await asyncio.wait({examining}, timeout=_PROGRESS_S)
+                    yield _progress_of(progress)
+                doomed.append(_Doomed(standing, root, hashed, examining.result()))
+        finally:
+            is_cancelled.set()
+
+    async def _remove(
+        self, doomed: _Doomed, rows: list[RemovedRow], *, overwrite: bool
+    ) -> AsyncGenerator[RemoveProgress, None]:
+        """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
+        standing, root, hashed, examined = doomed
+        await self._catalog.withdraw_all([standing.place.number])
+        removing = self._in_thread(partial(remove, root, hashed, examined, with_foreign=overwrite))
+        try:
+            while not removing.done():
+                await asyncio.wait({removing}, timeout=_PROGRESS_S)
+                yield RemoveProgress(files_done=0, files_total=0, bytes_done=0, bytes_total=0)
+        finally:
+            await asyncio.wait({removing})
+            if removing.exception() is None:
+                await self._note_removed(standing, removing.result())
+        rows.append(_row_of(doomed, removing.result()))
+
+    async def _note_removed(self, standing: Standing, removed: Removed) -> None:
+        await self._catalog.forget_all([standing.place.number])
+        facts = self._standings.facts(standing)
+        _log.info("version.removed", **facts, files=removed.files, bytes=removed.size_bytes)
+
+    def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        return asyncio.get_running_loop().run_in_executor(self._removing, work)
+
+
+def _check_unchanged(doomed: Sequence[_Doomed]) -> None:
+    """Check that all files are still what was published or recovered.
+
+    Raises:
+        Conflict: Some are not; nothing was removed.
+    """
+    changed = [why for each in doomed for why in each.examined.foreign.values()]
+    if changed:
+        more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise Conflict(
+            doomed[0].standing.name,
+            f"was changed, and nothing was removed: {changed[0]}{more}",
+            "Save what you need of it, then remove it with --overwrite.",
+        )
+
+
+def _foreseen(doomed: _Doomed, *, overwrite: bool) -> Removed:
+    """Return what removing would do if nothing changed until then."""
+    found = doomed.examined
+    foreign = len(found.foreign) if overwrite else 0
+    return Removed(
+        len(found.own) + foreign,
+        found.size_bytes + (found.foreign_bytes if overwrite else 0),
+        (),
+        is_directory_gone=not found.strangers and bool(doomed.hashed.directory),
+    )
+
+
+def _row_of(doomed: _Doomed, removed: Removed) -> RemovedRow:
+    units = doomed.hashed.manifest.units
+    return RemovedRow(
+        digest=doomed.hashed.digest,
+        directory=doomed.root.absolute(doomed.hashed.directory),
+        files=removed.files,
+        removed_bytes=removed.size_bytes,
+        changed=tuple(units[unit].path for unit in sorted(doomed.examined.foreign)[:_NAMED_MAX]),
+        kept=removed.kept[:_NAMED_MAX],
+        is_directory_gone=removed.is_directory_gone,
+    )
+
+
+def _progress_of(progress: HashingProgress) -> RemoveProgress:
+    return RemoveProgress(
+        files_done=progress.files_done,
+        files_total=progress.files_total,
+        bytes_done=progress.bytes_done,
+        bytes_total=progress.bytes_total,
+    )

@@ -1,0 +1,160 @@
+"""Versions that stand on this node, as those who let them go name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.recovering import Recovering
+from ckptd.errors import Conflict, NotFound, UsageError
+from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
+from ckptd.store.published.places import HeldVersion, Place
+
+
+class Standing(NamedTuple):
+    """A version at one place."""
+
+    held: HeldVersion
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """The version as a person writes it."""
+        return f"{self.held.holding.checkpoint}@{self.held.holding.version}"
+
+
+class Standings:
+    """Finds places, and says why one is not to be touched.
+
+    Args:
+        storage: Where they are.
+        recovering: Recoveries, which may be on their way to them.
+    """
+
+    def __init__(self, storage: Storage, recovering: Recovering) -> None:
+        self._catalog = storage.catalog
+        self._roots = storage.roots
+        self._recovering = recovering
+
+    def chosen(
+        self, checkpoint_text: str, number: int | None, directory: str | None
+    ) -> list[Standing]:
+        """Return the places that are meant.
+
+        Raises:
+            NotFound: There are none.
+            Conflict: A recovery is on its way to one of them, or above or below it.
+        """
+        checkpoint = parse_checkpoint_name(checkpoint_text)
+        version = None if number is None else parse_version(number)
+        where = None
+        if directory is not None:
+            root, relative = self._roots.locate(directory)
+            where = (root.name, relative)
+        chosen = [
+            Standing(held, place)
+            for held in self._catalog.versions()
+            if held.holding.checkpoint == checkpoint and version in {None, held.holding.version}
+            for place in held.places
+            if where in {None, (place.root, place.directory)}
+        ]
+        if not chosen:
+            raise _not_here(checkpoint, version, directory)
+        for standing in chosen:
+            self._check_no_recovery(standing)
+        return chosen
+
+    def _check_no_recovery(self, standing: Standing) -> None:
+        """Check that no recovery is on its way to a place, above it or below it.
+
+        Raises:
+            Conflict: One is.
+        """
+        for other in self._recovering.book:
+            is_known = other.root.name == standing.place.root and other.target
+            if is_known and _overlap(standing.place.directory, other.target):
+                raise _in_use(standing, f"is where {other.id} recovers to", other.id)
+
+    def check_not_recovered(self, chosen: Sequence[Standing]) -> None:
+        """Check that no recovery may be copying files that are to go.
+
+        Raises:
+            Conflict: One that is under way may.
+        """
+        digests = {standing.held.holding.digest for standing in chosen}
+        for other in self._recovering.snapshots():
+            if other.digest in digests:
+                problem = f"is recovered by {other.recovery}, which may copy it"
+                raise _in_use(chosen[0], problem, other.recovery)
+
+    def check_one_content(self, chosen: Sequence[Standing]) -> None:
+        """Check that only one content of a version is meant.
+
+        Raises:
+            UsageError: There are rivals.
+        """
+        if len({standing.held.holding.digest for standing in chosen}) > 1:
+            found = ", ".join(
+                f"{standing.held.holding.digest[:12]} in {self.path(standing.place)}"
+                for standing in chosen
+            )
+            raise UsageError(
+                chosen[0].name, f"is here with several contents: {found}", "Say which with --place."
+            )
+
+    def check_alone(self, standing: Standing, chosen: Sequence[Standing]) -> None:
+        """Check that no other place shares files with one that is to be removed.
+
+        Raises:
+            Conflict: One is in the same directory, above or below.
+        """
+        numbers = {each.place.number for each in chosen}
+        for held in self._catalog.versions():
+            for place in held.places:
+                if place.root != standing.place.root or place.number in numbers:
+                    continue
+                if _overlap(standing.place.directory, place.directory):
+                    other = Standing(held, place).name
+                    raise Conflict(
+                        f"{standing.name} in {self.path(standing.place)}",
+                        f"may share files with {other} in {self.path(place)}",
+                        f"Forget that first: ckptctl forget {other}",
+                    )
+
+    def path(self, place: Place) -> str:
+        """Return a place as a person writes it."""
+        try:
+            return self._roots[place.root].absolute(place.directory)
+        except NotFound:  # its root is not configured any more
+            return f"{place.root}:{place.directory}"
+
+    def facts(self, standing: Standing) -> dict[str, object]:
+        """Return what a log line says of a place."""
+        holding = standing.held.holding
+        return {
+            "checkpoint": holding.checkpoint,
+            "version": holding.version,
+            "digest": holding.digest,
+            "directory": self.path(standing.place),
+        }
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two directories below a root are the same, or one lies in the other."""
+    first, second = (f"{path}/".lstrip("/") for path in (one, other))
+    return first.startswith(second) or second.startswith(first)
+
+
+def _in_use(standing: Standing, problem: str, recovery: str) -> Conflict:
+    return Conflict(
+        standing.name, problem, f"Wait for it, or give it up with: ckptctl cancel {recovery}"
+    )
+
+
+def _not_here(
+    checkpoint: CheckpointName, version: Version | None, directory: str | None
+) -> NotFound:
+    name = checkpoint if version is None else f"{checkpoint}@{version}"
+    where = "on this node" if directory is None else f"in {directory}"
+    return NotFound(name, f"does not stand {where}", "See 'ckptctl checkpoints'.")
