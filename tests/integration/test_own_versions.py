@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.plans import PlanRequest
+from ckptd.errors import ExitCode
 from ckptd.model.words import Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 
@@ -115,3 +118,20 @@ def test_a_copy_that_somebody_named_is_no_home(receiver: Node) -> None:
     usual = receiver.recover()
     assert (usual.target, usual.bytes_received) == (str(receiver.path(NAME, "100")), 0)
     assert usual.bytes_local == named.bytes_total
+
+
+def test_a_plan_needs_nobody_for_what_is_here(
+    source: Node, receiver: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.recover(to=receiver.path("copy"))
+    source.kill()
+    copied = receiver.client.plan(PlanRequest(checkpoint=NAME, version=100))
+    assert (copied.is_here, copied.needed_bytes) == (False, 0)
+    assert copied.bytes_local == copied.room_bytes == copied.bytes_total
+    receiver.recover()
+    here = receiver.client.plan(PlanRequest(checkpoint=NAME, version=100))
+    assert (here.is_here, here.needed_bytes, here.room_bytes) == (True, 0, 0)
+    assert here.missing_blocks == 0
+    command = ["--socket", receiver.client.socket_path]
+    assert ckptctl([*command, "plan", f"{NAME}@100"]) == ExitCode.DONE
+    assert "already here, nothing to do" in capsys.readouterr().out

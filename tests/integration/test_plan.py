@@ -56,7 +56,8 @@ def test_a_plan_says_what_a_recovery_then_does(
     assert after.why == "named"
     assert after.here is not None
     assert (after.here.is_complete, after.here.directory) == (True, before.target)
-    assert (after.needed_bytes, after.predicted_complete_s) == (0, 0)
+    assert (after.needed_bytes, after.room_bytes, after.predicted_complete_s) == (0, 0, 0)
+    assert (after.is_here, after.bytes_local) == (True, after.bytes_total)
 
     second = receiver.recover(to=receiver.path("again"))
     assert second.result is Result.COMPLETE

@@ -264,6 +264,7 @@ PLAN = Plan(
     missing_critical_blocks=0,
     target="/data/llama/rank-0/100",
     needed_bytes=2 * GIB,
+    room_bytes=2 * GIB,
     free_bytes=3 * GIB,
     predicted_critical_s=0.6,
     predicted_complete_s=2.3,

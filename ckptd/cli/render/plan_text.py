@@ -25,6 +25,9 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     if plan.version is None:
         return aligned(facts)
+    if plan.is_here:
+        here = f"already here, nothing to do: {plan.target}"
+        return aligned([*facts, ("amount", _amount(plan)), ("here", here)])
     facts += [
         ("amount", _amount(plan)),
         ("missing", _missing(plan)),
@@ -119,12 +122,13 @@ def _here(plan: Plan) -> str:
     if plan.here.is_stale:
         return f"{plan.here.directory}, but its files changed"
     share = "all of it" if plan.here.is_complete else format_size(plan.here.bytes)
-    return f"{share}, in {plan.here.directory}"
+    use = f"; {format_size(plan.bytes_local)} are not fetched" if plan.bytes_local else ""
+    return f"{share}, in {plan.here.directory}{use}"
 
 
 def _room(plan: Plan) -> str:
-    verdict = "" if plan.needed_bytes <= plan.free_bytes else ": too little"
-    return f"{format_size(plan.needed_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
+    verdict = "" if plan.room_bytes <= plan.free_bytes else ": too little"
+    return f"{format_size(plan.room_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
 
 
 def _critical(plan: Plan) -> str:

@@ -100,13 +100,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         bytes_by_class: Its length by criticality; ``None`` without the manifest.
         manifest_problem: Why the manifest could not be fetched; empty if it could.
         sources: Peers that have some of it, by name.
-        missing_blocks: Blocks that neither a live peer nor the target has.
+        missing_blocks: Blocks that neither a live peer nor this node has.
         missing_critical_blocks: Those of them that are critical; ``None`` without the manifest.
         missing_units: Paths of units with missing blocks, at most 20.
         here: Where it is on this node already; ``None`` if it is not.
         target: The directory that it would have.
         is_target_taken: Something else is there: the recovery would be refused.
-        needed_bytes: Bytes that would be fetched, and need room.
+        is_here: It stands at the target already: there is nothing to do.
+        bytes_local: Bytes that are on this node's disks already: at the target, or to be copied.
+        needed_bytes: Bytes that would be fetched.
+        room_bytes: Bytes that need room, because they would be fetched or copied.
         free_bytes: Free bytes on the file system of the target.
         predicted_critical_s: Seconds until the critical units are here; ``None``: not known, or
             there are none.
@@ -136,6 +139,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     predicted_critical_s: float | None = None
     predicted_complete_s: float | None = None
     prediction_remark: str = ""
+    is_here: bool = False
+    bytes_local: int = 0
+    room_bytes: int = 0
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:

@@ -34,7 +34,6 @@ from ckptd.model.ids import (
 )
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
-from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion
 
@@ -59,14 +58,16 @@ class PlanAnswers:
         self._book = recovering.book
         self._catalog = storage.catalog
         self._manifests = recovering.manifests
+        self._own = recovering.own
         self._roots = storage.roots
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Say what a recovery would do, without beginning it."""
         checkpoint = parse_checkpoint_name(request.checkpoint)
         wanted = None if request.version is None else parse_version(request.version)
+        own = self._own.holdings(checkpoint)
         choice = self._scheduler.explain_choice(
-            checkpoint, wanted, self._catalog.newest_ever(checkpoint)
+            checkpoint, wanted, self._catalog.newest_ever(checkpoint), own
         )
         passed_over = tuple(
             PassedOverRow(version=other.version, digest=other.digest, why=other.why)
@@ -83,24 +84,26 @@ class PlanAnswers:
             )
         version, digest = choice.chosen
         holders = self._scheduler.holders(digest, now=self._now())
-        facts = _holding(holders[0], digest)
+        mine = next((holding for holding in own if holding.digest == digest), None)
+        facts = mine or _holding(holders[0], digest)
         space, problem = await self._find_space((checkpoint, version, digest), holders)
         held = self._catalog.held(digest)
-        root, target = self._roots.default(), usual_target(checkpoint, version)
-        here = BlockSet()
-        place = held.at(root.name, target) if held else None
-        if place is not None and space is not None:
-            here = place.servable(space)
+        root, target = self._own.target_of(checkpoint, version, digest)
+        found, free_bytes = await asyncio.to_thread(_look, root, target)
+        place = held.at(root.name, target) if held and found else None
+        stands = place.standing(space) if place and space else BlockSet()
+        local = mine.blocks if mine and space else BlockSet()
         # A holder may say anything of a version; its manifest is right.
         block_count = space.block_count if space else facts.block_count
-        needed = BlockSet.full(block_count) - here
+        needed = BlockSet.full(block_count) - local
         missing = needed - union(_holding(holder, digest).blocks for holder in holders)
         if space is None:
             needs = [need_of_unknown(facts, needed)]
         else:
             needs = needs_of(space, space.class_ends(), needed)
         prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
-        found, free_bytes = await asyncio.to_thread(_look, root, target)
+        needed_bytes = sum(need.size_bytes for need in needs)
+        copied_bytes = space.set_bytes(local - stands) if space else 0
         return Plan(
             checkpoint=checkpoint,
             version=version,
@@ -120,8 +123,11 @@ class PlanAnswers:
             missing_units=unit_names(space, missing) if space else (),
             here=self._here(held, space) if held else None,
             target=root.absolute(target),
-            is_target_taken=found is not None and not here,
-            needed_bytes=sum(need.size_bytes for need in needs),
+            is_target_taken=found is not None and place is None,
+            is_here=place is not None and place.is_whole,
+            bytes_local=space.set_bytes(local) if space else 0,
+            needed_bytes=needed_bytes,
+            room_bytes=needed_bytes + copied_bytes,
             free_bytes=max(free_bytes - self._promised_bytes(root), 0),
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),

@@ -43,6 +43,20 @@ def test_a_rate_that_is_not_from_just_now_has_its_age_and_who_measured_it() -> N
     assert "rate        900 MiB/s, 2d ago" in peer_view_lines(peer)
 
 
+def test_a_plan_for_what_is_here_is_that_there_is_nothing_to_do() -> None:
+    assert plan_lines(replace(PLAN, is_here=True)) == [
+        "version  llama/rank-0@100: newest of which every block is reachable",
+        "amount   2 GiB in 120 units: 512 MiB critical, 1 GiB normal, 512 MiB deferred",
+        "here     already here, nothing to do: /data/llama/rank-0/100",
+    ]
+
+
+def test_a_plan_says_what_is_not_fetched() -> None:
+    row = HereRow(directory="/data/old", bytes=GIB, is_complete=False, is_stale=False)
+    lines = plan_lines(replace(PLAN, here=row, bytes_local=GIB, needed_bytes=GIB))
+    assert "here      1 GiB, in /data/old; 1 GiB are not fetched" in lines
+
+
 def test_a_plan_says_what_speaks_against_it() -> None:
     bad = replace(
         PLAN,
