@@ -101,6 +101,15 @@ class InvalidManifest(CkptdError):
     exit_code = ExitCode.VERIFICATION
 
 
+class ContradictoryManifest(InvalidManifest):
+    """A manifest that gives a unit a digest which the blocks that it lists do not have.
+
+    Whoever made it is at fault, not who passed it on, and not the disk that the unit lies on.
+    """
+
+    code = "contradictory_manifest"
+
+
 class ProtocolViolation(CkptdError):
     """What a peer sent is not the protocol.
 

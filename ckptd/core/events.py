@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from ckptd.errors import CkptdError, ExitCode, StagingLost
+from ckptd.errors import CkptdError, ContradictoryManifest, ExitCode, StagingLost
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -166,6 +166,7 @@ class Refusal:
         is_retryable: The same order may succeed later.
         is_verification: Bytes were not what the manifest says.
         is_staging_lost: What was staged is gone, wholly or in part.
+        is_contradiction: The manifest contradicts itself: this content helps nobody.
     """
 
     code: str
@@ -173,6 +174,7 @@ class Refusal:
     is_retryable: bool
     is_verification: bool = False
     is_staging_lost: bool = False
+    is_contradiction: bool = False
 
     @classmethod
     def of(cls, error: CkptdError) -> Refusal:
@@ -183,6 +185,7 @@ class Refusal:
             is_retryable=error.is_retryable,
             is_verification=error.exit_code is ExitCode.VERIFICATION,
             is_staging_lost=isinstance(error, StagingLost),
+            is_contradiction=isinstance(error, ContradictoryManifest),
         )
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from ckptd.errors import InvalidManifest, UsageError
+from ckptd.errors import ContradictoryManifest, InvalidManifest, UsageError
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_BYTES_MIN,
@@ -47,6 +47,11 @@ flag takes the unit as required."""
 
 RESERVED_PREFIX: Final = ".ckptd"
 """No path of a unit begins with it: such names in a version's directory are ckptd's own."""
+
+DIGEST_OF_NOTHING: Final = bytes.fromhex(
+    "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+)
+"""BLAKE3 of an empty file."""
 
 _FIXARRAY: Final = range(0x90, 0xA0)
 _ARRAY_LENGTH_BYTES: Final = {0xDC: 2, 0xDD: 4}
@@ -280,6 +285,10 @@ def _check_unit(unit: Unit, *, phase_count: int, unit_count: int) -> None:
         raise _invalid(f"gives {shown} a digest of {len(unit.digest)} bytes")
     if len(unit.block_digests) != -(-unit.size_bytes // size) * DIGEST_BYTES:
         raise _invalid(f"does not give {shown} one digest for each block")
+    if len(unit.block_digests) <= DIGEST_BYTES and unit.digest != (
+        unit.block_digests or DIGEST_OF_NOTHING
+    ):
+        raise contradiction(unit)
     if not 0 <= unit.phase < phase_count:
         raise _invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
     if unit.after and any(not 0 <= index < unit_count for index in unit.after):
@@ -313,6 +322,15 @@ def _array_length(data: bytes) -> int:
     if kind in _ARRAY_LENGTH_BYTES:
         return int.from_bytes(data[1 : 1 + _ARRAY_LENGTH_BYTES[kind]], "big")
     raise _invalid("has no list of units")
+
+
+def contradiction(unit: Unit) -> ContradictoryManifest:
+    """Return the error that a unit cannot have its digest and those of its blocks."""
+    return ContradictoryManifest(
+        "manifest",
+        f"contradicts itself: the digest of {unit.path[:80]!r} is not that of its blocks",
+        "It cannot be recovered by anybody: publish the version again, where it came from.",
+    )
 
 
 def _invalid(problem: str, hint: str = "") -> InvalidManifest:

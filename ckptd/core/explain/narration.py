@@ -82,10 +82,18 @@ def report_examined(step: Step, recovery: Recovery, event: RivalExamined) -> Non
     recovery.story.add(Entry(step.now, StoryKind.RIVAL_EXAMINED, reason, event.source, text=text))
 
 
-def report_given_up(step: Step, recovery: Recovery, missing: BlockSet) -> None:
-    """Report that another content is chosen because nobody has some blocks of this one."""
+def report_given_up(step: Step, recovery: Recovery, missing: BlockSet, why: str) -> None:
+    """Report that another content is chosen.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        missing: Blocks of this one that nobody has.
+        why: What is wrong with this one; empty: that nobody has those blocks.
+    """
     numbers = {"version": int(recovery.content.version), "missing": len(missing)}
-    recovery.story.add(Entry(step.now, StoryKind.GIVEN_UP, StoryReason.NO_SOURCE, numbers=numbers))
+    reason = StoryReason.WRONG_MANIFEST if why else StoryReason.NO_SOURCE
+    recovery.story.add(Entry(step.now, StoryKind.GIVEN_UP, reason, numbers=numbers, text=why))
 
 
 def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:

@@ -149,7 +149,8 @@ def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
             return f"{entry.source} was asked for one block of what it says it has: {entry.text}"
         case StoryKind.GIVEN_UP:
             version, missing = entry.numbers["version"], entry.numbers["missing"]
-            return f"version {version} given up for another: nobody has {missing} of its blocks"
+            why = entry.text or f"nobody has {missing} of its blocks"
+            return f"version {version} given up for another: {why}"
         case StoryKind.WITHDRAWN:
             return f"{entry.source} does not hold the version any more"
         case StoryKind.EPOCH_CHANGED:

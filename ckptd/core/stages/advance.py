@@ -20,6 +20,7 @@ from ckptd.core.events import (
     RecoveryPaused,
     RecoveryRequested,
     RecoveryResumed,
+    Refusal,
     StagingPrepared,
     StagingRefused,
     VersionPlaced,
@@ -113,11 +114,22 @@ def on_order_refused(
 ) -> None:
     """Deal with staging or placing that did not work."""
     recovery.local.pending_order = None
-    if recovery.stage is Stage.PREPARING:
+    if event.refusal.is_contradiction and recovery.stage is Stage.PLACING:
+        _refuse_content(step, recovery, event.refusal)
+    elif recovery.stage is Stage.PREPARING:
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.
         fail(step, recovery, FailureCause.STORE, event.refusal.message)
     else:
         retry_or_fail(step, recovery, event.refusal)
+
+
+def _refuse_content(step: Step, recovery: Recovery, refusal: Refusal) -> None:
+    """Give up on a content whose manifest contradicts itself; take another one if there is."""
+    step.state.note_contradiction(recovery.content.digest, refusal.message)
+    if has_alternative(step, recovery):
+        choose_again(step, recovery, why=refusal.message)
+    else:
+        fail(step, recovery, FailureCause.VERIFICATION, refusal.message)
 
 
 def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) -> None:

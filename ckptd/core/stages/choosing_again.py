@@ -35,16 +35,21 @@ def has_alternative(step: Step, recovery: Recovery) -> bool:
     return len(contents) == 1 or len([digest for _, digest in contents if digest in own]) == 1
 
 
-def choose_again(step: Step, recovery: Recovery) -> None:
+def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:
     """Go back to the choice of a content; nothing of the recovery is under way.
 
     What is in staging of the one that is given up stays there until another one is prepared.
+
+    Args:
+        step: The event being handled.
+        recovery: Which recovery.
+        why: What is wrong with the content that was chosen; empty: nobody has all of it.
     """
     assert not recovery.work.transfer_count, f"{recovery.id}: ranges are in flight"
     assert recovery.local.pending_order is None, f"{recovery.id} waits for this node"
     space, tally = recovery.content.space, recovery.tally
     missing = _without_holder(step, recovery, counts_lost=False)
-    report_given_up(step, recovery, missing)
+    report_given_up(step, recovery, missing, why)
     close_lanes(step, recovery)
     received_bytes = space.set_bytes(recovery.coverage.verified)
     received_bytes -= tally.resumed_bytes + tally.local_bytes

@@ -41,7 +41,7 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
         and not (rivalry.rejected and claim_of(peer, holding) in rivalry.rejected)
     ]
     claims += [Claimed(None, holding) for holding in recovery.own]
-    refused = recovery.search.unsigned | rivalry.unusable
+    refused = recovery.search.unsigned | rivalry.unusable | step.state.contradictions.keys()
     digests = {each.holding.digest for each in claims} - refused
     digests = {digest for digest in digests if digest.startswith(request.digest_prefix)}
     if request.from_node is not None:

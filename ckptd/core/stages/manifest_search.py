@@ -46,8 +46,15 @@ def on_manifest_missed(step: Step, recovery: Recovery, event: ManifestMissed) ->
 
 
 def on_manifest_refused(step: Step, recovery: Recovery, event: ManifestRefused) -> None:
-    """Give up on a version that cannot be what its publisher meant."""
-    if _is_wanted(recovery, _take_answer(recovery, event.source)):
+    """Give up on a version that cannot be what its publisher meant; on another one, if there is."""
+    digest = _take_answer(recovery, event.source)
+    if event.refusal.is_contradiction:
+        step.state.note_contradiction(digest, event.refusal.message)
+    if not _is_wanted(recovery, digest):
+        return
+    if event.refusal.is_contradiction and not recovery.is_begun and has_alternative(step, recovery):
+        start_over(recovery)
+    else:
         fail(step, recovery, FailureCause.VERIFICATION, event.refusal.message)
 
 

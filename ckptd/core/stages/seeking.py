@@ -66,7 +66,7 @@ def seek(step: Step, recovery: Recovery) -> None:
 
 def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> None:
     """Wait for somebody who has the version, for as long as there is patience."""
-    refusal = _refusal_of(recovery, offers) if step.state.is_settled else ""
+    refusal = _refusal_of(step, recovery, offers) if step.state.is_settled else ""
     if refusal:
         fail(step, recovery, FailureCause.VERIFICATION, refusal)
     elif is_out_of_patience(
@@ -78,12 +78,22 @@ def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> 
         fail(step, recovery, *explain_unknown(step.state, recovery))
 
 
-def _refusal_of(recovery: Recovery, offers: Sequence[Holding]) -> str:
-    """Say which versions could be had and are not wanted: unsigned ones, and a rollback.
+def _refusal_of(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> str:
+    """Say which versions could be had and are not wanted.
+
+    Those are unsigned ones, ones that contradict themselves, and a rollback.
 
     Nobody waits for better ones: a peer that offers these may be lying, and a person has to know.
     """
     request = recovery.request
     newest = choose_version(offers, request.checkpoint, recovery.wanted_version)
     rollback = explain_rollback(request.checkpoint, newest, request.not_below)
-    return "; ".join(part for part in (recovery.search.signature_refusal, rollback) if part)
+    contradictions = [
+        step.state.contradictions[holding.digest]
+        for holding in step.state.live_holdings()
+        if holding.digest in step.state.contradictions
+        and holding.checkpoint == request.checkpoint
+        and recovery.wanted_version in {None, holding.version}
+    ]
+    parts = (recovery.search.signature_refusal, *contradictions[:1], rollback)
+    return "; ".join(part for part in parts if part)

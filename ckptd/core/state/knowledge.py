@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from ckptd.core.state.alarms import Alarms
 from ckptd.core.state.lane import Lane, Trial
@@ -17,11 +18,15 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
+    Digest,
     LaneId,
     NodeId,
     RecoveryId,
     TransferId,
 )
+
+CONTRADICTIONS_MAX: Final = 1024
+"""So many are remembered; to find one out costs a manifest, or a recovery."""
 
 
 @dataclass(slots=True)
@@ -48,6 +53,8 @@ class State:
         lane_alarms: When each lane is late or idle for too long.
         peer_alarms: When each resting peer may be asked again.
         recovery_alarms: When each recovery has something to do though nothing happened.
+        contradictions: Contents whose manifests contradict themselves, and what is wrong: nobody
+            can recover them.
         next_lane: The next lane's name.
         next_transfer: The next transfer's name.
         next_sequence: The next recovery's place in the order of arrival.
@@ -70,9 +77,16 @@ class State:
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
     peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
+    contradictions: dict[Digest, str] = field(default_factory=dict)
     next_lane: int = 1
     next_transfer: int = 1
     next_sequence: int = 1
+
+    def note_contradiction(self, digest: Digest, why: str) -> None:
+        """Remember that a content can be recovered by nobody; the oldest one makes room."""
+        self.contradictions[digest] = why
+        if len(self.contradictions) > CONTRADICTIONS_MAX:
+            del self.contradictions[next(iter(self.contradictions))]
 
     def live_holdings(self) -> Iterator[Holding]:
         """Yield what all live peers hold: what a version is chosen from."""

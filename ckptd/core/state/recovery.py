@@ -31,11 +31,12 @@ MOVES: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.TRANSFERRING: frozenset(
         {Stage.SEEKING, Stage.PREPARING, Stage.PLACING, Stage.DISCARDING}
     ),
-    Stage.PLACING: frozenset({Stage.PREPARING, Stage.DISCARDING}),
+    Stage.PLACING: frozenset({Stage.SEEKING, Stage.PREPARING, Stage.DISCARDING}),
     Stage.DISCARDING: frozenset(),
 }
 """Which stage may follow which; back to preparing if what was staged is lost, back to seeking if
-nobody can complete what was chosen. A recovery that ended is not in the state any more."""
+nobody can complete what was chosen, or its manifest contradicts itself. A recovery that ended is
+not in the state any more."""
 
 assert set(MOVES) == {stage for stage in Stage if not stage.is_ended}
 

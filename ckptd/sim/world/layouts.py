@@ -10,7 +10,7 @@ from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import FORMAT, OPTIONAL_FLAG, Manifest, Unit, urgency
+from ckptd.model.manifest import DIGEST_OF_NOTHING, FORMAT, OPTIONAL_FLAG, Manifest, Unit, urgency
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 
@@ -41,7 +41,7 @@ class SavedVersion:
             Unit(
                 path=f"{plan.criticality.label}-{index:05}",
                 size_bytes=plan.size_bytes,
-                digest=bytes(DIGEST_BYTES),
+                digest=bytes(DIGEST_BYTES) if plan.size_bytes else DIGEST_OF_NOTHING,
                 block_size_bytes=block_size_bytes,
                 block_digests=bytes(-(-plan.size_bytes // block_size_bytes) * DIGEST_BYTES),
                 criticality=plan.criticality,

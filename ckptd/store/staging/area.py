@@ -329,7 +329,8 @@ class Staging:
     def place(self, missing: BlockSet, marker: bytes = b"") -> tuple[UnitFile | None, ...]:
         """Put the version under its final name. No block can be delivered any more.
 
-        Critical units are hashed once more from the disk. May be called again.
+        Critical units, and those with several blocks, are hashed once more from where they lie.
+        May be called again.
 
         Args:
             missing: Blocks that are not here; their units are left out.
@@ -339,7 +340,8 @@ class Staging:
             One file for each unit in manifest order, ``None`` for a unit that is left out.
 
         Raises:
-            VerificationFailed: A unit is not what was written: wrong bytes of a critical one,
+            ContradictoryManifest: A unit cannot have its digest and those of its blocks.
+            VerificationFailed: A unit is not what was written: other bytes of one that is hashed,
                 wrong size of any.
             Conflict: The target exists by now.
             StagingLost: A file was removed, or all of them.
@@ -363,7 +365,7 @@ class Staging:
         placing.leave_out(tree, manifest, left_out)
         if marker:
             write_marker(tree, marker)
-        placing.check_critical(tree, manifest, skipped, check=self._check_wanted)
+        placing.check_units(tree, manifest, skipped, check=self._check_wanted)
         self.served.expect_rename(None)  # an earlier try may have come as far as this
         files = placing.finish(tree, manifest, skipped)
         root.check_in_place()

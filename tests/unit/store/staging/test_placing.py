@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.errors import VerificationFailed
+from ckptd.errors import ContradictoryManifest, VerificationFailed
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.roots import Root
 from ckptd.store.staging import placing
-from ckptd.store.staging.placing import check_critical, finish, leave_out
+from ckptd.store.staging.placing import check_units, finish, leave_out
 from tests.support.manifests import make_manifest
 from tests.support.stagings import Site, content_of, go_on
 from tests.support.stores import open_descriptors
@@ -29,6 +29,14 @@ CONTENTS = {
 def executable(manifest: Manifest, path: str) -> Manifest:
     units = (
         msgspec.structs.replace(unit, is_executable=unit.path == path) for unit in manifest.units
+    )
+    return msgspec.structs.replace(manifest, units=tuple(units))
+
+
+def with_digest(manifest: Manifest, path: str, digest: bytes) -> Manifest:
+    units = (
+        msgspec.structs.replace(unit, digest=digest) if unit.path == path else unit
+        for unit in manifest.units
     )
     return msgspec.structs.replace(manifest, units=tuple(units))
 
@@ -71,7 +79,7 @@ class TestLeavingOut:
 
 class TestCriticalUnits:
     def test_right_ones_pass(self, site: Site, tree: Root) -> None:
-        check_critical(tree, site.space.manifest, (), check=go_on)
+        check_units(tree, site.space.manifest, (), check=go_on)
 
     @pytest.mark.parametrize(
         "damage",
@@ -86,20 +94,56 @@ class TestCriticalUnits:
     ) -> None:
         damage(site.placed("shards/1.bin"))
         with pytest.raises(VerificationFailed, match=r"critical unit 'shards/1\.bin'"):
-            check_critical(tree, site.space.manifest, (), check=go_on)
-        check_critical(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
+            check_units(tree, site.space.manifest, (), check=go_on)
+        check_units(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
 
     def test_none_is_left_open(self, site: Site, tree: Root) -> None:
         before = open_descriptors()
-        check_critical(tree, site.space.manifest, (), check=go_on)
+        check_units(tree, site.space.manifest, (), check=go_on)
         os.truncate(site.placed("shards/1.bin"), 1)
         with pytest.raises(VerificationFailed):
-            check_critical(tree, site.space.manifest, (), check=go_on)
+            check_units(tree, site.space.manifest, (), check=go_on)
         assert open_descriptors() == before
 
     def test_others_are_not_read(self, site: Site, tree: Root) -> None:
         site.placed("config.json").write_bytes(b"!!")
-        check_critical(tree, site.space.manifest, (), check=go_on)
+        check_units(tree, site.space.manifest, (), check=go_on)
+
+
+class TestUnitsOfSeveralBlocks:
+    PATH = "shards/deep/2.bin"
+    """Two blocks, not critical."""
+
+    def test_one_whose_digest_is_not_that_of_its_blocks_is_the_manifests_fault(
+        self, site: Site, tree: Root
+    ) -> None:
+        manifest = with_digest(site.space.manifest, self.PATH, bytes(32))
+        with pytest.raises(ContradictoryManifest, match="publish the version again"):
+            check_units(tree, manifest, (), check=go_on)
+        check_units(tree, manifest, {site.unit(self.PATH)}, check=go_on)
+
+    def test_a_critical_one_is_the_manifests_fault_as_well(self, site: Site, tree: Root) -> None:
+        manifest = with_digest(site.space.manifest, "shards/1.bin", bytes(32))
+        with pytest.raises(ContradictoryManifest):
+            check_units(tree, manifest, (), check=go_on)
+
+    def test_one_that_the_disk_changed_is_the_disks_fault(self, site: Site, tree: Root) -> None:
+        site.placed(self.PATH).write_bytes(bytes(300 * KIB))
+        for manifest in (
+            site.space.manifest,
+            with_digest(site.space.manifest, self.PATH, bytes(32)),
+        ):
+            with pytest.raises(VerificationFailed, match=r"normal unit 'shards/deep/2\.bin'"):
+                check_units(tree, manifest, (), check=go_on)
+
+    def test_somebody_who_gives_up_ends_it(self, site: Site, tree: Root) -> None:
+        def give_up() -> None:
+            raise KeyError
+
+        before = open_descriptors()
+        with pytest.raises(KeyError):
+            check_units(tree, site.space.manifest, (), check=give_up)
+        assert open_descriptors() == before
 
 
 class TestFinishing:
