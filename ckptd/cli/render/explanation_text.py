@@ -64,6 +64,8 @@ def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:
         facts.append(("waiting for", known.waiting_for))
     if known.message:
         facts.append(("failed", known.message))
+    if known.missing_units:
+        facts.append(("missing", ", ".join(known.missing_units)))
     if known.wasted:
         sizes = (f"{reason} {format_size(size)}" for reason, size in sorted(known.wasted.items()))
         facts.append(("wasted", ", ".join(sizes)))

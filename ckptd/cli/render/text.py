@@ -139,17 +139,13 @@ def status_lines(status: Status) -> list[str]:
 
 
 def _versions_here(status: Status) -> str:
-    """Say how many versions are whole here, and at which places something is not simply here."""
+    """Say how many versions are whole here, and how places stand if not all are simply here."""
     count = status.checkpoints
     here = f"{count} version{'' if count == 1 else 's'} whole here"
-    others = [
-        f"{number} {state}"
-        for state, number in status.places.items()
-        if number and state != PlaceState.HERE
-    ]
-    return (
-        f"{here}; of {sum(status.places.values())} places {', '.join(others)}" if others else here
-    )
+    states = {state: number for state, number in status.places.items() if number}
+    if not states.keys() - {PlaceState.HERE.value}:
+        return here
+    return f"{here}; places: {', '.join(f'{number} {state}' for state, number in states.items())}"
 
 
 def measured_rate(

@@ -77,6 +77,7 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
         wasted: Bytes received but not used, by reason.
         counts: How many events of each kind happened.
         story: The last 200 events, oldest first.
+        missing_units: Paths of the first units of which nobody has all, at the end or now.
         is_story_kept: ``False`` for a recovery that ended long ago or before this daemon started:
             ``peers`` has only those that delivered something, and ``story`` is empty.
     """
@@ -96,3 +97,4 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     story: tuple[Happening, ...]
     is_story_kept: bool = True
+    missing_units: tuple[str, ...] = ()

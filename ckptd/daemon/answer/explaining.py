@@ -51,6 +51,7 @@ def explanation(
             for peer in sorted(known.peers, key=lambda peer: (-peer.verified_bytes, peer.node))
         ),
         wasted=view.wasted,
+        missing_units=view.missing_units,
         counts={kind.value: count for kind, count in known.counts.items()},
         story=tuple(_happening(entry, known.started_ns, ahead_s) for entry in known.entries),
     )
@@ -84,6 +85,7 @@ def forgotten(ended: EndedRecovery) -> ExplanationView:
             )
         ),
         wasted=ended.wasted_bytes_by_reason,
+        missing_units=ended.missing_units,
         counts=ended.happenings,
         story=(),
         is_story_kept=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError
@@ -156,11 +157,15 @@ def _copies_in_parts(required: BlockSet, parts: Iterable[BlockSet]) -> int:
 
 
 def _newest(holdings: Iterable[Holding]) -> list[Holding]:
-    """Return the newest version of each checkpoint; holdings come in ascending order."""
-    newest: dict[CheckpointName, Holding] = {}
+    """Return every content of the newest version of each checkpoint, the first ones if many."""
+    newest: dict[CheckpointName, list[Holding]] = {}
     for holding in holdings:
-        newest[holding.checkpoint] = holding
-    return list(newest.values())[:CHECKPOINTS_WATCHED_MAX]
+        known = newest.setdefault(holding.checkpoint, [])
+        if known and holding.version > known[0].version:
+            known.clear()
+        if not known or holding.version == known[0].version:
+            known.append(holding)
+    return list(chain.from_iterable(newest.values()))[:CHECKPOINTS_WATCHED_MAX]
 
 
 def _watched_of(facts: Holding, encoded: bytes) -> _Watched:

@@ -68,3 +68,12 @@ def test_what_peers_and_disks_say_moves_no_cursor(field: str) -> None:
         {**msgspec.to_builtins(EXPLANATION), field: "\x1b[2J"}, ExplanationView
     )
     assert "\x1b" not in "\n".join(explanation_lines(evil, is_all=False))
+
+
+def test_what_is_missing_is_named_on_lines_that_fit() -> None:
+    missing = tuple(f"model-{number:05}-of-00020.safetensors" for number in range(3))
+    lines = explanation_lines(replace(EXPLANATION, missing_units=missing), is_all=False)
+    [first] = [line for line in lines if line.startswith("missing ")]
+    assert first.split()[1] == "model-00000-of-00020.safetensors,"
+    assert all(name in "\n".join(lines) for name in missing)
+    assert max(map(len, lines[: lines.index(first) + 2])) <= 80

@@ -102,7 +102,7 @@ def test_status_counts_the_places_that_are_not_simply_here() -> None:
 
     assert line(here=1, stale=0) == "checkpoints  1 version whole here"
     assert line(here=2, suspect=1, stale=3) == (
-        "checkpoints  1 version whole here; of 6 places 1 suspect, 3 stale"
+        "checkpoints  1 version whole here; places: 2 here, 1 suspect, 3 stale"
     )
 
 

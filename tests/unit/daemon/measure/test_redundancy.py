@@ -174,3 +174,15 @@ async def test_what_was_withdrawn_is_not_watched(scene: Scene, root: Root) -> No
     scene.redundancy.let_go(held.digest)
     await scene.redundancy.refresh()
     assert scene.copies() == Copies(None, None)
+
+
+async def test_every_content_of_the_newest_version_is_watched(scene: Scene, root: Root) -> None:
+    one = await scene.add(hashed(root))
+    write_files(Path(root.path, "other"), {"a.bin": b"other"})
+    await scene.catalog.add(publish(root, "other", version=100), is_published=False)
+    await scene.redundancy.refresh()
+    assert len(scene.catalog.holdings()) == 2
+    other = next(held for held in scene.catalog.holdings() if held.digest != one.digest)
+    assert scene.copies((one,)).required == 1
+    assert scene.copies((other,)).required == 1
+    assert scene.copies((one, other)).required == 2
