@@ -23,6 +23,11 @@ _INTERVAL_S: Final = 0.25
 """Growth is announced at most this often. A range is about as much as a source delivers in that
 time, so more often would cost every follower a question and not bring it a range more."""
 
+_LONG_S: Final = 0.001
+_REST: Final = 9
+"""A revision that took longer than a millisecond, of thousands of versions, is followed by a rest
+of nine times as long: when all of a volume is suspect, a tenth of the event loop goes into it."""
+
 _REVISIONS_MAX: Final = 16
 """Revisions that are remembered: four seconds of growth. Slower followers get the whole."""
 
@@ -49,6 +54,8 @@ class Advertising:
         self._changed = asyncio.Event()
         self._announced_at_s = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self._is_catalog_read = True
+        self._rests_until_s = float("-inf")
         catalog.on_change = self._read_catalog
 
     @property
@@ -106,14 +113,27 @@ class Advertising:
         self._revise()
 
     def _read_catalog(self) -> None:
-        self._cataloged = {each.digest: each for each in self._catalog.holdings()}
-        self._revise()
+        """Announce what changed in the catalog: at once, or with what else changes meanwhile."""
+        self._is_catalog_read = False
+        loop = asyncio.get_running_loop()
+        wait_s = self._rests_until_s - loop.time()
+        if wait_s <= 0:
+            self._revise()
+        elif self._timer is None or self._timer.when() > loop.time() + wait_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(wait_s, self._revise)
 
     def _revise(self) -> None:
         """Make a new revision, unless nothing changed."""
+        loop = asyncio.get_running_loop()
+        begun_at_s = loop.time()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._is_catalog_read:
+            self._is_catalog_read = True
+            self._cataloged = {each.digest: each for each in self._catalog.holdings()}
         current = dict(self._cataloged)
         for digest in {incoming.digest: None for incoming in self._incoming.values()}:
             incoming = self.find(digest)
@@ -121,8 +141,13 @@ class Advertising:
                 current[digest] = _holding_of(incoming)
         listed = tuple(current.values())[:HOLDINGS_MAX]
         before = self._holdings
-        if listed == before.holdings:
-            return
+        if listed != before.holdings:
+            self._announce(before, listed)
+        ended_at_s = loop.time()
+        if ended_at_s - begun_at_s > _LONG_S:
+            self._rests_until_s = ended_at_s + _REST * (ended_at_s - begun_at_s)
+
+    def _announce(self, before: Holdings, listed: tuple[Holding, ...]) -> None:
         if not _is_cut(before):
             self._past[before.revision] = before
             if len(self._past) > _REVISIONS_MAX:

@@ -152,6 +152,42 @@ async def test_a_change_of_the_catalog_waits_for_nothing_and_takes_growth_along(
     assert said(advertising).revision == 3
 
 
+async def test_when_announcing_takes_long_changes_of_the_catalog_are_announced_together(
+    catalog: Catalog,
+    advertising: Advertising,
+    incoming: Incoming,
+    hashed: HashedDirectory,
+    root: Root,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A volume on which everything is suspect at once does not take the event loop."""
+    monkeypatch.setattr(advertising_module, "_LONG_S", -1)
+    monkeypatch.setattr(advertising_module, "_REST", 10**9)
+    held = [await catalog.add(publish(root, "v100", version=version)) for version in range(5)]
+    assert said(advertising).holdings == (held[0].holding,)
+    assert said(advertising).revision == 2
+    advertising.begin(incoming)
+    assert len(said(advertising).holdings) == 6, "whatever is announced takes the rest along"
+    mark_changed(catalog, held[0].holding.digest)
+    assert len(said(advertising).holdings) == 6
+    advertising.end(incoming.recovery)
+    assert len(said(advertising).holdings) == 4
+
+
+async def test_a_rest_ends_by_itself(
+    catalog: Catalog,
+    advertising: Advertising,
+    hashed: HashedDirectory,
+) -> None:
+    held = await catalog.add(hashed)
+    revision = said(advertising).revision
+    advertising._rests_until_s = asyncio.get_running_loop().time() + 0.02
+    mark_changed(catalog, held.holding.digest)
+    assert said(advertising).revision == revision
+    await advertising.wait_change(revision)
+    assert said(advertising).holdings == ()
+
+
 async def test_a_completed_recovery_becomes_a_version_of_the_catalog_in_one_step(
     catalog: Catalog, advertising: Advertising, incoming: Incoming, hashed: HashedDirectory
 ) -> None:
