@@ -151,6 +151,8 @@ def _row(section: str, key: str, value: object) -> tuple[str, str]:
             key, cell = key.removesuffix("_bytes_per_s"), format_rate(value)
         case int() if key.endswith("_bytes"):
             key, cell = key.removesuffix("_bytes"), format_size(value)
+        case int() if key.endswith("_s"):
+            key, cell = key.removesuffix("_s"), _duration(value)
         case tuple():
             cell = ", ".join(map(_words, value)) or "none"
         case dict():
@@ -158,6 +160,13 @@ def _row(section: str, key: str, value: object) -> tuple[str, str]:
         case _:
             cell = str(value)
     return f"{section}.{key}", cell
+
+
+def _duration(seconds: int) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _words(value: object) -> str:

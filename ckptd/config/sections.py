@@ -19,6 +19,7 @@ from ckptd.config.values import (
     accounts,
     address_or_off,
     buffers,
+    check_interval,
     connections,
     connections_per_address,
     credential_or_none,
@@ -28,10 +29,12 @@ from ckptd.config.values import (
     path_or_none,
     patterns,
     peers,
+    reading_rate,
     redundancy,
+    scrub_interval,
     socket_path,
 )
-from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
+from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DAY_S, MIB
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
@@ -142,6 +145,38 @@ class ServingSection(msgspec.Struct, frozen=True, kw_only=True):
     drop_sent: Annotated[bool, Key(flag)] = False
 
 
+class StoreSection(msgspec.Struct, frozen=True, kw_only=True):
+    """How what is on offer is looked after.
+
+    Attributes:
+        check_every_s: How often all files are looked at.
+        check_rate_bytes_per_s: How fast files that look different are read when nobody waits.
+    """
+
+    check_every_s: Annotated[int, Key(text(check_interval))] = msgspec.field(
+        default=60, name="check_every"
+    )
+    check_rate_bytes_per_s: Annotated[int, Key(text(reading_rate))] = msgspec.field(
+        default=100 * MIB, name="check_rate"
+    )
+
+
+class ScrubSection(msgspec.Struct, frozen=True, kw_only=True):
+    """How often, and how fast, everything on offer is read again.
+
+    Attributes:
+        every_s: How often; ``None``: never.
+        rate_bytes_per_s: How fast.
+    """
+
+    every_s: Annotated[int | None, Key(text(scrub_interval))] = msgspec.field(
+        default=7 * DAY_S, name="every"
+    )
+    rate_bytes_per_s: Annotated[int, Key(text(reading_rate))] = msgspec.field(
+        default=50 * MIB, name="rate"
+    )
+
+
 class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):
     """Limits that count at some time of day, in place of those that always do."""
 
@@ -190,6 +225,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
         serving: Section ``[serving]``.
+        store: Section ``[store]``.
+        scrub: Section ``[scrub]``.
         limits: Section ``[limits]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
@@ -205,6 +242,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSection | None = None
     recovery: RecoverySection = RecoverySection()
     serving: ServingSection = ServingSection()
+    store: StoreSection = StoreSection()
+    scrub: ScrubSection = ScrubSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
     environment: Mapping[str, str] = {}

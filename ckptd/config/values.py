@@ -15,12 +15,23 @@ from ckptd.limits import (
     CHECKPOINT_NAME_BYTES_MAX,
     CONNECTIONS_CEILING,
     CONNECTIONS_UNPROVEN_MAX,
+    DAY_S,
+    MIB,
     PATH_BYTES_MAX,
     PEERS_MAX,
+    SECOND,
 )
-from ckptd.model.quantities import format_size, parse_rate, parse_size
+from ckptd.model.quantities import (
+    format_rate,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_size,
+)
 
 PATTERNS_MAX: Final = 256
+
+SCRUB_S_MAX: Final = 366 * DAY_S
 
 SOCKET_PATH_BYTES_MAX: Final = 107
 """``sun_path`` of ``unix(7)`` has 108 bytes, one of them for the final NUL."""
@@ -173,6 +184,43 @@ def redundancy(value: object) -> int:
         is_short = isinstance(value, int) and value.bit_length() < 64  # noqa: PLR2004
         raise UsageError(repr(value) if is_short else kind_of(value), "is neither 1 nor 2")
     return value
+
+
+def check_interval(duration: str) -> int:
+    """Read how often files are looked at, in seconds.
+
+    Raises:
+        UsageError: No duration, or out of bounds.
+    """
+    return _seconds(duration, 1, DAY_S)
+
+
+def scrub_interval(duration: str) -> int | None:
+    """Read how often everything is read again, in seconds; nothing stands for never.
+
+    Raises:
+        UsageError: No duration, or out of bounds.
+    """
+    return _seconds(duration, 60, SCRUB_S_MAX) if duration else None
+
+
+def _seconds(duration: str, least: int, most: int) -> int:
+    seconds = parse_duration(duration) // SECOND
+    if not least <= seconds <= most:
+        raise UsageError(f"{duration[:40]!r}", f"is not {least} s to {most // DAY_S} d")
+    return seconds
+
+
+def reading_rate(rate: str) -> int:
+    """Read how fast files are read in the background.
+
+    Raises:
+        UsageError: No rate, or too little.
+    """
+    rate_bytes_per_s = parse_rate(rate)
+    if rate_bytes_per_s < MIB:
+        raise UsageError(f"{rate[:40]!r}", f"is less than {format_rate(MIB)}")
+    return rate_bytes_per_s
 
 
 def accounts(value: object) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ from ckptd.control.messages.prioritized import (
 )
 from ckptd.control.messages.recovery_results import WatchEvent
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
+from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.model.words import Role
 
 _Taken = ParamSpec("_Taken")
@@ -218,6 +219,13 @@ class Api:
         Role.OPERATOR,
         "hash a directory and serve it; closing the stream stops that",
         unfinished="it stopped before everything was published",
+    )
+    verify: Route[[VerifyRequest], Iterator[VerifyEvent]] = Route(
+        "POST /v1/verifications",
+        "verify",
+        Role.OPERATOR,
+        "hash what is on offer again; closing the stream stops that",
+        unfinished="it stopped before everything was verified",
     )
     recover: Route[[RecoverRequest], RecoveryView] = Route(
         "POST /v1/recoveries",

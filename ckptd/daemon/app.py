@@ -19,17 +19,18 @@ from ckptd.control.server.dispatch import serve_control
 from ckptd.daemon.answer.daemon_answers import DaemonFacts
 from ckptd.daemon.answer.service import open_answers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
-from ckptd.daemon.doctor.findings import Doctor, components
+from ckptd.daemon.doctor.components import components
+from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, report_status
 from ckptd.daemon.host.systemd import Notifier
+from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.measure.rate_memory import RateMemory
 from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.daemon.serve.rechecking import Rechecking
 from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.services import Service, run_services
 from ckptd.daemon.settings.own_identity import following, keep_fresh
@@ -117,9 +118,10 @@ class Daemon:
         self._hang_up = asyncio.Event()
         self._metrics_address: str | None = None
         self._root_watch = RootWatch(parts.storage.roots)
-        self._rechecking = Rechecking(parts.storage.catalog, parts.storage.roots)
-        serving.content.look_again = self._rechecking.look_again
         self._recovering = Recovering(parts, serving.advertising)
+        self._keeping = Keeping(parts, is_busy=self._is_busy)
+        serving.content.asked_for = self._keeping.asked_for
+        serving.content.look_again = self._keeping.look_at
         self._limiting = Limiting(
             config.limits,
             parts.transport.throttles,
@@ -127,7 +129,13 @@ class Daemon:
             parts.wall_clock,
         )
         self._measuring = Measuring(
-            parts, self._recovering, serving, self._limiting, self._root_watch, log
+            parts,
+            self._recovering,
+            serving,
+            self._keeping,
+            self._limiting,
+            self._root_watch,
+            log=log,
         )
         self._recovering.connect(self._measuring.note, self._measuring.note_end)
         runtime = self._recovering.runtime
@@ -163,6 +171,7 @@ class Daemon:
                 self._recovering.pool,
                 note_rate=runtime.report,
                 look_for_conflicts=self._measuring.conflicts.look,
+                keep=self._keeping.keep,
             ),
             obstacle=lambda: self._obstacle,
             components=lambda: components(
@@ -172,10 +181,11 @@ class Daemon:
         self._answers = open_answers(
             parts,
             self._recovering,
+            self._keeping,
             self._limiting,
             self._root_watch,
-            self._facts,
-            self._reloading.reload,
+            facts=self._facts,
+            reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
         )
 
@@ -205,7 +215,7 @@ class Daemon:
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
             Service("peers", run=self._recovering.peering.run),
-            Service("suspect versions", run=self._rechecking.run),
+            Service("what is on offer", run=self._keeping.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),
@@ -273,6 +283,13 @@ class Daemon:
             self._hang_up.clear()
             with suppress(CkptdError):  # the log has it
                 await self._reloading.reload()
+
+    def _is_busy(self) -> bool:
+        """Return whether bodies move, which go before reading what is on offer again."""
+        return self._serving.is_sending or any(
+            not recovery.waiting_for and not recovery.is_paused
+            for recovery in self._recovering.snapshots()
+        )
 
     def _facts(self) -> DaemonFacts:
         now_s = self._parts.wall_clock()

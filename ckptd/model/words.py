@@ -482,6 +482,19 @@ class PlaceState(enum.StrEnum):
     """An operator took it off offer; its files stay."""
 
 
+class ReadReason(enum.StrEnum):
+    """Why something on offer was read and hashed again."""
+
+    SUSPECT = "suspect"
+    """Its metadata had changed."""
+    SCRUB = "scrub"
+    """It was its turn."""
+    VERIFY = "verify"
+    """Somebody asked for it."""
+    QUESTION = "question"
+    """A receiver says that a block was bad."""
+
+
 class CheckResult(enum.StrEnum):
     """What a check of the doctor found."""
 

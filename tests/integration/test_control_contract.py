@@ -22,6 +22,7 @@ from ckptd.control.messages.observation import FollowQuery, LevelRequest
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.control.messages.verifications import VerifyRequest
 from ckptd.control.routes import ROUTES, Route
 from ckptd.errors import NotPermitted
 from ckptd.model.words import Role
@@ -37,6 +38,7 @@ REQUESTS: dict[object, msgspec.Struct] = {
     for request in (
         PlanRequest(checkpoint="llama/rank-0", version=100),
         PublishRequest(directory="/data/x", checkpoint="a", version=3),
+        VerifyRequest(checkpoint="a", version=3),
         RecoverRequest(checkpoint="a"),
         PrioritizeRequest(pattern="a*"),
         NeedRequest(path="/data/x/model/a"),

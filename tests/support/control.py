@@ -29,6 +29,7 @@ from ckptd.control.messages.recovery_results import (
     WatchEvent,
 )
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
+from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import serve_control
 from ckptd.errors import CkptdError, NotFound
@@ -36,6 +37,7 @@ from ckptd.model.words import (
     Stage,
 )
 from tests.support.control_samples import (
+    BAD_UNIT,
     CHECKPOINT,
     EXPLANATION,
     LET_GO,
@@ -54,6 +56,8 @@ from tests.support.control_samples import (
     REMOVED,
     RESULT,
     STATUS,
+    VERIFY_PROGRESS,
+    VERIFY_RESULT,
     VIEW,
 )
 from tests.support.observing import StandInObserving
@@ -70,6 +74,7 @@ class StandInDaemon:
         watching: Steps of each watch stream.
         publishing: Steps of each publish stream.
         needing: Steps of each stream about a unit that is needed.
+        verifying: Steps of each verify stream.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
         refusal: Raised by every action.
         observing: What it says of itself.
@@ -85,12 +90,14 @@ class StandInDaemon:
         watching: Sequence[WatchEvent | Exception | Hold] = (PROGRESS, RESULT),
         publishing: Sequence[PublishEvent | Exception | Hold] = (PUBLISH_PROGRESS, PUBLISH_RESULT),
         needing: Sequence[NeedEvent | Exception | Hold] = (NEED_PROGRESS, NEED_RESULT),
+        verifying: Sequence[VerifyEvent] = (VERIFY_PROGRESS, BAD_UNIT, VERIFY_RESULT),
         views: Sequence[RecoveryView] = (),
         refusal: CkptdError | None = None,
     ) -> None:
         self.watching = watching
         self.publishing = publishing
         self.needing = needing
+        self.verifying = verifying
         self.views = list(views)
         self.refusal = refusal
         self.observing = StandInObserving()
@@ -220,6 +227,11 @@ class StandInDaemon:
         finally:
             if not is_ended:
                 self.publishing_stopped.set()
+
+    async def verify(self, request: VerifyRequest) -> AsyncGenerator[VerifyEvent, None]:
+        self._act("verify", request)
+        for step in self.verifying:
+            yield step
 
     def _act(self, action: str, given: object) -> None:
         if self.refusal:

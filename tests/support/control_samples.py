@@ -29,6 +29,7 @@ from ckptd.control.messages.recovery_results import (
     SourceShare,
 )
 from ckptd.control.messages.running_recoveries import RecoveryView, SourceRow
+from ckptd.control.messages.verifications import BadUnit, VerifyProgress, VerifyResult
 from ckptd.limits import GIB, MIB
 from ckptd.model.words import (
     Confirmation,
@@ -187,6 +188,22 @@ REMOVED = RemoveResult(
         ),
     ),
     is_dry_run=False,
+)
+VERIFY_PROGRESS = VerifyProgress(
+    files_done=3, files_total=12, bytes_done=512 * MIB, bytes_total=2 * GIB
+)
+BAD_UNIT = BadUnit(
+    checkpoint="llama/rank-0",
+    version=100,
+    digest=DIGEST,
+    directory="/data/llama/rank-0/100",
+    path="optimizer/state.bin",
+    is_changed=True,
+    is_rotten=True,
+    why="file /data/llama/rank-0/100/optimizer/state.bin: its content is not what was published",
+)
+VERIFY_RESULT = VerifyResult(
+    places=1, units=12, read_bytes=2 * GIB, changed_units=1, unread_units=0, duration_s=0.7
 )
 
 CHECKPOINT = CheckpointRow(

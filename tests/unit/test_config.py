@@ -335,3 +335,36 @@ def test_the_command_line_tools_do_not_pay_for_the_daemon() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("store", "scrub", "expected"),
+    [
+        ('check_every = "1s"', 'every = "1m"', (1, 60)),
+        ('check_every = "1d"', 'every = "366d"', (86_400, 366 * 86_400)),
+        ('check_every = "90s"', 'every = ""', (90, None)),
+    ],
+)
+def test_how_often_things_are_looked_at_can_be_set(
+    tmp_path: Path, store: str, scrub: str, expected: tuple[int, int | None]
+) -> None:
+    config = load(tmp_path, toml(store=store, scrub=scrub))
+    assert (config.store.check_every_s, config.scrub.every_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"store": 'check_every = "0.9s"'}, "store.check_every.* is not 1 s to 1 d"),
+        ({"store": 'check_every = "25h"'}, "store.check_every.* is not 1 s to 1 d"),
+        ({"store": 'check_every = ""'}, "store.check_every.* is not a number and a unit"),
+        ({"store": 'check_rate = "1023KiB/s"'}, "store.check_rate.* is less than 1 MiB/s"),
+        ({"scrub": 'every = "59s"'}, "scrub.every.* is not 60 s to 366 d"),
+        ({"scrub": 'every = "367d"'}, "scrub.every.* is not 60 s to 366 d"),
+        ({"scrub": 'rate = "1"'}, "scrub.rate.* is not a number and a unit"),
+    ],
+)
+def test_intervals_and_rates_out_of_bounds_are_refused(
+    tmp_path: Path, change: dict[str, str], problem: str
+) -> None:
+    assert re.search(problem, refusal(tmp_path, toml(**change)))

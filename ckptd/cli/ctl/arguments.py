@@ -14,6 +14,7 @@ from ckptd.cli.ctl import (
     offline_verbs,
     prioritize_verbs,
     recovery_verbs,
+    verify_verbs,
     version_verbs,
 )
 from ckptd.cli.ctl.verb import Verb
@@ -43,6 +44,7 @@ VERBS: Final = {
     for verb in (
         *version_verbs.VERBS,
         *life_cycle_verbs.VERBS,
+        *verify_verbs.VERBS,
         *recovery_verbs.VERBS,
         *prioritize_verbs.VERBS,
         *access_verbs.VERBS,

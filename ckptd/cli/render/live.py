@@ -9,11 +9,24 @@ from collections.abc import Callable, Iterator
 from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.life_cycle_text import removing_picture
-from ckptd.cli.render.text import Picture, json_line, picture_of, printable, publishing_picture
+from ckptd.cli.render.text import (
+    Picture,
+    json_line,
+    picture_of,
+    printable,
+    publishing_picture,
+)
+from ckptd.cli.render.verify_text import verifying_picture
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest, PublishResult
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
 from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
+from ckptd.control.messages.verifications import (
+    BadUnit,
+    VerifyProgress,
+    VerifyRequest,
+    VerifyResult,
+)
 from ckptd.errors import DaemonUnreachable
 
 LINE_INTERVAL_S: Final = 10.0
@@ -171,3 +184,26 @@ def follow_removing(
                 case RemoveResult():
                     return event
     raise AssertionError("a removal ends with a result or raises")
+
+
+def follow_verifying(
+    client: ControlClient, request: VerifyRequest, *, as_json: bool
+) -> tuple[list[BadUnit], VerifyResult]:
+    """Verify what is on offer and show the progress; return what is not right, and the sum.
+
+    Raises:
+        CkptdError: It cannot be verified.
+    """
+    bad: list[BadUnit] = []
+    with silence() if as_json else showing() as show:
+        for event in client.verify(request):
+            if as_json:
+                print(json_line(event), flush=True)
+            match event:
+                case VerifyProgress():
+                    show(verifying_picture(event))
+                case BadUnit():
+                    bad.append(event)
+                case VerifyResult():
+                    return bad, event
+    raise AssertionError("a verification ends with a result or raises")

@@ -19,6 +19,7 @@ from ckptd.control.messages.daemon_status import RootRow, Status
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
+from ckptd.control.messages.verifications import VerifyProgress
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
 from ckptd.model.words import PlaceState, RateOrigin, Result
 
@@ -302,12 +303,17 @@ def _wrapped(text: str) -> list[str]:
 
 def publishing_picture(progress: PublishProgress) -> Picture:
     """Show a publishing that is in progress."""
+    return hashing_picture("publishing", progress)
+
+
+def hashing_picture(stage: str, progress: PublishProgress | VerifyProgress) -> Picture:
+    """Show how far hashing is."""
     line = (
         f"{progress.files_done}/{progress.files_total} files, "
         f"{format_size(progress.bytes_done)} of {format_size(progress.bytes_total)}"
     )
     bar = progress_bar(progress.bytes_done, progress.bytes_total)
-    return Picture("publishing", f"publishing: {line}", (bar, line))
+    return Picture(stage, f"{stage}: {line}", (bar, line))
 
 
 def published_lines(result: PublishResult) -> list[str]:

@@ -15,7 +15,9 @@ from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.standing import Standings
+from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.host.root_watch import RootWatch
+from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
@@ -25,11 +27,12 @@ from ckptd.model.words import Result
 def open_answers(  # noqa: PLR0913 (what it works with, each named)
     parts: Parts,
     recovering: Recovering,
+    keeping: Keeping,
     limiting: Limiting,
     root_watch: RootWatch,
+    *,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
-    *,
     note_publish: Callable[[Result, int], None],
 ) -> tuple[object, ...]:
     """Return what answers all rows of the control API but those about watching the daemon.
@@ -37,6 +40,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     Args:
         parts: What the daemon is made of.
         recovering: All recoveries.
+        keeping: Reads what is on offer again.
         limiting: All limits.
         root_watch: Whether the roots can be used.
         facts: What the daemon says of itself.
@@ -62,6 +66,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         ),
         LifeCycleAnswers(parts.storage, standings),
         RemoveAnswers(parts.storage, standings),
+        VerifyAnswers(parts, keeping.reads, now),
         PeerAnswers(parts, recovering),
         DaemonAnswers(
             facts=facts,

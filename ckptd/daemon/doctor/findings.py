@@ -12,7 +12,7 @@ import os
 import resource
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final, TypeAlias
@@ -26,7 +26,8 @@ from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
-from ckptd.daemon.host.root_watch import RootState
+from ckptd.daemon.doctor.watched import judge_watching
+from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.sampling import Sample, take_sample, worth_sampling
@@ -37,12 +38,11 @@ from ckptd.model.ids import NodeId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import CheckResult, PeerState, PlaceState, RangeOutcome, RateOrigin
+from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
-from ckptd.store.published.catalog import Catalog
 from ckptd.store.staging.probing import measure_write_rate
 
 Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
@@ -72,9 +72,10 @@ class Doctor:
         pool: Buffers for samples.
         note_rate: Given how fast a peer was, for predictions.
         look_for_conflicts: Finds versions with several contents.
+        keep: Returns how what is on offer is kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it looks at)
         self,
         parts: Parts,
         data: Address,
@@ -83,6 +84,7 @@ class Doctor:
         *,
         note_rate: Callable[[RateLearned], None],
         look_for_conflicts: Callable[[], Awaitable[Conflicts]],
+        keep: Callable[[], Keep],
     ) -> None:
         self._config = parts.config
         self._data = data
@@ -94,6 +96,7 @@ class Doctor:
         self._pool = pool
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
+        self._keep = keep
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -105,11 +108,10 @@ class Doctor:
             self._clock,
             self._certificates,
             self._descriptors,
-            self._capacity,
             partial(look_at_conflicts, self._look_for_conflicts),
+            self._offer,
             self._listeners,
             self._disks,
-            self._places,
             self._peers,
         )
 
@@ -199,8 +201,11 @@ class Doctor:
         else:
             yield passed("descriptors", "this process", finding)
 
-    async def _capacity(self) -> AsyncGenerator[CheckRow, None]:
+    async def _offer(self) -> AsyncGenerator[CheckRow, None]:
         yield judge_catalog(len(self._catalog.versions()))
+        yield judge_watching(self._keep())
+        for row in judge_places(self._catalog.versions(), self._roots):
+            yield row
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:
         if _is_loopback(self._data.host) and any(
@@ -228,10 +233,6 @@ class Doctor:
     async def _disks(self) -> AsyncGenerator[CheckRow, None]:
         for root in self._roots:
             yield await asyncio.to_thread(_look_at_disk, root)
-
-    async def _places(self) -> AsyncGenerator[CheckRow, None]:
-        for row in judge_places(self._catalog.versions(), self._roots):
-            yield row
 
     async def _peers(self) -> AsyncGenerator[CheckRow, None]:
         sampled = 0
@@ -307,18 +308,6 @@ class Doctor:
     def _live_peers(self) -> list[PeerAddress]:
         live = [peer for peer in self._peering.peers() if peer.state is PeerState.LIVE]
         return live[:_SAMPLED_PEERS_MAX]
-
-
-def components(peering: Peering, catalog: Catalog, roots: Iterable[RootState]) -> dict[str, str]:
-    """Say of each part what is wrong with it; empty if nothing is."""
-    peers = [peer for peer in peering.peers() if peer.state is not PeerState.SELF]
-    is_alone = peers and all(peer.state is not PeerState.LIVE for peer in peers)
-    stale = sum(held.main.state is PlaceState.STALE for held in catalog.versions())
-    return {
-        "peers": "no peer answers" if is_alone else "",
-        "store": f"{stale} stale versions" if stale else "",
-        **{f"root {root.name}": root.obstacle for root in roots},
-    }
 
 
 def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRow:

@@ -16,6 +16,8 @@ from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
+from ckptd.daemon.keep.keeping import KEEP_METRICS, Keeping
+from ckptd.daemon.keep.reads import READ_METRICS
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS, Limiting
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
@@ -88,13 +90,15 @@ class Measuring:
         conflicts: Looks for versions with several contents.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it looks at)
         self,
         parts: Parts,
         recovering: Recovering,
         serving: Serving,
+        keeping: Keeping,
         limiting: Limiting,
         root_watch: RootWatch,
+        *,
         log: Log,
     ) -> None:
         catalog, peering = parts.storage.catalog, recovering.peering
@@ -105,6 +109,7 @@ class Measuring:
         self._now = recovering.runtime.now
         self._peering = peering
         self._serving = serving
+        self._keeping = keeping
         self._limiting = limiting
         self._root_watch = root_watch
         self._log = log
@@ -278,6 +283,8 @@ class Measuring:
             MetricGroup(self._redundancy.copies, REDUNDANCY_METRICS),
             MetricGroup(self._freshness.seen, FRESHNESS_METRICS),
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
+            MetricGroup(self._keeping.keep, KEEP_METRICS),
+            MetricGroup(lambda: self._keeping.reads, READ_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),

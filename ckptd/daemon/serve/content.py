@@ -34,6 +34,7 @@ class ServedContent:
 
     Attributes:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
+        asked_for: Called with each version that a peer asks for something of.
         look_again: Called with a version of which a file was not what was hashed.
         questions: What receivers asked about bad blocks, and what came of it.
     """
@@ -46,6 +47,7 @@ class ServedContent:
         self._journal = journal
         self._shelf = shelf
         self.sent_bytes: Counter[str] = Counter()
+        self.asked_for: Callable[[Digest], None] = lambda digest: None
         self.look_again: Callable[[Digest], None] = lambda digest: None
         self.questions = BlockQuestions(time.monotonic)
         self._sent = SentBlocks()
@@ -74,6 +76,7 @@ class ServedContent:
             NotFound: It is not here.
             DamagedState: What the database has is not that manifest.
         """
+        self.asked_for(digest)
         incoming = self._advertising.find(digest)
         if incoming is None:
             return await self._catalog.manifest_bytes(digest)
@@ -156,6 +159,7 @@ class ServedContent:
             self._sent.note(receiver, body.digest, BlockSet.of_run(run))
 
     async def _open(self, digest: Digest) -> ServedVersion | StagedVersion:
+        self.asked_for(digest)
         incoming = self._advertising.find(digest)
         if incoming is not None:
             return incoming.staged

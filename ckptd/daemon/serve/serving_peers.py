@@ -88,6 +88,11 @@ class Serving:
         """Where peers are answered."""
         return Address(*self.listener.address)
 
+    @property
+    def is_sending(self) -> bool:
+        """Bodies are under way."""
+        return self._server.load_bytes > 0
+
     async def run(self) -> None:
         """Answer until cancelled."""
         await self.listener.serve(self._server.serve)

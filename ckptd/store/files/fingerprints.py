@@ -45,10 +45,13 @@ class UnitFile(NamedTuple):
         fingerprint: What it was when it was hashed.
         link_target: Where it really lies, relative to the root, if the unit's path is a
             symbolic link; otherwise empty.
+        is_wrong: It was hashed again, and was not what was published: however it looks, it is
+            not served before it was found right.
     """
 
     fingerprint: Fingerprint
     link_target: str = ""
+    is_wrong: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Catalog:
 
     Attributes:
         on_change: Called whenever :meth:`holdings` would answer differently.
-        on_suspect: Called with the number of a place that has more units to hash again.
+        on_place: Called with a place that was recorded, or that has more units to hash again.
         on_forgotten: Called with a version as it was, its place that the catalog forgot by
             itself, and why.
 
@@ -51,7 +51,7 @@ class Catalog:
         self, database: Database, roots: Roots, wall_clock: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        self.on_suspect: Callable[[int], None] = lambda number: None
+        self.on_place: Callable[[int], None] = lambda number: None
         self.on_forgotten: Callable[[HeldVersion, Place, str], None] = lambda held, place, why: None
         self._records = VersionRecords(database, self._note_damage)
         self._roots = roots
@@ -295,7 +295,7 @@ class Catalog:
             is_again: Units that were found changed are to be hashed again, too.
         """
         if self._change(number, lambda place: place.with_suspect(units, reason, is_again=is_again)):
-            self.on_suspect(number)
+            self.on_place(number)
 
     def mark_changed(self, number: int, units: Iterable[int], reason: str) -> None:
         """Serve units of a place no more: they are known to have changed. Not durable either."""
@@ -312,19 +312,19 @@ class Catalog:
             changed: Units that are not, each with a sentence for people.
 
         Raises:
-            StorageError: The disk refused; nothing was changed.
+            StorageError: The disk refused.
         """
+        self.mark_changed(number, changed, first_reason(changed))  # even if the disk refuses
         known = self._held.place(number)
-        if known is not None and files:
-            held, place = known
-            is_all = not (place.suspect | place.changed) - files.keys() and not changed
-            checked_at_s = self._wall_clock() if is_all else None
-            if await self._records.renew_files(number, files, checked_at_s):
-                starts = self._held.starts(held.holding.digest)
-                self._open.drop(held.holding.digest)  # it has the old fingerprints
-                self._change(number, lambda place: place.with_right(files, starts, checked_at_s))
-        if changed:
-            self.mark_changed(number, changed, first_reason(changed))
+        if known is None or not (files or changed):
+            return
+        held, place = known
+        is_all = len(files) + len(place.absent) == place.unit_count
+        checked_at_s = self._wall_clock() if is_all else None
+        if await self._records.renew_files(number, files, changed.keys(), checked_at_s) and files:
+            starts = self._held.starts(held.holding.digest)
+            self._open.drop(held.holding.digest)  # it has the old fingerprints
+            self._change(number, lambda place: place.with_right(files, starts, checked_at_s))
 
     async def note_scrubbed(self, number: int, done: int, right_at_s: float | None = None) -> None:
         """Take note of how many units of a round are scrubbed, and when all were right; durable."""
@@ -382,6 +382,7 @@ class Catalog:
         is_seen |= self._held.add(facts_of(packed.row), added, UnitStarts(packed.space))
         if is_seen:
             self.on_change()
+        self.on_place(added.number)
         return self._held.known(added.number)[0]
 
     async def _set_withdrawn(

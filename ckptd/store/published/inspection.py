@@ -137,6 +137,9 @@ def _compared(place: Place, root: Root, hashed: HashedDirectory) -> tuple[Place,
     found = compare(root, hashed)
     if found.suspect:
         place = place.with_suspect(found.suspect, first_reason(found.suspect))
+    wrong = {unit for unit, file in enumerate(hashed.files) if file and file.is_wrong}
+    if wrong - found.changed.keys():
+        place = place.with_suspect(wrong, "was found to have other content")
     if found.changed:
         reason = first_reason(found.changed)
         if is_standing is False:

@@ -223,9 +223,14 @@ class HeldVersion:
     @property
     def is_offered(self) -> bool:
         """Peers hear of it."""
+        if self.holding.blocks:
+            return True
         is_empty = not self.holding.block_count  # all files are: nothing to serve, all of it here
-        return bool(self.holding.blocks) or (
-            is_empty and any(place.state is PlaceState.HERE for place in self.places)
+        # Whoever asks for what is suspect has it hashed at once; so peers must know whom to ask.
+        return any(
+            (place.suspect and not place.is_withdrawn)
+            or (is_empty and place.state is PlaceState.HERE)
+            for place in self.places
         )
 
     @property

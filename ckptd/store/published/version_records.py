@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -146,20 +146,25 @@ class VersionRecords:
         )
 
     async def renew_files(
-        self, number: int, files: Mapping[int, UnitFile], checked_at_s: float | None
+        self,
+        number: int,
+        files: Mapping[int, UnitFile],
+        wrong: Collection[int],
+        checked_at_s: float | None,
     ) -> bool:
         """Write other files for some units of a place; return whether there is such a place.
 
         Args:
             number: Which place.
             files: The files, by unit.
+            wrong: Units whose files are not what was published.
             checked_at_s: When all of it was found right; ``None``: it was not.
 
         Raises:
             DamagedState: What the place has are no files.
         """
         return await self._database.run(
-            lambda connection: renew_files(connection, number, files, checked_at_s)
+            lambda connection: renew_files(connection, number, files, wrong, checked_at_s)
         )
 
     async def note_scrubbed(self, number: int, units_done: int, checked_at_s: float | None) -> None:

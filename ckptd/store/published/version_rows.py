@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -200,7 +200,11 @@ def write_place(connection: Connection, row: PlaceRow) -> int:
 
 
 def renew_files(
-    connection: Connection, number: int, files: Mapping[int, UnitFile], checked_at_s: float | None
+    connection: Connection,
+    number: int,
+    files: Mapping[int, UnitFile],
+    wrong: Collection[int],
+    checked_at_s: float | None,
 ) -> bool:
     """Record other files for some units of a place.
 
@@ -208,6 +212,7 @@ def renew_files(
         connection: In a transaction.
         number: Which place.
         files: The files, by unit.
+        wrong: Units whose files are not what was published.
         checked_at_s: When all of it was found right; ``None``: it was not.
 
     Returns:
@@ -223,7 +228,10 @@ def renew_files(
         before = _files_decoder.decode(row[0])
     except msgspec.DecodeError as error:
         raise DamagedState(f"place {number}", "is damaged", "Publish it again.") from error
-    after = tuple(files.get(unit, file) for unit, file in enumerate(before))
+    after = tuple(
+        file._replace(is_wrong=True) if file and unit in wrong else files.get(unit, file)
+        for unit, file in enumerate(before)
+    )
     connection.execute(
         "UPDATE places SET files = ?, checked_at_s = coalesce(?, checked_at_s) WHERE place = ?",
         (pack_files(after), checked_at_s, number),

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +15,8 @@ from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
+from ckptd.daemon.keep.keeping import KEEP_METRICS, Keep
+from ckptd.daemon.keep.reads import READ_METRICS, Reads
 from ckptd.daemon.limit.limiting import LIMIT_METRICS, THROTTLE_METRICS
 from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS
@@ -63,6 +65,7 @@ from ckptd.model.words import (
     PeerState,
     PlaceState,
     RangeOutcome,
+    ReadReason,
     RefusalReason,
     Result,
     SourceState,
@@ -107,6 +110,7 @@ REFUSALS = (
 )  # fmt: skip
 
 
+READ_REASONS = ("suspect", "scrub", "verify", "question")
 UNSERVED = (
     "not_held", "changed", "withdrawn", "busy", "failed", "cut_changed", "cut_failed",
     "cut_stopped", "cut_by_receiver",
@@ -162,6 +166,13 @@ def works() -> Works:
     return works
 
 
+def reads() -> Reads:
+    counted = Reads(cast("Any", None))
+    counted.bytes_by_reason.update({reason: 166 + index for index, reason in enumerate(ReadReason)})
+    counted.changed_units, counted.rotten_units = 171, 172
+    return counted
+
+
 def questions() -> BlockQuestions:
     asked = BlockQuestions(lambda: 0.0)
     asked.questioned_count, asked.rotten_count = 92, 91
@@ -194,6 +205,15 @@ FULL: dict[str, Any] = {
     "copies": Copies(required=2, critical=3),
     "conflicts": Conflicts(5),
     "newest": NewestSeen({"freshest": 120.5, "stalest": 121.5}, {"freshest": 123, "stalest": 124}),
+    "keep": Keep(
+        watched_directories=161,
+        unwatched_places=162,
+        obstacle="",
+        suspect_units=163,
+        changed_units=164,
+        oldest_check_age_s=165.5,
+    ),
+    "reads": reads(),
     "roots": (
         RootState("main", "/data", "", 90, 91),
         RootState("slow", "/d", "it hangs", None, None),
@@ -242,6 +262,8 @@ FRESH: dict[str, Any] = {
     "copies": Copies(),
     "conflicts": Conflicts(),
     "newest": NewestSeen(),
+    "keep": Keep(0, 0, "", 0, 0, None),
+    "reads": Reads(cast("Any", None)),
     "roots": (),
     "recoveries": RecoveriesSeen(),
     "works": Works(lambda: 0.0),
@@ -272,6 +294,8 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("copies", REDUNDANCY_METRICS),
     ("newest", FRESHNESS_METRICS),
     ("conflicts", CONFLICT_METRICS),
+    ("keep", KEEP_METRICS),
+    ("reads", READ_METRICS),
     ("roots", ROOT_METRICS),
     ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
@@ -354,6 +378,14 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         'ckptd_newest_manifest_age_seconds{which="freshest"} 120.5',
         'ckptd_newest_manifest_age_seconds{which="stalest"} 121.5',
         "ckptd_version_conflicts 5.0",
+        "ckptd_watched_directories 161.0",
+        "ckptd_unwatched_places 162.0",
+        "ckptd_suspect_units 163.0",
+        "ckptd_unserved_units 164.0",
+        "ckptd_oldest_check_age_seconds 165.5",
+        *labelled("reread_bytes_total", "reason", numbered(166, READ_REASONS)),
+        "ckptd_changed_units_total 171.0",
+        "ckptd_rotten_units_total 172.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',
@@ -433,6 +465,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
 NOT_FROM_THE_START = (
     "root_usable",
     "newest_",
+    "oldest_check",
     "last_success_",
     "required_unit_copies",
     "limit_bytes_per_second",
@@ -489,7 +522,7 @@ def test_the_number_of_series_does_not_depend_on_the_cluster() -> None:
     bounded = {
         "result": RESULTS,
         "criticality": CLASSES,
-        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED),
+        "reason": (*WASTE_REASONS, *HANDSHAKE_FAILURES, *REFUSALS, *UNSERVED, *READ_REASONS),
         "source_kind": SOURCE_KINDS,
         "state": (*SOURCE_STATES, *PEER_STATES, *UNIT_STATES, *PLACE_STATES),
         "direction": DIRECTIONS,

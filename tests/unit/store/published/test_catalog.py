@@ -398,9 +398,9 @@ async def test_a_version_in_a_root_that_is_not_configured_is_stale(
 async def test_a_unit_marked_suspect_is_served_no_more_until_it_was_hashed(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory
 ) -> None:
-    suspects: list[int] = []
-    catalog.on_suspect = suspects.append
     held = await catalog.add(hashed)
+    suspects: list[int] = []
+    catalog.on_place = suspects.append
     number, weights = held.places[0].number, unit_named(hashed, "weights.bin")
     await catalog.open_version(hashed.digest)
     for _ in range(2):
@@ -451,6 +451,60 @@ async def test_a_unit_whose_content_changed_is_withdrawn_and_the_rest_stays(
     assert catalog.versions() == (stale,)
     catalog.mark_suspect(number, [weights], "written again", is_again=True)
     assert catalog.versions()[0].places[0].suspect == {weights}
+
+
+async def test_who_waits_for_new_places_hears_of_them(
+    catalog: Catalog, hashed: HashedDirectory
+) -> None:
+    places: list[int] = []
+    catalog.on_place = places.append
+    held = await catalog.add(hashed)
+    await catalog.add(hashed)
+    assert places == [held.places[0].number] * 2
+
+
+async def test_when_all_was_right_is_known_only_when_all_was_hashed(
+    catalog: Catalog, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await catalog.add(hashed)
+    number = held.places[0].number
+    files = {unit: file for unit, file in enumerate(hashed.files) if file}
+    monkeypatch.setattr(catalog, "_wall_clock", lambda: 9e9)
+    await catalog.settle(number, {0: files[0]}, {})
+    assert catalog.versions()[0].places[0].checked_at_s == held.places[0].checked_at_s
+    await catalog.settle(number, files, {})
+    assert catalog.versions()[0].places[0].checked_at_s == 9e9
+
+
+async def test_what_was_found_wrong_is_not_believed_after_a_restart_however_it_looks(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root
+) -> None:
+    held = await catalog.add(hashed)
+    number, weights = held.places[0].number, unit_named(hashed, "weights.bin")
+    await catalog.settle(number, {}, {weights: "it is different"})
+    again, (wrong,) = await reload(database, root)
+    assert wrong.places[0].suspect == {weights}
+    assert wrong.reason == "was found to have other content"
+    file = hashed.files[weights]
+    assert file is not None
+    await again.settle(number, {weights: file}, {})
+    third, rest = await reload(database, root)
+    assert rest == ()
+    assert third.versions()[0].holding.is_complete
+
+
+async def test_what_is_wholly_suspect_stays_listed_with_nothing(
+    catalog: Catalog, hashed: HashedDirectory
+) -> None:
+    held = await catalog.add(hashed)
+    number = held.places[0].number
+    catalog.mark_suspect(number, range(len(hashed.files)), "it looks different")
+    (listed,) = catalog.holdings()
+    assert listed == replace(held.holding, blocks=BlockSet())
+    with pytest.raises(NotFound):
+        await catalog.open_version(hashed.digest)
+    await catalog.withdraw(hashed.digest)
+    assert catalog.holdings() == ()
 
 
 async def test_a_version_of_which_all_changed_is_served_no_more_until_it_is_published_again(

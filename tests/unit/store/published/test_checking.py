@@ -23,7 +23,7 @@ from ckptd.store.published.hash_runs import Cancelled, HashingProgress
 from tests.support.page_cache import pages_in_memory
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
 
-NOTHING = Differences({}, {})
+NOTHING = Differences({}, {}, {})
 A, B, D, E = range(4)
 """The units of ``v1``: ``a``, ``b``, ``c/d`` and ``e``."""
 
@@ -40,6 +40,11 @@ def check(
 
 def about(inside: Path, path: str, why: str) -> str:
     return f"file {inside}/{path}: {why}"
+
+
+def facts_of(path: Path) -> tuple[int, ...]:
+    facts = path.stat()
+    return (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -85,7 +90,9 @@ def test_a_file_that_looks_different_is_suspect(
     root: Root, inside: Path, hashed: HashedDirectory, change: Callable[[Path], None], why: str
 ) -> None:
     change(inside / "v1/a")
-    assert compare(root, hashed) == Differences({A: about(inside, "v1/a", why)}, {})
+    found = compare(root, hashed)
+    assert (found.suspect, found.changed) == ({A: about(inside, "v1/a", why)}, {})
+    assert found.facts == {A: facts_of(inside / "v1/a")}
 
 
 def test_another_device_number_is_no_difference(root: Root, hashed: HashedDirectory) -> None:
@@ -112,7 +119,8 @@ def test_what_cannot_be_the_same_content_has_changed(
     (inside / "v1/b").unlink()
     (inside / "v1/e").unlink()
     os.mkfifo(inside / "v1/e")
-    assert compare(root, hashed) == Differences(
+    found = compare(root, hashed)
+    assert (found.suspect, found.changed) == (
         {},
         {
             A: about(inside, "v1/a", "has 7 bytes instead of 300000"),
@@ -120,6 +128,11 @@ def test_what_cannot_be_the_same_content_has_changed(
             E: about(inside, "v1/e", "is no regular file any more"),
         },
     )
+    assert found.facts == {
+        A: facts_of(inside / "v1/a"),
+        B: None,
+        E: facts_of(inside / "v1/e"),
+    }
     shutil.rmtree(inside / "v1")
     assert compare(root, hashed).changed.keys() == {A, B, D, E}
 
@@ -130,7 +143,13 @@ def test_what_cannot_be_looked_at_is_suspect(
     (inside / "v1/c").rename(inside / "elsewhere")
     os.symlink("../elsewhere", inside / "v1/c")
     why = about(inside, "v1/c/d", "is a symbolic link or no directory")
-    assert compare(root, hashed) == Differences({D: why}, {})
+    assert compare(root, hashed) == Differences({D: why}, {}, {D: None})
+
+
+def test_what_a_file_looks_like_is_said_of_units_that_were_asked_about(
+    root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
+    assert compare(root, hashed, about={A}) == Differences({}, {}, {A: facts_of(inside / "v1/a")})
 
 
 def test_units_that_were_left_out_are_not_looked_for(root: Root, hashed: HashedDirectory) -> None:
@@ -153,6 +172,9 @@ def test_the_directories_of_the_files_are_known(
 ) -> None:
     assert Recorded(hashed).directory == "v1"
     assert Recorded(hashed).directories() == {"v1", "v1/c"}
+    known = ["v1", "v1/a", "v1/b", "v1/c", "v1/c/d", "v1/e"]
+    asked = [*known, "", "v", "v1/", "v1/c/", "a", "1/a", "v1/a2", "v1/c/d/e", "v1/f"]
+    assert [path for path in asked if Recorded(hashed).has(path)] == known
     write_files(inside / "blobs", {"x": b"1"})
     write_files(inside / "v2", {"y": b"2"})
     os.symlink("../blobs/x", inside / "v2/link")

@@ -104,8 +104,8 @@ async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
     await records.note_scrubbed(number, 3, None)
     first = hashed.files[0]
     assert first is not None
-    assert await records.renew_files(number, {0: first}, 9.0)
-    assert not await records.renew_files(number + 1, {0: first}, 9.0)
+    assert await records.renew_files(number, {0: first}, (), 9.0)
+    assert not await records.renew_files(number + 1, {0: first}, (), 9.0)
     (found,) = (await records.read(row.digest)).places
     assert found == place._replace(place=number, is_withdrawn=1, scrubbed_units=3, checked_at_s=9.0)
 

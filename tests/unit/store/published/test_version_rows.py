@@ -217,16 +217,34 @@ def test_files_of_some_units_are_renewed(
     first = hashed.files[0]
     assert first is not None
     renewed = first._replace(fingerprint=first.fingerprint._replace(inode=7))
-    assert renew_files(connection, number, {0: renewed}, None)
+    assert renew_files(connection, number, {0: renewed}, (), None)
     stored = read_version(connection, row.digest)
     assert stored is not None
     expected = place._replace(place=number, files=pack_files((renewed, *hashed.files[1:])))
     assert stored.places == (expected,)
-    assert renew_files(connection, number, {0: first}, 9.0)
+    assert renew_files(connection, number, {0: first}, (), 9.0)
     stored = read_version(connection, row.digest)
     assert stored is not None
     assert stored.places == (place._replace(place=number, checked_at_s=9.0),)
-    assert not renew_files(connection, number + 1, {0: first}, None)
+    assert not renew_files(connection, number + 1, {0: first}, (), None)
+
+
+def test_what_was_found_wrong_is_recorded_until_it_is_right(
+    connection: Connection, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+) -> None:
+    write_version(connection, row)
+    number = write_place(connection, place)
+    first = hashed.files[0]
+    assert first is not None
+    assert renew_files(connection, number, {}, {0}, None)
+    stored = read_version(connection, row.digest)
+    assert stored is not None
+    wrong = pack_files((first._replace(is_wrong=True), *hashed.files[1:]))
+    assert stored.places == (place._replace(place=number, files=wrong),)
+    assert renew_files(connection, number, {0: first}, {}, None)
+    stored = read_version(connection, row.digest)
+    assert stored is not None
+    assert stored.places == (place._replace(place=number),)
 
 
 def test_damaged_files_are_not_renewed(
@@ -235,4 +253,4 @@ def test_damaged_files_are_not_renewed(
     write_version(connection, row)
     number = write_place(connection, place._replace(files=b"\xc1"))
     with pytest.raises(DamagedState, match="is damaged"):
-        renew_files(connection, number, {}, None)
+        renew_files(connection, number, {}, (), None)

@@ -1,0 +1,215 @@
+"""Looks at the metadata of everything on offer: now and then, and soon where something happened.
+
+A look costs one ``stat`` a file and decides nothing about content: what looks different is marked
+as suspect, to be hashed again. What cannot be the same content is marked as changed at once.
+
+What is known to have changed is watched too: somebody may put it right, or mount it again. So it is
+remembered what a changed file looked like; when it looks different, it is hashed once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ckptd.daemon.keep.reads import Reads, note_suspect
+from ckptd.daemon.keep.watching import Watching
+from ckptd.errors import CkptdError
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.checking import Differences, Recorded, compare
+from ckptd.store.published.places import HeldVersion, Place
+
+_SHARE_MAX: Final = 0.05
+"""Of a core, for looks at a place in which something happens all the time."""
+
+_Facts = tuple[int, ...] | None
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is kept of a place between looks.
+
+    Attributes:
+        recorded: What was recorded of its files; ``None`` if that may have changed since.
+        facts: What files looked like that were different, or known to have changed.
+        next_look_s: Not before this moment.
+    """
+
+    recorded: Recorded | None = None
+    facts: dict[int, _Facts] = field(default_factory=dict)
+    next_look_s: float = 0.0
+
+
+class Looking:
+    """Looks at places. Belongs to the event loop; the looks are done in threads.
+
+    Args:
+        catalog: Knows the places.
+        roots: Where they lie.
+        reads: Counts what has changed.
+        on_suspect: Called with each place that has units to be hashed again.
+        every_s: How often everything is looked at.
+        clock: Seconds that go on.
+
+    Attributes:
+        watching: Has the kernel report what happens at the places.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        roots: Roots,
+        reads: Reads,
+        *,
+        on_suspect: Callable[[int], None],
+        every_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.watching = Watching(self.soon)
+        self._catalog = catalog
+        self._roots = roots
+        self._reads = reads
+        self._on_suspect = on_suspect
+        self._every_s = every_s
+        self._clock = clock
+        self._known: dict[int, _Known] = {}
+        self._soon: set[int] = set()
+        self._has_some = asyncio.Event()
+
+    def soon(self, places: Collection[int]) -> None:
+        """Look at some places soon."""
+        self._soon.update(places)
+        self._has_some.set()
+
+    def renew(self, number: int) -> None:
+        """Look soon at a place that was added, or that has other files than before."""
+        known = self._known.get(number)
+        if known is not None:
+            known.recorded = None
+            known.facts.clear()
+        self.soon([number])
+
+    async def run(self) -> None:
+        """Look until cancelled: at everything first, and then every now and then."""
+        all_at_s = self._clock()
+        while True:
+            now_s = self._clock()
+            if now_s >= all_at_s:
+                await self.look_at_all()
+                all_at_s = self._clock() + self._every_s
+                continue
+            ready = {each for each in self._soon if self._next_look_s(each) <= now_s}
+            for number in sorted(ready):
+                self._soon.discard(number)
+                await self.look_at(number, is_reported=True)
+            waiting = [self._next_look_s(each) for each in self._soon]
+            await self._wait(min([all_at_s, *waiting]) - self._clock())
+
+    async def look_at_all(self) -> None:
+        """Look at every place once, and forget what is kept of those that are gone."""
+        numbers = [place.number for held in self._catalog.versions() for place in held.places]
+        for number in numbers:
+            await self.look_at(number)
+        for number in self._known.keys() - set(numbers):
+            if self._catalog.place(number) is None:
+                self._forget(number)
+
+    async def look_at(self, number: int, *, is_reported: bool = False) -> None:
+        """Look at a place, and tell the catalog what is different.
+
+        Args:
+            number: Which place.
+            is_reported: Something happened there; its directories may be other ones by now.
+        """
+        found = self._catalog.place(number)
+        if found is None:
+            self._forget(number)
+            return
+        place, began_s = found[1], self._clock()
+        is_new = number not in self._known
+        known = self._known.setdefault(number, _Known())
+        try:
+            root = self._roots[place.root]
+            if known.recorded is None:
+                known.recorded = Recorded(await self._catalog.hashed(number))
+            if is_new or is_reported:
+                await self.watching.follow(number, root, known.recorded)
+            differences = await self._compare(number, known, root, place)
+        except CkptdError:
+            return  # no such root, or damaged: the catalog says so already
+        took_s = self._clock() - began_s
+        known.next_look_s = self._clock() + took_s / _SHARE_MAX
+        await self._take_in(number, known, differences)
+
+    async def _compare(self, number: int, known: _Known, root: Root, place: Place) -> Differences:
+        """Compare; if something differs, once more with what the database has by now."""
+        assert known.recorded is not None
+        about = place.changed
+        differences = await asyncio.to_thread(compare, root, known.recorded, about)
+        if differences.suspect.keys() | differences.changed.keys() <= place.suspect | about:
+            return differences
+        known.recorded = Recorded(await self._catalog.hashed(number))
+        return await asyncio.to_thread(compare, root, known.recorded, about)
+
+    async def _take_in(self, number: int, known: _Known, found: Differences) -> None:
+        current = self._catalog.place(number)
+        if current is None:
+            self._forget(number)
+            return
+        place = current[1]
+        before, known.facts = known.facts, found.facts
+        assert known.recorded is not None
+        is_empty = bool(found.changed) and len(found.changed) == len(known.recorded)
+        if is_empty and await self._catalog.forget_if_gone(number):
+            self._forget(number)
+            return
+        self._mark(current[0], place, found, before)
+        current = self._catalog.place(number)
+        if current and current[1].suspect:
+            self._on_suspect(number)
+
+    def _mark(
+        self, held: HeldVersion, place: Place, found: Differences, before: Mapping[int, _Facts]
+    ) -> None:
+        """Tell the catalog what was found of each unit."""
+        changed = {unit: why for unit, why in found.changed.items() if unit not in place.changed}
+        suspect = {
+            unit: why
+            for unit, why in found.suspect.items()
+            if unit not in place.suspect | place.changed
+        }
+        again = {
+            unit
+            for unit in place.changed - found.changed.keys()
+            if unit in found.facts and (unit not in before or before[unit] != found.facts[unit])
+        }
+        if changed:
+            self._reads.note_changed(held, place, changed)
+            self._catalog.mark_changed(place.number, changed, changed[min(changed)])
+        if suspect:
+            note_suspect(held, place, suspect)
+            self._catalog.mark_suspect(place.number, suspect, suspect[min(suspect)])
+        if again:
+            why = "something happened to it since it was found to have changed"
+            self._catalog.mark_suspect(place.number, again, why, is_again=True)
+
+    def _next_look_s(self, number: int) -> float:
+        known = self._known.get(number)
+        return known.next_look_s if known else 0.0
+
+    def _forget(self, number: int) -> None:
+        self._known.pop(number, None)
+        self._soon.discard(number)
+        self.watching.forget(number)
+
+    async def _wait(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(max(wait_s, 0.0)):
+                await self._has_some.wait()
+        except TimeoutError:
+            return
+        self._has_some.clear()

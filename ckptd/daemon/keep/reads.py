@@ -1,0 +1,140 @@
+"""What was read again, and why: counted in one place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from ckptd.model.words import ReadReason
+from ckptd.observe.logs import get_logger
+from ckptd.observe.metrics import MetricRow, counter, counters
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.checking import Checked
+from ckptd.store.published.places import HeldVersion, Place
+
+_log = get_logger()
+
+
+class Reads:
+    """Counts what was read again, and lets the catalog know what it showed.
+
+    Args:
+        catalog: Learns it.
+
+    Attributes:
+        bytes_by_reason: Bytes that were read again, since the start.
+        changed_units: Units whose content was found to be another one, or gone.
+        rotten_units: Those of them whose files looked as if nothing had happened.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.bytes_by_reason: Counter[ReadReason] = Counter()
+        self.changed_units = 0
+        self.rotten_units = 0
+        self._catalog = catalog
+
+    async def take_in(
+        self,
+        reason: ReadReason,
+        held: HeldVersion,
+        place: Place,
+        hashed: HashedDirectory,
+        checked: Checked,
+    ) -> None:
+        """Take in what hashing units of a place again has shown.
+
+        Args:
+            reason: Why they were hashed.
+            held: The version.
+            place: Where it stands, as it was known before.
+            hashed: What was recorded there.
+            checked: What was found.
+
+        Raises:
+            StorageError: It could not be written down; it counts until the daemon ends.
+        """
+        self.bytes_by_reason[reason] += checked.read_bytes
+        wrong = place.suspect | place.changed
+        files = {
+            unit: file
+            for unit, file in checked.files.items()
+            if unit in wrong or file != hashed.files[unit]
+        }
+        if files.keys() & wrong:
+            _log.info("version.right", **_facts(held, place), units=len(files.keys() & wrong))
+        self.note_changed(held, place, checked.changed, checked.rotten)
+        if files or checked.changed:
+            await self._catalog.settle(place.number, files, checked.changed)
+
+    def note_changed(
+        self,
+        held: HeldVersion,
+        place: Place,
+        changed: Mapping[int, str],
+        rotten: Collection[int] = (),
+    ) -> None:
+        """Count units that are not what was published, and say so, unless that is known.
+
+        Args:
+            held: The version.
+            place: Where it stands, as it was known before.
+            changed: Which units, each with a sentence for people.
+            rotten: Those whose files look as if nothing had happened.
+        """
+        new = changed.keys() - place.changed
+        if not new:
+            return
+        rotten = new & set(rotten)
+        self.changed_units += len(new)
+        self.rotten_units += len(rotten)
+        facts, why = _facts(held, place), changed[min(rotten or new)]
+        if rotten:
+            _log.warning("version.rotten", **facts, units=len(rotten), why=why)
+        else:
+            _log.warning("version.stale", **facts, units=len(new), why=why)
+
+
+def note_suspect(held: HeldVersion, place: Place, suspect: Mapping[int, str]) -> None:
+    """Say that units look different.
+
+    Args:
+        held: The version.
+        place: Where it stands.
+        suspect: Which units, each with a sentence for people.
+    """
+    why = suspect[min(suspect)]
+    _log.info("version.suspect", **_facts(held, place), units=len(suspect), why=why)
+
+
+def _facts(held: HeldVersion, place: Place) -> dict[str, object]:
+    holding = held.holding
+    return {
+        "checkpoint": holding.checkpoint,
+        "version": holding.version,
+        "digest": holding.digest,
+        "root": place.root,
+        "directory": place.directory,
+    }
+
+
+READ_METRICS: Final[Sequence[MetricRow[Reads]]] = (
+    counters(
+        "reread_bytes",
+        "Bytes on offer that were read and hashed again.",
+        ("reason",),
+        lambda reads: {reason.value: count for reason, count in reads.bytes_by_reason.items()},
+        (reason.value for reason in ReadReason),
+    ),
+    counter(
+        "changed_units",
+        "Units on offer that were found to be not what was published, or gone.",
+        lambda reads: reads.changed_units,
+    ),
+    counter(
+        "rotten_units",
+        "Those of them whose files looked as if nothing had happened: bit rot.",
+        lambda reads: reads.rotten_units,
+    ),
+)

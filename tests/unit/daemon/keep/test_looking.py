@@ -1,0 +1,146 @@
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ckptd.daemon.keep import watching
+from ckptd.daemon.keep.looking import Looking
+from ckptd.daemon.keep.reads import Reads
+from ckptd.model.words import PlaceState
+from tests.unit.daemon.keep.conftest import Held
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queued() -> list[int]:
+    """Places that are to be hashed again."""
+    return []
+
+
+@pytest.fixture
+def looking(held: Held, reads: Reads, queued: list[int], clock: Clock) -> Looking:
+    return Looking(
+        held.catalog, held.roots, reads, on_suspect=queued.append, every_s=60.0, clock=clock
+    )
+
+
+async def test_where_nothing_happened_nothing_is_said(
+    held: Held, looking: Looking, queued: list[int], reads: Reads
+) -> None:
+    before = held.place
+    for _ in range(2):
+        await looking.look_at_all()
+    assert held.place is before
+    assert (queued, reads.changed_units) == ([], 0)
+
+
+async def test_what_looks_different_is_queued_until_it_was_hashed(
+    held: Held, looking: Looking, queued: list[int], reads: Reads
+) -> None:
+    os.utime(held.path("weights.bin"))
+    for _ in range(2):
+        await looking.look_at_all()
+    assert held.place.suspect == {held.units["weights.bin"]}
+    assert queued == [held.number] * 2
+    assert reads.changed_units == 0
+
+
+async def test_what_was_hashed_and_is_right_is_not_suspect_again(
+    held: Held, looking: Looking, queued: list[int]
+) -> None:
+    weights = held.units["weights.bin"]
+    os.utime(held.path("weights.bin"))
+    await looking.look_at_all()
+    await held.settle_right("weights.bin")
+    queued.clear()
+    await looking.look_at_all()
+    assert weights not in held.place.suspect
+    assert (held.place.state, queued) == (PlaceState.HERE, [])
+
+
+async def test_what_cannot_be_the_same_is_changed_at_once_and_counted_once(
+    held: Held, looking: Looking, queued: list[int], reads: Reads
+) -> None:
+    held.remove("weights.bin")
+    held.write("optimizer/state.bin", b"short")
+    for _ in range(2):
+        await looking.look_at_all()
+    assert held.place.changed == {held.units["weights.bin"], held.units["optimizer/state.bin"]}
+    assert (queued, reads.changed_units) == ([], 2)
+
+
+async def test_what_changed_is_hashed_once_more_when_something_happens_to_it(
+    held: Held, looking: Looking, queued: list[int]
+) -> None:
+    weights = held.units["weights.bin"]
+    os.utime(held.path("weights.bin"))
+    await looking.look_at_all()
+    await held.catalog.settle(held.number, {}, {weights: "it is different"})
+    queued.clear()
+    await looking.look_at_all()
+    assert held.place.changed == {weights}
+    assert queued == []
+    os.utime(held.path("weights.bin"), (5, 5))
+    await looking.look_at_all()
+    assert held.place.suspect == {weights}
+    assert queued == [held.number]
+
+
+async def test_what_was_gone_and_is_back_is_hashed(
+    held: Held, looking: Looking, queued: list[int]
+) -> None:
+    os.rename(held.path("weights.bin"), held.path("elsewhere"))
+    await looking.look_at_all()
+    assert held.place.changed == {held.units["weights.bin"]}
+    os.rename(held.path("elsewhere"), held.path("weights.bin"))
+    await looking.look_at_all()
+    assert held.place.suspect == {held.units["weights.bin"]}
+    assert queued == [held.number]
+
+
+async def test_a_place_that_was_removed_is_forgotten(held: Held, looking: Looking) -> None:
+    await looking.look_at_all()
+    shutil.rmtree(held.directory)
+    await looking.look_at_all()
+    assert held.catalog.held(held.digest) is None
+    assert looking.watching.directory_count == 0
+    await looking.look_at_all()
+
+
+@pytest.fixture
+async def running(
+    held: Held, looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[asyncio.Event]:
+    """Look as a service; set when the catalog knows something new."""
+    monkeypatch.setattr(watching, "COLLECT_S", 0.0)
+    changed = asyncio.Event()
+    held.catalog.on_change = changed.set
+    looking.watching.open()
+    await looking.look_at_all()
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(looking.run()), tasks.create_task(looking.watching.run())]
+        yield changed
+        for task in running:
+            task.cancel()
+    looking.watching.close()
+
+
+async def test_what_the_kernel_reports_is_looked_at(held: Held, running: asyncio.Event) -> None:
+    held.remove("weights.bin")
+    async with asyncio.timeout(10):
+        await running.wait()
+    assert held.place.changed == {held.units["weights.bin"]}
