@@ -25,10 +25,15 @@ from ckptd.sim.cases.named import CASES
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.chaos import draw_chaos
 from ckptd.sim.script.drawing import draw_scenario
+from ckptd.sim.script.rivaling import draw_rivals
 from ckptd.sim.script.scenario import Scenario
 
 USUAL: Final = "drawn"
-PROFILES: Final[dict[str, Callable[[int], Scenario]]] = {USUAL: draw_scenario, "chaos": draw_chaos}
+PROFILES: Final[dict[str, Callable[[int], Scenario]]] = {
+    USUAL: draw_scenario,
+    "chaos": draw_chaos,
+    "rivals": draw_rivals,
+}
 """How seeds draw clusters, by name."""
 
 _FAILURES_SHOWN_MAX: Final = 20

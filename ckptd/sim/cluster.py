@@ -25,6 +25,7 @@ from ckptd.sim.check.checkers import (
 )
 from ckptd.sim.check.chronicle import Chronicle
 from ckptd.sim.check.conduct import Calm, Lanes, Silence, Standstill
+from ckptd.sim.check.contents import Contents
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
@@ -36,6 +37,7 @@ from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie
 from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
 
@@ -86,6 +88,9 @@ class Cluster:
         self.peering = SimulatedPeering(
             self.world, self.network, pace_ns=scenario.announcing_pace_ns
         )
+        self._real = {
+            held.version.digest: held.version for plan in scenario.nodes for held in plan.holds
+        }
         self.chronicle = Chronicle(keeps_lines=keeps_story)
         self.books = Books([*self._checks(), *checks])
         self.nodes: dict[NodeId, Node] = {}
@@ -137,13 +142,14 @@ class Cluster:
     def _checks(self) -> list[Check]:
         scenario = self.scenario
         lying = {fault.node for fault in scenario.faults if isinstance(fault, Lie | BadMemory)}
-        lying |= {plan.name for plan in scenario.nodes if plan.bad_share}
+        lying |= {plan.name for plan in scenario.nodes if plan.bad_share or plan.invents}
         only_bad = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
         checks: list[Check] = [
             Verification(),
             Stillness(),
             UrgentFirst(),
             Choice(),
+            Contents(self._real, scenario.options.scheduler.rivals),
             InOrder(),
             Blame(frozenset(lying), frozenset(only_bad)),
             Endings(),
@@ -183,6 +189,8 @@ class Cluster:
         for held in plan.holds:
             blocks = held.version.blocks if held.blocks is None else held.blocks
             node.server.hold(held.version, blocks)
+        for invented in plan.invents:
+            node.server.invent(invented)
         node.server.on_changed = lambda: self.peering.changed(node)
 
     def _introduce(self) -> None:
@@ -212,6 +220,8 @@ class Cluster:
             is_background=wish.is_background,
             allow_partial=wish.allow_partial,
             is_name_awaited=wish.is_name_awaited,
+            digest_prefix=version.digest if wish.is_chosen else "",
+            from_node=wish.from_node,
         )
         self.nodes[wish.node].want(request)
 
@@ -244,9 +254,10 @@ class Cluster:
     def _set_limit(self) -> None:
         """Work out by when everything has to be over, now that nothing goes wrong any more."""
         left = [
-            (node, wish.version, wish.version.blocks - node.committed(recovery))
+            (node, version, version.blocks - node.committed(recovery))
             for recovery, wish in self._wishes.items()
             if recovery not in (node := self.nodes[wish.node]).ends
+            for version in (self._content_of(recovery, wish),)
         ]
         ideal_ns = Ideal(self.nodes, self.network).seconds(left) * SECOND
         self._limit_ns = self.world.now + int(SLACK * ideal_ns) + PATIENCE_NS
@@ -272,14 +283,29 @@ class Cluster:
                         excuses.add(Result.PARTIAL)
                 if not wish.is_name_awaited:
                     excuses.add(FailureCause.UNKNOWN)
+                if self._is_contested(wish):
+                    excuses.add(FailureCause.CONFLICT)
                 check_end(book, node.ends[recovery][1], excuses=frozenset(excuses))
             elif node.is_up and self.scenario.limit_ns is None:
+                version = self._content_of(recovery, wish)
                 is_obtainable = Ideal(self.nodes, self.network).is_obtainable(
-                    wish.version, wish.version.blocks - node.committed(recovery)
+                    version, version.blocks - node.committed(recovery)
                 )
                 check_waiting(book, book.recoveries[recovery], is_obtainable=is_obtainable)
         for check in self.books.checks:
             check.at_end(self.books.nodes)
+
+    def _content_of(self, recovery: RecoveryId, wish: Wish) -> SavedVersion:
+        """Return what a recovery is for: the content that was taken, of several."""
+        known = self.books.nodes[wish.node].recoveries.get(recovery)
+        taken = self._real.get(known.chosen) if known and known.chosen else None
+        return taken or wish.version
+
+    def _is_contested(self, wish: Wish) -> bool:
+        """Tell whether several contents go by what is wished for, and nobody said which."""
+        key = (wish.version.checkpoint, wish.version.version)
+        contents = [key for each in self._real.values() if (each.checkpoint, each.version) == key]
+        return len(contents) > 1 and not wish.is_chosen and wish.from_node is None
 
     def _come_to_rest(self) -> None:
         """Go on for a while and check that nothing is due then, nor under way.

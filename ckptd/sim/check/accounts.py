@@ -47,6 +47,7 @@ class RecoveryAccount:
     Attributes:
         request: What was asked for first.
         asked_ns: When.
+        chosen: Which content it was last said to be for.
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
         reported: Blocks that were reported to the scheduler as verified.
@@ -64,6 +65,7 @@ class RecoveryAccount:
 
     request: RecoveryRequested
     asked_ns: int
+    chosen: Digest | None = None
     version: SavedVersion | None = None
     written: BlockSet = field(default_factory=BlockSet)
     reported: BlockSet = field(default_factory=BlockSet)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.core.effects import (
+    ChooseVersion,
     CloseLane,
     CommitBlocks,
     ConfirmHolding,
@@ -162,7 +163,8 @@ class Books(Watch):
             case UnitsPrioritized() | RecoveryPromoted():
                 _note_urgency(book.recoveries[event.recovery], event)
             case RecoveryRequested():
-                book.recoveries.setdefault(event.recovery, RecoveryAccount(event, book.node.now))
+                account = RecoveryAccount(event, book.node.now)
+                book.recoveries.setdefault(event.recovery, account).chosen = event.digest
             case StagingPrepared():
                 _note_prepared(book, event)
             case _:
@@ -179,6 +181,8 @@ class Books(Watch):
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
                 book.lanes.setdefault(effect.lane, effect.source)
+            case ChooseVersion():
+                book.recoveries[effect.recovery].chosen = effect.digest
             case FetchManifest():
                 book.describing[effect.recovery, effect.source] = effect.digest
             case CloseLane():

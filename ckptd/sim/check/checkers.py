@@ -203,7 +203,7 @@ def _check_manifest(book: NodeBook, order: FetchManifest) -> None:
     """Check that a manifest is of the version that is wanted, and that the source has it."""
     recovery = book.recoveries[order.recovery]
     request, version = recovery.request, recovery.version
-    if version is not None and version.digest != order.digest:
+    if version is not None and order.digest not in {version.digest, recovery.chosen}:
         raise CheckFailed(book, f"{order} is not of {version.name}")
     if order.source is None:
         return

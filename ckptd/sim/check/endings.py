@@ -8,13 +8,13 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Final
 
-from ckptd.core.effects import ENDED_BY, ENDS, ConfirmHolding, Effect, FetchManifest
+from ckptd.core.effects import ENDED_BY, ENDS, ConfirmHolding, Effect, ExamineRival, FetchManifest
 from ckptd.core.events import Event
 from ckptd.model.ids import NodeId
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check, CheckFailed
 
-_QUESTIONS = frozenset({ConfirmHolding, FetchManifest})
+_QUESTIONS = frozenset({ConfirmHolding, ExamineRival, FetchManifest})
 """Orders that may end after the recovery they were given for: a late answer is of no use."""
 
 _Order = tuple[type[Effect], Hashable]

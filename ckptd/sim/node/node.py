@@ -194,7 +194,12 @@ class Node:
             request = staging.request
             if staging.version is not None:
                 version = staging.version
-                request = replace(request, version=version.version, digest=version.digest)
+                request = replace(
+                    request,
+                    version=version.version,
+                    digest=version.digest,
+                    is_named=request.version is not None,
+                )
                 if self._options.is_swarming:
                     self.server.hold(version, staging.committed)
             self.report(request)

@@ -199,6 +199,8 @@ class SimulatedRunner:
             version = server.held_version(order.digest)
             if server.mishaps.goes_wrong():
                 self._report(missed)
+            elif server.invents(order.digest):
+                self._report(ManifestMissed(order.recovery, order.source, is_lie=True))
             elif version is None or server.lies_about_manifest():
                 is_lie = version is not None
                 self._report(ManifestMissed(order.recovery, order.source, is_lie=is_lie))
@@ -218,7 +220,9 @@ class SimulatedRunner:
 
         def answered(server: Server) -> None:
             version = server.held_version(order.digest)
-            if server.mishaps.goes_wrong() or version is None:
+            if server.invents(order.digest):
+                verdict(RivalVerdict.FALSE)
+            elif server.mishaps.goes_wrong() or version is None:
                 verdict(RivalVerdict.NO_ANSWER)
             elif server.lies_about_manifest():
                 verdict(RivalVerdict.FALSE)

@@ -53,6 +53,7 @@ class Server:
         self._held: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
         self._claimed: dict[Digest, Holding] = {}
         self._changed: dict[Digest, None] = {}
+        self._invented: dict[Digest, None] = {}
         self._rotted: dict[Digest, BlockSet] = {}
         self._connections: dict[Callable[[], None], None] = {}
 
@@ -67,6 +68,15 @@ class Server:
         self._claimed[version.digest] = version.holding(blocks)
         self._changed.pop(version.digest, None)
         self.on_changed()
+
+    def invent(self, version: SavedVersion) -> None:
+        """Claim a version that nobody has; whoever asks for it gets something else."""
+        self._invented[version.digest] = None
+        self._claimed[version.digest] = version.holding(version.blocks)
+
+    def invents(self, digest: Digest) -> bool:
+        """Tell whether it claims a version that nobody has."""
+        return digest in self._invented
 
     def lose(self, digest: Digest) -> None:
         """Lose a version, and go on claiming it until :meth:`disclaim`."""

@@ -38,6 +38,7 @@ class NodePlan:
         disk_bytes_per_s: How fast its disk is.
         latency_ns: Its part of the way to any other node.
         holds: What it has.
+        invents: What it claims to have, and nobody has.
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
         serves_by_class: It sends what is more urgent first; a web server in its place does not.
     """
@@ -50,6 +51,7 @@ class NodePlan:
     disk_bytes_per_s: int = 1024 * MIB
     latency_ns: int = MS // 4
     holds: tuple[InitialHolding, ...] = ()
+    invents: tuple[SavedVersion, ...] = ()
     bad_share: float = 0.0
     serves_by_class: bool = True
 
@@ -67,6 +69,8 @@ class Wish:
         is_background: It leaves sources to recoveries that are not.
         allow_partial: It may be placed without required units once patience ends.
         is_name_awaited: A name of which nobody has anything is waited for.
+        is_chosen: Somebody said that it is this content, of several.
+        from_node: Somebody said that it is the content of this node.
     """
 
     node: NodeId
@@ -77,6 +81,8 @@ class Wish:
     is_background: bool = False
     allow_partial: bool = False
     is_name_awaited: bool = True
+    is_chosen: bool = False
+    from_node: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)

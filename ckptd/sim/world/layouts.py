@@ -26,6 +26,13 @@ class UnitPlan(NamedTuple):
 class SavedVersion:
     """One version of a checkpoint, as whoever holds it knows it.
 
+    Args:
+        checkpoint: Of which checkpoint.
+        version: Which version.
+        units: What it consists of.
+        block_size_bytes: Size of its blocks.
+        content: Which content, if there are several that look alike.
+
     Attributes:
         space: Where its blocks lie.
         digest: Its identity.
@@ -35,7 +42,12 @@ class SavedVersion:
     """
 
     def __init__(
-        self, checkpoint: str, version: int, units: Sequence[UnitPlan], block_size_bytes: int
+        self,
+        checkpoint: str,
+        version: int,
+        units: Sequence[UnitPlan],
+        block_size_bytes: int,
+        content: str = "",
     ) -> None:
         laid_out = [
             Unit(
@@ -56,7 +68,7 @@ class SavedVersion:
             units=tuple(sorted(laid_out, key=urgency)),
         )
         self.space = AddressSpace(manifest)
-        name = f"{checkpoint}@{version}".encode().hex()
+        name = f"{checkpoint}@{version}{content}".encode().hex()
         self.digest = Digest(name[-64:].rjust(64, "0"))
         self.blocks = BlockSet.full(self.space.block_count)
         self.classes = {
@@ -66,6 +78,15 @@ class SavedVersion:
         self._starts = [
             self.space.block_start(block) for block in range(self.space.block_count + 1)
         ]
+
+    def alike(self, content: str) -> SavedVersion:
+        """Return other content under the same name and version, laid out as this one."""
+        manifest = self.space.manifest
+        units = [
+            UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional) for unit in manifest.units
+        ]
+        block_size_bytes = manifest.units[0].block_size_bytes
+        return SavedVersion(manifest.checkpoint, manifest.version, units, block_size_bytes, content)
 
     @property
     def checkpoint(self) -> CheckpointName:

@@ -50,3 +50,11 @@ def test_versions_differ_in_identity() -> None:
     assert VERSION.digest != SavedVersion("llama/a", 200, UNITS, MIB).digest
     assert VERSION.digest != SavedVersion("llama/b", 100, UNITS, MIB).digest
     assert len(VERSION.digest) == 64
+
+
+def test_other_content_under_the_same_version_looks_alike() -> None:
+    other = VERSION.alike("~other")
+    assert (other.checkpoint, other.version) == (VERSION.checkpoint, VERSION.version)
+    assert other.space.size_bytes == VERSION.space.size_bytes
+    assert other.classes == VERSION.classes
+    assert len({VERSION.digest, other.digest, VERSION.alike("~third").digest}) == 3
