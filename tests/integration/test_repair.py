@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import shutil
+import threading
+from random import Random
 
 import pytest
 
@@ -76,3 +78,38 @@ def test_a_directory_with_other_files_is_no_target(receiver: Node) -> None:
     assert (result.result, result.cause) == (Result.FAILED, FailureCause.STORE)
     assert "holds other files" in result.message
     assert receiver.path("other/deep/mine").read_text() == "mine"
+
+
+def test_a_repair_that_is_killed_leaves_old_or_new_and_goes_on(
+    source: Node, receiver: Node
+) -> None:
+    target = receiver.path("kept")
+    receiver.recover(to=target)
+    whole = tree_digest(source.path("100"))
+    right = (target / LARGE).read_bytes()
+    rng = Random(14)
+    for seed in range(6):
+        wrong = bytearray(right)
+        wrong[rng.randrange(len(wrong))] ^= 1
+        (target / LARGE).write_bytes(wrong)
+        (target / "config.json").unlink()
+        seen: set[bytes] = set()
+        is_over = threading.Event()
+
+        def read_all_the_time(seen: set[bytes] = seen, over: threading.Event = is_over) -> None:
+            while not over.is_set():
+                seen.add((target / LARGE).read_bytes())
+
+        reader = threading.Thread(target=read_all_the_time)
+        reader.start()
+        recovery = receiver.begin(to=target, overwrite=True)
+        threading.Event().wait(rng.uniform(0, 0.3))
+        receiver.restart()
+        result = receiver.result(recovery)
+        is_over.set()
+        reader.join()
+        assert result.result is Result.COMPLETE, f"round {seed}"
+        assert tree_digest(target) == whole, f"round {seed}"
+        assert seen <= {bytes(wrong), right}, f"round {seed}: a mixture was seen"
+        kept = receiver.path(".ckptd/replaced", recovery, LARGE)
+        assert kept.read_bytes() == wrong, f"round {seed}"

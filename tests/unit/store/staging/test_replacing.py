@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -281,3 +282,63 @@ class TestInterrupted:
 
 def _refuse(code: int) -> None:
     raise OSError(code, os.strerror(code))
+
+
+class _Killed(BaseException):
+    """The process is gone."""
+
+
+class TestKilledAnywhere:
+    """At whatever call to the kernel: each path has the old file or the new one, and it goes on."""
+
+    CALLS = ("rename_noreplace", "rename_replacing", "link", "remove_tree", "make_directories")
+
+    def kill_at(self, monkeypatch: pytest.MonkeyPatch, calls_left: int) -> None:
+        left = calls_left
+
+        def wrapped(call: Callable[..., object]) -> Callable[..., object]:
+            def count(*args: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise _Killed
+                done = call(*args, **named)
+                if left == 0:
+                    raise _Killed
+                return done
+
+            return count
+
+        for name in self.CALLS:
+            monkeypatch.setattr(confined, name, wrapped(getattr(confined, name)))
+        monkeypatch.setattr(os, "fsync", wrapped(os.fsync))
+
+    @pytest.mark.parametrize("calls", range(1, 60, 2))
+    def test_old_or_new_and_on_it_goes(
+        self, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = Site(tmp_path, SHARD_CONTENTS, critical=[SHARD])
+        place = stand(site)
+        site.placed("shards/deep/2.bin").unlink()
+        flip(site.placed("config.json"))
+        flip(site.placed(SHARD), 300 * KIB)
+        old = {path: site.placed(path).read_bytes() for path in ("config.json", SHARD)}
+        here = OnDisk(place, is_overwriting=True)
+        staging = site.staging()
+        with monkeypatch.context() as killing:
+            self.kill_at(killing, calls)
+            with contextlib.suppress(_Killed):
+                staging.prepare(NOTHING, here)
+                site.deliver(staging, site.everything - staging.local)
+                staging.place(NOTHING)
+        for path, content in old.items():
+            assert site.placed(path).read_bytes() in {content, SHARD_CONTENTS[path]}
+        again = site.staging()
+        found = again.prepare(site.everything, here)
+        site.deliver(again, site.everything - found)
+        again.place(NOTHING)
+        files = site.files()
+        assert files.items() >= site.version().items()
+        kept = {content for path, content in files.items() if "/replaced/" in path}
+        assert kept == set(old.values())
+        site.close()
