@@ -187,6 +187,7 @@ class Daemon:
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
+            note_let_go=self._measuring.note_let_go,
         )
 
     async def run(self) -> None:

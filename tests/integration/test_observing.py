@@ -32,7 +32,14 @@ from ckptd.control.messages.observation import (
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
 from ckptd.model.words import CheckResult, Result
-from tests.support.cluster import NAME, Cluster, Node, eventually, with_and_without_tls
+from tests.support.cluster import (
+    NAME,
+    Cluster,
+    Node,
+    eventually,
+    make_checkpoint,
+    with_and_without_tls,
+)
 from tests.support.fault_proxy import fault_proxy
 from tests.support.peers import liar, shouter
 from tests.support.promtool import PROJECT, program, promtool
@@ -159,6 +166,19 @@ def test_what_went_well_and_how_old_it_is_outlives_a_restart(
     assert samples(source, "last_success_timestamp_seconds").keys() == {"publish"}
     first_bytes = samples(receiver, "first_byte_seconds_count")
     assert first_bytes.keys() == {"critical", "normal", "deferred", "background"}
+
+
+@pytest.mark.parametrize("verb", ["forget", "withdraw", "remove"])
+def test_what_somebody_lets_go_is_not_missed(cluster: Cluster, verb: str) -> None:
+    node = cluster.node("a")
+    node.publish(make_checkpoint(node.path("100")))
+    node.stop()
+    node.start()
+    node.wait_ready()
+    eventually(lambda: samples(node, "required_unit_copies_min") == {"": 1}, "it is watched")
+    answer = ctl_of(node, verb, f"{NAME}@100")
+    assert answer.returncode == 0, answer.stderr
+    assert samples(node, "required_unit_copies_min") == {}
 
 
 def test_a_source_counts_what_it_refuses_and_breaks_off(sources: list[Node]) -> None:

@@ -36,6 +36,7 @@ class LifeCycleAnswers:
             for some in _batches(chosen):
                 await self._catalog.withdraw_all([each.place.number for each in some])
                 for each in some:
+                    self._standings.note_let_go(each.held.holding.digest)
                     _log.info("version.withdrawn", **self._standings.facts(each))
         return answer
 
@@ -47,6 +48,7 @@ class LifeCycleAnswers:
             for some in _batches(chosen):
                 await self._catalog.forget_all([each.place.number for each in some])
                 for each in some:
+                    self._standings.note_let_go(each.held.holding.digest)
                     why = "somebody asked for it"
                     _log.info("version.forgotten", **self._standings.facts(each), why=why)
         return answer

@@ -127,6 +127,7 @@ class RemoveAnswers:
         """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
         standing, root, hashed, examined = doomed
         await self._catalog.withdraw_all([standing.place.number])
+        self._standings.note_let_go(standing.held.holding.digest)
         removing = self._in_thread(partial(remove, root, hashed, examined, with_foreign=overwrite))
         try:
             while not removing.done():

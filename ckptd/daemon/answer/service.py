@@ -21,6 +21,7 @@ from ckptd.daemon.keep.keeping import Keeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.model.ids import Digest
 from ckptd.model.words import Result
 
 
@@ -34,6 +35,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
     note_publish: Callable[[Result, int], None],
+    note_let_go: Callable[[Digest], None],
 ) -> tuple[object, ...]:
     """Return what answers all rows of the control API but those about watching the daemon.
 
@@ -46,12 +48,13 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
+        note_let_go: Given each version that somebody wants to go from a place here.
     """
     views = RecoveryViews(
         recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
     )
     now = recovering.runtime.now
-    standings = Standings(parts.storage, recovering)
+    standings = Standings(parts.storage, recovering, note_let_go)
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, NotFound, UsageError
-from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
+from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_name, parse_version
 from ckptd.store.published.places import HeldVersion, Place
 
 
@@ -30,9 +30,13 @@ class Standings:
     Args:
         storage: Where they are.
         recovering: Recoveries, which may be on their way to them.
+        note_let_go: Given each version that somebody wants to go from a place: nobody misses it.
     """
 
-    def __init__(self, storage: Storage, recovering: Recovering) -> None:
+    def __init__(
+        self, storage: Storage, recovering: Recovering, note_let_go: Callable[[Digest], None]
+    ) -> None:
+        self.note_let_go = note_let_go
         self._catalog = storage.catalog
         self._roots = storage.roots
         self._recovering = recovering

@@ -55,7 +55,7 @@ from ckptd.daemon.settings.reloading import RELOAD_METRICS, ReloadState
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import RecoveryId
+from ckptd.model.ids import Digest, RecoveryId
 from ckptd.model.words import (
     PeerState,
     RangeOutcome,
@@ -163,6 +163,10 @@ class Measuring:
     def note_publish(self, result: Result, duration_ns: int) -> None:
         """Take in how a directory was published, or was not."""
         self._works.note_publish(result, duration_ns)
+
+    def note_let_go(self, digest: Digest) -> None:
+        """Take in that somebody wants a version to go from here, which then is not missed."""
+        self._redundancy.let_go(digest)
 
     async def load(self) -> None:
         """Take over the moments that an earlier life of the daemon knew; before the first look.

@@ -17,6 +17,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, PlaceState
 from ckptd.observe.metrics import MetricRow, gauge
 from ckptd.store.published.catalog import Catalog
+from ckptd.store.published.places import HeldVersion
 
 _PARTS_COUNTED_MAX: Final = 64
 """Holdings in part that are looked at for one scrape; what the others have counts for nothing.
@@ -81,11 +82,7 @@ class Redundancy:
 
     async def refresh(self) -> None:
         """Look at new versions now; forget those that are not the newest any more."""
-        held = [
-            version.holding
-            for version in self._catalog.versions()
-            if any(place.state is not PlaceState.WITHDRAWN for place in version.places)
-        ]
+        held = [held.holding for held in self._catalog.versions() if _is_wanted(held)]
         newest = {holding.digest: holding for holding in _newest(held)}
         known = {holding.digest for holding in held}
         lost = [watched.facts for digest, watched in self._watched.items() if digest not in known]
@@ -99,9 +96,11 @@ class Redundancy:
             if digest not in self._watched and len(self._watched) < CHECKPOINTS_WATCHED_MAX:
                 try:
                     encoded = await self._catalog.manifest_bytes(digest)
-                    self._watched[digest] = await asyncio.to_thread(_watched_of, facts, encoded)
+                    watched = await asyncio.to_thread(_watched_of, facts, encoded)
                 except CkptdError:
                     continue  # removed or damaged in the meantime; whoever serves it says so
+                if _is_wanted(self._catalog.held(digest)):
+                    self._watched[digest] = watched
 
     def let_go(self, digest: Digest) -> None:
         """Stop watching a version that somebody wanted to go from here."""
@@ -143,6 +142,13 @@ class Redundancy:
             if watched.critical:
                 critical.append(sum(map(watched.critical.issubset, offers[digest])))
         return Copies(min(required, default=None), min(critical, default=None))
+
+
+def _is_wanted(held: HeldVersion | None) -> bool:
+    """Return whether a version is here and nobody took all of it off offer."""
+    return held is not None and any(
+        place.state is not PlaceState.WITHDRAWN for place in held.places
+    )
 
 
 def _copies_in_parts(required: BlockSet, parts: Iterable[BlockSet]) -> int:
