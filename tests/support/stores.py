@@ -11,7 +11,8 @@ from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.pieces import StoredPiece
-from ckptd.store.published.publishing import PublishOrder, scan_and_hash
+from ckptd.store.published.publishing import scan_and_hash
+from ckptd.store.published.scanning import PublishOrder
 from ckptd.store.published.serving import ServedPlace, ServedVersion
 from ckptd.store.records.ended import Contribution, EndedRecovery
 

@@ -25,7 +25,8 @@ from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
-from ckptd.store.published.publishing import PublishOrder, scan_and_hash
+from ckptd.store.published.publishing import scan_and_hash
+from ckptd.store.published.scanning import PublishOrder
 
 _HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
