@@ -147,6 +147,8 @@ def _row(section: str, key: str, value: object) -> tuple[str, str]:
             cell = "off"
         case bool():
             cell = str(value).lower()
+        case float() if key.endswith("_s"):
+            key, cell = key.removesuffix("_s"), f"{value:g}s"
         case int() if key.endswith("_bytes_per_s"):
             key, cell = key.removesuffix("_bytes_per_s"), format_rate(value)
         case int() if key.endswith("_bytes"):

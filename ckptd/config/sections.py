@@ -32,6 +32,7 @@ from ckptd.config.values import (
     reading_rate,
     redundancy,
     scrub_interval,
+    settle_time,
     socket_path,
 )
 from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DAY_S, MIB
@@ -139,6 +140,12 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     on_conflict: Annotated[OnConflict, Key(one_of(OnConflict))] = OnConflict.WAIT
 
 
+class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
+    """When a directory counts as finished: nothing in it has changed for so long."""
+
+    settle_s: Annotated[float, Key(text(settle_time))] = msgspec.field(default=1.0, name="settle")
+
+
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):
     """How what is here is sent to peers."""
 
@@ -224,6 +231,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         signatures: Section ``[signatures]``.
         tls: Section ``[tls]``; ``None`` if there is none, and peers talk in plaintext.
         recovery: Section ``[recovery]``.
+        publish: Section ``[publish]``.
         serving: Section ``[serving]``.
         store: Section ``[store]``.
         scrub: Section ``[scrub]``.
@@ -241,6 +249,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     signatures: SignaturesSection = SignaturesSection()
     tls: TlsSection | None = None
     recovery: RecoverySection = RecoverySection()
+    publish: PublishSection = PublishSection()
     serving: ServingSection = ServingSection()
     store: StoreSection = StoreSection()
     scrub: ScrubSection = ScrubSection()

@@ -44,6 +44,9 @@ ACCOUNTS_MAX: Final = 256
 ACCOUNT_NUMBER_MAX: Final = 2**32 - 2
 """The number after it stands for nobody in the system calls: ``chown(2)``."""
 
+SETTLE_S_MAX: Final = 600
+"""A person waits for a publishing."""
+
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCII)
 """Names of ``useradd(8)``, and those of directory services: ``user@domain``, ``DOMAIN\\user``."""
 
@@ -145,6 +148,18 @@ def buffers(size: str) -> int:
     if size_bytes < BUFFERS_BYTES_MIN:
         raise UsageError(f"{size!r}", f"is less than {format_size(BUFFERS_BYTES_MIN)}")
     return size_bytes
+
+
+def settle_time(duration: str) -> float:
+    """Read for how many seconds nothing may have changed.
+
+    Raises:
+        UsageError: No duration, or too long.
+    """
+    settle_s = parse_duration(duration) / SECOND
+    if settle_s > SETTLE_S_MAX:
+        raise UsageError(f"{duration!r}", "is more than 10m")
+    return settle_s
 
 
 def connections(value: object) -> int:

@@ -51,6 +51,7 @@ def publish(
     version: int = 100,
     critical: tuple[str, ...] = (),
     deferred: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
     workers: int = 1,
 ) -> HashedDirectory:
     request = PublishOrder(
@@ -59,6 +60,7 @@ def publish(
         version=Version(version),
         critical=critical,
         deferred=deferred,
+        optional=optional,
     )
     return scan_and_hash(
         root,

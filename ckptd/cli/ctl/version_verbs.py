@@ -22,12 +22,15 @@ Hash a directory below one of the daemon's roots and serve it where it lies.
 Nothing is copied. Publishing the same content again changes nothing. If other
 content goes by that name and version, at a peer for example, it says so; with
 --replace this node's own leaves the offer, and others' stays.
+Every unit is required unless it is called optional, however urgent it is. A
+directory that changes meanwhile, or in which a required file is open for
+writing, is refused: publish when the job is done.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
   ckptctl publish . --checkpoint llama/rank-3 --version 1200 \\
       --critical 'model*.safetensors' --critical config.json \\
-      --deferred 'optimizer/*'
+      --deferred 'optimizer/*' --optional '*.log'
 """
 
 _PEERS: Final = """\
@@ -59,7 +62,11 @@ def _add_publish(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--version", metavar="N", type=int, required=True, help="usually the training step"
     )
-    for criticality, purpose in (("critical", "are recovered first"), ("deferred", "can wait")):
+    for criticality, purpose in (
+        ("critical", "are recovered first"),
+        ("deferred", "can wait"),
+        ("optional", "a version is complete without"),
+    ):
         parser.add_argument(
             f"--{criticality}",
             metavar="GLOB",
@@ -80,6 +87,7 @@ def _publish(arguments: Namespace) -> ExitCode:
         version=parse_version(arguments.version),
         critical=tuple(utf8(pattern) for pattern in arguments.critical),
         deferred=tuple(utf8(pattern) for pattern in arguments.deferred),
+        optional=tuple(utf8(pattern) for pattern in arguments.optional),
         replace=arguments.replace,
     )
     as_json = arguments.output == "json"

@@ -42,6 +42,8 @@ peers = {peers}
 format = "logfmt"
 [recovery]
 buffers = {buffers}
+[publish]
+settle = "0s"
 """
 
 _KILLED_S: Final = 5.0

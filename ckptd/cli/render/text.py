@@ -324,6 +324,7 @@ def published_lines(result: PublishResult) -> list[str]:
     return [
         f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",
         f"digest {printable(result.digest)}",
+        *([f"not a part of it: {listing(result.skipped)}"] if result.skipped else ()),
     ]
 
 

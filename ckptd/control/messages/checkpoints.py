@@ -83,6 +83,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         version: Which version it is.
         critical: Patterns of the paths that are critical.
         deferred: Patterns of the paths that can wait.
+        optional: Patterns of the paths without which the version is complete; no critical ones.
         replace: Replace the version if it is held with other content.
     """
 
@@ -91,6 +92,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     version: int
     critical: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     replace: bool = False
 
 
@@ -117,6 +119,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         duration_s: How long publishing took.
         rivals: Other content that goes by the same name and version, and who has it: a recovery
             will have to choose.
+        skipped: Names in the directory that are ckptd's own and no part of the version, at most 20.
     """
 
     checkpoint: str
@@ -128,6 +131,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     directory: str
     duration_s: float
     rivals: tuple[RivalRow, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishResult

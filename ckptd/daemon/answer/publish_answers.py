@@ -26,7 +26,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.publishing import scan_and_hash
-from ckptd.store.published.scanning import PublishOrder
+from ckptd.store.published.scanning import PublishOrder, own_names
 
 _HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
@@ -59,6 +59,7 @@ class PublishAnswers:
         self._shelf = parts.storage.shelf
         self._policy = parts.policy
         self._roots = parts.storage.roots
+        self._settle_ns = int(parts.config.publish.settle_s * SECOND)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
     async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
@@ -85,6 +86,8 @@ class PublishAnswers:
             version=parse_version(request.version),
             critical=request.critical,
             deferred=request.deferred,
+            optional=request.optional,
+            settle_ns=self._settle_ns,
             replace=request.replace,
         )
         self._catalog.check_room(order.checkpoint, order.version)
@@ -114,6 +117,7 @@ class PublishAnswers:
             hashed = hashing.result()
         finally:
             is_cancelled.set()
+        skipped = await asyncio.to_thread(own_names, root, relative)
         known = self._catalog.held(hashed.digest)
         # First, so that nobody finds the version before its signature.
         signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
@@ -130,6 +134,7 @@ class PublishAnswers:
             version=order.version,
             digest=held.holding.digest,
             is_new=is_new,
+            **({"skipped": ",".join(skipped)} if skipped else {}),
         )
         rivals = self._rivals_of(held)
         if rivals:
@@ -149,6 +154,7 @@ class PublishAnswers:
             directory=root.absolute(relative),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
             rivals=rivals,
+            skipped=skipped,
         )
 
     def _rivals_of(self, held: HeldVersion) -> tuple[RivalRow, ...]:

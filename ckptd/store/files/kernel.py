@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -93,6 +95,26 @@ def _is_memory(fd: int) -> bool:
     if _libc.fstatfs(fd, answer) != 0:
         raise last_error()
     return ctypes.c_long.from_buffer(answer).value == _TMPFS_MAGIC
+
+
+def is_open_for_writing(fd: int) -> bool:
+    """Return whether somebody has a file open for writing, or mapped so; ``False`` if not known.
+
+    The kernel gives no read lease on such a file: fcntl(2), ``F_SETLEASE``. It gives one only on
+    files of this process's user, unless that may take leases on all, and not on every file system.
+    The lease is given back at once; whoever opens the file just then waits for that.
+
+    Args:
+        fd: The file, opened for reading only.
+    """
+    try:
+        # The signal for whoever waits is ignored by default; the usual one would end the process.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def last_error() -> OSError:

@@ -222,7 +222,7 @@ class Root:
         while pending:
             inner = pending.pop()
             deeper: list[str] = []
-            for name, facts in self._entries(inside(relative, inner) if inner else relative):
+            for name, facts in self.entries(inside(relative, inner) if inner else relative):
                 path = inside(inner, name)
                 kind = stat.S_IFMT(facts.st_mode)
                 if kind == stat.S_IFDIR:
@@ -237,7 +237,14 @@ class Root:
                     )
             pending += reversed(deeper)
 
-    def _entries(self, directory: str) -> list[tuple[str, os.stat_result]]:
+    def entries(self, directory: str) -> list[tuple[str, os.stat_result]]:
+        """Return the names in a directory with what ``lstat`` says of them, in order.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: There is no such directory.
+            StorageError: The system refused.
+        """
         fd = self.open_directory(directory)
         try:
             with mapping_os_errors(self.absolute(directory)):

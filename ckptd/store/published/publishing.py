@@ -1,19 +1,24 @@
 """Publishing: a directory is hashed where it lies and becomes a version. Nothing is copied.
 
-Each file is fingerprinted before and after it is hashed, and once more when all are. One that
-changes in between ends the publishing: a manifest must not describe a mixture.
+A manifest must describe all that a job has saved, and no mixture. Each file is fingerprinted before
+and after it is hashed, and once more when all are. One that changes in between ends the publishing,
+and so does one that appears or vanishes, or is open for writing.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from collections.abc import Callable
+from typing import Final
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
-from ckptd.limits import MANIFEST_BYTES_MAX
+from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
 from ckptd.model.manifest import (
     FORMAT,
+    OPTIONAL_FLAG,
     Manifest,
     Unit,
     block_size_for,
@@ -23,12 +28,22 @@ from ckptd.model.manifest import (
 )
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plain, fingerprint_of
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
-from ckptd.store.published.scanning import Candidate, PublishOrder, find_files
+from ckptd.store.published.scanning import (
+    STILL_WRITTEN,
+    Candidate,
+    PublishOrder,
+    changed_at_ns,
+    check_same_files,
+    find_files,
+)
 from ckptd.store.published.serving import find_changed
+
+_SETTLE_STEP_NS: Final = 100 * MS
+"""How often it is asked meanwhile whether somebody still wants the result."""
 
 
 def scan_and_hash(
@@ -55,7 +70,8 @@ def scan_and_hash(
 
     Raises:
         UsageError: No files, names that no manifest can have, a pattern without a match.
-        ContentChanged: A file changed while it was hashed.
+        ContentChanged: A file changed, appeared or vanished meanwhile, or somebody has a required
+            one open for writing.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
         StorageError: Refused by the file system, or a file cannot be published.
@@ -89,11 +105,34 @@ def scan_and_hash(
         digest=hexdigest_of(encoded),
         files=tuple(file for _, file in hashed),
     )
+    changed_ns = max(
+        changed_at_ns(root, relative, candidates),
+        *(file.fingerprint.ctime_ns for file in directory.files if file),
+    )
+    _settle(changed_ns, request.settle_ns, is_cancelled)
     # Some were hashed before others: all must have been still until the last one was done.
     changed = find_changed(root, directory)
     if changed:
         raise _changed(root.absolute(relative)) from changed
+    check_same_files(root, relative, candidates)
     return directory
+
+
+def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -> None:
+    """Wait until the last change is so long ago that a job which still writes would show.
+
+    A job that writes one file after another leaves no trace between two of them.
+
+    Raises:
+        CkptdError: Cancelled.
+    """
+    left_ns = min(changed_ns + settle_ns - time.time_ns(), settle_ns)
+    while left_ns > 0:
+        pause_ns = min(left_ns, _SETTLE_STEP_NS)
+        threading.Event().wait(pause_ns / SECOND)
+        left_ns -= pause_ns
+        if is_cancelled():
+            raise CkptdError("publishing", "was cancelled")
 
 
 def _hash(
@@ -109,6 +148,22 @@ def _hash(
         fd = names.open_file(candidate.place, os.O_RDONLY)
     except NotFound as error:
         raise _changed(subject) from error
+    try:
+        if not candidate.is_optional and is_open_for_writing(fd):
+            raise ContentChanged(subject, "is open for writing", STILL_WRITTEN)
+        return _hash_open(fd, directory, subject, run, candidate, buffer)
+    finally:
+        os.close(fd)
+
+
+def _hash_open(
+    fd: int,
+    directory: os.stat_result,
+    subject: str,
+    run: HashRun[Candidate, tuple[Unit, UnitFile]],
+    candidate: Candidate,
+    buffer: memoryview,
+) -> tuple[Unit, UnitFile]:
     try:
         with mapping_os_errors(subject):
             facts = run.settled(fd)
@@ -127,8 +182,6 @@ def _hash(
             after = fingerprint_of(os.fstat(fd))
     except ContentChanged as error:
         raise _changed(subject) from error
-    finally:
-        os.close(fd)
     if after != before:
         raise _changed(subject)
     unit = Unit(
@@ -139,6 +192,7 @@ def _hash(
         block_digests=block_digests,
         criticality=candidate.criticality,
         is_executable=bool(facts.st_mode & 0o100),
+        flags=(OPTIONAL_FLAG,) if candidate.is_optional else (),
     )
     return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
 
@@ -162,8 +216,4 @@ def _checked(manifest: Manifest, directory: str) -> bytes:
 
 
 def _changed(path: str) -> ContentChanged:
-    return ContentChanged(
-        path,
-        "changed while being hashed",
-        "Publish when the job has finished writing.",
-    )
+    return ContentChanged(path, "changed while being hashed", STILL_WRITTEN)

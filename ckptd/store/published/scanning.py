@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ckptd.errors import InvalidManifest, UsageError
+from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import block_size_for, check_path
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.words import Criticality
-from ckptd.store.files.layout import inside, is_in_staging
+from ckptd.store.files.layout import (
+    PARTIAL_MARKER,
+    STAGING_DIRECTORY,
+    inside,
+    is_in_staging,
+    is_own,
+)
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.roots import Root
+
+STILL_WRITTEN: Final = "Publish when the job has finished writing."
+"""What to do about a directory that changes while it is published."""
+
+
+_OWN_NAMES_MAX: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,8 @@ class PublishOrder:
         version: Which version the directory is.
         critical: Patterns of relative paths, as of :func:`compile_pattern`.
         deferred: The same; a file that matches both is critical.
+        optional: The same; a version is complete without these files. None of them is critical.
+        settle_ns: Nothing in the directory may have changed for so long.
         replace: Other content under the same name and version may be replaced.
     """
 
@@ -34,6 +50,8 @@ class PublishOrder:
     version: Version
     critical: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    settle_ns: int = 0
     replace: bool = False
 
 
@@ -46,6 +64,7 @@ class Candidate(NamedTuple):
         is_symlink: The two differ by more than the directory.
         size_bytes: When it was found.
         criticality: From the patterns.
+        is_optional: From the patterns.
     """
 
     path: str
@@ -53,6 +72,7 @@ class Candidate(NamedTuple):
     is_symlink: bool
     size_bytes: int
     criticality: Criticality
+    is_optional: bool
 
     @property
     def grain_bytes(self) -> int:
@@ -64,7 +84,8 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
     """Find every file below a directory.
 
     Raises:
-        UsageError: There is none, a name that no manifest can have, or a pattern without a match.
+        UsageError: There is none, a name that no manifest can have, a pattern without a match, or
+            the directory is known to lack something.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
         StorageError: Refused by the file system, or a file cannot be published.
@@ -74,9 +95,16 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
         raise UsageError(
             subject, "belongs to ckptd's own staging", "Publish what a recovery has completed."
         )
-    criticality_of, candidates = _Patterns(request), list[Candidate]()
+    if root.stat(inside(relative, PARTIAL_MARKER)) is not None:
+        raise UsageError(
+            subject,
+            f"lacks required units: it has a file {PARTIAL_MARKER}, which says what is missing",
+            "Complete it with 'ckptctl recover NAME@VERSION --to DIR'; it cannot be published as a "
+            "version of its own while that file is there.",
+        )
+    words_for, candidates = _Patterns(request), list[Candidate]()
     for found in root.walk(relative):
-        if not relative and is_in_staging(found.path):
+        if is_own(found.path):
             continue
         if len(candidates) == MANIFEST_UNITS_MAX:
             raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
@@ -92,16 +120,64 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             place = resolve_link(root, place)
             target = root.stat(place)
             size = target.st_size if target else 0
-        criticality = criticality_of(found.path)
-        candidates.append(Candidate(found.path, place, found.is_symlink, size, criticality))
+        words = words_for(found.path)
+        candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
     if not candidates:
         raise UsageError(subject, "has no files", "Name the directory the job has written to.")
-    criticality_of.check_all_matched()
+    words_for.check_all_matched()
     return candidates
 
 
+def own_names(root: Root, relative: str) -> tuple[str, ...]:
+    """Return the names in a directory that are ckptd's own and no part of a version, the first few.
+
+    Raises:
+        NotFound: There is no such directory.
+        StorageError: The file system refused.
+    """
+    names = (name for name, _ in root.entries(relative))
+    own = sorted(name for name in names if is_own(name) and name != STAGING_DIRECTORY)
+    return tuple(own[:_OWN_NAMES_MAX])
+
+
+def check_same_files(root: Root, relative: str, candidates: Iterable[Candidate]) -> None:
+    """Check that a directory has the files that were found before, no others and no fewer.
+
+    Raises:
+        ContentChanged: One appeared or vanished.
+        StorageError: The file system refused.
+    """
+    before = {candidate.path for candidate in candidates}
+    now = {found.path for found in root.walk(relative) if not is_own(found.path)}
+    if before != now:
+        path = min(before ^ now)
+        raise ContentChanged(
+            root.absolute(inside(relative, path)),
+            "appeared while being published" if path in now else "vanished while being published",
+            STILL_WRITTEN,
+        )
+
+
+def changed_at_ns(root: Root, relative: str, candidates: Iterable[Candidate]) -> int:
+    """Return when a file last came to the directories of some files, or went.
+
+    Raises:
+        NotFound: One of them is gone.
+        StorageError: The file system refused.
+    """
+    parents = {inside(relative, each.path).rpartition("/")[0] for each in candidates}
+    changed_ns = 0
+    for path in {relative, *parents}:
+        fd = root.open_directory(path)
+        try:
+            changed_ns = max(changed_ns, os.fstat(fd).st_ctime_ns)
+        finally:
+            os.close(fd)
+    return changed_ns
+
+
 class _Patterns:
-    """Says how urgent a file is, and remembers the patterns that have matched nothing yet."""
+    """Says what the publisher says of a file, and which patterns have matched nothing yet."""
 
     def __init__(self, request: PublishOrder) -> None:
         self._patterns = [
@@ -112,12 +188,26 @@ class _Patterns:
             )
             for pattern in patterns
         ]
-        self._unmatched = {pattern for pattern, _, _ in self._patterns}
+        self._optional = [(pattern, compile_pattern(pattern)) for pattern in request.optional]
+        self._unmatched = {*request.critical, *request.deferred, *request.optional}
 
-    def __call__(self, path: str) -> Criticality:
+    def __call__(self, path: str) -> tuple[Criticality, bool]:
+        """Return how urgent a file is, and whether a version is complete without it.
+
+        Raises:
+            UsageError: It was called critical and optional.
+        """
         matches = [entry for entry in self._patterns if entry[1].match(path)]
-        self._unmatched.difference_update(pattern for pattern, _, _ in matches)
-        return matches[0][2] if matches else Criticality.NORMAL
+        optional = [pattern for pattern, compiled in self._optional if compiled.match(path)]
+        self._unmatched.difference_update(optional, (pattern for pattern, _, _ in matches))
+        criticality = matches[0][2] if matches else Criticality.NORMAL
+        if optional and criticality is Criticality.CRITICAL:
+            raise UsageError(
+                f"file {path!r}",
+                f"matches {matches[0][0]!r} and is critical, and {optional[0]!r} and is optional",
+                "A critical unit cannot be optional: make one of the patterns narrower.",
+            )
+        return criticality, bool(optional)
 
     def check_all_matched(self) -> None:
         if self._unmatched:

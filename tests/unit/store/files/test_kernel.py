@@ -1,4 +1,5 @@
 import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError
 from ckptd.limits import MIB
 from ckptd.store.files.kernel import (
+    is_open_for_writing,
     mapping_os_errors,
     reserve,
     storage_error,
@@ -120,5 +122,42 @@ def test_a_file_system_is_synced(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         sync_file_system(fd)
+    finally:
+        os.close(fd)
+
+
+def test_a_file_that_is_open_for_writing_or_mapped_so_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * mmap.PAGESIZE)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert not is_open_for_writing(fd)
+        with path.open("rb"):
+            assert not is_open_for_writing(fd), "others may read"
+        with path.open("r+b") as file:
+            assert is_open_for_writing(fd)
+            mapped = mmap.mmap(file.fileno(), 0)
+        assert is_open_for_writing(fd), "closed, and mapped still"
+        mapped.close()
+        assert not is_open_for_writing(fd)
+    finally:
+        os.close(fd)
+
+
+def test_nobody_is_kept_from_opening_a_file_that_was_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert not is_open_for_writing(fd)
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # EWOULDBLOCK under a lease
+    finally:
+        os.close(fd)
+
+
+def test_what_no_lease_can_be_had_on_is_not_known_to_be_open(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert not is_open_for_writing(fd)
     finally:
         os.close(fd)

@@ -1,4 +1,5 @@
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ckptd.errors import (
     ContentChanged,
     StorageError,
 )
-from ckptd.limits import MIB
+from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.words import Criticality
@@ -121,8 +122,16 @@ def hash_with(
     *,
     on_progress: Callable[[HashingProgress], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
+    optional: tuple[str, ...] = (),
+    settle_ns: int = 0,
 ) -> HashedDirectory:
-    request = PublishOrder(root.absolute("v1"), CheckpointName("a"), Version(1))
+    request = PublishOrder(
+        root.absolute("v1"),
+        CheckpointName("a"),
+        Version(1),
+        optional=optional,
+        settle_ns=settle_ns,
+    )
     return scan_and_hash(
         root, "v1", request, workers=2, on_progress=on_progress, is_cancelled=is_cancelled
     )
@@ -217,3 +226,70 @@ def test_a_file_that_changes_after_it_was_hashed_ends_the_publishing_too(
 
     with pytest.raises(ContentChanged, match="v1: changed while being hashed"):
         hash_with(root, on_progress=interfere)
+
+
+@pytest.mark.parametrize("path", ["late", "deep/late"])
+def test_a_file_that_appears_meanwhile_ends_the_publishing(
+    root: Root, inside: Path, path: str
+) -> None:
+    write_files(inside / "v1", {"a": b"1", "deep/b": b"2"})
+
+    def appear(progress: HashingProgress) -> None:
+        if progress.files_done == progress.files_total:
+            (inside / "v1" / path).touch()
+
+    with pytest.raises(ContentChanged, match=f"v1/{path}: appeared while being published"):
+        hash_with(root, on_progress=appear)
+
+
+def test_a_required_file_that_is_open_for_writing_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", "job.log": b"2"})
+    with (inside / "v1/job.log").open("ab"):
+        with pytest.raises(ContentChanged, match=r"v1/job\.log: is open for writing\. Pub"):
+            hash_with(root)
+        hash_with(root, optional=("*.log",))
+    hash_with(root)
+
+
+def test_a_directory_in_which_something_changed_just_now_is_looked_at_again_later(
+    root: Root, inside: Path
+) -> None:
+    """A job that writes one file after another leaves no trace between two of them."""
+    write_files(inside / "v1", {"a": b"1"})
+    looks: list[bool] = []
+
+    def write_next() -> bool:
+        looks.append(True)
+        if len(looks) == 4:
+            (inside / "v1/b").touch()
+        return False
+
+    with pytest.raises(ContentChanged, match="v1/b: appeared"):
+        hash_with(root, is_cancelled=write_next, settle_ns=1500 * MS)
+
+
+def test_a_directory_that_settled_long_ago_is_not_waited_for(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    changed_ns = max(os.stat(inside / path).st_ctime_ns for path in ("v1", "v1/a"))
+    hash_with(root, settle_ns=200 * MS)
+    assert time.time_ns() >= changed_ns + 200 * MS
+    looks: list[bool] = []
+
+    def look() -> bool:
+        looks.append(True)
+        return False
+
+    hash_with(root, is_cancelled=look, settle_ns=200 * MS)
+    assert len(looks) <= 2
+
+
+def test_a_publishing_that_waits_can_be_cancelled(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    looks: list[bool] = []
+
+    def cancel() -> bool:
+        looks.append(True)
+        return len(looks) == 4
+
+    with pytest.raises(CkptdError, match="was cancelled"):
+        hash_with(root, is_cancelled=cancel, settle_ns=3600 * SECOND)

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.errors import NotFound, OutsideRoots, StorageError, UsageError
+from ckptd.errors import ContentChanged, NotFound, OutsideRoots, StorageError, UsageError
+from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.published.scanning import (
+    PublishOrder,
+    changed_at_ns,
+    check_same_files,
+    find_files,
+    own_names,
+)
 from tests.support.manifests import make_manifest
 from tests.support.stores import publish, write_files
 
@@ -88,3 +96,85 @@ def test_staging_is_not_published(root: Root, inside: Path, directory: str) -> N
 def test_a_root_is_published_without_its_staging(root: Root, inside: Path) -> None:
     write_files(inside, {"a": b"1", ".ckptd/r/half": b"h", "b/.ckptd/kept": b"2"})
     assert publish(root, "").manifest == make_manifest({"a": b"1", "b/.ckptd/kept": b"2"})
+
+
+def test_units_are_required_unless_they_are_called_optional(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a.log": b"1", "b.log": b"2", "c": b"3"})
+    hashed = publish(root, "v1", deferred=("b*",), optional=("*.log",))
+    said = [(unit.path, unit.is_optional, unit.flags) for unit in hashed.manifest.units]
+    assert said == [
+        ("a.log", True, ("optional",)),
+        ("c", False, ()),
+        ("b.log", True, ("optional",)),
+    ]
+
+
+def test_a_manifest_without_optional_units_is_what_it_always_was(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    assert publish(root, "v1").encoded.count(b"flags") == 0
+
+
+def test_a_file_that_is_critical_and_optional_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"", "b": b""})
+    said = r"file 'a': matches 'a' and is critical, and '\*' and is optional\. A critical"
+    with pytest.raises(UsageError, match=said):
+        publish(root, "v1", critical=("a",), optional=("*",))
+
+
+def test_an_optional_pattern_without_a_match_is_named(root: Root, inside: Path) -> None:
+    write_files(inside / "v1")
+    with pytest.raises(UsageError, match=r"pattern '\*\.log': matches no file"):
+        publish(root, "v1", optional=("*.log",))
+
+
+def test_names_of_ckptd_are_no_part_of_a_version(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", ".ckptd-x": b"", ".ckptd/y": b"", "b/.ckptd-x": b"2"})
+    assert publish(root, "v1").manifest == make_manifest({"a": b"1", "b/.ckptd-x": b"2"})
+    assert own_names(root, "v1") == (".ckptd-x",)
+    assert own_names(root, "v1/b") == (".ckptd-x",)
+    assert own_names(root, "") == ()
+
+
+def test_a_directory_that_is_marked_as_partial_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", ".ckptd-partial.json": b"{}"})
+    with pytest.raises(UsageError, match=r"v1: lacks required units: .*recover NAME@VERSION --to"):
+        publish(root, "v1")
+    write_files(inside / "v2", {"a": b"1", "b/.ckptd-partial.json": b"{}"})
+    publish(root, "v2")
+
+
+def order(root: Root) -> PublishOrder:
+    return PublishOrder(root.absolute("v1"), CheckpointName("a"), Version(1))
+
+
+@pytest.mark.parametrize(
+    ("appears", "vanishes", "said"),
+    [
+        ("d/e/f", "", r"v1/d/e/f: appeared while being published\. Publish when the job"),
+        (".metadata", "", r"v1/\.metadata: appeared"),
+        ("", "c", r"v1/c: vanished"),
+    ],
+)
+def test_files_that_come_or_go_meanwhile_are_noticed(
+    root: Root, inside: Path, appears: str, vanishes: str, said: str
+) -> None:
+    write_files(inside / "v1", {"a": b"1", "c": b"2"})
+    found = find_files(root, "v1", order(root))
+    check_same_files(root, "v1", found)
+    write_files(inside / "v1", {".ckptd-new": b"", **({appears: b""} if appears else {})})
+    if vanishes:
+        (inside / "v1" / vanishes).unlink()
+    with pytest.raises(ContentChanged, match=said):
+        check_same_files(root, "v1", found)
+
+
+@pytest.mark.parametrize("where", ["v1", "v1/d"])
+def test_the_last_change_is_that_of_the_directory_that_changed_last(
+    root: Root, inside: Path, where: str
+) -> None:
+    write_files(inside / "v1", {"a": b"1", "d/b": b"2"})
+    found = find_files(root, "v1", order(root))
+    (inside / where / "new").touch()
+    facts = [os.stat(inside / path) for path in ("v1", "v1/d")]
+    assert changed_at_ns(root, "v1", found) == max(each.st_ctime_ns for each in facts)
+    assert changed_at_ns(root, "v1", found) == os.stat(inside / where).st_ctime_ns
