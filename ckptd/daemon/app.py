@@ -216,6 +216,7 @@ class Daemon:
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
             Service("peers", run=self._recovering.peering.run),
+            Service("interest", run=self._recovering.asking.run),
             Service("what is on offer", run=self._keeping.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),

@@ -14,8 +14,17 @@ from ckptd.control.messages.checkpoints import CheckpointRow
 from ckptd.control.messages.observation import CheckRow, EventRecord, FollowQuery
 from ckptd.control.messages.verifications import BadUnit, VerifyRequest, VerifyResult
 from ckptd.errors import NotFound
+from ckptd.limits import MIB
 from ckptd.model.words import CheckResult, PlaceState
-from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.cluster import (
+    NAME,
+    Cluster,
+    Node,
+    checkpoint_files,
+    eventually,
+    make_checkpoint,
+    tree_digest,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -191,3 +200,16 @@ def test_the_doctor_names_what_is_wrong(cluster: Cluster) -> None:
     assert row.verdict is CheckResult.WARN
     assert "1 of 19 units changed" in row.finding
     assert "run.sh: was removed" in row.finding
+
+
+def test_what_somebody_waits_for_is_hashed_first(cluster: Cluster) -> None:
+    source = cluster.node("a", sections='[store]\ncheck_every = "1s"\ncheck_rate = "1MiB/s"\n')
+    directory = make_checkpoint(source.path("100"), files=checkpoint_files(64 * MIB))
+    source.publish(directory)
+    touch_all(directory)
+    eventually(lambda: state_of(source) is PlaceState.SUSPECT, "it is suspect")
+    eventually(lambda: (row := row_of(source)) and not row.nodes, "nothing of it is on offer")
+    peer = cluster.node("r", peers=[source.address])
+    result = peer.recover(version=None)  # at that rate it would be a minute
+    assert tree_digest(result.target).keys() == tree_digest(directory).keys()
+    assert state_of(source) is PlaceState.HERE

@@ -17,6 +17,7 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.interest import Asking
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.orphans import remove_orphans
 from ckptd.daemon.recover.own_versions import OwnVersions
@@ -53,6 +54,7 @@ class Recovering:
         own: Knows what is here already.
         pool: Buffers for bodies.
         fetching: All lanes.
+        asking: Lets holders know that somebody waits.
         staging: Works on the disks.
         runner: Carries out orders.
     """
@@ -102,6 +104,7 @@ class Recovering:
             self.staging.disk_calls,
             self.runtime.report,
         )
+        self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,
