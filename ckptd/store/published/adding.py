@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, Conflict, StorageError
 from ckptd.model.ids import Digest
@@ -14,6 +14,9 @@ from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.published.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+
+_COMPARED_MAX: Final = 16
+"""A job that saves to one directory again and again changes it each time: then it is one."""
 
 
 class Packed(NamedTuple):
@@ -68,19 +71,23 @@ class Packed(NamedTuple):
 async def displaced(
     root: Root,
     digest: Digest,
-    recorded: Iterable[tuple[HeldVersion, Place]],
+    recorded: Sequence[tuple[HeldVersion, Place]],
     hashed: Callable[[int], Awaitable[HashedDirectory]],
 ) -> set[int]:
     """Return the places of other content in a directory that are not what they were.
 
+    Only the latest are looked at: of a directory that is published again and again under other
+    versions every one would be compared with each. What changed of the others is noticed by
+    whoever looks at all places.
+
     Args:
         root: Where the directory lies.
         digest: What stands there now.
-        recorded: What is recorded as standing there.
+        recorded: What is recorded as standing there, the latest last.
         hashed: Returns what was hashed at a place.
     """
     gone = set()
-    for held, place in recorded:
+    for held, place in recorded[-_COMPARED_MAX:]:
         if held.holding.digest != digest:
             try:
                 found = await asyncio.to_thread(compare, root, await hashed(place.number))

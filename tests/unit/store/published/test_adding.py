@@ -58,6 +58,22 @@ async def test_what_is_not_what_it_was_is_displaced(
     assert await displaced(root, hashed.digest, [(held, place)], recorded) == set()
 
 
+async def test_of_many_in_one_directory_the_latest_are_compared(
+    root: Root, hashed: HashedDirectory, held: HeldVersion, place: Place, inside: Path
+) -> None:
+    (inside / "v1/a").write_bytes(b"other")
+    asked: list[int] = []
+
+    async def recorded(number: int) -> HashedDirectory:
+        asked.append(number)
+        return hashed
+
+    there = [(held, replace(place, number=number)) for number in range(100)]
+    latest = set(range(84, 100))
+    assert await displaced(root, Digest("bb"), there, recorded) == latest
+    assert set(asked) == latest
+
+
 async def test_what_cannot_be_read_is_displaced(
     root: Root, held: HeldVersion, place: Place
 ) -> None:
