@@ -188,7 +188,7 @@ class Cluster:
         node.on_ended = self._note_end
         for held in plan.holds:
             blocks = held.version.blocks if held.blocks is None else held.blocks
-            node.server.hold(held.version, blocks)
+            node.stand(held.version, blocks)
         for invented in plan.invents:
             node.server.invent(invented)
         node.server.on_changed = lambda: self.peering.changed(node)

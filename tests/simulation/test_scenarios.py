@@ -14,6 +14,7 @@ REACHED = (
     "healthy",
     "fat",
     "silent",
+    "half here",
     "slow",
     "killed",
     "critical",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.limits import GIB, MIB, MS, SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.model.words import Criticality
 from ckptd.sim.cases.case import (
@@ -68,6 +69,26 @@ def fat(seed: int) -> Case:
         ]
 
     return Case(scenario, measure)
+
+
+def half_here(seed: int) -> Case:
+    """The receiver has every other block already: only the rest travels."""
+    version = lay_out(GIB)
+    half = BlockSet((block, block + 1) for block in range(0, version.space.block_count, 2))
+    scenario = one_recovery("half here", seed, version, equal_sources(2, version))
+    *sources, receiver = scenario.nodes
+    receiver = replace(receiver, holds=(InitialHolding(version, half),))
+    left_bytes = version.size_bytes - version.set_bytes(half)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        used = report.recoveries[0].bytes
+        return [
+            Measure("received / missing", used.received / left_bytes, 1.005),
+            Measure("time / ideal", took_s(report) / (left_bytes / (2 * RATE)), 1.25),
+        ]
+
+    return Case(replace(scenario, nodes=(*sources, receiver)), measure)
 
 
 SILENT_AT_NS: Final = tuple(moment_ms * MS for moment_ms in range(900, 2000, 110))
@@ -330,6 +351,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "healthy": healthy,
     "fat": fat,
     "silent": silent,
+    "half here": half_here,
     "slow": slow,
     "killed": killed,
     "critical": critical,

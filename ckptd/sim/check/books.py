@@ -221,6 +221,7 @@ def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
         recovery.prioritized = BlockSet()
         recovery.bad_by.clear()
     recovery.version = version
+    recovery.committed |= event.local
     recovery.reported = recovery.written = event.verified
 
 

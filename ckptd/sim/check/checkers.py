@@ -188,6 +188,9 @@ class Choice(Check):
             raise CheckFailed(book, f"{problem} and has not shown that its bad units are right")
         if blocks & recovery.reported:
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
+        _, standing = book.node.places.get(effect.digest, (None, BlockSet()))
+        if blocks & standing & book.node.server.good_blocks(effect.digest):
+            raise CheckFailed(book, f"{effect.source} is asked for blocks that stand here")
         if not blocks.issubset(recovery.of_criticality(effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
         unclaimed = recovery.unclaimed()

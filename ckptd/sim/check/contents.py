@@ -67,6 +67,8 @@ class Contents(Check):
             if choice.digest not in book.said.get(request.from_node, {}):
                 raise CheckFailed(book, f"{choice} is not what {request.from_node} has")
             return
+        if choice.digest in {held.digest for held in request.own}:
+            return  # what this node has goes first
         if request.digest_prefix or len(whole) <= 1 or choice.digest not in whole:
             return
         seen = {

@@ -12,12 +12,13 @@ from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Epoch, LaneId, NodeId, RecoveryId
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId
 from ckptd.sim.node.simulated_lane import SimulatedLane
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import Disk
+from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.mishaps import Mishaps
 from ckptd.sim.world.network import Network
 from ckptd.sim.world.virtual_time import World
@@ -83,6 +84,7 @@ class Node:
         scheduler: The decider of this life.
         stagings: What it recovers. A crash leaves of each the request, the version and what
             was committed.
+        places: What stands on its disk under a final name, by digest.
         ends: When its recoveries ended, and how.
         on_ended: Called with each.
         thawed_ns: When it went on after it stood still last.
@@ -107,6 +109,7 @@ class Node:
         )
         self.disk = disk
         self.stagings: dict[RecoveryId, SimulatedStaging] = {}
+        self.places: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
         self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
         self.on_ended: Callable[[EndRecovery], None] = lambda _: None
         self.thawed_ns = 0
@@ -177,6 +180,7 @@ class Node:
             servers=self._servers,
             disk=self.disk,
             stagings=self.stagings,
+            places=self.places,
             report=self.report,
             delivered=self._delivered,
             swept=self._swept,
@@ -201,7 +205,8 @@ class Node:
                     is_named=request.version is not None,
                 )
                 if self._options.is_swarming:
-                    self.server.hold(version, staging.committed)
+                    _, placed = self.places.get(version.digest, (None, BlockSet()))
+                    self.server.hold(version, staging.committed | placed)
             self.report(request)
 
     def crash(self) -> None:
@@ -237,10 +242,21 @@ class Node:
         self.request_count += self._runner.request_count
         self._runner.lane_count = self._runner.request_count = 0
 
+    def stand(self, version: SavedVersion, blocks: BlockSet) -> None:
+        """Have some blocks of a version at a place, and offer them."""
+        self.places[version.digest] = (version, blocks)
+        self.server.hold(version, blocks)
+
     # Events
 
     def want(self, request: RecoveryRequested) -> None:
         """Ask for a version; a daemon that is down begins with it when it starts."""
+        own = tuple(
+            version.holding(blocks)
+            for version, blocks in self.places.values()
+            if version.checkpoint == request.checkpoint
+        )
+        request = replace(request, own=own)
         self.stagings[request.recovery] = SimulatedStaging(request, self.disk)
         if self.is_up:
             self.report(request)

@@ -74,6 +74,7 @@ class Surroundings:
         servers: The serving sides of all nodes.
         disk: The node's disk.
         stagings: What the node recovers; outlives it.
+        places: What stands on its disk under a final name, by digest; outlives it too.
         report: Takes events for the scheduler.
         delivered: Called with blocks that come off a lane.
         swept: Called with blocks that somebody removed from staging.
@@ -85,6 +86,7 @@ class Surroundings:
     servers: Mapping[NodeId, Server]
     disk: Disk
     stagings: dict[RecoveryId, SimulatedStaging]
+    places: dict[Digest, tuple[SavedVersion, BlockSet]]
     report: Reporting
     delivered: Delivered
     swept: Callable[[RecoveryId, BlockSet], None]
@@ -187,7 +189,7 @@ class SimulatedRunner:
     def _fetch_manifest(self, order: FetchManifest) -> None:
         missed = ManifestMissed(order.recovery, order.source, is_lie=False)
         if order.source is None:
-            version = self._around.stagings[order.recovery].version
+            version = self._own_version(order)
             self._after(
                 JOURNAL_NS,
                 self._report,
@@ -208,6 +210,15 @@ class SimulatedRunner:
                 self._after(JOURNAL_NS, self._choose, order, version)
 
         self._ask(order.source, answered, lambda: self._report(missed))
+
+    def _own_version(self, order: FetchManifest) -> SavedVersion | None:
+        """Return a version of which this node has the manifest: in the journal or the catalog."""
+        version = self._around.stagings[order.recovery].version
+        if version is None or version.digest != order.digest:
+            version, _ = self._around.places.get(order.digest, (None, None))
+            if version is not None:
+                self._arrived[order.recovery, order.digest] = version
+        return version
 
     def _choose(self, order: FetchManifest, version: SavedVersion) -> None:
         self._arrived[order.recovery, order.digest] = version
@@ -287,12 +298,20 @@ class SimulatedRunner:
             if refusal is not None:
                 self._report(StagingRefused(order.recovery, refusal))
                 return
+            staging.committed |= local
             staging.open()
             self._serve(staging)
-            self._report(StagingPrepared(order.recovery, staging.committed))
+            self._report(StagingPrepared(order.recovery, staging.committed, local))
 
         version = staging.known_version()
-        disk.work(version.set_bytes(staging.committed), self._in_this_life(prepared))
+        local = self._standing(order.digest) - staging.committed
+        read_bytes = version.set_bytes(staging.committed) + 2 * version.set_bytes(local)
+        disk.work(read_bytes, self._in_this_life(prepared))
+
+    def _standing(self, digest: Digest) -> BlockSet:
+        """Return the blocks of a version that stand on this disk and are right."""
+        _, blocks = self._around.places.get(digest, (None, BlockSet()))
+        return blocks & self._server.good_blocks(digest)
 
     def _commit(self, order: CommitBlocks) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
@@ -325,7 +344,9 @@ class SimulatedRunner:
             if refusal is not None:
                 self._report(PlacementFailed(order.recovery, refusal))
                 return
-            self._server.hold(version, version.space.of_whole_units(order.missing))
+            blocks = version.space.of_whole_units(order.missing)
+            self._around.places[version.digest] = (version, blocks)
+            self._server.hold(version, blocks)
             self._report(VersionPlaced(order.recovery))
 
         # Critical units are hashed once more.
@@ -346,7 +367,10 @@ class SimulatedRunner:
         staging = self._around.stagings[order.recovery]
         staging.committed = BlockSet()
         if staging.version is not None:
-            self._server.disclaim(staging.version.digest)
+            digest = staging.version.digest
+            self._server.disclaim(digest)
+            if digest in self._around.places:
+                self._server.hold(*self._around.places[digest])
         discarded = StagingDiscarded(order.recovery)
         self._around.disk.work(0, self._in_this_life(lambda: self._report(discarded)))
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Result
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Crash, Freeze
+from ckptd.sim.script.scenario import InitialHolding
 from tests.support.simulation import R0, S0, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(normal=128)
@@ -87,3 +90,17 @@ def test_requests_and_lanes_are_counted_over_all_lives() -> None:
     sent = sum(node.sent_bytes for node in report.nodes)
     assert sent >= report.recoveries[0].bytes.received
     assert report.recoveries[0].bytes.forgotten > MIB
+
+
+def test_what_stands_on_its_disk_is_copied_and_not_asked_for() -> None:
+    half = BlockSet([(0, VERSION.space.block_count // 2)])
+    scenario = two_sources(VERSION)
+    nodes = tuple(
+        replace(plan, holds=(InitialHolding(VERSION, half),)) if plan.name == R else plan
+        for plan in scenario.nodes
+    )
+    cluster = Cluster(replace(scenario, nodes=nodes))
+    [recovery] = cluster.run().recoveries
+    final = cluster.nodes[R].ends[R0][1].final
+    assert final.local_bytes == VERSION.set_bytes(half)
+    assert recovery.bytes.received == VERSION.size_bytes - final.local_bytes
