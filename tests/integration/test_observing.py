@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -179,6 +180,25 @@ def test_what_somebody_lets_go_is_not_missed(cluster: Cluster, verb: str) -> Non
     answer = ctl_of(node, verb, f"{NAME}@100")
     assert answer.returncode == 0, answer.stderr
     assert samples(node, "required_unit_copies_min") == {}
+
+
+def test_a_copy_that_is_deleted_is_missed_by_who_lost_it_and_by_who_has_the_other(
+    cluster: Cluster,
+) -> None:
+    (one,) = cluster.sources("a")
+    other = cluster.node("b", peers=[one.address])  # it sees both, the first one only itself
+    other.publish(make_checkpoint(other.path("100")))
+
+    def copies(node: Node) -> float | None:
+        return samples(node, "required_unit_copies_min").get("")
+
+    eventually(lambda: (copies(one), copies(other)) == (1, 2), "both are watched")
+    shutil.rmtree(one.path("100"))
+    eventually(lambda: (copies(one), copies(other)) == (0, 1), "the deletion is noticed")
+    shutil.rmtree(other.path("100"))
+    eventually(lambda: copies(other) == 0, "the last copy is missed")
+    node_states = samples(other, "places")
+    assert sum(node_states.values()) == node_states["stale"]
 
 
 def test_a_source_counts_what_it_refuses_and_breaks_off(sources: list[Node]) -> None:
