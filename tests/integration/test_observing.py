@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo import demo_daemon
@@ -42,6 +41,7 @@ from tests.support.cluster import (
     with_and_without_tls,
 )
 from tests.support.fault_proxy import fault_proxy
+from tests.support.metrics_page import page_of, samples
 from tests.support.peers import liar, shouter
 from tests.support.promtool import PROJECT, program, promtool
 
@@ -49,13 +49,6 @@ pytestmark = pytest.mark.integration
 
 CANARY = "canary-8f1d2c"
 METRICS = (PROJECT / "deploy/METRICS.md").read_text()
-
-
-def page_of(node: Node, path: str = "/metrics") -> str:
-    address = node.client.status().listen.metrics
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
-        text: str = answer.read().decode()
-        return text
 
 
 def ctl_of(node: Node, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -120,17 +113,6 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
                 line,
             )
         }
-
-
-def samples(node: Node, name: str) -> dict[str, float]:
-    """Return the samples of a metric by the value of its label, ``""`` if it has none."""
-    families = text_string_to_metric_families(page_of(node))
-    return {
-        "".join(sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == f"ckptd_{name}"
-    }
 
 
 def test_what_went_well_and_how_old_it_is_outlives_a_restart(

@@ -12,6 +12,7 @@ import pytest
 from ckptd.limits import MIB
 from ckptd.model.words import FailureCause, Result
 from tests.support.cluster import Cluster, Node, tree_digest
+from tests.support.metrics_page import samples
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +69,7 @@ def test_one_flipped_byte_costs_one_block_and_is_overwritten_only_on_demand(
     assert tree_digest(target) == tree_digest(source.path("100"))
     kept = receiver.path(".ckptd/replaced", result.recovery, LARGE)
     assert kept.read_bytes() == changed == mapped[:]
+    assert samples(receiver, "repaired_units_total") == {"": 1}
     mapped.close()
 
 

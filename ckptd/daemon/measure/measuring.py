@@ -30,6 +30,7 @@ from ckptd.daemon.measure.page_rows import (
     HOLDING_METRICS,
     LOG_METRICS,
     REFUSAL_METRICS,
+    REPAIR_METRICS,
     SOURCE_METRICS,
 )
 from ckptd.daemon.measure.recovery_totals import (
@@ -289,6 +290,7 @@ class Measuring:
             MetricGroup(lambda: self.conflicts.conflicts, CONFLICT_METRICS),
             MetricGroup(self._keeping.keep, KEEP_METRICS),
             MetricGroup(lambda: self._keeping.reads, READ_METRICS),
+            MetricGroup(lambda: self._recovering.staging.repaired_units, REPAIR_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),

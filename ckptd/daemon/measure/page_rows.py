@@ -19,6 +19,13 @@ HOLDING_METRICS: Final[Sequence[MetricRow[tuple[Holding, ...]]]] = (
         lambda holdings: sum(holding.size_bytes for holding in holdings),
     ),
 )
+REPAIR_METRICS: Final[Sequence[MetricRow[int]]] = (
+    counter(
+        "repaired_units",
+        "Files of versions that were put right where the version stood.",
+        lambda repaired: repaired,
+    ),
+)
 CONNECTION_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
     gauges(
         "connections",

@@ -64,6 +64,7 @@ class StagingOrders:
 
     Attributes:
         disk_calls: How long threads have been in the disk.
+        repaired_units: How many files were put right where their version stood.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class StagingOrders:
         self._writing = writing
         self._wall_clock = wall_clock
         self.disk_calls = DiskCalls()
+        self.repaired_units = 0
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
 
     async def close(self) -> None:
@@ -268,6 +270,7 @@ class StagingOrders:
         if staging.is_untouched:
             return
         if staging.replaced:
+            self.repaired_units += staging.replaced
             _log.warning(
                 "version.repaired",
                 recovery=recovery.id,

@@ -29,6 +29,7 @@ from ckptd.daemon.measure.page_rows import (
     HOLDING_METRICS,
     LOG_METRICS,
     REFUSAL_METRICS,
+    REPAIR_METRICS,
     SOURCE_METRICS,
 )
 from ckptd.daemon.measure.recovery_totals import (
@@ -214,6 +215,7 @@ FULL: dict[str, Any] = {
         oldest_check_age_s=165.5,
     ),
     "reads": reads(),
+    "repaired": 173,
     "roots": (
         RootState("main", "/data", "", 90, 91),
         RootState("slow", "/d", "it hangs", None, None),
@@ -264,6 +266,7 @@ FRESH: dict[str, Any] = {
     "newest": NewestSeen(),
     "keep": Keep(0, 0, "", 0, 0, None),
     "reads": Reads(cast("Any", None)),
+    "repaired": 0,
     "roots": (),
     "recoveries": RecoveriesSeen(),
     "works": Works(lambda: 0.0),
@@ -296,6 +299,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("conflicts", CONFLICT_METRICS),
     ("keep", KEEP_METRICS),
     ("reads", READ_METRICS),
+    ("repaired", REPAIR_METRICS),
     ("roots", ROOT_METRICS),
     ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
@@ -386,6 +390,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("reread_bytes_total", "reason", numbered(166, READ_REASONS)),
         "ckptd_changed_units_total 171.0",
         "ckptd_rotten_units_total 172.0",
+        "ckptd_repaired_units_total 173.0",
         'ckptd_disk_size_bytes{root="main"} 90.0',
         'ckptd_disk_free_bytes{root="main"} 91.0',
         'ckptd_root_usable{root="main"} 1.0',

@@ -1,0 +1,27 @@
+"""What a running daemon shows on its page of metrics."""
+
+from __future__ import annotations
+
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.cluster import Node
+
+
+def page_of(node: Node, path: str = "/metrics") -> str:
+    address = node.client.status().listen.metrics
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def samples(node: Node, name: str) -> dict[str, float]:
+    """Return the samples of a metric by the value of its label, ``""`` if it has none."""
+    families = text_string_to_metric_families(page_of(node))
+    return {
+        "".join(sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == f"ckptd_{name}"
+    }
