@@ -8,7 +8,7 @@ became known, carries out the orders that come back, and calls again with ``Time
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final, get_args
 
@@ -32,7 +32,7 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
 from ckptd.core.stages import advance, ending, manifest_search, rival_choice
-from ckptd.core.stages.claims_on_content import claimed_contents
+from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choice
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
@@ -183,6 +183,18 @@ class Scheduler:
             now: The moment, in nanoseconds.
         """
         return claimed_contents(self._state, checkpoint, version, now=now)
+
+    def rivals_of_choice(
+        self,
+        checkpoint: CheckpointName,
+        wanted: Version | None,
+        not_below: Version | None,
+        own: Sequence[Holding],
+        *,
+        now: int,
+    ) -> tuple[Rival, ...]:
+        """Return the contents of the version a recovery would be for; see the function's."""
+        return rivals_of_choice(self._state, checkpoint, wanted, not_below, own, now=now)
 
     def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:
         """Return what each live peer holds that is not in quarantine."""

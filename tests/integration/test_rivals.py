@@ -10,6 +10,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.observation import CheckRow
+from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import Conflict, ExitCode, NotFound
 from ckptd.limits import MIB
@@ -88,6 +89,10 @@ def test_a_person_is_asked_which_of_two_contents_is_meant(
 ) -> None:
     one, _, other = split
     receiver = receiver_of(cluster, split)
+    plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
+    assert exit_code_of_plan(plan) is ExitCode.CONFLICT
+    assert {rival.nodes for rival in plan.rivals} == {("a", "b"), ("c",)}
+    assert "2 contents go by it" in plan.why
     argv = ["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]
     assert ckptctl(argv) == ExitCode.CONFLICT
     said = capsys.readouterr().err
@@ -150,6 +155,8 @@ def test_a_content_that_this_node_had_wins_without_asking(
     target = receiver.path(NAME, "100")
     target.rename(receiver.path("gone"))
     receiver.restart()
+    plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
+    assert (plan.digest, plan.rivals) == (digest, ())
     assert receiver.recover(version=None, to=receiver.path("back")).digest == digest
 
 
@@ -197,6 +204,8 @@ def test_invented_contents_stop_nobody(cluster: Cluster, lie: str) -> None:
         replies[f"/v1/manifests/{digest}"] = Reply(body)
     with hostile_peer(replies) as liar:
         receiver = receiver_of(cluster, [source, liar])
+        plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
+        assert len(plan.rivals) == (2 if lie == "no block" else 0)
         result = receiver.recover()
         assert (result.result, result.digest) == (
             Result.COMPLETE,

@@ -47,7 +47,8 @@ _PLAN: Final = """\
 Say what a recovery would do, and begin nothing: which version and why, from
 whom, how much, what nobody has, whether there is room, and how long it would
 take.
-Ends with 3 or 4 if the recovery could not become complete now.
+Ends with 3 or 4 if the recovery could not become complete now, with 9 if
+somebody has to choose among several contents.
 
 examples:
   ckptctl plan llama/rank-3        the newest version that can be had

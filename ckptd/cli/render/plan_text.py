@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, table
 from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanSource
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.quantities import format_duration, format_size
 
 _UNKNOWN = "not known yet"
@@ -22,6 +23,10 @@ def plan_lines(plan: Plan) -> list[str]:
     facts += [
         ("passed over", f"{other.version} ({other.digest[:12]}): {other.why}")
         for other in plan.passed_over
+    ]
+    facts += [
+        ("content", f"{rival.digest[:12]}, {format_size(rival.size_bytes)}, {_whose(rival)}")
+        for rival in plan.rivals
     ]
     if plan.version is None:
         return aligned(facts)
@@ -94,6 +99,11 @@ def aligned(facts: Iterable[tuple[str, str]]) -> list[str]:
             break_long_words=False,
         )
     return lines
+
+
+def _whose(rival: RivalRow) -> str:
+    signed = f"signed by {', '.join(rival.signers)}" if rival.signers else "not signed"
+    return f"at {', '.join(rival.nodes) or 'this node'}, {signed}"
 
 
 def _amount(plan: Plan) -> str:

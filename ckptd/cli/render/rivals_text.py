@@ -17,14 +17,12 @@ _DIGITS_SHOWN: Final = 12
 
 def conflict_lines(result: RecoveryResult) -> list[str]:
     """Say which contents go by one version, and how to choose one."""
-    name, first = reference(result.checkpoint, result.version), result.rivals[0]
-    choice = f"ckptctl recover {name} --digest {first.digest[:_DIGITS_SHOWN]}"
-    source = f", or --from {printable(first.nodes[0])}" if first.nodes else ""
+    name = reference(result.checkpoint, result.version)
     ended = f"recovery {printable(result.recovery)} of {name} {result.result}"
     return [
         f"{ended}: {len(result.rivals)} contents go by that version",
         *rival_lines(result.rivals),
-        f"choose one, e.g. with: {choice}{source}",
+        f"choose one: ckptctl recover {name} --digest PREFIX, or --from NODE",
     ]
 
 

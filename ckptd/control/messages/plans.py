@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.errors import ExitCode
 from ckptd.model.words import RateOrigin, SourceState
 
@@ -94,6 +95,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         passed_over: The newest other versions, at most 5.
         is_settled: Every peer has answered or is unreachable; otherwise more versions may be found
             soon.
+        rivals: Several contents that go by the version, among which somebody would have to choose;
+            the rest of the plan is for the first of them. Empty if there is nothing to choose.
         digest: Digest of the manifest.
         bytes_total: Its length.
         units: How many units; ``None`` without the manifest.
@@ -122,6 +125,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     passed_over: tuple[PassedOverRow, ...]
     is_settled: bool
+    rivals: tuple[RivalRow, ...] = ()
     digest: str | None = None
     bytes_total: int = 0
     units: int | None = None
@@ -148,6 +152,8 @@ def exit_code_of_plan(plan: Plan) -> ExitCode:
     """Return what a command ends with: what the recovery would, as far as peers decide that."""
     if plan.version is None:
         return ExitCode.MISSING
+    if plan.rivals:
+        return ExitCode.CONFLICT
     if not plan.missing_blocks:
         return ExitCode.DONE
     is_degraded = plan.missing_critical_blocks == 0

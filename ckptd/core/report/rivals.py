@@ -44,9 +44,8 @@ def conflict_message(checkpoint: CheckpointName, version: Version, rivals: Itera
     listed = "; ".join(map(_described, rivals[:_RIVALS_SHOWN]))
     if len(rivals) > _RIVALS_SHOWN:
         listed += f"; and {len(rivals) - _RIVALS_SHOWN} more"
-    choice = f"ckptctl recover {name} --digest {rivals[0].digest[:DIGITS_SHOWN]}"
-    source = next((f" or --from {rival.nodes[0]}" for rival in rivals if rival.nodes), "")
-    return f"{name} has {len(rivals)} contents: {listed}. Choose one: {choice}{source}"
+    choice = f"ckptctl recover {name} --digest PREFIX, or --from NODE"
+    return f"{name} has {len(rivals)} contents: {listed}. Choose one: {choice}"
 
 
 def _described(rival: Rival) -> str:

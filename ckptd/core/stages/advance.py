@@ -31,6 +31,7 @@ from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
 from ckptd.core.stages.choosing_again import (
     choose_again,
+    explain_rollback_to_others,
     has_alternative,
     is_beyond_completion,
 )
@@ -255,7 +256,12 @@ def _gives_way(step: Step, recovery: Recovery, *, is_given_up: bool) -> bool:
     """
     is_unbegun = not recovery.is_begun and not recovery.is_paused
     is_due = is_given_up or (is_unbegun and is_beyond_completion(step, recovery))
-    if not is_due or not recovery.lacks_required or not has_alternative(step, recovery):
+    if not is_due or not recovery.lacks_required:
+        return False
+    if refusal := explain_rollback_to_others(step, recovery):
+        fail(step, recovery, FailureCause.VERIFICATION, refusal)
+        return True
+    if not has_alternative(step, recovery):
         return False
     if recovery.local.pending_order is not None:
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ckptd.core.explain.narration import report_given_up
 from ckptd.core.stages.claims_on_content import claims_on, contents_among
 from ckptd.core.stages.ending import close_lanes
+from ckptd.core.stages.version_choice import choose_version, explain_rollback
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.recovery import Recovery
@@ -33,6 +34,19 @@ def has_alternative(step: Step, recovery: Recovery) -> bool:
     contents = contents_among(recovery, claims, is_whole=True)
     own = recovery.request.had.union(held.digest for held in recovery.own)
     return len(contents) == 1 or len([digest for _, digest in contents if digest in own]) == 1
+
+
+def explain_rollback_to_others(step: Step, recovery: Recovery) -> str:
+    """Say that what is left to choose from would be a way back; empty if it would not."""
+    if recovery.wanted_version is not None or has_alternative(step, recovery):
+        return ""
+    others = [
+        each.holding
+        for each in claims_on(step, recovery, is_reliable=True)
+        if each.holding.digest != recovery.digest
+    ]
+    newest = choose_version(others, recovery.checkpoint, None)
+    return explain_rollback(recovery.checkpoint, newest, recovery.request.not_below) or ""
 
 
 def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ckptd.core.report.rivals import Rival
@@ -81,6 +82,44 @@ def claimed_contents(
     return tuple(
         Rival(digest, holding.size_bytes, tuple(sorted(nodes[digest])))
         for digest, holding in sorted(known.items(), key=lambda item: (-item[1].version, item[0]))
+    )
+
+
+def rivals_of_choice(
+    state: State,
+    checkpoint: CheckpointName,
+    wanted: Version | None,
+    not_below: Version | None,
+    own: Sequence[Holding],
+    *,
+    now: int,
+) -> tuple[Rival, ...]:
+    """Return the contents of the version that would be chosen, that with most holders first.
+
+    Nobody was asked for proof.
+
+    Args:
+        state: What is known.
+        checkpoint: Of which checkpoint.
+        wanted: A version somebody named; ``None`` for the newest.
+        not_below: Without ``wanted``: no older version than this is taken.
+        own: What stands on this node's disks of the checkpoint.
+        now: The moment, in nanoseconds.
+    """
+    reliable = [
+        holding
+        for peer in state.peers.values()
+        if peer.is_live and peer.link.quarantined_until_ns <= now
+        for holding in peer.holdings.values()
+    ]
+    contents = contents_of_choice([*reliable, *own], checkpoint, wanted, not_below)
+    mine = {holding.digest: holding.size_bytes for holding in own}
+    claimed = {rival.digest: rival for rival in claimed_contents(state, checkpoint, None, now=now)}
+    return tuple(
+        replace(
+            claimed.get(digest) or Rival(digest, mine.get(digest, 0), ()), is_own=digest in mine
+        )
+        for _, digest in contents
     )
 
 

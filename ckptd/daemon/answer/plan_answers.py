@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ckptd.control.messages.plans import (
@@ -15,12 +16,16 @@ from ckptd.control.messages.plans import (
     PlanRequest,
     PlanSource,
 )
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
 from ckptd.core.explain.snapshot import unit_names
+from ckptd.core.report.rivals import Rival
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.plan_rivals import plan_contents
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.recovering import Recovering
+from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
@@ -50,9 +55,11 @@ class PlanAnswers:
     Args:
         recovering: All recoveries; they will need room as well.
         storage: What is here.
+        policy: Which signatures count.
     """
 
-    def __init__(self, recovering: Recovering, storage: Storage) -> None:
+    def __init__(self, recovering: Recovering, storage: Storage, policy: SignaturePolicy) -> None:
+        self._policy = policy
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
         self._book = recovering.book
@@ -83,6 +90,14 @@ class PlanAnswers:
                 is_settled=is_settled,
             )
         version, digest = choice.chosen
+        contents = self._contents_of(checkpoint, wanted, own)
+        why = choice.why
+        rivals: tuple[RivalRow, ...] = ()
+        if len(contents) > 1:
+            named = (checkpoint, version)
+            planned = await plan_contents(self._manifests, self._policy, named, contents)
+            digest, rivals = planned.digest, planned.rivals
+            why = f"{why}; {planned.why}"
         holders = self._scheduler.holders(digest, now=self._now())
         mine = next((holding for holding in own if holding.digest == digest), None)
         facts = mine or _holding(holders[0], digest)
@@ -107,9 +122,10 @@ class PlanAnswers:
         return Plan(
             checkpoint=checkpoint,
             version=version,
-            why=choice.why,
+            why=why,
             passed_over=passed_over,
             is_settled=is_settled,
+            rivals=rivals,
             digest=digest,
             bytes_total=space.size_bytes if space else facts.size_bytes,
             units=len(space.manifest.units) if space else None,
@@ -133,6 +149,16 @@ class PlanAnswers:
             predicted_complete_s=_seconds(prediction.complete_ns),
             prediction_remark=prediction.remark,
         )
+
+    def _contents_of(
+        self, checkpoint: CheckpointName, wanted: Version | None, own: Sequence[Holding]
+    ) -> list[Rival]:
+        """Return what goes by the version that would be chosen, with what this node had."""
+        had = self._catalog.had(checkpoint)
+        contents = self._scheduler.rivals_of_choice(
+            checkpoint, wanted, self._catalog.newest_ever(checkpoint), own, now=self._now()
+        )
+        return [replace(each, is_own=each.is_own or each.digest in had) for each in contents]
 
     def _here(self, held: HeldVersion, space: AddressSpace | None) -> HereRow:
         place = held.main

@@ -58,7 +58,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),
-        PlanAnswers(recovering, parts.storage),
+        PlanAnswers(recovering, parts.storage, parts.policy),
         PublishAnswers(
             parts,
             now,

@@ -2,6 +2,7 @@ import msgspec
 
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.limits import DAY_S, GIB
 from ckptd.model.words import RateOrigin
 from tests.support.control_samples import PEER_VIEW, PLAN
@@ -128,3 +129,15 @@ def test_what_peers_say_moves_no_cursor() -> None:
     assert all(line.isprintable() for line in peer_view_lines(evil))
     sources = tuple(replace(source, node="\x1b[2J") for source in PLAN.sources)
     assert all(line.isprintable() for line in plan_lines(replace(PLAN, sources=sources)))
+
+
+def test_contents_that_somebody_has_to_choose_from_are_listed() -> None:
+    rivals = (
+        RivalRow(digest="0a" * 32, size_bytes=GIB, nodes=("n-1", "n-2"), signers=("c0ffee",)),
+        RivalRow(digest="0b" * 32, size_bytes=3, nodes=(), is_own=True),
+    )
+    lines = plan_lines(replace(PLAN, rivals=rivals))
+    assert [line.split() for line in lines if line.startswith("content")] == [
+        ["content", "0a0a0a0a0a0a,", "1", "GiB,", "at", "n-1,", "n-2,", "signed", "by", "c0ffee"],
+        ["content", "0b0b0b0b0b0b,", "3", "B,", "at", "this", "node,", "not", "signed"],
+    ]

@@ -19,13 +19,12 @@ def test_contents_among_which_nobody_chose_are_listed_with_how_to_choose() -> No
     failed = msgspec.structs.replace(
         RESULT, result=Result.FAILED, cause=FailureCause.CONFLICT, message="x", rivals=rivals
     )
-    choice = "ckptctl recover llama/rank-0@100 --digest 0a0a0a0a0a0a"
     assert conflict_lines(failed) == [
         "recovery 01J9QX of llama/rank-0@100 failed: 2 contents go by that version",
         "DIGEST        SIZE   SIGNED BY  HERE  NODES",
         "0a0a0a0a0a0a  2 GiB  nobody     yes   n-1, n-2",
         "0b0b0b0b0b0b  3 B    c0ffee     no    n-3",
-        f"choose one, e.g. with: {choice}, or --from n-1",
+        "choose one: ckptctl recover llama/rank-0@100 --digest PREFIX, or --from NODE",
     ]
 
 

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from ckptd.control.messages.plans import exit_code_of_plan
+from ckptd.control.messages.rivals import RivalRow
 from ckptd.errors import ExitCode
 from tests.support.control_samples import PLAN
 
@@ -24,3 +25,9 @@ def test_a_plan_ends_the_command_as_the_recovery_would(
         PLAN, version=version, missing_blocks=missing, missing_critical_blocks=critical
     )
     assert exit_code_of_plan(plan) is code
+
+
+def test_a_plan_that_leaves_something_to_choose_ends_as_the_recovery_would() -> None:
+    row = RivalRow(digest="0a" * 32, size_bytes=1, nodes=("n",))
+    plan = msgspec.structs.replace(PLAN, rivals=(row, row))
+    assert exit_code_of_plan(plan) is ExitCode.CONFLICT

@@ -15,14 +15,13 @@ def test_each_content_is_named_with_who_has_it_and_how_to_choose_it() -> None:
     assert conflict_message(LLAMA, Version(100), rivals) == (
         "llama/rank-0@100 has 2 contents: 0a0a0a0a0a0a, 5 MiB, at a, b, not signed; "
         "0b0b0b0b0b0b, 3 B, at c, signed by c0ffee. "
-        "Choose one: ckptctl recover llama/rank-0@100 --digest 0a0a0a0a0a0a or --from a"
+        "Choose one: ckptctl recover llama/rank-0@100 --digest PREFIX, or --from NODE"
     )
 
 
-def test_what_only_this_node_has_is_here_and_not_to_be_had_from_anybody() -> None:
+def test_what_only_this_node_has_is_here() -> None:
     message = conflict_message(LLAMA, Version(7), [Rival(ONE, 3, (), is_own=True)])
     assert "0a0a0a0a0a0a, 3 B, here, not signed" in message
-    assert message.endswith("--digest 0a0a0a0a0a0a")
 
 
 def test_a_message_names_a_few_of_many_nodes_and_contents() -> None:

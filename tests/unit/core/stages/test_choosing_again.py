@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import ChooseVersion, Effect, ExamineRival, FetchManifest, PrepareStaging
+from ckptd.core.effects import (
+    ChooseVersion,
+    DiscardStaging,
+    Effect,
+    ExamineRival,
+    FetchManifest,
+    PrepareStaging,
+)
 from ckptd.core.events import (
     BlocksCommitted,
     DiscoverySettled,
@@ -120,8 +127,17 @@ def test_a_named_version_does_not_give_way_to_another_version() -> None:
 def test_never_to_one_that_is_older_than_what_was_here() -> None:
     request = replace(wanted(NEW), not_below=NEW.version)
     script = transferring(request=request)
-    assert chosen(withdraw(script)) == []
-    assert chosen(script.tell(holds(C, saved(3, version=101)))) != []
+    assert withdraw(script)[-1] == DiscardStaging(R)
+    ending = script.recovery().ending
+    assert ending is not None
+    assert ending.cause is FailureCause.VERIFICATION
+    assert ending.message.startswith("version 100 of llama/rank-0 was on this node before")
+
+
+def test_a_newer_one_is_no_way_back() -> None:
+    request = replace(wanted(NEW), not_below=NEW.version)
+    script = transferring(request=request, other=saved(3, version=101))
+    assert len(chosen(withdraw(script))) == 1
 
 
 @pytest.mark.parametrize("change", ["digest", "node"])

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ckptd.core.events import PeerLost
 from ckptd.core.stages.claims_on_content import claims_on, contents_among
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import Digest, NodeId
 from tests.support.scenes import Scene
-from tests.support.scheduling import A, B, C, Script, blocks, holding, holds, saved
+from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, saved
 
 ONE, OTHER = saved(4, version=100), saved(5, version=100)
 OLD = saved(3, version=90)
@@ -59,3 +59,29 @@ def test_only_what_can_be_completed_may_be_asked_for() -> None:
     claims = claims_on(scene.step, recovery, is_reliable=True)
     assert contents_among(recovery, claims) == ((100, ONE.digest),)
     assert contents_among(recovery, claims, is_whole=True) == ()
+
+
+def test_the_contents_of_what_would_be_chosen_come_with_what_is_here() -> None:
+    script = Script()
+    script.tell(holds(A, ONE, OLD), holds(B, OTHER), holds(C, OTHER))
+
+    def rivals(*own: Saved, wanted: Saved | None = None) -> list[tuple[Digest, int, bool]]:
+        found = script.scheduler.rivals_of_choice(
+            ONE.checkpoint,
+            None if wanted is None else wanted.version,
+            None,
+            [holding(each) for each in own],
+            now=script.now,
+        )
+        return [(rival.digest, len(rival.nodes), rival.is_own) for rival in found]
+
+    assert rivals() == [(OTHER.digest, 2, False), (ONE.digest, 1, False)]
+    assert rivals(ONE) == [
+        (digest, len(nodes), digest == ONE.digest)
+        for digest, nodes in sorted([(ONE.digest, "A"), (OTHER.digest, "BC")])
+    ]
+    assert rivals(wanted=OLD) == [(OLD.digest, 1, False)]
+    third = saved(7, version=100)
+    assert (third.digest, 0, True) in rivals(third)
+    script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
+    assert rivals() == [(OTHER.digest, 2, False)]
