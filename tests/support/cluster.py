@@ -6,17 +6,18 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
+import msgspec
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
 from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
 from ckptd.cli.pki.authority import Authority
-from ckptd.control.messages.checkpoints import PublishRequest, PublishResult
+from ckptd.control.messages.checkpoints import CheckpointRow, PublishRequest, PublishResult
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.limits import KIB, MIB
@@ -79,6 +80,22 @@ def tree_digest(directory: Path | str) -> Mapping[str, FileFacts]:
                 digest, facts.st_size, is_executable
             )
     return found
+
+
+def without_moments(rows: Iterable[CheckpointRow]) -> list[CheckpointRow]:
+    """What is said of versions, but for when they came and were checked."""
+    return [
+        msgspec.structs.replace(
+            row,
+            places=tuple(
+                msgspec.structs.replace(
+                    place, added_at_s=0.0, checked_at_s=0.0, age_s=None, checked_age_s=None
+                )
+                for place in row.places
+            ),
+        )
+        for row in rows
+    ]
 
 
 def eventually(look: Callable[[], _T | None], what: str, *, timeout_s: float = WAIT_S) -> _T:
