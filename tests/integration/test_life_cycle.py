@@ -141,8 +141,11 @@ class TestWithdrawing:
         source.restart()
         eventually(lambda: state_of(receiver, 200) == {"a"}, "the source is back")
         assert not state_of(receiver)
-        source.publish(source.path("100"), deferred=())
+        again = source.client.withdraw(LetGoRequest(checkpoint=NAME, version=100))
+        assert again.places == ()
+        assert source.publish(source.path("100"), deferred=()).is_back
         eventually(lambda: state_of(receiver) == {"a"}, "it is on offer again")
+        assert not source.publish(source.path("100"), deferred=()).is_back
         assert receiver.recover().result is Result.COMPLETE
 
     def test_a_receiver_in_the_middle_of_it_goes_elsewhere_and_blames_nobody(

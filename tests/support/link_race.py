@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ckptd.errors import CkptdError
+from ckptd.store.published.checking import Reading
+from ckptd.store.published.removing import examine, remove
 from tests.support.stagings import Site
 from tests.support.stores import publish, served_from, write_files
 
@@ -86,6 +88,7 @@ class LinkRace:
         self._try("serve", self._serve)
         self._try("recover", self._recover)
         self._try("remove", lambda: root.remove_tree("race/x"))
+        self._try("let go", self._let_go)
         self._try("rename", lambda: root.rename("race/a", "race/b"))
         self._try("rename back", lambda: root.rename("race/b", "race/a"))
         self._try("make", lambda: os.close(root.open_directory("race/m/n", create=True)))
@@ -109,6 +112,13 @@ class LinkRace:
         for piece in served.pieces(0, served.size_bytes):
             data = piece.data or os.pread(piece.fd, piece.size_bytes, piece.offset)
             assert data == b"i" * piece.size_bytes, "bytes from outside were served"
+
+    def _let_go(self) -> None:
+        root = self.site.root
+        write_files(Path(f"/proc/self/fd/{self._race}/gone"), INSIDE)
+        published = publish(root, "race/gone")
+        examined = examine(root, published, (), Reading())
+        remove(root, published, examined, with_foreign=True)
 
     def _recover(self) -> None:
         staging = self.site.staging(target="race/t/100")

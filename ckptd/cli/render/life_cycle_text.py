@@ -14,6 +14,8 @@ from ckptd.model.quantities import format_size
 
 def withdrawn_lines(answer: LetGo) -> list[str]:
     """Say what was taken off offer, and how it gets back."""
+    if not answer.places:
+        return ["withdrawn already"]
     lines = _let_go_lines(answer, "withdrew", "withdraw")
     back = "Files stay; 'ckptctl publish' of a directory puts it on offer again."
     return [*lines, back]
@@ -62,6 +64,8 @@ def _removed_row(row: RemovedRow, name: str, result: RemoveResult) -> list[str]:
 
 def removing_picture(progress: RemoveProgress) -> Picture:
     """Show a removal that is in progress."""
+    if not progress.files_total:
+        return Picture("removing", "removing", ("removing",))
     line = (
         f"{progress.files_done}/{progress.files_total} files that look different, "
         f"{format_size(progress.bytes_done)} of {format_size(progress.bytes_total)} hashed"

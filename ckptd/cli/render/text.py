@@ -320,6 +320,8 @@ def published_lines(result: PublishResult) -> list[str]:
     """Say what was published."""
     name = reference(result.checkpoint, result.version)
     done = "published" if result.is_new else "already published, unchanged:"
+    if result.is_back:
+        done = "on offer again, unchanged:"
     amounts = f"{format_size(result.size_bytes)}, {result.units} units"
     return [
         f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",

@@ -115,6 +115,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         size_bytes: Length of the whole version.
         units: How many units.
         is_new: It was not held with the same content before.
+        is_back: It was withdrawn there, and is on offer again.
         directory: Its directory.
         duration_s: How long publishing took.
         rivals: Other content that goes by the same name and version, and who has it: a recovery
@@ -132,6 +133,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     duration_s: float
     rivals: tuple[RivalRow, ...] = ()
     skipped: tuple[str, ...] = ()
+    is_back: bool = False
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishResult

@@ -47,7 +47,7 @@ class LetGo(msgspec.Struct, frozen=True, kw_only=True):
     """Which versions were withdrawn or forgotten.
 
     Attributes:
-        places: Each place of each of them.
+        places: Each place of each of them; of a withdrawal those that were not withdrawn before.
         is_dry_run: Nothing was done: so it would be.
     """
 

@@ -30,7 +30,8 @@ class LifeCycleAnswers:
 
     async def withdraw(self, request: LetGoRequest) -> LetGo:
         """Take versions off offer; publishing a directory again puts it back."""
-        chosen = self._standings.chosen(request.checkpoint, request.version, request.place)
+        found = self._standings.chosen(request.checkpoint, request.version, request.place)
+        chosen = [each for each in found if not each.place.is_withdrawn]
         answer = self._let_go(chosen, is_dry_run=request.is_dry_run)
         if not request.is_dry_run:
             for some in _batches(chosen):

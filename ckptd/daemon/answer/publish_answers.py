@@ -128,6 +128,7 @@ class PublishAnswers:
             is_newest_counted=self._policy.counts(signatures, order.checkpoint),
         )
         is_new = known is None
+        before = None if known is None else known.at(root.name, relative)
         _log.info(
             "version.published",
             checkpoint=order.checkpoint,
@@ -155,6 +156,7 @@ class PublishAnswers:
             duration_s=round((self._now() - started_ns) / SECOND, 3),
             rivals=rivals,
             skipped=skipped,
+            is_back=before is not None and before.is_withdrawn,
         )
 
     def _rivals_of(self, held: HeldVersion) -> tuple[RivalRow, ...]:

@@ -69,7 +69,7 @@ class RemoveAnswers:
         checkpoint, version = request.checkpoint, request.version
         chosen = self._standings.chosen(checkpoint, version, request.place)
         self._standings.check_one_content(chosen)
-        self._standings.check_not_recovered(chosen)
+        self._standings.check_untouched(chosen)
         for standing in chosen:
             self._standings.check_alone(standing, chosen)
         doomed: list[_Doomed] = []
@@ -126,6 +126,7 @@ class RemoveAnswers:
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
         standing, root, hashed, examined = doomed
+        self._standings.check_untouched([standing])  # hashing may have taken hours
         await self._catalog.withdraw_all([standing.place.number])
         self._standings.note_let_go(standing.held.holding.digest)
         removing = self._in_thread(partial(remove, root, hashed, examined, with_foreign=overwrite))

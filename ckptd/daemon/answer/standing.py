@@ -80,12 +80,14 @@ class Standings:
             if is_known and _overlap(standing.place.directory, other.target):
                 raise _in_use(standing, f"is where {other.id} recovers to", other.id)
 
-    def check_not_recovered(self, chosen: Sequence[Standing]) -> None:
-        """Check that no recovery may be copying files that are to go.
+    def check_untouched(self, chosen: Sequence[Standing]) -> None:
+        """Check that no recovery may be writing to places that are to go, or copying from them.
 
         Raises:
             Conflict: One that is under way may.
         """
+        for standing in chosen:
+            self._check_no_recovery(standing)
         digests = {standing.held.holding.digest for standing in chosen}
         for other in self._recovering.snapshots():
             if other.digest in digests:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ckptd.errors import CkptdError, NotFound
 from ckptd.store.files.fingerprints import Fingerprint, HashedDirectory, fingerprint_of
-from ckptd.store.files.layout import inside
+from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -112,11 +112,11 @@ def examine(
 
 def _strangers(root: Root, hashed: HashedDirectory) -> int:
     """Count files in the directory of a place that belong to no unit."""
-    units = {unit.path for unit in hashed.manifest.units}
+    own = {PARTIAL_MARKER, *(unit.path for unit in hashed.manifest.units)}
     count = 0
     try:
         for found in root.walk(hashed.directory):
-            count += found.path not in units
+            count += found.path not in own
     except NotFound:
         return count
     except CkptdError:  # no file, or not to be looked at
@@ -181,7 +181,11 @@ def _is_doomed(facts: os.stat_result, expected: Fingerprint | None, *, is_foreig
 
 
 def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
-    """Remove what is empty of the directories of a place; return whether its own is gone."""
+    """Remove what ckptd wrote beside a version that lacks units, and directories that are empty.
+
+    Returns:
+        Whether the place's own directory is gone.
+    """
     found: set[str] = set()
     for unit in hashed.manifest.units:
         directory = unit.path.rpartition("/")[0]
@@ -189,6 +193,10 @@ def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
             found.add(directory)
             directory = directory.rpartition("/")[0]
     with Names(root) as names:
+        marker = inside(hashed.directory, PARTIAL_MARKER)
+        facts = names.stat(marker)
+        if facts is not None and stat.S_ISREG(facts.st_mode):
+            names.remove_file(marker)
         for directory in sorted(found, reverse=True):  # what is inside of one comes before it
             names.remove_empty(inside(hashed.directory, directory))
         return bool(hashed.directory) and names.remove_empty(hashed.directory)

@@ -22,6 +22,10 @@ def test_what_was_withdrawn_is_named_with_the_way_back() -> None:
     ]
 
 
+def test_what_was_withdrawn_before_is_said_to_be() -> None:
+    assert withdrawn_lines(replace(LET_GO, places=())) == ["withdrawn already"]
+
+
 def test_a_version_at_two_places_counts_once() -> None:
     other = replace(PLACE, directory="/data/copy", is_elsewhere=True)
     third = replace(PLACE, version=200, digest="cd" * 32)
@@ -70,4 +74,6 @@ def test_a_directory_with_hostile_characters_does_no_harm() -> None:
 def test_progress_is_a_line_and_a_picture() -> None:
     picture = removing_picture(REMOVE_PROGRESS)
     assert picture.stage == "removing"
+    nothing_to_hash = replace(REMOVE_PROGRESS, files_total=0, bytes_total=0)
+    assert removing_picture(nothing_to_hash).line == "removing"
     assert picture.line == "removing: 1/2 files that look different, 512 MiB of 2 GiB hashed"

@@ -288,6 +288,11 @@ def test_a_publishing_ends_with_the_digest(is_new: bool, first: str) -> None:
     assert lines == [first, f"digest {'ab' * 32}"]
 
 
+def test_what_was_withdrawn_is_on_offer_again_when_it_is_published() -> None:
+    [first, _] = published_lines(replace(PUBLISH_RESULT, is_new=False, is_back=True))
+    assert first == "on offer again, unchanged: llama/rank-0@100: 2 GiB, 12 units in 0.7s"
+
+
 def test_a_recovery_in_the_background_is_called_that() -> None:
     background = replace(VIEW, is_background=True)
     assert "transferring in the background" in picture_of(background).line

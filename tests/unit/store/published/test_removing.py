@@ -66,6 +66,17 @@ def test_what_is_not_of_the_version_stays_with_its_directories(
     assert sorted(os.listdir(inside / "v1")) == ["c", "f"]
 
 
+def test_the_note_on_a_version_that_lacks_units_goes_with_it(
+    root: Root, hashed: HashedDirectory, inside: Path
+) -> None:
+    (inside / "v1/a").unlink()
+    (inside / "v1/.ckptd-partial.json").write_bytes(b"{}")
+    partial = replace(hashed, files=(None, *hashed.files[1:]))
+    assert look(root, partial).strangers == 0
+    assert let_go(root, partial).is_directory_gone
+    assert os.listdir(inside) == []
+
+
 def test_what_only_looks_different_is_hashed_and_goes(
     root: Root, hashed: HashedDirectory, inside: Path
 ) -> None:
