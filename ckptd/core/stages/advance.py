@@ -52,7 +52,7 @@ from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
@@ -102,12 +102,20 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     if recovery.stage is not Stage.PREPARING:
         return
     take_stock(recovery, event.verified, event.local)
+    _check_own(recovery, event.verified)
     recovery.local.trouble = ""
     recovery.move(Stage.TRANSFERRING)
     count_sources(step)
     step.note_room_everywhere()
     _note_critical(step, recovery)
     _predict(step, recovery)
+
+
+def _check_own(recovery: Recovery, verified: BlockSet) -> None:
+    """Count on this node's own holding no more if the disk does not bear it out."""
+    own = (held.blocks for held in recovery.own if held.digest == recovery.digest)
+    if not union(own).issubset(verified):
+        recovery.search.own_missed.add(recovery.chosen_digest)
 
 
 def on_order_refused(

@@ -15,7 +15,8 @@ class ManifestSearch:
         asked: Who was asked and has not answered, with the digest; ``None`` is this node.
         ask_again_at_ns: One more source is asked at this moment.
         tried: Sources that did not deliver it, since the last pause.
-        own_missed: Versions of which this node has no manifest that can be used.
+        own_missed: Versions of which this node has no manifest that can be used, or not the
+            blocks that it was said to have.
         unsigned_by: Those of them whose manifest was refused for its signatures.
         unsigned: Versions that nobody could deliver with signatures that suffice.
         signature_refusal: Why the last of them was refused; empty if none was.

@@ -10,6 +10,7 @@ from ckptd.core.effects import (
     ChooseVersion,
     DiscardStaging,
     Effect,
+    EndRecovery,
     ExamineRival,
     FetchManifest,
     PrepareStaging,
@@ -22,6 +23,7 @@ from ckptd.core.events import (
     PeerLost,
     RecoveryPaused,
     RecoveryRequested,
+    StagingDiscarded,
     StagingPrepared,
 )
 from ckptd.core.report.story import sentence
@@ -29,7 +31,7 @@ from ckptd.core.stages import choosing_again
 from ckptd.core.stages.choosing_again import has_alternative, is_beyond_completion
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest
+from ckptd.model.ids import Digest, Version
 from ckptd.model.words import FailureCause, RangeOutcome, Result, Stage, WasteReason
 from tests.support.scenes import TRANSFERRED, known, the
 from tests.support.scheduling import (
@@ -85,6 +87,22 @@ def test_what_was_not_begun_gives_way_at_once() -> None:
     assert effects == [PrepareStaging(R, OLD.digest, OLD.space)]
     [order] = ranges(script.tell(StagingPrepared(R, BlockSet())))
     assert (order.source, order.digest) == (B, OLD.digest)
+
+
+@pytest.mark.parametrize("not_below", [None, NEW.version])
+def test_what_was_here_only_in_the_books_gives_way_at_once(not_below: Version | None) -> None:
+    script = Script()
+    script.tell(holds(B, OLD), DiscoverySettled())
+    script.tell(replace(wanted(NEW), own=(holding(NEW),), not_below=not_below))
+    script.tell(ManifestArrived(R, None, NEW.space))
+    effects = script.tell(StagingPrepared(R, BlockSet()))
+    if not_below is None:
+        assert chosen(effects) == [OLD.digest]
+    else:  # there is nothing to wait for: a person has to accept the older one
+        assert chosen(effects) == []
+        [end] = (each for each in script.tell(StagingDiscarded(R)) if isinstance(each, EndRecovery))
+        assert end.result is Result.FAILED
+        assert "was on this node before" in end.message
 
 
 def test_the_story_says_what_was_given_up() -> None:
