@@ -84,13 +84,14 @@ class VerifyAnswers:
             total_bytes=sum(_size_of(held) for held, _ in chosen),
         )
         stopped = threading.Event()
-        with ThreadPoolExecutor(1, "verify") as threads:
-            try:
-                for held, place in chosen:
-                    async for event in self._verify(held, place, amounts, threads, stopped):
-                        yield event
-            finally:
-                stopped.set()
+        threads = ThreadPoolExecutor(1, "verify")
+        try:
+            for held, place in chosen:
+                async for event in self._verify(held, place, amounts, threads, stopped):
+                    yield event
+        finally:
+            stopped.set()
+            await asyncio.to_thread(threads.shutdown)
         yield VerifyResult(
             places=amounts.places,
             units=amounts.files,

@@ -18,6 +18,7 @@ from typing import Final
 from ckptd.daemon.keep.reads import Reads, note_suspect
 from ckptd.daemon.keep.watching import Watching
 from ckptd.errors import CkptdError
+from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Differences, Recorded, compare
@@ -25,6 +26,8 @@ from ckptd.store.published.places import HeldVersion, Place
 
 _SHARE_MAX: Final = 0.05
 """Of a core, for looks at a place in which something happens all the time."""
+
+_log = get_logger()
 
 _Facts = tuple[int, ...] | None
 
@@ -42,6 +45,27 @@ class _Known:
     recorded: Recorded | None = None
     facts: dict[int, _Facts] = field(default_factory=dict)
     next_look_s: float = 0.0
+
+
+class _Agenda:
+    """Places of one root that are to be looked at soon."""
+
+    def __init__(self) -> None:
+        self.soon: set[int] = set()
+        self._has_some = asyncio.Event()
+
+    def add(self, number: int) -> None:
+        self.soon.add(number)
+        self._has_some.set()
+
+    async def wait(self, wait_s: float) -> None:
+        """Return when a place was added, or after some seconds."""
+        try:
+            async with asyncio.timeout(max(wait_s, 0.0)):
+                await self._has_some.wait()
+        except TimeoutError:
+            return
+        self._has_some.clear()
 
 
 class Looking:
@@ -77,13 +101,16 @@ class Looking:
         self._every_s = every_s
         self._clock = clock
         self._known: dict[int, _Known] = {}
-        self._soon: set[int] = set()
-        self._has_some = asyncio.Event()
+        self._agendas = {root.name: _Agenda() for root in roots}
 
     def soon(self, places: Collection[int]) -> None:
         """Look at some places soon."""
-        self._soon.update(places)
-        self._has_some.set()
+        for number in places:
+            found = self._catalog.place(number)
+            if found is None:
+                self._forget(number)
+            elif found[1].root in self._agendas:
+                self._agendas[found[1].root].add(number)
 
     def renew(self, number: int) -> None:
         """Look soon at a place that was added, or that has other files than before."""
@@ -95,26 +122,37 @@ class Looking:
 
     async def run(self) -> None:
         """Look until cancelled: at everything first, and then every now and then."""
-        all_at_s = self._clock()
+        async with asyncio.TaskGroup() as tasks:
+            # Each root by itself: a disk that does not answer must not hide the others.
+            for root in self._agendas:
+                tasks.create_task(self._run(root))
+
+    async def _run(self, root: str) -> None:
+        agenda, all_at_s = self._agendas[root], self._clock()
         while True:
             now_s = self._clock()
             if now_s >= all_at_s:
-                await self.look_at_all()
+                await self.look_at_all(root)
                 all_at_s = self._clock() + self._every_s
                 continue
-            ready = {each for each in self._soon if self._next_look_s(each) <= now_s}
+            ready = {each for each in agenda.soon if self._next_look_s(each) <= now_s}
             for number in sorted(ready):
-                self._soon.discard(number)
+                agenda.soon.discard(number)
                 await self.look_at(number, is_reported=True)
-            waiting = [self._next_look_s(each) for each in self._soon]
-            await self._wait(min([all_at_s, *waiting]) - self._clock())
+            waiting = [self._next_look_s(each) for each in agenda.soon]
+            await agenda.wait(min([all_at_s, *waiting]) - self._clock())
 
-    async def look_at_all(self) -> None:
-        """Look at every place once, and forget what is kept of those that are gone."""
-        numbers = [place.number for held in self._catalog.versions() for place in held.places]
+    async def look_at_all(self, root: str) -> None:
+        """Look at every place in a root once, and forget what is kept of those that are gone."""
+        numbers = [
+            place.number
+            for held in self._catalog.versions()
+            for place in held.places
+            if place.root == root
+        ]
         for number in numbers:
             await self.look_at(number)
-        for number in self._known.keys() - set(numbers):
+        for number in list(self._known):
             if self._catalog.place(number) is None:
                 self._forget(number)
 
@@ -139,11 +177,12 @@ class Looking:
             if is_new or is_reported:
                 await self.watching.follow(number, root, known.recorded)
             differences = await self._compare(number, known, root, place)
-        except CkptdError:
-            return  # no such root, or damaged: the catalog says so already
-        took_s = self._clock() - began_s
-        known.next_look_s = self._clock() + took_s / _SHARE_MAX
-        await self._take_in(number, known, differences)
+            took_s = self._clock() - began_s
+            known.next_look_s = self._clock() + took_s / _SHARE_MAX
+            await self._take_in(number, known, differences)
+        except CkptdError as error:
+            # It was forgotten meanwhile, or is damaged, which the catalog says as well.
+            _log.warning("version.not_checked", place=number, why=str(error))
 
     async def _compare(self, number: int, known: _Known, root: Root, place: Place) -> Differences:
         """Compare; if something differs, once more with what the database has by now."""
@@ -203,13 +242,6 @@ class Looking:
 
     def _forget(self, number: int) -> None:
         self._known.pop(number, None)
-        self._soon.discard(number)
+        for agenda in self._agendas.values():
+            agenda.soon.discard(number)
         self.watching.forget(number)
-
-    async def _wait(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(max(wait_s, 0.0)):
-                await self._has_some.wait()
-        except TimeoutError:
-            return
-        self._has_some.clear()

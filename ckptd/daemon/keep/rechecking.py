@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -37,6 +38,8 @@ place has no more batches than this."""
 _INTEREST_S: Final = 300.0
 """For so long somebody who asked for a version is believed to wait for the rest of it: as long as
 ``ckptctl recover`` waits by itself."""
+_AGAIN_S: Final = 30.0
+"""So long units are left alone that somebody wrote to while they were read."""
 _ASKED_MAX: Final = 64
 """Versions that are remembered because somebody asked for them."""
 
@@ -88,6 +91,7 @@ class Rechecking:
         self._now: dict[int, threading.Event] = {}  # what is being read, and what ends that
         self._is_urgent: set[int] = set()
         self._asked_s: dict[Digest, float] = {}  # what was asked for last comes last
+        self._undecided: dict[int, tuple[AbstractSet[int], float]] = {}
         self._clock = time.monotonic
 
     def suspect(self, place: int) -> None:
@@ -95,6 +99,9 @@ class Rechecking:
         found = self._catalog.place(place)
         if found is None or place in self._is_urgent:
             return
+        undecided, since_s = self._undecided.get(place, (frozenset[int](), 0.0))
+        if found[1].suspect <= undecided and self._clock() - since_s < _AGAIN_S:
+            return  # somebody writes to it
         asked_s = self._asked_s.get(found[0].holding.digest)
         if asked_s is not None and self._clock() - asked_s < _INTEREST_S:
             self.hurry(found[0].holding.digest)
@@ -122,10 +129,13 @@ class Rechecking:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        with ThreadPoolExecutor(2, "keep") as threads:
+        threads = ThreadPoolExecutor(2, "keep")
+        try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._work(self._slow, threads, is_urgent=False))
                 tasks.create_task(self._work(self._urgent, threads, is_urgent=True))
+        finally:
+            await asyncio.to_thread(threads.shutdown)  # they read below roots, which close next
 
     async def _work(self, queue: _Queue, threads: ThreadPoolExecutor, *, is_urgent: bool) -> None:
         while True:
@@ -168,6 +178,9 @@ class Rechecking:
             found = self._catalog.place(number)
             left = sorted(found[1].suspect - undecided) if found else []
             if found is None or not left:
+                self._undecided.pop(number, None)
+                if found is not None and undecided:
+                    self._undecided[number] = (undecided, self._clock())
                 return
             held, place = found
             root = self._roots[place.root]

@@ -110,9 +110,14 @@ class Scrubbing:
 
     async def run(self) -> None:
         """Scrub until cancelled."""
-        with ThreadPoolExecutor(1, "scrub") as threads:
+        threads = ThreadPoolExecutor(1, "scrub")
+        try:
             while True:
                 places = [each for held in self._catalog.versions() for each in held.places]
+                known = {each.number for each in places}
+                self._tried_s = {
+                    each: at_s for each, at_s in self._tried_s.items() if each in known
+                }
                 due = next_due(
                     places, self._tried_s, now_s=self._wall_clock(), every_s=self._every_s
                 )
@@ -124,6 +129,8 @@ class Scrubbing:
                 except CkptdError as error:
                     _log.warning("version.not_checked", place=due.place.number, why=str(error))
                 self._tried_s[due.place.number] = self._wall_clock()
+        finally:
+            await asyncio.to_thread(threads.shutdown)  # they read below roots, which close next
 
     async def _scrub(self, number: int, threads: ThreadPoolExecutor) -> None:
         """Scrub a place to its end."""

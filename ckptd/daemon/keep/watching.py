@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.errors import NotFound, StorageError
+from ckptd.errors import CkptdError, NotFound, StorageError
 from ckptd.store.files.roots import Root
 from ckptd.store.files.watches import OVERFLOW, WATCHES_MAX, Report, Watches
 from ckptd.store.published.checking import Recorded
@@ -210,7 +210,7 @@ def _watch(watches: Watches, root: Root, watched: _Watched, room: int) -> str | 
             watch = watches.add(root, path, with_files=with_files)
         except NotFound:
             continue  # the look that follows finds that out
-        except StorageError as error:
+        except CkptdError as error:
             problem = problem or str(error)
             continue
         if with_files:

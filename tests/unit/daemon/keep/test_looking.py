@@ -8,6 +8,7 @@ import pytest
 from ckptd.daemon.keep import watching
 from ckptd.daemon.keep.looking import Looking
 from ckptd.daemon.keep.reads import Reads
+from ckptd.errors import StorageError
 from ckptd.model.words import PlaceState
 from tests.unit.daemon.keep.conftest import Held
 
@@ -43,7 +44,7 @@ async def test_where_nothing_happened_nothing_is_said(
 ) -> None:
     before = held.place
     for _ in range(2):
-        await looking.look_at_all()
+        await looking.look_at_all("data")
     assert held.place is before
     assert (queued, reads.changed_units) == ([], 0)
 
@@ -53,7 +54,7 @@ async def test_what_looks_different_is_queued_until_it_was_hashed(
 ) -> None:
     os.utime(held.path("weights.bin"))
     for _ in range(2):
-        await looking.look_at_all()
+        await looking.look_at_all("data")
     assert held.place.suspect == {held.units["weights.bin"]}
     assert queued == [held.number] * 2
     assert reads.changed_units == 0
@@ -64,10 +65,10 @@ async def test_what_was_hashed_and_is_right_is_not_suspect_again(
 ) -> None:
     weights = held.units["weights.bin"]
     os.utime(held.path("weights.bin"))
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     await held.settle_right("weights.bin")
     queued.clear()
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert weights not in held.place.suspect
     assert (held.place.state, queued) == (PlaceState.HERE, [])
 
@@ -78,7 +79,7 @@ async def test_what_cannot_be_the_same_is_changed_at_once_and_counted_once(
     held.remove("weights.bin")
     held.write("optimizer/state.bin", b"short")
     for _ in range(2):
-        await looking.look_at_all()
+        await looking.look_at_all("data")
     assert held.place.changed == {held.units["weights.bin"], held.units["optimizer/state.bin"]}
     assert (queued, reads.changed_units) == ([], 2)
 
@@ -88,14 +89,14 @@ async def test_what_changed_is_hashed_once_more_when_something_happens_to_it(
 ) -> None:
     weights = held.units["weights.bin"]
     os.utime(held.path("weights.bin"))
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     await held.catalog.settle(held.number, {}, {weights: "it is different"})
     queued.clear()
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert held.place.changed == {weights}
     assert queued == []
     os.utime(held.path("weights.bin"), (5, 5))
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert held.place.suspect == {weights}
     assert queued == [held.number]
 
@@ -104,21 +105,21 @@ async def test_what_was_gone_and_is_back_is_hashed(
     held: Held, looking: Looking, queued: list[int]
 ) -> None:
     os.rename(held.path("weights.bin"), held.path("elsewhere"))
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert held.place.changed == {held.units["weights.bin"]}
     os.rename(held.path("elsewhere"), held.path("weights.bin"))
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert held.place.suspect == {held.units["weights.bin"]}
     assert queued == [held.number]
 
 
 async def test_a_place_that_was_removed_is_forgotten(held: Held, looking: Looking) -> None:
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     shutil.rmtree(held.directory)
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     assert held.catalog.held(held.digest) is None
     assert looking.watching.directory_count == 0
-    await looking.look_at_all()
+    await looking.look_at_all("data")
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ async def running(
     changed = asyncio.Event()
     held.catalog.on_change = changed.set
     looking.watching.open()
-    await looking.look_at_all()
+    await looking.look_at_all("data")
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(looking.run()), tasks.create_task(looking.watching.run())]
         yield changed
@@ -144,3 +145,39 @@ async def test_what_the_kernel_reports_is_looked_at(held: Held, running: asyncio
     async with asyncio.timeout(10):
         await running.wait()
     assert held.place.changed == {held.units["weights.bin"]}
+
+
+async def test_a_root_that_does_not_answer_hides_no_other(
+    held: Held, looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    both = asyncio.Event()
+
+    async def hang(root: str) -> None:
+        asked.append(root)
+        if len(asked) == 2:
+            both.set()
+        await asyncio.Event().wait()
+
+    looking._agendas["other"] = looking._agendas["data"]
+    monkeypatch.setattr(looking, "look_at_all", hang)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(looking.run())
+        async with asyncio.timeout(10):
+            await both.wait()
+        running.cancel()
+    assert sorted(asked) == ["data", "other"]
+
+
+async def test_what_cannot_be_written_down_ends_nothing(
+    held: Held, looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: int) -> bool:
+        raise StorageError("database", "is full")
+
+    shutil.rmtree(held.directory)
+    monkeypatch.setattr(held.catalog, "forget_if_gone", refuse)
+    await looking.look_at_all("data")
+    monkeypatch.undo()
+    await looking.look_at_all("data")
+    assert held.catalog.held(held.digest) is None

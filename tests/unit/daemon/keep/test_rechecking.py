@@ -1,5 +1,6 @@
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,10 +13,12 @@ from ckptd.model.ids import Digest
 from ckptd.model.words import PlaceState, ReadReason
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.published.checking import Checked, Reading, hash_again
+from ckptd.store.published.hash_runs import HashRun
 from ckptd.store.published.places import HeldVersion, Place
 from tests.support.manifests import make_unit
 from tests.unit.daemon.keep.conftest import Held
 
+SETTLED = HashRun.settled
 UNITS = [make_unit(str(size), b"x" * size) for size in (10, 0, 30, 5)]
 
 
@@ -163,3 +166,10 @@ async def test_what_cannot_be_decided_now_stays_suspect(
     async with asyncio.timeout(10):
         await run.taken_in.wait()
     assert run.held.place.state is PlaceState.SUSPECT
+    run.held.catalog.on_place = lambda _: None
+    run.checking.suspect(run.held.number)  # somebody writes to it: not at once again
+    monkeypatch.setattr(run.checking, "_clock", lambda: time.monotonic() + 31)
+    monkeypatch.setattr("ckptd.store.published.hash_runs.HashRun.settled", SETTLED)
+    run.checking.suspect(run.held.number)
+    await run.until(PlaceState.HERE)
+    assert len(run.readings) == 2
