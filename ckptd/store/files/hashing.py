@@ -103,6 +103,42 @@ def unit_digest(
     return hasher.digest()
 
 
+class UnitHasher:
+    """Hashes the file of a unit from its beginning, bit by bit, as far as it is there.
+
+    Attributes:
+        done_bytes: How far it is.
+    """
+
+    def __init__(self) -> None:
+        self.done_bytes = 0
+        self._hasher = blake3(max_threads=1)
+
+    def advance(self, fd: int, end: int, buffer: memoryview, *, check: Callable[[], None]) -> None:
+        """Hash more of the file.
+
+        Args:
+            fd: The file.
+            end: Up to this byte.
+            buffer: Where it is read to, as much at once as it holds.
+            check: Called after each piece; what it raises ends the hashing, and the next call
+                goes on from there.
+
+        Raises:
+            ContentChanged: The file is shorter.
+            OSError: The disk refused.
+        """
+        while self.done_bytes < end:
+            size_bytes = min(len(buffer), end - self.done_bytes)
+            self._hasher.update(read_exactly(fd, self.done_bytes, size_bytes, buffer))
+            self.done_bytes += size_bytes
+            check()
+
+    def digest(self) -> bytes:
+        """Return the digest of what was hashed."""
+        return self._hasher.digest()
+
+
 def matching_blocks(
     fd: int,
     places: Iterable[BlockPlace],

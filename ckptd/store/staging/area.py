@@ -46,6 +46,7 @@ from ckptd.store.staging.partial_marker import move_marker, remove_marker, write
 from ckptd.store.staging.replacing import replace_files
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.staging.standing import NOTHING_HERE, OnDisk, Standing, blocks_at, look
+from ckptd.store.staging.unit_hashing import UnitHashing
 from ckptd.store.staging.whole_units import is_whole, write_whole
 
 _SMALL_BLOCKS: Final = 8
@@ -89,6 +90,8 @@ class Staging:
         self._space = space
         self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
+        self._hashing: UnitHashing | None = None
+        self._drops_read = writing is not None and writing.drops_written
         self._kept_in = layout.replaced_by(recovery)
         self._standing: Standing | None = None
         self._placed: tuple[UnitFile | None, ...] = ()
@@ -308,6 +311,7 @@ class Staging:
                 if not self._sync_files(units):
                     self._tree.sync()
                 self._files.drop(blocks)
+            self._hash_units(self._tree).note(blocks, units)
         except StagingLost:
             raise  # the disk did what was asked of it
         except StorageError as error:
@@ -365,7 +369,7 @@ class Staging:
         placing.leave_out(tree, manifest, left_out)
         if marker:
             write_marker(tree, marker)
-        placing.check_units(tree, manifest, skipped, check=self._check_wanted)
+        self._hash_units(tree).finish(skipped)
         self.served.expect_rename(None)  # an earlier try may have come as far as this
         files = placing.finish(tree, manifest, skipped)
         root.check_in_place()
@@ -418,7 +422,17 @@ class Staging:
         self._root.remove_tree(self._path)
         directories.remove_empty_staging_directory(self._root)
 
+    def _hash_units(self, tree: Root) -> UnitHashing:
+        if self._hashing is None:
+            self._hashing = UnitHashing(
+                tree, self._space, check=self._check_wanted, drops_read=self._drops_read
+            )
+        return self._hashing
+
     def _close_tree(self) -> None:
+        if self._hashing is not None:
+            self._hashing.end()
+            self._hashing = None
         if self._tree is not None:
             self._tree.close()
             self._tree = None

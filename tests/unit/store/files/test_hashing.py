@@ -12,6 +12,7 @@ from ckptd.model.manifest import Unit
 from ckptd.model.space import BlockPlace
 from ckptd.store.files import hashing
 from ckptd.store.files.hashing import (
+    UnitHasher,
     digest_of,
     hash_unit,
     hexdigest_of,
@@ -251,3 +252,20 @@ def test_a_file_that_ends_too_early_has_changed(file: int) -> None:
             on_progress=lambda _: None,
             is_hurried=False,
         )
+
+
+def test_a_file_is_hashed_bit_by_bit_as_far_as_it_is_there(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40
+    (tmp_path / "f").write_bytes(content)
+    hasher, pieces = UnitHasher(), []
+    fd = os.open(tmp_path / "f", os.O_RDONLY)
+    try:
+        for end in (0, 1000, 1000, 5000, len(content)):
+            hasher.advance(fd, end, memoryview(bytearray(700)), check=lambda: pieces.append(1))
+            assert hasher.done_bytes == end
+        assert hasher.digest() == blake3(content).digest()
+        assert len(pieces) == 2 + 6 + 8
+        with pytest.raises(ContentChanged):
+            hasher.advance(fd, len(content) + 1, memoryview(bytearray(700)), check=lambda: None)
+    finally:
+        os.close(fd)

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ckptd.errors import ContradictoryManifest, VerificationFailed
+from ckptd.errors import VerificationFailed
 from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.roots import Root
 from ckptd.store.staging import placing
-from ckptd.store.staging.placing import check_units, finish, leave_out
+from ckptd.store.staging.placing import finish, leave_out
 from tests.support.manifests import make_manifest
-from tests.support.stagings import Site, content_of, go_on
-from tests.support.stores import open_descriptors
+from tests.support.stagings import Site, content_of
 
 CONTENTS = {
     "config.json": b"{}",
@@ -75,75 +74,6 @@ class TestLeavingOut:
     def test_everything_may_be_left_out(self, site: Site, tree: Root) -> None:
         leave_out(tree, site.space.manifest, set(range(len(CONTENTS))))
         assert os.listdir(site.placed()) == []
-
-
-class TestCriticalUnits:
-    def test_right_ones_pass(self, site: Site, tree: Root) -> None:
-        check_units(tree, site.space.manifest, (), check=go_on)
-
-    @pytest.mark.parametrize(
-        "damage",
-        [
-            lambda path: path.write_bytes(bytes(MIB)),
-            lambda path: os.truncate(path, MIB - 1),
-        ],
-        ids=["changed", "cut"],
-    )
-    def test_one_that_the_disk_changed_is_named(
-        self, site: Site, tree: Root, damage: Callable[[Path], object]
-    ) -> None:
-        damage(site.placed("shards/1.bin"))
-        with pytest.raises(VerificationFailed, match=r"critical unit 'shards/1\.bin'"):
-            check_units(tree, site.space.manifest, (), check=go_on)
-        check_units(tree, site.space.manifest, {site.unit("shards/1.bin")}, check=go_on)
-
-    def test_none_is_left_open(self, site: Site, tree: Root) -> None:
-        before = open_descriptors()
-        check_units(tree, site.space.manifest, (), check=go_on)
-        os.truncate(site.placed("shards/1.bin"), 1)
-        with pytest.raises(VerificationFailed):
-            check_units(tree, site.space.manifest, (), check=go_on)
-        assert open_descriptors() == before
-
-    def test_others_are_not_read(self, site: Site, tree: Root) -> None:
-        site.placed("config.json").write_bytes(b"!!")
-        check_units(tree, site.space.manifest, (), check=go_on)
-
-
-class TestUnitsOfSeveralBlocks:
-    PATH = "shards/deep/2.bin"
-    """Two blocks, not critical."""
-
-    def test_one_whose_digest_is_not_that_of_its_blocks_is_the_manifests_fault(
-        self, site: Site, tree: Root
-    ) -> None:
-        manifest = with_digest(site.space.manifest, self.PATH, bytes(32))
-        with pytest.raises(ContradictoryManifest, match="publish the version again"):
-            check_units(tree, manifest, (), check=go_on)
-        check_units(tree, manifest, {site.unit(self.PATH)}, check=go_on)
-
-    def test_a_critical_one_is_the_manifests_fault_as_well(self, site: Site, tree: Root) -> None:
-        manifest = with_digest(site.space.manifest, "shards/1.bin", bytes(32))
-        with pytest.raises(ContradictoryManifest):
-            check_units(tree, manifest, (), check=go_on)
-
-    def test_one_that_the_disk_changed_is_the_disks_fault(self, site: Site, tree: Root) -> None:
-        site.placed(self.PATH).write_bytes(bytes(300 * KIB))
-        for manifest in (
-            site.space.manifest,
-            with_digest(site.space.manifest, self.PATH, bytes(32)),
-        ):
-            with pytest.raises(VerificationFailed, match=r"normal unit 'shards/deep/2\.bin'"):
-                check_units(tree, manifest, (), check=go_on)
-
-    def test_somebody_who_gives_up_ends_it(self, site: Site, tree: Root) -> None:
-        def give_up() -> None:
-            raise KeyError
-
-        before = open_descriptors()
-        with pytest.raises(KeyError):
-            check_units(tree, site.space.manifest, (), check=give_up)
-        assert open_descriptors() == before
 
 
 class TestFinishing:

@@ -1,0 +1,239 @@
+"""Units hashed as a whole, most of them while the rest of the version still comes.
+
+A unit's digest is not made of those of its blocks, so that they belong together shows only when
+the unit is hashed from its first byte to its last. One thread follows what is committed, while the
+pages are warm and cores wait for the network; what it did not come to, :meth:`UnitHashing.finish`
+does before the version is placed. Units of one block are compared when the manifest comes.
+
+Critical units are hashed at the end, all of them: what is checked there is what the disk returns.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from ckptd.errors import CkptdError, ContentChanged, NotFound, VerificationFailed
+from ckptd.limits import MIB
+from ckptd.model.blocks import BlockSet
+from ckptd.model.manifest import Unit, contradiction
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
+from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.names import Names
+from ckptd.store.files.roots import Root
+from ckptd.store.published.hash_runs import HashRun
+from ckptd.store.staging.directories import swept
+
+_THREADS_MAX: Final = 8
+"""At the end. Each has a buffer of 8 to 32 MiB."""
+_PIECE_BYTES: Final = MIB
+"""What the thread that follows reads at once: what was copied is still in the cache of its core
+when it is hashed, 0.33 s of a core for each GiB; with 16 MiB it is 0.41 s."""
+_BEGUN_MAX: Final = 256
+"""Units that are hashed in part; each costs 2 KiB, and ranges of few units are under way."""
+
+
+class _Ended(Exception):
+    """The thread is to end."""
+
+
+class _Hashed(NamedTuple):
+    """A unit that is hashed at the end."""
+
+    number: int
+    unit: Unit
+
+    @property
+    def place(self) -> str:
+        return self.unit.path
+
+    @property
+    def size_bytes(self) -> int:
+        return self.unit.size_bytes
+
+    @property
+    def grain_bytes(self) -> int:
+        return self.unit.block_size_bytes
+
+
+class UnitHashing:
+    """The hashing of one recovery's units.
+
+    Args:
+        tree: Where the files are; open until :meth:`end`.
+        space: What they should be.
+        check: Called between two pieces; what it raises ends the hashing.
+        drops_read: What was read leaves the page cache.
+    """
+
+    def __init__(
+        self,
+        tree: Root,
+        space: AddressSpace,
+        *,
+        check: Callable[[], None],
+        drops_read: bool = False,
+    ) -> None:
+        self._tree = tree
+        self._space = space
+        self._check = check
+        self._drops_read = drops_read
+        self._changed = threading.Condition()
+        self._committed = BlockSet()
+        self._is_ended = False
+        self._thread: threading.Thread | None = None
+        self._begun: dict[int, UnitHasher] = {}
+        self._right: set[int] = set()
+
+    def note(self, blocks: BlockSet, units: Iterable[int]) -> None:
+        """Take note of blocks that were written; they may be hashed from now on.
+
+        Args:
+            blocks: Which ones.
+            units: The units that they belong to.
+        """
+        with self._changed:
+            if self._is_ended or not any(map(self._is_followed, units)):
+                return
+            self._committed |= blocks
+            self._changed.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._follow, name="ckptd-units", daemon=True
+                )
+                self._thread.start()
+
+    def end(self) -> None:
+        """Hash nothing more in the background; returns when nothing is read any more."""
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def finish(self, left_out: Container[int]) -> None:
+        """Hash the units that were not hashed so far, by several threads. May be called again.
+
+        Args:
+            left_out: Units to skip, by index.
+
+        Raises:
+            ContradictoryManifest: A unit has the digests of its blocks, and not its own.
+            VerificationFailed: A unit is not what came.
+            StorageError: The disk refused.
+        """
+        self.end()
+        units = [
+            _Hashed(index, unit)
+            for index, unit in enumerate(self._space.manifest.units)
+            if (unit.criticality is Criticality.CRITICAL or unit.block_count > 1)
+            and index not in self._right
+            and index not in left_out
+        ]
+        HashRun(
+            self._tree,
+            units,
+            lambda run, hashed, names, buffer: self._finish_unit(hashed, names, buffer),
+            on_progress=lambda progress: None,
+            is_cancelled=lambda: False,
+        ).run(min(os.cpu_count() or 1, _THREADS_MAX))
+
+    def _finish_unit(self, hashed: _Hashed, names: Names, buffer: memoryview) -> None:
+        unit, begun = hashed.unit, self._begun.pop(hashed.number, None)
+        with self._open(names, unit) as fd:
+            if begun is None:
+                digest = unit_digest(fd, unit.size_bytes, buffer=buffer, check=self._check)
+            else:
+                begun.advance(fd, unit.size_bytes, buffer[:_PIECE_BYTES], check=self._check)
+                digest = begun.digest()
+            if digest != unit.digest:
+                raise self._fault_of(fd, unit, buffer)
+        self._right.add(hashed.number)
+
+    def _fault_of(self, fd: int, unit: Unit, buffer: memoryview) -> CkptdError:
+        """Return whose fault it is that a unit does not have its digest."""
+        wrong = wrong_blocks(
+            fd, unit, buffer=buffer, on_progress=lambda size_bytes: self._check(), is_hurried=True
+        )
+        return differs(unit) if wrong else contradiction(unit)
+
+    @contextmanager
+    def _open(self, names: Names, unit: Unit) -> Iterator[int]:
+        try:
+            fd = names.open_file(unit.path, os.O_RDONLY)
+        except NotFound as error:
+            raise swept(self._tree, unit.path) from error
+        try:
+            with mapping_os_errors(self._tree.absolute(unit.path)):
+                yield fd
+                if self._drops_read:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        except ContentChanged as error:
+            raise differs(unit) from error
+        finally:
+            os.close(fd)
+
+    # In the thread
+
+    def _follow(self) -> None:
+        seen, buffer = BlockSet(), memoryview(bytearray(_PIECE_BYTES))
+        while True:
+            with self._changed:
+                while not self._is_ended and seen == self._committed:
+                    self._changed.wait()
+                if self._is_ended:
+                    return
+                new, seen = self._committed - seen, self._committed
+            try:
+                with Names(self._tree) as names:
+                    for unit in self._space.units_of(new):
+                        if self._is_followed(unit):
+                            self._advance(names, unit, seen, buffer)
+            except (CkptdError, OSError):
+                continue  # whoever finishes it finds out, and says so
+            except _Ended:
+                return
+
+    def _advance(self, names: Names, index: int, committed: BlockSet, buffer: memoryview) -> None:
+        """Hash a unit as far as all of it is there from its beginning."""
+        unit, (first, end) = self._space.manifest.units[index], self._space.unit_run(index)
+        run = committed.first_run(first)
+        is_full = index not in self._begun and len(self._begun) >= _BEGUN_MAX
+        if run is None or run.start != first or is_full:
+            return
+        upto = min((min(run.end, end) - first) * unit.block_size_bytes, unit.size_bytes)
+        hasher = self._begun.setdefault(index, UnitHasher())
+        try:
+            with self._open(names, unit) as fd:
+                hasher.advance(fd, upto, buffer, check=self._check_going_on)
+        except (CkptdError, OSError):
+            del self._begun[index]
+            raise
+        if upto == unit.size_bytes:
+            del self._begun[index]
+            if hasher.digest() == unit.digest:
+                self._right.add(index)
+
+    def _check_going_on(self) -> None:
+        self._check()
+        if self._is_ended:
+            raise _Ended
+
+    def _is_followed(self, index: int) -> bool:
+        unit = self._space.manifest.units[index]
+        return unit.block_count > 1 and unit.criticality is not Criticality.CRITICAL
+
+
+def differs(unit: Unit) -> VerificationFailed:
+    """Return the error that a unit is not what came."""
+    return VerificationFailed(
+        f"{unit.criticality.label} unit {unit.path!r}",
+        "was verified when it came and is something else now",
+        "Check the disk and the memory of this node, then recover again.",
+    )
