@@ -140,6 +140,12 @@ BREAKAGES: Final = (
         {"stages.advance.discard_when_quiet": _discard_at_once},
     ),
     Breakage(
+        "required units are missing only where that is permitted",
+        1457,
+        "places without required",
+        {"stages.advance._why_not_without": _nothing},
+    ),
+    Breakage(
         "a manifest is asked of who has it",
         31,
         "does not have what",

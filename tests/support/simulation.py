@@ -36,6 +36,7 @@ def two_sources(
     *faults: Fault,
     held: BlockSet | None = None,
     patience_ns: int | None = None,
+    allow_partial: bool = False,
     options: NodeOptions | None = None,
     bad_share: float = 0.0,
 ) -> Scenario:
@@ -49,7 +50,7 @@ def two_sources(
             NodePlan(S1, egress_bytes_per_s=64 * MIB, holds=holds),
             NodePlan(R, ingress_bytes_per_s=256 * MIB),
         ),
-        wishes=(Wish(R, version, patience_ns=patience_ns),),
+        wishes=(Wish(R, version, patience_ns=patience_ns, allow_partial=allow_partial),),
         faults=faults,
         options=options or NodeOptions(),
     )

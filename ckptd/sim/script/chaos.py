@@ -33,6 +33,9 @@ FAULTS_END_NS: Final = 6 * SECOND
 SHARES: Final = (0.0, 0.05, 0.2, 0.5)
 """So much of what may go wrong does."""
 
+OPTIONAL_SHARE: Final = 1 / 6
+"""So many of the units are optional, unless they are critical."""
+
 _UNIT_BLOCKS: Final = (0, 1, 2, 3, 5, 8, 13, 21)
 _UNITS_MAX: Final = {Criticality.CRITICAL: 2, Criticality.NORMAL: 4, Criticality.DEFERRED: 2}
 _BAD_SHARES: Final = (0.02, 0.1, 0.5)
@@ -47,7 +50,12 @@ def draw_chaos(seed: int) -> Scenario:
         seed: Equal seeds give equal scenarios.
     """
     rng = Random(f"chaos/{seed}")  # noqa: S311 (no secret)
-    versions = [_draw_version(rng, f"llama/rank-{rank}") for rank in range(rng.choice((1, 1, 2)))]
+    # Drawn apart from the rest, which so stays what it was before these were thought of.
+    completeness = Random(f"completeness/chaos/{seed}")  # noqa: S311 (no secret)
+    versions = [
+        _draw_version(rng, completeness, f"llama/rank-{rank}")
+        for rank in range(rng.choice((1, 1, 2)))
+    ]
     sources = [_draw_source(rng, index, versions) for index in range(rng.randint(2, 5))]
     wishes = tuple(
         Wish(
@@ -56,6 +64,9 @@ def draw_chaos(seed: int) -> Scenario:
             at_ns=rng.randrange(SECOND),
             is_named=rng.random() < 1 / 2,
             is_background=rng.random() < 1 / 8,
+            patience_ns=completeness.choice((None, None, 100 * MS, SECOND)),
+            allow_partial=completeness.random() < 1 / 2,
+            is_name_awaited=completeness.random() < 3 / 4,
         )
         for version in versions
     )
@@ -79,10 +90,14 @@ def draw_chaos(seed: int) -> Scenario:
     )
 
 
-def _draw_version(rng: Random, checkpoint: str) -> SavedVersion:
+def _draw_version(rng: Random, completeness: Random, checkpoint: str) -> SavedVersion:
     block_size = rng.choice((MIB, 256 * KIB))
     units = [
-        UnitPlan(criticality, rng.choice(_UNIT_BLOCKS) * block_size)
+        UnitPlan(
+            criticality,
+            rng.choice(_UNIT_BLOCKS) * block_size,
+            is_optional=completeness.random() < OPTIONAL_SHARE,
+        )
         for criticality, count_max in _UNITS_MAX.items()
         for _ in range(rng.randint(0, count_max))
     ]

@@ -35,6 +35,15 @@ FAULTS_WITHIN_NS: Final = (SECOND, 4 * SECOND, 12 * SECOND)
 BACKGROUND_SHARE: Final = 0.1
 """So many of the recoveries are in the background."""
 
+OPTIONAL_SHARE: Final = 0.15
+"""So many of the units are optional, unless they are critical."""
+
+PARTIAL_SHARE: Final = 0.5
+"""So many of the recoveries may be placed without required units."""
+
+NOT_AWAITED_SHARE: Final = 0.1
+"""So many of them do not wait for a name that nobody has."""
+
 RACING_SHARE: Final = 0.1
 """In so many clusters critical ranges are raced for."""
 
@@ -53,12 +62,13 @@ def draw_scenario(seed: int) -> Scenario:
         seed: Equal seeds give equal scenarios.
     """
     rng = Random(f"scenario/{seed}")  # noqa: S311 (no secret)
-    versions = _draw_versions(rng)
+    # Drawn apart from the rest, which so stays what it was before these were thought of.
+    completeness = Random(f"completeness/{seed}")  # noqa: S311 (no secret)
+    versions = _draw_versions(rng, completeness)
     nodes = _draw_nodes(rng, versions)
     wishes = _draw_wishes(rng, nodes, versions)
     drawn = _draw_faults(rng, nodes, wishes, versions)
     jitter = rng.choice((0.0, 0.1, 1.0))
-    # Drawn apart from the rest, which so stays what it was before these were thought of.
     urgency = Random(f"urgency/{seed}")  # noqa: S311 (no secret)
     races = Random(f"redundancy/{seed}")  # noqa: S311 (no secret)
     redundancy = 2 if _likely(races, RACING_SHARE) else 1
@@ -67,7 +77,13 @@ def draw_scenario(seed: int) -> Scenario:
         seed=seed,
         nodes=nodes,
         wishes=tuple(
-            replace(wish, is_background=_likely(urgency, BACKGROUND_SHARE)) for wish in wishes
+            replace(
+                wish,
+                is_background=_likely(urgency, BACKGROUND_SHARE),
+                allow_partial=_likely(completeness, PARTIAL_SHARE),
+                is_name_awaited=not _likely(completeness, NOT_AWAITED_SHARE),
+            )
+            for wish in wishes
         ),
         faults=(*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes)),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
@@ -79,16 +95,16 @@ def _likely(rng: Random, share: float) -> bool:
     return rng.random() < share
 
 
-def _draw_versions(rng: Random) -> list[SavedVersion]:
+def _draw_versions(rng: Random, completeness: Random) -> list[SavedVersion]:
     """Draw one version, or two of one checkpoint, or one each of two."""
     names = rng.choice(
         [[("llama/a", 100)]] * 4
         + [[("llama/a", 100), ("llama/a", 200)], [("llama/a", 100), ("llama/b", 7)]]
     )
-    return [_draw_version(rng, checkpoint, version) for checkpoint, version in names]
+    return [_draw_version(rng, completeness, checkpoint, version) for checkpoint, version in names]
 
 
-def _draw_version(rng: Random, checkpoint: str, version: int) -> SavedVersion:
+def _draw_version(rng: Random, completeness: Random, checkpoint: str, version: int) -> SavedVersion:
     block_size = rng.choice(_BLOCK_BYTES)
     left = max(1, int(DRAWN_BLOCKS_MAX * rng.random() ** 2))
     units: list[UnitPlan] = []
@@ -100,6 +116,7 @@ def _draw_version(rng: Random, checkpoint: str, version: int) -> SavedVersion:
         left -= max(blocks, 1)
     if not any(unit.size_bytes for unit in units):
         units.append(UnitPlan(Criticality.NORMAL, block_size))
+    units = [unit._replace(is_optional=_likely(completeness, OPTIONAL_SHARE)) for unit in units]
     return SavedVersion(checkpoint, version, units, block_size)
 
 
