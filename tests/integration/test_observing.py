@@ -109,7 +109,7 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
             line
             for line in series(one) ^ series(other)
             if not re.match(
-                r"ckptd_(control_requests|recovery_eta|critical_unit_sources|required_unit|newest_|last_success)",
+                r"ckptd_(control_requests|recovery_eta|critical_unit_sources|required_unit|newest_|last_success|oldest_)",
                 line,
             )
         }
