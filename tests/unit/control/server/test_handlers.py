@@ -12,11 +12,14 @@ from ckptd.control.routes import ROUTES
 from ckptd.control.server.dispatch import OwnAnswers
 from ckptd.control.server.handlers import Answering, bind, methods_by_name
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers
+from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
 from ckptd.daemon.answer.publish_answers import PublishAnswers
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
+from ckptd.daemon.answer.remove_answers import RemoveAnswers
+from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
 from tests.support.control import StandInDaemon
 from tests.support.observing import StandInObserving
@@ -32,6 +35,9 @@ def daemon_methods() -> dict[str, Answering]:
         PrioritizeAnswers,
         PlanAnswers,
         PublishAnswers,
+        LifeCycleAnswers,
+        RemoveAnswers,
+        VerifyAnswers,
         PeerAnswers,
         DaemonAnswers,
         WatchAnswers,
