@@ -120,8 +120,10 @@ def _amount(plan: Plan) -> str:
 def _missing(plan: Plan) -> str:
     if not plan.missing_blocks:
         return "nothing"
-    critical = plan.missing_critical_blocks
+    critical, required = plan.missing_critical_blocks, plan.missing_required_blocks
     urgent = f", {critical} of them critical" if critical else ""
+    if required == 0:
+        urgent = ", all of them optional"
     units = f", of {', '.join(plan.missing_units)}" if plan.missing_units else ""
     return f"{plan.missing_blocks} blocks that nobody has{urgent}{units}"
 

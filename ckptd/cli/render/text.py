@@ -270,7 +270,8 @@ def result_lines(result: RecoveryResult) -> list[str]:
         name, amount = f"{name} in part", f"{format_size(result.bytes_placed)} of {amount}"
     rate = format_rate(result.bytes_received / max(result.duration_s, 1e-9))
     duration = format_duration(result.duration_s)
-    done = f"recovered {name}: {amount} in {duration} ({rate}),"
+    is_all_local = result.bytes_local and not result.bytes_received
+    done = f"recovered {name}: {amount} in {duration} ({'copied here' if is_all_local else rate}),"
     where = f"every block verified → {printable(result.target)}"
     lines = [f"{done} {where}"] if len(done) + len(where) < WIDTH else [done, f"  {where}"]
     if result.time_to_critical_s is not None:

@@ -105,6 +105,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         sources: Peers that have some of it, by name.
         missing_blocks: Blocks that neither a live peer nor this node has.
         missing_critical_blocks: Those of them that are critical; ``None`` without the manifest.
+        missing_required_blocks: Those of them without which the version is not complete; ``None``
+            without the manifest.
         missing_units: Paths of units with missing blocks, at most 20.
         here: Where it is on this node already; ``None`` if it is not.
         target: The directory that it would have.
@@ -134,6 +136,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[PlanSource, ...] = ()
     missing_blocks: int = 0
     missing_critical_blocks: int | None = None
+    missing_required_blocks: int | None = None
     missing_units: tuple[str, ...] = ()
     here: HereRow | None = None
     target: str = ""
@@ -149,12 +152,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:
-    """Return what a command ends with: what the recovery would, as far as peers decide that."""
+    """Return what a command ends with: what the recovery would, as far as peers decide that.
+
+    A result in part is one that has to be asked for: without that the recovery would fail.
+    """
     if plan.version is None:
         return ExitCode.MISSING
     if plan.rivals:
         return ExitCode.CONFLICT
-    if not plan.missing_blocks:
-        return ExitCode.DONE
-    is_degraded = plan.missing_critical_blocks == 0
-    return ExitCode.PARTIAL if is_degraded else ExitCode.MISSING
+    is_complete = not plan.missing_blocks or plan.missing_required_blocks == 0
+    return ExitCode.DONE if is_complete else ExitCode.MISSING

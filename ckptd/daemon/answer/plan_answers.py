@@ -133,6 +133,7 @@ class PlanAnswers:
             manifest_problem=problem,
             sources=tuple(_source(holder, digest, space, now=self._now()) for holder in holders),
             missing_blocks=len(missing),
+            missing_required_blocks=(len(missing - space.optional_blocks()) if space else None),
             missing_critical_blocks=(
                 len(missing & space.of_criticality(Criticality.CRITICAL)) if space else None
             ),

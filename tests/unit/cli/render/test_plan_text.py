@@ -141,3 +141,10 @@ def test_contents_that_somebody_has_to_choose_from_are_listed() -> None:
         ["content", "0a0a0a0a0a0a,", "1", "GiB,", "at", "n-1,", "n-2,", "signed", "by", "c0ffee"],
         ["content", "0b0b0b0b0b0b,", "3", "B,", "at", "this", "node,", "not", "signed"],
     ]
+
+
+def test_a_plan_says_that_what_is_missing_may_be_missing() -> None:
+    lines = plan_lines(
+        replace(PLAN, missing_blocks=2, missing_required_blocks=0, missing_units=("opt/shard.pt",))
+    )
+    assert "missing   2 blocks that nobody has, all of them optional, of opt/shard.pt" in lines

@@ -305,3 +305,12 @@ def test_a_version_that_is_here_already_is_not_called_recovered() -> None:
     result = replace(RESULT, was_here=True, bytes_local=RESULT.bytes_total)
     [line] = result_lines(result)
     assert line == f"{RESULT.checkpoint}@{RESULT.version} is here already: {RESULT.target}"
+
+
+def test_what_was_copied_on_this_node_has_no_rate_of_peers() -> None:
+    copied = replace(RESULT, bytes_received=0, bytes_local=2 * GIB, sources=())
+    assert result_lines(copied)[0].startswith(
+        "recovered llama/rank-0@100: 2 GiB in 1.4s (copied here)"
+    )
+    both = replace(RESULT, bytes_local=GIB)
+    assert "/s)" in result_lines(both)[0]

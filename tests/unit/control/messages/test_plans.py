@@ -8,21 +8,21 @@ from tests.support.control_samples import PLAN
 
 
 @pytest.mark.parametrize(
-    ("version", "missing", "critical", "code"),
+    ("version", "missing", "required", "code"),
     [
         (100, 0, 0, ExitCode.DONE),
         (100, 0, None, ExitCode.DONE),
-        (100, 3, 0, ExitCode.PARTIAL),
+        (100, 3, 0, ExitCode.DONE),
         (100, 3, 1, ExitCode.MISSING),
         (100, 3, None, ExitCode.MISSING),
         (None, 0, None, ExitCode.MISSING),
     ],
 )
 def test_a_plan_ends_the_command_as_the_recovery_would(
-    version: int | None, missing: int, critical: int | None, code: ExitCode
+    version: int | None, missing: int, required: int | None, code: ExitCode
 ) -> None:
     plan = msgspec.structs.replace(
-        PLAN, version=version, missing_blocks=missing, missing_critical_blocks=critical
+        PLAN, version=version, missing_blocks=missing, missing_required_blocks=required
     )
     assert exit_code_of_plan(plan) is code
 
