@@ -13,7 +13,7 @@ from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
 from ckptd.store.published.places import HeldVersion, Place
-from ckptd.store.published.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+from ckptd.store.records.version_rows import PlaceRow, VersionRow, pack_files, pack_version
 
 _COMPARED_MAX: Final = 16
 """A job that saves to one directory again and again changes it each time: then it is one."""

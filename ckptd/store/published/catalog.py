@@ -25,11 +25,11 @@ from ckptd.store.published.inspection import facts_of, inspect, is_removed, plac
 from ckptd.store.published.open_versions import OpenVersions
 from ckptd.store.published.places import HeldVersion, Place, UnitStarts, first_reason
 from ckptd.store.published.serving import ServedVersion
-from ckptd.store.published.version_records import VersionRecords, unknown
-from ckptd.store.published.version_rows import StoredVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
+from ckptd.store.records.version_records import VersionRecords, unknown
+from ckptd.store.records.version_rows import StoredVersion
 
 
 class Catalog:

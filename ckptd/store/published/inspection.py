@@ -21,7 +21,7 @@ from ckptd.store.published.places import (
     absent_units,
     first_reason,
 )
-from ckptd.store.published.version_rows import (
+from ckptd.store.records.version_rows import (
     PlaceRow,
     StoredVersion,
     VersionRow,

@@ -11,7 +11,7 @@ from ckptd.model.ids import Digest
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.serving import ServedPlace, ServedVersion
-from ckptd.store.published.version_records import VersionRecords, unknown
+from ckptd.store.records.version_records import VersionRecords, unknown
 
 _OPEN_VERSIONS_MAX: Final = 8
 """Decoded versions kept: one of 20,000 units takes about 15 MB."""

@@ -19,7 +19,7 @@ from ckptd.store.published.inspection import (
     place_of,
     stands,
 )
-from ckptd.store.published.version_rows import PlaceRow, StoredVersion, pack_files, pack_version
+from ckptd.store.records.version_rows import PlaceRow, StoredVersion, pack_files, pack_version
 
 DATABASE = "/state/ckptd.db"
 

@@ -12,8 +12,8 @@ from ckptd.store.published.adding import Packed
 from ckptd.store.published.inspection import facts_of, place_of
 from ckptd.store.published.open_versions import OpenVersions
 from ckptd.store.published.places import HeldVersion, held_version
-from ckptd.store.published.version_records import VersionRecords
 from ckptd.store.records.database import Database
+from ckptd.store.records.version_records import VersionRecords
 from tests.support.stores import read_served
 
 Bad = list[tuple[int, int]]

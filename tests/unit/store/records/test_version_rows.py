@@ -14,7 +14,8 @@ from ckptd.limits import MANIFEST_BYTES_MAX
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
-from ckptd.store.published.version_rows import (
+from ckptd.store.records.schema import Connection, bring_up_to_date
+from ckptd.store.records.version_rows import (
     PlaceRow,
     StoredVersion,
     VersionRow,
@@ -30,7 +31,6 @@ from ckptd.store.published.version_rows import (
     write_place,
     write_version,
 )
-from ckptd.store.records.schema import Connection, bring_up_to_date
 
 PLACE = "/var/lib/ckptd/ckptd.db"
 

@@ -11,7 +11,9 @@ from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
-from ckptd.store.published.version_rows import (
+from ckptd.store.records.database import Database
+from ckptd.store.records.schema import Connection
+from ckptd.store.records.version_rows import (
     PlaceRow,
     StoredVersion,
     VersionRow,
@@ -25,8 +27,6 @@ from ckptd.store.published.version_rows import (
     write_place,
     write_version,
 )
-from ckptd.store.records.database import Database
-from ckptd.store.records.schema import Connection
 
 _READ_AT_ONCE: Final = 32
 """Versions read in one transaction; the manifest of one can have megabytes."""

@@ -8,11 +8,11 @@ from ckptd.model.ids import Digest, Version
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
-from ckptd.store.published import version_records
-from ckptd.store.published.version_records import VersionRecords
-from ckptd.store.published.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+from ckptd.store.records import version_records
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
+from ckptd.store.records.version_records import VersionRecords
+from ckptd.store.records.version_rows import PlaceRow, VersionRow, pack_files, pack_version
 
 
 @pytest.fixture
