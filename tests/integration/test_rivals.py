@@ -266,3 +266,33 @@ def test_a_version_whose_holder_stays_away_gives_way_when_patience_ends(cluster:
     assert tree_digest(receiver.path(NAME, "100")) == tree_digest(other.path("100"))
     assert not receiver.path(".ckptd").exists()
     assert not receiver.path(NAME, "200").exists()
+
+
+def test_what_came_of_a_version_that_gave_way_is_there_when_its_holder_returns(
+    cluster: Cluster,
+) -> None:
+    holder, other = cluster.add("a"), cluster.add("b")
+    for node, version in ((holder, 200), (other, 100)):
+        make_checkpoint(node.path(str(version)), seed=version)
+        node.wait_ready()
+        node.publish(node.path(str(version)), version=version)
+    with (
+        fault_proxy(holder.data_port, rate_bytes_per_s=4 * MIB) as link,
+        fault_proxy(other.data_port, rate_bytes_per_s=1 * MIB) as other_link,
+    ):
+        receiver = receiver_of(cluster, [link, other_link])
+        recovery = receiver.begin(version=None, patience_s=2)
+        receiver.wait_bytes(recovery, 4 * MIB)
+        holder.kill()
+        receiver.wait_view(recovery, lambda view: view.version == 100, "another is chosen")
+        receiver.wait_bytes(recovery, 1 * MIB)
+        holder.start()
+        eventually(
+            lambda: 200 in [row.version for row in receiver.client.checkpoints()], "it returns"
+        )
+        other.kill()
+        result = receiver.result(recovery)
+    assert (result.result, result.version) == (Result.COMPLETE, 200)
+    assert result.bytes_resumed >= 2 * MIB
+    assert tree_digest(receiver.path(NAME, "200")) == tree_digest(holder.path("200"))
+    assert not receiver.path(".ckptd").exists()

@@ -28,7 +28,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
-from ckptd.errors import CkptdError, Conflict
+from ckptd.errors import CkptdError, Conflict, OutOfSpace
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
@@ -39,6 +39,7 @@ from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.directories import is_free
+from ckptd.store.staging.kept import drop_kept, swap_staging
 from ckptd.store.staging.partial_marker import describe_partial
 
 _DISK_THREADS: Final = 4
@@ -125,6 +126,7 @@ class StagingOrders:
             if recovery.staging is not None:  # what was in it is lost
                 self._advertising.end(recovery.id)
                 await self._in_thread(recovery.staging.close)
+            await self._swap_content(recovery, effect)
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
             here = recovery.here = await self._own.on_disk(
@@ -147,7 +149,11 @@ class StagingOrders:
             )
 
             def prepare() -> BlockSet:
-                verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
+                try:
+                    verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
+                except OutOfSpace:  # what is going to be placed goes before what may be
+                    drop_kept(recovery.root, recovery.id)
+                    verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
                 if staging.copied:
                     self._journal.append(recovery.id, staging.copied)
                     staging.release(staging.copied)
@@ -170,6 +176,17 @@ class StagingOrders:
             return
         if await self._in_thread(partial(is_free, recovery.root, recovery.target)):
             recovery.settle_target(root, usual)
+
+    async def _swap_content(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
+        """Put aside what is staged of another content that was chosen before.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        before = await self._journal.digest(recovery.id)
+        if before is not None and before != effect.digest:
+            swap = partial(swap_staging, recovery.root, recovery.id, before, effect.digest)
+            await self._in_thread(swap)
 
     async def _record_choice(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Write down what the manifest that just arrived says: going on needs no peer then."""
@@ -260,6 +277,7 @@ class StagingOrders:
             await self._record(recovery, placed)
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
+            await self._in_thread(partial(drop_kept, recovery.root, recovery.id))
         except CkptdError as error:
             return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
@@ -293,6 +311,7 @@ class StagingOrders:
         recovery = self._book.under_way(effect.recovery)
         self._advertising.end(recovery.id)
         try:
+            await self._in_thread(partial(drop_kept, recovery.root, recovery.id))
             if recovery.staging is not None:
                 await self._in_thread(recovery.staging.discard)
             else:

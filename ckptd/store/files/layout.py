@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ckptd.model.ids import CheckpointName, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.model.manifest import RESERVED_PREFIX
 
 STAGING_DIRECTORY: Final = ".ckptd"
@@ -33,8 +33,8 @@ DATABASE: Final = "ckptd.db"
 DATABASE_SUFFIXES: Final = ("-wal", "-shm", "")
 """SQLite keeps its files side by side; the database itself comes last."""
 
-_RECOVERY: Final = re.compile(r"r-[0-9a-f]{12}")
-"""How recoveries are named: :meth:`RecoveryAnswers.recover`."""
+_RECOVERY: Final = re.compile(r"(r-[0-9a-f]{12})(\.[0-9a-f]{12})?")
+"""How recoveries are named: :meth:`RecoveryAnswers.recover`; what is kept has a suffix."""
 
 
 def inside(directory: str, path: str) -> str:
@@ -52,9 +52,15 @@ def staging_of(recovery: RecoveryId) -> str:
     return f"{STAGING_DIRECTORY}/{recovery}"
 
 
+def kept_staging_of(recovery: RecoveryId, digest: Digest) -> str:
+    """Return where a recovery keeps what it staged of a content that gave way to another."""
+    return f"{staging_of(recovery)}.{digest[:12]}"
+
+
 def recovery_of(name: str) -> RecoveryId | None:
     """Return the recovery whose staging directory has a name; ``None``: it is not of one."""
-    return RecoveryId(name) if _RECOVERY.fullmatch(name) else None
+    found = _RECOVERY.fullmatch(name)
+    return RecoveryId(found[1]) if found else None
 
 
 def replaced_by(recovery: RecoveryId) -> str:

@@ -88,7 +88,8 @@ class Journal:
     ) -> None:
         """Record the version of a recovery and its manifest, so that resuming it needs no peer.
 
-        Blocks that were journaled for another digest are forgotten.
+        Blocks that were journaled for another digest are kept in case that is chosen again; of
+        one digest before, those of others are forgotten.
 
         Args:
             recovery: Which recovery.
@@ -98,11 +99,9 @@ class Journal:
         """
 
         def work(connection: Connection) -> None:
-            connection.execute(
-                "DELETE FROM verified WHERE recovery IN"
-                " (SELECT recovery FROM recoveries WHERE recovery = ? AND digest IS NOT ?)",
-                (recovery, digest),
-            )
+            before = _digest(connection, recovery)
+            if before is not None and before != digest:
+                _swap_blocks(connection, recovery, before, digest)
             connection.execute(
                 "UPDATE recoveries SET version = ?, digest = ?, manifest = ? WHERE recovery = ?",
                 (version, digest, manifest, recovery),
@@ -133,6 +132,10 @@ class Journal:
     async def manifest(self, recovery: RecoveryId) -> bytes | None:
         """Return the manifest of the version that was chosen; ``None`` before."""
         return await self._database.run(lambda connection: _manifest(connection, recovery))
+
+    async def digest(self, recovery: RecoveryId) -> Digest | None:
+        """Return the digest whose blocks and manifest are recorded; ``None`` before any is."""
+        return await self._database.run(lambda connection: _digest(connection, recovery))
 
     async def set_paused(self, recovery: RecoveryId, *, is_paused: bool) -> None:
         """Record that a recovery was paused or resumed."""
@@ -177,6 +180,27 @@ class Journal:
 
     async def _execute(self, statement: str, values: tuple[object, ...]) -> None:
         await self._database.run(lambda connection: connection.execute(statement, values))
+
+
+def _digest(connection: Connection, recovery: RecoveryId) -> Digest | None:
+    row: tuple[Digest | None] | None = connection.execute(
+        "SELECT digest FROM recoveries WHERE recovery = ?", (recovery,)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _swap_blocks(connection: Connection, recovery: RecoveryId, before: Digest, now: Digest) -> None:
+    """Keep the blocks of one digest, and take those of another for recorded that were kept."""
+    again = connection.execute(
+        "SELECT start, end FROM kept WHERE recovery = ? AND digest = ?", (recovery, now)
+    ).fetchall()
+    connection.execute("DELETE FROM kept WHERE recovery = ?", (recovery,))
+    connection.execute(
+        "INSERT INTO kept SELECT recovery, ?, start, end FROM verified WHERE recovery = ?",
+        (before, recovery),
+    )
+    connection.execute("DELETE FROM verified WHERE recovery = ?", (recovery,))
+    _insert_runs(connection, recovery, BlockSet(again))
 
 
 def _insert_runs(connection: Connection, recovery: RecoveryId, blocks: BlockSet) -> None:

@@ -272,6 +272,16 @@ _OVERWRITING: Final = """
 ALTER TABLE recoveries ADD COLUMN is_overwriting INTEGER NOT NULL DEFAULT 0;
 """
 
+_KEPT: Final = """
+CREATE TABLE kept (
+    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL
+) STRICT;
+CREATE INDEX kept_by_recovery ON kept (recovery);
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -283,6 +293,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _OVERWRITING,
     _tell_partial_from_complete,
     _PLACES,
+    _KEPT,
 )
 """What leads from each schema to the next one."""
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 
 from ckptd.errors import NotFound
 from ckptd.model.ids import RecoveryId
-from ckptd.store.files import confined
-from ckptd.store.files.layout import STAGING_DIRECTORY, recovery_of, staging_of
+from ckptd.store.files.layout import recovery_of, staging_of
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory, remove_empty_staging_directory
+from ckptd.store.staging.directories import remove_empty_staging_directory
+from ckptd.store.staging.kept import drop_kept, staged_directories
 
 
 def staged_recoveries(root: Root) -> tuple[RecoveryId, ...]:
@@ -26,17 +25,8 @@ def staged_recoveries(root: Root) -> tuple[RecoveryId, ...]:
         StorageError: The root is not where it was, or the system refused.
     """
     root.check_in_place()
-    try:
-        with as_directory(root, STAGING_DIRECTORY) as fd:
-            found = confined.entries(fd)
-    except NotFound:
-        return ()
-    return tuple(
-        recovery
-        for name, facts in found
-        if stat.S_ISDIR(facts.st_mode) and facts.st_dev == root.device
-        if (recovery := recovery_of(name)) is not None
-    )
+    found = (recovery_of(name) for name in staged_directories(root))
+    return tuple(dict.fromkeys(recovery for recovery in found if recovery is not None))
 
 
 def remove_orphan(root: Root, recovery: RecoveryId) -> bool:
@@ -48,6 +38,7 @@ def remove_orphan(root: Root, recovery: RecoveryId) -> bool:
     Raises:
         StorageError: The system refused; part of it may be gone.
     """
+    drop_kept(root, recovery)
     path = staging_of(recovery)
     try:
         fd = root.open_directory(path)

@@ -1,6 +1,6 @@
 import pytest
 
-from ckptd.model.ids import CheckpointName, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
 from ckptd.store.files import layout
 
 
@@ -41,6 +41,14 @@ def test_only_what_is_named_like_a_recovery_is_the_staging_of_one() -> None:
     assert layout.recovery_of("r-0123456789ab") == "r-0123456789ab"
     for other in ("probe", "replaced", "r-0123456789", "r-0123456789abc", "r-0123456789AB", ""):
         assert layout.recovery_of(other) is None
+
+
+def test_what_is_kept_of_another_content_is_staging_of_the_same_recovery() -> None:
+    recovery = RecoveryId("r-0123456789ab")
+    kept = layout.kept_staging_of(recovery, Digest("cd" * 32))
+    assert kept == ".ckptd/r-0123456789ab.cdcdcdcdcdcd"
+    assert layout.recovery_of(kept.split("/")[1]) == recovery
+    assert layout.recovery_of("r-0123456789ab.cdcdcdcdcdc") is None
 
 
 def test_what_is_put_aside_lies_where_no_recovery_stages() -> None:

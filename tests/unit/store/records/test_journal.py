@@ -135,6 +135,29 @@ async def test_choosing_other_content_forgets_the_blocks(journal: Journal) -> No
     assert await journal.manifest(FIRST) == b"8"
 
 
+async def test_blocks_of_the_content_before_are_kept_for_when_it_is_chosen_again(
+    journal: Journal, database: Database
+) -> None:
+    await journal.begin(make_recovery())
+    assert await journal.digest(FIRST) is None
+    third = Digest("0c" * 32)
+    for digest, number in ((DIGEST, 4), (OTHER_DIGEST, 5), (third, 6)):
+        await journal.choose(FIRST, Version(7), digest, b"7")
+        assert await journal.digest(FIRST) == digest
+        await asyncio.to_thread(journal.append, FIRST, BlockSet([(0, number)]))
+    await journal.choose(FIRST, Version(7), OTHER_DIGEST, b"7")
+    assert await journal.blocks(FIRST) == BlockSet([(0, 5)])
+    await journal.choose(FIRST, Version(7), third, b"7")
+    assert await journal.blocks(FIRST) == BlockSet([(0, 6)])
+    await journal.choose(FIRST, Version(7), DIGEST, b"7")
+    assert await journal.blocks(FIRST) == BlockSet(), "one content is kept, the last"
+    await journal.end(ended(FIRST))
+    rows = await database.run(
+        lambda connection: connection.execute("SELECT * FROM kept").fetchall()
+    )
+    assert rows == []
+
+
 async def count_rows(database: Database) -> int:
     return await database.run(
         lambda connection: int(connection.execute("SELECT count(*) FROM verified").fetchone()[0])

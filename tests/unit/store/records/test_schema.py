@@ -46,6 +46,7 @@ NEW_TABLES = {
     "successes",
     "first_heard",
     "places",
+    "kept",
 }
 
 
