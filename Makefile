@@ -22,7 +22,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install clean
 
 help: ## Show this list
@@ -73,6 +73,9 @@ fault-test: install ## Put faulty links and faulty peers between real daemons; o
 
 bench-stallers: install ## Recover beside a thousand stallers and without, in turn: ROUNDS=, SIZE=
 	@$(BIN)/python -m tests.benchmarks.stallers $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SIZE),--size '$(SIZE)')
+
+bench-keeping: install ## Measure what watching costs, how soon a change is known, and hashing again: FILES=10000, SIZE=10GiB
+	@$(BIN)/python -m tests.benchmarks.keeping $(if $(FILES),--files '$(FILES)') $(if $(SIZE),--size '$(SIZE)')
 
 fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=manifest, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
