@@ -52,7 +52,7 @@ class Due(NamedTuple):
 def next_due(
     places: Iterable[Place], tried_s: Mapping[int, float], *, now_s: float, every_s: float
 ) -> Due:
-    """Choose the place that was checked longest ago; one that is begun goes on first.
+    """Choose the place that was checked longest ago; what a restart interrupted goes on first.
 
     Args:
         places: All places.
@@ -66,7 +66,7 @@ def next_due(
         if not place.is_serving:
             continue
         since_s = max(place.checked_at_s or place.added_at_s, tried_s.get(place.number, 0.0))
-        is_begun = place.scrubbed_units > 0
+        is_begun = place.scrubbed_units > 0 and place.number not in tried_s
         key = (not is_begun, since_s, place.number)
         if best is None or key < best:
             best, chosen = key, place
@@ -128,6 +128,7 @@ class Scrubbing:
                     await self._scrub(due.place.number, threads)
                 except CkptdError as error:
                     _log.warning("version.not_checked", place=due.place.number, why=str(error))
+                    await asyncio.sleep(_IDLE_S)
                 self._tried_s[due.place.number] = self._wall_clock()
         finally:
             await asyncio.to_thread(threads.shutdown)  # they read below roots, which close next

@@ -55,6 +55,8 @@ def test_what_was_never_checked_counts_from_when_it_was_added() -> None:
 def test_a_round_that_is_begun_goes_on_first() -> None:
     begun = replace(PLACE, number=2, checked_at_s=150.0, scrubbed_units=1)
     assert due(PLACE, begun, now_s=151.0) == Due(begun, 0.0)
+    # In this life of the daemon it failed: that is no reason to try without a pause.
+    assert due(begun, now_s=151.0, tried_s={2: 151.0}) == Due(begun, 10.0)
 
 
 def test_a_place_with_something_wrong_is_not_read_all_the_time() -> None:
