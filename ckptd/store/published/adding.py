@@ -13,7 +13,7 @@ from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
 from ckptd.store.published.places import HeldVersion, Place
-from ckptd.store.records.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
 
 _COMPARED_MAX: Final = 16
 """A job that saves to one directory again and again changes it each time: then it is one."""
@@ -40,7 +40,7 @@ class Packed(NamedTuple):
 
     def place_row(
         self, hashed: HashedDirectory, before: Place | None, *, is_published: bool, now_s: float
-    ) -> PlaceRow:
+    ) -> StoredPlace:
         """Return the row of a place where all of it was just found right.
 
         Args:
@@ -49,7 +49,7 @@ class Packed(NamedTuple):
             is_published: It is being published.
             now_s: Unix time.
         """
-        return PlaceRow(
+        return StoredPlace(
             place=0 if before is None else before.number,
             digest=hashed.digest,
             root=hashed.root,

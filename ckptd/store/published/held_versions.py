@@ -14,7 +14,7 @@ from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.published.places import HeldVersion, Place, UnitStarts, held_version
 
 
-class Change(NamedTuple):
+class PlaceChange(NamedTuple):
     """What a change of a place came to.
 
     Attributes:
@@ -167,22 +167,22 @@ class HeldVersions:
             self._forget(before.holding)
         return _offer(before) != _offer(self._versions.get(digest))
 
-    def change(self, number: int, change: Callable[[Place], Place]) -> Change:
+    def change(self, number: int, change: Callable[[Place], Place]) -> PlaceChange:
         """Change what is known of a place; nothing if there is no such place."""
         found = self.place(number)
         if found is None:
-            return Change()
+            return PlaceChange()
         held, before = found
         after = change(before)
         if after == before:
-            return Change()
+            return PlaceChange()
         places = tuple(after if place is before else place for place in held.places)
         is_seen = self.put(held.holding, places, self._starts[held.holding.digest])
         is_served_otherwise = (before.unusable, before.is_withdrawn) != (
             after.unusable,
             after.is_withdrawn,
         )
-        return Change(is_any=True, is_served_otherwise=is_served_otherwise, is_seen=is_seen)
+        return PlaceChange(is_any=True, is_served_otherwise=is_served_otherwise, is_seen=is_seen)
 
     def _unlist(self, directory: tuple[str, str], number: int) -> None:
         listed = self._by_directory[directory]

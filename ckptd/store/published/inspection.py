@@ -22,7 +22,7 @@ from ckptd.store.published.places import (
     first_reason,
 )
 from ckptd.store.records.version_rows import (
-    PlaceRow,
+    StoredPlace,
     StoredVersion,
     VersionRow,
     unpack_place,
@@ -64,7 +64,7 @@ def facts_of(row: VersionRow) -> Holding:
     )
 
 
-def place_of(row: PlaceRow, space: AddressSpace, files: tuple[UnitFile | None, ...]) -> Place:
+def place_of(row: StoredPlace, space: AddressSpace, files: tuple[UnitFile | None, ...]) -> Place:
     """Return a place at which nothing is known to be wrong."""
     return Place(
         number=row.place,

@@ -31,6 +31,7 @@ from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.checking import compare
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
 from ckptd.store.published.scanning import (
     STILL_WRITTEN,
@@ -40,7 +41,6 @@ from ckptd.store.published.scanning import (
     check_same_files,
     find_files,
 )
-from ckptd.store.published.serving import find_changed
 
 _SETTLE_STEP_NS: Final = 100 * MS
 """How often it is asked meanwhile whether somebody still wants the result."""
@@ -111,9 +111,9 @@ def scan_and_hash(
     )
     _settle(changed_ns, request.settle_ns, is_cancelled)
     # Some were hashed before others: all must have been still until the last one was done.
-    changed = find_changed(root, directory)
-    if changed:
-        raise _changed(root.absolute(relative)) from changed
+    found = compare(root, directory)
+    if found.suspect or found.changed:
+        raise _changed(root.absolute(relative))
     check_same_files(root, relative, candidates)
     return directory
 

@@ -10,11 +10,11 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
-from ckptd.errors import CkptdError, ContentChanged, StorageError
+from ckptd.errors import ContentChanged, StorageError
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, held_blocks, is_unchanged
+from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.pieces import (
@@ -194,24 +194,3 @@ class _Reading:
 def _blocks(space: AddressSpace, place: ServedPlace) -> BlockSet:
     files = tuple(file if place.has(unit) else None for unit, file in enumerate(place.hashed.files))
     return held_blocks(space, files)
-
-
-def find_changed(root: Root, hashed: HashedDirectory) -> CkptdError | None:
-    """Look at every file of a version; return what is wrong with the first that changed.
-
-    Cost: one ``stat`` for each unit.
-    """
-    with Names(root) as names:
-        for unit, file in enumerate(hashed.files):
-            if not file:
-                continue
-            path = hashed.path_of(unit)
-            try:
-                facts = names.stat(path)
-            except CkptdError as error:
-                return error
-            if facts is None:
-                return ContentChanged(f"file {root.absolute(path)}", "was removed")
-            if not is_unchanged(facts, file.fingerprint):
-                return content_changed(root.absolute(path))
-    return None

@@ -14,7 +14,7 @@ from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import (
-    PlaceRow,
+    StoredPlace,
     StoredVersion,
     VersionRow,
     delete_place,
@@ -105,7 +105,7 @@ class VersionRecords:
     async def add(
         self,
         row: VersionRow,
-        place: PlaceRow,
+        place: StoredPlace,
         forgotten: Iterable[int],
         note: Callable[[Connection], None],
     ) -> int:
@@ -178,7 +178,7 @@ class VersionRecords:
             )
         )
 
-    def _unpack(self, row: VersionRow, places: Iterable[PlaceRow]) -> dict[int, HashedDirectory]:
+    def _unpack(self, row: VersionRow, places: Iterable[StoredPlace]) -> dict[int, HashedDirectory]:
         decoded: tuple[Manifest, bytes] = unpack_version(row, self.path)
         return {
             place.place: unpack_place(row, place, *decoded, database=self.path) for place in places

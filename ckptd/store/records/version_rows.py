@@ -32,7 +32,7 @@ class VersionRow(NamedTuple):
     manifest: bytes
 
 
-class PlaceRow(NamedTuple):
+class StoredPlace(NamedTuple):
     """A row of the table ``places``, columns in its order."""
 
     place: int
@@ -51,7 +51,7 @@ class StoredVersion(NamedTuple):
     """What the database has of a version."""
 
     row: VersionRow
-    places: tuple[PlaceRow, ...]
+    places: tuple[StoredPlace, ...]
 
 
 def pack_version(hashed: HashedDirectory, space: AddressSpace) -> VersionRow:
@@ -114,7 +114,7 @@ def unpack_version(row: VersionRow, database: str) -> tuple[Manifest, bytes]:
 
 
 def unpack_place(
-    row: VersionRow, place: PlaceRow, manifest: Manifest, encoded: bytes, database: str
+    row: VersionRow, place: StoredPlace, manifest: Manifest, encoded: bytes, database: str
 ) -> HashedDirectory:
     """Return a version as it was hashed at a place.
 
@@ -170,7 +170,7 @@ def _with_places(connection: Connection, row: VersionRow) -> StoredVersion:
     places = connection.execute(
         "SELECT * FROM places WHERE digest = ? ORDER BY place", (row.digest,)
     )
-    return StoredVersion(row, tuple(PlaceRow(*place) for place in places))
+    return StoredVersion(row, tuple(StoredPlace(*place) for place in places))
 
 
 def write_version(connection: Connection, row: VersionRow) -> None:
@@ -184,7 +184,7 @@ def write_version(connection: Connection, row: VersionRow) -> None:
     )
 
 
-def write_place(connection: Connection, row: PlaceRow) -> int:
+def write_place(connection: Connection, row: StoredPlace) -> int:
     """Write a place, over the one that the version has in that directory; return its number."""
     (number,) = connection.execute(
         "INSERT INTO places (digest, root, directory, is_published, is_withdrawn, files,"

@@ -5,7 +5,7 @@ import pytest
 from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.store.published.held_versions import Change, HeldVersions
+from ckptd.store.published.held_versions import HeldVersions, PlaceChange
 from ckptd.store.published.places import HeldVersion, UnitStarts
 from tests.unit.store.published.test_places import FACTS, PLACE, SPACE
 
@@ -68,13 +68,15 @@ def test_versions_are_ordered_by_name_and_number_and_rivals_by_when_they_came(
 
 def test_a_change_says_who_will_see_it(held: HeldVersions) -> None:
     held.add(FACTS, COPY, STARTS)
-    assert held.change(1, lambda place: place) == Change()
-    assert held.change(9, lambda place: place.with_changed([0], "written")) == Change()
-    assert held.change(1, lambda place: replace(place, checked_at_s=9.0)) == Change(is_any=True)
+    assert held.change(1, lambda place: place) == PlaceChange()
+    assert held.change(9, lambda place: place.with_changed([0], "written")) == PlaceChange()
+    assert held.change(1, lambda place: replace(place, checked_at_s=9.0)) == PlaceChange(
+        is_any=True
+    )
     hidden = held.change(1, lambda place: place.with_changed([0], "written"))
-    assert hidden == Change(is_any=True, is_served_otherwise=True)
+    assert hidden == PlaceChange(is_any=True, is_served_otherwise=True)
     seen = held.change(2, lambda place: place.with_suspect([0], "touched"))
-    assert seen == Change(is_any=True, is_served_otherwise=True, is_seen=True)
+    assert seen == PlaceChange(is_any=True, is_served_otherwise=True, is_seen=True)
 
 
 def test_what_stands_here_of_a_checkpoint_is_what_its_places_have_together(

@@ -19,7 +19,7 @@ from ckptd.store.published.inspection import (
     place_of,
     stands,
 )
-from ckptd.store.records.version_rows import PlaceRow, StoredVersion, pack_files, pack_version
+from ckptd.store.records.version_rows import StoredPlace, StoredVersion, pack_files, pack_version
 
 DATABASE = "/state/ckptd.db"
 
@@ -27,7 +27,7 @@ DATABASE = "/state/ckptd.db"
 @pytest.fixture
 def stored(hashed: HashedDirectory) -> StoredVersion:
     row = pack_version(hashed, AddressSpace(hashed.manifest))
-    place = PlaceRow(3, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 2)
+    place = StoredPlace(3, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 2)
     return StoredVersion(row, (place,))
 
 

@@ -1,5 +1,4 @@
 import contextlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from ckptd.errors import ContentChanged
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
-from ckptd.store.published.serving import ServedPlace, ServedVersion, find_changed
+from ckptd.store.published.serving import ServedPlace, ServedVersion
 from tests.support.stores import (
     SERVED_CONTENTS,
     change_served,
@@ -64,25 +63,6 @@ def test_a_link_is_served_from_where_it_leads(root: Root, inside: Path) -> None:
     (inside / "v2").mkdir()
     (inside / "v2/weights").symlink_to("../blobs/1")
     assert read_served(served_from(root, publish(root, "v2")), 0, 7) == b"content"
-
-
-@pytest.mark.parametrize("how", ["overwrite", "touch", "remove", "replace", "fifo", "link"])
-def test_the_first_file_that_changed_is_found(
-    root: Root, hashed: HashedDirectory, inside: Path, how: str
-) -> None:
-    assert find_changed(root, hashed) is None
-    os.utime(inside / "v1/c/d")
-    change_served(inside, how)
-    changed = find_changed(root, hashed)
-    assert isinstance(changed, ContentChanged)
-    assert changed.subject == f"file {inside}/v1/a"
-    assert changed.problem == (
-        "was removed" if how == "remove" else "changed since it was published"
-    )
-    left_out = replace(hashed, files=(None, *hashed.files[1:]))
-    found = find_changed(root, left_out)
-    assert found is not None
-    assert found.subject == f"file {inside}/v1/c/d"
 
 
 def test_units_that_did_not_change_can_still_be_sent(served: ServedVersion, inside: Path) -> None:

@@ -12,7 +12,7 @@ from ckptd.store.records import version_records
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords
-from ckptd.store.records.version_rows import PlaceRow, VersionRow, pack_files, pack_version
+from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def row(hashed: HashedDirectory) -> VersionRow:
 
 
 @pytest.fixture
-def place(hashed: HashedDirectory) -> PlaceRow:
-    return PlaceRow(0, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 0)
+def place(hashed: HashedDirectory) -> StoredPlace:
+    return StoredPlace(0, hashed.digest, "data", "v1", 1, 0, pack_files(hashed.files), 5.0, 6.0, 0)
 
 
 def note_nothing(connection: Connection) -> None:
@@ -48,7 +48,7 @@ def note_nothing(connection: Connection) -> None:
 
 
 async def test_what_was_added_is_read(
-    records: VersionRecords, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    records: VersionRecords, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     number = await records.add(row, place, [], note_nothing)
     stored = await records.read(row.digest)
@@ -62,7 +62,7 @@ async def test_what_was_added_is_read(
 
 
 async def test_everything_is_read_some_at_a_time(
-    records: VersionRecords, row: VersionRow, place: PlaceRow, monkeypatch: pytest.MonkeyPatch
+    records: VersionRecords, row: VersionRow, place: StoredPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version_records, "_READ_AT_ONCE", 2)
     assert [batch async for batch in records.batches()] == []
@@ -79,7 +79,7 @@ async def test_everything_is_read_some_at_a_time(
 
 
 async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
-    records: VersionRecords, row: VersionRow, place: PlaceRow
+    records: VersionRecords, row: VersionRow, place: StoredPlace
 ) -> None:
     first = await records.add(row, place, [], note_nothing)
     other = row._replace(digest=hexdigest_of(b"other"))
@@ -97,7 +97,7 @@ async def test_what_takes_the_place_of_others_does_so_at_once_or_not_at_all(
 
 
 async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
-    records: VersionRecords, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    records: VersionRecords, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     number = await records.add(row, place, [], note_nothing)
     await records.set_withdrawn([number], is_withdrawn=True)
@@ -111,7 +111,7 @@ async def test_places_are_withdrawn_and_scrubbed_and_their_files_renewed(
 
 
 async def test_who_reads_a_damaged_version_hears_of_it_and_so_does_the_catalog(
-    records: VersionRecords, row: VersionRow, place: PlaceRow, damages: list[Digest]
+    records: VersionRecords, row: VersionRow, place: StoredPlace, damages: list[Digest]
 ) -> None:
     number = await records.add(row._replace(manifest=b"x"), place, [], note_nothing)
     with pytest.raises(DamagedState):

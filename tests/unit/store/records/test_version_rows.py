@@ -16,7 +16,7 @@ from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.records.schema import Connection, bring_up_to_date
 from ckptd.store.records.version_rows import (
-    PlaceRow,
+    StoredPlace,
     StoredVersion,
     VersionRow,
     delete_place,
@@ -41,9 +41,9 @@ def row(hashed: HashedDirectory) -> VersionRow:
 
 
 @pytest.fixture
-def place(hashed: HashedDirectory) -> PlaceRow:
+def place(hashed: HashedDirectory) -> StoredPlace:
     files = pack_files(hashed.files)
-    return PlaceRow(0, hashed.digest, "data", "v1", 1, 0, files, 5.0, 6.0, 0)
+    return StoredPlace(0, hashed.digest, "data", "v1", 1, 0, files, 5.0, 6.0, 0)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def connection() -> Iterator[Connection]:
         yield made
 
 
-def unpacked(row: VersionRow, place: PlaceRow) -> HashedDirectory:
+def unpacked(row: VersionRow, place: StoredPlace) -> HashedDirectory:
     return unpack_place(row, place, *unpack_version(row, PLACE), database=PLACE)
 
 
@@ -64,14 +64,14 @@ def test_a_row_has_what_questions_are_about(row: VersionRow, hashed: HashedDirec
 
 
 def test_a_version_comes_back_as_it_was(
-    row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     assert unpacked(row, place) == hashed
     assert unpack_manifest(row, PLACE) == hashed.encoded
 
 
 def test_units_that_were_left_out_stay_so(
-    row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     files = (None, *hashed.files[1:])
     assert unpacked(row, place._replace(files=pack_files(files))) == replace(hashed, files=files)
@@ -102,7 +102,7 @@ def test_a_damaged_row_is_named(row: VersionRow, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["no files", "too few"])
-def test_damaged_files_of_a_place_are_named(row: VersionRow, place: PlaceRow, kind: str) -> None:
+def test_damaged_files_of_a_place_are_named(row: VersionRow, place: StoredPlace, kind: str) -> None:
     files = msgspec.msgpack.decode(place.files)
     damage = b"\xc1" if kind == "no files" else msgspec.msgpack.encode(files[:-1])
     with pytest.raises(DamagedState, match=rf"llama/rank-0@100 in {PLACE}: is damaged\. Publish"):
@@ -121,7 +121,7 @@ def test_no_memory_is_spent_on_a_manifest_that_claims_to_be_longer_than_any(
 
 
 def test_a_version_is_read_with_its_places_in_the_order_in_which_they_came(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     write_version(connection, row)
     first = write_place(connection, place)
@@ -136,7 +136,7 @@ def test_a_version_is_read_with_its_places_in_the_order_in_which_they_came(
 
 
 def test_a_directory_is_one_place_of_a_version(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     write_version(connection, row)
     first = write_place(connection, place)
@@ -147,7 +147,7 @@ def test_a_directory_is_one_place_of_a_version(
 
 
 def test_a_version_is_written_again_without_losing_its_places(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     write_version(connection, damaged(row, "no zstd"))
     number = write_place(connection, place)
@@ -158,7 +158,7 @@ def test_a_version_is_written_again_without_losing_its_places(
 
 
 def test_several_contents_can_have_one_name_and_version(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     rival = hexdigest_of(b"")
     for digest in (row.digest, rival):
@@ -168,7 +168,7 @@ def test_several_contents_can_have_one_name_and_version(
 
 
 def test_a_version_goes_with_its_last_place_and_numbers_are_not_used_again(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     write_version(connection, row)
     first = write_place(connection, place)
@@ -185,7 +185,7 @@ def test_a_version_goes_with_its_last_place_and_numbers_are_not_used_again(
 
 
 def test_signatures_go_with_the_last_place_unless_a_recovery_needs_them(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     def signed() -> list[str]:
         return [digest for (digest,) in connection.execute("SELECT digest FROM signatures")]
@@ -210,7 +210,7 @@ def test_signatures_go_with_the_last_place_unless_a_recovery_needs_them(
 
 
 def test_files_of_some_units_are_renewed(
-    connection: Connection, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    connection: Connection, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     write_version(connection, row)
     number = write_place(connection, place)
@@ -230,7 +230,7 @@ def test_files_of_some_units_are_renewed(
 
 
 def test_what_was_found_wrong_is_recorded_until_it_is_right(
-    connection: Connection, row: VersionRow, place: PlaceRow, hashed: HashedDirectory
+    connection: Connection, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
     write_version(connection, row)
     number = write_place(connection, place)
@@ -248,7 +248,7 @@ def test_what_was_found_wrong_is_recorded_until_it_is_right(
 
 
 def test_damaged_files_are_not_renewed(
-    connection: Connection, row: VersionRow, place: PlaceRow
+    connection: Connection, row: VersionRow, place: StoredPlace
 ) -> None:
     write_version(connection, row)
     number = write_place(connection, place._replace(files=b"\xc1"))
