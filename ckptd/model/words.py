@@ -284,6 +284,8 @@ class Verdict(enum.StrEnum):
     """It held the version, and does not any more."""
     NOT_HELD = "not_held"
     """It does not hold the version."""
+    NOT_CHOSEN = "not_chosen"
+    """It holds what could have been chosen; nothing is."""
     LOST = "lost"
     """It does not answer."""
 

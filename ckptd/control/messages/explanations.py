@@ -15,8 +15,8 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
         node: Its node id.
         code: ``used``, or why it is not: ``slow``, ``detour``, ``not_needed``, ``outranked``,
             ``no_room``, ``busy``, ``resting``, ``quarantined``, ``questioned``,
-            ``refused_blocks``, ``nothing_missing``, ``stale``, ``not_held``, ``lost``. At the end
-            of the recovery, if it has ended.
+            ``refused_blocks``, ``nothing_missing``, ``stale``, ``not_held``,
+            ``not_chosen``, ``lost``. At the end of the recovery, if it has ended.
         sentence: The code as a sentence for a person.
         bytes: Verified bytes that it delivered.
         share: Its share of the bytes from all peers, from 0 to 1.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ckptd.core.options import Options
 from ckptd.core.report.story import format_span, sentence
 from ckptd.core.report.verdicts import Explanation, PeerVerdict
@@ -12,6 +14,9 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.words import StoryKind, StoryReason, Verdict
+
+_OFFERS_SHOWN: Final = 2
+"""How many versions of a peer an explanation names; a line of a terminal holds no more."""
 
 
 def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> Explanation:
@@ -56,6 +61,8 @@ def _obstacle(
     elif link.quarantined_until_ns > now:
         left = format_span(link.quarantined_until_ns - now)
         found = Verdict.QUARANTINED, f"sent bad blocks; in quarantine for another {left}"
+    elif recovery.digest is None and (offers := _offers(recovery, peer)):
+        found = Verdict.NOT_CHOSEN, f"holds {offers}; nothing is chosen"
     elif recovery.digest not in peer.holdings:
         if latest is not None and latest.kind is StoryKind.WITHDRAWN:
             found = Verdict.STALE, "held the version, and does not any more"
@@ -70,6 +77,22 @@ def _obstacle(
         verdict = Verdict.BUSY if is_busy else Verdict.RESTING
         found = verdict, f"not asked for another {left}{after}"
     return found or _lack(recovery, peer, options)
+
+
+def _offers(recovery: Recovery, peer: Peer) -> str:
+    """Say what a peer holds of the checkpoint that is wanted, newest first; empty: nothing."""
+    held = sorted(
+        (
+            (holding.version, holding.digest)
+            for holding in peer.holdings.values()
+            if holding.checkpoint == recovery.checkpoint
+            and recovery.wanted_version in {None, holding.version}
+        ),
+        reverse=True,
+    )
+    shown = [f"version {version} ({digest[:12]})" for version, digest in held[:_OFFERS_SHOWN]]
+    more = len(held) - len(shown)
+    return ", ".join([*shown, f"{more} more"] if more else shown)
 
 
 def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str] | None:

@@ -50,6 +50,16 @@ def part(script: Script, node: NodeId) -> PeerVerdict:
     return verdict
 
 
+def test_a_peer_that_holds_what_is_not_chosen_says_what_it_holds() -> None:
+    script, version = Script(), saved(8, version=100)
+    script.tell(holds(A, version), holds(B, saved(8, checkpoint="another")))
+    script.tell(wanted(saved(8, version=90)))  # the newest, once all peers were asked
+    known = part(script, A)
+    assert known.verdict is Verdict.NOT_CHOSEN
+    assert known.sentence == f"holds version 100 ({version.digest[:12]}); nothing is chosen"
+    assert part(script, B).verdict is Verdict.NOT_HELD
+
+
 def test_a_source_that_delivers_is_used_and_says_how_much() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
