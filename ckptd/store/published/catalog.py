@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from ckptd.errors import ContentChanged, DamagedState, NotFound, Withdrawn
 from ckptd.limits import HOLDINGS_MAX
@@ -30,6 +31,9 @@ from ckptd.store.records.newest import NewestVersions
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords, unknown
 from ckptd.store.records.version_rows import StoredVersion
+
+_LOOKS_MAX: Final = 8
+"""A place that seems to be gone is looked at again when something was added meanwhile."""
 
 
 class Catalog:
@@ -249,19 +253,23 @@ class Catalog:
         if known is None or known[1].root not in self._roots:
             return False
         held, place = known
-        root, additions = self._roots[place.root], self._additions
-        if not await asyncio.to_thread(is_removed, root, place):
-            return False
-        if number not in self._seen and place.root not in self._in_place:
-            reason = f"directory {root.absolute(place.directory)}: was removed"
-            self.mark_changed(number, range(place.unit_count), reason)
-            return False
-        async with self._lock:
-            if self._held.place(number) is None or self._additions != additions:
-                return False  # somebody else did, or something may stand there again
-            await self._delete([number])
-        self.on_forgotten(held, place, "its directory was removed")
-        return True
+        root = self._roots[place.root]
+        for _ in range(_LOOKS_MAX):
+            additions = self._additions
+            if not await asyncio.to_thread(is_removed, root, place):
+                return False
+            if number not in self._seen and place.root not in self._in_place:
+                reason = f"directory {root.absolute(place.directory)}: was removed"
+                self.mark_changed(number, range(place.unit_count), reason)
+                return False
+            async with self._lock:
+                if self._held.place(number) is None:
+                    return False  # somebody else did
+                if self._additions == additions:  # else something may stand there again
+                    await self._delete([number])
+                    self.on_forgotten(held, place, "its directory was removed")
+                    return True
+        return False
 
     async def withdraw(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Take a version off offer, at one place or at all; durable. Files stay as they are.

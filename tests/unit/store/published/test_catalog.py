@@ -27,6 +27,7 @@ from ckptd.store.published import catalog as catalog_module
 from ckptd.store.published import open_versions
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Reading, hash_again
+from ckptd.store.published.inspection import is_removed
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
@@ -598,6 +599,38 @@ async def test_a_place_that_was_removed_is_forgotten_and_that_is_reported(
     assert forgotten == ["v100: its directory was removed"]
     again, _ = await reload(database, root)
     assert again.versions() == ()
+
+
+@pytest.mark.parametrize("is_there_again", [False, True])
+async def test_what_is_added_meanwhile_only_counts_if_it_stands_there(
+    catalog: Catalog,
+    hashed: HashedDirectory,
+    root: Root,
+    inside: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_there_again: bool,
+) -> None:
+    held = await catalog.add(hashed)
+    write_files(inside / "other")
+    other = publish(root, "other", version=7)
+    shutil.rmtree(inside / "v100")
+    loop, looks = asyncio.get_running_loop(), 0
+
+    def look_while_something_is_added(root: Root, place: Place) -> bool:
+        nonlocal looks
+        looks += 1
+        removed = is_removed(root, place)
+        if looks == 1:
+            if is_there_again:
+                write_files(inside / "v100")
+            added = publish(root, "v100") if is_there_again else other
+            asyncio.run_coroutine_threadsafe(catalog.add(added), loop).result()
+        return removed
+
+    monkeypatch.setattr(catalog_module, "is_removed", look_while_something_is_added)
+    assert await catalog.forget_if_gone(held.places[0].number) is not is_there_again
+    assert looks == 2
+    assert (catalog.held(hashed.digest) is None) is not is_there_again
 
 
 async def test_a_place_that_may_only_not_be_mounted_is_not_forgotten(
