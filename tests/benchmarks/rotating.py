@@ -3,7 +3,8 @@
     python -m tests.benchmarks.rotating --rounds 1000
 
 A job on one node saves and publishes, another node recovers, and both let go of what is older than
-the last three: the first with ``remove``, the second as jobs do, with ``rm -rf`` and ``forget``.
+the last three: the first with ``remove``, the second as jobs do, with ``rm -rf``; its daemon has to
+notice.
 Each node is looked at after 10 rounds and in the end. What is kept by design of the last 100
 recoveries is complete after 100 rounds; so it is looked at then, too.
 """
@@ -20,17 +21,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.life_cycle import LetGoRequest, RemoveRequest
-from ckptd.errors import NotFound
+from ckptd.control.messages.life_cycle import RemoveRequest
 from ckptd.limits import KIB, MIB
 from ckptd.model.quantities import format_size
 from ckptd.model.words import Result
 from ckptd.store.records.journal import ENDED_MAX
-from tests.support.cluster import NAME, Cluster, Node, make_checkpoint
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint
 
 KEPT = 3
 SETTLED_ROUNDS = 10
@@ -97,7 +98,7 @@ def look_at(node: Node, rounds: int) -> Look:
     return Look(
         rounds,
         rows,
-        sum(node.node in row.nodes for row in node.client.checkpoints()),
+        versions_of(node),
         page_count * page_bytes,
         Path(f"{database}-wal").stat().st_size,
         _status(node.pid, "RssAnon") * KIB,
@@ -105,6 +106,16 @@ def look_at(node: Node, rounds: int) -> Look:
         _status(node.pid, "Threads"),
         sum(len(directories) + len(files) for _, directories, files in os.walk(node.root)),
     )
+
+
+def versions_of(node: Node) -> int:
+    """Count the versions in the catalog of a node."""
+    return sum(bool(row.places) for row in node.client.checkpoints())
+
+
+def has_rotated(node: Node) -> bool:
+    """Return whether a node has noticed what is gone."""
+    return versions_of(node) <= KEPT
 
 
 def _descriptors(pid: int) -> int:
@@ -144,11 +155,11 @@ class Rotation:
         *_, _ = self._source.client.remove(RemoveRequest(checkpoint=NAME, version=oldest))
         assert not self._source.path(f"step-{oldest}").exists()
         shutil.rmtree(self._receiver.path(NAME, str(oldest)))
-        with contextlib.suppress(NotFound):  # the daemon noticed first
-            self._receiver.client.forget(LetGoRequest(checkpoint=NAME, version=oldest))
 
     def look(self) -> list[Look]:
-        """Look at both nodes."""
+        """Look at both nodes, when they have noticed what is gone."""
+        for node in self.nodes:
+            eventually(partial(has_rotated, node), f"{node.node} has three versions")
         return [look_at(node, self.rounds) for node in self.nodes]
 
 
