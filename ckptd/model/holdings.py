@@ -8,7 +8,7 @@ has what ``new`` has.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
@@ -27,6 +27,8 @@ class Holding:
         size_bytes: Length of the whole version.
         block_count: Blocks of the whole version.
         blocks: Which of them the node can serve, verified.
+        optional: Blocks of optional units, without which the version is whole; those that the
+            node named. Whoever does not hold the manifest takes its word for it.
     """
 
     checkpoint: CheckpointName
@@ -35,11 +37,17 @@ class Holding:
     size_bytes: int
     block_count: int
     blocks: BlockSet
+    optional: BlockSet = field(default_factory=BlockSet)
 
     @property
     def is_complete(self) -> bool:
         """Every block is there."""
         return len(self.blocks) == self.block_count
+
+    @property
+    def is_whole(self) -> bool:
+        """Every block of a required unit is there."""
+        return self.is_complete or len(self.blocks | self.optional) == self.block_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,9 @@ class HoldingsDelta:
 
 def run_count(holdings: Iterable[Holding]) -> int:
     """Return how many runs of blocks must be listed; a complete holding needs none."""
-    return sum(each.blocks.run_count for each in holdings if not each.is_complete)
+    return sum(
+        each.blocks.run_count + each.optional.run_count for each in holdings if not each.is_complete
+    )
 
 
 def delta_between(old: Holdings, new: Holdings) -> HoldingsDelta:

@@ -51,6 +51,7 @@ class _Holding(msgspec.Struct, frozen=True, omit_defaults=True):
     # Unread, so that runs are counted before memory is spent on them.
     blocks: msgspec.Raw = _NONE
     added: msgspec.Raw = _NONE
+    optional: msgspec.Raw = _NONE
 
 
 class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,6 +64,9 @@ class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
     since: _Count | None = None
     gone: list[str] = []
 
+
+OPTIONAL_RUNS_MAX: Final = 256
+"""So many runs of optional blocks are named of a version; who names fewer claims less."""
 
 _DOCUMENT: Final = msgspec.json.Decoder(_Document)
 _BLOCKS: Final = msgspec.json.Decoder(Literal["all"] | list[tuple[_Count, _Count]])
@@ -116,7 +120,15 @@ def _entry(
         block_count=holding.block_count,
         blocks=blocks,
         added=added,
+        optional=_raw_optional(holding),
     )
+
+
+def _raw_optional(holding: Holding) -> msgspec.Raw:
+    """Name the optional blocks where that says something, or the first of them."""
+    if holding.is_complete or not holding.optional:
+        return _NONE
+    return msgspec.Raw(_ENCODER.encode(list(islice(holding.optional.runs(), OPTIONAL_RUNS_MAX))))
 
 
 def decode_holdings(data: bytes) -> Holdings | HoldingsDelta:
@@ -173,6 +185,7 @@ def _holdings(entries: Sequence[_Holding]) -> Iterator[Holding]:
             raise _violation("does not say once for each version which blocks are meant")
         raw = entry.blocks or entry.added
         runs_left -= max(bytes(raw).count(b"[") - 1, 0)
+        runs_left -= bytes(entry.optional).count(b"[")
         if runs_left < 0:
             raise _violation(f"has more than {HOLDING_RUNS_MAX} runs of blocks")
         yield Holding(
@@ -182,6 +195,7 @@ def _holdings(entries: Sequence[_Holding]) -> Iterator[Holding]:
             size_bytes=entry.size_bytes,
             block_count=count,
             blocks=_blocks(raw, count),
+            optional=_blocks(entry.optional, count) if entry.optional else BlockSet(),
         )
 
 

@@ -131,3 +131,34 @@ def test_ctl_tells_the_shell_how_it_ended(
     assert "every block verified" in capsys.readouterr().out
     assert ckptctl([*command, "nobody/has-this@1"]) == ExitCode.MISSING
     assert "nobody has nobody/has-this" in capsys.readouterr().err
+
+
+def test_a_version_is_complete_without_optional_units_that_nobody_has(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = cluster.node("a")
+    directory = source.path("100")
+    directory.mkdir()
+    (directory / "model.bin").write_bytes(bytes(MIB))
+    (directory / "train.log").write_bytes(b"x")
+    command = ["--socket", source.client.socket_path, "publish", str(directory)]
+    published = [*command, "--checkpoint", NAME, "--version", "100", "--optional", "*.log"]
+    assert ckptctl(published) == ExitCode.DONE
+    (directory / "train.log").unlink()
+    receiver = cluster.node("r", peers=[source.address])
+    capsys.readouterr()
+    command = ["--socket", receiver.client.socket_path, "recover", NAME, "--wait"]
+    assert ckptctl([*command, "--patience", "1s"]) == ExitCode.DONE
+    assert "missing, optional: train.log" in capsys.readouterr().out
+    (result,) = receiver.client.recoveries()
+    assert os.listdir(result.target) == ["model.bin"]
+
+
+def test_a_name_that_nobody_has_ends_at_once_with_the_nearest_ones(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    command = ["--socket", receiver.client.socket_path, "recover", "--wait", "--timeout", "20s"]
+    assert ckptctl([*command, f"{NAME}x"]) == ExitCode.MISSING
+    assert f"nobody has {NAME}x; known: {NAME}" in capsys.readouterr().err

@@ -150,6 +150,7 @@ def holding(version: Saved, held: BlockSet | None = None) -> Holding:
         version.space.size_bytes,
         version.space.block_count,
         version.blocks if held is None else held,
+        version.space.optional_blocks(),
     )
 
 

@@ -24,10 +24,18 @@ class _Standing:
     block_count: int
     holder_count: int = 0
     reachable: BlockSet = field(default_factory=BlockSet)
+    optional: BlockSet = field(default_factory=BlockSet)
 
     @property
     def missing_count(self) -> int:
-        return max(self.block_count - len(self.reachable), 0)
+        """Blocks of required units that nobody has."""
+        dispensable = self.reachable | self.optional if self.optional else self.reachable
+        return max(self.block_count - len(dispensable), 0)
+
+    @property
+    def lacks_optional(self) -> bool:
+        """Nobody has some block, which may be missing."""
+        return len(self.reachable) < self.block_count
 
 
 def choose_version(
@@ -154,6 +162,7 @@ def _standings(holdings: Iterable[Holding], checkpoint: CheckpointName) -> dict[
         standing.block_count = holding.block_count
         standing.holder_count += 1
         standing.reachable |= holding.blocks
+        standing.optional |= holding.optional
     return standings
 
 
@@ -187,7 +196,9 @@ def _why_chosen(
             return f"nobody has version {wanted}"
         return "no version has every block reachable" if standings else "nobody has any version"
     if wanted is None:
-        return "newest of which every block is reachable"
+        lacks_optional = chosen in standings and standings[chosen].lacks_optional
+        kind = "every required block" if lacks_optional else "every block"
+        return f"newest of which {kind} is reachable"
     missing_count = standings[chosen].missing_count if chosen in standings else 0
     return f"named, though nobody has {missing_count} of its blocks" if missing_count else "named"
 

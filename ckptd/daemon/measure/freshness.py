@@ -71,7 +71,7 @@ class Freshness:
             versions[name] = None
         for holdings in (held, *self._of_peers()):
             for holding in holdings:
-                if not holding.is_complete:
+                if not holding.is_whole:
                     continue
                 if holding.checkpoint in versions:
                     known = versions[holding.checkpoint]

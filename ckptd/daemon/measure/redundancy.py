@@ -112,7 +112,7 @@ class Redundancy:
         for holdings in (held, *self._of_peers()):
             for holding in holdings:
                 version = wanted.get(holding.checkpoint)
-                if version is not None and holding.version > version and holding.is_complete:
+                if version is not None and holding.version > version and holding.is_whole:
                     del wanted[holding.checkpoint]
         return {holding.digest for holding in lost if holding.checkpoint in wanted}
 

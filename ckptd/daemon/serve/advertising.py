@@ -169,6 +169,7 @@ def _holding_of(incoming: Incoming) -> Holding:
         size_bytes=space.size_bytes,
         block_count=space.block_count,
         blocks=incoming.staged.blocks,
+        optional=incoming.staged.optional,
     )
 
 

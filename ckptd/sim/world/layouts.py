@@ -138,4 +138,5 @@ class SavedVersion:
             self.size_bytes,
             self.space.block_count,
             blocks,
+            self.optional,
         )

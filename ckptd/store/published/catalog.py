@@ -387,7 +387,9 @@ class Catalog:
         self._additions += 1
         self._seen.add(added.number)
         self._open.drop(packed.row.digest)
-        is_seen |= self._held.add(facts_of(packed.row), added, UnitStarts(packed.space))
+        is_seen |= self._held.add(
+            facts_of(packed.row, packed.space), added, UnitStarts(packed.space)
+        )
         if is_seen:
             self.on_change()
         self.on_place(added.number)

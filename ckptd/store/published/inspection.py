@@ -52,8 +52,8 @@ class Inspected(NamedTuple):
     roots: frozenset[str]
 
 
-def facts_of(row: VersionRow) -> Holding:
-    """Return what a version is, without any block."""
+def facts_of(row: VersionRow, space: AddressSpace | None = None) -> Holding:
+    """Return what a version is, without any block; what is optional only with its space."""
     return Holding(
         checkpoint=row.checkpoint,
         version=row.version,
@@ -61,6 +61,7 @@ def facts_of(row: VersionRow) -> Holding:
         size_bytes=row.size_bytes,
         block_count=row.block_count,
         blocks=BlockSet(),
+        optional=BlockSet() if space is None else space.optional_blocks(),
     )
 
 
@@ -91,14 +92,15 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
 
     Cost: one ``stat`` for each unit at each place.
     """
-    facts = facts_of(stored.row)
     try:
         manifest, encoded = unpack_version(stored.row, database)
     except CkptdError as error:
         nothing = AddressSpace(_NO_MANIFEST)
         lost = tuple(_unreadable(place_of(row, nothing, ()), str(error)) for row in stored.places)
+        facts = facts_of(stored.row)
         return Inspected(facts, UnitStarts(nothing), lost, frozenset(), frozenset())
     space = AddressSpace(manifest)
+    facts = facts_of(stored.row, space)
     places: list[Place] = []
     seen: set[int] = set()
     in_place: set[str] = set()

@@ -30,6 +30,7 @@ class StagedVersion:
     Attributes:
         space: Where each block lies.
         size_bytes: Length of the address space.
+        optional: The blocks of optional units.
     """
 
     def __init__(self, root: Root, staging: str, target: str, space: AddressSpace) -> None:
@@ -43,6 +44,7 @@ class StagedVersion:
         """
         self.space = space
         self.size_bytes = space.size_bytes
+        self.optional = space.optional_blocks()
         self._blocks = BlockSet()
         self._withheld = BlockSet()
         self._root = root

@@ -192,3 +192,25 @@ def test_applying_what_lies_between_leads_to_the_later_state(
     assert len(found.holdings) == len(new)
     said = run_count([*change.changed, *change.grown])
     assert said <= run_count(new)
+
+
+@pytest.mark.parametrize(
+    ("runs", "optional", "is_whole"),
+    [
+        (((0, 12),), (), True),
+        (((0, 11),), (), False),
+        (((0, 11),), ((11, 12),), True),
+        (((0, 10),), ((9, 11),), False),
+        (((2, 12),), ((0, 2), (5, 6)), True),
+    ],
+)
+def test_a_holding_is_whole_without_optional_blocks(
+    runs: tuple[tuple[int, int], ...], optional: tuple[tuple[int, int], ...], is_whole: bool
+) -> None:
+    assert replace(holding(1, *runs), optional=BlockSet(optional)).is_whole is is_whole
+
+
+def test_runs_of_optional_blocks_are_counted_where_they_are_named() -> None:
+    optional = BlockSet([(3, 4), (6, 7)])
+    assert run_count([replace(holding(1, (0, 2)), optional=optional)]) == 3
+    assert run_count([replace(holding(1, (0, BLOCK_COUNT)), optional=optional)]) == 0

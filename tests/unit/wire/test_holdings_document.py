@@ -347,3 +347,45 @@ def test_as_many_versions_as_the_limit_are_listed_whole() -> None:
 def test_a_run_without_a_block_is_named() -> None:
     with pytest.raises(ProtocolViolation, match=r"has the run \[3, 3\) where it cannot be"):
         decode(document(holdings=[entry(blocks=[[3, 3]])]))
+
+
+def test_optional_blocks_are_named_unless_everything_is_there() -> None:
+    optional = BlockSet([(3, 5), (9, 10)])
+    partial = dataclasses.replace(holding(blocks=BlockSet([(0, 3)])), optional=optional)
+    assert decode_holdings(encode_holdings(holdings_of(partial))) == holdings_of(partial)
+    complete = dataclasses.replace(holding(), optional=optional)
+    assert decode_holdings(encode_holdings(holdings_of(complete))) == holdings_of(holding())
+    assert b"optional" not in encode_holdings(holdings_of(complete))
+
+
+def test_what_grows_has_the_same_optional_blocks() -> None:
+    known = dataclasses.replace(holding(blocks=BlockSet([(0, 1)])), optional=BlockSet([(9, 10)]))
+    grown = dataclasses.replace(known, blocks=BlockSet([(1, 2)]))
+    change = delta_of(grown=[grown])
+    assert decode_holdings(encode_delta(change)) == change
+
+
+def test_very_many_optional_runs_are_cut_short() -> None:
+    optional = BlockSet((2 * number, 2 * number + 1) for number in range(1000))
+    said = dataclasses.replace(
+        holding(block_count=2000, blocks=BlockSet([(1, 2)])), optional=optional
+    )
+    decoded = decode_holdings(encode_holdings(holdings_of(said)))
+    assert isinstance(decoded, Holdings)
+    assert decoded.holdings[0].optional.run_count == 256
+    assert decoded.holdings[0].optional.issubset(optional)
+
+
+@pytest.mark.parametrize("optional", [[[0, 11]], [[3, 3]], [[4, 5], [0, 1]], 7, {"a": 1}])
+def test_optional_blocks_that_cannot_be_are_refused(optional: object) -> None:
+    said = document(holdings=[entry(blocks=[[0, 1]], optional=optional)])
+    with pytest.raises(ProtocolViolation):
+        decode_holdings(json.dumps(said).encode())
+
+
+def test_runs_of_optional_blocks_count_like_others() -> None:
+    runs = [[2 * number, 2 * number + 1] for number in range(HOLDING_RUNS_MAX + 1)]
+    count = 2 * len(runs)
+    large = entry(blocks=[[0, 1]], optional=runs, block_count=count, size_bytes=count)
+    with pytest.raises(ProtocolViolation, match="more than 65536 runs"):
+        decode_holdings(json.dumps(document(holdings=[large])).encode())

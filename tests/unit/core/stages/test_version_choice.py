@@ -183,3 +183,22 @@ def test_what_is_older_than_what_was_here_is_a_rollback(
     key = None if offered is None else (Version(offered), NEW.digest)
     least = None if not_below is None else Version(not_below)
     assert (explain_rollback(LLAMA, key, least) is not None) is is_rollback
+
+
+def test_a_version_of_which_only_optional_blocks_are_missing_is_whole() -> None:
+    newest = saved(2, 2, optional=[1, 1], version=200)
+    offers = [holding(OLD), holding(newest, blocks((0, 3))), holding(newest, blocks((3, 5)))]
+    assert choose_version(offers, LLAMA, None) == (200, newest.digest)
+    explained = explain_choice(offers, LLAMA, None)
+    assert explained.why == "newest of which every required block is reachable"
+    assert choose_version(offers[:2], LLAMA, None) == (90, OLD.digest)
+    (passed,) = explain_choice(offers[:2], LLAMA, None).passed_over
+    assert passed.why == "nobody has 1 of its 6 blocks"
+
+
+def test_a_holder_that_names_nothing_optional_takes_nothing_from_others() -> None:
+    newest = saved(2, optional=[1], version=200)
+    silent = replace(holding(newest, blocks((0, 1))), optional=blocks())
+    offers = [silent, holding(newest, blocks((1, 2)))]
+    assert choose_version(offers, LLAMA, None) == (200, newest.digest)
+    assert choose_version([silent], LLAMA, None) is None
