@@ -172,6 +172,7 @@ class Daemon:
                 note_rate=runtime.report,
                 look_for_conflicts=self._measuring.conflicts.look,
                 keep=self._keeping.keep,
+                scarce=self._measuring.scarce,
             ),
             obstacle=lambda: self._obstacle,
             components=lambda: components(

@@ -177,6 +177,8 @@ def test_a_copy_that_is_deleted_is_missed_by_who_lost_it_and_by_who_has_the_othe
     eventually(lambda: (copies(one), copies(other)) == (1, 2), "both are watched")
     shutil.rmtree(one.path("100"))
     eventually(lambda: (copies(one), copies(other)) == (0, 1), "the deletion is noticed")
+    assert findings_of(other)[f"{NAME}@100"].verdict is CheckResult.WARN
+    assert findings_of(one)[f"{NAME}@100"].verdict is CheckResult.FAIL
     shutil.rmtree(other.path("100"))
     eventually(lambda: copies(other) == 0, "the last copy is missed")
     node_states = samples(other, "places")

@@ -24,6 +24,7 @@ from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
+from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_watching
@@ -73,6 +74,7 @@ class Doctor:
         note_rate: Given how fast a peer was, for predictions.
         look_for_conflicts: Finds versions with several contents.
         keep: Returns how what is on offer is kept.
+        scarce: Finds versions with too few copies.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -85,6 +87,7 @@ class Doctor:
         note_rate: Callable[[RateLearned], None],
         look_for_conflicts: Callable[[], Awaitable[Conflicts]],
         keep: Callable[[], Keep],
+        scarce: Callable[[], Sequence[ScarceVersion]],
     ) -> None:
         self._config = parts.config
         self._data = data
@@ -96,7 +99,7 @@ class Doctor:
         self._pool = pool
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
-        self._keep = keep
+        self._keep, self._scarce = keep, scarce
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -110,6 +113,7 @@ class Doctor:
             self._descriptors,
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,
+            partial(look_at_copies, self._scarce),
             self._listeners,
             self._disks,
             self._peers,

@@ -14,6 +14,7 @@ from ckptd.config import Address
 from ckptd.core.effects import Effect, EndRecovery
 from ckptd.core.events import Event
 from ckptd.core.report.views import RecoverySnapshot
+from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.daemon.host.activation import METRICS
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootWatch
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keeping
@@ -164,6 +165,10 @@ class Measuring:
     def note_publish(self, result: Result, duration_ns: int) -> None:
         """Take in how a directory was published, or was not."""
         self._works.note_publish(result, duration_ns)
+
+    def scarce(self) -> Sequence[ScarceVersion]:
+        """Return the versions of which there are too few copies, as far as was looked."""
+        return self._redundancy.scarce()
 
     def note_let_go(self, digest: Digest) -> None:
         """Take in that somebody wants a version to go from here, which then is not missed."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
+from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.errors import CkptdError
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
@@ -24,6 +25,10 @@ _PARTS_COUNTED_MAX: Final = 64
 Sets of a million blocks are compared in some ten microseconds each."""
 _PART_COPIES_MAX: Final = 3
 """More copies than this in parts make no difference to anybody; 2 is what the alert asks for."""
+
+
+_COPIES_WANTED: Final = 2
+"""What the alert asks for as well: with one, the next loss is the last one."""
 
 
 class Copies(NamedTuple):
@@ -117,7 +122,26 @@ class Redundancy:
         return {holding.digest for holding in lost if holding.checkpoint in wanted}
 
     def copies(self) -> Copies:
-        """Return the fewest copies there are.
+        """Return the fewest copies there are."""
+        counted = [copies for _, copies in self._count()]
+        required = [each.required for each in counted if each.required is not None]
+        critical = [each.critical for each in counted if each.critical is not None]
+        return Copies(min(required, default=None), min(critical, default=None))
+
+    def scarce(self) -> list[ScarceVersion]:
+        """Return the versions of which there are fewer copies than two."""
+        return [
+            ScarceVersion(
+                watched.facts,
+                copies.required,
+                is_here=self._catalog.held(watched.facts.digest) is not None,
+            )
+            for watched, copies in self._count()
+            if copies.required is not None and copies.required < _COPIES_WANTED
+        ]
+
+    def _count(self) -> Iterator[tuple[_Watched, Copies]]:
+        """Yield how many copies there are of each version that is watched.
 
         Cost: O(holdings), and a comparison of sets for each of a watched version; those in part
             are bounded.
@@ -128,8 +152,6 @@ class Redundancy:
                 if holding.digest in offers:
                     offers[holding.digest].append(holding.blocks)
         room = _PARTS_COUNTED_MAX
-        required: list[int] = []
-        critical: list[int] = []
         for digest, watched in self._watched.items():
             whole = [watched.required.issubset(blocks) for blocks in offers[digest]]
             parts = [
@@ -138,10 +160,9 @@ class Redundancy:
                 if blocks and not is_whole
             ][:room]
             room -= len(parts)
-            required.append(sum(whole) + _copies_in_parts(watched.required, parts))
-            if watched.critical:
-                critical.append(sum(map(watched.critical.issubset, offers[digest])))
-        return Copies(min(required, default=None), min(critical, default=None))
+            required = sum(whole) + _copies_in_parts(watched.required, parts)
+            critical = sum(map(watched.critical.issubset, offers[digest]))
+            yield watched, Copies(required, critical if watched.critical else None)
 
 
 def _is_wanted(held: HeldVersion | None) -> bool:

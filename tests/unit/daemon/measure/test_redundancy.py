@@ -186,3 +186,20 @@ async def test_every_content_of_the_newest_version_is_watched(scene: Scene, root
     assert scene.copies((one,)).required == 1
     assert scene.copies((other,)).required == 1
     assert scene.copies((one, other)).required == 2
+
+
+async def test_versions_with_fewer_copies_than_two_are_scarce(scene: Scene, root: Root) -> None:
+    held = await scene.add(hashed(root))
+
+    def scarce(*peers: tuple[Holding, ...]) -> list[tuple[int, int, bool]]:
+        scene.peers = peers
+        found = scene.redundancy.scarce()
+        return [(each.holding.version, each.copies, each.is_here) for each in found]
+
+    assert scarce() == [(100, 1, True)]
+    assert scarce((held,)) == []
+    await forget(scene.catalog, held.digest)
+    await scene.redundancy.refresh()
+    assert scarce() == [(100, 0, False)]
+    assert scarce((held,)) == [(100, 1, False)]
+    assert scarce((held,), (held,)) == []
