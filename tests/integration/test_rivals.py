@@ -82,6 +82,17 @@ def test_whoever_publishes_other_content_learns_who_has_which(
     assert {rival.nodes for rival in superseded.rivals} == {("c",)}
     offered = [row for row in late.client.checkpoints() if "r" in row.nodes]
     assert [row.digest for row in offered] == [superseded.digest]
+    # A copy that a recovery brought here leaves the offer as well; its files stay.
+    [digest] = [rival.digest for rival in superseded.rivals]
+    request = RecoverRequest(
+        checkpoint=NAME, version=100, digest=digest, to=str(late.path("fetched"))
+    )
+    assert late.result(late.client.recover(request).recovery).result is Result.COMPLETE
+    again = late.publish(late.path("mine"), replace=True)
+    assert {rival.nodes for rival in again.rivals} == {("c",)}
+    assert late.path("fetched", "config.json").exists()
+    offered = [row for row in late.client.checkpoints() if "r" in row.nodes]
+    assert [row.digest for row in offered] == [superseded.digest]
 
 
 def test_a_person_is_asked_which_of_two_contents_is_meant(

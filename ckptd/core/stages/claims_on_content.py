@@ -30,7 +30,7 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
     Args:
         step: The event being handled.
         recovery: Which recovery.
-        is_reliable: Only of peers that are not in quarantine.
+        is_reliable: Only of peers that are not in quarantine, and nothing that was withdrawn here.
     """
     request, rivalry = recovery.request, recovery.rivalry
     claims = [
@@ -41,7 +41,11 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
         if holding.checkpoint == recovery.checkpoint
         and not (rivalry.rejected and claim_of(peer, holding) in rivalry.rejected)
     ]
-    claims += [Claimed(None, holding) for holding in recovery.own]
+    claims += [
+        Claimed(None, holding)
+        for holding in recovery.own
+        if not (is_reliable and holding.digest in request.withdrawn)
+    ]
     refused = recovery.search.unsigned | rivalry.unusable | step.state.contradictions.keys()
     digests = {each.holding.digest for each in claims} - refused
     digests = {digest for digest in digests if digest.startswith(request.digest_prefix)}

@@ -155,7 +155,8 @@ class PlanAnswers:
         self, checkpoint: CheckpointName, wanted: Version | None, own: Sequence[Holding]
     ) -> list[Rival]:
         """Return what goes by the version that would be chosen, with what this node had."""
-        had = self._catalog.had(checkpoint)
+        had, withdrawn = self._catalog.had(checkpoint), self._catalog.withdrawn(checkpoint)
+        own = [holding for holding in own if holding.digest not in withdrawn] or own
         contents = self._scheduler.rivals_of_choice(
             checkpoint, wanted, self._catalog.newest_ever(checkpoint), own, now=self._now()
         )

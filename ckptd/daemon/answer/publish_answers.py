@@ -127,6 +127,8 @@ class PublishAnswers:
             replace=order.replace,
             is_newest_counted=self._policy.counts(signatures, order.checkpoint),
         )
+        if order.replace:
+            await self._supersede(held)
         is_new = known is None
         before = None if known is None else known.at(root.name, relative)
         _log.info(
@@ -159,12 +161,20 @@ class PublishAnswers:
             is_back=before is not None and before.is_withdrawn,
         )
 
+    async def _supersede(self, held: HeldVersion) -> None:
+        """Take other content under the same name off offer that a recovery brought here."""
+        published = held.holding
+        for other in self._catalog.find(published.checkpoint, published.version):
+            if other.holding.digest != published.digest:
+                await self._catalog.withdraw(other.holding.digest)
+
     def _rivals_of(self, held: HeldVersion) -> tuple[RivalRow, ...]:
         """Return other content that goes by the same name and version, here or at peers."""
         published = held.holding
         own = {
             other.holding.digest: other.holding.size_bytes
             for other in self._catalog.find(published.checkpoint, published.version)
+            if other.holding.blocks
         }
         nodes = {digest: [self._node] for digest in own}
         for rival in self._contents(published.checkpoint, published.version):

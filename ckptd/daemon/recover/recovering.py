@@ -156,6 +156,7 @@ class Recovering:
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
                 had=self._storage.catalog.had(record.checkpoint),
+                withdrawn=self._storage.catalog.withdrawn(record.checkpoint),
                 allow_partial=record.allow_partial,
                 is_name_awaited=record.is_name_awaited,
                 own_names=self._names_like(record.checkpoint),

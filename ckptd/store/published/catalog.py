@@ -131,9 +131,14 @@ class Catalog:
         return self._newest.of(checkpoint)
 
     def had(self, checkpoint: CheckpointName) -> frozenset[Digest]:
-        """Return what is here of a checkpoint, and the newest that ever was."""
+        """Return what is here of a checkpoint and not withdrawn, and the newest that ever was."""
         newest = self._newest.digest_of(checkpoint)
-        return self._held.digests_of(checkpoint) | ({newest} if newest else set())
+        known = self._held.digests_of(checkpoint) | ({newest} if newest else set())
+        return known - self._held.withdrawn_of(checkpoint)
+
+    def withdrawn(self, checkpoint: CheckpointName) -> frozenset[Digest]:
+        """Return what stands here of a checkpoint and is off offer at every place."""
+        return self._held.withdrawn_of(checkpoint)
 
     def check_room(
         self,

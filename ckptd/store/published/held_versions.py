@@ -75,6 +75,14 @@ class HeldVersions:
         names = (found for name, found in self._by_name.items() if name[0] == checkpoint)
         return frozenset(itertools.chain.from_iterable(names))
 
+    def withdrawn_of(self, checkpoint: CheckpointName) -> frozenset[Digest]:
+        """Return the versions of a checkpoint that are off offer wherever they stand."""
+        return frozenset(
+            digest
+            for digest in self.digests_of(checkpoint)
+            if all(place.is_withdrawn for place in self._versions[digest].places)
+        )
+
     def standing(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
         """Return what stands here of each version of a checkpoint, as far as is known."""
         found = (self._versions[digest] for digest in sorted(self.digests_of(checkpoint)))

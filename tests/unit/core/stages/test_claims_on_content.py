@@ -51,6 +51,16 @@ def test_claims_of_the_peers_that_are_trusted_come_with_what_is_here() -> None:
     assert contents_among(recovery, trusted) == ((100, ONE.digest),)
 
 
+def test_what_was_withdrawn_here_counts_only_where_nothing_else_does() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    withdrawn = frozenset({OLD.digest})
+    recovery.request = replace(recovery.request, own=(holding(OLD),), withdrawn=withdrawn)
+    assert claims_on(scene.step, recovery, is_reliable=True) == []
+    [claimed] = claims_on(scene.step, recovery, is_reliable=False)
+    assert (claimed.peer, claimed.holding.digest) == (None, OLD.digest)
+
+
 def test_only_what_can_be_completed_may_be_asked_for() -> None:
     scene = Scene()
     recovery = scene.recovery(ONE)

@@ -692,6 +692,19 @@ async def test_many_places_are_withdrawn_and_forgotten_together(
     assert again.versions() == ()
 
 
+async def test_what_is_withdrawn_is_nothing_that_a_recovery_should_go_back_to(
+    catalog: Catalog, hashed: HashedDirectory, other: HashedDirectory
+) -> None:
+    await catalog.add(hashed)
+    await catalog.add(other, is_published=False)
+    assert catalog.had(CHECKPOINT) == {hashed.digest, other.digest}
+    assert catalog.withdrawn(CHECKPOINT) == frozenset()
+    await catalog.withdraw(other.digest)
+    assert catalog.had(CHECKPOINT) == {hashed.digest}
+    assert catalog.withdrawn(CHECKPOINT) == {other.digest}
+    assert catalog.withdrawn(CheckpointName("another")) == frozenset()
+
+
 async def test_how_far_scrubbing_is_survives_a_restart(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
 ) -> None:
