@@ -272,8 +272,10 @@ def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSe
 
 
 def report_withdrawn(step: Step, recovery: Recovery, node: NodeId) -> None:
-    """Report that a source does not hold the version any more."""
-    recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, node))
+    """Report that a source does not hold the version any more, or not all that it said."""
+    left = step.state.peers[node].holding_of(recovery.digest)
+    text = "" if left is None else "does not hold all that it said of the version"
+    recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, node, text=text))
 
 
 def report_reborn(step: Step, peer: Peer) -> None:

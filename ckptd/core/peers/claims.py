@@ -43,6 +43,7 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
     before = peer.holdings if peer.is_live else {}
+    peer.claimed_ns = step.now
     peer.is_live, peer.holdings = True, {holding.digest: holding for holding in event.holdings}
     for recovery in step.state.recoveries.values():
         if recovery.digest is not None:

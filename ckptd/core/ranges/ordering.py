@@ -154,6 +154,7 @@ def _order(
         blocks.start,
         criticality,
         is_prompt=not lane.transfers,
+        ordered_ns=step.now,
         is_proof=is_proof(recovery, peer, blocks.start),
     )
     state.next_transfer += 1

@@ -198,7 +198,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
                 begin_with_two(step, recovery, lane)
             return
         case RangeOutcome.NOT_HELD:
-            _withdraw(step, recovery, lane.source, transfer.blocks)
+            _withdraw(step, recovery, lane.source, transfer)
             narration.report_withdrawn(step, recovery, lane.source)
             count_sources(step)
         case RangeOutcome.BUSY:
@@ -220,12 +220,18 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
     step.rest(lane.source)
 
 
-def _withdraw(step: Step, recovery: Recovery, node: NodeId, run: BlockRun) -> None:
-    """Rely on a source no more for the units of a range that it does not have."""
-    space = recovery.content.space
+def _withdraw(step: Step, recovery: Recovery, node: NodeId, transfer: Transfer) -> None:
+    """Rely on a source no more for the units of a range that it does not have.
+
+    Unless it said since what it has: of a range that lacks one block nothing is sent, and units
+    beside that one would be lost until it says something again.
+    """
+    space, run, peer = recovery.content.space, transfer.blocks, step.state.peers[node]
+    if transfer.ordered_ns < peer.claimed_ns:
+        return
     first, last = space.unit_of(run.start), space.unit_of(run.end - 1)
     units = BlockSet.of_run((space.unit_run(first)[0], space.unit_run(last)[1]))
-    step.state.peers[node].withdraw(recovery.content.digest, units)
+    peer.withdraw(recovery.content.digest, units)
 
 
 def close_late_lanes(step: Step) -> None:

@@ -152,7 +152,7 @@ def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
             why = entry.text or f"nobody has {missing} of its blocks"
             return f"version {version} given up for another: {why}"
         case StoryKind.WITHDRAWN:
-            return f"{entry.source} does not hold the version any more"
+            return f"{entry.source} {entry.text or 'does not hold the version any more'}"
         case StoryKind.EPOCH_CHANGED:
             return f"{entry.source} was started anew: nothing old is held to it"
         case StoryKind.SOURCE_LOST:

@@ -27,6 +27,7 @@ class Transfer:
         is_hedge: It duplicates a range that another source is late with.
         is_spoiled: A block of it was wrong.
         is_hedged: It was looked at as late once; there may be a hedge for it.
+        ordered_ns: When it was ordered.
         is_proof: It is the one block by which a source shows that a unit is right again.
     """
 
@@ -41,6 +42,7 @@ class Transfer:
     is_hedge: bool = False
     is_spoiled: bool = False
     is_hedged: bool = False
+    ordered_ns: int = 0
     is_proof: bool = False
 
 

@@ -25,6 +25,7 @@ class Peer:
         epoch: Which life of it.
         is_live: It answered when it was asked last.
         holdings: What it has, by digest. A version it turned out not to have is taken out.
+        claimed_ns: When it said so last.
         link: The path to it.
         questioned: Versions of which it is asked whether it stands by some blocks that were
             bad, and which blocks. Not asked for ranges of these meanwhile.
@@ -36,6 +37,7 @@ class Peer:
     epoch: Epoch
     is_live: bool = True
     holdings: dict[Digest, Holding] = field(default_factory=dict)
+    claimed_ns: int = 0
     link: Link = field(default_factory=Link)
     questioned: dict[Digest, BlockSet] = field(default_factory=dict)
     doubts: dict[Digest, Doubts] = field(default_factory=dict)

@@ -117,8 +117,16 @@ class BlockQuestions:
             self._checked.popitem(last=False)
         if not is_right:
             self.rotten_count += 1
-            unit = version.space.manifest.units[place.unit]
-            _log.warning("version.rotten", digest=digest, unit=unit.path, block=block, why=ROT)
+            manifest = version.space.manifest
+            _log.warning(
+                "version.rotten",
+                checkpoint=manifest.checkpoint,
+                version=manifest.version,
+                digest=digest,
+                unit=manifest.units[place.unit].path,
+                block=block,
+                why=ROT,
+            )
         return is_right
 
 

@@ -115,6 +115,7 @@ class Attempt:
         epoch: Which life of its source it was ordered from.
         next_block: Blocks below it have been reported.
         heard_ns: When it was ordered, or brought something last.
+        ordered_ns: When it was ordered.
         received_bytes: Body bytes that were reported.
         is_proof: It shows whether a unit is right again.
     """
@@ -123,6 +124,7 @@ class Attempt:
     epoch: Epoch
     next_block: int
     heard_ns: int
+    ordered_ns: int
     received_bytes: int = 0
     is_proof: bool = False
 
@@ -153,6 +155,7 @@ class NodeBook:
         recoveries: All it was ever asked for.
         attempts: The recovery of each transfer that has not ended.
         said: What each peer said last, less what it turned out not to have.
+        said_ns: When it said so.
         epochs: The life in which it said so.
         lost: Peers that do not answer.
         describing: Which manifest was asked for last, by recovery and source.
@@ -170,6 +173,7 @@ class NodeBook:
     recoveries: dict[RecoveryId, RecoveryAccount] = field(default_factory=dict)
     attempts: dict[TransferId, RecoveryAccount] = field(default_factory=dict)
     said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
+    said_ns: dict[NodeId, int] = field(default_factory=dict)
     epochs: dict[NodeId, Epoch] = field(default_factory=dict)
     lost: set[NodeId] = field(default_factory=set)
     describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)

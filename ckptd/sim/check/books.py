@@ -176,7 +176,8 @@ class Books(Watch):
                 recovery = book.recoveries[effect.recovery]
                 epoch = book.epochs[effect.source]
                 doubts = book.doubts.get((effect.source, effect.digest))
-                attempt = Attempt(effect, epoch, effect.blocks.start, book.node.now)
+                now = book.node.now
+                attempt = Attempt(effect, epoch, effect.blocks.start, now, now)
                 attempt.is_proof = doubts is not None and effect.blocks.start in doubts.unproven
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
@@ -268,8 +269,10 @@ def _indices_of(version: SavedVersion, blocks: BlockSet) -> set[int]:
 
 def _note_end(book: NodeBook, event: RangeEnded) -> None:
     recovery = book.attempts[event.transfer]
-    order = recovery.attempts[event.transfer].order
-    if event.outcome is RangeOutcome.NOT_HELD:
+    attempt = recovery.attempts[event.transfer]
+    order = attempt.order
+    is_news = attempt.ordered_ns >= book.said_ns.get(order.source, 0)
+    if event.outcome is RangeOutcome.NOT_HELD and is_news:
         units = recovery.known_version().units_of(BlockSet.of_run(order.blocks))
         _withdraw(book, order.source, order.digest, units)
     _close_attempt(book, recovery, event.transfer)
@@ -295,6 +298,7 @@ def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
             del book.doubts[pair]
         for recovery in book.recoveries.values():
             recovery.bad_by.pop(event.node, None)
+    book.said_ns[event.node] = book.node.now
     book.said[event.node] = {holding.digest: holding for holding in event.holdings}
     _give_second_chances(book)
 

@@ -17,6 +17,7 @@ from ckptd.core.peers.blame import (
     on_holding_confirmed,
 )
 from ckptd.core.report.evidence import BadBlock
+from ckptd.core.report.story import sentence
 from ckptd.core.state.doubts import Doubts
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
@@ -308,6 +309,8 @@ def test_a_denial_takes_the_unit_from_the_offer_and_nothing_else() -> None:
     assert script.recovery().coverage.verified == version.blocks - blocks((1, 2))
     assert script.view_source(A).trust >= 0
     assert script.view().waiting_for == "a peer that has the missing 1 blocks"
+    told = [sentence(entry) for entry in script.recovery().story.entries]
+    assert "a does not hold all that it said of the version" in told
 
 
 def test_a_unit_that_is_claimed_again_begins_with_the_block_that_was_bad_alone() -> None:

@@ -7,6 +7,7 @@ import pytest
 from ckptd.core.effects import CloseLane, CommitBlocks, ConfirmHolding
 from ckptd.core.events import BlocksCommitted, HoldingConfirmed, RangeProgressed
 from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId
 from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, WasteReason
 from tests.support.scheduling import (
@@ -162,6 +163,29 @@ def test_a_block_that_was_bad_and_came_good_from_elsewhere_is_here() -> None:
 
 
 # How a transfer ends
+
+
+def test_a_range_that_is_not_held_takes_its_units_from_the_offer_and_no_others() -> None:
+    script, version = Script(), saved(2, 2, 8)
+    [order] = ranges(script.start(version, A))
+    assert order.blocks == BlockRun(0, 4)
+    [other] = ranges(script.end(order, RangeOutcome.NOT_HELD))
+    assert other.blocks.start >= 4
+    assert script.scheduler.inspect().peers[A].holdings[version.digest].blocks == blocks((4, 12))
+
+
+def test_what_a_source_said_since_it_was_asked_counts_more_than_its_answer() -> None:
+    """One unit of the range was withdrawn: the source said so before it answered."""
+    script, version = Script(), saved(2, 2, 8)
+    [order] = ranges(script.start(version, A))
+    left = blocks((0, 2), (4, 12))
+    script.now_ms += 1
+    script.tell(holds(A, holding(version, left)))
+    script.end(order, RangeOutcome.NOT_HELD)
+    assert script.scheduler.inspect().peers[A].holdings[version.digest].blocks == left
+    while script.in_flight:
+        script.deliver(script.in_flight[0])
+    assert script.recovery().coverage.verified == left
 
 
 @pytest.mark.parametrize("outcome", [RangeOutcome.DISCONNECTED, RangeOutcome.UNREACHABLE])
