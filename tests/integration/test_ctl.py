@@ -22,6 +22,7 @@ from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.prioritized import NeedRequest, PrioritizeRequest
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
+from ckptd.control.messages.verifications import VerifyRequest, VerifyResult
 from ckptd.errors import (
     CkptdError,
     ExitCode,
@@ -31,7 +32,16 @@ from ckptd.errors import (
 )
 from ckptd.model.words import FailureCause, Result, Stage
 from tests.support.control import Hold, StandInDaemon, serving
-from tests.support.control_samples import NEED_PROGRESS, PROGRESS, PUBLISH_PROGRESS, RESULT, VIEW
+from tests.support.control_samples import (
+    BAD_UNIT,
+    NEED_PROGRESS,
+    PROGRESS,
+    PUBLISH_PROGRESS,
+    RESULT,
+    VERIFY_PROGRESS,
+    VERIFY_RESULT,
+    VIEW,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -222,6 +232,48 @@ def test_a_closed_pipe_is_no_error(path: str) -> None:
         assert process.wait(30) == 0
     assert json.loads(first)["type"] == "progress"
     assert err == "ckptctl: recovery 01J9QX of a → /data/llama/rank-0/100\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ([], VerifyRequest()),
+        (["llama/rank-0"], VerifyRequest(checkpoint="llama/rank-0")),
+        (["llama/rank-0@100"], VerifyRequest(checkpoint="llama/rank-0", version=100)),
+    ],
+)
+def test_what_is_wrong_is_listed_and_ends_a_verification_with_8(
+    path: str,
+    asked: list[str],
+    expected: VerifyRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(StandInDaemon(), path) as daemon:
+        assert ckptctl(["--socket", path, "verify", *asked]) == ExitCode.VERIFICATION
+        assert daemon.calls == [("verify", expected)]
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "llama/rank-0@100 in /data/llama/rank-0/100"
+    assert second == f"  optimizer/state.bin: {BAD_UNIT.why}"
+    assert third == (
+        "verified 12 units in 1 directory, 2 GiB read in 0.7s: "
+        "1 not what was published, and not served"
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (replace(VERIFY_RESULT, changed_units=0), ExitCode.DONE),
+        (replace(VERIFY_RESULT, changed_units=0, unread_units=2), ExitCode.VERIFICATION),
+    ],
+)
+def test_a_verification_ends_with_0_only_if_everything_was_read_and_is_right(
+    path: str, result: VerifyResult, code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(StandInDaemon(verifying=[VERIFY_PROGRESS, result]), path):
+        assert ckptctl(["--socket", path, "verify", "-o", "json"]) == code
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["type"] for line in lines] == ["progress", "result"]
 
 
 @pytest.mark.parametrize(

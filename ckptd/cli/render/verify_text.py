@@ -30,12 +30,13 @@ def bad_unit_lines(units: Sequence[BadUnit]) -> list[str]:
 def verified_lines(result: VerifyResult) -> list[str]:
     """Say what was verified."""
     amounts = (
-        f"{result.units} units in {result.places} directories, "
+        f"{result.units} units in {result.places} "
+        f"{'directory' if result.places == 1 else 'directories'}, "
         f"{format_size(result.read_bytes)} read in {format_duration(result.duration_s)}"
     )
     wrong = []
     if result.changed_units:
-        wrong.append(f"{result.changed_units} are not what was published, and not served")
+        wrong.append(f"{result.changed_units} not what was published, and not served")
     if result.unread_units:
-        wrong.append(f"{result.unread_units} could not be read to their end")
+        wrong.append(f"{result.unread_units} not read to the end")
     return [f"verified {amounts}: {'; '.join(wrong) or 'all are what was published'}"]
