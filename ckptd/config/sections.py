@@ -24,6 +24,7 @@ from ckptd.config.values import (
     connections_per_address,
     credential_or_none,
     credential_or_path,
+    file_size,
     interface,
     link_rate,
     path_or_none,
@@ -35,7 +36,7 @@ from ckptd.config.values import (
     settle_time,
     socket_path,
 )
-from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DAY_S, MIB
+from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DAY_S, MIB, UNIT_BYTES_MAX
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
@@ -141,9 +142,17 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):
-    """When a directory counts as finished: nothing in it has changed for so long."""
+    """What can be published.
+
+    Attributes:
+        settle_s: A directory counts as finished when nothing in it has changed for so long.
+        file_max_bytes: The longest file, holes included.
+    """
 
     settle_s: Annotated[float, Key(text(settle_time))] = msgspec.field(default=1.0, name="settle")
+    file_max_bytes: Annotated[int, Key(text(file_size))] = msgspec.field(
+        default=UNIT_BYTES_MAX, name="file_max"
+    )
 
 
 class ServingSection(msgspec.Struct, frozen=True, kw_only=True):

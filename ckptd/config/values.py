@@ -20,6 +20,7 @@ from ckptd.limits import (
     PATH_BYTES_MAX,
     PEERS_MAX,
     SECOND,
+    UNIT_BYTES_MAX,
 )
 from ckptd.model.quantities import (
     format_rate,
@@ -199,6 +200,18 @@ def redundancy(value: object) -> int:
         is_short = isinstance(value, int) and value.bit_length() < 64  # noqa: PLR2004
         raise UsageError(repr(value) if is_short else kind_of(value), "is neither 1 nor 2")
     return value
+
+
+def file_size(size: str) -> int:
+    """Read how long a file may be.
+
+    Raises:
+        UsageError: No size, or more than a unit can have.
+    """
+    size_bytes = parse_size(size)
+    if not 1 <= size_bytes <= UNIT_BYTES_MAX:
+        raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(UNIT_BYTES_MAX)}")
+    return size_bytes
 
 
 def check_interval(duration: str) -> int:

@@ -361,6 +361,8 @@ def test_how_often_things_are_looked_at_can_be_set(
         ({"store": 'check_rate = "1023KiB/s"'}, "store.check_rate.* is less than 1 MiB/s"),
         ({"scrub": 'every = "59s"'}, "scrub.every.* is not 60 s to 366 d"),
         ({"scrub": 'every = "367d"'}, "scrub.every.* is not 60 s to 366 d"),
+        ({"publish": 'file_max = "0B"'}, "publish.file_max.* is not 1 B to 16 TiB"),
+        ({"publish": 'file_max = "17TiB"'}, "publish.file_max.* is not 1 B to 16 TiB"),
         ({"scrub": 'rate = "1"'}, "scrub.rate.* is not a number and a unit"),
     ],
 )

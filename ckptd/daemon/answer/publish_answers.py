@@ -59,6 +59,7 @@ class PublishAnswers:
         self._shelf = parts.storage.shelf
         self._policy = parts.policy
         self._roots = parts.storage.roots
+        self._file_max_bytes = parts.config.publish.file_max_bytes
         self._settle_ns = int(parts.config.publish.settle_s * SECOND)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
@@ -87,6 +88,7 @@ class PublishAnswers:
             critical=request.critical,
             deferred=request.deferred,
             optional=request.optional,
+            file_max_bytes=self._file_max_bytes,
             settle_ns=self._settle_ns,
             replace=request.replace,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ckptd.errors import ContentChanged, InvalidManifest, UsageError
-from ckptd.limits import MANIFEST_UNITS_MAX
+from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import block_size_for, check_path
 from ckptd.model.patterns import compile_pattern
@@ -41,6 +41,7 @@ class PublishOrder:
         critical: Patterns of relative paths, as of :func:`compile_pattern`.
         deferred: The same; a file that matches both is critical.
         optional: The same; a version is complete without these files. None of them is critical.
+        file_max_bytes: The longest file, holes included.
         settle_ns: Nothing in the directory may have changed for so long.
         replace: Other content under the same name and version may be replaced.
     """
@@ -51,6 +52,7 @@ class PublishOrder:
     critical: tuple[str, ...] = ()
     deferred: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    file_max_bytes: int = UNIT_BYTES_MAX
     settle_ns: int = 0
     replace: bool = False
 
@@ -120,6 +122,12 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             place = resolve_link(root, place)
             target = root.stat(place)
             size = target.st_size if target else 0
+        if size > request.file_max_bytes:
+            raise UsageError(
+                f"file {root.absolute(place)}",
+                f"has {size} bytes, more than the {request.file_max_bytes} that a file may have",
+                "Its holes count. Raise [publish] file_max if that is right.",
+            )
         words = words_for(found.path)
         candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
     if not candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,14 @@ def test_the_last_change_is_that_of_the_directory_that_changed_last(
     facts = [os.stat(inside / path) for path in ("v1", "v1/d")]
     assert changed_at_ns(root, "v1", found) == max(each.st_ctime_ns for each in facts)
     assert changed_at_ns(root, "v1", found) == os.stat(inside / where).st_ctime_ns
+
+
+def test_a_file_that_looks_longer_than_it_may_be_is_refused(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    with (inside / "v1/sparse").open("wb") as file:
+        file.truncate(2**40)
+    assert len(find_files(root, "v1", replace(order(root), file_max_bytes=2**40))) == 2
+    with pytest.raises(
+        UsageError, match=f"v1/sparse: has {2**40} bytes, more than the {2**40 - 1}"
+    ):
+        find_files(root, "v1", replace(order(root), file_max_bytes=2**40 - 1))
