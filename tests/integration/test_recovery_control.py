@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -101,6 +102,41 @@ def test_one_in_the_background_becomes_urgent_when_it_is_asked_for_again(
     link.heal()
     assert receiver.result(first).result is Result.COMPLETE
     assert [view.recovery for view in receiver.client.recoveries()] == [first]
+
+
+def test_what_is_asked_for_while_it_is_given_up_begins_when_that_is_done(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    source.path("small").mkdir()
+    for number in range(6000):
+        source.path(f"small/{number:04}").write_bytes(number.to_bytes(2, "big") * 200)
+    source.publish(source.path("small"), critical=(), deferred=())
+    with fault_proxy(source.data_port, rate_bytes_per_s=MIB) as link:
+        receiver = cluster.node("r", peers=[link.address])
+        first = receiver.begin()
+        receiver.wait_bytes(first, MIB)
+        with ThreadPoolExecutor(1) as threads:
+            cancelled = threads.submit(receiver.client.cancel, first)
+            while receiver.client.recovery(first).stage is Stage.TRANSFERRING:
+                pass
+            second = receiver.begin()
+            assert cancelled.result().stage is Stage.CANCELLED
+        assert second != first
+        receiver.client.cancel(second)
+
+
+def test_one_that_may_do_less_than_is_asked_for_is_not_joined(
+    cluster: Cluster, link: FaultProxy
+) -> None:
+    receiver = cluster.node("r", peers=[link.address])
+    first = receiver.begin()
+    request = RecoverRequest(checkpoint=NAME, version=100, overwrite=True, allow_partial=True)
+    with pytest.raises(Conflict, match=f"{first}: is under way without --overwrite and --allow-p"):
+        receiver.client.recover(request)
+    receiver.client.cancel(first)
+    more = receiver.client.recover(request).recovery
+    assert more != first
+    assert receiver.begin() == more
+    receiver.client.cancel(more)
 
 
 def test_a_target_that_another_recovery_will_have_is_refused_before_anything_is_begun(

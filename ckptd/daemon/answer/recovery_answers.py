@@ -37,6 +37,7 @@ from ckptd.model.ids import (
     parse_node_id,
     parse_version,
 )
+from ckptd.model.words import Stage
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
@@ -121,9 +122,11 @@ class RecoveryAnswers:
             named = target
         elif version is not None:
             root, target = self._recovering.own.target_of(checkpoint, version)
+        await self._let_end(root, target)
         async with self._beginning:  # of two requests for the same, one begins
             same = self._find_same(checkpoint, version, root, target)
             if same is not None and self._is_of(same, wanted):
+                _check_allows(same.record, request)
                 return await self._join(same, is_background=request.is_background)
             if version is not None:
                 self._catalog.check_room(checkpoint, version)
@@ -186,6 +189,14 @@ class RecoveryAnswers:
         digest = "" if view is None or view.digest is None else view.digest
         is_begun = bool(wanted.digest_prefix) and digest.startswith(wanted.digest_prefix)
         return wanted == _Selection("", None) or (is_begun and wanted.from_node is None)
+
+    async def _let_end(self, root: Root, target: str) -> None:
+        """Wait for a recovery on its way to a target that was given up and is being removed."""
+        other = self._book.overlapping(root, target)
+        if other is not None:
+            view = self._scheduler.recovery(other.id, now=self._now())
+            if view is not None and view.stage is Stage.DISCARDING:
+                await other.ended.wait()
 
     def _find_same(
         self, checkpoint: CheckpointName, version: Version | None, root: Root, target: str
@@ -280,3 +291,25 @@ def running(book: RecoveryBook, recovery: str) -> OpenRecovery:
         how = book.result(recovery).result
         raise NotFound(f"recovery {recovery}", f"has ended already: {how.value}")
     return found
+
+
+def _check_allows(record: JournaledRecovery, request: RecoverRequest) -> None:
+    """Check that a recovery under way may do what somebody who joins it wants it to do.
+
+    Raises:
+        Conflict: It may not.
+    """
+    lacking = [
+        option
+        for option, is_wanted, is_given in (
+            ("--overwrite", request.overwrite, record.is_overwriting),
+            ("--allow-partial", request.allow_partial, record.allow_partial),
+        )
+        if is_wanted and not is_given
+    ]
+    if lacking:
+        raise Conflict(
+            f"recovery {record.recovery}",
+            f"is under way without {' and '.join(lacking)}",
+            f"Give it up first: ckptctl cancel {record.recovery}",
+        )
