@@ -473,9 +473,9 @@ class PlaceState(enum.StrEnum):
     """How a version stands at one place of this node."""
 
     HERE = "here"
-    """All of it, as it was hashed."""
+    """All of it that is required, as it was hashed."""
     PARTIAL = "partial"
-    """A recovery left units out; nothing is wrong with the others."""
+    """A recovery left required units out; nothing is wrong with the others."""
     SUSPECT = "suspect"
     """Files have other metadata than when they were hashed: to be hashed again."""
     STALE = "stale"

@@ -11,7 +11,7 @@ from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.errors import ExitCode, OutsideRoots
 from ckptd.limits import MIB
-from ckptd.model.words import FailureCause, Result
+from ckptd.model.words import FailureCause, Location, PlaceState, Result
 from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 from tests.support.mounts import needs_disk
@@ -152,6 +152,9 @@ def test_a_version_is_complete_without_optional_units_that_nobody_has(
     assert "missing, optional: train.log" in capsys.readouterr().out
     (result,) = receiver.client.recoveries()
     assert os.listdir(result.target) == ["model.bin"]
+    (row,) = receiver.client.checkpoints()
+    assert (row.held, row.is_complete, row.nodes) == (Location.HERE, True, ("a", "r"))
+    assert [place.state for place in row.places] == [PlaceState.HERE]
 
 
 def test_a_name_that_nobody_has_ends_at_once_with_the_nearest_ones(

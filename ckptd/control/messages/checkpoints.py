@@ -50,10 +50,10 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         version: Which version.
         digest: Digest of its manifest.
         size_bytes: Length of the whole version.
-        held: ``here`` if this node holds all of it.
-        is_complete: Every block is here or at reachable peers.
+        held: ``here`` if this node holds all of it that is required.
+        is_complete: Every block of a required unit is here or at reachable peers.
         is_stale: It stands here, but its files changed, at all places.
-        nodes: Nodes that hold all of it, this one included, sorted.
+        nodes: Nodes that hold all of it that is required, this one included, sorted.
         directory: Its directory on this node; ``None`` if it is not here. Of several the best.
         units: How many units; ``None`` if the manifest is not here.
         critical_bytes: Bytes of its critical units; ``None`` if the manifest is not here.

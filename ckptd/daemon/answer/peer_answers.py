@@ -143,10 +143,10 @@ def _checkpoint_row(
     node: NodeId,
     places: _Places,
 ) -> CheckpointRow:
-    whole = sorted(owner for owner, holding in offers if holding.is_complete)
-    reachable = BlockSet()
+    whole = sorted(owner for owner, holding in offers if holding.is_whole)
+    reachable = BlockSet()  # or optional
     for _, holding in offers:
-        reachable |= holding.blocks
+        reachable |= holding.blocks | holding.optional
     facts = held.holding if held else offers[0][1]
     return CheckpointRow(
         checkpoint=key[0],

@@ -52,7 +52,7 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
         return warned(
             "place",
             directory,
-            f"{version} in part: {len(place.absent)} of {place.unit_count} units were left out",
+            f"{version} in part: {len(place.lacking)} required of {place.unit_count} units lack",
             f"{recover} fetches them once somebody has them.",
         )
     count = f"{len(place.changed)} of {place.unit_count} units" if place.changed else "nothing"

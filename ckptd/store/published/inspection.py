@@ -67,6 +67,8 @@ def facts_of(row: VersionRow, space: AddressSpace | None = None) -> Holding:
 
 def place_of(row: StoredPlace, space: AddressSpace, files: tuple[UnitFile | None, ...]) -> Place:
     """Return a place at which nothing is known to be wrong."""
+    absent = absent_units(files)
+    units = space.manifest.units
     return Place(
         number=row.place,
         root=row.root,
@@ -78,7 +80,8 @@ def place_of(row: StoredPlace, space: AddressSpace, files: tuple[UnitFile | None
         scrubbed_units=row.scrubbed_units,
         unit_count=len(space.manifest.units),
         blocks=held_blocks(space, files),
-        absent=absent_units(files),
+        absent=absent,
+        lacking=frozenset(unit for unit in absent if not units[unit].is_optional),
     )
 
 
@@ -129,7 +132,7 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
 
 def _unreadable(place: Place, reason: str) -> Place:
     """Return a place of which nothing can be had."""
-    lost = replace(place, blocks=BlockSet(), absent=NO_UNITS, reason=reason)
+    lost = replace(place, blocks=BlockSet(), absent=NO_UNITS, lacking=NO_UNITS, reason=reason)
     return lost.with_changed(range(lost.unit_count), reason)
 
 

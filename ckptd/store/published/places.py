@@ -71,6 +71,7 @@ class Place:
         unit_count: Units of the version; 0 if its manifest cannot be read.
         blocks: What was recorded as being there.
         absent: Units that a recovery left out.
+        lacking: Those of them that are required.
         suspect: Units whose files have other metadata than was recorded: to be hashed again.
         changed: Units whose content is known to differ, or to be gone.
         reason: The first thing that is wrong, for people; empty if nothing is known to be.
@@ -87,6 +88,7 @@ class Place:
     unit_count: int
     blocks: BlockSet
     absent: frozenset[int] = NO_UNITS
+    lacking: frozenset[int] = NO_UNITS
     suspect: frozenset[int] = NO_UNITS
     changed: frozenset[int] = NO_UNITS
     reason: str = ""
@@ -100,7 +102,7 @@ class Place:
             return PlaceState.STALE
         if self.suspect:
             return PlaceState.SUSPECT
-        return PlaceState.PARTIAL if self.absent else PlaceState.HERE
+        return PlaceState.PARTIAL if self.lacking else PlaceState.HERE
 
     @property
     def unusable(self) -> frozenset[int]:
@@ -189,6 +191,7 @@ class Place:
             self,
             blocks=blocks,
             absent=self.absent - right,
+            lacking=self.lacking - right,
             suspect=suspect,
             changed=changed,
             reason=self.reason if suspect or changed else "",

@@ -71,9 +71,9 @@ def test_what_changed_is_named_with_what_to_do(roots: Roots, tmp_path: Path) -> 
 
 
 def test_what_was_left_out_is_counted(roots: Roots) -> None:
-    partial = replace(PLACE, absent=frozenset({0, 3}))
+    partial = replace(PLACE, absent=frozenset({0, 3, 4}), lacking=frozenset({0, 3}))
     assert findings(roots, partial) == [
-        (CheckResult.WARN, "llama@7 in part: 2 of 4 units were left out")
+        (CheckResult.WARN, "llama@7 in part: 2 required of 4 units lack")
     ]
 
 

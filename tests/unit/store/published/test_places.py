@@ -54,7 +54,12 @@ def test_what_is_kept_of_an_address_space_knows_the_blocks_of_each_unit() -> Non
         (PLACE.with_changed([A, D], "written"), PlaceState.STALE, [(2, 3)]),
         (PLACE.with_suspect([A], "t").with_changed([B], "w"), PlaceState.STALE, [(3, 4)]),
         (replace(PLACE, is_withdrawn=True), PlaceState.WITHDRAWN, []),
-        (replace(PLACE, absent=frozenset({C})), PlaceState.PARTIAL, [(0, 4)]),
+        (
+            replace(PLACE, absent=frozenset({C}), lacking=frozenset({C})),
+            PlaceState.PARTIAL,
+            [(0, 4)],
+        ),
+        (replace(PLACE, absent=frozenset({C})), PlaceState.HERE, [(0, 4)]),
         (replace(PLACE, reason="its row is damaged"), PlaceState.STALE, [(0, 4)]),
     ],
 )
@@ -99,8 +104,10 @@ def test_units_that_are_right_are_served_again() -> None:
 
 
 def test_units_that_were_left_out_and_are_right_now_are_there() -> None:
-    partial = replace(PLACE, absent=frozenset({A, C}), blocks=BlockSet([(2, 4)]))
-    assert partial.with_right([A], SPACE, None) == replace(PLACE, absent=frozenset({C}))
+    left_out = frozenset({A, C})
+    partial = replace(PLACE, absent=left_out, lacking=left_out, blocks=BlockSet([(2, 4)]))
+    only_c = frozenset({C})
+    assert partial.with_right([A], SPACE, None) == replace(PLACE, absent=only_c, lacking=only_c)
     assert partial.with_right([A, C], SPACE, None) == PLACE
 
 
