@@ -64,6 +64,7 @@ class RateLearned:
         latency_ns: Usual time to its first byte; ``None`` if that was not measured.
         age_ns: How long ago.
         origin: By what it was measured.
+        is_sound: Over enough bytes to be kept.
     """
 
     node: NodeId
@@ -71,6 +72,7 @@ class RateLearned:
     latency_ns: int | None
     age_ns: int
     origin: RateOrigin
+    is_sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

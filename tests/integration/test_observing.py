@@ -93,6 +93,10 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
         link.heal()
         receiver.result(recovery)
     assert "ckptd_recovery_active 1.0" in page.splitlines()
+    bound_by = re.findall(
+        r"^ckptd_recovery_bottlenecks\{bottleneck=\"(.+)\"\} 1.0$", page, re.MULTILINE
+    )
+    assert bound_by == ["source"], "the only one is slow"
     assert re.search(r"^ckptd_received_bytes_total\S+ [4-9]\.\d+e\+06$", page, re.MULTILINE)
     assert "_created" not in page
     after = page_of(receiver)

@@ -9,6 +9,7 @@ from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.words import Confirmation, RateOrigin, Result, SourceState
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint
+from tests.support.metrics_page import samples
 from tests.support.peers import liar
 
 pytestmark = pytest.mark.integration
@@ -135,6 +136,7 @@ def test_a_lying_source_is_shown_with_every_bad_block(
         assert started_at_s <= first.at_s <= started_at_s + 600
         assert view.bad_blocks == len(view.evidence)
         assert view.quarantines or view.trust < 0
+        assert samples(receiver, "quarantines_total") == {"": view.quarantines}
         assert (view.state is SourceState.DISTRUSTED) == (view.quarantined_until_s is not None)
 
         command = ["--socket", receiver.client.socket_path, "peers", "show"]

@@ -79,7 +79,9 @@ def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
 def on_rate_learned(step: Step, event: RateLearned) -> None:
     """Keep how fast a peer was, for predictions."""
     learned_ns = step.now - max(event.age_ns, 0)
-    rate = LearnedRate(event.bytes_per_s, event.latency_ns, learned_ns, event.origin)
+    rate = LearnedRate(
+        event.bytes_per_s, event.latency_ns, learned_ns, event.origin, event.is_sound
+    )
     step.state.learned.note(event.node, rate, now=step.now)
 
 

@@ -295,13 +295,13 @@ class Doctor:
         return _judge(peer, sample)
 
     def _learn(self, peer: PeerAddress, sample: Sample | None) -> None:
-        """Let predictions know how fast a peer is, if enough came to say that."""
+        """Let predictions know how fast a peer is."""
         if sample is None or peer.holdings is None:
             return
         rate = sample.rate_bytes_per_s
         if rate is not None:
-            node, latency_ns = peer.holdings.node, sample.latency_ns
-            self._note_rate(RateLearned(node, rate, latency_ns, 0, RateOrigin.DOCTOR))
+            node, latency, by = peer.holdings.node, sample.latency_ns, RateOrigin.DOCTOR
+            self._note_rate(RateLearned(node, rate, latency, 0, by, is_sound=sample.is_sound))
 
     def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
         """Return who must answer at the other end of a lane, and to whom."""

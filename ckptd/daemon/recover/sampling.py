@@ -55,12 +55,17 @@ class Sample:
 
     @property
     def rate_bytes_per_s(self) -> float | None:
-        """How fast it delivers once it does; ``None`` if too little came to say that."""
-        if self.bad_blocks or self.size_bytes < SAMPLE_BYTES_MIN:
+        """How fast it delivers once it does; ``None`` if nothing came or some of it was wrong."""
+        if self.bad_blocks or not self.size_bytes:
             return None
         if self.duration_s - self.first_s >= _STREAM_S_MIN and self.size_bytes > self.first_bytes:
             return (self.size_bytes - self.first_bytes) / (self.duration_s - self.first_s)
         return self.size_bytes / max(self.duration_s, 1 / SECOND)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether enough came to believe that for long."""
+        return self.size_bytes >= SAMPLE_BYTES_MIN
 
     @property
     def latency_ns(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ckptd.core.events import RateLearned
@@ -17,7 +19,7 @@ from ckptd.core.explain.prediction import (
 from ckptd.core.report.learned_rate import FRESH_NS, HALF_LIFE_NS
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
-from ckptd.limits import MIB, MS, SECOND
+from ckptd.limits import DAY_S, MIB, MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, NodeId, Version
@@ -269,3 +271,12 @@ def test_a_peer_that_restarts_is_as_fast_as_it_was_and_so_is_one_that_was_forgot
     snapshot = script.scheduler.peer(A, now=script.now)
     assert snapshot is not None
     assert snapshot.learned == learned[A]
+
+
+def test_what_the_doctor_saw_of_little_predicts_until_something_better_is_known() -> None:
+    script, version = Script(), saved(60)
+    little = RateLearned(A, 30.0 * MIB, None, 0, RateOrigin.DOCTOR, is_sound=False)
+    script.tell(RateLearned(B, 30.0 * MIB, None, DAY_S * SECOND, RateOrigin.RECOVERY))
+    script.tell(little, replace(little, node=B, bytes_per_s=1.0 * MIB))
+    script.start(version, A, B)
+    assert script.view().predicted_ns == SECOND

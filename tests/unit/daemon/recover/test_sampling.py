@@ -36,9 +36,9 @@ def test_what_came_all_at_once_counts_over_the_whole_time(first: tuple[float, in
     assert sample(8 * MIB, 0.1, first=first).rate_bytes_per_s == pytest.approx(80 * MIB)
 
 
-def test_too_little_or_a_wrong_block_says_nothing_of_the_rate() -> None:
-    assert sample(MIB, 0.1).rate_bytes_per_s is not None
-    assert sample(MIB - 1, 0.1).rate_bytes_per_s is None
+def test_nothing_or_a_wrong_block_says_nothing_of_the_rate() -> None:
+    assert sample(1, 0.1).rate_bytes_per_s == 10
+    assert sample(0, 0.1).rate_bytes_per_s is None
     assert sample(8 * MIB, 0.1, bad=1).rate_bytes_per_s is None
 
 
@@ -53,3 +53,8 @@ def test_nothing_is_worth_it_where_nothing_is_held() -> None:
     assert worth_sampling([held(SAMPLE_BYTES_MAX, 8, is_empty=True)]) is None
     assert worth_sampling([held(SAMPLE_BYTES_MAX, 64 * KIB + 1)]) is None
     assert worth_sampling([]) is None
+
+
+def test_a_rate_is_sound_from_a_mebibyte_on() -> None:
+    assert sample(MIB, 0.1).is_sound
+    assert not sample(MIB - 1, 0.1).is_sound
