@@ -183,6 +183,7 @@ class ScrubSection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         every_s: How often; ``None``: never.
         rate_bytes_per_s: How fast.
+        repair: Fetch what has rotted from peers, and put it right where it stands.
     """
 
     every_s: Annotated[int | None, Key(text(scrub_interval))] = msgspec.field(
@@ -191,6 +192,7 @@ class ScrubSection(msgspec.Struct, frozen=True, kw_only=True):
     rate_bytes_per_s: Annotated[int, Key(text(reading_rate))] = msgspec.field(
         default=50 * MIB, name="rate"
     )
+    repair: Annotated[bool, Key(flag)] = False
 
 
 class LimitSpan(msgspec.Struct, frozen=True, kw_only=True):

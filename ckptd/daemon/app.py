@@ -120,6 +120,8 @@ class Daemon:
         self._root_watch = RootWatch(parts.storage.roots)
         self._recovering = Recovering(parts, serving.advertising)
         self._keeping = Keeping(parts, is_busy=self._is_busy)
+        if config.scrub.repair:
+            self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.content.asked_for = self._keeping.asked_for
         serving.content.look_again = self._keeping.look_at
         self._limiting = Limiting(
@@ -219,6 +221,7 @@ class Daemon:
             Service("peers", run=self._recovering.peering.run),
             Service("interest", run=self._recovering.asking.run),
             Service("what is on offer", run=self._keeping.run),
+            Service("repairs", run=self._recovering.repairing.run),
             Service("roots", run=self._root_watch.run),
             Service("measurements", run=self._measuring.run),
             Service("readiness", start=self._be_ready),

@@ -44,6 +44,7 @@ EVENTS: Final = {
     "transport.insecure": "the data listener has no TLS",
     "version.forgotten": "the catalog forgot a place of a version; why says who wanted that",
     "version.not_checked": "files of a version could not be looked at; why says more",
+    "version.not_repaired": "putting a version right could not begin; why says more",
     "version.passed_over": "what is recorded of a place cannot be read; nothing is taken from it",
     "version.conflict": "nodes hold several contents of one version: somebody has to choose",
     "version.published": "a directory was published",

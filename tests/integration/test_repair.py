@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import mmap
 import shutil
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from ckptd.control.messages.verifications import RepairBegun, VerifyRequest, VerifyResult
 from ckptd.limits import MIB
 from ckptd.model.words import FailureCause, Result
-from tests.support.cluster import Cluster, Node, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
 from tests.support.metrics_page import samples
 
 pytestmark = pytest.mark.integration
@@ -115,3 +119,94 @@ def test_a_repair_that_is_killed_leaves_old_or_new_and_goes_on(
         assert seen <= {bytes(wrong), right}, f"round {seed}: a mixture was seen"
         kept = receiver.path(".ckptd/replaced", recovery, LARGE)
         assert kept.read_bytes() == wrong, f"round {seed}"
+
+
+class Rot:
+    """Changes a byte of a file by a mapping, of which no metadata tells.
+
+    The first write to a page of a mapping changes the times of the file, later ones do not until
+    the page was written back; a tmpfs writes nothing back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0)
+        self._mapped[OFFSET] = self._mapped[OFFSET]
+
+    def set_in(self) -> None:
+        self._mapped[OFFSET] ^= 1
+        self._mapped.close()
+
+
+OFFSET = 3 * MIB + 17
+
+
+@pytest.fixture
+def in_memory(cluster: Cluster, source: Node) -> Iterator[Callable[[str], Node]]:
+    """Make a receiver whose root is in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="ckptd-test-") as directory:
+
+        def make(sections: str) -> Node:
+            node = cluster.add("m", peers=[source.address], root=Path(directory), sections=sections)
+            node.wait_ready()
+            return node
+
+        yield make
+
+
+def verify(node: Node, *, repair: bool = False) -> tuple[list[RepairBegun], VerifyResult]:
+    *events, last = node.client.verify(VerifyRequest(checkpoint=NAME, repair=repair))
+    assert isinstance(last, VerifyResult)
+    return [event for event in events if isinstance(event, RepairBegun)], last
+
+
+def test_what_has_rotted_is_found_and_put_right_on_demand(
+    source: Node, in_memory: Callable[[str], Node]
+) -> None:
+    node = in_memory('[store]\ncheck_every = "1h"\n')
+    target = Path(node.recover().target)
+    rot = Rot(target / LARGE)
+    assert verify(node)[1].changed_units == 0
+    rot.set_in()
+    with (target / LARGE).open("rb") as opened:
+        old = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
+    assert node.recover().was_here, "nothing shows it but the content"
+    [begun], result = verify(node, repair=True)
+    assert (result.changed_units, begun.directory) == (1, str(target))
+    repaired = node.result(begun.recovery)
+    assert repaired.result is Result.COMPLETE
+    assert 0 < repaired.bytes_received <= MIB
+    assert tree_digest(target) == tree_digest(source.path("100"))
+    assert old[OFFSET] != (target / LARGE).read_bytes()[OFFSET]
+    assert verify(node, repair=True)[0] == []
+    assert not node.path(".ckptd").exists(), "nobody meant it to be so: nothing is kept"
+    old.close()
+
+
+def test_a_repair_that_is_interrupted_does_not_forget_what_it_is_for(
+    source: Node, in_memory: Callable[[str], Node]
+) -> None:
+    node = in_memory('[store]\ncheck_every = "1h"\n')
+    target = Path(node.recover().target)
+    rot = Rot(target / LARGE)
+    verify(node)
+    rot.set_in()
+    source.kill()
+    [begun], _ = verify(node, repair=True)
+    node.wait_view(begun.recovery, lambda view: bool(view.waiting_for), "it waits for a holder")
+    node.restart()
+    source.restart()
+    assert node.result(begun.recovery).result is Result.COMPLETE
+    assert tree_digest(target) == tree_digest(source.path("100"))
+
+
+def test_rot_is_put_right_without_anybody_asking_if_that_is_configured(
+    source: Node, in_memory: Callable[[str], Node]
+) -> None:
+    node = in_memory('[store]\ncheck_every = "1h"\n[scrub]\nrepair = true\n')
+    target = Path(node.recover().target)
+    rot = Rot(target / LARGE)
+    verify(node)
+    rot.set_in()
+    assert verify(node)[1].changed_units == 1
+    eventually(lambda: tree_digest(target) == tree_digest(source.path("100")), "it is right again")

@@ -352,6 +352,13 @@ def test_how_often_things_are_looked_at_can_be_set(
     assert (config.store.check_every_s, config.scrub.every_s) == expected
 
 
+def test_rot_is_put_right_only_where_somebody_says_so(tmp_path: Path) -> None:
+    assert load(tmp_path, toml(scrub="repair = true")).scrub.repair
+    assert not load(tmp_path, toml()).scrub.repair
+    with pytest.raises(ConfigurationError, match=r"scrub\.repair"):
+        load(tmp_path, toml(scrub='repair = "yes"'))
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

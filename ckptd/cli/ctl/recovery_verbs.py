@@ -139,7 +139,7 @@ def _recover(arguments: Namespace) -> ExitCode:
     if arguments.wait:
         what = f"recovery {view.recovery} of {reference(checkpoint, version)}"
         say(f"{what}{where_to(view)}")
-        return _follow(arguments, view.recovery, timeout_s)
+        return follow(arguments, view.recovery, timeout_s)
     print_answer(arguments, view, [f"{printable(view.recovery)}{where_to(view)}"])
     return ExitCode.DONE
 
@@ -200,7 +200,7 @@ def _watch(arguments: Namespace) -> ExitCode:
         chosen = next((view for view in views if not view.stage.is_ended), views[0])
     else:
         raise NotFound("recoveries", "there are none", "Begin one with 'ckptctl recover'.")
-    return _follow(arguments, chosen.recovery, timeout_s)
+    return follow(arguments, chosen.recovery, timeout_s)
 
 
 def _pause(arguments: Namespace) -> ExitCode:
@@ -223,7 +223,7 @@ def _act(arguments: Namespace, act: Callable[[str], RecoveryView], done: str) ->
     return ExitCode.DONE
 
 
-def _follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> ExitCode:
+def follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> ExitCode:
     """Wait for a recovery; whatever ends the wait, the recovery goes on."""
     as_json = arguments.output == "json"
     socket_option = f"--socket {arguments.socket} " if arguments.is_socket_given else ""

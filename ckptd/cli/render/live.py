@@ -23,6 +23,7 @@ from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, Rem
 from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
 from ckptd.control.messages.verifications import (
     BadUnit,
+    RepairBegun,
     VerifyProgress,
     VerifyRequest,
     VerifyResult,
@@ -188,13 +189,17 @@ def follow_removing(
 
 def follow_verifying(
     client: ControlClient, request: VerifyRequest, *, as_json: bool
-) -> tuple[list[BadUnit], VerifyResult]:
+) -> tuple[list[BadUnit], list[RepairBegun], VerifyResult]:
     """Verify what is on offer and show the progress; return what is not right, and the sum.
+
+    Returns:
+        What is not right, what is put right, and the sum.
 
     Raises:
         CkptdError: It cannot be verified.
     """
     bad: list[BadUnit] = []
+    repairs: list[RepairBegun] = []
     with silence() if as_json else showing() as show:
         for event in client.verify(request):
             if as_json:
@@ -204,6 +209,8 @@ def follow_verifying(
                     show(verifying_picture(event))
                 case BadUnit():
                     bad.append(event)
+                case RepairBegun():
+                    repairs.append(event)
                 case VerifyResult():
-                    return bad, event
+                    return bad, repairs, event
     raise AssertionError("a verification ends with a result or raises")

@@ -13,10 +13,12 @@ class VerifyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         checkpoint: Name of the checkpoint; ``None``: all of them.
         version: Which version of it; ``None``: all of them.
+        repair: Put right what is wrong or missing: by a recovery for each directory.
     """
 
     checkpoint: str | None = None
     version: int | None = None
+    repair: bool = False
 
 
 class VerifyProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
@@ -52,6 +54,22 @@ class BadUnit(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     why: str
 
 
+class RepairBegun(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="repair"):
+    """What is wrong in a directory is being put right.
+
+    Attributes:
+        checkpoint: Name of the checkpoint.
+        version: Which version.
+        directory: The directory.
+        recovery: The recovery that does it, in the background.
+    """
+
+    checkpoint: str
+    version: int
+    directory: str
+    recovery: str
+
+
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="result"):
     """Everything that was asked for was hashed.
 
@@ -72,4 +90,4 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     duration_s: float
 
 
-VerifyEvent: TypeAlias = VerifyProgress | BadUnit | VerifyResult
+VerifyEvent: TypeAlias = VerifyProgress | BadUnit | RepairBegun | VerifyResult

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -23,14 +22,13 @@ from ckptd.core.report.rivals import DIGITS_SHOWN, Rival
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
-from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken, new_recovery_id
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import (
     CheckpointName,
     NodeId,
-    RecoveryId,
     Version,
     parse_checkpoint_name,
     parse_digest_prefix,
@@ -134,7 +132,7 @@ class RecoveryAnswers:
             if rival is not None:
                 raise is_taken(root.absolute(target), rival)
             record = JournaledRecovery(
-                recovery=RecoveryId(f"r-{secrets.token_hex(6)}"),
+                recovery=new_recovery_id(),
                 checkpoint=checkpoint,
                 version=version,
                 digest=None,

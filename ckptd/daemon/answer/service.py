@@ -69,7 +69,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         ),
         LifeCycleAnswers(parts.storage, standings),
         RemoveAnswers(parts.storage, standings),
-        VerifyAnswers(parts, keeping.reads, now),
+        VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
         PeerAnswers(parts, recovering),
         DaemonAnswers(
             facts=facts,

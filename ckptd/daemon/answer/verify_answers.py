@@ -12,6 +12,7 @@ from typing import Final
 
 from ckptd.control.messages.verifications import (
     BadUnit,
+    RepairBegun,
     VerifyEvent,
     VerifyProgress,
     VerifyRequest,
@@ -19,6 +20,7 @@ from ckptd.control.messages.verifications import (
 )
 from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.repairing import Repairing
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_version
@@ -61,18 +63,22 @@ class VerifyAnswers:
     Args:
         parts: What the daemon is made of.
         reads: Counts what was read again, and takes in what it showed.
+        repairing: Puts places right.
         now: A monotonic clock.
     """
 
-    def __init__(self, parts: Parts, reads: Reads, now: Callable[[], int]) -> None:
+    def __init__(
+        self, parts: Parts, reads: Reads, repairing: Repairing, now: Callable[[], int]
+    ) -> None:
         self._catalog = parts.storage.catalog
         self._roots = parts.storage.roots
         self._wall_clock = parts.wall_clock
         self._reads = reads
+        self._repairing = repairing
         self._now = now
 
     async def verify(self, request: VerifyRequest) -> AsyncGenerator[VerifyEvent, None]:
-        """Hash again; yield progress, each unit that is not right, and last the sum.
+        """Hash again; yield progress, units that are not right, repairs, and last the sum.
 
         Raises:
             NotFound: Nothing of that name is on offer.
@@ -89,6 +95,16 @@ class VerifyAnswers:
             for held, place in chosen:
                 async for event in self._verify(held, place, amounts, threads, stopped):
                     yield event
+                recovery = None
+                if request.repair:
+                    recovery = await self._repairing.repair(place.number)
+                if recovery is not None:
+                    yield RepairBegun(
+                        checkpoint=held.holding.checkpoint,
+                        version=held.holding.version,
+                        directory=recovery.target_path,
+                        recovery=recovery.id,
+                    )
         finally:
             stopped.set()
             await asyncio.to_thread(threads.shutdown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from ckptd.model.words import ReadReason
@@ -27,12 +27,14 @@ class Reads:
         bytes_by_reason: Bytes that were read again, since the start.
         changed_units: Units whose content was found to be another one, or gone.
         rotten_units: Those of them whose files looked as if nothing had happened.
+        on_rotten: Called with the number of a place when such a unit was found there.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.bytes_by_reason: Counter[ReadReason] = Counter()
         self.changed_units = 0
         self.rotten_units = 0
+        self.on_rotten: Callable[[int], None] = lambda number: None
         self._catalog = catalog
 
     async def take_in(
@@ -92,6 +94,7 @@ class Reads:
         facts, why = _facts(held, place), changed[min(rotten or new)]
         if rotten:
             _log.warning("version.rotten", **facts, units=len(rotten), why=why)
+            self.on_rotten(place.number)
         else:
             _log.warning("version.stale", **facts, units=len(new), why=why)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ckptd.daemon.parts import Storage
 from ckptd.errors import CkptdError
@@ -12,6 +13,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.standing import KnownPlace, OnDisk
 
 _log = get_logger()
@@ -61,7 +63,7 @@ class OwnVersions:
                 yield place
 
     async def on_disk(
-        self, digest: Digest, root: Root, target: str, *, is_overwriting: bool
+        self, digest: Digest, root: Root, target: str, record: JournaledRecovery
     ) -> OnDisk:
         """Return what this node has of a version, for a recovery of it.
 
@@ -69,18 +71,22 @@ class OwnVersions:
             digest: Which version.
             root: Where it is recovered to …
             target: … and the directory there.
-            is_overwriting: Replace also what somebody changed there.
+            record: The recovery. One that repairs hashes all that is there if nothing is known to
+                be wrong any more: a restart forgets rot, which the fingerprints do not show.
         """
         held = self._catalog.held(digest)
         at_target: KnownPlace | None = None
         elsewhere: list[KnownPlace] = []
         for place in held.places if held is not None else ():
             known = await self._known(place)
+            is_forgotten = record.is_repair and not place.changed
+            if known is not None and is_forgotten:
+                known = replace(known, changed=frozenset(range(len(known.files))))
             if known is not None and (place.root, place.directory) == (root.name, target):
                 at_target = known
             elif known is not None:
                 elsewhere.append(known)
-        return OnDisk(at_target, tuple(elsewhere), is_overwriting)
+        return OnDisk(at_target, tuple(elsewhere), record.is_overwriting)
 
     async def _known(self, place: Place) -> KnownPlace | None:
         try:

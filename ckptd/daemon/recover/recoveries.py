@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,11 @@ from ckptd.store.staging.standing import NOTHING_HERE, OnDisk
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""
+
+
+def new_recovery_id() -> RecoveryId:
+    """Return a name for a recovery that was never used before."""
+    return RecoveryId(f"r-{secrets.token_hex(6)}")
 
 
 @dataclass(frozen=True, slots=True)

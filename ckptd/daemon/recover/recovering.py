@@ -23,6 +23,7 @@ from ckptd.daemon.recover.orphans import remove_orphans
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.daemon.recover.repairing import Repairing
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
@@ -56,6 +57,7 @@ class Recovering:
         fetching: All lanes.
         asking: Lets holders know that somebody waits.
         staging: Works on the disks.
+        repairing: Puts places right.
         runner: Carries out orders.
     """
 
@@ -105,6 +107,7 @@ class Recovering:
             self.runtime.report,
         )
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
+        self.repairing = Repairing(parts.storage, self.book, self.begin, parts.wall_clock)
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,

@@ -130,10 +130,7 @@ class StagingOrders:
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
             here = recovery.here = await self._own.on_disk(
-                effect.digest,
-                recovery.root,
-                recovery.target,
-                is_overwriting=recovery.record.is_overwriting,
+                effect.digest, recovery.root, recovery.target, recovery.record
             )
             recovery.space = effect.space
             staging = Staging(

@@ -43,6 +43,7 @@ class JournaledRecovery:
         is_overwriting: Where the version stands already it replaces also what somebody changed.
         allow_partial: It may be placed without required units when patience ends.
         is_name_awaited: It waits for a name that nobody has, as long as patience lasts.
+        is_repair: It was begun because something is wrong at its target.
     """
 
     recovery: RecoveryId
@@ -61,6 +62,7 @@ class JournaledRecovery:
     is_overwriting: bool = False
     allow_partial: bool = False
     is_name_awaited: bool = False
+    is_repair: bool = False
 
 
 class Journal:
@@ -78,8 +80,8 @@ class Journal:
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
             " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
-            " is_named, is_overwriting, allow_partial, is_name_awaited)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -239,7 +241,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited FROM recoveries ORDER BY started_at_s, rowid"
+        " allow_partial, is_name_awaited, is_repair FROM recoveries ORDER BY started_at_s, rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.
@@ -252,6 +254,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
             is_overwriting=bool(each.is_overwriting),
             allow_partial=bool(each.allow_partial),
             is_name_awaited=bool(each.is_name_awaited),
+            is_repair=bool(each.is_repair),
         )
         for each in recoveries
     )

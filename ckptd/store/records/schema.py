@@ -270,6 +270,7 @@ def _tell_partial_from_complete(connection: Connection) -> None:
 
 _OVERWRITING: Final = """
 ALTER TABLE recoveries ADD COLUMN is_overwriting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recoveries ADD COLUMN is_repair INTEGER NOT NULL DEFAULT 0;
 """
 
 _KEPT: Final = """

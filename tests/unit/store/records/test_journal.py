@@ -64,6 +64,7 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
         from_node=NodeId("n"),
         is_named=False,
         is_overwriting=True,
+        is_repair=True,
         allow_partial=True,
         is_name_awaited=True,
     )
