@@ -12,7 +12,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
-from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.published.places import HeldVersion, Place, UnitStarts
 from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
 
 _COMPARED_MAX: Final = 16
@@ -24,11 +24,13 @@ class Packed(NamedTuple):
 
     Attributes:
         space: Where its blocks lie.
+        starts: Which blocks its units have.
         row: The version.
         files: Its files at the place.
     """
 
     space: AddressSpace
+    starts: UnitStarts
     row: VersionRow
     files: bytes
 
@@ -36,7 +38,7 @@ class Packed(NamedTuple):
     def of(cls, hashed: HashedDirectory) -> Packed:
         """Pack a version. Takes a while."""
         space = AddressSpace(hashed.manifest)
-        return cls(space, pack_version(hashed, space), pack_files(hashed.files))
+        return cls(space, UnitStarts(space), pack_version(hashed, space), pack_files(hashed.files))
 
     def place_row(
         self, hashed: HashedDirectory, before: Place | None, *, is_published: bool, now_s: float

@@ -24,7 +24,7 @@ from ckptd.store.published.adding import Packed, conflict, displaced, full
 from ckptd.store.published.held_versions import HeldVersions
 from ckptd.store.published.inspection import facts_of, inspect, is_removed, place_of
 from ckptd.store.published.open_versions import OpenVersions
-from ckptd.store.published.places import HeldVersion, Place, UnitStarts, first_reason
+from ckptd.store.published.places import HeldVersion, Place, first_reason
 from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
@@ -392,9 +392,7 @@ class Catalog:
         self._additions += 1
         self._seen.add(added.number)
         self._open.drop(packed.row.digest)
-        is_seen |= self._held.add(
-            facts_of(packed.row, packed.space), added, UnitStarts(packed.space)
-        )
+        is_seen |= self._held.add(facts_of(packed.row, packed.space), added, packed.starts)
         if is_seen:
             self.on_change()
         self.on_place(added.number)

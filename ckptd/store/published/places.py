@@ -122,12 +122,8 @@ class Place:
         """
         if self.is_withdrawn:
             return BlockSet()
-        blocks = self.blocks
-        for unit in self.suspect | self.changed:
-            start, end = runs.unit_run(unit)
-            if start < end:
-                blocks = blocks.without_run((start, end))
-        return blocks
+        wrong = map(runs.unit_run, self.suspect | self.changed)
+        return self.blocks - BlockSet(run for run in wrong if run[0] < run[1])
 
     @property
     def is_whole(self) -> bool:
@@ -182,10 +178,8 @@ class Place:
             checked_at_s: When everything was found right; ``None``: it was not.
         """
         right = frozenset(units)
-        blocks = self.blocks
-        for unit in right & self.absent:
-            start, end = runs.unit_run(unit)
-            blocks = blocks.with_run((start, end)) if start < end else blocks
+        came = map(runs.unit_run, right & self.absent)
+        blocks = self.blocks | BlockSet(run for run in came if run[0] < run[1])
         suspect, changed = self.suspect - right, self.changed - right
         return replace(
             self,
