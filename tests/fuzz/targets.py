@@ -30,7 +30,7 @@ from ckptd.errors import (
     ProtocolViolation,
     UsageError,
 )
-from ckptd.limits import KIB, MIB, SECOND
+from ckptd.limits import KIB, MIB, QUESTIONED_BLOCKS_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import (
@@ -49,6 +49,7 @@ from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.keys import parse_trusted_keys
+from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.byte_ranges import (
     format_content_range,
     format_range,
@@ -131,6 +132,7 @@ def read_request_head(data: bytes) -> None:
     parse_revision(fields.get("if-none-match"), Epoch(7))
     assert 0 <= parse_wait(fields.get("prefer")) <= 60
     parse_class(fields.get("ckptd-class"))
+    _read_blocks(fields.get("ckptd-blocks"))
     with suppress(ProtocolViolation):
         asked = parse_target(head.target)
         assert asked.path == head.target
@@ -145,10 +147,17 @@ def read_request_head(data: bytes) -> None:
     assert again.fields == _stripped(fields)
 
 
+def _read_blocks(value: str | None) -> None:
+    blocks = parse_blocks(value)
+    assert len(blocks) <= QUESTIONED_BLOCKS_MAX
+    assert parse_blocks(format_blocks(blocks)) == blocks
+
+
 def read_response_head(data: bytes) -> None:
     head = parse_response_head(data)
     fields = head.fields
     assert parse_load(fields.get("ckptd-load")) >= 0
+    _read_blocks(fields.get("ckptd-blocks"))
     assert 0 <= parse_retry_after(fields.get("retry-after")) <= 60
     with suppress(ProtocolViolation):
         parse_content_range(fields.get("content-range"))
