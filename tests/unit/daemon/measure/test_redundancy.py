@@ -203,3 +203,23 @@ async def test_versions_with_fewer_copies_than_two_are_scarce(scene: Scene, root
     assert scarce() == [(100, 0, False)]
     assert scarce((held,)) == [(100, 1, False)]
     assert scarce((held,), (held,)) == []
+
+
+async def test_what_goes_while_it_is_looked_at_is_not_missed_afterwards(
+    scene: Scene, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.catalog.add(hashed(root))
+    [held] = scene.catalog.holdings()
+    manifest_bytes = scene.catalog.manifest_bytes
+
+    async def let_go_then_return(digest: Digest) -> bytes:
+        encoded = await manifest_bytes(digest)
+        await forget(scene.catalog, digest)
+        scene.redundancy.let_go(digest)
+        return encoded
+
+    monkeypatch.setattr(scene.catalog, "manifest_bytes", let_go_then_return)
+    await scene.redundancy.refresh()
+    assert scene.copies() == Copies(None, None)
+    await scene.redundancy.refresh()
+    assert scene.copies((held,)) == Copies(None, None)
