@@ -48,7 +48,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         uptime_s: Seconds since the start.
         listen: Where it listens.
         roots: The configured directories.
-        checkpoints: How many versions this node holds as a whole.
+        checkpoints: How many versions this node holds with all required units.
         peers: How many peers are known.
         peers_reachable: How many of them answer.
         recoveries: Those that have not ended.

@@ -64,7 +64,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
         state: What it does for this node.
         epoch: Which start of that node.
         versions: How many versions it holds a part of.
-        versions_complete: How many of them it holds as a whole.
+        versions_complete: How many of them it holds with all required units.
         rate_bytes_per_s: How fast it delivers; ``None``: not known yet.
         latency_s: Time to its first byte; ``None``: not known yet.
         trust: A score; good ranges raise it to at most 8, bad blocks lower it.

@@ -83,7 +83,7 @@ class DaemonAnswers:
                 )
                 for root in self._root_watch.states()
             ),
-            checkpoints=sum(1 for holding in self._catalog.holdings() if holding.is_complete),
+            checkpoints=sum(1 for holding in self._catalog.holdings() if holding.is_whole),
             peers=len(others),
             peers_reachable=sum(1 for peer in others if peer.state is PeerState.LIVE),
             recoveries=tuple(self._views.of(recovery) for recovery in self._book),

@@ -209,7 +209,7 @@ def _peer_view(
         state=source.state,
         epoch=source.epoch,
         versions=len(snapshot.holdings),
-        versions_complete=sum(holding.is_complete for holding in snapshot.holdings),
+        versions_complete=sum(holding.is_whole for holding in snapshot.holdings),
         rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
         latency_s=None if latency_ns is None else latency_ns / SECOND,
         rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
