@@ -38,7 +38,7 @@ def has_alternative(step: Step, recovery: Recovery) -> bool:
 
 def explain_rollback_to_others(step: Step, recovery: Recovery) -> str:
     """Say that what is left to choose from would be a way back; empty if it would not."""
-    if recovery.wanted_version is not None or has_alternative(step, recovery):
+    if recovery.wanted_version is not None:
         return ""
     others = [
         each.holding

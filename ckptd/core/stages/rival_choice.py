@@ -190,7 +190,6 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
     claim = (event.source, rivalry.asked.pop((event.source, digest)), digest)
     report_examined(step, recovery, event)
     peer = step.state.peers.get(event.source)
-    is_same = peer is not None and (peer.node, peer.epoch, digest) == claim
     match event.verdict:
         case RivalVerdict.GENUINE:
             rivalry.genuine[digest] = Examined(event.size_bytes, event.signers, event.is_trusted)
@@ -201,8 +200,8 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
         case RivalVerdict.FALSE | RivalVerdict.BAD_BLOCK | RivalVerdict.UNSIGNED:
             rivalry.rejected.add(claim)
             recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
-    if peer is None or not is_same:
-        return
+    if peer is None or (peer.node, peer.epoch, digest) != claim:
+        return  # it is gone, or began another life
     if event.verdict in {RivalVerdict.FALSE, RivalVerdict.NO_ANSWER}:
         is_lie = event.verdict is RivalVerdict.FALSE
         is_kept = bool(event.refusal)

@@ -37,6 +37,16 @@ def test_one_node_may_have_both() -> None:
     assert {rival.digest for rival in contested.rivals} == {ONE.digest, OTHER.digest}
 
 
+def test_who_has_nothing_yet_is_not_named() -> None:
+    said: Said = [
+        (A, [holding(ONE)]),
+        (B, [holding(OTHER)]),
+        (C, [holding(saved(7, version=100), blocks())]),
+    ]
+    [contested] = find_conflicts(said, own=A).named
+    assert len(contested.rivals) == 2
+
+
 def test_what_has_only_begun_to_arrive_does_not_count() -> None:
     said: Said = [(B, [holding(ONE)]), (C, [holding(OTHER, blocks())])]
     assert find_conflicts(said, own=A) == Conflicts()

@@ -8,6 +8,7 @@ import pytest
 
 from ckptd.core.effects import (
     ChooseVersion,
+    CloseLane,
     DiscardStaging,
     Effect,
     EndRecovery,
@@ -28,12 +29,18 @@ from ckptd.core.events import (
 )
 from ckptd.core.report.story import sentence
 from ckptd.core.stages import choosing_again
-from ckptd.core.stages.choosing_again import has_alternative, is_beyond_completion
+from ckptd.core.stages.choosing_again import (
+    explain_rollback_to_others,
+    has_alternative,
+    is_beyond_completion,
+)
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.step import Step
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest, Version
-from ckptd.model.words import FailureCause, RangeOutcome, Result, Stage, WasteReason
-from tests.support.scenes import TRANSFERRED, known, the
+from ckptd.model.ids import Digest, Epoch, Version
+from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, Stage, WasteReason
+from tests.support.scenes import TRANSFERRED, Scene, known, the
 from tests.support.scheduling import (
     LLAMA,
     A,
@@ -305,3 +312,65 @@ def test_all_that_was_known_of_what_is_given_up_is_forgotten() -> None:
     assert not recovery.search.tried | recovery.search.unsigned_by
     assert recovery.local.staging_losses == 0
     assert recovery.swarm.source_count == 0
+
+
+def offering(*versions: Saved, not_below: int | None = None, had: Saved | None = None) -> Step:
+    """Let B offer other versions than the one that is transferred."""
+    step = known()
+    step.state.peers[B] = Peer(
+        B, Epoch(1), holdings={each.digest: holding(each) for each in versions}
+    )
+    the(step).request = replace(
+        the(step).request,
+        not_below=None if not_below is None else Version(not_below),
+        had=frozenset({had.digest} if had else ()),
+    )
+    return step
+
+
+def test_of_several_alternatives_just_one_must_have_been_here() -> None:
+    one, two, three = (saved(size, version=90) for size in (1, 2, 3))
+    for had in (None, one):
+        step = offering(one, two, three, had=had)
+        assert has_alternative(step, the(step)) is (had is not None)
+    step = offering(one, two)
+    the(step).request = replace(the(step).request, own=(holding(one),))
+    assert has_alternative(step, the(step))
+    the(step).request = replace(the(step).request, had=frozenset({one.digest, two.digest}))
+    assert not has_alternative(step, the(step))
+
+
+def test_a_way_back_is_explained_where_nothing_else_is_left() -> None:
+    step = offering(OLD, not_below=100)
+    message = explain_rollback_to_others(step, the(step))
+    assert "the newest that can be had now is 90" in message
+    step = offering(OLD)
+    assert explain_rollback_to_others(step, the(step)) == ""
+    step = offering(OLD, saved(1, version=101), not_below=100)
+    assert explain_rollback_to_others(step, the(step)) == ""
+    step = offering(not_below=100)
+    assert explain_rollback_to_others(step, the(step)) == ""
+    step = offering(OLD, not_below=100)
+    the(step).request = replace(the(step).request, version=Version(100))
+    assert explain_rollback_to_others(step, the(step)) == ""
+
+
+def test_lanes_without_work_are_closed_when_another_content_is_chosen() -> None:
+    scene = Scene()
+    recovery, peer = scene.recovery(NEW), scene.peer(A, NEW)
+    lane = scene.lane(recovery, peer)
+    choosing_again.choose_again(scene.step, recovery)
+    assert CloseLane(lane.id, A, CloseReason.NOT_WANTED) in scene.step.effects
+    assert not recovery.work.lanes
+
+
+def test_what_is_given_up_says_what_nobody_has_now() -> None:
+    scene = Scene()
+    recovery, peer = scene.recovery(NEW), scene.peer(A, NEW, has=blocks((0, 5)))
+    choosing_again.choose_again(scene.step, recovery)
+    assert recovery.story.entries[-1].numbers["missing"] == 3
+    scene = Scene()
+    recovery, peer = scene.recovery(NEW), scene.peer(A, NEW, has=blocks((0, 5)))
+    peer.is_live = False
+    choosing_again.choose_again(scene.step, recovery)
+    assert recovery.story.entries[-1].numbers["missing"] == 8

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ckptd.core.events import PeerLost
 from ckptd.core.stages.claims_on_content import claims_on, contents_among
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, Epoch, NodeId
 from tests.support.scenes import Scene
 from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, saved
 
@@ -48,6 +48,8 @@ def test_claims_of_the_peers_that_are_trusted_come_with_what_is_here() -> None:
         (None, OLD.digest),
     ]
     assert len(claims_on(scene.step, recovery, is_reliable=False)) == 3
+    scene.state.peers[B].link.quarantined_until_ns = scene.now
+    assert len(claims_on(scene.step, recovery, is_reliable=True)) == 3
     assert contents_among(recovery, trusted) == ((100, ONE.digest),)
 
 
@@ -95,3 +97,44 @@ def test_the_contents_of_what_would_be_chosen_come_with_what_is_here() -> None:
     assert (third.digest, 0, True) in rivals(third)
     script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
     assert rivals() == [(OTHER.digest, 2, False)]
+
+
+def test_a_claim_that_was_rejected_counts_no_more_and_others_do() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    for node in (A, B):
+        scene.peer(node, ONE, OLD, saved(1, checkpoint="another"))
+    recovery.rivalry.rejected.add((A, Epoch(1), ONE.digest))
+    recovery.rivalry.rejected.add((B, Epoch(2), ONE.digest))
+    claims = claims_on(scene.step, recovery, is_reliable=True)
+    assert [(each.peer and each.peer.node, each.holding.digest) for each in claims] == [
+        (A, OLD.digest),
+        (B, ONE.digest),
+        (B, OLD.digest),
+    ]
+
+
+def test_of_the_contents_of_a_node_all_holders_are_listed() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    scene.peer(A, ONE)
+    scene.peer(B, OTHER)
+    scene.peer(C, ONE, OTHER)
+    recovery.request = replace(recovery.request, from_node=A, own=(holding(OLD), holding(ONE)))
+    claims = claims_on(scene.step, recovery, is_reliable=True)
+    assert [(each.peer and each.peer.node, each.holding.digest) for each in claims] == [
+        (A, ONE.digest),
+        (C, ONE.digest),
+        (None, ONE.digest),
+    ]
+
+
+def test_who_names_a_digest_accepts_that_it_is_older() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    scene.peer(A, OLD)
+    claims = claims_on(scene.step, recovery, is_reliable=True)
+    recovery.request = replace(recovery.request, not_below=ONE.version)
+    assert contents_among(recovery, claims) == ()
+    recovery.request = replace(recovery.request, digest_prefix=OLD.digest)
+    assert contents_among(recovery, claims) == ((90, OLD.digest),)

@@ -231,6 +231,23 @@ def test_a_node_that_claims_more_contents_than_anybody_has_does_not_count() -> N
     assert asked(effects) == [(A, ONE.digest)]
 
 
+def test_a_node_may_claim_as_many_contents_as_somebody_may_have() -> None:
+    several = [saved(size, version=100) for size in range(10, 14)]
+    script, effects = begun((A, ONE), *[(B, version) for version in several])
+    assert len(asked(effects)) == 4
+    script.tell(examined(ONE, A))
+    assert {digest for _, digest in asked(effects)} <= {ONE.digest, *(v.digest for v in several)}
+
+
+def test_who_has_nothing_of_a_content_yet_cannot_be_looked_at() -> None:
+    script = Script()
+    script.tell(holds(A, ONE), holds(B, holding(OTHER, blocks())), holds(C, OTHER))
+    assert set(asked(script.tell(DiscoverySettled(), wanted(ONE)))) == {
+        (A, ONE.digest),
+        (C, OTHER.digest),
+    }
+
+
 def test_only_a_few_claims_are_examined_at_once() -> None:
     versions = [saved(size, version=100) for size in range(10, 16)]
     nodes = [NodeId(f"n{index}") for index in range(6)]
@@ -286,6 +303,51 @@ def test_a_signed_content_goes_before_one_that_this_node_had() -> None:
     script, _ = begun((A, ONE), (B, OTHER), request=request)
     script.tell(examined(OTHER, B, signers=("c0ffee",)))
     assert chosen(script.tell(examined(ONE, A))) == [OTHER.digest]
+
+
+def test_of_several_signed_contents_the_one_this_node_had_is_taken() -> None:
+    third = saved(6, version=100)
+    request = replace(wanted(ONE), had=frozenset({ONE.digest, third.digest}))
+    script, _ = begun((A, ONE), (B, OTHER), (C, third), request=request)
+    script.tell(examined(third, C), examined(OTHER, B, signers=("decade",)))
+    effects = script.tell(examined(ONE, A, signers=("c0ffee",)))
+    assert chosen(effects) == [ONE.digest]
+    [why] = [each.why for each in effects if isinstance(each, ChooseVersion)]
+    assert why.endswith("of 3 contents the one this node had")
+
+
+def test_what_is_here_is_listed_with_its_size_beside_what_peers_have() -> None:
+    request = replace(wanted(ONE), own=(holding(OLD), holding(ONE), holding(saved(9, version=100))))
+    script, _ = begun((B, OTHER), request=request)
+    script.tell(examined(OTHER, B))
+    [end] = script.tell(StagingDiscarded(R))
+    assert isinstance(end, EndRecovery)
+    sizes = {rival.digest: (rival.size_bytes, rival.nodes) for rival in end.rivals}
+    assert sizes[ONE.digest] == (ONE.space.size_bytes, ())
+
+
+def test_an_answer_of_an_earlier_life_is_not_held_against_the_node() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    script.tell(holds(B, OTHER, epoch=2))
+    script.tell(examined(OTHER, B, RivalVerdict.FALSE))
+    assert script.view_source(B).trust == 0
+    assert OTHER.digest in script.scheduler.inspect().peers[B].holdings
+
+
+def test_an_answer_of_a_node_that_is_known_no_more_is_taken_in() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    del script.scheduler.inspect().peers[B]
+    assert chosen(script.tell(examined(OTHER, B, RivalVerdict.FALSE))) == [ONE.digest]
+
+
+def test_why_a_signature_did_not_suffice_is_said_when_nothing_is_left() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    script.tell(replace(examined(OTHER, B, RivalVerdict.UNSIGNED), refusal="is unsigned"))
+    assert script.recovery().search.signature_refusal == "is unsigned"
+    script, _ = begun((A, ONE), (B, OTHER))
+    script.recovery().search.signature_refusal = "was unsigned before"
+    script.tell(examined(OTHER, B, RivalVerdict.BAD_BLOCK))
+    assert script.recovery().search.signature_refusal == "was unsigned before"
 
 
 # What somebody asked for

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from ckptd.model.ids import Digest, RecoveryId
 from ckptd.store.staging.kept import drop_kept, staged_directories, swap_staging
 from ckptd.store.staging.orphans import remove_orphan, staged_recoveries
@@ -43,6 +45,16 @@ def test_one_content_is_kept_the_last_one_before(site: Site) -> None:
     swap_staging(site.root, ONE, C, A)
     assert staged(site) == ""
     assert staged_directories(site.root) == (f"{ONE}.{'c' * 12}",)
+
+
+def test_only_directories_of_the_same_file_system_are_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(site, "of a")
+    site.staged("", TWO).write_text("a file")
+    assert staged_directories(site.root) == (ONE,)
+    monkeypatch.setattr(site.root, "device", site.root.device + 1)
+    assert staged_directories(site.root) == ()
 
 
 def test_where_nothing_was_staged_nothing_is_kept(site: Site) -> None:
