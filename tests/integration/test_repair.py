@@ -12,7 +12,9 @@ from random import Random
 
 import pytest
 
+from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.messages.verifications import RepairBegun, VerifyRequest, VerifyResult
+from ckptd.errors import ExitCode
 from ckptd.limits import MIB
 from ckptd.model.words import FailureCause, Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
@@ -210,3 +212,16 @@ def test_rot_is_put_right_without_anybody_asking_if_that_is_configured(
     rot.set_in()
     assert verify(node)[1].changed_units == 1
     eventually(lambda: tree_digest(target) == tree_digest(source.path("100")), "it is right again")
+
+
+def test_what_is_missing_is_put_right_on_demand_and_waited_for(
+    source: Node, receiver: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = Path(receiver.recover().target)
+    (target / "run.sh").unlink()
+    command = ["--socket", receiver.client.socket_path, "verify", NAME]
+    assert ckptctl(command) == ExitCode.VERIFICATION
+    assert ckptctl([*command, "--repair"]) == ExitCode.DONE
+    assert f"recovered {NAME}@100" in capsys.readouterr().out
+    assert tree_digest(target) == tree_digest(source.path("100"))
+    assert ckptctl(command) == ExitCode.DONE

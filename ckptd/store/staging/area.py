@@ -45,7 +45,7 @@ from ckptd.store.staging.local_blocks import take_local
 from ckptd.store.staging.partial_marker import move_marker, remove_marker, write_marker
 from ckptd.store.staging.replacing import replace_files
 from ckptd.store.staging.staged_version import StagedVersion
-from ckptd.store.staging.standing import NOTHING_HERE, OnDisk, Standing, blocks_at, look
+from ckptd.store.staging.standing_files import NOTHING_HERE, OnDisk, StandingFiles, blocks_at, look
 from ckptd.store.staging.unit_hashing import UnitHashing
 from ckptd.store.staging.whole_units import is_whole, write_whole
 
@@ -93,7 +93,7 @@ class Staging:
         self._hashing: UnitHashing | None = None
         self._drops_read = writing is not None and writing.drops_written
         self._kept_in = layout.replaced_by(recovery)
-        self._standing: Standing | None = None
+        self._standing: StandingFiles | None = None
         self._placed: tuple[UnitFile | None, ...] = ()
         self._small_turn = threading.Lock()
         self._unreserved: list[int] = []

@@ -2,7 +2,7 @@
 
 Nothing is changed after the rename, so the target is absent or right at every instant. After a
 crash between the rename and the catalog the target is not in the catalog; what stands there is then
-compared with the version, by :mod:`ckptd.store.staging.standing`.
+compared with the version, by :mod:`ckptd.store.staging.standing_files`.
 """
 
 from __future__ import annotations

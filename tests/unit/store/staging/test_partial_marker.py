@@ -16,7 +16,7 @@ from ckptd.model.ids import Digest
 from ckptd.model.manifest import OPTIONAL_FLAG, Manifest
 from ckptd.store.staging import partial_marker
 from ckptd.store.staging.partial_marker import describe_partial
-from ckptd.store.staging.standing import OnDisk
+from ckptd.store.staging.standing_files import OnDisk
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
 

@@ -103,7 +103,7 @@ class WrongFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StandingFiles:
     """What stands at a target.
 
     Attributes:
@@ -175,7 +175,7 @@ def look(
     known: KnownPlace | None,
     *,
     check: Callable[[], None],
-) -> Standing | None:
+) -> StandingFiles | None:
     """Compare what stands at a target with a version.
 
     Args:
@@ -207,6 +207,45 @@ def look(
     seen = _stat_all(root, paths)
     if not any(known.files) and not any(seen):
         raise _taken(root, target, "exists already and holds other files")
+    right, good = _find_right(root, space, known, paths, seen, check)
+    wrong = {
+        unit: _wrong_file(paths[unit], facts, known.files[unit])
+        for unit, facts in enumerate(seen)
+        if unit not in right
+    }
+    if wrong and found.st_dev != root.device:
+        raise StorageError(
+            f"target {root.absolute(target)}",
+            "is on another file system than its root, and has to be put right",
+            f"Make {root.absolute(target)} a root of its own.",
+        )
+    return StandingFiles(
+        paths=tuple(paths),
+        right=right,
+        wrong=wrong,
+        right_blocks=good - blocks_of(space, right),
+        is_recorded=all(file is known.files[unit] for unit, file in right.items()),
+    )
+
+
+def _find_right(
+    root: Root,
+    space: AddressSpace,
+    known: KnownPlace,
+    paths: list[str],
+    seen: list[os.stat_result | None],
+    check: Callable[[], None],
+) -> tuple[dict[int, UnitFile], BlockSet]:
+    """Return the units that are right, and which blocks of files in doubt were.
+
+    Args:
+        root: Where the files are.
+        space: What they should be.
+        known: What was recorded of them.
+        paths: Where each unit's file is.
+        seen: What each was; made to be what it was when it was hashed.
+        check: Called before each block that is hashed.
+    """
     right: dict[int, UnitFile] = {}
     doubtful: list[int] = []
     for unit, facts in enumerate(seen):
@@ -221,27 +260,10 @@ def look(
         assert facts
         run = space.unit_run(unit)
         is_right = len(good & BlockSet((run,) if run[0] < run[1] else ())) == run[1] - run[0]
-        if is_right and facts.st_size == manifest.units[unit].size_bytes:
+        if is_right and facts.st_size == space.manifest.units[unit].size_bytes:
             file = known.files[unit]
             right[unit] = UnitFile(fingerprint_of(facts), file.link_target if file else "")
-    wrong = {
-        unit: _wrong_file(paths[unit], facts, known.files[unit])
-        for unit, facts in enumerate(seen)
-        if unit not in right
-    }
-    if wrong and found.st_dev != root.device:
-        raise StorageError(
-            f"target {root.absolute(target)}",
-            "is on another file system than its root, and has to be put right",
-            f"Make {root.absolute(target)} a root of its own.",
-        )
-    return Standing(
-        paths=tuple(paths),
-        right=right,
-        wrong=wrong,
-        right_blocks=good - blocks_of(space, right),
-        is_recorded=all(file is known.files[unit] for unit, file in right.items()),
-    )
+    return right, good
 
 
 def _stat_all(root: Root, paths: Iterable[str]) -> list[os.stat_result | None]:

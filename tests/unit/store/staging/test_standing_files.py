@@ -12,9 +12,9 @@ import pytest
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store.staging import standing as standing_module
+from ckptd.store.staging import standing_files as standing_module
 from ckptd.store.staging.leftovers import matching
-from ckptd.store.staging.standing import KnownPlace, Standing, blocks_at, look
+from ckptd.store.staging.standing_files import KnownPlace, StandingFiles, blocks_at, look
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site, go_on
 from tests.support.standing import flip, known, stand
 from tests.support.stores import open_descriptors
@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-def seen(site: Site, place: KnownPlace | None = None) -> Standing:
+def seen(site: Site, place: KnownPlace | None = None) -> StandingFiles:
     found = look(site.root, TARGET, site.space, place, check=go_on)
     assert found is not None
     return found
