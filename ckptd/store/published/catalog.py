@@ -19,10 +19,16 @@ from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
-from ckptd.store.files.roots import Roots
+from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.adding import Packed, conflict, displaced, full
 from ckptd.store.published.held_versions import HeldVersions
-from ckptd.store.published.inspection import facts_of, inspect, is_removed, place_of
+from ckptd.store.published.inspection import (
+    facts_of,
+    inspect,
+    is_removed,
+    place_of,
+    was_on_its_disk,
+)
 from ckptd.store.published.open_versions import OpenVersions
 from ckptd.store.published.places import HeldVersion, Place, first_reason
 from ckptd.store.published.serving import ServedVersion
@@ -61,7 +67,8 @@ class Catalog:
         self._roots = roots
         self._wall_clock = wall_clock
         self._held = HeldVersions()
-        self._seen: set[int] = set()  # places that stood in this life of the daemon
+        self._seen: set[int] = set()  # places that stood at the start, on the disk of their root
+        self._added: set[int] = set()  # in this life of the daemon
         self._in_place: set[str] = set()  # roots in which something stood that was there before
         self._additions = 0
         self._newest = NewestVersions(database)
@@ -245,8 +252,9 @@ class Catalog:
     async def forget_if_gone(self, number: int) -> bool:
         """Forget a place whose directory was removed.
 
-        That must not be because its file system is not mounted: the place stood in this life of
-        the daemon, or when it began something stood in that root that had been there before.
+        That must not be because its file system is not mounted: that of the root, or one below.
+        So the place stood at the start on the disk of its root; or it was hashed on that disk, in
+        this life of the daemon or when something stood at the start that had been there before.
 
         Returns:
             Whether it was forgotten. If not, and nothing is there, all of it is changed.
@@ -263,7 +271,7 @@ class Catalog:
             additions = self._additions
             if not await asyncio.to_thread(is_removed, root, place):
                 return False
-            if number not in self._seen and place.root not in self._in_place:
+            if number not in self._seen and not await self._was_in_place(number, root):
                 reason = f"directory {root.absolute(place.directory)}: was removed"
                 self.mark_changed(number, range(place.unit_count), reason)
                 return False
@@ -275,6 +283,14 @@ class Catalog:
                     self.on_forgotten(held, place, "its directory was removed")
                     return True
         return False
+
+    async def _was_in_place(self, number: int, root: Root) -> bool:
+        if number not in self._added and root.name not in self._in_place:
+            return False
+        try:
+            return was_on_its_disk(root, await self.hashed(number))
+        except (NotFound, DamagedState):
+            return False
 
     async def withdraw(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Take a version off offer, at one place or at all; durable. Files stay as they are.
@@ -390,7 +406,7 @@ class Catalog:
     def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:
         is_seen = self._drop(superseded)
         self._additions += 1
-        self._seen.add(added.number)
+        self._added.add(added.number)
         self._open.drop(packed.row.digest)
         is_seen |= self._held.add(facts_of(packed.row, packed.space), added, packed.starts)
         if is_seen:
@@ -440,6 +456,7 @@ class Catalog:
             if (found := self._held.place(number)) is not None:
                 self._open.drop(found[0].holding.digest)
                 self._seen.discard(number)
+                self._added.discard(number)
                 is_seen |= self._held.drop(number)
         return is_seen
 

@@ -122,7 +122,7 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
             continue
         place, is_standing = _compared(place, root, hashed)
         places.append(place)
-        if is_standing:
+        if is_standing and is_on_its_disk(root, place.directory):
             seen.add(place.number)
         parent = place.directory.rpartition("/")[0]
         if is_standing or (parent and stands(root, parent)):
@@ -160,6 +160,20 @@ def stands(root: Root, directory: str) -> bool | None:
     except CkptdError:
         return None
     return facts is not None and stat.S_ISDIR(facts.st_mode)
+
+
+def is_on_its_disk(root: Root, directory: str) -> bool:
+    """Return whether a directory lies on the file system of its root, not on one mounted below."""
+    try:
+        facts = root.stat(directory)
+    except CkptdError:
+        return False
+    return facts is not None and facts.st_dev == root.device
+
+
+def was_on_its_disk(root: Root, hashed: HashedDirectory) -> bool:
+    """Return whether files were hashed on the file system that their root is on now."""
+    return all(file.fingerprint.device == root.device for file in hashed.files if file)
 
 
 def is_removed(root: Root, place: Place) -> bool:

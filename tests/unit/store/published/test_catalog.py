@@ -650,6 +650,39 @@ async def test_a_place_that_may_only_not_be_mounted_is_not_forgotten(
     assert await third.forget_if_gone(number), "the other one is still there"
 
 
+async def test_a_place_on_a_disk_that_is_mounted_below_the_root_is_not_forgotten(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    root.device += 1  # as if both directories lay on another disk than the root
+    held = await catalog.add(hashed)
+    write_files(inside / "other")
+    await catalog.add(publish(root, "other", version=7))
+    again, _ = await reload(database, root)
+    shutil.rmtree(inside / "v100")
+    number = held.places[0].number
+    for each in (catalog, again):
+        assert not await each.forget_if_gone(number)
+        stale = each.held(hashed.digest)
+        assert stale
+        assert stale.is_stale
+    root.device -= 1
+    third, _ = await reload(database, root)
+    assert await third.forget_if_gone(number)
+
+
+async def test_a_place_that_stood_at_the_start_is_forgotten_whatever_its_disk_was_numbered(
+    catalog: Catalog, hashed: HashedDirectory, database: Database, root: Root, inside: Path
+) -> None:
+    files = tuple(
+        file and file._replace(fingerprint=file.fingerprint._replace(device=root.device + 1))
+        for file in hashed.files
+    )
+    held = await catalog.add(replace(hashed, files=files))
+    again, _ = await reload(database, root)
+    shutil.rmtree(inside / "v100")
+    assert await again.forget_if_gone(held.places[0].number)
+
+
 async def test_what_is_withdrawn_is_off_offer_until_it_is_offered_again(
     catalog: Catalog, changes: Changes, hashed: HashedDirectory, database: Database, root: Root
 ) -> None:

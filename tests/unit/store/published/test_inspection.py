@@ -15,9 +15,11 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.inspection import (
     facts_of,
     inspect,
+    is_on_its_disk,
     is_removed,
     place_of,
     stands,
+    was_on_its_disk,
 )
 from ckptd.store.records.version_rows import StoredPlace, StoredVersion, pack_files, pack_version
 
@@ -126,3 +128,16 @@ def test_in_a_root_that_is_not_in_place_nothing_was_removed(
     os.rename(inside, f"{inside}.moved")
     inside.mkdir()
     assert not is_removed(root, place)
+
+
+def test_a_directory_on_another_disk_than_its_root_is_known(
+    root: Root, inside: Path, hashed: HashedDirectory
+) -> None:
+    assert is_on_its_disk(root, "v1")
+    assert was_on_its_disk(root, hashed)
+    assert not is_on_its_disk(root, "nothing")
+    (inside / "link").symlink_to("v1")
+    assert not is_on_its_disk(root, "link/c")
+    root.device += 1
+    assert not is_on_its_disk(root, "v1")
+    assert not was_on_its_disk(root, hashed)
