@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from ckptd.cli.render.text import cut, printable, table
+from ckptd.cli.render.text import printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.model.quantities import format_age, format_size
 from ckptd.model.words import Location, PlaceState
@@ -72,8 +73,22 @@ def _place_lines(row: CheckpointRow, width: int | None) -> list[str]:
     places = row.places
     if len(places) == 1 and places[0].state is PlaceState.HERE:
         return []
-    facts = (f"  {printable(place.directory)}: {_state(place, row)}" for place in places)
-    return [fact if width is None else cut(fact, width) for fact in facts]
+    lines: list[str] = []
+    for place in places:
+        fact = f"  {printable(place.directory)}: {_state(place, row)}"
+        # Wrapped, not cut: what is wrong stands at the end of the line.
+        lines += [fact] if width is None else _wrapped(fact, width)
+    return lines
+
+
+def _wrapped(fact: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        fact,
+        width,
+        drop_whitespace=True,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
 
 
 def _state(place: PlaceRow, row: CheckpointRow) -> str:
@@ -85,7 +100,9 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
             return f"suspect: {place.suspect_units} of {place.units} units are hashed again"
         case PlaceState.STALE:
             count = f" ({place.changed_units} of {place.units} units)"
-            return f"stale: {printable(place.reason)}{count if place.changed_units else ''}"
+            # The path of the place stands before it already.
+            reason = place.reason.removeprefix(f"file {place.directory}/")
+            return f"stale: {printable(reason)}{count if place.changed_units else ''}"
         case PlaceState.PARTIAL:
             of_all = "" if row.units is None else f" of {row.units}"
             return f"partial: {place.units}{of_all} units{checked}"

@@ -56,10 +56,11 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
             f"{recover} fetches them once somebody has them.",
         )
     count = f"{len(place.changed)} of {place.unit_count} units" if place.changed else "nothing"
+    reason = place.reason.removeprefix(f"file {directory}/")
     left = "the others are served" if place.changed and place.is_serving else "nothing is served"
     return warned(
         "place",
         directory,
-        f"{version} is stale, {count} changed, {left}: {place.reason}",
+        f"{version} is stale, {count} changed, {left}: {reason}",
         f"{recover} puts it right, with --overwrite also what somebody changed on purpose.",
     )

@@ -59,7 +59,7 @@ def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
     assert checkpoint_lines(rows)[1:] == [
         "llama/rank-0  99       2 GiB  -      -    here       node-b,node-c",
         "llama/rank-0  98       2 GiB  -      -    suspect    node-b,node-c",
-        "  /data/c: stale: file /data/c/a: was removed (3 of 12 units)",
+        "  /data/c: stale: a: was removed (3 of 12 units)",
         "  /data/b: suspect: 2 of 12 units are hashed again",
         "llama/rank-0  97       2 GiB  -      -    here       node-b,node-c",
         "  /data/llama/rank-0/100: here",
@@ -69,7 +69,13 @@ def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
         "llama/rank-0  95       2 GiB  -      -    withdrawn  node-b,node-c",
         "  /data/e: withdrawn",
     ]
-    assert checkpoint_lines(rows, 40)[4] == "  /data/b: suspect: 2 of 12 units are h…"
+    assert checkpoint_lines(rows, 40)[3:7] == [
+        "  /data/c: stale: a: was removed (3 of",
+        "    12 units)",
+        "  /data/b: suspect: 2 of 12 units are",
+        "    hashed again",
+    ]
+    assert all(len(line) <= 40 for line in checkpoint_lines(rows, 40))
 
 
 def test_several_contents_of_one_version_can_be_distinguished() -> None:
