@@ -40,10 +40,10 @@ connections_per_address = 512
 peers = {peers}
 [log]
 format = "logfmt"
-[recovery]
-buffers = {buffers}
 [publish]
 settle = "0s"
+[recovery]
+buffers = {buffers}
 """
 
 _KILLED_S: Final = 5.0
