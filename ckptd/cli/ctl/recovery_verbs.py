@@ -31,6 +31,7 @@ from ckptd.control.messages.recovery_results import exit_code_of
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.errors import ExitCode, NotFound, UsageError
 from ckptd.model.ids import parse_reference
+from ckptd.model.quantities import format_duration
 from ckptd.model.words import Result
 
 _RECOVER: Final = """\
@@ -135,7 +136,7 @@ def _recover(arguments: Namespace) -> ExitCode:
     view = client_of(arguments).recover(request)
     if view.is_joined:
         was = "was in the background and is urgent now" if view.is_promoted else "goes on"
-        say(f"recovery {view.recovery} was under way already; it {was}")
+        say(f"recovery {view.recovery} was under way already; it {was}{own_terms(view, request)}")
     if arguments.wait:
         what = f"recovery {view.recovery} of {reference(checkpoint, version)}"
         say(f"{what}{where_to(view)}")
@@ -149,6 +150,15 @@ def _patience_s(text: str | None) -> float | None:
     if text is None:
         return _PATIENCE_S
     return None if text in {"forever", "none"} else duration_s(text)
+
+
+def own_terms(view: RecoveryView, request: RecoverRequest) -> str:
+    """Say how a recovery that was joined ends otherwise than was asked for; empty if not."""
+    if (view.patience_s, view.allow_partial) == (request.patience_s, request.allow_partial):
+        return ""
+    patience = "forever" if view.patience_s is None else format_duration(view.patience_s)
+    partial = "permitted" if view.allow_partial else "not permitted"
+    return f", as it was begun: patience {patience}, a partial result is {partial}"
 
 
 def where_to(view: RecoveryView) -> str:

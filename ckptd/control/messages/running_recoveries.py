@@ -132,6 +132,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         is_joined: It was under way when ``recover`` asked for it, and nothing new began. Only in
             the answer to that.
         is_promoted: It was in the background until then, and is not any more; likewise.
+        patience_s: How long it waits for what nobody has; ``None``: for ever, or it has ended.
+        allow_partial: It may be placed without required units then.
     """
 
     recovery: str
@@ -164,3 +166,5 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     wasted: dict[str, int] = {}
     is_joined: bool = False
     is_promoted: bool = False
+    patience_s: float | None = None
+    allow_partial: bool = False

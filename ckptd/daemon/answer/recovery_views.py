@@ -56,6 +56,8 @@ class RecoveryViews:
             stage=snapshot.stage,
             is_paused=snapshot.is_paused,
             is_background=opened.record.is_background,
+            patience_s=_seconds_of(opened.record.patience_ns),
+            allow_partial=opened.record.allow_partial,
             units_total=snapshot.units_total,
             units_done=snapshot.units_done,
             bytes_total=snapshot.total_bytes,
@@ -93,6 +95,10 @@ class RecoveryViews:
         loop_lag_ns = int(self._loop_lag_s() * SECOND)
         shaper_share = self._limiting.shaper_share(is_background=opened.record.is_background)
         return local_load(opened, shaper_share=shaper_share, loop_lag_ns=loop_lag_ns)
+
+
+def _seconds_of(patience_ns: int | None) -> float | None:
+    return None if patience_ns is None else patience_ns / SECOND
 
 
 def _tuning(tuning: SourceTuning) -> TuningRow:

@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from ckptd.cli.ctl.recovery_verbs import resolve, where_to
+from ckptd.cli.ctl.recovery_verbs import own_terms, resolve, where_to
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import NotFound, UsageError
 from tests.support.control_samples import VIEW
 
@@ -30,3 +31,21 @@ def test_an_unknown_recovery_is_not_found() -> None:
 def test_a_recovery_shows_where_it_goes_once_that_is_known() -> None:
     assert where_to(VIEW) == " → /data/llama/rank-0/100"
     assert where_to(msgspec.structs.replace(VIEW, target="")) == ""
+
+
+@pytest.mark.parametrize(
+    ("request_terms", "own", "said"),
+    [
+        ((3600.0, False), (3600.0, False), ""),
+        ((300.0, False), (3600.0, False), "patience 1h00m, a partial result is not permitted"),
+        ((None, True), (None, False), "patience forever, a partial result is not permitted"),
+        ((None, False), (300.0, True), "patience 5m00s, a partial result is permitted"),
+    ],
+)
+def test_a_recovery_that_is_joined_says_how_it_ends_otherwise_than_was_asked_for(
+    request_terms: tuple[float | None, bool], own: tuple[float | None, bool], said: str
+) -> None:
+    patience_s, allow_partial = request_terms
+    request = RecoverRequest(checkpoint="a", patience_s=patience_s, allow_partial=allow_partial)
+    view = msgspec.structs.replace(VIEW, patience_s=own[0], allow_partial=own[1])
+    assert own_terms(view, request) == (said and f", as it was begun: {said}")
