@@ -75,7 +75,7 @@ def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
         "  /data/b: suspect: 2 of 12 units are",
         "    hashed again",
     ]
-    assert all(len(line) <= 40 for line in checkpoint_lines(rows, 40))
+    assert all(len(line) <= WIDTH for line in checkpoint_lines(rows, WIDTH))
 
 
 def test_several_contents_of_one_version_can_be_distinguished() -> None:
