@@ -124,6 +124,7 @@ class Daemon:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.content.asked_for = self._keeping.asked_for
         serving.content.look_again = self._keeping.look_at
+        serving.content.questions.note_read = self._keeping.reads.note_question
         self._limiting = Limiting(
             config.limits,
             parts.transport.throttles,

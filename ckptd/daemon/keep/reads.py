@@ -37,6 +37,10 @@ class Reads:
         self.on_rotten: Callable[[int], None] = lambda number: None
         self._catalog = catalog
 
+    def note_question(self, size_bytes: int) -> None:
+        """Count bytes that were read because a receiver said that they were bad."""
+        self.bytes_by_reason[ReadReason.QUESTION] += size_bytes
+
     async def take_in(
         self,
         reason: ReadReason,

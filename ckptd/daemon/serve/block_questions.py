@@ -55,6 +55,7 @@ class BlockQuestions:
     Attributes:
         questioned_count: Blocks that receivers asked about.
         rotten_count: Blocks that were wrong here.
+        note_read: Given how many bytes were read for an answer.
 
     Args:
         clock_s: Never goes back.
@@ -63,6 +64,7 @@ class BlockQuestions:
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self.questioned_count = 0
         self.rotten_count = 0
+        self.note_read: Callable[[int], None] = lambda size_bytes: None
         self._clock_s = clock_s
         self._checked: OrderedDict[tuple[Digest, int], _Checked] = OrderedDict()
         self._reading = asyncio.Lock()
@@ -111,6 +113,7 @@ class BlockQuestions:
             return known.is_right
         (place,) = version.space.places((block, block + 1))
         is_right = await asyncio.to_thread(_read, version, place)
+        self.note_read(place.size_bytes)
         self._checked[key] = _Checked(self._clock_s(), is_right)
         self._checked.move_to_end(key)
         if len(self._checked) > _REMEMBERED_MAX:

@@ -38,6 +38,12 @@ async def test_what_has_changed_is_counted_once(reads: Reads, held: Held) -> Non
     assert (reads.changed_units, reads.rotten_units) == (2, 1)
 
 
+def test_what_a_question_costs_is_counted(reads: Reads) -> None:
+    reads.note_question(3)
+    reads.note_question(4)
+    assert reads.bytes_by_reason == {ReadReason.QUESTION: 7}
+
+
 def test_every_reason_is_on_the_page_from_the_start(reads: Reads) -> None:
     family = READ_METRICS[0].family(reads)
     assert {sample.labels["reason"] for sample in family.samples} == {

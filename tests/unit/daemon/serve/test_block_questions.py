@@ -72,7 +72,8 @@ async def test_a_block_that_rotted_is_found_and_the_others_are_right(
 async def test_a_block_is_read_once_a_minute_however_often_it_is_asked_about(
     questions: BlockQuestions, version: Version, clock: Clock
 ) -> None:
-    asked = BlockSet.single(0)
+    asked, read = BlockSet.single(0), list[int]()
+    questions.note_read = read.append
     assert not await questions.wrong_among(DIGEST, version, asked)
     version.rot(0)
     clock.now_s += 59.9
@@ -81,6 +82,7 @@ async def test_a_block_is_read_once_a_minute_however_often_it_is_asked_about(
     assert await questions.wrong_among(DIGEST, version, asked) == asked
     assert await questions.wrong_among(DIGEST, version, asked) == asked
     assert questions.rotten_count == 1
+    assert read == [version.space.block_size(0)] * 2
 
 
 async def test_another_copy_is_read_at_once(questions: BlockQuestions, version: Version) -> None:
