@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ckptd.core.effects import (
-    FetchRange,
-)
-from ckptd.core.events import (
-    RecoveryRequested,
-)
+from ckptd.core.effects import DiscardStaging, FetchRange, PrepareStaging
+from ckptd.core.events import RecoveryRequested
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
@@ -104,6 +100,16 @@ class RecoveryAccount:
             if attempt.next_block < attempt.order.blocks.end:
                 missing = missing.without_run((attempt.next_block, attempt.order.blocks.end))
         return missing
+
+    def note_removal(self, order: PrepareStaging | DiscardStaging) -> None:
+        """Note that staging is removed, or makes room for another content.
+
+        Nothing of it counts from then on: a crash may come before it is reported.
+        """
+        version = self.version
+        if isinstance(order, DiscardStaging) or (version and version.digest != order.digest):
+            self.committed = self.written = self.reported = BlockSet()
+            self.critical_ns = None
 
 
 @dataclass(slots=True)

@@ -15,10 +15,12 @@ from ckptd.core.effects import (
     CloseLane,
     CommitBlocks,
     ConfirmHolding,
+    DiscardStaging,
     Effect,
     EndRecovery,
     FetchManifest,
     FetchRange,
+    PrepareStaging,
 )
 from ckptd.core.events import (
     BlocksCommitted,
@@ -190,6 +192,8 @@ class Books(Watch):
                 book.closed.add(effect.lane)
             case CommitBlocks():
                 book.recoveries[effect.recovery].committing = effect.blocks
+            case PrepareStaging() | DiscardStaging():
+                book.recoveries[effect.recovery].note_removal(effect)
             case EndRecovery():
                 # A late answer is not looked at.
                 for pair in [pair for pair in book.describing if pair[0] == effect.recovery]:

@@ -1,0 +1,58 @@
+"""What the books say is in staging is what a crash leaves there."""
+
+import pytest
+
+from ckptd.core.effects import DiscardStaging, Effect, PrepareStaging
+from ckptd.core.events import RecoveryCancelled
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
+from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.cluster import Cluster
+from tests.support.simulation import R0, R, laid_out, run_until, two_sources
+
+VERSION = laid_out(critical=64, normal=64)
+OTHER = laid_out(normal=8, checkpoint="llama/b")
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """On its way; the critical blocks are committed, others are only written."""
+    return run_until(Cluster(two_sources(VERSION)), 700)
+
+
+def test_a_crash_between_removal_and_the_end_of_a_recovery_leaves_nothing(
+    cluster: Cluster, book: NodeBook
+) -> None:
+    node = cluster.nodes[R]
+    assert book.recoveries[R0].committed
+    node.disk.work(2 * node.disk.rate_bytes_per_s, lambda: None)  # what follows waits so long
+    node.report(RecoveryCancelled(R0))
+    while cluster.world.step(until=2 * SECOND):
+        pass
+    assert R0 in node.stagings
+    node.crash()
+    node.start()
+    cluster.peering.started(node)
+    while R0 not in node.ends and cluster.world.step(until=60 * SECOND):
+        pass
+    assert book.recoveries[R0].committed == VERSION.blocks
+
+
+@pytest.mark.parametrize(
+    ("removal", "is_kept"),
+    [
+        (PrepareStaging(R0, VERSION.digest, VERSION.space), True),
+        (PrepareStaging(R0, OTHER.digest, OTHER.space), False),
+        (DiscardStaging(R0), False),
+    ],
+)
+def test_nothing_is_kept_of_what_is_discarded_or_makes_room_for_another_content(
+    cluster: Cluster, book: NodeBook, removal: Effect, is_kept: bool
+) -> None:
+    recovery = book.recoveries[R0]
+    before = (recovery.committed, recovery.written, recovery.reported, recovery.critical_ns)
+    assert all(before)
+    cluster.books.checks = ()
+    cluster.books.handled(cluster.nodes[R], (), (removal,))
+    after = (recovery.committed, recovery.written, recovery.reported, recovery.critical_ns)
+    assert after == (before if is_kept else (BlockSet(), BlockSet(), BlockSet(), None))
