@@ -45,6 +45,7 @@ settle = "0s"
 [recovery]
 buffers = {buffers}
 """
+"""What is added after it may begin with more keys of ``[recovery]``."""
 
 _KILLED_S: Final = 5.0
 """After this a killed process is gone, whatever is said of it."""
