@@ -104,6 +104,19 @@ def test_one_in_the_background_becomes_urgent_when_it_is_asked_for_again(
     assert [view.recovery for view in receiver.client.recoveries()] == [first]
 
 
+def test_a_version_goes_to_two_directories_at_once(
+    sources: list[Node], cluster: Cluster, link: FaultProxy
+) -> None:
+    receiver = cluster.node("r", peers=[link.address])
+    both = [receiver.begin(to=receiver.path(name)) for name in ("one", "two")]
+    assert len(set(both)) == 2
+    link.heal()
+    for recovery in both:
+        result = receiver.result(recovery)
+        assert result.result is Result.COMPLETE
+        assert tree_digest(result.target) == tree_digest(sources[0].path("100"))
+
+
 def test_what_is_asked_for_while_it_is_given_up_begins_when_that_is_done(cluster: Cluster) -> None:
     source = cluster.node("a")
     source.path("small").mkdir()

@@ -135,8 +135,8 @@ def _recover(arguments: Namespace) -> ExitCode:
     timeout_s = duration_s(arguments.timeout)
     view = client_of(arguments).recover(request)
     if view.is_joined:
-        was = "was in the background and is urgent now" if view.is_promoted else "goes on"
-        say(f"recovery {view.recovery} was under way already; it {was}{own_terms(view, request)}")
+        how = f"{how_it_is(view)}{own_terms(view, request)}"
+        say(f"recovery {view.recovery} was under way already; it {how}")
     if arguments.wait:
         what = f"recovery {view.recovery} of {reference(checkpoint, version)}"
         say(f"{what}{where_to(view)}")
@@ -164,6 +164,14 @@ def own_terms(view: RecoveryView, request: RecoverRequest) -> str:
 def where_to(view: RecoveryView) -> str:
     """Return where a recovery goes; empty while that depends on a version nobody was found for."""
     return f" → {printable(view.target)}" if view.target else ""
+
+
+def how_it_is(view: RecoveryView) -> str:
+    """Say of a recovery that was under way how it is now."""
+    found = ["was in the background and is urgent now"] if view.is_promoted else []
+    if view.is_paused:
+        found.append(f"is paused; let it go on with: ckptctl resume {view.recovery}")
+    return " and ".join(found) or "goes on"
 
 
 def _recoveries(arguments: Namespace) -> ExitCode:

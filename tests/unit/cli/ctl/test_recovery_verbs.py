@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from ckptd.cli.ctl.recovery_verbs import own_terms, resolve, where_to
+from ckptd.cli.ctl.recovery_verbs import how_it_is, own_terms, resolve, where_to
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.errors import NotFound, UsageError
 from tests.support.control_samples import VIEW
@@ -49,3 +49,21 @@ def test_a_recovery_that_is_joined_says_how_it_ends_otherwise_than_was_asked_for
     request = RecoverRequest(checkpoint="a", patience_s=patience_s, allow_partial=allow_partial)
     view = msgspec.structs.replace(VIEW, patience_s=own[0], allow_partial=own[1])
     assert own_terms(view, request) == (said and f", as it was begun: {said}")
+
+
+@pytest.mark.parametrize(
+    ("is_promoted", "is_paused", "said"),
+    [
+        (False, False, "goes on"),
+        (True, False, "was in the background and is urgent now"),
+        (False, True, "is paused; let it go on with: ckptctl resume 01J9QX"),
+        (True, True, "was in the background and is urgent now and is paused; let it go on with:"),
+    ],
+)
+def test_of_one_that_was_under_way_it_is_said_how_it_is(
+    is_promoted: bool, is_paused: bool, said: str
+) -> None:
+    view = msgspec.structs.replace(
+        VIEW, is_joined=True, is_promoted=is_promoted, is_paused=is_paused
+    )
+    assert how_it_is(view).startswith(said)
