@@ -180,7 +180,7 @@ def test_names_at_every_limit_are_recovered(tmp_path: Path) -> None:
         "$(id)",
         "-rf",
     ]
-    names += ["\u202egnp.exe", "a\u0301", "\xe1", ".ckptd/r-1", "..\\..\\etc"]
+    names += ["\u202egnp.exe", "a\u0301", "\xe1", "a/.ckptd/r-1", "..\\..\\etc"]
     with Cluster(tmp_path) as cluster:
         source = source_of(cluster, files=[*FILES, *(PlannedFile(name, 9) for name in names)])
         node = cluster.node("node", peers=[source.address])
