@@ -97,4 +97,28 @@ NAMED: Final = (
         " and facts.st_nlink > 0",
         "",
     ),
+    NamedMutant(
+        "a partial result is permitted by the request",
+        "core/stages/advance.py",
+        "if recovery.request.allow_partial:",
+        "if True:",
+    ),
+    NamedMutant(
+        "optional units may be missing",
+        "core/stages/advance.py",
+        "required = missing - content.optional",
+        "required = missing",
+    ),
+    NamedMutant(
+        "a job that still writes",
+        "store/published/publishing.py",
+        "check_same_files(root, relative, candidates)",
+        "pass",
+    ),
+    NamedMutant(
+        "the mark of a partial version goes",
+        "store/staging/area.py",
+        "remove_marker(root, self._target)\n            root.remove_tree(self._path)",
+        "root.remove_tree(self._path)",
+    ),
 )
