@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
-from ckptd.store.staging.standing_files import KnownPlace
+from ckptd.store.trees.standing_files import KnownPlace
 from tests.support.stagings import TARGET, Site
 
 

@@ -14,7 +14,7 @@ from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.journal import JournaledRecovery
-from ckptd.store.staging.standing_files import KnownPlace, OnDisk
+from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 
 _log = get_logger()
 

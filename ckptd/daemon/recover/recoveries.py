@@ -21,7 +21,7 @@ from ckptd.store.files.roots import Root
 from ckptd.store.records.ended import Contribution, EndedRecovery, RecordedRival
 from ckptd.store.records.journal import ENDED_MAX, JournaledRecovery
 from ckptd.store.staging.area import Staging
-from ckptd.store.staging.standing_files import NOTHING_HERE, OnDisk
+from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk
 
 STORIES_MAX: Final = 20
 """Of how many of them the story is kept, in memory: at worst about 200 KiB each."""

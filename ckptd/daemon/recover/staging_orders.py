@@ -38,9 +38,9 @@ from ckptd.store.files.layout import staging_of, usual_target
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
-from ckptd.store.staging.directories import is_free
 from ckptd.store.staging.kept import drop_kept, swap_staging
-from ckptd.store.staging.partial_marker import describe_partial
+from ckptd.store.trees.directories import is_free
+from ckptd.store.trees.partial_marker import describe_partial
 
 _DISK_THREADS: Final = 4
 """Preparing, committing and placing of this many recoveries at once."""

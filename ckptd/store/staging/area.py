@@ -36,18 +36,19 @@ from ckptd.store.files.fingerprints import UnitFile, blocks_of
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging import directories, leftovers, placing, preparing
+from ckptd.store.staging import placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
-from ckptd.store.staging.local_blocks import take_local
-from ckptd.store.staging.partial_marker import move_marker, remove_marker, write_marker
-from ckptd.store.staging.replacing import replace_files
 from ckptd.store.staging.staged_version import StagedVersion
-from ckptd.store.staging.standing_files import NOTHING_HERE, OnDisk, StandingFiles, blocks_at, look
-from ckptd.store.staging.unit_hashing import UnitHashing
-from ckptd.store.staging.whole_units import is_whole, write_whole
+from ckptd.store.trees import directories, leftovers
+from ckptd.store.trees.local_blocks import take_local
+from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_marker
+from ckptd.store.trees.replacing import replace_files
+from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk, StandingFiles, blocks_at, look
+from ckptd.store.trees.unit_hashing import UnitHashing
+from ckptd.store.trees.whole_units import is_whole, write_whole
 
 _SMALL_BLOCKS: Final = 8
 """This many in one delivery are small ones, which cost the interpreter more than the kernel. Only

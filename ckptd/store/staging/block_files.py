@@ -21,7 +21,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import WriteMode
 from ckptd.store.files.open_files import OpenFiles
-from ckptd.store.staging.whole_units import is_whole
+from ckptd.store.trees.whole_units import is_whole
 
 _OPEN_FILES_MAX: Final = 128
 """More than lanes, each of which writes to one file at a time."""

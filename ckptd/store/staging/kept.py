@@ -14,7 +14,7 @@ from ckptd.model.ids import Digest, RecoveryId
 from ckptd.store.files import confined
 from ckptd.store.files.layout import STAGING_DIRECTORY, inside, kept_staging_of, staging_of
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory, remove_empty_staging_directory
+from ckptd.store.trees.directories import as_directory, remove_empty_staging_directory
 
 
 def staged_directories(root: Root) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from ckptd.errors import NotFound
 from ckptd.model.ids import RecoveryId
 from ckptd.store.files.layout import recovery_of, staging_of
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import remove_empty_staging_directory
 from ckptd.store.staging.kept import drop_kept, staged_directories
+from ckptd.store.trees.directories import remove_empty_staging_directory
 
 
 def staged_recoveries(root: Root) -> tuple[RecoveryId, ...]:

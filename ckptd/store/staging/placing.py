@@ -2,7 +2,7 @@
 
 Nothing is changed after the rename, so the target is absent or right at every instant. After a
 crash between the rename and the catalog the target is not in the catalog; what stands there is then
-compared with the version, by :mod:`ckptd.store.staging.standing_files`.
+compared with the version, by :mod:`ckptd.store.trees.standing_files`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import (
+from ckptd.store.trees.directories import (
     as_directory,
     check_is_at,
     directories_of,
     remove_empty,
     swept,
 )
-from ckptd.store.staging.unit_hashing import differs
-from ckptd.store.staging.whole_units import final_mode
+from ckptd.store.trees.unit_hashing import differs
+from ckptd.store.trees.whole_units import final_mode
 
 _FEW_FILES: Final = 256
 """So many are synced one by one (0.22 ms each on ext4); more by one syncfs."""

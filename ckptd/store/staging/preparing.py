@@ -25,13 +25,13 @@ from ckptd.store.files.kernel import mapping_os_errors, reserve
 from ckptd.store.files.layout import is_in_staging
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import (
+from ckptd.store.trees.directories import (
     CREATE,
     STAGED_FILE_MODE,
     as_directory,
     directories_of,
 )
-from ckptd.store.staging.whole_units import RESERVE_BYTES_MIN, is_whole
+from ckptd.store.trees.whole_units import RESERVE_BYTES_MIN, is_whole
 
 _ALLOCATION_BYTES: Final = 4 * KIB
 """The least that ext4, XFS and tmpfs set aside for a file that is not empty."""

@@ -10,7 +10,7 @@ from ckptd.limits import MIB
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import PROBE
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import create_in_staging, remove_empty_staging_directory
+from ckptd.store.trees.directories import create_in_staging, remove_empty_staging_directory
 
 PROBE_BYTES: Final = 16 * MIB
 """A slow disk takes a second for it; a fast one shows what it can do."""

@@ -7,8 +7,8 @@ import pytest
 
 from ckptd.errors import StorageError
 from ckptd.model.ids import RecoveryId
-from ckptd.store.staging.directories import make_staging
 from ckptd.store.staging.orphans import remove_orphan, staged_recoveries
+from ckptd.store.trees.directories import make_staging
 from tests.support.stagings import Site
 from tests.support.stores import open_descriptors
 

@@ -10,11 +10,11 @@ import pytest
 from ckptd.errors import OutOfSpace, StorageError, UsageError
 from ckptd.limits import KIB, MIB
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import (
+from ckptd.store.staging.preparing import check_space, check_target, create_files
+from ckptd.store.trees.directories import (
     make_staging,
 )
-from ckptd.store.staging.leftovers import survey
-from ckptd.store.staging.preparing import check_space, check_target, create_files
+from ckptd.store.trees.leftovers import survey
 from tests.support.mounts import ext4, needs_disk, ramfs, tmpfs
 from tests.support.stagings import (
     COMES_WHOLE,

@@ -12,9 +12,9 @@ import pytest
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.store.staging import standing_files as standing_module
-from ckptd.store.staging.leftovers import matching
-from ckptd.store.staging.standing_files import KnownPlace, StandingFiles, blocks_at, look
+from ckptd.store.trees import standing_files as standing_module
+from ckptd.store.trees.leftovers import matching
+from ckptd.store.trees.standing_files import KnownPlace, StandingFiles, blocks_at, look
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site, go_on
 from tests.support.standing import flip, known, stand
 from tests.support.stores import open_descriptors

@@ -7,8 +7,8 @@ import pytest
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.roots import Root
-from ckptd.store.staging import leftovers
-from ckptd.store.staging.leftovers import matching, survey
+from ckptd.store.trees import leftovers
+from ckptd.store.trees.leftovers import matching, survey
 from tests.support.mounts import needs_disk
 from tests.support.stagings import (
     COMES_WHOLE,

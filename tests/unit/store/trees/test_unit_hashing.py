@@ -16,7 +16,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.unit_hashing import UnitHashing
+from ckptd.store.trees.unit_hashing import UnitHashing
 from tests.support.manifests import make_manifest
 from tests.support.stagings import Site, content_of, go_on
 from tests.support.stores import open_descriptors

@@ -31,9 +31,9 @@ from ckptd.store.files.fingerprints import (
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import is_free
-from ckptd.store.staging.leftovers import matching
-from ckptd.store.staging.local_blocks import LocalBlock
+from ckptd.store.trees.directories import is_free
+from ckptd.store.trees.leftovers import matching
+from ckptd.store.trees.local_blocks import LocalBlock
 
 _RACY_NS: Final = 20 * MS
 """Two writes within one tick of the kernel's clock leave one timestamp, as in publishing."""

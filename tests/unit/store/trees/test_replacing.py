@@ -17,7 +17,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files import confined
 from ckptd.store.staging.area import Staging
-from ckptd.store.staging.standing_files import KnownPlace, OnDisk
+from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
 from tests.support.standing import flip, inode, known, stand
 from tests.support.stores import open_descriptors

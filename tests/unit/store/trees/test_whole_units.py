@@ -11,7 +11,7 @@ from ckptd.limits import DIGEST_BYTES, KIB
 from ckptd.model.manifest import Unit
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.whole_units import RESERVE_BYTES_MIN, is_whole, write_whole
+from ckptd.store.trees.whole_units import RESERVE_BYTES_MIN, is_whole, write_whole
 from tests.support.stores import open_descriptors
 
 CONTENT = bytes(range(256)) * 64

@@ -23,8 +23,8 @@ from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory, swept
-from ckptd.store.staging.standing_files import WrongFile
+from ckptd.store.trees.directories import as_directory, swept
+from ckptd.store.trees.standing_files import WrongFile
 
 _FEW_DIRECTORIES: Final = 16
 """So many are synced one by one (0.22 ms each on ext4); more by one syncfs."""

@@ -8,7 +8,7 @@ import pytest
 
 from ckptd.errors import StorageError
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import (
+from ckptd.store.trees.directories import (
     as_directory,
     check_is_at,
     create_in_staging,

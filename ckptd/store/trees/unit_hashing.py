@@ -27,7 +27,7 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.hash_runs import HashRun
-from ckptd.store.staging.directories import swept
+from ckptd.store.trees.directories import swept
 
 _THREADS_MAX: Final = 8
 """At the end. Each has a buffer of 8 to 32 MiB."""

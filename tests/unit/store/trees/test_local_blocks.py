@@ -11,10 +11,10 @@ from ckptd.errors import CkptdError, OutOfSpace
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.roots import Root
-from ckptd.store.staging import local_blocks
-from ckptd.store.staging.directories import make_staging
-from ckptd.store.staging.local_blocks import LocalBlock, take_local
 from ckptd.store.staging.preparing import create_files
+from ckptd.store.trees import local_blocks
+from ckptd.store.trees.directories import make_staging
+from ckptd.store.trees.local_blocks import LocalBlock, take_local
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, Site, content_of, go_on
 from tests.support.stores import open_descriptors

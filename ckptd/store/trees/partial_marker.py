@@ -20,7 +20,7 @@ from ckptd.store.files import confined
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory
+from ckptd.store.trees.directories import as_directory
 
 LISTED_MAX: Final = 10_000
 """Units that are listed, at about 100 bytes each; the others are counted."""

@@ -14,9 +14,9 @@ from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import OPTIONAL_FLAG, Manifest
-from ckptd.store.staging import partial_marker
-from ckptd.store.staging.partial_marker import describe_partial
-from ckptd.store.staging.standing_files import OnDisk
+from ckptd.store.trees import partial_marker
+from ckptd.store.trees.partial_marker import describe_partial
+from ckptd.store.trees.standing_files import OnDisk
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
 

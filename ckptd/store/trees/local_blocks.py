@@ -28,7 +28,7 @@ from ckptd.store.files.hashing import digest_of, read_exactly
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.whole_units import is_whole, write_whole
+from ckptd.store.trees.whole_units import is_whole, write_whole
 
 _KERNEL_COPY_BYTES_MIN: Final = 256 * KIB
 """Shorter blocks are read, verified and written: two calls, and nothing that is wrong."""

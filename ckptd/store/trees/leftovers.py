@@ -26,7 +26,7 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.staging.directories import as_directory, directories_of
+from ckptd.store.trees.directories import as_directory, directories_of
 
 _STAT_BLOCK_BYTES: Final = 512
 """Unit of ``st_blocks``: stat(2)."""

@@ -1,0 +1,1 @@
+"""Files of a version below one directory: made, compared, hashed, replaced."""
