@@ -83,7 +83,7 @@ def _withdraw(step: Step, peer: Peer, digest: Digest, blocks: BlockSet | None) -
 
 def _excuse(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) -> None:
     """Let a source show with one block that a unit is right again, if it claims it."""
-    unit.is_unproven = True
+    unit.is_unproven, unit.is_blamed = True, False
     for recovery in _recoveries_of(step, digest):
         _permit(recovery, peer.node, recovery.refused.get(peer.node, BlockSet()), unit)
 
@@ -104,6 +104,7 @@ def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
     for unit in units:
         unit.unpaid_count = 0
         unit.is_unproven |= unit.is_excused
+        unit.is_blamed = True
     peer.link.blame(lost, step.options, now=step.now)
 
 
@@ -158,8 +159,8 @@ def give_second_chances(step: Step) -> None:
 def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proof: bool) -> None:
     """Ask a source that sent bad blocks whether it stands by them.
 
-    If it does, one of a critical unit costs all trust. Those that were under way when it
-    answered for their unit are excused by the same answer.
+    If it does, one of a critical unit costs all trust. Those that were under way when their
+    unit was excused are excused by the same answer.
 
     Args:
         step: The event being handled.
@@ -170,7 +171,7 @@ def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proo
     """
     doubts = peer.doubts.setdefault(recovery.content.digest, Doubts())
     _count(doubts, recovery, bad)
-    excused = BlockSet() if is_proof else bad & doubts.unproven
+    excused = BlockSet() if is_proof else bad & doubts.excused
     if excused:
         note_evidence(step, peer, recovery, excused, Confirmation.NOT_HELD)
         bad -= excused

@@ -22,6 +22,7 @@ class DoubtedUnit:
         unpaid_count: How many bad blocks of it cost the source nothing so far.
         is_excused: It said once that it does not have it any more: no second time.
         is_unproven: If the source claims it, one block of it is asked for first, alone.
+        is_blamed: It was blamed for it after the excuse: what was under way then is not excused.
     """
 
     run: BlockRun
@@ -30,6 +31,7 @@ class DoubtedUnit:
     unpaid_count: int = 0
     is_excused: bool = False
     is_unproven: bool = False
+    is_blamed: bool = False
 
 
 @dataclass(slots=True)
@@ -50,6 +52,12 @@ class Doubts:
     def unproven(self) -> BlockSet:
         """All blocks of units that it has not shown to be right again."""
         return union(BlockSet.of_run(unit.run) for unit in self.units.values() if unit.is_unproven)
+
+    @property
+    def excused(self) -> BlockSet:
+        """All blocks that an excuse covers if they were under way when it was given."""
+        units = (each for each in self.units.values() if each.is_unproven and not each.is_blamed)
+        return union(BlockSet.of_run(unit.run) for unit in units)
 
     @property
     def excused_count(self) -> int:

@@ -142,14 +142,32 @@ class DoubtAccount:
     Attributes:
         excused: Units that it said it does not have any more, by index.
         unproven: Blocks of units that were excused and not right since.
+        covered: Those of them that were not blamed since: what is under way is excused as well.
         bad_units: Blocks of all units of which it sent a bad one.
         unanswered_count: How often it gave no answer.
     """
 
     excused: set[int] = field(default_factory=set)
     unproven: BlockSet = field(default_factory=BlockSet)
+    covered: BlockSet = field(default_factory=BlockSet)
     bad_units: BlockSet = field(default_factory=BlockSet)
     unanswered_count: int = 0
+
+    def excuse(self, unit: BlockSet) -> None:
+        """Note that a unit is excused, with what is under way of it."""
+        self.unproven |= unit
+        self.covered |= unit
+
+    def blame(self, unit: BlockSet, *, was_excused: bool) -> None:
+        """Note that the source is blamed for a unit, and proves it if that was excused once."""
+        self.covered -= unit
+        if was_excused:
+            self.unproven |= unit
+
+    def prove(self, units: BlockSet) -> None:
+        """Note that the source has shown that units are right again."""
+        self.unproven -= units
+        self.covered -= units
 
 
 @dataclass(slots=True)

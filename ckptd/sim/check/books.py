@@ -251,7 +251,7 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
             _accuse(book, recovery, attempt, bad)
     if attempt.is_proof and right and attempt.epoch == book.epochs.get(source):
         proved = recovery.known_version().units_of(right)
-        book.doubts[source, attempt.order.digest].unproven -= proved
+        book.doubts[source, attempt.order.digest].prove(proved)
     recovery.reported |= right
 
 
@@ -261,7 +261,7 @@ def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: Bl
     doubts = book.doubts.setdefault((source, digest), DoubtAccount())
     doubts.bad_units |= recovery.known_version().units_of(bad)
     if not attempt.is_proof:
-        bad -= doubts.unproven
+        bad -= doubts.covered
     if bad:
         book.accused[source, digest] = book.accused.get((source, digest), BlockSet()) | bad
         recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
@@ -337,6 +337,9 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
     for unit in _indices_of(version, asked):
         if unit not in doubts.excused and (is_silence or unit in denied_units):
             _excuse(book, key, version, unit)
+        else:
+            blocks = BlockSet.of_run(version.space.unit_run(unit))
+            doubts.blame(blocks, was_excused=unit in doubts.excused)
         if unit in denied_units:
             doubts.excused.add(unit)
     if len(doubts.excused) >= EXCUSED_UNITS_MAX:
@@ -348,7 +351,7 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
 def _excuse(book: NodeBook, key: tuple[NodeId, Digest], version: SavedVersion, unit: int) -> None:
     source, digest = key
     run = version.space.unit_run(unit)
-    book.doubts[key].unproven |= BlockSet.of_run(run)
+    book.doubts[key].excuse(BlockSet.of_run(run))
     for recovery in _recoveries_of(book, digest):
         if source in recovery.bad_by:
             recovery.bad_by[source] = recovery.bad_by[source].without_run(run)

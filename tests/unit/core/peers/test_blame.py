@@ -362,6 +362,24 @@ def test_bad_blocks_of_ranges_that_were_under_way_are_excused_by_the_same_denial
     assert script.view_source(A).trust == trust
 
 
+@pytest.mark.parametrize("answer", [HELD, NOT_HELD, NO_ANSWER])
+def test_what_was_under_way_when_a_source_was_blamed_for_its_unit_is_not_excused(
+    answer: Confirmation,
+) -> None:
+    script, version = Script(options=NO_COMMITS), saved(8)
+    _bad_block_denied(script, version)
+    [proof] = ranges(script.tell(holds(A, version)))
+    order = ranges(script.deliver(proof))[0]
+    assert len(order.blocks) >= 2
+    first, last = order.blocks.start, order.blocks.end - 1
+    script.arrive(order, first + 1, rejected=(first,))
+    script.tell(HoldingConfirmed(A, version.digest, answer))
+    script.tell(holds(A, version))
+    asked = script.arrive(order, rejected=(last,))
+    assert ConfirmHolding(A, version.digest, BlockSet.single(last)) in asked
+    assert last in script.recovery().refused[A]
+
+
 def test_who_was_wrong_and_has_another_copy_is_asked_for_a_block_of_it_at_once() -> None:
     script, version = Script(options=NO_COMMITS), saved(8)
     [order] = ranges(script.start(version, A))

@@ -27,6 +27,16 @@ def test_all_blocks_of_a_unit_are_unproven_not_only_the_bad_ones() -> None:
     assert doubts.unproven == blocks((4, 8))
 
 
+def test_an_excuse_covers_a_unit_until_it_is_proved_or_blamed() -> None:
+    doubts = _doubts()
+    assert not doubts.excused
+    doubts.units[0].is_unproven = doubts.units[1].is_unproven = True
+    assert doubts.excused == blocks((0, 8))
+    doubts.units[0].is_blamed = True
+    assert doubts.excused == blocks((4, 8))
+    assert doubts.unproven == blocks((0, 8))
+
+
 def test_units_that_a_denial_counted_for_are_counted() -> None:
     assert _doubts().excused_count == 1
 

@@ -6,7 +6,7 @@ from ckptd.core.effects import DiscardStaging, Effect, PrepareStaging
 from ckptd.core.events import RecoveryCancelled
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.sim.check.accounts import NodeBook
+from ckptd.sim.check.accounts import DoubtAccount, NodeBook
 from ckptd.sim.cluster import Cluster
 from tests.support.simulation import R0, R, laid_out, run_until, two_sources
 
@@ -56,3 +56,18 @@ def test_nothing_is_kept_of_what_is_discarded_or_makes_room_for_another_content(
     cluster.books.handled(cluster.nodes[R], (), (removal,))
     after = (recovery.committed, recovery.written, recovery.reported, recovery.critical_ns)
     assert after == (before if is_kept else (BlockSet(), BlockSet(), BlockSet(), None))
+
+
+def test_blame_ends_what_an_excuse_covers_and_asks_for_another_proof() -> None:
+    first, second = BlockSet([(0, 4)]), BlockSet([(4, 8)])
+    doubts = DoubtAccount()
+    doubts.excuse(first)
+    doubts.excuse(second)
+    doubts.blame(first, was_excused=True)
+    assert (doubts.unproven, doubts.covered) == (first | second, second)
+    doubts.prove(first | second)
+    assert not doubts.unproven
+    assert not doubts.covered
+    doubts.blame(first, was_excused=True)
+    doubts.blame(second, was_excused=False)
+    assert (doubts.unproven, doubts.covered) == (first, BlockSet())
