@@ -193,7 +193,15 @@ class Scheduler:
         *,
         now: int,
     ) -> tuple[Rival, ...]:
-        """Return the contents of the version a recovery would be for; see the function's."""
+        """Return what goes by the version that a recovery would be for, if it is several contents.
+
+        Args:
+            checkpoint: What would be recovered.
+            wanted: The version that is named; ``None`` for the newest.
+            not_below: No older version would be taken unless it is named.
+            own: What this node has of the checkpoint.
+            now: The moment, in nanoseconds.
+        """
         return rivals_of_choice(self._state, checkpoint, wanted, not_below, own, now=now)
 
     def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:

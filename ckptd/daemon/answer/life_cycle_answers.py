@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, LetGoRow
-from ckptd.daemon.answer.standing import Standing, Standings
+from ckptd.daemon.answer.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.parts import Storage
 from ckptd.observe.logs import get_logger
 
@@ -24,7 +24,7 @@ class LifeCycleAnswers:
         standings: Finds them.
     """
 
-    def __init__(self, storage: Storage, standings: Standings) -> None:
+    def __init__(self, storage: Storage, standings: NamedPlaces) -> None:
         self._catalog = storage.catalog
         self._standings = standings
 
@@ -54,7 +54,7 @@ class LifeCycleAnswers:
                     _log.info("version.forgotten", **self._standings.facts(each), why=why)
         return answer
 
-    def _let_go(self, chosen: Sequence[Standing], *, is_dry_run: bool) -> LetGo:
+    def _let_go(self, chosen: Sequence[NamedPlace], *, is_dry_run: bool) -> LetGo:
         numbers = {each.place.number for each in chosen}
         rows = (
             LetGoRow(
@@ -72,6 +72,6 @@ class LifeCycleAnswers:
         return LetGo(places=tuple(rows), is_dry_run=is_dry_run)
 
 
-def _batches(chosen: Sequence[Standing]) -> Iterator[Sequence[Standing]]:
+def _batches(chosen: Sequence[NamedPlace]) -> Iterator[Sequence[NamedPlace]]:
     for start in range(0, len(chosen), _TOGETHER):
         yield chosen[start : start + _TOGETHER]

@@ -22,7 +22,7 @@ from ckptd.control.messages.life_cycle import (
     RemoveRequest,
     RemoveResult,
 )
-from ckptd.daemon.answer.standing import Standing, Standings
+from ckptd.daemon.answer.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.parts import Storage
 from ckptd.errors import Conflict
 from ckptd.observe.logs import get_logger
@@ -30,7 +30,7 @@ from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.hash_runs import HashingProgress
-from ckptd.store.published.removing import Examined, Removed, examine, remove
+from ckptd.store.published.removing import Removable, Removed, examine, remove
 
 _PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
@@ -44,10 +44,10 @@ _T = TypeVar("_T")
 class _Doomed(NamedTuple):
     """A place that is to be removed, with what stands there."""
 
-    standing: Standing
+    standing: NamedPlace
     root: Root
     hashed: HashedDirectory
-    examined: Examined
+    examined: Removable
 
 
 class RemoveAnswers:
@@ -58,7 +58,7 @@ class RemoveAnswers:
         standings: Finds them.
     """
 
-    def __init__(self, storage: Storage, standings: Standings) -> None:
+    def __init__(self, storage: Storage, standings: NamedPlaces) -> None:
         self._catalog = storage.catalog
         self._roots = storage.roots
         self._standings = standings
@@ -94,7 +94,7 @@ class RemoveAnswers:
         )
 
     async def _examine(
-        self, chosen: Sequence[Standing], doomed: list[_Doomed]
+        self, chosen: Sequence[NamedPlace], doomed: list[_Doomed]
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Look at every file of some places; yield progress, and add what was found."""
         progress = HashingProgress(0, 0, 0, 0)
@@ -140,7 +140,7 @@ class RemoveAnswers:
                 await self._note_removed(standing, removing.result())
         rows.append(_row_of(doomed, removing.result()))
 
-    async def _note_removed(self, standing: Standing, removed: Removed) -> None:
+    async def _note_removed(self, standing: NamedPlace, removed: Removed) -> None:
         await self._catalog.forget_all([standing.place.number])
         facts = self._standings.facts(standing)
         _log.info("version.removed", **facts, files=removed.files, bytes=removed.size_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from ckptd.control.messages.daemon_status import ReloadResult
 from ckptd.daemon.answer.daemon_answers import DaemonAnswers, DaemonFacts
 from ckptd.daemon.answer.life_cycle_answers import LifeCycleAnswers
+from ckptd.daemon.answer.named_places import NamedPlaces
 from ckptd.daemon.answer.peer_answers import PeerAnswers
 from ckptd.daemon.answer.plan_answers import PlanAnswers
 from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
@@ -14,7 +15,6 @@ from ckptd.daemon.answer.publish_answers import PublishAnswers
 from ckptd.daemon.answer.recovery_answers import RecoveryAnswers
 from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.answer.remove_answers import RemoveAnswers
-from ckptd.daemon.answer.standing import Standings
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
@@ -54,7 +54,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
     )
     now = recovering.runtime.now
-    standings = Standings(parts.storage, recovering, note_let_go)
+    standings = NamedPlaces(parts.storage, recovering, note_let_go)
     return (
         RecoveryAnswers(parts, recovering, views),
         PrioritizeAnswers(recovering, parts.storage),

@@ -12,14 +12,28 @@ def passed(check: str, subject: str, finding: str) -> CheckRow:
 
 
 def warned(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
-    """Return a finding that somebody should look at, and how."""
+    """Return a finding that somebody should look at, and how.
+
+    Args:
+        check: Which check.
+        subject: What was looked at.
+        finding: What was found, a sentence for people.
+        remedy: What to do, likewise.
+    """
     return CheckRow(
         check=check, subject=subject, verdict=CheckResult.WARN, finding=finding, remedy=remedy
     )
 
 
 def failed(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
-    """Return a finding that is in the way of recoveries, and what to do about it."""
+    """Return a finding that is in the way of recoveries, and what to do about it.
+
+    Args:
+        check: Which check.
+        subject: What was looked at.
+        finding: What was found, a sentence for people.
+        remedy: What to do, likewise.
+    """
     return CheckRow(
         check=check, subject=subject, verdict=CheckResult.FAIL, finding=finding, remedy=remedy
     )

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from ckptd.daemon.keep.pace import Pace
+from ckptd.daemon.keep.read_pace import ReadPace
 from ckptd.daemon.keep.reads import Reads
 from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import MIB
@@ -46,7 +46,7 @@ _ASKED_MAX: Final = 64
 _log = get_logger()
 
 
-class _Queue:
+class _Waiting:
     """Places that are to be checked, each once, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -86,8 +86,8 @@ class Rechecking:
         self._roots = roots
         self._reads = reads
         self._rate_bytes_per_s = rate_bytes_per_s
-        self._slow = _Queue()
-        self._urgent = _Queue()
+        self._slow = _Waiting()
+        self._urgent = _Waiting()
         self._now: dict[int, threading.Event] = {}  # what is being read, and what ends that
         self._is_urgent: set[int] = set()
         self._asked_s: dict[Digest, float] = {}  # what was asked for last comes last
@@ -137,7 +137,7 @@ class Rechecking:
         finally:
             await asyncio.to_thread(threads.shutdown)  # they read below roots, which close next
 
-    async def _work(self, queue: _Queue, threads: ThreadPoolExecutor, *, is_urgent: bool) -> None:
+    async def _work(self, queue: _Waiting, threads: ThreadPoolExecutor, *, is_urgent: bool) -> None:
         while True:
             number = await queue.take()
             stopped = self._now[number] = threading.Event()
@@ -165,7 +165,7 @@ class Rechecking:
         if is_urgent:
             reading = Reading(workers=os.cpu_count() or 1, is_cancelled=stopped.is_set)
         else:
-            pace = Pace(self._rate_bytes_per_s, stopped)
+            pace = ReadPace(self._rate_bytes_per_s, stopped)
             reading = Reading(pace=pace, is_cancelled=stopped.is_set)
         undecided: set[int] = set()
         try:

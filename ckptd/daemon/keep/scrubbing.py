@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
-from ckptd.daemon.keep.pace import Pace
+from ckptd.daemon.keep.read_pace import ReadPace
 from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.keep.rechecking import first_batch
 from ckptd.errors import CkptdError
@@ -138,7 +138,7 @@ class Scrubbing:
         hashed = await self._catalog.hashed(number)
         stopped = threading.Event()
         reading = Reading(
-            pace=Pace(self._rate_bytes_per_s, stopped),
+            pace=ReadPace(self._rate_bytes_per_s, stopped),
             is_from_disk=True,
             is_cancelled=stopped.is_set,
         )

@@ -17,7 +17,7 @@ from typing import Final
 
 from ckptd.errors import CkptdError, NotFound, StorageError
 from ckptd.store.files.roots import Root
-from ckptd.store.files.watches import OVERFLOW, WATCHES_MAX, Report, Watches
+from ckptd.store.files.watches import OVERFLOW, WATCHES_MAX, Watches, WatchReport
 from ckptd.store.published.checking import Recorded
 
 COLLECT_S: Final = 0.5
@@ -30,7 +30,7 @@ has 10,000 files. With more names the place is looked at."""
 
 
 @dataclass(slots=True)
-class _Watched:
+class _WatchedPlace:
     """A place that is watched.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Watched:
     def watches(self) -> set[int]:
         return self.above | self.directories.keys()
 
-    def concerns(self, report: Report) -> bool:
+    def concerns(self, report: WatchReport) -> bool:
         """Return whether a report is about a file or directory of the place."""
         if not report.name:
             return True
@@ -74,7 +74,7 @@ class Watching:
         self._on_report = on_report
         self._watches_max = watches_max
         self._watches: Watches | None = None
-        self._places: dict[int, _Watched] = {}
+        self._places: dict[int, _WatchedPlace] = {}
         self._of_watch: dict[int, set[int]] = {}
         self._unwatched: set[int] = set()
 
@@ -102,7 +102,7 @@ class Watching:
         return len(self._unwatched)
 
     async def run(self) -> None:
-        """Report until cancelled; returns at once where nothing can be watched."""
+        """WatchReport until cancelled; returns at once where nothing can be watched."""
         watches = self._watches
         if watches is None:
             return
@@ -125,7 +125,7 @@ class Watching:
         if watches is None:
             self._unwatched.add(place)
             return
-        watched = _Watched(recorded)
+        watched = _WatchedPlace(recorded)
         room = self._watches_max - self.directory_count
         problem = await asyncio.to_thread(_watch, watches, root, watched, room)
         if problem is None:
@@ -162,7 +162,7 @@ class Watching:
                 if self._watches is not None:
                     self._watches.remove(watch)
 
-    def _concerned(self, reports: set[Report]) -> set[int]:
+    def _concerned(self, reports: set[WatchReport]) -> set[int]:
         """Return the places that some reports are about."""
         if any(report.watch == OVERFLOW for report in reports) or len(reports) > _NAMES_MAX:
             watches = {report.watch for report in reports}
@@ -187,7 +187,7 @@ async def _readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
-def _watch(watches: Watches, root: Root, watched: _Watched, room: int) -> str | None:
+def _watch(watches: Watches, root: Root, watched: _WatchedPlace, room: int) -> str | None:
     """Watch the directories of a place. Blocks.
 
     Args:

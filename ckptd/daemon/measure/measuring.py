@@ -34,6 +34,7 @@ from ckptd.daemon.measure.page_rows import (
     REPAIR_METRICS,
     SOURCE_METRICS,
 )
+from ckptd.daemon.measure.quarantines import QUARANTINE_METRICS, Quarantines
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
     WASTE_METRICS,
@@ -42,7 +43,6 @@ from ckptd.daemon.measure.recovery_totals import (
     Totals,
 )
 from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
-from ckptd.daemon.measure.standing import QUARANTINE_METRICS, Quarantines
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts

@@ -57,7 +57,7 @@ REDUNDANCY_METRICS: Final[Sequence[MetricRow[Copies]]] = (
 )
 
 
-class _Watched(NamedTuple):
+class _WatchedVersion(NamedTuple):
     facts: Holding
     required: BlockSet
     critical: BlockSet
@@ -83,7 +83,7 @@ class Redundancy:
     ) -> None:
         self._catalog = catalog
         self._of_peers = of_peers
-        self._watched: dict[Digest, _Watched] = {}
+        self._watched: dict[Digest, _WatchedVersion] = {}
 
     async def refresh(self) -> None:
         """Look at new versions now; forget those that are not the newest any more."""
@@ -140,7 +140,7 @@ class Redundancy:
             if copies.required is not None and copies.required < _COPIES_WANTED
         ]
 
-    def _count(self) -> Iterator[tuple[_Watched, Copies]]:
+    def _count(self) -> Iterator[tuple[_WatchedVersion, Copies]]:
         """Yield how many copies there are of each version that is watched.
 
         Cost: O(holdings), and a comparison of sets for each of a watched version; those in part
@@ -195,7 +195,7 @@ def _newest(holdings: Iterable[Holding]) -> list[Holding]:
     return list(chain.from_iterable(newest.values()))[:CHECKPOINTS_WATCHED_MAX]
 
 
-def _watched_of(facts: Holding, encoded: bytes) -> _Watched:
+def _watched_of(facts: Holding, encoded: bytes) -> _WatchedVersion:
     space = AddressSpace(decode_manifest(encoded))
     required = BlockSet.full(space.block_count) - space.optional_blocks()
-    return _Watched(facts, required, space.of_criticality(Criticality.CRITICAL))
+    return _WatchedVersion(facts, required, space.of_criticality(Criticality.CRITICAL))

@@ -39,7 +39,7 @@ OVERFLOW: Final = -1
 """Stands for a watch where the kernel had too many reports and dropped some."""
 
 
-class Report(NamedTuple):
+class WatchReport(NamedTuple):
     """Something happened.
 
     Attributes:
@@ -79,7 +79,7 @@ class Watches:
         Args:
             root: The root.
             directory: Path below it.
-            with_files: Report what happens in it; otherwise only that it is moved or removed.
+            with_files: WatchReport what happens in it; otherwise only that it is moved or removed.
 
         Returns:
             The number of the watch; the same if that directory is watched already.
@@ -112,10 +112,10 @@ class Watches:
             if error.errno != errno.EINVAL:
                 raise
 
-    def read(self) -> set[Report]:
+    def read(self) -> set[WatchReport]:
         """Return what happened since the last call."""
         return {
-            Report(event.wd, event.name)
+            WatchReport(event.wd, event.name)
             for event in self._inotify.read(timeout=0)
             if not event.mask & _QUIET
         }

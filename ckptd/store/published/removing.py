@@ -25,7 +25,7 @@ from ckptd.store.published.checking import Reading, compare, hash_again
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class Removable:
     """What stands at a place, before anything is removed; each unit is in one of these at most.
 
     Attributes:
@@ -63,7 +63,7 @@ class Removed:
 
 def examine(
     root: Root, hashed: HashedDirectory, doubted: Iterable[int], reading: Reading
-) -> Examined:
+) -> Removable:
     """Look at the files of a place; those that look different are hashed.
 
     Args:
@@ -101,7 +101,7 @@ def examine(
                 own[unit] = None
             else:
                 own[unit] = checked.files.get(unit, file).fingerprint
-    return Examined(
+    return Removable(
         own,
         foreign,
         sum(each.size_bytes for each in own.values() if each),
@@ -136,7 +136,7 @@ def _why_not_the_link(root: Root, path: str, target: str) -> str:
 
 
 def remove(
-    root: Root, hashed: HashedDirectory, examined: Examined, *, with_foreign: bool
+    root: Root, hashed: HashedDirectory, examined: Removable, *, with_foreign: bool
 ) -> Removed:
     """Remove the files of a place, and the directories that are empty then.
 

@@ -10,7 +10,7 @@ from ckptd.daemon.keep import watching
 from ckptd.daemon.keep.watching import Watching
 from ckptd.errors import StorageError
 from ckptd.store.files.roots import Root
-from ckptd.store.files.watches import OVERFLOW, Report
+from ckptd.store.files.watches import OVERFLOW, WatchReport
 from ckptd.store.published.checking import Recorded
 from tests.support.stores import open_descriptors, publish, write_files
 
@@ -215,7 +215,7 @@ async def test_when_reports_were_dropped_everything_is_concerned(
 ) -> None:
     await watched.follow(1, root, first)
     await watched.follow(2, root, second)
-    assert watched._concerned({Report(OVERFLOW, "")}) == {1, 2}
+    assert watched._concerned({WatchReport(OVERFLOW, "")}) == {1, 2}
 
 
 async def test_many_names_are_not_compared_one_by_one(
@@ -225,6 +225,6 @@ async def test_many_names_are_not_compared_one_by_one(
     (watch,) = (
         watch for watch, paths in watched._places[1].directories.items() if "job/v1" in paths
     )
-    names = {Report(watch, f"no unit {number}") for number in range(256)}
+    names = {WatchReport(watch, f"no unit {number}") for number in range(256)}
     assert watched._concerned(names) == set()
-    assert watched._concerned({*names, Report(watch, "one more")}) == {1}
+    assert watched._concerned({*names, WatchReport(watch, "one more")}) == {1}

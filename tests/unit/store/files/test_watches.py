@@ -10,7 +10,7 @@ import pytest
 
 from ckptd.errors import NotFound, StorageError
 from ckptd.store.files.roots import Root
-from ckptd.store.files.watches import OVERFLOW, Report, Watches
+from ckptd.store.files.watches import OVERFLOW, Watches, WatchReport
 from tests.support.stores import open_descriptors, write_files
 
 
@@ -66,7 +66,7 @@ def test_what_happens_to_a_file_is_reported(
     change(inside / "v1/a")
     assert is_readable(watches)
     found = watches.read()
-    assert {Report(watch, name) for name in names} <= found
+    assert {WatchReport(watch, name) for name in names} <= found
     assert {report.watch for report in found} == {watch}
     assert not is_readable(watches)
 
@@ -88,7 +88,7 @@ def test_what_happens_to_the_directory_is_reported(
 ) -> None:
     watch = watches.add(root, "v1/c", with_files=with_files)
     change(inside / "v1/c")
-    assert Report(watch, "") in watches.read()
+    assert WatchReport(watch, "") in watches.read()
 
 
 def test_reading_is_not_reported_nor_are_files_that_nobody_asked_about(
@@ -119,7 +119,7 @@ def test_one_directory_has_one_watch_and_what_was_asked_for_adds_up(
     watch = watches.add(root, "v1", with_files=True)
     assert watches.add(root, "v1", with_files=False) == watch
     append(inside / "v1/a")
-    assert watches.read() == {Report(watch, "a")}
+    assert watches.read() == {WatchReport(watch, "a")}
 
 
 def test_a_directory_that_is_watched_no_more_is_silent(

@@ -11,7 +11,7 @@ from ckptd.errors import StorageError
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, fingerprint_of
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading
-from ckptd.store.published.removing import Examined, Removed, examine, remove
+from ckptd.store.published.removing import Removable, Removed, examine, remove
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
 
 A, B, D, E = range(4)
@@ -19,7 +19,7 @@ A, B, D, E = range(4)
 SIZE_BYTES = sum(map(len, SERVED_CONTENTS.values()))
 
 
-def look(root: Root, hashed: HashedDirectory, *doubted: int) -> Examined:
+def look(root: Root, hashed: HashedDirectory, *doubted: int) -> Removable:
     before = open_descriptors()
     found = examine(root, hashed, doubted, Reading())
     assert open_descriptors() == before, "a descriptor was left open"

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from ckptd.daemon.keep.pace import Pace
+from ckptd.daemon.keep.read_pace import ReadPace
 
 
 class Clock:
@@ -27,19 +27,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pace(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Pace:
+def pace(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ReadPace:
     stopped = threading.Event()
     monkeypatch.setattr(stopped, "wait", clock.wait)
-    return Pace(1000, stopped, clock=clock)
+    return ReadPace(1000, stopped, clock=clock)
 
 
-def test_reading_takes_as_long_as_the_rate_says(pace: Pace, clock: Clock) -> None:
+def test_reading_takes_as_long_as_the_rate_says(pace: ReadPace, clock: Clock) -> None:
     for size in (500, 250, 2000, 0):
         pace(size)
     assert clock.waits_s == [0.5, 0.25, 2.0]
 
 
-def test_the_time_of_reading_itself_counts(pace: Pace, clock: Clock) -> None:
+def test_the_time_of_reading_itself_counts(pace: ReadPace, clock: Clock) -> None:
     clock.now_s += 0.25
     pace(500)
     clock.now_s += 0.5
@@ -47,7 +47,9 @@ def test_the_time_of_reading_itself_counts(pace: Pace, clock: Clock) -> None:
     assert clock.waits_s == [0.25]
 
 
-def test_what_was_not_read_in_time_is_caught_up_with_for_a_second(pace: Pace, clock: Clock) -> None:
+def test_what_was_not_read_in_time_is_caught_up_with_for_a_second(
+    pace: ReadPace, clock: Clock
+) -> None:
     clock.now_s += 60
     pace(1000)
     assert clock.waits_s == []
@@ -58,4 +60,4 @@ def test_what_was_not_read_in_time_is_caught_up_with_for_a_second(pace: Pace, cl
 def test_a_wait_ends_when_nobody_wants_the_bytes_any_more() -> None:
     stopped = threading.Event()
     stopped.set()
-    Pace(1, stopped)(10**9)
+    ReadPace(1, stopped)(10**9)

@@ -11,7 +11,7 @@ _BEHIND_S: Final = 1.0
 """What was not read in time is caught up with for so long; what came before is forgotten."""
 
 
-class Pace:
+class ReadPace:
     """Lets so many bytes be read in a second. Called by the thread that reads; it sleeps here.
 
     Args:

@@ -12,7 +12,7 @@ from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_na
 from ckptd.store.published.places import HeldVersion, Place
 
 
-class Standing(NamedTuple):
+class NamedPlace(NamedTuple):
     """A version at one place."""
 
     held: HeldVersion
@@ -24,7 +24,7 @@ class Standing(NamedTuple):
         return f"{self.held.holding.checkpoint}@{self.held.holding.version}"
 
 
-class Standings:
+class NamedPlaces:
     """Finds places, and says why one is not to be touched.
 
     Args:
@@ -43,7 +43,7 @@ class Standings:
 
     def chosen(
         self, checkpoint_text: str, number: int | None, directory: str | None
-    ) -> list[Standing]:
+    ) -> list[NamedPlace]:
         """Return the places that are meant.
 
         Raises:
@@ -57,7 +57,7 @@ class Standings:
             root, relative = self._roots.locate(directory)
             where = (root.name, relative)
         chosen = [
-            Standing(held, place)
+            NamedPlace(held, place)
             for held in self._catalog.versions()
             if held.holding.checkpoint == checkpoint and version in {None, held.holding.version}
             for place in held.places
@@ -69,7 +69,7 @@ class Standings:
             self._check_no_recovery(standing)
         return chosen
 
-    def _check_no_recovery(self, standing: Standing) -> None:
+    def _check_no_recovery(self, standing: NamedPlace) -> None:
         """Check that no recovery is on its way to a place, above it or below it.
 
         Raises:
@@ -80,7 +80,7 @@ class Standings:
             if is_known and _overlap(standing.place.directory, other.target):
                 raise _in_use(standing, f"is where {other.id} recovers to", other.id)
 
-    def check_untouched(self, chosen: Sequence[Standing]) -> None:
+    def check_untouched(self, chosen: Sequence[NamedPlace]) -> None:
         """Check that no recovery may be writing to places that are to go, or copying from them.
 
         Raises:
@@ -94,7 +94,7 @@ class Standings:
                 problem = f"is recovered by {other.recovery}, which may copy it"
                 raise _in_use(chosen[0], problem, other.recovery)
 
-    def check_one_content(self, chosen: Sequence[Standing]) -> None:
+    def check_one_content(self, chosen: Sequence[NamedPlace]) -> None:
         """Check that only one content of a version is meant.
 
         Raises:
@@ -109,7 +109,7 @@ class Standings:
                 chosen[0].name, f"is here with several contents: {found}", "Say which with --place."
             )
 
-    def check_alone(self, standing: Standing, chosen: Sequence[Standing]) -> None:
+    def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> None:
         """Check that no other place shares files with one that is to be removed.
 
         Raises:
@@ -121,7 +121,7 @@ class Standings:
                 if place.root != standing.place.root or place.number in numbers:
                     continue
                 if _overlap(standing.place.directory, place.directory):
-                    other = Standing(held, place).name
+                    other = NamedPlace(held, place).name
                     raise Conflict(
                         f"{standing.name} in {self.path(standing.place)}",
                         f"may share files with {other} in {self.path(place)}",
@@ -135,7 +135,7 @@ class Standings:
         except NotFound:  # its root is not configured any more
             return f"{place.root}:{place.directory}"
 
-    def facts(self, standing: Standing) -> dict[str, object]:
+    def facts(self, standing: NamedPlace) -> dict[str, object]:
         """Return what a log line says of a place."""
         holding = standing.held.holding
         return {
@@ -152,7 +152,7 @@ def _overlap(one: str, other: str) -> bool:
     return first.startswith(second) or second.startswith(first)
 
 
-def _in_use(standing: Standing, problem: str, recovery: str) -> Conflict:
+def _in_use(standing: NamedPlace, problem: str, recovery: str) -> Conflict:
     return Conflict(
         standing.name, problem, f"Wait for it, or give it up with: ckptctl cancel {recovery}"
     )

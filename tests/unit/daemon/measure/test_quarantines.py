@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ckptd.core.report.views import SourceSnapshot
-from ckptd.daemon.measure.standing import Quarantines
+from ckptd.daemon.measure.quarantines import Quarantines
 from ckptd.model.ids import Epoch, NodeId
 from ckptd.model.words import SourceState
 
