@@ -242,7 +242,12 @@ class Link:
         self.usable_at_ns = max(self.usable_at_ns, now + at_least_ns)
 
     def blame(self, trust_lost: int, options: Options, *, now: int) -> None:
-        """Take trust from a source; at the end of it, leave the source alone for a while."""
+        """Take trust from a source; at the end of it, leave the source alone for a while.
+
+        What it sends in quarantine was asked for before, and lengthens nothing.
+        """
+        if now < self.quarantined_until_ns:
+            return
         self.trust -= trust_lost
         if self.trust <= options.trust.quarantine_at:
             pause = options.trust.quarantine_ns << min(self.quarantines, 10)

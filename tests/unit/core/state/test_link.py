@@ -264,6 +264,17 @@ def test_quarantine_doubles_each_time() -> None:
         assert link.quarantined_until_ns == link.usable_at_ns == now + minutes * 60 * SECOND
 
 
+def test_what_was_under_way_when_a_quarantine_began_does_not_lengthen_it() -> None:
+    link = Link()
+    link.blame(8, OPTIONS, now=0)
+    for now in (1, 30 * SECOND, 60 * SECOND - 1):
+        link.blame(15, OPTIONS, now=now)
+        assert (link.trust, link.quarantines, link.began_quarantine_ns) == (0, 1, 0)
+        assert link.quarantined_until_ns == link.usable_at_ns == 60 * SECOND
+    link.blame(15, OPTIONS, now=60 * SECOND)
+    assert (link.quarantines, link.quarantined_until_ns) == (2, 180 * SECOND)
+
+
 # Exactly where a number changes
 
 
