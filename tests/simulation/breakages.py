@@ -178,7 +178,7 @@ BREAKAGES: Final = (
         "is questioned and sent no bad block",
         {"ranges.transfers.accuse": _accuse_all},
     ),
-    Breakage("a denial is no lie", 0, "is honest and", {"peers.blame._excuse": _excuse_nobody}),
+    Breakage("a denial is no lie", 11, "is honest and", {"peers.blame._excuse": _excuse_nobody}),
     Breakage(
         "a unit is right again once a block of it is",
         62,
