@@ -36,6 +36,11 @@ def test_of_several_contents_none_is_guessed_and_invented_ones_stop_nobody(first
         assert story(seed)
 
 
+@pytest.mark.parametrize("seed", [1657, 2646])
+def test_a_holder_whose_sample_is_wrong_is_questioned_and_completes_nothing(seed: int) -> None:
+    assert any(" bad_block " in line for line in story(seed))
+
+
 def test_the_same_seed_tells_the_same_story() -> None:
     assert story(0) == story.__wrapped__(0)
 

@@ -144,6 +144,7 @@ class DoubtAccount:
         unproven: Blocks of units that were excused and not right since.
         covered: Those of them that were not blamed since: what is under way is excused as well.
         bad_units: Blocks of all units of which it sent a bad one.
+        sampled: Blocks that were wrong when its claim was looked at: units of their own.
         unanswered_count: How often it gave no answer.
     """
 
@@ -151,7 +152,22 @@ class DoubtAccount:
     unproven: BlockSet = field(default_factory=BlockSet)
     covered: BlockSet = field(default_factory=BlockSet)
     bad_units: BlockSet = field(default_factory=BlockSet)
+    sampled: BlockSet = field(default_factory=BlockSet)
     unanswered_count: int = 0
+
+    def units_among(self, blocks: BlockSet, version: SavedVersion | None) -> dict[int, BlockSet]:
+        """Return the doubted units that some blocks belong to, by index; ``~block`` if sampled.
+
+        Args:
+            blocks: Which blocks.
+            version: What they are of, if its manifest is here.
+        """
+        units = {~block: BlockSet.single(block) for block in blocks & self.sampled}
+        if version is not None:
+            for block in blocks & self.bad_units:
+                index = version.space.unit_of(block)
+                units[index] = BlockSet.of_run(version.space.unit_run(index))
+        return units
 
     def excuse(self, unit: BlockSet) -> None:
         """Note that a unit is excused, with what is under way of it."""

@@ -44,7 +44,6 @@ from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerd
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
 from ckptd.sim.node.node import Node, Watch
-from ckptd.sim.world.layouts import SavedVersion
 
 SILENCES_MAX: Final = 1
 """So often a source may give no answer about a version before that counts as standing by it."""
@@ -215,6 +214,10 @@ def _note_examined(book: NodeBook, event: RivalExamined) -> None:
     book.examined.setdefault(event.recovery, {})[event.digest, event.source] = event.verdict
     if event.verdict is RivalVerdict.FALSE:  # what a source lied about it does not have
         book.said.get(event.source, {}).pop(event.digest, None)
+    if event.verdict is RivalVerdict.BAD_BLOCK and event.block is not None:
+        key, bad = (event.source, event.digest), BlockSet.single(event.block)
+        book.doubts.setdefault(key, DoubtAccount()).sampled |= bad
+        book.accused[key] = book.accused.get(key, BlockSet()) | bad
 
 
 def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
@@ -267,10 +270,6 @@ def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: Bl
         recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
 
 
-def _indices_of(version: SavedVersion, blocks: BlockSet) -> set[int]:
-    return {version.space.unit_of(block) for block in blocks}
-
-
 def _note_end(book: NodeBook, event: RangeEnded) -> None:
     recovery = book.attempts[event.transfer]
     attempt = recovery.attempts[event.transfer]
@@ -316,45 +315,35 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
     asked = book.questioned.pop(key, None)
     if asked is None:
         return
-    version = next(
-        known.version
-        for known in book.recoveries.values()
-        if known.version is not None and known.version.digest == event.digest
-    )
-    settled = book.accused[key] & version.units_of(asked)
+    version = next((known.known_version() for known in _recoveries_of(book, event.digest)), None)
+    doubts, denied = book.doubts[key], event.denied or BlockSet()
+    units = doubts.units_among(asked, version)
+    settled = book.accused[key] & union(units.values())
     book.accused[key] -= settled
     if event.confirmation is Confirmation.HELD:
         book.stood_by_counts[event.source] += len(settled)
-    doubts, denied = book.doubts[key], event.denied or BlockSet()
     if event.confirmation is Confirmation.NOT_HELD:
         denied = asked if event.denied is None else event.denied
-        gone = version.blocks if event.denied is None else version.units_of(denied)
+        gone = None if event.denied is None else union(doubts.units_among(denied, version).values())
         _withdraw(book, event.source, event.digest, gone)
-    denied_units = _indices_of(version, denied)
     is_silence = event.confirmation is Confirmation.NO_ANSWER
     doubts.unanswered_count += is_silence
     is_silence = is_silence and doubts.unanswered_count <= SILENCES_MAX
-    for unit in _indices_of(version, asked):
-        if unit not in doubts.excused and (is_silence or unit in denied_units):
-            _excuse(book, key, version, unit)
+    for unit, blocks in units.items():
+        is_denied = denied.meets(blocks)
+        if unit not in doubts.excused and (is_silence or is_denied):
+            doubts.excuse(blocks)
+            for recovery in _recoveries_of(book, event.digest):
+                if source_bad := recovery.bad_by.get(event.source):
+                    recovery.bad_by[event.source] = source_bad - blocks
         else:
-            blocks = BlockSet.of_run(version.space.unit_run(unit))
             doubts.blame(blocks, was_excused=unit in doubts.excused)
-        if unit in denied_units:
+        if is_denied:
             doubts.excused.add(unit)
     if len(doubts.excused) >= EXCUSED_UNITS_MAX:
         for recovery in _recoveries_of(book, event.digest):
-            recovery.bad_by[event.source] = version.blocks
+            recovery.bad_by[event.source] = recovery.known_version().blocks
     _give_second_chances(book)
-
-
-def _excuse(book: NodeBook, key: tuple[NodeId, Digest], version: SavedVersion, unit: int) -> None:
-    source, digest = key
-    run = version.space.unit_run(unit)
-    book.doubts[key].excuse(BlockSet.of_run(run))
-    for recovery in _recoveries_of(book, digest):
-        if source in recovery.bad_by:
-            recovery.bad_by[source] = recovery.bad_by[source].without_run(run)
 
 
 def _recoveries_of(book: NodeBook, digest: Digest) -> Iterator[RecoveryAccount]:
@@ -365,10 +354,10 @@ def _recoveries_of(book: NodeBook, digest: Digest) -> Iterator[RecoveryAccount]:
     )
 
 
-def _withdraw(book: NodeBook, source: NodeId, digest: Digest, blocks: BlockSet) -> None:
-    """Note that a source does not have some blocks that it said it has."""
+def _withdraw(book: NodeBook, source: NodeId, digest: Digest, blocks: BlockSet | None) -> None:
+    """Note that a source does not have some blocks, or any, that it said it has."""
     holding = book.said.get(source, {}).pop(digest, None)
-    if holding is not None and holding.blocks - blocks:
+    if holding is not None and blocks is not None and holding.blocks - blocks:
         book.said[source][digest] = replace(holding, blocks=holding.blocks - blocks)
 
 

@@ -15,7 +15,7 @@ from ckptd.core.effects import (
 )
 from ckptd.core.options import RivalOptions
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.ids import Digest, NodeId
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check, CheckFailed
@@ -60,7 +60,8 @@ class Contents(Check):
 
     def _check_choice(self, book: NodeBook, choice: ChooseVersion) -> None:
         request = book.recoveries[choice.recovery].request
-        whole = _whole_contents(book, choice.checkpoint, choice.version)
+        examined = book.examined.get(choice.recovery, {})
+        whole = _whole_contents(book, choice, examined)
         if not choice.digest.startswith(request.digest_prefix):
             raise CheckFailed(book, f"{choice} is not what was asked for")
         if request.from_node is not None:
@@ -72,9 +73,7 @@ class Contents(Check):
         if request.digest_prefix or len(whole) <= 1 or choice.digest not in whole:
             return
         seen = {
-            digest
-            for (digest, _), verdict in book.examined.get(choice.recovery, {}).items()
-            if verdict is RivalVerdict.GENUINE
+            digest for (digest, _), verdict in examined.items() if verdict is RivalVerdict.GENUINE
         }
         if choice.digest not in seen:
             raise CheckFailed(book, f"{choice} is one of several, and nobody was seen to have it")
@@ -83,8 +82,13 @@ class Contents(Check):
             raise CheckFailed(book, f"{choice} is a guess")
 
 
-def _whole_contents(book: NodeBook, checkpoint: CheckpointName, version: Version) -> set[Digest]:
-    """Return the contents of a version that live peers claim as a whole, as far as trusted."""
+def _whole_contents(
+    book: NodeBook, choice: ChooseVersion, examined: Mapping[tuple[Digest, NodeId], RivalVerdict]
+) -> set[Digest]:
+    """Return the contents of a version that live peers claim as a whole, as far as trusted.
+
+    What a peer has a bad block of it does not complete.
+    """
     peers = book.node.scheduler.inspect().peers
     claimed: dict[Digest, list[BlockSet]] = defaultdict(list)
     counts: dict[Digest, int] = {}
@@ -92,7 +96,9 @@ def _whole_contents(book: NodeBook, checkpoint: CheckpointName, version: Version
         if source in book.lost or peers[source].link.quarantined_until_ns > book.node.now:
             continue
         for holding in holdings.values():
-            if (holding.checkpoint, holding.version) == (checkpoint, version):
+            is_bad = examined.get((holding.digest, source)) is RivalVerdict.BAD_BLOCK
+            about = (holding.checkpoint, holding.version)
+            if about == (choice.checkpoint, choice.version) and not is_bad:
                 claimed[holding.digest].append(holding.blocks)
                 counts[holding.digest] = holding.block_count
     return {digest for digest, blocks in claimed.items() if len(union(blocks)) == counts[digest]}

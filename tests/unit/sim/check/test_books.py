@@ -2,13 +2,14 @@
 
 import pytest
 
-from ckptd.core.effects import DiscardStaging, Effect, PrepareStaging
-from ckptd.core.events import RecoveryCancelled
+from ckptd.core.effects import ConfirmHolding, DiscardStaging, Effect, PrepareStaging
+from ckptd.core.events import HoldingConfirmed, RecoveryCancelled, RivalExamined
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import Confirmation, RivalVerdict
 from ckptd.sim.check.accounts import DoubtAccount, NodeBook
 from ckptd.sim.cluster import Cluster
-from tests.support.simulation import R0, R, laid_out, run_until, two_sources
+from tests.support.simulation import R0, S0, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
 OTHER = laid_out(normal=8, checkpoint="llama/b")
@@ -71,3 +72,20 @@ def test_blame_ends_what_an_excuse_covers_and_asks_for_another_proof() -> None:
     doubts.blame(first, was_excused=True)
     doubts.blame(second, was_excused=False)
     assert (doubts.unproven, doubts.covered) == (first, BlockSet())
+
+
+@pytest.mark.parametrize("answer", Confirmation)
+def test_a_sample_that_was_wrong_is_a_unit_of_its_own_that_its_holder_is_asked_about(
+    cluster: Cluster, book: NodeBook, answer: Confirmation
+) -> None:
+    sample, key = BlockSet.single(3), (S0, OTHER.digest)  # of which no manifest is here
+    cluster.books.checks = ()
+    examined = RivalExamined(R0, OTHER.digest, S0, RivalVerdict.BAD_BLOCK, 0, block=3)
+    cluster.books.handled(cluster.nodes[R], (examined,), ())
+    assert book.accused[key] == sample
+    cluster.books.handled(cluster.nodes[R], (), (ConfirmHolding(S0, OTHER.digest, sample),))
+    cluster.books.handled(cluster.nodes[R], (HoldingConfirmed(S0, OTHER.digest, answer),), ())
+    assert not book.accused[key]
+    is_excused = answer in {Confirmation.NOT_HELD, Confirmation.NO_ANSWER}
+    assert book.doubts[key].covered == (sample if is_excused else BlockSet())
+    assert book.stood_by_counts[S0] == (answer is Confirmation.HELD)
