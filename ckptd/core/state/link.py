@@ -17,6 +17,10 @@ _RATE_WINDOW_NS = 100 * MS
 _SOUND_BYTES = 1 * MIB
 """A rate that was measured over less says more about the way to the first byte."""
 
+_RAISE_MAX = 4.0
+"""A short window with less than that raises the estimate by this factor at most: what waited in a
+buffer comes at once, and a link of 16 MiB/s looked like one of hundreds."""
+
 _FALL_SHARE = 0.25
 """A lower sample moves the estimate a quarter of the way. One pause is not a slow source."""
 
@@ -73,6 +77,8 @@ class RateEstimate:
         elapsed_ns = now - self._window_start_ns
         if elapsed_ns > 0 and not self.is_sound:
             bytes_per_s = self._window_bytes * SECOND / elapsed_ns
+            if self.bytes_per_s and self._window_bytes < _SOUND_BYTES:
+                bytes_per_s = min(bytes_per_s, self.bytes_per_s * _RAISE_MAX)
             if bytes_per_s > self.bytes_per_s:
                 self._sample(bytes_per_s, now=now)
         self._window_start_ns = None

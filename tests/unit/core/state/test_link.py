@@ -8,7 +8,7 @@ import pytest
 
 from ckptd.core.options import Options
 from ckptd.core.state.link import Link, RateEstimate
-from ckptd.limits import MIB, MS, SECOND
+from ckptd.limits import KIB, MIB, MS, SECOND
 from tests.support.scheduling import adjusted
 
 OPTIONS = Options()
@@ -97,6 +97,15 @@ def test_while_little_has_come_a_fraction_of_a_window_can_only_raise_the_rate() 
     assert rate.bytes_per_s == 100 * MIB
     assert (rate.sampled_ns, rate.sampled_bytes) == (1 * SECOND + 20 * MS, 700 + 2 * MIB)
     assert rate.is_sound
+
+
+def test_a_few_bytes_that_come_at_once_do_not_make_a_link_fast() -> None:
+    rate = RateEstimate()
+    for start_ns, size_bytes in ((0, 700), (1 * SECOND, 256 * KIB)):
+        rate.begin(now=start_ns)
+        rate.add(size_bytes, now=start_ns + 1 * MS)
+        rate.pause(now=start_ns + 1 * MS)
+    assert rate.bytes_per_s == 4 * 700_000, "and not the 250 MiB/s of a full buffer"
 
 
 def test_a_fraction_of_a_window_does_not_lower_a_rate_that_is_not_sound() -> None:
