@@ -1,6 +1,7 @@
 """The serving side on real sockets and files, asked by our own client, curl and aria2c."""
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -572,6 +573,7 @@ async def test_the_listener_survives_running_out_of_descriptors(
 async def test_serving_leaves_nothing_behind(content: FileContent) -> None:
     async with serving(content) as node, client_of(node.address) as client:
         await client.ask(version_of(content))
+    gc.collect()  # what earlier tests dropped
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         async with serving(content) as node, client_of(node.address) as client:
