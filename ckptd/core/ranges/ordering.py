@@ -85,8 +85,8 @@ def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
                 offer = find_offer(recovery, peer, step.options, now=step.now)
                 if offer is not None:
                     offers.append(offer)
-                elif may_be_asked(recovery, peer, now=step.now) and is_busy_before_proof(
-                    recovery, peer
+                elif is_busy_before_proof(recovery, peer) and may_be_asked(
+                    recovery, peer, now=step.now
                 ):
                     # Somebody else may bring what it should show: look at it again in a moment.
                     again_ns = step.now + step.options.stealing.floor_ns

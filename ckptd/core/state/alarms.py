@@ -59,6 +59,8 @@ class Alarms(Generic[K]):
     def take_due(self, now: int) -> list[K]:
         """Return the keys whose moment has come, earliest first, and forget those moments."""
         due: list[K] = []
+        if not self._heap or self._heap[0][0] > now:
+            return due  # nothing is due: no alarm is earlier than the first entry
         while (at_ns := self.earliest()) is not None and at_ns <= now:
             _, _, key = heappop(self._heap)
             del self._at[key]

@@ -53,7 +53,7 @@ def must_prove(recovery: Recovery, peer: Peer) -> bool:
     shown that it is right again.
     """
     doubts = peer.doubts.get(recovery.content.digest)
-    if doubts is None:  # as nearly always
+    if doubts is None:
         return False
     bundle = recovery.work.bundles.get(peer.node)
     is_under_way = bundle is not None and any(
@@ -64,6 +64,8 @@ def must_prove(recovery: Recovery, peer: Peer) -> bool:
 
 def is_busy_before_proof(recovery: Recovery, peer: Peer) -> bool:
     """Return whether a peer that is asked for one block at a time has work."""
+    if recovery.content.digest not in peer.doubts:  # as nearly always
+        return False
     bundle = recovery.work.bundles.get(peer.node)
     return bundle is not None and bundle.active_count > 0 and must_prove(recovery, peer)
 

@@ -162,11 +162,11 @@ class Recovery:
     @property
     def given_up_at_ns(self) -> int | None:
         """When what nobody has is not waited for any more; ``None``: somebody has it, or never."""
+        if self.starved_since_ns is None:  # as after nearly every event
+            return None
         bounds_ns = (self.request.patience_ns, self.patience_max_ns)
         patience_ns = min((bound for bound in bounds_ns if bound is not None), default=None)
-        if self.starved_since_ns is None or patience_ns is None:
-            return None
-        return self.starved_since_ns + patience_ns
+        return None if patience_ns is None else self.starved_since_ns + patience_ns
 
     @property
     def is_fetching(self) -> bool:
