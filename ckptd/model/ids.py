@@ -31,6 +31,9 @@ RecoveryId = NewType("RecoveryId", str)
 TransferId = NewType("TransferId", int)
 LaneId = NewType("LaneId", int)
 
+DIGITS_SHOWN: Final = 12
+"""So many digits of a digest tell a few apart, and are accepted as the beginning of one."""
+
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NODE_ID: Final = re.compile(_NAME, re.ASCII)
 _CHECKPOINT: Final = re.compile(rf"{_NAME}(?:/{_NAME})*", re.ASCII)
@@ -124,3 +127,8 @@ def parse_reference(text: str) -> tuple[CheckpointName, Version | None]:
             "Write NAME or NAME@VERSION, e.g. llama/rank-3@1200.",
         )
     return parse_checkpoint_name(name), parse_version(int(version))
+
+
+def shortened(digest: str) -> str:
+    """Return the beginning of a digest, for people."""
+    return digest[:DIGITS_SHOWN]

@@ -9,12 +9,11 @@ from typing import Final
 
 from ckptd.cli.render.text import printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
+from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_age, format_size
 from ckptd.model.words import Location, PlaceState
 
 _BEST_FIRST: Final = tuple(PlaceState)
-_DIGITS_SHOWN: Final = 12
-"""Of a digest: what ``recover --digest`` takes, and enough to tell a few apart."""
 
 
 def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
@@ -50,7 +49,7 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
 
 def _version(row: CheckpointRow, *, has_rivals: bool) -> str:
     """Return the version, with its digest where several contents go by it."""
-    return f"{row.version} {row.digest[:_DIGITS_SHOWN]}" if has_rivals else str(row.version)
+    return f"{row.version} {shortened(row.digest)}" if has_rivals else str(row.version)
 
 
 def _age(row: CheckpointRow) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from ckptd.cli.render.plan_text import aligned
 from ckptd.cli.render.text import printable, reference, table
 from ckptd.control.messages.explanations import ExplanationView
+from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
 
 PEERS_SHOWN_MAX: Final = 6
@@ -55,7 +56,7 @@ def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:
         facts.append(("version", known.why))
     passed_over = known.passed_over if is_all else known.passed_over[:_PASSED_OVER_SHOWN_MAX]
     facts += [
-        ("passed over", f"{other.version} ({other.digest[:12]}): {other.why}")
+        ("passed over", f"{other.version} ({shortened(other.digest)}): {other.why}")
         for other in passed_over
     ]
     if known.bottleneck is not None:

@@ -10,6 +10,7 @@ from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, ta
 from ckptd.control.messages.peers import PeerView
 from ckptd.control.messages.plans import Plan, PlanSource
 from ckptd.control.messages.rivals import RivalRow
+from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
 
 _UNKNOWN = "not known yet"
@@ -21,11 +22,11 @@ def plan_lines(plan: Plan) -> list[str]:
     if not plan.is_settled:
         facts.append(("", "not every peer has answered yet"))
     facts += [
-        ("passed over", f"{other.version} ({other.digest[:12]}): {other.why}")
+        ("passed over", f"{other.version} ({shortened(other.digest)}): {other.why}")
         for other in plan.passed_over
     ]
     facts += [
-        ("content", f"{rival.digest[:12]}, {format_size(rival.size_bytes)}, {_whose(rival)}")
+        ("content", f"{shortened(rival.digest)}, {format_size(rival.size_bytes)}, {_whose(rival)}")
         for rival in plan.rivals
     ]
     if plan.version is None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from ckptd.cli.render.text import printable, reference, table
 from ckptd.control.messages.checkpoints import PublishResult
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.rivals import RivalRow
+from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_size
-
-_DIGITS_SHOWN: Final = 12
-"""So many digits of a digest tell contents of one version apart."""
 
 
 def conflict_lines(result: RecoveryResult) -> list[str]:
@@ -30,7 +27,7 @@ def rival_lines(rivals: Iterable[RivalRow]) -> list[str]:
     """List the contents that go by one version; nothing if there are none."""
     rows = [
         (
-            rival.digest[:_DIGITS_SHOWN],
+            shortened(rival.digest),
             format_size(rival.size_bytes),
             ", ".join(rival.signers) or "nobody",
             "yes" if rival.is_own else "no",

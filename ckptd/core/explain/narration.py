@@ -9,7 +9,6 @@ from ckptd.core.events import Refusal, RivalExamined
 from ckptd.core.explain.snapshot import missing_blocks
 from ckptd.core.explain.waiting import why_still
 from ckptd.core.report.choice import ExplainedChoice
-from ckptd.core.report.rivals import DIGITS_SHOWN
 from ckptd.core.report.story import Entry
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane, Transfer, Trial
@@ -19,7 +18,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.ids import Digest, NodeId, Version, shortened
 from ckptd.model.words import (
     CloseReason,
     RangeOutcome,
@@ -78,7 +77,7 @@ def report_examined(step: Step, recovery: Recovery, event: RivalExamined) -> Non
     """Report what came of looking whether a peer has the content that it claims."""
     is_genuine = event.verdict is RivalVerdict.GENUINE
     reason = StoryReason.GENUINE if is_genuine else StoryReason.NOT_GENUINE
-    text = f"{event.digest[:DIGITS_SHOWN]}: {event.verdict.value.replace('_', ' ')}"
+    text = f"{shortened(event.digest)}: {event.verdict.value.replace('_', ' ')}"
     recovery.story.add(Entry(step.now, StoryKind.RIVAL_EXAMINED, reason, event.source, text=text))
 
 

@@ -12,6 +12,7 @@ from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
+from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.words import StoryKind, StoryReason, Verdict
 
@@ -90,7 +91,7 @@ def _offers(recovery: Recovery, peer: Peer) -> str:
         ),
         reverse=True,
     )
-    shown = [f"version {version} ({digest[:12]})" for version, digest in held[:_OFFERS_SHOWN]]
+    shown = [f"version {version} ({shortened(digest)})" for version, digest in held[:_OFFERS_SHOWN]]
     more = len(held) - len(shown)
     return ", ".join([*shown, f"{more} more"] if more else shown)
 

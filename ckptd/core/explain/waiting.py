@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ckptd.core.report.rivals import DIGITS_SHOWN
 from ckptd.core.report.story import format_span
 from ckptd.core.state.eligibility import holders, may_be_asked
 from ckptd.core.state.knowledge import State
@@ -11,6 +10,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import shortened
 from ckptd.model.words import LocalOrder, Stage, StoryReason
 
 STANDSTILL_SILENCE_NS = 1 * SECOND
@@ -71,7 +71,7 @@ def _why_no_version(state: State, recovery: Recovery) -> tuple[StoryReason, str]
     if rivalry.asked:
         return StoryReason.CONFLICT, "several contents of one version to be looked at"
     if rivalry.listed:
-        digests = ", ".join(rival.digest[:DIGITS_SHOWN] for rival in rivalry.listed[:_NAMED_MAX])
+        digests = ", ".join(shortened(rival.digest) for rival in rivalry.listed[:_NAMED_MAX])
         return StoryReason.CONFLICT, f"somebody to choose one of several contents: {digests}"
     wanted = recovery.wanted_version
     what = "a whole version" if wanted is None else f"version {wanted}"

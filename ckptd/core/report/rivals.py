@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Version, shortened
 from ckptd.model.quantities import format_size
-
-DIGITS_SHOWN: Final = 12
-"""So many digits of a digest tell rivals apart, and are accepted as the beginning of one."""
 
 _NODES_SHOWN: Final = 3
 _RIVALS_SHOWN: Final = 8
@@ -54,4 +51,4 @@ def _described(rival: Rival) -> str:
         nodes += f" and {len(rival.nodes) - _NODES_SHOWN} more"
     signed = f"signed by {', '.join(rival.signers)}" if rival.signers else "not signed"
     where = f"at {nodes}" if nodes else "here"
-    return f"{rival.digest[:DIGITS_SHOWN]}, {format_size(rival.size_bytes)}, {where}, {signed}"
+    return f"{shortened(rival.digest)}, {format_size(rival.size_bytes)}, {where}, {signed}"

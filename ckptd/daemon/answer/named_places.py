@@ -8,7 +8,14 @@ from typing import NamedTuple
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, NotFound, UsageError
-from ckptd.model.ids import CheckpointName, Digest, Version, parse_checkpoint_name, parse_version
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    Version,
+    parse_checkpoint_name,
+    parse_version,
+    shortened,
+)
 from ckptd.store.published.places import HeldVersion, Place
 
 
@@ -102,7 +109,7 @@ class NamedPlaces:
         """
         if len({standing.held.holding.digest for standing in chosen}) > 1:
             found = ", ".join(
-                f"{standing.held.holding.digest[:12]} in {self.path(standing.place)}"
+                f"{shortened(standing.held.holding.digest)} in {self.path(standing.place)}"
                 for standing in chosen
             )
             raise UsageError(

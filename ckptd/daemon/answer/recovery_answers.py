@@ -18,7 +18,7 @@ from ckptd.core.events import (
     RecoveryPromoted,
     RecoveryResumed,
 )
-from ckptd.core.report.rivals import DIGITS_SHOWN, Rival
+from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer import explaining
 from ckptd.daemon.answer.recovery_views import RecoveryViews, result_of, view_of_ended
 from ckptd.daemon.parts import Parts
@@ -34,6 +34,7 @@ from ckptd.model.ids import (
     parse_digest_prefix,
     parse_node_id,
     parse_version,
+    shortened,
 )
 from ckptd.model.words import Stage
 from ckptd.observe.logs import get_logger
@@ -271,9 +272,9 @@ def check_prefix(prefix: str, contents: Sequence[Rival]) -> None:
         Conflict: Several do.
     """
     found = {rival.digest for rival in contents if rival.digest.startswith(prefix)}
-    some = ", ".join(sorted(rival.digest[:DIGITS_SHOWN] for rival in contents)[:5])
+    some = ", ".join(sorted(shortened(rival.digest) for rival in contents)[:5])
     if contents and not found:
-        raise NotFound(f"content {prefix[:DIGITS_SHOWN]}", f"is not known; there are {some}")
+        raise NotFound(f"content {shortened(prefix)}", f"is not known; there are {some}")
     if len(found) > 1:
         raise Conflict(f"content {prefix}", f"may be any of {len(found)}", "Give more digits.")
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from ckptd.control.messages.observation import CheckRow
 from ckptd.core.peers.conflicts import Conflicts, Contested
-from ckptd.core.report.rivals import DIGITS_SHOWN
 from ckptd.daemon.doctor.rows import passed, warned
+from ckptd.model.ids import shortened
 
 _SHOWN_MAX: Final = 10
 _NODES_SHOWN: Final = 5
@@ -41,7 +41,7 @@ _REMEDY: Final = (
 
 def _judge(contested: Contested) -> CheckRow:
     contents = "; ".join(
-        f"{rival.digest[:DIGITS_SHOWN]} at {_listed(rival.nodes)}" for rival in contested.rivals
+        f"{shortened(rival.digest)} at {_listed(rival.nodes)}" for rival in contested.rivals
     )
     return warned(
         "conflict",

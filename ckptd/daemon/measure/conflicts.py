@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ckptd.core.peers.conflicts import Conflicts, Contested, Said, find_conflicts
-from ckptd.core.report.rivals import DIGITS_SHOWN
-from ckptd.model.ids import CheckpointName, NodeId, Version
+from ckptd.model.ids import CheckpointName, NodeId, Version, shortened
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauge
 
@@ -58,7 +57,6 @@ def _spelled(contested: Contested) -> dict[str, object]:
         "checkpoint": contested.checkpoint,
         "version": contested.version,
         "contents": "; ".join(
-            f"{rival.digest[:DIGITS_SHOWN]} at {', '.join(rival.nodes)}"
-            for rival in contested.rivals
+            f"{shortened(rival.digest)} at {', '.join(rival.nodes)}" for rival in contested.rivals
         ),
     }

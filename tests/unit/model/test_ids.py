@@ -15,6 +15,7 @@ from ckptd.model.ids import (
     parse_node_id,
     parse_reference,
     parse_version,
+    shortened,
 )
 
 NO_NAMES = ["", ".", "..", "-a", "_a", ".a", "a b", "a\n", "\na", "a\0", "ä", "a:b", "a@1", "٣"]
@@ -125,6 +126,12 @@ def test_what_is_no_reference(text: str) -> None:
 @pytest.mark.parametrize("text", ["01234567", "0123456789abcdef" * 4])
 def test_the_beginning_of_a_digest_has_8_to_64_digits(text: str) -> None:
     assert parse_digest_prefix(text) == text
+
+
+def test_what_people_see_of_a_digest_is_accepted_as_its_beginning() -> None:
+    digest = "0123456789abcdef" * 4
+    assert shortened(digest) == "0123456789ab"
+    assert parse_digest_prefix(shortened(digest)) == shortened(digest)
 
 
 @pytest.mark.parametrize("text", ["", "0123456", "0" * 65, "0123456g", "0123456A", "01234567\n"])
