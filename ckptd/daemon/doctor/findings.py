@@ -10,10 +10,8 @@ import asyncio
 import ipaddress
 import os
 import resource
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -23,6 +21,7 @@ from ckptd.core.events import RateLearned
 from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
+from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.places import judge_places
@@ -48,8 +47,6 @@ from ckptd.store.staging.probing import measure_write_rate
 
 Check: TypeAlias = Callable[[], AsyncGenerator[CheckRow, None]]
 
-_CLOCK_OFF_S: Final = 5.0
-"""More than a second of resolution and the way there and back; NTP keeps clocks much closer."""
 _CERTIFICATE_DAYS_MIN: Final = 30
 """As the alert and the daemon's own warnings: time for whoever renews to be on holiday."""
 _DESCRIPTORS_SPARE: Final = 512
@@ -103,12 +100,12 @@ class Doctor:
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
-        self._clocks_apart_s = parts.wall_clock() - time.monotonic()
+        self._clock = Clock(parts.wall_clock)
 
     def checks(self) -> Sequence[Check]:
         """Return everything there is to look at, in the order in which it is shown."""
         return (
-            self._clock,
+            self._clocks,
             self._certificates,
             self._descriptors,
             partial(look_at_conflicts, self._look_for_conflicts),
@@ -140,38 +137,12 @@ class Doctor:
             ok=counts[CheckResult.OK], warn=counts[CheckResult.WARN], fail=counts[CheckResult.FAIL]
         )
 
-    async def _clock(self) -> AsyncGenerator[CheckRow, None]:
-        drift_s = self._wall_clock() - time.monotonic() - self._clocks_apart_s
-        if abs(drift_s) > _CLOCK_OFF_S:
-            yield warned(
-                "clock",
-                "this node",
-                f"was set {drift_s:+.0f} s since the daemon started",
-                "Recoveries do not depend on it, times in logs do; see 'timedatectl'.",
-            )
-        else:
-            yield passed("clock", "this node", "runs evenly since the daemon started")
+    async def _clocks(self) -> AsyncGenerator[CheckRow, None]:
+        yield self._clock.judge()
         for peer in self._live_peers():
-            apart_s = await self._seconds_apart(peer)
-            if apart_s is not None and abs(apart_s) > _CLOCK_OFF_S:
-                yield warned(
-                    "clock",
-                    _name_of(peer),
-                    f"is {apart_s:+.0f} s from this node",
-                    "Let both follow one time server; certificates and logs depend on it.",
-                )
-
-    async def _seconds_apart(self, peer: PeerAddress) -> float | None:
-        """Return how far a peer's clock is ahead, to a second; ``None`` if it does not say."""
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                before_s = self._wall_clock()
-                date = await self._inquirer.date(peer.address)
-                middle_s = (before_s + self._wall_clock()) / 2
-            # A date has no fractions: on average the moment is half a second later.
-            return parsedate_to_datetime(date).timestamp() + 0.5 - middle_s
-        except (CkptdError, OSError, ValueError, OverflowError):
-            return None
+            row = await self._clock.compare(_name_of(peer), peer.address, self._inquirer)
+            if row is not None:
+                yield row
 
     async def _certificates(self) -> AsyncGenerator[CheckRow, None]:
         if self._identity is not None:
