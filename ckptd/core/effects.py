@@ -31,7 +31,7 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import CheckpointName, Digest, LaneId, NodeId, RecoveryId, TransferId, Version
+from ckptd.model.ids import CheckpointName, Digest, LaneId, PathId, RecoveryId, TransferId, Version
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CloseReason, Criticality, FailureCause, Result
 
@@ -48,7 +48,7 @@ class FetchManifest:
     """
 
     recovery: RecoveryId
-    source: NodeId | None
+    source: PathId | None
     digest: Digest
 
 
@@ -70,7 +70,7 @@ class ExamineRival:
     recovery: RecoveryId
     version: Version
     digest: Digest
-    source: NodeId
+    source: PathId
     block: int | None
 
 
@@ -101,7 +101,7 @@ class FetchRange:
     transfer: TransferId
     recovery: RecoveryId
     digest: Digest
-    source: NodeId
+    source: PathId
     lane: LaneId
     blocks: BlockRun
     criticality: Criticality
@@ -112,7 +112,7 @@ class CloseLane:
     """Close a lane at once. Transfers still on it end as ``CLOSED``; what they verified stays."""
 
     lane: LaneId
-    source: NodeId
+    source: PathId
     reason: CloseReason
 
 
@@ -126,7 +126,7 @@ class ConfirmHolding:
         blocks: The bad blocks.
     """
 
-    source: NodeId
+    source: PathId
     digest: Digest
     blocks: BlockSet
 

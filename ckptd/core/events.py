@@ -16,6 +16,8 @@ from ckptd.model.ids import (
     Digest,
     Epoch,
     NodeId,
+    Origin,
+    PathId,
     RecoveryId,
     TransferId,
     Version,
@@ -26,18 +28,28 @@ from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin, RivalVerdi
 
 @dataclass(frozen=True, slots=True)
 class HoldingsArrived:
-    """A peer said what it holds. Replaces what it said before."""
+    """A peer said what it holds. Replaces what it said before.
+
+    Attributes:
+        node: Which node.
+        epoch: Which life of it.
+        holdings: All that it holds.
+        path: Over which of the paths to it; each is a source of its own.
+        origin: Under what blame is kept for what comes on it.
+    """
 
     node: NodeId
     epoch: Epoch
     holdings: tuple[Holding, ...]
+    path: PathId
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLost:
-    """A peer does not answer any more; its holdings cannot be relied on."""
+    """A peer does not answer any more on a path; what it holds cannot be had there."""
 
-    node: NodeId
+    path: PathId
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ class RateLearned:
     """It became known how fast a peer was: from before a restart, or from ``doctor``.
 
     Attributes:
-        node: Which peer; it need not be known yet.
+        path: On which path; it need not be known yet.
         bytes_per_s: So fast.
         latency_ns: Usual time to its first byte; ``None`` if that was not measured.
         age_ns: How long ago.
@@ -67,7 +79,7 @@ class RateLearned:
         is_sound: Over enough bytes to be kept.
     """
 
-    node: NodeId
+    path: PathId
     bytes_per_s: float
     latency_ns: int | None
     age_ns: int
@@ -199,7 +211,7 @@ class ManifestArrived:
     """A manifest came, has the digest that was asked for, and keeps all rules."""
 
     recovery: RecoveryId
-    source: NodeId | None
+    source: PathId | None
     space: AddressSpace
 
 
@@ -217,7 +229,7 @@ class ManifestMissed:
     """
 
     recovery: RecoveryId
-    source: NodeId | None
+    source: PathId | None
     is_lie: bool
     refusal: str = ""
 
@@ -227,7 +239,7 @@ class ManifestRefused:
     """The manifest has the right digest and cannot be used: it would do harm, or is too new."""
 
     recovery: RecoveryId
-    source: NodeId | None
+    source: PathId | None
     refusal: Refusal
 
 
@@ -249,7 +261,7 @@ class RivalExamined:
 
     recovery: RecoveryId
     digest: Digest
-    source: NodeId
+    source: PathId
     verdict: RivalVerdict
     size_bytes: int = 0
     signers: tuple[str, ...] = ()
@@ -336,7 +348,7 @@ class HoldingConfirmed:
             so its answer is about the whole version.
     """
 
-    source: NodeId
+    source: PathId
     digest: Digest
     confirmation: Confirmation
     denied: BlockSet | None = None

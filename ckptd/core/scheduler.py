@@ -39,7 +39,7 @@ from ckptd.core.state.knowledge import State
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, RecoveryId, Version
 from ckptd.model.words import Bottleneck, Criticality, Stage
 
 
@@ -147,9 +147,9 @@ class Scheduler:
         """Return a view of every peer, by name."""
         return view_sources(self._state, now=now)
 
-    def peer(self, node: NodeId, *, now: int) -> PeerSnapshot | None:
-        """Return everything that is known of a peer; ``None`` if it was never heard of."""
-        known = self._state.peers.get(node)
+    def peer(self, path: PathId, *, now: int) -> PeerSnapshot | None:
+        """Return everything that is known of a peer on a path; ``None``: never heard of."""
+        known = self._state.peers.get(path)
         return None if known is None else view_peer(self._state, known, now=now)
 
     def explain_choice(
@@ -207,8 +207,8 @@ class Scheduler:
     def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:
         """Return what each live peer holds that is not in quarantine."""
         return [
-            (node, tuple(peer.holdings.values()))
-            for node, peer in self._state.peers.items()
+            (peer.node, tuple(peer.holdings.values()))
+            for peer in self._state.peers.values()
             if peer.is_live and peer.link.quarantined_until_ns <= now
         ]
 
@@ -220,9 +220,9 @@ class Scheduler:
             if peer.is_live and digest in peer.holdings
         )
 
-    def learned_rates(self, *, now: int) -> dict[NodeId, LearnedRate]:
-        """Return how fast each peer delivers or once did, as far as that is known."""
-        links = ((peer.node, peer.link) for peer in self._state.peers.values())
+    def learned_rates(self, *, now: int) -> dict[PathId, LearnedRate]:
+        """Return how fast each path delivers or once did, as far as that is known."""
+        links = ((peer.path, peer.link) for peer in self._state.peers.values())
         return self._state.learned.best(links, now=now)
 
     def supplies(self, digest: Digest, *, now: int) -> list[Supply]:

@@ -7,13 +7,33 @@ the type checker. The ``parse_…`` functions are the only way in from outside.
 from __future__ import annotations
 
 import re
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
 
 from ckptd.errors import UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, NODE_ID_BYTES_MAX, VERSION_MAX
 
-NodeId = NewType("NodeId", str)
-"""Who a daemon is: ``[A-Za-z0-9][A-Za-z0-9._-]*``. Never an address."""
+if TYPE_CHECKING:
+
+    class PathId(str):  # noqa: SLOT000 (never made)
+        """One address at which a node answers; the scheduler takes each for a source of its own.
+
+        The node's id for the first path to it, ``NODE via ADDRESS`` for each further one. It is
+        shown to people as it is, and nobody takes it apart.
+        """
+
+    class NodeId(PathId):
+        """Who a daemon is: ``[A-Za-z0-9][A-Za-z0-9._-]*``. Never an address.
+
+        It names the first path to the node as well; not every path names a node.
+        """
+
+else:
+    PathId = NewType("PathId", str)
+    NodeId = NewType("NodeId", str)
+
+Origin = NewType("Origin", str)
+"""Under what blame is kept: with TLS the node id that a certificate proves; else the configured
+entry, and the address where its name has several. Never an id that a peer merely states."""
 
 CheckpointName = NewType("CheckpointName", str)
 """Components like those of a node id, joined by ``/``: ``llama/rank-3``."""

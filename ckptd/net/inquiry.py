@@ -80,6 +80,7 @@ class Inquirer:
 
     Attributes:
         violations: Answers that made no sense, since the start.
+        is_proving: Certificates prove who answers.
 
     Args:
         identity: Proves who asks, and checks who answers; ``None``: plaintext, and whoever.
@@ -87,6 +88,7 @@ class Inquirer:
 
     def __init__(self, identity: Identity | None = None) -> None:
         self.violations = 0
+        self.is_proving = identity is not None
         self._identity = identity
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ckptd.core.effects import CloseLane, Effect, FetchRange
 from ckptd.limits import GIB, MIB, SECOND
-from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.ids import LaneId, NodeId, PathId
 from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check
@@ -25,8 +25,8 @@ class Census(Check):
     """Counts the lanes of ``r`` to each source, at every order."""
 
     def __init__(self) -> None:
-        self.open: dict[LaneId, NodeId] = {}
-        self.moments: list[tuple[int, Counter[NodeId]]] = []
+        self.open: dict[LaneId, PathId] = {}
+        self.moments: list[tuple[int, Counter[PathId]]] = []
         self.surplus = 0
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:

@@ -44,6 +44,8 @@ from ckptd.model.ids import (
     Epoch,
     LaneId,
     NodeId,
+    Origin,
+    PathId,
     RecoveryId,
     TransferId,
     Version,
@@ -157,7 +159,7 @@ def holding(version: Saved, held: BlockSet | None = None) -> Holding:
 def holds(node: NodeId, *held: Saved | Holding, epoch: int = 1) -> HoldingsArrived:
     """Let a node say what it holds."""
     said = tuple(holding(what) if isinstance(what, Saved) else what for what in held)
-    return HoldingsArrived(node, Epoch(epoch), said)
+    return HoldingsArrived(node, Epoch(epoch), said, node, Origin(node))
 
 
 def wanted(
@@ -227,7 +229,7 @@ def ranges(effects: Iterable[Effect]) -> list[FetchRange]:
     return [effect for effect in effects if isinstance(effect, FetchRange)]
 
 
-def whom(effects: Iterable[Effect]) -> list[tuple[NodeId, tuple[int, int]]]:
+def whom(effects: Iterable[Effect]) -> list[tuple[PathId, tuple[int, int]]]:
     """Say who was asked for which blocks."""
     return [(order.source, (order.blocks.start, order.blocks.end)) for order in ranges(effects)]
 
@@ -365,7 +367,7 @@ class Script:
     def recovery(self, recovery: RecoveryId = R) -> Recovery:
         return self.scheduler.inspect().recoveries[recovery]
 
-    def lane(self, source: NodeId, recovery: RecoveryId = R) -> Lane:
+    def lane(self, source: PathId, recovery: RecoveryId = R) -> Lane:
         return self.recovery(recovery).work.bundles[source].lanes[0]
 
     def view(self, recovery: RecoveryId = R) -> RecoverySnapshot:

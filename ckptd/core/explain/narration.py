@@ -18,7 +18,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, NodeId, Version, shortened
+from ckptd.model.ids import Digest, PathId, Version, shortened
 from ckptd.model.words import (
     CloseReason,
     RangeOutcome,
@@ -104,7 +104,7 @@ def report_resumed(step: Step, recovery: Recovery, version: Version) -> None:
     )
 
 
-def report_manifest_late(step: Step, recovery: Recovery, late: NodeId, other: NodeId) -> None:
+def report_manifest_late(step: Step, recovery: Recovery, late: PathId, other: PathId) -> None:
     """Report that a second source was asked for the manifest.
 
     Args:
@@ -116,7 +116,7 @@ def report_manifest_late(step: Step, recovery: Recovery, late: NodeId, other: No
     recovery.story.add(Entry(step.now, StoryKind.MANIFEST_LATE, StoryReason.SILENT, late, other))
 
 
-def report_hedge(step: Step, lane: Lane, hedge: Transfer, other: NodeId, allowed_ns: int) -> None:
+def report_hedge(step: Step, lane: Lane, hedge: Transfer, other: PathId, allowed_ns: int) -> None:
     """Report that a second source was asked for what a lane is late with.
 
     Args:
@@ -169,7 +169,7 @@ def report_steal(step: Step, lane: Lane, thief: Peer, needs_ns: int) -> None:
         "other_needs_ns": thief.link.expected_ns(owed_bytes, step.options),
     }
     _add_of_lane(
-        step, lane, StoryKind.STEAL, StoryReason.SLOW, thief.node, _owed_run(lane), numbers
+        step, lane, StoryKind.STEAL, StoryReason.SLOW, thief.path, _owed_run(lane), numbers
     )
 
 
@@ -209,13 +209,13 @@ def report_trial(step: Step, trial: Trial, reason: StoryReason, link_rate: float
 def report_outranked(step: Step, offer: Offer) -> None:
     """Report that a source is not asked because another recovery needs it more."""
     offer.recovery.story.add(
-        Entry(step.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.node)
+        Entry(step.now, StoryKind.OUTRANKED, StoryReason.OUTRANKED, offer.peer.path)
     )
 
 
 def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
     """Report that a source is passed over for some blocks because it would hold up the end."""
-    recovery, node = offer.recovery, offer.peer.node
+    recovery, path = offer.recovery, offer.peer.path
     link, space = offer.peer.link, recovery.content.space
     left_bytes = space.size_bytes * len(recovery.coverage.unclaimed) // space.block_count
     numbers = {
@@ -225,11 +225,11 @@ def report_detour(step: Step, offer: Offer, blocks: BlockRun) -> None:
         ),
     }
     recovery.story.add(
-        Entry(step.now, StoryKind.DETOUR, StoryReason.SLOW, node, blocks=blocks, numbers=numbers)
+        Entry(step.now, StoryKind.DETOUR, StoryReason.SLOW, path, blocks=blocks, numbers=numbers)
     )
 
 
-def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReason) -> None:
+def report_pause(step: Step, recovery: Recovery, path: PathId, reason: StoryReason) -> None:
     """Report that a source rests, after its link noted why.
 
     A quarantine that began at this moment is reported instead.
@@ -237,24 +237,24 @@ def report_pause(step: Step, recovery: Recovery, node: NodeId, reason: StoryReas
     Args:
         step: The event being handled.
         recovery: Which recovery.
-        node: The source.
+        path: The source.
         reason: Why.
     """
-    link = step.state.peers[node].link
+    link = step.state.peers[path].link
     is_quarantine = link.began_quarantine_ns == step.now
     kind = StoryKind.QUARANTINE if is_quarantine else StoryKind.BACK_OFF
     until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
     numbers = {"pause_ns": until_ns - step.now, "failures": link.failures or link.refusals}
-    recovery.story.add(Entry(step.now, kind, reason, node, numbers=numbers))
+    recovery.story.add(Entry(step.now, kind, reason, path, numbers=numbers))
 
 
-def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSet) -> None:
+def report_bad_blocks(step: Step, recovery: Recovery, path: PathId, bad: BlockSet) -> None:
     """Report that a source sent blocks with a wrong digest.
 
     Args:
         step: The event being handled.
         recovery: Which recovery.
-        node: The source.
+        path: The source.
         bad: Blocks with a wrong digest.
     """
     numbers = {"blocks": len(bad), "size_bytes": recovery.content.space.set_bytes(bad)}
@@ -263,30 +263,30 @@ def report_bad_blocks(step: Step, recovery: Recovery, node: NodeId, bad: BlockSe
             step.now,
             StoryKind.BAD_BLOCKS,
             StoryReason.WRONG_DIGEST,
-            node,
+            path,
             blocks=bad.first_run(),
             numbers=numbers,
         )
     )
 
 
-def report_withdrawn(step: Step, recovery: Recovery, node: NodeId) -> None:
+def report_withdrawn(step: Step, recovery: Recovery, path: PathId) -> None:
     """Report that a source does not hold the version any more, or not all that it said."""
-    left = step.state.peers[node].holding_of(recovery.digest)
+    left = step.state.peers[path].holding_of(recovery.digest)
     text = "" if left is None else "does not hold all that it said of the version"
-    recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, node, text=text))
+    recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, path, text=text))
 
 
 def report_reborn(step: Step, peer: Peer) -> None:
     """Report to the recoveries a peer served that it was restarted."""
     for recovery in _concerned(step.state, peer):
-        recovery.story.add(Entry(step.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.node))
+        recovery.story.add(Entry(step.now, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, peer.path))
 
 
 def report_lost(step: Step, peer: Peer) -> None:
     """Report to the recoveries a peer served that it does not answer."""
     for recovery in _concerned(step.state, peer):
-        recovery.story.add(Entry(step.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.node))
+        recovery.story.add(Entry(step.now, StoryKind.SOURCE_LOST, StoryReason.LOST, peer.path))
 
 
 def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -> None:
@@ -302,9 +302,9 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
         if recovery.digest != digest:
             continue
         if reason is StoryReason.STALE:
-            report_withdrawn(step, recovery, peer.node)
+            report_withdrawn(step, recovery, peer.path)
         elif reason is StoryReason.NO_ANSWER or peer.link.began_quarantine_ns == step.now:
-            report_pause(step, recovery, peer.node, reason)
+            report_pause(step, recovery, peer.path, reason)
 
 
 def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
@@ -363,7 +363,7 @@ def _wants_something(recovery: Recovery) -> bool:
 def _concerned(state: State, peer: Peer) -> Iterator[Recovery]:
     """Yield the recoveries of what a peer holds, and those it has a lane of."""
     for recovery in state.recoveries.values():
-        if recovery.digest in peer.holdings or peer.node in recovery.work.bundles:
+        if recovery.digest in peer.holdings or peer.path in recovery.work.bundles:
             yield recovery
 
 
@@ -381,7 +381,7 @@ def _add_of_lane(  # noqa: PLR0913, PLR0917 (what an entry is made of, each name
     lane: Lane,
     kind: StoryKind,
     reason: StoryReason,
-    other: NodeId | None,
+    other: PathId | None,
     blocks: BlockRun,
     numbers: dict[str, int],
 ) -> None:

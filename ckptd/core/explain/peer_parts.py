@@ -44,18 +44,18 @@ def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> 
 def _judge(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> PeerVerdict:
     """Say what part a peer has."""
     verdict, why = _obstacle(recovery, peer, options, now=now) or _usage(recovery, peer, options)
-    brought_bytes = recovery.tally.source_bytes.get(peer.node, 0)
+    brought_bytes = recovery.tally.source_bytes.get(peer.path, 0)
     if brought_bytes and verdict is not Verdict.USED:
         why = f"gave {format_size(brought_bytes)}; {why}"
     rate = int(peer.link.rate.bytes_per_s)
-    return PeerVerdict(peer.node, verdict, why, brought_bytes, rate)
+    return PeerVerdict(peer.path, verdict, why, brought_bytes, rate)
 
 
 def _obstacle(
     recovery: Recovery, peer: Peer, options: Options, *, now: int
 ) -> tuple[Verdict, str] | None:
     """Say why a peer may not be asked; ``None`` if it may."""
-    link, latest = peer.link, recovery.story.latest.get(peer.node)
+    link, latest = peer.link, recovery.story.latest.get(peer.path)
     found: tuple[Verdict, str] | None = None
     if not peer.is_live:
         found = Verdict.LOST, "does not answer"
@@ -98,7 +98,7 @@ def _offers(recovery: Recovery, peer: Peer) -> str:
 
 def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str] | None:
     """Say why a peer that may be asked is not; ``None`` if it is, or may be at any moment."""
-    bundle, latest = recovery.work.bundles.get(peer.node), recovery.story.latest.get(peer.node)
+    bundle, latest = recovery.work.bundles.get(peer.path), recovery.story.latest.get(peer.path)
     queue_ns = peer.link.queue_time_ns(options)
     found: tuple[Verdict, str] | None = None
     is_at_work = bundle is not None and any(
@@ -113,7 +113,7 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     elif latest is not None and latest.kind is StoryKind.STEAL:
         found = Verdict.SLOW, sentence(latest)
     elif recovery.coverage.unclaimed and not holds_any(recovery, peer, recovery.coverage.unclaimed):
-        if peer.node in recovery.refused:
+        if peer.path in recovery.refused:
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
@@ -125,9 +125,9 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
 
 def _usage(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, str]:
     """Say why a peer is asked, or was never while it could have been."""
-    link, bundle = peer.link, recovery.work.bundles.get(peer.node)
+    link, bundle = peer.link, recovery.work.bundles.get(peer.path)
     lane_count = 0 if bundle is None else bundle.active_count
-    brought_bytes = recovery.tally.source_bytes.get(peer.node, 0)
+    brought_bytes = recovery.tally.source_bytes.get(peer.path, 0)
     soon = format_span(link.expected_ns(options.ranges.bytes_min, options))
     if not brought_bytes and not lane_count:
         return Verdict.NOT_NEEDED, f"its next {format_size(MIB)} would take {soon}; not asked"

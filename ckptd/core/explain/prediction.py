@@ -19,7 +19,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, PathId
 from ckptd.model.quantities import format_age
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
@@ -48,7 +48,7 @@ class Supply:
     """What one source can give of a version.
 
     Attributes:
-        node: Who.
+        path: Who, and on which path.
         blocks: What it holds.
         rate_bytes_per_s: How fast it delivers, as far as that is believed; 0 while that is not
             known.
@@ -56,7 +56,7 @@ class Supply:
         age_ns: How long ago it was so fast.
     """
 
-    node: NodeId
+    path: PathId
     blocks: BlockSet
     rate_bytes_per_s: float
     latency_ns: int = 0
@@ -112,12 +112,12 @@ def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
 
 
 def _supply_of(state: State, peer: Peer, blocks: BlockSet, *, now: int) -> Supply:
-    rate = state.learned.of(peer.node, peer.link, now=now)
+    rate = state.learned.of(peer.path, peer.link, now=now)
     if rate is None:
-        return Supply(peer.node, blocks, 0.0, peer.link.latency_ns or 0)
+        return Supply(peer.path, blocks, 0.0, peer.link.latency_ns or 0)
     latency_ns = rate.latency_ns if peer.link.latency_ns is None else peer.link.latency_ns
     believed = rate.believed_bytes_per_s(now=now)
-    return Supply(peer.node, blocks, believed, latency_ns or 0, rate.age_ns(now=now))
+    return Supply(peer.path, blocks, believed, latency_ns or 0, rate.age_ns(now=now))
 
 
 def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
@@ -152,14 +152,14 @@ def predict(needs: Sequence[Need], supplies: Sequence[Supply]) -> Prediction:
 
 def _remark(supplies: Sequence[Supply]) -> str:
     """Say what a prediction ignores, and what it counts on less."""
-    unknown = [supply.node for supply in supplies if not supply.rate_bytes_per_s]
+    unknown = [supply.path for supply in supplies if not supply.rate_bytes_per_s]
     old = [supply for supply in supplies if supply.rate_bytes_per_s and supply.age_ns > FRESH_NS]
     remarks = []
     if unknown:
         remarks.append(f"not counting {_listed(unknown)}, whose rates are not known yet")
     if old:
         oldest = format_age(max(supply.age_ns for supply in old) / SECOND)
-        whose = _listed(supply.node for supply in old)
+        whose = _listed(supply.path for supply in old)
         remarks.append(f"counting {whose} for less, measured up to {oldest} ago")
     return "; ".join(remarks)
 
@@ -171,7 +171,7 @@ def _time_ns(need: Need, supplies: Iterable[Supply]) -> int | None:
     little of it have brought all theirs, the others must bring alone, however fast those are.
     """
     held = [(supply, supply.blocks & need.blocks) for supply in supplies]
-    holders = sorted(held, key=lambda each: (len(each[1]), each[0].node))
+    holders = sorted(held, key=lambda each: (len(each[1]), each[0].path))
     left, longest_s = need.blocks, 0.0
     for index, (_, blocks) in enumerate(holders):
         rate = sum(other.rate_bytes_per_s for other, has in holders[index:] if has & left)
@@ -197,13 +197,13 @@ def _obstacle(need: Need, supplies: Sequence[Supply]) -> str:
     lost = len(need.blocks - union(supply.blocks for supply in supplies))
     if lost:
         return f"nobody who is trusted has {lost} of the blocks"
-    unknown = [supply.node for supply in supplies if not supply.rate_bytes_per_s]
+    unknown = [supply.path for supply in supplies if not supply.rate_bytes_per_s]
     if len(unknown) == len(supplies):
         return f"no rate is known yet, of {_listed(unknown)}"
     return f"some blocks only {_listed(unknown)} may have, whose rates are not known yet"
 
 
-def _listed(nodes: Iterable[NodeId]) -> str:
-    names = sorted(nodes)
+def _listed(paths: Iterable[PathId]) -> str:
+    names = sorted(paths)
     more = f" and {len(names) - _SOURCES_NAMED_MAX} more" if len(names) > _SOURCES_NAMED_MAX else ""
     return f"{', '.join(names[:_SOURCES_NAMED_MAX])}{more}"

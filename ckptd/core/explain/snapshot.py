@@ -34,19 +34,19 @@ def view_sources(state: State, *, now: int) -> tuple[SourceSnapshot, ...]:
     """Return a view of every peer, by name."""
     active = {lane.source for lane in state.lanes.values() if lane.transfers}
     return tuple(
-        _view_source(peer, is_active=node in active, now=now)
-        for node, peer in sorted(state.peers.items())
+        _view_source(peer, is_active=path in active, now=now)
+        for path, peer in sorted(state.peers.items())
     )
 
 
 def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
     """Return everything that is known of one peer."""
-    active = any(lane.transfers for lane in state.lanes.values() if lane.source == peer.node)
+    active = any(lane.transfers for lane in state.lanes.values() if lane.source == peer.path)
     link = peer.link
     return PeerSnapshot(
         source=_view_source(peer, is_active=active, now=now),
         latency_ns=link.latency_ns,
-        learned=state.learned.of(peer.node, link, now=now),
+        learned=state.learned.of(peer.path, link, now=now),
         failures=link.failures,
         quarantines=link.quarantines,
         quarantined_until_ns=link.quarantined_until_ns if link.quarantined_until_ns > now else None,
@@ -153,6 +153,7 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
         peer.link.outstanding_bytes,
         peer.link.trust,
         len(peer.holdings),
+        peer.path,
         peer.link.quarantines,
     )
 
@@ -161,10 +162,10 @@ def _view_recovery_sources(
     state: State, recovery: Recovery, options: Options, *, now: int
 ) -> tuple[RecoverySourceSnapshot, ...]:
     views: list[RecoverySourceSnapshot] = []
-    for node, peer in sorted(state.peers.items()):
-        brought = recovery.tally.source_bytes.get(node, 0)
+    for path, peer in sorted(state.peers.items()):
+        brought = recovery.tally.source_bytes.get(path, 0)
         if brought or recovery.digest in peer.holdings:
-            bundle = recovery.work.bundles.get(node)
+            bundle = recovery.work.bundles.get(path)
             lanes = [] if bundle is None else bundle.lanes
             is_active = any(lane.transfers for lane in lanes)
             tuning = _view_tuning(state, peer, lanes, options, now=now)
@@ -204,7 +205,7 @@ def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
         if not missing:
             break
         if holding is not None:
-            refused = recovery.refused.get(peer.node, BlockSet())
+            refused = recovery.refused.get(peer.path, BlockSet())
             missing = missing - (holding.blocks - refused)
     return missing
 

@@ -126,7 +126,7 @@ def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[StoryReason
     first = min(resting, key=usable_at_ns)
     left = f"{(first.link.usable_at_ns - now) / SECOND:.1f}s"
     if all(peer.link.quarantined_until_ns > now for peer in able):
-        return StoryReason.QUARANTINED, f"the quarantine of {first.node} to end in {left}"
+        return StoryReason.QUARANTINED, f"the quarantine of {first.path} to end in {left}"
     return StoryReason.RESTING, f"a source to be tried again in {left}"
 
 

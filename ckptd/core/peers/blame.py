@@ -17,7 +17,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, PathId
 from ckptd.model.words import Confirmation, StoryReason
 
 
@@ -85,14 +85,14 @@ def _excuse(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) -> None:
     """Let a source show with one block that a unit is right again, if it claims it."""
     unit.is_unproven, unit.is_blamed = True, False
     for recovery in _recoveries_of(step, digest):
-        _permit(recovery, peer.node, recovery.refused.get(peer.node, BlockSet()), unit)
+        _permit(recovery, peer.path, recovery.refused.get(peer.path, BlockSet()), unit)
 
 
-def _permit(recovery: Recovery, node: NodeId, refused: BlockSet, unit: DoubtedUnit) -> None:
-    """Let a node be asked for a unit again."""
-    recovery.refused[node] = refused.without_run(unit.run)
-    if not recovery.refused[node]:
-        del recovery.refused[node]
+def _permit(recovery: Recovery, path: PathId, refused: BlockSet, unit: DoubtedUnit) -> None:
+    """Let a source be asked for a unit again."""
+    recovery.refused[path] = refused.without_run(unit.run)
+    if not recovery.refused[path]:
+        del recovery.refused[path]
 
 
 def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
@@ -115,7 +115,7 @@ def _use_last(step: Step, peer: Peer, digest: Digest) -> None:
     """
     if peer.doubts[digest].excused_count >= step.options.trust.excused_units_max:
         for recovery in _recoveries_of(step, digest):
-            recovery.refused[peer.node] = BlockSet.full(recovery.content.space.block_count)
+            recovery.refused[peer.path] = BlockSet.full(recovery.content.space.block_count)
 
 
 def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
@@ -132,7 +132,7 @@ def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
     for unit in () if doubts is None else doubts.among(BlockSet.single(block)):
         unit.is_unproven = False
         unit.bad = unit.bad.without_run((block, block + 1))
-        step.note_room(peer.node)
+        step.note_room(peer.path)
 
 
 def give_second_chances(step: Step) -> None:
@@ -143,16 +143,16 @@ def give_second_chances(step: Step) -> None:
     """
     for recovery in step.state.recoveries.values():
         lonely = union(recovery.refused.values()) & recovery.coverage.unclaimed
-        for node, peer in step.state.peers.items():
+        for path, peer in step.state.peers.items():
             if not lonely:
                 break
             holding = peer.holding_of(recovery.digest)
             if holding is None or not peer.is_live or peer.link.quarantined_until_ns > step.now:
                 continue
-            lonely -= holding.blocks - recovery.refused.get(node, BlockSet())
+            lonely -= holding.blocks - recovery.refused.get(path, BlockSet())
         if lonely:
-            left = ((node, blocks - lonely) for node, blocks in recovery.refused.items())
-            recovery.refused = {node: blocks for node, blocks in left if blocks}
+            left = ((path, blocks - lonely) for path, blocks in recovery.refused.items())
+            recovery.refused = {path: blocks for path, blocks in left if blocks}
             step.note_room_everywhere()
 
 
@@ -176,7 +176,7 @@ def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proo
         note_evidence(step, peer, recovery, excused, Confirmation.NOT_HELD)
         bad -= excused
     if bad:
-        recovery.refused[peer.node] = recovery.refused.get(peer.node, BlockSet()) | bad
+        recovery.refused[peer.path] = recovery.refused.get(peer.path, BlockSet()) | bad
         note_evidence(step, peer, recovery, bad)
         doubts.waiting |= bad
         _ask_next(step, peer, recovery.content.digest)
@@ -206,7 +206,7 @@ def _ask_next(step: Step, peer: Peer, digest: Digest) -> None:
     )
     doubts.waiting -= asked
     peer.questioned[digest] = asked
-    step.order(ConfirmHolding(peer.node, digest, asked))
+    step.order(ConfirmHolding(peer.path, digest, asked))
 
 
 def _forget_oldest(step: Step, peer: Peer) -> None:
@@ -268,10 +268,10 @@ def note_evidence(
         )
 
 
-def forgive(step: Step, node: NodeId) -> None:
-    """Forget which blocks a node sent wrongly."""
+def forgive(step: Step, path: PathId) -> None:
+    """Forget which blocks a source sent wrongly."""
     for recovery in step.state.recoveries.values():
-        recovery.refused.pop(node, None)
+        recovery.refused.pop(path, None)
 
 
 def _recoveries_of(step: Step, digest: Digest) -> Iterator[Recovery]:

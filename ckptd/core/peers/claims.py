@@ -27,19 +27,21 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
     not rest, but is trusted no more than before.
     """
     peers = step.state.peers
-    peer = peers.get(event.node)
+    peer = peers.get(event.path)
     is_reborn = peer is not None and peer.epoch != event.epoch
     if peer is None or is_reborn:
-        forgive(step, event.node)
+        forgive(step, event.path)
         if peer is not None:
             report_reborn(step, peer)
             _keep_rate(step, peer)
         for lane in list(step.state.lanes.values()):
-            if lane.source == event.node:
+            if lane.source == event.path:
                 step.close_lane(lane, CloseReason.FAILED)
         evidence = peer.evidence if peer else Evidence()
         evidence.settle(Confirmation.NO_ANSWER)
-        peer = peers[event.node] = Peer(event.node, event.epoch, evidence=evidence)
+        peer = peers[event.path] = Peer(
+            event.node, event.epoch, evidence=evidence, path=event.path, origin=event.origin
+        )
     elif not peer.is_live:
         peer.link.usable_at_ns = peer.link.quarantined_until_ns
     before = peer.holdings if peer.is_live else {}
@@ -50,24 +52,24 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
             _note_news(step, recovery, before.get(recovery.digest), peer)
     if is_reborn:
         count_sources(step)
-    step.note_room(event.node)
+    step.note_room(event.path)
 
 
 def on_peer_lost(step: Step, event: PeerLost) -> None:
     """Stop relying on a peer. What is known of its link is kept in case it comes back."""
     peers = step.state.peers
-    if event.node in peers:
-        if peers[event.node].is_live:
-            report_lost(step, peers[event.node])
-        peers[event.node].is_live = False
+    if event.path in peers:
+        if peers[event.path].is_live:
+            report_lost(step, peers[event.path])
+        peers[event.path].is_live = False
         count_sources(step)
         step.note_room_everywhere()  # slower ones may be wanted now
     if len(peers) > PEERS_MAX:
         in_use = {lane.source for lane in step.state.lanes.values()}
-        for node in [node for node, peer in peers.items() if not peer.is_live]:
-            if node not in in_use:
-                _keep_rate(step, peers[node])
-                del peers[node]
+        for path in [path for path, peer in peers.items() if not peer.is_live]:
+            if path not in in_use:
+                _keep_rate(step, peers[path])
+                del peers[path]
 
 
 def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
@@ -82,14 +84,14 @@ def on_rate_learned(step: Step, event: RateLearned) -> None:
     rate = LearnedRate(
         event.bytes_per_s, event.latency_ns, learned_ns, event.origin, event.is_sound
     )
-    step.state.learned.note(event.node, rate, now=step.now)
+    step.state.learned.note(event.path, rate, now=step.now)
 
 
 def _keep_rate(step: Step, peer: Peer) -> None:
     """Keep how fast a peer was before everything else that is known of it is forgotten."""
     rate = rate_of_link(peer.link)
     if rate is not None:
-        step.state.learned.note(peer.node, rate, now=step.now)
+        step.state.learned.note(peer.path, rate, now=step.now)
 
 
 def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Peer) -> None:

@@ -19,7 +19,7 @@ from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
 
 WAIT_NS: Final = 10 * SECOND
@@ -88,6 +88,18 @@ class Question(NamedTuple):
     etag: str | None
     wait_ns: int
     is_first: bool
+
+
+class PathEnd(NamedTuple):
+    """Where a path leads to.
+
+    Attributes:
+        node: The node that must answer there.
+        address: Host and port.
+    """
+
+    node: NodeId
+    address: tuple[str, int]
 
 
 class PeerFound(NamedTuple):
@@ -161,13 +173,22 @@ class Following:
         node: This node, which may be in its own list.
         addresses: Whom to ask.
         rng: Spreads the pauses, and draws whom to follow.
+        is_proven: Certificates prove the node ids; else they are only stated.
     """
 
-    def __init__(self, node: NodeId, addresses: Iterable[PeerAddress], rng: Random) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        addresses: Iterable[PeerAddress],
+        rng: Random,
+        *,
+        is_proven: bool = False,
+    ) -> None:
         self._node = node
+        self._is_proven = is_proven
         self._rng = rng
         self._peers = {peer.name: peer for peer in addresses}
-        self._by_node: dict[NodeId, PeerAddress] = {}
+        self._by_path: dict[PathId, PeerAddress] = {}
         self._followed: dict[str, None] = {}
         self._is_late = False
         self._settled: DiscoverySettled | None = None
@@ -176,10 +197,12 @@ class Following:
         """Return every address and what is known of it, in configured order."""
         return tuple(self._peers.values())
 
-    def address_of(self, node: NodeId) -> tuple[str, int] | None:
-        """Return where a live node answers."""
-        peer = self._by_node.get(node)
-        return None if peer is None else peer.address
+    def end_of(self, path: PathId) -> PathEnd | None:
+        """Return where a path leads to; ``None`` unless it is live."""
+        peer = self._by_path.get(path)
+        if peer is None or peer.holdings is None:
+            return None
+        return PathEnd(peer.holdings.node, peer.address)
 
     def settled(self) -> list[Consequence]:
         """Return the event that every address was asked, once that is so.
@@ -314,7 +337,7 @@ class Following:
         self, peer: PeerAddress, holdings: Holdings, consequences: list[Consequence]
     ) -> bool:
         """Return whether it cannot be a peer of that name that answers; then it is lost."""
-        owner = self._by_node.get(holdings.node)
+        owner = self._by_path.get(holdings.node)
         if holdings.node == self._node:
             consequences += self._lose(peer, PeerState.SELF, "it is this node itself")
         elif peer.pinned not in {None, holdings.node}:
@@ -336,8 +359,11 @@ class Following:
         if peer.state is not PeerState.LIVE:
             consequences.append(PeerFound(holdings.node, peer.name))
         peer.state, peer.holdings, peer.etag, peer.last_error = PeerState.LIVE, holdings, etag, ""
-        self._by_node[holdings.node] = peer
-        consequences.append(HoldingsArrived(holdings.node, holdings.epoch, holdings.holdings))
+        self._by_path[holdings.node] = peer
+        node = holdings.node
+        origin = Origin(node if self._is_proven else peer.name)
+        arrived = HoldingsArrived(node, holdings.epoch, holdings.holdings, PathId(node), origin)
+        consequences.append(arrived)
 
     def _lose(self, peer: PeerAddress, state: PeerState, why: str) -> list[Consequence]:
         """Stop relying on an address; it is noted once."""
@@ -348,6 +374,6 @@ class Following:
             consequences.append(AddressLost(peer.name, state, why))
         peer.state, peer.holdings, peer.etag, peer.last_error = state, None, None, why
         if lost is not None:
-            del self._by_node[lost.node]
+            del self._by_path[lost.node]
             consequences.append(PeerLost(lost.node))
         return consequences

@@ -47,11 +47,11 @@ def _able(
     step: Step, recovery: Recovery, late: Lane, owed: Transfer
 ) -> Iterator[tuple[Peer, BlockRun]]:
     """Yield sources that can begin with what is owed, and how far they can go."""
-    for node, peer in step.state.peers.items():
+    for path, peer in step.state.peers.items():
         holding = peer.holding_of(recovery.digest)
-        own = recovery.work.bundles.get(node)
+        own = recovery.work.bundles.get(path)
         is_ready = may_be_asked(recovery, peer, now=step.now)
-        if node == late.source or holding is None or not is_ready:
+        if path == late.source or holding is None or not is_ready:
             continue
         if own is not None:
             lane = own.least_loaded()
@@ -67,7 +67,7 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
     holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end or must_prove(recovery, peer):
         return None
-    blocks = holding.blocks - recovery.refused.get(peer.node, BlockSet())
+    blocks = holding.blocks - recovery.refused.get(peer.path, BlockSet())
     run = blocks.first_run(owed.next_block)
     if run is None or run.start != owed.next_block:
         return None
@@ -82,7 +82,7 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     """
     if step.options.hedging.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
         return None
-    own = recovery.work.bundles.get(peer.node)
+    own = recovery.work.bundles.get(peer.path)
     is_urgent = own is not None and any(
         known.criticality is Criticality.CRITICAL for lane in own.lanes for known in lane.transfers
     )

@@ -26,7 +26,7 @@ from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS, SECOND
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.words import CloseReason, StoryReason
 
 _LOOK_EVERY_NS = 250 * MS
@@ -124,22 +124,22 @@ def _may_widen(options: Options) -> bool:
 
 def _begin(step: Step) -> None:
     """Begin a trial at the source where the last one was longest ago."""
-    found: tuple[Recovery, NodeId, Bundle] | None = None
+    found: tuple[Recovery, PathId, Bundle] | None = None
     for recovery in step.state.recoveries.values():
         if not recovery.is_fetching or not _lasts(step, recovery):
             continue
-        for node, bundle in recovery.work.bundles.items():
+        for path, bundle in recovery.work.bundles.items():
             is_later = found is not None and found[2].tried_ns <= bundle.tried_ns
-            if not is_later and _may_try(step, recovery, node, bundle):
-                found = recovery, node, bundle
+            if not is_later and _may_try(step, recovery, path, bundle):
+                found = recovery, path, bundle
     if found is None:
         return
-    recovery, node, bundle = found
+    recovery, path, bundle = found
     is_widest = bundle.width == step.options.lanes.per_source_max
     is_fewer = bundle.width > 1 and (bundle.is_fewer_next or is_widest)
     bundle.tried_ns = step.now
     recoveries = len(step.state.recoveries)
-    trial = step.state.trial = Trial(recovery.id, node, bundle, is_fewer, recoveries)
+    trial = step.state.trial = Trial(recovery.id, path, bundle, is_fewer, recoveries)
     _measure(step, trial)
 
 
@@ -151,22 +151,22 @@ def _lasts(step: Step, recovery: Recovery) -> bool:
     return 0 < lasting_bytes <= left_bytes
 
 
-def _may_try(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
+def _may_try(step: Step, recovery: Recovery, path: PathId, bundle: Bundle) -> bool:
     """Return whether a source does all it can on the lanes there are, and has work for more."""
     if (
         step.now - bundle.busy_since_ns < step.options.lanes.trial_ns
         or not bundle.active_count == len(bundle.lanes) == bundle.width
-        or not _is_fit(step, recovery, node, bundle)
+        or not _is_fit(step, recovery, path, bundle)
     ):
         return False
-    peer = step.state.peers[node]
+    peer = step.state.peers[path]
     left_bytes = recovery.content.space.set_bytes(servable(recovery, peer))
     return left_bytes >= _RANGES_LEFT_MIN * peer.link.range_bytes(step.options)
 
 
-def _is_fit(step: Step, recovery: Recovery, node: NodeId, bundle: Bundle) -> bool:
+def _is_fit(step: Step, recovery: Recovery, path: PathId, bundle: Bundle) -> bool:
     """Return whether what comes from a source says something about its lanes at the moment."""
-    peer = step.state.peers[node]
+    peer = step.state.peers[path]
     return (
         recovery.is_fetching
         and not recovery.is_background

@@ -8,7 +8,7 @@ from ckptd.core.state.lane import Bundle, Lane
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
-from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.ids import LaneId, PathId
 from ckptd.model.words import LocalOrder
 
 
@@ -17,9 +17,9 @@ def lane_for(step: Step, recovery: Recovery, peer: Peer) -> Lane:
 
     A duplicate is asked for even if no lane has room: on the one that has least to do.
     """
-    bundle = recovery.work.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.path)
     if bundle is None:
-        bundle = recovery.work.bundles[peer.node] = Bundle(busy_since_ns=step.now)
+        bundle = recovery.work.bundles[peer.path] = Bundle(busy_since_ns=step.now)
     elif not bundle.active_count:
         bundle.busy_since_ns = step.now
     lane = lane_with_room(bundle, step.options)
@@ -27,13 +27,13 @@ def lane_for(step: Step, recovery: Recovery, peer: Peer) -> Lane:
     if not is_idle and len(bundle.lanes) < bundle.width:
         return _open(step, recovery, peer, bundle)
     lane = lane or bundle.least_loaded()
-    assert lane is not None, f"{recovery.id}: every lane to {peer.node} is closing"
+    assert lane is not None, f"{recovery.id}: every lane to {peer.path} is closing"
     return lane
 
 
 def _open(step: Step, recovery: Recovery, peer: Peer, bundle: Bundle) -> Lane:
     state, trial = step.state, step.state.trial
-    lane = Lane(LaneId(state.next_lane), peer.node, recovery.id, peer.link, heard_ns=step.now)
+    lane = Lane(LaneId(state.next_lane), peer.path, recovery.id, peer.link, heard_ns=step.now)
     state.next_lane += 1
     lane.is_on_trial = (
         trial is not None and trial.bundle is bundle and trial.is_changed and not trial.is_fewer
@@ -82,7 +82,7 @@ def set_lane_alarm(step: Step, lane: Lane) -> None:
         step.state.lane_alarms.set(lane.id, due_ns)
 
 
-def set_alarms_to(step: Step, source: NodeId) -> None:
+def set_alarms_to(step: Step, source: PathId) -> None:
     """Look again at all lanes to a source: patience with its link may have shrunk."""
     for recovery in step.state.recoveries.values():
         bundle = recovery.work.bundles.get(source)

@@ -33,11 +33,11 @@ def order_ranges(step: Step) -> None:
     overtaken by what was ordered meanwhile is made again before it is taken.
     """
     state = step.state
-    nodes = state.peers if step.is_room_everywhere or state.is_paced else step.room
+    paths = state.peers if step.is_room_everywhere or state.is_paced else step.room
     state.is_paced = False
-    if not nodes:
+    if not paths:
         return
-    peers = [state.peers[node] for node in nodes if node in state.peers]
+    peers = [state.peers[path] for path in paths if path in state.peers]
     preempt(step, peers)
     offers = _offers(step, peers)
     heapify(offers)
@@ -54,7 +54,7 @@ def order_ranges(step: Step) -> None:
             if _has_better_use(step, current, blocks):
                 # Rates change, and others take what is urgent: look at it again in a moment.
                 again_ns = step.now + step.options.stealing.floor_ns
-                state.peer_alarms.set(peer.node, again_ns)
+                state.peer_alarms.set(peer.path, again_ns)
                 continue
             if not _race(step, recovery, peer):
                 _order_offer(step, current, blocks)
@@ -90,7 +90,7 @@ def _offers(step: Step, peers: Sequence[Peer]) -> list[Offer]:
                 ):
                     # Somebody else may bring what it should show: look at it again in a moment.
                     again_ns = step.now + step.options.stealing.floor_ns
-                    step.state.peer_alarms.set(peer.node, again_ns)
+                    step.state.peer_alarms.set(peer.path, again_ns)
     return offers
 
 
@@ -173,7 +173,7 @@ def _order(
             transfer.id,
             recovery.id,
             recovery.content.digest,
-            peer.node,
+            peer.path,
             lane.id,
             blocks,
             criticality,

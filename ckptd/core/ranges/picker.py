@@ -39,7 +39,7 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
     criticality = recovery.criticality_of(run.start)
     soon_ns = peer.link.expected_ns(options.ranges.bytes_min, options)
     is_last = recovery.is_background
-    rank = (is_last, criticality, recovery.sequence, soon_ns, peer.node, run.start)
+    rank = (is_last, criticality, recovery.sequence, soon_ns, peer.path, run.start)
     return Offer(rank, recovery, peer, run, Criticality.DEFERRED if is_last else criticality)
 
 
@@ -166,7 +166,7 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     own_class = recovery.content.class_of(start)
     left_count = recovery.coverage.unclaimed.count_within(*own_class)
     left_bytes = space.size_bytes * left_count // space.block_count
-    bundle, rate = recovery.work.bundles.get(peer.node), peer.link.rate.bytes_per_s
+    bundle, rate = recovery.work.bundles.get(peer.path), peer.link.rate.bytes_per_s
     width = 1 if bundle is None else bundle.width
     if rate and recovery.swarm.total_rate:
         part = min(rate / recovery.swarm.total_rate, 1.0) / width

@@ -28,7 +28,7 @@ def has_to_wait(recoveries: Collection[Recovery], offer: Offer, *, now: int) -> 
     for recovery in recoveries:
         if recovery is offer.recovery or not recovery.is_fetching:
             continue
-        bundle = recovery.work.bundles.get(offer.peer.node)
+        bundle = recovery.work.bundles.get(offer.peer.path)
         if bundle is not None and any(
             recovery.precedence_of(known.criticality) < mine
             for lane in bundle.lanes
@@ -53,7 +53,7 @@ def preempt(step: Step, peers: Iterable[Peer]) -> None:
             and (wanted := _urgency(recovery, peer, now=step.now)) is not None
         ]
         for recovery in step.state.recoveries.values():
-            bundle = recovery.work.bundles.get(peer.node)
+            bundle = recovery.work.bundles.get(peer.path)
             lanes = [] if bundle is None else [lane for lane in bundle.lanes if lane.transfers]
             owed_bytes = sum(lane.owed_bytes for lane in lanes)
             for lane in lanes:

@@ -23,7 +23,7 @@ from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import NodeId, TransferId
+from ckptd.model.ids import PathId, TransferId
 from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, StoryReason, WasteReason
 
 _LANE_ENDS = frozenset(
@@ -220,13 +220,13 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
     step.rest(lane.source)
 
 
-def _withdraw(step: Step, recovery: Recovery, node: NodeId, transfer: Transfer) -> None:
+def _withdraw(step: Step, recovery: Recovery, path: PathId, transfer: Transfer) -> None:
     """Rely on a source no more for the units of a range that it does not have.
 
     Unless it said since what it has: of a range that lacks one block nothing is sent, and units
     beside that one would be lost until it says something again.
     """
-    space, run, peer = recovery.content.space, transfer.blocks, step.state.peers[node]
+    space, run, peer = recovery.content.space, transfer.blocks, step.state.peers[path]
     if transfer.ordered_ns < peer.claimed_ns:
         return
     first, last = space.unit_of(run.start), space.unit_of(run.end - 1)
@@ -277,7 +277,7 @@ def _hedge(step: Step, lane: Lane) -> None:
         peer, blocks = found
         hedge = order_duplicate(step, recovery, peer, late, blocks)
         recovery.duplicates.hedged_bytes += hedge.size_bytes
-        narration.report_hedge(step, lane, hedge, peer.node, after_ns)
+        narration.report_hedge(step, lane, hedge, peer.path, after_ns)
     set_lane_alarm(step, lane)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.words import StoryKind, StoryReason
 
@@ -44,8 +44,8 @@ class Entry:
     at_ns: int
     kind: StoryKind
     reason: StoryReason
-    source: NodeId | None = None
-    other: NodeId | None = None
+    source: PathId | None = None
+    other: PathId | None = None
     blocks: BlockRun | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
@@ -65,7 +65,7 @@ class Story:
 
     entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=ENTRIES_MAX))
     counts: Counter[StoryKind] = field(default_factory=Counter)
-    latest: dict[NodeId, Entry] = field(default_factory=dict)
+    latest: dict[PathId, Entry] = field(default_factory=dict)
     choice: ExplainedChoice | None = None
 
     def add(self, entry: Entry) -> None:

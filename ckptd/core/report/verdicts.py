@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.story import Entry
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.words import StoryKind, Verdict
 
 
@@ -23,7 +23,7 @@ class PeerVerdict:
         rate_bytes_per_s: How fast it delivers; 0: not known.
     """
 
-    node: NodeId
+    node: PathId
     verdict: Verdict
     sentence: str
     verified_bytes: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptd.core.report.evidence import BadBlock
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, PathId, RecoveryId, Version
 from ckptd.model.words import SourceState, Stage, WasteReason
 
 
@@ -24,6 +24,7 @@ class SourceSnapshot:
         in_flight_bytes: Ordered from it and not received.
         trust: Score of its honesty and health.
         versions: How many versions it says it holds.
+        path: On which path to it.
         quarantines: How often it was put into quarantine, in this life.
     """
 
@@ -34,6 +35,7 @@ class SourceSnapshot:
     in_flight_bytes: int
     trust: int
     versions: int
+    path: PathId
     quarantines: int = 0
 
 

@@ -53,14 +53,14 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
         digests &= {
             each.holding.digest
             for each in claims
-            if each.peer is not None and each.peer.node == request.from_node
+            if each.peer is not None and each.peer.path == request.from_node
         }
     return [each for each in claims if each.holding.digest in digests]
 
 
 def claim_of(peer: Peer, holding: Holding) -> Claim:
     """Return the name of a claim: by whom, in which life of it, and to which content."""
-    return (peer.node, peer.epoch, holding.digest)
+    return (peer.path, peer.epoch, holding.digest)
 
 
 def claimed_contents(
@@ -74,7 +74,7 @@ def claimed_contents(
         version: Which version; ``None`` for all.
         now: The moment, in nanoseconds.
     """
-    nodes: dict[Digest, list[NodeId]] = {}
+    nodes: dict[Digest, set[NodeId]] = {}
     known: dict[Digest, Holding] = {}
     for peer in state.peers.values():
         if not peer.is_live or peer.link.quarantined_until_ns > now:
@@ -82,7 +82,7 @@ def claimed_contents(
         for holding in peer.holdings.values():
             if holding.checkpoint == checkpoint and version in {None, holding.version}:
                 known.setdefault(holding.digest, holding)
-                nodes.setdefault(holding.digest, []).append(peer.node)
+                nodes.setdefault(holding.digest, set()).add(peer.node)
     return tuple(
         Rival(digest, holding.size_bytes, tuple(sorted(nodes[digest])))
         for digest, holding in sorted(known.items(), key=lambda item: (-item[1].version, item[0]))

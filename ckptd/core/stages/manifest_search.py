@@ -20,7 +20,7 @@ from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.ids import Digest, PathId, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
 
@@ -106,11 +106,11 @@ def blame_for_manifest(
             count_sources(step)
         peer.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
     reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
-    report_pause(step, recovery, peer.node, reason)
-    step.rest(peer.node)
+    report_pause(step, recovery, peer.path, reason)
+    step.rest(peer.path)
 
 
-def _take_answer(recovery: Recovery, source: NodeId | None) -> Digest:
+def _take_answer(recovery: Recovery, source: PathId | None) -> Digest:
     """Take note that a question is answered; return what it was for."""
     digest = recovery.search.asked.pop(source)
     is_asked = recovery.digest in recovery.search.asked.values()
@@ -153,7 +153,7 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     claimants = [peer for peer in step.state.peers.values() if _claims(peer, recovery)]
     sources = [peer for peer in claimants if peer.is_live]
     is_unsigned = bool(recovery.search.unsigned_by) and recovery.search.unsigned_by.issuperset(
-        peer.node for peer in sources
+        peer.path for peer in sources
     )
     if not recovery.is_begun and (is_unsigned or not claimants):
         if is_unsigned:
@@ -183,21 +183,21 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
 
 def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     """Ask a source for the manifest, or this node."""
-    node, digest = None if source is None else source.node, recovery.chosen_digest
+    path, digest = None if source is None else source.path, recovery.chosen_digest
     recovery.search.ask_again_at_ns = None
     if source is not None:
         patience_ns = step.options.silence.gaps * (source.link.latency_ns or 0)
         recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
-    recovery.search.asked[node] = digest
+    recovery.search.asked[path] = digest
     recovery.local.pending_order = LocalOrder.MANIFEST
-    step.order(FetchManifest(recovery.id, node, digest))
+    step.order(FetchManifest(recovery.id, path, digest))
 
 
 def _ask_another(step: Step, recovery: Recovery) -> None:
     """Ask one more source if those that were asked take too long."""
     if recovery.search.ask_again_at_ns is None or step.now < recovery.search.ask_again_at_ns:
         return
-    late = [node for node, digest in recovery.search.asked.items() if digest == recovery.digest]
+    late = [path for path, digest in recovery.search.asked.items() if digest == recovery.digest]
     if len(late) >= step.options.manifests.sources_max:
         recovery.search.ask_again_at_ns = None
         return
@@ -206,23 +206,23 @@ def _ask_another(step: Step, recovery: Recovery) -> None:
         recovery.search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
         return
     assert late[-1] is not None, "this node is waited for"
-    report_manifest_late(step, recovery, late[-1], source.node)
+    report_manifest_late(step, recovery, late[-1], source.path)
     ask(step, recovery, source)
 
 
 def _best(step: Step, recovery: Recovery) -> Peer | None:
     """Return the best live source that has not failed and is not asked already."""
 
-    def rank(peer: Peer) -> tuple[int, int, NodeId]:
-        return (peer.link.failures, peer.link.queue_time_ns(step.options), peer.node)
+    def rank(peer: Peer) -> tuple[int, int, PathId]:
+        return (peer.link.failures, peer.link.queue_time_ns(step.options), peer.path)
 
     untried = (
         peer
         for peer in step.state.peers.values()
         if peer.is_live
         and _claims(peer, recovery)
-        and peer.node not in recovery.search.tried
-        and peer.node not in recovery.search.asked
+        and peer.path not in recovery.search.tried
+        and peer.path not in recovery.search.asked
     )
     return min(untried, key=rank, default=None)
 

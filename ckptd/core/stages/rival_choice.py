@@ -25,7 +25,7 @@ from ckptd.core.state.record.rivalry import Claim, Examined
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, NodeId, Version
+from ckptd.model.ids import Digest, PathId, Version
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
 
 
@@ -90,12 +90,12 @@ def settle_rivals(
 
 def _by_digest(step: Step, claims: Iterable[Claimed]) -> dict[Digest, list[_PeerClaim]]:
     """Return who claims which content, without peers that claim more of them than anybody has."""
-    by_node: dict[NodeId, list[_PeerClaim]] = {}
+    by_path: dict[PathId, list[_PeerClaim]] = {}
     for peer, holding in claims:
         if peer is not None:
-            by_node.setdefault(peer.node, []).append(_PeerClaim(peer, holding))
+            by_path.setdefault(peer.path, []).append(_PeerClaim(peer, holding))
     by_digest: dict[Digest, list[_PeerClaim]] = {}
-    for claimed in by_node.values():
+    for claimed in by_path.values():
         if len(claimed) <= step.options.rivals.per_node_max:
             for each in claimed:
                 by_digest.setdefault(each.holding.digest, []).append(each)
@@ -111,7 +111,7 @@ def _examine(step: Step, recovery: Recovery, claimed: Sequence[_PeerClaim]) -> b
     rivalry, options = recovery.rivalry, step.options.rivals
     if any(each.holding.digest in rivalry.genuine for each in claimed):
         return False
-    if any((each.peer.node, each.holding.digest) in rivalry.asked for each in claimed):
+    if any((each.peer.path, each.holding.digest) in rivalry.asked for each in claimed):
         return True
     untried = [
         each
@@ -123,17 +123,17 @@ def _examine(step: Step, recovery: Recovery, claimed: Sequence[_PeerClaim]) -> b
     if len(rivalry.asked) >= options.at_once_max:
         return True
 
-    def rank(each: _PeerClaim) -> tuple[int, int, int, NodeId]:
+    def rank(each: _PeerClaim) -> tuple[int, int, int, PathId]:
         link = each.peer.link
         tries = rivalry.unanswered.get(each.key, 0)
-        return (tries, link.failures, link.queue_time_ns(step.options), each.peer.node)
+        return (tries, link.failures, link.queue_time_ns(step.options), each.peer.path)
 
     best = min(untried, key=rank)
     blocks = best.holding.blocks
     block = blocks.nth(step.rng.randrange(len(blocks))) if blocks else None
-    rivalry.asked[best.peer.node, best.holding.digest] = best.peer.epoch
+    rivalry.asked[best.peer.path, best.holding.digest] = best.peer.epoch
     digest, version = best.holding.digest, best.holding.version
-    step.order(ExamineRival(recovery.id, version, digest, best.peer.node, block))
+    step.order(ExamineRival(recovery.id, version, digest, best.peer.path, block))
     return True
 
 
@@ -149,7 +149,7 @@ def _rival(
     if seen is None:  # it is here
         sizes = (held.size_bytes for held in recovery.own if held.digest == digest)
         seen = Examined(max(sizes, default=0))
-    nodes = tuple(sorted(each.peer.node for each in claimed))
+    nodes = tuple(sorted({each.peer.node for each in claimed}))
     return Rival(
         digest, seen.size_bytes, nodes, seen.signers, seen.is_trusted, is_own=digest in own
     )
@@ -200,7 +200,7 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
         case RivalVerdict.FALSE | RivalVerdict.BAD_BLOCK | RivalVerdict.UNSIGNED:
             rivalry.rejected.add(claim)
             recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
-    if peer is None or (peer.node, peer.epoch, digest) != claim:
+    if peer is None or (peer.path, peer.epoch, digest) != claim:
         return  # it is gone, or began another life
     if event.verdict in {RivalVerdict.FALSE, RivalVerdict.NO_ANSWER}:
         is_lie = event.verdict is RivalVerdict.FALSE

@@ -21,7 +21,7 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
         if holding.is_complete
         else recovery.coverage.unclaimed & holding.blocks
     )
-    refused = recovery.refused.get(peer.node)
+    refused = recovery.refused.get(peer.path)
     return blocks - refused if refused else blocks
 
 
@@ -34,7 +34,7 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
         options: The scheduler's numbers.
         now: The moment, in nanoseconds.
     """
-    bundle = recovery.work.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.path)
     lane = None if bundle is None else lane_with_room(bundle, options)
     if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
         return False
@@ -55,7 +55,7 @@ def must_prove(recovery: Recovery, peer: Peer) -> bool:
     doubts = peer.doubts.get(recovery.content.digest)
     if doubts is None:
         return False
-    bundle = recovery.work.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.path)
     is_under_way = bundle is not None and any(
         transfer.is_proof for lane in bundle.lanes for transfer in lane.transfers
     )
@@ -66,7 +66,7 @@ def is_busy_before_proof(recovery: Recovery, peer: Peer) -> bool:
     """Return whether a peer that is asked for one block at a time has work."""
     if recovery.content.digest not in peer.doubts:  # as nearly always
         return False
-    bundle = recovery.work.bundles.get(peer.node)
+    bundle = recovery.work.bundles.get(peer.path)
     return bundle is not None and bundle.active_count > 0 and must_prove(recovery, peer)
 
 
@@ -108,7 +108,7 @@ def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None or not (holding.is_complete or block in holding.blocks):
         return False
-    refused = recovery.refused.get(peer.node)
+    refused = recovery.refused.get(peer.path)
     return refused is None or block not in refused
 
 
@@ -117,6 +117,6 @@ def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None:
         return False
-    refused = recovery.refused.get(peer.node)
+    refused = recovery.refused.get(peer.path)
     wanted = blocks - refused if refused else blocks
     return bool(wanted) if holding.is_complete else wanted.meets(holding.blocks)

@@ -26,7 +26,7 @@ def check_invariants(state: State) -> None:
     for peer in state.peers.values():
         _expect(
             peer.link.outstanding_bytes == outstanding.get(id(peer.link), 0),
-            f"{peer.node}: outstanding bytes are what its transfers still owe",
+            f"{peer.path}: outstanding bytes are what its transfers still owe",
         )
     for recovery in state.recoveries.values():
         _check_recovery(recovery)

@@ -20,7 +20,7 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     Digest,
     LaneId,
-    NodeId,
+    PathId,
     RecoveryId,
     TransferId,
 )
@@ -34,7 +34,7 @@ class State:
     """Everything.
 
     Attributes:
-        peers: By node.
+        peers: By path.
         recoveries: All and only recoveries that have not ended.
         transfers: The lane of each transfer in flight; all and only transfers of the lanes.
         lanes: All and only lanes of the recoveries, by name.
@@ -60,7 +60,7 @@ class State:
         next_sequence: The next recovery's place in the order of arrival.
     """
 
-    peers: dict[NodeId, Peer] = field(default_factory=dict)
+    peers: dict[PathId, Peer] = field(default_factory=dict)
     recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class State:
     trials_failed: int = 0
     next_trial_ns: int = 0
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
-    peer_alarms: Alarms[NodeId] = field(default_factory=Alarms)
+    peer_alarms: Alarms[PathId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
     contradictions: dict[Digest, str] = field(default_factory=dict)
     next_lane: int = 1

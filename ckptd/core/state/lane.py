@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.state.link import Link
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.ids import LaneId, PathId, RecoveryId, TransferId
 from ckptd.model.words import CloseReason, Criticality
 
 
@@ -66,7 +66,7 @@ class Lane:
     """
 
     id: LaneId
-    source: NodeId
+    source: PathId
     recovery: RecoveryId
     link: Link
     heard_ns: int
@@ -144,7 +144,7 @@ class Trial:
     """
 
     recovery: RecoveryId
-    source: NodeId
+    source: PathId
     bundle: Bundle
     is_fewer: bool
     recoveries: int

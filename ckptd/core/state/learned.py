@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ckptd.core.report.learned_rate import FRESH_NS, KEPT_NS, LearnedRate
 from ckptd.core.state.link import Link
 from ckptd.limits import PEERS_MAX
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.words import RateOrigin
 
 
@@ -23,40 +23,40 @@ class LearnedRates:
     """
 
     def __init__(self) -> None:
-        self._rates: dict[NodeId, LearnedRate] = {}
+        self._rates: dict[PathId, LearnedRate] = {}
 
-    def note(self, node: NodeId, rate: LearnedRate, *, now: int) -> None:
+    def note(self, path: PathId, rate: LearnedRate, *, now: int) -> None:
         """Keep a rate, unless a better one is known.
 
         A sample of ``doctor`` is a few mebibytes on one connection. It does not replace what a
         recovery learned within a day.
         """
-        known = self._rates.get(node)
+        known = self._rates.get(path)
         if known is not None and _better(known, rate, now=now) is known:
             return
         if rate.age_ns(now=now) > KEPT_NS:
             return
-        self._rates.pop(node, None)
-        self._rates[node] = rate
+        self._rates.pop(path, None)
+        self._rates[path] = rate
         if len(self._rates) > PEERS_MAX:
             del self._rates[min(self._rates, key=lambda each: self._rates[each].learned_ns)]
 
-    def of(self, node: NodeId, link: Link, *, now: int) -> LearnedRate | None:
+    def of(self, path: PathId, link: Link, *, now: int) -> LearnedRate | None:
         """Return the best that is known of the path to a peer; ``None`` if nothing is.
 
         Args:
-            node: The peer.
+            path: The path.
             link: What this life of it has shown.
             now: The moment.
         """
-        shown, earlier = rate_of_link(link), self._rates.get(node)
+        shown, earlier = rate_of_link(link), self._rates.get(path)
         if shown is None or earlier is None:
             best = shown or earlier
         else:
             best = _better(shown, earlier, now=now)
         return None if best is None or best.age_ns(now=now) > KEPT_NS else best
 
-    def best(self, links: Iterable[tuple[NodeId, Link]], *, now: int) -> dict[NodeId, LearnedRate]:
+    def best(self, links: Iterable[tuple[PathId, Link]], *, now: int) -> dict[PathId, LearnedRate]:
         """Return the best that is known of each path, of peers that are gone as well.
 
         Args:
@@ -64,12 +64,12 @@ class LearnedRates:
             now: The moment.
         """
         found = {
-            node: rate for node, rate in self._rates.items() if rate.age_ns(now=now) <= KEPT_NS
+            path: rate for path, rate in self._rates.items() if rate.age_ns(now=now) <= KEPT_NS
         }
-        for node, link in links:
-            rate = self.of(node, link, now=now)
+        for path, link in links:
+            rate = self.of(path, link, now=now)
             if rate is not None:
-                found[node] = rate
+                found[path] = rate
         return found
 
 

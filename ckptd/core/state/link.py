@@ -1,6 +1,6 @@
 """What is known of the path to one peer: rate, latency, outstanding bytes, trust.
 
-A link belongs to a node, not to a recovery: what one recovery learns, the next one knows.
+A link belongs to a path, not to a recovery: what one recovery learns, the next one knows.
 """
 
 from __future__ import annotations

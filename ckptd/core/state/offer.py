@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.words import Criticality
 
 
@@ -23,7 +23,7 @@ class Offer:
         criticality: As how urgent they are asked for.
     """
 
-    rank: tuple[bool, Criticality, int, int, NodeId, int]
+    rank: tuple[bool, Criticality, int, int, PathId, int]
     recovery: Recovery = field(compare=False)
     peer: Peer = field(compare=False)
     run: BlockRun = field(compare=False)

@@ -1,4 +1,4 @@
-"""What is known of another daemon."""
+"""What is known of another daemon, on one path to it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from ckptd.model.ids import (
     Digest,
     Epoch,
     NodeId,
+    Origin,
+    PathId,
 )
 
 
 @dataclass(slots=True)
 class Peer:
-    """Another daemon, as it presents itself.
+    """Another daemon, as it presents itself on one path; each path is a source of its own.
 
     Attributes:
-        node: Who it is.
+        node: Who it is. Several paths may lead to it.
         epoch: Which life of it.
         is_live: It answered when it was asked last.
         holdings: What it has, by digest. A version it turned out not to have is taken out.
@@ -31,6 +33,8 @@ class Peer:
             bad, and which blocks. Not asked for ranges of these meanwhile.
         doubts: What came of bad blocks, by version.
         evidence: What it sent wrongly, in this life and before.
+        path: On which path; empty: the first one, which has the node's name.
+        origin: Under what blame is kept; empty: the path.
     """
 
     node: NodeId
@@ -42,6 +46,13 @@ class Peer:
     questioned: dict[Digest, BlockSet] = field(default_factory=dict)
     doubts: dict[Digest, Doubts] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
+    path: PathId = PathId("")  # noqa: RUF009 (a string)
+    origin: Origin = Origin("")  # noqa: RUF009 (a string)
+
+    def __post_init__(self) -> None:
+        """Take the node's name where nothing else is said."""
+        self.path = self.path or self.node
+        self.origin = self.origin or Origin(self.path)
 
     def holding_of(self, digest: Digest | None) -> Holding | None:
         """Return what it has of a version; ``None`` also while no version is chosen."""

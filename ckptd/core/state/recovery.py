@@ -17,7 +17,7 @@ from ckptd.core.state.record.tally import Duplicates, Tally
 from ckptd.core.state.record.work import LocalWork, SourceWork
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId, Version
 from ckptd.model.words import Criticality, FailureCause, Result, Stage
 
 Precedence: TypeAlias = tuple[bool, Criticality]
@@ -104,7 +104,7 @@ class Recovery:
     rivalry: Rivalry = field(default_factory=Rivalry)
     swarm: Swarm = field(default_factory=Swarm)
     duplicates: Duplicates = field(default_factory=Duplicates)
-    refused: dict[NodeId, BlockSet] = field(default_factory=dict)
+    refused: dict[PathId, BlockSet] = field(default_factory=dict)
     starved_since_ns: int | None = None
     patience_max_ns: int | None = None
     ending: Ending | None = None

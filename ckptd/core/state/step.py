@@ -13,7 +13,7 @@ from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.recovery import Recovery
-from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.ids import PathId, RecoveryId
 from ckptd.model.words import CloseReason
 
 
@@ -37,26 +37,26 @@ class Step:
     rng: Random
     now: int
     effects: list[Effect] = field(default_factory=list)
-    room: dict[NodeId, None] = field(default_factory=dict)
+    room: dict[PathId, None] = field(default_factory=dict)
     is_room_everywhere: bool = False
 
     def order(self, effect: Effect) -> None:
         """Give an order."""
         self.effects.append(effect)
 
-    def note_room(self, node: NodeId) -> None:
+    def note_room(self, path: PathId) -> None:
         """Look whether a range can be ordered from this peer now."""
-        self.room[node] = None
+        self.room[path] = None
 
     def note_room_everywhere(self) -> None:
         """Look whether a range can be ordered from any peer now."""
         self.is_room_everywhere = True
 
-    def rest(self, node: NodeId) -> None:
+    def rest(self, path: PathId) -> None:
         """Look at a peer again when its pause is over."""
-        peer = self.state.peers.get(node)
+        peer = self.state.peers.get(path)
         if peer is not None and peer.link.usable_at_ns > self.now:
-            self.state.peer_alarms.set(node, peer.link.usable_at_ns)
+            self.state.peer_alarms.set(path, peer.link.usable_at_ns)
 
     def close_lane(self, lane: Lane, reason: CloseReason) -> None:
         """Close a lane; its transfers will end. Forget it at once if it has none."""

@@ -18,7 +18,7 @@ from ckptd.errors import NotFound
 from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, Version
 from ckptd.model.words import Location, PeerState, PlaceState
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog
@@ -63,7 +63,7 @@ class PeerAnswers:
         Raises:
             NotFound: It is not known; the error names those that are.
         """
-        snapshot = self._scheduler.peer(NodeId(node), now=self._now())
+        snapshot = self._scheduler.peer(PathId(node), now=self._now())
         if snapshot is None:
             known = [source.node for source in self._scheduler.sources(now=self._now())]
             more = (
@@ -76,7 +76,8 @@ class PeerAnswers:
                 "is not known",
                 f"Known: {', '.join(known[:_PEERS_NAMED_MAX])}{more}." if known else "None is yet.",
             )
-        address = self._peering.address_of(snapshot.source.node)
+        end = self._peering.end_of(snapshot.source.path)
+        address = None if end is None else end.address
         return _peer_view(snapshot, address, now=self._now(), now_s=self._wall_clock())
 
 
@@ -163,11 +164,11 @@ def _checkpoint_row(
     )
 
 
-def _peer_rows(peering: Peering, rates: Mapping[NodeId, LearnedRate], *, now: int) -> list[PeerRow]:
+def _peer_rows(peering: Peering, rates: Mapping[PathId, LearnedRate], *, now: int) -> list[PeerRow]:
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
-        rate = rates.get(holdings.node) if holdings else None
+        rate = rates.get(PathId(holdings.node)) if holdings else None
         rows.append(
             PeerRow(
                 node=holdings.node if holdings else None,

@@ -13,7 +13,7 @@ from ckptd.core.events import RateLearned
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
 
@@ -38,7 +38,7 @@ class RateMemory:
         self,
         records: LinkRecords,
         *,
-        learned: Callable[[], Mapping[NodeId, LearnedRate]],
+        learned: Callable[[], Mapping[PathId, LearnedRate]],
         report: Callable[[RateLearned], None],
         now: Callable[[], int],
         wall_clock: Callable[[], float],
@@ -48,7 +48,7 @@ class RateMemory:
         self._report = report
         self._now = now
         self._wall_clock = wall_clock
-        self._written: dict[NodeId, LearnedRate] = {}
+        self._written: dict[PathId, LearnedRate] = {}
 
     async def load(self) -> None:
         """Report what is kept; once, before anybody can ask.
@@ -60,7 +60,7 @@ class RateMemory:
         for record in await self._records.load():
             self._report(
                 RateLearned(
-                    record.node,
+                    record.path,
                     record.rate_bytes_per_s,
                     None if record.latency_s is None else int(record.latency_s * SECOND),
                     # A clock that was set back must not make anything younger than now.
@@ -82,14 +82,14 @@ class RateMemory:
         now, now_s = self._now(), self._wall_clock()
         news = [
             LinkRecord(
-                node,
+                path,
                 rate.bytes_per_s,
                 None if rate.latency_ns is None else rate.latency_ns / SECOND,
                 now_s - rate.age_ns(now=now) / SECOND,
                 rate.origin,
             )
-            for node, rate in learned.items()
-            if rate.is_sound and self._written.get(node) != rate
+            for path, rate in learned.items()
+            if rate.is_sound and self._written.get(path) != rate
         ]
         if not news:
             return

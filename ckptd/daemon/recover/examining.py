@@ -110,14 +110,14 @@ class Examining:
     async def _look_at_block(
         self, effect: ExamineRival, found: VerifiedManifest, block: int, urgency: Urgency
     ) -> RivalVerdict:
-        address = self._peering.address_of(effect.source)
-        if address is None:
+        end = self._peering.end_of(effect.source)
+        if end is None:
             return RivalVerdict.NO_ANSWER
         sample = await fetch_run(
-            address,
+            end.address,
             SampledRun(effect.digest, found.space, BlockRun(block, block + 1), urgency),
             self._pool,
-            peer=self._lane_peer(effect.source),
+            peer=self._lane_peer(end.node),
             throttles=self._transport.throttles,
             patience_s=_PATIENCE_S,
         )

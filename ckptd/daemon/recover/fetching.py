@@ -56,16 +56,16 @@ class Fetching:
         staging = recovery.known_staging()
         lane = self._lanes.get(effect.lane)
         if lane is None:
-            address = self._peering.address_of(effect.source)
-            if address is None:
+            end = self._peering.end_of(effect.source)
+            if end is None:
                 self._report(RangeEnded(effect.transfer, RangeOutcome.UNREACHABLE))
                 return
             identity = self._transport.identity
             lane = self._lanes[effect.lane] = SocketLane(
-                address,
+                end.address,
                 pool=self._pool,
                 report=self._report,
-                peer=None if identity is None else (identity, effect.source),
+                peer=None if identity is None else (identity, end.node),
                 throttles=self._transport.throttles,
                 name=effect.source,
             )

@@ -9,7 +9,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotFound, NotSigned, ProtocolViolation, VerificationFailed
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
+from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
 from ckptd.model.manifest import decode_manifest
 from ckptd.model.signatures import Signature
 from ckptd.model.space import AddressSpace
@@ -60,21 +60,21 @@ class Manifests:
         self._shelf = storage.shelf
 
     async def from_peer(
-        self, node: NodeId, checkpoint: CheckpointName, digest: Digest
+        self, source: PathId, checkpoint: CheckpointName, digest: Digest
     ) -> VerifiedManifest:
         """Ask a peer.
 
         Raises:
             CkptdError: See above; ``NotFound`` if it does not answer.
         """
-        address = self._peering.address_of(node)
-        if address is None:
-            raise NotFound(f"manifest {digest}", f"cannot be asked of {node}: it does not answer")
-        encoded = await self._inquirer.manifest(address, digest)
+        end = self._peering.end_of(source)
+        if end is None:
+            raise NotFound(f"manifest {digest}", f"cannot be asked of {source}: it does not answer")
+        encoded = await self._inquirer.manifest(end.address, digest)
         signatures: tuple[Signature, ...] = ()
         if self._policy.has_trusted_keys:
             try:
-                signatures = await self._inquirer.signatures(address, digest)
+                signatures = await self._inquirer.signatures(end.address, digest)
             except ProtocolViolation as error:
                 subject = f"manifest for {checkpoint}"
                 problem = f"came with signatures that are none: {error}"

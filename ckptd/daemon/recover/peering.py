@@ -23,12 +23,13 @@ from ckptd.core.peers.following import (
     DeltaUnfit,
     Following,
     NextStep,
+    PathEnd,
     PeerAddress,
     PeerFound,
 )
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, Inquirer
@@ -77,7 +78,9 @@ class Peering:
     ) -> None:
         self._inquirer = inquirer
         self._report = report
-        self._following = Following(node, map(_peer_address, addresses), rng)
+        self._following = Following(
+            node, map(_peer_address, addresses), rng, is_proven=inquirer.is_proving
+        )
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -85,17 +88,17 @@ class Peering:
         """Return every address and what is known of it, in configured order."""
         return self._following.peers()
 
-    def address_of(self, node: NodeId) -> Address | None:
-        """Return where a live node answers."""
-        return self._following.address_of(node)
+    def end_of(self, path: PathId) -> PathEnd | None:
+        """Return where a path leads to; ``None`` unless it is live."""
+        return self._following.end_of(path)
 
     async def confirm(self, question: ConfirmHolding) -> HoldingConfirmed:
         """Ask a peer whether it stands by blocks that were bad when they came."""
         source, digest = question.source, question.digest
-        address = self.address_of(source)
-        if address is None:
+        end = self.end_of(source)
+        if end is None:
             return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
-        answer = await self._inquirer.confirm(address, digest, question.blocks)
+        answer = await self._inquirer.confirm(end.address, digest, question.blocks)
         return HoldingConfirmed(source, digest, *answer)
 
     async def run(self) -> None:

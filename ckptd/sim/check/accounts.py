@@ -9,7 +9,7 @@ from ckptd.core.effects import DiscardStaging, FetchRange, PrepareStaging
 from ckptd.core.events import RecoveryRequested
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId, TransferId
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, PathId, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RivalVerdict
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
@@ -70,7 +70,7 @@ class RecoveryAccount:
     commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
     critical_ns: int | None = None
-    bad_by: dict[NodeId, BlockSet] = field(default_factory=dict)
+    bad_by: dict[PathId, BlockSet] = field(default_factory=dict)
     bad_blocks: int = 0
     body_bytes: int = 0
     bytes: Bytes = field(default_factory=Bytes)
@@ -212,28 +212,28 @@ class NodeBook:
     node: Node
     recoveries: dict[RecoveryId, RecoveryAccount] = field(default_factory=dict)
     attempts: dict[TransferId, RecoveryAccount] = field(default_factory=dict)
-    said: dict[NodeId, dict[Digest, Holding]] = field(default_factory=dict)
-    said_ns: dict[NodeId, int] = field(default_factory=dict)
-    epochs: dict[NodeId, Epoch] = field(default_factory=dict)
-    lost: set[NodeId] = field(default_factory=set)
-    describing: dict[tuple[RecoveryId, NodeId | None], Digest] = field(default_factory=dict)
-    examined: dict[RecoveryId, dict[tuple[Digest, NodeId], RivalVerdict]] = field(
+    said: dict[PathId, dict[Digest, Holding]] = field(default_factory=dict)
+    said_ns: dict[PathId, int] = field(default_factory=dict)
+    epochs: dict[PathId, Epoch] = field(default_factory=dict)
+    lost: set[PathId] = field(default_factory=set)
+    describing: dict[tuple[RecoveryId, PathId | None], Digest] = field(default_factory=dict)
+    examined: dict[RecoveryId, dict[tuple[Digest, PathId], RivalVerdict]] = field(
         default_factory=dict
     )
-    questioned: dict[tuple[NodeId, Digest], BlockSet] = field(default_factory=dict)
-    doubts: dict[tuple[NodeId, Digest], DoubtAccount] = field(default_factory=dict)
-    lanes: dict[LaneId, NodeId] = field(default_factory=dict)
+    questioned: dict[tuple[PathId, Digest], BlockSet] = field(default_factory=dict)
+    doubts: dict[tuple[PathId, Digest], DoubtAccount] = field(default_factory=dict)
+    lanes: dict[LaneId, PathId] = field(default_factory=dict)
     closed: set[LaneId] = field(default_factory=set)
-    accused: dict[tuple[NodeId, Digest], BlockSet] = field(default_factory=dict)
-    stood_by_counts: Counter[NodeId] = field(default_factory=Counter)
-    bad_counts: Counter[NodeId] = field(default_factory=Counter)
+    accused: dict[tuple[PathId, Digest], BlockSet] = field(default_factory=dict)
+    stood_by_counts: Counter[PathId] = field(default_factory=Counter)
+    bad_counts: Counter[PathId] = field(default_factory=Counter)
 
     @property
     def name(self) -> NodeId:
         """Which node."""
         return self.node.name
 
-    def servable(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+    def servable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks that a source may be asked for, going by what it said and sent."""
         digest = recovery.known_version().digest
         holding = self.said.get(source, {}).get(digest)
@@ -241,13 +241,13 @@ class NodeBook:
             return BlockSet()
         return holding.blocks - recovery.bad_by.get(source, BlockSet())
 
-    def surely_servable(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+    def surely_servable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return those of them that a source may be asked for whatever it sent wrongly before."""
         doubts = self.doubts.get((source, recovery.known_version().digest))
         servable = self.servable(recovery, source)
         return servable if doubts is None else servable - doubts.bad_units
 
-    def proofs_due(self, recovery: RecoveryAccount, source: NodeId) -> BlockSet:
+    def proofs_due(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks of which a source has to show one before it is trusted again."""
         doubts = self.doubts.get((source, recovery.known_version().digest))
         if doubts is None:

@@ -39,7 +39,7 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import Digest, NodeId, RecoveryId, TransferId
+from ckptd.model.ids import Digest, NodeId, PathId, RecoveryId, TransferId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerdict
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
@@ -148,7 +148,7 @@ class Books(Watch):
             case HoldingsArrived():
                 _note_holdings(book, event)
             case PeerLost():
-                book.lost.add(event.node)
+                book.lost.add(event.path)
                 _give_second_chances(book)
             case HoldingConfirmed():
                 _note_confirmation(book, event)
@@ -354,7 +354,7 @@ def _recoveries_of(book: NodeBook, digest: Digest) -> Iterator[RecoveryAccount]:
     )
 
 
-def _withdraw(book: NodeBook, source: NodeId, digest: Digest, blocks: BlockSet | None) -> None:
+def _withdraw(book: NodeBook, source: PathId, digest: Digest, blocks: BlockSet | None) -> None:
     """Note that a source does not have some blocks, or any, that it said it has."""
     holding = book.said.get(source, {}).pop(digest, None)
     if holding is not None and blocks is not None and holding.blocks - blocks:

@@ -18,7 +18,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.ids import NodeId, PathId, RecoveryId
 from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
@@ -128,7 +128,7 @@ class Calm(Check):
 
     def __init__(self) -> None:
         self._moments: dict[NodeId, tuple[int, int]] = {}
-        self._failed: dict[tuple[NodeId, NodeId], deque[int]] = {}
+        self._failed: dict[tuple[NodeId, PathId], deque[int]] = {}
 
     def after_event(self, book: NodeBook, event: Event) -> None:
         """Count events of one moment, and lanes that failed within a minute."""

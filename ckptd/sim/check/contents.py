@@ -15,7 +15,7 @@ from ckptd.core.effects import (
 )
 from ckptd.core.options import RivalOptions
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, PathId
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import Check, CheckFailed
@@ -83,7 +83,7 @@ class Contents(Check):
 
 
 def _whole_contents(
-    book: NodeBook, choice: ChooseVersion, examined: Mapping[tuple[Digest, NodeId], RivalVerdict]
+    book: NodeBook, choice: ChooseVersion, examined: Mapping[tuple[Digest, PathId], RivalVerdict]
 ) -> set[Digest]:
     """Return the contents of a version that live peers claim as a whole, as far as trusted.
 

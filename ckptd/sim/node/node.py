@@ -12,7 +12,7 @@ from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, RecoveryId
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, RecoveryId
 from ckptd.sim.node.simulated_lane import SimulatedLane
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -165,7 +165,8 @@ class Node:
 
     def announcement(self) -> HoldingsArrived:
         """Return what it announces to peers."""
-        return HoldingsArrived(self.name, Epoch(self.life), self.server.claims())
+        claims = self.server.claims()
+        return HoldingsArrived(self.name, Epoch(self.life), claims, self.name, Origin(self.name))
 
     # Life and death
 

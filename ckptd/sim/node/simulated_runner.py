@@ -42,7 +42,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, LaneId, NodeId, RecoveryId
+from ckptd.model.ids import Digest, LaneId, NodeId, PathId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -171,7 +171,7 @@ class SimulatedRunner:
         around = self._around
         lane = self.lanes.get(order.lane)
         if lane is None:
-            server = around.servers[order.source]
+            server = around.servers[NodeId(order.source)]
             lane = self.lanes[order.lane] = SimulatedLane(
                 order.lane,
                 around.world,
@@ -261,14 +261,15 @@ class SimulatedRunner:
         )
 
     def _ask(
-        self, source: NodeId, answered: Callable[[Server], None], failed: Callable[[], None]
+        self, source: PathId, answered: Callable[[Server], None], failed: Callable[[], None]
     ) -> None:
         """Put a small question: over a new connection, one way there and back for each."""
-        network, server = self._around.network, self._around.servers[source]
-        if not network.reaches(self._node, source):
+        node = NodeId(source)  # in this world each node has one path
+        network, server = self._around.network, self._around.servers[node]
+        if not network.reaches(self._node, node):
             self._after(CONNECT_TIMEOUT_NS, failed)
             return
-        there_and_back_ns = 2 * network.delay_ns(self._node, source)
+        there_and_back_ns = 2 * network.delay_ns(self._node, node)
         if not server.accepts:
             self._after(there_and_back_ns, failed)
             return
@@ -276,7 +277,7 @@ class SimulatedRunner:
 
         def arrive() -> None:
             is_there = server.is_up and server.life == life
-            if is_there and network.reaches(self._node, source) and not server.is_mute:
+            if is_there and network.reaches(self._node, node) and not server.is_mute:
                 answered(server)
             else:
                 self._after(QUESTION_TIMEOUT_NS, failed)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ckptd.errors import UsageError
 from ckptd.limits import PEERS_MAX
-from ckptd.model.ids import NodeId, parse_node_id
+from ckptd.model.ids import PathId, parse_node_id
 from ckptd.model.words import RateOrigin
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
@@ -21,14 +21,14 @@ class LinkRecord(NamedTuple):
     """The path to one peer.
 
     Attributes:
-        node: Which peer.
+        path: Which path.
         rate_bytes_per_s: How fast it delivered.
         latency_s: Usual time to its first byte; ``None``: not measured.
         measured_at_s: When, in Unix time.
         origin: By what.
     """
 
-    node: NodeId
+    path: PathId
     rate_bytes_per_s: float
     latency_s: float | None
     measured_at_s: float

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ckptd.core.report.rivals import Rival
-from ckptd.model.ids import Digest, Epoch, NodeId
+from ckptd.model.ids import Digest, Epoch, PathId
 
-Claim: TypeAlias = tuple[NodeId, Epoch, Digest]
+Claim: TypeAlias = tuple[PathId, Epoch, Digest]
 """That a node, in one life of it, has a digest."""
 
 
@@ -32,7 +32,7 @@ class Rivalry:
     """The contents that go by one version, and the claims to them; each is examined once.
 
     Attributes:
-        asked: Claims that are being examined, by node and content: in which life of the node.
+        asked: Claims that are being examined, by source and content: in which life of it.
         genuine: Contents that somebody was seen to have.
         rejected: Claims that do not count: what came was wrong.
         unanswered: Claims that could not be examined, and how often that was tried.
@@ -40,7 +40,7 @@ class Rivalry:
         listed: The contents among which nobody has chosen yet.
     """
 
-    asked: dict[tuple[NodeId, Digest], Epoch] = field(default_factory=dict)
+    asked: dict[tuple[PathId, Digest], Epoch] = field(default_factory=dict)
     genuine: dict[Digest, Examined] = field(default_factory=dict)
     rejected: set[Claim] = field(default_factory=set)
     unanswered: dict[Claim, int] = field(default_factory=dict)

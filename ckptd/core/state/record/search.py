@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, PathId
 
 
 @dataclass(slots=True)
@@ -22,10 +22,10 @@ class ManifestSearch:
         signature_refusal: Why the last of them was refused; empty if none was.
     """
 
-    asked: dict[NodeId | None, Digest] = field(default_factory=dict)
+    asked: dict[PathId | None, Digest] = field(default_factory=dict)
     ask_again_at_ns: int | None = None
-    tried: set[NodeId] = field(default_factory=set)
+    tried: set[PathId] = field(default_factory=set)
     own_missed: set[Digest] = field(default_factory=set)
-    unsigned_by: set[NodeId] = field(default_factory=set)
+    unsigned_by: set[PathId] = field(default_factory=set)
     unsigned: set[Digest] = field(default_factory=set)
     signature_refusal: str = ""

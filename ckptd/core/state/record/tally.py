@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ckptd.core.state.link import RateEstimate
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import PathId
 from ckptd.model.words import WasteReason
 
 
@@ -49,7 +49,7 @@ class Tally:
     received_bytes: int = 0
     resumed_bytes: int = 0
     local_bytes: int = 0
-    source_bytes: dict[NodeId, int] = field(default_factory=dict)
+    source_bytes: dict[PathId, int] = field(default_factory=dict)
     waste: Waste = field(default_factory=Waste)
     bad_blocks: int = 0
     critical_at_ns: int | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.events import Refusal
 from ckptd.core.state.lane import Bundle, Lane
-from ckptd.model.ids import LaneId, NodeId
+from ckptd.model.ids import LaneId, PathId
 from ckptd.model.words import LocalOrder
 
 
@@ -24,7 +24,7 @@ class SourceWork:
     """
 
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
-    bundles: dict[NodeId, Bundle] = field(default_factory=dict)
+    bundles: dict[PathId, Bundle] = field(default_factory=dict)
     transfer_count: int = 0
     owed_bytes: int = 0
     is_held_up: bool = False

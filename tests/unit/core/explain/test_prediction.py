@@ -163,7 +163,7 @@ def test_a_quarantined_source_is_not_counted() -> None:
     script, version = Script(), saved(64)
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=400)
-    assert [each.node for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
+    assert [each.path for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
     script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
     assert script.scheduler.supplies(version.digest, now=script.now) == []
 
@@ -195,7 +195,7 @@ def test_live_holders_out_of_quarantine_can_supply() -> None:
     lost.is_live = False
     other.holdings.clear()
     confined.link.quarantined_until_ns = now + 1
-    known = {each.node: each for each in (served, freed, lost, other, confined)}
+    known = {each.path: each for each in (served, freed, lost, other, confined)}
     assert supplies_of(State(peers=known), VERSION.digest, now=now) == [
         Supply(A, part, 7.0, 9, age_ns=now),
         Supply(B, VERSION.blocks, 0.0, 0),
@@ -277,6 +277,6 @@ def test_what_the_doctor_saw_of_little_predicts_until_something_better_is_known(
     script, version = Script(), saved(60)
     little = RateLearned(A, 30.0 * MIB, None, 0, RateOrigin.DOCTOR, is_sound=False)
     script.tell(RateLearned(B, 30.0 * MIB, None, DAY_S * SECOND, RateOrigin.RECOVERY))
-    script.tell(little, replace(little, node=B, bytes_per_s=1.0 * MIB))
+    script.tell(little, replace(little, path=B, bytes_per_s=1.0 * MIB))
     script.start(version, A, B)
     assert script.view().predicted_ns == SECOND

@@ -262,14 +262,14 @@ def test_peers_are_shown_by_name_with_what_they_do() -> None:
     script.tell(holds(B), holds(A, version))
     idle, lost = SourceState.IDLE, SourceState.LOST
     assert script.scheduler.sources(now=0) == (
-        SourceSnapshot(A, Epoch(1), idle, 0, 0, 0, versions=1),
-        SourceSnapshot(B, Epoch(1), idle, 0, 0, 0, versions=0),
+        SourceSnapshot(A, Epoch(1), idle, 0, 0, 0, versions=1, path=A),
+        SourceSnapshot(B, Epoch(1), idle, 0, 0, 0, versions=0, path=B),
     )
     script.start(version, holds(A, version, epoch=2))
     script.tell(PeerLost(B))
     assert script.scheduler.sources(now=0) == (
-        SourceSnapshot(A, Epoch(2), SourceState.ACTIVE, 0, 4 * MIB, 0, versions=1),
-        SourceSnapshot(B, Epoch(1), lost, 0, 0, 0, versions=0),
+        SourceSnapshot(A, Epoch(2), SourceState.ACTIVE, 0, 4 * MIB, 0, versions=1, path=A),
+        SourceSnapshot(B, Epoch(1), lost, 0, 0, 0, versions=0, path=B),
     )
 
 

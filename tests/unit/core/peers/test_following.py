@@ -14,6 +14,7 @@ from ckptd.core.peers.following import (
     Consequence,
     DeltaUnfit,
     Following,
+    PathEnd,
     PeerAddress,
     PeerFound,
     Question,
@@ -22,7 +23,7 @@ from ckptd.core.peers.following import (
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta
-from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.ids import Epoch, NodeId, Origin
 from ckptd.model.words import PeerState
 
 NOT_ALL = DiscoverySettled(is_everybody_heard=False)
@@ -37,8 +38,8 @@ def says(node: NodeId, revision: int = 1, epoch: int = 5) -> Holdings:
     return Holdings(node, Epoch(epoch), revision, ())
 
 
-def arrived(node: NodeId, epoch: int = 5) -> HoldingsArrived:
-    return HoldingsArrived(node, Epoch(epoch), ())
+def arrived(node: NodeId, name: str = "x", epoch: int = 5) -> HoldingsArrived:
+    return HoldingsArrived(node, Epoch(epoch), (), node, Origin(name))
 
 
 class Node:
@@ -66,7 +67,11 @@ def test_what_an_address_says_is_believed_and_it_is_where_the_node_is() -> None:
     node = Node(one, two)
     assert node.following.question(one) == Question(None, 0, is_first=True)
     assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B)]
-    assert (one.state, one.etag, node.following.address_of(B)) == (PeerState.LIVE, "etag", ("x", 1))
+    assert (one.state, one.etag, node.following.end_of(B)) == (
+        PeerState.LIVE,
+        "etag",
+        PathEnd(B, ("x", 1)),
+    )
     assert node.following.question(one) == Question("etag", WAIT_NS, is_first=False)
     assert node.hears(one, None) == []
     assert 25 * MS <= node.pause_ns <= 50 * MS
@@ -116,7 +121,7 @@ def test_who_is_lost_is_reported_once_and_not_where_it_was_any_more() -> None:
     node.hears(one, says(B))
     lost = AddressLost("x", PeerState.UNREACHABLE, "gone")
     assert node.misses(one) == [lost, PeerLost(B), NOT_ALL]
-    assert node.following.address_of(B) is None
+    assert node.following.end_of(B) is None
     assert (one.holdings, one.etag, one.last_error) == (None, None, "gone")
     assert node.misses(one) == []
     assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B), DiscoverySettled()]
@@ -132,7 +137,7 @@ def test_another_node_at_the_same_address_is_another_peer() -> None:
         PeerFound(C, "x"),
         arrived(C),
     ]
-    assert node.following.address_of(B) is None
+    assert node.following.end_of(B) is None
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,7 @@ def test_a_second_address_of_one_name_is_a_conflict_and_the_first_one_counts() -
         AddressLost("y", PeerState.CONFLICT, "it calls itself b, as x does"),
         DiscoverySettled(),
     ]
-    assert node.following.address_of(B) == ("x", 1)
+    assert node.following.end_of(B) == PathEnd(B, ("x", 1))
 
 
 def test_a_handshake_that_failed_waits_for_a_person() -> None:
@@ -228,7 +233,7 @@ def test_another_list_leaves_those_alone_that_stay() -> None:
     lost = AddressLost("x", PeerState.UNREACHABLE, why)
     assert change.consequences == [lost, PeerLost(B), NOT_ALL]
     assert node.following.peers() == (three, two)
-    assert node.following.address_of(C) == ("y", 1)
+    assert node.following.end_of(C) == PathEnd(C, ("y", 1))
     assert node.following.change([peer("y")]).consequences[-1] == DiscoverySettled()
 
 

@@ -9,7 +9,7 @@ from ckptd.core.options import Options
 from ckptd.core.ranges.ordering import order_duplicate, order_ranges
 from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import CloseReason, Criticality, StoryKind
 from tests.support.scenes import Scene
 from tests.support.scheduling import (
@@ -45,7 +45,7 @@ def test_a_slow_source_gets_its_second_range_when_two_seconds_of_work_are_left()
     assert whom(script.arrive(order, 2, after_ms=450)) != [], "2 MiB at 1.05 MiB/s"
 
 
-def ordered(scene: Scene) -> list[tuple[NodeId, tuple[int, int]]]:
+def ordered(scene: Scene) -> list[tuple[PathId, tuple[int, int]]]:
     """Look at all sources once; return who was asked for what."""
     scene.step.note_room_everywhere()
     order_ranges(scene.step)

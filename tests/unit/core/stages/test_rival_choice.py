@@ -26,7 +26,7 @@ from ckptd.core.events import (
 from ckptd.core.options import Options, RivalOptions
 from ckptd.core.report.story import sentence
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest, NodeId
+from ckptd.model.ids import Digest, NodeId, PathId
 from ckptd.model.words import Confirmation, FailureCause, OnConflict, RivalVerdict, Stage, StoryKind
 from tests.support.scheduling import (
     A,
@@ -50,7 +50,7 @@ D = NodeId("d")
 
 def examined(
     version: Saved,
-    source: NodeId,
+    source: PathId,
     verdict: RivalVerdict = GENUINE,
     *,
     signers: tuple[str, ...] = (),
@@ -67,7 +67,7 @@ def orders(effects: list[Effect], source: NodeId | None = None) -> list[ExamineR
     ]
 
 
-def asked(effects: list[Effect]) -> list[tuple[NodeId, Digest]]:
+def asked(effects: list[Effect]) -> list[tuple[PathId, Digest]]:
     return [(each.source, each.digest) for each in effects if isinstance(each, ExamineRival)]
 
 

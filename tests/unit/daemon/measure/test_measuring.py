@@ -136,7 +136,7 @@ def recovery(**facts: int | None) -> RecoverySnapshot:
 
 def sources(counts: Mapping[str, int]) -> list[SourceSnapshot]:
     return [
-        SourceSnapshot(NodeId("b"), Epoch(1), SourceState(state), 0, 0, 0, 0)
+        SourceSnapshot(NodeId("b"), Epoch(1), SourceState(state), 0, 0, 0, 0, NodeId("b"))
         for state, count in counts.items()
         for _ in range(count)
     ]

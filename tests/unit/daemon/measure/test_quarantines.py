@@ -7,7 +7,9 @@ from ckptd.model.words import SourceState
 
 
 def peer(node: str, quarantines: int, *, epoch: int = 1) -> SourceSnapshot:
-    return SourceSnapshot(NodeId(node), Epoch(epoch), SourceState.IDLE, 0, 0, 0, 0, quarantines)
+    return SourceSnapshot(
+        NodeId(node), Epoch(epoch), SourceState.IDLE, 0, 0, 0, 0, NodeId(node), quarantines
+    )
 
 
 def test_quarantines_of_all_peers_are_added_up_once() -> None:

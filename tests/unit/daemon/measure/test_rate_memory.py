@@ -43,7 +43,7 @@ class Life:
         rate = LearnedRate(
             event.bytes_per_s, event.latency_ns, self.now_ns - event.age_ns, event.origin
         )
-        self.known.note(event.node, rate, now=self.now_ns)
+        self.known.note(event.path, rate, now=self.now_ns)
 
     def learn(self, node: NodeId, bytes_per_s: float, origin: RateOrigin = RECOVERY) -> None:
         rate = LearnedRate(bytes_per_s, 2 * MS, self.now_ns, origin)
@@ -105,7 +105,7 @@ async def test_only_what_is_new_is_written(records: CountingRecords) -> None:
     second = Life(records, now_s=1e9 + 3600)
     await second.memory.load()
     await second.memory.write()
-    assert [[record.node for record in each] for each in records.written] == [[A], [B]]
+    assert [[record.path for record in each] for each in records.written] == [[A], [B]]
 
 
 async def test_what_a_few_bytes_showed_is_not_kept(records: CountingRecords) -> None:
@@ -124,7 +124,7 @@ async def test_a_disk_that_refuses_ends_nothing_and_is_tried_again(
     await life.memory.write()
     records.is_full = False
     await life.memory.write()
-    assert [record.node for record in await records.load()] == [A]
+    assert [record.path for record in await records.load()] == [A]
 
 
 async def test_a_clock_that_was_set_back_makes_nothing_younger_than_now(

@@ -11,7 +11,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Epoch, LaneId, TransferId
+from ckptd.model.ids import Epoch, LaneId, Origin, TransferId
 from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.check.check import CheckFailed
@@ -83,7 +83,7 @@ def test_a_paused_recovery_has_no_open_lane(book: NodeBook) -> None:
 
 def test_nothing_is_expected_of_an_old_life(book: NodeBook) -> None:
     with pytest.raises(CheckFailed, match="old life of s0"):
-        Lanes().after_orders(book, HoldingsArrived(S0, Epoch(2), ()))
+        Lanes().after_orders(book, HoldingsArrived(S0, Epoch(2), (), S0, Origin(S0)))
 
 
 def test_a_lane_without_work_does_not_stay_open() -> None:
@@ -107,7 +107,7 @@ def test_a_slow_disk_is_not_the_sources_silence(cluster: Cluster, book: NodeBook
 
 
 def test_a_storm_of_events_is_seen(book: NodeBook) -> None:
-    calm, arrived = Calm(), HoldingsArrived(S0, Epoch(1), ())
+    calm, arrived = Calm(), HoldingsArrived(S0, Epoch(1), (), S0, Origin(S0))
     for _ in range(EVENTS_PER_MOMENT_MAX):
         calm.after_event(book, arrived)
     with pytest.raises(CheckFailed, match="events at one moment"):

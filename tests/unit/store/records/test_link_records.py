@@ -48,11 +48,11 @@ async def test_a_new_rate_replaces_the_one_before(database: Database) -> None:
 async def test_the_rates_that_were_measured_first_make_room(database: Database) -> None:
     records = LinkRecords(database)
     await records.write(
-        NEAR._replace(node=NodeId(f"n{index}"), measured_at_s=float(index))
+        NEAR._replace(path=NodeId(f"n{index}"), measured_at_s=float(index))
         for index in range(PEERS_MAX + 2)
     )
     kept = await records.load()
-    assert [len(kept), kept[0].node, kept[-1].node] == [PEERS_MAX, "n2", f"n{PEERS_MAX + 1}"]
+    assert [len(kept), kept[0].path, kept[-1].path] == [PEERS_MAX, "n2", f"n{PEERS_MAX + 1}"]
 
 
 @pytest.mark.parametrize(
