@@ -38,7 +38,7 @@ from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import BlockSink, RangeOrder, SocketLane
-from ckptd.net.source.answers import Standing, VersionBody
+from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer, ServedBytes
@@ -198,9 +198,9 @@ class FileContent:
             raise ContentChanged(f"directory {self.directory}", "changed")
         return self
 
-    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
         self.questions.append((blocks, asker))
-        return Standing(blocks & self.wrong, is_held=not blocks & self.wrong)
+        return StoodBy(blocks & self.wrong, is_held=not blocks & self.wrong)
 
     def sending(self, body: VersionBody, receiver: str) -> None:
         self.receivers.append((receiver, body.byte_range))

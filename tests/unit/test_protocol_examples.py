@@ -16,7 +16,7 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
 from ckptd.model.manifest import Manifest, Unit, block_size_for, check_manifest, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
-from ckptd.net.source.answers import Standing, VersionBody
+from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import Piece
 from ckptd.net.source.server import PeerServer
@@ -115,8 +115,8 @@ class ExampleContent:
     async def open_version(self, digest: Digest) -> ExampleBytes:
         return ExampleBytes()
 
-    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
-        return Standing(blocks - BlockSet([(0, 1)]), is_held=blocks == BlockSet([(0, 1)]))
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
+        return StoodBy(blocks - BlockSet([(0, 1)]), is_held=blocks == BlockSet([(0, 1)]))
 
     def sending(self, body: VersionBody, receiver: str) -> None:
         raise NotImplementedError("nothing is")

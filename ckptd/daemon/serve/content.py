@@ -14,7 +14,7 @@ from ckptd.daemon.serve.sent_blocks import SentBlocks
 from ckptd.errors import CkptdError, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
-from ckptd.net.source.answers import Standing, VersionBody
+from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.sending import ServedBytes
 from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
@@ -105,7 +105,7 @@ class ServedContent:
         """
         return await self._open(digest)
 
-    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
         """Look again at blocks that were bad when a receiver got them.
 
         Only blocks that were sent to it are read; of the others it is said whether they are here.
@@ -128,7 +128,7 @@ class ServedContent:
         if wrong:
             self._withdraw(version, wrong)
         is_held = not lacking and (not wrong or await self._has_another(digest, wrong))
-        return Standing(lacking | wrong, is_held)
+        return StoodBy(lacking | wrong, is_held)
 
     def _withdraw(self, version: ServedVersion | StagedVersion, wrong: BlockSet) -> None:
         """Take blocks off offer that are wrong; the catalog knows its own from who read them."""

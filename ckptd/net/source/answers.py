@@ -97,7 +97,7 @@ class Content(Protocol):
             ContentChanged: Its files are not what was published.
         """
 
-    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> Standing:
+    async def stand_by(self, digest: Digest, blocks: BlockSet, asker: str) -> StoodBy:
         """Look again at blocks of a version that were bad when a receiver got them.
 
         Args:
@@ -126,7 +126,7 @@ class Content(Protocol):
         """Count bytes of a version that were sent to a peer."""
 
 
-class Standing(NamedTuple):
+class StoodBy(NamedTuple):
     """What a source finds out about blocks that were bad when a receiver got them.
 
     Attributes:

@@ -12,7 +12,7 @@ from ckptd.errors import ContentChanged, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.model.space import AddressSpace
-from ckptd.net.source.answers import Standing, VersionBody
+from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
@@ -142,11 +142,11 @@ async def test_a_rotted_block_is_denied_and_withdrawn_for_whom_it_was_sent_to(
     await catalog.add(rot(root, hashed, place.unit, place.offset))
     version = await catalog.open_version(hashed.digest)
     content.sending(_sent(hashed.digest, version), "node-b")
-    stands = Standing(BlockSet(), is_held=True)
+    stands = StoodBy(BlockSet(), is_held=True)
     assert await content.stand_by(hashed.digest, asked, "node-c") == stands, "not sent to it"
     assert content.questions.questioned_count == 0
     assert await content.stand_by(hashed.digest, BlockSet.single(0), "node-b") == stands
-    denied = Standing(asked, is_held=False)
+    denied = StoodBy(asked, is_held=False)
     assert await content.stand_by(hashed.digest, asked, "node-b") == denied
     offered = {each.digest: each.blocks for each in catalog.holdings()}
     assert 2 not in offered.get(hashed.digest, BlockSet())
@@ -163,13 +163,13 @@ async def test_a_block_that_rotted_at_one_place_is_served_from_another_from_then
     await catalog.add(copy)
     version = await catalog.open_version(hashed.digest)
     content.sending(_sent(hashed.digest, version), "node-b")
-    found = Standing(asked, is_held=True)
+    found = StoodBy(asked, is_held=True)
     assert await content.stand_by(hashed.digest, asked, "node-b") == found
     assert content.questions.rotten_count == 1
     assert [len(place.suspect) for place in catalog.versions()[0].places] == [1, 0]
     (holding,) = catalog.holdings()
     assert holding.is_complete
-    stands = Standing(BlockSet(), is_held=True)
+    stands = StoodBy(BlockSet(), is_held=True)
     assert await content.stand_by(hashed.digest, asked, "node-b") == stands
 
 
@@ -177,7 +177,7 @@ async def test_blocks_that_are_not_here_are_denied_and_others_do_not_exist(
     content: ServedContent, staged: StagedVersion, hashed: HashedDirectory
 ) -> None:
     asked = BlockSet([(0, 2), (1000, 1001)])
-    expected = Standing(BlockSet.single(1), is_held=False)
+    expected = StoodBy(BlockSet.single(1), is_held=False)
     assert await content.stand_by(hashed.digest, asked, "node-b") == expected
     with pytest.raises(NotFound):
         await content.stand_by(UNKNOWN, asked, "node-b")
@@ -190,6 +190,6 @@ async def test_a_block_that_rots_in_staging_is_served_no_more(
     wrong = {hashed.manifest.units[place.unit].path: bytes(place.size_bytes)}
     write_files(Path(root.path, ".ckptd", "r-1"), wrong)
     content.sending(VersionBody(hashed.digest, staged, ByteRange(0, place.size_bytes)), "node-b")
-    denied = Standing(BlockSet.single(0), is_held=False)
+    denied = StoodBy(BlockSet.single(0), is_held=False)
     assert await content.stand_by(hashed.digest, BlockSet.single(0), "node-b") == denied
     assert not staged.blocks
