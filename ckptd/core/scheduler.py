@@ -209,7 +209,7 @@ class Scheduler:
         return [
             (peer.node, tuple(peer.holdings.values()))
             for peer in self._state.peers.values()
-            if peer.is_live and peer.link.quarantined_until_ns <= now
+            if peer.is_live and peer.standing.quarantined_until_ns <= now
         ]
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:

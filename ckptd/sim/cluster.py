@@ -358,5 +358,5 @@ class Cluster:
             sent_bytes=self.network.sent_bytes(node.name),
             request_count=node.request_count,
             lane_count=node.lane_count,
-            quarantined=tuple(peer.node for peer in peers.values() if peer.link.quarantines),
+            quarantined=tuple(peer.node for peer in peers.values() if peer.standing.quarantines),
         )

@@ -88,7 +88,7 @@ NAMED: Final = (
     NamedMutant(
         "quarantine and second chances",
         "core/peers/blame.py",
-        " or peer.link.quarantined_until_ns > step.now:",
+        " or peer.standing.quarantined_until_ns > step.now:",
         ":",
     ),
     NamedMutant(

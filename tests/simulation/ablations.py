@@ -116,7 +116,7 @@ def _blame_at_once(
     is_critical = bool(bad & recovery.content.critical)
     everything = options.trust.most - options.trust.quarantine_at
     trust_lost = everything if is_critical else len(bad) * options.trust.per_bad_block
-    peer.link.blame(trust_lost, options, now=step.now)
+    peer.standing.blame(trust_lost, options, now=step.now)
 
 
 def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:

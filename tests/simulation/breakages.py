@@ -9,24 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Final
 from unittest import mock
 
 from ckptd.core.effects import CommitBlocks, DiscardStaging
+from ckptd.core.events import RangeEnded
 from ckptd.core.options import Options
 from ckptd.core.peers import blame
-from ckptd.core.ranges import picker
+from ckptd.core.ranges import picker, transfers
 from ckptd.core.stages import advance
 from ckptd.core.state.doubts import DoubtedUnit
-from ckptd.core.state.lane import Lane
-from ckptd.core.state.link import Link
+from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest
-from ckptd.model.words import CloseReason, LocalOrder
+from ckptd.model.words import CloseReason, LocalOrder, RangeOutcome
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.chaos import draw_chaos
 
@@ -61,7 +60,7 @@ class Breakage:
 
 _close_lane: Final = Step.close_lane
 _commit: Final = advance._commit
-_failed: Final = Link.failed
+_judge: Final = transfers._judge
 _preferred_run: Final = picker.preferred_run
 _accuse: Final = blame.accuse
 
@@ -118,9 +117,10 @@ def _excuse_nobody(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) ->
     blame._blame(step, peer, [unit])
 
 
-def _fail_and_blame(link: Link, options: Options, rng: Random, *, now: int) -> None:
-    _failed(link, options, rng, now=now)
-    link.trust -= 2
+def _fail_and_blame(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> None:
+    _judge(step, lane, transfer, event)
+    if event.outcome is RangeOutcome.DISCONNECTED:
+        step.state.peers[lane.source].standing.trust -= 2
 
 
 BREAKAGES: Final = (
@@ -190,8 +190,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a failure costs no trust",
-        4,
+        26,
         "is honest and not trusted",
-        {"state.link.Link.failed": _fail_and_blame},
+        {"ranges.transfers._judge": _fail_and_blame},
     ),
 )

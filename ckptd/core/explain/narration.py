@@ -147,7 +147,7 @@ def report_late(step: Step, lane: Lane, allowed_ns: int) -> None:
     numbers = {
         "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
-        "pause_ns": lane.link.usable_at_ns - step.now,
+        "pause_ns": step.state.peers[lane.source].usable_at_ns - step.now,
     }
     blocks = lane.transfers[0].blocks
     _add_of_lane(step, lane, StoryKind.LANE_LATE, _why_late(lane), None, blocks, numbers)
@@ -240,11 +240,12 @@ def report_pause(step: Step, recovery: Recovery, path: PathId, reason: StoryReas
         path: The source.
         reason: Why.
     """
-    link = step.state.peers[path].link
-    is_quarantine = link.began_quarantine_ns == step.now
+    peer = step.state.peers[path]
+    is_quarantine = peer.standing.began_quarantine_ns == step.now
     kind = StoryKind.QUARANTINE if is_quarantine else StoryKind.BACK_OFF
-    until_ns = link.quarantined_until_ns if is_quarantine else link.usable_at_ns
-    numbers = {"pause_ns": until_ns - step.now, "failures": link.failures or link.refusals}
+    until_ns = peer.standing.quarantined_until_ns if is_quarantine else peer.usable_at_ns
+    failures = peer.link.failures or peer.link.refusals
+    numbers = {"pause_ns": until_ns - step.now, "failures": failures}
     recovery.story.add(Entry(step.now, kind, reason, path, numbers=numbers))
 
 
@@ -303,7 +304,7 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
             continue
         if reason is StoryReason.STALE:
             report_withdrawn(step, recovery, peer.path)
-        elif reason is StoryReason.NO_ANSWER or peer.link.began_quarantine_ns == step.now:
+        elif reason is StoryReason.NO_ANSWER or peer.standing.began_quarantine_ns == step.now:
             report_pause(step, recovery, peer.path, reason)
 
 

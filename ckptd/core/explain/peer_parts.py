@@ -55,12 +55,12 @@ def _obstacle(
     recovery: Recovery, peer: Peer, options: Options, *, now: int
 ) -> tuple[Verdict, str] | None:
     """Say why a peer may not be asked; ``None`` if it may."""
-    link, latest = peer.link, recovery.story.latest.get(peer.path)
+    latest = recovery.story.latest.get(peer.path)
     found: tuple[Verdict, str] | None = None
     if not peer.is_live:
         found = Verdict.LOST, "does not answer"
-    elif link.quarantined_until_ns > now:
-        left = format_span(link.quarantined_until_ns - now)
+    elif peer.standing.quarantined_until_ns > now:
+        left = format_span(peer.standing.quarantined_until_ns - now)
         found = Verdict.QUARANTINED, f"sent bad blocks; in quarantine for another {left}"
     elif recovery.digest is None and (offers := _offers(recovery, peer)):
         found = Verdict.NOT_CHOSEN, f"holds {offers}; nothing is chosen"
@@ -71,9 +71,9 @@ def _obstacle(
             found = Verdict.NOT_HELD, "does not hold the version"
     elif recovery.digest in peer.questioned:
         found = Verdict.QUESTIONED, "sent bad blocks; asked whether it stands by them"
-    elif link.usable_at_ns > now:
+    elif peer.usable_at_ns > now:
         is_busy = latest is not None and latest.reason is StoryReason.BUSY
-        left = format_span(link.usable_at_ns - now)
+        left = format_span(peer.usable_at_ns - now)
         after = f" after this: {sentence(latest)}" if latest is not None else ""
         verdict = Verdict.BUSY if is_busy else Verdict.RESTING
         found = verdict, f"not asked for another {left}{after}"

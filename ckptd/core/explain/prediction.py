@@ -107,7 +107,7 @@ def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
     return [
         _supply_of(state, peer, peer.holdings[digest].blocks, now=now)
         for peer in state.peers.values()
-        if peer.is_live and digest in peer.holdings and peer.link.quarantined_until_ns <= now
+        if peer.is_live and digest in peer.holdings and peer.standing.quarantined_until_ns <= now
     ]
 
 

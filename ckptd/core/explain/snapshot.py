@@ -42,17 +42,17 @@ def view_sources(state: State, *, now: int) -> tuple[SourceSnapshot, ...]:
 def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
     """Return everything that is known of one peer."""
     active = any(lane.transfers for lane in state.lanes.values() if lane.source == peer.path)
-    link = peer.link
+    link, standing, until_ns = peer.link, peer.standing, peer.standing.quarantined_until_ns
     return PeerSnapshot(
         source=_view_source(peer, is_active=active, now=now),
         latency_ns=link.latency_ns,
         learned=state.learned.of(peer.path, link, now=now),
         failures=link.failures,
-        quarantines=link.quarantines,
-        quarantined_until_ns=link.quarantined_until_ns if link.quarantined_until_ns > now else None,
+        quarantines=standing.quarantines,
+        quarantined_until_ns=until_ns if until_ns > now else None,
         holdings=tuple(peer.holdings.values()),
-        bad_block_count=peer.evidence.bad_block_count,
-        bad_blocks=tuple(peer.evidence.last),
+        bad_block_count=standing.evidence.bad_block_count,
+        bad_blocks=tuple(standing.evidence.last),
     )
 
 
@@ -139,9 +139,9 @@ def _placed_bytes(recovery: Recovery) -> int:
 def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
     if not peer.is_live:
         state = SourceState.LOST
-    elif peer.link.quarantined_until_ns > now:
+    elif peer.standing.quarantined_until_ns > now:
         state = SourceState.DISTRUSTED
-    elif peer.link.usable_at_ns > now:
+    elif peer.usable_at_ns > now:
         state = SourceState.BACKING_OFF
     else:
         state = SourceState.ACTIVE if is_active else SourceState.IDLE
@@ -151,10 +151,10 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
         state,
         int(peer.link.rate.bytes_per_s),
         peer.link.outstanding_bytes,
-        peer.link.trust,
+        peer.standing.trust,
         len(peer.holdings),
         peer.path,
-        peer.link.quarantines,
+        peer.standing.quarantines,
     )
 
 
@@ -188,7 +188,7 @@ def _view_tuning(
         silence_timeout_ns=link.silence_timeout_ns(options),
         first_byte_timeout_ns=link.first_byte_timeout_ns(options),
         hedge_after_ns=min((after for after in hedges if after is not None), default=None),
-        back_off_ns=max(link.usable_at_ns - now, 0),
+        back_off_ns=max(peer.usable_at_ns - now, 0),
         load_bytes=link.load_bytes,
         lanes=len(lanes),
         transfers=sum(len(lane.transfers) for lane in lanes),

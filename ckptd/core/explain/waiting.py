@@ -116,16 +116,16 @@ def _why_no_transfer(
 
 def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[StoryReason, str]:
     """Say until when those rest who have what is missing."""
-    resting = [peer for peer in able if peer.link.usable_at_ns > now]
+    resting = [peer for peer in able if peer.usable_at_ns > now]
     if not resting:
         return StoryReason.QUESTIONED, "sources to stand by their holdings"
 
     def usable_at_ns(peer: Peer) -> int:
-        return peer.link.usable_at_ns
+        return peer.usable_at_ns
 
     first = min(resting, key=usable_at_ns)
-    left = f"{(first.link.usable_at_ns - now) / SECOND:.1f}s"
-    if all(peer.link.quarantined_until_ns > now for peer in able):
+    left = f"{(first.usable_at_ns - now) / SECOND:.1f}s"
+    if all(peer.standing.quarantined_until_ns > now for peer in able):
         return StoryReason.QUARANTINED, f"the quarantine of {first.path} to end in {left}"
     return StoryReason.RESTING, f"a source to be tried again in {left}"
 

@@ -33,8 +33,8 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
     if peer is None or event.digest not in peer.questioned:
         return
     asked = peer.questioned.pop(event.digest)
-    doubts = peer.doubts[event.digest]
-    peer.evidence.settle(event.confirmation, event.digest)
+    doubts = peer.standing.doubts[event.digest]
+    peer.standing.evidence.settle(event.confirmation, event.digest)
     step.note_room(event.source)
     assert event.confirmation is not Confirmation.PENDING
     denied, reason = BlockSet(), StoryReason.WRONG_DIGEST
@@ -76,7 +76,9 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
 def _withdraw(step: Step, peer: Peer, digest: Digest, blocks: BlockSet | None) -> None:
     """Rely on a source no more for some units of a version, or for all of them."""
     if blocks is not None:
-        blocks = union(BlockSet.of_run(unit.run) for unit in peer.doubts[digest].among(blocks))
+        blocks = union(
+            BlockSet.of_run(unit.run) for unit in peer.standing.doubts[digest].among(blocks)
+        )
     peer.withdraw(digest, blocks)
     look_for_holders(step)
 
@@ -105,7 +107,7 @@ def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
         unit.unpaid_count = 0
         unit.is_unproven |= unit.is_excused
         unit.is_blamed = True
-    peer.link.blame(lost, step.options, now=step.now)
+    peer.standing.blame(lost, step.options, now=step.now)
 
 
 def _use_last(step: Step, peer: Peer, digest: Digest) -> None:
@@ -113,7 +115,7 @@ def _use_last(step: Step, peer: Peer, digest: Digest) -> None:
 
     That is no blame: a disk that fails makes nobody a liar.
     """
-    if peer.doubts[digest].excused_count >= step.options.trust.excused_units_max:
+    if peer.standing.doubts[digest].excused_count >= step.options.trust.excused_units_max:
         for recovery in _recoveries_of(step, digest):
             recovery.refused[peer.path] = BlockSet.full(recovery.content.space.block_count)
 
@@ -128,7 +130,7 @@ def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
         block: Which one.
     """
     peer = step.state.peers[lane.source]
-    doubts = peer.doubts.get(recovery.content.digest) if lane.link is peer.link else None
+    doubts = peer.standing.doubts.get(recovery.content.digest) if lane.link is peer.link else None
     for unit in () if doubts is None else doubts.among(BlockSet.single(block)):
         unit.is_unproven = False
         unit.bad = unit.bad.without_run((block, block + 1))
@@ -147,7 +149,7 @@ def give_second_chances(step: Step) -> None:
             if not lonely:
                 break
             holding = peer.holding_of(recovery.digest)
-            if holding is None or not peer.is_live or peer.link.quarantined_until_ns > step.now:
+            if holding is None or not peer.is_live or peer.standing.quarantined_until_ns > step.now:
                 continue
             lonely -= holding.blocks - recovery.refused.get(path, BlockSet())
         if lonely:
@@ -169,7 +171,7 @@ def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proo
         bad: Blocks with a wrong digest.
         is_proof: It was to show with them that their unit is right again.
     """
-    doubts = peer.doubts.setdefault(recovery.content.digest, Doubts())
+    doubts = peer.standing.doubts.setdefault(recovery.content.digest, Doubts())
     _count(doubts, recovery, bad)
     excused = BlockSet() if is_proof else bad & doubts.excused
     if excused:
@@ -198,7 +200,7 @@ def _count(doubts: Doubts, recovery: Recovery, bad: BlockSet) -> None:
 
 def _ask_next(step: Step, peer: Peer, digest: Digest) -> None:
     """Ask about the bad blocks that nobody asked about, unless a question is under way."""
-    doubts = peer.doubts[digest]
+    doubts = peer.standing.doubts[digest]
     if digest in peer.questioned or not doubts.waiting:
         return
     asked = BlockSet(
@@ -211,9 +213,10 @@ def _ask_next(step: Step, peer: Peer, digest: Digest) -> None:
 
 def _forget_oldest(step: Step, peer: Peer) -> None:
     """Forget what came of bad blocks of versions that are long gone."""
-    settled = [digest for digest in peer.doubts if digest not in peer.questioned]
-    for digest in settled[: max(len(peer.doubts) - step.options.trust.doubted_versions_max, 0)]:
-        del peer.doubts[digest]
+    doubts = peer.standing.doubts
+    settled = [digest for digest in doubts if digest not in peer.questioned]
+    for digest in settled[: max(len(doubts) - step.options.trust.doubted_versions_max, 0)]:
+        del doubts[digest]
 
 
 def question_claim(step: Step, peer: Peer, digest: Digest, block: int) -> None:
@@ -225,7 +228,7 @@ def question_claim(step: Step, peer: Peer, digest: Digest, block: int) -> None:
         digest: Which version; its manifest is not here, so the block stands for its unit.
         block: Which block.
     """
-    doubts = peer.doubts.setdefault(digest, Doubts())
+    doubts = peer.standing.doubts.setdefault(digest, Doubts())
     run = BlockRun(block, block + 1)
     unit = doubts.units.setdefault(~block, DoubtedUnit(run, is_critical=False))
     unit.bad |= BlockSet.of_run(run)
@@ -254,7 +257,7 @@ def note_evidence(
     space = recovery.content.space
     for block in bad:
         unit = space.unit_of(block)
-        peer.evidence.note(
+        peer.standing.evidence.note(
             BadBlock(
                 step.now,
                 recovery.checkpoint,

@@ -13,6 +13,7 @@ from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.state.learned import rate_of_link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.standing import Standing
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
@@ -37,13 +38,14 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
         for lane in list(step.state.lanes.values()):
             if lane.source == event.path:
                 step.close_lane(lane, CloseReason.FAILED)
-        evidence = peer.evidence if peer else Evidence()
+        evidence = peer.standing.evidence if peer else Evidence()
         evidence.settle(Confirmation.NO_ANSWER)
+        standing = Standing(evidence=evidence)
         peer = peers[event.path] = Peer(
-            event.node, event.epoch, evidence=evidence, path=event.path, origin=event.origin
+            event.node, event.epoch, standing=standing, path=event.path, origin=event.origin
         )
     elif not peer.is_live:
-        peer.link.usable_at_ns = peer.link.quarantined_until_ns
+        peer.link.usable_at_ns = 0
     before = peer.holdings if peer.is_live else {}
     peer.claimed_ns = step.now
     peer.is_live, peer.holdings = True, {holding.digest: holding for holding in event.holdings}

@@ -60,7 +60,7 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """
     blocks = servable(recovery, peer)
     if blocks and must_prove(recovery, peer):
-        block = peer.doubts[recovery.content.digest].proof_block(
+        block = peer.standing.doubts[recovery.content.digest].proof_block(
             blocks & recovery.coverage.prioritized or blocks
         )
         return BlockRun(block, block + 1)

@@ -190,9 +190,12 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
 def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> None:
     """Draw conclusions about the source from how a transfer ended."""
     recovery = step.state.recoveries[lane.recovery]
+    standing = step.state.peers[lane.source].standing
     match event.outcome:
         case RangeOutcome.DELIVERED:
-            lane.link.succeeded(step.options, is_good=not transfer.is_spoiled)
+            lane.link.succeeded()
+            if not transfer.is_spoiled:
+                standing.vouch(step.options)
             if not lane.has_delivered:
                 lane.has_delivered = True
                 begin_with_two(step, recovery, lane)
@@ -207,7 +210,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             )
         case RangeOutcome.MISBEHAVED:
             lane.link.failed(step.options, step.rng, now=step.now)
-            lane.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
+            standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
         case RangeOutcome.DISCONNECTED | RangeOutcome.UNREACHABLE:
             lane.link.failed(step.options, step.rng, now=step.now)
         case RangeOutcome.STORE_FAILED:

@@ -95,6 +95,6 @@ def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> Blo
         if not blocks:
             break
         holding = peer.holding_of(recovery.digest) if peer.is_live or counts_lost else None
-        if holding is not None and peer.link.quarantined_until_ns <= step.now:
+        if holding is not None and peer.standing.quarantined_until_ns <= step.now:
             blocks -= holding.blocks - recovery.refused.get(path, BlockSet())
     return blocks

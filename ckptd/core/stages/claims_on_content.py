@@ -36,7 +36,7 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
     claims = [
         Claimed(peer, holding)
         for peer in step.state.peers.values()
-        if peer.is_live and not (is_reliable and peer.link.quarantined_until_ns > step.now)
+        if peer.is_live and not (is_reliable and peer.standing.quarantined_until_ns > step.now)
         for holding in peer.holdings.values()
         if holding.checkpoint == recovery.checkpoint
         and not (rivalry.rejected and claim_of(peer, holding) in rivalry.rejected)
@@ -77,7 +77,7 @@ def claimed_contents(
     nodes: dict[Digest, set[NodeId]] = {}
     known: dict[Digest, Holding] = {}
     for peer in state.peers.values():
-        if not peer.is_live or peer.link.quarantined_until_ns > now:
+        if not peer.is_live or peer.standing.quarantined_until_ns > now:
             continue
         for holding in peer.holdings.values():
             if holding.checkpoint == checkpoint and version in {None, holding.version}:
@@ -113,7 +113,7 @@ def rivals_of_choice(
     reliable = [
         holding
         for peer in state.peers.values()
-        if peer.is_live and peer.link.quarantined_until_ns <= now
+        if peer.is_live and peer.standing.quarantined_until_ns <= now
         for holding in peer.holdings.values()
     ]
     contents = contents_of_choice([*reliable, *own], checkpoint, wanted, not_below)

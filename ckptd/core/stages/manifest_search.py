@@ -104,7 +104,7 @@ def blame_for_manifest(
         if not is_kept:
             peer.holdings.pop(digest, None)
             count_sources(step)
-        peer.link.blame(step.options.trust.per_bad_block, step.options, now=step.now)
+        peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
     reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
     report_pause(step, recovery, peer.path, reason)
     step.rest(peer.path)

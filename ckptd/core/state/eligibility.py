@@ -52,7 +52,7 @@ def must_prove(recovery: Recovery, peer: Peer) -> bool:
     That is so while it claims a unit that it sent wrongly and was not blamed for, and has not
     shown that it is right again.
     """
-    doubts = peer.doubts.get(recovery.content.digest)
+    doubts = peer.standing.doubts.get(recovery.content.digest)
     if doubts is None:
         return False
     bundle = recovery.work.bundles.get(peer.path)
@@ -64,7 +64,7 @@ def must_prove(recovery: Recovery, peer: Peer) -> bool:
 
 def is_busy_before_proof(recovery: Recovery, peer: Peer) -> bool:
     """Return whether a peer that is asked for one block at a time has work."""
-    if recovery.content.digest not in peer.doubts:  # as nearly always
+    if recovery.content.digest not in peer.standing.doubts:  # as nearly always
         return False
     bundle = recovery.work.bundles.get(peer.path)
     return bundle is not None and bundle.active_count > 0 and must_prove(recovery, peer)
@@ -72,7 +72,7 @@ def is_busy_before_proof(recovery: Recovery, peer: Peer) -> bool:
 
 def is_proof(recovery: Recovery, peer: Peer, block: int) -> bool:
     """Return whether a peer shows with a block that the unit of it is right again."""
-    doubts = peer.doubts.get(recovery.content.digest)
+    doubts = peer.standing.doubts.get(recovery.content.digest)
     return doubts is not None and block in doubts.unproven
 
 
@@ -94,7 +94,7 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
 
 def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
     """Return whether a peer is there, does not rest, and stands by what it holds."""
-    is_resting = peer.link.usable_at_ns > now
+    is_resting = peer.usable_at_ns > now
     return peer.is_live and not is_resting and recovery.digest not in peer.questioned
 
 

@@ -1,4 +1,4 @@
-"""What is known of the path to one peer: rate, latency, outstanding bytes, trust.
+"""What is known of the path to one peer: rate, latency, outstanding bytes.
 
 A link belongs to a path, not to a recovery: what one recovery learns, the next one knows.
 """
@@ -113,12 +113,8 @@ class Link:
         gap_ns: Usual time between two reports of progress.
         outstanding_bytes: Ordered from it and not received, over all recoveries.
         load_bytes: What it last said it still has to send to others, while it has work from here.
-        trust: Score of its honesty and health.
         failures: Disappointments in a row.
         refusals: How often in a row it had too much to do; no disappointment.
-        quarantines: How often it was put into quarantine.
-        began_quarantine_ns: When it was put there last; -1: never.
-        quarantined_until_ns: Distrusted up to this moment.
         usable_at_ns: Not asked for anything before this moment.
     """
 
@@ -127,12 +123,8 @@ class Link:
     gap_ns: int = 0
     outstanding_bytes: int = 0
     load_bytes: int = 0
-    trust: int = 0
     failures: int = 0
     refusals: int = 0
-    quarantines: int = 0
-    began_quarantine_ns: int = -1
-    quarantined_until_ns: int = 0
     usable_at_ns: int = 0
 
     def queue_time_ns(self, options: Options) -> int:
@@ -204,11 +196,9 @@ class Link:
         """Note the time between two reports of one body."""
         self.gap_ns += int((gap_ns - self.gap_ns) * _LATENCY_SHARE)
 
-    def succeeded(self, options: Options, *, is_good: bool = True) -> None:
-        """Note a range that came whole, and whether all of it was right."""
+    def succeeded(self) -> None:
+        """Note a range that came whole."""
         self.failures = self.refusals = 0
-        if is_good:
-            self.trust = min(self.trust + 1, options.trust.most)
 
     def failed(self, options: Options, rng: Random, *, now: int) -> None:
         """Note a disappointment: leave the source alone for a while.
@@ -246,22 +236,6 @@ class Link:
             self.refusals += 1
             self.usable_at_ns = now + jittered_ns
         self.usable_at_ns = max(self.usable_at_ns, now + at_least_ns)
-
-    def blame(self, trust_lost: int, options: Options, *, now: int) -> None:
-        """Take trust from a source; at the end of it, leave the source alone for a while.
-
-        What it sends in quarantine was asked for before, and lengthens nothing.
-        """
-        if now < self.quarantined_until_ns:
-            return
-        self.trust -= trust_lost
-        if self.trust <= options.trust.quarantine_at:
-            pause = options.trust.quarantine_ns << min(self.quarantines, 10)
-            self.quarantines += 1
-            self.began_quarantine_ns = now
-            self.trust = 0
-            self.quarantined_until_ns = now + pause
-            self.usable_at_ns = max(self.usable_at_ns, self.quarantined_until_ns)
 
     @staticmethod
     def _assumed_rate(options: Options) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ckptd.core.report.evidence import Evidence
-from ckptd.core.state.doubts import Doubts
 from ckptd.core.state.link import Link
+from ckptd.core.state.standing import Standing
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -31,8 +30,7 @@ class Peer:
         link: The path to it.
         questioned: Versions of which it is asked whether it stands by some blocks that were
             bad, and which blocks. Not asked for ranges of these meanwhile.
-        doubts: What came of bad blocks, by version.
-        evidence: What it sent wrongly, in this life and before.
+        standing: What is held against it.
         path: On which path; empty: the first one, which has the node's name.
         origin: Under what blame is kept; empty: the path.
     """
@@ -44,8 +42,7 @@ class Peer:
     claimed_ns: int = 0
     link: Link = field(default_factory=Link)
     questioned: dict[Digest, BlockSet] = field(default_factory=dict)
-    doubts: dict[Digest, Doubts] = field(default_factory=dict)
-    evidence: Evidence = field(default_factory=Evidence)
+    standing: Standing = field(default_factory=Standing)
     path: PathId = PathId("")  # noqa: RUF009 (a string)
     origin: Origin = Origin("")  # noqa: RUF009 (a string)
 
@@ -53,6 +50,11 @@ class Peer:
         """Take the node's name where nothing else is said."""
         self.path = self.path or self.node
         self.origin = self.origin or Origin(self.path)
+
+    @property
+    def usable_at_ns(self) -> int:
+        """It is not asked for anything before this moment: it rests, or is in quarantine."""
+        return max(self.link.usable_at_ns, self.standing.quarantined_until_ns)
 
     def holding_of(self, digest: Digest | None) -> Holding | None:
         """Return what it has of a version; ``None`` also while no version is chosen."""

@@ -55,8 +55,8 @@ class Step:
     def rest(self, path: PathId) -> None:
         """Look at a peer again when its pause is over."""
         peer = self.state.peers.get(path)
-        if peer is not None and peer.link.usable_at_ns > self.now:
-            self.state.peer_alarms.set(path, peer.link.usable_at_ns)
+        if peer is not None and peer.usable_at_ns > self.now:
+            self.state.peer_alarms.set(path, peer.usable_at_ns)
 
     def close_lane(self, lane: Lane, reason: CloseReason) -> None:
         """Close a lane; its transfers will end. Forget it at once if it has none."""

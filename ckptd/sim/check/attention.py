@@ -82,9 +82,9 @@ def bad_deadline(scheduler: Scheduler, options: Options, *, now: int) -> str:
     due_ns = [recovery_deadline(recovery, options) for recovery in state.recoveries.values()]
     if any(known.is_fetching and known.coverage.unclaimed for known in state.recoveries.values()):
         due_ns += [
-            peer.link.usable_at_ns
+            peer.usable_at_ns
             for peer in state.peers.values()
-            if peer.is_live and peer.link.usable_at_ns > now
+            if peer.is_live and peer.usable_at_ns > now
         ]
     due_ns += [
         lane.heard_ns + lane_patience_ns(lane, options) + LEEWAY_NS

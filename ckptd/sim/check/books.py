@@ -369,8 +369,11 @@ def _give_second_chances(book: NodeBook) -> None:
             continue
         lonely = union(recovery.bad_by.values()) & recovery.unclaimed()
         for source, said in book.said.items():
-            holding, link = said.get(recovery.version.digest), peers[source].link
-            if holding and source not in book.lost and link.quarantined_until_ns <= book.node.now:
+            holding, until_ns = (
+                said.get(recovery.version.digest),
+                peers[source].standing.quarantined_until_ns,
+            )
+            if holding and source not in book.lost and until_ns <= book.node.now:
                 lonely -= holding.blocks - recovery.bad_by.get(source, BlockSet())
         for source, bad in recovery.bad_by.items():
             recovery.bad_by[source] = bad - lonely

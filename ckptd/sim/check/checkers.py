@@ -266,12 +266,12 @@ class Blame(Check):
             return
         peers = book.node.scheduler.inspect().peers
         for node, peer in peers.items():
-            if peer.link.quarantines and node not in self._liars:
+            if peer.standing.quarantines and node not in self._liars:
                 raise CheckFailed(book, f"{node} is honest and in quarantine")
         if isinstance(event, HoldingConfirmed) and event.confirmation is Confirmation.HELD:
             bad_blocks = book.stood_by_counts[event.source]
             is_due = event.source in self._only_bad and bad_blocks >= STOOD_BY_BLOCKS_MAX
-            if is_due and not peers[event.source].link.quarantines:
+            if is_due and not peers[event.source].standing.quarantines:
                 raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:

@@ -228,7 +228,7 @@ def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
     at_work = {other.attempts[transfer].order.source for transfer, other in book.attempts.items()}
     return any(
         source not in at_work
-        and peers[source].link.quarantined_until_ns <= book.node.now
+        and peers[source].standing.quarantined_until_ns <= book.node.now
         and bool(lacking & book.surely_servable(recovery, source))
         for source in book.said
     )

@@ -93,7 +93,7 @@ def _whole_contents(
     claimed: dict[Digest, list[BlockSet]] = defaultdict(list)
     counts: dict[Digest, int] = {}
     for source, holdings in book.said.items():
-        if source in book.lost or peers[source].link.quarantined_until_ns > book.node.now:
+        if source in book.lost or peers[source].standing.quarantined_until_ns > book.node.now:
             continue
         for holding in holdings.values():
             is_bad = examined.get((holding.digest, source)) is RivalVerdict.BAD_BLOCK

@@ -128,7 +128,7 @@ def check_waiting(book: NodeBook, recovery: RecoveryAccount, *, is_obtainable: b
     for source in book.said:
         lacking = lacking - book.servable(recovery, source)
     peers = book.node.scheduler.inspect().peers
-    if not lacking and any(peers[source].link.quarantines for source in book.said):
+    if not lacking and any(peers[source].standing.quarantines for source in book.said):
         return  # only liars have it, and it waits for the end of a quarantine
     if not lacking:
         raise CheckFailed(book, f"{name} waits for {view.waiting_for}, which is there")

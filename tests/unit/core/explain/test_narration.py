@@ -443,10 +443,11 @@ def test_a_source_that_is_not_asked_is_told_with_the_reason(step: Step) -> None:
 
 
 def test_a_rest_is_told_with_what_is_left_of_it(step: Step) -> None:
-    recovery, link = step.state.recoveries[R], step.state.peers[A].link
-    link.usable_at_ns, link.quarantined_until_ns, link.refusals = 4000, 9000, 3
+    recovery, peer = step.state.recoveries[R], step.state.peers[A]
+    link, standing = peer.link, peer.standing
+    link.usable_at_ns, link.refusals = 4000, 3
     narration.report_pause(step, recovery, A, StoryReason.BUSY)
-    link.failures, link.began_quarantine_ns = 2, 1000
+    link.failures, standing.began_quarantine_ns, standing.quarantined_until_ns = 2, 1000, 9000
     narration.report_pause(step, recovery, A, StoryReason.BUSY)
     assert entries(step) == [
         Entry(
@@ -556,7 +557,7 @@ def test_what_came_of_asking_is_told_to_recoveries_of_the_version(
 ) -> None:
     other = Recovery(wanted(VERSION, R2), 2, 0, digest=saved(3).digest)
     step.state.recoveries[R2] = other
-    step.state.peers[A].link.began_quarantine_ns = began_ns
+    step.state.peers[A].standing.began_quarantine_ns = began_ns
     narration.report_judged(step, step.state.peers[A], VERSION.digest, reason)
     assert [entry.kind for entry in entries(step)] == kinds
     assert not other.story.entries

@@ -113,7 +113,7 @@ def test_a_source_that_sent_bad_blocks_is_questioned_then_quarantined_then_asked
     script.arrive(order, rejected=(0, 1))
     script.end(order)
     assert part(script, A).verdict is Verdict.QUESTIONED
-    script.scheduler.inspect().peers[A].link.trust = -5
+    script.scheduler.inspect().peers[A].standing.trust = -5
     script.tell(HoldingConfirmed(A, version.digest, Confirmation.HELD))
     assert part(script, A).verdict is Verdict.QUARANTINED
     script.wait(60_000)
@@ -213,7 +213,7 @@ def put_to_work(recovery: Recovery, peer: Peer, lane_count: int) -> None:
 
 def test_a_quarantine_is_told_with_what_is_left_of_it() -> None:
     state, _, peer = known()
-    peer.link.quarantined_until_ns = 5 * SECOND
+    peer.standing.quarantined_until_ns = 5 * SECOND
     said = "sent bad blocks; in quarantine for another 3.0s"
     assert verdict_of(state, now=2 * SECOND) == PeerVerdict(A, Verdict.QUARANTINED, said, 0, 0)
     assert verdict_of(state, now=5 * SECOND).verdict is Verdict.NOT_NEEDED

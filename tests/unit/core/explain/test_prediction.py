@@ -164,7 +164,7 @@ def test_a_quarantined_source_is_not_counted() -> None:
     [order] = ranges(script.start(version, A))
     script.deliver(order, after_ms=400)
     assert [each.path for each in script.scheduler.supplies(version.digest, now=script.now)] == [A]
-    script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
+    script.scheduler.inspect().peers[A].standing.quarantined_until_ns = script.now + 1
     assert script.scheduler.supplies(version.digest, now=script.now) == []
 
 
@@ -190,11 +190,11 @@ def test_live_holders_out_of_quarantine_can_supply() -> None:
 
     served, freed = peer(A, part), peer(B, VERSION.blocks)
     served.link.rate.bytes_per_s, served.link.latency_ns = 7.0, 9
-    freed.link.quarantined_until_ns = now
+    freed.standing.quarantined_until_ns = now
     lost, other, confined = (peer(NodeId(name), part) for name in "def")
     lost.is_live = False
     other.holdings.clear()
-    confined.link.quarantined_until_ns = now + 1
+    confined.standing.quarantined_until_ns = now + 1
     known = {each.path: each for each in (served, freed, lost, other, confined)}
     assert supplies_of(State(peers=known), VERSION.digest, now=now) == [
         Supply(A, part, 7.0, 9, age_ns=now),

@@ -385,7 +385,7 @@ def known() -> tuple[State, Recovery]:
 @pytest.mark.parametrize(("until_ns", "shown_ns"), [(6999, None), (7000, None), (7001, 7001)])
 def test_a_quarantine_is_shown_until_it_ends(until_ns: int, shown_ns: int | None) -> None:
     state, _ = known()
-    state.peers[A].link.quarantined_until_ns = until_ns
+    state.peers[A].standing.quarantined_until_ns = until_ns
     assert view_peer(state, state.peers[A], now=7000).quarantined_until_ns == shown_ns
 
 

@@ -230,8 +230,8 @@ def test_the_source_that_rests_shortest_is_waited_for() -> None:
     for name, usable_s in (("a", 9), ("b", 3)):
         holder(state, name).link.usable_at_ns = usable_s * SECOND
     assert why(state, recovery) == (StoryReason.RESTING, "a source to be tried again in 3.0s")
-    state.peers[A].link.quarantined_until_ns = 9 * SECOND
-    state.peers[B].link.quarantined_until_ns = 1 * SECOND
+    state.peers[A].standing.quarantined_until_ns = 9 * SECOND
+    state.peers[B].standing.quarantined_until_ns = 1 * SECOND
     now = 1 * SECOND
     assert why(state, recovery, now=now) == (
         StoryReason.RESTING,

@@ -125,9 +125,9 @@ def test_a_second_chance_is_given_where_every_other_source_is_in_quarantine(
 ) -> None:
     script, version = Script(options=NO_COMMITS), saved(2)
     script.tell(holds(B, version))
-    other = script.scheduler.inspect().peers[B].link
-    other.usable_at_ns = 60 * SECOND
-    other.quarantined_until_ns = 60 * SECOND if is_distrusted else 0
+    other = script.scheduler.inspect().peers[B]
+    other.link.usable_at_ns = 60 * SECOND
+    other.standing.quarantined_until_ns = 60 * SECOND if is_distrusted else 0
     [order] = ranges(script.start(version, A))
     script.arrive(order, rejected=(0,))
     script.end_all(RangeOutcome.DELIVERED)
@@ -157,7 +157,7 @@ def test_one_bad_block_of_a_critical_unit_is_enough_for_quarantine() -> None:
     script, version = Script(options=NO_COMMITS), saved(64, critical=[8])
     [order] = ranges(script.start(version, A))
     for _ in range(3):
-        script.scheduler.inspect().peers[A].link.succeeded(script.options)
+        script.scheduler.inspect().peers[A].standing.vouch(script.options)
     script.arrive(order, rejected=(order.blocks.start,))
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert script.view_source(A).state is SourceState.DISTRUSTED
@@ -194,7 +194,7 @@ def test_a_bad_block_is_on_record_by_its_place_in_its_unit(step: Step) -> None:
     peer, recovery = step.state.peers[A], step.state.recoveries[R]
     note_evidence(step, peer, recovery, blocks((1, 2), (5, 6)), NO_ANSWER)
     about = (100, recovery.checkpoint, VERSION.version, VERSION.digest)
-    assert list(peer.evidence.last) == [
+    assert list(peer.standing.evidence.last) == [
         BadBlock(*about, "normal-0", 1, R, NO_ANSWER),
         BadBlock(*about, "normal-1", 3, R, NO_ANSWER),
     ]
@@ -220,10 +220,10 @@ def test_an_answer_is_on_record_in_the_story_and_has_its_consequence(
     step: Step, answer: Confirmation, kinds: list[StoryKind]
 ) -> None:
     peer, recovery = step.state.peers[A], step.state.recoveries[R]
-    peer.link.trust = -3
+    peer.standing.trust = -3
     accuse(step, peer, recovery, blocks((0, 2)), is_proof=False)
     on_holding_confirmed(step, HoldingConfirmed(A, VERSION.digest, answer))
-    assert {bad.answer for bad in peer.evidence.last} == {answer}
+    assert {bad.answer for bad in peer.standing.evidence.last} == {answer}
     assert [entry.kind for entry in recovery.story.entries] == kinds
     assert not peer.questioned
     assert A in step.room
@@ -264,7 +264,7 @@ def test_a_second_chance_is_given_where_no_other_source_is_left(
     left: BlockSet | None,
 ) -> None:
     other, recovery = step.state.peers[B], step.state.recoveries[R]
-    other.is_live, other.link.quarantined_until_ns = is_live, until_ns
+    other.is_live, other.standing.quarantined_until_ns = is_live, until_ns
     other.holdings[VERSION.digest] = holding(VERSION, held)
     if refused:
         recovery.refused[B] = refused
@@ -431,7 +431,7 @@ def test_both_honest_holders_of_a_rotted_block_stay_in_use_and_a_third_brings_it
     assert script.recovery().coverage.verified == version.blocks - blocks((0, 1))
     for node in (A, B):
         assert script.view_source(node).state is SourceState.IDLE
-        assert script.scheduler.inspect().peers[node].evidence.bad_block_count == 1
+        assert script.scheduler.inspect().peers[node].standing.evidence.bad_block_count == 1
     assert whom(script.tell(holds(C, version))) == [(C, (0, 1))]
 
 
@@ -467,7 +467,7 @@ def test_of_old_versions_nothing_is_remembered(step: Step) -> None:
     peer, recovery = step.state.peers[A], step.state.recoveries[R]
     for index in range(70):
         digest = saved(1, version=1000 + index).digest
-        peer.doubts[digest] = Doubts()
+        peer.standing.doubts[digest] = Doubts()
     accuse(step, peer, recovery, blocks((0, 1)), is_proof=False)
-    assert len(peer.doubts) == step.options.trust.doubted_versions_max
-    assert VERSION.digest in peer.doubts
+    assert len(peer.standing.doubts) == step.options.trust.doubted_versions_max
+    assert VERSION.digest in peer.standing.doubts

@@ -241,11 +241,11 @@ def test_the_loss_of_any_holder_makes_room_for_others() -> None:
 
 def test_a_holder_that_is_reborn_is_forgiven_and_counted_again() -> None:
     old = having(A, PART)
-    old.evidence.note(BadBlock(0, LLAMA, VERSION.version, VERSION.digest, "unit", 0, R))
+    old.standing.evidence.note(BadBlock(0, LLAMA, VERSION.version, VERSION.digest, "unit", 0, R))
     step, recovery = knowing(old, having(B, None))
     recovery.refused[A] = blocks((0, 1))
     claims.on_holdings_arrived(step, holds(A, VERSION, epoch=2))
     assert not recovery.refused
     assert recovery.swarm.spread.had_by[0] == NOTHING
     assert [entry.kind for entry in recovery.story.entries] == [StoryKind.EPOCH_CHANGED]
-    assert [bad.answer for bad in step.state.peers[A].evidence.last] == [NO_ANSWER]
+    assert [bad.answer for bad in step.state.peers[A].standing.evidence.last] == [NO_ANSWER]

@@ -294,8 +294,8 @@ def test_a_good_range_makes_up_for_failures() -> None:
     script.end(order, RangeOutcome.DISCONNECTED)
     [order] = ranges(script.wait(250))
     script.deliver(order)
-    link = script.scheduler.inspect().peers[A].link
-    assert (link.failures, link.trust) == (0, 1)
+    peer = script.scheduler.inspect().peers[A]
+    assert (peer.link.failures, peer.standing.trust) == (0, 1)
 
 
 # Silence

@@ -226,7 +226,8 @@ def test_a_rejected_block_is_asked_of_others_unless_it_is_here_or_on_its_way() -
     assert flight.first.is_spoiled
     assert flight.scene.step.is_room_everywhere
     assert flight.source.questioned != {}
-    assert [bad.answer for bad in flight.source.evidence.last] == [Confirmation.PENDING] * 3
+    noted = flight.source.standing.evidence.last
+    assert [bad.answer for bad in noted] == [Confirmation.PENDING] * 3
     assert [entry.kind for entry in flight.recovery.story.entries] == [StoryKind.BAD_BLOCKS]
 
 
@@ -235,7 +236,7 @@ def test_bad_blocks_of_an_epoch_that_is_over_are_on_record_but_cost_nothing() ->
     flight.source.link = Link()
     flight.progress(1 * MIB, 1, (0,))
     assert (flight.recovery.refused, flight.source.questioned) == ({}, {})
-    assert [bad.answer for bad in flight.source.evidence.last] == [Confirmation.NO_ANSWER]
+    assert [bad.answer for bad in flight.source.standing.evidence.last] == [Confirmation.NO_ANSWER]
 
 
 # Ends
@@ -325,7 +326,7 @@ def test_what_an_outcome_says_of_its_source(
     refusal = BROKEN_DISK if outcome is RangeOutcome.STORE_FAILED else None
     flight.end(outcome, refusal=refusal)
     link = flight.source.link
-    assert (link.failures, link.trust) == (failures, trust)
+    assert (link.failures, flight.source.standing.trust) == (failures, trust)
     assert (flight.source.holdings == {}) is is_withdrawn
     assert flight.lane.closing is (CloseReason.FAILED if is_closed else None)
     assert [entry.kind for entry in flight.recovery.story.entries] == reasons
@@ -350,7 +351,7 @@ def test_a_lane_too_many_is_judged_by_what_it_delivers_and_closed_with_its_last_
     flight = in_flight()
     flight.lane.is_surplus = True
     flight.end(RangeOutcome.DELIVERED)
-    assert (flight.source.link.trust, flight.lane.closing) == (1, None)
+    assert (flight.source.standing.trust, flight.lane.closing) == (1, None)
     flight.end(RangeOutcome.DELIVERED)
     assert flight.lane.closing is CloseReason.SURPLUS
     assert flight.scene.state.lanes == {}

@@ -228,7 +228,7 @@ def test_a_paused_recovery_chooses_nothing() -> None:
 
 def test_a_holder_in_quarantine_completes_nothing() -> None:
     script = transferring()
-    script.scheduler.inspect().peers[A].link.quarantined_until_ns = 10**12
+    script.scheduler.inspect().peers[A].standing.quarantined_until_ns = 10**12
     assert chosen(script.end_all(RangeOutcome.DISCONNECTED)) == [OLD.digest]
 
 

@@ -21,7 +21,7 @@ def test_what_is_claimed_is_listed_by_content_without_peers_in_quarantine() -> N
     script.tell(holds(A, ONE, other), holds(B, OTHER, OLD), holds(C, ONE), holds(D, OTHER))
     script.tell(PeerLost(C))
     peers = script.scheduler.inspect().peers
-    peers[D].link.quarantined_until_ns = script.now + 1
+    peers[D].standing.quarantined_until_ns = script.now + 1
     contents = script.scheduler.contents(ONE.checkpoint, None, now=script.now)
     assert [(rival.digest, rival.nodes) for rival in contents[2:]] == [(OLD.digest, (B,))]
     assert {(rival.digest, rival.nodes, rival.size_bytes) for rival in contents[:2]} == {
@@ -41,14 +41,14 @@ def test_claims_of_the_peers_that_are_trusted_come_with_what_is_here() -> None:
     recovery.request = replace(recovery.request, own=(holding(OLD),))
     for node in (A, B):
         scene.peer(node, ONE if node == A else OTHER)
-    scene.state.peers[B].link.quarantined_until_ns = scene.now + 1
+    scene.state.peers[B].standing.quarantined_until_ns = scene.now + 1
     trusted = claims_on(scene.step, recovery, is_reliable=True)
     assert [(each.peer and each.peer.node, each.holding.digest) for each in trusted] == [
         (A, ONE.digest),
         (None, OLD.digest),
     ]
     assert len(claims_on(scene.step, recovery, is_reliable=False)) == 3
-    scene.state.peers[B].link.quarantined_until_ns = scene.now
+    scene.state.peers[B].standing.quarantined_until_ns = scene.now
     assert len(claims_on(scene.step, recovery, is_reliable=True)) == 3
     assert contents_among(recovery, trusted) == ((100, ONE.digest),)
 
@@ -95,7 +95,7 @@ def test_the_contents_of_what_would_be_chosen_come_with_what_is_here() -> None:
     assert rivals(wanted=OLD) == [(OLD.digest, 1, False)]
     third = saved(7, version=100)
     assert (third.digest, 0, True) in rivals(third)
-    script.scheduler.inspect().peers[A].link.quarantined_until_ns = script.now + 1
+    script.scheduler.inspect().peers[A].standing.quarantined_until_ns = script.now + 1
     assert rivals() == [(OTHER.digest, 2, False)]
 
 

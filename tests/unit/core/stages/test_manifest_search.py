@@ -209,7 +209,7 @@ def test_a_manifest_that_did_not_come_is_held_against_its_source_if_that_is_to_b
     step = describing()
     peer = step.state.peers[A]
     on_manifest_missed(step, the(step), ManifestMissed(R, A, is_lie, refusal))
-    assert (peer.link.failures, peer.link.trust) == (failures, trust)
+    assert (peer.link.failures, peer.standing.trust) == (failures, trust)
     assert (TRANSFERRED.digest in peer.holdings) is is_kept
     assert the(step).swarm.source_count == (0 if is_kept else 1), "counted where it changed"
     assert [entry.reason for entry in the(step).story.entries] == [reason] * (reason is not None)

@@ -207,21 +207,21 @@ def test_a_holder_that_lied_is_asked_again_in_another_life() -> None:
 def test_a_content_that_only_peers_in_quarantine_claim_never_counts() -> None:
     script = Script()
     script.tell(holds(A, ONE), holds(B, OTHER), DiscoverySettled())
-    script.scheduler.inspect().peers[B].link.quarantined_until_ns = 10**12
+    script.scheduler.inspect().peers[B].standing.quarantined_until_ns = 10**12
     assert chosen(script.tell(wanted(ONE))) == [ONE.digest]
 
 
 def test_a_peer_in_quarantine_is_no_reason_to_prefer_its_version() -> None:
     script = Script()
     script.tell(holds(A, OLD), holds(B, ONE), DiscoverySettled())
-    script.scheduler.inspect().peers[B].link.quarantined_until_ns = 10**12
+    script.scheduler.inspect().peers[B].standing.quarantined_until_ns = 10**12
     assert chosen(script.tell(wanted(ONE))) == [OLD.digest]
 
 
 def test_what_only_peers_in_quarantine_have_is_chosen_if_there_is_nothing_else() -> None:
     script = Script()
     script.tell(holds(B, ONE), DiscoverySettled())
-    script.scheduler.inspect().peers[B].link.quarantined_until_ns = 10**12
+    script.scheduler.inspect().peers[B].standing.quarantined_until_ns = 10**12
     assert chosen(script.tell(wanted(ONE))) == [ONE.digest]
 
 

@@ -1,4 +1,4 @@
-"""Rate, latency, patience and trust of one path, in numbers."""
+"""Rate, latency and patience of one path, in numbers."""
 
 from __future__ import annotations
 
@@ -250,40 +250,6 @@ def test_pauses_do_not_grow_without_end() -> None:
     assert link.usable_at_ns <= OPTIONS.silence.back_off_max_ns
 
 
-def test_trust_grows_with_good_ranges_up_to_eight() -> None:
-    link = Link(failures=3)
-    for _ in range(20):
-        link.succeeded(OPTIONS)
-    assert (link.trust, link.failures) == (8, 0)
-
-
-def test_four_bad_blocks_from_a_stranger_are_enough_for_quarantine() -> None:
-    link = Link()
-    link.blame(6, OPTIONS, now=0)
-    assert (link.trust, link.usable_at_ns) == (-6, 0)
-    link.blame(2, OPTIONS, now=0)
-    assert (link.trust, link.usable_at_ns) == (0, 60 * SECOND)
-
-
-def test_quarantine_doubles_each_time() -> None:
-    link = Link()
-    for minutes in (1, 2, 4, 8):
-        now = link.usable_at_ns
-        link.blame(8, OPTIONS, now=now)
-        assert link.quarantined_until_ns == link.usable_at_ns == now + minutes * 60 * SECOND
-
-
-def test_what_was_under_way_when_a_quarantine_began_does_not_lengthen_it() -> None:
-    link = Link()
-    link.blame(8, OPTIONS, now=0)
-    for now in (1, 30 * SECOND, 60 * SECOND - 1):
-        link.blame(15, OPTIONS, now=now)
-        assert (link.trust, link.quarantines, link.began_quarantine_ns) == (0, 1, 0)
-        assert link.quarantined_until_ns == link.usable_at_ns == 60 * SECOND
-    link.blame(15, OPTIONS, now=60 * SECOND)
-    assert (link.quarantines, link.quarantined_until_ns) == (2, 180 * SECOND)
-
-
 # Exactly where a number changes
 
 
@@ -356,7 +322,6 @@ PATIENT = adjusted(
         "back_off_first_ns": 1 << 20,
         "back_off_max_ns": 1 << 60,
     },
-    trust={"quarantine_ns": 1},
 )
 """So long may the pauses be that their growth ends before."""
 
@@ -370,7 +335,7 @@ class Halfway(Random):
 
 @pytest.mark.parametrize(("failures", "doublings"), [(0, 0), (9, 9), (10, 10), (11, 10)])
 def test_pauses_and_patience_are_doubled_ten_times_at_most(failures: int, doublings: int) -> None:
-    link = Link(failures=failures, refusals=failures, quarantines=failures)
+    link = Link(failures=failures, refusals=failures)
     assert link.first_byte_timeout_ns(PATIENT) == 1 << doublings
     link.failed(PATIENT, Halfway(), now=0)
     assert link.usable_at_ns == (3 << 18) << doublings
@@ -379,9 +344,6 @@ def test_pauses_and_patience_are_doubled_ten_times_at_most(failures: int, doubli
     link.refused(PATIENT, Halfway(), now=0, at_least_ns=0)
     assert link.usable_at_ns == (5 << 18) << doublings
     assert link.refusals == failures + 1
-    link.blame(7, PATIENT, now=5)
-    assert link.quarantined_until_ns == 5 + (1 << doublings)
-    assert link.quarantines == failures + 1
 
 
 @pytest.mark.parametrize("floor_ns", [0, -100])
@@ -390,23 +352,13 @@ def test_a_source_of_unknown_latency_has_none(floor_ns: int) -> None:
     assert Link().first_byte_timeout_ns(options) == 0
 
 
-def test_each_good_range_is_one_more_of_trust_and_a_bad_one_none() -> None:
+def test_a_range_that_came_whole_ends_a_row_of_failures() -> None:
     link = Link(failures=2, refusals=2)
-    link.succeeded(OPTIONS, is_good=False)
-    assert (link.trust, link.failures, link.refusals) == (0, 0, 0)
-    link.succeeded(OPTIONS)
-    assert link.trust == 1
+    link.succeeded()
+    assert (link.failures, link.refusals) == (0, 0)
 
 
 def test_a_source_that_rests_still_rests_as_long_as_it_asks_for() -> None:
     link = Link(usable_at_ns=11 * SECOND)
     link.refused(OPTIONS, Random(0), now=10 * SECOND, at_least_ns=3 * SECOND)
     assert (link.usable_at_ns, link.refusals) == (13 * SECOND, 0)
-
-
-@pytest.mark.parametrize(("trust_lost", "quarantines"), [(6, 0), (7, 1), (8, 1)])
-def test_quarantine_begins_at_seven_below_zero(trust_lost: int, quarantines: int) -> None:
-    link = Link()
-    link.blame(trust_lost, OPTIONS, now=5)
-    assert link.quarantines == quarantines
-    assert link.began_quarantine_ns == (5 if quarantines else -1)

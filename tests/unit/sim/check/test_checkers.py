@@ -304,14 +304,14 @@ def test_a_question_without_a_bad_block_is_seen(book: NodeBook) -> None:
 
 
 def test_distrust_of_an_honest_node_is_seen(book: NodeBook) -> None:
-    link = book.node.scheduler.inspect().peers[S0].link
+    standing = book.node.scheduler.inspect().peers[S0].standing
     honest, lying = Blame(frozenset(), frozenset()), Blame(frozenset({S0}), frozenset())
     honest.at_end({R: book})
-    link.trust = -1
+    standing.trust = -1
     lying.at_end({R: book})
     with pytest.raises(CheckFailed, match="honest and not trusted"):
         honest.at_end({R: book})
-    link.trust, link.quarantined_until_ns = 0, book.node.now + SECOND
+    standing.trust, standing.quarantined_until_ns = 0, book.node.now + SECOND
     with pytest.raises(CheckFailed, match="honest and not trusted"):
         honest.at_end({R: book})
 
@@ -348,7 +348,7 @@ def test_a_bad_block_that_is_not_counted_is_seen(ended: tuple[NodeBook, EndRecov
 
 def test_an_honest_node_in_quarantine_is_seen(book: NodeBook) -> None:
     confirmed = HoldingConfirmed(S0, VERSION.digest, Confirmation.HELD)
-    book.node.scheduler.inspect().peers[S0].link.quarantines = 1
+    book.node.scheduler.inspect().peers[S0].standing.quarantines = 1
     Blame(frozenset({S0}), frozenset()).after_event(book, confirmed)
     with pytest.raises(CheckFailed, match="honest"):
         Blame(frozenset(), frozenset()).after_event(book, confirmed)
