@@ -37,6 +37,7 @@ from ckptd.model.signatures import Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
+from ckptd.net.small_answers import SmallAnswer
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.fields import BLOCKS, DELTA, NODE
 from ckptd.wire.holdings_document import decode_holdings
@@ -52,9 +53,7 @@ from ckptd.wire.targets import (
 Address = tuple[str, int]
 
 _ANSWER_SILENCE_S: Final = 10
-"""How long a peer may be silent, beyond the time for which it may hold the answer back."""
-_ANSWER_RATE_MIN_BYTES_PER_S: Final = 256 * KIB
-"""A body may take as long as it would at this rate."""
+"""How long the head of an answer may take, beyond the time for which a peer may hold it back."""
 _QUESTIONS_PER_PEER_MAX: Final = 8
 _SMALL_BODY_BYTES_MAX: Final = 16 * KIB
 """Decoded on the event loop: about a millisecond, where a thread costs a tenth of one."""
@@ -136,13 +135,12 @@ class Inquirer:
             self._identity.handshakes.check_dial(address)
         if etag:
             fields = {"If-None-Match": etag, "Prefer": f"wait={wait_s}", DELTA: "1"}
-        async with self._ask(
-            address, HoldingsTarget(), fields=fields, wait_s=wait_s, bytes_max=HOLDINGS_BYTES_MAX
-        ) as response:
+        async with self._ask(address, HoldingsTarget(), fields=fields, wait_s=wait_s) as answer:
+            response = answer.response
             if response.status == HTTPStatus.NOT_MODIFIED and etag:
                 return HoldingsAnswer(None, etag)
             _expect_ok(response)
-            body = await _read(response, HOLDINGS_BYTES_MAX)
+            body = await answer.read(HOLDINGS_BYTES_MAX)
             if len(body) > _SMALL_BODY_BYTES_MAX:
                 update = await asyncio.to_thread(decode_holdings, body)
             else:
@@ -163,13 +161,11 @@ class Inquirer:
             ConnectionError: There is none.
             TimeoutError: It takes too long.
         """
-        async with self._ask(
-            address, ManifestTarget(digest), bytes_max=MANIFEST_BYTES_MAX
-        ) as response:
-            if response.status in _NOT_HELD:
+        async with self._ask(address, ManifestTarget(digest)) as answer:
+            if answer.response.status in _NOT_HELD:
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
-            _expect_ok(response)
-            return await _read(response, MANIFEST_BYTES_MAX)
+            _expect_ok(answer.response)
+            return await answer.read(MANIFEST_BYTES_MAX)
 
     async def signatures(self, address: Address, digest: Digest) -> tuple[Signature, ...]:
         """Get the signatures of a manifest; none if the peer has none.
@@ -179,13 +175,11 @@ class Inquirer:
             ConnectionError: There is none.
             TimeoutError: It takes too long.
         """
-        async with self._ask(
-            address, SignaturesTarget(digest), bytes_max=SIGNATURE_DOCUMENT_BYTES_MAX
-        ) as response:
-            if response.status in _NOT_HELD:
+        async with self._ask(address, SignaturesTarget(digest)) as answer:
+            if answer.response.status in _NOT_HELD:
                 return ()
-            _expect_ok(response)
-            return decode_signatures(await _read(response, SIGNATURE_DOCUMENT_BYTES_MAX))
+            _expect_ok(answer.response)
+            return decode_signatures(await answer.read(SIGNATURE_DOCUMENT_BYTES_MAX))
 
     async def confirm(
         self, address: Address, digest: Digest, blocks: BlockSet
@@ -204,7 +198,8 @@ class Inquirer:
         fields = {BLOCKS: format_blocks(blocks)}
         target = VersionTarget(digest)
         try:
-            async with self._ask(address, target, method="HEAD", fields=fields) as response:
+            async with self._ask(address, target, method="HEAD", fields=fields) as answer:
+                response = answer.response
                 denied = parse_blocks(response.headers.get(BLOCKS)) & blocks or None
                 if response.status in _NOT_HELD:
                     return Confirmation.NOT_HELD, denied
@@ -221,9 +216,9 @@ class Inquirer:
             ConnectionError: There is none.
             TimeoutError: It takes too long.
         """
-        async with self._ask(address, HoldingsTarget(), method="HEAD") as response:
-            _expect_ok(response)
-            return response.headers.get("Date", "")
+        async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
+            _expect_ok(answer.response)
+            return answer.response.headers.get("Date", "")
 
     @asynccontextmanager
     async def _ask(
@@ -234,32 +229,34 @@ class Inquirer:
         method: str = "GET",
         fields: Mapping[str, str] | None = None,
         wait_s: int = 0,
-        bytes_max: int = 0,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[SmallAnswer]:
         host, port = address
-        patience_s = wait_s + _ANSWER_SILENCE_S
-        timeout = aiohttp.ClientTimeout(
-            total=patience_s + bytes_max / _ANSWER_RATE_MIN_BYTES_PER_S,
-            sock_connect=CONNECT_TIMEOUT_NS / SECOND,
-            sock_read=patience_s,
-        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_NS / SECOND)
         identity = self._identity
         scheme = "http" if identity is None else "https"
         url = URL.build(scheme=scheme, host=host, port=port, path=target.path)
+        is_answering = False
         try:
-            async with self._session.request(
-                method,
-                url,
-                headers=fields,
-                timeout=timeout,
-                allow_redirects=False,
-                ssl=True if identity is None else identity.client_context,
-            ) as response:
+            async with (
+                asyncio.timeout(wait_s + _ANSWER_SILENCE_S) as deadline,
+                self._session.request(
+                    method,
+                    url,
+                    headers=fields,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    ssl=True if identity is None else identity.client_context,
+                ) as response,
+            ):
+                is_answering = True
                 if identity is not None:
                     identity.handshakes.forget(address)
-                yield response
-        except TimeoutError:
-            raise
+                yield SmallAnswer(response, deadline)
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                raise
+            problem = "answers too slowly" if is_answering else "does not answer"
+            raise TimeoutError(f"{host} port {port} {problem}") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             failed = _failed_handshake(error)
             if identity is not None and failed is not None:
@@ -370,16 +367,3 @@ def _expect_ok(response: aiohttp.ClientResponse) -> None:
         raise ProtocolViolation(
             f"answer of {response.url.authority}", f"has the status {response.status}"
         )
-
-
-async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    subject = f"answer of {response.url.authority}"
-    for coding in ("Transfer-Encoding", "Content-Encoding"):
-        if coding in response.headers:
-            raise ProtocolViolation(subject, f"has the field {coding}")
-    length = response.content_length
-    if length is None:
-        raise ProtocolViolation(subject, "does not say how long it is")
-    if length > bytes_max:
-        raise ProtocolViolation(subject, f"has {length} bytes, more than {bytes_max}")
-    return await response.read()

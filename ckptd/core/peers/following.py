@@ -42,9 +42,9 @@ and to take in an answer costs a third of a millisecond: an eighth of a core, an
 thousand peers that recover."""
 _UNFOLLOWED_PAUSE_NS: Final = 15 * SECOND
 """Pause between two questions to one of the others. With a thousand peers some eighty a second."""
-SETTLED_AFTER_NS: Final = 15 * SECOND
+SETTLED_AFTER_NS: Final = 5 * SECOND
 """After this time at the latest every address was asked: a peer has three seconds to take a
-connection and ten to say something. One that says a little again and again holds nobody up."""
+connection, and nobody waits for the last one to say something, or all of it."""
 _HEARD: Final = frozenset({PeerState.LIVE, PeerState.SELF, PeerState.CONFLICT})
 """States in which an address answers."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND

@@ -98,7 +98,7 @@ def test_an_address_that_was_asked_and_is_silent_is_waited_for_no_longer_than_th
     assert node.following.settle() == [NOT_ALL]
     assert node.following.settle() == []
     assert node.hears(two, says(C))[-1] == DiscoverySettled()
-    assert SETTLED_AFTER_NS == 15 * SECOND, "as docs/policy.md says"
+    assert SETTLED_AFTER_NS == 5 * SECOND, "as docs/policy.md says"
 
 
 def test_pauses_after_failures_grow_up_to_three_seconds_and_an_answer_ends_that() -> None:
