@@ -21,6 +21,7 @@ from ckptd.net.connection.identity import Identity
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.throttle import Throttles
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.landlock import Confinement
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
@@ -82,6 +83,7 @@ class Parts:
         policy: Which signatures count.
         access: Who may do what on the control socket.
         sockets: What the service manager made, by name.
+        confinement: Whether this process gave up writing elsewhere.
     """
 
     config: Config
@@ -92,6 +94,7 @@ class Parts:
     policy: SignaturePolicy
     access: Access
     sockets: dict[str, socket.socket]
+    confinement: Confinement
 
 
 async def open_parts(
@@ -128,7 +131,7 @@ async def open_parts(
         stack.callback(root.close)
         opened.append(root)
     roots = Roots(opened)
-    confine_daemon(config, roots)
+    confinement = confine_daemon(config, roots)
     database = await _open_database(state, move_damaged=move_damaged_state)
     stack.push_async_callback(database.close)
     catalog = Catalog(database, roots, wall_clock)
@@ -148,6 +151,7 @@ async def open_parts(
         policy=policy,
         access=access,
         sockets=sockets,
+        confinement=confinement,
     )
 
 

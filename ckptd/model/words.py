@@ -497,6 +497,19 @@ class ReadReason(enum.StrEnum):
     """A receiver says that a block was bad."""
 
 
+class ConfinementState(enum.StrEnum):
+    """Whether the daemon gave up the permission to write anywhere but where it has to."""
+
+    CONFINED = "confined"
+    """It did."""
+    ABSENT = "absent"
+    """The kernel cannot do it."""
+    DISABLED = "disabled"
+    """The kernel can, and it is switched off at boot."""
+    FORBIDDEN = "forbidden"
+    """A filter of system calls does not let the daemon ask for it."""
+
+
 class CheckResult(enum.StrEnum):
     """What a check of the doctor found."""
 

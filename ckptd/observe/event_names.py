@@ -14,7 +14,7 @@ EVENTS: Final = {
     "config.reloaded": "a changed configuration was taken over, but for what needs a restart",
     "daemon.confined": "the kernel keeps it from writing outside its directories",
     "daemon.listening": "the listeners are open; data, metrics and control say where",
-    "daemon.not_confined": "the kernel cannot do that",
+    "daemon.not_confined": "it can write wherever its user can; why, and how to change that",
     "daemon.stopping": "it was told to stop and finishes what it serves",
     "daemon.stopped": "it has ended in good order",
     "limits.changed": "other limits count; why says who wanted that",

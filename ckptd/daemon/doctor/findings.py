@@ -22,6 +22,7 @@ from ckptd.core.peers.conflicts import Conflicts
 from ckptd.core.peers.following import PeerAddress
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
+from ckptd.daemon.doctor.confinement import look_at_confinement
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.places import judge_places
@@ -87,6 +88,7 @@ class Doctor:
         scarce: Callable[[], Sequence[ScarceVersion]],
     ) -> None:
         self._config = parts.config
+        self._confinement = parts.confinement
         self._data = data
         self._roots = parts.storage.roots
         self._catalog = parts.storage.catalog
@@ -107,6 +109,7 @@ class Doctor:
         return (
             self._clocks,
             self._certificates,
+            partial(look_at_confinement, self._confinement),
             self._descriptors,
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,

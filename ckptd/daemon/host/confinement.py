@@ -8,23 +8,33 @@ from typing import Final
 
 from ckptd.config import Config, is_within
 from ckptd.errors import ConfigurationError
+from ckptd.model.words import ConfinementState
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.confined import open_configured
 from ckptd.store.files.kernel import mapping_os_errors
-from ckptd.store.files.landlock import confine_writing
+from ckptd.store.files.landlock import Confinement, confine_writing
 from ckptd.store.files.roots import Roots
 
 _ROOT_MODE: Final = 0o755
 """Of a directory that is not there: others may reach the socket, whose own mode says who may open
 it, and put nothing beside it."""
 
+REMEDIES: Final = {
+    ConfinementState.DISABLED: "Name landlock in lsm= on the kernel's command line.",
+    ConfinementState.FORBIDDEN: "Permit landlock_create_ruleset, landlock_add_rule and "
+    "landlock_restrict_self, as SystemCallFilter= of the unit that comes with ckptd does; "
+    "in a container, in its seccomp profile.",
+}
+"""How a daemon comes to be confined that could be."""
+
 _log = get_logger()
 
 
-def confine_daemon(config: Config, roots: Roots) -> None:
+def confine_daemon(config: Config, roots: Roots) -> Confinement:
     """Give up writing anywhere but to the roots, the state directory and the control socket's.
 
-    Called before the first thread is started: threads inherit it.
+    Called before the first thread is started: threads inherit it. A daemon that could be
+    confined and is not warns of it.
 
     Raises:
         CkptdError: One of the directories cannot be opened, or the kernel refused.
@@ -39,11 +49,29 @@ def confine_daemon(config: Config, roots: Roots) -> None:
             with mapping_os_errors(f"directory {path}"):
                 directories.append(open_configured(path, create_mode=_ROOT_MODE))
             stack.callback(os.close, directories[-1])
-        is_confined = confine_writing(directories)
-    if is_confined:
-        _log.info("daemon.confined")
-    else:
-        _log.info("daemon.not_confined", hint="this kernel has no Landlock (Linux 5.19)")
+        confinement = confine_writing(directories)
+    match confinement.state:
+        case ConfinementState.CONFINED:
+            _log.info("daemon.confined")
+        case ConfinementState.ABSENT:
+            _log.info("daemon.not_confined", why=reason(confinement))
+        case ConfinementState.DISABLED | ConfinementState.FORBIDDEN:
+            why, hint = reason(confinement), REMEDIES[confinement.state]
+            _log.warning("daemon.not_confined", why=why, hint=hint)
+    return confinement
+
+
+def reason(confinement: Confinement) -> str:
+    """Say why the daemon is not confined; empty if it is."""
+    match confinement.state:
+        case ConfinementState.CONFINED:
+            return ""
+        case ConfinementState.ABSENT:
+            return "this kernel has no Landlock, or one that is too old (Linux 5.19 is needed)"
+        case ConfinementState.DISABLED:
+            return "this kernel has Landlock switched off"
+        case ConfinementState.FORBIDDEN:
+            return f"a filter of system calls forbids Landlock: {confinement.refusal}"
 
 
 def check_places(config: Config) -> None:

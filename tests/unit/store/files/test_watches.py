@@ -178,7 +178,7 @@ from ckptd.store.files.roots import Root
 from ckptd.store.files.watches import Watches
 
 root = Root.open("data", sys.argv[1])
-if not confine_writing([root.open_directory("")]):
+if confine_writing([root.open_directory("")]).state != "confined":
     sys.exit(77)
 watches = Watches()
 watch = watches.add(root, "v1", with_files=True)
