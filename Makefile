@@ -77,7 +77,7 @@ bench-stallers: install ## Recover beside a thousand stallers and without, in tu
 bench-keeping: install ## Measure what watching costs, how soon a change is known, and hashing again: FILES=10000, SIZE=10GiB
 	@$(BIN)/python -m tests.benchmarks.keeping $(if $(FILES),--files '$(FILES)') $(if $(SIZE),--size '$(SIZE)')
 
-fuzz: install ## Feed every parser drawn nonsense: EXECUTIONS=1000000, TARGET=manifest, SEED=7
+fuzz: install ## Feed every parser drawn nonsense, and a receiver drawn dialogues: EXECUTIONS=10000, TARGET=dialogues, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
 
 manual: install ## Write docs/control-api.md again, from the table of verbs
