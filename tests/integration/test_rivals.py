@@ -49,13 +49,16 @@ def receiver_of(
     """Make a node that has heard of all."""
     addresses = [peer.address for peer in peers]
     receiver = cluster.node(name, peers=addresses, sections=sections)
-
-    def has_heard() -> bool:
-        states = [row.state for row in receiver.client.peers()]
-        return states == [PeerState.LIVE] * len(peers)
-
-    eventually(has_heard, "every peer answers")
+    wait_heard(receiver)
     return receiver
+
+
+def wait_heard(receiver: Node) -> None:
+    """Return when all of a node's peers answer."""
+    eventually(
+        lambda: {row.state for row in receiver.client.peers()} == {PeerState.LIVE},
+        "every peer answers",
+    )
 
 
 def digests_of(node: Node) -> set[str]:
@@ -166,6 +169,7 @@ def test_a_content_that_this_node_had_wins_without_asking(
     target = receiver.path(NAME, "100")
     target.rename(receiver.path("gone"))
     receiver.restart()
+    wait_heard(receiver)
     plan = receiver.client.plan(PlanRequest(checkpoint=NAME))
     assert (plan.digest, plan.rivals) == (digest, ())
     assert receiver.recover(version=None, to=receiver.path("back")).digest == digest

@@ -15,7 +15,9 @@ def names_of(kind: type) -> set[str]:
     return {field.name for field in fields(kind)} & NAMES
 
 
-@pytest.mark.parametrize(("event", "effect"), ENDED_BY.items(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("event", "effect"), sorted(ENDED_BY.items(), key=str), ids=lambda kind: kind.__name__
+)
 def test_an_event_names_what_it_ends(event: type[Event], effect: type[Effect]) -> None:
     assert names_of(event) & names_of(effect)
 

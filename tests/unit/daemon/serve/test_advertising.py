@@ -246,6 +246,7 @@ async def test_a_follower_is_told_what_changed_since_any_revision_that_is_rememb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 0)
+    monkeypatch.setattr(advertising_module, "_REST", 0)
     monkeypatch.setattr(advertising_module, "_REVISIONS_MAX", 3)
     advertising.begin(incoming)
     followed = [said(advertising)]
