@@ -17,8 +17,11 @@ UNDER ?=
 EXECUTIONS ?=
 TARGET ?=
 DIR ?=
+WORKERS ?= 4
 
 BIN := .venv/bin
+# Half of the tests wait for real daemons, so there may be more workers than processors.
+TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -31,15 +34,15 @@ help: ## Show this list
 demo: .venv/.installed ## Lose a checkpoint and recover it from several daemons on this machine (SIZE=, DIR=)
 	@$(BIN)/ckptctl demo $(if $(SIZE),--size '$(SIZE)') $(if $(DIR),'$(DIR)')
 
-test: install ## Run the tests
-	@$(BIN)/python -m pytest --quiet
+test: install ## Run the tests: WORKERS=4
+	@$(TESTS)
 
 check: install ## Run everything a change must pass: format, lint, types, layers, tests
 	@echo "== format" && $(BIN)/ruff format --quiet --check . || { echo "Run $(BIN)/ruff format"; exit 1; }
 	@echo "== lint" && $(BIN)/ruff check --quiet .
 	@echo "== types" && $(BIN)/mypy --no-error-summary
 	@echo "== layers" && $(BIN)/lint-imports --no-logo
-	@echo "== tests" && $(BIN)/python -m pytest --quiet
+	@echo "== tests" && $(TESTS)
 
 bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small'
 	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
