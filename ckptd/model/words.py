@@ -167,6 +167,8 @@ class RangeOutcome(enum.StrEnum):
     """The source has too much to do: 429 or 503."""
     MISBEHAVED = "misbehaved"
     """The answer was not the protocol."""
+    SPOILED = "spoiled"
+    """A block of it was wrong, and nothing more was read: what that means is asked first."""
     CLOSED = "closed"
     """The scheduler closed the lane."""
     STORE_FAILED = "store failed"

@@ -181,7 +181,7 @@ BREAKAGES: Final = (
     Breakage("a denial is no lie", 11, "is honest and", {"peers.blame._excuse": _excuse_nobody}),
     Breakage(
         "a unit is right again once a block of it is",
-        62,
+        27,
         "has not shown that its bad units are right",
         {"ranges.picker.must_prove": _never},
     ),
@@ -190,7 +190,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a failure costs no trust",
-        26,
+        23,
         "is honest and not trusted",
         {"ranges.transfers._judge": _fail_and_blame},
     ),

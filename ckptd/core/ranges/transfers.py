@@ -31,6 +31,7 @@ _LANE_ENDS = frozenset(
         RangeOutcome.DISCONNECTED,
         RangeOutcome.UNREACHABLE,
         RangeOutcome.MISBEHAVED,
+        RangeOutcome.SPOILED,
         RangeOutcome.CLOSED,
         RangeOutcome.STORE_FAILED,
     }
@@ -179,8 +180,14 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
         narration.report_settled(step, lane, loser)
         step.close_lane(loser, CloseReason.REDUNDANT)
     set_alarms_to(step, lane.source)
-    if event.outcome in _LANE_ENDS:
-        narrow(recovery, lane)
+    _end_lane(step, recovery, lane, event.outcome)
+
+
+def _end_lane(step: Step, recovery: Recovery, lane: Lane, outcome: RangeOutcome) -> None:
+    """Close a lane whose connection is gone, or that is one too many and has no work."""
+    if outcome in _LANE_ENDS:
+        if outcome is not RangeOutcome.SPOILED:  # that was given up, not lost
+            narrow(recovery, lane)
         step.close_lane(lane, CloseReason.FAILED)
     elif lane.is_surplus and not lane.transfers:
         step.close_lane(lane, CloseReason.SURPLUS)
@@ -216,7 +223,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
         case RangeOutcome.STORE_FAILED:
             assert event.refusal is not None
             recovery.local.refusals.append(event.refusal)
-        case RangeOutcome.CLOSED:
+        case RangeOutcome.SPOILED | RangeOutcome.CLOSED:
             pass
     if event.outcome in narration.REASONS:
         narration.report_pause(step, recovery, lane.source, narration.REASONS[event.outcome])

@@ -25,23 +25,29 @@ _GROUP_NS: Final = 20 * MS
 class Groups:
     """Cuts the ranges of one lane into groups of blocks, larger ones while it is fast.
 
+    The first group is one block, so that a lane to a source that lies costs no more.
+
     Attributes:
         size_bytes: What a group has at most, unless it is one block that is longer.
     """
 
     def __init__(self) -> None:
         self.size_bytes = GROUP_BYTES_MIN
+        self._is_first = True
 
     def of(self, space: AddressSpace, blocks: BlockRun) -> Iterator[tuple[list[BlockPlace], int]]:
         """Yield some blocks in groups to be taken together, and each group's bytes."""
         places: list[BlockPlace] = []
         size_bytes = 0
         for place in space.places(blocks):
-            if places and size_bytes + place.size_bytes > self.size_bytes:
+            is_full = size_bytes + place.size_bytes > self.size_bytes
+            if places and (is_full or self._is_first):
+                self._is_first = False
                 yield places, size_bytes
                 places, size_bytes = [], 0
             places.append(place)
             size_bytes += place.size_bytes
+        self._is_first = False
         yield places, size_bytes
 
     def adapt(self, size_bytes: int, took_ns: int) -> None:

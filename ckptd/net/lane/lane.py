@@ -227,6 +227,8 @@ class SocketLane:
             thread.join()
             if self._peer is not None and not self._is_closed:
                 self._note_whether_refused(self._peer[0], receiver)
+            if receiver.is_spoiled:  # this node went away: the source may deliver what is left
+                self._end_orders(RangeOutcome.CLOSED)
 
     def _note_whether_refused(self, identity: Identity, receiver: Receiver) -> None:
         """Take an end before the first byte as the source's answer to this node's certificate.

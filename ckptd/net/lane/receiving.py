@@ -111,6 +111,7 @@ class Receiver:
 
     Attributes:
         has_heard: A first byte came.
+        is_spoiled: It ended because a block was wrong.
 
     Args:
         connection: Read by this thread only.
@@ -150,6 +151,7 @@ class Receiver:
         self._reported_ns = 0
         self._is_stopping = False
         self.has_heard = False
+        self.is_spoiled = False
         connection.read_in_intervals(PROGRESS_INTERVAL_NS)
         if orders and throttles.ingress.is_limiting:  # before a first body fills the buffer
             self._bound_window(throttles.ingress.limit_of(Flow(orders[0].urgency, peer)))
@@ -237,6 +239,9 @@ class Receiver:
             self._next_block = places[-1].block + 1
             # At once: a commit, for which the next delivery may wait, takes what was reported.
             self._progress(rejected, is_due=True)
+            if rejected:  # who sends one wrong block has more of them
+                self.is_spoiled = True
+                raise _LaneBroken(RangeOutcome.SPOILED, f"block {rejected[0]} is wrong")
 
     def _fill(self, data: memoryview) -> None:
         filled = 0

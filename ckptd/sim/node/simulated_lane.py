@@ -13,7 +13,7 @@ from typing import Final
 
 from ckptd.core.effects import FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed, Refusal, Reporting
-from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
+from ckptd.limits import CONNECT_TIMEOUT_NS, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
@@ -33,6 +33,9 @@ CLOSE_NS: Final = MS
 
 BUSY_NS: Final = RETRY_AFTER_S * SECOND
 """How long a busy source wants to be left alone."""
+
+_GROUP_BYTES: Final = 1 * MIB
+"""What a lane reads before it looks at it, but for its first block; as in ``net.lane.groups``."""
 
 _SYN_NS: Final = (0, SECOND)
 """When the connection is tried before it is given up (Linux: after 0, 1, 3, … seconds)."""
@@ -54,6 +57,7 @@ class RangeRequest:
         load_bytes: What the source said it had to send when it answered.
         is_admitted: The source has taken it on.
         mishap: What goes wrong with the answer once ``sent_bytes`` of it have come.
+        is_spoiled: A block of it was wrong; nothing more of it is taken.
     """
 
     order: FetchRange
@@ -67,6 +71,7 @@ class RangeRequest:
     load_bytes: int = 0
     is_admitted: bool = False
     mishap: Mishap | None = None
+    is_spoiled: bool = False
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]
@@ -118,6 +123,7 @@ class SimulatedLane:
         self._is_open = False
         self._is_over = False
         self._is_cut_off = False
+        self._has_taken = False
         self._flow = BodyFlow(
             network.ports[server.node], network.ports[receiver], self._body_arrived
         )
@@ -173,8 +179,10 @@ class SimulatedLane:
         reports: list[Event] = [] if progress is None else [progress]
         if self._requests and (has_body or outcome is RangeOutcome.MISBEHAVED):
             first = self._requests.popleft()
+            is_spoiled = first.is_spoiled
+            outcome = RangeOutcome.SPOILED if is_spoiled else outcome
             reports.append(RangeEnded(first.order.transfer, outcome, refusal=refusal))
-            outcome = RangeOutcome.DISCONNECTED
+            outcome = RangeOutcome.CLOSED if is_spoiled else RangeOutcome.DISCONNECTED
         if reports:
             self._report(*reports)
         self._end_all(outcome, None)
@@ -196,6 +204,8 @@ class SimulatedLane:
         current = self._current
         if current is not None and current.staging.refusal is not None:
             self.fail(RangeOutcome.STORE_FAILED, current.staging.refusal)
+        elif current is not None and current.is_spoiled:
+            self.fail(RangeOutcome.SPOILED)
 
     # The connection
 
@@ -347,6 +357,11 @@ class SimulatedLane:
                 self._report(progress)
             self.fail(RangeOutcome.STORE_FAILED, request.staging.refusal)
             return
+        if request.is_spoiled:
+            if progress is not None:
+                self._report(progress)
+            self.fail(RangeOutcome.SPOILED)
+            return
         self._finish(request, progress, RangeEnded(request.order.transfer, RangeOutcome.DELIVERED))
 
     def _finish(
@@ -372,10 +387,21 @@ class SimulatedLane:
             self._world.at(following.ready_ns, self._begin, following)
         self._network.stop(self._flow)
 
+    def _spoiled_at(self, request: RangeRequest, bad: int, end: int) -> tuple[int, int]:
+        """Return after which block, and how many bytes, of an answer no more is read.
+
+        That is the end of the group with the first wrong block: one block on a new lane.
+        """
+        version = request.staging.known_version()
+        is_first = not self._has_taken and bad == request.order.blocks.start
+        group_bytes = 0 if is_first else _GROUP_BYTES
+        end = min(max(bad + 1, version.block_after(bad, group_bytes)), end)
+        return end, version.run_bytes(request.order.blocks.start, end)
+
     def _take(self) -> RangeProgressed | None:
         """Take the blocks that are whole by now; say so if anything came."""
         request = self._current
-        if request is None:
+        if request is None or request.is_spoiled:
             return None
         received = request.sent_bytes - self._flow.left_bytes(self._world.now)
         if received <= request.reported_bytes:
@@ -387,6 +413,11 @@ class SimulatedLane:
         bad: tuple[int, ...] = ()
         if end > start:
             bad = self._server.bad_among(order.digest, start, end)
+            if bad:
+                end, received = self._spoiled_at(request, bad[0], end)
+                bad = tuple(block for block in bad if block < end)
+                request.is_spoiled, request.reported_bytes = True, received
+            self._has_taken = True
             request.next_block = end
             run = BlockRun(start, end)
             request.staging.take(run, bad)

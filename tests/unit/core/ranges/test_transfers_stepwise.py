@@ -310,6 +310,7 @@ def test_a_source_rests_when_nothing_is_outstanding_any_more() -> None:
         (RangeOutcome.DISCONNECTED, 1, 0, False, True, [StoryKind.BACK_OFF]),
         (RangeOutcome.UNREACHABLE, 1, 0, False, True, [StoryKind.BACK_OFF]),
         (RangeOutcome.STORE_FAILED, 0, 0, False, True, []),
+        (RangeOutcome.SPOILED, 0, 0, False, True, []),
         (RangeOutcome.CLOSED, 0, 0, False, True, []),
         (RangeOutcome.DELIVERED, 0, 1, False, False, []),
     ],
@@ -345,6 +346,19 @@ def test_how_a_transfer_of_a_lane_that_is_to_go_ends_says_nothing_of_its_source(
     flight.end(outcome)
     assert (flight.source.link.failures, flight.source.link.refusals) == (0, 0)
     assert flight.source.link.usable_at_ns == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "width"), [(RangeOutcome.SPOILED, 3), (RangeOutcome.DISCONNECTED, 2)]
+)
+def test_a_lane_that_this_node_left_for_a_bad_block_is_not_one_too_many(
+    outcome: RangeOutcome, width: int
+) -> None:
+    flight = in_flight()
+    bundle = flight.recovery.work.bundles[A]
+    bundle.width = 3
+    flight.end(outcome)
+    assert bundle.width == width
 
 
 def test_a_lane_too_many_is_judged_by_what_it_delivers_and_closed_with_its_last_range() -> None:

@@ -23,6 +23,20 @@ def sizes(groups: Groups, space: AddressSpace) -> list[int]:
     return [size_bytes for _, size_bytes in groups.of(space, BlockRun(0, space.block_count))]
 
 
+def used() -> Groups:
+    """Return the groups of a lane that has brought something."""
+    groups = Groups()
+    list(groups.of(SPACE, BlockRun(0, 1)))
+    return groups
+
+
+def test_the_first_group_of_a_lane_is_one_block_and_no_later_one() -> None:
+    groups = Groups()
+    assert sizes(groups, OF_SHORT_UNITS)[:2] == [16 * KIB, GROUP_BYTES_MIN]
+    assert sizes(groups, OF_SHORT_UNITS)[0] == GROUP_BYTES_MIN
+    assert sizes(used(), OF_SHORT_UNITS)[0] == GROUP_BYTES_MIN
+
+
 @pytest.mark.parametrize("space", [SPACE, OF_SHORT_UNITS, OF_LONG_BLOCKS])
 def test_every_block_is_in_one_group_in_order(space: AddressSpace) -> None:
     groups = list(Groups().of(space, BlockRun(3, space.block_count)))
@@ -35,7 +49,7 @@ def test_every_block_is_in_one_group_in_order(space: AddressSpace) -> None:
 
 
 def test_a_lane_that_is_fast_takes_more_at_once_and_less_again_when_it_is_slow() -> None:
-    groups = Groups()
+    groups = used()
     assert sizes(groups, SPACE)[0] == GROUP_BYTES_MIN
     groups.adapt(GROUP_BYTES_MIN, 1 * MS)
     assert sizes(groups, SPACE)[0] == GROUP_BYTES_MAX
@@ -46,7 +60,7 @@ def test_a_lane_that_is_fast_takes_more_at_once_and_less_again_when_it_is_slow()
 
 
 def test_what_is_learned_on_the_way_counts_from_the_next_group_on() -> None:
-    groups = Groups()
+    groups = used()
     taken = groups.of(SPACE, BlockRun(0, SPACE.block_count))
     assert next(taken)[1] == GROUP_BYTES_MIN
     groups.adapt(GROUP_BYTES_MIN, 0)

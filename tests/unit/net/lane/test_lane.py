@@ -302,6 +302,19 @@ async def test_a_lane_can_be_ended_in_the_middle_of_a_body(
         assert receiver.lane._receiver is None
 
 
+async def test_what_else_was_asked_of_a_source_of_a_bad_block_says_nothing_of_it(
+    content: FileContent, source: Source
+) -> None:
+    async with receiving(content, source.address) as receiver:
+        receiver.fetch(1)
+        receiver.fetch(0)
+        connection = await source.accept()
+        await source.request(connection)
+        connection.sendall(source.answer(100, 300)[:-1] + b"\0")
+        await receiver.task
+        assert receiver.outcomes == [RangeOutcome.SPOILED, CLOSED]
+
+
 async def test_a_lane_closed_before_it_ran_ends_its_orders_and_dials_nobody(
     content: FileContent, source: Source
 ) -> None:

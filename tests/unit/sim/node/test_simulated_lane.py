@@ -145,11 +145,17 @@ def test_progress_tells_of_whole_blocks_and_of_all_bytes(line: Line) -> None:
     assert line.delivered == [(BlockRun(4, 6), ())]
 
 
-def test_bad_blocks_are_reported_as_rejected(line: Line) -> None:
+def test_a_bad_block_is_reported_as_rejected_and_nothing_more_is_read(line: Line) -> None:
     line.server.bad_share = 1.0
     line.ask(1, 0, 2)
+    line.ask(2, 2, 3)
     line.run(1000)
-    assert line.events[0][1] == RangeProgressed(TransferId(1), 2 * MIB, 2, (0, 1), 2 * MIB)
+    progress = RangeProgressed(TransferId(1), 1 * MIB, 1, (0,), 3 * MIB)
+    assert line.events[0][1] == progress
+    assert [(ended, how) for _, ended, how in line.ends] == [
+        (1, RangeOutcome.SPOILED),
+        (2, RangeOutcome.CLOSED),
+    ]
     assert line.staging.uncommitted_bytes == 0
 
 
