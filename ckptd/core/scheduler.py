@@ -36,6 +36,7 @@ from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choi
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import once_for_each_node
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -152,6 +153,10 @@ class Scheduler:
         known = self._state.peers.get(path)
         return None if known is None else view_peer(self._state, known, now=now)
 
+    def paths_to(self, node: NodeId) -> tuple[PathId, ...]:
+        """Return all paths to a node that it ever answered on; none if it was never heard of."""
+        return tuple(self._state.paths.get(node, ()))
+
     def explain_choice(
         self,
         checkpoint: CheckpointName,
@@ -205,11 +210,14 @@ class Scheduler:
         return rivals_of_choice(self._state, checkpoint, wanted, not_below, own, now=now)
 
     def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:
-        """Return what each live peer holds that is not in quarantine."""
+        """Return what each live node holds that is not in quarantine."""
+        said: dict[NodeId, list[Holding]] = {}
+        for peer in self._state.peers.values():
+            if peer.is_live and peer.standing.quarantined_until_ns <= now:
+                said.setdefault(peer.node, []).extend(peer.holdings.values())
         return [
-            (peer.node, tuple(peer.holdings.values()))
-            for peer in self._state.peers.values()
-            if peer.is_live and peer.standing.quarantined_until_ns <= now
+            (node, tuple(once_for_each_node((node, each) for each in holdings)))
+            for node, holdings in said.items()
         ]
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:

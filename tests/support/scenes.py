@@ -104,7 +104,7 @@ class Scene:
         """Add a lane on which some runs of blocks were ordered."""
         state = self.state
         lane = Lane(
-            LaneId(state.next_lane), peer.node, recovery.id, peer.link, self.now, has_body=has_body
+            LaneId(state.next_lane), peer.path, recovery.id, peer.link, self.now, has_body=has_body
         )
         state.next_lane += 1
         recovery.work.lanes[lane.id] = state.lanes[lane.id] = lane

@@ -156,10 +156,16 @@ def holding(version: Saved, held: BlockSet | None = None) -> Holding:
     )
 
 
-def holds(node: NodeId, *held: Saved | Holding, epoch: int = 1) -> HoldingsArrived:
-    """Let a node say what it holds."""
+def holds(node: NodeId, *held: Saved | Holding, epoch: int = 1, via: str = "") -> HoldingsArrived:
+    """Let a node say what it holds, on the first path to it or on another one."""
     said = tuple(holding(what) if isinstance(what, Saved) else what for what in held)
-    return HoldingsArrived(node, Epoch(epoch), said, node, Origin(node))
+    path = further_path(node, via) if via else node
+    return HoldingsArrived(node, Epoch(epoch), said, path, Origin(node))
+
+
+def further_path(node: NodeId, via: str) -> PathId:
+    """Name another path to a node than the first one."""
+    return PathId(f"{node} via {via}")
 
 
 def wanted(

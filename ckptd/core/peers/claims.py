@@ -41,9 +41,10 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
         evidence = peer.standing.evidence if peer else Evidence()
         evidence.settle(Confirmation.NO_ANSWER)
         standing = Standing(evidence=evidence)
-        peer = peers[event.path] = Peer(
+        peer = Peer(
             event.node, event.epoch, standing=standing, path=event.path, origin=event.origin
         )
+        step.state.add_peer(peer)
     elif not peer.is_live:
         peer.link.usable_at_ns = 0
     before = peer.holdings if peer.is_live else {}
@@ -71,7 +72,7 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
         for path in [path for path, peer in peers.items() if not peer.is_live]:
             if path not in in_use:
                 _keep_rate(step, peers[path])
-                del peers[path]
+                step.state.forget_peer(path)
 
 
 def on_discovery_settled(step: Step, event: DiscoverySettled) -> None:
@@ -103,6 +104,9 @@ def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Pee
         take_stock(step, recovery)
     elif now is not None and not now.is_complete:
         added = now.blocks if before is None else now.blocks - before.blocks
+        for other in step.state.on_other_paths(peer):  # what they brought has spread already
+            known = other.holding_of(recovery.digest)
+            added = added if known is None else added - known.blocks
         if added and before is not None:
             recovery.swarm.spread_grew_ns = step.now
         recovery.swarm.spread.grow(added)

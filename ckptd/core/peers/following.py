@@ -1,8 +1,8 @@
 """Whom to follow, what each address said last, and when to ask it again.
 
-A node id is believed while the address that claims it answers; a second address that claims it is
-a conflict. What a peer says it holds is kept here, as the base of the next delta; the scheduler
-keeps what it believes of that.
+A node id is believed while the address that claims it answers. A second address that claims it in
+the same epoch is another path to the node; in another epoch it is a conflict. What a peer says it
+holds is kept here, as the base of the next delta; the scheduler keeps what it believes of that.
 
 The driver asks what :meth:`Following.question` says, hands in the answer or the failure,
 carries out what follows from it in its order, and asks again after the pause.
@@ -16,6 +16,7 @@ from random import Random
 from typing import Final, NamedTuple, TypeAlias
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.peers.paths import PathEnd, Paths
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
@@ -64,6 +65,7 @@ class PeerAddress:
         etag: Names that answer, for the next question.
         last_error: Why it is not live.
         failures: Questions without an answer, in a row.
+        path: The path to a node which leads there; ``None`` unless it is live.
     """
 
     name: str
@@ -74,6 +76,7 @@ class PeerAddress:
     etag: str | None = None
     last_error: str = ""
     failures: int = 0
+    path: PathId | None = None
 
 
 class Question(NamedTuple):
@@ -88,18 +91,6 @@ class Question(NamedTuple):
     etag: str | None
     wait_ns: int
     is_first: bool
-
-
-class PathEnd(NamedTuple):
-    """Where a path leads to.
-
-    Attributes:
-        node: The node that must answer there.
-        address: Host and port.
-    """
-
-    node: NodeId
-    address: tuple[str, int]
 
 
 class PeerFound(NamedTuple):
@@ -188,7 +179,7 @@ class Following:
         self._is_proven = is_proven
         self._rng = rng
         self._peers = {peer.name: peer for peer in addresses}
-        self._by_path: dict[PathId, PeerAddress] = {}
+        self._paths = Paths()
         self._followed: dict[str, None] = {}
         self._is_late = False
         self._settled: DiscoverySettled | None = None
@@ -199,10 +190,7 @@ class Following:
 
     def end_of(self, path: PathId) -> PathEnd | None:
         """Return where a path leads to; ``None`` unless it is live."""
-        peer = self._by_path.get(path)
-        if peer is None or peer.holdings is None:
-            return None
-        return PathEnd(peer.holdings.node, peer.address)
+        return self._paths.end_of(path)
 
     def settled(self) -> list[Consequence]:
         """Return the event that every address was asked, once that is so.
@@ -231,6 +219,7 @@ class Following:
         for peer in left:
             why = "it was taken out of the configuration"
             consequences += self._lose(peer, PeerState.UNREACHABLE, why)
+            self._paths.forget(peer.name)
         known = self._peers
         self._peers = {name: known.get(name, peer) for name, peer in wanted.items()}
         joined = [peer for name, peer in self._peers.items() if name not in known]
@@ -337,14 +326,14 @@ class Following:
         self, peer: PeerAddress, holdings: Holdings, consequences: list[Consequence]
     ) -> bool:
         """Return whether it cannot be a peer of that name that answers; then it is lost."""
-        owner = self._by_path.get(holdings.node)
+        twin = self._paths.twin_at(peer.name, holdings.node, holdings.epoch)
         if holdings.node == self._node:
             consequences += self._lose(peer, PeerState.SELF, "it is this node itself")
         elif peer.pinned not in {None, holdings.node}:
             why = f"it is {holdings.node}, not {peer.pinned}"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
-        elif owner is not None and owner is not peer:
-            why = f"it calls itself {holdings.node}, as {owner.name} does"
+        elif twin is not None:
+            why = f"it calls itself {holdings.node}, as {twin} does"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
         else:
             return False
@@ -359,10 +348,10 @@ class Following:
         if peer.state is not PeerState.LIVE:
             consequences.append(PeerFound(holdings.node, peer.name))
         peer.state, peer.holdings, peer.etag, peer.last_error = PeerState.LIVE, holdings, etag, ""
-        self._by_path[holdings.node] = peer
-        node = holdings.node
+        node, epoch = holdings.node, holdings.epoch
+        peer.path = self._paths.open(peer.name, peer.address, node, epoch)
         origin = Origin(node if self._is_proven else peer.name)
-        arrived = HoldingsArrived(node, holdings.epoch, holdings.holdings, PathId(node), origin)
+        arrived = HoldingsArrived(node, epoch, holdings.holdings, peer.path, origin)
         consequences.append(arrived)
 
     def _lose(self, peer: PeerAddress, state: PeerState, why: str) -> list[Consequence]:
@@ -374,6 +363,6 @@ class Following:
             consequences.append(AddressLost(peer.name, state, why))
         peer.state, peer.holdings, peer.etag, peer.last_error = state, None, None, why
         if lost is not None:
-            del self._by_path[lost.node]
-            consequences.append(PeerLost(lost.node))
+            peer.path = None
+            consequences.append(PeerLost(self._paths.close(peer.name)))
         return consequences

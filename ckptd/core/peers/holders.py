@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ckptd.core.state.peer import once_for_each_node
 from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import NodeId
 
 
 def look_for_holders(step: Step) -> None:
@@ -17,22 +19,22 @@ def look_for_holders(step: Step) -> None:
 
 
 def count_holders(step: Step, recovery: Recovery) -> None:
-    """Count who holds any of a version."""
-    holdings = _holdings(step, recovery)
-    recovery.swarm.source_count = len(holdings)
-    recovery.swarm.is_swarming = any(not holding.is_complete for holding in holdings)
+    """Count the sources that hold any of a version; a node is one on each path to it."""
+    said = _said(step, recovery)
+    recovery.swarm.source_count = len(said)
+    recovery.swarm.is_swarming = any(not holding.is_complete for _, holding in said)
 
 
 def take_stock(step: Step, recovery: Recovery) -> None:
-    """Note which blocks others have that recover the version as well."""
-    holdings = _holdings(step, recovery)
+    """Note which blocks other nodes have that recover the version as well."""
+    holdings = once_for_each_node(_said(step, recovery))
     recovery.swarm.spread = Spread(each.blocks for each in holdings if not each.is_complete)
 
 
-def _holdings(step: Step, recovery: Recovery) -> list[Holding]:
-    """Return what live peers have of the version of a recovery."""
+def _said(step: Step, recovery: Recovery) -> list[tuple[NodeId, Holding]]:
+    """Return what live peers have of the version of a recovery, on each path to them."""
     return [
-        peer.holdings[recovery.digest]
+        (peer.node, peer.holdings[recovery.digest])
         for peer in step.state.peers.values()
         if peer.is_live and recovery.digest in peer.holdings
     ]

@@ -30,11 +30,13 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     recovery = step.state.recoveries[lane.recovery]
     space = recovery.content.space
     owed = lane.transfers[0]
-    best: tuple[int, Peer, BlockRun] | None = None
+    late = step.state.peers[lane.source].node
+    best: tuple[tuple[bool, int], Peer, BlockRun] | None = None
     for peer, run in _able(step, recovery, lane, owed):
         time_ns = peer.link.time_for_ns(space.run_bytes(run), step.options)
-        if best is None or time_ns < best[0]:
-            best = (time_ns, peer, run)
+        rank = (peer.node == late, time_ns)  # what keeps a node silent may do so on all paths
+        if best is None or rank < best[0]:
+            best = (rank, peer, run)
     if best is None:
         return None
     budget_bytes = int(step.options.hedging.share * space.size_bytes)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ckptd.core.report.rivals import Rival
 from ckptd.core.stages.version_choice import contents_of_choice
 from ckptd.core.state.knowledge import State
-from ckptd.core.state.peer import Peer
+from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.record.rivalry import Claim
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
@@ -53,7 +53,7 @@ def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Clai
         digests &= {
             each.holding.digest
             for each in claims
-            if each.peer is not None and each.peer.path == request.from_node
+            if each.peer is not None and each.peer.node == request.from_node
         }
     return [each for each in claims if each.holding.digest in digests]
 
@@ -110,12 +110,12 @@ def rivals_of_choice(
         own: What stands on this node's disks of the checkpoint.
         now: The moment, in nanoseconds.
     """
-    reliable = [
-        holding
+    reliable = once_for_each_node(
+        (peer.node, holding)
         for peer in state.peers.values()
         if peer.is_live and peer.standing.quarantined_until_ns <= now
         for holding in peer.holdings.values()
-    ]
+    )
     contents = contents_of_choice([*reliable, *own], checkpoint, wanted, not_below)
     mine = {holding.digest: holding.size_bytes for holding in own}
     claimed = {rival.digest: rival for rival in claimed_contents(state, checkpoint, None, now=now)}
@@ -139,7 +139,11 @@ def contents_among(
     """
     request = recovery.request
     not_below = None if request.digest_prefix else request.not_below  # it was named
-    holdings = [each.holding for each in claims]
+    claims = list(claims)
+    holdings = once_for_each_node(
+        (each.peer.node, each.holding) for each in claims if each.peer is not None
+    )
+    own = [each.holding for each in claims if each.peer is None]
     return contents_of_choice(
-        holdings, request.checkpoint, recovery.wanted_version, not_below, is_whole=is_whole
+        [*holdings, *own], request.checkpoint, recovery.wanted_version, not_below, is_whole=is_whole
     )

@@ -14,12 +14,13 @@ from ckptd.core.state.alarms import Alarms
 from ckptd.core.state.lane import Lane, Trial
 from ckptd.core.state.latencies import Latencies
 from ckptd.core.state.learned import LearnedRates
-from ckptd.core.state.peer import Peer
+from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     Digest,
     LaneId,
+    NodeId,
     PathId,
     RecoveryId,
     TransferId,
@@ -34,7 +35,8 @@ class State:
     """Everything.
 
     Attributes:
-        peers: By path.
+        peers: By path. Changed by :meth:`add_peer` and :meth:`forget_peer`.
+        paths: Of each of them all paths that lead to it.
         recoveries: All and only recoveries that have not ended.
         transfers: The lane of each transfer in flight; all and only transfers of the lanes.
         lanes: All and only lanes of the recoveries, by name.
@@ -61,6 +63,7 @@ class State:
     """
 
     peers: dict[PathId, Peer] = field(default_factory=dict)
+    paths: dict[NodeId, list[PathId]] = field(default_factory=dict)
     recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
@@ -88,8 +91,31 @@ class State:
         if len(self.contradictions) > CONTRADICTIONS_MAX:
             del self.contradictions[next(iter(self.contradictions))]
 
-    def live_holdings(self) -> Iterator[Holding]:
-        """Yield what all live peers hold: what a version is chosen from."""
-        for peer in self.peers.values():
-            if peer.is_live:
-                yield from peer.holdings.values()
+    def add_peer(self, peer: Peer) -> None:
+        """Know a peer on a path to it, in place of an earlier life of it."""
+        self.peers[peer.path] = peer
+        paths = self.paths.setdefault(peer.node, [])
+        if peer.path not in paths:
+            paths.append(peer.path)
+
+    def forget_peer(self, path: PathId) -> None:
+        """Know nothing of a peer on a path any more."""
+        node = self.peers.pop(path).node
+        self.paths[node].remove(path)
+        if not self.paths[node]:
+            del self.paths[node]
+
+    def on_other_paths(self, peer: Peer) -> Iterator[Peer]:
+        """Yield the same node on each other path on which it is live."""
+        for path in self.paths.get(peer.node, ()):
+            if path != peer.path and self.peers[path].is_live:
+                yield self.peers[path]
+
+    def live_holdings(self) -> list[Holding]:
+        """Return what all live nodes hold, once for each: what a version is chosen from."""
+        return once_for_each_node(
+            (peer.node, holding)
+            for peer in self.peers.values()
+            if peer.is_live
+            for holding in peer.holdings.values()
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ckptd.core.state.link import Link
@@ -71,3 +72,17 @@ class Peer:
         left = BlockSet() if holding is None or blocks is None else holding.blocks - blocks
         if holding is not None and left:
             self.holdings[digest] = replace(holding, blocks=left)
+
+
+def once_for_each_node(said: Iterable[tuple[NodeId, Holding]]) -> list[Holding]:
+    """Return what nodes hold, once however many paths lead to each.
+
+    Args:
+        said: What each of them said, on each path to it.
+    """
+    held: dict[tuple[NodeId, Digest], Holding] = {}
+    for node, holding in said:
+        known = held.setdefault((node, holding.digest), holding)
+        if known.blocks != holding.blocks:
+            held[node, holding.digest] = replace(known, blocks=known.blocks | holding.blocks)
+    return list(held.values())

@@ -123,10 +123,9 @@ def _checkpoint_rows(
     for held in catalog.versions():
         here[held.holding.digest] = held
         offers[_key(held.holding)] += [(node, held.holding)] if held.is_offered else []
-    for peer in peering.peers():
-        if peer.holdings is not None:
-            for holding in peer.holdings.holdings:
-                offers[_key(holding)].append((peer.holdings.node, holding))
+    for peer, said in peering.said().items():
+        for holding in said.holdings:
+            offers[_key(holding)].append((peer, holding))
     return [
         _checkpoint_row(key, offers[key], here.get(key[2]), node, places)
         for key in sorted(offers, key=lambda key: (key[0], -key[1], key[2]))
@@ -168,7 +167,7 @@ def _peer_rows(peering: Peering, rates: Mapping[PathId, LearnedRate], *, now: in
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
-        rate = rates.get(PathId(holdings.node)) if holdings else None
+        rate = None if peer.path is None else rates.get(peer.path)
         rows.append(
             PeerRow(
                 node=holdings.node if holdings else None,

@@ -208,7 +208,7 @@ class PlanAnswers:
             yield self._manifests.from_catalog(checkpoint, digest)
         best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
         for holder in best[:_HOLDERS_ASKED_MAX]:
-            yield self._manifests.from_peer(holder.source.node, checkpoint, digest)
+            yield self._manifests.from_peer(holder.source.path, checkpoint, digest)
 
 
 async def _space_of(

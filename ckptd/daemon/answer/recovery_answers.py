@@ -176,7 +176,7 @@ class RecoveryAnswers:
             now = self._now()
             if prefix:
                 check_prefix(prefix, self._scheduler.contents(checkpoint, version, now=now))
-            if node is not None and self._scheduler.peer(node, now=now) is None:
+            if node is not None and not self._scheduler.paths_to(node):
                 raise NotFound(f"node {node}", "was never heard of", "See 'ckptctl peers'.")
         return _Selection(prefix, node)
 

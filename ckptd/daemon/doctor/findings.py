@@ -270,12 +270,12 @@ class Doctor:
 
     def _learn(self, peer: PeerAddress, sample: Sample | None) -> None:
         """Let predictions know how fast a peer is."""
-        if sample is None or peer.holdings is None:
+        if sample is None or peer.path is None:
             return
         rate = sample.rate_bytes_per_s
         if rate is not None:
-            node, latency, by = peer.holdings.node, sample.latency_ns, RateOrigin.DOCTOR
-            self._note_rate(RateLearned(node, rate, latency, 0, by, is_sound=sample.is_sound))
+            path, latency, by = peer.path, sample.latency_ns, RateOrigin.DOCTOR
+            self._note_rate(RateLearned(path, rate, latency, 0, by, is_sound=sample.is_sound))
 
     def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
         """Return who must answer at the other end of a lane, and to whom."""

@@ -353,9 +353,7 @@ class Measuring:
         return counts
 
     def _holdings_of_peers(self) -> Iterable[tuple[Holding, ...]]:
-        for peer in self._peering.peers():
-            if peer.holdings is not None:
-                yield peer.holdings.holdings
+        return [said.holdings for said in self._peering.said().values()]
 
     def _refusals_by_reason(self) -> dict[str, int]:
         """Return whom this node turned away as a source, and what it did not take as a receiver."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ckptd.core.report.views import SourceSnapshot
-from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.ids import Epoch, PathId
 from ckptd.observe.metrics import MetricRow, counter
 
 
@@ -22,15 +22,15 @@ class Quarantines:
 
     def __init__(self) -> None:
         self.total = 0
-        self._counted: dict[NodeId, tuple[Epoch, int]] = {}
+        self._counted: dict[PathId, tuple[Epoch, int]] = {}
 
     def look(self, sources: Iterable[SourceSnapshot]) -> int:
         """Take in the peers as they are now; return the total."""
         counted = {}
         for source in sources:
-            epoch, before = self._counted.get(source.node, (source.epoch, 0))
+            epoch, before = self._counted.get(source.path, (source.epoch, 0))
             self.total += source.quarantines - (before if epoch == source.epoch else 0)
-            counted[source.node] = (source.epoch, source.quarantines)
+            counted[source.path] = (source.epoch, source.quarantines)
         self._counted = counted
         return self.total
 

@@ -23,12 +23,13 @@ from ckptd.core.peers.following import (
     DeltaUnfit,
     Following,
     NextStep,
-    PathEnd,
     PeerAddress,
     PeerFound,
 )
+from ckptd.core.peers.paths import PathEnd
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.model.holdings import Holdings
 from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
@@ -91,6 +92,16 @@ class Peering:
     def end_of(self, path: PathId) -> PathEnd | None:
         """Return where a path leads to; ``None`` unless it is live."""
         return self._following.end_of(path)
+
+    def said(self) -> dict[NodeId, Holdings]:
+        """Return what each live node says it holds; of several paths what it said last."""
+        said: dict[NodeId, Holdings] = {}
+        for peer in self.peers():
+            if peer.holdings is not None:
+                node, revision = peer.holdings.node, peer.holdings.revision
+                if node not in said or said[node].revision < revision:
+                    said[node] = peer.holdings
+        return said
 
     async def confirm(self, question: ConfirmHolding) -> HoldingConfirmed:
         """Ask a peer whether it stands by blocks that were bad when they came."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
+from ckptd.core.report.views import RecoverySourceSnapshot
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest, RecoveryId
+from ckptd.model.ids import Digest, NodeId, RecoveryId
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
 from ckptd.store.files.roots import Root
@@ -244,11 +245,7 @@ class RecoveryBook:
             critical_s=(
                 None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
             ),
-            sources=tuple(
-                Contribution(node=row.source.node, verified_bytes=row.verified_bytes)
-                for row in final.sources
-                if row.verified_bytes
-            ),
+            sources=_contributions(final.sources),
             predicted_duration_s=(
                 None
                 if final.predicted_ns is None
@@ -273,4 +270,14 @@ def is_taken(target_path: str, by: OpenRecovery) -> Conflict:
         f"target {target_path}",
         f"is where {by.id} recovers to",
         f"Watch it with: ckptctl watch {by.id}",
+    )
+
+
+def _contributions(sources: Iterable[RecoverySourceSnapshot]) -> tuple[Contribution, ...]:
+    """Return what each node brought, over all paths to it."""
+    brought: Counter[NodeId] = Counter()
+    for row in sources:
+        brought[row.source.node] += row.verified_bytes
+    return tuple(
+        Contribution(node=node, verified_bytes=size) for node, size in brought.items() if size
     )

@@ -16,7 +16,7 @@ class Swarm:
             version, from 0 to 1; drawn again each time, or nodes that met once would ask for the
             same blocks to the end.
         own_block: Where it continues; -1 before it began.
-        source_count: How many live peers hold any of the version.
+        source_count: How many sources hold any of the version, each path to a node counted.
         total_rate: What all of them together deliver, in bytes a second, as far as it is known.
         total_rate_ns: When that was added up.
         is_swarming: Others recover the same version at the same time.

@@ -36,6 +36,7 @@ from tests.support.scheduling import (
     R,
     Script,
     blocks,
+    further_path,
     holding,
     holds,
     ranges,
@@ -249,3 +250,28 @@ def test_a_holder_that_is_reborn_is_forgiven_and_counted_again() -> None:
     assert recovery.swarm.spread.had_by[0] == NOTHING
     assert [entry.kind for entry in recovery.story.entries] == [StoryKind.EPOCH_CHANGED]
     assert [bad.answer for bad in step.state.peers[A].standing.evidence.last] == [NO_ANSWER]
+
+
+def test_what_a_node_brings_on_a_second_path_has_spread_already() -> None:
+    step, recovery = knowing(having(B, None))
+    claims.on_holdings_arrived(step, holds(A, holding(VERSION, PART)))
+    claims.on_holdings_arrived(step, holds(A, holding(VERSION, MORE), via="x"))
+    claims.on_holdings_arrived(step, holds(A, holding(VERSION, MORE)))
+    assert recovery.swarm.spread.had_by[:2] == [MORE | STALE, NOTHING]
+    assert recovery.swarm.source_count == 3, "each path is a source"
+    claims.on_peer_lost(step, PeerLost(A))
+    assert recovery.swarm.spread.had_by[:2] == [MORE, NOTHING]
+    assert recovery.swarm.source_count == 2
+
+
+def test_lanes_on_one_path_stay_when_the_other_is_lost() -> None:
+    script, version = Script(), saved(64)
+    via = further_path(A, "x")
+    script.tell(holds(A, version, via="x"))
+    orders = ranges(script.start(version, A))
+    assert {order.source for order in orders} == {A, via}
+    script.tell(PeerLost(A))
+    lanes = {lane.source: lane.is_closing for lane in script.scheduler.inspect().lanes.values()}
+    assert lanes[via] is False
+    assert script.scheduler.paths_to(A) == (via, A)
+    assert script.scheduler.paths_to(B) == ()

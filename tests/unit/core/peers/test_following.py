@@ -14,16 +14,16 @@ from ckptd.core.peers.following import (
     Consequence,
     DeltaUnfit,
     Following,
-    PathEnd,
     PeerAddress,
     PeerFound,
     Question,
     back_off_ns,
     spread_ns,
 )
+from ckptd.core.peers.paths import PathEnd
 from ckptd.limits import MS, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta
-from ckptd.model.ids import Epoch, NodeId, Origin
+from ckptd.model.ids import Epoch, NodeId, Origin, PathId
 from ckptd.model.words import PeerState
 
 NOT_ALL = DiscoverySettled(is_everybody_heard=False)
@@ -156,15 +156,58 @@ def test_who_cannot_be_a_peer_is_not_believed(
     assert 15 * SECOND <= node.pause_ns <= 30 * SECOND
 
 
-def test_a_second_address_of_one_name_is_a_conflict_and_the_first_one_counts() -> None:
+def test_a_second_daemon_of_one_name_is_a_conflict_and_the_first_one_counts() -> None:
     one, two = peer("x"), peer("y")
     node = Node(one, two)
     node.hears(one, says(B))
-    assert node.hears(two, says(B)) == [
+    assert node.hears(two, says(B, epoch=6)) == [
         AddressLost("y", PeerState.CONFLICT, "it calls itself b, as x does"),
         DiscoverySettled(),
     ]
     assert node.following.end_of(B) == PathEnd(B, ("x", 1))
+
+
+def test_a_second_address_of_one_daemon_is_a_path_of_its_own() -> None:
+    one, two = peer("x"), peer("b@y", B)
+    node = Node(one, two)
+    via = PathId("b via y")
+    assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B)]
+    second = HoldingsArrived(B, Epoch(5), (), via, Origin("b@y"))
+    assert node.hears(two, says(B)) == [PeerFound(B, "b@y"), second, DiscoverySettled()]
+    assert (one.path, two.path) == (B, via)
+    assert node.following.end_of(via) == PathEnd(B, ("b@y", 1))
+    lost = AddressLost("x", PeerState.UNREACHABLE, "gone")
+    assert node.misses(one) == [lost, PeerLost(B), NOT_ALL]
+    assert (one.path, node.following.end_of(B)) == (None, None)
+    assert node.hears(two, says(B, 2)) == [second], "it keeps its name"
+    assert node.hears(one, says(B))[1] == arrived(B)
+
+
+def test_after_a_restart_a_node_is_followed_again_on_the_path_that_is_heard_of_first() -> None:
+    one, two = peer("x"), peer("y")
+    node = Node(one, two)
+    node.hears(one, says(B))
+    node.hears(two, says(B))
+    assert node.hears(one, says(B, epoch=6))[:2] == [
+        AddressLost("x", PeerState.CONFLICT, "it calls itself b, as y does"),
+        PeerLost(B),
+    ]
+    node.misses(two)
+    assert node.hears(two, says(B, epoch=6))[0] == PeerFound(B, "y")
+    assert node.hears(one, says(B, epoch=6))[0] == PeerFound(B, "x")
+
+
+def test_with_certificates_all_paths_to_a_node_have_one_origin_else_each_its_own() -> None:
+    for is_proven, origins in ((True, ["b", "b"]), (False, ["x", "y"])):
+        node = Node(peer("x"), peer("y"))
+        node.following = Following(ME, (peer("x"), peer("y")), Random(1), is_proven=is_proven)
+        heard = [
+            event.origin
+            for address in node.following.peers()
+            for event in node.hears(address, says(B))
+            if isinstance(event, HoldingsArrived)
+        ]
+        assert heard == origins
 
 
 def test_a_handshake_that_failed_waits_for_a_person() -> None:

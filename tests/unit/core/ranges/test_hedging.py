@@ -262,6 +262,14 @@ def late_lane() -> Late:
     return Late(scene, recovery, lane, second, third)
 
 
+def test_another_node_is_asked_for_a_hedge_rather_than_the_late_one_on_another_path() -> None:
+    late = late_lane()
+    late.second.node = A  # it would be done first
+    assert late.hedge() == (C, (1, 4))
+    late.third.is_live = False
+    assert late.hedge() == (A, (1, 4))
+
+
 @pytest.mark.parametrize(("rates", "expected"), [((8, 4), B), ((4, 8), C), ((8, 8), B)])
 def test_the_source_is_asked_for_a_hedge_that_would_be_done_first(
     rates: tuple[int, int], expected: NodeId

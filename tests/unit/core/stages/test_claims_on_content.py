@@ -5,10 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ckptd.core.events import PeerLost
-from ckptd.core.stages.claims_on_content import claims_on, contents_among
+from ckptd.core.stages.claims_on_content import Claimed, claims_on, contents_among
+from ckptd.core.state.peer import Peer
 from ckptd.model.ids import Digest, Epoch, NodeId
 from tests.support.scenes import Scene
-from tests.support.scheduling import A, B, C, Saved, Script, blocks, holding, holds, saved
+from tests.support.scheduling import (
+    A,
+    B,
+    C,
+    Saved,
+    Script,
+    blocks,
+    further_path,
+    holding,
+    holds,
+    saved,
+)
 
 ONE, OTHER = saved(4, version=100), saved(5, version=100)
 OLD = saved(3, version=90)
@@ -138,3 +150,35 @@ def test_who_names_a_digest_accepts_that_it_is_older() -> None:
     assert contents_among(recovery, claims) == ()
     recovery.request = replace(recovery.request, digest_prefix=OLD.digest)
     assert contents_among(recovery, claims) == ((90, OLD.digest),)
+
+
+def test_a_node_counts_once_for_a_content_however_many_paths_lead_to_it() -> None:
+    script = Script()
+    script.tell(holds(A, ONE), holds(A, ONE, via="x"), holds(A, ONE, via="y"))
+    script.tell(holds(B, OTHER), holds(C, OTHER))
+    [most, least] = script.scheduler.rivals_of_choice(
+        ONE.checkpoint, None, None, [], now=script.now
+    )
+    assert (most.digest, most.nodes) == (OTHER.digest, (B, C))
+    assert (least.digest, least.nodes) == (ONE.digest, (A,))
+    said = script.scheduler.said(now=script.now)
+    assert said == [(A, (holding(ONE),)), (B, (holding(OTHER),)), (C, (holding(OTHER),))]
+
+
+def test_content_that_a_node_has_may_be_chosen_whatever_the_path_to_it_is_called() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    recovery.request = replace(recovery.request, from_node=A)
+    scene.peer(B, OTHER)
+    further = scene.peer(A, ONE)
+    further.path = further_path(A, "x")
+    claims = claims_on(scene.step, recovery, is_reliable=True)
+    assert [each.holding.digest for each in claims] == [ONE.digest]
+
+
+def test_of_two_contents_the_one_that_more_nodes_have_is_the_better() -> None:
+    scene = Scene()
+    recovery = scene.recovery(ONE)
+    claims = [Claimed(Peer(A, Epoch(1), path=further_path(A, f"{n}")), holding(ONE)) for n in "xyz"]
+    claims += [Claimed(Peer(node, Epoch(1)), holding(OTHER)) for node in (B, C)]
+    assert contents_among(recovery, claims) == ((100, OTHER.digest), (100, ONE.digest))

@@ -1,0 +1,59 @@
+"""Names of paths, and which of them lead to a node."""
+
+from __future__ import annotations
+
+from ckptd.core.peers.paths import PathEnd, Paths
+from ckptd.model.ids import Epoch, NodeId
+
+B, C, E = NodeId("b"), NodeId("c"), Epoch(1)
+
+
+def test_the_first_path_has_the_name_of_the_node_and_keeps_it_while_it_is_closed() -> None:
+    paths = Paths()
+    assert paths.open("b@x:1", ("x", 1), B, E) == "b"
+    assert paths.open("b@y:1", ("y", 1), B, E) == "b via y:1"
+    assert paths.close("b@x:1") == "b"
+    assert paths.open("z:1", ("z", 1), B, E) == "b via z:1"
+    assert paths.open("b@x:1", ("x", 1), B, E) == "b"
+
+
+def test_a_path_leads_somewhere_while_it_is_open() -> None:
+    paths = Paths()
+    path = paths.open("x:1", ("x", 1), B, E)
+    assert paths.end_of(path) == PathEnd(B, ("x", 1))
+    paths.close("x:1")
+    assert paths.end_of(path) is None
+
+
+def test_a_forgotten_address_lets_another_have_the_name() -> None:
+    paths = Paths()
+    paths.open("x:1", ("x", 1), B, E)
+    paths.open("y:1", ("y", 1), B, E)
+    for name in ("x:1", "y:1"):
+        paths.close(name)
+    paths.forget("y:1")
+    assert paths.open("z:1", ("z", 1), B, E) == "b via z:1", "x keeps it"
+    paths.forget("x:1")
+    paths.forget("x:1")
+    assert paths.open("y:1", ("y", 1), B, E) == "b"
+
+
+def test_an_address_at_which_another_node_answers_lets_another_have_the_name() -> None:
+    paths = Paths()
+    paths.open("x:1", ("x", 1), B, E)
+    paths.close("x:1")
+    assert paths.open("x:1", ("x", 1), C, E) == "c"
+    assert paths.open("y:1", ("y", 1), B, E) == "b"
+    assert paths.open("z:1", ("z", 1), C, E) == "c via z:1"
+
+
+def test_a_twin_answers_elsewhere_in_another_epoch() -> None:
+    paths = Paths()
+    assert paths.twin_at("x:1", B, E) is None
+    paths.open("x:1", ("x", 1), B, E)
+    assert paths.twin_at("x:1", B, Epoch(2)) is None, "it was started again"
+    assert paths.twin_at("y:1", B, E) is None, "it is the same daemon"
+    assert paths.twin_at("y:1", C, Epoch(2)) is None
+    assert paths.twin_at("y:1", B, Epoch(2)) == "x:1"
+    paths.close("x:1")
+    assert paths.twin_at("y:1", B, Epoch(2)) is None
