@@ -11,6 +11,7 @@
     ├── OutsideRoots            a path that leads out of the configured roots
     ├── StorageError            the disk or the file system said no
     │   ├── OutOfSpace          … for lack of room
+    │   ├── Shortage            … for lack of descriptors, memory or threads
     │   ├── ContentChanged      a file is not what it was when it was published
     │   └── StagingLost         somebody removed what a recovery had staged
     ├── StateDirectoryInUse     another daemon has the state directory
@@ -28,6 +29,34 @@ scheduler and never one of these.
 from __future__ import annotations
 
 import enum
+import errno
+from typing import Final
+
+_SHORT_OF: Final = {
+    errno.EMFILE: (
+        "this process has no file descriptor left",
+        "Raise LimitNOFILE in the unit; 'ckptctl doctor' counts them.",
+    ),
+    errno.ENFILE: (
+        "this machine has no file descriptor left",
+        "Raise fs.file-max, or find out who has them.",
+    ),
+    errno.ENOMEM: (
+        "there is no memory left",
+        "Raise MemoryMax in the unit, or give the machine more.",
+    ),
+    errno.ENOBUFS: (
+        "the kernel has no memory left for sockets",
+        "Give the machine more, or see net.ipv4.tcp_mem.",
+    ),
+    errno.EAGAIN: (
+        "no thread can be started",
+        "Raise TasksMax in the unit, or find out what runs here.",
+    ),
+}
+"""What this node is short of, by how the kernel says so, and what to do about it."""
+_NO_THREAD: Final = "can't start new thread"
+"""What Python says when the kernel starts none: EAGAIN, without the number."""
 
 
 class ExitCode(enum.IntEnum):
@@ -160,6 +189,13 @@ class OutOfSpace(StorageError):
     is_retryable = True
 
 
+class Shortage(StorageError):
+    """This node has no descriptor, memory or thread left for it: nobody's fault, and it passes."""
+
+    code = "shortage"
+    is_retryable = True
+
+
 class ContentChanged(StorageError):
     """A published file is not what it was; its version is stale."""
 
@@ -220,3 +256,25 @@ class NotPermitted(CkptdError):
 
     code = "not_permitted"
     exit_code = ExitCode.NOT_PERMITTED
+
+
+def shortage_of(error: BaseException, subject: str = "this node") -> Shortage | None:
+    """Return the shortage that made something fail; ``None`` if none did.
+
+    Args:
+        error: What was raised.
+        subject: What it happened to.
+    """
+    match error:
+        case Shortage():
+            return error
+        case BlockingIOError():  # says EAGAIN of a socket on which nothing came
+            return None
+        case OSError(errno=code) if code in _SHORT_OF and code is not None:
+            return Shortage(subject, *_SHORT_OF[code])
+        case MemoryError():
+            return Shortage(subject, *_SHORT_OF[errno.ENOMEM])
+        case RuntimeError() if str(error) == _NO_THREAD:
+            return Shortage(subject, *_SHORT_OF[errno.EAGAIN])
+        case _:
+            return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from ckptd.errors import CkptdError, ContradictoryManifest, ExitCode, StagingLost
+from ckptd.errors import CkptdError, ContradictoryManifest, ExitCode, Shortage, StagingLost
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -184,6 +184,7 @@ class Refusal:
         is_verification: Bytes were not what the manifest says.
         is_staging_lost: What was staged is gone, wholly or in part.
         is_contradiction: The manifest contradicts itself: this content helps nobody.
+        is_shortage: This node has no descriptor, memory or thread left for it; that passes.
     """
 
     code: str
@@ -192,6 +193,7 @@ class Refusal:
     is_verification: bool = False
     is_staging_lost: bool = False
     is_contradiction: bool = False
+    is_shortage: bool = False
 
     @classmethod
     def of(cls, error: CkptdError) -> Refusal:
@@ -203,6 +205,7 @@ class Refusal:
             is_verification=error.exit_code is ExitCode.VERIFICATION,
             is_staging_lost=isinstance(error, StagingLost),
             is_contradiction=isinstance(error, ContradictoryManifest),
+            is_shortage=isinstance(error, Shortage),
         )
 
 
@@ -226,12 +229,14 @@ class ManifestMissed:
             that nobody made.
         refusal: Why the signatures that came with it do not suffice, for a person; empty if
             that is not what was wrong.
+        shortage: What this node is short of to ask for it, or to take it; ``None``: of nothing.
     """
 
     recovery: RecoveryId
     source: PathId | None
     is_lie: bool
     refusal: str = ""
+    shortage: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,10 +368,18 @@ class BlocksCommitted:
 
 @dataclass(frozen=True, slots=True)
 class CommitFailed:
-    """The blocks could not be made durable; what is on the disk cannot be trusted."""
+    """The blocks could not be made durable; what is on the disk cannot be trusted.
+
+    Attributes:
+        recovery: Which recovery.
+        refusal: Why.
+        may_repeat: Nothing that was written is in doubt, and the same blocks may be committed
+            later: for lack of descriptors it was not tried, or only the journal has no room.
+    """
 
     recovery: RecoveryId
     refusal: Refusal
+    may_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from ckptd.daemon.doctor.components import components
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.root_watch import RootWatch
+from ckptd.daemon.host.shortages import ready_threads
 from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, report_status
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.keep.keeping import Keeping
@@ -42,6 +44,9 @@ from ckptd.observe import logs
 _YOUNG_OBJECTS_MAX: Final = 20_000
 """So many new objects are there before Python looks for cycles among them (by itself: after 700).
 Records of units and files come by the ten thousand, and none is in a cycle."""
+
+_THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
+"""For what must not block the event loop, and is short; as many as asyncio would have."""
 
 _log = logs.get_logger()
 
@@ -81,6 +86,7 @@ async def _run(
     config: Config, load: Callable[[], Config], log: logs.Log, *, move_damaged_state: bool
 ) -> None:
     notifier = Notifier.from_environment(config.environment)
+    asyncio.get_running_loop().set_default_executor(ready_threads(_THREADS, "daemon"))
     async with AsyncExitStack() as stack:
         with more_time(notifier):
             parts = await open_parts(

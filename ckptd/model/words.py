@@ -172,7 +172,7 @@ class RangeOutcome(enum.StrEnum):
     CLOSED = "closed"
     """The scheduler closed the lane."""
     STORE_FAILED = "store failed"
-    """This node's disk refused; the source did nothing wrong."""
+    """This node's disk refused, or it is short of something; the source did nothing wrong."""
 
 
 class CloseReason(enum.StrEnum):
@@ -384,6 +384,7 @@ class StoryReason(enum.StrEnum):
     QUESTIONED = "questioned"
     PAUSED = "paused"
     DISK = "disk"
+    SHORTAGE = "shortage"
     MOVING = "moving"
 
 

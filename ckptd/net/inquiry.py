@@ -19,7 +19,7 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from ckptd.errors import NotFound, ProtocolViolation
+from ckptd.errors import NotFound, ProtocolViolation, shortage_of
 from ckptd.limits import (
     CONNECT_TIMEOUT_NS,
     HEAD_BYTES_MAX,
@@ -128,6 +128,7 @@ class Inquirer:
         Raises:
             ProtocolViolation: The answer makes no sense.
             ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
         fields = {}
@@ -159,6 +160,7 @@ class Inquirer:
             NotFound: The peer does not have it.
             ProtocolViolation: The answer makes no sense.
             ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
         async with self._ask(address, ManifestTarget(digest)) as answer:
@@ -173,6 +175,7 @@ class Inquirer:
         Raises:
             ProtocolViolation: The answer makes no sense.
             ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
         async with self._ask(address, SignaturesTarget(digest)) as answer:
@@ -194,6 +197,9 @@ class Inquirer:
         Returns:
             What it says, whatever fails being no answer; and which of the blocks it says were
             wrong, ``None`` if it names none.
+
+        Raises:
+            Shortage: It cannot be asked for lack of descriptors or memory here.
         """
         fields = {BLOCKS: format_blocks(blocks)}
         target = VersionTarget(digest)
@@ -214,6 +220,7 @@ class Inquirer:
         Raises:
             ProtocolViolation: The answer makes no sense.
             ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
         async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
@@ -263,6 +270,9 @@ class Inquirer:
                 identity.handshakes.note(HandshakeSide.CLIENT, address, failed)
                 raise failed from error
             why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            shortage = shortage_of(why, f"question to {host} port {port}")
+            if shortage is not None:
+                raise shortage from error
             raise ConnectionError(f"{host} port {port}: {why}") from error
         except ProtocolViolation:
             self.violations += 1

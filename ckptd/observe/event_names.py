@@ -22,6 +22,7 @@ EVENTS: Final = {
     "manifest.missed": "a manifest did not come; another source is asked",
     "manifest.refused": "a manifest is not what its source advertises, or nobody trusted signed it",
     "moments.not_kept": "when things last went well could not be written down for the next start",
+    "node.short": "this node is short of something that must be done; it is done when that ends",
     "peer.delta_unfit": "a peer told of changes that do not fit; it is asked for everything",
     "peer.found": "a peer answers",
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",

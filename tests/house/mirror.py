@@ -44,6 +44,11 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
 STORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "core/ranges/test_pacing.py": ("core/ranges/ordering.py", "core/options.py"),
     "core/ranges/test_swarming.py": ("core/ranges/picker.py", "core/state/record/spread.py"),
+    "core/stages/test_shortages.py": (
+        "core/stages/advance.py",
+        "core/stages/ending.py",
+        "core/stages/manifest_search.py",
+    ),
     "core/stages/test_refused_versions.py": (
         "core/stages/version_choice.py",
         "core/stages/manifest_search.py",

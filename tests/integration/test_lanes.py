@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ckptd.model.words import RangeOutcome
 from ckptd.net.lane import lane
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX
+from tests.support.scarcity import without_descriptors
 from tests.support.serving import (
     PATIENCE_S,
     FileContent,
@@ -478,6 +480,35 @@ def deaf() -> Sequence[socket.socket]:
         connection.connect_ex(listening.getsockname())
         waiting.append(connection)
     return [listening, *waiting]
+
+
+@on_both_loops
+@pytest.mark.parametrize("what", ["descriptor", "thread"])
+async def test_a_lane_without_a_descriptor_or_thread_blames_nobody(
+    content: FileContent, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name == "lane":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async with serving(content) as node:
+        with ExitStack() as stack:
+            if what == "thread":
+                stack.enter_context(monkeypatch.context()).setattr(
+                    threading.Thread, "start", no_thread
+                )
+            else:
+                stack.enter_context(without_descriptors())
+            async with receiving(node.address, content) as receiver:
+                receiver.fetch(0, 1)
+                receiver.fetch(1, 2)
+                assert await receiver.ended(2) == [STORE_FAILED, STORE_FAILED]
+                assert [end.refusal and end.refusal.is_shortage for end in receiver.ends] == [
+                    True
+                ] * 2
 
 
 @on_both_loops

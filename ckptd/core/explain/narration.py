@@ -309,7 +309,7 @@ def report_judged(step: Step, peer: Peer, digest: Digest, reason: StoryReason) -
 
 
 def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
-    """Report what this node's disk refused."""
+    """Report what this node's disk refused, or what the node is short of."""
     if (
         refusal.is_staging_lost
         and recovery.local.staging_losses < step.options.commits.staging_losses_max
@@ -317,6 +317,7 @@ def report_refusal(step: Step, recovery: Recovery, refusal: Refusal) -> None:
         reason = StoryReason.STAGING_LOST
     else:
         reason = StoryReason.RETRYABLE if refusal.is_retryable else StoryReason.FATAL
+        reason = StoryReason.SHORTAGE if refusal.is_shortage else reason
     numbers = {"pause_ns": step.options.commits.retry_ns} if refusal.is_retryable else {}
     recovery.story.add(
         Entry(step.now, StoryKind.DISK_REFUSED, reason, numbers=numbers, text=refusal.message)

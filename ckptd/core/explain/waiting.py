@@ -34,7 +34,8 @@ def why_still(
     """
     why: tuple[StoryReason, str] | None = None
     if recovery.local.trouble:
-        why = StoryReason.DISK, recovery.local.trouble + _retried(recovery, now=now)
+        reason = StoryReason.SHORTAGE if recovery.local.is_short else StoryReason.DISK
+        why = reason, recovery.local.trouble + _retried(recovery, now=now)
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:

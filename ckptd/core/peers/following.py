@@ -48,6 +48,8 @@ SETTLED_AFTER_NS: Final = 5 * SECOND
 connection, and nobody waits for the last one to say something, or all of it."""
 _HEARD: Final = frozenset({PeerState.LIVE, PeerState.SELF, PeerState.CONFLICT})
 """States in which an address answers."""
+_SHORT_PAUSE_NS: Final = 1 * SECOND
+"""Pause while this node has no descriptor left to ask with."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND
 """Pause after an address turned out to be this node itself, or a second of one name."""
 
@@ -283,6 +285,10 @@ class Following:
         pause_ns = back_off_ns(peer.failures)
         peer.failures += 1
         return self._next(question, lost, pause_ns)
+
+    def postponed(self) -> NextStep:
+        """Take in that this node is too short of something to ask: that says nothing of a peer."""
+        return NextStep([], spread_ns(_SHORT_PAUSE_NS, self._rng))
 
     def _next(self, question: Question, consequences: list[Consequence], pause_ns: int) -> NextStep:
         has_moved = any(isinstance(each, PeerFound | AddressLost) for each in consequences)

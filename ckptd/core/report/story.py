@@ -159,6 +159,8 @@ def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
             return f"{entry.source} does not answer any more"
         case StoryKind.DISK_REFUSED if entry.reason is StoryReason.RETRYABLE:
             return f"this node's disk: {entry.text}; tried again in {span('pause_ns')}"
+        case StoryKind.DISK_REFUSED if entry.reason is StoryReason.SHORTAGE:
+            return f"held up: {entry.text}; tried again in {span('pause_ns')}"
         case StoryKind.DISK_REFUSED if entry.reason is StoryReason.STAGING_LOST:
             return f"{entry.text}; what is lost is fetched again"
         case StoryKind.DISK_REFUSED:

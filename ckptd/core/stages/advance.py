@@ -9,6 +9,7 @@ allows now. So it does not matter in which order facts arrive.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, assert_never
 
 from ckptd.core.effects import CommitBlocks, PlaceVersion
@@ -45,7 +46,7 @@ from ckptd.core.stages.ending import (
     wind_up,
 )
 from ckptd.core.stages.manifest_search import ask, describe
-from ckptd.core.stages.restaging import restage_when_quiet, take_stock
+from ckptd.core.stages.restaging import prepare_again, restage_when_quiet, take_stock
 from ckptd.core.stages.seeking import seek
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
@@ -103,7 +104,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
         return
     take_stock(recovery, event.verified, event.local)
     _check_own(recovery, event.verified)
-    recovery.local.trouble = ""
+    recovery.local.worked()
     recovery.move(Stage.TRANSFERRING)
     count_sources(step)
     step.note_room_everywhere()
@@ -125,11 +126,17 @@ def on_order_refused(
     recovery.local.pending_order = None
     if event.refusal.is_contradiction and recovery.stage is Stage.PLACING:
         _refuse_content(step, recovery, event.refusal)
-    elif recovery.stage is Stage.PREPARING:
+    elif recovery.stage is Stage.PREPARING and not _is_worth_waiting(recovery, event.refusal):
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.
         fail(step, recovery, FailureCause.STORE, event.refusal.message)
     else:
         retry_or_fail(step, recovery, event.refusal)
+
+
+def _is_worth_waiting(recovery: Recovery, refusal: Refusal) -> bool:
+    """Return whether staging is prepared again later: a shortage passes, and what is here stays."""
+    has_staged = recovery.is_begun or recovery.local.staging_losses > 0
+    return refusal.is_shortage or (refusal.is_retryable and has_staged)
 
 
 def _refuse_content(step: Step, recovery: Recovery, refusal: Refusal) -> None:
@@ -146,7 +153,7 @@ def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) 
     recovery.local.pending_order = None
     recovery.coverage.committed |= recovery.commit.committing
     recovery.commit.committing = BlockSet()
-    recovery.local.trouble = ""
+    recovery.local.worked()
     _make_up_for_disk(step, recovery)
     _note_critical(step, recovery)
 
@@ -167,13 +174,23 @@ def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
 def on_commit_failed(step: Step, recovery: Recovery, event: CommitFailed) -> None:
     """Give up: after a failed sync nobody knows what is on the disk. Of lost files one does.
 
+    Where there was no room, what the journal has is good and the rest is fetched again. What was
+    not tried at all is tried later.
+
     Source: Rebello et al., *Can Applications Recover from fsync Failures?* (ATC 2020).
     """
     recovery.local.pending_order = None
     recovery.commit.blocks |= recovery.commit.committing
     recovery.commit.committing = BlockSet()
-    if event.refusal.is_staging_lost:
+    if event.may_repeat and event.refusal.is_retryable:
+        recovery.commit.is_held_up = True
+        close_lanes(step, recovery)  # soon they would wait for it, and look silent
         retry_or_fail(step, recovery, event.refusal)
+    elif event.refusal.is_staging_lost:
+        retry_or_fail(step, recovery, event.refusal)
+    elif event.refusal.is_retryable:
+        lost = replace(event.refusal, is_retryable=False, is_staging_lost=True)
+        retry_or_fail(step, recovery, lost)
     else:
         fail(step, recovery, FailureCause.STORE, event.refusal.message)
 
@@ -193,6 +210,7 @@ def advance(step: Step) -> None:
         recovery.local.refusals.clear()
         if recovery.local.retry_at_ns is not None and recovery.local.retry_at_ns <= step.now:
             recovery.local.retry_at_ns = None
+            recovery.commit.is_held_up = False
             step.note_room_everywhere()
         _advance_in_stage(step, recovery)
         if recovery.ending is not None:
@@ -211,7 +229,9 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
         case Stage.DESCRIBING:
             if describe(step, recovery):
                 seek(step, recovery)
-        case Stage.PREPARING | Stage.DISCARDING:
+        case Stage.PREPARING:
+            prepare_again(step, recovery)
+        case Stage.DISCARDING:
             pass
         case Stage.PLACING:
             _place(step, recovery)
@@ -306,6 +326,8 @@ def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCaus
 
 def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:
     """Order a commit if enough has come together, or waited long enough, or is waited for."""
+    if recovery.commit.is_held_up:
+        return
     since_ns = recovery.commit.since_ns
     is_old = since_ns is None or step.now - since_ns >= commit_age_ns(recovery, step.options)
     is_due = at_once or recovery.commit.is_urgent or is_old

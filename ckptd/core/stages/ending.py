@@ -19,22 +19,26 @@ def retry_or_fail(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Deal with an order that this node's disk refused.
 
     What may work later is tried again after a pause, what was staged and is lost is fetched again;
-    anything else ends the recovery.
+    anything else ends the recovery. Where this node is short of descriptors, memory or threads,
+    the lanes give back theirs: what they verified stays, and no source is to blame.
     """
-    if recovery.ending is not None or recovery.local.is_staging_lost:
+    local = recovery.local
+    if recovery.ending is not None or local.is_staging_lost:
+        return
+    until_ns = step.now + step.options.commits.retry_ns
+    if refusal.is_shortage and local.is_short and local.retry_at_ns is not None:
+        local.hold_up(refusal, until_ns=until_ns)  # several lanes find out, one after another
         return
     report_refusal(step, recovery, refusal)
-    if (
-        refusal.is_staging_lost
-        and recovery.local.staging_losses < step.options.commits.staging_losses_max
-    ):
-        recovery.local.staging_losses += 1
-        recovery.local.is_staging_lost = True
-        recovery.local.trouble = refusal.message
+    if refusal.is_staging_lost and local.staging_losses < step.options.commits.staging_losses_max:
+        local.staging_losses += 1
+        local.is_staging_lost = True
+        local.hold_up(refusal, until_ns=None)
         close_lanes(step, recovery)
     elif refusal.is_retryable:
-        recovery.local.trouble = refusal.message
-        recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
+        local.hold_up(refusal, until_ns=until_ns)
+        if refusal.is_shortage:
+            close_lanes(step, recovery)
     else:
         cause = FailureCause.VERIFICATION if refusal.is_verification else FailureCause.STORE
         fail(step, recovery, cause, refusal.message)

@@ -14,7 +14,7 @@ from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import report_manifest_late, report_pause
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.stages.choosing_again import has_alternative, start_over
-from ckptd.core.stages.ending import fail, is_out_of_patience
+from ckptd.core.stages.ending import fail, is_out_of_patience, retry_or_fail
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
@@ -36,13 +36,21 @@ def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) 
         return
     recovery.described = Described.of(Version(manifest.version), digest, event.space)
     recovery.move(Stage.PREPARING)
+    recovery.local.worked()
     recovery.local.pending_order = LocalOrder.STAGING
     step.order(PrepareStaging(recovery.id, digest, event.space))
 
 
 def on_manifest_missed(step: Step, recovery: Recovery, event: ManifestMissed) -> None:
-    """Remember who did not deliver the manifest; somebody else is asked next."""
-    _miss(step, recovery, _take_answer(recovery, event.source), event)
+    """Remember who did not deliver the manifest; somebody else is asked next.
+
+    If this node was too short of something to ask, nobody is to blame, and it asks again later.
+    """
+    digest = _take_answer(recovery, event.source)
+    if event.shortage is None:
+        _miss(step, recovery, digest, event)
+    elif _is_wanted(recovery, digest):
+        retry_or_fail(step, recovery, event.shortage)
 
 
 def on_manifest_refused(step: Step, recovery: Recovery, event: ManifestRefused) -> None:

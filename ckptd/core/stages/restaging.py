@@ -18,6 +18,12 @@ def restage_when_quiet(step: Step, recovery: Recovery) -> None:
     if recovery.local.pending_order is None and not recovery.work.lanes:
         recovery.local.is_staging_lost = False
         recovery.move(Stage.PREPARING)
+        prepare_again(step, recovery)
+
+
+def prepare_again(step: Step, recovery: Recovery) -> None:
+    """Order the staging to be prepared, unless it was ordered or is to be tried again later."""
+    if recovery.local.pending_order is None and recovery.local.retry_at_ns is None:
         recovery.local.pending_order = LocalOrder.STAGING
         step.order(PrepareStaging(recovery.id, recovery.content.digest, recovery.content.space))
 

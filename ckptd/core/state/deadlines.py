@@ -33,8 +33,9 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     if recovery.local.is_staging_lost:  # its lanes will end
         return deadline_ns
     deadline_ns = _earliest(deadline_ns, recovery.given_up_at_ns)
-    if stage is Stage.TRANSFERRING and recovery.commit.since_ns is not None:
-        due_ns = recovery.commit.since_ns + commit_age_ns(recovery, options)
+    commit = recovery.commit
+    if stage is Stage.TRANSFERRING and commit.since_ns is not None and not commit.is_held_up:
+        due_ns = commit.since_ns + commit_age_ns(recovery, options)
         deadline_ns = _earliest(deadline_ns, due_ns)
     return deadline_ns
 

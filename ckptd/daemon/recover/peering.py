@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -27,7 +28,8 @@ from ckptd.core.peers.following import (
     PeerFound,
 )
 from ckptd.core.peers.paths import PathEnd
-from ckptd.errors import CkptdError
+from ckptd.daemon.host.shortages import outlast
+from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holdings
 from ckptd.model.ids import NodeId, PathId
@@ -109,7 +111,9 @@ class Peering:
         end = self.end_of(source)
         if end is None:
             return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
-        answer = await self._inquirer.confirm(end.address, digest, question.blocks)
+        # That this node cannot ask is no answer of the peer's.
+        ask = partial(self._inquirer.confirm, end.address, digest, question.blocks)
+        answer = await outlast(ask, f"question to {source}")
         return HoldingConfirmed(source, digest, *answer)
 
     async def run(self) -> None:
@@ -158,6 +162,8 @@ class Peering:
             is_self = failed.failure is HandshakeFailure.SELF
             why = "it is this node itself" if is_self else str(failed)
             return self._following.refused(peer, question, why, is_self=is_self)
+        except Shortage:
+            return self._following.postponed()
         except (CkptdError, OSError) as error:
             return self._following.failed(peer, question, str(error) or type(error).__name__)
         return self._following.answered(peer, question, answer.update, answer.etag)

@@ -35,7 +35,13 @@ from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
-from ckptd.errors import CkptdError, InvalidManifest, NotSigned, VerificationFailed
+from ckptd.errors import (
+    CkptdError,
+    InvalidManifest,
+    NotSigned,
+    Shortage,
+    VerificationFailed,
+)
 from ckptd.model.words import Criticality, Urgency
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
@@ -153,6 +159,8 @@ class Runner:
             is_lie = not isinstance(error, NotSigned) or error.is_lie
             refusal = str(error) if isinstance(error, NotSigned) else ""
             return ManifestMissed(effect.recovery, source, is_lie=is_lie, refusal=refusal)
+        except Shortage as error:
+            return ManifestMissed(effect.recovery, source, is_lie=False, shortage=Refusal.of(error))
         except (CkptdError, OSError) as error:
             _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
             return ManifestMissed(effect.recovery, source, is_lie=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
@@ -24,11 +23,12 @@ from ckptd.core.events import (
     VersionPlaced,
 )
 from ckptd.daemon.host.disk_calls import DiskCalls
+from ckptd.daemon.host.shortages import in_threads, outlast, ready_threads
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
-from ckptd.errors import CkptdError, Conflict, OutOfSpace
+from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
@@ -88,7 +88,7 @@ class StagingOrders:
         self._wall_clock = wall_clock
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
-        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+        self._disk = ready_threads(_DISK_THREADS, "disk")
 
     async def close(self) -> None:
         """End the threads, and close every staging."""
@@ -239,19 +239,23 @@ class StagingOrders:
         """Make blocks durable, and write them into the journal."""
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
+        is_durable = False
 
         def commit() -> None:
+            nonlocal is_durable
             # In one thread from end to end: lanes wait for this, and each way over the loop
             # costs milliseconds when the cores are busy.
             with self.disk_calls.call():
                 staging.commit(effect.blocks)
+            is_durable = True
             self._journal.append(recovery.id, effect.blocks)
             staging.release(effect.blocks)
 
         try:
             await self._in_thread(commit)
         except CkptdError as error:
-            return CommitFailed(effect.recovery, Refusal.of(error))
+            may_repeat = is_durable or isinstance(error, Shortage)
+            return CommitFailed(effect.recovery, Refusal.of(error), may_repeat=may_repeat)
         self._advertising.note_growth()
         recovery.note_growth()
         return BlocksCommitted(effect.recovery)
@@ -307,20 +311,24 @@ class StagingOrders:
         """Remove what a recovery left."""
         recovery = self._book.under_way(effect.recovery)
         self._advertising.end(recovery.id)
-        try:
-            await self._in_thread(partial(drop_kept, recovery.root, recovery.id))
+
+        def discard() -> None:
+            drop_kept(recovery.root, recovery.id)
             if recovery.staging is not None:
-                await self._in_thread(recovery.staging.discard)
+                recovery.staging.discard()
             else:
                 # A restart interrupted it, and this life did not come to open what it left.
-                await self._in_thread(lambda: recovery.root.remove_tree(staging_of(recovery.id)))
+                recovery.root.remove_tree(staging_of(recovery.id))
+
+        try:
+            await outlast(partial(self._in_thread, discard), f"staging of {recovery.id}")
         except CkptdError as error:
             _log.error("staging.not_discarded", recovery=effect.recovery, why=str(error))
         return StagingDiscarded(effect.recovery)
 
     async def note_end(self, ended: EndedRecovery) -> None:
         """Write into the journal how a recovery ended."""
-        await self._journal.end(ended)
+        await outlast(partial(self._journal.end, ended), f"end of {ended.recovery}")
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        return await in_threads(self._disk, work)

@@ -14,7 +14,8 @@ import threading
 from collections import deque
 from typing import Final
 
-from ckptd.core.events import RangeEnded, Reporting
+from ckptd.core.events import RangeEnded, Refusal, Reporting
+from ckptd.errors import Shortage, shortage_of
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
@@ -120,7 +121,7 @@ class SocketLane:
 
     async def run(self) -> None:
         """Connect and move bodies until the lane is closed or the connection ends."""
-        outcome = RangeOutcome.UNREACHABLE
+        outcome, refusal = RangeOutcome.UNREACHABLE, None
         try:
             if not self._is_closed:
                 if self._peer is not None:
@@ -129,14 +130,17 @@ class SocketLane:
                     connection = await self._secure(connected)
                     outcome = RangeOutcome.DISCONNECTED
                     await self._receive(connection)
-        except (OSError, UnicodeError) as error:  # a host name can be beyond encoding
+        except (OSError, UnicodeError, Shortage) as error:  # a name can be beyond encoding
             _log.debug("no connection to %s port %d: %s", *self.address, error)
+            shortage = shortage_of(error)
+            if shortage is not None:
+                outcome, refusal = RangeOutcome.STORE_FAILED, Refusal.of(shortage)
         except asyncio.CancelledError:
             self._is_closed = True
             raise
         finally:
             self._connection = self._receiver = None
-            self._end_orders(outcome)
+            self._end_orders(outcome, refusal)
             self._reports.flush()
 
     async def _connect(self) -> socket.socket:
@@ -214,7 +218,7 @@ class SocketLane:
         try:
             thread.start()
         except RuntimeError as error:
-            raise OSError(f"no thread for the lane: {error}") from error
+            raise shortage_of(error, "lane") or error from error
         try:
             await over.wait()
         finally:
@@ -266,9 +270,11 @@ class SocketLane:
         if not is_sent:
             self._receiver.break_off()
 
-    def _end_orders(self, outcome: RangeOutcome) -> None:
+    def _end_orders(self, outcome: RangeOutcome, refusal: Refusal | None = None) -> None:
         self._is_over = True
         while self._orders:
             transfer = self._orders.popleft().transfer
-            ended = RangeOutcome.CLOSED if self._is_closed else outcome
-            self._reports.put(RangeEnded(transfer, ended))
+            if self._is_closed:
+                self._reports.put(RangeEnded(transfer, RangeOutcome.CLOSED))
+            else:
+                self._reports.put(RangeEnded(transfer, outcome, refusal=refusal))

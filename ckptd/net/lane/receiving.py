@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from ckptd.core.events import RangeEnded, RangeProgressed, Refusal
-from ckptd.errors import CkptdError, ProtocolViolation, StorageError
+from ckptd.errors import CkptdError, ProtocolViolation, StorageError, shortage_of
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Digest, NodeId, TransferId
@@ -175,11 +175,15 @@ class Receiver:
             self._fail(broken.outcome, str(broken), broken.refusal)
         except ProtocolViolation as violation:
             self._fail(RangeOutcome.MISBEHAVED, str(violation))
-        except OSError as error:
-            self._fail(RangeOutcome.DISCONNECTED, str(error))
         except Exception as error:  # noqa: BLE001 -- edge: effect → event
-            _log.exception("a lane's thread failed")
-            self._fail(RangeOutcome.MISBEHAVED, repr(error))
+            shortage = shortage_of(error)
+            if shortage is not None:
+                self._fail(RangeOutcome.STORE_FAILED, str(shortage), Refusal.of(shortage))
+            elif isinstance(error, OSError):
+                self._fail(RangeOutcome.DISCONNECTED, str(error))
+            else:
+                _log.exception("a lane's thread failed")
+                self._fail(RangeOutcome.MISBEHAVED, repr(error))
 
     def _take_response(self) -> bool:
         """Take one response; tell whether another can follow."""
@@ -389,7 +393,8 @@ def _deliver(sink: BlockSink, places: list[BlockPlace], data: memoryview) -> tup
     try:
         return sink.deliver(places, data)
     except Exception as error:
-        if not isinstance(error, StorageError):
+        known = error if isinstance(error, CkptdError) else shortage_of(error)
+        if not isinstance(known, StorageError):
             _log.exception("blocks could not be delivered")
-        known = error if isinstance(error, CkptdError) else StorageError("staging", repr(error))
+        known = known or StorageError("staging", repr(error))
         raise _LaneBroken(RangeOutcome.STORE_FAILED, str(known), Refusal.of(known)) from error

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from typing import Final
 
-from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError
+from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError, shortage_of
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +34,9 @@ _PROBLEMS: Final = {
 
 def storage_error(subject: str, error: OSError) -> CkptdError:
     """Say in ckptd's words what the operating system refused."""
+    shortage = shortage_of(error, subject)
+    if shortage is not None:
+        return shortage
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return OutOfSpace(subject, "there is no room left", "Make room and try again.")
@@ -51,6 +54,7 @@ def mapping_os_errors(subject: str) -> Iterator[None]:
 
     Raises:
         OutOfSpace: The disk or the quota is full.
+        Shortage: This node has no descriptor or memory left for it.
         NotFound: There is no such file or directory.
         StorageError: Anything else.
     """
@@ -60,6 +64,30 @@ def mapping_os_errors(subject: str) -> Iterator[None]:
         raise storage_error(subject, error) from error
 
 
+def sync_file(fd: int) -> None:
+    """Make a file or directory durable: fsync(2).
+
+    Raises:
+        OSError: The disk refused, also for something written earlier.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise _failed_sync(error) from error
+
+
+def sync_data(fd: int) -> None:
+    """Make the content of a file durable: fdatasync(2).
+
+    Raises:
+        OSError: The disk refused, also for something written earlier.
+    """
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        raise _failed_sync(error) from error
+
+
 def sync_file_system(fd: int) -> None:
     """Make everything written to the file system of ``fd`` durable: syncfs(2).
 
@@ -67,7 +95,14 @@ def sync_file_system(fd: int) -> None:
         OSError: The disk refused, also for something written earlier.
     """
     if _libc.syncfs(fd) != 0:
-        raise last_error()
+        raise _failed_sync(last_error())
+
+
+def _failed_sync(error: OSError) -> OSError:
+    """Return what a failed sync is: no shortage that passes, for bytes may be lost by then."""
+    if shortage_of(error) is None:
+        return error
+    return OSError(errno.EIO, f"cannot be made durable: {error.strerror}")
 
 
 def reserve(fd: int, size_bytes: int) -> bool:

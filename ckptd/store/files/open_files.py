@@ -8,6 +8,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 
+from ckptd.errors import Shortage
+
 
 class _OpenFile:
     """A descriptor and how many threads use it at the moment."""
@@ -76,7 +78,7 @@ class OpenFiles:
                 self._files.move_to_end(number)
                 file.users += 1
                 return file
-        opened = _OpenFile(self._open_file(number))
+        opened = _OpenFile(self._open(number))
         surplus: list[_OpenFile] = []
         with self._lock:
             # Another thread may have opened it in between; then its descriptor is used.
@@ -88,6 +90,20 @@ class OpenFiles:
         for unused in surplus:
             os.close(unused.fd)
         return file
+
+    def _open(self, number: int) -> int:
+        """Open a file, in place of all that nobody uses if there is no descriptor left."""
+        try:
+            return self._open_file(number)
+        except Shortage:
+            with self._lock:
+                idle = [known for known, file in self._files.items() if not file.users]
+                unused = [self._files.pop(known) for known in idle]
+            if not unused:
+                raise
+        for file in unused:
+            os.close(file.fd)
+        return self._open_file(number)
 
     def _evict(self) -> list[_OpenFile]:
         if len(self._files) <= self._files_max:

@@ -18,7 +18,7 @@ from ckptd.errors import Conflict, NotFound, OutsideRoots, StorageError, UsageEr
 from ckptd.limits import PATH_BYTES_MAX
 from ckptd.store.files import confined
 from ckptd.store.files.confined import check_relative
-from ckptd.store.files.kernel import mapping_os_errors, storage_error, sync_file_system
+from ckptd.store.files.kernel import mapping_os_errors, storage_error, sync_file, sync_file_system
 from ckptd.store.files.layout import inside
 
 
@@ -194,8 +194,8 @@ class Root:
             except OSError as error:
                 raise storage_error(subject, error) from error
             with mapping_os_errors(subject):
-                os.fsync(new[0])
-                os.fsync(old[0])
+                sync_file(new[0])
+                sync_file(old[0])
 
     def remove_tree(self, relative: str) -> None:
         """Remove a file, a link, or a directory and all that is in it. Absent is fine.

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from inotify_simple import INotify, flags
 
 from ckptd.errors import StorageError
-from ckptd.store.files.kernel import mapping_os_errors, storage_error
+from ckptd.store.files.kernel import storage_error
 from ckptd.store.files.roots import Root
 
 WATCHES_MAX: Final = 32_768
@@ -62,8 +62,13 @@ class Watches:
     """
 
     def __init__(self) -> None:
-        with mapping_os_errors("inotify"):
+        try:
             self._inotify = INotify(nonblocking=True)
+        except OSError as error:
+            # EMFILE is also what the kernel says of too many instances of one user.
+            remedy = "Raise LimitNOFILE in the unit, or fs.inotify.max_user_instances."
+            problem = error.strerror or str(error)
+            raise StorageError("inotify", problem, remedy) from error
 
     def close(self) -> None:
         """Watch no more."""

@@ -27,7 +27,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from ckptd.errors import CkptdError, NotFound, OutOfSpace, StagingLost, StorageError
+from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost, StorageError
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
@@ -243,6 +243,7 @@ class Staging:
 
         Raises:
             OutOfSpace: There is no room; none of these blocks counts as here.
+            Shortage: There is no descriptor or memory left; as before.
             StorageError: The disk refused, or the staging is over.
         """
         sample = self.lane_times.begin()
@@ -282,7 +283,7 @@ class Staging:
             raise directories.swept(self._tree, "") from error
         except OSError as error:
             refusal = storage_error(self._subject, error)
-            if not isinstance(refusal, OutOfSpace):
+            if not isinstance(refusal, OutOfSpace | Shortage):
                 self._spoil(refusal)
             raise refusal from error
 
@@ -299,6 +300,7 @@ class Staging:
 
         Raises:
             StagingLost: A file was removed; the blocks must not be journaled.
+            Shortage: It was not tried for lack of descriptors or memory; it may be called again.
             StorageError: The disk refused, now or earlier; the blocks must not be journaled.
         """
         assert self._tree is not None
@@ -313,8 +315,8 @@ class Staging:
                     self._tree.sync()
                 self._files.drop(blocks)
             self._hash_units(self._tree).note(blocks, units)
-        except StagingLost:
-            raise  # the disk did what was asked of it
+        except (StagingLost, Shortage):
+            raise  # the disk did what was asked of it, or was asked for nothing
         except StorageError as error:
             self._spoil(error)
             raise

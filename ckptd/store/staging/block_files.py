@@ -20,6 +20,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import WriteMode
+from ckptd.store.files.kernel import sync_data
 from ckptd.store.files.open_files import OpenFiles
 from ckptd.store.trees.whole_units import is_whole
 
@@ -115,7 +116,7 @@ class BlockFiles:
             return False
         for unit in units:
             with self._files.borrow(unit) as fd:
-                os.fdatasync(fd)
+                sync_data(fd)
                 if not os.fstat(fd).st_nlink:
                     path = self._space.manifest.units[unit].path
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)

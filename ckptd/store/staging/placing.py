@@ -15,7 +15,7 @@ from typing import Final
 from ckptd.errors import NotFound
 from ckptd.model.manifest import Manifest, Unit
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.directories import (
@@ -85,7 +85,7 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
         with as_directory(tree, path) as fd:
             os.fchmod(fd, _DIRECTORY_MODE)
             if is_few:
-                os.fsync(fd)
+                sync_file(fd)
     if not is_few:
         tree.sync()
     return tuple(files)
@@ -107,7 +107,7 @@ def _finish_file(fd: int, unit: Unit, subject: str, *, is_synced: bool) -> UnitF
         with mapping_os_errors(subject):
             os.fchmod(fd, final_mode(unit))
             if is_synced:
-                os.fsync(fd)
+                sync_file(fd)
             facts = os.fstat(fd)
     finally:
         os.close(fd)

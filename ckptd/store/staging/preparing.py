@@ -21,7 +21,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import Manifest
 from ckptd.model.quantities import format_size
 from ckptd.store.files import confined
-from ckptd.store.files.kernel import mapping_os_errors, reserve
+from ckptd.store.files.kernel import mapping_os_errors, reserve, sync_file
 from ckptd.store.files.layout import is_in_staging
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -178,7 +178,7 @@ def _sync_directories(tree: Root, directories: Collection[str]) -> None:
         return
     for path in directories:
         with as_directory(tree, path) as fd:
-            os.fsync(fd)
+            sync_file(fd)
 
 
 def _set_length(fd: int, size_bytes: int) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
 from ckptd.store.files import confined
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.directories import as_directory
@@ -75,7 +75,7 @@ def write_marker(tree: Root, content: bytes) -> None:
             while written < len(content):
                 written += os.write(fd, content[written:])
             os.fchmod(fd, _MODE)
-            os.fsync(fd)
+            sync_file(fd)
     finally:
         os.close(fd)
 
@@ -93,7 +93,7 @@ def move_marker(root: Root, tree: Root, target: str) -> None:
         root.parent(path) as new,
     ):
         confined.rename_replacing(*old, *new)
-        os.fsync(new[0])
+        sync_file(new[0])
 
 
 def remove_marker(root: Root, target: str) -> None:
@@ -106,4 +106,4 @@ def remove_marker(root: Root, target: str) -> None:
     if root.stat(path) is not None:
         root.remove_tree(path)
         with as_directory(root, target) as fd:
-            os.fsync(fd)
+            sync_file(fd)

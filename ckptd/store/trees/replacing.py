@@ -20,7 +20,7 @@ from ckptd.limits import MIB
 from ckptd.model.manifest import Manifest
 from ckptd.store.files import confined
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
-from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.layout import inside
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.directories import as_directory, swept
@@ -135,7 +135,7 @@ def _copy(root: Root, path: str, kept: str) -> None:
                     view = memoryview(data)
                     while view:
                         view = view[os.write(target, view) :]
-                os.fsync(target)
+                sync_file(target)
         finally:
             os.close(target)
     finally:
@@ -192,4 +192,4 @@ def _sync(root: Root, directories: Collection[str]) -> None:
         return
     for path in sorted(directories):
         with as_directory(root, path) as fd:
-            os.fsync(fd)
+            sync_file(fd)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound, VerificationFailed
@@ -103,10 +103,11 @@ class UnitHashing:
             self._committed |= blocks
             self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._follow, name="ckptd-units", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._follow, name="ckptd-units", daemon=True)
+                # Where none can be started now, the next call tries, and ``finish`` hashes all.
+                with suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def end(self) -> None:
         """Hash nothing more in the background; returns when nothing is read any more."""

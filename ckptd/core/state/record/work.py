@@ -44,6 +44,7 @@ class LocalWork:
         refusals: What the disk refused since the recovery was advanced last.
         retry_at_ns: A local order is tried again at this moment.
         trouble: Why the last local order failed; empty once it worked.
+        is_short: It failed because this node is short of descriptors, memory or threads.
         staging_losses: How often what was staged was lost.
         is_staging_lost: It is, and will be prepared again once nothing writes there any more.
     """
@@ -52,5 +53,21 @@ class LocalWork:
     refusals: list[Refusal] = field(default_factory=list)
     retry_at_ns: int | None = None
     trouble: str = ""
+    is_short: bool = False
     staging_losses: int = 0
     is_staging_lost: bool = False
+
+    def hold_up(self, refusal: Refusal, *, until_ns: int | None) -> None:
+        """Note what this node refused, and when it is asked again.
+
+        Args:
+            refusal: What and why.
+            until_ns: When; ``None``: as soon as nothing is under way.
+        """
+        self.trouble, self.is_short = refusal.message, refusal.is_shortage
+        if until_ns is not None:
+            self.retry_at_ns = until_ns
+
+    def worked(self) -> None:
+        """Note that a local order worked."""
+        self.trouble, self.is_short = "", False

@@ -127,6 +127,16 @@ def test_who_is_lost_is_reported_once_and_not_where_it_was_any_more() -> None:
     assert node.hears(one, says(B)) == [PeerFound(B, "x"), arrived(B), DiscoverySettled()]
 
 
+def test_a_question_that_this_node_could_not_ask_says_nothing_of_the_peer() -> None:
+    one = peer("x")
+    node = Node(one)
+    node.hears(one, says(B))
+    step = node.following.postponed()
+    assert step.consequences == []
+    assert 0 < step.pause_ns <= 1 * SECOND
+    assert (one.state, one.failures, one.etag) == (PeerState.LIVE, 0, "etag")
+
+
 def test_another_node_at_the_same_address_is_another_peer() -> None:
     one = peer("x")
     node = Node(one)

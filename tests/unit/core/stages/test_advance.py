@@ -308,7 +308,7 @@ def test_a_failed_commit_ends_the_recovery() -> None:
     [order] = ranges(script.start(version, A))
     script.arrive(order, 1)
     assert script.arrive(order, 2, after_ms=1000) == [CommitBlocks(R, blocks((0, 2)))]
-    assert script.tell(CommitFailed(R, FULL_DISK)) == [
+    assert script.tell(CommitFailed(R, BROKEN_DISK)) == [
         CloseLane(LaneId(1), A, CloseReason.NOT_WANTED)
     ]
     in_flight = script.lane(A).transfers[1]
@@ -318,7 +318,7 @@ def test_a_failed_commit_ends_the_recovery() -> None:
         fetch(Saved(version.space, version.digest), 2, A, (4, 6), lane=1), RangeOutcome.CLOSED
     ) == [DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.STORE, FULL_DISK.message)
+        ended(Result.FAILED, FailureCause.STORE, BROKEN_DISK.message)
     ]
 
 

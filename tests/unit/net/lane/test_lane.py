@@ -27,6 +27,7 @@ from tests.support.serving import FileContent, MemorySink, take_request, until
 CLOSED = RangeOutcome.CLOSED
 DELIVERED = RangeOutcome.DELIVERED
 DISCONNECTED = RangeOutcome.DISCONNECTED
+STORE_FAILED = RangeOutcome.STORE_FAILED
 UNREACHABLE = RangeOutcome.UNREACHABLE
 PATIENCE_S = 5
 
@@ -375,7 +376,7 @@ async def test_no_thread_is_no_lane(
     async with receiving(content, source.address) as receiver:
         receiver.fetch(0)
         await asyncio.wait([receiver.task])
-        assert receiver.outcomes == [DISCONNECTED]
+        assert receiver.outcomes == [STORE_FAILED]
 
 
 # With certificates

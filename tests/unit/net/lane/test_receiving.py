@@ -446,7 +446,12 @@ class FailingSink:
 
 @pytest.mark.parametrize(
     ("error", "code", "is_logged"),
-    [(OutOfSpace("staging", "is full"), "out_of_space", False), (OSError(5, "x"), "storage", True)],
+    [
+        (OutOfSpace("staging", "is full"), "out_of_space", False),
+        (OSError(5, "x"), "storage", True),
+        (OSError(24, "Too many open files"), "shortage", False),
+        (MemoryError(), "shortage", False),
+    ],
 )
 async def test_a_disk_that_fails_blames_nobody_and_gives_its_buffer_back(
     pair: Pair,
@@ -705,3 +710,18 @@ async def test_what_has_come_is_reported_once_in_an_interval(
     lane.order(0, 1)
     lane.run(lane.answer(0, BLOCK_BYTES))
     assert put == [*reported, (BLOCK_BYTES, 1)]
+
+
+async def test_without_memory_for_a_body_nobody_is_blamed(
+    pair: Pair, content: FileContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    lane = Lane(pair, content)
+    lane.order(0, 1)
+    monkeypatch.setattr(BufferPool, "acquire", refuse)
+    assert lane.run(lane.answer(0, BLOCK_BYTES)) == [STORE_FAILED]
+    refusal = lane.ends[0].refusal
+    assert refusal is not None
+    assert refusal.is_shortage

@@ -1,17 +1,20 @@
 import errno
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError
+from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StorageError
 from ckptd.limits import MIB
 from ckptd.store.files.kernel import (
     is_open_for_writing,
     mapping_os_errors,
     reserve,
     storage_error,
+    sync_data,
+    sync_file,
     sync_file_system,
 )
 from tests.support.mounts import ext4, needs_disk, ramfs, tmpfs
@@ -33,6 +36,8 @@ def test_a_full_disk_is_out_of_space() -> None:
         (errno.ENOENT, NotFound),
         (errno.EROFS, StorageError),
         (errno.EIO, StorageError),
+        (errno.EMFILE, Shortage),
+        (errno.ENOMEM, Shortage),
         (errno.ENAMETOOLONG, StorageError),
     ],
 )
@@ -56,7 +61,7 @@ def test_each_refusal_has_its_error(code: int, kind: type[CkptdError]) -> None:
         (errno.ENOSPC, "there is no room left. Make room and try again."),
         (errno.EDQUOT, "there is no room left. Make room and try again."),
         (errno.ENOENT, "does not exist."),
-        (errno.EMFILE, "Too many open files."),
+        (errno.EBUSY, "Device or resource busy."),
     ],
 )
 def test_each_refusal_says_what_to_do(code: int, problem: str) -> None:
@@ -161,3 +166,21 @@ def test_what_no_lease_can_be_had_on_is_not_known_to_be_open(tmp_path: Path) -> 
         assert not is_open_for_writing(fd)
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(("sync", "call"), [(sync_file, "fsync"), (sync_data, "fdatasync")])
+def test_a_failed_sync_is_no_shortage_that_passes(
+    sync: Callable[[int], None], call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says once that something is lost; the next sync would succeed."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, call, refuse)
+    with (
+        pytest.raises(StorageError, match="the disk reports an error") as caught,
+        mapping_os_errors("file /a"),
+    ):
+        sync(0)
+    assert not isinstance(caught.value, Shortage)

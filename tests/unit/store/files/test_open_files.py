@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptd.errors import Shortage
 from ckptd.store.files.open_files import OpenFiles
 
 
@@ -116,4 +117,37 @@ def test_all_files_are_closed_in_the_end(opener: Opener) -> None:
 def test_a_failing_user_gives_its_file_back(files: OpenFiles) -> None:
     with pytest.raises(ValueError, match="mine"), files.borrow(1):
         raise ValueError("mine")
+    files.close()
+
+
+class ShortOpener(Opener):
+    """Has no descriptor left when so many files are open."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__(path)
+        self.most = most
+
+    def __call__(self, number: int) -> int:
+        if sum(is_open(fd) for _, fd in self.opened) >= self.most:
+            raise Shortage("file", "no descriptor is left")
+        return super().__call__(number)
+
+
+def test_without_a_descriptor_those_that_nobody_uses_give_theirs(tmp_path: Path) -> None:
+    opener = ShortOpener(tmp_path, most=2)
+    files = OpenFiles(opener, files_max=8)
+    with files.borrow(1) as first:
+        use(files, 2)
+        with files.borrow(3) as third:
+            assert is_open(first)
+            assert is_open(third)
+            assert not files.has_all([2])
+    files.close()
+
+
+def test_if_all_are_in_use_the_shortage_is_reported(tmp_path: Path) -> None:
+    opener = ShortOpener(tmp_path, most=1)
+    files = OpenFiles(opener, files_max=8)
+    with files.borrow(1), pytest.raises(Shortage), files.borrow(2):
+        pass
     files.close()

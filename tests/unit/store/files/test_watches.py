@@ -156,7 +156,9 @@ def test_a_limit_of_the_kernel_is_named(
     with pytest.raises(StorageError, match=r"limit of watches is reached\. Raise fs\.inotify\."):
         watches.add(root, "v1", with_files=True)
     monkeypatch.setattr("ckptd.store.files.watches.INotify", refusing(errno.EMFILE))
-    with pytest.raises(StorageError, match="inotify: Too many open files"):
+    with pytest.raises(
+        StorageError, match=r"inotify: Too many open files\. Raise.*max_user_instances"
+    ):
         Watches()
 
 

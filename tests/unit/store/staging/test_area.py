@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.errors import CkptdError, Conflict, StorageError, VerificationFailed
+from ckptd.errors import CkptdError, Conflict, Shortage, StorageError, VerificationFailed
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.confined import rename_noreplace
@@ -226,6 +227,45 @@ class TestTarget:
                 staging.place(NOTHING)
         assert site.placed().read_bytes() == b"somebody was faster"
         site.placed().unlink()
+        staging.place(NOTHING)
+        assert site.files() == site.version()
+
+
+class TestShortages:
+    def test_a_commit_for_which_a_file_cannot_be_opened_may_be_repeated(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        staging = site.staging()
+        staging.prepare(NOTHING)
+        for block in site.everything:
+            site.deliver_run(staging, block, block + 1)
+
+        def refuse(*_: object) -> bool:
+            raise Shortage("file", "no descriptor is left")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ckptd.store.staging.block_files.BlockFiles.sync", refuse)
+            with pytest.raises(Shortage):
+                staging.commit(site.everything)
+        staging.commit(site.everything)
+        staging.release(site.everything)
+        staging.place(NOTHING)
+        assert site.files() == site.version()
+
+    def test_blocks_that_cannot_be_written_may_be_delivered_again(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        staging = site.staging()
+        staging.prepare(NOTHING)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ckptd.store.files.confined.open_file", refuse)
+            with pytest.raises(Shortage):
+                site.deliver_run(staging, 0, site.space.block_count)
+        site.deliver(staging, site.everything)
         staging.place(NOTHING)
         assert site.files() == site.version()
 

@@ -169,6 +169,20 @@ class TestFollowing:
         site.placed("shards/deep/3.bin").write_bytes(b"")
         made.finish({site.unit("shards/deep/2.bin")})
 
+    def test_without_a_thread_it_is_hashed_at_the_end(
+        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        space, reading = site.space, Reading()
+        made = hashing(tree, space.manifest, check=reading)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            committed(made, space, space.unit_run(site.unit("shards/deep/3.bin")))
+        made.finish(())
+        reading.wait(2)
+
     def test_what_comes_behind_a_gap_waits_for_it(self, site: Site, tree: Root) -> None:
         space, reading = site.space, Reading()
         made = hashing(tree, space.manifest, check=reading)
