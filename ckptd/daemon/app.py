@@ -39,6 +39,7 @@ from ckptd.daemon.settings.own_identity import following, keep_fresh
 from ckptd.daemon.settings.reloading import LivePart, Reloading
 from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.errors import CkptdError
+from ckptd.limits import SECOND
 from ckptd.observe import logs
 
 _YOUNG_OBJECTS_MAX: Final = 20_000
@@ -118,7 +119,8 @@ class Daemon:
         self._serving = serving
         self._notifier = notifier
         self._stack = stack
-        self._started_at_s = parts.wall_clock()
+        self._started_at_s = parts.wall_clock()  # a date
+        self._started_ns = time.monotonic_ns()
         self._obstacle = "starting"
         self._stop = asyncio.Event()
         self._hang_up = asyncio.Event()
@@ -222,6 +224,7 @@ class Daemon:
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
             Service("interrupted recoveries", start=self._recovering.go_on),
+            Service("durations", run=self._recovering.elapsed.run),
             Service("orphaned staging", run=self._recovering.remove_orphans),
             Service("listeners", start=self._listen),
             Service("requests of peers", run=self._serving.run),
@@ -287,6 +290,7 @@ class Daemon:
             tasks.create_task(self._serving.drain())
             tasks.create_task(self._recovering.drain())
         self._recovering.runtime.stop()
+        await self._recovering.elapsed.write()
         await self._rate_memory.write()
         await self._measuring.write()
 
@@ -305,14 +309,13 @@ class Daemon:
         )
 
     def _facts(self) -> DaemonFacts:
-        now_s = self._parts.wall_clock()
         config = self._parts.config
         return DaemonFacts(
             node=config.node.id,
             ckptd_version=__version__,
             epoch=self._parts.epoch,
             started_at_s=self._started_at_s,
-            uptime_s=round(now_s - self._started_at_s, 3),
+            uptime_s=round((time.monotonic_ns() - self._started_ns) / SECOND, 3),
             listen=ListenAddresses(
                 data=str(self._serving.address),
                 metrics=self._metrics_address,

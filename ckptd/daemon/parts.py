@@ -26,6 +26,7 @@ from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.records.database import Database, StateDirectory, move_aside
+from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.moments import Moments
@@ -45,6 +46,7 @@ class Storage:
         shelf: Signatures of manifests.
         links: How fast peers delivered.
         moments: When things last went well.
+        elapsed: How long recoveries have been under way.
     """
 
     roots: Roots
@@ -53,6 +55,7 @@ class Storage:
     shelf: SignatureShelf
     links: LinkRecords
     moments: Moments
+    elapsed: ElapsedTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,13 @@ async def open_parts(
         wall_clock=wall_clock,
         epoch=Epoch(secrets.randbits(63)),
         storage=Storage(
-            roots, catalog, Journal(database), shelf, LinkRecords(database), Moments(database)
+            roots,
+            catalog,
+            Journal(database),
+            shelf,
+            LinkRecords(database),
+            Moments(database),
+            ElapsedTimes(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

@@ -17,6 +17,7 @@ EVENTS: Final = {
     "daemon.not_confined": "it can write wherever its user can; why, and how to change that",
     "daemon.stopping": "it was told to stop and finishes what it serves",
     "daemon.stopped": "it has ended in good order",
+    "durations.not_kept": "how long recoveries have been under way could not be written down",
     "limits.changed": "other limits count; why says who wanted that",
     "log.level_changed": "somebody changed the level, or the time for which it was changed is over",
     "manifest.missed": "a manifest did not come; another source is asked",

@@ -153,7 +153,7 @@ class RecoveryAnswers:
                 is_name_awaited=request.is_name_awaited,
             )
             await self._journal.begin(record)
-            recovery = OpenRecovery(record, root, target)
+            recovery = OpenRecovery(record, root, target, self._now())
             _log.info(
                 "recovery.started", recovery=recovery.id, checkpoint=checkpoint, version=version
             )

@@ -23,7 +23,6 @@ class RecoveryViews:
 
     Args:
         recovering: All recoveries.
-        wall_clock: Unix time; durations must survive restarts.
         limiting: Knows how long they wait for a limit.
         loop_lag_s: How late the event loop is.
     """
@@ -31,13 +30,11 @@ class RecoveryViews:
     def __init__(
         self,
         recovering: Recovering,
-        wall_clock: Callable[[], float],
         limiting: Limiting,
         loop_lag_s: Callable[[], float],
     ) -> None:
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
-        self._wall_clock = wall_clock
         self._limiting = limiting
         self._loop_lag_s = loop_lag_s
 
@@ -46,7 +43,6 @@ class RecoveryViews:
         snapshot = self._scheduler.recovery(opened.id, now=self._now())
         assert snapshot is not None, f"{opened.id} is in the book and not in the scheduler"
         bottleneck = self._scheduler.bottleneck(opened.id, self._load(opened), now=self._now())
-        elapsed_s = self._wall_clock() - opened.record.started_at_s
         return RecoveryView(
             recovery=snapshot.recovery,
             checkpoint=snapshot.checkpoint,
@@ -80,7 +76,7 @@ class RecoveryViews:
                 for row in snapshot.sources
             ),
             started_at_s=opened.record.started_at_s,
-            elapsed_s=round(elapsed_s, 3),
+            elapsed_s=round((self._now() - opened.since_ns) / SECOND, 3),
             bottleneck=None if bottleneck is None else bottleneck.value,
             lanes=snapshot.lanes,
             transfers=snapshot.transfers,

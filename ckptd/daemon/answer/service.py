@@ -50,9 +50,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
         note_let_go: Given each version that somebody wants to go from a place here.
     """
-    views = RecoveryViews(
-        recovering, parts.wall_clock, limiting, loop_lag_s=lambda: facts().event_loop_lag_s
-    )
+    views = RecoveryViews(recovering, limiting, loop_lag_s=lambda: facts().event_loop_lag_s)
     now = recovering.runtime.now
     standings = NamedPlaces(parts.storage, recovering, note_let_go)
     return (

@@ -334,6 +334,7 @@ class Measuring:
             active=active,
             totals=self._totals.with_active(active),
             stage_seconds=self._stages.seconds(now=now),
+            elapsed_ns=max((now - each.since_ns for each in self._recovering.book), default=0),
             bytes_by_class=self._scheduler.bytes_by_class(),
         )
 

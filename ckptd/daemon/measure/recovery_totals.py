@@ -112,12 +112,14 @@ class RecoveriesSeen:
         totals: Sums over them and those that ended.
         stage_seconds: Time spent in each stage.
         bytes_by_class: Of active ones whose manifest is here, by whether they are verified.
+        elapsed_ns: Since the oldest active one was asked for, also before a restart.
     """
 
     active: Sequence[RecoverySnapshot] = ()
     totals: Totals = field(default_factory=Totals)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     bytes_by_class: Mapping[tuple[bool, Criticality], int] = field(default_factory=dict)
+    elapsed_ns: int = 0
 
     def eta_s(self) -> float | None:
         """Return when the last active one completes; ``None`` if that cannot be said."""
@@ -142,8 +144,8 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
     gauge("recovery_active", "Recoveries that have not ended.", lambda seen: len(seen.active)),
     gauge(
         "recovery_elapsed_seconds",
-        "Since the request of the oldest active recovery.",
-        lambda seen: max((each.elapsed_ns for each in seen.active), default=0) / SECOND,
+        "Since the request of the oldest active recovery, also before a restart.",
+        lambda seen: seen.elapsed_ns / SECOND,
     ),
     gauge(
         "recovery_eta_seconds",

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Final, overload
 
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
@@ -49,6 +49,8 @@ class OpenRecovery:
         record: What the journal has of it.
         root: Where it will stand.
         target: Directory relative to the root; empty until the version is known.
+        since_ns: When it was asked for, on this life's monotonic clock; before it, if an earlier
+            life was asked.
         space: What it consists of, once the manifest is here.
         arrived: Manifests that came from peers, by digest, until one is recorded.
         staging: Where it writes, once prepared.
@@ -62,6 +64,7 @@ class OpenRecovery:
     record: JournaledRecovery
     root: Root
     target: str
+    since_ns: int
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
     staging: Staging | None = None
@@ -118,10 +121,12 @@ class RecoveryBook:
     """All recoveries this daemon knows.
 
     Args:
-        wall_clock: Gives Unix time; durations must survive restarts.
+        now: The moment in nanoseconds, on the monotonic clock.
+        wall_clock: Gives Unix time, for dates.
     """
 
-    def __init__(self, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], int], wall_clock: Callable[[], float]) -> None:
+        self._now = now
         self._wall_clock = wall_clock
         self._open: dict[RecoveryId, OpenRecovery] = {}
         self._ended: OrderedDict[str, EndedRecovery] = OrderedDict()
@@ -219,8 +224,8 @@ class RecoveryBook:
     def _record_of(self, recovery: OpenRecovery, effect: EndRecovery) -> EndedRecovery:
         final = effect.final
         counts = effect.explanation.counts if effect.explanation else {}
-        duration_s = max(self._wall_clock() - recovery.record.started_at_s, 0.0)
-        before_s = duration_s - final.elapsed_ns / SECOND  # in earlier lives of the daemon
+        duration_ns = self._now() - recovery.since_ns
+        before_ns = duration_ns - final.elapsed_ns  # in earlier lives of the daemon
         return EndedRecovery(
             recovery=effect.recovery,
             checkpoint=final.checkpoint,
@@ -241,21 +246,11 @@ class RecoveryBook:
             local_bytes=final.local_bytes,
             was_here=recovery.was_here,
             wasted_bytes=sum(final.wasted_bytes.values()),
-            duration_s=round(duration_s, 3),
-            critical_s=(
-                None if final.critical_ns is None else round(final.critical_ns / SECOND, 3)
-            ),
+            duration_s=_seconds(duration_ns),
+            critical_s=_seconds(final.critical_ns, before_ns),
             sources=_contributions(final.sources),
-            predicted_duration_s=(
-                None
-                if final.predicted_ns is None
-                else round(before_s + final.predicted_ns / SECOND, 3)
-            ),
-            predicted_critical_s=(
-                None
-                if final.predicted_critical_ns is None
-                else round(final.predicted_critical_ns / SECOND, 3)
-            ),
+            predicted_duration_s=_seconds(final.predicted_ns, before_ns),
+            predicted_critical_s=_seconds(final.predicted_critical_ns, before_ns),
             wasted_bytes_by_reason={
                 reason.value: size for reason, size in final.wasted_bytes.items()
             },
@@ -281,3 +276,12 @@ def _contributions(sources: Iterable[RecoverySourceSnapshot]) -> tuple[Contribut
     return tuple(
         Contribution(node=node, verified_bytes=size) for node, size in brought.items() if size
     )
+
+
+@overload
+def _seconds(duration_ns: int, before_ns: int = 0) -> float: ...
+@overload
+def _seconds(duration_ns: int | None, before_ns: int = 0) -> float | None: ...
+def _seconds(duration_ns: int | None, before_ns: int = 0) -> float | None:
+    """Return a duration, with what went before it, to a millisecond."""
+    return None if duration_ns is None else round((before_ns + duration_ns) / SECOND, 3)

@@ -14,7 +14,9 @@ from ckptd.core.events import RecoveryPaused, RecoveryRequested
 from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
+from ckptd.daemon.host.boots import boot_id
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.interest import Asking
@@ -50,6 +52,7 @@ class Recovering:
         scheduler: Decides.
         runtime: Drives it.
         book: All recoveries.
+        elapsed: How long they have been under way.
         peering: Follows peers.
         manifests: Gets manifests.
         own: Knows what is here already.
@@ -74,7 +77,10 @@ class Recovering:
             ),
         )
         self.runtime = Runtime(self.scheduler)
-        self.book = RecoveryBook(parts.wall_clock)
+        self.book = RecoveryBook(self.runtime.now, parts.wall_clock)
+        self.elapsed = Elapsed(
+            parts.storage.elapsed, self.book, now=self.runtime.now, boot=boot_id()
+        )
         self.peering = Peering(
             config.node.id,
             config.discovery.peers,
@@ -107,7 +113,9 @@ class Recovering:
             self.runtime.report,
         )
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
-        self.repairing = Repairing(parts.storage, self.book, self.begin, parts.wall_clock)
+        self.repairing = Repairing(
+            parts.storage, self.book, self.begin, self.runtime.now, parts.wall_clock
+        )
         self.runner = Runner(
             book=self.book,
             manifests=self.manifests,
@@ -145,6 +153,7 @@ class Recovering:
     def begin(self, recovery: OpenRecovery) -> None:
         """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
         self.book.open(recovery)
+        self.elapsed.note_begun()
         record = recovery.record
         self.runtime.report(
             RecoveryRequested(
@@ -178,9 +187,12 @@ class Recovering:
         """Take up what a restart interrupted."""
         for ended in reversed(await self._storage.journal.ended()):
             self.book.remember(ended)
+        asked_ns, now = await self.elapsed.load(), self.runtime.now()
         for record in await self._storage.journal.unfinished():
             _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
-            recovery = OpenRecovery(record, self._storage.roots[record.root], record.target)
+            since_ns = asked_ns.get(record.recovery, now)
+            root = self._storage.roots[record.root]
+            recovery = OpenRecovery(record, root, record.target, since_ns)
             if record.version is not None:
                 recovery.settle_target(
                     *self.own.target_of(record.checkpoint, record.version, record.digest)

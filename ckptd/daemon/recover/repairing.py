@@ -29,7 +29,8 @@ class Repairing:
         storage: Knows what stands where.
         book: All recoveries.
         begin: Hands a recovery to the scheduler.
-        wall_clock: Gives Unix time.
+        now: The moment in nanoseconds, on the monotonic clock.
+        wall_clock: Gives Unix time, for dates.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Repairing:
         storage: Storage,
         book: RecoveryBook,
         begin: Callable[[OpenRecovery], None],
+        now: Callable[[], int],
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
@@ -44,6 +46,7 @@ class Repairing:
         self._roots = storage.roots
         self._book = book
         self._begin = begin
+        self._now = now
         self._wall_clock = wall_clock
         self._beginning = asyncio.Lock()
         self._rotten: dict[int, None] = {}
@@ -88,7 +91,7 @@ class Repairing:
                 is_repair=True,
             )
             await self._journal.begin(record)
-            recovery = OpenRecovery(record, root, place.directory)
+            recovery = OpenRecovery(record, root, place.directory, self._now())
             _log.info(
                 "recovery.started",
                 recovery=recovery.id,

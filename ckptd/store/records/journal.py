@@ -35,7 +35,7 @@ class JournaledRecovery:
         target: The version's directory, relative to the root.
         patience_ns: How long to wait for blocks that no source has; ``None``: without a limit.
         is_paused: An operator paused it.
-        started_at_s: Unix time of the request.
+        started_at_s: Unix time of the request; a date, by which nothing is measured.
         is_background: It yields sources to recoveries that are not in the background.
         digest_prefix: Which content was asked for: the beginning of its digest; empty: any.
         from_node: Whose content was asked for; ``None``: anybody's.
@@ -152,7 +152,7 @@ class Journal:
         )
 
     async def unfinished(self) -> tuple[JournaledRecovery, ...]:
-        """Return the recoveries that did not end, oldest first."""
+        """Return the recoveries that did not end, in the order in which they were begun."""
         return await self._database.run(_unfinished)
 
     async def end(self, record: EndedRecovery) -> None:
@@ -241,7 +241,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited, is_repair FROM recoveries ORDER BY started_at_s, rowid"
+        " allow_partial, is_name_awaited, is_repair FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.

@@ -283,6 +283,15 @@ CREATE TABLE kept (
 CREATE INDEX kept_by_recovery ON kept (recovery);
 """
 
+_ELAPSED: Final = """
+CREATE TABLE elapsed (
+    recovery TEXT PRIMARY KEY REFERENCES recoveries ON DELETE CASCADE,
+    elapsed_ns INTEGER NOT NULL,  -- since it was asked for
+    boot TEXT NOT NULL,           -- of the machine, in which that was
+    at_ns INTEGER NOT NULL        -- when, on the monotonic clock of that boot
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -295,6 +304,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _tell_partial_from_complete,
     _PLACES,
     _KEPT,
+    _ELAPSED,
 )
 """What leads from each schema to the next one."""
 

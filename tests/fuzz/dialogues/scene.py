@@ -167,7 +167,8 @@ class Receiver:
             is_named=wish.is_named,
         )
         await storage.journal.begin(record)
-        recovery = OpenRecovery(record, storage.roots.default(), "")
+        now = self.recovering.runtime.now()
+        recovery = OpenRecovery(record, storage.roots.default(), "", now)
         if record.version is not None:
             recovery.settle_target(
                 *self.recovering.own.target_of(record.checkpoint, record.version)

@@ -225,6 +225,7 @@ FULL: dict[str, Any] = {
         TOTALS,
         numbered(60, STAGES),
         {(True, Criticality.NORMAL): 110, (False, Criticality.NORMAL): 111},
+        9_500_000_000,
     ),
     "works": works(),
     "bottlenecks": numbered(130, BOTTLENECKS),

@@ -9,6 +9,7 @@ from ckptd.core.effects import DiscardStaging, EndRecovery
 from ckptd.core.events import RecoveryCancelled, RecoveryRequested, StagingDiscarded
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, RecoveryId
 from ckptd.store.files.roots import Root
 from ckptd.store.records.journal import JournaledRecovery
@@ -32,12 +33,12 @@ def recovery(root: Root) -> OpenRecovery:
         is_paused=False,
         started_at_s=0.0,
     )
-    return OpenRecovery(record, root, "")
+    return OpenRecovery(record, root, "", 0)
 
 
 @pytest.fixture
 def book(recovery: OpenRecovery) -> RecoveryBook:
-    made = RecoveryBook(lambda: 0.0)
+    made = RecoveryBook(lambda: 0, lambda: 0.0)
     made.open(recovery)
     return made
 
@@ -87,3 +88,14 @@ def test_a_target_is_taken_by_one_that_recovers_to_it_above_or_below(
     assert book.overlapping(root, target, besides=ID) is None
     for free in ("", "a/bc", "b", "a/c"):
         assert book.overlapping(root, free) is None
+
+
+def test_a_duration_is_measured_by_the_clock_that_never_jumps_also_over_lives(
+    recovery: OpenRecovery,
+) -> None:
+    now, wall_s = 5 * SECOND, 1_700_000_000.0
+    book = RecoveryBook(lambda: now, lambda: wall_s)
+    recovery.since_ns = -60 * SECOND  # an earlier life was asked
+    book.open(recovery)
+    now, wall_s = 15 * SECOND, wall_s + 30 * 86_400
+    assert book.close(end_of_it()).duration_s == 75
