@@ -28,6 +28,10 @@ MANIFEST_BLOCKS_MAX: Final = 2**21
 QUESTIONED_BLOCKS_MAX: Final = 16
 """So many blocks are named in one question about bad ones: the source reads and hashes each, at
 most 16 MiB, before it answers."""
+MANIFEST_WORDS_BYTES_MAX: Final = 256 * KIB
+"""What a manifest says beside its units: as objects it takes fifty times the memory."""
+UNIT_WORDS_BYTES_MAX: Final = 16 * KIB
+"""What a unit says beside the digests of its blocks."""
 MANIFEST_PHASES_MAX: Final = 256
 MANIFEST_ANNOTATIONS_MAX: Final = 256
 SIGNATURES_MAX: Final = 8
@@ -103,6 +107,7 @@ def uncommitted_bytes_max(size_bytes: int) -> int:
     return refetch_bytes_max(size_bytes) * 3 // 4
 
 
+assert PATH_BYTES_MAX < UNIT_WORDS_BYTES_MAX
 assert MANIFEST_BLOCKS_MAX * DIGEST_BYTES <= MANIFEST_BYTES_MAX
 assert BLOCK_BYTES_MIN & (BLOCK_BYTES_MIN - 1) == 0
 assert BLOCK_BYTES_MAX & (BLOCK_BYTES_MAX - 1) == 0

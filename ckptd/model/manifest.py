@@ -10,7 +10,10 @@ words get the same manifest, the same identity, and can serve one recovery toget
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from functools import partial
+from heapq import merge
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,7 +25,6 @@ from ckptd.limits import (
     DIGEST_BYTES,
     MANIFEST_ANNOTATIONS_MAX,
     MANIFEST_BLOCKS_MAX,
-    MANIFEST_BYTES_MAX,
     MANIFEST_PHASES_MAX,
     MANIFEST_UNITS_MAX,
     PATH_BYTES_MAX,
@@ -53,8 +55,15 @@ DIGEST_OF_NOTHING: Final = bytes.fromhex(
 )
 """BLAKE3 of an empty file."""
 
-_FIXARRAY: Final = range(0x90, 0xA0)
-_ARRAY_LENGTH_BYTES: Final = {0xDC: 2, 0xDD: 4}
+_BLOCK_SIZES: Final = frozenset(
+    1 << power for power in range(BLOCK_BYTES_MIN.bit_length() - 1, BLOCK_BYTES_MAX.bit_length())
+)
+
+if TYPE_CHECKING:
+    BlockDigests = bytes | memoryview
+else:
+    BlockDigests = memoryview
+    """What decoding makes of them: there may be megabytes, and they need no second copy."""
 
 
 # There may be very many and no cycles: the collector would only look at them, at each pass.
@@ -79,7 +88,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     size_bytes: int
     digest: bytes
     block_size_bytes: int
-    block_digests: bytes
+    block_digests: BlockDigests
     criticality: Criticality = Criticality.NORMAL
     phase: int = 0
     is_executable: bool = False
@@ -116,7 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: int
     checkpoint: str
     version: int
-    units: tuple[Unit, ...]
+    units: Sequence[Unit]
     requires: tuple[str, ...] = ()
     run: str = ""
     created_at_s: int = 0
@@ -127,14 +136,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def size_bytes(self) -> int:
         """Bytes of all units; the length of the address space."""
         return sum(unit.size_bytes for unit in self.units)
-
-
-class _Outline(msgspec.Struct):
-    """A manifest with its units unread: what is checked before memory is spent on them."""
-
-    format: int
-    units: msgspec.Raw
-    requires: tuple[str, ...] = ()
 
 
 def block_size_for(size_bytes: int) -> int:
@@ -154,44 +155,10 @@ def urgency(unit: Unit) -> tuple[int, int, str]:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Encode; equal manifests give equal bytes."""
-    if manifest.phases == ONE_PHASE:
-        # A default is left out only if it is that very object.
-        manifest = msgspec.structs.replace(manifest, phases=ONE_PHASE)
+    # A default is left out only if it is that very object.
+    phases = ONE_PHASE if manifest.phases == ONE_PHASE else manifest.phases
+    manifest = msgspec.structs.replace(manifest, units=tuple(manifest.units), phases=phases)
     return msgspec.msgpack.encode(manifest, order="deterministic")
-
-
-def decode_manifest(data: bytes | memoryview) -> Manifest:
-    """Decode and check a manifest from anywhere.
-
-    Counts are compared with the limits before anything is allocated for them.
-
-    Raises:
-        InvalidManifest: Not a manifest, or one that breaks a rule; the problem says which.
-    """
-    if len(data) > MANIFEST_BYTES_MAX:
-        raise _invalid(f"has {len(data)} bytes, more than {MANIFEST_BYTES_MAX}")
-    try:
-        outline = msgspec.msgpack.decode(data, type=_Outline)
-        if outline.format != FORMAT:
-            raise _invalid(
-                f"has format {outline.format}; this ckptd reads format {FORMAT}",
-                "Use a ckptd that is as new as the publisher's.",
-            )
-        unknown = [name for name in outline.requires if name not in REQUIRED_FEATURES]
-        if unknown:
-            names = ", ".join(name[:40] for name in sorted(unknown)[:5])
-            raise _invalid(
-                f"requires {names!r}, which this ckptd does not know",
-                "Use a ckptd that is as new as the publisher's.",
-            )
-        unit_count = _array_length(bytes(memoryview(outline.units)[:5]))
-        if unit_count > MANIFEST_UNITS_MAX:
-            raise _invalid(f"has {unit_count} units, more than {MANIFEST_UNITS_MAX}")
-        manifest = msgspec.msgpack.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(f"cannot be decoded: {error}") from error
-    check_manifest(manifest)
-    return manifest
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -211,18 +178,83 @@ def check_manifest(manifest: Manifest) -> None:
         raise _invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
     if len(manifest.units) > MANIFEST_UNITS_MAX:
         raise _invalid(f"has {len(manifest.units)} units, more than {MANIFEST_UNITS_MAX}")
-    block_count = 0
-    previous: tuple[int, int, str] | None = None
-    for unit in manifest.units:
-        _check_unit(unit, phase_count=len(manifest.phases), unit_count=len(manifest.units))
-        block_count += unit.block_count
-        key = urgency(unit)
-        if previous is not None and key <= previous:
-            raise _invalid(f"lists {unit.path[:80]!r} twice or out of urgency order")
-        previous = key
+    _check_units(manifest.units, len(manifest.phases))
+
+
+def _check_units(units: Sequence[Unit], phase_count: int) -> None:
+    """Check each unit and their order, in one pass; a second one where there are several classes.
+
+    Memory: for each class of phase and criticality, and for how deep paths are.
+    """
+    unit_count, digests_bytes = len(units), 0
+    class_starts: list[int] = []
+    tree = _Tree()
+    previous: Unit | None = None
+    for index, unit in enumerate(units):
+        _check_unit(unit, phase_count, unit_count)
+        digests_bytes += len(unit.block_digests)
+        path = unit.path
+        if (
+            previous is not None
+            and unit.criticality is previous.criticality
+            and unit.phase == previous.phase
+        ):
+            is_behind = path > previous.path
+        else:
+            is_behind = previous is None or urgency(unit) > urgency(previous)
+            class_starts.append(index)
+        if not is_behind:
+            raise _invalid(f"lists {path[:80]!r} twice or out of urgency order")
+        if len(class_starts) == 1:
+            tree.take(path)
+        previous = unit
+    block_count = digests_bytes // DIGEST_BYTES
     if block_count > MANIFEST_BLOCKS_MAX:
         raise _invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
-    _check_collisions(manifest.units)
+    if len(class_starts) > 1:
+        ends = [*class_starts[1:], unit_count]
+        tree = _Tree()
+        for path in merge(*map(partial(_paths, units), class_starts, ends)):
+            tree.take(path)
+
+
+def _paths(units: Sequence[Unit], start: int, end: int) -> Iterator[str]:
+    return (units[index].path for index in range(start, end))
+
+
+class _Tree:
+    """Paths in ascending order, none of them twice, none of them a directory of another.
+
+    All that begin with a path follow it without a gap. So those that the latest one begins with
+    are all that it can be below of.
+    """
+
+    def __init__(self) -> None:
+        self._beginnings: list[str] = []
+        self._lengths: set[int] = set()
+
+    def take(self, path: str) -> None:
+        """Take the next one.
+
+        Raises:
+            InvalidManifest: It is there already, or another one is a directory of it.
+        """
+        beginnings = self._beginnings
+        while beginnings and not path.startswith(beginnings[-1]):
+            self._lengths.discard(len(beginnings.pop()))
+        if beginnings:
+            if beginnings[-1] == path:
+                raise _invalid("lists a path twice")
+            self._check_directories(path, len(beginnings[-1]))
+        beginnings.append(path)
+        self._lengths.add(len(path))
+
+    def _check_directories(self, path: str, longest: int) -> None:
+        end = path.find("/", 0, longest + 1)
+        while end >= 0:
+            if end in self._lengths:
+                raise _invalid(f"has {path[:end][:80]!r} as a file and as a directory")
+            end = path.find("/", end + 1, longest + 1)
 
 
 def check_path(path: str) -> None:
@@ -273,55 +305,38 @@ def _is_plain(path: str) -> bool:
     )
 
 
-def _check_unit(unit: Unit, *, phase_count: int, unit_count: int) -> None:
+def _check_unit(unit: Unit, phase_count: int, unit_count: int) -> None:
+    size, block_digests = unit.block_size_bytes, unit.block_digests
+    if (
+        size in _BLOCK_SIZES
+        and 0 <= unit.size_bytes <= UNIT_BYTES_MAX
+        and len(block_digests) == -(-unit.size_bytes // size) * DIGEST_BYTES
+        and 0 <= unit.phase < phase_count
+        and not unit.after
+        and (
+            len(unit.digest) == DIGEST_BYTES
+            if len(block_digests) > DIGEST_BYTES
+            else unit.digest == (bytes(block_digests) or DIGEST_OF_NOTHING)
+        )
+        and _is_plain(unit.path)
+    ):
+        return  # as nearly all are; what is wrong with another one is found below
     check_path(unit.path)
     shown = repr(unit.path[:80])
     if not 0 <= unit.size_bytes <= UNIT_BYTES_MAX:
         raise _invalid(f"gives {shown} a size of {unit.size_bytes} bytes")
-    size = unit.block_size_bytes
-    if not BLOCK_BYTES_MIN <= size <= BLOCK_BYTES_MAX or size & (size - 1):
+    if size not in _BLOCK_SIZES:
         raise _invalid(f"gives {shown} blocks of {size} bytes")
     if len(unit.digest) != DIGEST_BYTES:
         raise _invalid(f"gives {shown} a digest of {len(unit.digest)} bytes")
-    if len(unit.block_digests) != -(-unit.size_bytes // size) * DIGEST_BYTES:
+    if len(block_digests) != -(-unit.size_bytes // size) * DIGEST_BYTES:
         raise _invalid(f"does not give {shown} one digest for each block")
-    if len(unit.block_digests) <= DIGEST_BYTES and unit.digest != (
-        unit.block_digests or DIGEST_OF_NOTHING
-    ):
+    if len(block_digests) <= DIGEST_BYTES and unit.digest != (block_digests or DIGEST_OF_NOTHING):
         raise contradiction(unit)
     if not 0 <= unit.phase < phase_count:
         raise _invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
     if unit.after and any(not 0 <= index < unit_count for index in unit.after):
         raise _invalid(f"puts {shown} after a unit that does not exist")
-
-
-def _check_collisions(units: tuple[Unit, ...]) -> None:
-    """Refuse a path that occurs twice, and a file where another path needs a directory."""
-    files = {unit.path for unit in units}
-    if len(files) != len(units):
-        raise _invalid("lists a path twice")
-    directories: set[str] = set()
-    for path in files:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in directories:
-            directories.add(parent)
-            parent = parent.rpartition("/")[0]
-    both = files & directories
-    if both:
-        raise _invalid(f"has {min(both)[:80]!r} as a file and as a directory")
-
-
-def _array_length(data: bytes) -> int:
-    """Return how many elements a MessagePack array claims to have, from its first bytes.
-
-    Source: the MessagePack specification, formats ``fixarray``, ``array 16``, ``array 32``.
-    """
-    kind = data[0]
-    if kind in _FIXARRAY:
-        return kind - _FIXARRAY.start
-    if kind in _ARRAY_LENGTH_BYTES:
-        return int.from_bytes(data[1 : 1 + _ARRAY_LENGTH_BYTES[kind]], "big")
-    raise _invalid("has no list of units")
 
 
 def contradiction(unit: Unit) -> ContradictoryManifest:

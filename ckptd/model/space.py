@@ -60,20 +60,25 @@ class AddressSpace:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        first_blocks = array("Q")
+        first_blocks = array("I")
         first_bytes = array("Q")
-        starts = array("Q")
+        block_sizes = array("I")
+        starts = array("I")
         block = position = 0
         for unit in manifest.units:
-            if unit.block_count:
+            count = unit.block_count
+            if count:
                 starts.append(block)
             first_blocks.append(block)
             first_bytes.append(position)
-            block += unit.block_count
+            block_sizes.append(unit.block_size_bytes)
+            block += count
             position += unit.size_bytes
         first_blocks.append(block)  # of a unit behind the last one
+        first_bytes.append(position)
         self._first_blocks = first_blocks
         self._first_bytes = first_bytes
+        self._block_sizes = block_sizes
         starts.append(block)
         self._starts = starts
         self.block_count = block
@@ -94,7 +99,7 @@ class AddressSpace:
         if block == self.block_count:
             return self.size_bytes
         unit = self.unit_of(block)
-        inside = (block - self._first_blocks[unit]) * self.manifest.units[unit].block_size_bytes
+        inside = (block - self._first_blocks[unit]) * self._block_sizes[unit]
         return self._first_bytes[unit] + inside
 
     def block_at(self, position: int) -> int:
@@ -105,7 +110,7 @@ class AddressSpace:
         """
         unit = bisect_right(self._first_bytes, position) - 1
         inside = position - self._first_bytes[unit]
-        return self._first_blocks[unit] + inside // self.manifest.units[unit].block_size_bytes
+        return self._first_blocks[unit] + inside // self._block_sizes[unit]
 
     def block_size(self, block: int) -> int:
         """Return the length of one block in bytes."""
@@ -117,7 +122,7 @@ class AddressSpace:
         if start < end:
             unit = self.unit_of(start)
             if end < self._first_blocks[unit + 1]:  # without the last block of the unit
-                return (end - start) * self.manifest.units[unit].block_size_bytes
+                return (end - start) * self._block_sizes[unit]
         return self.block_start(end) - self.block_start(start)
 
     def set_bytes(self, blocks: BlockSet) -> int:
@@ -136,7 +141,7 @@ class AddressSpace:
             size, digests = facts.block_size_bytes, facts.block_digests
             for index in range(block - first, min(end - first, facts.block_count)):
                 offset = index * size
-                digest = digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+                digest = bytes(digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
                 length = min(size, facts.size_bytes - offset)
                 yield BlockPlace(first + index, unit, offset, length, digest)
             block = first + facts.block_count
@@ -149,12 +154,12 @@ class AddressSpace:
             IndexError: No such block.
         """
         unit = self.unit_of(start)
-        inside = (start - self._first_blocks[unit]) * self.manifest.units[unit].block_size_bytes
+        inside = (start - self._first_blocks[unit]) * self._block_sizes[unit]
         target = self._first_bytes[unit] + inside + bytes_max
         if target >= self.size_bytes:
             return BlockRun(start, self.block_count)
         unit = bisect_right(self._first_bytes, target) - 1
-        inside = (target - self._first_bytes[unit]) // self.manifest.units[unit].block_size_bytes
+        inside = (target - self._first_bytes[unit]) // self._block_sizes[unit]
         return BlockRun(start, max(self._first_blocks[unit] + inside, start + 1))
 
     def extents(self, start: int, end: int) -> Iterator[Extent]:
@@ -163,9 +168,8 @@ class AddressSpace:
             return
         unit = bisect_right(self._first_bytes, start) - 1
         while start < end:
-            facts = self.manifest.units[unit]
             offset = start - self._first_bytes[unit]
-            length = min(facts.size_bytes - offset, end - start)
+            length = min(self._first_bytes[unit + 1], end) - start
             if length > 0:
                 yield Extent(unit, offset, length)
                 start += length
@@ -173,8 +177,7 @@ class AddressSpace:
 
     def unit_run(self, unit: int) -> tuple[int, int]:
         """Return the blocks ``[start, end)`` of a unit; empty for an empty unit."""
-        first = self._first_blocks[unit]
-        return (first, first + self.manifest.units[unit].block_count)
+        return (self._first_blocks[unit], self._first_blocks[unit + 1])
 
     def units_within(self, blocks: BlockSet) -> int:
         """Return how many units have all their blocks in a set; an empty unit always has.

@@ -11,7 +11,7 @@ import pytest
 
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.limits import KIB, MIB
-from ckptd.model.manifest import decode_manifest
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.words import SourceState
 from ckptd.net.lane.groups import GROUP_BYTES_MIN
 from tests.support.cluster import NAME, Cluster, FileFacts, Node, eventually, make_checkpoint

@@ -32,6 +32,7 @@ from ckptd.errors import (
 )
 from ckptd.limits import KIB, MIB, QUESTIONED_BLOCKS_MAX, SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import (
     CheckpointName,
@@ -44,7 +45,7 @@ from ckptd.model.ids import (
     parse_reference,
     parse_version,
 )
-from ckptd.model.manifest import check_path, decode_manifest, encode_manifest
+from ckptd.model.manifest import check_path, encode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.confined import check_relative

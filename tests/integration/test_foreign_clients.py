@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.model.manifest import Manifest, decode_manifest
+from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.manifest import Manifest
 from tests.support.cluster import Node
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,8 @@ import pytest
 
 from ckptd.errors import CkptdError, InvalidManifest, OutsideRoots, UsageError
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import decode_manifest, encode_manifest
+from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.manifest import encode_manifest
 from tests.support.cluster import Cluster, Node
 from tests.support.hostile_names import HOSTILE_NAMES, is_plain
 from tests.support.manifests import make_manifest

@@ -12,7 +12,7 @@ import pytest
 
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import KIB
-from ckptd.model.manifest import decode_manifest
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState, Result, Stage
 from tests.support.cluster import Cluster, Node, eventually, tree_digest

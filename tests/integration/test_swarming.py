@@ -19,9 +19,9 @@ from ckptd.core.events import Event, HoldingsArrived, PeerLost
 from ckptd.daemon.recover.peering import Peering
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import Epoch, NodeId
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PeerState, Result
 from ckptd.net.inquiry import Inquirer

@@ -28,8 +28,8 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet, union
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import RecoveryId
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result, Stage

@@ -34,9 +34,9 @@ from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.sampling import Sample, take_sample, worth_sampling
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin

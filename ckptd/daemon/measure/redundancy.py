@@ -11,9 +11,9 @@ from ckptd.daemon.doctor.copies import ScarceVersion
 from ckptd.errors import CkptdError
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.blocks import BlockSet
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, PlaceState
 from ckptd.observe.metrics import MetricRow, gauge

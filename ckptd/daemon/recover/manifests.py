@@ -9,8 +9,8 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotFound, NotSigned, ProtocolViolation, VerificationFailed
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.signatures import Signature
 from ckptd.model.space import AddressSpace
 from ckptd.net.inquiry import Inquirer

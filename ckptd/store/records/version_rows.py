@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import msgspec
 import zstandard
 
-from ckptd.errors import DamagedState
+from ckptd.errors import DamagedState, InvalidManifest
 from ckptd.limits import MANIFEST_BYTES_MAX
+from ckptd.model.encoded.decoding import read_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
@@ -108,8 +109,8 @@ def unpack_version(row: VersionRow, database: str) -> tuple[Manifest, bytes]:
     encoded = unpack_manifest(row, database)
     try:
         # The rules of manifests were checked before it was added.
-        return msgspec.msgpack.decode(encoded, type=Manifest), encoded
-    except msgspec.DecodeError as error:
+        return read_manifest(encoded), encoded
+    except InvalidManifest as error:
         raise _damaged(row, database) from error
 
 

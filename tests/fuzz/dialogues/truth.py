@@ -12,7 +12,8 @@ from msgspec import msgpack
 
 from ckptd.errors import InvalidManifest
 from ckptd.limits import KIB
-from ckptd.model.manifest import Manifest, decode_manifest, encode_manifest
+from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.manifest import Manifest, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.keys import SigningKey
 from ckptd.wire.signature_lines import encode_signatures

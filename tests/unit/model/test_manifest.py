@@ -29,12 +29,12 @@ from ckptd.limits import (
     VERSION_MAX,
 )
 from ckptd.model import manifest as module
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.manifest import (
     Manifest,
     block_size_for,
     check_manifest,
     check_path,
-    decode_manifest,
     encode_manifest,
     urgency,
 )
@@ -272,6 +272,15 @@ RULES = {
     "has 'a/b' as a file and as a directory": changed(
         units=(make_unit("a/b/c/d", b"", criticality=CRITICAL), make_unit("a/b", b""))
     ),
+    "has 'a' as a file and as a directory ": changed(
+        units=tuple(make_unit(path, b"") for path in ("a", "a-", "a-b/c", "a.d", "a/b"))
+    ),
+    "has 'a/b' as a file and as a directory ": changed(
+        units=(
+            make_unit("a/b", b"", criticality=CRITICAL),
+            *(make_unit(path, b"") for path in ("a/b-", "a/b/c/d", "a/c")),
+        )
+    ),
 }
 
 
@@ -336,8 +345,10 @@ def test_an_unknown_required_feature_is_refused_by_name() -> None:
 
 def test_a_required_feature_with_an_endless_name_is_cut_short() -> None:
     with pytest.raises(InvalidManifest, match="requires 'x") as caught:
-        decode_manifest(encode_manifest(changed(requires=("x" * MIB,) * 10)))
+        decode_manifest(encode_manifest(changed(requires=("x" * 20 * KIB,) * 10)))
     assert len(str(caught.value)) < 500
+    with pytest.raises(InvalidManifest, match="says more in one place than it may"):
+        decode_manifest(encode_manifest(changed(requires=("x" * MIB,) * 10)))
 
 
 def test_an_unknown_field_is_left_alone() -> None:

@@ -11,8 +11,8 @@ from ckptd.errors import (
     StorageError,
 )
 from ckptd.limits import MIB, MS, SECOND
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.words import Criticality
 from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.hashing import hexdigest_of

@@ -15,8 +15,8 @@ import zstandard
 
 from ckptd.errors import DamagedState
 from ckptd.model.blocks import BlockSet
+from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.model.manifest import decode_manifest
 from ckptd.model.words import PlaceState, Result
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.roots import Root, Roots
