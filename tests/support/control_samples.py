@@ -16,7 +16,7 @@ from ckptd.control.messages.life_cycle import (
     RemoveResult,
 )
 from ckptd.control.messages.limit_settings import LimitRow, LimitsView, YieldView
-from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
+from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.control.messages.plans import ClassBytes, PassedOverRow, Plan, PlanSource
 from ckptd.control.messages.prioritized import (
     NeedProgress,
@@ -90,6 +90,7 @@ VIEW = RecoveryView(
     sources=(
         SourceRow(
             node="node-b",
+            path="node-b",
             state=SourceState.ACTIVE,
             bytes=300 * MIB,
             rate_bytes_per_s=900.0 * MIB,
@@ -97,6 +98,7 @@ VIEW = RecoveryView(
         ),
         SourceRow(
             node="node-c",
+            path="node-c",
             state=SourceState.BACKING_OFF,
             bytes=212 * MIB,
             rate_bytes_per_s=636.0 * MIB,
@@ -249,6 +251,22 @@ PEER_VIEW = PeerView(
             answer=Confirmation.HELD,
         ),
     ),
+    paths=(
+        PathRow(
+            path="node-b",
+            address="10.0.0.2:7421",
+            state=SourceState.DISTRUSTED,
+            rate_bytes_per_s=900.0 * MIB,
+            latency_s=0.0021,
+        ),
+        PathRow(
+            path="node-b via 10.0.1.2:7421",
+            address=None,
+            state=SourceState.LOST,
+            rate_bytes_per_s=None,
+            latency_s=None,
+        ),
+    ),
 )
 PLAN = Plan(
     checkpoint="llama/rank-0",
@@ -263,6 +281,7 @@ PLAN = Plan(
     sources=(
         PlanSource(
             node="node-b",
+            path="node-b",
             state=SourceState.IDLE,
             bytes=2 * GIB,
             is_complete=True,
@@ -271,6 +290,7 @@ PLAN = Plan(
         ),
         PlanSource(
             node="node-c",
+            path="node-c",
             state=SourceState.IDLE,
             bytes=GIB,
             is_complete=False,
@@ -301,6 +321,7 @@ EXPLANATION = ExplanationView(
     peers=(
         PeerPart(
             node="node-b",
+            path="node-b",
             code="used",
             sentence="gave 300 MiB, delivers 900 MiB/s",
             bytes=300 * MIB,
@@ -309,6 +330,7 @@ EXPLANATION = ExplanationView(
         ),
         PeerPart(
             node="node-d",
+            path="node-d",
             code="not_held",
             sentence="does not hold the version",
             bytes=0,

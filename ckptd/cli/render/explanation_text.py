@@ -33,7 +33,7 @@ def explanation_lines(
     lines = aligned(_facts(known, is_all=is_all))
     lines += table(
         ("PEER", "WHY", "SHARE", ""),
-        ((peer.node, peer.code, f"{peer.share * 100:.0f}%", peer.sentence) for peer in peers),
+        ((peer.path, peer.code, f"{peer.share * 100:.0f}%", peer.sentence) for peer in peers),
         width,
     )
     lines += _more(len(known.peers) - len(peers), "peers")

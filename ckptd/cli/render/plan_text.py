@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ckptd.cli.render.text import WIDTH, measured_rate, printable, reference, table
-from ckptd.control.messages.peers import PeerView
+from ckptd.control.messages.peers import PathRow, PeerView
 from ckptd.control.messages.plans import Plan, PlanSource
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.model.ids import shortened
@@ -65,6 +65,8 @@ def peer_view_lines(peer: PeerView) -> list[str]:
         ("bad blocks", str(peer.bad_blocks)),
     ]
     lines = aligned(facts)
+    if len(peer.paths) > 1:
+        lines += _path_lines(peer.paths)
     if not peer.evidence:
         return lines
     if peer.bad_blocks > len(peer.evidence):
@@ -81,6 +83,22 @@ def peer_view_lines(peer: PeerView) -> list[str]:
                 bad.answer,
             )
             for bad in peer.evidence
+        ),
+    )
+
+
+def _path_lines(paths: Iterable[PathRow]) -> list[str]:
+    return table(
+        ("PATH", "ADDRESS", "STATE", "RATE", "LATENCY"),
+        (
+            (
+                row.path,
+                row.address or "-",
+                row.state,
+                measured_rate(row.rate_bytes_per_s, None, None) or _UNKNOWN,
+                _latency(row.latency_s),
+            )
+            for row in paths
         ),
     )
 
@@ -159,7 +177,7 @@ def _source_lines(sources: Iterable[PlanSource]) -> list[str]:
         ("SOURCE", "STATE", "HOLDS", "RATE", "LATENCY"),
         (
             (
-                source.node,
+                source.path,
                 source.state,
                 f"{'all' if source.is_complete else 'part'}, {format_size(source.bytes)}",
                 _rate(source),

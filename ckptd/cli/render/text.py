@@ -236,12 +236,12 @@ def picture_of(view: RecoveryView) -> Picture:
 def _source_lines(view: RecoveryView) -> list[str]:
     if not view.sources:
         return []
-    busiest = sorted(view.sources, key=lambda source: (-source.rate_bytes_per_s, source.node))
+    busiest = sorted(view.sources, key=lambda source: (-source.rate_bytes_per_s, source.path))
     lines = table(
         ("SOURCE", "STATE", "RATE", "GAVE", "IN FLIGHT"),
         (
             (
-                source.node,
+                source.path,
                 source.state,
                 format_rate(source.rate_bytes_per_s),
                 format_size(source.bytes),

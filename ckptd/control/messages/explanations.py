@@ -9,10 +9,12 @@ from ckptd.model.words import Stage
 
 
 class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
-    """What one known peer contributes to a recovery.
+    """What one known peer contributes to a recovery, on one of the paths to it.
 
     Attributes:
         node: Its node id.
+        path: The node id for the first path to it, ``NODE via ADDRESS`` for each further one. Of
+            a recovery whose story is not kept any more the node id, for all paths together.
         code: ``used``, or why it is not: ``slow``, ``detour``, ``not_needed``, ``outranked``,
             ``no_room``, ``busy``, ``resting``, ``quarantined``, ``questioned``,
             ``refused_blocks``, ``nothing_missing``, ``stale``, ``not_held``,
@@ -24,6 +26,7 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: str
+    path: str
     code: str
     sentence: str
     bytes: int

@@ -33,6 +33,24 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     rate_from: RateOrigin | None = None
 
 
+class PathRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One path to a peer.
+
+    Attributes:
+        path: The node id for the first path to it, ``NODE via ADDRESS`` for each further one.
+        address: ``HOST:PORT``; ``None`` while it does not answer there.
+        state: What it does for this node on this path.
+        rate_bytes_per_s: How fast it delivers on it; ``None``: not known yet.
+        latency_s: Time to its first byte; ``None``: not known yet.
+    """
+
+    path: str
+    address: str | None
+    state: SourceState
+    rate_bytes_per_s: float | None
+    latency_s: float | None
+
+
 class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
     """One block that came with a wrong digest.
 
@@ -58,6 +76,8 @@ class BadBlockRow(msgspec.Struct, frozen=True, kw_only=True):
 class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known about one peer, since this daemon started; its rate also before.
 
+    Where several paths lead to it, what is said of a path is said of the fastest live one.
+
     Attributes:
         node: Its node id.
         address: ``HOST:PORT``; ``None`` while it does not answer.
@@ -75,6 +95,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
         evidence: The last bad blocks, newest first, at most 50.
         rate_age_s: How long ago it was so fast.
         rate_from: What measured that: a recovery or ``doctor``.
+        paths: All paths to it, by name.
     """
 
     node: str
@@ -93,3 +114,4 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[BadBlockRow, ...]
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
+    paths: tuple[PathRow, ...] = ()

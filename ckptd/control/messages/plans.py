@@ -30,10 +30,11 @@ class PassedOverRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A live peer that has some of the version.
+    """A live peer that has some of the version, on one of the paths to it.
 
     Attributes:
         node: Its node id.
+        path: The node id for the first path to it, ``NODE via ADDRESS`` for each further one.
         state: What it does for this node.
         bytes: How much it holds; an estimate if the manifest is not here.
         is_complete: It holds all of it.
@@ -44,6 +45,7 @@ class PlanSource(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: str
+    path: str
     state: SourceState
     bytes: int
     is_complete: bool

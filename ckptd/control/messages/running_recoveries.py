@@ -76,10 +76,11 @@ class TuningRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One source of a recovery.
+    """One source of a recovery: a node on one of the paths to it.
 
     Attributes:
         node: Its node id.
+        path: The node id for the first path to it, ``NODE via ADDRESS`` for each further one.
         state: What it does for the recovery.
         bytes: Verified bytes that it delivered.
         rate_bytes_per_s: How fast it delivers at the moment.
@@ -89,6 +90,7 @@ class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: str
+    path: str
     state: SourceState
     bytes: int
     rate_bytes_per_s: float

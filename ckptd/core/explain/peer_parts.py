@@ -48,7 +48,7 @@ def _judge(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> Pee
     if brought_bytes and verdict is not Verdict.USED:
         why = f"gave {format_size(brought_bytes)}; {why}"
     rate = int(peer.link.rate.bytes_per_s)
-    return PeerVerdict(peer.path, verdict, why, brought_bytes, rate)
+    return PeerVerdict(peer.node, peer.path, verdict, why, brought_bytes, rate)
 
 
 def _obstacle(

@@ -42,13 +42,14 @@ def explanation(
         peers=tuple(
             PeerPart(
                 node=peer.node,
+                path=peer.path,
                 code=peer.verdict.value,
                 sentence=peer.sentence,
                 bytes=peer.verified_bytes,
                 share=round(peer.verified_bytes / max(total_bytes, 1), 3),
                 rate_bytes_per_s=peer.rate_bytes_per_s,
             )
-            for peer in sorted(known.peers, key=lambda peer: (-peer.verified_bytes, peer.node))
+            for peer in sorted(known.peers, key=lambda peer: (-peer.verified_bytes, peer.path))
         ),
         wasted=view.wasted,
         missing_units=view.missing_units,
@@ -74,6 +75,7 @@ def forgotten(ended: EndedRecovery) -> ExplanationView:
         peers=tuple(
             PeerPart(
                 node=share.node,
+                path=share.node,
                 code=Verdict.USED.value,
                 sentence="",
                 bytes=share.verified_bytes,

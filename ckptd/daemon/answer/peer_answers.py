@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from ckptd.config import Address
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
-from ckptd.control.messages.peers import BadBlockRow, PeerRow, PeerView
+from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.daemon.parts import Parts
@@ -19,7 +21,7 @@ from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, Version
-from ckptd.model.words import Location, PeerState, PlaceState
+from ckptd.model.words import Location, PeerState, PlaceState, SourceState
 from ckptd.store.files.roots import Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion, Place
@@ -63,9 +65,11 @@ class PeerAnswers:
         Raises:
             NotFound: It is not known; the error names those that are.
         """
-        snapshot = self._scheduler.peer(PathId(node), now=self._now())
-        if snapshot is None:
-            known = [source.node for source in self._scheduler.sources(now=self._now())]
+        paths = self._scheduler.paths_to(NodeId(node))
+        known_paths = (self._scheduler.peer(path, now=self._now()) for path in paths)
+        snapshots = [snapshot for snapshot in known_paths if snapshot is not None]
+        if not snapshots:
+            known = sorted({source.node for source in self._scheduler.sources(now=self._now())})
             more = (
                 f" and {len(known) - _PEERS_NAMED_MAX} more"
                 if len(known) > _PEERS_NAMED_MAX
@@ -76,9 +80,23 @@ class PeerAnswers:
                 "is not known",
                 f"Known: {', '.join(known[:_PEERS_NAMED_MAX])}{more}." if known else "None is yet.",
             )
-        end = self._peering.end_of(snapshot.source.path)
-        address = None if end is None else end.address
-        return _peer_view(snapshot, address, now=self._now(), now_s=self._wall_clock())
+        rows = [self._path_row(snapshot) for snapshot in snapshots]
+        best, row = max(zip(snapshots, rows, strict=True), key=_usefulness)
+        view = _peer_view(best, row, now=self._now(), now_s=self._wall_clock())
+        return replace(view, paths=tuple(sorted(rows, key=lambda each: each.path)))
+
+    def _path_row(self, snapshot: PeerSnapshot) -> PathRow:
+        source, rate, latency_ns = snapshot.source, snapshot.learned, snapshot.latency_ns
+        if latency_ns is None and rate is not None:
+            latency_ns = rate.latency_ns
+        end = self._peering.end_of(source.path)
+        return PathRow(
+            path=source.path,
+            address=None if end is None else str(Address(*end.address)),
+            state=source.state,
+            rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
+            latency_s=None if latency_ns is None else latency_ns / SECOND,
+        )
 
 
 class _Places:
@@ -184,34 +202,37 @@ def _peer_rows(peering: Peering, rates: Mapping[PathId, LearnedRate], *, now: in
     return rows
 
 
-def _peer_view(
-    snapshot: PeerSnapshot, address: tuple[str, int] | None, *, now: int, now_s: float
-) -> PeerView:
-    """Return everything that is known of a peer.
+def _usefulness(path: tuple[PeerSnapshot, PathRow]) -> tuple[bool, float, bool]:
+    """Rank paths to one peer: a live one first, then the fastest, then the first one."""
+    source, row = path[0].source, path[1]
+    is_live = source.state is not SourceState.LOST
+    return is_live, row.rate_bytes_per_s or 0, source.path == source.node
+
+
+def _peer_view(snapshot: PeerSnapshot, path: PathRow, *, now: int, now_s: float) -> PeerView:
+    """Return everything that is known of a peer but the other paths to it.
 
     Args:
-        snapshot: What the scheduler knows.
-        address: Where it answers.
+        snapshot: What the scheduler knows of it on one path …
+        path: … and what is shown of that.
         now: The moment on the scheduler's clock …
         now_s: … and in Unix time.
     """
     source, until_ns = snapshot.source, snapshot.quarantined_until_ns
-    rate, latency_ns = snapshot.learned, snapshot.latency_ns
-    if latency_ns is None and rate is not None:
-        latency_ns = rate.latency_ns
+    rate = snapshot.learned
 
     def unix_s(at_ns: int) -> float:
         return round((at_ns - now) / SECOND + now_s, 3)
 
     return PeerView(
         node=source.node,
-        address=None if address is None else str(Address(*address)),
+        address=path.address,
         state=source.state,
         epoch=source.epoch,
         versions=len(snapshot.holdings),
         versions_complete=sum(holding.is_whole for holding in snapshot.holdings),
-        rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
-        latency_s=None if latency_ns is None else latency_ns / SECOND,
+        rate_bytes_per_s=path.rate_bytes_per_s,
+        latency_s=path.latency_s,
         rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
         rate_from=None if rate is None else rate.origin,
         trust=source.trust,

@@ -254,6 +254,7 @@ def _source(
         latency_ns = rate.latency_ns
     return PlanSource(
         node=holder.source.node,
+        path=holder.source.path,
         state=holder.source.state,
         bytes=_size_bytes(holding, space),
         is_complete=holding.is_complete,

@@ -67,6 +67,7 @@ class RecoveryViews:
             sources=tuple(
                 SourceRow(
                     node=row.source.node,
+                    path=row.source.path,
                     state=row.source.state,
                     bytes=row.verified_bytes,
                     rate_bytes_per_s=row.source.rate_bytes_per_s,
@@ -185,6 +186,7 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
         sources=tuple(
             SourceRow(
                 node=share.node,
+                path=share.node,
                 state=SourceState.IDLE,
                 bytes=share.verified_bytes,
                 rate_bytes_per_s=0,

@@ -117,17 +117,26 @@ def test_a_peer_shows_what_it_did() -> None:
         "trust       0, 0 failures in a row",
         "quarantine  once, until 2023-11-14 22:14:20Z",
         "bad blocks  51",
+        "PATH                      ADDRESS        STATE       RATE           LATENCY",
+        "node-b                    10.0.0.2:7421  distrusted  900 MiB/s      2.1ms",
+        "node-b via 10.0.1.2:7421  -              lost        not known yet  not known yet",
         "the last 1:",
         "WHEN                  VERSION           UNIT               BLOCK  RECOVERY  ANSWER",
         "2023-11-14 22:13:20Z  llama/rank-0@100  model.safetensors  3      01J9QX    stands by it",
     ]
 
 
+def test_the_path_to_a_peer_is_not_shown_again_if_it_is_the_only_one() -> None:
+    alone = replace(PEER_VIEW, paths=PEER_VIEW.paths[:1])
+    assert not [line for line in peer_view_lines(alone) if line.startswith("PATH")]
+
+
 def test_what_peers_say_moves_no_cursor() -> None:
     (bad,) = PEER_VIEW.evidence
     evil = replace(PEER_VIEW, node="\x1b[2J", evidence=(replace(bad, unit="a\nb"),))
+    evil = replace(evil, paths=tuple(replace(row, path="\x1b[2J") for row in PEER_VIEW.paths))
     assert all(line.isprintable() for line in peer_view_lines(evil))
-    sources = tuple(replace(source, node="\x1b[2J") for source in PLAN.sources)
+    sources = tuple(replace(source, path="\x1b[2J") for source in PLAN.sources)
     assert all(line.isprintable() for line in plan_lines(replace(PLAN, sources=sources)))
 
 

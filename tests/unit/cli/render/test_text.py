@@ -184,6 +184,7 @@ def test_a_recovery_with_long_names_and_many_sources_fits_80_columns() -> None:
         sources=tuple(
             SourceRow(
                 node="n" * 120 + str(index),
+                path="n" * 120 + str(index),
                 state=SourceState.DISTRUSTED,
                 bytes=999 * GIB,
                 rate_bytes_per_s=float(999 * MIB),

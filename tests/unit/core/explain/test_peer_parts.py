@@ -215,7 +215,7 @@ def test_a_quarantine_is_told_with_what_is_left_of_it() -> None:
     state, _, peer = known()
     peer.standing.quarantined_until_ns = 5 * SECOND
     said = "sent bad blocks; in quarantine for another 3.0s"
-    assert verdict_of(state, now=2 * SECOND) == PeerVerdict(A, Verdict.QUARANTINED, said, 0, 0)
+    assert verdict_of(state, now=2 * SECOND) == PeerVerdict(A, A, Verdict.QUARANTINED, said, 0, 0)
     assert verdict_of(state, now=5 * SECOND).verdict is Verdict.NOT_NEEDED
 
 
@@ -243,7 +243,7 @@ def test_a_peer_may_rest_for_what_it_did_to_another_recovery() -> None:
     state, _, peer = known()
     peer.link.usable_at_ns = 5 * SECOND
     said = "not asked for another 2.0s"
-    assert verdict_of(state, now=3 * SECOND) == PeerVerdict(A, Verdict.RESTING, said, 0, 0)
+    assert verdict_of(state, now=3 * SECOND) == PeerVerdict(A, A, Verdict.RESTING, said, 0, 0)
 
 
 @pytest.mark.parametrize(
