@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ckptd import __version__
+from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config
 from ckptd.config.sections import LimitSpan
 from ckptd.errors import CkptdError, ExitCode
@@ -32,18 +32,26 @@ exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    open_missing_descriptors()
     options = _parser().parse_args(arguments)
+    if options.command == "run":  # its log outlives a disk that is full for a while
+        code, complaint = _outcome(options)
+    else:
+        with StandardStreams() as streams:
+            code, complaint = _outcome(options)
+            if not complaint:
+                code, complaint = streams.settle(code)
+    if complaint:
+        print(f"ckptd: {complaint}", file=sys.stderr)
+    return code
+
+
+def _outcome(options: argparse.Namespace) -> tuple[int, str]:
+    """Carry a command out; return the exit code, and what went wrong if anything did."""
     try:
-        exit_code = _carry_out(options)
-        sys.stdout.flush()
+        return _carry_out(options), ""
     except CkptdError as error:
-        print(f"ckptd: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader has closed the pipe. What is left in the buffer is dropped.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
-    return exit_code
+        return error.exit_code, str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -221,17 +221,91 @@ def test_json_is_one_event_a_line_and_exactly_one_last_result(path: str) -> None
     assert msgspec.convert(events[-1], RecoveryResult) == RESULT
 
 
-def test_a_closed_pipe_is_no_error(path: str) -> None:
-    daemon = StandInDaemon(watching=[*[PROGRESS] * 2000, RESULT])
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ({}, ExitCode.DONE),
+        ({"result": Result.FAILED, "cause": FailureCause.CRITICAL_MISSING}, ExitCode.MISSING),
+    ],
+)
+def test_whoever_stops_reading_is_told_how_it_ended(
+    path: str, ended: dict[str, object], code: ExitCode
+) -> None:
+    daemon = StandInDaemon(watching=[*[PROGRESS] * 2000, replace(RESULT, message="why", **ended)])
     with serving(daemon, path), start(path, "recover", "a", "--wait", "-o", "json") as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         process.stdout.close()
         assert process.stderr is not None
         err = process.stderr.read()
-        assert process.wait(30) == 0
+        assert process.wait(30) == code
     assert json.loads(first)["type"] == "progress"
-    assert err == "ckptctl: recovery 01J9QX of a → /data/llama/rank-0/100\n"
+    assert err.startswith("ckptctl: recovery 01J9QX of a → /data/llama/rank-0/100\n")
+    assert "Error" not in err
+
+
+def test_what_is_only_shown_ends_with_its_reader(path: str) -> None:
+    daemon = StandInDaemon(watching=[*[PROGRESS] * 2000, Hold()], views=[VIEW])
+    with serving(daemon, path), start(path, "watch", "-o", "json") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 128 + signal.SIGPIPE
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+FAILED = replace(RESULT, result=Result.FAILED, cause=FailureCause.VERIFICATION, message="why")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("result", "code"), [(RESULT, 0), (FAILED, ExitCode.VERIFICATION)])
+def test_a_stream_that_is_closed_changes_nothing(
+    path: str, closed: str, result: RecoveryResult, code: int
+) -> None:
+    command = f"{sys.executable} -m ckptd.cli.ctl.command --socket {path} recover a --wait"
+    with serving(StandInDaemon(watching=[PROGRESS, result]), path):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {closed}"],
+            capture_output=True,
+            env=ENVIRONMENT,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == code
+    assert "Error" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_said_and_no_success(path: str) -> None:
+    with (
+        open("/dev/full", "w") as full,
+        serving(StandInDaemon(watching=[PROGRESS, RESULT]), path),
+        start(path, "recover", "a", "--wait", stdout=full) as process,
+    ):
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.FAILED
+    assert err.splitlines()[-1] == (
+        "ckptctl: the output could not be written: No space left on device"
+    )
+
+
+def test_a_working_directory_that_is_gone_is_named(path: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -P -m ckptd.cli.ctl.command --socket {path} publish . --version 1"
+    (tmp_path / "gone").mkdir()
+    with serving(StandInDaemon(), path):
+        done = subprocess.run(
+            ["bash", "-c", f"rmdir $PWD && {command} --checkpoint a"],
+            capture_output=True,
+            cwd=tmp_path / "gone",
+            env=ENVIRONMENT,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == ExitCode.USAGE
+    assert "the current directory is gone" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -482,7 +556,7 @@ def test_a_table_at_a_terminal_is_cut_to_its_width(path: str) -> None:
 # Other programs.
 
 
-def test_a_pipe_into_head_ends_well(path: str) -> None:
+def test_a_pipe_into_head_ends_as_the_recovery(path: str) -> None:
     with serving(StandInDaemon(watching=[*[PROGRESS] * 2000, RESULT]), path):
         command = (
             f"{sys.executable} -m ckptd.cli.ctl.command --socket {path} recover a --wait -o json"

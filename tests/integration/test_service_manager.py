@@ -242,3 +242,14 @@ def test_sockets_that_are_meant_for_another_process_are_left_alone(cluster: Clus
     node = cluster.prepare("a", environment=for_another)
     node.start()
     node.wait_ready()
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&- <&-", ">&-", "2>&-", ">/dev/full 2>&1"])
+def test_a_daemon_without_streams_works_like_any_other(cluster: Cluster, streams: str) -> None:
+    source = cluster.node("a")
+    source.publish(make_checkpoint(source.path("100")))
+    receiver = cluster.node("r", peers=[source.address])
+    receiver.prefix = ("bash", "-c", f'exec "$@" {streams}', "-")
+    receiver.restart()
+    assert receiver.recover().result is Result.COMPLETE
+    assert tree_digest(receiver.path("llama/rank-3", "100")) == tree_digest(source.path("100"))

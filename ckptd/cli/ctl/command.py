@@ -9,37 +9,32 @@ what it costs is its start.
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
 
 from ckptd.cli.ctl.arguments import VERBS, parse
 from ckptd.cli.render.text import printable
+from ckptd.cli.streams import NOBODY_READS, StandardStreams
 from ckptd.errors import CkptdError, ExitCode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name may not exist in this encoding
-            stream.reconfigure(errors="backslashreplace")
-    arguments = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except CkptdError as error:
-        print(f"ckptctl: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # Nobody reads any more, and that is no error. What is still buffered must not be
-        # flushed into the closed pipe when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
-    except KeyboardInterrupt:
-        print("ckptctl: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
-    return code
+    with StandardStreams() as streams:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        if VERBS[arguments.verb].is_over_without_reader(arguments):
+            streams.end_with_reader()
+        try:
+            code, complaint = streams.settle(_run(arguments))
+        except CkptdError as error:
+            code, complaint = error.exit_code, str(error)
+        except BrokenPipeError:
+            return NOBODY_READS
+        except KeyboardInterrupt:
+            code, complaint = ExitCode.INTERRUPTED, "interrupted"
+        if complaint:
+            print(f"ckptctl: {printable(complaint)}", file=sys.stderr)
+        return code
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Final
 
-from ckptd.cli.ctl.verb import Verb, client_of, print_answer, say, utf8
+from ckptd.cli.ctl.verb import Verb, absolute, client_of, print_answer, say
 from ckptd.cli.render.life_cycle_text import forgotten_lines, removed_lines, withdrawn_lines
 from ckptd.cli.render.live import follow_removing
 from ckptd.control.messages.life_cycle import LetGo, LetGoRequest, RemoveRequest
@@ -66,7 +65,7 @@ def _add_remove(parser: ArgumentParser) -> None:
 
 def _place(arguments: Namespace) -> str | None:
     # As for publishing: the daemon knows no symbolic link on the way to a directory.
-    return None if arguments.place is None else utf8(os.path.realpath(arguments.place))
+    return None if arguments.place is None else absolute(arguments.place, is_resolved=True)
 
 
 def _let_go(

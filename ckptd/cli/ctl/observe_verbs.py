@@ -116,6 +116,10 @@ def _logs(arguments: Namespace) -> ExitCode:
     return _print_stream(arguments, messages, lambda record: printable(record.text))
 
 
+def _is_followed(arguments: Namespace) -> bool:
+    return bool(arguments.follow)
+
+
 def _level(arguments: Namespace) -> ExitCode:
     client = client_of(arguments)
     if arguments.level is None:
@@ -198,8 +202,22 @@ def _print_stream(
 
 
 LOG_VERBS: Final = (
-    Verb("events", "what happened, and what happens", _events, _EVENTS, _add_follow),
-    Verb("logs", "the last lines of the daemon's log", _logs, _LOGS, _add_follow),
+    Verb(
+        "events",
+        "what happened, and what happens",
+        _events,
+        _EVENTS,
+        _add_follow,
+        is_over_without_reader=_is_followed,
+    ),
+    Verb(
+        "logs",
+        "the last lines of the daemon's log",
+        _logs,
+        _LOGS,
+        _add_follow,
+        is_over_without_reader=_is_followed,
+    ),
     Verb(
         "log-level",
         "from which level on lines are logged",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ckptd.cli.ctl.verb import (
     Verb,
+    absolute,
     client_of,
     duration_s,
     print_answer,
@@ -122,7 +122,7 @@ def _recover(arguments: Namespace) -> ExitCode:
     request = RecoverRequest(
         checkpoint=checkpoint,
         version=version,
-        to=utf8(os.path.abspath(arguments.to)) if arguments.to else None,
+        to=absolute(arguments.to) if arguments.to else None,
         patience_s=_patience_s(arguments.patience),
         is_background=arguments.background,
         digest=utf8(arguments.digest or ""),
@@ -295,7 +295,14 @@ VERBS: Final = (
     Verb("recoveries", "running recoveries, and the last ones that ended", _recoveries),
     Verb("explain", "why a recovery goes as it does, or went", _explain, _EXPLAIN, _add_explain),
     Verb("status", "the daemon and what it is doing", _status),
-    Verb("watch", "show a recovery until it ends", _watch, _WATCH, _add_watch),
+    Verb(
+        "watch",
+        "show a recovery until it ends",
+        _watch,
+        _WATCH,
+        _add_watch,
+        is_over_without_reader=lambda _: True,
+    ),
     Verb(
         "pause",
         "ask for no more ranges until it is resumed",

@@ -27,6 +27,11 @@ def no_objection(_: Namespace) -> str:
     return ""
 
 
+def never(_: Namespace) -> bool:
+    """Say no."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """One verb of ``ckptctl``.
@@ -40,6 +45,9 @@ class Verb:
         objection: Says what is wrong with arguments that contradict each other; empty if nothing.
         is_offline: It asks no daemon. Its arguments are only added if it is typed, for the
             modules that it needs are needed by no other verb.
+        is_over_without_reader: Tells whether its output is all it is for, so that it ends when
+            nobody reads that. Any other one does what was asked for, and its exit code says how
+            that ended.
     """
 
     name: str
@@ -49,6 +57,7 @@ class Verb:
     add_arguments: Callable[[ArgumentParser], None] = no_arguments
     objection: Callable[[Namespace], str] = no_objection
     is_offline: bool = False
+    is_over_without_reader: Callable[[Namespace], bool] = never
 
 
 def client_of(arguments: Namespace) -> ControlClient:
@@ -76,6 +85,26 @@ def utf8(text: str) -> str:
     except UnicodeEncodeError as error:
         raise UsageError(f"{text!r}", "is not UTF-8") from error
     return text
+
+
+def absolute(path: str, *, is_resolved: bool = False) -> str:
+    """Return where a path leads from here.
+
+    Args:
+        path: As it was typed.
+        is_resolved: Follow symbolic links.
+
+    Raises:
+        UsageError: Here is nowhere, or it is not UTF-8.
+    """
+    try:
+        return utf8(os.path.realpath(path) if is_resolved else os.path.abspath(path))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path!r}",
+            "leads nowhere: the current directory is gone",
+            "Change into one that is there, or write a path that begins with '/'.",
+        ) from error
 
 
 def print_answer(arguments: Namespace, answer: object, lines: Sequence[str]) -> None:

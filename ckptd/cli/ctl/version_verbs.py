@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from typing import Final
 
-from ckptd.cli.ctl.verb import Verb, client_of, print_answer, print_rows, say, utf8
+from ckptd.cli.ctl.verb import (
+    Verb,
+    absolute,
+    client_of,
+    print_answer,
+    print_rows,
+    say,
+    utf8,
+)
 from ckptd.cli.render.checkpoint_text import checkpoint_lines
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
@@ -83,7 +90,7 @@ def _add_publish(parser: ArgumentParser) -> None:
 def _publish(arguments: Namespace) -> ExitCode:
     request = PublishRequest(
         # The daemon refuses symbolic links on the way to a root; a person's path may have some.
-        directory=utf8(os.path.realpath(arguments.directory)),
+        directory=absolute(arguments.directory, is_resolved=True),
         checkpoint=parse_checkpoint_name(arguments.checkpoint),
         version=parse_version(arguments.version),
         critical=tuple(utf8(pattern) for pattern in arguments.critical),
