@@ -360,6 +360,30 @@ class HoldingConfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceTroubled:
+    """Nothing could be had of a source that answers questions, or that is over.
+
+    Attributes:
+        path: Which source.
+        trouble: Why, as half a sentence about it; empty: it delivers.
+    """
+
+    path: PathId
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityJudged:
+    """It was looked whether this node's certificate is valid at this time.
+
+    Attributes:
+        trouble: Why no peer takes it, for a person; empty: it is valid.
+    """
+
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksCommitted:
     """The blocks that were ordered are durable and in the journal."""
 
@@ -436,6 +460,8 @@ Event: TypeAlias = (
     | RangeProgressed
     | RangeEnded
     | HoldingConfirmed
+    | SourceTroubled
+    | IdentityJudged
     | BlocksCommitted
     | CommitFailed
     | VersionPlaced

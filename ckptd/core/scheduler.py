@@ -24,7 +24,7 @@ from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
 from ckptd.core.options import Options
-from ckptd.core.peers import blame, claims
+from ckptd.core.peers import blame, claims, troubles
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.learned_rate import LearnedRate
@@ -253,6 +253,7 @@ _ROOMS: Final = (
     transfers,
     claims,
     blame,
+    troubles,
     advance,
     manifest_search,
     rival_choice,

@@ -35,7 +35,7 @@ from ckptd.daemon.parts import Parts, open_parts
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.services import Service, run_services
-from ckptd.daemon.settings.own_identity import following, keep_fresh
+from ckptd.daemon.settings.own_identity import following, keep_fresh, watch_validity
 from ckptd.daemon.settings.reloading import LivePart, Reloading
 from ckptd.daemon.settings.verbosity import Verbosity
 from ckptd.errors import CkptdError
@@ -240,7 +240,11 @@ class Daemon:
             Service("reload", run=self._reload_on_hang_up),
         ]
         if identity is not None:
-            services.append(Service("certificates", run=lambda: keep_fresh(identity)))
+            report = self._recovering.runtime.report
+            services += [
+                Service("certificates", run=lambda: keep_fresh(identity)),
+                Service("their time", run=lambda: watch_validity(identity, report)),
+            ]
         return services
 
     async def _listen(self) -> None:

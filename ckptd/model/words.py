@@ -305,6 +305,7 @@ class HandshakeFailure(enum.StrEnum):
     NO_CERTIFICATE = "no_certificate"
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
     PURPOSE = "purpose"
     REVOKED = "revoked"
     WRONG_NODE = "wrong_node"
@@ -385,6 +386,7 @@ class StoryReason(enum.StrEnum):
     PAUSED = "paused"
     DISK = "disk"
     SHORTAGE = "shortage"
+    CERTIFICATE = "certificate"
     MOVING = "moving"
 
 

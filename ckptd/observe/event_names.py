@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 EVENTS: Final = {
+    "certificate.outside_its_time": "no peer takes this node's certificate now; why says more",
+    "certificate.valid": "this node's certificate is valid again by this node's clock",
     "config.refused": "a changed configuration could not be taken over; the old one stays",
     "config.reloaded": "a changed configuration was taken over, but for what needs a restart",
     "daemon.confined": "the kernel keeps it from writing outside its directories",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ckptd.cli.pki.authority import certificate_facts
+from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.model.ids import NodeId
 from ckptd.model.words import PeerState, Result
@@ -97,3 +99,29 @@ def test_the_metrics_page_says_when_certificates_expire(cluster: Cluster) -> Non
         page = response.read().decode()
     assert 'ckptd_tls_certificate_not_after_seconds{role="node"}' in page
     assert 'ckptd_tls_certificate_not_after_seconds{role="ca"}' in page
+
+
+def test_a_certificate_that_ran_out_is_named_by_whoever_waits_and_a_new_one_helps(
+    cluster: Cluster,
+) -> None:
+    assert cluster.authority is not None
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    eventually(lambda: receiver.client.checkpoints() != [], "what a holds is known")
+    cluster.authority.issue(
+        NodeId("a"), not_before=datetime.now(UTC), lifetime=timedelta(seconds=5), force=True
+    )
+    source.client.reload()
+    eventually(lambda: "certificate.outside_its_time" in source.log_text(), "a notices that")
+    recovery = receiver.begin()
+
+    def is_named(view: RecoveryView) -> bool:
+        return "a: its certificate has expired" in view.waiting_for
+
+    receiver.wait_view(recovery, is_named, "it is named")
+    (row,) = receiver.client.peers()
+    assert (row.state, row.trouble) == (PeerState.LIVE, "its certificate has expired")
+    cluster.authority.renew(NodeId("a"))
+    source.client.reload()
+    assert receiver.result(recovery).result is Result.COMPLETE
+    eventually(lambda: receiver.client.peers()[0].trouble == "", "and forgotten")

@@ -95,7 +95,9 @@ class Certificates:
             "none": Stranger(None, reasons.NO_CERTIFICATE),
             "foreign authority": Stranger(foreign.issue(B), reasons.UNTRUSTED),
             "expired": Stranger(issue("old", begin=now - timedelta(days=2)), reasons.EXPIRED),
-            "not yet valid": Stranger(issue("new", begin=now + timedelta(days=1)), reasons.EXPIRED),
+            "not yet valid": Stranger(
+                issue("new", begin=now + timedelta(days=1)), reasons.NOT_YET_VALID
+            ),
             "wrong purpose": Stranger(issue("code", purposes=code), reasons.PURPOSE),
             "wrong name": Stranger(issue("name", "sub/node"), reasons.WRONG_NODE),
             "self-signed": Stranger(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+from datetime import UTC, datetime
 from typing import Final
 
 from ckptd.cli.pki.authority import Authority, CertificateFacts, certificate_facts
@@ -91,4 +92,6 @@ def _show(arguments: argparse.Namespace) -> None:
 def _row(one: CertificateFacts) -> tuple[str, ...]:
     who = f"authority {one.who}" if one.is_authority else one.who
     days = str(one.days_left) if one.days_left >= 0 else "expired"
+    if datetime.fromisoformat(one.not_before) > datetime.now(UTC):
+        days = "not yet valid"
     return (one.file, who, one.issuer, days, one.not_after[:10], one.serial)

@@ -64,6 +64,8 @@ def peer_view_lines(peer: PeerView) -> list[str]:
         ("quarantine", quarantine),
         ("bad blocks", str(peer.bad_blocks)),
     ]
+    if peer.trouble:
+        facts.append(("trouble", peer.trouble))
     lines = aligned(facts)
     if len(peer.paths) > 1:
         lines += _path_lines(peer.paths)

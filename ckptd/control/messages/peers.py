@@ -20,6 +20,8 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
         last_error: Why it was last unreachable; empty if it answers.
         rate_age_s: How long ago it was so fast, perhaps before a restart; ``None``: never.
         rate_from: What measured that: a recovery or ``doctor``.
+        trouble: Why nothing could be had of it when it was asked for bytes last, though it answers;
+            empty: nothing is known against it.
     """
 
     node: str | None
@@ -31,6 +33,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
+    trouble: str = ""
 
 
 class PathRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
         rate_age_s: How long ago it was so fast.
         rate_from: What measured that: a recovery or ``doctor``.
         paths: All paths to it, by name.
+        trouble: Why nothing came when it was asked for bytes last; empty: something did.
     """
 
     node: str
@@ -115,3 +119,4 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
     paths: tuple[PathRow, ...] = ()
+    trouble: str = ""

@@ -75,8 +75,9 @@ def _obstacle(
         is_busy = latest is not None and latest.reason is StoryReason.BUSY
         left = format_span(peer.usable_at_ns - now)
         after = f" after this: {sentence(latest)}" if latest is not None else ""
+        trouble = peer.link.trouble_at(now)
         verdict = Verdict.BUSY if is_busy else Verdict.RESTING
-        found = verdict, f"not asked for another {left}{after}"
+        found = verdict, f"not asked for another {left}{after}" + (trouble and f" ({trouble})")
     return found or _lack(recovery, peer, options)
 
 

@@ -155,6 +155,7 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
         len(peer.holdings),
         peer.path,
         peer.standing.quarantines,
+        peer.link.trouble_at(now),
     )
 
 

@@ -17,6 +17,9 @@ STANDSTILL_SILENCE_NS = 1 * SECOND
 """When nothing at all came for this long, a recovery says whom it waits for: a person who looks
 twice in two seconds must find a reason."""
 
+_OF_SOURCES = frozenset({StoryReason.NO_SOURCE, StoryReason.NO_VERSION, StoryReason.RESTING})
+"""What this node's own certificate may be the reason of."""
+
 _NAMED_MAX = 3
 """How many peers a sentence names."""
 
@@ -41,12 +44,16 @@ def why_still(
     elif recovery.stage is Stage.SEEKING:
         why = _why_no_version(state, recovery)
     elif recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None:
-        why = StoryReason.NO_SOURCE, f"a peer that has the manifest{_retried(recovery, now=now)}"
+        whose = _trouble_of_holder(state, recovery, now=now)
+        what = f"a peer that has the manifest{whose}{_retried(recovery, now=now)}"
+        why = StoryReason.NO_SOURCE, what
     elif recovery.stage is Stage.TRANSFERRING:
         if recovery.work.transfer_count:
             why = _why_nothing_comes(recovery, now=now)
         else:
             why = _why_no_transfer(state, recovery, missing, now=now)
+    if why is not None and why[0] in _OF_SOURCES and state.identity_trouble:
+        why = StoryReason.CERTIFICATE, state.identity_trouble
     if why is not None and recovery.given_up_at_ns is not None and not recovery.is_paused:
         why = why[0], why[1] + _patience_left(recovery, recovery.given_up_at_ns - now)
     return why
@@ -128,7 +135,20 @@ def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[StoryReason
     left = f"{(first.usable_at_ns - now) / SECOND:.1f}s"
     if all(peer.standing.quarantined_until_ns > now for peer in able):
         return StoryReason.QUARANTINED, f"the quarantine of {first.path} to end in {left}"
+    if trouble := first.link.trouble_at(now):
+        return StoryReason.RESTING, f"{first.node}: {trouble}; tried again in {left}"
     return StoryReason.RESTING, f"a source to be tried again in {left}"
+
+
+def _trouble_of_holder(state: State, recovery: Recovery, *, now: int) -> str:
+    """Return why one of those who say they have it did not deliver; empty if none said."""
+    troubled = (
+        peer
+        for peer in state.peers.values()
+        if peer.is_live and peer.link.trouble_at(now) and peer.holding_of(recovery.digest)
+    )
+    first = next(troubled, None)
+    return "" if first is None else f" ({first.node}: {first.link.trouble_at(now)})"
 
 
 def _names(nodes: list[str]) -> str:

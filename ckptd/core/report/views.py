@@ -26,6 +26,7 @@ class SourceSnapshot:
         versions: How many versions it says it holds.
         path: On which path to it.
         quarantines: How often it was put into quarantine, in this life.
+        trouble: Why nothing came when it was asked last; empty: something did.
     """
 
     node: NodeId
@@ -37,6 +38,7 @@ class SourceSnapshot:
     versions: int
     path: PathId
     quarantines: int = 0
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

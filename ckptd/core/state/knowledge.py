@@ -57,6 +57,7 @@ class State:
         recovery_alarms: When each recovery has something to do though nothing happened.
         contradictions: Contents whose manifests contradict themselves, and what is wrong: nobody
             can recover them.
+        identity_trouble: What is wrong with this node's own certificate; empty: nothing.
         next_lane: The next lane's name.
         next_transfer: The next transfer's name.
         next_sequence: The next recovery's place in the order of arrival.
@@ -81,6 +82,7 @@ class State:
     peer_alarms: Alarms[PathId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
     contradictions: dict[Digest, str] = field(default_factory=dict)
+    identity_trouble: str = ""
     next_lane: int = 1
     next_transfer: int = 1
     next_sequence: int = 1

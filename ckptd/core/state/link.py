@@ -24,6 +24,9 @@ buffer comes at once, and a link of 16 MiB/s looked like one of hundreds."""
 _FALL_SHARE = 0.25
 """A lower sample moves the estimate a quarter of the way. One pause is not a slow source."""
 
+_TROUBLE_NS = 300 * SECOND
+"""For so long it is worth saying why nothing came, if nobody asked for anything since."""
+
 _LATENCY_SHARE = 0.25
 """How far a new sample moves the estimate of the latency."""
 
@@ -116,6 +119,8 @@ class Link:
         failures: Disappointments in a row.
         refusals: How often in a row it had too much to do; no disappointment.
         usable_at_ns: Not asked for anything before this moment.
+        trouble: Why nothing came when it was asked last, for a person; empty: something did.
+        troubled_ns: When that was.
     """
 
     rate: RateEstimate = field(default_factory=RateEstimate)
@@ -126,6 +131,16 @@ class Link:
     failures: int = 0
     refusals: int = 0
     usable_at_ns: int = 0
+    trouble: str = ""
+    troubled_ns: int = 0
+
+    def note_trouble(self, trouble: str, *, now: int) -> None:
+        """Note why nothing comes; empty: something does."""
+        self.trouble, self.troubled_ns = trouble, now
+
+    def trouble_at(self, now: int) -> str:
+        """Return why nothing came lately; empty: something did, or it is long ago."""
+        return self.trouble if now - self.troubled_ns < _TROUBLE_NS else ""
 
     def queue_time_ns(self, options: Options) -> int:
         """Return how long the source needs for what it was given already."""
@@ -187,6 +202,7 @@ class Link:
 
     def heard_first_byte(self, latency_ns: int) -> None:
         """Note how long a first byte took."""
+        self.trouble = ""
         if self.latency_ns is None:
             self.latency_ns = latency_ns
         else:
@@ -199,6 +215,7 @@ class Link:
     def succeeded(self) -> None:
         """Note a range that came whole."""
         self.failures = self.refusals = 0
+        self.trouble = ""
 
     def failed(self, options: Options, rng: Random, *, now: int) -> None:
         """Note a disappointment: leave the source alone for a while.

@@ -57,7 +57,9 @@ class PeerAnswers:
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""
         now = self._now()
-        return _peer_rows(self._peering, self._scheduler.learned_rates(now=now), now=now)
+        troubles = {source.path: source.trouble for source in self._scheduler.sources(now=now)}
+        rates = self._scheduler.learned_rates(now=now)
+        return _peer_rows(self._peering, rates, troubles, now=now)
 
     def peer(self, node: str) -> PeerView:
         """Return one peer.
@@ -181,7 +183,13 @@ def _checkpoint_row(
     )
 
 
-def _peer_rows(peering: Peering, rates: Mapping[PathId, LearnedRate], *, now: int) -> list[PeerRow]:
+def _peer_rows(
+    peering: Peering,
+    rates: Mapping[PathId, LearnedRate],
+    troubles: Mapping[PathId, str],
+    *,
+    now: int,
+) -> list[PeerRow]:
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
@@ -197,6 +205,7 @@ def _peer_rows(peering: Peering, rates: Mapping[PathId, LearnedRate], *, now: in
                 last_error=peer.last_error,
                 rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
                 rate_from=None if rate is None else rate.origin,
+                trouble=troubles.get(PathId(holdings.node), "") if holdings else "",
             )
         )
     return rows
@@ -235,6 +244,7 @@ def _peer_view(snapshot: PeerSnapshot, path: PathRow, *, now: int, now_s: float)
         latency_s=path.latency_s,
         rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
         rate_from=None if rate is None else rate.origin,
+        trouble=source.trouble,
         trust=source.trust,
         failures=snapshot.failures,
         quarantines=snapshot.quarantines,

@@ -37,7 +37,7 @@ from ckptd.limits import CONNECTIONS_MAX, DAY_S, MIB, SECOND
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import NodeId
-from ckptd.model.quantities import format_rate, format_size
+from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
 from ckptd.net.connection.identity import Identity
@@ -149,8 +149,9 @@ class Doctor:
 
     async def _certificates(self) -> AsyncGenerator[CheckRow, None]:
         if self._identity is not None:
+            begins = self._identity.not_before_s
             for role, not_after_s in self._identity.not_after_s.items():
-                yield judge_certificate(role, not_after_s, now_s=self._wall_clock())
+                yield judge_certificate(role, not_after_s, begins[role], now_s=self._wall_clock())
         elif _is_loopback(self._data.host):
             yield passed("certificate", "this node", "needs none: it listens on this machine only")
         else:
@@ -288,14 +289,24 @@ class Doctor:
         return live[:_SAMPLED_PEERS_MAX]
 
 
-def judge_certificate(role: str, not_after_s: float, *, now_s: float) -> CheckRow:
-    """Say for how long a certificate is good.
+def judge_certificate(
+    role: str, not_after_s: float, not_before_s: float = 0.0, *, now_s: float
+) -> CheckRow:
+    """Say whether a certificate is good, and for how long.
 
     Args:
         role: Whose: ``node`` or ``ca``.
         not_after_s: When it expires, in Unix time.
+        not_before_s: From when on it is valid.
         now_s: The moment, in Unix time.
     """
+    if now_s < not_before_s:
+        return failed(
+            "certificate",
+            role,
+            f"is not valid yet, for another {format_duration(not_before_s - now_s)}",
+            "Is this node's clock right? Otherwise wait, or make one that is valid from now on.",
+        )
     days = (not_after_s - now_s) / DAY_S
     if role == "node":
         remedy = "Make a new one with 'ckptctl tls renew NODE'; it counts within a minute."
@@ -322,7 +333,7 @@ def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:
         return failed(
             "peer",
             name,
-            f"answers, but gives no bytes: {sample.outcome.value}",
+            f"answers, but gives no bytes: {sample.trouble or sample.outcome.value}",
             "Look at its log; a firewall may cut off long answers.",
         )
     rate = sample.size_bytes / max(sample.duration_s, 1 / SECOND)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ckptd.core.effects import CloseLane, FetchRange
-from ckptd.core.events import RangeEnded, Reporting
+from ckptd.core.events import RangeEnded, Reporting, SourceTroubled
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.parts import Transport
 from ckptd.daemon.recover.peering import Peering
@@ -68,6 +68,7 @@ class Fetching:
                 peer=None if identity is None else (identity, end.node),
                 throttles=self._transport.throttles,
                 name=effect.source,
+                note_trouble=lambda trouble: self._report(SourceTroubled(effect.source, trouble)),
             )
             tasks.create_task(lane.run())
         lane.request(

@@ -27,6 +27,7 @@ from ckptd.core.events import (
     ManifestRefused,
     Refusal,
     Reporting,
+    SourceTroubled,
 )
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
@@ -43,6 +44,7 @@ from ckptd.errors import (
     VerificationFailed,
 )
 from ckptd.model.words import Criticality, Urgency
+from ckptd.net.connection.handshakes import trouble_of
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.wire.block_lists import format_blocks
@@ -163,6 +165,8 @@ class Runner:
             return ManifestMissed(effect.recovery, source, is_lie=False, shortage=Refusal.of(error))
         except (CkptdError, OSError) as error:
             _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
+            if source is not None:
+                self._report(SourceTroubled(source, trouble_of(error)))
             return ManifestMissed(effect.recovery, source, is_lie=False)
         if not found.is_journaled and recovery.space is None:
             recovery.arrived[digest] = found

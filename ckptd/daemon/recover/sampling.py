@@ -44,6 +44,7 @@ class Sample:
         first_bytes: … and how many came by then.
         bad_blocks: How many had a wrong digest.
         outcome: How it ended; ``CLOSED`` if the time was over.
+        trouble: Why nothing came, as half a sentence about the peer, if it is known.
     """
 
     size_bytes: int
@@ -52,6 +53,7 @@ class Sample:
     first_bytes: int
     bad_blocks: int
     outcome: RangeOutcome
+    trouble: str = ""
 
     @property
     def rate_bytes_per_s(self) -> float | None:
@@ -192,7 +194,15 @@ async def fetch_run(
             if isinstance(event, RangeEnded) and not ended.done():
                 ended.set_result(event.outcome)
 
-    lane = SocketLane(address, pool=pool, report=report, peer=peer, throttles=throttles)
+    troubles: list[str] = []
+    lane = SocketLane(
+        address,
+        pool=pool,
+        report=report,
+        peer=peer,
+        throttles=throttles,
+        note_trouble=troubles.append,
+    )
     order = RangeOrder(
         TransferId(0), wanted.digest, wanted.blocks, wanted.space, wanted.urgency, sink
     )
@@ -216,4 +226,5 @@ async def fetch_run(
         first_bytes,
         sink.bad_blocks,
         outcome,
+        troubles[-1] if troubles else "",
     )

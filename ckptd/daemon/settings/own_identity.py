@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
 from ckptd.config import Config
 from ckptd.config.sections import TlsSection
+from ckptd.core.events import IdentityJudged
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import HandshakeFailure, HandshakeSide
 from ckptd.net.connection.identity import Files, Identity
+from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricGroup, MetricRow, counters, gauges
 
 _FILES_LOOK_S: Final = 60.0
 """How often is looked whether files changed."""
+_VALIDITY_LOOK_S: Final = 2.0
+"""How often is looked whether the certificate is valid: a comparison of two numbers."""
+
+_log = get_logger()
 
 HANDSHAKE_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, str], int]]]] = (
     counters(
@@ -83,6 +89,24 @@ async def keep_fresh(identity: Identity) -> None:
     while True:
         await asyncio.sleep(_FILES_LOOK_S)
         await asyncio.to_thread(identity.refresh)
+
+
+async def watch_validity(identity: Identity, report: Callable[[IdentityJudged], None]) -> None:
+    """Report when this node's certificate begins or ceases to be valid, until cancelled.
+
+    Either can happen at any moment: clocks are set.
+    """
+    known = ""
+    while True:
+        trouble = identity.trouble()
+        if trouble != known:
+            known = trouble
+            if trouble:
+                _log.warning("certificate.outside_its_time", why=trouble)
+            else:
+                _log.info("certificate.valid")
+            report(IdentityJudged(trouble))
+        await asyncio.sleep(_VALIDITY_LOOK_S)
 
 
 def _files(config: Config, tls: TlsSection) -> Files:

@@ -29,6 +29,7 @@ _REMEDIES: Final = {
     "'ckptctl tls issue', or add its authority to that file.",
     HandshakeFailure.EXPIRED: "Make a new one with 'ckptctl tls renew'; or this node's clock is "
     "wrong.",
+    HandshakeFailure.NOT_YET_VALID: "Is this node's clock right?",
     HandshakeFailure.PURPOSE: "It must be for servers and for clients: make one with 'ckptctl tls "
     "issue'.",
 }
@@ -75,6 +76,7 @@ class Loaded:
         stamps: Which state of the files that was.
         not_after_s: Until when certificates are valid, by role: ``node``, and ``ca``, the
             authority of that one. Seconds since the epoch.
+        not_before_s: From when on.
     """
 
     server: ssl.SSLContext
@@ -83,6 +85,7 @@ class Loaded:
     serial: int
     stamps: tuple[tuple[int, ...], ...]
     not_after_s: dict[str, float]
+    not_before_s: dict[str, float]
 
 
 def load(node: NodeId, files: Files) -> Loaded:
@@ -107,12 +110,17 @@ def load(node: NodeId, files: Files) -> Loaded:
         raise _unusable("certificate", files.certificate, f"is for {named.node}, not {node}", hint)
     authorities = client.get_ca_certs()
     own = [one for one in authorities if one["subject"] == certificate["issuer"]]
-    not_after_s = {
-        "node": _not_after_s(certificate),
-        "ca": max(map(_not_after_s, own or authorities)),
-    }
-    revoked = _read_revoked(files.revoked)
-    return Loaded(server, client, revoked, named.serial, stamps, not_after_s)
+    authority = max(own or authorities, key=_not_after_s)
+    roles = {"node": certificate, "ca": authority}
+    return Loaded(
+        server,
+        client,
+        _read_revoked(files.revoked),
+        named.serial,
+        stamps,
+        {role: _not_after_s(one) for role, one in roles.items()},
+        {role: _seconds_of(one, "notBefore") for role, one in roles.items()},
+    )
 
 
 def _context(files: Files, protocol: int) -> ssl.SSLContext:
@@ -177,7 +185,11 @@ def peer_of(certificate: Mapping[str, object]) -> CertifiedPeer:
 
 
 def _not_after_s(certificate: Mapping[str, object]) -> float:
-    return float(ssl.cert_time_to_seconds(str(certificate["notAfter"])))
+    return _seconds_of(certificate, "notAfter")
+
+
+def _seconds_of(certificate: Mapping[str, object], field: str) -> float:
+    return float(ssl.cert_time_to_seconds(str(certificate[field])))
 
 
 def _read_revoked(path: str | None) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import time
 from collections import Counter
@@ -26,8 +27,10 @@ _REMEDIES: Final = {
     HandshakeFailure.NO_CERTIFICATE: "It has no [tls] section, or is no ckptd.",
     HandshakeFailure.UNTRUSTED: "Its certificate is of another authority than tls.ca: compare "
     "both with 'ckptctl tls show'.",
-    HandshakeFailure.EXPIRED: "Its certificate has expired or is not valid yet: 'ckptctl tls "
-    "renew' it, or set the clocks.",
+    HandshakeFailure.EXPIRED: "Its certificate has expired: 'ckptctl tls renew' it; or a clock is "
+    "wrong.",
+    HandshakeFailure.NOT_YET_VALID: "Its certificate is not valid yet: set the clock here or "
+    "there, or wait.",
     HandshakeFailure.PURPOSE: "Its certificate is not for servers and clients: make one with "
     "'ckptctl tls issue'.",
     HandshakeFailure.REVOKED: "Its certificate is in tls.revoked.",
@@ -40,8 +43,14 @@ _REMEDIES: Final = {
     HandshakeFailure.DISCONNECTED: "It ended, or is no ckptd.",
 }
 
+_BRIEFLY: Final = {
+    HandshakeFailure.EXPIRED: "its certificate has expired",
+    HandshakeFailure.NOT_YET_VALID: "its certificate is not valid yet (is the clock right?)",
+}
+"""Failures that time alone brings about; they say all there is to say."""
+
 _VERIFY_CODES: Final = {
-    9: HandshakeFailure.EXPIRED,  # X509_V_ERR_CERT_NOT_YET_VALID
+    9: HandshakeFailure.NOT_YET_VALID,  # X509_V_ERR_CERT_NOT_YET_VALID
     10: HandshakeFailure.EXPIRED,  # X509_V_ERR_CERT_HAS_EXPIRED
     26: HandshakeFailure.PURPOSE,  # X509_V_ERR_INVALID_PURPOSE
 }
@@ -61,6 +70,11 @@ class HandshakeFailed(ConnectionError):
         self.failure = failure
         self.detail = detail
 
+    @property
+    def brief(self) -> str:
+        """What is wrong with the peer, as half a sentence about it."""
+        return _BRIEFLY.get(self.failure, str(self))
+
     def __str__(self) -> str:
         detail = f" ({self.detail})" if self.detail else ""
         return f"TLS handshake failed: {self.failure}{detail}. {_REMEDIES[self.failure]}"
@@ -76,6 +90,17 @@ def failure_of(error: ssl.SSLError) -> HandshakeFailure:
     if reason in _HANDSHAKE_REASONS:
         return _HANDSHAKE_REASONS[reason]
     return HandshakeFailure.REFUSED if "_ALERT_" in reason else HandshakeFailure.PROTOCOL
+
+
+def trouble_of(error: Exception) -> str:
+    """Say why nothing came of a connection, as half a sentence about the other end."""
+    if isinstance(error, HandshakeFailed):
+        return error.brief
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
 
 
 class Handshakes:

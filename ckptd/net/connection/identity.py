@@ -34,6 +34,10 @@ _log = logging.getLogger(__name__)
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 """asyncio's own is a minute, in which a stranger would hold a connection."""
 
+_WHOSE: Final = {
+    "node": "this node's certificate",
+    "ca": "the certificate of this node's authority",
+}
 _EXPIRY_WARNINGS_DAYS: Final = (1, 3, 14, 30)
 
 
@@ -47,7 +51,7 @@ class Identity:
     Args:
         node: Who this node must be.
         files: Where its files are.
-        wall_clock: Seconds since the epoch; for warnings alone.
+        wall_clock: Seconds since the epoch; for what is said of certificates alone.
 
     Raises:
         ConfigurationError: A file cannot be used; the hint says what to do.
@@ -73,6 +77,25 @@ class Identity:
     def not_after_s(self) -> dict[str, float]:
         """Until when this node's certificate is valid (``node``) and its authority's (``ca``)."""
         return self._loaded.not_after_s
+
+    @property
+    def not_before_s(self) -> dict[str, float]:
+        """From when on they are valid."""
+        return self._loaded.not_before_s
+
+    def trouble(self) -> str:
+        """Say why no handshake can succeed at this time; empty if one can.
+
+        By this node's clock, which may be what is wrong.
+        """
+        now_s = self._wall_clock()
+        for role, not_after_s in self.not_after_s.items():
+            whose = _WHOSE[role]
+            if now_s < self.not_before_s[role]:
+                return f"{whose} is not valid yet (is the clock right?)"
+            if now_s > not_after_s:
+                return f"{whose} has expired (renew it with 'ckptctl tls', or is the clock wrong?)"
+        return ""
 
     def reload(self) -> None:
         """Read the files again; handshakes from here on use what they hold. Any thread; blocks.

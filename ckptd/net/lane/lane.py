@@ -12,6 +12,7 @@ import logging
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ckptd.core.events import RangeEnded, Refusal, Reporting
@@ -19,7 +20,7 @@ from ckptd.errors import Shortage, shortage_of
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
-from ckptd.net.connection.handshakes import HandshakeFailed
+from ckptd.net.connection.handshakes import HandshakeFailed, trouble_of
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane.buffers import BufferPool
@@ -54,12 +55,13 @@ class SocketLane:
             whoever answers.
         throttles: Say when bodies may be taken and written.
         name: What limits call the source.
+        note_trouble: Called on the loop with why nothing comes, before the orders end.
 
     Attributes:
         address: Host and port of the source.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         address: tuple[str, int],
         *,
@@ -68,8 +70,10 @@ class SocketLane:
         peer: tuple[Identity, NodeId] | None = None,
         throttles: Throttles | None = None,
         name: str = "",
+        note_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address = address
+        self._note_trouble = note_trouble
         self._throttles = throttles or Throttles.create()
         self._name = name
         self._loop = asyncio.get_running_loop()
@@ -135,6 +139,8 @@ class SocketLane:
             shortage = shortage_of(error)
             if shortage is not None:
                 outcome, refusal = RangeOutcome.STORE_FAILED, Refusal.of(shortage)
+            elif not self._is_closed:
+                self._note_trouble(trouble_of(error))
         except asyncio.CancelledError:
             self._is_closed = True
             raise
@@ -243,6 +249,7 @@ class SocketLane:
             identity.handshakes.forget(self.address)
         else:
             refused = HandshakeFailed(HandshakeFailure.REFUSED, "it closed before it answered")
+            self._note_trouble(trouble_of(refused))
             identity.handshakes.note(HandshakeSide.CLIENT, self.address, refused)
 
     def _send(self, orders: list[RangeOrder]) -> None:

@@ -362,3 +362,16 @@ def test_a_source_that_rests_still_rests_as_long_as_it_asks_for() -> None:
     link = Link(usable_at_ns=11 * SECOND)
     link.refused(OPTIONS, Random(0), now=10 * SECOND, at_least_ns=3 * SECOND)
     assert (link.usable_at_ns, link.refusals) == (13 * SECOND, 0)
+
+
+def test_trouble_is_remembered_until_something_comes_and_not_for_ever() -> None:
+    link = Link()
+    assert link.trouble_at(0) == ""
+    link.note_trouble("it is on fire", now=SECOND)
+    assert link.trouble_at(300 * SECOND) == "it is on fire"
+    assert link.trouble_at(301 * SECOND) == ""
+    link.heard_first_byte(MS)
+    assert link.trouble_at(SECOND) == ""
+    link.note_trouble("it is on fire", now=SECOND)
+    link.succeeded()
+    assert link.trouble_at(SECOND) == ""

@@ -28,3 +28,15 @@ def test_a_certificate_is_judged_by_the_days_it_has_left(
     assert (row.subject, row.verdict, row.finding) == (role, verdict, finding)
     assert bool(row.remedy) == (verdict is not CheckResult.OK)
     assert ("renew" in row.remedy) == (role == "node" and verdict is not CheckResult.OK)
+
+
+@pytest.mark.parametrize("role", ["node", "ca"])
+def test_a_certificate_that_is_not_valid_yet_is_no_good_one(role: str) -> None:
+    begin_s, end_s = NOW_S + 7200, NOW_S + 400 * DAY_S
+    row = judge_certificate(role, end_s, begin_s, now_s=NOW_S)
+    assert (row.verdict, row.finding) == (
+        CheckResult.FAIL,
+        "is not valid yet, for another 2h00m",
+    )
+    assert "clock" in row.remedy
+    assert judge_certificate(role, end_s, begin_s, now_s=begin_s).verdict is CheckResult.OK

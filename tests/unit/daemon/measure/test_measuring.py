@@ -102,8 +102,8 @@ BOTTLENECKS = tuple(bottleneck.value for bottleneck in Bottleneck)
 CERTIFICATE_ROLES = ("node", "ca")
 HANDSHAKE_SIDES = ("server", "client")
 HANDSHAKE_FAILURES = (
-    "no_certificate", "untrusted", "expired", "purpose", "revoked", "wrong_node", "self",
-    "plaintext", "protocol", "refused", "timeout", "disconnected",
+    "no_certificate", "untrusted", "expired", "not_yet_valid", "purpose", "revoked", "wrong_node",
+    "self", "plaintext", "protocol", "refused", "timeout", "disconnected",
 )  # fmt: skip
 REFUSALS = (
     "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",

@@ -110,7 +110,7 @@ def _paths(certificates: Certificates) -> dict[str, str]:
     ("make", "words"),
     [
         (expired, r"tls\.certificate .*: expired: .*ckptctl tls renew"),
-        (not_yet_valid, r"tls\.certificate .*: expired: certificate is not yet valid.*clock"),
+        (not_yet_valid, r"tls\.certificate .*: not_yet_valid: certificate is not yet valid.*clock"),
         (for_clients_alone, r"tls\.certificate .*: purpose: .*for servers and for clients"),
         (for_servers_alone, r"tls\.certificate .*: purpose: .*for servers and for clients"),
         (of_another_authority, r"tls\.certificate .*: untrusted: .*authority of tls\.ca"),

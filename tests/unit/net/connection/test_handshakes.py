@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from ckptd.model.words import HandshakeFailure, HandshakeSide
-from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes, failure_of
+from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes, failure_of, trouble_of
 
 HERE, THERE = ("10.0.0.1", 7421), ("10.0.0.2", 7421)
 EXPIRED = HandshakeFailed(HandshakeFailure.EXPIRED, "node-b")
@@ -110,7 +110,7 @@ def tls_error(reason: str | None) -> ssl.SSLError:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (verification_error(9), HandshakeFailure.EXPIRED),
+        (verification_error(9), HandshakeFailure.NOT_YET_VALID),
         (verification_error(10), HandshakeFailure.EXPIRED),
         (verification_error(26), HandshakeFailure.PURPOSE),
         (verification_error(18), HandshakeFailure.UNTRUSTED),
@@ -148,3 +148,23 @@ def test_an_address_that_fails_again_is_remembered_longer(handshakes: Handshakes
     with pytest.raises(HandshakeFailed):
         handshakes.check_dial(HERE)
     handshakes.check_dial(("h0", 1))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (EXPIRED, "its certificate has expired"),
+        (
+            HandshakeFailed(HandshakeFailure.NOT_YET_VALID),
+            "its certificate is not valid yet (is the clock right?)",
+        ),
+        (UNTRUSTED, str(UNTRUSTED)),
+        (TimeoutError(), "it does not answer in time"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (ConnectionError("10.0.0.1 port 1: gone"), "10.0.0.1 port 1: gone"),
+        (ConnectionResetError(), "ConnectionResetError"),
+    ],
+    ids=str,
+)
+def test_why_nothing_came_is_said_in_few_words(error: Exception, words: str) -> None:
+    assert trouble_of(error) == words

@@ -178,3 +178,32 @@ def test_files_that_are_read_again_are_warned_of_if_they_expire_soon(
     now_s = identity.not_after_s["node"] - 2 * 86_400
     identity.reload()
     assert "this node's certificate expires in 2.0 days" in caplog.text
+
+
+def test_a_certificate_outside_its_time_is_named_by_this_nodes_clock(
+    certificates: Certificates,
+) -> None:
+    now_s = time.time()
+    identity = Identity(A, certificates.files(A), wall_clock=lambda: now_s)
+    assert identity.trouble() == ""
+    now_s -= 2 * 3600
+    own = "this node's certificate"
+    assert identity.trouble() == f"{own} is not valid yet (is the clock right?)"
+    now_s = identity.not_before_s["node"]
+    assert identity.trouble() == ""
+    now_s = identity.not_after_s["node"]
+    assert identity.trouble() == ""
+    now_s += 1
+    assert identity.trouble().startswith(f"{own} has expired")
+
+
+def test_so_is_that_of_its_authority(certificates: Certificates) -> None:
+    now_s = time.time()
+    identity = Identity(A, certificates.files(A), wall_clock=lambda: now_s)
+    now_s = identity.not_before_s["ca"] + 1
+    identity.not_before_s["node"] = now_s - 10
+    identity.not_before_s["ca"] = now_s + 10
+    whose = "the certificate of this node's authority"
+    assert identity.trouble() == f"{whose} is not valid yet (is the clock right?)"
+    identity.not_before_s["ca"], identity.not_after_s["ca"] = now_s - 10, now_s - 1
+    assert identity.trouble().startswith(f"{whose} has expired")

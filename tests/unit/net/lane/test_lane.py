@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from ckptd.net.connection.transports import SecureConnection
 from ckptd.net.lane import lane as lane_module
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX, RangeOrder, SocketLane
-from tests.support.certificates import A, B, C, Certificates
+from tests.support.certificates import A, B, C, Certificates, server_context
 from tests.support.serving import FileContent, MemorySink, take_request, until
 
 CLOSED = RangeOutcome.CLOSED
@@ -76,6 +76,7 @@ class Receiver:
         self.content = content
         self.sink = MemorySink(content.space)
         self.reports: list[Event] = []
+        self.troubles: list[str] = []
         self.lane: SocketLane
         self.task: asyncio.Task[None]
         self._count = 0
@@ -119,6 +120,7 @@ async def receiving(
         pool=BufferPool(16 * MIB),
         report=receiver.report,
         peer=peer,
+        note_trouble=receiver.troubles.append,
     )
     before(receiver)
     receiver.task = asyncio.ensure_future(receiver.lane.run())
@@ -226,6 +228,8 @@ async def test_a_source_that_is_not_there_is_unreachable(
     async with receiving(content, source.address) as receiver:
         receiver.fetch(0)
         assert await receiver.ended() == [UNREACHABLE]
+        [trouble] = receiver.troubles
+        assert "refused" in trouble.lower()
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".invalid"])
@@ -445,6 +449,32 @@ async def test_an_end_before_the_first_answer_is_a_refusal_of_the_certificate(
         assert await receiver.ended() == [DISCONNECTED]
         await receiver.task
         assert own.handshakes.failures == {("client", "refused"): 1}
+        [trouble] = receiver.troubles
+        assert "did not accept this node's certificate" in trouble
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ("expired", "its certificate has expired"),
+        ("not yet valid", "its certificate is not valid yet (is the clock right?)"),
+    ],
+)
+async def test_a_certificate_outside_its_time_is_named(
+    who: str, words: str, content: FileContent, source: Source, certificates: Certificates
+) -> None:
+    own, files = certificates.identity(B), certificates.strangers(A)[who].files
+    assert files is not None
+    source.listening.setblocking(False)
+    async with receiving(content, source.address, peer=(own, A)) as receiver:
+        receiver.fetch(0)
+        connected, _ = await asyncio.get_running_loop().sock_accept(source.listening)
+        source.accepted.append(connected)
+        host = SecureConnection(connected, server_context(files), is_server=True)
+        with suppress(OSError):
+            await host.handshake()
+        assert await receiver.ended() == [UNREACHABLE]
+        assert receiver.troubles == [words]
 
 
 async def test_a_lane_that_this_node_closed_says_nothing_about_its_source(
