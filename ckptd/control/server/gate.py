@@ -21,6 +21,7 @@ import msgspec
 from aiohttp import web
 
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView
+from ckptd.control.server.accepting import Accepting
 from ckptd.errors import CkptdError, ConfigurationError, Conflict, DaemonUnreachable, StorageError
 from ckptd.limits import CONTROL_CLIENTS_MAX, HEAD_TIMEOUT_NS, SECOND
 
@@ -132,13 +133,12 @@ async def listening(
         ConfigurationError: Others may write to its directory.
         StorageError: The path cannot be bound.
     """
-    loop = asyncio.get_running_loop()
     if inherited is not None:
-        server = await loop.create_unix_server(gate.connect, sock=inherited)
+        accepting = Accepting(inherited, gate.connect)
         try:
             yield
         finally:
-            server.close()
+            accepting.close()
         return
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -147,7 +147,7 @@ async def listening(
         listener.bind(socket_path)
         os.chmod(socket_path, _SOCKET_MODE)
         bound = os.lstat(socket_path)
-        server = await loop.create_unix_server(gate.connect, sock=listener)
+        accepting = Accepting(listener, gate.connect)
     except CkptdError:
         listener.close()
         raise
@@ -161,7 +161,7 @@ async def listening(
     try:
         yield
     finally:
-        server.close()
+        accepting.close()
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(bound, os.lstat(socket_path)):
                 os.unlink(socket_path)

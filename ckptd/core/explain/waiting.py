@@ -38,7 +38,7 @@ def why_still(
     why: tuple[StoryReason, str] | None = None
     if recovery.local.trouble:
         reason = StoryReason.SHORTAGE if recovery.local.is_short else StoryReason.DISK
-        why = reason, recovery.local.trouble + _retried(recovery, now=now)
+        why = reason, recovery.local.trouble.rstrip(".") + _retried(recovery, now=now)
     elif recovery.is_paused:
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:

@@ -165,7 +165,10 @@ class Doctor:
     async def _descriptors(self) -> AsyncGenerator[CheckRow, None]:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = CONNECTIONS_MAX + 2 * len(self._peering.peers()) + _DESCRIPTORS_SPARE
-        used = len(os.listdir("/proc/self/fd"))
+        try:
+            used = len(os.listdir("/proc/self/fd"))
+        except OSError:  # there is none left to look with
+            used = limit
         finding = f"{used} of {limit} in use; {needed} may be needed"
         if limit != resource.RLIM_INFINITY and limit < needed:
             remedy = "Set LimitNOFILE=65536 in the unit, or 'ulimit -n 65536' before the start."
