@@ -398,6 +398,22 @@ def test_lists_that_are_empty_are_said_on_stderr_and_are_empty_in_json(
         assert capsys.readouterr().err.startswith("ckptctl: recoveries: there are none.")
 
 
+@pytest.mark.parametrize("verb", [["pause"], ["resume"], ["cancel"], ["prioritize", "*"]])
+def test_the_only_recovery_under_way_need_not_be_named(
+    path: str, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = replace(VIEW, recovery="01J9ZZ", stage=Stage.COMPLETE)
+    with serving(StandInDaemon(views=[ended, VIEW]), path):
+        assert ckptctl(["--socket", path, *verb]) == ExitCode.DONE
+    with serving(StandInDaemon(views=[ended]), path):
+        assert ckptctl(["--socket", path, *verb]) == ExitCode.FAILED
+    assert "there is none under way" in capsys.readouterr().err
+    daemon = StandInDaemon(views=[VIEW, ended, replace(VIEW, recovery="01J8")])
+    with serving(daemon, path):
+        assert ckptctl(["--socket", path, *verb]) == ExitCode.USAGE
+    assert "01J9QX (llama/rank-0@100), 01J8 (" in capsys.readouterr().err
+
+
 def test_watch_takes_the_newest_that_has_not_ended(
     path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

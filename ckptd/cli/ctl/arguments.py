@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
+from ckptd import __version__
 from ckptd.cli.ctl import (
     access_verbs,
     life_cycle_verbs,
@@ -18,8 +20,11 @@ from ckptd.cli.ctl import (
     version_verbs,
 )
 from ckptd.cli.ctl.verb import Verb
+from ckptd.errors import ExitCode
 
 _Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  has no other name
+
+_OPTION: Final = re.compile(r"--[a-z][a-z-]*")
 
 EXIT_CODES: Final = """\
 exit codes:
@@ -67,14 +72,43 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--socket", metavar="PATH", help="control socket of the daemon")
+    parser.add_argument("--version", action="version", version=f"ckptctl {__version__}")
     parsers = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     for verb in VERBS.values():
         _add(parsers, verb, is_typed=verb.name in argv)
-    arguments = parser.parse_args(argv)
+    if not argv:
+        parser.print_help()
+        parser.exit(ExitCode.USAGE)
+    _check_verb(parser, argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    of_verb = parsers.choices[arguments.verb]
+    if unknown:
+        hint = _nearest(unknown[0], _OPTION.findall(of_verb.format_help()))
+        of_verb.error(f"{', '.join(unknown)}: not understood{hint}")
     objection = VERBS[arguments.verb].objection(arguments)
     if objection:
-        parser.error(objection)
+        of_verb.error(objection)
     return arguments
+
+
+def _check_verb(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """End the process if what stands where a command belongs is none."""
+    words = iter(argv)
+    for word in words:
+        if word == "--socket":
+            next(words, None)
+        elif not word.startswith("-"):
+            if word not in VERBS:
+                parser.error(f"{word!r} is no command{_nearest(word, VERBS)}")
+            return
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """Return what may have been meant, to stand behind a complaint; empty if nothing is near."""
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _add(parsers: _Parsers, verb: Verb, *, is_typed: bool) -> None:

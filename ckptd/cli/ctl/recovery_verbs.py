@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ckptd.cli.ctl.verb import (
@@ -181,17 +181,31 @@ def _recoveries(arguments: Namespace) -> ExitCode:
 
 def add_recovery(parser: ArgumentParser) -> None:
     """Add the recovery that a verb is about."""
-    parser.add_argument("recovery", metavar="RECOVERY", help="id, or its beginning")
+    parser.add_argument(
+        "recovery",
+        metavar="RECOVERY",
+        nargs="?",
+        help="id, or its beginning; may be left out while only one is under way",
+    )
+
+
+def _add_seen(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "recovery",
+        nargs="?",
+        metavar="RECOVERY",
+        help="id, or its beginning; default: the newest under way, else the newest",
+    )
 
 
 def _add_explain(parser: ArgumentParser) -> None:
-    add_recovery(parser)
+    _add_seen(parser)
     parser.add_argument("--all", action="store_true", help="do not cut to one screen")
 
 
 def _explain(arguments: Namespace) -> ExitCode:
     client = client_of(arguments)
-    chosen = resolve(client.recoveries(), arguments.recovery)
+    chosen = _chosen(client.recoveries(), arguments.recovery)
     known = client.explain(chosen.recovery)
     lines = explanation_lines(known, is_all=arguments.all, width=terminal_width())
     print_answer(arguments, known, lines)
@@ -205,20 +219,27 @@ def _status(arguments: Namespace) -> ExitCode:
 
 
 def _add_watch(parser: ArgumentParser) -> None:
-    parser.add_argument("recovery", nargs="?", metavar="RECOVERY", help="id, or its beginning")
+    _add_seen(parser)
     parser.add_argument("--timeout", metavar="DURATION", help="watch for so long at most: 10m")
 
 
 def _watch(arguments: Namespace) -> ExitCode:
     timeout_s = duration_s(arguments.timeout)
-    views = client_of(arguments).recoveries()
-    if arguments.recovery is not None:
-        chosen = resolve(views, arguments.recovery)
-    elif views:
-        chosen = next((view for view in views if not view.stage.is_ended), views[0])
-    else:
-        raise NotFound("recoveries", "there are none", "Begin one with 'ckptctl recover'.")
+    chosen = _chosen(client_of(arguments).recoveries(), arguments.recovery)
     return follow(arguments, chosen.recovery, timeout_s)
+
+
+def _chosen(views: Sequence[RecoveryView], text: str | None) -> RecoveryView:
+    """Find a recovery to look at: the one that was named, else the newest, running ones first.
+
+    Raises:
+        CkptdError: There is none.
+    """
+    if text is not None:
+        return resolve(views, text)
+    if not views:
+        raise NotFound("recoveries", "there are none", "Begin one with 'ckptctl recover'.")
+    return next((view for view in views if not view.stage.is_ended), views[0])
 
 
 def _pause(arguments: Namespace) -> ExitCode:
@@ -264,13 +285,28 @@ def follow(arguments: Namespace, recovery: str, timeout_s: float | None) -> Exit
     return exit_code_of(result)
 
 
-def resolve(views: Iterable[RecoveryView], text: str) -> RecoveryView:
+def resolve(views: Sequence[RecoveryView], text: str | None) -> RecoveryView:
     """Find a recovery by its id or the beginning of it.
 
+    Args:
+        views: All that are known.
+        text: What was typed; ``None`` for the only one that is under way.
+
     Raises:
-        NotFound: None begins so.
-        UsageError: Several do.
+        NotFound: None begins so, or none is under way.
+        UsageError: Several do, or are.
     """
+    if text is None:
+        running = [view for view in views if not view.stage.is_ended]
+        if not running:
+            raise NotFound("recoveries", "there is none under way", "'ckptctl recoveries'.")
+        if len(running) > 1:
+            some = ", ".join(
+                f"{view.recovery} ({reference(view.checkpoint, view.version)})"
+                for view in running[:5]
+            )
+            raise UsageError("recovery", f"is not named, and may be any of {some}", "Name one.")
+        return running[0]
     found = [view for view in views if view.recovery.startswith(text)]
     exact = [view for view in found if view.recovery == text]
     if len(exact or found) == 1:

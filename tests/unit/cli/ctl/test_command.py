@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from ckptd import __version__
 from ckptd.cli.ctl.arguments import EXIT_CODES, parse
 from ckptd.cli.ctl.command import main
 from ckptd.errors import ExitCode
@@ -15,7 +16,6 @@ VERBS = (
 @pytest.mark.parametrize(
     "argv",
     [
-        [],
         ["fly"],
         ["publish", "."],
         ["publish", ".", "--checkpoint", "a"],
@@ -23,7 +23,6 @@ VERBS = (
         ["recover"],
         ["recover", "a", "--timeout", "10s"],
         ["recover", "a", "--tim", "10s", "--wait"],
-        ["pause"],
         ["plan"],
         ["peers", "hide"],
         ["keys"],
@@ -45,6 +44,41 @@ def test_what_cannot_be_parsed_ends_with_2_and_says_nothing_on_stdout(
     out, err = capsys.readouterr()
     assert (ended.value.code, out) == (2, "")
     assert err.startswith("usage: ckptctl")
+
+
+def test_nothing_typed_shows_the_help_and_is_no_success(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (ExitCode.USAGE, "")
+    assert out.startswith("usage: ckptctl")
+    assert EXIT_CODES.splitlines()[0] in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["recoverr", "a"], "'recoverr' is no command; did you mean 'recover'?"),
+        (["--socket", "/s", "statsu"], "'statsu' is no command; did you mean 'status'?"),
+        (["xyzzy"], "'xyzzy' is no command\n"),
+        (["recover", "a", "--wiat"], "--wiat: not understood; did you mean '--wait'?"),
+        (["status", "more"], "more: not understood\n"),
+    ],
+)
+def test_what_was_mistyped_is_named_with_what_may_have_been_meant(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(argv)
+    assert message in capsys.readouterr().err
+
+
+def test_the_version_needs_no_daemon(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"ckptctl {__version__}\n")
 
 
 @pytest.mark.parametrize(
