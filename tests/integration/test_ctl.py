@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ckptd.cli.ctl.arguments import VERBS, parse
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.cli.render.live import follow_recovery
 from ckptd.control.client import ControlClient
@@ -567,6 +570,43 @@ def test_a_table_at_a_terminal_is_cut_to_its_width(path: str) -> None:
         _, out, _ = run(path, "recoveries")
     assert max(map(len, shown.splitlines())) == 80
     assert f"{'x' * 200}@100" in out
+
+
+# What the help shows.
+
+
+def shown_examples() -> list[str]:
+    """Every command in the help of a verb that asks a daemon, as somebody would paste it."""
+    found: list[str] = []
+    for verb in VERBS.values():
+        text = re.sub(r"\\\n *", "", help_of(verb.name))
+        found += re.findall(r"^  (?:file=\$\()?(ckptctl [^)|\n]*)", text, re.MULTILINE)
+    return found
+
+
+def help_of(verb: str) -> str:
+    shown = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(shown):
+        parse([verb, "--help"])
+    return shown.getvalue() if not VERBS[verb].is_offline else ""
+
+
+@pytest.mark.parametrize("example", shown_examples())
+def test_an_example_can_be_pasted(
+    path: str, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, *words = shlex.split(example, comments=True)
+    daemon = StandInDaemon(views=[replace(VIEW, stage=Stage.TRANSFERRING)])
+    with serving(daemon, path):
+        code = ckptctl([*words, "--socket", path])
+    assert code != ExitCode.USAGE, capsys.readouterr().err
+
+
+def test_examples_are_found() -> None:
+    found = shown_examples()
+    assert "ckptctl pause -o json" in found
+    assert sum("--critical" in each for each in found) > 0
+    assert len(found) > len(VERBS)
 
 
 # Other programs.

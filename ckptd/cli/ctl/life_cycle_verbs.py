@@ -20,7 +20,7 @@ over restarts; publishing the directory puts it on offer again.
 
 examples:
   ckptctl withdraw llama/rank-3@1200
-  ckptctl withdraw llama/rank-3 --dry-run     all versions; only say which
+  ckptctl withdraw llama/rank-3 --dry-run     # all versions; only say which
   ckptctl withdraw llama/rank-3@1200 --place /data/copy
 """
 
@@ -30,7 +30,7 @@ more, and make room in the catalog. Files stay as they are.
 
 examples:
   ckptctl forget llama/rank-3@1200
-  ckptctl forget llama/rank-3 --dry-run       all versions; only say which
+  ckptctl forget llama/rank-3 --dry-run       # all versions; only say which
   ckptctl forget llama/rank-3@1200 --place /data/copy
 """
 

@@ -32,8 +32,8 @@ Show what happened, one event a line, oldest first: ids grow by one. Where
 entries are gone because nobody read them in time, that is said.
 
 examples:
-  ckptctl events -f               go on with what comes
-  ckptctl events -f --since 4711  ... after the last one that was seen
+  ckptctl events -f               # go on with what comes
+  ckptctl events -f --since 4711  # ... after the last one that was seen
   ckptctl events -f -o json | jq 'select(.event == "recovery.ended")'
 """
 

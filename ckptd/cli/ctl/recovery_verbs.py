@@ -42,14 +42,14 @@ If several contents go by one version, say which, with --digest or --from.
 A name that nobody has ends it at once, unless --patience is given.
 
 examples:
-  ckptctl recover llama/rank-3              begin, print the id
-  ckptctl recover llama/rank-3@1200 --wait  ... and wait until it ends
+  ckptctl recover llama/rank-3              # begin, print the id
+  ckptctl recover llama/rank-3@1200 --wait  # ... and wait until it ends
   ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
-  ckptctl recover llama/rank-3 --wait --allow-partial   else exit 4 and nothing
-  ckptctl recover llama/rank-3@1300 --patience forever  it will be published
-  ckptctl recover llama/rank-3 --background  from sources nobody else here needs
-  ckptctl recover llama/rank-3@1200 --digest 2d756bf1  if there are several
+  ckptctl recover llama/rank-3 --wait --allow-partial   # else exit 4 and nothing
+  ckptctl recover llama/rank-3@1300 --patience forever  # it will be published
+  ckptctl recover llama/rank-3 --background  # from sources nobody else here needs
+  ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
 
 A version that stands in its directory already is put right: what is wrong or
 missing there is fetched, and files are replaced one by one.
@@ -64,8 +64,8 @@ known peer has to do with it, what binds it, and what happened out of the
 ordinary. Of the last recoveries that ended as well.
 
 examples:
-  ckptctl explain 01J9              any beginning of an id that is unique
-  ckptctl explain 01J9 --all        everything, not only what fits a screen
+  ckptctl explain 01J9              # any beginning of an id that is unique
+  ckptctl explain 01J9 --all        # everything, not only what fits a screen
   ckptctl explain 01J9 -o json | jq '.peers[] | {node, code}'
 """
 
@@ -75,8 +75,8 @@ else the newest. Ctrl-C ends the watching, not the recovery.
 
 examples:
   ckptctl watch
-  ckptctl watch 01J9 --timeout 10m  any beginning of an id that is unique
-  ckptctl watch -o json             one event a line, the last is the result
+  ckptctl watch 01J9 --timeout 10m  # any beginning of an id that is unique
+  ckptctl watch -o json             # one event a line, the last is the result
 """
 
 

@@ -18,10 +18,10 @@ Make the certificates by which nodes know each other. Whoever has ca.key decides
 who is in the cluster: keep it off the nodes. No daemon is needed.
 
 examples:
-  ckptctl tls init --dir ca         an authority: ca/ca.crt and ca/ca.key, 5 years
+  ckptctl tls init --dir ca         # an authority: ca/ca.crt and ca/ca.key, 5 years
   ckptctl tls issue node-a --dir ca ca/node-a.crt and ca/node-a.key, 1 year
   ckptctl tls renew node-a --dir ca a new certificate for the same key
-  ckptctl tls show --dir ca         who, by whom, how many days are left
+  ckptctl tls show --dir ca         # who, by whom, how many days are left
 
 A node needs ca.crt, NODE.crt and NODE.key, and notices within a minute when they
 change. To replace an authority, give every node both in one file (cat old/ca.crt

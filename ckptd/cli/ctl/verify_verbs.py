@@ -22,8 +22,8 @@ Ends with 8 if something is not right; with --repair as the recoveries that put
 it right do, which are waited for. What somebody changed they leave alone.
 
 examples:
-  ckptctl verify                       everything
-  ckptctl verify llama/rank-3          all versions of it
+  ckptctl verify                       # everything
+  ckptctl verify llama/rank-3          # all versions of it
   ckptctl verify llama/rank-3@1200 --repair
   ckptctl verify -o json | jq -r 'select(.type == "unit") | .path'
 """

@@ -58,7 +58,7 @@ Ends with 3 or 4 if the recovery could not become complete now, with 9 if
 somebody has to choose among several contents.
 
 examples:
-  ckptctl plan llama/rank-3        the newest version that can be had
+  ckptctl plan llama/rank-3        # the newest version that can be had
   ckptctl plan llama/rank-3@1200
   ckptctl plan llama/rank-3 -o json | jq .predicted_complete_s
 """
