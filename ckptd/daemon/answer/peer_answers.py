@@ -13,6 +13,7 @@ from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.control.messages.peers import BadBlockRow, PathRow, PeerRow, PeerView
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recovering import Recovering
@@ -36,9 +37,11 @@ class PeerAnswers:
     Args:
         parts: What the daemon is made of.
         recovering: Follows peers.
+        moments: Knows when places were recorded and checked.
     """
 
-    def __init__(self, parts: Parts, recovering: Recovering) -> None:
+    def __init__(self, parts: Parts, recovering: Recovering, moments: PlaceMoments) -> None:
+        self._moments = moments
         self._node = parts.config.node.id
         self._scheduler = recovering.scheduler
         self._now = recovering.runtime.now
@@ -49,10 +52,8 @@ class PeerAnswers:
 
     def checkpoints(self) -> list[CheckpointRow]:
         """Return what this node and its peers hold, by name, newest version first."""
-        now_s = self._wall_clock()
-        return _checkpoint_rows(
-            self._node, self._catalog, self._peering, _Places(self._roots, now_s)
-        )
+        places = _Places(self._roots, self._catalog, self._moments)
+        return _checkpoint_rows(self._node, self._catalog, self._peering, places)
 
     def peers(self) -> list[PeerRow]:
         """Return the known peers, by address."""
@@ -104,9 +105,10 @@ class PeerAnswers:
 class _Places:
     """Shows places as they are at one moment."""
 
-    def __init__(self, roots: Roots, now_s: float) -> None:
+    def __init__(self, roots: Roots, catalog: Catalog, moments: PlaceMoments) -> None:
         self._roots = roots
-        self._now_s = now_s
+        self._moments = moments
+        self._known = moments.look(place for held in catalog.versions() for place in held.places)
 
     def path(self, place: Place) -> str:
         """Return the absolute path of a place."""
@@ -114,6 +116,7 @@ class _Places:
 
     def row(self, place: Place) -> PlaceRow:
         """Return a place."""
+        moment = self._known[place.number]
         return PlaceRow(
             root=place.root,
             directory=self.path(place),
@@ -125,12 +128,13 @@ class _Places:
             is_published=place.is_published,
             added_at_s=place.added_at_s,
             checked_at_s=place.checked_at_s,
-            age_s=self._age_s(place.added_at_s),
-            checked_age_s=self._age_s(place.checked_at_s),
+            age_s=self._age_s(moment.added_s),
+            checked_age_s=self._age_s(moment.checked_s),
         )
 
-    def _age_s(self, at_s: float) -> float | None:
-        return round(max(self._now_s - at_s, 0), 3) if at_s else None
+    def _age_s(self, moment_s: float | None) -> float | None:
+        age_s = self._moments.age_s(moment_s)
+        return None if age_s is None else round(age_s, 3)
 
 
 def _checkpoint_rows(

@@ -68,7 +68,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         LifeCycleAnswers(parts.storage, standings),
         RemoveAnswers(parts.storage, standings),
         VerifyAnswers(parts, keeping.reads, recovering.repairing, now),
-        PeerAnswers(parts, recovering),
+        PeerAnswers(parts, recovering, keeping.moments),
         DaemonAnswers(
             facts=facts,
             recovering=recovering,

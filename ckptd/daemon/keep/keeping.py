@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ckptd.daemon.keep.looking import Looking
+from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.keep.rechecking import Rechecking
 from ckptd.daemon.keep.scrubbing import Scrubbing
@@ -58,12 +59,13 @@ class Keeping:
         reads: What was read again.
         rechecking: Hashes suspect units again.
         looking: Looks at places.
+        moments: Knows when places were recorded and checked.
     """
 
     def __init__(self, parts: Parts, *, is_busy: Callable[[], bool]) -> None:
         storage, config = parts.storage, parts.config
         self._catalog = storage.catalog
-        self._wall_clock = parts.wall_clock
+        self.moments = PlaceMoments(parts.wall_clock)
         self.reads = Reads(storage.catalog)
         self.rechecking = Rechecking(
             storage.catalog,
@@ -86,6 +88,7 @@ class Keeping:
                 every_s=config.scrub.every_s,
                 rate_bytes_per_s=config.scrub.rate_bytes_per_s,
                 is_busy=is_busy,
+                moments=self.moments,
                 wall_clock=parts.wall_clock,
             )
             if config.scrub.every_s is not None
@@ -94,6 +97,8 @@ class Keeping:
 
     async def run(self) -> None:
         """Keep it true until cancelled."""
+        # While the dates of earlier lives and the clock still fit together, as far as they do.
+        self.moments.look(place for held in self._catalog.versions() for place in held.places)
         self._catalog.on_place = self._note_place
         self._catalog.on_forgotten = _log_forgotten
         self.looking.watching.open()
@@ -121,8 +126,10 @@ class Keeping:
         """Return how what is on offer is kept at this moment."""
         places = [place for held in self._catalog.versions() for place in held.places]
         offered = [place for place in places if not place.is_withdrawn]
-        checked_at_s = [place.checked_at_s or place.added_at_s for place in offered]
-        oldest_s = min(checked_at_s, default=0.0)
+        moments = self.moments.look(places)
+        checked_s = [moments[place.number].known_good_s for place in offered]
+        known_s = [moment_s for moment_s in checked_s if moment_s is not None]
+        oldest_s = min(known_s) if known_s and len(known_s) == len(offered) else None
         watching = self.looking.watching
         return Keep(
             watched_directories=watching.directory_count,
@@ -130,7 +137,7 @@ class Keeping:
             obstacle=watching.obstacle,
             suspect_units=sum(len(place.suspect) for place in offered),
             changed_units=sum(len(place.changed) for place in offered),
-            oldest_check_age_s=max(self._wall_clock() - oldest_s, 0.0) if oldest_s else None,
+            oldest_check_age_s=self.moments.age_s(oldest_s),
         )
 
     def _note_place(self, number: int) -> None:

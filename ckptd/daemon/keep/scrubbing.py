@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from ckptd.daemon.keep.place_moments import PlaceMoment, PlaceMoments
 from ckptd.daemon.keep.read_pace import ReadPace
 from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.keep.rechecking import first_batch
@@ -31,6 +33,7 @@ _NOTE_S: Final = 30.0
 """How often it is written down how far it got; so much is read twice after a restart."""
 _IDLE_S: Final = 60.0
 """How often places are looked through for one that is due."""
+_NEVER_S: Final = float("-inf")
 _BUSY_S: Final = 1.0
 """How often what else is going on is looked at while scrubbing waits for it."""
 
@@ -50,14 +53,20 @@ class Due(NamedTuple):
 
 
 def next_due(
-    places: Iterable[Place], tried_s: Mapping[int, float], *, now_s: float, every_s: float
+    places: Iterable[Place],
+    moments: Mapping[int, PlaceMoment],
+    tried_s: Mapping[int, float],
+    *,
+    now_s: float,
+    every_s: float,
 ) -> Due:
     """Choose the place that was checked longest ago; what a restart interrupted goes on first.
 
     Args:
         places: All places.
+        moments: When each was checked.
         tried_s: When the last round of a place ended, however; places that were not are missing.
-        now_s: The moment, in Unix time.
+        now_s: The moment, by a clock that never jumps.
         every_s: How often each is scrubbed.
     """
     best: tuple[bool, float, int] | None = None
@@ -65,7 +74,8 @@ def next_due(
     for place in places:
         if not place.is_serving:
             continue
-        since_s = max(place.checked_at_s or place.added_at_s, tried_s.get(place.number, 0.0))
+        good_s = moments[place.number].known_good_s
+        since_s = max(_NEVER_S if good_s is None else good_s, tried_s.get(place.number, _NEVER_S))
         is_begun = place.scrubbed_units > 0 and place.number not in tried_s
         key = (not is_begun, since_s, place.number)
         if best is None or key < best:
@@ -85,7 +95,9 @@ class Scrubbing:
         every_s: How often each place is scrubbed.
         rate_bytes_per_s: How fast files are read.
         is_busy: Tells whether there is other work, which goes first.
-        wall_clock: Unix time.
+        moments: Knows when places were checked.
+        clock: The moment in seconds, by a clock that never jumps.
+        wall_clock: Unix time, for dates.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -97,6 +109,8 @@ class Scrubbing:
         every_s: float,
         rate_bytes_per_s: int,
         is_busy: Callable[[], bool],
+        moments: PlaceMoments,
+        clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = catalog
@@ -105,6 +119,8 @@ class Scrubbing:
         self._every_s = every_s
         self._rate_bytes_per_s = rate_bytes_per_s
         self._is_busy = is_busy
+        self._moments = moments
+        self._clock = clock
         self._wall_clock = wall_clock
         self._tried_s: dict[int, float] = {}
 
@@ -119,7 +135,11 @@ class Scrubbing:
                     each: at_s for each, at_s in self._tried_s.items() if each in known
                 }
                 due = next_due(
-                    places, self._tried_s, now_s=self._wall_clock(), every_s=self._every_s
+                    places,
+                    self._moments.look(places),
+                    self._tried_s,
+                    now_s=self._clock(),
+                    every_s=self._every_s,
                 )
                 if due.place is None or due.wait_s:
                     await asyncio.sleep(min(due.wait_s, _IDLE_S))
@@ -129,7 +149,7 @@ class Scrubbing:
                 except CkptdError as error:
                     _log.warning("version.not_checked", place=due.place.number, why=str(error))
                     await asyncio.sleep(_IDLE_S)
-                self._tried_s[due.place.number] = self._wall_clock()
+                self._tried_s[due.place.number] = self._clock()
         finally:
             await asyncio.to_thread(threads.shutdown)  # they read below roots, which close next
 
@@ -142,7 +162,7 @@ class Scrubbing:
             is_from_disk=True,
             is_cancelled=stopped.is_set,
         )
-        noted_s = self._wall_clock()
+        noted_s = self._clock()
         found = self._catalog.place(number)
         done = found[1].scrubbed_units if found else 0
         is_right = True
@@ -167,8 +187,8 @@ class Scrubbing:
                 await self._reads.take_in(ReadReason.SCRUB, held, place, hashed, checked)
                 is_right = is_right and not checked.undecided
                 done = batch[-1] + 1
-                if self._wall_clock() - noted_s > _NOTE_S:
-                    noted_s = self._wall_clock()
+                if self._clock() - noted_s > _NOTE_S:
+                    noted_s = self._clock()
                     await self._catalog.note_scrubbed(number, done)
         finally:
             stopped.set()

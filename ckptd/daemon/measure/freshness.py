@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.holdings import Holding
@@ -34,13 +34,25 @@ class NewestSeen:
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
+class _Heard(NamedTuple):
+    """The newest version of a checkpoint, and when it was first heard of.
+
+    The moment is known twice: as a date for the next life of the daemon, and on this one's clock.
+    """
+
+    version: Version
+    date_s: float
+    since_s: float
+
+
 class Freshness:
     """Knows since when the newest version of each checkpoint held here is the newest.
 
     Args:
         held: Returns what this node holds.
         of_peers: Returns what each live peer holds.
-        clock: Unix time.
+        clock: The moment in seconds, by a clock that never jumps.
+        wall_clock: Unix time, for the dates that the next life finds.
     """
 
     def __init__(
@@ -49,19 +61,26 @@ class Freshness:
         held: Callable[[], Iterable[Holding]],
         of_peers: Callable[[], Iterable[Iterable[Holding]]],
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._held = held
         self._of_peers = of_peers
         self._clock = clock
-        self._newest: dict[CheckpointName, tuple[Version, float]] = {}
+        self._wall_clock = wall_clock
+        self._newest: dict[CheckpointName, _Heard] = {}
 
     def take_over(self, known: FirstHeard) -> None:
         """Take over what an earlier life of the daemon knew; once, before the first look."""
-        self._newest = dict(known)
+        now_s, wall_s = self._clock(), self._wall_clock()
+        self._newest = {
+            # A clock that was set back makes nothing younger than now.
+            name: _Heard(version, date_s, now_s - max(wall_s - date_s, 0.0))
+            for name, (version, date_s) in known.items()
+        }
 
     def known(self) -> FirstHeard:
         """Return what the next life has to know."""
-        return self._newest
+        return {name: (heard.version, heard.date_s) for name, heard in self._newest.items()}
 
     def look(self) -> None:
         """Take note of versions that are newer than any before."""
@@ -77,26 +96,26 @@ class Freshness:
                     known = versions[holding.checkpoint]
                     if known is None or holding.version > known:
                         versions[holding.checkpoint] = holding.version
-        now_s, before = self._clock(), self._newest
+        before = self._newest
         self._newest = {}
         for name, version in versions.items():
-            if name in before and (version is None or before[name][0] >= version):
+            if name in before and (version is None or before[name].version >= version):
                 self._newest[name] = before[name]
             elif version is not None:
-                self._newest[name] = (version, now_s)
+                self._newest[name] = _Heard(version, self._wall_clock(), self._clock())
 
     def seen(self) -> NewestSeen:
         """Return the newest versions of the two extremes."""
         if not self._newest:
             return NewestSeen()
-        now_s, heard = self._clock(), list(self._newest.values())
+        now_s, newest = self._clock(), list(self._newest.values())
         both = {
-            "freshest": max(heard, key=lambda each: each[1]),
-            "stalest": min(heard, key=lambda each: each[1]),
+            "freshest": max(newest, key=lambda each: each.since_s),
+            "stalest": min(newest, key=lambda each: each.since_s),
         }
         return NewestSeen(
-            {which: max(now_s - at_s, 0.0) for which, (_, at_s) in both.items()},
-            {which: version for which, (version, _) in both.items()},
+            {which: max(now_s - heard.since_s, 0.0) for which, heard in both.items()},
+            {which: heard.version for which, heard in both.items()},
         )
 
 

@@ -125,7 +125,10 @@ class Measuring:
         self._quarantines = Quarantines()
         self._redundancy = Redundancy(catalog, self._holdings_of_peers)
         self._freshness = Freshness(
-            held=catalog.holdings, of_peers=self._holdings_of_peers, clock=parts.wall_clock
+            held=catalog.holdings,
+            of_peers=self._holdings_of_peers,
+            clock=time.monotonic,
+            wall_clock=parts.wall_clock,
         )
         self.conflicts = ConflictWatch(
             parts.config.node.id,

@@ -72,16 +72,16 @@ class LaneTimes:
     """Adds up what lanes did, window by window.
 
     Args:
-        wall_clock: Monotonic nanoseconds.
+        monotonic_clock: Monotonic nanoseconds.
         cpu_clock: Nanoseconds of processor time of the calling thread.
     """
 
     def __init__(
         self,
-        wall_clock: Callable[[], int] = time.monotonic_ns,
+        monotonic_clock: Callable[[], int] = time.monotonic_ns,
         cpu_clock: Callable[[], int] = time.thread_time_ns,
     ) -> None:
-        self._wall_clock = wall_clock
+        self._monotonic_clock = monotonic_clock
         self._cpu_clock = cpu_clock
         self._lock = threading.Lock()
         self._now = _Window(0)
@@ -103,7 +103,7 @@ class LaneTimes:
             sample: What :meth:`begin` returned for it.
         """
         if sample is None:
-            if self._wall_clock() >= self._lane.due_ns:
+            if self._monotonic_clock() >= self._lane.due_ns:
                 self._lane.last = self._clock()  # the next one is sampled
             return
         now, last, wrote = self._clock(), sample.last, sample.wrote
@@ -123,7 +123,7 @@ class LaneTimes:
             window.cpu_ns += receiving_ns + verifying_ns
 
     def _clock(self) -> Moment:
-        return Moment(self._wall_clock(), self._cpu_clock())
+        return Moment(self._monotonic_clock(), self._cpu_clock())
 
     def shares(self) -> tuple[float, float]:
         """Return the shares of their time that lanes waited for the disk, and computed.
@@ -131,7 +131,7 @@ class LaneTimes:
         They are of the last window. Both are 0 if no lane delivered anything for two windows.
         """
         with self._lock:
-            now = self._window(self._wall_clock())
+            now = self._window(self._monotonic_clock())
             window = self._before if self._before.lane_ns else now
             if not window.lane_ns:
                 return 0.0, 0.0

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.keep.reads import Reads
 from ckptd.daemon.keep.scrubbing import Due, Scrubbing, next_due
 from ckptd.limits import GIB
@@ -27,7 +28,8 @@ PLACE = Place(
 
 
 def due(*places: Place, now_s: float, tried_s: dict[int, float] | None = None) -> Due:
-    return next_due(places, tried_s or {}, now_s=now_s, every_s=10.0)
+    moments = PlaceMoments(lambda: now_s, clock=lambda: now_s).look(places)
+    return next_due(places, moments, tried_s or {}, now_s=now_s, every_s=10.0)
 
 
 def test_nothing_is_due_where_nothing_is_on_offer() -> None:
@@ -74,6 +76,8 @@ def scrubbing_of(
         every_s=10.0,
         rate_bytes_per_s=GIB,
         is_busy=lambda: bool(busy and busy.pop()),
+        moments=PlaceMoments(lambda: now_s[0], clock=lambda: now_s[0]),
+        clock=lambda: now_s[0],
         wall_clock=lambda: now_s[0],
     )
 

@@ -24,8 +24,12 @@ class Scene:
         self.held: list[Holding] = []
         self.of_peer: list[Holding] = []
         self.now_s = 1000.0
+        self.ahead_s = 1_700_000_000.0
         self.freshness = Freshness(
-            held=lambda: self.held, of_peers=lambda: [self.of_peer], clock=lambda: self.now_s
+            held=lambda: self.held,
+            of_peers=lambda: [self.of_peer],
+            clock=lambda: self.now_s,
+            wall_clock=lambda: self.now_s + self.ahead_s,
         )
 
     def after(self, seconds: float) -> Mapping[str, float]:
@@ -37,7 +41,10 @@ class Scene:
         """Begin another life of the daemon, which finds what this one wrote."""
         known = dict(self.freshness.known())
         self.freshness = Freshness(
-            held=lambda: self.held, of_peers=lambda: [self.of_peer], clock=lambda: self.now_s
+            held=lambda: self.held,
+            of_peers=lambda: [self.of_peer],
+            clock=lambda: self.now_s,
+            wall_clock=lambda: self.now_s + self.ahead_s,
         )
         self.freshness.take_over(known)
 
@@ -134,8 +141,19 @@ def test_the_newest_versions_of_both_extremes_are_shown() -> None:
     assert scene.freshness.seen().versions == {"freshest": 7, "stalest": 0}
 
 
+@pytest.mark.parametrize("set_by_s", [30 * 86_400.0, -3650 * 86_400.0])
+def test_a_wall_clock_that_is_set_changes_no_age(set_by_s: float) -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    scene.ahead_s += set_by_s
+    assert scene.after(60) == {"freshest": 60.0, "stalest": 60.0}
+
+
 def test_a_clock_that_was_set_back_makes_no_version_younger_than_now() -> None:
     scene = Scene()
     scene.held = [holding("a", 100)]
     scene.after(0)
-    assert scene.after(-60)["freshest"] == 0.0
+    scene.ahead_s -= 60
+    scene.restart()
+    assert scene.after(0)["freshest"] == 0.0
