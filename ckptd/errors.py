@@ -130,6 +130,10 @@ class InvalidManifest(CkptdError):
     exit_code = ExitCode.VERIFICATION
 
 
+class NewerManifest(InvalidManifest):
+    """A manifest that a newer ckptd made: it may be right, and cannot be read here."""
+
+
 class ContradictoryManifest(InvalidManifest):
     """A manifest that gives a unit a digest which the blocks that it lists do not have.
 

@@ -53,6 +53,21 @@ class FetchManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class DropManifest:
+    """Wait no longer for a manifest that was ordered; that order ends all the same, as missed.
+
+    Attributes:
+        recovery: For which recovery.
+        source: Who was asked.
+        digest: Which manifest.
+    """
+
+    recovery: RecoveryId
+    source: PathId
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class ExamineRival:
     """Look whether a holder has the content that it claims, one of several of a version.
 
@@ -204,6 +219,7 @@ class EndRecovery:
 
 Effect: TypeAlias = (
     FetchManifest
+    | DropManifest
     | ExamineRival
     | PrepareStaging
     | FetchRange
@@ -218,6 +234,7 @@ Effect: TypeAlias = (
 
 ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     FetchManifest: frozenset({ManifestArrived, ManifestMissed, ManifestRefused}),
+    DropManifest: frozenset(),
     ExamineRival: frozenset({RivalExamined}),
     PrepareStaging: frozenset({StagingPrepared, StagingRefused}),
     FetchRange: frozenset({RangeEnded}),

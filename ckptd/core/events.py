@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from ckptd.errors import CkptdError, ContradictoryManifest, ExitCode, Shortage, StagingLost
+from ckptd.errors import (
+    CkptdError,
+    ContradictoryManifest,
+    ExitCode,
+    InvalidManifest,
+    NewerManifest,
+    Shortage,
+    StagingLost,
+)
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
@@ -185,6 +193,7 @@ class Refusal:
         is_staging_lost: What was staged is gone, wholly or in part.
         is_contradiction: The manifest contradicts itself: this content helps nobody.
         is_shortage: This node has no descriptor, memory or thread left for it; that passes.
+        is_junk: The manifest breaks a rule that whoever offers it could have checked.
     """
 
     code: str
@@ -194,18 +203,22 @@ class Refusal:
     is_staging_lost: bool = False
     is_contradiction: bool = False
     is_shortage: bool = False
+    is_junk: bool = False
 
     @classmethod
     def of(cls, error: CkptdError) -> Refusal:
         """Say what an error means for the recovery it happened to."""
+        is_contradiction = isinstance(error, ContradictoryManifest)
+        is_newer = isinstance(error, NewerManifest)
         return cls(
             error.code,
             str(error),
             is_retryable=error.is_retryable,
             is_verification=error.exit_code is ExitCode.VERIFICATION,
             is_staging_lost=isinstance(error, StagingLost),
-            is_contradiction=isinstance(error, ContradictoryManifest),
+            is_contradiction=is_contradiction,
             is_shortage=isinstance(error, Shortage),
+            is_junk=isinstance(error, InvalidManifest) and not (is_contradiction or is_newer),
         )
 
 
@@ -230,6 +243,7 @@ class ManifestMissed:
         refusal: Why the signatures that came with it do not suffice, for a person; empty if
             that is not what was wrong.
         shortage: What this node is short of to ask for it, or to take it; ``None``: of nothing.
+        is_denied: The source says that it does not have it.
     """
 
     recovery: RecoveryId
@@ -237,6 +251,7 @@ class ManifestMissed:
     is_lie: bool
     refusal: str = ""
     shortage: Refusal | None = None
+    is_denied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +275,9 @@ class RivalExamined:
         size_bytes: With ``GENUINE``: length of the version.
         signers: With ``GENUINE``: trusted keys that signed it.
         is_trusted: With ``GENUINE``: one of them may sign this checkpoint.
-        refusal: With ``UNSIGNED``: why, for a person. With ``FALSE``: only a signature is.
+        refusal: With ``UNSIGNED``, ``UNUSABLE``: why, for a person. With ``FALSE``: only a
+            signature is.
+        is_junk: With ``UNUSABLE``: whoever offers it could have seen that.
         block: With ``BAD_BLOCK``: which.
     """
 
@@ -272,6 +289,7 @@ class RivalExamined:
     signers: tuple[str, ...] = ()
     is_trusted: bool = False
     refusal: str = ""
+    is_junk: bool = False
     block: int | None = None
 
 

@@ -183,9 +183,26 @@ class ManifestOptions:
 
     Attributes:
         sources_max: So many sources at most are asked for a manifest at the same time.
+        failed_max: With so many manifests that were wrong, or did not come, an origin's claims
+            count no more for a recovery while others have something.
+        unsuited_max: … with so many that were not signed as required, too new, or not there: of an
+            honest node the newest versions may all be so.
+        claims_max: So many versions of a checkpoint are looked at of each source, the newest.
+        patience_ns: Another version is chosen, if there is one, when the manifest did not come in
+            this time …
+        bytes_per_s: … and in what it would take at this rate, as long as it may be …
+        patience_max_ns: … at most in this. Halved each time, for those who have the next one …
+        patience_min_ns: … but not below this.
     """
 
     sources_max: int = 4
+    failed_max: int = 2
+    unsuited_max: int = 16
+    claims_max: int = 64
+    patience_ns: int = 10 * SECOND
+    bytes_per_s: int = 1 * MIB
+    patience_max_ns: int = 60 * SECOND
+    patience_min_ns: int = 1 * SECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,8 @@ class Scheduler:
             not_below: The newest version that this node ever had.
             own: What stands on this node's disks of the checkpoint.
         """
-        known = (*self._state.live_holdings(), *own)
+        at_most = self._options.manifests.claims_max
+        known = (*self._state.claimed(checkpoint, wanted, at_most=at_most), *own)
         return explain_choice(known, checkpoint, wanted, not_below)
 
     def contents(

@@ -36,7 +36,6 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
     "core/state/offer.py": RECORDS,
     "core/state/record/coverage.py": RECORDS,
     "core/state/record/rivalry.py": RECORDS,
-    "core/state/record/search.py": RECORDS,
     "core/state/record/swarm.py": RECORDS,
 }
 """By the path of the module below the package."""
@@ -48,6 +47,12 @@ STORIES: Final[Mapping[str, tuple[str, ...]]] = {
         "core/stages/advance.py",
         "core/stages/ending.py",
         "core/stages/manifest_search.py",
+    ),
+    "core/stages/test_invented_versions.py": (
+        "core/stages/manifest_search.py",
+        "core/stages/manifest_faults.py",
+        "core/stages/claims_on_content.py",
+        "core/stages/discounted.py",
     ),
     "core/stages/test_refused_versions.py": (
         "core/stages/version_choice.py",

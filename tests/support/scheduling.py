@@ -64,7 +64,9 @@ BROKEN_DISK = Refusal("storage", "root /data: input/output error", is_retryable=
 LOST_STAGING = Refusal(
     "staging_lost", "/data/.ckptd/r-1/model: was removed", is_retryable=False, is_staging_lost=True
 )
-HARMFUL = Refusal("invalid_manifest", "manifest: has the path '../x'", is_retryable=False)
+HARMFUL = Refusal(
+    "invalid_manifest", "manifest: has the path '../x'", is_retryable=False, is_junk=True
+)
 
 
 def adjusted(options: Options, **groups: Mapping[str, float]) -> Options:

@@ -81,7 +81,13 @@ def report_examined(step: Step, recovery: Recovery, event: RivalExamined) -> Non
     recovery.story.add(Entry(step.now, StoryKind.RIVAL_EXAMINED, reason, event.source, text=text))
 
 
-def report_given_up(step: Step, recovery: Recovery, missing: BlockSet, why: str) -> None:
+def report_given_up(
+    step: Step,
+    recovery: Recovery,
+    missing: BlockSet,
+    why: str,
+    reason: StoryReason = StoryReason.WRONG_MANIFEST,
+) -> None:
     """Report that another content is chosen.
 
     Args:
@@ -89,9 +95,11 @@ def report_given_up(step: Step, recovery: Recovery, missing: BlockSet, why: str)
         recovery: Which recovery.
         missing: Blocks of this one that nobody has.
         why: What is wrong with this one; empty: that nobody has those blocks.
+        reason: The same, as a code.
     """
-    numbers = {"version": int(recovery.content.version), "missing": len(missing)}
-    reason = StoryReason.WRONG_MANIFEST if why else StoryReason.NO_SOURCE
+    assert recovery.version is not None, f"{recovery.id}: nothing is chosen"
+    numbers = {"version": int(recovery.version), "missing": len(missing)}
+    reason = reason if why else StoryReason.NO_SOURCE
     recovery.story.add(Entry(step.now, StoryKind.GIVEN_UP, reason, numbers=numbers, text=why))
 
 

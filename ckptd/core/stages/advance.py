@@ -141,7 +141,7 @@ def _is_worth_waiting(recovery: Recovery, refusal: Refusal) -> bool:
 
 def _refuse_content(step: Step, recovery: Recovery, refusal: Refusal) -> None:
     """Give up on a content whose manifest contradicts itself; take another one if there is."""
-    step.state.note_contradiction(recovery.content.digest, refusal.message)
+    step.state.note_refused(recovery.content.digest, refusal.message)
     if has_alternative(step, recovery):
         choose_again(step, recovery, why=refusal.message)
     else:

@@ -36,6 +36,16 @@ def has_alternative(step: Step, recovery: Recovery) -> bool:
     return len(contents) == 1 or len([digest for _, digest in contents if digest in own]) == 1
 
 
+def has_other(step: Step, recovery: Recovery) -> bool:
+    """Tell whether there is another content to choose, or several to choose from."""
+    claims = [
+        each
+        for each in claims_on(step, recovery, is_reliable=True)
+        if each.holding.digest != recovery.digest
+    ]
+    return bool(contents_among(recovery, claims))
+
+
 def explain_rollback_to_others(step: Step, recovery: Recovery) -> str:
     """Say that what is left to choose from would be a way back; empty if it would not."""
     if recovery.wanted_version is not None:
@@ -76,15 +86,14 @@ def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:
     recovery.refused.clear()
     recovery.local.staging_losses = 0
     recovery.described = None
+    recovery.starved_since_ns = None
     start_over(recovery)
 
 
 def start_over(recovery: Recovery) -> None:
     """Forget which content was chosen, and look for one."""
     recovery.version = recovery.digest = None
-    recovery.starved_since_ns = None
-    recovery.search.tried.clear()
-    recovery.search.unsigned_by.clear()
+    recovery.search.start_over()
     recovery.move(Stage.SEEKING)
 
 

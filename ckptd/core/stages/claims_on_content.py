@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
+from ckptd.core.options import ManifestOptions
 from ckptd.core.report.rivals import Rival
 from ckptd.core.stages.version_choice import contents_of_choice
 from ckptd.core.state.knowledge import State
-from ckptd.core.state.peer import Peer, once_for_each_node
+from ckptd.core.state.peer import Peer, of_version, once_for_each_node
 from ckptd.core.state.record.rivalry import Claim
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
@@ -24,38 +26,99 @@ class Claimed(NamedTuple):
     holding: Holding
 
 
-def claims_on(step: Step, recovery: Recovery, *, is_reliable: bool) -> list[Claimed]:
+def claims_on(
+    step: Step, recovery: Recovery, *, is_reliable: bool, is_lost: bool = False
+) -> list[Claimed]:
     """Return what live peers say they have, and this node has, that may be chosen.
+
+    Of each peer it is the newest few versions that were not refused: what a peer invents costs
+    no more than what one has.
 
     Args:
         step: The event being handled.
         recovery: Which recovery.
-        is_reliable: Only of peers that are not in quarantine, and nothing that was withdrawn here.
+        is_reliable: Only of peers that are not in quarantine and did not lead this recovery astray,
+            and nothing that was withdrawn here.
+        is_lost: What lost peers said instead, and not what this node has.
     """
-    request, rivalry = recovery.request, recovery.rivalry
-    claims = [
-        Claimed(peer, holding)
-        for peer in step.state.peers.values()
-        if peer.is_live and not (is_reliable and peer.standing.quarantined_until_ns > step.now)
-        for holding in peer.holdings.values()
-        if holding.checkpoint == recovery.checkpoint
-        and not (rivalry.rejected and claim_of(peer, holding) in rivalry.rejected)
-    ]
-    claims += [
+    may_be_chosen = _selection(step, recovery)
+    claims: list[Claimed] = []
+    for peer in step.state.peers.values():
+        if peer.is_live is is_lost or (is_reliable and is_distrusted(step, recovery, peer)):
+            continue
+        claims += _of_peer(step, recovery, peer, may_be_chosen, is_reliable=is_reliable)
+    return claims + [
         Claimed(None, holding)
-        for holding in recovery.own
-        if not (is_reliable and holding.digest in request.withdrawn)
+        for holding in (() if is_lost else recovery.own)
+        if may_be_chosen(holding.digest)
+        and not (is_reliable and holding.digest in recovery.request.withdrawn)
     ]
-    refused = recovery.search.unsigned | rivalry.unusable | step.state.contradictions.keys()
-    digests = {each.holding.digest for each in claims} - refused
-    digests = {digest for digest in digests if digest.startswith(request.digest_prefix)}
-    if request.from_node is not None:
-        digests &= {
-            each.holding.digest
-            for each in claims
-            if each.peer is not None and each.peer.node == request.from_node
-        }
-    return [each for each in claims if each.holding.digest in digests]
+
+
+def _selection(step: Step, recovery: Recovery) -> Callable[[Digest], bool]:
+    """Return what tells of a content whether it was asked for, and was not refused."""
+    request = recovery.request
+    refused = recovery.search.unsigned | recovery.rivalry.unusable
+    contents_refused = step.state.refused_contents
+    wanted = request.from_node
+    sources = [peer for peer in step.state.peers.values() if peer.is_live and peer.node == wanted]
+
+    def may_be_chosen(digest: Digest) -> bool:
+        return (
+            digest not in refused
+            and digest not in contents_refused
+            and digest.startswith(request.digest_prefix)
+            and (wanted is None or any(digest in source.holdings for source in sources))
+        )
+
+    return may_be_chosen
+
+
+def _of_peer(
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    may_be_chosen: Callable[[Digest], bool],
+    *,
+    is_reliable: bool,
+) -> Iterator[Claimed]:
+    """Yield the newest versions of a peer that may be chosen.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        peer: Whose.
+        may_be_chosen: Tells of a content whether it may be.
+        is_reliable: Nothing of which the manifest was asked of it without success.
+    """
+    rejected = recovery.rivalry.rejected
+    claimant = recovery.search.claimants.get(peer.origin)
+    holdings: Sequence[Holding] = peer.newest_first(recovery.checkpoint)
+    if recovery.wanted_version is not None:
+        holdings = of_version(holdings, recovery.wanted_version)
+    is_doubtful = is_reliable and claimant is not None
+    eligible = (
+        Claimed(peer, holding)
+        for holding in holdings
+        if may_be_chosen(holding.digest)
+        and not (rejected and claim_of(peer, holding) in rejected)
+        and not (is_doubtful and claimant and claimant.has_missed(holding.digest))
+    )
+    return islice(eligible, step.options.manifests.claims_max)
+
+
+def is_distrusted(step: Step, recovery: Recovery, peer: Peer) -> bool:
+    """Tell whether nothing that a peer claims counts for a recovery while others have something."""
+    claimant = recovery.search.claimants.get(peer.origin)
+    is_spent = claimant is not None and claimant.is_spent(step.options.manifests)
+    return is_spent or peer.standing.quarantined_until_ns > step.now
+
+
+def counts(step: Step, recovery: Recovery, peer: Peer, digest: Digest) -> bool:
+    """Tell whether the claim of a peer to a content counts for a recovery."""
+    claimant = recovery.search.claimants.get(peer.origin)
+    has_missed = claimant is not None and claimant.has_missed(digest)
+    return not has_missed and not is_distrusted(step, recovery, peer)
 
 
 def claim_of(peer: Peer, holding: Holding) -> Claim:
@@ -79,10 +142,10 @@ def claimed_contents(
     for peer in state.peers.values():
         if not peer.is_live or peer.standing.quarantined_until_ns > now:
             continue
-        for holding in peer.holdings.values():
-            if holding.checkpoint == checkpoint and version in {None, holding.version}:
-                known.setdefault(holding.digest, holding)
-                nodes.setdefault(holding.digest, set()).add(peer.node)
+        of_checkpoint: Sequence[Holding] = peer.newest_first(checkpoint)
+        for holding in of_checkpoint if version is None else of_version(of_checkpoint, version):
+            known.setdefault(holding.digest, holding)
+            nodes.setdefault(holding.digest, set()).add(peer.node)
     return tuple(
         Rival(digest, holding.size_bytes, tuple(sorted(nodes[digest])))
         for digest, holding in sorted(known.items(), key=lambda item: (-item[1].version, item[0]))
@@ -110,15 +173,13 @@ def rivals_of_choice(
         own: What stands on this node's disks of the checkpoint.
         now: The moment, in nanoseconds.
     """
-    reliable = once_for_each_node(
-        (peer.node, holding)
-        for peer in state.peers.values()
-        if peer.is_live and peer.standing.quarantined_until_ns <= now
-        for holding in peer.holdings.values()
-    )
+    reliable = state.claimed(checkpoint, wanted, at_most=ManifestOptions().claims_max, now=now)
     contents = contents_of_choice([*reliable, *own], checkpoint, wanted, not_below)
     mine = {holding.digest: holding.size_bytes for holding in own}
-    claimed = {rival.digest: rival for rival in claimed_contents(state, checkpoint, None, now=now)}
+    version = contents[0][0] if contents else None
+    claimed = {
+        rival.digest: rival for rival in claimed_contents(state, checkpoint, version, now=now)
+    }
     return tuple(
         replace(
             claimed.get(digest) or Rival(digest, mine.get(digest, 0), ()), is_own=digest in mine

@@ -10,6 +10,7 @@ from ckptd.core.explain.narration import report_refusal
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.snapshot import view_recovery
 from ckptd.core.report.rivals import Rival
+from ckptd.core.stages.questions import drop_questions
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.words import CloseReason, FailureCause, LocalOrder, Result, Stage
@@ -69,6 +70,7 @@ def wind_up(step: Step, recovery: Recovery, ending: Ending) -> None:
         return
     recovery.ending = ending
     recovery.move(Stage.DISCARDING)
+    drop_questions(step, recovery)
     if recovery.local.pending_order is LocalOrder.MANIFEST:
         recovery.local.pending_order = (
             None  # a question leaves nothing behind; nobody waits for its answer

@@ -3,30 +3,47 @@
 One holder is asked first. While it does not answer, others are asked as well, one after another,
 and the first answer wins: a manifest is small beside what it describes. Each question ends
 with one event, however late; by then the recovery may be further, or for another version.
+
+Work is by who claims, not by what is claimed: an origin whose manifests were wrong or did not come
+twice is asked for no other while somebody else has something, and one in quarantine for none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ckptd.core.effects import FetchManifest, PrepareStaging
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
-from ckptd.core.explain.narration import report_manifest_late, report_pause
+from ckptd.core.explain.narration import (
+    report_given_up,
+    report_manifest_late,
+    report_withdrawn,
+)
 from ckptd.core.peers.claims import count_sources
-from ckptd.core.stages.choosing_again import has_alternative, start_over
+from ckptd.core.report.story import format_span
+from ckptd.core.stages.choosing_again import has_alternative, has_other, start_over
+from ckptd.core.stages.claims_on_content import counts
 from ckptd.core.stages.ending import fail, is_out_of_patience, retry_or_fail
+from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
+from ckptd.core.stages.questions import drop_question, drop_questions
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
+from ckptd.limits import SECOND
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, PathId, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryReason
 
+_MANIFEST_BYTES_PER_BLOCK: Final = 192
+"""A digest for each block, and path, digest and sizes for each unit, of which most have one."""
+
 
 def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) -> None:
     """Learn what the version consists of, and make room for it."""
-    digest = _take_answer(recovery, event.source)
+    digest, _ = _take_answer(recovery, event.source)
     if not _is_wanted(recovery, digest):
         return
     manifest = event.space.manifest
@@ -34,6 +51,8 @@ def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) 
         # An old version was advertised as a newer one, or as another checkpoint.
         _miss(step, recovery, digest, ManifestMissed(recovery.id, event.source, is_lie=True))
         return
+    drop_questions(step, recovery)
+    recovery.starved_since_ns = recovery.search.give_way_at_ns = None
     recovery.described = Described.of(Version(manifest.version), digest, event.space)
     recovery.move(Stage.PREPARING)
     recovery.local.worked()
@@ -46,31 +65,44 @@ def on_manifest_missed(step: Step, recovery: Recovery, event: ManifestMissed) ->
 
     If this node was too short of something to ask, nobody is to blame, and it asks again later.
     """
-    digest = _take_answer(recovery, event.source)
+    digest, was_dropped = _take_answer(recovery, event.source)
     if event.shortage is None:
-        _miss(step, recovery, digest, event)
+        _miss(step, recovery, digest, event, was_dropped=was_dropped)
     elif _is_wanted(recovery, digest):
         retry_or_fail(step, recovery, event.shortage)
 
 
 def on_manifest_refused(step: Step, recovery: Recovery, event: ManifestRefused) -> None:
-    """Give up on a version that cannot be what its publisher meant; on another one, if there is."""
-    digest = _take_answer(recovery, event.source)
-    if event.refusal.is_contradiction:
-        step.state.note_contradiction(digest, event.refusal.message)
-    if not _is_wanted(recovery, digest):
-        return
-    if event.refusal.is_contradiction and not recovery.is_begun and has_alternative(step, recovery):
-        start_over(recovery)
-    else:
-        fail(step, recovery, FailureCause.VERIFICATION, event.refusal.message)
+    """Take a version for none that cannot be what its publisher meant, and choose another one."""
+    digest, _ = _take_answer(recovery, event.source)
+    step.state.note_refused(digest, event.refusal.message)
+    peer = None if event.source is None else step.state.peers.get(event.source)
+    if peer is not None:
+        blame_for_content(step, recovery, peer, digest, is_junk=event.refusal.is_junk)
+    if _is_wanted(recovery, digest):
+        report_given_up(step, recovery, BlockSet(), event.refusal.message)
+        _give_way(step, recovery)
 
 
-def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed) -> None:
+def _miss(
+    step: Step,
+    recovery: Recovery,
+    digest: Digest,
+    event: ManifestMissed,
+    *,
+    was_dropped: bool = False,
+) -> None:
     """Draw conclusions from a manifest that did not come.
 
     What a source lied about it does not have; but it may well have a version of which it has no
     signature that suffices.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery it was asked.
+        digest: Which manifest.
+        event: What became of it.
+        was_dropped: Nobody waited for it any more.
     """
     if event.source is None:
         recovery.search.own_missed.add(digest)
@@ -82,49 +114,33 @@ def _miss(step: Step, recovery: Recovery, digest: Digest, event: ManifestMissed)
             recovery.search.unsigned_by.add(event.source)
             recovery.search.signature_refusal = event.refusal
     peer = step.state.peers.get(event.source)
-    if peer is None or (event.refusal and not event.is_lie):
+    if peer is None:
         return
-    is_kept = bool(event.refusal)
-    blame_for_manifest(step, recovery, peer, digest, is_lie=event.is_lie, is_kept=is_kept)
+    claimant = recovery.search.claimant(peer.origin)
+    if event.is_lie:
+        is_kept = bool(event.refusal)
+        blame_for_manifest(step, recovery, peer, digest, is_lie=True, is_kept=is_kept)
+    elif event.refusal:
+        claimant.unsuited.add(digest)
+    elif event.is_denied:
+        claimant.unsuited.add(digest)
+        peer.withdraw(digest)
+        count_sources(step)
+        report_withdrawn(step, recovery, peer.path)
+    elif not was_dropped:
+        blame_for_manifest(step, recovery, peer, digest, is_lie=False)
 
 
-def blame_for_manifest(
-    step: Step,
-    recovery: Recovery,
-    peer: Peer,
-    digest: Digest,
-    *,
-    is_lie: bool,
-    is_kept: bool = False,
-) -> None:
-    """Hold it against a source that a manifest did not come, or was not what it should be.
-
-    Args:
-        step: The event being handled.
-        recovery: For which recovery it was asked.
-        peer: The source.
-        digest: Which manifest.
-        is_lie: It sent something else.
-        is_kept: It may have the version all the same.
-    """
-    peer.link.failed(step.options, step.rng, now=step.now)
-    if is_lie:
-        if not is_kept:
-            peer.holdings.pop(digest, None)
-            count_sources(step)
-        peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
-    reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
-    report_pause(step, recovery, peer.path, reason)
-    step.rest(peer.path)
-
-
-def _take_answer(recovery: Recovery, source: PathId | None) -> Digest:
-    """Take note that a question is answered; return what it was for."""
+def _take_answer(recovery: Recovery, source: PathId | None) -> tuple[Digest, bool]:
+    """Take note that a question is answered; return what it was for, and whether it was dropped."""
     digest = recovery.search.asked.pop(source)
+    was_dropped = source is not None and source in recovery.search.dropped
+    if source is not None:
+        recovery.search.dropped.discard(source)
     is_asked = recovery.digest in recovery.search.asked.values()
     if recovery.local.pending_order is LocalOrder.MANIFEST and not is_asked:
         recovery.local.pending_order = recovery.search.ask_again_at_ns = None
-    return digest
+    return digest, was_dropped
 
 
 def _is_wanted(recovery: Recovery, digest: Digest) -> bool:
@@ -139,12 +155,68 @@ def describe(step: Step, recovery: Recovery) -> bool:
         Whether the version is given up and another one is to be chosen.
     """
     if recovery.is_paused:
-        recovery.starved_since_ns = None
-    elif recovery.local.pending_order is not None:
+        recovery.starved_since_ns = recovery.search.give_way_at_ns = None
+        return False
+    if _is_late(step, recovery):
+        return True
+    if recovery.local.pending_order is not None:
         _ask_another(step, recovery)
     elif recovery.local.retry_at_ns is None:
         return _ask_first(step, recovery)
+    elif recovery.starved_since_ns is not None:
+        return _has_given_up(step, recovery, is_starved=True)
     return False
+
+
+def _is_late(step: Step, recovery: Recovery) -> bool:
+    """Give a version up whose manifest takes too long, if there is another one.
+
+    The next one has half the time: whoever invents versions and never sends a manifest is not
+    waited for as often as it likes.
+    """
+    search = recovery.search
+    if search.give_way_at_ns is None or step.now < search.give_way_at_ns:
+        return False
+    if not any(peer.is_live and _claims(peer, recovery) for peer in step.state.peers.values()):
+        search.give_way_at_ns = None  # who has it may come back
+        return False
+    if recovery.is_begun or not has_other(step, recovery):
+        search.give_way_at_ns = step.now + step.options.commits.retry_ns
+        return False
+    late = {path for path, digest in search.asked.items() if digest == recovery.digest}
+    _discount(step, recovery, late | search.tried)
+    waited = format_span(_patience_ns(step, recovery))
+    why = f"its manifest did not come within {waited}"
+    report_given_up(step, recovery, BlockSet(), why, StoryReason.NO_MANIFEST)
+    search.given_way += 1
+    _give_way(step, recovery)
+    return True
+
+
+def _discount(step: Step, recovery: Recovery, paths: Iterable[PathId | None]) -> None:
+    """Let the claims of some sources to the chosen version not count any more."""
+    for path in paths:
+        peer = None if path is None else step.state.peers.get(path)
+        if peer is not None and _claims(peer, recovery):
+            recovery.search.claimant(peer.origin).failed.add(recovery.chosen_digest)
+
+
+def _give_way(step: Step, recovery: Recovery) -> None:
+    """Look for another version; nobody waits for the manifest of this one any more."""
+    drop_questions(step, recovery)
+    if recovery.local.pending_order is LocalOrder.MANIFEST:
+        recovery.local.pending_order = recovery.search.ask_again_at_ns = None
+    start_over(recovery)
+
+
+def _patience_ns(step: Step, recovery: Recovery) -> int:
+    """Return how long the manifest of the chosen version may take while there are others."""
+    options = step.options.manifests
+    claims = (peer.holding_of(recovery.digest) for peer in step.state.peers.values())
+    block_count = max((each.block_count for each in claims if each is not None), default=0)
+    transfer_ns = block_count * _MANIFEST_BYTES_PER_BLOCK * SECOND // options.bytes_per_s
+    patience_ns = min(options.patience_ns + transfer_ns, options.patience_max_ns)
+    return max(patience_ns >> min(recovery.search.given_way, 10), options.patience_min_ns)
 
 
 def _ask_first(step: Step, recovery: Recovery) -> bool:
@@ -153,7 +225,7 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     A version that nobody claims to have any more, lost peers included, was a lie or is removed,
     and one that nobody delivers with signatures that suffice is no better: another one is
     chosen, unless an interrupted recovery goes on with this one. One that no live peer claims gives
-    way to one that is whole when patience ends.
+    way to one that is whole when patience ends, and one of which no claim counts to any other.
     """
     if any(_is_for(holding, recovery) for holding in recovery.own):
         ask(step, recovery, None)
@@ -171,64 +243,126 @@ def _ask_first(step: Step, recovery: Recovery) -> bool:
     if is_unsigned:
         fail(step, recovery, FailureCause.VERIFICATION, recovery.search.signature_refusal)
     elif not sources:
-        is_given_up = is_out_of_patience(step, recovery, is_starved=step.state.is_settled)
-        if is_given_up and has_alternative(step, recovery):
-            start_over(recovery)
-            return True
-        if is_given_up:
-            message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
-            fail(step, recovery, FailureCause.REQUIRED_MISSING, message)
+        return _has_given_up(step, recovery, is_starved=step.state.is_settled)
     else:
+        return _ask_best(step, recovery, sources)
+    return False
+
+
+def _ask_best(step: Step, recovery: Recovery, sources: list[Peer]) -> bool:
+    """Ask the best of those whose claim counts, of the others only where there is nothing else.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        sources: Live peers that claim the version.
+
+    Returns:
+        Whether the version is given up.
+    """
+    search, digest = recovery.search, recovery.chosen_digest
+    able = [peer for peer in sources if counts(step, recovery, peer, digest)]
+    if not able and not recovery.is_begun and has_other(step, recovery):
+        start_over(recovery)
+        return True
+    source = _best(step, recovery, able if able and not search.rounds else sources)
+    if source is None and any(peer.path in search.asked for peer in sources):
+        return False  # a question that was dropped ends soon
+    if source is not None and source in able:
+        if not search.rounds:
+            recovery.starved_since_ns = None
+        ask(step, recovery, source)
+        return False
+    if source is not None and step.now >= search.rests_until_ns:
+        search.rests_until_ns = step.now + step.options.commits.retry_ns
+        ask(step, recovery, source)
+        return False
+    search.tried.clear()
+    search.rounds += 1
+    recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
+    return _has_given_up(step, recovery, is_starved=not able or search.rounds > 1)
+
+
+def _has_given_up(step: Step, recovery: Recovery, *, is_starved: bool) -> bool:
+    """End a recovery, or choose another version, once the manifest was waited for long enough."""
+    if not is_out_of_patience(step, recovery, is_starved=is_starved):
+        return False
+    if has_alternative(step, recovery):
         recovery.starved_since_ns = None
-        source = _best(step, recovery)
-        if source is not None:
-            ask(step, recovery, source)
-        else:
-            recovery.search.tried.clear()
-            recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
+        _discount(step, recovery, step.state.peers)
+        start_over(recovery)
+        return True
+    message = f"nobody has {recovery.checkpoint}@{recovery.version} any more"
+    if recovery.search.rounds:
+        message = f"nobody delivers the manifest of {recovery.checkpoint}@{recovery.version}"
+    fail(step, recovery, FailureCause.REQUIRED_MISSING, message)
     return False
 
 
 def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     """Ask a source for the manifest, or this node."""
+    search = recovery.search
     path, digest = None if source is None else source.path, recovery.chosen_digest
-    recovery.search.ask_again_at_ns = None
+    search.ask_again_at_ns = None
     if source is not None:
         patience_ns = step.options.silence.gaps * (source.link.latency_ns or 0)
-        recovery.search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
-    recovery.search.asked[path] = digest
+        search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
+        if search.give_way_at_ns is None:
+            search.give_way_at_ns = step.now + _patience_ns(step, recovery)
+    search.asked[path] = digest
     recovery.local.pending_order = LocalOrder.MANIFEST
     step.order(FetchManifest(recovery.id, path, digest))
 
 
 def _ask_another(step: Step, recovery: Recovery) -> None:
-    """Ask one more source if those that were asked take too long."""
-    if recovery.search.ask_again_at_ns is None or step.now < recovery.search.ask_again_at_ns:
+    """Ask one more source if those that were asked take too long.
+
+    With as many as may be asked at once, it takes the place of the one that was asked first, and
+    the next one has twice the time to answer.
+    """
+    search = recovery.search
+    if search.ask_again_at_ns is None or step.now < search.ask_again_at_ns:
         return
-    late = [path for path, digest in recovery.search.asked.items() if digest == recovery.digest]
-    if len(late) >= step.options.manifests.sources_max:
-        recovery.search.ask_again_at_ns = None
-        return
-    source = _best(step, recovery)
+    late = [
+        path
+        for path, digest in search.asked.items()
+        if digest == recovery.digest and path not in search.dropped
+    ]
+    source = _best(
+        step,
+        recovery,
+        (
+            peer
+            for peer in step.state.peers.values()
+            if peer.is_live and counts(step, recovery, peer, recovery.chosen_digest)
+        ),
+    )
     if source is None:
-        recovery.search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
+        search.ask_again_at_ns = step.now + step.options.silence.first_byte_floor_ns
         return
-    assert late[-1] is not None, "this node is waited for"
-    report_manifest_late(step, recovery, late[-1], source.path)
+    others_count = len(late) - step.options.manifests.sources_max + 1
+    if late and others_count > 0:
+        drop_question(step, recovery, late[0], recovery.chosen_digest)
+        search.replaced += 1
+    if late and late[-1] is not None:
+        report_manifest_late(step, recovery, late[-1], source.path)
     ask(step, recovery, source)
+    assert search.ask_again_at_ns is not None
+    wait_ns = (search.ask_again_at_ns - step.now) << min(search.replaced, 6)
+    search.ask_again_at_ns = step.now + wait_ns
 
 
-def _best(step: Step, recovery: Recovery) -> Peer | None:
-    """Return the best live source that has not failed and is not asked already."""
+def _best(step: Step, recovery: Recovery, sources: Iterable[Peer]) -> Peer | None:
+    """Return the best source that has not failed, is not asked already, and may be asked."""
 
     def rank(peer: Peer) -> tuple[int, int, PathId]:
         return (peer.link.failures, peer.link.queue_time_ns(step.options), peer.path)
 
     untried = (
         peer
-        for peer in step.state.peers.values()
-        if peer.is_live
-        and _claims(peer, recovery)
+        for peer in sources
+        if _claims(peer, recovery)
+        and peer.standing.quarantined_until_ns <= step.now
         and peer.path not in recovery.search.tried
         and peer.path not in recovery.search.asked
     )

@@ -19,7 +19,7 @@ from ckptd.core.peers.blame import question_claim
 from ckptd.core.report.rivals import Rival, conflict_message
 from ckptd.core.stages.claims_on_content import Claimed, claim_of
 from ckptd.core.stages.ending import fail, is_out_of_patience
-from ckptd.core.stages.manifest_search import blame_for_manifest
+from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.rivalry import Claim, Examined
 from ckptd.core.state.recovery import Recovery
@@ -195,17 +195,22 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
             rivalry.genuine[digest] = Examined(event.size_bytes, event.signers, event.is_trusted)
         case RivalVerdict.UNUSABLE:
             rivalry.unusable.add(digest)
+            step.state.note_refused(digest, event.refusal or "its manifest cannot be used")
         case RivalVerdict.NO_ANSWER:
             rivalry.unanswered[claim] = rivalry.unanswered.get(claim, 0) + 1
         case RivalVerdict.FALSE | RivalVerdict.BAD_BLOCK | RivalVerdict.UNSIGNED:
             rivalry.rejected.add(claim)
             recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
+    if peer is not None and event.verdict is RivalVerdict.UNSIGNED:
+        recovery.search.claimant(peer.origin).unsuited.add(digest)
     if peer is None or (peer.path, peer.epoch, digest) != claim:
         return  # it is gone, or began another life
     if event.verdict in {RivalVerdict.FALSE, RivalVerdict.NO_ANSWER}:
         is_lie = event.verdict is RivalVerdict.FALSE
         is_kept = bool(event.refusal)
         blame_for_manifest(step, recovery, peer, digest, is_lie=is_lie, is_kept=is_kept)
+    elif event.verdict is RivalVerdict.UNUSABLE:
+        blame_for_content(step, recovery, peer, digest, is_junk=event.is_junk)
     elif event.verdict is RivalVerdict.BAD_BLOCK and event.block is not None:
         question_claim(step, peer, digest, event.block)
 

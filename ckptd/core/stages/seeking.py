@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ckptd.core.effects import ChooseVersion
 from ckptd.core.explain.narration import report_choice
-from ckptd.core.stages.claims_on_content import claims_on, contents_among
+from ckptd.core.stages.claims_on_content import Claimed, claims_on, contents_among
+from ckptd.core.stages.discounted import why_discounted
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import describe
 from ckptd.core.stages.rival_choice import settle_rivals
@@ -33,9 +34,13 @@ def seek(step: Step, recovery: Recovery) -> None:
     recovery.rivalry.listed = ()
     claims = claims_on(step, recovery, is_reliable=True)
     contents = contents_among(recovery, claims)
+    is_reliable = bool(contents)
     if not contents:
         claims = claims_on(step, recovery, is_reliable=False)
-        contents = contents_among(recovery, claims)[:1]  # of those in quarantine none is a rival
+        contents = contents_among(recovery, _askable(step, claims)) or contents_among(
+            recovery, claims
+        )
+        contents = contents[:1]  # of those in quarantine none is a rival
     if not contents:
         _wait_or_fail(step, recovery, [each.holding for each in claims])
         return
@@ -49,14 +54,16 @@ def seek(step: Step, recovery: Recovery) -> None:
         if settled is None:
             return
         digest, why = settled
-    recovery.starved_since_ns = None
+    if is_reliable:
+        recovery.starved_since_ns = None
     recovery.version, recovery.digest = version, digest
     explained = explain_choice(
-        [*step.state.live_holdings(), *recovery.own],
+        [*_claimed(step, recovery), *recovery.own],
         request.checkpoint,
         recovery.wanted_version,
         settled=(version, digest),
         why=why,
+        why_discounted=lambda passed_over: why_discounted(step, recovery, passed_over),
     )
     report_choice(step, recovery, version, explained)
     recovery.move(Stage.DESCRIBING)
@@ -67,15 +74,36 @@ def seek(step: Step, recovery: Recovery) -> None:
 def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> None:
     """Wait for somebody who has the version, for as long as there is patience."""
     refusal = _refusal_of(step, recovery, offers) if step.state.is_settled else ""
-    if refusal:
-        fail(step, recovery, FailureCause.VERIFICATION, refusal)
-    elif is_out_of_patience(
+    is_hopeless = refusal and not _may_come_back(step, recovery)
+    if is_hopeless or is_out_of_patience(
         step,
         recovery,
         is_starved=step.state.is_settled,
-        at_most_ns=unknown_patience_ns(step, recovery),
+        at_most_ns=None if refusal else unknown_patience_ns(step, recovery),
     ):
-        fail(step, recovery, *explain_unknown(step.state, recovery))
+        unknown = explain_unknown(step.state, recovery)
+        fail(step, recovery, *((FailureCause.VERIFICATION, refusal) if refusal else unknown))
+
+
+def _askable(step: Step, claims: Iterable[Claimed]) -> list[Claimed]:
+    """Return what this node has, or peers that are not in quarantine."""
+    return [
+        each
+        for each in claims
+        if each.peer is None or each.peer.standing.quarantined_until_ns <= step.now
+    ]
+
+
+def _may_come_back(step: Step, recovery: Recovery) -> bool:
+    """Tell whether a peer that is lost for the moment has something that could be chosen."""
+    lost = claims_on(step, recovery, is_reliable=True, is_lost=True)
+    return bool(contents_among(recovery, lost))
+
+
+def _claimed(step: Step, recovery: Recovery) -> list[Holding]:
+    """Return what a choice is explained by."""
+    at_most = step.options.manifests.claims_max
+    return step.state.claimed(recovery.checkpoint, recovery.wanted_version, at_most=at_most)
 
 
 def _refusal_of(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> str:
@@ -83,17 +111,17 @@ def _refusal_of(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> st
 
     Those are unsigned ones, ones that contradict themselves, and a rollback.
 
-    Nobody waits for better ones: a peer that offers these may be lying, and a person has to know.
+    Nobody waits for better ones that no peer had: one that offers these may be lying, and a person
+    has to know.
     """
     request = recovery.request
     newest = choose_version(offers, request.checkpoint, recovery.wanted_version)
     rollback = explain_rollback(request.checkpoint, newest, request.not_below)
-    contradictions = [
-        step.state.contradictions[holding.digest]
-        for holding in step.state.live_holdings()
-        if holding.digest in step.state.contradictions
-        and holding.checkpoint == request.checkpoint
+    refused = [
+        step.state.refused_contents[holding.digest]
+        for holding in _claimed(step, recovery)
+        if holding.digest in step.state.refused_contents
         and recovery.wanted_version in {None, holding.version}
     ]
-    parts = (recovery.search.signature_refusal, *contradictions[:1], rollback)
+    parts = (recovery.search.signature_refusal, *refused[:1], rollback)
     return "; ".join(part for part in parts if part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -92,7 +92,7 @@ def contents_of_choice(
     return tuple(sorted(contents, key=lambda key: (-standings[key].holder_count, key[1])))
 
 
-def explain_choice(
+def explain_choice(  # noqa: PLR0913 (what was known, what was chosen, and why)
     holdings: Iterable[Holding],
     checkpoint: CheckpointName,
     wanted: Version | None,
@@ -100,6 +100,7 @@ def explain_choice(
     *,
     settled: tuple[Version, Digest] | None = None,
     why: str = "",
+    why_discounted: Callable[[Digest], str] = lambda _digest: "",
 ) -> ExplainedChoice:
     """Choose as :func:`choose_version` does, and say why.
 
@@ -110,6 +111,7 @@ def explain_choice(
         not_below: Without ``wanted``: no older version than this is taken.
         settled: What was chosen already.
         why: Why that content, and not another one of its version; empty if there was no other.
+        why_discounted: Says why nothing that is claimed of a content counts; empty: it does.
     """
     standings = _standings(holdings, checkpoint)
     chosen = settled or _choose(standings, wanted, not_below)
@@ -124,7 +126,9 @@ def explain_choice(
         chosen,
         "; ".join(reason for reason in reasons if reason),
         tuple(
-            PassedOver(*key, _why_not(standings, key, chosen, wanted, why))
+            PassedOver(
+                *key, why_discounted(key[1]) or _why_not(standings, key, chosen, wanted, why)
+            )
             for key in passed_over[:PASSED_OVER_SHOWN]
         ),
     )

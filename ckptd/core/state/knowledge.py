@@ -14,19 +14,21 @@ from ckptd.core.state.alarms import Alarms
 from ckptd.core.state.lane import Lane, Trial
 from ckptd.core.state.latencies import Latencies
 from ckptd.core.state.learned import LearnedRates
-from ckptd.core.state.peer import Peer, once_for_each_node
+from ckptd.core.state.peer import Peer, of_version, once_for_each_node
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
+    CheckpointName,
     Digest,
     LaneId,
     NodeId,
     PathId,
     RecoveryId,
     TransferId,
+    Version,
 )
 
-CONTRADICTIONS_MAX: Final = 1024
+REFUSED_MAX: Final = 1024
 """So many are remembered; to find one out costs a manifest, or a recovery."""
 
 
@@ -55,8 +57,8 @@ class State:
         lane_alarms: When each lane is late or idle for too long.
         peer_alarms: When each resting peer may be asked again.
         recovery_alarms: When each recovery has something to do though nothing happened.
-        contradictions: Contents whose manifests contradict themselves, and what is wrong: nobody
-            can recover them.
+        refused_contents: Contents whose manifests cannot be used, and what is wrong with them;
+            that somebody claims to have one counts for nothing.
         identity_trouble: What is wrong with this node's own certificate; empty: nothing.
         next_lane: The next lane's name.
         next_transfer: The next transfer's name.
@@ -81,17 +83,44 @@ class State:
     lane_alarms: Alarms[LaneId] = field(default_factory=Alarms)
     peer_alarms: Alarms[PathId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
-    contradictions: dict[Digest, str] = field(default_factory=dict)
+    refused_contents: dict[Digest, str] = field(default_factory=dict)
     identity_trouble: str = ""
     next_lane: int = 1
     next_transfer: int = 1
     next_sequence: int = 1
 
-    def note_contradiction(self, digest: Digest, why: str) -> None:
-        """Remember that a content can be recovered by nobody; the oldest one makes room."""
-        self.contradictions[digest] = why
-        if len(self.contradictions) > CONTRADICTIONS_MAX:
-            del self.contradictions[next(iter(self.contradictions))]
+    def note_refused(self, digest: Digest, why: str) -> None:
+        """Remember that a content cannot be recovered here; the oldest one makes room."""
+        self.refused_contents[digest] = why
+        if len(self.refused_contents) > REFUSED_MAX:
+            del self.refused_contents[next(iter(self.refused_contents))]
+
+    def claimed(
+        self,
+        checkpoint: CheckpointName,
+        wanted: Version | None,
+        *,
+        at_most: int,
+        now: int | None = None,
+    ) -> list[Holding]:
+        """Return what live nodes have of a checkpoint: the newest of each, and what is wanted.
+
+        Args:
+            checkpoint: Of which checkpoint.
+            wanted: Also all of this version; ``None``: of none.
+            at_most: So many versions of each peer.
+            now: The moment; ``None``: also of peers in quarantine.
+        """
+        said: list[tuple[NodeId, Holding]] = []
+        for peer in self.peers.values():
+            is_trusted = now is None or peer.standing.quarantined_until_ns <= now
+            if peer.is_live and is_trusted:
+                newest = peer.newest_first(checkpoint)
+                said += ((peer.node, holding) for holding in newest[:at_most])
+                if wanted is not None:
+                    named = of_version(newest[at_most:], wanted)
+                    said += ((peer.node, holding) for holding in named)
+        return once_for_each_node(said)
 
     def add_peer(self, peer: Peer) -> None:
         """Know a peer on a path to it, in place of an earlier life of it."""

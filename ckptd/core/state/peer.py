@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ckptd.core.state.link import Link
 from ckptd.core.state.standing import Standing
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
+    CheckpointName,
     Digest,
     Epoch,
     NodeId,
     Origin,
     PathId,
+    Version,
 )
+
+_SORTED_MAX: Final = 4
+"""Of so many checkpoints is remembered what a peer has in which order: one for each recovery."""
+
+
+def of_version(newest_first: Sequence[Holding], version: Version) -> Sequence[Holding]:
+    """Return those of some holdings, of one checkpoint, that are of a version."""
+
+    def age(holding: Holding) -> int:
+        return -holding.version
+
+    start = bisect_left(newest_first, -version, key=age)
+    return newest_first[start : bisect_right(newest_first, -version, lo=start, key=age)]
 
 
 @dataclass(slots=True)
@@ -46,6 +63,8 @@ class Peer:
     standing: Standing = field(default_factory=Standing)
     path: PathId = PathId("")  # noqa: RUF009 (a string)
     origin: Origin = Origin("")  # noqa: RUF009 (a string)
+    _sorted: dict[CheckpointName, tuple[Holding, ...]] = field(default_factory=dict, repr=False)
+    _sorted_of: dict[Digest, Holding] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Take the node's name where nothing else is said."""
@@ -61,6 +80,19 @@ class Peer:
         """Return what it has of a version; ``None`` also while no version is chosen."""
         return None if digest is None else self.holdings.get(digest)
 
+    def newest_first(self, checkpoint: CheckpointName) -> tuple[Holding, ...]:
+        """Return what it has of a checkpoint, the newest version first; sorted once."""
+        if self._sorted_of is not self.holdings:
+            self._sorted, self._sorted_of = {}, self.holdings
+        known = self._sorted.get(checkpoint)
+        if known is None:
+            of_it = (each for each in self.holdings.values() if each.checkpoint == checkpoint)
+            known = tuple(sorted(of_it, key=lambda each: (-each.version, each.digest)))
+            self._sorted[checkpoint] = known
+            if len(self._sorted) > _SORTED_MAX:
+                del self._sorted[next(iter(self._sorted))]
+        return known
+
     def withdraw(self, digest: Digest, blocks: BlockSet | None = None) -> None:
         """Rely on it no more for some blocks of a version, or for all, until it claims them again.
 
@@ -69,6 +101,7 @@ class Peer:
             blocks: Which blocks; ``None``: all.
         """
         holding = self.holdings.pop(digest, None)
+        self._sorted.clear()
         left = BlockSet() if holding is None or blocks is None else holding.blocks - blocks
         if holding is not None and left:
             self.holdings[digest] = replace(holding, blocks=left)

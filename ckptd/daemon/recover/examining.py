@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from ckptd.core.effects import ExamineRival
-from ckptd.core.events import RivalExamined
+from ckptd.core.events import Refusal, RivalExamined
 from ckptd.daemon.parts import Transport
 from ckptd.daemon.recover.manifests import Manifests, VerifiedManifest
 from ckptd.daemon.recover.peering import Peering
@@ -68,8 +68,11 @@ class Examining:
         except NotSigned as error:
             verdict = RivalVerdict.FALSE if error.is_lie else RivalVerdict.UNSIGNED
             examined = _verdict(effect, verdict, refusal=str(error))
-        except InvalidManifest:
-            examined = _verdict(effect, RivalVerdict.UNUSABLE)
+        except InvalidManifest as error:
+            refusal = Refusal.of(error)
+            examined = _verdict(
+                effect, RivalVerdict.UNUSABLE, refusal=refusal.message, is_junk=refusal.is_junk
+            )
         except VerificationFailed:
             examined = _verdict(effect, RivalVerdict.FALSE)
         except (CkptdError, OSError):  # TimeoutError among them
@@ -131,12 +134,15 @@ class Examining:
         return None if identity is None else (identity, node)
 
 
-def _verdict(effect: ExamineRival, verdict: RivalVerdict, *, refusal: str = "") -> RivalExamined:
+def _verdict(
+    effect: ExamineRival, verdict: RivalVerdict, *, refusal: str = "", is_junk: bool = False
+) -> RivalExamined:
     return RivalExamined(
         effect.recovery,
         effect.digest,
         effect.source,
         verdict,
         refusal=refusal,
+        is_junk=is_junk,
         block=effect.block,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import NotFound, NotSigned, ProtocolViolation, VerificationFailed
+from ckptd.errors import NotSigned, ProtocolViolation, VerificationFailed
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
 from ckptd.model.signatures import Signature
@@ -65,11 +65,12 @@ class Manifests:
         """Ask a peer.
 
         Raises:
-            CkptdError: See above; ``NotFound`` if it does not answer.
+            CkptdError: See above; ``NotFound`` if it says that it does not have it.
+            OSError: There was no answer.
         """
         end = self._peering.end_of(source)
         if end is None:
-            raise NotFound(f"manifest {digest}", f"cannot be asked of {source}: it does not answer")
+            raise ConnectionError(f"{source} does not answer")
         encoded = await self._inquirer.manifest(end.address, digest)
         signatures: tuple[Signature, ...] = ()
         if self._policy.has_trusted_keys:

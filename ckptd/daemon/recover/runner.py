@@ -14,6 +14,7 @@ from ckptd.core.effects import (
     ChooseVersion,
     CloseLane,
     ConfirmHolding,
+    DropManifest,
     Effect,
     EndRecovery,
     ExamineRival,
@@ -39,10 +40,12 @@ from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
 from ckptd.errors import (
     CkptdError,
     InvalidManifest,
+    NotFound,
     NotSigned,
     Shortage,
     VerificationFailed,
 )
+from ckptd.model.ids import PathId, RecoveryId
 from ckptd.model.words import Criticality, Urgency
 from ckptd.net.connection.handshakes import trouble_of
 from ckptd.observe.logs import get_logger
@@ -93,6 +96,7 @@ class Runner:
         self._report = report
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
         self._orders: asyncio.TaskGroup | None = None
+        self._questions: dict[tuple[RecoveryId, PathId | None], asyncio.Task[Event]] = {}
 
     async def run(self) -> None:
         """Be ready for orders until cancelled; then close every lane and every staging."""
@@ -125,7 +129,11 @@ class Runner:
                     why=effect.why,
                 )
             case FetchManifest():
-                self._start(self._fetch_manifest(effect))
+                self._ask_for_manifest(effect)
+            case DropManifest():
+                question = self._questions.get((effect.recovery, effect.source))
+                if question is not None:
+                    question.cancel()
             case ExamineRival():
                 record = self._book.under_way(effect.recovery).record
                 urgency = Urgency.of(Criticality.CRITICAL, is_background=record.is_background)
@@ -143,6 +151,24 @@ class Runner:
 
         assert self._orders is not None, _NOT_RUNNING
         self._orders.create_task(carry_out_and_report())
+
+    def _ask_for_manifest(self, effect: FetchManifest) -> None:
+        """Ask for a manifest until it is here or nobody waits for it any more."""
+        assert self._orders is not None, _NOT_RUNNING
+        name = (effect.recovery, effect.source)
+        question = self._orders.create_task(self._fetch_manifest(effect))
+        self._questions[name] = question
+
+        async def answer() -> Event:
+            try:
+                await asyncio.wait((question,))
+            finally:
+                del self._questions[name]
+            if question.cancelled():
+                return ManifestMissed(effect.recovery, effect.source, is_lie=False)
+            return question.result()
+
+        self._start(answer())
 
     async def _fetch_manifest(self, effect: FetchManifest) -> Event:
         recovery, source = self._book.under_way(effect.recovery), effect.source
@@ -167,7 +193,8 @@ class Runner:
             _log.info("manifest.missed", recovery=effect.recovery, source=source, why=str(error))
             if source is not None:
                 self._report(SourceTroubled(source, trouble_of(error)))
-            return ManifestMissed(effect.recovery, source, is_lie=False)
+            is_denied = isinstance(error, NotFound)
+            return ManifestMissed(effect.recovery, source, is_lie=False, is_denied=is_denied)
         if not found.is_journaled and recovery.space is None:
             recovery.arrived[digest] = found
         return ManifestArrived(effect.recovery, source, found.space)

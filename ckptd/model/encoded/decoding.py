@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from ckptd.errors import InvalidManifest
+from ckptd.errors import InvalidManifest, NewerManifest
 from ckptd.limits import MANIFEST_BYTES_MAX
 from ckptd.model.encoded.outline import outline_of
 from ckptd.model.encoded.units import EncodedUnits
@@ -90,11 +90,11 @@ def read_manifest(data: bytes | memoryview) -> Manifest:
 
 def _check_terms(terms: _Terms) -> None:
     if terms.format != FORMAT:
-        raise _invalid(f"has format {terms.format}; this ckptd reads format {FORMAT}", _NEWER)
+        raise _newer(f"has format {terms.format}; this ckptd reads format {FORMAT}")
     unknown = [name for name in terms.requires if name not in REQUIRED_FEATURES]
     if unknown:
         names = ", ".join(name[:40] for name in sorted(unknown)[:5])
-        raise _invalid(f"requires {names!r}, which this ckptd does not know", _NEWER)
+        raise _newer(f"requires {names!r}, which this ckptd does not know")
 
 
 @contextmanager
@@ -106,5 +106,9 @@ def _refusing() -> Iterator[None]:
         raise _invalid(f"cannot be decoded: {str(error)[:200]}") from error
 
 
-def _invalid(problem: str, hint: str = "") -> InvalidManifest:
-    return InvalidManifest("manifest", problem, hint)
+def _newer(problem: str) -> NewerManifest:
+    return NewerManifest("manifest", problem, _NEWER)
+
+
+def _invalid(problem: str) -> InvalidManifest:
+    return InvalidManifest("manifest", problem)

@@ -16,6 +16,7 @@ from ckptd.core.effects import (
     CommitBlocks,
     ConfirmHolding,
     DiscardStaging,
+    DropManifest,
     Effect,
     EndRecovery,
     ExamineRival,
@@ -29,8 +30,6 @@ from ckptd.core.events import (
     CommitFailed,
     Event,
     HoldingConfirmed,
-    ManifestArrived,
-    ManifestMissed,
     PlacementFailed,
     Refusal,
     Reporting,
@@ -40,11 +39,12 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
+from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, LaneId, NodeId, PathId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
+from ckptd.sim.node.simulated_manifests import SimulatedManifests
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL, LOST, Disk
@@ -57,9 +57,6 @@ QUESTION_TIMEOUT_NS: Final = 10 * SECOND
 
 HANG_NS: Final = 2 * SECOND
 """How long a disk hangs now and then when things go wrong."""
-
-JOURNAL_NS: Final = MS
-"""How long a look into the journal takes."""
 
 _Args = TypeVarTuple("_Args")
 
@@ -118,6 +115,9 @@ class SimulatedRunner:
         self._is_stopped = False
         self._was_any_full = False
         self._arrived: dict[tuple[RecoveryId, Digest], SavedVersion] = {}
+        self._manifests = SimulatedManifests(
+            self._ask, self._after, self._report, self._own_version, self._arrived
+        )
 
     def stop(self) -> None:
         """Stop: nothing that was started goes on."""
@@ -138,7 +138,9 @@ class SimulatedRunner:
             case ChooseVersion():
                 pass
             case FetchManifest():
-                self._fetch_manifest(effect)
+                self._manifests.fetch(effect)
+            case DropManifest():
+                self._manifests.drop(effect)
             case ExamineRival():
                 self._examine(effect)
             case ConfirmHolding():
@@ -186,31 +188,6 @@ class SimulatedRunner:
         self.request_count += 1
         lane.request(order, around.stagings[order.recovery])
 
-    def _fetch_manifest(self, order: FetchManifest) -> None:
-        missed = ManifestMissed(order.recovery, order.source, is_lie=False)
-        if order.source is None:
-            version = self._own_version(order)
-            self._after(
-                JOURNAL_NS,
-                self._report,
-                missed if version is None else ManifestArrived(order.recovery, None, version.space),
-            )
-            return
-
-        def answered(server: Server) -> None:
-            version = server.held_version(order.digest)
-            if server.mishaps.goes_wrong():
-                self._report(missed)
-            elif server.invents(order.digest):
-                self._report(ManifestMissed(order.recovery, order.source, is_lie=True))
-            elif version is None or server.lies_about_manifest():
-                is_lie = version is not None
-                self._report(ManifestMissed(order.recovery, order.source, is_lie=is_lie))
-            else:
-                self._after(JOURNAL_NS, self._choose, order, version)
-
-        self._ask(order.source, answered, lambda: self._report(missed))
-
     def _own_version(self, order: FetchManifest) -> SavedVersion | None:
         """Return a version of which this node has the manifest: in the journal or the catalog."""
         version = self._around.stagings[order.recovery].version
@@ -219,10 +196,6 @@ class SimulatedRunner:
             if version is not None:
                 self._arrived[order.recovery, order.digest] = version
         return version
-
-    def _choose(self, order: FetchManifest, version: SavedVersion) -> None:
-        self._arrived[order.recovery, order.digest] = version
-        self._report(ManifestArrived(order.recovery, order.source, version.space))
 
     def _examine(self, order: ExamineRival) -> None:
         def verdict(verdict: RivalVerdict, size_bytes: int = 0) -> None:

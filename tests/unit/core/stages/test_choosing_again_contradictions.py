@@ -14,7 +14,7 @@ from ckptd.core.events import (
     StagingPrepared,
 )
 from ckptd.core.report.story import sentence
-from ckptd.core.state.knowledge import CONTRADICTIONS_MAX
+from ckptd.core.state.knowledge import REFUSED_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
 from ckptd.model.words import FailureCause, Result, Stage
@@ -97,12 +97,12 @@ def test_what_the_disk_changed_says_nothing_of_the_content() -> None:
     placing(script)
     changed = Refusal("verification_failed", "changed", is_retryable=False, is_verification=True)
     assert chosen(script.tell(PlacementFailed(R, changed))) == []
-    assert not script.scheduler.inspect().contradictions
+    assert not script.scheduler.inspect().refused_contents
 
 
 def test_not_more_are_remembered_than_bounded() -> None:
     state = Script().scheduler.inspect()
-    for index in range(CONTRADICTIONS_MAX + 1):
-        state.note_contradiction(Digest(f"{index:064x}"), "contradicts itself")
-    assert len(state.contradictions) == CONTRADICTIONS_MAX
-    assert Digest("0" * 64) not in state.contradictions
+    for index in range(REFUSED_MAX + 1):
+        state.note_refused(Digest(f"{index:064x}"), "contradicts itself")
+    assert len(state.refused_contents) == REFUSED_MAX
+    assert Digest("0" * 64) not in state.refused_contents

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import CloseLane, CommitBlocks, DiscardStaging, EndRecovery, PlaceVersion
+from ckptd.core.effects import (
+    CloseLane,
+    CommitBlocks,
+    DiscardStaging,
+    DropManifest,
+    EndRecovery,
+    PlaceVersion,
+)
 from ckptd.core.events import (
     BlocksCommitted,
     CommitFailed,
@@ -143,8 +150,11 @@ def test_a_recovery_cancelled_before_it_chose_ends_at_once() -> None:
 def test_a_recovery_cancelled_while_the_manifest_comes_does_not_wait_for_it(
     late: ManifestArrived | ManifestMissed | ManifestRefused,
 ) -> None:
-    script, _ = bring_to(DESCRIBING)
-    assert script.tell(RecoveryCancelled(R)) == [DiscardStaging(R)]
+    script, version = bring_to(DESCRIBING)
+    assert script.tell(RecoveryCancelled(R)) == [
+        DropManifest(R, A, version.digest),
+        DiscardStaging(R),
+    ]
     assert script.tell(late) == []
     assert script.tell(StagingDiscarded(R)) == [ended(Result.CANCELLED)]
     assert script.tell(late) == []

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ckptd.core.effects import ChooseVersion, FetchManifest, PrepareStaging
+from ckptd.core.effects import ChooseVersion, DropManifest, FetchManifest, PrepareStaging
 from ckptd.core.events import (
     DiscoverySettled,
     ManifestArrived,
@@ -27,7 +27,7 @@ from ckptd.core.stages.manifest_search import (
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.step import Step
 from ckptd.limits import MS
-from ckptd.model.ids import CheckpointName, Epoch, NodeId, Version
+from ckptd.model.ids import CheckpointName, Epoch, NodeId, Origin, Version
 from ckptd.model.words import FailureCause, LocalOrder, Stage, StoryKind, StoryReason
 from tests.support.scenes import TRANSFERRED, kinds, known, the
 from tests.support.scheduling import (
@@ -51,6 +51,10 @@ def asked(version: Saved, source: NodeId) -> FetchManifest:
     return FetchManifest(R, source, version.digest)
 
 
+def dropped(version: Saved, source: NodeId) -> DropManifest:
+    return DropManifest(R, source, version.digest)
+
+
 def begun(version: Saved, *sources: NodeId) -> Script:
     """Bring a recovery so far that A is asked for the manifest."""
     script = Script()
@@ -68,7 +72,10 @@ def test_while_a_source_is_silent_another_one_is_asked_for_the_manifest() -> Non
     script = begun(version, A, B)
     assert script.wait(499) == []
     assert script.wait(1) == [asked(version, B)]
-    assert script.tell(ManifestArrived(R, B, version.space)) == [prepared(version)]
+    assert script.tell(ManifestArrived(R, B, version.space)) == [
+        dropped(version, A),
+        prepared(version),
+    ]
     (*_, told) = script.recovery().story.entries
     assert sentence(told) == "a has not sent the manifest yet: b was asked as well"
 
@@ -96,7 +103,10 @@ def test_the_first_one_may_still_win() -> None:
     version = saved(8)
     script = begun(version, A, B)
     script.wait(500)
-    assert script.tell(ManifestArrived(R, A, version.space)) == [prepared(version)]
+    assert script.tell(ManifestArrived(R, A, version.space)) == [
+        dropped(version, B),
+        prepared(version),
+    ]
     assert script.tell(ManifestMissed(R, B, is_lie=True)) == []
     assert script.view_source(B).trust < 0  # a lie is one however late it comes
 
@@ -118,11 +128,30 @@ def test_one_after_another_is_asked_but_never_more_than_four_at_once() -> None:
     script = begun(version, A, *others)
     assert script.wait(500) == [asked(version, others[0])]
     assert script.wait(1000) == [asked(version, others[1]), asked(version, others[2])]
-    assert script.wait(60_000) == []
+    assert script.wait(499) == []
+    assert script.wait(1) == [dropped(version, A), asked(version, others[3])]
     assert script.tell(ManifestMissed(R, A, is_lie=False)) == []
-    for source in others[:2]:
+    assert script.view_source(A).state == "idle", "it is not to blame for that"
+    for source in others[:3]:
         assert script.tell(ManifestMissed(R, source, is_lie=False)) == []
-    assert script.tell(ManifestMissed(R, others[2], is_lie=False)) == [asked(version, others[3])]
+    assert script.tell(ManifestMissed(R, others[3], is_lie=False)) == [asked(version, others[4])]
+
+
+def test_in_the_place_of_one_that_drips_the_next_is_asked_after_twice_the_time_each() -> None:
+    version = saved(8)
+    others = [NodeId(f"n{number}") for number in range(9)]
+    script = begun(version, A, *others)
+    script.wait(1500)
+    moments: list[int] = []
+    while len(moments) < 5:
+        effects = script.wake_at_deadline()
+        if any(isinstance(effect, FetchManifest) for effect in effects):
+            moments.append(script.now_ms)
+            [gone] = [each.source for each in effects if isinstance(each, DropManifest)]
+            script.tell(ManifestMissed(R, gone, is_lie=False))
+    assert moments == [2000, 3000, 5000, 9000, 17000]
+    assert len(script.recovery().search.asked) == 4
+    assert script.tell(ManifestArrived(R, others[7], version.space))[-1] == prepared(version)
 
 
 def test_a_holder_that_appears_while_the_only_one_is_silent_is_asked() -> None:
@@ -235,12 +264,23 @@ def test_a_manifest_of_another_version_is_a_lie() -> None:
     assert TRANSFERRED.digest not in step.state.peers[A].holdings
 
 
-def test_a_manifest_that_would_do_harm_is_fatal() -> None:
+def test_a_manifest_that_would_do_harm_excludes_its_content_and_costs_who_offered_it() -> None:
     step = describing()
     on_manifest_refused(step, the(step), ManifestRefused(R, A, HARMFUL))
-    ending = the(step).ending
-    assert ending is not None
-    assert (ending.cause, ending.message) == (FailureCause.VERIFICATION, HARMFUL.message)
+    assert the(step).stage is Stage.SEEKING
+    assert the(step).ending is None
+    assert step.state.refused_contents == {TRANSFERRED.digest: HARMFUL.message}
+    assert step.state.peers[A].standing.trust == -2
+    assert step.state.peers[B].standing.trust == 0
+    assert kinds(step) == [StoryKind.BACK_OFF, StoryKind.GIVEN_UP]
+
+
+def test_a_manifest_of_a_newer_ckptd_costs_nothing() -> None:
+    step = describing()
+    newer = replace(HARMFUL, is_junk=False)
+    on_manifest_refused(step, the(step), ManifestRefused(R, A, newer))
+    assert step.state.peers[A].standing.trust == 0
+    assert the(step).search.claimants[Origin(A)].unsuited == {TRANSFERRED.digest}
 
 
 def test_a_late_answer_does_not_end_what_is_waited_for_by_then() -> None:

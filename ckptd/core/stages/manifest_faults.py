@@ -1,0 +1,65 @@
+"""What a wrong manifest, or none, costs whoever was asked for it."""
+
+from __future__ import annotations
+
+from ckptd.core.explain.narration import report_pause
+from ckptd.core.peers.claims import count_sources
+from ckptd.core.state.peer import Peer
+from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.step import Step
+from ckptd.model.ids import Digest
+from ckptd.model.words import StoryReason
+
+
+def blame_for_manifest(
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    digest: Digest,
+    *,
+    is_lie: bool,
+    is_kept: bool = False,
+) -> None:
+    """Hold it against a source that a manifest did not come, or was not what it should be.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery it was asked.
+        peer: The source.
+        digest: Which manifest.
+        is_lie: It sent something else.
+        is_kept: It may have the version all the same.
+    """
+    peer.link.failed(step.options, step.rng, now=step.now)
+    if is_lie:
+        recovery.search.claimant(peer.origin).failed.add(digest)
+        if not is_kept:
+            peer.withdraw(digest)
+            count_sources(step)
+        peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
+    reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
+    report_pause(step, recovery, peer.path, reason)
+    step.rest(peer.path)
+
+
+def blame_for_content(
+    step: Step, recovery: Recovery, peer: Peer, digest: Digest, *, is_junk: bool
+) -> None:
+    """Hold it against a source that the manifest it offers, which is the right one, is of no use.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery it was asked.
+        peer: The source.
+        digest: Which manifest.
+        is_junk: It breaks a rule that whoever offers it could have checked; else it costs nothing.
+    """
+    claimant = recovery.search.claimant(peer.origin)
+    if not is_junk:
+        claimant.unsuited.add(digest)
+        return
+    claimant.failed.add(digest)
+    peer.link.failed(step.options, step.rng, now=step.now)
+    peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
+    report_pause(step, recovery, peer.path, StoryReason.WRONG_MANIFEST)
+    step.rest(peer.path)
