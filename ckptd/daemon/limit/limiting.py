@@ -13,7 +13,7 @@ from ckptd.config import Config
 from ckptd.config.sections import LimitsSection
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitRow, LimitsView
 from ckptd.core.events import IngressLimited
-from ckptd.daemon.limit.interface import carried
+from ckptd.daemon.host.interface import carried
 from ckptd.daemon.limit.yielder import Yielder
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import UsageError

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ckptd.control.messages.limit_settings import YieldView
-from ckptd.daemon.limit.interface import carried, speed_bytes_per_s
+from ckptd.daemon.host.interface import carried, speed_bytes_per_s
 from ckptd.errors import NotFound
 from ckptd.limits import SECOND
 from ckptd.model.words import Direction, Urgency
