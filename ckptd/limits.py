@@ -66,6 +66,8 @@ CONNECTIONS_CEILING: Final = 16_384
 CONNECTIONS_PER_ADDRESS_MAX: Final = 16
 """A receiver has a lane or a few for each of its recoveries, and 8 questions at most. The same for
 one node, where its certificate says which it is."""
+SHOWN_ADDRESSES_MAX: Final = 32
+"""Addresses that a node says it answers at: eight interfaces with four each."""
 CONNECTIONS_UNPROVEN_MAX: Final = 64
 """On which no request was understood yet."""
 BODY_RATE_MIN_BYTES_PER_S: Final = 64 * KIB

@@ -16,10 +16,11 @@ from ckptd.config.addresses import Address, is_loopback, parse_address, parse_pe
 from ckptd.config.document import Document, read_toml, text
 from ckptd.config.rates import read_limits
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
-from ckptd.config.values import absolute_path, root_name
+from ckptd.config.values import Advertised, absolute_path, root_name
 
 __all__ = [
     "Address",
+    "Advertised",
     "Config",
     "default_socket_path",
     "is_within",

@@ -64,6 +64,15 @@ def parse_peer(peer: str) -> tuple[NodeId | None, Address]:
     return parse_node_id(node) if at else None, parse_address(address)
 
 
+def is_ip_address(host: str) -> bool:
+    """Tell whether a host is an IP address, and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         ipaddress.IPv6Address(host)

@@ -15,9 +15,11 @@ import msgspec
 from ckptd.config.addresses import Address, parse_address
 from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
 from ckptd.config.values import (
+    Advertised,
     absolute_path,
     accounts,
     address_or_off,
+    advertised,
     buffers,
     check_interval,
     connections,
@@ -72,7 +74,10 @@ class NodeSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListenSection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the daemon listens; ``metrics`` is ``None`` when switched off."""
+    """Where the daemon listens; ``metrics`` is ``None`` when switched off.
+
+    ``advertise`` is shown to people at peers, and dialled by nobody.
+    """
 
     data: Annotated[Address, Key(text(parse_address))] = _EVERYWHERE
     metrics: Annotated[Address | None, Key(text(address_or_off))] = Address("127.0.0.1", 7422)
@@ -81,6 +86,7 @@ class ListenSection(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_address: Annotated[int, Key(connections_per_address)] = (
         CONNECTIONS_PER_ADDRESS_MAX
     )
+    advertise: Annotated[Advertised, Key(advertised)] = "interfaces"
 
 
 class ControlSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from ckptd.config.addresses import Address, parse_address, parse_peer
+from ckptd.config.addresses import Address, is_ip_address, parse_address, parse_peer
 from ckptd.config.document import kind_of, text
 from ckptd.errors import UsageError
 from ckptd.limits import (
@@ -20,6 +20,7 @@ from ckptd.limits import (
     PATH_BYTES_MAX,
     PEERS_MAX,
     SECOND,
+    SHOWN_ADDRESSES_MAX,
     UNIT_BYTES_MAX,
 )
 from ckptd.model.quantities import (
@@ -296,6 +297,29 @@ def peers(value: object) -> tuple[str, ...]:
             raise UsageError(f"{entry!r}", "stands there twice", "Name each peer once.")
         known[str(address)] = str(address) if node is None else f"{node}@{address}"
     return tuple(known.values())
+
+
+Advertised: TypeAlias = tuple[Address, ...] | Literal["interfaces"]
+"""Addresses at which this node answers: a list, or those of the machine's interfaces."""
+
+
+def advertised(value: object) -> Advertised:
+    """Read at which addresses this node answers.
+
+    Raises:
+        UsageError: No list, too long, or something else in it.
+    """
+    if value == "interfaces":
+        return "interfaces"
+    if not isinstance(value, list):
+        raise UsageError("", f"is {kind_of(value)}, not a list", 'Write ["10.0.1.2:7421"].')
+    if len(value) > SHOWN_ADDRESSES_MAX:
+        raise UsageError("", f"has {len(value)} addresses, more than {SHOWN_ADDRESSES_MAX}")
+    addresses = dict.fromkeys(text(parse_address)(entry) for entry in value)
+    for address in addresses:
+        if not is_ip_address(address.host) or not address.port:
+            raise UsageError(f"'{address}'", "is not an IP address and a port", "Names may differ.")
+    return tuple(addresses)
 
 
 def patterns(value: object) -> tuple[str, ...]:

@@ -39,8 +39,9 @@ from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
 from ckptd.net.small_answers import SmallAnswer
 from ckptd.wire.block_lists import format_blocks, parse_blocks
-from ckptd.wire.fields import BLOCKS, DELTA, NODE
+from ckptd.wire.fields import ADDRESSES, BLOCKS, DELTA, NODE
 from ckptd.wire.holdings_document import decode_holdings
+from ckptd.wire.shown_addresses import ShownAddress, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures
 from ckptd.wire.targets import (
     HoldingsTarget,
@@ -226,6 +227,19 @@ class Inquirer:
         async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
             _expect_ok(answer.response)
             return answer.response.headers.get("Date", "")
+
+    async def addresses(self, address: Address) -> tuple[ShownAddress, ...]:
+        """Ask a peer where else it answers. That is for people: nothing of it is ever dialled.
+
+        Raises:
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
+            TimeoutError: It takes too long.
+        """
+        async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
+            _expect_ok(answer.response)
+            return parse_addresses(answer.response.headers.get(ADDRESSES))
 
     @asynccontextmanager
     async def _ask(

@@ -22,6 +22,8 @@ BLOCKS: Final = "Ckptd-Blocks"
 """Blocks that were bad when they came; in an answer those that were wrong at the source."""
 DELTA: Final = "Ckptd-Delta"
 """``1``: what changed in the holdings since the entity tag is enough of an answer."""
+ADDRESSES: Final = "Ckptd-Addresses"
+"""Where a node answers, as it says itself: shown to people, and never dialled."""
 
 CLASSES: Final = tuple(urgency.label for urgency in Urgency)
 CLASS_DEFAULT: Final = Urgency.NORMAL

@@ -67,6 +67,7 @@ from ckptd.wire.fields import (
 )
 from ckptd.wire.heads import parse_request_head, parse_response_head, request_head, response_head
 from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_holdings
+from ckptd.wire.shown_addresses import format_addresses, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 from ckptd.wire.targets import parse_target
 
@@ -159,6 +160,8 @@ def read_response_head(data: bytes) -> None:
     fields = head.fields
     assert parse_load(fields.get("ckptd-load")) >= 0
     _read_blocks(fields.get("ckptd-blocks"))
+    shown = parse_addresses(fields.get("ckptd-addresses"))
+    assert parse_addresses(format_addresses(shown)) == shown
     assert 0 <= parse_retry_after(fields.get("retry-after")) <= 60
     with suppress(ProtocolViolation):
         parse_content_range(fields.get("content-range"))

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.control.messages.observation import CheckRow
+from ckptd.daemon.host.networks import own_addresses
 from ckptd.limits import MIB
+from ckptd.model.manifest import encode_manifest
 from ckptd.model.words import PeerState, Result
+from ckptd.net.inquiry import Inquirer
+from ckptd.store.files.hashing import hexdigest_of
 from tests.support.cluster import (
     Cluster,
     Node,
@@ -18,6 +23,8 @@ from tests.support.cluster import (
     with_and_without_tls,
 )
 from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.hostile_peers import canary, claims, hostile_peer
+from tests.support.manifests import make_manifest
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -95,3 +102,33 @@ def test_a_node_that_was_started_again_is_found_again_on_all_its_paths(cluster: 
 
         eventually(is_back, "both paths lead to its new life", timeout_s=45)
         assert receiver.recover(version=None).result is Result.COMPLETE
+
+
+def test_where_a_peer_says_that_it_answers_too_is_shown_to_people_and_never_dialled(
+    cluster: Cluster,
+) -> None:
+    manifest = make_manifest({"a": b"a" * 1000}, checkpoint="llama")
+    digest = hexdigest_of(encode_manifest(manifest))
+    with canary() as elsewhere:
+        said = claims("b", manifest, digest)
+        shown = {"Ckptd-Addresses": f"{elsewhere.address};rate=99999999999"}
+        replies = {"/v1/holdings": said._replace(fields={**said.fields, **shown})}
+        with hostile_peer(replies) as peer:
+            receiver = cluster.node("r", peers=[peer.address])
+            eventually(lambda: are_live(receiver, 1), "the peer is live")
+            checks = {row.check for row in receiver.client.examine() if isinstance(row, CheckRow)}
+            assert "networks" in checks
+            assert [row.address for row in receiver.client.peers()] == [peer.address]
+        receiver.stop()
+        assert elsewhere.is_untouched()
+
+
+async def test_a_daemon_says_at_which_of_its_addresses_it_answers(cluster: Cluster) -> None:
+    node = cluster.prepare("a", sections="[transport]\ninsecure = true\n")
+    node.host = "0.0.0.0"
+    node.start()
+    node.wait_ready()
+    async with Inquirer() as inquirer:
+        said = await inquirer.addresses(("127.0.0.1", node.data_port))
+    own = [each.host for each in own_addresses() if ":" not in each.host]
+    assert [(each.host, each.port) for each in said] == [(host, node.data_port) for host in own]

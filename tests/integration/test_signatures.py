@@ -235,7 +235,7 @@ def pointing(elsewhere: str, what: str, status: int | None) -> dict[str, Reply]:
     fields = {
         "Location": url, "Content-Location": url, "Alt-Svc": f'h2="{elsewhere}"',
         "Link": f'<{url}>; rel="alternate"', "Refresh": f"0; url={url}",
-        "Ckptd-Node": elsewhere, "Ckptd-Address": elsewhere, "X-Forwarded-Host": elsewhere,
+        "Ckptd-Node": elsewhere, "Ckptd-Addresses": elsewhere, "X-Forwarded-Host": elsewhere,
     }  # fmt: skip
     node = f"{what}-{status}"
     manifest = make_manifest({"a": b"a" * 1000}, checkpoint=node)

@@ -111,6 +111,7 @@ class FileContent:
         self.data = b"".join(contents[unit.path] for unit in manifest.units)
         self.held = BlockSet.full(self.space.block_count) if held is None else held
         self.node = NODE
+        self.shown = ""
         self.is_stale = False
         self.sent: Counter[str] = Counter()
         self.questions: list[tuple[BlockSet, str]] = []
@@ -182,6 +183,9 @@ class FileContent:
     async def wait_change(self, revision: int) -> None:
         while self.revision == revision:
             await self._changed.wait()
+
+    async def addresses(self) -> str:
+        return self.shown
 
     async def manifest(self, digest: Digest) -> bytes:
         if digest != self.digest:

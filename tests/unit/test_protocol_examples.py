@@ -24,6 +24,7 @@ from ckptd.store.files.hashing import digest_of, hexdigest_of
 from ckptd.store.files.keys import SigningKey
 from ckptd.wire.heads import parse_request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
+from ckptd.wire.shown_addresses import ShownAddress, format_addresses
 from ckptd.wire.signature_lines import encode_signatures
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -105,6 +106,9 @@ class ExampleContent:
 
     async def wait_change(self, revision: int) -> None:
         raise NotImplementedError("it changed already")
+
+    async def addresses(self) -> str:
+        return format_addresses([ShownAddress("10.0.0.2", 7421, 1_250_000_000)])
 
     async def manifest(self, digest: Digest) -> bytes:
         return ENCODED

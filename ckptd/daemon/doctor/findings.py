@@ -25,6 +25,7 @@ from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
+from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_watching
@@ -116,6 +117,7 @@ class Doctor:
             partial(look_at_copies, self._scarce),
             self._listeners,
             self._disks,
+            partial(look_at_networks, self._live_peers, self._inquirer),
             self._peers,
         )
 

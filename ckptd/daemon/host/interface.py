@@ -43,6 +43,15 @@ def speed_bytes_per_s(interface: str) -> int | None:
     return None
 
 
+def is_hardware(interface: str) -> bool:
+    """Tell whether an interface is a device, and not a bridge or tunnel within the kernel."""
+    try:
+        _read(interface, "device/uevent")
+    except OSError:
+        return False
+    return True
+
+
 def _read(interface: str, name: str) -> str:
     assert "/" not in interface
     with open(f"{_PLACE}/{interface}/{name}", encoding="ascii") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ckptd.daemon.serve.advertising import Advertising
@@ -36,6 +36,7 @@ class ServedContent:
         sent_bytes: Body bytes sent, by the class that receivers asked for.
         asked_for: Called with each version that a peer asks for something of.
         look_again: Called with a version of which a file was not what was hashed.
+        show_addresses: Returns where this node answers, for people at peers.
         questions: What receivers asked about bad blocks, and what came of it.
     """
 
@@ -49,6 +50,7 @@ class ServedContent:
         self.sent_bytes: Counter[str] = Counter()
         self.asked_for: Callable[[Digest], None] = lambda digest: None
         self.look_again: Callable[[Digest], None] = lambda digest: None
+        self.show_addresses: Callable[[], Awaitable[str]] | None = None
         self.questions = BlockQuestions(time.monotonic)
         self._sent = SentBlocks()
 
@@ -68,6 +70,10 @@ class ServedContent:
     async def wait_change(self, revision: int) -> None:
         """Return when this node holds something else than at a revision."""
         await self._advertising.wait_change(revision)
+
+    async def addresses(self) -> str:
+        """Return where this node answers, as in a ``Ckptd-Addresses`` field."""
+        return "" if self.show_addresses is None else await self.show_addresses()
 
     async def manifest(self, digest: Digest) -> bytes:
         """Return an encoded manifest.

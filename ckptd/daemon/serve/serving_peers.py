@@ -11,6 +11,7 @@ from ckptd.daemon.host.activation import DATA
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.content import ServedContent
+from ckptd.daemon.serve.own_addresses import OwnAddresses
 from ckptd.errors import CkptdError
 from ckptd.model.words import UnservedReason
 from ckptd.net.source.caps import ConnectionCaps
@@ -77,6 +78,8 @@ class Serving:
             else _bind(config.listen.data, self.caps)
         )
         stack.callback(self.listener.close)
+        own = OwnAddresses(config.listen.advertise, self.address)
+        self.content.show_addresses = own.field
 
     @property
     def unserved(self) -> Mapping[str, int]:

@@ -27,6 +27,7 @@ from ckptd.traffic.workload import RETRY_AFTER_S
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.byte_ranges import ByteRange, format_content_range, parse_range
 from ckptd.wire.fields import (
+    ADDRESSES,
     BLOCKS,
     DELTA,
     etag_listed,
@@ -74,6 +75,9 @@ class Content(Protocol):
 
     async def wait_change(self, revision: int) -> None:
         """Return when the revision is not this one any more."""
+
+    async def addresses(self) -> str:
+        """Return where this node answers, as in a ``Ckptd-Addresses`` field; for people."""
 
     async def manifest(self, digest: Digest) -> bytes:
         """Return an encoded manifest.
@@ -240,6 +244,8 @@ class Answers:
         if delta is not None:
             # Nobody else can make use of it.
             return Answer(200, {**fields, "Cache-Control": "no-store"}, delta)
+        if request.method == "HEAD" and (shown := await content.addresses()):
+            fields[ADDRESSES] = shown  # for people who look for what is wrong
         return Answer(200, fields, content.holdings_document())
 
     async def _manifest(self, request: RequestHead, digest: Digest) -> Answer:

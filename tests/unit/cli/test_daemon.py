@@ -46,6 +46,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  listen.control                  /run/ckptd/ckptd.sock",
         "  listen.connections              512",
         "  listen.connections_per_address  16",
+        "  listen.advertise                interfaces",
         "  control.admin_users             none",
         "  control.admin_groups            none",
         "  control.operator_users          none",
@@ -123,6 +124,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "control": "/run/ckptd/ckptd.sock",
                 "connections": 512,
                 "connections_per_address": 16,
+                "advertise": "interfaces",
             },
             "control": {
                 "admin_users": [],
