@@ -16,6 +16,7 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from tests.fuzz.dialogues.playing import Finding, play  # noqa: E402
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1, help="play so many from each seed on")
     parser.add_argument("--verbose", action="store_true", help="a line for each")
     options = parser.parse_args()
+    warnings.simplefilter("error")  # of what is left open, too, when it is collected
     found = 0
     with tempfile.TemporaryDirectory(prefix="ckptd-dialogues-", dir=_memory()) as directory:
         world = World.make(Path(directory))

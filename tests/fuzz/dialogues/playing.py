@@ -31,7 +31,7 @@ from tests.fuzz.dialogues.scene import (
     receiving,
 )
 
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 30.0
 """Of a recovery without an honest holder."""
 _COMPLETE_S: Final = 900.0
 """With one it is complete after this, whatever the others do; time that jumps."""
@@ -42,7 +42,7 @@ _FOUND_S: Final = 20.0
 _SHARE_MAX: Final = 1.05
 """Of the version it receives so much, and what follows for each source that misbehaves."""
 _STRIKES_MAX: Final = 4
-_LOOSE_BLOCKS_MAX: Final = 12
+_LOOSE_BLOCKS_MAX: Final = 6
 """Blocks of a source that breaks off, is too late, or is only asked twice to be faster."""
 _TURN_NS_MAX: Final = 150_000_000
 """Processor time for which the loop hears nobody."""
@@ -77,8 +77,8 @@ class Dialogue:
             is_named=rng.random() < 0.6,
             has_digest=rng.random() < 0.3,
         )
-        honest_after_s = rng.choice((None, 0.0, 0.0, 0.0, 1.0, 20.0))
-        return cls(seed, wish, rng.choice((1, 1, 1, 2, 3)), honest_after_s)
+        honest_after_s = rng.choice((None, 0.0, 0.0, 0.3, 1.0, 20.0))
+        return cls(seed, wish, rng.choice((1, 1, 2, 2, 3)), honest_after_s)
 
 
 @dataclass(slots=True)

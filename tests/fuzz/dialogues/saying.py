@@ -20,6 +20,7 @@ from tests.fuzz.dialogues.truth import (
     encode,
     is_usable,
     junk_manifest,
+    sly_manifest,
     twisted_document,
 )
 
@@ -166,6 +167,8 @@ class Saying:
         match twist:
             case "junk":
                 encoded = junk_manifest(rng, self._truth, VERSION)
+            case "sly":
+                encoded = sly_manifest(rng, self._truth)
             case "missing":
                 encoded = None
             case "other":

@@ -17,7 +17,7 @@ TWISTS: Final = {
         *("epoch", "id", "invent", "contradict", "fewer", "none", "mutated"),
         *("delta", "back", "many", "unchanged"),
     ),
-    "manifest": ("junk", "missing", "other", "empty"),
+    "manifest": ("junk", "sly", "missing", "other", "empty"),
     "signatures": ("missing", "foreign", "junk", "empty"),
     "range": (
         *("one block", "all", "shifted", "other range", "whole", "denied", "busy"),
@@ -29,10 +29,10 @@ TWISTS: Final = {
 
 _OFTEN: Final = {
     "connection": (0.0, 0.0, 0.0, 0.05, 0.3),
-    "holdings": (0.0, 0.0, 0.1, 0.3, 0.6),
+    "holdings": (0.0, 0.0, 0.1, 0.2, 0.4),
     "manifest": (0.0, 0.0, 0.3, 1.0),
     "signatures": (0.0, 0.3, 1.0),
-    "range": (0.0, 0.2, 0.5, 1.0),
+    "range": (0.0, 0.1, 0.3, 0.6, 1.0),
     "question": (0.2, 0.5, 1.0),
 }
 
@@ -57,7 +57,7 @@ class Temper:
     def draw(cls, rng: Random) -> Temper:
         return cls(
             twist={step: rng.choice(_OFTEN[step]) for step in STEPS},
-            fault={step: rng.choice(_OFTEN[step]) / 2 for step in STEPS},
+            fault={step: rng.choice(_OFTEN[step]) for step in STEPS},
             twists={step: _some(rng, TWISTS[step]) for step in STEPS},
             faults=_some(rng, tuple(FAULTS)),
         )

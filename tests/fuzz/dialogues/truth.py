@@ -51,7 +51,7 @@ class Truth:
     def make(cls, key: SigningKey) -> Truth:
         """Make some files: little ones, one of several blocks, one that is empty."""
         rng = Random(15)
-        sizes = {"config.json": 700, "empty": 0, "a/b": 90 * KIB, "model": 1100 * KIB + 1}
+        sizes = {"config.json": 700, "empty": 0, "a/b": 90 * KIB, "model": 4400 * KIB + 1}
         contents = {path: rng.randbytes(size) for path, size in sizes.items()}
         # As :class:`FileContent` describes them.
         manifest = make_manifest(contents)
@@ -104,6 +104,19 @@ def junk_manifest(rng: Random, truth: Truth, version: int) -> bytes:
             mutator = Mutator(TARGETS["manifest"], rng.randrange(2**32))
             mutator._pool = [truth.encoded, *mutator._pool[:2]]
             return mutator.draw()
+
+
+def sly_manifest(rng: Random, truth: Truth) -> bytes:
+    """Return a manifest that could be that of the version, and is of another one."""
+    tree = msgpack.decode(truth.encoded)
+    match rng.randrange(3):
+        case 0:
+            rng.choice(tree["units"])["path"] += "x"
+        case 1:
+            tree["units"].pop()
+        case _:
+            tree["annotations"] = {"x": "y"}
+    return msgpack.encode(tree)
 
 
 def is_usable(encoded: bytes) -> bool:
