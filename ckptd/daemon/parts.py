@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ckptd.config import Config
 from ckptd.daemon.host.activation import inherited_sockets
-from ckptd.daemon.host.confinement import check_places, confine_daemon
+from ckptd.daemon.host.confinement import check_places, check_reach, confine_daemon
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -134,6 +134,7 @@ async def open_parts(
         stack.callback(root.close)
         opened.append(root)
     roots = Roots(opened)
+    check_reach(roots, config.environment)
     confinement = confine_daemon(config, roots)
     database = await _open_database(state, move_damaged=move_damaged_state)
     stack.push_async_callback(database.close)

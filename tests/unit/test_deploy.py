@@ -143,6 +143,16 @@ def test_the_unit_agrees_with_the_example_configuration() -> None:
     assert list(EXAMPLE.roots.values()) == [unit["ReadWritePaths"].removeprefix("-")]
 
 
+@pytest.mark.parametrize("path", [UNIT, DROP_INS / "10-data-dirs.conf"])
+def test_the_disks_of_all_roots_are_waited_for(path: Path) -> None:
+    text = path.read_text()
+    roots = [
+        each.removeprefix("-") for each in re.findall(r"^ReadWritePaths=(.+)$", text, re.MULTILINE)
+    ]
+    assert roots
+    assert re.findall(r"^RequiresMountsFor=(.+)$", text, re.MULTILINE) == roots
+
+
 def test_prometheus_accepts_its_configuration() -> None:
     result = subprocess.run(
         [command("promtool"), "check", "config", str(PROMETHEUS)],

@@ -53,6 +53,7 @@ ALLOWED = {
     "daemon/doctor/findings.py": "certificates",
     "daemon/doctor/clocks.py": "looks at the clocks themselves",
     "daemon/limit/limiting.py": "limits by the time of day",
+    "store/files/mounts.py": "compares the date at which a directory was made",
     # Times of files are the kernel's wall time; what looks young is only waited for, a little.
     "store/trees/standing_files.py": "compares with them",
     "store/published/publishing.py": "compares with them",

@@ -25,6 +25,7 @@ from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
+from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import failed, passed, warned
@@ -352,12 +353,7 @@ def _look_at_disk(root: Root) -> CheckRow:
     subject = f"root {root.name}"
     obstacle = root.obstacle()
     if obstacle:
-        return failed(
-            "disk",
-            subject,
-            obstacle,
-            f"Under systemd set ReadWritePaths={root.path}, below /home ProtectHome=no as well.",
-        )
+        return failed("disk", subject, obstacle, remedy_of(root, obstacle))
     try:
         rate = measure_write_rate(root)
         free, size = root.free_bytes(), root.size_bytes()

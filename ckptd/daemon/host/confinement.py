@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
 from ckptd.config import Config, is_within
-from ckptd.errors import ConfigurationError
+from ckptd.errors import ConfigurationError, StorageError
 from ckptd.model.words import ConfinementState
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.confined import open_configured
@@ -72,6 +73,31 @@ def reason(confinement: Confinement) -> str:
             return "this kernel has Landlock switched off"
         case ConfinementState.FORBIDDEN:
             return f"a filter of system calls forbids Landlock: {confinement.refusal}"
+
+
+def check_reach(roots: Roots, environ: Mapping[str, str]) -> None:
+    """Refuse to start where a new start will do better.
+
+    A service manager makes the mounts of a service before the service starts. A root that appears
+    between that and now stays read-only for this process, and is not for the next one. So it can
+    happen once only: by then the root is older than the process.
+
+    Args:
+        roots: All roots, open.
+        environ: Says whether there is a service manager, by ``NOTIFY_SOCKET``.
+
+    Raises:
+        StorageError: A root has come too late.
+    """
+    if "NOTIFY_SOCKET" not in environ:
+        return
+    for root in roots:
+        if root.has_come_too_late():
+            raise StorageError(
+                f"root {root.name!r} at {root.path}",
+                "appeared while ckptd was starting, and is read-only for this process",
+                "The service manager starts ckptd again; else restart it.",
+            )
 
 
 def check_places(config: Config) -> None:

@@ -26,6 +26,7 @@ from typing import Final
 from ckptd.errors import OutsideRoots, StorageError
 from ckptd.limits import PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX
 from ckptd.store.files.kernel import last_error
+from ckptd.store.files.mounts import mount_of
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -122,19 +123,9 @@ def is_read_only(fd: int) -> bool:
     Raises:
         OSError: Refused.
     """
-    return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY) or "emergency_ro" in _mount_options(fd)
-
-
-def _mount_options(fd: int) -> list[str]:
-    """Return the options of the file system below a descriptor; none where /proc is hidden."""
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
-            (mount,) = (line.split()[1] for line in file if line.startswith("mnt_id:"))
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            (fields,) = (line.split() for line in file if line.split()[0] == mount)
-    except (OSError, ValueError):
-        return []
-    return fields[-1].split(",")
+    return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY) or "emergency_ro" in (
+        mount_of(fd).of_file_system
+    )
 
 
 def resolved(path: str) -> str:

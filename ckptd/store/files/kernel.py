@@ -23,7 +23,10 @@ _STATFS_BYTES: Final = 256
 _PROBLEMS: Final = {
     errno.EACCES: ("may not be accessed by the daemon", "Give its user access."),
     errno.EPERM: ("may not be accessed by the daemon", "Give its user access."),
-    errno.EROFS: ("is on a read-only file system", "Mount it for writing, or use another root."),
+    errno.EROFS: (
+        "is on a read-only file system",
+        "Mount it for writing, restart ckptd if it is so by now, or use another root.",
+    ),
     errno.ENOTDIR: ("is a symbolic link or no directory", "Name directories without links."),
     errno.ELOOP: ("is a symbolic link", "Name the file itself."),
     errno.EXDEV: ("is on another file system than its root", "Make that mount a root."),

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ckptd.errors import Conflict, NotFound, OutsideRoots, StorageError, UsageError
 from ckptd.limits import PATH_BYTES_MAX
@@ -20,6 +21,9 @@ from ckptd.store.files import confined
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.kernel import mapping_os_errors, storage_error, sync_file, sync_file_system
 from ckptd.store.files.layout import inside
+from ckptd.store.files.mounts import mount_of, was_made_while_this_process_started
+
+SHUT: Final = "is read-only for ckptd alone, though its file system takes writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +306,16 @@ class Root:
         try:
             self.check_in_place()
             if confined.is_read_only(self._fd):
-                return "its file system is read-only here"
+                return SHUT if mount_of(self._fd).is_shut else "its file system is read-only here"
         except StorageError as error:
             return error.problem
         except OSError as error:
             return f"its file system does not answer: {error.strerror or error}"
         return ""
+
+    def has_come_too_late(self) -> bool:
+        """Return whether it is shut for this process, which surely is older than it."""
+        return mount_of(self._fd).is_shut and was_made_while_this_process_started(self._fd)
 
     def sync(self) -> None:
         """Make everything written to the root's file system durable: syncfs(2).

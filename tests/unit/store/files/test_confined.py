@@ -13,6 +13,7 @@ from ckptd.errors import OutsideRoots, StorageError
 from ckptd.limits import PATH_BYTES_MAX
 from ckptd.store.files import confined
 from ckptd.store.files.confined import rename_noreplace
+from ckptd.store.files.mounts import Mount, mount_of
 from tests.support.hostile_names import HOSTILE_NAMES, is_plain
 from tests.support.mounts import tmpfs
 from tests.support.stores import open_descriptors, write_files
@@ -242,8 +243,8 @@ def test_a_read_only_file_system_is_one_however_it_says_so(
     with tmpfs(tmp_path / "open") as path:
         fd = confined.open_configured(str(path))
         assert not confined.is_read_only(fd)
-        assert "rw" in confined._mount_options(fd)
-        monkeypatch.setattr(confined, "_mount_options", lambda _: ["rw", "emergency_ro"])
+        assert "rw" in mount_of(fd).of_file_system
+        monkeypatch.setattr(confined, "mount_of", lambda _: Mount(("rw",), ("rw", "emergency_ro")))
         assert confined.is_read_only(fd)
         os.close(fd)
 

@@ -29,6 +29,9 @@ def test_a_full_disk_is_out_of_space() -> None:
         full.write(b"x")
 
 
+MOUNT_IT = "Mount it for writing, restart ckptd if it is so by now, or use another root."
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -52,7 +55,7 @@ def test_each_refusal_has_its_error(code: int, kind: type[CkptdError]) -> None:
     [
         (errno.EACCES, "may not be accessed by the daemon. Give its user access."),
         (errno.EPERM, "may not be accessed by the daemon. Give its user access."),
-        (errno.EROFS, "is on a read-only file system. Mount it for writing, or use another root."),
+        (errno.EROFS, f"is on a read-only file system. {MOUNT_IT}"),
         (errno.ENOTDIR, "is a symbolic link or no directory. Name directories without links."),
         (errno.ELOOP, "is a symbolic link. Name the file itself."),
         (errno.EXDEV, "is on another file system than its root. Make that mount a root."),
