@@ -13,6 +13,7 @@ from ckptd.core.stages.manifest_search import describe
 from ckptd.core.stages.rival_choice import settle_rivals
 from ckptd.core.stages.unknown import explain_unknown, unknown_patience_ns
 from ckptd.core.stages.version_choice import (
+    PASSED_OVER_SHOWN,
     choose_version,
     explain_choice,
     explain_rollback,
@@ -20,6 +21,7 @@ from ckptd.core.stages.version_choice import (
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import Version
 from ckptd.model.words import FailureCause, Stage
 
 
@@ -58,7 +60,7 @@ def seek(step: Step, recovery: Recovery) -> None:
         recovery.starved_since_ns = None
     recovery.version, recovery.digest = version, digest
     explained = explain_choice(
-        [*_claimed(step, recovery), *recovery.own],
+        [*_known(step, recovery, version), *recovery.own],
         request.checkpoint,
         recovery.wanted_version,
         settled=(version, digest),
@@ -101,9 +103,15 @@ def _may_come_back(step: Step, recovery: Recovery) -> bool:
 
 
 def _claimed(step: Step, recovery: Recovery) -> list[Holding]:
-    """Return what a choice is explained by."""
+    """Return what could be chosen, or was refused."""
     at_most = step.options.manifests.claims_max
     return step.state.claimed(recovery.checkpoint, recovery.wanted_version, at_most=at_most)
+
+
+def _known(step: Step, recovery: Recovery, chosen: Version) -> list[Holding]:
+    """Return by what a choice is explained: the newest versions, and the chosen one."""
+    at_most = PASSED_OVER_SHOWN + 1
+    return step.state.claimed(recovery.checkpoint, chosen, at_most=at_most)
 
 
 def _refusal_of(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> str:

@@ -165,8 +165,12 @@ def _standings(holdings: Iterable[Holding], checkpoint: CheckpointName) -> dict[
         standing = standings.setdefault(key, _Standing(holding.block_count))
         standing.block_count = holding.block_count
         standing.holder_count += 1
-        standing.reachable |= holding.blocks
-        standing.optional |= holding.optional
+        if not standing.reachable:
+            standing.reachable = holding.blocks
+        elif standing.lacks_optional:
+            standing.reachable |= holding.blocks
+        if holding.optional:
+            standing.optional |= holding.optional
     return standings
 
 

@@ -118,7 +118,7 @@ class State:
                 newest = peer.newest_first(checkpoint)
                 said += ((peer.node, holding) for holding in newest[:at_most])
                 if wanted is not None:
-                    named = of_version(newest[at_most:], wanted)
+                    named = of_version(newest, wanted, behind=at_most)
                     said += ((peer.node, holding) for holding in named)
         return once_for_each_node(said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final
 
 from ckptd.core.state.link import Link
@@ -25,13 +26,21 @@ _SORTED_MAX: Final = 4
 """Of so many checkpoints is remembered what a peer has in which order: one for each recovery."""
 
 
-def of_version(newest_first: Sequence[Holding], version: Version) -> Sequence[Holding]:
-    """Return those of some holdings, of one checkpoint, that are of a version."""
+def of_version(
+    newest_first: Sequence[Holding], version: Version, *, behind: int = 0
+) -> Sequence[Holding]:
+    """Return those of some holdings, of one checkpoint, that are of a version.
+
+    Args:
+        newest_first: The holdings.
+        version: Which version.
+        behind: Not those among so many newest.
+    """
 
     def age(holding: Holding) -> int:
         return -holding.version
 
-    start = bisect_left(newest_first, -version, key=age)
+    start = bisect_left(newest_first, -version, lo=min(behind, len(newest_first)), key=age)
     return newest_first[start : bisect_right(newest_first, -version, lo=start, key=age)]
 
 
@@ -86,8 +95,8 @@ class Peer:
             self._sorted, self._sorted_of = {}, self.holdings
         known = self._sorted.get(checkpoint)
         if known is None:
-            of_it = (each for each in self.holdings.values() if each.checkpoint == checkpoint)
-            known = tuple(sorted(of_it, key=lambda each: (-each.version, each.digest)))
+            of_it = [each for each in self.holdings.values() if each.checkpoint == checkpoint]
+            known = tuple(sorted(of_it, key=attrgetter("version"), reverse=True))
             self._sorted[checkpoint] = known
             if len(self._sorted) > _SORTED_MAX:
                 del self._sorted[next(iter(self._sorted))]
@@ -101,7 +110,11 @@ class Peer:
             blocks: Which blocks; ``None``: all.
         """
         holding = self.holdings.pop(digest, None)
-        self._sorted.clear()
+        known = () if holding is None else self._sorted.pop(holding.checkpoint, ())
+        if holding is not None and known and blocks is None:  # what peers invent, they deny
+            self._sorted[holding.checkpoint] = tuple(
+                each for each in known if each.digest != digest
+            )
         left = BlockSet() if holding is None or blocks is None else holding.blocks - blocks
         if holding is not None and left:
             self.holdings[digest] = replace(holding, blocks=left)
