@@ -153,6 +153,7 @@ class Daemon:
         self._rate_memory = RateMemory(
             parts.storage.links,
             learned=lambda: self._recovering.scheduler.learned_rates(now=runtime.now()),
+            paths=self._recovering.peering,
             report=runtime.report,
             now=runtime.now,
             wall_clock=parts.wall_clock,

@@ -76,6 +76,15 @@ def parse_node_id(text: str) -> NodeId:
     return NodeId(text)
 
 
+def further_path_suffix(address: str) -> str:
+    """Return what follows the node's id in the name of a path that is not the first one to it.
+
+    Args:
+        address: Where the path leads to, as the configuration calls it.
+    """
+    return f" via {address.rpartition('@')[2]}"
+
+
 def parse_checkpoint_name(text: str) -> CheckpointName:
     """Check the name of a checkpoint.
 

@@ -181,7 +181,7 @@ class Following:
         self._is_proven = is_proven
         self._rng = rng
         self._peers = {peer.name: peer for peer in addresses}
-        self._paths = Paths()
+        self._paths = Paths(lambda name: name in self._peers)
         self._followed: dict[str, None] = {}
         self._is_late = False
         self._settled: DiscoverySettled | None = None
@@ -193,6 +193,14 @@ class Following:
     def end_of(self, path: PathId) -> PathEnd | None:
         """Return where a path leads to; ``None`` unless it is live."""
         return self._paths.end_of(path)
+
+    def address_of(self, path: PathId) -> str:
+        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
+        return self._paths.address_of(path)
+
+    def keep(self, node: NodeId, name: str) -> None:
+        """Know which address was the first path to a node before this daemon was started."""
+        self._paths.keep(node, name)
 
     def settled(self) -> list[Consequence]:
         """Return the event that every address was asked, once that is so.

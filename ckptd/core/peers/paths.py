@@ -6,9 +6,10 @@ to it. Called by :mod:`ckptd.core.peers.following`, which knows what the address
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from ckptd.model.ids import Epoch, NodeId, PathId
+from ckptd.model.ids import Epoch, NodeId, PathId, further_path_suffix
 
 
 class PathEnd(NamedTuple):
@@ -36,11 +37,18 @@ class Paths:
 
     The first path to a node has the node's name, and each keeps its name for as long as the
     configuration has its address and no other node answers there: what is known of a path must
-    not be taken for that of another one.
+    not be taken for that of another one. So an address that had the node's name in an earlier
+    life of this daemon gets it again, unless it is not listed any more.
+
+    Args:
+        is_listed: Tells whether the configuration has an address.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_listed: Callable[[str], bool]) -> None:
+        self._is_listed = is_listed
+        self._kept: dict[NodeId, str] = {}
         self._names: dict[str, tuple[NodeId, PathId]] = {}
+        self._addresses: dict[PathId, str] = {}
         self._first: dict[NodeId, str] = {}
         self._opened: dict[str, _Opened] = {}
         self._ends: dict[PathId, PathEnd] = {}
@@ -85,16 +93,28 @@ class Paths:
     def forget(self, name: str) -> None:
         """Forget what the path to an address was called, which nobody answers at."""
         node, path = self._names.pop(name, (None, None))
+        if path is not None:
+            self._addresses.pop(path, None)
         if node is not None and path == node:
             del self._first[node]
+
+    def keep(self, node: NodeId, name: str) -> None:
+        """Know which address had the name of a node in an earlier life of this daemon."""
+        self._kept[node] = name
+
+    def address_of(self, path: PathId) -> str:
+        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
+        return self._addresses.get(path, "")
 
     def _name_of(self, name: str, node: NodeId) -> PathId:
         known = self._names.get(name)
         if known is not None and known[0] == node:
             return known[1]
         self.forget(name)
-        is_first = self._first.setdefault(node, name) == name
-        address = name.rpartition("@")[2]
-        path = PathId(node if is_first else f"{node} via {address}")
+        kept = self._kept.get(node, name)
+        is_reserved = kept != name and self._is_listed(kept)
+        is_first = not is_reserved and self._first.setdefault(node, name) == name
+        path = node if is_first else PathId(node + further_path_suffix(name))
         self._names[name] = node, path
+        self._addresses[path] = name
         return path

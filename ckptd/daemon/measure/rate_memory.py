@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from ckptd.core.events import RateLearned
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
-from ckptd.model.ids import PathId
+from ckptd.model.ids import NodeId, PathId
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
 
@@ -23,12 +23,23 @@ WRITE_S: Final = 60.0
 _log = get_logger()
 
 
+class KnownPaths(Protocol):
+    """Knows where paths lead to."""
+
+    def address_of(self, path: PathId) -> str:
+        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
+
+    def keep_first(self, node: NodeId, name: str) -> None:
+        """Know which address was the first path to a node before this daemon was started."""
+
+
 class RateMemory:
     """Reports what was learned before a restart, and writes down what is learned now.
 
     Args:
         records: Where rates are kept.
         learned: Returns the best that is known of each path.
+        paths: Knows where they lead to.
         report: Takes events for the scheduler.
         now: The moment in nanoseconds, on the scheduler's clock.
         wall_clock: Unix time.
@@ -39,12 +50,14 @@ class RateMemory:
         records: LinkRecords,
         *,
         learned: Callable[[], Mapping[PathId, LearnedRate]],
+        paths: KnownPaths,
         report: Callable[[RateLearned], None],
         now: Callable[[], int],
         wall_clock: Callable[[], float],
     ) -> None:
         self._records = records
         self._learned = learned
+        self._paths = paths
         self._report = report
         self._now = now
         self._wall_clock = wall_clock
@@ -58,6 +71,8 @@ class RateMemory:
         """
         now_s = self._wall_clock()
         for record in await self._records.load():
+            if record.address and record.path == record.node:
+                self._paths.keep_first(record.node, record.address)
             self._report(
                 RateLearned(
                     record.path,
@@ -87,6 +102,7 @@ class RateMemory:
                 None if rate.latency_ns is None else rate.latency_ns / SECOND,
                 now_s - rate.age_ns(now=now) / SECOND,
                 rate.origin,
+                self._paths.address_of(path),
             )
             for path, rate in learned.items()
             if rate.is_sound and self._written.get(path) != rate

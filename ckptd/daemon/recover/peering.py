@@ -95,6 +95,14 @@ class Peering:
         """Return where a path leads to; ``None`` unless it is live."""
         return self._following.end_of(path)
 
+    def address_of(self, path: PathId) -> str:
+        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
+        return self._following.address_of(path)
+
+    def keep_first(self, node: NodeId, name: str) -> None:
+        """Know which address was the first path to a node before this daemon was started."""
+        self._following.keep(node, name)
+
     def said(self) -> dict[NodeId, Holdings]:
         """Return what each live node says it holds; of several paths what it said last."""
         said: dict[NodeId, Holdings] = {}

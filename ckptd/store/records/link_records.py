@@ -1,4 +1,4 @@
-"""How fast each peer delivered when that was measured last, kept over restarts.
+"""How fast each peer delivered on each path when that was measured last, kept over restarts.
 
 Nothing is decided by it and nothing is served from it: a row that cannot be read is left out.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptd.errors import UsageError
 from ckptd.limits import PEERS_MAX
-from ckptd.model.ids import PathId, parse_node_id
+from ckptd.model.ids import NodeId, PathId, further_path_suffix, parse_node_id
 from ckptd.model.words import RateOrigin
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
+
+_REPLACE: Final = "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class LinkRecord(NamedTuple):
@@ -26,6 +28,7 @@ class LinkRecord(NamedTuple):
         latency_s: Usual time to its first byte; ``None``: not measured.
         measured_at_s: When, in Unix time.
         origin: By what.
+        address: Where the path led to, as the configuration calls it; empty: not known.
     """
 
     path: PathId
@@ -33,6 +36,16 @@ class LinkRecord(NamedTuple):
     latency_s: float | None
     measured_at_s: float
     origin: RateOrigin
+    address: str = ""
+
+    @property
+    def node(self) -> NodeId:
+        """Whose path it is.
+
+        Raises:
+            UsageError: Nobody's.
+        """
+        return parse_node_id(self.path.removesuffix(further_path_suffix(self.address)))
 
 
 class LinkRecords:
@@ -48,18 +61,18 @@ class LinkRecords:
         """Return all records, the oldest first."""
         rows = await self._database.run(
             lambda connection: connection.execute(
-                "SELECT node, rate_bytes_per_s, latency_s, measured_at_s, origin FROM links"
-                " ORDER BY measured_at_s, node"
+                "SELECT node, rate_bytes_per_s, latency_s, measured_at_s, origin, address"
+                " FROM links ORDER BY measured_at_s, node"
             ).fetchall()
         )
         return [record for row in rows if (record := _record_of(*row)) is not None]
 
     async def write(self, records: Iterable[LinkRecord]) -> None:
         """Keep records; each replaces what was known of its peer. Durable on return."""
-        rows = [(*record[:4], record.origin.value) for record in records]
+        rows = [(*record[:4], record.origin.value, record.address) for record in records]
 
         def work(connection: Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany(_REPLACE, rows)
             connection.execute(
                 "DELETE FROM links WHERE node NOT IN"
                 " (SELECT node FROM links ORDER BY measured_at_s DESC, node LIMIT ?)",
@@ -70,15 +83,22 @@ class LinkRecords:
 
 
 def _record_of(
-    node: str, rate_bytes_per_s: float, latency_s: float | None, measured_at_s: float, origin: str
+    path: str,
+    rate_bytes_per_s: float,
+    latency_s: float | None,
+    measured_at_s: float,
+    origin: str,
+    address: str,
 ) -> LinkRecord | None:
     """Return a record; ``None`` if no ckptd wrote it so."""
     numbers = (rate_bytes_per_s, latency_s or 0.0, measured_at_s)
     if rate_bytes_per_s <= 0 or min(numbers) < 0 or not all(map(math.isfinite, numbers)):
         return None
     try:
-        return LinkRecord(
-            parse_node_id(node), rate_bytes_per_s, latency_s, measured_at_s, RateOrigin(origin)
-        )
+        origin = RateOrigin(origin)
+        rate = (rate_bytes_per_s, latency_s, measured_at_s, origin)
+        record = LinkRecord(PathId(path), *rate, address)
+        parse_node_id(record.node)
     except (UsageError, ValueError):
         return None
+    return record

@@ -292,6 +292,12 @@ CREATE TABLE elapsed (
 ) STRICT;
 """
 
+_ADDRESSES_OF_LINKS: Final = """
+ALTER TABLE links ADD COLUMN address TEXT NOT NULL DEFAULT '';
+"""
+"""``node`` is the path, which has the node's name if it is the first one; the address is that at
+which it led to the node, as the configuration calls it."""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -305,6 +311,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _PLACES,
     _KEPT,
     _ELAPSED,
+    _ADDRESSES_OF_LINKS,
 )
 """What leads from each schema to the next one."""
 

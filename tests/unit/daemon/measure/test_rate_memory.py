@@ -13,7 +13,7 @@ from ckptd.core.state.learned import LearnedRates
 from ckptd.daemon.measure.rate_memory import RateMemory
 from ckptd.errors import OutOfSpace
 from ckptd.limits import DAY_S, MS, SECOND
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import RateOrigin
 from ckptd.store.records.database import Database
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
@@ -30,13 +30,22 @@ class Life:
         self.now_s = now_s
         self.known = LearnedRates()
         self.heard: list[RateLearned] = []
+        self.addresses: dict[PathId, str] = {}
+        self.kept: list[tuple[NodeId, str]] = []
         self.memory = RateMemory(
             records,
             learned=lambda: self.known.best((), now=self.now_ns),
+            paths=self,
             report=self._hear,
             now=lambda: self.now_ns,
             wall_clock=lambda: self.now_s,
         )
+
+    def address_of(self, path: PathId) -> str:
+        return self.addresses.get(path, "")
+
+    def keep_first(self, node: NodeId, name: str) -> None:
+        self.kept.append((node, name))
 
     def _hear(self, event: RateLearned) -> None:
         self.heard.append(event)
@@ -92,6 +101,19 @@ async def test_a_rate_is_known_after_a_restart_with_its_whole_age(
         RateLearned(A, 900.0, 2 * MS, 3600 * SECOND, RECOVERY),
         RateLearned(B, 5.0, 2 * MS, 3570 * SECOND, DOCTOR),
     ]
+
+
+async def test_a_path_is_known_by_its_address_after_a_restart(records: CountingRecords) -> None:
+    first, via = Life(records, now_s=1e9), PathId("a via y:1")
+    first.addresses = {A: "a@x:1", via: "y:1"}
+    first.known.note(via, LearnedRate(5.0, MS, 0, RECOVERY), now=0)
+    first.learn(A, 900.0)
+    first.learn(B, 900.0)
+    await first.memory.write()
+    second = Life(records, now_s=1e9 + 3600)
+    await second.memory.load()
+    assert {event.path for event in second.heard} == {A, B, via}
+    assert second.kept == [(A, "a@x:1")]
 
 
 async def test_only_what_is_new_is_written(records: CountingRecords) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.limits import PEERS_MAX
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import RateOrigin
 from ckptd.store.records.database import Database
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
@@ -58,13 +58,15 @@ async def test_the_rates_that_were_measured_first_make_room(database: Database) 
 @pytest.mark.parametrize(
     "row",
     [
-        ("../x", 1.0, None, 1.0, "recovery"),
-        ("a", 0.0, None, 1.0, "recovery"),
-        ("a", -1.0, None, 1.0, "recovery"),
-        ("a", float("inf"), None, 1.0, "recovery"),
-        ("a", 1.0, -1.0, 1.0, "recovery"),
-        ("a", 1.0, None, -1.0, "recovery"),
-        ("a", 1.0, None, 1.0, "somebody"),
+        ("../x", 1.0, None, 1.0, "recovery", ""),
+        ("a", 0.0, None, 1.0, "recovery", ""),
+        ("a", -1.0, None, 1.0, "recovery", ""),
+        ("a", float("inf"), None, 1.0, "recovery", ""),
+        ("a", 1.0, -1.0, 1.0, "recovery", ""),
+        ("a", 1.0, None, -1.0, "recovery", ""),
+        ("a", 1.0, None, 1.0, "somebody", ""),
+        ("a via x:1", 1.0, None, 1.0, "recovery", ""),
+        ("a via x:1", 1.0, None, 1.0, "recovery", "y:1"),
     ],
 )
 async def test_a_row_that_makes_no_sense_is_left_out(
@@ -73,6 +75,14 @@ async def test_a_row_that_makes_no_sense_is_left_out(
     records = LinkRecords(database)
     await records.write([NEAR])
     await database.run(
-        lambda connection: connection.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?)", row)
+        lambda connection: connection.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)", row)
     )
     assert await records.load() == [NEAR]
+
+
+async def test_paths_to_one_node_have_rates_of_their_own(database: Database) -> None:
+    first = NEAR._replace(address="near@x:1")
+    further = FAR._replace(path=PathId("near via y:1"), address="y:1")
+    await LinkRecords(database).write([first, further])
+    assert await LinkRecords(database).load() == [further, first]
+    assert {record.node for record in (first, further)} == {"near"}
