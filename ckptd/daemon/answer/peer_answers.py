@@ -209,7 +209,7 @@ def _peer_rows(
                 last_error=peer.last_error,
                 rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
                 rate_from=None if rate is None else rate.origin,
-                trouble=troubles.get(PathId(holdings.node), "") if holdings else "",
+                trouble="" if peer.path is None else troubles.get(peer.path, ""),
             )
         )
     return rows

@@ -190,6 +190,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
     def __init__(self, reader: asyncio.StreamReader) -> None:
         super().__init__(reader)
         self.over = asyncio.Event()
+        getattr(self, "_closed").add_done_callback(_note_end)  # noqa: B009 (not in its types)
 
     def eof_received(self) -> bool:
         self.over.set()
@@ -198,6 +199,12 @@ class _Protocol(asyncio.StreamReaderProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.over.set()
         super().connection_lost(error)
+
+
+def _note_end(closed: asyncio.Future[None]) -> None:
+    """Take note of how a connection ended, so that nobody calls that forgotten."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 async def _pause(seconds: float, over: asyncio.Event) -> bool:

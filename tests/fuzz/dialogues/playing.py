@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, Final
 
 from ckptd.limits import BLOCK_BYTES_MIN
-from ckptd.model.ids import NodeId
+from ckptd.model.ids import Origin
 from ckptd.model.words import Result
 from tests.fuzz.dialogues.jumping_time import Clock, JumpingSelector
 from tests.fuzz.dialogues.liar import Liar
@@ -38,7 +38,7 @@ _COMPLETE_S: Final = 900.0
 _EXPLAINED_S: Final = 60
 """Within this a recovery that moves ends, or says what it waits for."""
 _FOUND_S: Final = 20.0
-"""Within this a holder that begins to answer is found among the others."""
+"""Within this a holder that begins to answer later is found among the others."""
 _SHARE_MAX: Final = 1.05
 """Of the version it receives so much, and what follows for each source that misbehaves."""
 _STRIKES_MAX: Final = 4
@@ -166,9 +166,10 @@ async def _play(world: World, dialogue: Dialogue, course: Course, directory: Pat
             liars = _make_liars(world, dialogue)
             running = [tasks.create_task(liar.serve()) for liar in liars]
             peers = [liar.address for liar in liars]
+            is_tls = dialogue.wish.is_tls
+            honest = HonestNode(world, directory / "honest", is_tls=is_tls)
+            stack.callback(honest.close)
             if dialogue.honest_after_s is not None:
-                is_tls = dialogue.wish.is_tls
-                honest = HonestNode(world, directory / "honest", is_tls=is_tls)
                 peers.append(honest.address)
                 running.append(tasks.create_task(honest.serve(dialogue.honest_after_s)))
             Random(f"{dialogue.seed} order").shuffle(peers)
@@ -186,8 +187,11 @@ async def _play(world: World, dialogue: Dialogue, course: Course, directory: Pat
                     pass
                 await _until_explained(receiver)
                 _judge(world, dialogue, receiver, course, liars)
+                if dialogue.honest_after_s is not None:
+                    _judge_honest(receiver, honest.address, course)
             for task in running:
                 task.cancel()
+        course.complaints += [f"left running: {task!r}" for task in await _left_tasks()]
         for liar in liars:
             course.said += [f"{liar.node} {what}" for what in liar.said]
 
@@ -199,6 +203,13 @@ async def _until_explained(receiver: Receiver) -> None:
         if receiver.over.is_set() or any(each.waiting_for for each in recovering.snapshots()):
             return
         await asyncio.sleep(1)
+
+
+async def _left_tasks() -> set[asyncio.Task[Any]]:
+    """Return tasks that nobody waited for."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 def _make_liars(world: World, dialogue: Dialogue) -> list[Liar]:
@@ -216,51 +227,62 @@ def _make_liars(world: World, dialogue: Dialogue) -> list[Liar]:
 
 
 def _loop_error(facts: dict[str, Any]) -> str:
-    return f"loop: {facts.get('message')}: {facts.get('exception')!r}"
+    return f"loop: {facts.get('message')}: {facts.get('exception')!r}, {facts.get('future')!r}"
 
 
 def _judge(
     world: World, dialogue: Dialogue, receiver: Receiver, course: Course, liars: list[Liar]
 ) -> None:
-    complain = course.complaints.append
-    scheduler, now = receiver.recovering.scheduler, receiver.recovering.runtime.now()
-    ended, truth = receiver.ended, world.truth
-    if ended is not None:
-        course.ended = f"{ended.result} {ended.cause} {ended.message}"
-        course.received_bytes = ended.received_bytes
-        if ended.result is Result.COMPLETE and ended.digest != truth.digest:
-            complain("another version was taken")
-        if ended.result is not Result.COMPLETE and not (ended.cause and ended.message):
-            complain("it ended and nobody knows why")
-    else:
-        for view in scheduler.recoveries(now=now):
-            course.ended = f"waits for {view.waiting_for}"
-            course.received_bytes = view.received_bytes
-            if not view.waiting_for:
-                complain("it stands still and nobody knows why")
-    is_complete = ended is not None and ended.result is Result.COMPLETE
-    was_honest_there = dialogue.honest_after_s is not None and (
-        ended is None or receiver.ended_after_s >= dialogue.honest_after_s + _FOUND_S
-    )
-    if was_honest_there and not is_complete:
-        complain("it is not complete")
+    complain, truth = course.complaints.append, world.truth
+    is_complete = _judge_end(dialogue, receiver, course, truth.digest)
     course.complaints += _wrong_files(receiver.root, truth.contents, is_complete=is_complete)
     bytes_max = len(truth.data) * _SHARE_MAX + len(liars) * BLOCK_BYTES_MIN * (
         _STRIKES_MAX + _LOOSE_BLOCKS_MAX
     )
     if course.received_bytes > bytes_max:
         complain(f"it received {course.received_bytes / len(truth.data):.1f} times the version")
-    peer = scheduler.peer(NodeId(HONEST), now=now)
-    # Without TLS an id proves nothing: whoever took the honest node's is blamed under it.
-    is_itself = dialogue.wish.is_tls or not any(
-        said.startswith("holdings: id") for liar in liars for said in liar.said
-    )
-    if is_itself and (HONEST in receiver.accused or (peer is not None and peer.quarantines)):
-        complain("the honest node was blamed")
     for numbered in receiver.log.events.after(0, at_most=10_000)[1]:
         event = numbered.entry
         if event.level in {"error", "critical"}:
             complain(f"logged: {event.event} {dict(event.facts)}")
+
+
+def _judge_end(dialogue: Dialogue, receiver: Receiver, course: Course, digest: str) -> bool:
+    """Note how it ended; return whether it is complete."""
+    complain, ended = course.complaints.append, receiver.ended
+    is_complete = ended is not None and ended.result is Result.COMPLETE
+    if ended is not None:
+        course.ended = f"{ended.result} {ended.cause} {ended.message}"
+        course.received_bytes = ended.received_bytes
+        if is_complete and ended.digest != digest:
+            complain("another version was taken")
+        if not is_complete and not (ended.cause and ended.message):
+            complain("it ended and nobody knows why")
+    for view in receiver.recovering.snapshots():
+        course.ended = f"waits for {view.waiting_for}"
+        course.received_bytes = view.received_bytes
+        if not view.waiting_for:
+            complain("it stands still and nobody knows why")
+    after_s = dialogue.honest_after_s
+    if after_s is not None and not is_complete:
+        found_s = after_s and after_s + _FOUND_S
+        if ended is None or receiver.ended_after_s >= found_s:
+            complain("it is not complete")
+    return is_complete
+
+
+def _judge_honest(receiver: Receiver, address: str, course: Course) -> None:
+    """See that nothing is held against the honest node, whatever others did in its name."""
+    scheduler = receiver.recovering.scheduler
+    state, now = scheduler.inspect(), receiver.recovering.runtime.now()
+    origins = {Origin(HONEST if receiver.is_tls else address)}
+    blamed = {
+        peer.origin
+        for path, peer in state.peers.items()
+        if (view := scheduler.peer(path, now=now)) and (view.quarantines or view.bad_block_count)
+    }
+    if origins & (blamed | receiver.accused):
+        course.complaints.append("the honest node was blamed")
 
 
 def _wrong_files(root: Path, contents: dict[str, bytes], *, is_complete: bool) -> list[str]:

@@ -27,7 +27,7 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.serve.serving_peers import Serving
 from ckptd.daemon.services import Service, run_services
 from ckptd.limits import SECOND
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, RecoveryId, Version
 from ckptd.net.connection.identity import Files, Identity
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
@@ -124,7 +124,8 @@ class Receiver:
         recovering: Its parts that recover.
         ended: How the recovery ended; ``None``: not yet.
         ended_after_s: When that was, counted from its making.
-        accused: Whom it asked to stand by blocks.
+        accused: The origins of those whom it asked to stand by blocks.
+        is_tls: It talks TLS.
         root: Where versions stand.
         log: What it logged.
     """
@@ -133,17 +134,21 @@ class Receiver:
         self.parts = parts
         self.recovering = recovering
         self.log = log
+        self.is_tls = parts.transport.identity is not None
         self.root = Path(parts.config.roots[_MAIN])
         self.ended: EndedRecovery | None = None
         self.ended_after_s = 0.0
         self._began_s = asyncio.get_running_loop().time()
-        self.accused: set[str] = set()
+        self.accused: set[Origin] = set()
         self.over = asyncio.Event()
         recovering.connect(self._note, self._note_end)
 
     def _note(self, _events: Sequence[Event], effects: Sequence[Effect]) -> None:
         check_invariants(self.recovering.scheduler.inspect())
-        self.accused.update(each.source for each in effects if isinstance(each, ConfirmHolding))
+        peers = self.recovering.scheduler.inspect().peers
+        self.accused.update(
+            peers[each.source].origin for each in effects if isinstance(each, ConfirmHolding)
+        )
 
     def _note_end(self, _: EndRecovery, ended: EndedRecovery) -> None:
         self.ended = ended
@@ -267,6 +272,10 @@ class HonestNode:
         self._listening.bind(("127.0.0.1", 0))  # that alone refuses connections
         self._listening.settimeout(0)
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Give the address up, if it was never used."""
+        self._listening.close()
 
     async def serve(self, after_s: float) -> None:
         """Answer until cancelled."""
