@@ -6,7 +6,11 @@ that a version has one identity, signed or not, by one key or by several.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, NamedTuple, NewType
+
+from ckptd.limits import MIB
 
 DOMAIN: Final = b"ckptd-manifest-v1\0"
 """Goes before the manifest: a signature made for anything else is none of a manifest."""
@@ -28,6 +32,27 @@ class Signature(NamedTuple):
     value: bytes
 
 
-def signed_bytes(manifest: bytes) -> bytes:
-    """Return what is signed: the encoded manifest, and before it the domain."""
-    return DOMAIN + manifest
+@dataclass(frozen=True, slots=True)
+class SignableManifest:
+    """An encoded manifest that stands behind the domain: neither needs a copy of its own.
+
+    Attributes:
+        signed: What is signed, the domain and the manifest.
+    """
+
+    signed: bytes
+
+    @classmethod
+    def of(cls, manifest: bytes | memoryview) -> SignableManifest:
+        """Copy a manifest behind the domain, in pieces: a thread that copies keeps others out."""
+        buffer = BytesIO()
+        buffer.write(DOMAIN)
+        with memoryview(manifest) as view:
+            for start in range(0, len(view), MIB):
+                buffer.write(view[start : start + MIB])
+        return cls(buffer.getvalue())
+
+    @property
+    def manifest(self) -> memoryview:
+        """The manifest's bytes."""
+        return memoryview(self.signed)[len(DOMAIN) :]

@@ -33,7 +33,7 @@ from ckptd.limits import (
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
-from ckptd.model.signatures import Signature
+from ckptd.model.signatures import DOMAIN, SignableManifest, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
@@ -154,7 +154,7 @@ class Inquirer:
                 raise ProtocolViolation("holdings document", claimed)
             return HoldingsAnswer(update, response.headers.get("ETag", ""))
 
-    async def manifest(self, address: Address, digest: Digest) -> bytes:
+    async def manifest(self, address: Address, digest: Digest) -> SignableManifest:
         """Get an encoded manifest. That it has the digest is for the caller to check.
 
         Raises:
@@ -168,7 +168,7 @@ class Inquirer:
             if answer.response.status in _NOT_HELD:
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
             _expect_ok(answer.response)
-            return await answer.read(MANIFEST_BYTES_MAX)
+            return SignableManifest(await answer.read(MANIFEST_BYTES_MAX, behind=DOMAIN))
 
     async def signatures(self, address: Address, digest: Digest) -> tuple[Signature, ...]:
         """Get the signatures of a manifest; none if the peer has none.

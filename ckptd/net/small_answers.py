@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -33,29 +34,34 @@ class SmallAnswer:
     response: aiohttp.ClientResponse
     deadline: asyncio.Timeout
 
-    async def read(self, bytes_max: int) -> bytes:
+    async def read(self, bytes_max: int, behind: bytes = b"") -> bytes:
         """Return the body.
+
+        It is in memory once, and no call copies more than what just came: one that copies a large
+        body would hold the event loop up.
 
         Args:
             bytes_max: No more is taken.
+            behind: What is returned begins with this, and the body follows.
 
         Raises:
             ProtocolViolation: It is too long, coded, or does not say how long it is.
         """
         length = self._length(bytes_max)
         window_bytes = BODY_RATE_MIN_BYTES_PER_S * _WINDOW_S
-        body = bytearray()
-        due = 0
-        while len(body) < length:
-            if len(body) >= due:
-                due = min(len(body) + window_bytes, length)
+        body = BytesIO()  # hands out its own buffer
+        body.write(behind)
+        read_bytes = due = 0
+        while read_bytes < length:
+            if read_bytes >= due:
+                due = min(read_bytes + window_bytes, length)
                 self.deadline.reschedule(asyncio.get_running_loop().time() + _WINDOW_S)
             part = await self.response.content.readany()
             if not part:
                 break
-            body += part
+            read_bytes += body.write(part)
         self.deadline.reschedule(None)
-        return bytes(body)
+        return body.getvalue()
 
     def _length(self, bytes_max: int) -> int:
         subject = f"answer of {self.response.url.authority}"

@@ -430,7 +430,8 @@ async def test_questions_are_answered_over_tls(
     content.node = B
     async with serving(content, identity=other, node=B) as node, Inquirer(own) as inquirer:
         assert (await inquirer.holdings(node.address)).update is not None
-        assert await inquirer.manifest(node.address, content.digest) == content.encoded
+        received = await inquirer.manifest(node.address, content.digest)
+        assert bytes(received.manifest) == content.encoded
         with pytest.raises(NotFound):
             await inquirer.manifest(node.address, Digest("0" * 64))
     assert not own.handshakes.failures

@@ -252,8 +252,8 @@ class Doctor:
             return passed("peer", _name_of(peer), "answers; holds nothing to measure its rate with")
         try:
             async with asyncio.timeout(_ANSWER_S):
-                encoded = await self._inquirer.manifest(peer.address, sampled.digest)
-            space = await asyncio.to_thread(_open_manifest, encoded, sampled)
+                received = await self._inquirer.manifest(peer.address, sampled.digest)
+            space = await asyncio.to_thread(_open_manifest, received.manifest, sampled)
             sample = None
             if space is not None:
                 sample = await take_sample(
@@ -367,7 +367,7 @@ def _look_at_disk(root: Root) -> CheckRow:
     return passed("disk", subject, finding)
 
 
-def _open_manifest(encoded: bytes, holding: Holding) -> AddressSpace | None:
+def _open_manifest(encoded: memoryview, holding: Holding) -> AddressSpace | None:
     if hexdigest_of(encoded) != holding.digest:
         return None
     return AddressSpace(decode_manifest(encoded))

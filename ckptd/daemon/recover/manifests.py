@@ -11,7 +11,7 @@ from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotSigned, ProtocolViolation, VerificationFailed
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
-from ckptd.model.signatures import Signature
+from ckptd.model.signatures import SignableManifest, Signature
 from ckptd.model.space import AddressSpace
 from ckptd.net.inquiry import Inquirer
 from ckptd.store.files.hashing import hexdigest_of
@@ -28,7 +28,7 @@ class VerifiedManifest:
         is_journaled: It came from the recovery's own journal.
     """
 
-    encoded: bytes
+    encoded: memoryview
     signatures: tuple[Signature, ...]
     space: AddressSpace
     is_journaled: bool = False
@@ -71,7 +71,7 @@ class Manifests:
         end = self._peering.end_of(source)
         if end is None:
             raise ConnectionError(f"{source} does not answer")
-        encoded = await self._inquirer.manifest(end.address, digest)
+        manifest = await self._inquirer.manifest(end.address, digest)
         signatures: tuple[Signature, ...] = ()
         if self._policy.has_trusted_keys:
             try:
@@ -80,7 +80,7 @@ class Manifests:
                 subject = f"manifest for {checkpoint}"
                 problem = f"came with signatures that are none: {error}"
                 raise NotSigned(subject, problem, is_lie=True) from error
-        return await self._verified(encoded, signatures, checkpoint, digest)
+        return await self._verified(manifest, signatures, checkpoint, digest)
 
     async def from_here(
         self, recovery: RecoveryId, checkpoint: CheckpointName, digest: Digest
@@ -94,28 +94,31 @@ class Manifests:
         if encoded is None:
             return await self.from_catalog(checkpoint, digest)
         signatures = await self._shelf.find(digest)
-        found = await self._verified(encoded, signatures, checkpoint, digest)
+        manifest = await asyncio.to_thread(SignableManifest.of, encoded)
+        found = await self._verified(manifest, signatures, checkpoint, digest)
         return replace(found, is_journaled=True)
 
     async def from_catalog(self, checkpoint: CheckpointName, digest: Digest) -> VerifiedManifest:
         """Take that of a version that is here."""
         encoded = await self._catalog.manifest_bytes(digest)
-        return await self._verified(encoded, await self._shelf.find(digest), checkpoint, digest)
+        manifest = await asyncio.to_thread(SignableManifest.of, encoded)
+        return await self._verified(manifest, await self._shelf.find(digest), checkpoint, digest)
 
     async def _verified(
         self,
-        encoded: bytes,
+        manifest: SignableManifest,
         signatures: tuple[Signature, ...],
         checkpoint: CheckpointName,
         digest: Digest,
     ) -> VerifiedManifest:
         def work() -> VerifiedManifest:
+            encoded = manifest.manifest
             if hexdigest_of(encoded) != digest:
                 raise VerificationFailed(
                     f"manifest for {checkpoint}", "does not have the digest that its holder says"
                 )
             # Before a byte of it is parsed.
-            verified = self._policy.verify(encoded, signatures, checkpoint)
+            verified = self._policy.verify(manifest, signatures, checkpoint)
             return VerifiedManifest(encoded, verified, AddressSpace(decode_manifest(encoded)))
 
         return await asyncio.to_thread(work)

@@ -30,6 +30,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.blocks import BlockSet
+from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.fingerprints import HashedDirectory
@@ -265,10 +266,10 @@ class StagingOrders:
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
         try:
-            encoded = await self._journal.manifest(recovery.id)
-            assert encoded is not None, f"{recovery.id} has no manifest in the journal"
             space = recovery.known_space()
-            manifest, digest = space.manifest, hexdigest_of(encoded)
+            manifest = space.manifest
+            encoded = encoding_of(manifest)
+            digest = await asyncio.to_thread(hexdigest_of, encoded)
             left_out = space.units_of(effect.missing)
             marker = describe_partial(manifest, digest, left_out, at_s=self._wall_clock())
             files = await self._in_thread(lambda: staging.place(effect.missing, marker))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ckptd.config.sections import SignaturesSection
 from ckptd.errors import ConfigurationError, NotSigned
 from ckptd.model.ids import CheckpointName
-from ckptd.model.signatures import KeyId, Signature
+from ckptd.model.signatures import KeyId, SignableManifest, Signature
 from ckptd.store.files.keys import Patterns, SigningKey, TrustedKey, read_trusted_keys
 
 
@@ -65,13 +65,16 @@ class SignaturePolicy:
         """Whether any signature can count: without, nobody need be asked for one."""
         return bool(self._rules.trusted)
 
-    def sign(self, manifest: bytes) -> tuple[Signature, ...]:
+    def sign(self, manifest: bytes | memoryview) -> tuple[Signature, ...]:
         """Sign an encoded manifest, if this node has a key. Hashes all of it."""
         key = self._rules.key
         return () if key is None else (key.sign(manifest),)
 
     def verify(
-        self, manifest: bytes, signatures: tuple[Signature, ...], checkpoint: CheckpointName
+        self,
+        manifest: SignableManifest,
+        signatures: tuple[Signature, ...],
+        checkpoint: CheckpointName,
     ) -> tuple[Signature, ...]:
         """Verify the signatures of a manifest whose bytes nobody has looked at yet.
 

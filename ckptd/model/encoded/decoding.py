@@ -21,6 +21,7 @@ from ckptd.model.manifest import (
     REQUIRED_FEATURES,
     Manifest,
     check_manifest,
+    encode_manifest,
 )
 
 _NEWER = "Use a ckptd that is as new as the publisher's."
@@ -86,6 +87,12 @@ def read_manifest(data: bytes | memoryview) -> Manifest:
         annotations=words.annotations,
         phases=words.phases,
     )
+
+
+def encoding_of(manifest: Manifest) -> bytes | memoryview:
+    """Return the bytes of a manifest: those that it was decoded from, if it was."""
+    units = manifest.units
+    return units.data if isinstance(units, EncodedUnits) else encode_manifest(manifest)
 
 
 def _check_terms(terms: _Terms) -> None:

@@ -38,6 +38,11 @@ class EncodedUnits(Sequence[Unit]):
         self._starts = starts
         self._latest: tuple[int, Unit] | None = None  # in one piece: threads share it
 
+    @property
+    def data(self) -> memoryview:
+        """The manifest that they are in."""
+        return self._data
+
     def __len__(self) -> int:
         return len(self._starts) - 1
 

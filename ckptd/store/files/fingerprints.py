@@ -71,7 +71,7 @@ class HashedDirectory:
     root: str
     directory: str
     manifest: Manifest
-    encoded: bytes
+    encoded: bytes | memoryview
     digest: Digest
     files: tuple[UnitFile | None, ...]
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, KIB
-from ckptd.model.signatures import KeyId, Signature, signed_bytes
+from ckptd.model.signatures import KeyId, SignableManifest, Signature
 from ckptd.store.files.hashing import digest_of
 
 DEFAULT_KEY: Final = "/etc/ckptd/signing-key"
@@ -88,10 +88,10 @@ class PublicKey:
             "'ckptctl keys show' prints the one of a node.",
         )
 
-    def has_signed(self, manifest: bytes, signature: Signature) -> bool:
+    def has_signed(self, manifest: SignableManifest, signature: Signature) -> bool:
         """Return whether a signature of a manifest was made with this key. Hashes all of it."""
         try:
-            self._key.verify(signature.value, signed_bytes(manifest))
+            self._key.verify(signature.value, manifest.signed)
         except InvalidSignature:
             return False
         return True
@@ -143,9 +143,9 @@ class SigningKey:
             raise ConfigurationError(subject, "is no ed25519 key")
         return cls(key)
 
-    def sign(self, manifest: bytes) -> Signature:
+    def sign(self, manifest: bytes | memoryview) -> Signature:
         """Sign an encoded manifest. Hashes all of it."""
-        return Signature(self.public.id, self._key.sign(signed_bytes(manifest)))
+        return Signature(self.public.id, self._key.sign(SignableManifest.of(manifest).signed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,13 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.store.records.database import Database
 from ckptd.store.records.ended import ENDED_FORMAT, EndedRecovery, decode_ended, encode_ended
+from ckptd.store.records.manifest_pieces import (
+    forget_pieces,
+    is_long,
+    read_packed,
+    unpack,
+    write_pieces,
+)
 from ckptd.store.records.schema import Connection
 
 ENDED_MAX: Final = 100
@@ -86,7 +93,7 @@ class Journal:
         )
 
     async def choose(
-        self, recovery: RecoveryId, version: Version, digest: Digest, manifest: bytes
+        self, recovery: RecoveryId, version: Version, digest: Digest, manifest: bytes | memoryview
     ) -> None:
         """Record the version of a recovery and its manifest, so that resuming it needs no peer.
 
@@ -106,8 +113,11 @@ class Journal:
                 _swap_blocks(connection, recovery, before, digest)
             connection.execute(
                 "UPDATE recoveries SET version = ?, digest = ?, manifest = ? WHERE recovery = ?",
-                (version, digest, manifest, recovery),
+                (version, digest, None if is_long(manifest) else manifest, recovery),
             )
+            if is_long(manifest):
+                write_pieces(connection, digest, manifest)
+            forget_pieces(connection)
 
         await self._database.run(work)
 
@@ -160,6 +170,7 @@ class Journal:
 
         def work(connection: Connection) -> None:
             connection.execute("DELETE FROM recoveries WHERE recovery = ?", (record.recovery,))
+            forget_pieces(connection)
             connection.execute(
                 "INSERT INTO ended (format, record) VALUES (?, ?)",
                 (ENDED_FORMAT, encode_ended(record)),
@@ -231,10 +242,12 @@ def _blocks(connection: Connection, recovery: RecoveryId) -> BlockSet:
 
 
 def _manifest(connection: Connection, recovery: RecoveryId) -> bytes | None:
-    row: tuple[bytes | None] | None = connection.execute(
-        "SELECT manifest FROM recoveries WHERE recovery = ?", (recovery,)
+    row: tuple[bytes | None, Digest | None] | None = connection.execute(
+        "SELECT manifest, digest FROM recoveries WHERE recovery = ?", (recovery,)
     ).fetchone()
-    return row[0] if row else None
+    if row is None or row[0] is not None or row[1] is None:
+        return row[0] if row else None
+    return unpack(read_packed(connection, row[1])) or None
 
 
 def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:

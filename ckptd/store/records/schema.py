@@ -298,6 +298,16 @@ ALTER TABLE links ADD COLUMN address TEXT NOT NULL DEFAULT '';
 """``node`` is the path, which has the node's name if it is the first one; the address is that at
 which it led to the node, as the configuration calls it."""
 
+_MANIFEST_PIECES: Final = """
+CREATE TABLE manifest_pieces (
+    digest TEXT NOT NULL,  -- of a version or of recoveries; their own column is empty then
+    piece INTEGER NOT NULL,
+    data BLOB NOT NULL,  -- zstd, each on its own
+    PRIMARY KEY (digest, piece)
+) STRICT;
+"""
+
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -312,6 +322,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _KEPT,
     _ELAPSED,
     _ADDRESSES_OF_LINKS,
+    _MANIFEST_PIECES,
 )
 """What leads from each schema to the next one."""
 

@@ -6,16 +6,22 @@ from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
-import zstandard
 
 from ckptd.errors import DamagedState, InvalidManifest
-from ckptd.limits import MANIFEST_BYTES_MAX
 from ckptd.model.encoded.decoding import read_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.records.manifest_pieces import (
+    PackedManifest,
+    forget_pieces,
+    pack,
+    read_packed,
+    unpack,
+    write_packed,
+)
 from ckptd.store.records.schema import Connection
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -30,7 +36,7 @@ class VersionRow(NamedTuple):
     version: Version
     size_bytes: int
     block_count: int
-    manifest: bytes
+    manifest: PackedManifest
 
 
 class StoredPlace(NamedTuple):
@@ -70,7 +76,7 @@ def pack_version(hashed: HashedDirectory, space: AddressSpace) -> VersionRow:
         version=Version(hashed.manifest.version),
         size_bytes=space.size_bytes,
         block_count=space.block_count,
-        manifest=zstandard.compress(hashed.encoded),
+        manifest=pack(hashed.encoded),
     )
 
 
@@ -86,10 +92,8 @@ def unpack_manifest(row: VersionRow, database: str) -> bytes:
         DamagedState: It is not the one that the digest is of.
     """
     try:
-        if zstandard.frame_content_size(row.manifest) > MANIFEST_BYTES_MAX:
-            raise _damaged(row, database)
-        encoded = zstandard.decompress(row.manifest)
-    except zstandard.ZstdError as error:
+        encoded = unpack(row.manifest)
+    except DamagedState as error:
         raise _damaged(row, database) from error
     if hexdigest_of(encoded) != row.digest:
         raise _damaged(row, database)
@@ -156,18 +160,29 @@ def _damaged(row: VersionRow, database: str) -> DamagedState:
 def read_version(connection: Connection, digest: Digest) -> StoredVersion | None:
     """Return a version and its places, in the order in which they were added."""
     row = connection.execute("SELECT * FROM versions WHERE digest = ?", (digest,)).fetchone()
-    return None if row is None else _with_places(connection, VersionRow(*row))
+    return None if row is None else _whole(connection, VersionRow(*row))
 
 
 def read_versions(connection: Connection, after: str, count_max: int) -> list[StoredVersion]:
-    """Return the versions with the next digests after one; ``""`` begins."""
+    """Return the versions with the next digests after one; ``""`` begins.
+
+    Fewer than ``count_max`` where one of them has a long manifest: it is the last one.
+    """
     rows = connection.execute(
         "SELECT * FROM versions WHERE digest > ? ORDER BY digest LIMIT ?", (after, count_max)
     )
-    return [_with_places(connection, VersionRow(*row)) for row in rows.fetchall()]
+    versions: list[StoredVersion] = []
+    for row in map(VersionRow._make, rows.fetchall()):
+        versions.append(_whole(connection, row))
+        if not row.manifest:
+            break
+    return versions
 
 
-def _with_places(connection: Connection, row: VersionRow) -> StoredVersion:
+def _whole(connection: Connection, row: VersionRow) -> StoredVersion:
+    """Return a version with what other tables have of it."""
+    if not row.manifest:
+        row = row._replace(manifest=read_packed(connection, row.digest))
     places = connection.execute(
         "SELECT * FROM places WHERE digest = ? ORDER BY place", (row.digest,)
     )
@@ -181,8 +196,10 @@ def write_version(connection: Connection, row: VersionRow) -> None:
         " checkpoint = excluded.checkpoint, version = excluded.version,"
         " size_bytes = excluded.size_bytes, block_count = excluded.block_count,"
         " manifest = excluded.manifest",
-        row,
+        row if isinstance(row.manifest, bytes) else row._replace(manifest=b""),
     )
+    if not isinstance(row.manifest, bytes):
+        write_packed(connection, row.digest, row.manifest)
 
 
 def write_place(connection: Connection, row: StoredPlace) -> int:
@@ -251,9 +268,11 @@ def delete_place(connection: Connection, number: int) -> None:
             " AND NOT EXISTS (SELECT 1 FROM places WHERE places.digest = versions.digest)",
             row,
         )
+        forget_pieces(connection)
         connection.execute(
             "DELETE FROM signatures WHERE digest = ?"
             " AND digest NOT IN (SELECT digest FROM versions)"
             " AND digest NOT IN (SELECT digest FROM recoveries WHERE digest IS NOT NULL)",
             row,
         )
+        forget_pieces(connection)

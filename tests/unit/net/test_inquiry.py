@@ -58,7 +58,8 @@ async def test_a_peer_is_asked_what_it_holds(content: FileContent) -> None:
 @on_both_loops
 async def test_a_peer_is_asked_for_a_manifest(content: FileContent) -> None:
     async with serving(content) as node, Inquirer() as inquirer:
-        assert await inquirer.manifest(node.address, content.digest) == content.encoded
+        received = await inquirer.manifest(node.address, content.digest)
+        assert bytes(received.manifest) == content.encoded
         with pytest.raises(NotFound):
             await inquirer.manifest(node.address, UNKNOWN)
 

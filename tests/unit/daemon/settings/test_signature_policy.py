@@ -12,11 +12,12 @@ from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import ConfigurationError, NotSigned, ProtocolViolation
 from ckptd.model.ids import CheckpointName
 from ckptd.model.manifest import encode_manifest
-from ckptd.model.signatures import KeyId, Signature
+from ckptd.model.signatures import KeyId, SignableManifest, Signature
 from ckptd.store.files.keys import SigningKey
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 from tests.support.manifests import make_manifest
 
+signable = SignableManifest.of
 NAME = CheckpointName("llama/rank-0")
 MANIFEST = encode_manifest(make_manifest({"a": b"a"}))
 OURS, THEIRS, NEXT = SigningKey.draw(), SigningKey.draw(), SigningKey.draw()
@@ -39,7 +40,7 @@ def policy(tmp_path: Path) -> SignaturePolicy:
 def is_accepted(policy: SignaturePolicy, manifest: bytes, document: bytes) -> bool:
     """Tell whether a manifest with this document is let in."""
     try:
-        policy.verify(manifest, decode_signatures(document), NAME)
+        policy.verify(signable(manifest), decode_signatures(document), NAME)
     except (ProtocolViolation, NotSigned):
         return False
     return True
@@ -47,7 +48,7 @@ def is_accepted(policy: SignaturePolicy, manifest: bytes, document: bytes) -> bo
 
 def test_a_manifest_signed_by_a_trusted_key_is_accepted(policy: SignaturePolicy) -> None:
     signature = OURS.sign(MANIFEST)
-    assert policy.verify(MANIFEST, (signature,), NAME) == (signature,)
+    assert policy.verify(signable(MANIFEST), (signature,), NAME) == (signature,)
 
 
 def test_with_any_bit_of_the_manifest_flipped_it_is_refused(policy: SignaturePolicy) -> None:
@@ -85,7 +86,9 @@ def test_a_foreign_key_does_not_count_whatever_it_calls_itself(policy: Signature
     disguised = Signature(OURS.public.id, theirs.value)
     assert not is_accepted(policy, MANIFEST, encode_signatures([disguised]))
     # One that counts is enough; those that nobody knows are not passed on.
-    assert policy.verify(MANIFEST, (theirs, OURS.sign(MANIFEST)), NAME) == (OURS.sign(MANIFEST),)
+    assert policy.verify(signable(MANIFEST), (theirs, OURS.sign(MANIFEST)), NAME) == (
+        OURS.sign(MANIFEST),
+    )
 
 
 def test_a_forgery_is_refused_though_another_signature_counts(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_a_forgery_is_refused_though_another_signature_counts(tmp_path: Path) ->
 
 def test_an_unsigned_manifest_is_refused_and_is_no_lie(policy: SignaturePolicy) -> None:
     with pytest.raises(NotSigned, match="is unsigned") as refused:
-        policy.verify(MANIFEST, (), NAME)
+        policy.verify(signable(MANIFEST), (), NAME)
     assert not refused.value.is_lie
 
 
@@ -104,10 +107,10 @@ def test_what_requires_no_signature_may_have_none_but_no_forged_one(
     policy: SignaturePolicy,
 ) -> None:
     other = CheckpointName("qwen/rank-0")
-    assert policy.verify(MANIFEST, (), other) == ()
-    assert policy.verify(MANIFEST, (THEIRS.sign(MANIFEST),), other) == ()
+    assert policy.verify(signable(MANIFEST), (), other) == ()
+    assert policy.verify(signable(MANIFEST), (THEIRS.sign(MANIFEST),), other) == ()
     with pytest.raises(NotSigned) as refused:
-        policy.verify(MANIFEST, (Signature(OURS.public.id, bytes(64)),), other)
+        policy.verify(signable(MANIFEST), (Signature(OURS.public.id, bytes(64)),), other)
     assert refused.value.is_lie
 
 
@@ -118,7 +121,7 @@ def test_a_key_counts_only_for_the_checkpoints_it_may_sign(tmp_path: Path) -> No
     assert is_accepted(policy, MANIFEST, encode_signatures([OURS.sign(MANIFEST)]))
     assert not is_accepted(policy, MANIFEST, encode_signatures([NEXT.sign(MANIFEST)]))
     with pytest.raises(NotSigned, match="may not sign this checkpoint"):
-        policy.verify(MANIFEST, (OURS.sign(MANIFEST),), CheckpointName("qwen/rank-0"))
+        policy.verify(signable(MANIFEST), (OURS.sign(MANIFEST),), CheckpointName("qwen/rank-0"))
 
 
 def test_keys_change_without_a_gap(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX
-from ckptd.model.signatures import Signature
+from ckptd.model.signatures import SignableManifest, Signature
 from ckptd.store.files.keys import (
     KEYS_MAX,
     TRUSTED_FILE_BYTES_MAX,
@@ -20,17 +20,20 @@ from ckptd.store.files.keys import (
     read_trusted_keys,
 )
 
+signable = SignableManifest.of
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32))  # names of tests have it
 TEXT = KEY.public.text
 
 
 def test_a_key_has_signed_what_it_signed_and_nothing_else() -> None:
     signature = KEY.sign(b"manifest")
-    assert KEY.public.has_signed(b"manifest", signature)
-    assert not KEY.public.has_signed(b"manifest.", signature)
-    assert not SigningKey.draw().public.has_signed(b"manifest", signature)
+    assert KEY.public.has_signed(signable(b"manifest"), signature)
+    assert not KEY.public.has_signed(signable(b"manifest."), signature)
+    assert not SigningKey.draw().public.has_signed(signable(b"manifest"), signature)
     for length in (0, 63, 65):
-        assert not KEY.public.has_signed(b"manifest", Signature(signature.key, bytes(length)))
+        assert not KEY.public.has_signed(
+            signable(b"manifest"), Signature(signature.key, bytes(length))
+        )
 
 
 def test_what_a_key_signed_for_another_purpose_is_no_signature_of_a_manifest() -> None:
@@ -39,7 +42,7 @@ def test_what_a_key_signed_for_another_purpose_is_no_signature_of_a_manifest() -
 
     def counts(signed: bytes) -> bool:
         signature = Signature(signing.public.id, key.sign(signed))
-        return signing.public.has_signed(b"manifest", signature)
+        return signing.public.has_signed(signable(b"manifest"), signature)
 
     assert counts(b"ckptd-manifest-v1\0manifest")
     assert not counts(b"manifest")
@@ -80,7 +83,7 @@ def test_a_key_drawn_by_openssl_is_a_key(tmp_path: Path) -> None:
         pytest.skip("openssl is not installed")
     path.chmod(0o600)
     key = SigningKey.read(str(path))
-    assert key.public.has_signed(b"manifest", key.sign(b"manifest"))
+    assert key.public.has_signed(signable(b"manifest"), key.sign(b"manifest"))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o622, 0o700, 0o644])

@@ -1,15 +1,19 @@
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from ckptd.limits import MANIFEST_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.store.records import journal as journal_module
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import ENDED_MAX, Journal, JournaledRecovery
+from ckptd.store.records.manifest_pieces import read_packed
 from tests.support.stores import ended
 
 FIRST = RecoveryId("r1")
@@ -209,3 +213,29 @@ async def test_of_ended_recoveries_only_the_last_are_kept_newest_first(journal: 
         await journal.end(ended(RecoveryId(f"r{number}")))
     expected = [f"r{number}" for number in range(ENDED_MAX + 4, 4, -1)]
     assert [record.recovery for record in await journal.ended()] == expected
+
+
+async def test_a_long_manifest_is_found_again_and_goes_with_its_last_recovery(
+    database: Database, journal: Journal
+) -> None:
+    long = bytes(range(256)) * (MANIFEST_BYTES_MAX // 256)
+    for recovery in (FIRST, SECOND):
+        await journal.begin(make_recovery(recovery))
+        await journal.choose(recovery, Version(7), DIGEST, memoryview(long))
+    assert await journal.manifest(SECOND) == long
+    await journal.end(ended(FIRST))
+    assert await journal.manifest(SECOND) == long
+    await journal.choose(SECOND, Version(8), OTHER_DIGEST, b"short")
+    assert await journal.manifest(SECOND) == b"short"
+    assert await database.run(lambda connection: read_packed(connection, DIGEST)) == ()
+
+
+async def test_of_a_long_manifest_one_piece_at_a_time_is_copied(journal: Journal) -> None:
+    long = Random(1).randbytes(16 * MIB)
+    await journal.begin(make_recovery())
+    tracemalloc.start()
+    try:
+        await journal.choose(FIRST, Version(7), DIGEST, memoryview(long))
+        assert tracemalloc.get_traced_memory()[1] < 6 * MIB
+    finally:
+        tracemalloc.stop()

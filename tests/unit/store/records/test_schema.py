@@ -48,6 +48,7 @@ NEW_TABLES = {
     "places",
     "kept",
     "elapsed",
+    "manifest_pieces",
 }
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from random import Random
 
 import msgspec
 import pytest
@@ -11,9 +12,11 @@ import zstandard
 
 from ckptd.errors import DamagedState
 from ckptd.limits import MANIFEST_BYTES_MAX
+from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.records.manifest_pieces import PIECE_BYTES, pack, read_packed
 from ckptd.store.records.schema import Connection, bring_up_to_date
 from ckptd.store.records.version_rows import (
     StoredPlace,
@@ -60,6 +63,7 @@ def unpacked(row: VersionRow, place: StoredPlace) -> HashedDirectory:
 
 def test_a_row_has_what_questions_are_about(row: VersionRow, hashed: HashedDirectory) -> None:
     assert row[:5] == (hashed.digest, "llama/rank-0", 100, 562_146, 4)
+    assert isinstance(row.manifest, bytes)
     assert zstandard.decompress(row.manifest) == hashed.encoded
 
 
@@ -81,6 +85,7 @@ NO_MANIFEST = msgspec.msgpack.encode({"a": 1})
 
 
 def damaged(row: VersionRow, kind: str) -> VersionRow:
+    assert isinstance(row.manifest, bytes)
     encoded = zstandard.decompress(row.manifest)
     return {
         "no zstd": row._replace(manifest=b"x" * 100),
@@ -254,3 +259,22 @@ def test_damaged_files_are_not_renewed(
     number = write_place(connection, place._replace(files=b"\xc1"))
     with pytest.raises(DamagedState, match="is damaged"):
         renew_files(connection, number, {}, (), None)
+
+
+def test_a_version_with_a_long_manifest_comes_back_alone_and_goes_whole(
+    connection: Connection, row: VersionRow, place: StoredPlace
+) -> None:
+    encoded = Random(1).randbytes(PIECE_BYTES + 1)
+    digests = [Digest(f"{number}" * 64) for number in range(4)]
+    for digest in digests:
+        write_version(connection, row._replace(digest=digest))
+    long = row._replace(digest=digests[1], manifest=pack(encoded))
+    write_version(connection, long)
+    number = write_place(connection, place._replace(digest=digests[1]))
+    found = read_versions(connection, "", 9)
+    assert [each.row.digest for each in found] == digests[:2]
+    assert found[1].row == long
+    assert [each.row.digest for each in read_versions(connection, digests[1], 9)] == digests[2:]
+    delete_place(connection, number)
+    assert read_version(connection, digests[1]) is None
+    assert read_packed(connection, digests[1]) == ()
