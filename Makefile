@@ -25,7 +25,7 @@ TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist workst
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install clean
 
 help: ## Show this list
@@ -79,6 +79,9 @@ bench-stallers: install ## Recover beside a thousand stallers and without, in tu
 
 bench-keeping: install ## Measure what watching costs, how soon a change is known, and hashing again: FILES=10000, SIZE=10GiB
 	@$(BIN)/python -m tests.benchmarks.keeping $(if $(FILES),--files '$(FILES)') $(if $(SIZE),--size '$(SIZE)')
+
+bench-bombs: install ## Measure memory and event loop of a daemon that gets the most hostile manifests: ROWS="'deep paths'"
+	@$(BIN)/python -m tests.benchmarks.bombs $(ROWS)
 
 fuzz: install ## Feed every parser drawn nonsense, and a receiver drawn dialogues: EXECUTIONS=10000, TARGET=dialogues, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')

@@ -157,7 +157,7 @@ BOMB = GOOD.replace(b"\xa5units\x91", b"\xa5units" + HUGE_COUNT)
         (BOMB, b"", "is unsigned"),
         (b"\x00" * MANIFEST_BYTES_MAX, encode_signatures([THEIRS.sign(b"")]), "nobody here trusts"),
         # Even a trusted key cannot sign its way out of the rules.
-        (BOMB, signed(BOMB), "cannot be decoded"),
+        (BOMB, signed(BOMB), "has 4294967295 units"),
         (with_paths("../a"), signed(with_paths("../a")), "leads out"),
         (with_paths("a", "a"), signed(with_paths("a", "a")), "twice"),
     ],

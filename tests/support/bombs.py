@@ -13,6 +13,9 @@ from ckptd.model.manifest import DIGEST_OF_NOTHING
 
 encode = msgspec.msgpack.encode
 
+CHECKPOINT: Final = "c"
+VERSION: Final = 1
+
 _DIGEST: Final = bytes(range(32))
 _SPARE: Final = KIB
 """For everything but what a bomb consists of."""
@@ -35,7 +38,11 @@ def _with_raw(unit: bytes, name: str, value: bytes) -> bytes:
 
 
 def _manifest(units: bytes, unit_count: int, **words: bytes) -> bytes:
-    pairs = {"format": encode(1), "checkpoint": encode("c"), "version": encode(1)} | words
+    pairs = {
+        "format": encode(1),
+        "checkpoint": encode(CHECKPOINT),
+        "version": encode(VERSION),
+    } | words
     pairs["units"] = b"\xdd" + unit_count.to_bytes(4, "big") + units
     body = b"".join(encode(name) + value for name, value in pairs.items())
     return bytes([0x80 + len(pairs)]) + body
@@ -58,8 +65,9 @@ def _array(size_bytes: int, element: bytes) -> bytes:
 
 
 def _map(size_bytes: int) -> bytes:
-    pairs = [encode(f"{number:07x}") + b"\xa0" for number in range((size_bytes - _SPARE) // 9)]
-    return b"\xdf" + len(pairs).to_bytes(4, "big") + b"".join(pairs)
+    some = b"".join(encode(f"{number:07x}") + b"\xa0" for number in range(1000))
+    repeats = (size_bytes - _SPARE) // len(some)
+    return b"\xdf" + (1000 * repeats).to_bytes(4, "big") + some * repeats
 
 
 def _text(size_bytes: int) -> bytes:
@@ -77,11 +85,16 @@ def _file(number: int) -> bytes:
     return _unit(path, size_bytes=1, digest=_DIGEST, block_digests=_DIGEST)
 
 
-def _of_a_class(number: int) -> bytes:
-    """Return a unit of one of as many classes as there may be, eight of each."""
-    number, member = divmod(number, 8)
-    path = f"{member}/{number:06}"
-    return _unit(path, phase=min(number // 3, 255), criticality=number % 3)
+def _classes(size_bytes: int) -> bytes:
+    """Return a manifest with as many classes as there may be, their paths side by side."""
+    of_each = size_bytes // (768 * 200)
+
+    def unit(number: int) -> bytes:
+        kind = min(number // of_each, 767)
+        path = f"{number - kind * of_each:07}/{kind}"
+        return _unit(path, phase=kind // 3, criticality=kind % 3)
+
+    return _filled(size_bytes, unit, phases=encode(["p"] * 256))
 
 
 _SOME_FACTS: Final = encode({f"{number:03x}": "" for number in range(2500)})
@@ -105,7 +118,7 @@ BOMBS: Final[Mapping[str, Callable[[int], bytes]]] = {
     "beginnings of each other": lambda size: _filled(
         size, lambda number: _unit("a" * 200 + f"/{number // 200:07}" + "b" * (number % 200))
     ),
-    "many classes": lambda size: _filled(size, _of_a_class, phases=encode(["p"] * 256)),
+    "many classes": _classes,
     "annotations": lambda size: _manifest(b"", 0, annotations=_map(size)),
     "phases": lambda size: _manifest(b"", 0, phases=_array(size, b"\xa1x")),
     "requires": lambda size: _manifest(b"", 0, requires=_array(size, b"\xa3abc")),
