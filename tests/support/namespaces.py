@@ -48,6 +48,7 @@ class Switch:
     def __init__(self) -> None:
         self._name = f"ckptd-{os.getpid()}"
         self.hosts: list[Host] = []
+        self._networks: set[int] = set()
         self._add_namespace(self._name)
         _ip("-n", self._name, "link", "add", "br0", "type", "bridge")
         _ip("-n", self._name, "link", "set", "br0", "up")
@@ -89,11 +90,36 @@ class Switch:
         _ip("-n", namespace, "link", "set", "eth0", "up")
         if rate_mbit is not None:
             for place, device in ((namespace, "eth0"), (self._name, port)):
-                _run(
-                    *("tc", "-n", place, "qdisc", "add", "dev", device, "root", "tbf"),
-                    *("rate", f"{rate_mbit}mbit", "burst", "128kb", "latency", "20ms"),
-                )
+                self._shape(place, device, rate_mbit)
         return host
+
+    def _shape(self, place: str, device: str, rate_mbit: int) -> None:
+        _run(
+            *("tc", "-n", place, "qdisc", "add", "dev", device, "root", "tbf"),
+            *("rate", f"{rate_mbit}mbit", "burst", "128kb", "latency", "20ms"),
+        )
+
+    def join(self, host: Host, network: int, *, rate_mbit: int) -> str:
+        """Give a host another interface on a network of its own; return its address there."""
+        namespace, interface = self._namespace(host.name), f"eth{network}"
+        bridge, port = f"br{network}", f"p{network}-{host.name}"
+        if network not in self._networks:
+            self._networks.add(network)
+            _ip("-n", self._name, "link", "add", bridge, "type", "bridge")
+            _ip("-n", self._name, "link", "set", bridge, "up")
+        ends = (port, "type", "veth", "peer", interface, "netns", namespace)
+        _ip("-n", self._name, "link", "add", *ends)
+        _ip("-n", self._name, "link", "set", port, "master", bridge, "up")
+        address = f"10.77.{network}.{self.hosts.index(host) + 1}"
+        _ip("-n", namespace, "address", "add", f"{address}/24", "dev", interface)
+        _ip("-n", namespace, "link", "set", interface, "up")
+        for place, device in ((namespace, interface), (self._name, port)):
+            self._shape(place, device, rate_mbit)
+        return address
+
+    def cut(self, host: Host, interface: str) -> None:
+        """Take an interface of a host down: what is sent to it is lost without a word."""
+        _ip("-n", self._namespace(host.name), "link", "set", interface, "down")
 
     @contextlib.contextmanager
     def watching(self, directory: Path) -> Iterator[Counters]:
