@@ -14,7 +14,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Epoch, NodeId
-from tests.support.scheduling import A, B, C, R, blocks, holding, saved, wanted
+from tests.support.scheduling import A, B, C, R, blocks, further_path, holding, saved, wanted
 
 VERSION, OTHER = saved(8), saved(3)
 
@@ -66,3 +66,13 @@ def test_holders_of_another_version_or_of_none_that_is_chosen_do_not_count(step:
     recovery.digest = OTHER.digest
     look_for_holders(step)
     assert recovery.swarm.source_count == 0
+
+
+def test_what_a_node_has_spread_once_however_many_paths_lead_to_it(step: Step) -> None:
+    again = holder(B, blocks((2, 4)))
+    again.path = further_path(B, "x")
+    step.state.add_peer(again)
+    look_for_holders(step)
+    swarm = step.state.recoveries[R].swarm
+    assert swarm.spread.had_by[:2] == [blocks((2, 4)), blocks()]
+    assert swarm.source_count == 3

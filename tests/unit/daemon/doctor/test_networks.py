@@ -23,6 +23,7 @@ SPEEDS = {"eth0": SLOW, "eth1": FAST}
 def networks(**speeds: int | None) -> Networks:
     routes = [
         Route(ipaddress.ip_network("0.0.0.0/0"), "eth0", is_direct=False),
+        Route(ipaddress.ip_network("192.0.2.0/24"), "eth1", is_direct=False),
         *(
             Route(ipaddress.ip_network(f"10.0.{number}.0/24"), f"eth{number}", is_direct=True)
             for number in (0, 1)
