@@ -141,6 +141,10 @@ class TrustOptions:
         questioned_max: A source is asked about so many bad blocks at once.
         unanswered_max: So often in a version it may give no answer when it is asked about bad
             blocks: a crash may fall into one question, hardly into two.
+        strikes_max: So often may bad blocks of a version come from a source, whatever it says of
+            them, before it is asked for nothing of that version that another one has. Four bad
+            blocks cost the trust of a stranger; those of a source that denies all it sent, or that
+            has a new epoch whenever it is asked, cost no more bytes.
         excused_units_max: With so many units of a version denied after bad blocks a source is
             asked for nothing of it that another one has: it need not lie to be of no use.
         doubted_versions_max: Of so many versions a source's bad blocks are remembered.
@@ -152,6 +156,7 @@ class TrustOptions:
     per_bad_block: int = 2
     questioned_max: int = QUESTIONED_BLOCKS_MAX
     unanswered_max: int = 1
+    strikes_max: int = 4
     excused_units_max: int = 4
     doubted_versions_max: int = 64
 

@@ -61,6 +61,11 @@ class Scheduler:
         """Whether every configured address was asked at least once."""
         return self._state.is_settled
 
+    @property
+    def quarantine_count(self) -> int:
+        """How often any source was put into quarantine."""
+        return self._state.quarantine_count
+
     def inspect(self) -> State:
         """Return everything that is known, to check invariants; it must not be changed.
 

@@ -9,7 +9,7 @@ from typing import Final
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
-from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.ids import NodeId, Origin, RecoveryId
 from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.attention import Attention, Rest
 from ckptd.sim.check.books import Books
@@ -261,6 +261,18 @@ class Cluster:
         ]
         ideal_ns = Ideal(self.nodes, self.network).seconds(left) * SECOND
         self._limit_ns = self.world.now + int(SLACK * ideal_ns) + PATIENCE_NS
+        self._limit_ns += self._quarantine_ns()
+
+    def _quarantine_ns(self) -> int:
+        """Return how long nodes are still not used whose memory was bad before they restarted."""
+        mended = {Origin(f.node) for f in self.scenario.faults if isinstance(f, BadMemory)}
+        untils = (
+            standing.quarantined_until_ns
+            for node in self.nodes.values()
+            for origin, standing in node.scheduler.inspect().standings.items()
+            if origin in mended
+        )
+        return max(max(untils, default=0) - self.world.now, 0)
 
     def _check_outcomes(self) -> None:
         disk_trouble = {

@@ -175,7 +175,7 @@ ABLATIONS: Final = (
         "distant",
         rules={"state.link.Link.first_byte_timeout_ns": _same_patience},
     ),
-    Ablation("bad blocks cost trust", (303, 319), "bad blocks", {"trust.per_bad_block": 0}),
+    Ablation("bad blocks cost trust", (58, 70), "has not ended", {"trust.per_bad_block": 0}),
     Ablation(
         "a question before blame",
         (272, 334),

@@ -56,6 +56,7 @@ from ckptd.model.words import Criticality, FailureCause, RangeOutcome, Result, S
 from ckptd.sim.check.attention import bad_deadline, idle_source
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+OF_A, OF_B = Origin(A), Origin(B)
 R, R2 = RecoveryId("r-1"), RecoveryId("r-2")
 LLAMA = CheckpointName("llama/rank-0")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ckptd.core.effects import FetchRange
 from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId, RecoveryId
+from ckptd.model.ids import NodeId, Origin, RecoveryId
 from ckptd.model.words import Criticality
 from ckptd.sim.check.accounts import NodeBook
 from ckptd.sim.cluster import Cluster
@@ -16,6 +16,7 @@ from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 S0, S1, R = NodeId("s0"), NodeId("s1"), NodeId("r")
 R0 = RecoveryId("r.0")
+OF_S0 = Origin(S0)
 
 
 def laid_out(

@@ -92,7 +92,7 @@ class PeerView(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: Time to its first byte; ``None``: not known yet.
         trust: A score; good ranges raise it to at most 8, bad blocks lower it.
         failures: Failures in a row.
-        quarantines: How often it was quarantined for bad blocks since it started.
+        quarantines: How often it was quarantined for bad blocks, over all its lives.
         quarantined_until_s: End of the quarantine in Unix time; ``None`` if there is none.
         bad_blocks: How many bad blocks it sent, in all its epochs.
         evidence: The last bad blocks, newest first, at most 50.

@@ -69,7 +69,7 @@ def _obstacle(
             found = Verdict.STALE, "held the version, and does not any more"
         else:
             found = Verdict.NOT_HELD, "does not hold the version"
-    elif recovery.digest in peer.questioned:
+    elif recovery.digest in peer.standing.questioned:
         found = Verdict.QUESTIONED, "sent bad blocks; asked whether it stands by them"
     elif peer.usable_at_ns > now:
         is_busy = latest is not None and latest.reason is StoryReason.BUSY
@@ -114,7 +114,7 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
     elif latest is not None and latest.kind is StoryKind.STEAL:
         found = Verdict.SLOW, sentence(latest)
     elif recovery.coverage.unclaimed and not holds_any(recovery, peer, recovery.coverage.unclaimed):
-        if peer.path in recovery.refused:
+        if peer.origin in recovery.refused:
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"

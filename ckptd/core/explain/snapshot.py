@@ -206,7 +206,7 @@ def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
         if not missing:
             break
         if holding is not None:
-            refused = recovery.refused.get(peer.path, BlockSet())
+            refused = recovery.refused.get(peer.origin, BlockSet())
             missing = missing - (holding.blocks - refused)
     return missing
 

@@ -15,9 +15,10 @@ from ckptd.core.state.doubts import DoubtedUnit, Doubts
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.standing import Standing
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import Digest, PathId
+from ckptd.model.ids import Digest, Origin
 from ckptd.model.words import Confirmation, StoryReason
 
 
@@ -25,14 +26,15 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
     """Settle who is to blame for bad blocks.
 
     A source whose files are not what they were says so: nobody lied, and it is believed once for
-    each unit. Who gives no answer is believed once for each version. When such a unit is claimed
+    each unit. Who gives no answer is believed once for each version. Either counts for one life
+    of the source. When such a unit is claimed
     again, one block shows whether it is right (:func:`proved`). One that stands by its blocks has
     sent wrong bytes knowingly or has bad memory; in both cases it is to be avoided.
     """
     peer = step.state.peers.get(event.source)
-    if peer is None or event.digest not in peer.questioned:
+    if peer is None or event.digest not in peer.standing.questioned:
         return
-    asked = peer.questioned.pop(event.digest)
+    asked = peer.standing.questioned.pop(event.digest)
     doubts = peer.standing.doubts[event.digest]
     peer.standing.evidence.settle(event.confirmation, event.digest)
     step.note_room(event.source)
@@ -66,7 +68,7 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
             to_blame.append(unit)
     if to_blame:
         _blame(step, peer, to_blame)
-    _use_last(step, peer, event.digest)
+    _use_last(step, peer.origin, doubts, event.digest)
     report_judged(step, peer, event.digest, reason)
     give_second_chances(step)
     _ask_next(step, peer, event.digest)
@@ -87,14 +89,9 @@ def _excuse(step: Step, peer: Peer, digest: Digest, unit: DoubtedUnit) -> None:
     """Let a source show with one block that a unit is right again, if it claims it."""
     unit.is_unproven, unit.is_blamed = True, False
     for recovery in _recoveries_of(step, digest):
-        _permit(recovery, peer.path, recovery.refused.get(peer.path, BlockSet()), unit)
-
-
-def _permit(recovery: Recovery, path: PathId, refused: BlockSet, unit: DoubtedUnit) -> None:
-    """Let a source be asked for a unit again."""
-    recovery.refused[path] = refused.without_run(unit.run)
-    if not recovery.refused[path]:
-        del recovery.refused[path]
+        left = recovery.refused.pop(peer.origin, BlockSet()).without_run(unit.run)
+        if left:
+            recovery.refused[peer.origin] = left
 
 
 def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
@@ -110,14 +107,27 @@ def _blame(step: Step, peer: Peer, units: Sequence[DoubtedUnit]) -> None:
     peer.standing.blame(lost, step.options, now=step.now)
 
 
-def _use_last(step: Step, peer: Peer, digest: Digest) -> None:
+def _use_last(step: Step, origin: Origin, doubts: Doubts, digest: Digest) -> bool:
     """Ask a source for nothing that others have, once too much of its copy was bad.
 
     That is no blame: a disk that fails makes nobody a liar.
+
+    Returns:
+        Whether that is so.
     """
-    if peer.standing.doubts[digest].excused_count >= step.options.trust.excused_units_max:
+    is_spent = doubts.is_spent(step.options.trust)
+    if is_spent:
         for recovery in _recoveries_of(step, digest):
-            recovery.refused[peer.path] = BlockSet.full(recovery.content.space.block_count)
+            recovery.refused[origin] = BlockSet.full(recovery.content.space.block_count)
+    return is_spent
+
+
+def recall(step: Step, recovery: Recovery) -> None:
+    """Ask sources for nothing that others have whose copy was bad too often before."""
+    for origin, standing in step.state.standings.items():
+        doubts = standing.doubts.get(recovery.content.digest)
+        if doubts is not None and doubts.is_spent(step.options.trust):
+            recovery.refused[origin] = BlockSet.full(recovery.content.space.block_count)
 
 
 def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
@@ -145,16 +155,17 @@ def give_second_chances(step: Step) -> None:
     """
     for recovery in step.state.recoveries.values():
         lonely = union(recovery.refused.values()) & recovery.coverage.unclaimed
-        for path, peer in step.state.peers.items():
+        for peer in step.state.peers.values():
             if not lonely:
                 break
             holding = peer.holding_of(recovery.digest)
-            if holding is None or not peer.is_live or peer.standing.quarantined_until_ns > step.now:
+            is_silent = not peer.is_live
+            if holding is None or is_silent or peer.standing.quarantined_until_ns > step.now:
                 continue
-            lonely -= holding.blocks - recovery.refused.get(path, BlockSet())
+            lonely -= holding.blocks - recovery.refused.get(peer.origin, BlockSet())
         if lonely:
-            left = ((path, blocks - lonely) for path, blocks in recovery.refused.items())
-            recovery.refused = {path: blocks for path, blocks in left if blocks}
+            left = ((origin, blocks - lonely) for origin, blocks in recovery.refused.items())
+            recovery.refused = {origin: blocks for origin, blocks in left if blocks}
             step.note_room_everywhere()
 
 
@@ -175,19 +186,45 @@ def accuse(step: Step, peer: Peer, recovery: Recovery, bad: BlockSet, *, is_proo
     _count(doubts, recovery, bad)
     excused = BlockSet() if is_proof else bad & doubts.excused
     if excused:
-        note_evidence(step, peer, recovery, excused, Confirmation.NOT_HELD)
+        note_evidence(step, peer.standing, recovery, excused, Confirmation.NOT_HELD)
         bad -= excused
     if bad:
-        recovery.refused[peer.path] = recovery.refused.get(peer.path, BlockSet()) | bad
-        note_evidence(step, peer, recovery, bad)
+        recovery.refused[peer.origin] = recovery.refused.get(peer.origin, BlockSet()) | bad
+        note_evidence(step, peer.standing, recovery, bad)
         doubts.waiting |= bad
         _ask_next(step, peer, recovery.content.digest)
-        _forget_oldest(step, peer)
+    is_asked = recovery.content.digest in peer.standing.questioned
+    if _use_last(step, peer.origin, doubts, recovery.content.digest) and not is_asked:
+        give_second_chances(step)
+    _forget_oldest(step, peer.standing)
+
+
+def accuse_late(step: Step, origin: Origin, recovery: Recovery, bad: BlockSet) -> None:
+    """Remember bad blocks of a life that is over, or of who answered on that path before.
+
+    Nobody can be asked whether it stands by them: its next life has to prove their units.
+
+    Args:
+        step: The event being handled.
+        origin: Whose blame they are.
+        recovery: Which recovery.
+        bad: Blocks with a wrong digest.
+    """
+    standing = step.state.standing_of(origin)
+    doubts = standing.doubts.setdefault(recovery.content.digest, Doubts())
+    _count(doubts, recovery, bad)
+    for unit in doubts.among(bad):
+        unit.is_unproven = True
+    note_evidence(step, standing, recovery, bad, Confirmation.NO_ANSWER)
+    if _use_last(step, origin, doubts, recovery.content.digest):
+        give_second_chances(step)
+    _forget_oldest(step, standing)
 
 
 def _count(doubts: Doubts, recovery: Recovery, bad: BlockSet) -> None:
-    """Put bad blocks under their units."""
+    """Put bad blocks under their units. They came together: that is one strike."""
     content = recovery.content
+    doubts.strikes += 1
     for block in bad:
         index = content.space.unit_of(block)
         unit = doubts.units.get(index)
@@ -200,21 +237,22 @@ def _count(doubts: Doubts, recovery: Recovery, bad: BlockSet) -> None:
 
 def _ask_next(step: Step, peer: Peer, digest: Digest) -> None:
     """Ask about the bad blocks that nobody asked about, unless a question is under way."""
-    doubts = peer.standing.doubts[digest]
-    if digest in peer.questioned or not doubts.waiting:
+    standing, doubts = peer.standing, peer.standing.doubts[digest]
+    if digest in standing.questioned or not doubts.waiting:
         return
     asked = BlockSet(
         (block, block + 1) for block in islice(doubts.waiting, step.options.trust.questioned_max)
     )
     doubts.waiting -= asked
-    peer.questioned[digest] = asked
+    standing.questioned[digest] = asked
     step.order(ConfirmHolding(peer.path, digest, asked))
 
 
-def _forget_oldest(step: Step, peer: Peer) -> None:
+def _forget_oldest(step: Step, standing: Standing) -> None:
     """Forget what came of bad blocks of versions that are long gone."""
-    doubts = peer.standing.doubts
-    settled = [digest for digest in doubts if digest not in peer.questioned]
+    doubts = standing.doubts
+    wanted = {recovery.digest for recovery in step.state.recoveries.values()}
+    settled = [each for each in doubts if each not in standing.questioned and each not in wanted]
     for digest in settled[: max(len(doubts) - step.options.trust.doubted_versions_max, 0)]:
         del doubts[digest]
 
@@ -233,14 +271,15 @@ def question_claim(step: Step, peer: Peer, digest: Digest, block: int) -> None:
     unit = doubts.units.setdefault(~block, DoubtedUnit(run, is_critical=False))
     unit.bad |= BlockSet.of_run(run)
     unit.unpaid_count += 1
+    doubts.strikes += 1
     doubts.waiting |= BlockSet.of_run(run)
     _ask_next(step, peer, digest)
-    _forget_oldest(step, peer)
+    _forget_oldest(step, peer.standing)
 
 
 def note_evidence(
     step: Step,
-    peer: Peer,
+    standing: Standing,
     recovery: Recovery,
     bad: BlockSet,
     answer: Confirmation = Confirmation.PENDING,
@@ -249,7 +288,7 @@ def note_evidence(
 
     Args:
         step: The event.
-        peer: Who sent them.
+        standing: Of who sent them.
         recovery: For which recovery.
         bad: The blocks.
         answer: Set if nobody can be asked any more whether it stands by them.
@@ -257,7 +296,7 @@ def note_evidence(
     space = recovery.content.space
     for block in bad:
         unit = space.unit_of(block)
-        peer.standing.evidence.note(
+        standing.evidence.note(
             BadBlock(
                 step.now,
                 recovery.checkpoint,
@@ -269,12 +308,6 @@ def note_evidence(
                 answer,
             )
         )
-
-
-def forgive(step: Step, path: PathId) -> None:
-    """Forget which blocks a source sent wrongly."""
-    for recovery in step.state.recoveries.values():
-        recovery.refused.pop(path, None)
 
 
 def _recoveries_of(step: Step, digest: Digest) -> Iterator[Recovery]:

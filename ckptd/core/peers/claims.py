@@ -6,41 +6,37 @@ from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost, RateLearned
 from ckptd.core.explain.narration import report_lost, report_reborn
-from ckptd.core.peers.blame import forgive, give_second_chances
+from ckptd.core.peers.blame import give_second_chances
 from ckptd.core.peers.holders import count_holders, look_for_holders, take_stock
-from ckptd.core.report.evidence import Evidence
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.state.learned import rate_of_link
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.standing import Standing
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
-from ckptd.model.words import CloseReason, Confirmation
+from ckptd.model.words import CloseReason
 
 
 def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
     """Learn what a peer has.
 
-    Another epoch makes it another peer: nothing old is held to it, and nothing more comes on the
-    old one's connections; how fast it was is remembered. A peer that was lost for a moment need
-    not rest, but is trusted no more than before.
+    Another epoch makes it another peer, and so does another origin: nothing more comes on the old
+    one's connections, and what it was asked has no answer. How fast it was is remembered, and how
+    its origin stands. A peer that was lost for a moment need not rest.
     """
     peers = step.state.peers
     peer = peers.get(event.path)
-    is_reborn = peer is not None and peer.epoch != event.epoch
+    is_reborn = peer is not None and (peer.epoch, peer.origin) != (event.epoch, event.origin)
+    standing = step.state.standing_of(event.origin)
+    standing.begin_life(event.epoch)
     if peer is None or is_reborn:
-        forgive(step, event.path)
         if peer is not None:
             report_reborn(step, peer)
             _keep_rate(step, peer)
         for lane in list(step.state.lanes.values()):
             if lane.source == event.path:
                 step.close_lane(lane, CloseReason.FAILED)
-        evidence = peer.standing.evidence if peer else Evidence()
-        evidence.settle(Confirmation.NO_ANSWER)
-        standing = Standing(evidence=evidence)
         peer = Peer(
             event.node, event.epoch, standing=standing, path=event.path, origin=event.origin
         )
@@ -70,7 +66,7 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
     if len(peers) > PEERS_MAX:
         in_use = {lane.source for lane in step.state.lanes.values()}
         for path in [path for path, peer in peers.items() if not peer.is_live]:
-            if path not in in_use:
+            if path not in in_use and not peers[path].standing.questioned:
                 _keep_rate(step, peers[path])
                 step.state.forget_peer(path)
 

@@ -69,7 +69,7 @@ def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None
     holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end or must_prove(recovery, peer):
         return None
-    blocks = holding.blocks - recovery.refused.get(peer.path, BlockSet())
+    blocks = holding.blocks - recovery.refused.get(peer.origin, BlockSet())
     run = blocks.first_run(owed.next_block)
     if run is None or run.start != owed.next_block:
         return None

@@ -33,7 +33,9 @@ def lane_for(step: Step, recovery: Recovery, peer: Peer) -> Lane:
 
 def _open(step: Step, recovery: Recovery, peer: Peer, bundle: Bundle) -> Lane:
     state, trial = step.state, step.state.trial
-    lane = Lane(LaneId(state.next_lane), peer.path, recovery.id, peer.link, heard_ns=step.now)
+    lane = Lane(
+        LaneId(state.next_lane), peer.path, recovery.id, peer.link, step.now, origin=peer.origin
+    )
     state.next_lane += 1
     lane.is_on_trial = (
         trial is not None and trial.bundle is bundle and trial.is_changed and not trial.is_fewer

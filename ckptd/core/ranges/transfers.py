@@ -6,7 +6,7 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
-from ckptd.core.peers.blame import accuse, note_evidence, proved
+from ckptd.core.peers.blame import accuse, accuse_late, proved
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.hedging import find_hedge, losers
 from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
@@ -24,7 +24,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import PathId, TransferId
-from ckptd.model.words import CloseReason, Confirmation, RangeOutcome, StoryReason, WasteReason
+from ckptd.model.words import CloseReason, RangeOutcome, StoryReason, WasteReason
 
 _LANE_ENDS = frozenset(
     {
@@ -141,8 +141,8 @@ def _note_bad(
     peer = step.state.peers[lane.source]
     if lane.link is peer.link:
         accuse(step, peer, recovery, bad, is_proof=transfer.is_proof)
-    else:  # an epoch sent them that is over
-        note_evidence(step, peer, recovery, bad, Confirmation.NO_ANSWER)
+    else:  # a life sent them that is over
+        accuse_late(step, lane.origin, recovery, bad)
 
 
 def on_range_ended(step: Step, event: RangeEnded) -> None:

@@ -25,7 +25,7 @@ class SourceSnapshot:
         trust: Score of its honesty and health.
         versions: How many versions it says it holds.
         path: On which path to it.
-        quarantines: How often it was put into quarantine, in this life.
+        quarantines: How often it was put into quarantine, over all its lives.
         trouble: Why nothing came when it was asked last; empty: something did.
     """
 
@@ -50,7 +50,7 @@ class PeerSnapshot:
         latency_ns: Usual time to its first byte; ``None`` before the first.
         learned: How fast it was when that was seen last, in this life or before; ``None``: never.
         failures: Disappointments in a row.
-        quarantines: How often it was put into quarantine, in this life.
+        quarantines: How often it was put into quarantine, over all its lives.
         quarantined_until_ns: It is not trusted up to this moment; ``None`` if it is.
         holdings: What it says it holds.
         bad_block_count: How many blocks it sent wrongly, in all its lives.

@@ -28,6 +28,7 @@ from ckptd.core.events import (
 )
 from ckptd.core.explain.narration import report_critical, report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
+from ckptd.core.peers.blame import recall
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
 from ckptd.core.stages.choosing_again import (
@@ -106,6 +107,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     _check_own(recovery, event.verified)
     recovery.local.worked()
     recovery.move(Stage.TRANSFERRING)
+    recall(step, recovery)
     count_sources(step)
     step.note_room_everywhere()
     _note_critical(step, recovery)

@@ -100,10 +100,10 @@ def start_over(recovery: Recovery) -> None:
 def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> BlockSet:
     """Return the missing blocks of required units that no peer has which is trusted."""
     blocks = recovery.coverage.unclaimed - recovery.content.optional
-    for path, peer in step.state.peers.items():
+    for peer in step.state.peers.values():
         if not blocks:
             break
         holding = peer.holding_of(recovery.digest) if peer.is_live or counts_lost else None
         if holding is not None and peer.standing.quarantined_until_ns <= step.now:
-            blocks -= holding.blocks - recovery.refused.get(path, BlockSet())
+            blocks -= holding.blocks - recovery.refused.get(peer.origin, BlockSet())
     return blocks

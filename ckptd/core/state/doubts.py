@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ckptd.core.options import TrustOptions
 from ckptd.model.blocks import BlockRun, BlockSet, union
 
 
@@ -20,7 +21,7 @@ class DoubtedUnit:
         is_critical: It is a critical one.
         bad: Blocks of it that the source sent wrongly, and not rightly since.
         unpaid_count: How many bad blocks of it cost the source nothing so far.
-        is_excused: It said once that it does not have it any more: no second time.
+        is_excused: It said in this life that it does not have it any more: no second time.
         is_unproven: If the source claims it, one block of it is asked for first, alone.
         is_blamed: It was blamed for it after the excuse: what was under way then is not excused.
     """
@@ -41,12 +42,31 @@ class Doubts:
     Attributes:
         units: Those of which it sent bad blocks, by index.
         waiting: Bad blocks that it will be asked about.
-        unanswered_count: How often it was asked and gave no answer.
+        unanswered_count: How often it was asked in this life and gave no answer.
+        strikes: How often bad blocks came, whatever it said of them, over all its lives.
     """
 
     units: dict[int, DoubtedUnit] = field(default_factory=dict)
     waiting: BlockSet = field(default_factory=BlockSet)
     unanswered_count: int = 0
+    strikes: int = 0
+
+    def begin_life(self) -> None:
+        """Let a source that has restarted deny once more; what it sent wrongly it has to prove.
+
+        What it found wrong it may not have written down before it went. So much it may say again;
+        how often bad blocks came is not forgotten with it.
+        """
+        self.waiting, self.unanswered_count = BlockSet(), 0
+        for unit in self.units.values():
+            unit.is_excused = False
+            unit.is_unproven |= bool(unit.bad)
+
+    def is_spent(self, options: TrustOptions) -> bool:
+        """Return whether it is asked for nothing of the version that another one has."""
+        return (
+            self.strikes >= options.strikes_max or self.excused_count >= options.excused_units_max
+        )
 
     @property
     def unproven(self) -> BlockSet:
@@ -61,7 +81,7 @@ class Doubts:
 
     @property
     def excused_count(self) -> int:
-        """For how many units a denial counted."""
+        """For how many units a denial counted in this life."""
         return sum(unit.is_excused for unit in self.units.values())
 
     def among(self, blocks: BlockSet) -> Iterator[DoubtedUnit]:

@@ -21,7 +21,7 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
         if holding.is_complete
         else recovery.coverage.unclaimed & holding.blocks
     )
-    refused = recovery.refused.get(peer.path)
+    refused = recovery.refused.get(peer.origin)
     return blocks - refused if refused else blocks
 
 
@@ -95,7 +95,7 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
 def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:
     """Return whether a peer is there, does not rest, and stands by what it holds."""
     is_resting = peer.usable_at_ns > now
-    return peer.is_live and not is_resting and recovery.digest not in peer.questioned
+    return peer.is_live and not is_resting and recovery.digest not in peer.standing.questioned
 
 
 def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iterator[Peer]:
@@ -108,7 +108,7 @@ def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None or not (holding.is_complete or block in holding.blocks):
         return False
-    refused = recovery.refused.get(peer.path)
+    refused = recovery.refused.get(peer.origin)
     return refused is None or block not in refused
 
 
@@ -117,6 +117,6 @@ def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None:
         return False
-    refused = recovery.refused.get(peer.path)
+    refused = recovery.refused.get(peer.origin)
     wanted = blocks - refused if refused else blocks
     return bool(wanted) if holding.is_complete else wanted.meets(holding.blocks)

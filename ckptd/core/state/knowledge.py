@@ -16,12 +16,15 @@ from ckptd.core.state.latencies import Latencies
 from ckptd.core.state.learned import LearnedRates
 from ckptd.core.state.peer import Peer, of_version, once_for_each_node
 from ckptd.core.state.recovery import Recovery
+from ckptd.core.state.standing import Standing
+from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
     Digest,
     LaneId,
     NodeId,
+    Origin,
     PathId,
     RecoveryId,
     TransferId,
@@ -39,6 +42,8 @@ class State:
     Attributes:
         peers: By path. Changed by :meth:`add_peer` and :meth:`forget_peer`.
         paths: Of each of them all paths that lead to it.
+        standings: How each source stands, by origin.
+        quarantines_forgotten: How often sources were put into quarantine that are forgotten.
         recoveries: All and only recoveries that have not ended.
         transfers: The lane of each transfer in flight; all and only transfers of the lanes.
         lanes: All and only lanes of the recoveries, by name.
@@ -67,6 +72,8 @@ class State:
 
     peers: dict[PathId, Peer] = field(default_factory=dict)
     paths: dict[NodeId, list[PathId]] = field(default_factory=dict)
+    standings: dict[Origin, Standing] = field(default_factory=dict)
+    quarantines_forgotten: int = 0
     recoveries: dict[RecoveryId, Recovery] = field(default_factory=dict)
     lanes: dict[LaneId, Lane] = field(default_factory=dict)
     transfers: dict[TransferId, LaneId] = field(default_factory=dict)
@@ -150,3 +157,26 @@ class State:
             if peer.is_live
             for holding in peer.holdings.values()
         )
+
+    def standing_of(self, origin: Origin) -> Standing:
+        """Return how a source stands; of one that was never heard of nothing is held.
+
+        There are as many as peers. Those of which nobody answers make room, first those against
+        which nothing is held.
+        """
+        known = self.standings.get(origin)
+        if known is not None:
+            return known
+        if len(self.standings) >= PEERS_MAX:
+            in_use = {peer.origin for peer in self.peers.values()}
+            idle = [name for name in self.standings if name not in in_use]
+            clean = [name for name in idle if self.standings[name].is_clean]
+            for name in (clean or idle)[:1]:
+                self.quarantines_forgotten += self.standings.pop(name).quarantines
+        return self.standings.setdefault(origin, Standing())
+
+    @property
+    def quarantine_count(self) -> int:
+        """How often any source was put into quarantine."""
+        counts = (standing.quarantines for standing in self.standings.values())
+        return self.quarantines_forgotten + sum(counts)

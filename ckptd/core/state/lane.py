@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.state.link import Link
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import LaneId, PathId, RecoveryId, TransferId
+from ckptd.model.ids import LaneId, Origin, PathId, RecoveryId, TransferId
 from ckptd.model.words import CloseReason, Criticality
 
 
@@ -63,6 +63,7 @@ class Lane:
         is_surplus: It gets no more work, and is closed when it has none.
         is_closing: It was ordered to close; its transfers will end.
         closing: Why.
+        origin: Whose blame it is what comes on it.
     """
 
     id: LaneId
@@ -77,6 +78,7 @@ class Lane:
     is_surplus: bool = False
     is_closing: bool = False
     closing: CloseReason | None = None
+    origin: Origin = Origin("")  # noqa: RUF009 (a string)
 
     @property
     def owed_bytes(self) -> int:

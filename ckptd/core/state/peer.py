@@ -55,9 +55,7 @@ class Peer:
         holdings: What it has, by digest. A version it turned out not to have is taken out.
         claimed_ns: When it said so last.
         link: The path to it.
-        questioned: Versions of which it is asked whether it stands by some blocks that were
-            bad, and which blocks. Not asked for ranges of these meanwhile.
-        standing: What is held against it.
+        standing: What is held against it, and against other paths of one origin.
         path: On which path; empty: the first one, which has the node's name.
         origin: Under what blame is kept; empty: the path.
     """
@@ -68,7 +66,6 @@ class Peer:
     holdings: dict[Digest, Holding] = field(default_factory=dict)
     claimed_ns: int = 0
     link: Link = field(default_factory=Link)
-    questioned: dict[Digest, BlockSet] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
     path: PathId = PathId("")  # noqa: RUF009 (a string)
     origin: Origin = Origin("")  # noqa: RUF009 (a string)

@@ -17,7 +17,7 @@ from ckptd.core.state.record.tally import Duplicates, Tally
 from ckptd.core.state.record.work import LocalWork, SourceWork
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, Origin, RecoveryId, Version
 from ckptd.model.words import Criticality, FailureCause, Result, Stage
 
 Precedence: TypeAlias = tuple[bool, Criticality]
@@ -79,7 +79,7 @@ class Recovery:
         rivalry: The contents that go by its version, if there are several.
         swarm: Who else has the version, or recovers it.
         duplicates: What was asked of two sources.
-        refused: Blocks that a source sent wrongly in this epoch; not asked of it again.
+        refused: Blocks that each origin sent wrongly; not asked of it again.
         starved_since_ns: Since when nobody has what is missing.
         patience_max_ns: It is waited for no longer than this, whatever the patience; ``None``: as
             long as patience lasts.
@@ -104,7 +104,7 @@ class Recovery:
     rivalry: Rivalry = field(default_factory=Rivalry)
     swarm: Swarm = field(default_factory=Swarm)
     duplicates: Duplicates = field(default_factory=Duplicates)
-    refused: dict[PathId, BlockSet] = field(default_factory=dict)
+    refused: dict[Origin, BlockSet] = field(default_factory=dict)
     starved_since_ns: int | None = None
     patience_max_ns: int | None = None
     ending: Ending | None = None

@@ -1,6 +1,9 @@
 """What is held against a source, and for it: everything that blame decides on.
 
-How fast and how well a source answers is no part of it; that is its :mod:`link <.link>`.
+It belongs to an *origin*: who proved a node id, or, without certificates, a configured address. All
+paths of one origin share it, and it outlives the source's epochs, restarts and stated ids: else
+whoever is blamed could start over. How fast a source answers is no part of it; that is its
+:mod:`link <.link>`.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from dataclasses import dataclass, field
 from ckptd.core.options import Options
 from ckptd.core.report.evidence import Evidence
 from ckptd.core.state.doubts import Doubts
-from ckptd.model.ids import Digest
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest, Epoch
+from ckptd.model.words import Confirmation
 
 
 @dataclass(slots=True)
@@ -22,16 +27,35 @@ class Standing:
         quarantines: How often it was put into quarantine.
         began_quarantine_ns: When it was put there last; -1: never.
         quarantined_until_ns: Distrusted up to this moment.
+        questioned: Versions of which it is asked whether it stands by some blocks that were
+            bad, and which blocks. Not asked for ranges of these meanwhile.
         doubts: What came of bad blocks, by version.
         evidence: What it sent wrongly.
+        epoch: The last life of it that was heard of; ``None``: none was.
     """
 
     trust: int = 0
     quarantines: int = 0
     began_quarantine_ns: int = -1
     quarantined_until_ns: int = 0
+    questioned: dict[Digest, BlockSet] = field(default_factory=dict)
     doubts: dict[Digest, Doubts] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
+    epoch: Epoch | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing was ever held against it."""
+        return not (self.quarantines or self.doubts or self.evidence.bad_block_count)
+
+    def begin_life(self, epoch: Epoch) -> None:
+        """Note which life of the source answers. What it was asked in another one has no answer."""
+        if self.epoch not in {None, epoch}:
+            self.questioned.clear()
+            self.evidence.settle(Confirmation.NO_ANSWER)
+            for doubts in self.doubts.values():
+                doubts.begin_life()
+        self.epoch = epoch
 
     def vouch(self, options: Options) -> None:
         """Note a range of which every block was right."""

@@ -34,7 +34,7 @@ from ckptd.daemon.measure.page_rows import (
     REPAIR_METRICS,
     SOURCE_METRICS,
 )
-from ckptd.daemon.measure.quarantines import QUARANTINE_METRICS, Quarantines
+from ckptd.daemon.measure.quarantines import QUARANTINE_METRICS
 from ckptd.daemon.measure.recovery_totals import (
     RECOVERY_METRICS,
     WASTE_METRICS,
@@ -122,7 +122,6 @@ class Measuring:
         self._waiting: set[str] = set()
         self._discovered_at_s = parts.wall_clock()
         self._works = Works(parts.wall_clock)
-        self._quarantines = Quarantines()
         self._redundancy = Redundancy(catalog, self._holdings_of_peers)
         self._freshness = Freshness(
             held=catalog.holdings,
@@ -252,7 +251,6 @@ class Measuring:
             await self._redundancy.refresh()
             self._freshness.look()
             await self.conflicts.look()
-            self._quarantined()
             await self.write()
             await asyncio.sleep(LOOK_S)
 
@@ -318,7 +316,7 @@ class Measuring:
             MetricGroup(self._limiting.effective, LIMIT_METRICS),
             MetricGroup(self._limiting.throttled_s, THROTTLE_METRICS),
             MetricGroup(lambda: self._scheduler.sources(now=self._now()), SOURCE_METRICS),
-            MetricGroup(self._quarantined, QUARANTINE_METRICS),
+            MetricGroup(lambda: self._scheduler.quarantine_count, QUARANTINE_METRICS),
             MetricGroup(self._peering.peers, PEER_METRICS),
             MetricGroup(self._discovery_success_s, DISCOVERY_METRICS),
             MetricGroup(self._refusals_by_reason, REFUSAL_METRICS),
@@ -340,9 +338,6 @@ class Measuring:
             elapsed_ns=max((now - each.since_ns for each in self._recovering.book), default=0),
             bytes_by_class=self._scheduler.bytes_by_class(),
         )
-
-    def _quarantined(self) -> int:
-        return self._quarantines.look(self._scheduler.sources(now=self._now()))
 
     def _bottlenecks(self) -> dict[str, int]:
         """Return how many recoveries are bound by what."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 from ckptd.core.effects import DiscardStaging, FetchRange, PrepareStaging
 from ckptd.core.events import RecoveryRequested
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, PathId, RecoveryId, TransferId
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, PathId, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RivalVerdict
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
+
+STRIKES_MAX: Final = 4
+"""So often bad blocks of a version may come from a source that is asked like any other."""
+
+EXCUSED_UNITS_MAX: Final = 4
+"""With so many bad units of a version a source is asked for nothing of it that another one has."""
 
 
 @dataclass(slots=True)
@@ -52,7 +59,7 @@ class RecoveryAccount:
         commit_ended_ns: When the last one ended.
         committed: Blocks that survive a crash.
         critical_ns: When the last critical block was committed.
-        bad_by: Blocks that each source sent wrongly in its present epoch.
+        bad_by: Blocks that each origin sent wrongly, in whatever epoch.
         bad_blocks: How many wrong blocks were reported to the scheduler in this life.
         body_bytes: How many body bytes were reported to it in this life.
         bytes: What became of all bytes.
@@ -70,7 +77,7 @@ class RecoveryAccount:
     commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
     critical_ns: int | None = None
-    bad_by: dict[PathId, BlockSet] = field(default_factory=dict)
+    bad_by: dict[Origin, BlockSet] = field(default_factory=dict)
     bad_blocks: int = 0
     body_bytes: int = 0
     bytes: Bytes = field(default_factory=Bytes)
@@ -119,6 +126,7 @@ class Attempt:
     Attributes:
         order: What was ordered.
         epoch: Which life of its source it was ordered from.
+        origin: Whose blame it is what comes.
         next_block: Blocks below it have been reported.
         heard_ns: When it was ordered, or brought something last.
         ordered_ns: When it was ordered.
@@ -128,6 +136,7 @@ class Attempt:
 
     order: FetchRange
     epoch: Epoch
+    origin: Origin
     next_block: int
     heard_ns: int
     ordered_ns: int
@@ -140,20 +149,47 @@ class DoubtAccount:
     """What a source answered when it was asked about bad blocks of a version.
 
     Attributes:
-        excused: Units that it said it does not have any more, by index.
+        excused: Units that it said in this life it does not have any more, by index.
         unproven: Blocks of units that were excused and not right since.
-        covered: Those of them that were not blamed since: what is under way is excused as well.
+        blamed: Units that were blamed since they were excused last.
         bad_units: Blocks of all units of which it sent a bad one.
         sampled: Blocks that were wrong when its claim was looked at: units of their own.
-        unanswered_count: How often it gave no answer.
+        unanswered_count: How often it gave no answer in this life.
+        strikes: How often bad blocks came, in whatever life.
+        owed: The unit of each block that was wrong and not shown to be right since, by block;
+            by ``~block`` if it was sampled.
     """
 
     excused: set[int] = field(default_factory=set)
     unproven: BlockSet = field(default_factory=BlockSet)
-    covered: BlockSet = field(default_factory=BlockSet)
+    blamed: BlockSet = field(default_factory=BlockSet)
     bad_units: BlockSet = field(default_factory=BlockSet)
     sampled: BlockSet = field(default_factory=BlockSet)
     unanswered_count: int = 0
+    strikes: int = 0
+    owed: dict[int, BlockSet] = field(default_factory=dict)
+
+    @property
+    def covered(self) -> BlockSet:
+        """Unproven blocks of units not blamed: if one was under way it is excused as well."""
+        return self.unproven - self.blamed
+
+    @property
+    def is_spent(self) -> bool:
+        """It is asked for nothing of the version that another one has."""
+        return self.strikes >= STRIKES_MAX or len(self.excused) >= EXCUSED_UNITS_MAX
+
+    def strike(self, units: dict[int, BlockSet]) -> None:
+        """Note blocks that came wrongly together, each with its unit."""
+        self.strikes += 1
+        self.owed |= units
+        self.bad_units |= union(units.values())
+
+    def begin_life(self) -> None:
+        """Note another life of the source: it may deny once more, and has to prove all units."""
+        self.excused.clear()
+        self.unanswered_count = 0
+        self.unproven |= union(self.owed.values())
 
     def units_among(self, blocks: BlockSet, version: SavedVersion | None) -> dict[int, BlockSet]:
         """Return the doubted units that some blocks belong to, by index; ``~block`` if sampled.
@@ -172,18 +208,19 @@ class DoubtAccount:
     def excuse(self, unit: BlockSet) -> None:
         """Note that a unit is excused, with what is under way of it."""
         self.unproven |= unit
-        self.covered |= unit
+        self.blamed -= unit
 
     def blame(self, unit: BlockSet, *, was_excused: bool) -> None:
         """Note that the source is blamed for a unit, and proves it if that was excused once."""
-        self.covered -= unit
+        self.blamed |= unit
         if was_excused:
             self.unproven |= unit
 
-    def prove(self, units: BlockSet) -> None:
-        """Note that the source has shown that units are right again."""
+    def prove(self, block: int, units: BlockSet) -> None:
+        """Note that the source has shown with a block that units are right again."""
+        self.owed.pop(block, None)
+        self.owed.pop(~block, None)
         self.unproven -= units
-        self.covered -= units
 
 
 @dataclass(slots=True)
@@ -197,6 +234,8 @@ class NodeBook:
         said: What each peer said last, less what it turned out not to have.
         said_ns: When it said so.
         epochs: The life in which it said so.
+        origins: Whose blame it is what comes on each path.
+        lives: The last life of each origin.
         lost: Peers that do not answer.
         describing: Which manifest was asked for last, by recovery and source.
         examined: What came of looking at claims, by recovery, content and holder.
@@ -205,7 +244,7 @@ class NodeBook:
         lanes: The source of each lane that was used in this life.
         closed: Lanes that were closed in this life.
         accused: Which wrong blocks hang on the question of who stands by which version.
-        stood_by_counts: Wrong blocks that each source stood by in its present epoch, in this life.
+        stood_by_counts: Wrong blocks that each origin stood by, in this life of the node.
         bad_counts: How many wrong blocks were reported to the scheduler, by source; ever.
     """
 
@@ -215,17 +254,19 @@ class NodeBook:
     said: dict[PathId, dict[Digest, Holding]] = field(default_factory=dict)
     said_ns: dict[PathId, int] = field(default_factory=dict)
     epochs: dict[PathId, Epoch] = field(default_factory=dict)
+    origins: dict[PathId, Origin] = field(default_factory=dict)
+    lives: dict[Origin, Epoch] = field(default_factory=dict)
     lost: set[PathId] = field(default_factory=set)
     describing: dict[tuple[RecoveryId, PathId | None], Digest] = field(default_factory=dict)
     examined: dict[RecoveryId, dict[tuple[Digest, PathId], RivalVerdict]] = field(
         default_factory=dict
     )
-    questioned: dict[tuple[PathId, Digest], BlockSet] = field(default_factory=dict)
-    doubts: dict[tuple[PathId, Digest], DoubtAccount] = field(default_factory=dict)
+    questioned: dict[tuple[Origin, Digest], BlockSet] = field(default_factory=dict)
+    doubts: dict[tuple[Origin, Digest], DoubtAccount] = field(default_factory=dict)
     lanes: dict[LaneId, PathId] = field(default_factory=dict)
     closed: set[LaneId] = field(default_factory=set)
-    accused: dict[tuple[PathId, Digest], BlockSet] = field(default_factory=dict)
-    stood_by_counts: Counter[PathId] = field(default_factory=Counter)
+    accused: dict[tuple[Origin, Digest], BlockSet] = field(default_factory=dict)
+    stood_by_counts: Counter[Origin] = field(default_factory=Counter)
     bad_counts: Counter[PathId] = field(default_factory=Counter)
 
     @property
@@ -233,23 +274,32 @@ class NodeBook:
         """Which node."""
         return self.node.name
 
+    def _doubts_of(self, recovery: RecoveryAccount, source: PathId) -> DoubtAccount | None:
+        origin = self.origins.get(source)
+        return (
+            None if origin is None else self.doubts.get((origin, recovery.known_version().digest))
+        )
+
     def servable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks that a source may be asked for, going by what it said and sent."""
         digest = recovery.known_version().digest
         holding = self.said.get(source, {}).get(digest)
-        if holding is None or source in self.lost or (source, digest) in self.questioned:
+        if holding is None or source in self.lost:
             return BlockSet()
-        return holding.blocks - recovery.bad_by.get(source, BlockSet())
+        origin = self.origins[source]
+        if (origin, digest) in self.questioned:
+            return BlockSet()
+        return holding.blocks - recovery.bad_by.get(origin, BlockSet())
 
     def surely_servable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return those of them that a source may be asked for whatever it sent wrongly before."""
-        doubts = self.doubts.get((source, recovery.known_version().digest))
+        doubts = self._doubts_of(recovery, source)
         servable = self.servable(recovery, source)
         return servable if doubts is None else servable - doubts.bad_units
 
     def proofs_due(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks of which a source has to show one before it is trusted again."""
-        doubts = self.doubts.get((source, recovery.known_version().digest))
+        doubts = self._doubts_of(recovery, source)
         if doubts is None:
             return BlockSet()
         return doubts.unproven & self.servable(recovery, source) & recovery.unclaimed()

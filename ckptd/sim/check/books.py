@@ -39,7 +39,7 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import Digest, NodeId, PathId, RecoveryId, TransferId
+from ckptd.model.ids import Digest, NodeId, Origin, PathId, RecoveryId, TransferId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerdict
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
@@ -47,9 +47,6 @@ from ckptd.sim.node.node import Node, Watch
 
 SILENCES_MAX: Final = 1
 """So often a source may give no answer about a version before that counts as standing by it."""
-
-EXCUSED_UNITS_MAX: Final = 4
-"""With so many bad units of a version a source is asked for nothing of it that another one has."""
 
 
 class Books(Watch):
@@ -176,9 +173,10 @@ class Books(Watch):
             case FetchRange():
                 recovery = book.recoveries[effect.recovery]
                 epoch = book.epochs[effect.source]
-                doubts = book.doubts.get((effect.source, effect.digest))
+                origin = book.origins[effect.source]
+                doubts = book.doubts.get((origin, effect.digest))
                 now = book.node.now
-                attempt = Attempt(effect, epoch, effect.blocks.start, now, now)
+                attempt = Attempt(effect, epoch, origin, effect.blocks.start, now, now)
                 attempt.is_proof = doubts is not None and effect.blocks.start in doubts.unproven
                 recovery.attempts[effect.transfer] = attempt
                 book.attempts[effect.transfer] = recovery
@@ -198,7 +196,7 @@ class Books(Watch):
                 for pair in [pair for pair in book.describing if pair[0] == effect.recovery]:
                     del book.describing[pair]
             case ConfirmHolding():
-                book.questioned[effect.source, effect.digest] = effect.blocks
+                book.questioned[book.origins[effect.source], effect.digest] = effect.blocks
             case _:
                 pass
 
@@ -215,8 +213,11 @@ def _note_examined(book: NodeBook, event: RivalExamined) -> None:
     if event.verdict is RivalVerdict.FALSE:  # what a source lied about it does not have
         book.said.get(event.source, {}).pop(event.digest, None)
     if event.verdict is RivalVerdict.BAD_BLOCK and event.block is not None:
-        key, bad = (event.source, event.digest), BlockSet.single(event.block)
-        book.doubts.setdefault(key, DoubtAccount()).sampled |= bad
+        key = (book.origins[event.source], event.digest)
+        bad, doubts = BlockSet.single(event.block), book.doubts.setdefault(key, DoubtAccount())
+        doubts.sampled |= bad
+        doubts.strikes += 1
+        doubts.owed[~event.block] = bad
         book.accused[key] = book.accused.get(key, BlockSet()) | bad
 
 
@@ -231,6 +232,9 @@ def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
     recovery.version = version
     recovery.committed |= event.local
     recovery.reported = recovery.written = event.verified
+    for origin, digest in book.doubts:
+        _use_last(book, origin, digest)
+    _give_second_chances(book)
 
 
 def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
@@ -250,24 +254,43 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
         right -= bad
         recovery.bad_blocks += len(bad)
         book.bad_counts[source] += len(bad)
-        if attempt.epoch == book.epochs.get(source):
-            _accuse(book, recovery, attempt, bad)
-    if attempt.is_proof and right and attempt.epoch == book.epochs.get(source):
+        _accuse(book, recovery, attempt, bad)
+    is_present = attempt.epoch == book.epochs.get(source)
+    if attempt.is_proof and right and is_present:
         proved = recovery.known_version().units_of(right)
-        book.doubts[source, attempt.order.digest].prove(proved)
+        doubts = book.doubts[attempt.origin, attempt.order.digest]
+        doubts.prove(attempt.order.blocks.start, proved)
     recovery.reported |= right
 
 
 def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: BlockSet) -> None:
-    """Note whom bad blocks came from; what was under way when it answered is excused with it."""
-    source, digest = attempt.order.source, attempt.order.digest
-    doubts = book.doubts.setdefault((source, digest), DoubtAccount())
-    doubts.bad_units |= recovery.known_version().units_of(bad)
-    if not attempt.is_proof:
-        bad -= doubts.covered
-    if bad:
-        book.accused[source, digest] = book.accused.get((source, digest), BlockSet()) | bad
-        recovery.bad_by[source] = recovery.bad_by.get(source, BlockSet()) | bad
+    """Note whom bad blocks came from; what was under way when it answered is excused with it.
+
+    What a life sent that is over has to be proved by the next one.
+    """
+    source, digest, version = attempt.order.source, attempt.order.digest, recovery.known_version()
+    key = origin, _ = (attempt.origin, digest)
+    doubts = book.doubts.setdefault(key, DoubtAccount())
+    doubts.strike({block: version.units_of(BlockSet.single(block)) for block in bad})
+    if (attempt.epoch, origin) != (book.epochs.get(source), book.origins.get(source)):
+        doubts.unproven |= version.units_of(bad)
+    else:
+        if not attempt.is_proof:
+            bad -= doubts.covered
+        if bad:
+            book.accused[key] = book.accused.get(key, BlockSet()) | bad
+            recovery.bad_by[origin] = recovery.bad_by.get(origin, BlockSet()) | bad
+    if _use_last(book, origin, digest) and key not in book.questioned:
+        _give_second_chances(book)
+
+
+def _use_last(book: NodeBook, origin: Origin, digest: Digest) -> bool:
+    """Note whether a source is asked only for what nobody else has of a version."""
+    is_spent = book.doubts[origin, digest].is_spent
+    if is_spent:
+        for recovery in _recoveries_of(book, digest):
+            recovery.bad_by[origin] = recovery.known_version().blocks
+    return is_spent
 
 
 def _note_end(book: NodeBook, event: RangeEnded) -> None:
@@ -290,19 +313,18 @@ def _close_attempt(book: NodeBook, recovery: RecoveryAccount, transfer: Transfer
 
 
 def _note_holdings(book: NodeBook, event: HoldingsArrived) -> None:
-    book.lost.discard(event.node)
-    if book.epochs.get(event.node) != event.epoch:
-        book.epochs[event.node] = event.epoch
-        book.stood_by_counts[event.node] = 0
-        for pair in [pair for pair in book.questioned if pair[0] == event.node]:
+    book.lost.discard(event.path)
+    if book.lives.get(event.origin) not in {None, event.epoch}:
+        for pair in [pair for pair in book.questioned if pair[0] == event.origin]:
             del book.questioned[pair]
             book.accused.pop(pair, None)
-        for pair in [pair for pair in book.doubts if pair[0] == event.node]:
-            del book.doubts[pair]
-        for recovery in book.recoveries.values():
-            recovery.bad_by.pop(event.node, None)
-    book.said_ns[event.node] = book.node.now
-    book.said[event.node] = {holding.digest: holding for holding in event.holdings}
+        for pair, doubts in book.doubts.items():
+            if pair[0] == event.origin:
+                doubts.begin_life()
+    book.lives[event.origin] = book.epochs[event.path] = event.epoch
+    book.origins[event.path] = event.origin
+    book.said_ns[event.path] = book.node.now
+    book.said[event.path] = {holding.digest: holding for holding in event.holdings}
     _give_second_chances(book)
 
 
@@ -311,7 +333,8 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
 
     A unit is excused once by a denial; one silence about a version excuses as well.
     """
-    key = (event.source, event.digest)
+    origin = book.origins[event.source]
+    key = (origin, event.digest)
     asked = book.questioned.pop(key, None)
     if asked is None:
         return
@@ -321,7 +344,7 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
     settled = book.accused[key] & union(units.values())
     book.accused[key] -= settled
     if event.confirmation is Confirmation.HELD:
-        book.stood_by_counts[event.source] += len(settled)
+        book.stood_by_counts[origin] += len(settled)
     if event.confirmation is Confirmation.NOT_HELD:
         denied = asked if event.denied is None else event.denied
         gone = None if event.denied is None else union(doubts.units_among(denied, version).values())
@@ -334,15 +357,13 @@ def _note_confirmation(book: NodeBook, event: HoldingConfirmed) -> None:
         if unit not in doubts.excused and (is_silence or is_denied):
             doubts.excuse(blocks)
             for recovery in _recoveries_of(book, event.digest):
-                if source_bad := recovery.bad_by.get(event.source):
-                    recovery.bad_by[event.source] = source_bad - blocks
+                if source_bad := recovery.bad_by.get(origin):
+                    recovery.bad_by[origin] = source_bad - blocks
         else:
             doubts.blame(blocks, was_excused=unit in doubts.excused)
         if is_denied:
             doubts.excused.add(unit)
-    if len(doubts.excused) >= EXCUSED_UNITS_MAX:
-        for recovery in _recoveries_of(book, event.digest):
-            recovery.bad_by[event.source] = recovery.known_version().blocks
+    _use_last(book, origin, event.digest)
     _give_second_chances(book)
 
 
@@ -374,9 +395,9 @@ def _give_second_chances(book: NodeBook) -> None:
                 peers[source].standing.quarantined_until_ns,
             )
             if holding and source not in book.lost and until_ns <= book.node.now:
-                lonely -= holding.blocks - recovery.bad_by.get(source, BlockSet())
-        for source, bad in recovery.bad_by.items():
-            recovery.bad_by[source] = bad - lonely
+                lonely -= holding.blocks - recovery.bad_by.get(book.origins[source], BlockSet())
+        for origin, bad in recovery.bad_by.items():
+            recovery.bad_by[origin] = bad - lonely
 
 
 def _note_commit(book: NodeBook, event: BlocksCommitted | CommitFailed) -> None:

@@ -23,8 +23,8 @@ from ckptd.core.effects import (
 from ckptd.core.events import Event, HoldingConfirmed, ManifestMissed, RangeEnded, StagingPrepared
 from ckptd.core.state.invariants import check_invariants
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId
-from ckptd.model.words import Confirmation, Criticality, Result, SourceState
+from ckptd.model.ids import NodeId, Origin
+from ckptd.model.words import Confirmation, Criticality, Result
 from ckptd.sim.check.accounts import NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
 
@@ -257,27 +257,28 @@ class Blame(Check):
     """
 
     def __init__(self, liars: frozenset[NodeId], only_bad: frozenset[NodeId]) -> None:
-        self._liars = liars
-        self._only_bad = only_bad
+        self._liars = frozenset(map(Origin, liars))
+        self._only_bad = frozenset(map(Origin, only_bad))
 
     def after_event(self, book: NodeBook, event: Event) -> None:
         """Check the trust in all peers after it may have changed."""
         if not isinstance(event, HoldingConfirmed | ManifestMissed | RangeEnded):
             return
         peers = book.node.scheduler.inspect().peers
-        for node, peer in peers.items():
-            if peer.standing.quarantines and node not in self._liars:
-                raise CheckFailed(book, f"{node} is honest and in quarantine")
+        for peer in peers.values():
+            if peer.standing.quarantines and peer.origin not in self._liars:
+                raise CheckFailed(book, f"{peer.origin} is honest and in quarantine")
         if isinstance(event, HoldingConfirmed) and event.confirmation is Confirmation.HELD:
-            bad_blocks = book.stood_by_counts[event.source]
-            is_due = event.source in self._only_bad and bad_blocks >= STOOD_BY_BLOCKS_MAX
+            origin = book.origins[event.source]
+            bad_blocks = book.stood_by_counts[origin]
+            is_due = origin in self._only_bad and bad_blocks >= STOOD_BY_BLOCKS_MAX
             if is_due and not peers[event.source].standing.quarantines:
                 raise CheckFailed(book, f"{event.source} sent {bad_blocks} bad blocks")
 
     def at_order(self, book: NodeBook, effect: Effect) -> None:
         """Check that every bad block was counted, and that a peer which is questioned sent one."""
         if isinstance(effect, ConfirmHolding) and not effect.blocks.issubset(
-            book.accused.get((effect.source, effect.digest), BlockSet())
+            book.accused.get((book.origins[effect.source], effect.digest), BlockSet())
         ):
             raise CheckFailed(book, f"{effect.source} is questioned and sent no bad block")
         if isinstance(effect, EndRecovery):
@@ -289,7 +290,7 @@ class Blame(Check):
     def at_end(self, books: dict[NodeId, NodeBook]) -> None:
         """Check that all honest peers are trusted."""
         for book in books.values():
-            for source in book.node.scheduler.sources(now=book.node.now):
-                is_distrusted = source.trust < 0 or source.state is SourceState.DISTRUSTED
-                if is_distrusted and source.node not in self._liars:
-                    raise CheckFailed(book, f"{source.node} is honest and not trusted")
+            for origin, standing in book.node.scheduler.inspect().standings.items():
+                is_quarantined = standing.quarantined_until_ns > book.node.now
+                if (standing.trust < 0 or is_quarantined) and origin not in self._liars:
+                    raise CheckFailed(book, f"{origin} is honest and not trusted")

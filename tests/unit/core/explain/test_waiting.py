@@ -247,7 +247,7 @@ def test_a_source_whose_rest_just_ended_is_only_waited_for_if_it_is_questioned()
     state, recovery = recovering(Stage.TRANSFERRING)
     peer = holder(state, "a")
     peer.link.usable_at_ns = 5
-    peer.questioned[VERSION.digest] = blocks((0, 1))
+    peer.standing.questioned[VERSION.digest] = blocks((0, 1))
     assert why(state, recovery, now=5) == (
         StoryReason.QUESTIONED,
         "sources to stand by their holdings",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from ckptd.core.effects import CloseLane, ConfirmHolding
-from ckptd.core.events import HoldingConfirmed, ManifestArrived, StagingPrepared
+from ckptd.core.effects import CloseLane, ConfirmHolding, FetchRange
+from ckptd.core.events import (
+    HoldingConfirmed,
+    HoldingsArrived,
+    ManifestArrived,
+    PeerLost,
+    StagingPrepared,
+)
 from ckptd.core.options import Options
 from ckptd.core.peers.blame import (
     accuse,
-    forgive,
     give_second_chances,
     note_evidence,
     on_holding_confirmed,
@@ -26,7 +32,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Epoch
+from ckptd.model.ids import Epoch, Origin, PathId
 from ckptd.model.words import (
     CloseReason,
     Confirmation,
@@ -37,6 +43,8 @@ from ckptd.model.words import (
 )
 from tests.support.scheduling import (
     NO_COMMITS,
+    OF_A,
+    OF_B,
     R2,
     A,
     B,
@@ -132,16 +140,17 @@ def test_a_second_chance_is_given_where_every_other_source_is_in_quarantine(
     script.arrive(order, rejected=(0,))
     script.end_all(RangeOutcome.DELIVERED)
     script.tell(HoldingConfirmed(A, version.digest, HELD))
-    assert script.recovery().refused == ({} if is_distrusted else {A: blocks((0, 1))})
+    assert script.recovery().refused == ({} if is_distrusted else {OF_A: blocks((0, 1))})
 
 
-def test_what_an_old_epoch_sent_wrongly_is_not_held_against_the_new_one() -> None:
+def test_what_an_old_epoch_sent_wrongly_the_new_one_has_to_prove_and_costs_no_trust() -> None:
     script, version = Script(options=NO_COMMITS), saved(4)
     [order] = ranges(script.start(version, A))
     script.tell(holds(A, version, epoch=2))
     assert script.arrive(order, 1, rejected=(0,)) == []
     assert script.view().bad_blocks == 1
-    assert whom(script.end_all(RangeOutcome.CLOSED)) == [(A, (0, 2))]
+    assert whom(script.end_all(RangeOutcome.CLOSED)) == [(A, (0, 1))]
+    assert script.view_source(A).trust == 0
 
 
 def test_an_answer_for_an_old_epoch_settles_nothing_about_the_new_one() -> None:
@@ -186,26 +195,18 @@ def step() -> Step:
         state.recoveries[recovery] = made
     for node in (A, B):
         state.peers[node].holdings[VERSION.digest] = holding(VERSION)
-    state.recoveries[R].refused[A] = blocks((0, 2))
+    state.recoveries[R].refused[OF_A] = blocks((0, 2))
     return Step(state, Options(), Random(1), now=100)
 
 
 def test_a_bad_block_is_on_record_by_its_place_in_its_unit(step: Step) -> None:
     peer, recovery = step.state.peers[A], step.state.recoveries[R]
-    note_evidence(step, peer, recovery, blocks((1, 2), (5, 6)), NO_ANSWER)
+    note_evidence(step, peer.standing, recovery, blocks((1, 2), (5, 6)), NO_ANSWER)
     about = (100, recovery.checkpoint, VERSION.version, VERSION.digest)
     assert list(peer.standing.evidence.last) == [
         BadBlock(*about, "normal-0", 1, R, NO_ANSWER),
         BadBlock(*about, "normal-1", 3, R, NO_ANSWER),
     ]
-
-
-def test_bad_blocks_of_all_versions_are_forgiven(step: Step) -> None:
-    step.state.recoveries[R2].refused[A] = blocks((0, 1))
-    step.state.recoveries[R2].refused[B] = blocks((0, 1))
-    forgive(step, A)
-    assert not [each.id for each in step.state.recoveries.values() if A in each.refused]
-    assert B in step.state.recoveries[R2].refused
 
 
 @pytest.mark.parametrize(
@@ -225,10 +226,10 @@ def test_an_answer_is_on_record_in_the_story_and_has_its_consequence(
     on_holding_confirmed(step, HoldingConfirmed(A, VERSION.digest, answer))
     assert {bad.answer for bad in peer.standing.evidence.last} == {answer}
     assert [entry.kind for entry in recovery.story.entries] == kinds
-    assert not peer.questioned
+    assert not peer.standing.questioned
     assert A in step.room
     is_stale = answer is NOT_HELD
-    assert (A in recovery.refused) is (answer is HELD)
+    assert (OF_A in recovery.refused) is (answer is HELD)
     assert (VERSION.digest not in peer.holdings) is is_stale
     assert recovery.swarm.source_count == (1 if is_stale else 0)
     assert (A in step.state.peer_alarms) is not is_stale
@@ -267,9 +268,9 @@ def test_a_second_chance_is_given_where_no_other_source_is_left(
     other.is_live, other.standing.quarantined_until_ns = is_live, until_ns
     other.holdings[VERSION.digest] = holding(VERSION, held)
     if refused:
-        recovery.refused[B] = refused
+        recovery.refused[OF_B] = refused
     give_second_chances(step)
-    assert recovery.refused.get(A) == left
+    assert recovery.refused.get(OF_A) == left
     assert step.is_room_everywhere is (left != blocks((0, 2)))
 
 
@@ -278,11 +279,11 @@ def test_what_is_not_wanted_any_more_needs_no_second_chance(step: Step) -> None:
     del step.state.peers[B]
     recovery.coverage.unclaimed = blocks((1, 8))
     give_second_chances(step)
-    assert recovery.refused == {A: blocks((0, 1))}
+    assert recovery.refused == {OF_A: blocks((0, 1))}
     recovery.coverage.unclaimed = blocks((2, 8))
     step.is_room_everywhere = False
     give_second_chances(step)
-    assert recovery.refused == {A: blocks((0, 1))}
+    assert recovery.refused == {OF_A: blocks((0, 1))}
     assert not step.is_room_everywhere
 
 
@@ -377,7 +378,7 @@ def test_what_was_under_way_when_a_source_was_blamed_for_its_unit_is_not_excused
     script.tell(holds(A, version))
     asked = script.arrive(order, rejected=(last,))
     assert ConfirmHolding(A, version.digest, BlockSet.single(last)) in asked
-    assert last in script.recovery().refused[A]
+    assert last in script.recovery().refused[OF_A]
 
 
 def test_who_was_wrong_and_has_another_copy_is_asked_for_a_block_of_it_at_once() -> None:
@@ -443,7 +444,7 @@ def test_a_source_with_many_bad_units_is_asked_last_and_never_blamed() -> None:
     script.arrive(order, rejected=(0, 1, 2, 3))
     script.end_all(RangeOutcome.DELIVERED)
     script.tell(HoldingConfirmed(A, version.digest, NOT_HELD, blocks((0, 4))))
-    assert script.recovery().refused[A] == version.blocks
+    assert script.recovery().refused[OF_A] == version.blocks
     while script.in_flight:
         for order in script.in_flight:
             assert order.source == B
@@ -471,3 +472,91 @@ def test_of_old_versions_nothing_is_remembered(step: Step) -> None:
     accuse(step, peer, recovery, blocks((0, 1)), is_proof=False)
     assert len(peer.standing.doubts) == step.options.trust.doubted_versions_max
     assert VERSION.digest in peer.standing.doubts
+
+
+# Whoever is blamed cannot start over
+
+
+def _strike(script: Script, order: FetchRange) -> None:
+    """Let the first block of a range come wrongly; the lane ends with it."""
+    script.arrive(order, order.blocks.start + 1, rejected=(order.blocks.start,))
+    script.end(order, RangeOutcome.SPOILED)
+
+
+@pytest.mark.parametrize("has_new_epochs", [False, True])
+@pytest.mark.parametrize("answer", [HELD, NOT_HELD, NO_ANSWER])
+def test_a_source_of_bad_blocks_has_four_strikes_of_a_version_whatever_it_says(
+    answer: Confirmation, *, has_new_epochs: bool
+) -> None:
+    script, version = Script(options=NO_COMMITS), saved(*[4] * 64)
+    script.start(version, A, B)
+    strikes, epoch = 0, 1
+    for _ in range(400):
+        if script.recovery().coverage.verified == version.blocks:
+            break
+        for order in script.in_flight:
+            if order.source == A:
+                strikes += 1
+                _strike(script, order)
+            else:
+                script.deliver(order, after_ms=20)
+        if has_new_epochs:
+            epoch += 1
+        if version.digest in script.scheduler.inspect().standings[OF_A].questioned:
+            script.tell(HoldingConfirmed(A, version.digest, answer))
+        script.tell(holds(A, version, epoch=epoch), after_ms=20)
+        script.wait(300)
+    assert script.recovery().coverage.verified == version.blocks
+    assert 1 <= strikes <= 4
+    standing = script.scheduler.inspect().standings[OF_A]
+    assert standing.quarantines or standing.evidence.bad_block_count == strikes
+    assert script.scheduler.inspect().standings[OF_B].is_clean
+
+
+def test_four_strikes_in_one_recovery_are_remembered_in_the_next_one() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    script.start(version, A, B)
+    script.scheduler.inspect().standings[OF_A].doubts[version.digest] = Doubts(strikes=4)
+    script.start(version, recovery=R2)
+    assert script.recovery(R2).refused == {OF_A: version.blocks}
+
+
+def test_another_id_at_the_same_address_is_the_same_origin() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    blamed = HoldingsArrived(A, Epoch(1), (holding(version),), A, Origin("evil:1"))
+    [order] = ranges(script.start(version, blamed))
+    script.arrive(order, rejected=tuple(range(*order.blocks)))
+    script.end_all(RangeOutcome.DELIVERED)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.view_source(A).state is SourceState.DISTRUSTED
+    renamed = replace(blamed, node=C, path=C)
+    assert ranges(script.tell(PeerLost(A), renamed)) == []
+    assert script.view_source(C).state is SourceState.DISTRUSTED
+
+
+def test_who_states_the_id_of_an_honest_node_is_blamed_under_its_own_address() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    framing = HoldingsArrived(A, Epoch(1), (holding(version),), A, Origin("evil:1"))
+    [order] = ranges(script.start(version, framing))
+    script.arrive(order, rejected=tuple(range(*order.blocks)))
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    honest = replace(framing, origin=Origin("honest:1"))
+    [close] = script.tell(PeerLost(A), honest)
+    assert isinstance(close, CloseLane), "nothing more is taken from who answered there before"
+    assert script.view_source(A).trust == 0
+    assert script.view_source(A).state is not SourceState.DISTRUSTED
+    assert [each.source for each in ranges(script.end_all(RangeOutcome.CLOSED))] == [A]
+    standings = script.scheduler.inspect().standings
+    assert standings[Origin("honest:1")].is_clean
+    assert standings[Origin("evil:1")].quarantines == 1
+
+
+def test_paths_of_one_origin_are_blamed_together() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    first = HoldingsArrived(A, Epoch(1), (holding(version),), A, Origin(A))
+    second = replace(first, path=PathId("a via 10.0.0.1:7070"))
+    script.start(version, first, second)
+    for order in script.in_flight:
+        _strike(script, order)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert {peer.standing.trust for peer in script.scheduler.inspect().peers.values()} == {-4}

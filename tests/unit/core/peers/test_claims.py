@@ -30,6 +30,7 @@ from ckptd.model.words import (
 from tests.support.scheduling import (
     LLAMA,
     NO_COMMITS,
+    OF_A,
     A,
     B,
     C,
@@ -107,16 +108,15 @@ def test_a_quarantined_peer_does_not_get_out_by_going_away_for_a_moment() -> Non
 # Epochs
 
 
-def test_a_reborn_peer_is_another_peer() -> None:
+def test_a_reborn_peer_is_another_peer_of_the_same_standing() -> None:
     script, version = Script(options=NO_COMMITS), saved(64)
     [order] = ranges(script.start(version, A))
     script.arrive(order, rejected=(0, 1, 2, 3))
     script.end_all(RangeOutcome.DELIVERED)
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert script.view_source(A).state is SourceState.DISTRUSTED
-    [order] = ranges(script.tell(holds(A, version, epoch=2)))
-    assert order.blocks.start == 0, "the bad blocks of the old one are not held against it"
-    assert script.view_source(A).trust == 0
+    assert ranges(script.tell(holds(A, version, epoch=2))) == []
+    assert script.view_source(A).state is SourceState.DISTRUSTED
     assert script.view_source(A).rate_bytes_per_s == 0
 
 
@@ -165,6 +165,9 @@ STALE = blocks((7, 8))
 def knowing(*peers: Peer) -> tuple[Step, Recovery]:
     """Handle an event at 100 that concerns one recovery."""
     state = State(peers={peer.node: peer for peer in peers})
+    for peer in peers:
+        peer.standing.epoch = peer.epoch
+        state.standings[peer.origin] = peer.standing
     described = Described.of(VERSION.version, VERSION.digest, VERSION.space)
     recovery = Recovery(
         wanted(VERSION), 1, 0, Stage.TRANSFERRING, digest=VERSION.digest, described=described
@@ -217,14 +220,14 @@ def test_what_a_peer_has_now_is_told_apart_from_what_it_had(
 @pytest.mark.parametrize("has_epoch_changed", [False, True])
 def test_a_holder_that_goes_leaves_second_chances_to_others(has_epoch_changed: bool) -> None:
     step, recovery = knowing(having(A, None), having(B, None))
-    recovery.refused[A] = blocks((0, 1))
+    recovery.refused[OF_A] = blocks((0, 1))
     claims.on_holdings_arrived(step, holds(B, epoch=2 if has_epoch_changed else 1))
     assert not recovery.refused
 
 
 def test_a_holder_that_is_lost_leaves_second_chances_to_others_once() -> None:
     step, recovery = knowing(having(A, None), having(B, None))
-    recovery.refused[A] = blocks((0, 1))
+    recovery.refused[OF_A] = blocks((0, 1))
     for _ in range(2):
         claims.on_peer_lost(step, PeerLost(B))
         assert len(recovery.story.entries) == 1
@@ -240,13 +243,14 @@ def test_the_loss_of_any_holder_makes_room_for_others() -> None:
     assert step.is_room_everywhere
 
 
-def test_a_holder_that_is_reborn_is_forgiven_and_counted_again() -> None:
+def test_a_holder_that_is_reborn_is_counted_again_and_nothing_is_forgotten() -> None:
     old = having(A, PART)
     old.standing.evidence.note(BadBlock(0, LLAMA, VERSION.version, VERSION.digest, "unit", 0, R))
     step, recovery = knowing(old, having(B, None))
-    recovery.refused[A] = blocks((0, 1))
+    recovery.refused[OF_A] = blocks((0, 1))
     claims.on_holdings_arrived(step, holds(A, VERSION, epoch=2))
-    assert not recovery.refused
+    assert recovery.refused == {OF_A: blocks((0, 1))}
+    assert step.state.peers[A].standing is old.standing
     assert recovery.swarm.spread.had_by[0] == NOTHING
     assert [entry.kind for entry in recovery.story.entries] == [StoryKind.EPOCH_CHANGED]
     assert [bad.answer for bad in step.state.peers[A].standing.evidence.last] == [NO_ANSWER]

@@ -19,6 +19,7 @@ from ckptd.model.words import CloseReason, Criticality, RangeOutcome, WasteReaso
 from tests.support.scenes import Scene
 from tests.support.scheduling import (
     NO_COMMITS,
+    OF_B,
     A,
     B,
     C,
@@ -307,7 +308,7 @@ def test_only_who_can_begin_with_what_is_owed_is_asked_for_a_hedge(
         case "lacks the first block":
             second.holdings = {version.digest: holding(version, blocks((0, 1), (2, 8)))}
         case "sent the first block wrongly":
-            recovery.refused[B] = blocks((1, 2))
+            recovery.refused[OF_B] = blocks((1, 2))
         case "has two ranges to send":
             scene.lane(recovery, second, (4, 5), (5, 6))
         case "has three ranges to send":
@@ -429,7 +430,7 @@ def test_who_has_critical_work_or_cannot_help_does_not_race(reason: str, is_raci
         case "has none of it":
             runner.holdings.clear()
         case "cannot begin with them":
-            recovery.refused[B] = blocks((0, 1), (4, 5))
+            recovery.refused[OF_B] = blocks((0, 1), (4, 5))
         case _:
             pass
     assert (case.found() is not None) is is_racing

@@ -16,7 +16,7 @@ from ckptd.limits import MIB, MS, SECOND
 from ckptd.model.ids import RecoveryId
 from ckptd.model.words import CloseReason, StoryKind, StoryReason
 from tests.support.scenes import Scene
-from tests.support.scheduling import R2, A, B, R, adjusted, blocks, saved
+from tests.support.scheduling import OF_A, R2, A, B, R, adjusted, blocks, saved
 
 OPTIONS = adjusted(Options(), lanes={"trial_gain": 1.5})
 """A lane has to bring half as much again."""
@@ -139,7 +139,7 @@ def closing(work: Work) -> None:
 
 
 def little_left_there(work: Work) -> None:
-    work.recovery.refused[A] = blocks((1531, 2000))
+    work.recovery.refused[OF_A] = blocks((1531, 2000))
 
 
 UNFIT = [paused, in_the_background, swarming, held_up, failed, resting, closing]
@@ -170,7 +170,7 @@ def test_no_trial_begins_if_one_thing_is_otherwise(change: Callable[[Work], None
 
 def test_eight_ranges_are_enough_for_a_trial() -> None:
     work = at_work()
-    work.recovery.refused[A] = blocks((1532, 2000))
+    work.recovery.refused[OF_A] = blocks((1532, 2000))
     assert work.look() is not None
 
 

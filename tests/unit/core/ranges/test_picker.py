@@ -42,6 +42,8 @@ from tests.support.scheduling import (
     FOUR_AT_FIRST,
     FULL_DISK,
     NO_COMMITS,
+    OF_A,
+    OF_B,
     R2,
     A,
     B,
@@ -199,7 +201,7 @@ def test_what_a_source_can_serve_is_what_it_has_and_did_not_send_wrongly() -> No
     some, everything = peer(A, holding(version, blocks((0, 4), (9, 16)))), peer(B, holding(version))
     assert servable(recovery, some) == blocks((2, 4), (9, 10))
     assert servable(recovery, everything) == blocks((2, 10))
-    recovery.refused = {A: blocks((3, 4)), B: blocks((0, 5))}
+    recovery.refused = {OF_A: blocks((3, 4)), OF_B: blocks((0, 5))}
     assert servable(recovery, some) == blocks((2, 3), (9, 10))
     assert servable(recovery, everything) == blocks((5, 10))
     assert servable(recovery, peer(C)) == BlockSet()
@@ -214,7 +216,7 @@ def test_holders_are_live_peers_that_have_some_of_it_and_did_not_send_it_wrongly
     peers = [some, everything, gone, peer(C)]
     assert list(holders(recovery, peers, blocks((3, 5)))) == [some, everything]
     assert list(holders(recovery, peers, blocks((4, 5)))) == [everything]
-    recovery.refused = {A: blocks((3, 4)), B: blocks((4, 5))}
+    recovery.refused = {OF_A: blocks((3, 4)), OF_B: blocks((4, 5))}
     assert list(holders(recovery, peers, blocks((3, 5)))) == [everything]
     assert list(holders(recovery, peers, blocks((4, 5)))) == []
 
@@ -235,9 +237,9 @@ def test_a_source_has_room_unless_it_is_lost_or_rests_or_is_in_question() -> Non
     source.link.usable_at_ns = 101
     assert not room(recovery, source)
     source.link.usable_at_ns = 0
-    source.questioned[version.digest] = blocks((0, 1))
+    source.standing.questioned[version.digest] = blocks((0, 1))
     assert not room(recovery, source)
-    source.questioned = {saved(63).digest: blocks((0, 1))}
+    source.standing.questioned = {saved(63).digest: blocks((0, 1))}
     assert room(recovery, source)
     source.is_live = False
     assert not room(recovery, source)

@@ -24,7 +24,7 @@ from ckptd.model.words import (
     WasteReason,
 )
 from tests.support.scenes import Scene
-from tests.support.scheduling import BROKEN_DISK, A, B, R, adjusted, blocks, saved
+from tests.support.scheduling import BROKEN_DISK, OF_A, A, B, R, adjusted, blocks, saved
 
 
 class Flight(NamedTuple):
@@ -215,28 +215,32 @@ def test_a_rejected_block_is_asked_of_others_unless_it_is_here_or_on_its_way() -
     another = flight.scene.peer(B, saved(16))
     flight.scene.lane(flight.recovery, another, (1, 2))
     flight.recovery.coverage.verified = blocks((2, 3))
-    flight.recovery.refused[A] = blocks((9, 10))
+    flight.recovery.refused[OF_A] = blocks((9, 10))
     flight.progress(4 * MIB, 4, (0, 1, 2))
     assert flight.recovery.coverage.unclaimed == blocks((0, 1), (8, 16))
     assert flight.recovery.coverage.verified == blocks((2, 4))
     assert flight.recovery.commit.size_bytes == MIB
-    assert flight.recovery.refused[A] == blocks((0, 3), (9, 10))
+    assert flight.recovery.refused[OF_A] == blocks((0, 3), (9, 10))
     assert flight.recovery.tally.bad_blocks == 3
     assert flight.recovery.tally.waste.by_reason == {WasteReason.CORRUPT: 3 * MIB}
     assert flight.first.is_spoiled
     assert flight.scene.step.is_room_everywhere
-    assert flight.source.questioned != {}
+    assert flight.source.standing.questioned != {}
     noted = flight.source.standing.evidence.last
     assert [bad.answer for bad in noted] == [Confirmation.PENDING] * 3
     assert [entry.kind for entry in flight.recovery.story.entries] == [StoryKind.BAD_BLOCKS]
 
 
-def test_bad_blocks_of_an_epoch_that_is_over_are_on_record_but_cost_nothing() -> None:
+def test_bad_blocks_of_an_epoch_that_is_over_are_on_record_and_to_be_proved() -> None:
     flight = in_flight()
-    flight.source.link = Link()
+    flight.source.link, flight.lane.origin = Link(), OF_A
+    flight.scene.state.standings[OF_A] = flight.source.standing
     flight.progress(1 * MIB, 1, (0,))
-    assert (flight.recovery.refused, flight.source.questioned) == ({}, {})
+    assert (flight.recovery.refused, flight.source.standing.questioned) == ({}, {})
     assert [bad.answer for bad in flight.source.standing.evidence.last] == [Confirmation.NO_ANSWER]
+    [doubts] = flight.source.standing.doubts.values()
+    assert (doubts.strikes, 0 in doubts.unproven) == (1, True)
+    assert flight.source.standing.trust == 0
 
 
 # Ends

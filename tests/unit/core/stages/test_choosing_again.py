@@ -43,6 +43,7 @@ from ckptd.model.words import CloseReason, FailureCause, RangeOutcome, Result, S
 from tests.support.scenes import TRANSFERRED, Scene, known, the
 from tests.support.scheduling import (
     LLAMA,
+    OF_A,
     A,
     B,
     C,
@@ -277,7 +278,7 @@ def test_nothing_is_beyond_completion_before_every_peer_was_heard() -> None:
 def test_a_block_that_its_only_holder_sent_wrongly_cannot_be_had() -> None:
     step = known()
     the(step).coverage.unclaimed = TRANSFERRED.blocks
-    the(step).refused[A] = blocks((3, 4))
+    the(step).refused[OF_A] = blocks((3, 4))
     assert is_beyond_completion(step, the(step))
     the(step).coverage.unclaimed = blocks((0, 3))
     assert not is_beyond_completion(step, the(step))
@@ -295,7 +296,7 @@ def test_all_that_was_known_of_what_is_given_up_is_forgotten() -> None:
     recovery.tally.resumed_bytes, recovery.tally.local_bytes = MIB, MIB
     recovery.tally.critical_at_ns = recovery.tally.predicted_ns = 5
     recovery.tally.predicted_critical_ns = the(step).starved_since_ns = 5
-    recovery.refused[A] = blocks((3, 4))
+    recovery.refused[OF_A] = blocks((3, 4))
     recovery.search.tried.add(A)
     recovery.search.unsigned_by.add(A)
     recovery.local.staging_losses = 2

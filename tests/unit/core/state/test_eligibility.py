@@ -14,7 +14,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import MIB, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, TransferId
-from tests.support.scheduling import A, B, R, adjusted, blocks, holding, saved, wanted
+from tests.support.scheduling import OF_A, OF_B, A, R, adjusted, blocks, holding, saved, wanted
 
 VERSION = saved(8)
 OPTIONS = adjusted(Options(), lanes={"ranges_per_lane": 2}, ranges={"window_ns": 2 * SECOND})
@@ -57,8 +57,8 @@ def test_a_peer_can_serve_what_it_has_is_unclaimed_and_was_not_wrong(
 ) -> None:
     recovery = recovering()
     if refused is not None:
-        recovery.refused[A] = refused
-    recovery.refused[B] = BlockSet.full(8)
+        recovery.refused[OF_A] = refused
+    recovery.refused[OF_B] = BlockSet.full(8)
     found = eligibility.servable(recovery, peer(held))
     assert found == (blocks(expected) if expected else BlockSet())
 
@@ -70,7 +70,7 @@ def test_a_peer_without_the_version_can_serve_nothing() -> None:
 @pytest.mark.parametrize("held", [None, blocks((3, 6))])
 def test_a_live_peer_holds_what_it_has_and_did_not_send_wrongly(held: BlockSet | None) -> None:
     recovery, known = recovering(), peer(held)
-    recovery.refused[A] = blocks((4, 5))
+    recovery.refused[OF_A] = blocks((4, 5))
     assert eligibility.holds(recovery, known, 3)
     assert not eligibility.holds(recovery, known, 4)
     assert eligibility.holds(recovery, known, 6) is (held is None)
@@ -112,10 +112,10 @@ def test_a_peer_that_rests_is_gone_or_is_questioned_is_not_asked() -> None:
     gone.is_live = False
     assert not eligibility.may_be_asked(recovery, gone, now=5)
     questioned = peer()
-    questioned.questioned[VERSION.digest] = blocks((0, 1))
+    questioned.standing.questioned[VERSION.digest] = blocks((0, 1))
     assert not eligibility.may_be_asked(recovery, questioned, now=5)
     other = peer()
-    other.questioned[saved(3).digest] = blocks((0, 1))
+    other.standing.questioned[saved(3).digest] = blocks((0, 1))
     assert eligibility.may_be_asked(recovery, other, now=5)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
-from ckptd.model.ids import Epoch
-from tests.support.scheduling import A, B, further_path, holding, saved
+from ckptd.limits import PEERS_MAX
+from ckptd.model.ids import Epoch, Origin
+from tests.support.scheduling import OF_A, A, B, further_path, holding, saved
 
 
 def test_a_version_is_chosen_from_what_live_peers_hold() -> None:
@@ -35,3 +37,23 @@ def test_all_paths_to_a_node_are_known_until_they_are_forgotten() -> None:
     assert state.paths == {A: [via], B: [B]}
     state.forget_peer(via)
     assert (state.paths, list(state.peers)) == ({B: [B]}, [B])
+
+
+def test_what_is_held_against_an_origin_is_forgotten_last() -> None:
+    state = State(peers={A: Peer(A, Epoch(1))})
+    blamed, used = state.standing_of(Origin("liar")), state.standing_of(OF_A)
+    blamed.blame(8, Options(), now=0)
+    for index in range(PEERS_MAX):
+        state.standing_of(Origin(f"h{index}"))
+    assert len(state.standings) == PEERS_MAX
+    assert state.standing_of(Origin("liar")) is blamed
+    assert state.standing_of(OF_A) is used
+    assert state.quarantine_count == 1
+
+
+def test_quarantines_are_counted_though_a_standing_is_forgotten() -> None:
+    state = State()
+    for index in range(PEERS_MAX + 1):
+        state.standing_of(Origin(f"h{index}")).blame(8, Options(), now=0)
+    assert len(state.standings) == PEERS_MAX
+    assert state.quarantine_count == PEERS_MAX + 1

@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from ckptd.core.options import Options
+from ckptd.core.report.evidence import BadBlock
+from ckptd.core.state.doubts import DoubtedUnit, Doubts
 from ckptd.core.state.standing import Standing
 from ckptd.limits import SECOND
-from tests.support.scheduling import adjusted
+from ckptd.model.blocks import BlockRun
+from ckptd.model.ids import Epoch, Version
+from ckptd.model.words import Confirmation
+from tests.support.scheduling import LLAMA, R, adjusted, blocks, saved
 
 OPTIONS = Options()
+DIGEST = saved(8).digest
 
 
 def test_trust_grows_with_good_ranges_up_to_eight() -> None:
@@ -61,3 +67,61 @@ def test_quarantine_begins_at_seven_below_zero(trust_lost: int, quarantines: int
     standing.blame(trust_lost, OPTIONS, now=5)
     assert standing.quarantines == quarantines
     assert standing.began_quarantine_ns == (5 if quarantines else -1)
+
+
+def doubted() -> tuple[Standing, Doubts]:
+    """A source that sent two blocks of a unit wrongly, denied them, and is asked about another."""
+    unit = DoubtedUnit(BlockRun(0, 4), is_critical=False, bad=blocks((0, 2)), is_excused=True)
+    right = DoubtedUnit(BlockRun(4, 8), is_critical=False)
+    doubts = Doubts({0: unit, 1: right}, blocks((5, 6)), unanswered_count=1, strikes=2)
+    standing = Standing(trust=-4, questioned={DIGEST: blocks((4, 5))}, doubts={DIGEST: doubts})
+    standing.evidence.note(BadBlock(0, LLAMA, Version(1), DIGEST, "unit", 0, R))
+    standing.begin_life(Epoch(1))
+    assert standing.questioned, "the first life that was heard of"
+    return standing, doubts
+
+
+def test_another_life_may_deny_once_more_and_nothing_is_forgotten() -> None:
+    standing, doubts = doubted()
+    standing.begin_life(Epoch(2))
+    assert (standing.trust, doubts.strikes) == (-4, 2)
+    assert [unit.is_excused for unit in doubts.units.values()] == [False, False]
+    assert doubts.unproven == blocks((0, 4)), "what it sent wrongly it has to prove"
+
+
+def test_what_a_life_was_asked_has_no_answer_from_the_next_one() -> None:
+    standing, doubts = doubted()
+    standing.begin_life(Epoch(2))
+    assert (standing.questioned, doubts.waiting, doubts.unanswered_count) == ({}, blocks(), 0)
+    assert [bad.answer for bad in standing.evidence.last] == [Confirmation.NO_ANSWER]
+
+
+def test_the_same_life_changes_nothing() -> None:
+    standing, doubts = doubted()
+    standing.begin_life(Epoch(1))
+    assert (standing.questioned, doubts.waiting) == ({DIGEST: blocks((4, 5))}, blocks((5, 6)))
+    assert doubts.units[0].is_excused
+
+
+def test_a_source_is_clean_until_something_is_held_against_it() -> None:
+    assert Standing(trust=8, epoch=Epoch(1)).is_clean
+    assert not Standing(quarantines=1).is_clean
+    assert not Standing(doubts={DIGEST: Doubts()}).is_clean
+    noted = Standing()
+    noted.evidence.note(BadBlock(0, LLAMA, Version(1), DIGEST, "unit", 0, R))
+    assert not noted.is_clean
+
+
+@pytest.mark.parametrize(
+    ("strikes", "excused", "is_spent"), [(3, 3, False), (4, 0, True), (0, 4, True)]
+)
+def test_four_strikes_or_four_excused_units_are_enough_for_a_version(
+    strikes: int, excused: int, *, is_spent: bool
+) -> None:
+    units = {
+        index: DoubtedUnit(
+            BlockRun(index, index + 1), is_critical=False, is_excused=index < excused
+        )
+        for index in range(6)
+    }
+    assert Doubts(units, strikes=strikes).is_spent(OPTIONS.trust) is is_spent

@@ -315,7 +315,8 @@ async def test_what_else_was_asked_of_a_source_of_a_bad_block_says_nothing_of_it
         receiver.fetch(0)
         connection = await source.accept()
         await source.request(connection)
-        connection.sendall(source.answer(100, 300)[:-1] + b"\0")
+        answer = source.answer(100, 300)
+        connection.sendall(answer[:-1] + bytes([answer[-1] ^ 1]))
         await receiver.task
         assert receiver.outcomes == [RangeOutcome.SPOILED, CLOSED]
 

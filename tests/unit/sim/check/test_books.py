@@ -9,7 +9,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.words import Confirmation, RivalVerdict
 from ckptd.sim.check.accounts import DoubtAccount, NodeBook
 from ckptd.sim.cluster import Cluster
-from tests.support.simulation import R0, S0, R, laid_out, run_until, two_sources
+from tests.support.simulation import OF_S0, R0, S0, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
 OTHER = laid_out(normal=8, checkpoint="llama/b")
@@ -66,7 +66,7 @@ def test_blame_ends_what_an_excuse_covers_and_asks_for_another_proof() -> None:
     doubts.excuse(second)
     doubts.blame(first, was_excused=True)
     assert (doubts.unproven, doubts.covered) == (first | second, second)
-    doubts.prove(first | second)
+    doubts.prove(0, first | second)
     assert not doubts.unproven
     assert not doubts.covered
     doubts.blame(first, was_excused=True)
@@ -78,7 +78,7 @@ def test_blame_ends_what_an_excuse_covers_and_asks_for_another_proof() -> None:
 def test_a_sample_that_was_wrong_is_a_unit_of_its_own_that_its_holder_is_asked_about(
     cluster: Cluster, book: NodeBook, answer: Confirmation
 ) -> None:
-    sample, key = BlockSet.single(3), (S0, OTHER.digest)  # of which no manifest is here
+    sample, key = BlockSet.single(3), (OF_S0, OTHER.digest)  # of which no manifest is here
     cluster.books.checks = ()
     examined = RivalExamined(R0, OTHER.digest, S0, RivalVerdict.BAD_BLOCK, 0, block=3)
     cluster.books.handled(cluster.nodes[R], (examined,), ())
@@ -88,4 +88,4 @@ def test_a_sample_that_was_wrong_is_a_unit_of_its_own_that_its_holder_is_asked_a
     assert not book.accused[key]
     is_excused = answer in {Confirmation.NOT_HELD, Confirmation.NO_ANSWER}
     assert book.doubts[key].covered == (sample if is_excused else BlockSet())
-    assert book.stood_by_counts[S0] == (answer is Confirmation.HELD)
+    assert book.stood_by_counts[OF_S0] == (answer is Confirmation.HELD)

@@ -34,7 +34,7 @@ from ckptd.sim.check.checkers import (
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.script.faults import Mute
 from ckptd.sim.script.scenario import InitialHolding, Wish
-from tests.support.simulation import R0, S0, S1, R, laid_out, run_until, two_sources
+from tests.support.simulation import OF_S0, R0, S0, S1, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
 
@@ -111,10 +111,10 @@ def test_asking_for_what_a_source_cannot_serve_is_seen(book: NodeBook) -> None:
     asked = order(S0, wanted, Criticality.NORMAL)
     Choice().at_order(book, asked)
 
-    recovery.bad_by[S0] = BlockSet.single(wanted)
+    recovery.bad_by[OF_S0] = BlockSet.single(wanted)
     assert "cannot serve" in fails(Choice(), book, asked)
     recovery.bad_by.clear()
-    book.questioned[S0, VERSION.digest] = BlockSet.single(wanted)
+    book.questioned[OF_S0, VERSION.digest] = BlockSet.single(wanted)
     assert "cannot serve" in fails(Choice(), book, asked)
     book.questioned.clear()
     book.lost.add(S0)
@@ -299,7 +299,7 @@ def test_a_question_without_a_bad_block_is_seen(book: NodeBook) -> None:
     blame = Blame(frozenset(), frozenset())
     question = ConfirmHolding(S0, VERSION.digest, BlockSet.single(0))
     assert "sent no bad block" in fails(blame, book, question)
-    book.accused[S0, VERSION.digest] = BlockSet.single(0)
+    book.accused[OF_S0, VERSION.digest] = BlockSet.single(0)
     blame.at_order(book, question)
 
 
@@ -358,7 +358,7 @@ def test_a_node_that_sends_only_bad_blocks_and_is_not_in_quarantine_is_seen(book
     confirmed = HoldingConfirmed(S0, VERSION.digest, Confirmation.HELD)
     blame = Blame(frozenset({S0}), frozenset({S0}))
     blame.after_event(book, confirmed)
-    book.stood_by_counts[S0] = 8
+    book.stood_by_counts[OF_S0] = 8
     with pytest.raises(CheckFailed, match="8 bad blocks"):
         blame.after_event(book, confirmed)
 
