@@ -156,6 +156,7 @@ class Daemon:
             paths=self._recovering.peering,
             report=runtime.report,
             now=runtime.now,
+            boot=parts.boot,
             wall_clock=parts.wall_clock,
         )
         verbosity = Verbosity(log, config.environment)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ckptd.config import Config
 from ckptd.daemon.host.activation import inherited_sockets
+from ckptd.daemon.host.boots import boot_id
 from ckptd.daemon.host.confinement import check_places, check_reach, confine_daemon
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
@@ -80,6 +81,7 @@ class Parts:
     Attributes:
         config: What the daemon started with.
         wall_clock: Unix time.
+        boot: Names this boot of the machine.
         epoch: Names this life of the daemon.
         storage: What it keeps.
         transport: By what it talks.
@@ -91,6 +93,7 @@ class Parts:
 
     config: Config
     wall_clock: Callable[[], float]
+    boot: str
     epoch: Epoch
     storage: Storage
     transport: Transport
@@ -147,6 +150,7 @@ async def open_parts(
     return Parts(
         config=config,
         wall_clock=wall_clock,
+        boot=boot_id(),
         epoch=Epoch(secrets.randbits(63)),
         storage=Storage(
             roots,

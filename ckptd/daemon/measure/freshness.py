@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
-from ckptd.limits import CHECKPOINTS_WATCHED_MAX
+from ckptd.limits import CHECKPOINTS_WATCHED_MAX, SECOND
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.observe.metrics import MetricRow, gauges
-from ckptd.store.records.moments import FirstHeard
+from ckptd.store.records.boot_moments import BootMoment
+from ckptd.store.records.moments import FirstHeard, HeardVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +35,15 @@ class NewestSeen:
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
-class _Heard(NamedTuple):
-    """The newest version of a checkpoint, and when it was first heard of.
-
-    The moment is known twice: as a date for the next life of the daemon, and on this one's clock.
-    """
-
-    version: Version
-    date_s: float
-    since_s: float
-
-
 class Freshness:
     """Knows since when the newest version of each checkpoint held here is the newest.
 
     Args:
         held: Returns what this node holds.
         of_peers: Returns what each live peer holds.
-        clock: The moment in seconds, by a clock that never jumps.
-        wall_clock: Unix time, for the dates that the next life finds.
+        now: The moment in nanoseconds, on the monotonic clock.
+        boot: Names this boot of the machine.
+        wall_clock: Unix time, for what was first heard of in another boot.
     """
 
     def __init__(
@@ -60,27 +51,29 @@ class Freshness:
         *,
         held: Callable[[], Iterable[Holding]],
         of_peers: Callable[[], Iterable[Iterable[Holding]]],
-        clock: Callable[[], float],
+        now: Callable[[], int],
+        boot: str,
         wall_clock: Callable[[], float],
     ) -> None:
         self._held = held
         self._of_peers = of_peers
-        self._clock = clock
+        self._now = now
+        self._boot = boot
         self._wall_clock = wall_clock
-        self._newest: dict[CheckpointName, _Heard] = {}
+        self._newest: dict[CheckpointName, HeardVersion] = {}
 
     def take_over(self, known: FirstHeard) -> None:
         """Take over what an earlier life of the daemon knew; once, before the first look."""
-        now_s, wall_s = self._clock(), self._wall_clock()
-        self._newest = {
-            # A clock that was set back makes nothing younger than now.
-            name: _Heard(version, date_s, now_s - max(wall_s - date_s, 0.0))
-            for name, (version, date_s) in known.items()
-        }
+        now, now_s = BootMoment(self._boot, self._now()), self._wall_clock()
+        for name, heard in known.items():
+            age_ns = now.since_ns(heard.moment)
+            if age_ns is None:  # a clock that was set back makes nothing younger than now
+                age_ns = int(max(now_s - heard.at_s, 0.0) * SECOND)
+            self._newest[name] = heard._replace(moment=BootMoment(self._boot, now.at_ns - age_ns))
 
     def known(self) -> FirstHeard:
         """Return what the next life has to know."""
-        return {name: (heard.version, heard.date_s) for name, heard in self._newest.items()}
+        return self._newest
 
     def look(self) -> None:
         """Take note of versions that are newer than any before."""
@@ -102,19 +95,20 @@ class Freshness:
             if name in before and (version is None or before[name].version >= version):
                 self._newest[name] = before[name]
             elif version is not None:
-                self._newest[name] = _Heard(version, self._wall_clock(), self._clock())
+                moment = BootMoment(self._boot, self._now())
+                self._newest[name] = HeardVersion(version, self._wall_clock(), moment)
 
     def seen(self) -> NewestSeen:
         """Return the newest versions of the two extremes."""
         if not self._newest:
             return NewestSeen()
-        now_s, newest = self._clock(), list(self._newest.values())
+        now, newest = self._now(), list(self._newest.values())
         both = {
-            "freshest": max(newest, key=lambda each: each.since_s),
-            "stalest": min(newest, key=lambda each: each.since_s),
+            "freshest": max(newest, key=lambda each: each.moment.at_ns),
+            "stalest": min(newest, key=lambda each: each.moment.at_ns),
         }
         return NewestSeen(
-            {which: max(now_s - heard.since_s, 0.0) for which, heard in both.items()},
+            {which: max(now - heard.moment.at_ns, 0) / SECOND for which, heard in both.items()},
             {which: heard.version for which, heard in both.items()},
         )
 

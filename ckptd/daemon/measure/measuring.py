@@ -126,7 +126,8 @@ class Measuring:
         self._freshness = Freshness(
             held=catalog.holdings,
             of_peers=self._holdings_of_peers,
-            clock=time.monotonic,
+            now=recovering.runtime.now,
+            boot=parts.boot,
             wall_clock=parts.wall_clock,
         )
         self.conflicts = ConflictWatch(

@@ -15,10 +15,14 @@ from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
 from ckptd.model.ids import NodeId, PathId
 from ckptd.observe.logs import get_logger
+from ckptd.store.records.boot_moments import BootMoment
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
 
 WRITE_S: Final = 60.0
 """How often rates are written: what the last minute taught is learned again in as long."""
+
+_AHEAD_S: Final = 60.0
+"""A date that lies further ahead says nothing: the clock was wrong then, or is now."""
 
 _log = get_logger()
 
@@ -41,11 +45,12 @@ class RateMemory:
         learned: Returns the best that is known of each path.
         paths: Knows where they lead to.
         report: Takes events for the scheduler.
-        now: The moment in nanoseconds, on the scheduler's clock.
-        wall_clock: Unix time.
+        now: The moment in nanoseconds, on the monotonic clock.
+        boot: Names this boot of the machine.
+        wall_clock: Unix time, for rates that were measured in another boot.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         records: LinkRecords,
         *,
@@ -53,6 +58,7 @@ class RateMemory:
         paths: KnownPaths,
         report: Callable[[RateLearned], None],
         now: Callable[[], int],
+        boot: str,
         wall_clock: Callable[[], float],
     ) -> None:
         self._records = records
@@ -60,6 +66,7 @@ class RateMemory:
         self._paths = paths
         self._report = report
         self._now = now
+        self._boot = boot
         self._wall_clock = wall_clock
         self._written: dict[PathId, LearnedRate] = {}
 
@@ -69,21 +76,30 @@ class RateMemory:
         Raises:
             CkptdError: The database refuses.
         """
-        now_s = self._wall_clock()
         for record in await self._records.load():
             if record.address and record.path == record.node:
                 self._paths.keep_first(record.node, record.address)
+            age_ns = self._age_ns(record)
+            if age_ns is None:
+                continue
             self._report(
                 RateLearned(
                     record.path,
                     record.rate_bytes_per_s,
                     None if record.latency_s is None else int(record.latency_s * SECOND),
-                    # A clock that was set back must not make anything younger than now.
-                    int(max(now_s - record.measured_at_s, 0) * SECOND),
+                    age_ns,
                     record.origin,
                 )
             )
         self._written = dict(self._learned())
+
+    def _age_ns(self, record: LinkRecord) -> int | None:
+        """Return how old a rate is; ``None`` if its date lies ahead: then that is not known."""
+        age_ns = BootMoment(self._boot, self._now()).since_ns(record.moment)
+        if age_ns is not None:
+            return age_ns
+        age_s = self._wall_clock() - record.measured_at_s
+        return None if age_s < -_AHEAD_S else int(max(age_s, 0) * SECOND)
 
     async def run(self) -> NoReturn:
         """Write what is new once a minute, until cancelled."""
@@ -103,6 +119,7 @@ class RateMemory:
                 now_s - rate.age_ns(now=now) / SECOND,
                 rate.origin,
                 self._paths.address_of(path),
+                BootMoment(self._boot, rate.learned_ns),
             )
             for path, rate in learned.items()
             if rate.is_sound and self._written.get(path) != rate

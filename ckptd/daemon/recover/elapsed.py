@@ -10,7 +10,8 @@ from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.errors import CkptdError
 from ckptd.model.ids import RecoveryId
 from ckptd.observe.logs import get_logger
-from ckptd.store.records.elapsed_times import BootMoment, ElapsedTimes
+from ckptd.store.records.boot_moments import BootMoment
+from ckptd.store.records.elapsed_times import ElapsedTimes
 
 WRITE_S: Final = 60.0
 """So much of a duration a machine that loses its power forgets, at most."""

@@ -14,7 +14,6 @@ from ckptd.core.events import RecoveryPaused, RecoveryRequested
 from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
-from ckptd.daemon.host.boots import boot_id
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
@@ -79,7 +78,7 @@ class Recovering:
         self.runtime = Runtime(self.scheduler)
         self.book = RecoveryBook(self.runtime.now, parts.wall_clock)
         self.elapsed = Elapsed(
-            parts.storage.elapsed, self.book, now=self.runtime.now, boot=boot_id()
+            parts.storage.elapsed, self.book, now=self.runtime.now, boot=parts.boot
         )
         self.peering = Peering(
             config.node.id,

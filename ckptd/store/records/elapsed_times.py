@@ -8,23 +8,11 @@ nobody measured is not known, and not guessed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ckptd.model.ids import RecoveryId
+from ckptd.store.records.boot_moments import BootMoment
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
-
-
-class BootMoment(NamedTuple):
-    """A moment on the monotonic clock of one boot of the machine.
-
-    Attributes:
-        boot: Which boot; empty: not known, and never the same as another one.
-        at_ns: When.
-    """
-
-    boot: str
-    at_ns: int
 
 
 class ElapsedTimes:
@@ -44,7 +32,7 @@ class ElapsedTimes:
             ).fetchall()
         )
         return {
-            RecoveryId(recovery): _elapsed_ns(elapsed_ns, BootMoment(boot, at_ns), now)
+            RecoveryId(recovery): elapsed_ns + (now.since_ns(BootMoment(boot, at_ns)) or 0)
             for recovery, elapsed_ns, boot, at_ns in rows
         }
 
@@ -59,8 +47,3 @@ class ElapsedTimes:
             )
 
         await self._database.run(work)
-
-
-def _elapsed_ns(elapsed_ns: int, then: BootMoment, now: BootMoment) -> int:
-    is_same_boot = bool(now.boot) and then.boot == now.boot
-    return max(elapsed_ns, 0) + (max(now.at_ns - then.at_ns, 0) if is_same_boot else 0)

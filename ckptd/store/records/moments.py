@@ -7,15 +7,31 @@ Nothing is decided by them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ckptd.limits import CHECKPOINTS_WATCHED_MAX
 from ckptd.model.ids import CheckpointName, Version
+from ckptd.store.records.boot_moments import UNKNOWN, BootMoment
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 
-FirstHeard: TypeAlias = Mapping[CheckpointName, tuple[Version, float]]
-"""The newest version of each checkpoint, and when it was first heard of, in Unix time."""
+
+class HeardVersion(NamedTuple):
+    """The newest version of a checkpoint, and when it was first heard of.
+
+    Attributes:
+        version: Which.
+        at_s: When, in Unix time.
+        moment: The same on the monotonic clock of that boot of the machine.
+    """
+
+    version: Version
+    at_s: float
+    moment: BootMoment = UNKNOWN
+
+
+FirstHeard: TypeAlias = Mapping[CheckpointName, HeardVersion]
+"""By checkpoint."""
 Successes: TypeAlias = Mapping[str, float]
 """When each kind of work was last done to its end, in Unix time."""
 
@@ -36,11 +52,13 @@ class Moments:
         def work(connection: Connection) -> tuple[Successes, FirstHeard]:
             successes = dict(connection.execute("SELECT work, at_s FROM successes"))
             rows = connection.execute(
-                "SELECT checkpoint, version, at_s FROM first_heard ORDER BY checkpoint LIMIT ?",
+                "SELECT checkpoint, version, at_s, boot, at_ns FROM first_heard"
+                " ORDER BY checkpoint LIMIT ?",
                 (CHECKPOINTS_WATCHED_MAX,),
             )
             return successes, {
-                CheckpointName(name): (Version(version), at_s) for name, version, at_s in rows
+                CheckpointName(name): HeardVersion(Version(version), at_s, BootMoment(boot, at_ns))
+                for name, version, at_s, boot, at_ns in rows
             }
 
         return await self._database.run(work)
@@ -53,8 +71,12 @@ class Moments:
             connection.executemany("INSERT INTO successes VALUES (?, ?)", successes.items())
             connection.execute("DELETE FROM first_heard")
             connection.executemany(
-                "INSERT INTO first_heard VALUES (?, ?, ?)",
-                ((name, version, at_s) for name, (version, at_s) in first_heard.items()),
+                "INSERT INTO first_heard (checkpoint, version, at_s, boot, at_ns)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (
+                    (name, heard.version, heard.at_s, *heard.moment)
+                    for name, heard in first_heard.items()
+                ),
             )
 
         await self._database.run(work)

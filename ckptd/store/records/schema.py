@@ -308,6 +308,14 @@ CREATE TABLE manifest_pieces (
 """
 
 
+# In which boot of the machine that was, and when on its monotonic clock.
+_BOOTS: Final = """
+ALTER TABLE links ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE links ADD COLUMN at_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE first_heard ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+ALTER TABLE first_heard ADD COLUMN at_ns INTEGER NOT NULL DEFAULT 0;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -323,6 +331,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _ELAPSED,
     _ADDRESSES_OF_LINKS,
     _MANIFEST_PIECES,
+    _BOOTS,
 )
 """What leads from each schema to the next one."""
 

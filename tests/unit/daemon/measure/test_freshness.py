@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from ckptd.daemon.measure.freshness import Freshness
-from ckptd.limits import CHECKPOINTS_WATCHED_MAX
+from ckptd.limits import CHECKPOINTS_WATCHED_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
@@ -25,10 +25,12 @@ class Scene:
         self.of_peer: list[Holding] = []
         self.now_s = 1000.0
         self.ahead_s = 1_700_000_000.0
+        self.boot = "a"
         self.freshness = Freshness(
             held=lambda: self.held,
             of_peers=lambda: [self.of_peer],
-            clock=lambda: self.now_s,
+            now=lambda: int(self.now_s * SECOND),
+            boot=self.boot,
             wall_clock=lambda: self.now_s + self.ahead_s,
         )
 
@@ -43,7 +45,8 @@ class Scene:
         self.freshness = Freshness(
             held=lambda: self.held,
             of_peers=lambda: [self.of_peer],
-            clock=lambda: self.now_s,
+            now=lambda: int(self.now_s * SECOND),
+            boot=self.boot,
             wall_clock=lambda: self.now_s + self.ahead_s,
         )
         self.freshness.take_over(known)
@@ -148,6 +151,17 @@ def test_a_wall_clock_that_is_set_changes_no_age(set_by_s: float) -> None:
     scene.after(0)
     scene.ahead_s += set_by_s
     assert scene.after(60) == {"freshest": 60.0, "stalest": 60.0}
+    scene.restart()
+    assert scene.after(60) == {"freshest": 120.0, "stalest": 120.0}
+
+
+def test_over_a_reboot_the_date_counts() -> None:
+    scene = Scene()
+    scene.held = [holding("a", 100)]
+    scene.after(0)
+    scene.now_s, scene.ahead_s, scene.boot = 5.0, scene.ahead_s + scene.now_s - 5.0 + 60.0, "b"
+    scene.restart()
+    assert scene.after(0)["freshest"] == pytest.approx(60.0)
 
 
 def test_a_clock_that_was_set_back_makes_no_version_younger_than_now() -> None:
@@ -155,5 +169,6 @@ def test_a_clock_that_was_set_back_makes_no_version_younger_than_now() -> None:
     scene.held = [holding("a", 100)]
     scene.after(0)
     scene.ahead_s -= 60
+    scene.boot = "b"
     scene.restart()
     assert scene.after(0)["freshest"] == 0.0

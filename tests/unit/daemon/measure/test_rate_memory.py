@@ -25,8 +25,10 @@ RECOVERY, DOCTOR = RateOrigin
 class Life:
     """One life of a daemon: its clock begins at 0, that of the world goes on."""
 
-    def __init__(self, records: LinkRecords, now_s: float) -> None:
-        self.now_ns = 0
+    def __init__(
+        self, records: LinkRecords, now_s: float, *, boot: str = "", now_ns: int = 0
+    ) -> None:
+        self.now_ns = now_ns
         self.now_s = now_s
         self.known = LearnedRates()
         self.heard: list[RateLearned] = []
@@ -38,6 +40,7 @@ class Life:
             paths=self,
             report=self._hear,
             now=lambda: self.now_ns,
+            boot=boot,
             wall_clock=lambda: self.now_s,
         )
 
@@ -149,12 +152,33 @@ async def test_a_disk_that_refuses_ends_nothing_and_is_tried_again(
     assert [record.path for record in await records.load()] == [A]
 
 
-async def test_a_clock_that_was_set_back_makes_nothing_younger_than_now(
+@pytest.mark.parametrize("set_by_s", [30 * DAY_S, 0, -3650 * DAY_S])
+async def test_in_one_boot_a_rate_has_its_age_whatever_the_wall_clock_was_set_to(
+    records: CountingRecords, set_by_s: int
+) -> None:
+    first = Life(records, now_s=1e9, boot="a")
+    first.learn(A, 900.0)
+    await first.memory.write()
+    second = Life(records, now_s=1e9 + set_by_s, boot="a", now_ns=90 * SECOND)
+    await second.memory.load()
+    assert [event.age_ns for event in second.heard] == [90 * SECOND]
+
+
+async def test_a_clock_that_was_set_back_a_little_makes_nothing_younger_than_now(
     records: CountingRecords,
 ) -> None:
     first = Life(records, now_s=1e9)
     first.learn(A, 900.0)
     await first.memory.write()
-    second = Life(records, now_s=1e9 - DAY_S)
+    second = Life(records, now_s=1e9 - 30)
     await second.memory.load()
     assert [event.age_ns for event in second.heard] == [0]
+
+
+async def test_of_a_rate_from_the_future_nothing_is_known(records: CountingRecords) -> None:
+    first = Life(records, now_s=1e9)
+    first.learn(A, 900.0)
+    await first.memory.write()
+    second = Life(records, now_s=1e9 - DAY_S)
+    await second.memory.load()
+    assert second.heard == []

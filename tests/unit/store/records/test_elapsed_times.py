@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.model.ids import CheckpointName, RecoveryId
+from ckptd.store.records.boot_moments import BootMoment
 from ckptd.store.records.database import Database
-from ckptd.store.records.elapsed_times import BootMoment, ElapsedTimes
+from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from tests.support.stores import ended
 

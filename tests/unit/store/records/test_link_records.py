@@ -10,11 +10,12 @@ import pytest
 from ckptd.limits import PEERS_MAX
 from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import RateOrigin
+from ckptd.store.records.boot_moments import BootMoment
 from ckptd.store.records.database import Database
 from ckptd.store.records.link_records import LinkRecord, LinkRecords
 
 NEAR = LinkRecord(NodeId("near"), 9e8, 0.002, 1000.0, RateOrigin.RECOVERY)
-FAR = LinkRecord(NodeId("far"), 5e6, None, 900.0, RateOrigin.DOCTOR)
+FAR = LinkRecord(NodeId("far"), 5e6, None, 900.0, RateOrigin.DOCTOR, moment=BootMoment("b", -7))
 
 
 @pytest.fixture
@@ -75,7 +76,11 @@ async def test_a_row_that_makes_no_sense_is_left_out(
     records = LinkRecords(database)
     await records.write([NEAR])
     await database.run(
-        lambda connection: connection.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)", row)
+        lambda connection: connection.execute(
+            "INSERT INTO links (node, rate_bytes_per_s, latency_s, measured_at_s, origin, address)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
     )
     assert await records.load() == [NEAR]
 
