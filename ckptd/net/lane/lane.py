@@ -235,6 +235,8 @@ class SocketLane:
                 except asyncio.CancelledError:
                     continue  # one is on its way already
             thread.join()
+            if receiver.trouble:
+                self._note_trouble(receiver.trouble)
             if self._peer is not None and not self._is_closed:
                 self._note_whether_refused(self._peer[0], receiver)
             if receiver.is_spoiled:  # this node went away: the source may deliver what is left

@@ -112,6 +112,7 @@ class Receiver:
     Attributes:
         has_heard: A first byte came.
         is_spoiled: It ended because a block was wrong.
+        trouble: Why it ended with orders left, unless this node wanted that; else empty.
 
     Args:
         connection: Read by this thread only.
@@ -145,13 +146,10 @@ class Receiver:
         self._reports = reports
         self._groups = Groups()
         self._order: RangeOrder | None = None
-        self._received_bytes = 0
-        self._next_block = 0
-        self._load_bytes = 0
-        self._reported_ns = 0
+        self._received_bytes = self._next_block = self._load_bytes = self._reported_ns = 0
         self._is_stopping = False
-        self.has_heard = False
-        self.is_spoiled = False
+        self.has_heard = self.is_spoiled = False
+        self.trouble = ""
         connection.read_in_intervals(PROGRESS_INTERVAL_NS)
         if orders and throttles.ingress.is_limiting:  # before a first body fills the buffer
             self._bound_window(throttles.ingress.limit_of(Flow(orders[0].urgency, peer)))
@@ -350,10 +348,7 @@ class Receiver:
         )
 
     def _end(
-        self,
-        outcome: RangeOutcome,
-        retry_after_ns: int = 0,
-        refusal: Refusal | None = None,
+        self, outcome: RangeOutcome, retry_after_ns: int = 0, refusal: Refusal | None = None
     ) -> None:
         """End the order in progress, if there is one."""
         order = self._order
@@ -367,6 +362,8 @@ class Receiver:
     def _fail(self, outcome: RangeOutcome, reason: str, refusal: Refusal | None = None) -> None:
         if self._is_stopping and refusal is None:
             outcome = RangeOutcome.CLOSED
+        elif refusal is None and (self._order is not None or self._orders):
+            self.trouble = reason
         _log.debug("a lane ends: %s: %s", outcome.value, reason)
         self._end(outcome, refusal=refusal)
 

@@ -215,6 +215,8 @@ async def test_a_source_that_closes_ends_every_order_and_those_to_come(
         (await source.accept()).close()
         assert await receiver.ended(2) == [DISCONNECTED] * 2
         await receiver.task
+        [trouble] = receiver.troubles
+        assert "clos" in trouble or "reset" in trouble.lower()
         assert receiver.lane.is_over
         receiver.fetch(0)
         receiver.lane._reports.flush()
@@ -450,7 +452,7 @@ async def test_an_end_before_the_first_answer_is_a_refusal_of_the_certificate(
         assert await receiver.ended() == [DISCONNECTED]
         await receiver.task
         assert own.handshakes.failures == {("client", "refused"): 1}
-        [trouble] = receiver.troubles
+        trouble = receiver.troubles[-1]
         assert "did not accept this node's certificate" in trouble
 
 
@@ -491,6 +493,35 @@ async def test_a_lane_that_this_node_closed_says_nothing_about_its_source(
         await receiver.task
         assert receiver.outcomes == [CLOSED]
         assert not own.handshakes.failures
+        assert not receiver.troubles
+
+
+async def test_a_source_that_breaks_the_protocol_is_said_to(
+    content: FileContent, source: Source
+) -> None:
+    async with receiving(content, source.address) as receiver:
+        receiver.fetch(0)
+        connection = await source.accept()
+        await source.request(connection)
+        connection.sendall(b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 5-6/300\r\n\r\n")
+        assert await receiver.ended() == [RangeOutcome.MISBEHAVED]
+        await receiver.task
+        [trouble] = receiver.troubles
+        assert "is another range than was asked for" in trouble
+
+
+async def test_a_source_that_closes_what_nobody_waits_on_is_in_no_trouble(
+    content: FileContent, source: Source
+) -> None:
+    async with receiving(content, source.address) as receiver:
+        receiver.fetch(0)
+        connection = await source.accept()
+        await source.request(connection)
+        connection.sendall(source.answer(0, 100))
+        assert await receiver.ended() == [DELIVERED]
+        connection.close()
+        await receiver.task
+        assert not receiver.troubles
 
 
 async def test_a_lane_can_be_closed_in_its_handshake(
