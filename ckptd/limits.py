@@ -58,6 +58,8 @@ HEAD_FIELDS_MAX: Final = 32
 HOLDINGS_BYTES_MAX: Final = 16 * MIB
 HOLDINGS_MAX: Final = 10_000
 HOLDING_RUNS_MAX: Final = 65_536
+HOLDINGS_VALUES_MAX: Final = 500_000
+"""Values in a document, counted before any is made: twice what versions and runs can take."""
 RANGE_BYTES_MAX: Final = 64 * MIB
 """Most that a recovery asks for in one request; a source serves longer ones too."""
 CONNECTIONS_MAX: Final = 512

@@ -21,6 +21,7 @@ from ckptd.limits import (
     HOLDING_RUNS_MAX,
     HOLDINGS_BYTES_MAX,
     HOLDINGS_MAX,
+    HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
     VERSION_MAX,
 )
@@ -139,6 +140,9 @@ def decode_holdings(data: bytes) -> Holdings | HoldingsDelta:
     """
     if len(data) > HOLDINGS_BYTES_MAX:
         raise _violation(f"has {len(data)} bytes, more than {HOLDINGS_BYTES_MAX}")
+    # Each value but the first of its list or object has a comma before it.
+    if data.count(b",") > HOLDINGS_VALUES_MAX:
+        raise _violation(f"has more than {HOLDINGS_VALUES_MAX} values")
     try:
         return _checked(_DOCUMENT.decode(data))
     except (ValueError, RecursionError, UsageError) as error:

@@ -189,6 +189,7 @@ def test_the_architecture_can_be_read_in_ten_minutes() -> None:
                 f"{limits.HOLDING_RUNS_MAX:,} runs |"
             ),
         ),
+        ("security", f"| {limits.HOLDINGS_VALUES_MAX:,} | `wire`"),
         ("security", f"| manifest | {limits.MANIFEST_BYTES_MAX // MIB} MiB, 10⁶ units, 2²¹ blocks"),
         ("security", f"| signatures | {limits.SIGNATURES_MAX} |"),
         (

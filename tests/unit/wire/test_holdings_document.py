@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,15 +11,23 @@ from hypothesis import strategies as st
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
+    CHECKPOINT_NAME_BYTES_MAX,
     HOLDING_RUNS_MAX,
     HOLDINGS_BYTES_MAX,
     HOLDINGS_MAX,
+    HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
+    MIB,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
-from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_holdings
+from ckptd.wire.holdings_document import (
+    OPTIONAL_RUNS_MAX,
+    decode_holdings,
+    encode_delta,
+    encode_holdings,
+)
 
 Json = dict[str, object]
 
@@ -389,3 +399,61 @@ def test_runs_of_optional_blocks_count_like_others() -> None:
     large = entry(blocks=[[0, 1]], optional=runs, block_count=count, size_bytes=count)
     with pytest.raises(ProtocolViolation, match="more than 65536 runs"):
         decode_holdings(json.dumps(document(holdings=[large])).encode())
+
+
+def test_the_fullest_document_has_fewer_values_than_may_be_in_one() -> None:
+    optional = [[2 * index, 2 * index + 1] for index in range(OPTIONAL_RUNS_MAX)]
+    runs = [[2 * index, 2 * index + 1] for index in range(HOLDING_RUNS_MAX // 2)]
+    size = {"block_count": 2 * HOLDING_RUNS_MAX, "size_bytes": 2 * HOLDING_RUNS_MAX}
+    name = "x" * CHECKPOINT_NAME_BYTES_MAX
+    listed = [
+        entry(digest=f"{index:064x}", checkpoint=name, blocks=[], **size)
+        for index in range(HOLDINGS_MAX)
+    ]
+    listed[0]["blocks"] = runs
+    for each in listed[1:127]:
+        each["optional"] = optional
+    gone = [f"{index:064x}" for index in range(HOLDINGS_MAX, 2 * HOLDINGS_MAX)]
+    data = json.dumps(delta(holdings=listed, gone=gone)).encode()
+    assert data.count(b",") < HOLDINGS_VALUES_MAX // 2
+    assert peak_bytes(data) < 64 * MIB
+    assert isinstance(decode_holdings(data), HoldingsDelta)
+
+
+BOMBS = {
+    "gone": b'{"gone":[' + b'"ab",' * 3_000_000,
+    "holdings": b'{"holdings":[' + b"{}," * 5_000_000,
+    "blocks": b'{"holdings":[{"blocks":[' + b"[0,1]," * 2_700_000,
+    "an unknown field": b'{"x":[' + b"0," * 8_000_000,
+    "a name": b'{"node":"' + b"x" * 16_000_000 + b'"}',
+    "spaces": b" " * 16_000_000,
+}
+
+
+@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS.keys())
+def test_memory_for_any_document_is_bounded(data: bytes) -> None:
+    assert len(data) <= HOLDINGS_BYTES_MAX
+    assert peak_bytes(data) < 64 * MIB
+
+
+def peak_bytes(data: bytes) -> int:
+    tracemalloc.start()
+    try:
+        with suppress(ProtocolViolation):
+            decode_holdings(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [HOLDINGS_VALUES_MAX, HOLDINGS_VALUES_MAX + 1])
+def test_a_document_may_have_as_many_values_as_the_limit_and_no_more(count: int) -> None:
+    plain = json.dumps(document(holdings=[entry()])).encode()
+    more = b"0," * (count - plain.count(b",") - 1) + b"0"
+    data = plain[:-1] + b',"x":[' + more + b"]}"
+    assert data.count(b",") == count
+    if count == HOLDINGS_VALUES_MAX:
+        assert decode_holdings(data) == holdings_of(holding())
+    else:
+        with pytest.raises(ProtocolViolation, match="more than 500000 values"):
+            decode_holdings(data)
