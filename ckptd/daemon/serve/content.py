@@ -10,6 +10,7 @@ from typing import Final
 
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.block_questions import BlockQuestions
+from ckptd.daemon.serve.lent_manifests import LentManifests
 from ckptd.daemon.serve.sent_blocks import SentBlocks
 from ckptd.errors import CkptdError, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
@@ -53,6 +54,7 @@ class ServedContent:
         self.show_addresses: Callable[[], Awaitable[str]] | None = None
         self.questions = BlockQuestions(time.monotonic)
         self._sent = SentBlocks()
+        self._lent = LentManifests(self._load_manifest)
 
     @property
     def revision(self) -> int:
@@ -75,14 +77,18 @@ class ServedContent:
         """Return where this node answers, as in a ``Ckptd-Addresses`` field."""
         return "" if self.show_addresses is None else await self.show_addresses()
 
-    async def manifest(self, digest: Digest) -> bytes:
-        """Return an encoded manifest.
+    async def manifest(self, digest: Digest) -> memoryview:
+        """Return an encoded manifest, to be let go of when it is sent.
 
         Raises:
             NotFound: It is not here.
             DamagedState: What the database has is not that manifest.
+            Shortage: Too many others are being sent.
         """
         self.asked_for(digest)
+        return await self._lent.get(digest)
+
+    async def _load_manifest(self, digest: Digest) -> bytes:
         incoming = self._advertising.find(digest)
         if incoming is None:
             return await self._catalog.manifest_bytes(digest)

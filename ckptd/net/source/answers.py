@@ -79,11 +79,12 @@ class Content(Protocol):
     async def addresses(self) -> str:
         """Return where this node answers, as in a ``Ckptd-Addresses`` field; for people."""
 
-    async def manifest(self, digest: Digest) -> bytes:
-        """Return an encoded manifest.
+    async def manifest(self, digest: Digest) -> bytes | memoryview:
+        """Return an encoded manifest; it counts as being sent as long as this object is kept.
 
         Raises:
             NotFound: It is not here.
+            Shortage: Too many others are being sent.
         """
 
     async def signatures(self, digest: Digest) -> bytes:
@@ -166,7 +167,7 @@ class Answer:
 
     status: int
     fields: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | VersionBody = b""
+    body: bytes | memoryview | VersionBody = b""
     length_bytes: int | None = None
     code: str = ""
 

@@ -314,7 +314,7 @@ class _Conversation:
 
     async def _send(self, answer: Answer, *, keep_alive: bool, with_body: bool = True) -> None:
         """Send an answer whose body is in memory."""
-        assert isinstance(answer.body, bytes)
+        assert not isinstance(answer.body, VersionBody)
         body = memoryview(answer.body if with_body else b"")
         head = self._server.head(answer, keep_alive=keep_alive)
         await self._send_part(head + body[:_PART_BYTES])
