@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from ckptd.config import Config
 from ckptd.daemon.host.activation import inherited_sockets
 from ckptd.daemon.host.boots import boot_id
-from ckptd.daemon.host.confinement import check_places, check_reach, confine_daemon
+from ckptd.daemon.host.confinement import (
+    check_places,
+    check_reach,
+    confine_daemon,
+    open_root,
+)
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -133,7 +138,7 @@ async def open_parts(
     stack.callback(state.close)
     opened: list[Root] = []
     for name, path in config.roots.items():
-        root = Root.open(name, path)
+        root = open_root(name, path, config.environment)
         stack.callback(root.close)
         opened.append(root)
     roots = Roots(opened)

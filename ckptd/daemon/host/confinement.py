@@ -14,7 +14,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.files.confined import open_configured
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.landlock import Confinement, confine_writing
-from ckptd.store.files.roots import Roots
+from ckptd.store.files.roots import Root, Roots
 
 _ROOT_MODE: Final = 0o755
 """Of a directory that is not there: others may reach the socket, whose own mode says who may open
@@ -27,6 +27,13 @@ REMEDIES: Final = {
     "in a container, in its seccomp profile.",
 }
 """How a daemon comes to be confined that could be."""
+
+_HOMES: Final = ("/home", "/root", "/run/user")
+"""What ``ProtectHome=yes`` hides: systemd.exec(5)."""
+_HOME: Final = (
+    "If it is there, the service does not see it: set ProtectHome=no in a drop-in, with "
+    "ReadWritePaths= for the root, and restart ckptd."
+)
 
 _log = get_logger()
 
@@ -73,6 +80,27 @@ def reason(confinement: Confinement) -> str:
             return "this kernel has Landlock switched off"
         case ConfinementState.FORBIDDEN:
             return f"a filter of system calls forbids Landlock: {confinement.refusal}"
+
+
+def open_root(name: str, path: str, environ: Mapping[str, str]) -> Root:
+    """Open a root; where a service manager may hide it, say so.
+
+    Args:
+        name: What the configuration calls it.
+        path: Where it is.
+        environ: Says whether there is a service manager, by ``NOTIFY_SOCKET``.
+
+    Raises:
+        StorageError: It is missing, no directory, or not accessible.
+    """
+    try:
+        return Root.open(name, path)
+    except StorageError as error:
+        if "NOTIFY_SOCKET" in environ and any(is_within(path, home) for home in _HOMES):
+            raise StorageError(
+                error.subject, f"{error.problem}, for this service", _HOME
+            ) from error
+        raise
 
 
 def check_reach(roots: Roots, environ: Mapping[str, str]) -> None:
