@@ -219,6 +219,9 @@ class RivalOptions:
         per_node_max: A node's claims to more contents of one version than this do not count: a
             node that really has so many is a case for a person.
         tries_max: So often a claim is examined of which nothing comes.
+        patience_ns: What could not be seen of a version in this time does not count any more, half
+            of it for the next version …
+        patience_min_ns: … but not less than this.
         on_conflict: What a recovery in the background does, for which nobody waits who could
             choose.
     """
@@ -226,6 +229,8 @@ class RivalOptions:
     at_once_max: int = 4
     per_node_max: int = 4
     tries_max: int = 2
+    patience_ns: int = 20 * SECOND
+    patience_min_ns: int = 1 * SECOND
     on_conflict: OnConflict = OnConflict.WAIT
 
 

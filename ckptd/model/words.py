@@ -123,6 +123,8 @@ class RivalVerdict(enum.StrEnum):
     """It is what its digest says, and no manifest that could be recovered."""
     UNSIGNED = "unsigned"
     """Its signatures do not suffice here."""
+    NOT_HELD = "not_held"
+    """It says that it does not have it."""
     NO_ANSWER = "no_answer"
     """It did not come in time, or not at all."""
 

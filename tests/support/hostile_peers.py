@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from ckptd.model.manifest import Manifest
+from ckptd.store.files.hashing import hexdigest_of
 
 _LONG_POLL_S = 10.0
 
@@ -20,6 +21,7 @@ class Reply(NamedTuple):
     body: bytes = b""
     status: int = 200
     fields: Mapping[str, str] = {}
+    drip_s: float = 0.0
 
 
 class HostilePeer(ThreadingHTTPServer):
@@ -28,6 +30,7 @@ class HostilePeer(ThreadingHTTPServer):
     Attributes:
         replies: By request target.
         requests: The targets that were asked for, in order.
+        any_manifest: Answers a question for a manifest that is not in the table.
     """
 
     daemon_threads = True
@@ -37,6 +40,7 @@ class HostilePeer(ThreadingHTTPServer):
         self.replies = dict(replies)
         self.requests: list[str] = []
         self.closing = threading.Event()
+        self.any_manifest = Reply(status=404)
 
     @property
     def address(self) -> str:
@@ -49,7 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         peer = self.server
         assert isinstance(peer, HostilePeer)
-        reply = peer.replies.get(self.path, Reply(status=404))
+        is_manifest = self.path.startswith("/v1/manifests/")
+        reply = peer.replies.get(self.path, peer.any_manifest if is_manifest else Reply(status=404))
         if "If-None-Match" in self.headers:
             peer.closing.wait(_LONG_POLL_S)
             reply = Reply(status=304)
@@ -60,7 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
-            self.wfile.write(reply.body)
+            if not reply.drip_s:
+                self.wfile.write(reply.body)
+                return
+            for byte in reply.body:
+                if peer.closing.wait(reply.drip_s):
+                    return
+                self.wfile.write(bytes([byte]))
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -95,6 +106,23 @@ def claims(node: str, manifest: Manifest, digest: str, **more: object) -> Reply:
         **more,
     }
     document = {"node": node, "epoch": 1, "revision": 1, "holdings": [holding], **more}
+    return Reply(msgspec.json.encode(document), fields={"ETag": '"1-1"'})
+
+
+def inventions(node: str, checkpoint: str, count: int, *, first: int) -> Reply:
+    """Say that a node holds many versions, each with a digest of its own."""
+    holdings = [
+        {
+            "checkpoint": checkpoint,
+            "version": first + index,
+            "digest": hexdigest_of(f"{node} {index}".encode()),
+            "size_bytes": 1000,
+            "block_count": 1,
+            "blocks": "all",
+        }
+        for index in range(count)
+    ]
+    document = {"node": node, "epoch": 1, "revision": 1, "holdings": holdings}
     return Reply(msgspec.json.encode(document), fields={"ETag": '"1-1"'})
 
 

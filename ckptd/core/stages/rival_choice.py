@@ -25,7 +25,7 @@ from ckptd.core.state.record.rivalry import Claim, Examined
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, PathId, Version
+from ckptd.model.ids import Digest, Origin, PathId, Version
 from ckptd.model.words import FailureCause, OnConflict, RivalVerdict
 
 
@@ -70,12 +70,21 @@ def settle_rivals(
     of_version = [each for each in claims if each.holding.version == version]
     own = {each.holding.digest for each in of_version if each.peer is None}
     by_digest = _by_digest(step, of_version)
-    is_open = [_examine(step, recovery, by_digest.get(digest, [])) for digest in contents]
-    if any(is_open):
-        recovery.starved_since_ns = None
-        return None
     seen = own.union(recovery.rivalry.genuine)
+    is_late = _is_late(step, recovery)
+    if is_late:
+        _discount(step, recovery, [by_digest.get(digest, []) for digest in set(contents) - seen])
+    else:
+        is_open = [_examine(step, recovery, by_digest.get(digest, [])) for digest in contents]
+        if any(is_open):
+            recovery.starved_since_ns = None
+            return None
     genuine = [digest for digest in contents if digest in seen]
+    if is_late or genuine:
+        recovery.rivalry.late_at_ns = None
+    if not genuine and is_late:
+        recovery.search.given_way += 1
+        return None
     if not genuine:
         recovery.starved_since_ns = None
         recovery.rivalry.unanswered.clear()
@@ -88,15 +97,32 @@ def settle_rivals(
     return _settle(step, recovery, version, rivals)
 
 
+def _is_late(step: Step, recovery: Recovery) -> bool:
+    """Tell whether the contents of this version were looked at for as long as may be."""
+    rivalry, options = recovery.rivalry, step.options.rivals
+    if rivalry.late_at_ns is None:
+        patience_ns = options.patience_ns >> min(recovery.search.given_way, 10)
+        rivalry.late_at_ns = step.now + max(patience_ns, options.patience_min_ns)
+    return step.now >= rivalry.late_at_ns
+
+
+def _discount(step: Step, recovery: Recovery, unseen: Iterable[Sequence[_PeerClaim]]) -> None:
+    """Let claims not count any more that nobody could look at."""
+    for claimed in unseen:
+        for peer, holding in claimed:
+            recovery.search.claimant(peer.origin).failed.add(holding.digest)
+
+
 def _by_digest(step: Step, claims: Iterable[Claimed]) -> dict[Digest, list[_PeerClaim]]:
     """Return who claims which content, without peers that claim more of them than anybody has."""
-    by_path: dict[PathId, list[_PeerClaim]] = {}
+    by_origin: dict[Origin, list[_PeerClaim]] = {}
     for peer, holding in claims:
         if peer is not None:
-            by_path.setdefault(peer.path, []).append(_PeerClaim(peer, holding))
+            by_origin.setdefault(peer.origin, []).append(_PeerClaim(peer, holding))
     by_digest: dict[Digest, list[_PeerClaim]] = {}
-    for claimed in by_path.values():
-        if len(claimed) <= step.options.rivals.per_node_max:
+    for claimed in by_origin.values():
+        contents = {each.holding.digest for each in claimed}
+        if len(contents) <= step.options.rivals.per_node_max:
             for each in claimed:
                 by_digest.setdefault(each.holding.digest, []).append(each)
     return by_digest
@@ -198,10 +224,15 @@ def on_rival_examined(step: Step, recovery: Recovery, event: RivalExamined) -> N
             step.state.note_refused(digest, event.refusal or "its manifest cannot be used")
         case RivalVerdict.NO_ANSWER:
             rivalry.unanswered[claim] = rivalry.unanswered.get(claim, 0) + 1
-        case RivalVerdict.FALSE | RivalVerdict.BAD_BLOCK | RivalVerdict.UNSIGNED:
+        case (
+            RivalVerdict.FALSE
+            | RivalVerdict.BAD_BLOCK
+            | RivalVerdict.UNSIGNED
+            | RivalVerdict.NOT_HELD
+        ):
             rivalry.rejected.add(claim)
             recovery.search.signature_refusal = event.refusal or recovery.search.signature_refusal
-    if peer is not None and event.verdict is RivalVerdict.UNSIGNED:
+    if peer is not None and event.verdict in {RivalVerdict.UNSIGNED, RivalVerdict.NOT_HELD}:
         recovery.search.claimant(peer.origin).unsuited.add(digest)
     if peer is None or (peer.path, peer.epoch, digest) != claim:
         return  # it is gone, or began another life

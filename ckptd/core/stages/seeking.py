@@ -39,10 +39,11 @@ def seek(step: Step, recovery: Recovery) -> None:
     is_reliable = bool(contents)
     if not contents:
         claims = claims_on(step, recovery, is_reliable=False)
-        contents = contents_among(recovery, _askable(step, claims)) or contents_among(
-            recovery, claims
-        )
-        contents = contents[:1]  # of those in quarantine none is a rival
+        contents = contents_among(recovery, _askable(step, claims))
+    if not contents:
+        contents = contents_among(recovery, claims)[:1]  # of those in quarantine none is a rival
+    if len(contents) <= 1:
+        recovery.rivalry.late_at_ns = None
     if not contents:
         _wait_or_fail(step, recovery, [each.holding for each in claims])
         return
@@ -52,10 +53,14 @@ def seek(step: Step, recovery: Recovery) -> None:
     why = ""
     if len(contents) > 1:
         digests = [digest for _, digest in contents]
+        given_way = recovery.search.given_way
         settled = settle_rivals(step, recovery, version, digests, claims)
         if settled is None:
+            if recovery.search.given_way != given_way:  # none of them counts any more
+                seek(step, recovery)
             return
         digest, why = settled
+    recovery.rivalry.late_at_ns = None
     if is_reliable:
         recovery.starved_since_ns = None
     recovery.version, recovery.digest = version, digest

@@ -24,6 +24,8 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     if recovery.local.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
         deadline_ns = _earliest(deadline_ns, recovery.search.ask_again_at_ns)
     stage = recovery.stage
+    if stage is Stage.SEEKING and deadline_ns is None and not recovery.is_paused:
+        deadline_ns = recovery.rivalry.late_at_ns
     if stage is Stage.DESCRIBING and not recovery.is_paused:
         deadline_ns = _earliest(deadline_ns, recovery.search.give_way_at_ns)
     if (

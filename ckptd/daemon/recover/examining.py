@@ -12,7 +12,7 @@ from ckptd.daemon.recover.manifests import Manifests, VerifiedManifest
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.sampling import SampledRun, fetch_run
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
-from ckptd.errors import CkptdError, InvalidManifest, NotSigned, VerificationFailed
+from ckptd.errors import CkptdError, InvalidManifest, NotFound, NotSigned, VerificationFailed
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import CheckpointName, NodeId
 from ckptd.model.words import RangeOutcome, RivalVerdict, Urgency
@@ -75,6 +75,8 @@ class Examining:
             )
         except VerificationFailed:
             examined = _verdict(effect, RivalVerdict.FALSE)
+        except NotFound:
+            examined = _verdict(effect, RivalVerdict.NOT_HELD)
         except (CkptdError, OSError):  # TimeoutError among them
             examined = _verdict(effect, RivalVerdict.NO_ANSWER)
         _log.info(

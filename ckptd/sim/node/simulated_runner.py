@@ -206,8 +206,10 @@ class SimulatedRunner:
             version = server.held_version(order.digest)
             if server.invents(order.digest):
                 verdict(RivalVerdict.FALSE)
-            elif server.mishaps.goes_wrong() or version is None:
+            elif server.mishaps.goes_wrong():
                 verdict(RivalVerdict.NO_ANSWER)
+            elif version is None:
+                verdict(RivalVerdict.NOT_HELD)
             elif server.lies_about_manifest():
                 verdict(RivalVerdict.FALSE)
             elif order.block is None:

@@ -37,6 +37,7 @@ class Rivalry:
         rejected: Claims that do not count: what came was wrong.
         unanswered: Claims that could not be examined, and how often that was tried.
         unusable: Contents that nobody could recover.
+        late_at_ns: What could not be seen by this moment of the version does not count any more.
         listed: The contents among which nobody has chosen yet.
     """
 
@@ -45,4 +46,5 @@ class Rivalry:
     rejected: set[Claim] = field(default_factory=set)
     unanswered: dict[Claim, int] = field(default_factory=dict)
     unusable: set[Digest] = field(default_factory=set)
+    late_at_ns: int | None = None
     listed: tuple[Rival, ...] = ()

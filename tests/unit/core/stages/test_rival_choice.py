@@ -464,3 +464,43 @@ def test_the_story_says_who_was_looked_at() -> None:
     assert told == [
         f"b was asked for one block of what it says it has: {OTHER.digest[:12]}: bad block"
     ]
+
+
+def test_contents_that_nobody_can_be_seen_to_have_give_way_to_an_older_version() -> None:
+    effects: list[Effect] = []
+    script, _ = begun((A, ONE), (B, OTHER), (C, OLD))
+    silent = examined(ONE, A, RivalVerdict.NO_ANSWER), examined(OTHER, B, RivalVerdict.NO_ANSWER)
+    for _ in range(4):
+        script.tell(*silent)
+        assert chosen(script.tell(*silent)) == []
+        effects.extend(script.wait(5000))
+    assert script.now_ms == 20_000
+    assert chosen(effects) == [OLD.digest]
+    choice = script.recovery().story.choice
+    assert choice is not None
+    assert {other.why for other in choice.passed_over} == {"its manifest was wrong or did not come"}
+
+
+def test_one_that_was_seen_is_taken_once_the_others_were_waited_for_long_enough() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    script.tell(examined(ONE, A))
+    assert script.wait(19_999) == []
+    assert chosen(script.wait(1)) == [ONE.digest]
+
+
+def test_who_says_that_it_does_not_have_it_is_believed_at_once() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    script.tell(examined(ONE, A))
+    assert chosen(script.tell(examined(OTHER, B, RivalVerdict.NOT_HELD))) == [ONE.digest]
+    assert script.view_source(B).trust == 0
+
+
+def test_where_nothing_else_is_claimed_they_are_looked_at_again() -> None:
+    script, _ = begun((A, ONE), (B, OTHER))
+    silent = examined(ONE, A, RivalVerdict.NO_ANSWER), examined(OTHER, B, RivalVerdict.NO_ANSWER)
+    for _ in range(9):
+        assert len(asked(script.tell(*silent))) == 2
+        assert script.tell(*silent) == []
+        assert chosen(effects := script.wait(5000)) == [], "that would be a guess"
+        assert len(asked(effects)) == 2
+    assert script.view().stage is Stage.SEEKING
