@@ -9,7 +9,7 @@ from typing import Final
 from ckptd.core.effects import EndRecovery
 from ckptd.core.events import RecoveryRequested
 from ckptd.limits import SECOND
-from ckptd.model.ids import NodeId, Origin, RecoveryId
+from ckptd.model.ids import NodeId, Origin, PathId, RecoveryId
 from ckptd.model.words import FailureCause, Result
 from ckptd.sim.check.attention import Attention, Rest
 from ckptd.sim.check.books import Books
@@ -94,7 +94,7 @@ class Cluster:
         self.chronicle = Chronicle(keeps_lines=keeps_story)
         self.books = Books([*self._checks(), *checks])
         self.nodes: dict[NodeId, Node] = {}
-        self._servers: dict[NodeId, Server] = {}
+        self._servers: dict[PathId, Server] = {}
         self._parts = ClusterParts(self.nodes, self.network, self.peering)
         self._wishes = {
             RecoveryId(f"{wish.node}.{index}"): wish for index, wish in enumerate(scenario.wishes)
@@ -131,6 +131,9 @@ class Cluster:
             world.at(wish.at_ns, self._ask_for, recovery, wish)
         for fault in self.scenario.faults:
             world.at(fault.at_ns, self._begin, fault)
+        for node in self.nodes.values():
+            if (every_ns := node.server.ruse.epoch_ns) is not None:
+                world.after(every_ns, self._restart_in_words, node, every_ns)
         if self.scenario.limit_ns is None:
             begun_ns = max(wish.at_ns for wish in self._wishes.values())
             quiet_ns = max(begun_ns, self.scenario.quiet_ns)
@@ -184,7 +187,8 @@ class Cluster:
             watches=(self.chronicle, self.books),
             options=self.scenario.options,
         )
-        node.server.bad_share = plan.bad_share
+        node.server.bad_share, node.server.ruse = plan.bad_share, plan.ruse
+        self._servers[node.path] = node.server
         node.on_ended = self._note_end
         for held in plan.holds:
             blocks = held.version.blocks if held.blocks is None else held.blocks
@@ -248,6 +252,12 @@ class Cluster:
             self._ask_again(end.recovery)
         else:
             self._open -= 1
+
+    def _restart_in_words(self, node: Node, every_ns: int) -> None:
+        """Let a liar say that it has restarted, over and over."""
+        node.server.epochs += 1
+        node.server.on_changed()
+        self.world.after(every_ns, self._restart_in_words, node, every_ns)
 
     # How it ends
 
@@ -364,11 +374,11 @@ class Cluster:
 
     def _report_node(self, node: Node) -> NodeReport:
         node.count()
-        peers = node.scheduler.inspect().peers
+        standings = node.scheduler.inspect().standings
         return NodeReport(
             node=node.name,
             sent_bytes=self.network.sent_bytes(node.name),
             request_count=node.request_count,
             lane_count=node.lane_count,
-            quarantined=tuple(peer.node for peer in peers.values() if peer.standing.quarantines),
+            quarantined=tuple(NodeId(name) for name, each in standings.items() if each.quarantines),
         )

@@ -86,6 +86,30 @@ NAMED: Final = (
         "pass",
     ),
     NamedMutant(
+        "strikes, whatever a source says",
+        "core/state/doubts.py",
+        "self.strikes >= options.strikes_max or ",
+        "",
+    ),
+    NamedMutant(
+        "blame by origin",
+        "core/peers/claims.py",
+        "standing = step.state.standing_of(event.origin)",
+        "standing = step.state.standing_of(type(event.origin)(event.path))",
+    ),
+    NamedMutant(
+        "the end of a lane that brought a wrong block",
+        "net/lane/receiving.py",
+        "if rejected:  # who sends one wrong block has more of them",
+        "if False:",
+    ),
+    NamedMutant(
+        "one block first",
+        "net/lane/groups.py",
+        "if places and (is_full or self._is_first):",
+        "if places and is_full:",
+    ),
+    NamedMutant(
         "quarantine and second chances",
         "core/peers/blame.py",
         " or peer.standing.quarantined_until_ns > step.now:",

@@ -20,6 +20,7 @@ REACHED = (
     "critical",
     "contended",
     "liars",
+    "starting over",
     "bad",
     "predicted",
 )

@@ -27,6 +27,7 @@ from ckptd.sim.cases.case import (
     took_s,
 )
 from ckptd.sim.cases.predicting import predicted
+from ckptd.sim.cases.starting_over import starting_over
 from ckptd.sim.check.rerouting import Rerouting
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
@@ -357,6 +358,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "critical": critical,
     "contended": contended,
     "liars": liars,
+    "starting over": starting_over,
     "bad": bad,
     "predicted": predicted,
     "swarm": swarm,

@@ -118,9 +118,9 @@ def _check_epochs(book: NodeBook, event: HoldingsArrived) -> None:
     """Check that nothing more is expected of the life before."""
     for recovery in book.recoveries.values():
         for attempt in recovery.attempts.values():
-            is_old = attempt.order.source == event.node and attempt.epoch != event.epoch
+            is_old = attempt.order.source == event.path and attempt.epoch != event.epoch
             if is_old and attempt.order.lane not in book.closed:
-                raise CheckFailed(book, f"{attempt.order} is of an old life of {event.node}")
+                raise CheckFailed(book, f"{attempt.order} is of an old life of {event.path}")
 
 
 class Calm(Check):

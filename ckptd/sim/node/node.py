@@ -12,7 +12,7 @@ from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, RecoveryId
+from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, PathId, RecoveryId
 from ckptd.sim.node.simulated_lane import SimulatedLane
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -98,7 +98,7 @@ class Node:
         *,
         world: World,
         network: Network,
-        servers: dict[NodeId, Server],
+        servers: dict[PathId, Server],
         disk: Disk,
         watches: Sequence[Watch],
         options: NodeOptions,
@@ -117,7 +117,7 @@ class Node:
         self.request_count = 0
         self._world = world
         self._network = network
-        self._servers: Mapping[NodeId, Server] = servers
+        self._servers: Mapping[PathId, Server] = servers
         self._watches = watches
         self._options = options
         self._inbox: deque[tuple[Event, ...]] = deque()
@@ -145,6 +145,12 @@ class Node:
         return self.server.life
 
     @property
+    def path(self) -> PathId:
+        """How others call the way to it; who states the id of another is a further path to that."""
+        states = self.server.ruse.states
+        return self.name if states is None else PathId(f"{states} via {self.name}")
+
+    @property
     def now(self) -> int:
         """The moment."""
         return self._world.now
@@ -165,8 +171,9 @@ class Node:
 
     def announcement(self) -> HoldingsArrived:
         """Return what it announces to peers."""
-        claims = self.server.claims()
-        return HoldingsArrived(self.name, Epoch(self.life), claims, self.name, Origin(self.name))
+        server = self.server
+        node, epoch = server.ruse.states or self.name, Epoch(self.life + server.epochs)
+        return HoldingsArrived(node, epoch, server.claims(), self.path, Origin(self.name))
 
     # Life and death
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from ckptd.core.effects import FetchRange
@@ -17,6 +16,7 @@ from ckptd.limits import CONNECT_TIMEOUT_NS, MIB, MS, SECOND
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import LaneId, NodeId
 from ckptd.model.words import RangeOutcome, Urgency
+from ckptd.sim.node.range_request import RangeRequest
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import FULL
@@ -39,39 +39,6 @@ _GROUP_BYTES: Final = 1 * MIB
 
 _SYN_NS: Final = (0, SECOND)
 """When the connection is tried before it is given up (Linux: after 0, 1, 3, … seconds)."""
-
-
-@dataclass(slots=True, eq=False)
-class RangeRequest:
-    """A range that was asked for.
-
-    Attributes:
-        order: The order.
-        staging: Where its blocks go.
-        size_bytes: Its length.
-        urgency: Its class.
-        next_block: The first block that has not arrived.
-        sent_bytes: What the source sends of it: all, unless something goes wrong.
-        reported_bytes: What was reported to the scheduler last.
-        ready_ns: When its first byte can be here; ``None`` until it is at the source.
-        load_bytes: What the source said it had to send when it answered.
-        is_admitted: The source has taken it on.
-        mishap: What goes wrong with the answer once ``sent_bytes`` of it have come.
-        is_spoiled: A block of it was wrong; nothing more of it is taken.
-    """
-
-    order: FetchRange
-    staging: SimulatedStaging
-    size_bytes: int
-    urgency: Urgency
-    next_block: int
-    sent_bytes: int
-    reported_bytes: int = 0
-    ready_ns: int | None = None
-    load_bytes: int = 0
-    is_admitted: bool = False
-    mishap: Mishap | None = None
-    is_spoiled: bool = False
 
 
 Delivered = Callable[[FetchRange, BlockRun, tuple[int, ...]], None]

@@ -173,7 +173,7 @@ class SimulatedPeering:
         was_live, tie.life = tie.life is not None, None
         self._world.after(spread_ns(pause_ns, self._rng), self._ask, tie, tie.asking)
         if was_live:
-            tie.follower.report(PeerLost(tie.followed.name))
+            tie.follower.report(PeerLost(tie.followed.path))
             self._look_who_is_heard(tie.follower)
 
     def _settle(self, tie: Tie) -> None:

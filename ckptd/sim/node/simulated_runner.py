@@ -80,7 +80,7 @@ class Surroundings:
 
     world: World
     network: Network
-    servers: Mapping[NodeId, Server]
+    servers: Mapping[PathId, Server]
     disk: Disk
     stagings: dict[RecoveryId, SimulatedStaging]
     places: dict[Digest, tuple[SavedVersion, BlockSet]]
@@ -173,7 +173,7 @@ class SimulatedRunner:
         around = self._around
         lane = self.lanes.get(order.lane)
         if lane is None:
-            server = around.servers[NodeId(order.source)]
+            server = around.servers[order.source]
             lane = self.lanes[order.lane] = SimulatedLane(
                 order.lane,
                 around.world,
@@ -239,8 +239,8 @@ class SimulatedRunner:
         self, source: PathId, answered: Callable[[Server], None], failed: Callable[[], None]
     ) -> None:
         """Put a small question: over a new connection, one way there and back for each."""
-        node = NodeId(source)  # in this world each node has one path
-        network, server = self._around.network, self._around.servers[node]
+        network, server = self._around.network, self._around.servers[source]
+        node = server.node
         if not network.reaches(self._node, node):
             self._after(CONNECT_TIMEOUT_NS, failed)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -12,6 +13,21 @@ from ckptd.model.words import Confirmation, RangeOutcome, Urgency
 from ckptd.sim.world.layouts import SavedVersion
 from ckptd.sim.world.mishaps import Mishap, Mishaps
 from ckptd.traffic.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Ruse:
+    """How a liar gets around being blamed.
+
+    Attributes:
+        answer: What it says of whatever it is asked about; ``None``: it looks, or stands by it.
+        epoch_ns: It says so often that it has restarted; ``None``: never.
+        states: It states the id of this node; ``None``: its own.
+    """
+
+    answer: Confirmation | None = None
+    epoch_ns: int | None = None
+    states: NodeId | None = None
 
 
 class Server:
@@ -29,6 +45,8 @@ class Server:
         is_busy: It turns requests for ranges away.
         is_exhausted: It takes no more connections; those it has live on.
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
+        ruse: How it gets around being blamed, if it lies.
+        epochs: How many epochs it invented.
         memory_bad_share: Share of them that are wrong for a reason that a new start removes.
         load_bytes: What it was asked for and has not sent.
         workloads: Decide which bodies of each class it takes on.
@@ -45,6 +63,8 @@ class Server:
         self.is_busy = False
         self.is_exhausted = False
         self.bad_share = 0.0
+        self.ruse = Ruse()
+        self.epochs = 0
         self.memory_bad_share = 0.0
         self.load_bytes = 0
         self.workloads = {urgency: Workload() for urgency in Urgency}
@@ -145,6 +165,9 @@ class Server:
         Returns:
             What it says, and which of the blocks were wrong if it says so of some.
         """
+        if self.ruse.answer is not None:
+            self.on_changed()  # claims again what it denied
+            return self.ruse.answer, None
         if self.bad_share and self.mishaps.share:
             confirmation = self.mishaps.pick(
                 Confirmation.HELD, Confirmation.NOT_HELD, Confirmation.NO_ANSWER

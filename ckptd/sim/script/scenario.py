@@ -8,6 +8,7 @@ from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import NodeOptions
+from ckptd.sim.node.source_side import Ruse
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.world.layouts import SavedVersion
 
@@ -40,6 +41,7 @@ class NodePlan:
         holds: What it has.
         invents: What it claims to have, and nobody has.
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
+        ruse: How it gets around being blamed for them.
         serves_by_class: It sends what is more urgent first; a web server in its place does not.
     """
 
@@ -53,6 +55,7 @@ class NodePlan:
     holds: tuple[InitialHolding, ...] = ()
     invents: tuple[SavedVersion, ...] = ()
     bad_share: float = 0.0
+    ruse: Ruse = field(default_factory=Ruse)
     serves_by_class: bool = True
 
 

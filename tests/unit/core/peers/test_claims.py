@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -18,7 +19,7 @@ from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Epoch, LaneId, NodeId
+from ckptd.model.ids import Epoch, LaneId, NodeId, Origin
 from ckptd.model.words import (
     CloseReason,
     Confirmation,
@@ -279,3 +280,14 @@ def test_lanes_on_one_path_stay_when_the_other_is_lost() -> None:
     assert lanes[via] is False
     assert script.scheduler.paths_to(A) == (via, A)
     assert script.scheduler.paths_to(B) == ()
+
+
+def test_how_a_source_stands_goes_by_its_origin_and_not_by_its_path_or_its_id() -> None:
+    step, _ = knowing(having(A, None))
+    blamed = step.state.peers[A].standing
+    said = holds(C, VERSION, epoch=7)
+    claims.on_holdings_arrived(step, replace(said, origin=OF_A))
+    claims.on_holdings_arrived(step, replace(said, node=A, path=A, origin=Origin("other:1")))
+    assert step.state.peers[C].standing is blamed
+    assert step.state.peers[A].standing is step.state.standings[Origin("other:1")]
+    assert step.state.peers[A].standing is not blamed

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ckptd.core.options import TrustOptions
 from ckptd.core.state.doubts import DoubtedUnit, Doubts
 from ckptd.model.blocks import BlockRun
 from tests.support.scheduling import blocks
@@ -48,3 +51,18 @@ def test_a_proof_is_a_block_that_was_bad_if_that_can_be_had() -> None:
     assert doubts.proof_block(blocks((0, 2))) == 0, "the bad one is here, from somebody else"
     assert doubts.proof_block(blocks((3, 4), (5, 8))) == 3
     assert doubts.proof_block(blocks((5, 8))) == 5, "nothing is wrong with that unit"
+
+
+@pytest.mark.parametrize(
+    ("strikes", "excused", "is_spent"), [(3, 3, False), (4, 0, True), (0, 4, True)]
+)
+def test_four_strikes_or_four_excused_units_are_enough_for_a_version(
+    strikes: int, excused: int, *, is_spent: bool
+) -> None:
+    units = {
+        index: DoubtedUnit(
+            BlockRun(index, index + 1), is_critical=False, is_excused=index < excused
+        )
+        for index in range(6)
+    }
+    assert Doubts(units, strikes=strikes).is_spent(TrustOptions()) is is_spent

@@ -110,18 +110,3 @@ def test_a_source_is_clean_until_something_is_held_against_it() -> None:
     noted = Standing()
     noted.evidence.note(BadBlock(0, LLAMA, Version(1), DIGEST, "unit", 0, R))
     assert not noted.is_clean
-
-
-@pytest.mark.parametrize(
-    ("strikes", "excused", "is_spent"), [(3, 3, False), (4, 0, True), (0, 4, True)]
-)
-def test_four_strikes_or_four_excused_units_are_enough_for_a_version(
-    strikes: int, excused: int, *, is_spent: bool
-) -> None:
-    units = {
-        index: DoubtedUnit(
-            BlockRun(index, index + 1), is_critical=False, is_excused=index < excused
-        )
-        for index in range(6)
-    }
-    assert Doubts(units, strikes=strikes).is_spent(OPTIONS.trust) is is_spent
