@@ -72,6 +72,8 @@ SHOWN_ADDRESSES_MAX: Final = 32
 """Addresses that a node says it answers at: eight interfaces with four each."""
 CONNECTIONS_UNPROVEN_MAX: Final = 64
 """On which no request was understood yet."""
+CONNECTIONS_REFUSED_MAX: Final = 32
+"""For which there is no room, and which are answered why; whoever comes on top is cut off."""
 BODY_RATE_MIN_BYTES_PER_S: Final = 64 * KIB
 BODY_RATE_WINDOW_NS: Final = 10 * SECOND
 """A receiver that takes less than the minimum for so long is cut off."""

@@ -346,7 +346,8 @@ class RangeEnded:
     Attributes:
         transfer: Which transfer.
         outcome: How it ended.
-        retry_after_ns: With ``BUSY``: how long the source wants to be left alone.
+        retry_after_ns: With ``BUSY`` and ``TURNED_AWAY``: how long the source wants to be left
+            alone.
         refusal: With ``STORE_FAILED``: why.
     """
 

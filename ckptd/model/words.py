@@ -7,6 +7,7 @@ page and in stories, and scripts rely on them. Nothing maps one vocabulary to a 
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 
 class Criticality(enum.IntEnum):
@@ -171,6 +172,8 @@ class RangeOutcome(enum.StrEnum):
     """The answer was not the protocol."""
     SPOILED = "spoiled"
     """A block of it was wrong, and nothing more was read: what that means is asked first."""
+    TURNED_AWAY = "turned away"
+    """The source has no place for another connection, and said which cap is reached."""
     CLOSED = "closed"
     """The scheduler closed the lane."""
     STORE_FAILED = "store failed"
@@ -361,6 +364,7 @@ class StoryReason(enum.StrEnum):
     OUTRANKED = "outranked"
     SLOW = "slow"
     BUSY = "busy"
+    TURNED_AWAY = "turned_away"
     DISCONNECTED = "disconnected"
     UNREACHABLE = "unreachable"
     MISBEHAVED = "misbehaved"
@@ -406,6 +410,8 @@ class RefusalReason(enum.StrEnum):
     """There were too many of one node, by its certificate."""
     UNPROVEN = "unproven"
     """There were too many on which nothing was understood yet."""
+    IDLE = "idle"
+    """One on which nothing was being answered ended in good order for another one."""
     HEAD_LATE = "head_late"
     """A request head did not come in time."""
     HEAD = "head"
@@ -416,6 +422,21 @@ class RefusalReason(enum.StrEnum):
     """An answer was taken too slowly."""
     ANSWER = "answer"
     """An answer was not the protocol's, or not what was asked for; this node was the receiver."""
+
+    @property
+    def cap(self) -> str:
+        """Which cap is reached, as half a sentence about the source; empty: none is."""
+        return _CAPS.get(self, "")
+
+
+_CAPS: Final = {
+    RefusalReason.CONNECTIONS: "has as many connections as its listen.connections allows",
+    RefusalReason.ADDRESS: "has as many connections from one address as its "
+    "listen.connections_per_address allows",
+    RefusalReason.NODE: "has as many connections of one node as its "
+    "listen.connections_per_address allows",
+    RefusalReason.UNPROVEN: "has too many connections on which nothing was asked yet",
+}
 
 
 class UnservedReason(enum.StrEnum):

@@ -37,9 +37,14 @@ from ckptd.model.signatures import DOMAIN, SignableManifest, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 from ckptd.net.connection.identity import Identity
-from ckptd.net.small_answers import SmallAnswer
+from ckptd.net.small_answers import SmallAnswer, TurnedAway
 from ckptd.wire.block_lists import format_blocks, parse_blocks
-from ckptd.wire.fields import ADDRESSES, BLOCKS, DELTA, NODE
+from ckptd.wire.fields import (
+    ADDRESSES,
+    BLOCKS,
+    DELTA,
+    NODE,
+)
 from ckptd.wire.holdings_document import decode_holdings
 from ckptd.wire.shown_addresses import ShownAddress, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures
@@ -69,10 +74,12 @@ class HoldingsAnswer:
         update: Everything, or what changed since the entity tag that was sent along; ``None`` if
             nothing did.
         etag: To send along next time.
+        pause_ns: For how long the peer wants not to be asked: others need the place.
     """
 
     update: Holdings | HoldingsDelta | None
     etag: str
+    pause_ns: int = 0
 
 
 class Inquirer:
@@ -137,11 +144,13 @@ class Inquirer:
             self._identity.handshakes.check_dial(address)
         if etag:
             fields = {"If-None-Match": etag, "Prefer": f"wait={wait_s}", DELTA: "1"}
-        async with self._ask(address, HoldingsTarget(), fields=fields, wait_s=wait_s) as answer:
+        async with self._ask(
+            address, HoldingsTarget(), fields=fields, wait_s=wait_s, is_kept=True
+        ) as answer:
             response = answer.response
             if response.status == HTTPStatus.NOT_MODIFIED and etag:
-                return HoldingsAnswer(None, etag)
-            _expect_ok(response)
+                return HoldingsAnswer(None, etag, answer.pause_ns)
+            answer.expect_ok()
             body = await answer.read(HOLDINGS_BYTES_MAX)
             if len(body) > _SMALL_BODY_BYTES_MAX:
                 update = await asyncio.to_thread(decode_holdings, body)
@@ -152,7 +161,7 @@ class Inquirer:
             if self._identity is not None and update.node != response.headers[NODE]:
                 claimed = f"is of {update.node}, and came from {response.headers[NODE]}"
                 raise ProtocolViolation("holdings document", claimed)
-            return HoldingsAnswer(update, response.headers.get("ETag", ""))
+            return HoldingsAnswer(update, response.headers.get("ETag", ""), answer.pause_ns)
 
     async def manifest(self, address: Address, digest: Digest) -> SignableManifest:
         """Get an encoded manifest. That it has the digest is for the caller to check.
@@ -167,7 +176,7 @@ class Inquirer:
         async with self._ask(address, ManifestTarget(digest)) as answer:
             if answer.response.status in _NOT_HELD:
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
-            _expect_ok(answer.response)
+            answer.expect_ok()
             return SignableManifest(await answer.read(MANIFEST_BYTES_MAX, behind=DOMAIN))
 
     async def signatures(self, address: Address, digest: Digest) -> tuple[Signature, ...]:
@@ -182,7 +191,7 @@ class Inquirer:
         async with self._ask(address, SignaturesTarget(digest)) as answer:
             if answer.response.status in _NOT_HELD:
                 return ()
-            _expect_ok(answer.response)
+            answer.expect_ok()
             return decode_signatures(await answer.read(SIGNATURE_DOCUMENT_BYTES_MAX))
 
     async def confirm(
@@ -201,17 +210,22 @@ class Inquirer:
 
         Raises:
             Shortage: It cannot be asked for lack of descriptors or memory here.
+            TurnedAway: It has no place for the question.
         """
         fields = {BLOCKS: format_blocks(blocks)}
         target = VersionTarget(digest)
         try:
             async with self._ask(address, target, method="HEAD", fields=fields) as answer:
                 response = answer.response
+                if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    answer.expect_ok()
                 denied = parse_blocks(response.headers.get(BLOCKS)) & blocks or None
                 if response.status in _NOT_HELD:
                     return Confirmation.NOT_HELD, denied
                 is_held = response.status in {200, 206}
                 return Confirmation.HELD if is_held else Confirmation.NO_ANSWER, denied
+        except TurnedAway:
+            raise
         except (ProtocolViolation, ConnectionError, TimeoutError):
             return Confirmation.NO_ANSWER, None
 
@@ -225,7 +239,7 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
-            _expect_ok(answer.response)
+            answer.expect_ok()
             return answer.response.headers.get("Date", "")
 
     async def addresses(self, address: Address) -> tuple[ShownAddress, ...]:
@@ -238,7 +252,7 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         async with self._ask(address, HoldingsTarget(), method="HEAD") as answer:
-            _expect_ok(answer.response)
+            answer.expect_ok()
             return parse_addresses(answer.response.headers.get(ADDRESSES))
 
     @asynccontextmanager
@@ -250,8 +264,11 @@ class Inquirer:
         method: str = "GET",
         fields: Mapping[str, str] | None = None,
         wait_s: int = 0,
+        is_kept: bool = False,
     ) -> AsyncIterator[SmallAnswer]:
+        """Ask; the connection is kept or ends. A peer keeps a place for each: one is enough."""
         host, port = address
+        fields = {**(fields or {}), **({} if is_kept else {"Connection": "close"})}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_NS / SECOND)
         identity = self._identity
         scheme = "http" if identity is None else "https"
@@ -382,12 +399,3 @@ class _OneHeadResponse(aiohttp.ClientResponse):
             return await super().start(connection)
         finally:
             del protocol.read
-
-
-def _expect_ok(response: aiohttp.ClientResponse) -> None:
-    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise ConnectionError(f"{response.url.authority} answers {response.status}")
-    if response.status != HTTPStatus.OK:
-        raise ProtocolViolation(
-            f"answer of {response.url.authority}", f"has the status {response.status}"
-        )

@@ -9,17 +9,32 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
 from typing import Final
 
 import aiohttp
 
 from ckptd.errors import ProtocolViolation
-from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S
+from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S, SECOND
+from ckptd.model.words import RefusalReason
+from ckptd.wire.fields import REFUSED, parse_refused, parse_retry_after
 
 _WINDOW_S: Final = 5
 """Long enough for a few lost packets in a row; a body that is smaller than a window's minimum has
 no more."""
+
+
+class TurnedAway(ConnectionError):
+    """A peer has no place for a question, and says which cap is reached.
+
+    Attributes:
+        pause_ns: For how long it wants to be left alone.
+    """
+
+    def __init__(self, cap: RefusalReason, pause_ns: int) -> None:
+        super().__init__(f"it {cap.cap}")
+        self.pause_ns = pause_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,31 @@ class SmallAnswer:
 
     response: aiohttp.ClientResponse
     deadline: asyncio.Timeout
+
+    @property
+    def pause_ns(self) -> int:
+        """For how long the peer wants not to be asked again; 0 if it does not say."""
+        away = self.response.headers.get("Retry-After")
+        return 0 if away is None else parse_retry_after(away) * SECOND
+
+    def expect_ok(self) -> None:
+        """Check that it is what was asked for, or say what it is.
+
+        Raises:
+            TurnedAway: The peer has no place for the question.
+            ConnectionError: It failed.
+            ProtocolViolation: It has a status that makes no sense.
+        """
+        response, fields = self.response, self.response.headers
+        cap = parse_refused(fields.get(REFUSED))
+        if response.status == HTTPStatus.SERVICE_UNAVAILABLE and cap is not None:
+            raise TurnedAway(cap, parse_retry_after(fields.get("Retry-After")) * SECOND)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ConnectionError(f"{response.url.authority} answers {response.status}")
+        if response.status != HTTPStatus.OK:
+            raise ProtocolViolation(
+                f"answer of {response.url.authority}", f"has the status {response.status}"
+            )
 
     async def read(self, bytes_max: int, behind: bytes = b"") -> bytes:
         """Return the body.

@@ -10,7 +10,7 @@ from typing import Final
 
 from ckptd.limits import HOLDINGS_WAIT_MAX_NS, SECOND
 from ckptd.model.ids import Epoch
-from ckptd.model.words import Urgency
+from ckptd.model.words import RefusalReason, Urgency
 
 NODE: Final = "Ckptd-Node"
 EPOCH: Final = "Ckptd-Epoch"
@@ -24,6 +24,8 @@ DELTA: Final = "Ckptd-Delta"
 """``1``: what changed in the holdings since the entity tag is enough of an answer."""
 ADDRESSES: Final = "Ckptd-Addresses"
 """Where a node answers, as it says itself: shown to people, and never dialled."""
+REFUSED: Final = "Ckptd-Refused"
+"""Which cap is reached, in the answer to a connection for which there is no place."""
 
 CLASSES: Final = tuple(urgency.label for urgency in Urgency)
 CLASS_DEFAULT: Final = Urgency.NORMAL
@@ -79,6 +81,12 @@ def parse_retry_after(value: str | None) -> int:
     if value is None or not _NUMBER.fullmatch(value):
         return RETRY_AFTER_DEFAULT_S
     return min(int(value), RETRY_AFTER_MAX_S)
+
+
+def parse_refused(value: str | None) -> RefusalReason | None:
+    """Return which cap of a source is reached; ``None`` if that is not what it says."""
+    capped = (reason for reason in RefusalReason if reason.cap)
+    return next((reason for reason in capped if reason.value == value), None)
 
 
 def parse_class(value: str | None) -> Urgency:

@@ -19,6 +19,7 @@ from ckptd.model.words import RangeOutcome
 from ckptd.net.lane import lane
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX
+from ckptd.net.source.caps import ConnectionCaps
 from tests.support.scarcity import without_descriptors
 from tests.support.serving import (
     PATIENCE_S,
@@ -382,6 +383,20 @@ async def test_a_refusal_ends_the_order_and_not_the_lane(
             receiver.fetch(0, 1)
             assert await receiver.ended(2) == [outcome, DELIVERED]
             assert receiver.ends[0].retry_after_ns == retry_after_s * SECOND
+
+
+@on_both_loops
+async def test_a_source_without_a_place_turns_every_order_of_the_lane_away(
+    content: FileContent,
+) -> None:
+    full = ConnectionCaps(per_address_max=0)
+    async with serving(content, full) as node, receiving(node.address, content) as receiver:
+        receiver.fetch(0, 1)
+        receiver.fetch(1, 2)
+        assert await receiver.ended(2) == [RangeOutcome.TURNED_AWAY] * 2
+        assert [ended.retry_after_ns for ended in receiver.ends] == [1 * SECOND] * 2
+        await until(lambda: bool(receiver.troubles))
+        assert "listen.connections_per_address" in receiver.troubles[0]
 
 
 @pytest.mark.parametrize(

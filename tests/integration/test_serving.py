@@ -528,15 +528,18 @@ async def test_idle_connections_cost_the_others_nothing(content: FileContent) ->
 
 
 @on_both_loops
-async def test_one_connection_too_many_is_closed_at_once(content: FileContent) -> None:
+async def test_one_connection_too_many_hears_why_and_is_closed(content: FileContent) -> None:
+    nobody_idle = ConnectionCaps(connections_max=2, clock=lambda: 0.0)
     async with (
-        serving(content, ConnectionCaps(connections_max=2)) as node,
+        serving(content, nobody_idle) as node,
         client_of(node.address) as first,
         client_of(node.address) as second,
     ):
         assert (await first.ask("/v1/holdings")).status == 200
         assert (await second.ask("/v1/holdings")).status == 200
         async with client_of(node.address) as third:
+            answer = await third.ask("/v1/holdings")
+            assert (answer.status, answer.fields["ckptd-refused"]) == (503, "connections")
             assert await third.ended()
         assert node.server.caps.refusals == {RefusalReason.CONNECTIONS: 1}
         assert (await first.ask("/v1/holdings")).status == 200

@@ -260,7 +260,7 @@ async def test_a_handshake_that_stalls_makes_room_for_the_next(
 async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
     certificates: Certificates, content: WatchedContent
 ) -> None:
-    caps = ConnectionCaps(per_address_max=3, per_node_max=2)
+    caps = ConnectionCaps(per_address_max=3, per_node_max=2, clock=lambda: 0.0)
     context = client_context(certificates.authority.issue(B))
     async with serving(content, caps, identity=certificates.identity(A)) as node:
         async with AsyncExitStack() as stack:
@@ -268,7 +268,8 @@ async def test_a_node_has_its_share_of_connections_whatever_its_addresses(
                 client = await stack.enter_async_context(client_of(node.address, context))
                 assert (await client.ask(HoldingsTarget.path)).status == HTTPStatus.OK
             third = await stack.enter_async_context(client_of(node.address, context))
-            third.send(request(HoldingsTarget.path))
+            answer = await third.ask(HoldingsTarget.path)
+            assert (answer.status, answer.fields["ckptd-refused"]) == (503, "node")
             assert await third.ended()
         assert caps.refusals == {RefusalReason.NODE: 1}
         other = client_context(certificates.authority.issue(C))

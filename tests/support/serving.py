@@ -394,6 +394,7 @@ class Receiver:
         self.urgency = urgency
         self.sink = sink
         self.reports: list[Event] = []
+        self.troubles: list[str] = []
         self.threads: set[threading.Thread] = set()
         self._arrived = asyncio.Event()
         self._last = 0
@@ -403,6 +404,7 @@ class Receiver:
             report=self._report,
             peer=peer,
             throttles=throttles,
+            note_trouble=self.troubles.append,
         )
 
     def _report(self, *reports: Event) -> None:

@@ -35,7 +35,7 @@ def test_all_faults_of_configuration_adversaries_process_and_disk_are_there() ->
     assert [number for number, *_ in FAULTS] == [
         *(f"C{number}" for number in range(1, 8)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
-        *("X4", "X8", "X9", "X10", "X11"),
+        *("X4", "X8", "X9", "X10", "X11", "X12"),
         *(f"D{number}" for number in range(12, 23)),
     ]
 

@@ -35,7 +35,7 @@ main = {root}
 data = "{host}:{port}"
 metrics = {metrics}
 control = {control}
-connections_per_address = 512
+connections_per_address = {per_address}
 [discovery]
 peers = {peers}
 [log]
@@ -78,6 +78,7 @@ class LocalDaemon:
         data_port: Where peers reach it; 0 until it was ready once, and then the same for ever.
         config_path: Its configuration, written at every start.
         host: The address that it listens on.
+        connections_per_address: Of peers; daemons of one machine are all behind one address.
         prefix: Words in front of its command line, e.g. those that enter a network namespace.
         environment: Variables of the process; ``None`` for those of this one.
         module: What is run; has the command line of ``ckptd``.
@@ -107,6 +108,7 @@ class LocalDaemon:
         self._is_asked_to_end = False
         self.sections = ""
         self.host = "127.0.0.1"
+        self.connections_per_address = 512
         self.prefix: tuple[str, ...] = ()
         self._settings = {
             "node": node,
@@ -165,7 +167,13 @@ class LocalDaemon:
         settings = {name: json.dumps(value) for name, value in self._settings.items()}
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(
-                _CONFIG.format(host=self.host, port=self.data_port, **settings) + self.sections
+                _CONFIG.format(
+                    host=self.host,
+                    port=self.data_port,
+                    per_address=self.connections_per_address,
+                    **settings,
+                )
+                + self.sections
             )
             if self._tls:
                 file.write(

@@ -31,6 +31,7 @@ from ckptd.model.words import (
 
 REASONS: Final = {
     RangeOutcome.BUSY: StoryReason.BUSY,
+    RangeOutcome.TURNED_AWAY: StoryReason.TURNED_AWAY,
     RangeOutcome.MISBEHAVED: StoryReason.MISBEHAVED,
     RangeOutcome.DISCONNECTED: StoryReason.DISCONNECTED,
     RangeOutcome.UNREACHABLE: StoryReason.UNREACHABLE,

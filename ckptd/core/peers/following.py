@@ -258,6 +258,8 @@ class Following:
             etag: Names this answer.
         """
         peer.failures = 0
+        if peer.state is PeerState.LIVE:
+            peer.last_error = ""
         consequences: list[Consequence] = []
         holdings = self._whole(peer, update, consequences)
         is_strange = holdings is not None and self._is_strange(peer, holdings, consequences)
@@ -297,6 +299,23 @@ class Following:
     def postponed(self) -> NextStep:
         """Take in that this node is too short of something to ask: that says nothing of a peer."""
         return NextStep([], spread_ns(_SHORT_PAUSE_NS, self._rng))
+
+    def turned_away(
+        self, peer: PeerAddress, question: Question, why: str, pause_ns: int
+    ) -> NextStep:
+        """Take in that a peer has no place for the question: it lives, and what it said stays.
+
+        Args:
+            peer: The address.
+            question: What it was to be asked.
+            why: Which cap is reached, for a person.
+            pause_ns: For how long it wants to be left alone.
+        """
+        peer.last_error = why
+        consequences: list[Consequence] = []
+        if peer.holdings is None:
+            consequences = self._lose(peer, PeerState.UNREACHABLE, why)
+        return self._next(question, consequences, max(pause_ns, _SHORT_PAUSE_NS))
 
     def _next(self, question: Question, consequences: list[Consequence], pause_ns: int) -> NextStep:
         has_moved = any(isinstance(each, PeerFound | AddressLost) for each in consequences)

@@ -32,13 +32,21 @@ _LANE_ENDS = frozenset(
         RangeOutcome.UNREACHABLE,
         RangeOutcome.MISBEHAVED,
         RangeOutcome.SPOILED,
+        RangeOutcome.TURNED_AWAY,
         RangeOutcome.CLOSED,
         RangeOutcome.STORE_FAILED,
     }
 )
 """Outcomes after which the connection is gone."""
 
-_OF_LANE = frozenset({RangeOutcome.BUSY, RangeOutcome.DISCONNECTED, RangeOutcome.UNREACHABLE})
+_OF_LANE = frozenset(
+    {
+        RangeOutcome.BUSY,
+        RangeOutcome.DISCONNECTED,
+        RangeOutcome.UNREACHABLE,
+        RangeOutcome.TURNED_AWAY,
+    }
+)
 """Outcomes that say nothing of a source if the lane was one more than it needs."""
 
 
@@ -211,7 +219,7 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             _withdraw(step, recovery, lane.source, transfer)
             narration.report_withdrawn(step, recovery, lane.source)
             count_sources(step)
-        case RangeOutcome.BUSY:
+        case RangeOutcome.BUSY | RangeOutcome.TURNED_AWAY:
             lane.link.refused(
                 step.options, step.rng, now=step.now, at_least_ns=event.retry_after_ns
             )

@@ -201,6 +201,7 @@ _WHY: Final = {
     StoryReason.SILENT: "was silent",
     StoryReason.FIRST_BYTE_LATE: "sent no first byte",
     StoryReason.BUSY: "said it is busy",
+    StoryReason.TURNED_AWAY: "had no place for another connection",
     StoryReason.DISCONNECTED: "closed the connection",
     StoryReason.UNREACHABLE: "could not be reached",
     StoryReason.MISBEHAVED: "broke the protocol",

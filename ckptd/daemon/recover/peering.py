@@ -36,6 +36,7 @@ from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Address, Inquirer
+from ckptd.net.small_answers import TurnedAway
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauges
 
@@ -56,6 +57,10 @@ DISCOVERY_METRICS: Final[Sequence[MetricRow[float]]] = (
         lambda succeeded_at_s: {"static": succeeded_at_s},
     ),
 )
+
+_CONFIRM_TRIES: Final = 5
+"""So often a source that has no place for the question whether it stands by blocks is asked again;
+then that is no answer."""
 
 _log = get_logger()
 
@@ -121,8 +126,13 @@ class Peering:
             return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
         # That this node cannot ask is no answer of the peer's.
         ask = partial(self._inquirer.confirm, end.address, digest, question.blocks)
-        answer = await outlast(ask, f"question to {source}")
-        return HoldingConfirmed(source, digest, *answer)
+        for _ in range(_CONFIRM_TRIES):
+            try:
+                answer = await outlast(ask, f"question to {source}")
+                return HoldingConfirmed(source, digest, *answer)
+            except TurnedAway as away:
+                await asyncio.sleep(away.pause_ns / SECOND)
+        return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
 
     async def run(self) -> None:
         """Ask all peers until cancelled."""
@@ -172,9 +182,12 @@ class Peering:
             return self._following.refused(peer, question, why, is_self=is_self)
         except Shortage:
             return self._following.postponed()
+        except TurnedAway as away:
+            return self._following.turned_away(peer, question, str(away), away.pause_ns)
         except (CkptdError, OSError) as error:
             return self._following.failed(peer, question, str(error) or type(error).__name__)
-        return self._following.answered(peer, question, answer.update, answer.etag)
+        step = self._following.answered(peer, question, answer.update, answer.etag)
+        return step._replace(pause_ns=max(step.pause_ns, answer.pause_ns))
 
     def _carry_out(self, consequences: Iterable[Consequence]) -> None:
         for each in consequences:

@@ -125,7 +125,7 @@ class SocketLane:
 
     async def run(self) -> None:
         """Connect and move bodies until the lane is closed or the connection ends."""
-        outcome, refusal = RangeOutcome.UNREACHABLE, None
+        outcome, refusal, pause_ns = RangeOutcome.UNREACHABLE, None, 0
         try:
             if not self._is_closed:
                 if self._peer is not None:
@@ -133,7 +133,9 @@ class SocketLane:
                 with await self._connect() as connected:
                     connection = await self._secure(connected)
                     outcome = RangeOutcome.DISCONNECTED
-                    await self._receive(connection)
+                    receiver = await self._receive(connection)
+                    if receiver is not None and receiver.is_turned_away:
+                        outcome, pause_ns = RangeOutcome.TURNED_AWAY, receiver.retry_after_ns
         except (OSError, UnicodeError, Shortage) as error:  # a name can be beyond encoding
             _log.debug("no connection to %s port %d: %s", *self.address, error)
             shortage = shortage_of(error)
@@ -146,7 +148,7 @@ class SocketLane:
             raise
         finally:
             self._connection = self._receiver = None
-            self._end_orders(outcome, refusal)
+            self._end_orders(outcome, refusal, pause_ns)
             self._reports.flush()
 
     async def _connect(self) -> socket.socket:
@@ -195,10 +197,10 @@ class SocketLane:
             self._connecting = None
         return connection
 
-    async def _receive(self, connection: Connection) -> None:
-        """Send what waits and let the thread read until it is done."""
+    async def _receive(self, connection: Connection) -> Receiver | None:
+        """Send what waits and let the thread read until it is done; return what read."""
         if self._is_closed:
-            return
+            return None
         over = asyncio.Event()
         source = None if self._peer is None else self._peer[1]
         receiver = Receiver(
@@ -241,6 +243,7 @@ class SocketLane:
                 self._note_whether_refused(self._peer[0], receiver)
             if receiver.is_spoiled:  # this node went away: the source may deliver what is left
                 self._end_orders(RangeOutcome.CLOSED)
+        return receiver
 
     def _note_whether_refused(self, identity: Identity, receiver: Receiver) -> None:
         """Take an end before the first byte as the source's answer to this node's certificate.
@@ -279,11 +282,13 @@ class SocketLane:
         if not is_sent:
             self._receiver.break_off()
 
-    def _end_orders(self, outcome: RangeOutcome, refusal: Refusal | None = None) -> None:
+    def _end_orders(
+        self, outcome: RangeOutcome, refusal: Refusal | None = None, pause_ns: int = 0
+    ) -> None:
         self._is_over = True
         while self._orders:
             transfer = self._orders.popleft().transfer
             if self._is_closed:
                 self._reports.put(RangeEnded(transfer, RangeOutcome.CLOSED))
             else:
-                self._reports.put(RangeEnded(transfer, outcome, refusal=refusal))
+                self._reports.put(RangeEnded(transfer, outcome, pause_ns, refusal))

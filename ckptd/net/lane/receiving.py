@@ -33,7 +33,15 @@ from ckptd.net.lane.reports import ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.traffic.buckets import Flow
 from ckptd.wire.byte_ranges import ByteRange, parse_content_range
-from ckptd.wire.fields import LOAD, NODE, parse_load, parse_retry_after, quote_etag
+from ckptd.wire.fields import (
+    LOAD,
+    NODE,
+    REFUSED,
+    parse_load,
+    parse_refused,
+    parse_retry_after,
+    quote_etag,
+)
 from ckptd.wire.heads import ResponseHead, head_end, parse_response_head
 
 _log = logging.getLogger(__name__)
@@ -111,6 +119,8 @@ class Receiver:
 
     Attributes:
         has_heard: A first byte came.
+        is_turned_away: The source has no place for the lane.
+        retry_after_ns: For how long it wants to be left alone then.
         is_spoiled: It ended because a block was wrong.
         trouble: Why it ended with orders left, unless this node wanted that; else empty.
 
@@ -148,8 +158,9 @@ class Receiver:
         self._order: RangeOrder | None = None
         self._received_bytes = self._next_block = self._load_bytes = self._reported_ns = 0
         self._is_stopping = False
-        self.has_heard = self.is_spoiled = False
+        self.has_heard = self.is_spoiled = self.is_turned_away = False
         self.trouble = ""
+        self.retry_after_ns = 0
         connection.read_in_intervals(PROGRESS_INTERVAL_NS)
         if orders and throttles.ingress.is_limiting:  # before a first body fills the buffer
             self._bound_window(throttles.ingress.limit_of(Flow(orders[0].urgency, peer)))
@@ -200,6 +211,12 @@ class Receiver:
                 "response", f"is not of {self._source}, whose certificate it is"
             )
         outcome = _OUTCOMES.get(head.status)
+        cap = parse_refused(head.fields.get(REFUSED.lower()))
+        if outcome is RangeOutcome.BUSY and cap is not None and not head.keep_alive:
+            self.is_turned_away, self.trouble = True, f"it {cap.cap}"
+            self.retry_after_ns = parse_retry_after(head.fields.get("retry-after")) * SECOND
+            self._end(RangeOutcome.TURNED_AWAY, self.retry_after_ns)
+            return False
         if outcome is not None:
             busy_s = parse_retry_after(head.fields.get("retry-after"))
             self._end(outcome, busy_s * SECOND if outcome is RangeOutcome.BUSY else 0)

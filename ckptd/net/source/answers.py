@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol, assert_never
@@ -20,7 +21,7 @@ from ckptd.errors import (
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch
-from ckptd.model.words import UnservedReason
+from ckptd.model.words import RefusalReason, UnservedReason
 from ckptd.net.source.sending import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.traffic.workload import RETRY_AFTER_S
@@ -30,6 +31,7 @@ from ckptd.wire.fields import (
     ADDRESSES,
     BLOCKS,
     DELTA,
+    REFUSED,
     etag_listed,
     parse_revision,
     parse_wait,
@@ -195,26 +197,34 @@ class Answers:
         self._epoch = epoch
         self._waits = waits
 
-    async def find(self, request: RequestHead, asker: str = "") -> Answer:
+    async def find(
+        self,
+        request: RequestHead,
+        asker: str = "",
+        note_wait: Callable[[asyncio.Timeout], None] = lambda _: None,
+    ) -> Answer:
         """Return the answer to a request; whatever fails becomes a refusal.
 
         Args:
             request: What was asked.
             asker: By whom: its node id if that was proved, else its address.
+            note_wait: Called with what ends the wait of an answer that is held back.
         """
         try:
-            return await self._find(request, asker)
+            return await self._find(request, asker, note_wait)
         except CkptdError as error:
             return refuse(error)
         except Exception:  # noqa: BLE001 -- edge: request → response
             _log.exception("no answer to %.160r", request.target)
             return refuse(CkptdError("request", "failed"))
 
-    async def _find(self, request: RequestHead, asker: str) -> Answer:
+    async def _find(
+        self, request: RequestHead, asker: str, note_wait: Callable[[asyncio.Timeout], None]
+    ) -> Answer:
         target = parse_target(request.target)
         match target:
             case HoldingsTarget():
-                return await self._holdings(request)
+                return await self._holdings(request, note_wait)
             case ManifestTarget():
                 return await self._manifest(request, target.digest)
             case SignaturesTarget():
@@ -224,14 +234,17 @@ class Answers:
             case _:
                 assert_never(target)
 
-    async def _holdings(self, request: RequestHead) -> Answer:
+    async def _holdings(
+        self, request: RequestHead, note_wait: Callable[[asyncio.Timeout], None]
+    ) -> Answer:
         content, epoch = self._content, self._epoch
         known = request.fields.get("if-none-match")
         wait_s = parse_wait(request.fields.get("prefer"))
         revision = content.revision
         if wait_s and etag_listed(known, revision_etag(epoch, revision)):
             try:
-                async with self._waits.wait(wait_s):
+                async with self._waits.wait(wait_s) as wait:
+                    note_wait(wait)
                     await content.wait_change(revision)
             except TimeoutError:
                 pass  # nothing changed: the answer is 304
@@ -356,6 +369,13 @@ def turn_away() -> Answer:
     return _refusal(
         HTTPStatus.TOO_MANY_REQUESTS, "busy", message, {"Retry-After": str(RETRY_AFTER_S)}
     )
+
+
+def no_place(reason: RefusalReason) -> Answer:
+    """Return the answer to whatever is asked on a connection for which there is no place."""
+    fields = {"Retry-After": str(RETRY_AFTER_S), REFUSED: reason.value}
+    message = f"this node {reason.cap}"
+    return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "no_place", message, fields)
 
 
 def _refusal(status: int, code: str, message: str, fields: Mapping[str, str]) -> Answer:

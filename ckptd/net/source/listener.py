@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Final, TypeAlias
 
+from ckptd.model.words import RefusalReason
 from ckptd.net.connection.transports import reset_on_close
 from ckptd.net.source.caps import ConnectionCaps
 
@@ -28,6 +29,8 @@ _ACCEPT_PAUSE_S: Final = 0.1
 left, and the next call would fail the same way."""
 _ACCEPTS_MAX: Final = 16
 """Connections accepted in one go: a flood must not keep the event loop busy."""
+_NOTE_PAUSE_S: Final = 10.0
+"""At most one line in so much time says that somebody found no place."""
 _FIRST_BYTE_WAIT_S: Final = 1.0
 """After so much silence a connection gets its task, whose timeout then starts. A lost packet is
 retransmitted earlier (RFC 6298: after 1 s at first, 200 ms on Linux)."""
@@ -58,6 +61,7 @@ class Listener:
         self._tasks: dict[socket.socket, asyncio.Task[None]] = {}
         self._is_draining = asyncio.Event()
         self._is_failing = False
+        self._noted_s = -_NOTE_PAUSE_S
 
     @classmethod
     def bind(cls, host: str, port: int, caps: ConnectionCaps) -> Listener:
@@ -161,8 +165,22 @@ class Listener:
                 self._patience = loop.call_later(_FIRST_BYTE_WAIT_S, self._lose_patience, loop)
             loop.add_reader(connection, self._hear, loop, connection)
             cut = partial(self._cut, loop, connection)
-            if not self._caps.enter(connection, address[0], cut):
+            if self._caps.enter(connection, address[0], cut):
+                continue
+            reason = self._caps.turn_away(connection, address[0], cut)
+            self._note_turned_away(address[0], reason, now_s=loop.time())
+            if reason is None:
                 self._drop(loop, connection)
+
+    def _note_turned_away(
+        self, address: str, reason: RefusalReason | None, *, now_s: float
+    ) -> None:
+        """Log that somebody found no place; a crowd of them makes one line now and then."""
+        if now_s < self._noted_s + _NOTE_PAUSE_S:
+            return
+        self._noted_s = now_s
+        why = reason.cap if reason is not None else "is turning away too many to answer them"
+        _log.warning("no place for a connection from %s: this node %s", address, why)
 
     def _pause(
         self, loop: asyncio.AbstractEventLoop, listening: socket.socket, error: OSError

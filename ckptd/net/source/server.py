@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
@@ -38,6 +39,7 @@ from ckptd.net.source.answers import (
     Answers,
     Content,
     VersionBody,
+    no_place,
     refuse,
     turn_away,
     unserved_reason,
@@ -60,6 +62,9 @@ _LINGER_S: Final = 1.0
 """For how long a peer may go on sending after its last response. Closing with bytes unread makes
 the kernel reset the connection, and the peer would lose the end of that response."""
 _LINGER_BYTES_MAX: Final = 64 * KIB
+
+_AWAY_S: Final = "5"
+"""For how many seconds who gave way should stay away: somebody needs the place for bodies."""
 
 _PART_BYTES: Final = MIB
 _PART_S: Final = _PART_BYTES / BODY_RATE_MIN_BYTES_PER_S
@@ -130,7 +135,8 @@ class PeerServer:
         """
         try:
             if self.identity is None:
-                await _Conversation(self, Connection(connected)).run()
+                conversation = _Conversation(self, Connection(connected))
+                await conversation.run(self.caps.refusal_of(connected))
             else:
                 await self._serve_securely(connected, self.identity)
         except TimeoutError as error:
@@ -155,8 +161,11 @@ class PeerServer:
             with suppress(OSError):  # the peer learns why only if it is not reset
                 await _linger(Connection(connected))
             return
-        if self.caps.identify(connected, peer.node):
-            await _Conversation(self, connection, peer).run()
+        refusal = self.caps.refusal_of(connected)
+        if refusal is None and not self.caps.identify(connected, peer.node):
+            refusal = RefusalReason.NODE
+            _log.warning("no place for a connection of %s: this node %s", peer.node, refusal.cap)
+        await _Conversation(self, connection, peer).run(refusal)
 
     def drain(self) -> None:
         """Close idle connections, and the others after the response that is under way."""
@@ -193,10 +202,35 @@ class _Conversation:
         self._peer_name = peer.node if peer else connection.peer_address
         self._buffer = bytearray()
         self._is_proven = False
+        self._gives_way = False
         self._loop = asyncio.get_running_loop()
 
-    async def run(self) -> None:
-        """Answer request after request."""
+    async def run(self, refusal: RefusalReason | None = None) -> None:
+        """Answer request after request.
+
+        Args:
+            refusal: Why there is no place for the connection; the first request is answered so.
+        """
+        is_last_answered = (
+            await self._answer_all() if refusal is None else await self._turn_away(refusal)
+        )
+        if not is_last_answered:
+            return
+        await _linger(self._connection)
+
+    async def _turn_away(self, refusal: RefusalReason) -> bool:
+        """Say that there is no place; tell whether somebody asked."""
+        with_body = True
+        with suppress(ProtocolViolation):
+            request = await self._read_request()
+            if request is None:
+                return False
+            with_body = request.method == "GET"
+        await self._send(no_place(refusal), keep_alive=False, with_body=with_body)
+        return True
+
+    async def _answer_all(self) -> bool:
+        """Answer request after request; tell whether the last one was answered."""
         while True:
             try:
                 request = await self._read_request()
@@ -204,14 +238,13 @@ class _Conversation:
                 is_late = violation.status == HTTPStatus.REQUEST_TIMEOUT
                 self._count(RefusalReason.HEAD_LATE if is_late else RefusalReason.HEAD)
                 await self._send(refuse(violation), keep_alive=False)
-                break
+                return True
             if request is None or self._is_revoked():
-                return
+                return False
             self._is_proven = True
             self._server.caps.prove(self._connection.socket)
             if not await self._respond(request):
-                break
-        await _linger(self._connection)
+                return True
 
     def _is_revoked(self) -> bool:
         """Tell whether the peer's certificate was revoked after the handshake."""
@@ -229,6 +262,8 @@ class _Conversation:
         patience_ns = IDLE_TIMEOUT_NS if is_idle else HEAD_TIMEOUT_NS
         try:
             async with self._server.waits.wait(patience_ns / SECOND) as deadline:
+                if is_idle:
+                    self._rest(deadline)
                 while end is None:
                     if len(self._buffer) >= HEAD_BYTES_MAX:
                         raise ProtocolViolation("request head", "is too long", status=431)
@@ -236,6 +271,7 @@ class _Conversation:
                     if not received:
                         return None
                     if is_idle and not self._buffer:
+                        self._server.caps.work(self._connection.socket)
                         deadline.reschedule(self._loop.time() + HEAD_TIMEOUT_NS / SECOND)
                     self._buffer += received
                     end = head_end(self._buffer)
@@ -251,16 +287,30 @@ class _Conversation:
 
     async def _respond(self, request: RequestHead) -> bool:
         """Answer one request; tell whether another may follow."""
-        answer = await self._server.answers.find(request, self._peer_name)
+        answer = await self._server.answers.find(request, self._peer_name, self._rest)
+        self._server.caps.work(self._connection.socket)
         if answer.status in _SENSELESS:
             self._count(RefusalReason.REQUEST)
         self._note_unserved(unserved_reason(request, answer))
         keep_alive = request.keep_alive and not self._server.waits.is_cut
+        if self._gives_way:
+            keep_alive = False
+            answer = replace(answer, fields={**answer.fields, "Retry-After": _AWAY_S})
         if isinstance(answer.body, VersionBody):
             await self._send_version(request, answer, answer.body, keep_alive=keep_alive)
         else:
             await self._send(answer, keep_alive=keep_alive, with_body=request.method == "GET")
         return keep_alive and not self._server.waits.is_cut
+
+    def _rest(self, deadline: asyncio.Timeout) -> None:
+        """Be ready to give way to another connection from now on, by ending a wait."""
+
+        def give_way() -> None:
+            self._gives_way = True
+            if not deadline.expired():
+                deadline.reschedule(self._loop.time())
+
+        self._server.caps.rest(self._connection.socket, give_way)
 
     async def _send_version(
         self, request: RequestHead, answer: Answer, body: VersionBody, *, keep_alive: bool

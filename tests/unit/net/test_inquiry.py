@@ -4,12 +4,13 @@ import asyncio
 import socket
 import threading
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from ckptd.errors import NotFound, ProtocolViolation
-from ckptd.limits import KIB, SIGNATURE_DOCUMENT_BYTES_MAX, SIGNATURES_MAX
+from ckptd.limits import KIB, SECOND, SIGNATURE_DOCUMENT_BYTES_MAX, SIGNATURES_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import HoldingsDelta, apply_delta
 from ckptd.model.ids import Digest
@@ -18,6 +19,8 @@ from ckptd.model.words import Confirmation, HandshakeFailure
 from ckptd.net import inquiry
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.inquiry import Inquirer
+from ckptd.net.small_answers import TurnedAway
+from ckptd.net.source.caps import ConnectionCaps
 from ckptd.wire.signature_lines import encode_signatures
 from tests.support.certificates import A, B, C, Certificates
 from tests.support.serving import (
@@ -27,6 +30,7 @@ from tests.support.serving import (
     scripted_source,
     serving,
     take_request,
+    until,
 )
 
 UNKNOWN = Digest("0" * 64)
@@ -80,6 +84,51 @@ async def test_a_peer_is_asked_whether_it_stands_by_a_holding(content: FileConte
         assert await inquirer.confirm(address, content.digest, ASKED) == (NO_ANSWER, None)
         with pytest.raises(ConnectionError):
             await inquirer.holdings(address)
+
+
+@on_both_loops
+async def test_a_peer_without_a_place_says_which_cap_is_reached(content: FileContent) -> None:
+    async with serving(content, ConnectionCaps(per_address_max=0)) as node, Inquirer() as inquirer:
+        for ask in (
+            inquirer.holdings(node.address),
+            inquirer.manifest(node.address, content.digest),
+            inquirer.confirm(node.address, content.digest, ASKED),
+        ):
+            with pytest.raises(TurnedAway, match=r"listen\.connections_per_address") as away:
+                await ask
+            assert away.value.pause_ns == 1 * SECOND
+
+
+@on_both_loops
+async def test_one_connection_to_a_peer_is_kept_and_that_for_what_it_holds(
+    content: FileContent,
+) -> None:
+    async with serving(content) as node, Inquirer() as inquirer:
+        first = await inquirer.holdings(node.address)
+        waiting = asyncio.ensure_future(inquirer.holdings(node.address, etag=first.etag, wait_s=60))
+        await inquirer.manifest(node.address, content.digest)
+        await inquirer.confirm(node.address, content.digest, ASKED)
+        await until(lambda: node.listener.connection_count == 1)
+        content.change()
+        assert (await waiting).update
+        await inquirer.holdings(node.address)
+        assert node.listener.connection_count == 1
+
+
+@on_both_loops
+async def test_a_peer_that_needs_the_place_ends_the_wait_and_asks_for_a_pause(
+    content: FileContent,
+) -> None:
+    moments = count()
+    caps = ConnectionCaps(per_address_max=1, clock=lambda: float(next(moments)))
+    async with serving(content, caps) as node, Inquirer() as inquirer:
+        first = await inquirer.holdings(node.address)
+        waiting = asyncio.ensure_future(inquirer.holdings(node.address, etag=first.etag, wait_s=60))
+        await until(lambda: bool(caps._idle))
+        await asyncio.sleep(0.05)
+        await inquirer.manifest(node.address, content.digest)
+        answer = await waiting
+        assert (answer.update, answer.pause_ns) == (None, 5 * SECOND)
 
 
 def answering(head: str, body: bytes = b"") -> Script:

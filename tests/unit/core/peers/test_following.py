@@ -137,6 +137,27 @@ def test_a_question_that_this_node_could_not_ask_says_nothing_of_the_peer() -> N
     assert (one.state, one.failures, one.etag) == (PeerState.LIVE, 0, "etag")
 
 
+def test_a_peer_without_a_place_lives_and_what_it_said_stays() -> None:
+    one = peer("x")
+    node = Node(one)
+    node.hears(one, says(B))
+    question = node.following.question(one)
+    step = node.following.turned_away(one, question, "it is full", 7 * SECOND)
+    assert step.consequences == []
+    assert step.pause_ns > 3 * SECOND
+    assert (one.state, one.failures, one.last_error) == (PeerState.LIVE, 0, "it is full")
+    node.hears(one, None)
+    assert one.last_error == ""
+
+
+def test_a_peer_that_never_had_a_place_is_not_live() -> None:
+    one = peer("x")
+    node = Node(one)
+    step = node.following.turned_away(one, node.following.question(one), "it is full", SECOND)
+    assert one.state is PeerState.UNREACHABLE
+    assert AddressLost("x", PeerState.UNREACHABLE, "it is full") in step.consequences
+
+
 def test_another_node_at_the_same_address_is_another_peer() -> None:
     one = peer("x")
     node = Node(one)

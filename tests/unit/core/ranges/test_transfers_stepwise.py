@@ -310,6 +310,7 @@ def test_a_source_rests_when_nothing_is_outstanding_any_more() -> None:
     [
         (RangeOutcome.NOT_HELD, 0, 0, True, False, [StoryKind.WITHDRAWN]),
         (RangeOutcome.BUSY, 0, 0, False, False, [StoryKind.BACK_OFF]),
+        (RangeOutcome.TURNED_AWAY, 0, 0, False, True, [StoryKind.BACK_OFF]),
         (RangeOutcome.MISBEHAVED, 1, -2, False, True, [StoryKind.BACK_OFF]),
         (RangeOutcome.DISCONNECTED, 1, 0, False, True, [StoryKind.BACK_OFF]),
         (RangeOutcome.UNREACHABLE, 1, 0, False, True, [StoryKind.BACK_OFF]),
@@ -340,7 +341,9 @@ def test_what_an_outcome_says_of_its_source(
     assert (link.usable_at_ns > 0) is (reasons == [StoryKind.BACK_OFF])
 
 
-@pytest.mark.parametrize("outcome", [RangeOutcome.BUSY, RangeOutcome.DISCONNECTED])
+@pytest.mark.parametrize(
+    "outcome", [RangeOutcome.BUSY, RangeOutcome.DISCONNECTED, RangeOutcome.TURNED_AWAY]
+)
 @pytest.mark.parametrize("state", ["surplus", "closing"])
 def test_how_a_transfer_of_a_lane_that_is_to_go_ends_says_nothing_of_its_source(
     outcome: RangeOutcome, state: str

@@ -11,16 +11,44 @@ from ckptd.net.source.caps import ConnectionCaps
 
 
 class Visitors:
-    """Connections that come to an caps."""
+    """Connections that come, and what becomes of them."""
 
-    def __init__(self, caps: ConnectionCaps) -> None:
-        self.caps = caps
+    def __init__(self) -> None:
+        self.caps = ConnectionCaps(
+            connections_max=6,
+            per_address_max=3,
+            per_node_max=2,
+            unproven_max=4,
+            refused_max=2,
+            clock=lambda: self.now_s,
+        )
         self.cut: list[str] = []
+        self.gone: list[str] = []
+        self.now_s = 0.0
         self._sockets: dict[str, socket.socket] = {}
 
     def come(self, name: str, address: str) -> bool:
         connection = self._sockets[name] = socket.socket()
         return self.caps.enter(connection, address, lambda: self.cut.append(name))
+
+    def turn_away(self, name: str, address: str) -> RefusalReason | None:
+        return self.caps.turn_away(self._sockets[name], address, lambda: self.cut.append(name))
+
+    def refusal_of(self, name: str) -> RefusalReason | None:
+        return self.caps.refusal_of(self._sockets[name])
+
+    def rest(self, name: str) -> None:
+        self.caps.rest(self._sockets[name], lambda: self.gone.append(name))
+
+    def work(self, name: str) -> None:
+        self.caps.work(self._sockets[name])
+
+    def be_idle(self, name: str, address: str) -> None:
+        """Let a connection come, ask something, and wait."""
+        assert self.come(name, address)
+        self.prove(name)
+        self.rest(name)
+        self.now_s += 1
 
     def prove(self, name: str) -> None:
         self.caps.prove(self._sockets[name])
@@ -38,9 +66,7 @@ class Visitors:
 
 @pytest.fixture
 def visitors() -> Iterator[Visitors]:
-    visitors = Visitors(
-        ConnectionCaps(connections_max=6, per_address_max=3, per_node_max=2, unproven_max=4)
-    )
+    visitors = Visitors()
     yield visitors
     visitors.close()
 
@@ -128,3 +154,113 @@ def test_any_number_of_strangers_leaves_no_trace(visitors: Visitors) -> None:
     assert not caps._per_address
     assert not caps._per_node
     assert not caps._crowds
+
+
+# Idle ones give way
+
+
+def test_of_an_address_with_its_share_the_one_that_is_idle_for_longest_gives_way(
+    visitors: Visitors,
+) -> None:
+    for name in ("first", "second", "third"):
+        visitors.be_idle(name, "10.0.0.1")
+    visitors.work("first")
+    assert visitors.come("fourth", "10.0.0.1")
+    assert (visitors.gone, visitors.cut) == (["second"], [])
+    assert visitors.caps.refusals == {RefusalReason.IDLE: 1}
+    visitors.rest("second")  # it ends, and does not know that it is gone already
+    visitors.leave("second")
+    assert visitors.caps.connection_count == 3
+
+
+def test_who_is_unproven_makes_room_before_who_is_idle(visitors: Visitors) -> None:
+    visitors.be_idle("idle", "10.0.0.1")
+    assert visitors.come("new", "10.0.0.1")
+    assert visitors.come("newer", "10.0.0.1")
+    assert visitors.come("newest", "10.0.0.1")
+    assert (visitors.gone, visitors.cut) == ([], ["new"])
+
+
+def test_an_idle_one_of_another_address_does_not_give_way_for_a_share(visitors: Visitors) -> None:
+    visitors.be_idle("other", "10.0.0.2")
+    for name in ("first", "second", "third"):
+        visitors.be_idle(name, "10.0.0.1")
+        visitors.work(name)
+    assert not visitors.come("fourth", "10.0.0.1")
+    assert visitors.gone == []
+
+
+def test_when_all_are_taken_the_address_with_most_idle_ones_gives_way(visitors: Visitors) -> None:
+    visitors.be_idle("single", "10.0.0.1")
+    for number in range(3):
+        visitors.be_idle(f"crowd {number}", "10.0.0.2")
+    for number in range(2):
+        visitors.be_idle(f"busy {number}", "10.0.0.3")
+        visitors.work(f"busy {number}")
+    assert visitors.come("late", "10.0.0.4")
+    assert visitors.gone == ["crowd 0"]
+
+
+def test_who_asked_just_now_does_not_give_way(visitors: Visitors) -> None:
+    for name in ("first", "second", "third"):
+        assert visitors.come(name, "10.0.0.1")
+        visitors.prove(name)
+        visitors.rest(name)
+    visitors.now_s = 0.4
+    assert not visitors.come("fourth", "10.0.0.1")
+    visitors.now_s = 0.5
+    assert visitors.come("fifth", "10.0.0.1")
+
+
+# Nodes behind one address
+
+
+def test_proven_nodes_behind_one_address_do_not_share_its_places(visitors: Visitors) -> None:
+    for node in "abcde":
+        assert visitors.come(node, "10.0.0.1")
+        assert visitors.identify(node, node)
+        visitors.prove(node)
+    assert visitors.caps.refusals == {}
+    visitors.leave("a")
+    assert visitors.come("again", "10.0.0.1")
+
+
+def test_of_a_node_with_its_share_an_idle_connection_gives_way(visitors: Visitors) -> None:
+    for name in ("first", "second"):
+        assert visitors.come(name, "10.0.0.1")
+        assert visitors.identify(name, "a")
+        visitors.prove(name)
+    visitors.rest("second")
+    visitors.now_s = 1
+    assert visitors.come("third", "10.0.0.2")
+    assert visitors.identify("third", "a")
+    assert visitors.gone == ["second"]
+
+
+# Whoever finds no place
+
+
+def test_who_finds_no_place_is_kept_for_the_answer_and_takes_none(visitors: Visitors) -> None:
+    for name in ("first", "second", "third"):
+        assert visitors.come(name, "10.0.0.1")
+        visitors.prove(name)
+    assert not visitors.come("fourth", "10.0.0.1")
+    assert visitors.turn_away("fourth", "10.0.0.1") is RefusalReason.ADDRESS
+    assert visitors.refusal_of("fourth") is RefusalReason.ADDRESS
+    assert visitors.refusal_of("first") is None
+    assert visitors.caps.connection_count == 3
+    visitors.leave("fourth")
+    assert visitors.refusal_of("fourth") is None
+
+
+def test_not_more_than_some_are_answered_at_the_same_time(visitors: Visitors) -> None:
+    for name in ("first", "second", "third"):
+        assert visitors.come(name, "10.0.0.1")
+        visitors.prove(name)
+    for name in ("fourth", "fifth"):
+        assert not visitors.come(name, "10.0.0.1")
+        assert visitors.turn_away(name, "10.0.0.1")
+    assert not visitors.come("sixth", "10.0.0.1")
+    assert visitors.turn_away("sixth", "10.0.0.1") is None
+    visitors.leave("fourth")
+    assert visitors.turn_away("sixth", "10.0.0.1")

@@ -125,8 +125,8 @@ async def test_two_that_say_nothing_are_served_one_after_the_other(
                 await until(lambda: len(node.served.connections) == 2)
 
 
-async def test_one_too_many_is_closed_without_a_task() -> None:
-    async with listening(ConnectionCaps(connections_max=1)) as node:
+async def test_one_too_many_to_be_answered_is_closed_without_a_task() -> None:
+    async with listening(ConnectionCaps(connections_max=1, refused_max=0)) as node:
         with node.connect() as first:
             first.send(b"x")
             await until(lambda: len(node.served.connections) == 1)
@@ -135,6 +135,28 @@ async def test_one_too_many_is_closed_without_a_task() -> None:
                 await end_of(second)
             assert node.listener.connection_count == 1
             assert node.caps.refusals == {RefusalReason.CONNECTIONS: 1}
+
+
+async def test_one_too_many_is_served_to_hear_why_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caps = ConnectionCaps(connections_max=1, refused_max=2)
+    async with listening(caps) as node:
+        with node.connect() as first:
+            first.send(b"x")
+            await until(lambda: len(node.served.connections) == 1)
+            caps.prove(node.served.connections[0])
+            with node.connect() as second, node.connect() as third:
+                second.send(b"x")
+                third.send(b"x")
+                await until(lambda: len(node.served.connections) == 3)
+                for connection in node.served.connections[1:]:
+                    assert caps.refusal_of(connection) is RefusalReason.CONNECTIONS
+                assert caps.connection_count == 1
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "no place for a connection from 127.0.0.1" in line
+    assert "listen.connections allows" in line
+    assert not caps._refused
 
 
 async def test_who_says_nothing_makes_room_and_is_reset() -> None:

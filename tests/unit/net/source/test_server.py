@@ -10,7 +10,8 @@ import termios
 import threading
 from array import array
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def unread_bytes(connection: socket.socket) -> int:
     return unread[0]
 
 
+def one_place() -> ConnectionCaps:
+    """Let an idle connection give way at once."""
+    moments = count()
+    return ConnectionCaps(per_address_max=1, clock=lambda: float(next(moments)))
+
+
 class Visit:
     """A connection that is being served, and the peer at its other end.
 
@@ -68,7 +75,8 @@ class Visit:
         self.buffer = b""
         self._loop = asyncio.get_running_loop()
         pair.theirs.setblocking(False)
-        server.caps.enter(pair.ours, "10.0.0.1", lambda: None)
+        if not server.caps.enter(pair.ours, "10.0.0.1", lambda: None):
+            server.caps.turn_away(pair.ours, "10.0.0.1", lambda: None)
         self.task = asyncio.ensure_future(self._serve())
 
     async def _serve(self) -> None:
@@ -286,6 +294,50 @@ async def test_an_idle_connection_is_closed_without_a_word(
         assert (await visit.ask("/v1/holdings"))[0] == 200
         assert await visit.end() == b""
         assert not visit.server.caps.refusals
+
+
+async def test_who_waits_for_a_change_gives_way_with_an_answer(content: FileContent) -> None:
+    async with visiting(content, caps=one_place()) as visit:
+        visit.send(request("/v1/holdings", if_none_match=f'"{EPOCH}-1"', prefer="wait=60"))
+        await until(lambda: bool(visit.server.caps._idle))
+        with socket.socket() as other:
+            assert visit.server.caps.enter(other, "10.0.0.1", lambda: None)
+            head = await visit.head()
+            assert (head.status, head.keep_alive) == (304, False)
+            assert head.fields["retry-after"] == "5"
+            assert await visit.end() == b""
+        assert visit.server.caps.refusals == {RefusalReason.IDLE: 1}
+
+
+async def test_a_connection_on_which_nothing_is_asked_gives_way_without_a_word(
+    content: FileContent,
+) -> None:
+    async with visiting(content, caps=one_place()) as visit:
+        assert (await visit.ask("/v1/holdings"))[0] == 200
+        await until(lambda: bool(visit.server.caps._idle))
+        with socket.socket() as other:
+            assert visit.server.caps.enter(other, "10.0.0.1", lambda: None)
+            assert await visit.end() == b""
+
+
+async def test_who_is_being_sent_a_body_does_not_give_way(big: FileContent) -> None:
+    async with visiting(big, caps=one_place()) as visit:
+        visit.send(request(version_of(big)))
+        assert (await visit.head()).status == 200
+        with socket.socket() as other:
+            assert not visit.server.caps.enter(other, "10.0.0.1", lambda: None)
+        assert await visit.body(big.size_bytes) == big.data
+
+
+async def test_who_finds_no_place_hears_which_cap_is_reached(content: FileContent) -> None:
+    async with visiting(content, caps=ConnectionCaps(per_address_max=0)) as visit:
+        visit.send(request("/v1/holdings"))
+        head = await visit.head()
+        assert (head.status, head.keep_alive) == (503, False)
+        assert head.fields["ckptd-refused"] == "address"
+        assert head.fields["retry-after"] == "1"
+        assert b"listen.connections_per_address" in await visit.body(head.content_length or 0)
+        assert await visit.end() == b""
 
 
 async def test_who_asks_nothing_is_closed_sooner(
@@ -621,9 +673,12 @@ async def test_a_node_that_has_its_share_is_not_served(
     async with visiting(content, identity=own, caps=ConnectionCaps(per_node_max=0)) as visit:
         connection = await secure_end(visit.pair.theirs, guest.client_context)
         await connection.send(request("/v1/holdings"))
-        await visit.task
-        with suppress(ConnectionResetError):
-            assert await connection.receive(KIB) == b""
+        answer = b""
+        while part := await connection.receive(KIB):
+            answer += part
+        head = parse_response_head(answer[: head_end(answer)])
+        assert (head.status, head.keep_alive) == (503, False)
+        assert head.fields["ckptd-refused"] == "node"
         assert visit.server.caps.refusals == {RefusalReason.NODE: 1}
 
 
