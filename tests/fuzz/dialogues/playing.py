@@ -42,8 +42,10 @@ _FOUND_S: Final = 20.0
 _SHARE_MAX: Final = 1.05
 """Of the version it receives so much, and what follows for each source that misbehaves."""
 _STRIKES_MAX: Final = 4
-_LOOSE_BLOCKS_MAX: Final = 6
-"""Blocks of a source that breaks off, is too late, or is only asked twice to be faster."""
+_STRIKE_BLOCKS: Final = 2
+"""Of blocks this small a lane reads several at once before it knows of a wrong one."""
+_ALONE: Final = 2
+"""Without an honest holder, sources in quarantine are asked again when that ends."""
 _TURN_NS_MAX: Final = 150_000_000
 """Processor time for which the loop hears nobody."""
 
@@ -236,9 +238,8 @@ def _judge(
     complain, truth = course.complaints.append, world.truth
     is_complete = _judge_end(dialogue, receiver, course, truth.digest)
     course.complaints += _wrong_files(receiver.root, truth.contents, is_complete=is_complete)
-    bytes_max = len(truth.data) * _SHARE_MAX + len(liars) * BLOCK_BYTES_MIN * (
-        _STRIKES_MAX + _LOOSE_BLOCKS_MAX
-    )
+    strikes_max = len(liars) * _STRIKES_MAX * (_ALONE if dialogue.honest_after_s is None else 1)
+    bytes_max = len(truth.data) * _SHARE_MAX + strikes_max * _STRIKE_BLOCKS * BLOCK_BYTES_MIN
     if course.received_bytes > bytes_max:
         complain(f"it received {course.received_bytes / len(truth.data):.1f} times the version")
     for numbered in receiver.log.events.after(0, at_most=10_000)[1]:
