@@ -130,6 +130,7 @@ class Daemon:
         self._keeping = Keeping(parts, is_busy=self._is_busy)
         if config.scrub.repair:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
+        serving.connect(self._recovering.peering.asked_by)
         serving.content.asked_for = self._keeping.asked_for
         serving.content.look_again = self._keeping.look_at
         serving.content.questions.note_read = self._keeping.reads.note_question

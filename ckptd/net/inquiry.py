@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -35,7 +34,9 @@ from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import DOMAIN, SignableManifest, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
-from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
+from ckptd.net.connection.connector import DiallingConnector
+from ckptd.net.connection.dialling import Address
+from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.small_answers import SmallAnswer, TurnedAway
 from ckptd.wire.block_lists import format_blocks, parse_blocks
@@ -55,8 +56,6 @@ from ckptd.wire.targets import (
     Target,
     VersionTarget,
 )
-
-Address = tuple[str, int]
 
 _ANSWER_SILENCE_S: Final = 10
 """How long the head of an answer may take, beyond the time for which a peer may hold it back."""
@@ -99,12 +98,11 @@ class Inquirer:
         self._identity = identity
 
     async def __aenter__(self) -> Self:
+        # A question may wait for a minute, so every peer needs a place of its own.
+        self._connector = DiallingConnector(_QUESTIONS_PER_PEER_MAX)
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
-            # A question may wait for a minute, so every peer needs a place of its own.
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=_QUESTIONS_PER_PEER_MAX, socket_factory=DialledSocket.of
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity"},
             max_field_size=HEAD_BYTES_MAX,
@@ -129,7 +127,7 @@ class Inquirer:
         """Ask what a peer holds.
 
         Args:
-            address: Host and port.
+            address: IP address and port.
             etag: The entity tag of the last answer, if there was one.
             wait_s: With ``etag``: how long the peer may wait for a change.
 
@@ -139,9 +137,23 @@ class Inquirer:
             Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
-        fields = {}
-        if self._identity is not None and not etag:  # with one, a connection is up already
+        if etag:  # a connection is up already
+            return await self._holdings(address, etag, wait_s)
+        if self._identity is not None:
             self._identity.handshakes.check_dial(address)
+        try:
+            await self._connector.reach(address)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise _failure(address, error) from error
+        try:
+            return await self._holdings(address, None, wait_s)
+        finally:
+            self._connector.drop(address)
+
+    async def _holdings(self, address: Address, etag: str | None, wait_s: int) -> HoldingsAnswer:
+        fields = {}
         if etag:
             fields = {"If-None-Match": etag, "Prefer": f"wait={wait_s}", DELTA: "1"}
         async with self._ask(
@@ -300,11 +312,7 @@ class Inquirer:
             if identity is not None and failed is not None:
                 identity.handshakes.note(HandshakeSide.CLIENT, address, failed)
                 raise failed from error
-            why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-            shortage = shortage_of(why, f"question to {host} port {port}")
-            if shortage is not None:
-                raise shortage from error
-            raise ConnectionError(f"{host} port {port}: {why}") from error
+            raise _failure(address, error) from error
         except ProtocolViolation:
             self.violations += 1
             raise
@@ -315,32 +323,22 @@ class Inquirer:
             ) from error
 
 
-class DialledSocket(socket.socket):
-    """A socket that closes nothing when it is collected.
-
-    aiohttp hands it to a transport. Of one that fails uvloop closes the descriptor, and Python's
-    object does not know: collected later, it would close whatever has that number by then.
-    Whoever gives up before that, closes it himself.
-    """
-
-    @classmethod
-    def of(cls, found: aiohttp.AddrInfoType) -> Self:
-        """Return a socket for one of the addresses of a peer."""
-        family, kind, protocol, _, _ = found
-        return cls(family, kind, protocol)
-
-    def __del__(self) -> None:
-        """Leave the descriptor to the transport."""
+def _failure(address: Address, error: OSError | aiohttp.ClientError) -> Exception:
+    """Say why there is no connection: for lack of something here, or because of the peer."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    reason = cause if isinstance(cause, OSError) else error
+    host, port = address
+    shortage = shortage_of(reason, f"question to {host} port {port}")
+    if shortage is not None:
+        return shortage
+    why = reason.strerror if isinstance(reason, OSError) and reason.strerror else error
+    return ConnectionError(f"{host} port {port}: {why}")
 
 
 def _failed_handshake(error: aiohttp.ClientError) -> HandshakeFailed | None:
     """Return the failed handshake that an error wraps, if it does."""
     cause = error.__cause__
-    if isinstance(cause, HandshakeFailed):
-        return cause
-    if isinstance(error, aiohttp.ClientSSLError) and isinstance(cause, ssl.SSLError):
-        return HandshakeFailed(failure_of(cause), str(cause))
-    return None
+    return cause if isinstance(cause, HandshakeFailed) else None
 
 
 def _response_class(identity: Identity | None) -> type[aiohttp.ClientResponse]:

@@ -30,6 +30,7 @@ class Elsewhere(NamedTuple):
 RECORDS: Final = Elsewhere((), "fields without a line of behaviour")
 
 ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
+    "core/peers/consequences.py": Elsewhere(("core/peers/test_following.py",), "values alone"),
     "core/report/choice.py": RECORDS,
     "core/report/verdicts.py": RECORDS,
     "core/report/views.py": RECORDS,

@@ -16,7 +16,7 @@ from ckptd.errors import OutOfSpace
 from ckptd.limits import HEAD_BYTES_MAX, KIB, MIB, MS, SECOND
 from ckptd.model.space import BlockPlace
 from ckptd.model.words import RangeOutcome
-from ckptd.net.lane import lane
+from ckptd.net.connection import dialling
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX
 from ckptd.net.source.caps import ConnectionCaps
@@ -530,7 +530,7 @@ async def test_a_lane_without_a_descriptor_or_thread_blames_nobody(
 async def test_a_source_that_does_not_answer_is_unreachable(
     content: FileContent, deaf: Sequence[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "CONNECT_TIMEOUT_NS", 20 * MS)
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_NS", 20 * MS)
     async with receiving(deaf[0].getsockname(), content) as receiver:
         receiver.fetch(0, 1)
         assert await receiver.ended() == [UNREACHABLE]
@@ -542,7 +542,7 @@ async def test_a_source_that_does_not_answer_is_unreachable(
 async def test_a_lane_can_be_closed_while_it_connects(
     content: FileContent, deaf: Sequence[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "CONNECT_TIMEOUT_NS", 3600 * SECOND)
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_NS", 3600 * SECOND)
     async with receiving(deaf[0].getsockname(), content) as receiver:
         receiver.fetch(0, 1)
         await asyncio.sleep(0)
@@ -575,7 +575,7 @@ async def test_a_lane_that_is_cut_ends_in_the_middle_of_a_body(source: Source) -
 async def test_a_lane_can_be_cut_while_it_connects(
     content: FileContent, deaf: Sequence[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "CONNECT_TIMEOUT_NS", 3600 * SECOND)
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_NS", 3600 * SECOND)
     async with receiving(deaf[0].getsockname(), content) as receiver:
         receiver.fetch(0, 1)
         await asyncio.sleep(0)

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import socket
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +20,7 @@ from ckptd.model.ids import Digest
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome, RefusalReason
 from ckptd.net.connection import identity
 from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
-from ckptd.net.inquiry import DialledSocket, Inquirer
+from ckptd.net.inquiry import Inquirer
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import ServedBytes
 from ckptd.wire.targets import HoldingsTarget, Target
@@ -456,15 +455,6 @@ async def test_a_lane_that_is_closed_in_a_body_ends_at_once(
 
 
 # When a peer refuses
-
-
-def test_a_dialled_socket_that_is_collected_closes_nothing() -> None:
-    """Its number may be that of another connection by then: uvloop closed the descriptor."""
-    dialled = DialledSocket.of((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1)))
-    fd = dialled.fileno()
-    del dialled
-    gc.collect()
-    os.close(fd)  # would fail
 
 
 def test_a_remembered_failure_keeps_nothing_alive(caplog: pytest.LogCaptureFixture) -> None:

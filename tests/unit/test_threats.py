@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| ([TCAXD]\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([TCAXDN]\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 TEST = re.compile(r"`(test_\w+)`")
 
 THREATS = ROW.findall((PROJECT / "docs/security.md").read_text())
@@ -31,12 +31,13 @@ def test_all_threats_are_there_in_order() -> None:
     assert [number for number, *_ in THREATS] == [f"T{number}" for number in range(1, 30)]
 
 
-def test_all_faults_of_configuration_adversaries_process_and_disk_are_there() -> None:
+def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_there() -> None:
     assert [number for number, *_ in FAULTS] == [
         *(f"C{number}" for number in range(1, 8)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
         *("X4", "X8", "X9", "X10", "X11", "X12"),
         *(f"D{number}" for number in range(12, 23)),
+        *(f"N{number}" for number in range(1, 7)),
     ]
 
 

@@ -177,7 +177,7 @@ def peer_lines(rows: Iterable[PeerRow], width: int | None = None) -> list[str]:
                 row.state,
                 str(row.versions),
                 measured_rate(row.rate_bytes_per_s, row.rate_age_s, row.rate_from) or "-",
-                row.last_error or row.trouble,
+                row.last_error or row.trouble or row.silent,
             )
             for row in rows
         ),

@@ -12,7 +12,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         node: Its node id; ``None`` until it has answered once.
-        address: ``HOST:PORT``.
+        address: As configured; with the IP address where a name stands for several peers.
         state: What is known about it.
         epoch: Which start of that node.
         versions: How many versions it holds a part of.
@@ -22,6 +22,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
         rate_from: What measured that: a recovery or ``doctor``.
         trouble: Why nothing could be had of it when it was asked for bytes last, though it answers;
             empty: nothing is known against it.
+        silent: Which of its addresses do not answer, and why, while others do; else empty.
     """
 
     node: str | None
@@ -34,6 +35,7 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     rate_age_s: float | None = None
     rate_from: RateOrigin | None = None
     trouble: str = ""
+    silent: str = ""
 
 
 class PathRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
 """Whom to follow, what each address said last, and when to ask it again.
 
-A node id is believed while the address that claims it answers. A second address that claims it in
-the same epoch is another path to the node; in another epoch it is a conflict. What a peer says it
-holds is kept here, as the base of the next delta; the scheduler keeps what it believes of that.
+A configured entry leads to addresses: one, or all that its name has. Addresses that answer with
+one node id in one epoch are paths to one node. A node id is believed while an address that claims
+it answers; another address that claims it in another epoch is a conflict, and is asked at once
+when a path to the node is lost. What a peer says it holds is kept here, as the base of the next
+delta; the scheduler keeps what it believes of that.
 
 The driver asks what :meth:`Following.question` says, hands in the answer or the failure,
 carries out what follows from it in its order, and asks again after the pause.
@@ -10,16 +12,39 @@ carries out what follows from it in its order, and asks again after the pause.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.peers.addresses import (
+    Address,
+    PeerAddress,
+    PeerEntry,
+    address_of,
+    by_address,
+    format_address,
+)
+from ckptd.core.peers.consequences import (
+    AddressLost,
+    AskNow,
+    Change,
+    Consequence,
+    DeltaUnfit,
+    LookUpNow,
+    NextStep,
+    PeerFound,
+    Question,
+)
+from ckptd.core.peers.hints import Hints
+from ckptd.core.peers.listing import ListedPeer, list_peers
+from ckptd.core.peers.open_questions import OpenQuestions
 from ckptd.core.peers.paths import PathEnd, Paths
+from ckptd.core.peers.pauses import back_off_ns, look_up_pause_ns, spread_ns
 from ckptd.errors import ProtocolViolation
-from ckptd.limits import MS, SECOND
-from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
+from ckptd.limits import MS, PEERS_MAX, SECOND
+from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
 
@@ -30,9 +55,6 @@ FOLLOWED_MAX: Final = 64
 hold a million connections, twice what a node accepts; Kraken's tracker hands out 50 peers, of
 which 10 are used. What the others hold is known as well, only later."""
 
-_BACK_OFF_FIRST_NS: Final = 250 * MS
-_BACK_OFF_MAX_NS: Final = 3 * SECOND
-"""A holder that returns is found again within this."""
 _REFUSED_PAUSE_NS: Final = 10 * SECOND
 """Pause after a handshake that failed, half of it at least; it takes a person to change that."""
 _PAUSE_MIN_NS: Final = 50 * MS
@@ -51,128 +73,30 @@ _HEARD: Final = frozenset({PeerState.LIVE, PeerState.SELF, PeerState.CONFLICT})
 _SHORT_PAUSE_NS: Final = 1 * SECOND
 """Pause while this node has no descriptor left to ask with."""
 _STRANGE_PAUSE_NS: Final = 30 * SECOND
-"""Pause after an address turned out to be this node itself, or a second of one name."""
-
-
-@dataclass(slots=True)
-class PeerAddress:
-    """One configured address and what was found there.
-
-    Attributes:
-        name: As configured: ``HOST:PORT`` or ``NODE@HOST:PORT``.
-        address: Host and port.
-        pinned: Which node must answer there; ``None``: any.
-        state: What is known of it.
-        holdings: What the node there said last; ``None`` unless it is live.
-        etag: Names that answer, for the next question.
-        last_error: Why it is not live.
-        failures: Questions without an answer, in a row.
-        path: The path to a node which leads there; ``None`` unless it is live.
-    """
-
-    name: str
-    address: tuple[str, int]
-    pinned: NodeId | None = None
-    state: PeerState = PeerState.UNKNOWN
-    holdings: Holdings | None = None
-    etag: str | None = None
-    last_error: str = ""
-    failures: int = 0
-    path: PathId | None = None
-
-
-class Question(NamedTuple):
-    """What to ask an address.
-
-    Attributes:
-        etag: The answer that is known; ``None``: there is none.
-        wait_ns: How long the peer may hold the question back; 0: not at all.
-        is_first: This address was never asked.
-    """
-
-    etag: str | None
-    wait_ns: int
-    is_first: bool
-
-
-class PeerFound(NamedTuple):
-    """An address answers; for the log."""
-
-    node: NodeId
-    name: str
-
-
-class AddressLost(NamedTuple):
-    """An address is not relied on any more; for the log."""
-
-    name: str
-    state: PeerState
-    why: str
-
-
-class DeltaUnfit(NamedTuple):
-    """A delta did not fit what was known: the next answer says everything; for the log."""
-
-    name: str
-    why: str
-
-
-Consequence: TypeAlias = (
-    HoldingsArrived | PeerLost | DiscoverySettled | PeerFound | AddressLost | DeltaUnfit
-)
-"""An event for the scheduler, or a note for the log."""
-
-
-class NextStep(NamedTuple):
-    """What follows from an answer or its lack.
-
-    Attributes:
-        consequences: In the order in which they are to be carried out.
-        pause_ns: How long to wait before the next question.
-    """
-
-    consequences: list[Consequence]
-    pause_ns: int
-
-
-class Change(NamedTuple):
-    """What follows from another list of addresses.
-
-    Attributes:
-        left: Those that are not in it any more.
-        joined: Those that are new.
-        consequences: In the order in which they are to be carried out.
-    """
-
-    left: list[PeerAddress]
-    joined: list[PeerAddress]
-    consequences: list[Consequence]
-
-
-def back_off_ns(failures: int) -> int:
-    """Return the pause after so many failures in a row and one more."""
-    return min(_BACK_OFF_FIRST_NS << min(failures, 10), _BACK_OFF_MAX_NS)
-
-
-def spread_ns(pause_ns: int, rng: Random) -> int:
-    """Return a pause between half of this one and all of it: nodes must not ask in step."""
-    return int(pause_ns * (0.5 + rng.random() / 2))
+"""Pause after an address turned out to be another node than may be there, or a second of one id.
+The latter is asked at once when the first one is lost."""
+_SELF_PAUSE_NS: Final = 300 * SECOND
+"""Pause after an address turned out to be this node itself, which does not change by itself."""
 
 
 class Following:
-    """All addresses.
+    """All entries and the addresses that they lead to.
 
     Args:
         node: This node, which may be in its own list.
-        addresses: Whom to ask.
+        entries: Whom to follow.
         rng: Spreads the pauses, and draws whom to follow.
         is_proven: Certificates prove the node ids; else they are only stated.
+
+    Attributes:
+        paths: All paths on which nodes answer.
+        hints: Whom to ask back because a question came from there.
     """
 
     def __init__(
         self,
         node: NodeId,
-        addresses: Iterable[PeerAddress],
+        entries: Iterable[PeerEntry],
         rng: Random,
         *,
         is_proven: bool = False,
@@ -180,37 +104,52 @@ class Following:
         self._node = node
         self._is_proven = is_proven
         self._rng = rng
-        self._peers = {peer.name: peer for peer in addresses}
-        self._paths = Paths(lambda name: name in self._peers)
-        self._followed: dict[str, None] = {}
+        self._entries = {entry.name: entry for entry in entries}
+        self._known: dict[Address, PeerAddress] = {}
+        self._entries_of: dict[Address, list[PeerEntry]] = {}
+        self._shown: set[str] = set()
+        self.hints = Hints()
+        self._counts: Counter[PeerState] = Counter()
+        self._conflicts: dict[Address, PeerAddress] = {}
+        self.paths = Paths(self._may_lead_to)
+        self._open = OpenQuestions(rng)
+        self._listed: tuple[ListedPeer, ...] | None = None
         self._is_late = False
         self._settled: DiscoverySettled | None = None
+        self._take("")
 
-    def peers(self) -> tuple[PeerAddress, ...]:
+    def peers(self) -> tuple[ListedPeer, ...]:
+        """Return every peer as people see them, in configured order."""
+        if self._listed is None:
+            self._listed = list_peers(self._entries.values(), self._known)
+        return self._listed
+
+    def entries(self) -> tuple[PeerEntry, ...]:
+        """Return every entry."""
+        return tuple(self._entries.values())
+
+    def addresses(self) -> tuple[PeerAddress, ...]:
         """Return every address and what is known of it, in configured order."""
-        return tuple(self._peers.values())
+        return tuple(self._known.values())
+
+    def is_wanted(self, peer: PeerAddress) -> bool:
+        """Return whether an address is still to be asked."""
+        return self._known.get(peer.address) is peer
 
     def end_of(self, path: PathId) -> PathEnd | None:
         """Return where a path leads to; ``None`` unless it is live."""
-        return self._paths.end_of(path)
-
-    def address_of(self, path: PathId) -> str:
-        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
-        return self._paths.address_of(path)
-
-    def keep(self, node: NodeId, name: str) -> None:
-        """Know which address was the first path to a node before this daemon was started."""
-        self._paths.keep(node, name)
+        return self.paths.end_of(path)
 
     def settled(self) -> list[Consequence]:
         """Return the event that every address was asked, once that is so.
 
-        It is reported again when all of them answer, and when not all do any more.
+        It is reported again when all peers answer, and when not all do any more.
         """
-        states = {peer.state for peer in self._peers.values()}
-        if self._settled is None and PeerState.UNKNOWN in states and not self._is_late:
+        is_early = self._settled is None and not self._is_late
+        if is_early and (self._counts[PeerState.UNKNOWN] or self._is_name_unknown()):
             return []
-        settled = DiscoverySettled(is_everybody_heard=states <= _HEARD)
+        is_everybody_heard = all(peer.state in _HEARD for peer in self.peers())
+        settled = DiscoverySettled(is_everybody_heard=is_everybody_heard)
         if settled == self._settled:
             return []
         self._settled = settled
@@ -221,23 +160,43 @@ class Following:
         self._is_late = True
         return self.settled()
 
-    def change(self, addresses: Iterable[PeerAddress]) -> Change:
-        """Take these addresses from now on, and no others; what is known of those stays."""
-        wanted = {peer.name: peer for peer in addresses}
-        left = [peer for name, peer in self._peers.items() if name not in wanted]
+    def change(self, entries: Iterable[PeerEntry]) -> Change:
+        """Take these entries from now on, and no others; what is known of those stays."""
+        known = self._entries
+        self._entries = {entry.name: known.get(entry.name, entry) for entry in entries}
+        return self._take("it was taken out of the configuration")
+
+    def resolved(self, entry: PeerEntry, addresses: tuple[Address, ...]) -> Change:
+        """Take in which addresses a name has."""
+        before = (entry.addresses, entry.is_looked_up, entry.last_error)
+        live = {address for address, peer in self._known.items() if peer.holdings is not None}
+        room = PEERS_MAX - len(self._known) + len(entry.addresses)
+        entry.take(addresses[: max(room, 1)], live)
+        if (entry.addresses, True, "") == before:
+            return Change([], [], [])
+        return self._take("its name has that address no more")
+
+    def unresolved(self, entry: PeerEntry, why: str) -> list[Consequence]:
+        """Take in that a name could not be looked up; the addresses that it had still count."""
         consequences: list[Consequence] = []
-        for peer in left:
-            why = "it was taken out of the configuration"
-            consequences += self._lose(peer, PeerState.UNREACHABLE, why)
-            self._paths.forget(peer.name)
-        known = self._peers
-        self._peers = {name: known.get(name, peer) for name, peer in wanted.items()}
-        joined = [peer for name, peer in self._peers.items() if name not in known]
-        return Change(left, joined, consequences + self.settled())
+        if not entry.failures and not entry.addresses:
+            consequences.append(AddressLost(entry.name, PeerState.UNREACHABLE, why))
+        entry.failures += 1
+        entry.last_error, entry.is_looked_up = why, True
+        self._listed = None
+        return consequences + self.settled()
+
+    def look_up_pause_ns(self, entry: PeerEntry) -> int:
+        """Return how long to wait before a name is looked up again."""
+        dead = sum(each.failures > 0 for each in self._entries.values()) if entry.failures else 0
+        pause_ns = look_up_pause_ns(entry.failures, dead, is_missing=bool(entry.missing))
+        return spread_ns(pause_ns, self._rng)
 
     def question(self, peer: PeerAddress) -> Question:
         """Return what to ask an address next."""
-        is_followed = peer.etag is not None and self._is_followed(peer)
+        is_followed = peer.etag is not None and self._open.has_place(
+            peer.address, FOLLOWED_MAX, among=len(self._known)
+        )
         return Question(
             peer.etag, WAIT_NS if is_followed else 0, is_first=peer.state is PeerState.UNKNOWN
         )
@@ -257,16 +216,20 @@ class Following:
             update: What it holds, or what of it changed; ``None``: nothing did.
             etag: Names this answer.
         """
-        peer.failures = 0
-        if peer.state is PeerState.LIVE:
-            peer.last_error = ""
+        peer.failures = peer.hint_age = 0
+        if peer.state is PeerState.LIVE and peer.last_error:
+            peer.last_error, self._listed = "", None
         consequences: list[Consequence] = []
-        holdings = self._whole(peer, update, consequences)
+        try:
+            holdings = peer.whole(update)
+        except ProtocolViolation as violation:
+            consequences.append(DeltaUnfit(peer.name, str(violation)))
+            holdings = None
         is_strange = holdings is not None and self._is_strange(peer, holdings, consequences)
         if is_strange:
-            pause_ns = _STRANGE_PAUSE_NS
+            pause_ns = _SELF_PAUSE_NS if peer.state is PeerState.SELF else _STRANGE_PAUSE_NS
         else:
-            followed_count = min(len(self._peers), FOLLOWED_MAX)
+            followed_count = min(len(self._known), FOLLOWED_MAX)
             pause_ns = max(_PAUSE_MIN_NS, followed_count * SECOND // _ANSWERS_PER_S)
             if holdings is not None:
                 self._believe(peer, holdings, etag, consequences)
@@ -286,14 +249,15 @@ class Following:
             is_self: It is this node that answers there.
         """
         state = PeerState.SELF if is_self else PeerState.UNREACHABLE
-        pause_ns = _STRANGE_PAUSE_NS if is_self else _REFUSED_PAUSE_NS
+        pause_ns = _SELF_PAUSE_NS if is_self else _REFUSED_PAUSE_NS
         return self._next(question, self._lose(peer, state, why), pause_ns)
 
     def failed(self, peer: PeerAddress, question: Question, why: str) -> NextStep:
         """Take in that no answer came, or one that makes no sense."""
         lost = self._lose(peer, PeerState.UNREACHABLE, why)
-        pause_ns = back_off_ns(peer.failures)
+        pause_ns = back_off_ns(peer.failures, self._counts[PeerState.UNREACHABLE])
         peer.failures += 1
+        self.hints.failed(peer)
         return self._next(question, lost, pause_ns)
 
     def postponed(self) -> NextStep:
@@ -311,11 +275,39 @@ class Following:
             why: Which cap is reached, for a person.
             pause_ns: For how long it wants to be left alone.
         """
-        peer.last_error = why
+        peer.last_error, self._listed = why, None
         consequences: list[Consequence] = []
         if peer.holdings is None:
             consequences = self._lose(peer, PeerState.UNREACHABLE, why)
         return self._next(question, consequences, max(pause_ns, _SHORT_PAUSE_NS))
+
+    def _is_name_unknown(self) -> bool:
+        """Return whether a name was not looked up yet."""
+        return any(not entry.is_looked_up for entry in self._entries.values())
+
+    def _may_lead_to(self, shown: str) -> bool:
+        """Return whether an entry leads to an address, or may: ``10.0.0.1:7421``."""
+        return shown in self._shown or self._is_name_unknown()
+
+    def _take(self, why: str) -> Change:
+        """Follow the addresses that the entries lead to, and no others."""
+        entries_of = by_address(self._entries.values())
+        wanted = {
+            address: address_of(address, entries, self._known.get(address))
+            for address, entries in entries_of.items()
+        }
+        left = [peer for address, peer in self._known.items() if wanted.get(address) is not peer]
+        consequences: list[Consequence] = []
+        for peer in left:
+            consequences += self._lose(peer, PeerState.UNREACHABLE, why, is_followed=False)
+            self.paths.forget(peer.address)
+        joined = [peer for address, peer in wanted.items() if self._known.get(address) is not peer]
+        self._known, self._entries_of = wanted, entries_of
+        self._shown = {format_address(address) for address in wanted}
+        self.hints.follow(wanted.values())
+        self._counts = Counter(peer.state for peer in wanted.values())
+        self._listed = None
+        return Change(left, joined, consequences + (self.settled() if why else []))
 
     def _next(self, question: Question, consequences: list[Consequence], pause_ns: int) -> NextStep:
         has_moved = any(isinstance(each, PeerFound | AddressLost) for each in consequences)
@@ -323,79 +315,86 @@ class Following:
             consequences = consequences + self.settled()
         return NextStep(consequences, spread_ns(pause_ns, self._rng))
 
-    def _is_followed(self, peer: PeerAddress) -> bool:
-        """Return whether a question may be kept open at a peer, perhaps in place of another one's.
-
-        Places change hands by lot, each about as often as the others are asked: so nobody
-        depends for long on whom it happened to meet.
-        """
-        if peer.name in self._followed or len(self._followed) < FOLLOWED_MAX:
-            self._followed[peer.name] = None
-            return True
-        if self._rng.random() * len(self._peers) >= FOLLOWED_MAX:
-            return False
-        del self._followed[self._rng.choice(list(self._followed))]
-        self._followed[peer.name] = None
-        return True
-
-    def _whole(
-        self,
-        peer: PeerAddress,
-        update: Holdings | HoldingsDelta | None,
-        consequences: list[Consequence],
-    ) -> Holdings | None:
-        """Return what a peer holds by now; ``None`` if nothing changed or is to be asked again."""
-        if not isinstance(update, HoldingsDelta):
-            return update
-        assert peer.holdings is not None, "a delta is only asked for with an entity tag"
-        try:
-            return apply_delta(peer.holdings, update)
-        except ProtocolViolation as violation:
-            consequences.append(DeltaUnfit(peer.name, str(violation)))
-            peer.etag = None  # so it will say everything
-            return None
-
     def _is_strange(
         self, peer: PeerAddress, holdings: Holdings, consequences: list[Consequence]
     ) -> bool:
         """Return whether it cannot be a peer of that name that answers; then it is lost."""
-        twin = self._paths.twin_at(peer.name, holdings.node, holdings.epoch)
-        if holdings.node == self._node:
+        node = holdings.node
+        twins = self.paths.twins_of(peer.address, node, holdings.epoch)
+        if node == self._node:
             consequences += self._lose(peer, PeerState.SELF, "it is this node itself")
-        elif peer.pinned not in {None, holdings.node}:
-            why = f"it is {holdings.node}, not {peer.pinned}"
+        elif peer.pinned not in {None, node}:
+            why = f"it is {node}, not {peer.pinned}"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
-        elif twin is not None:
-            why = f"it calls itself {holdings.node}, as {twin} does"
+        elif twins:
+            was_path = peer.holdings is not None and peer.holdings.node == node
+            rivals = [self._known[twin] for twin in twins]
+            why = f"it calls itself {node}, as {rivals[0].name} does"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
+            if was_path:  # most likely it was started again, and the other paths do not know yet
+                for rival in rivals:
+                    rival.etag = None
+                    consequences.append(AskNow(rival, is_open_ended=True))
         else:
             return False
+        peer.node = node
         return True
 
     def _believe(
         self, peer: PeerAddress, holdings: Holdings, etag: str, consequences: list[Consequence]
     ) -> None:
-        if peer.holdings is not None and peer.holdings.node != holdings.node:
+        node, before = holdings.node, peer.holdings
+        if before is not None and before.node != node:
             why = "another node answers there now"
             consequences += self._lose(peer, PeerState.UNREACHABLE, why)
         if peer.state is not PeerState.LIVE:
-            consequences.append(PeerFound(holdings.node, peer.name))
-        peer.state, peer.holdings, peer.etag, peer.last_error = PeerState.LIVE, holdings, etag, ""
-        node, epoch = holdings.node, holdings.epoch
-        peer.path = self._paths.open(peer.name, peer.address, node, epoch)
-        origin = Origin(node if self._is_proven else peer.name)
-        arrived = HoldingsArrived(node, epoch, holdings.holdings, peer.path, origin)
+            consequences.append(PeerFound(node, peer.name))
+        peer.path = self.paths.open(peer.address, node, holdings.epoch)
+        peer.node = node
+        self._note_state(peer, PeerState.LIVE)
+        peer.holdings, peer.etag, peer.last_error = holdings, etag, ""
+        origin = Origin(node) if self._is_proven else peer.origin
+        arrived = HoldingsArrived(node, holdings.epoch, holdings.holdings, peer.path, origin)
         consequences.append(arrived)
+        if before is not None and before.epoch != holdings.epoch:
+            consequences += self._ask_claimants(node)
 
-    def _lose(self, peer: PeerAddress, state: PeerState, why: str) -> list[Consequence]:
-        """Stop relying on an address; it is noted once."""
+    def _lose(
+        self, peer: PeerAddress, state: PeerState, why: str, *, is_followed: bool = True
+    ) -> list[Consequence]:
+        """Stop relying on an address; it is noted once.
+
+        Args:
+            peer: The address.
+            state: What it is from now on.
+            why: The reason.
+            is_followed: It goes on being asked.
+        """
         consequences: list[Consequence] = []
         lost = peer.holdings
-        self._followed.pop(peer.name, None)
+        self._open.leave(peer.address)
         if peer.state is not state:
             consequences.append(AddressLost(peer.name, state, why))
-        peer.state, peer.holdings, peer.etag, peer.last_error = state, None, None, why
+        self._note_state(peer, state)
+        peer.holdings, peer.etag, peer.last_error = None, None, why
         if lost is not None:
             peer.path = None
-            consequences.append(PeerLost(self._paths.close(peer.name)))
+            consequences.append(PeerLost(self.paths.close(peer.address)))
+            consequences += self._ask_claimants(lost.node)
+            if is_followed:
+                named = (each for each in self._entries_of[peer.address] if each.is_name)
+                consequences += map(LookUpNow, named)
         return consequences
+
+    def _ask_claimants(self, node: NodeId) -> list[Consequence]:
+        """Ask who else claims the id of a node of which a path was lost, or that was reborn."""
+        return [AskNow(each) for each in self._conflicts.values() if each.node == node]
+
+    def _note_state(self, peer: PeerAddress, state: PeerState) -> None:
+        self._counts[peer.state] -= 1
+        self._counts[state] += 1
+        self._conflicts.pop(peer.address, None)
+        if state is PeerState.CONFLICT:
+            self._conflicts[peer.address] = peer
+        peer.state = state
+        self._listed = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ckptd.control.messages.daemon_status import ListenAddresses, ReloadResult, RootRow, Status
 from ckptd.control.messages.limit_settings import ChangeLimits, LimitsView
+from ckptd.core.peers.listing import one_each
 from ckptd.daemon.answer.recovery_views import RecoveryViews
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.limit.limiting import Limiting
@@ -66,7 +67,8 @@ class DaemonAnswers:
     def status(self) -> Status:
         """Return the daemon at this moment."""
         facts = self._facts()
-        others = [peer for peer in self._peering.peers() if peer.state is not PeerState.SELF]
+        known = one_each(self._peering.peers())
+        others = [peer for peer in known if peer.state is not PeerState.SELF]
         return Status(
             node=facts.node,
             ckptd_version=facts.ckptd_version,

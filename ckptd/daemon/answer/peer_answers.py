@@ -197,7 +197,8 @@ def _peer_rows(
     rows = []
     for peer in peering.peers():
         holdings = peer.holdings
-        rate = None if peer.path is None else rates.get(peer.path)
+        paths = [each.path for each in peer.addresses if each.path is not None]
+        rate = rates.get(paths[0]) if paths else None
         rows.append(
             PeerRow(
                 node=holdings.node if holdings else None,
@@ -207,9 +208,10 @@ def _peer_rows(
                 versions=len(holdings.holdings) if holdings else 0,
                 rate_bytes_per_s=0 if rate is None else int(rate.bytes_per_s),
                 last_error=peer.last_error,
+                silent=peer.silent,
                 rate_age_s=None if rate is None else round(rate.age_ns(now=now) / SECOND, 3),
                 rate_from=None if rate is None else rate.origin,
-                trouble="" if peer.path is None else troubles.get(peer.path, ""),
+                trouble=next(filter(None, (troubles.get(path) for path in paths)), ""),
             )
         )
     return rows

@@ -18,8 +18,9 @@ from typing import Final, TypeAlias
 from ckptd.config import Address
 from ckptd.control.messages.observation import CheckRow, Diagnosis, DoctorMessage
 from ckptd.core.events import RateLearned
+from ckptd.core.peers.addresses import PeerAddress
 from ckptd.core.peers.conflicts import Conflicts
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.listing import ListedPeer
 from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
@@ -28,7 +29,7 @@ from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
-from ckptd.daemon.doctor.rows import failed, passed, warned
+from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_watching
 from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
@@ -118,7 +119,7 @@ class Doctor:
             partial(look_at_copies, self._scarce),
             self._listeners,
             self._disks,
-            partial(look_at_networks, self._live_peers, self._inquirer),
+            partial(look_at_networks, self._live_addresses, self._inquirer),
             self._peers,
         )
 
@@ -227,9 +228,9 @@ class Doctor:
                     continue
                 case PeerState.LIVE if sampled < _SAMPLED_PEERS_MAX:
                     sampled += 1
-                    yield await self._sample(peer)
+                    yield and_also(await self._sample(peer), peer.silent)
                 case PeerState.LIVE:
-                    yield passed("peer", _name_of(peer), "answers")
+                    yield and_also(passed("peer", _name_of(peer), "answers"), peer.silent)
                 case PeerState.CONFLICT:
                     yield failed(
                         "peer",
@@ -245,7 +246,7 @@ class Doctor:
                         "Is ckptd running there, and may this node reach its data port?",
                     )
 
-    async def _sample(self, peer: PeerAddress) -> CheckRow:
+    async def _sample(self, peer: ListedPeer) -> CheckRow:
         holdings = peer.holdings.holdings if peer.holdings else ()
         sampled = worth_sampling(holdings)
         if sampled is None:
@@ -275,7 +276,7 @@ class Doctor:
         self._learn(peer, sample)
         return _judge(peer, sample)
 
-    def _learn(self, peer: PeerAddress, sample: Sample | None) -> None:
+    def _learn(self, peer: ListedPeer, sample: Sample | None) -> None:
         """Let predictions know how fast a peer is."""
         if sample is None or peer.path is None:
             return
@@ -284,13 +285,17 @@ class Doctor:
             path, latency, by = peer.path, sample.latency_ns, RateOrigin.DOCTOR
             self._note_rate(RateLearned(path, rate, latency, 0, by, is_sound=sample.is_sound))
 
-    def _lane_peer(self, peer: PeerAddress) -> tuple[Identity, NodeId] | None:
+    def _lane_peer(self, peer: ListedPeer) -> tuple[Identity, NodeId] | None:
         """Return who must answer at the other end of a lane, and to whom."""
         if self._identity is None or peer.holdings is None:
             return None
         return self._identity, peer.holdings.node
 
-    def _live_peers(self) -> list[PeerAddress]:
+    def _live_addresses(self) -> list[PeerAddress]:
+        live = (each for peer in self._live_peers() for each in peer.addresses)
+        return [each for each in live if each.state is PeerState.LIVE]
+
+    def _live_peers(self) -> list[ListedPeer]:
         live = [peer for peer in self._peering.peers() if peer.state is PeerState.LIVE]
         return live[:_SAMPLED_PEERS_MAX]
 
@@ -326,7 +331,7 @@ def judge_certificate(
     return passed("certificate", role, finding)
 
 
-def _judge(peer: PeerAddress, sample: Sample | None) -> CheckRow:
+def _judge(peer: ListedPeer, sample: Sample | None) -> CheckRow:
     name = _name_of(peer)
     if sample is None or sample.bad_blocks:
         return failed(
@@ -373,7 +378,7 @@ def _open_manifest(encoded: memoryview, holding: Holding) -> AddressSpace | None
     return AddressSpace(decode_manifest(encoded))
 
 
-def _name_of(peer: PeerAddress) -> str:
+def _name_of(peer: ListedPeer) -> str:
     return f"{peer.holdings.node} at {peer.name}" if peer.holdings else peer.name
 
 

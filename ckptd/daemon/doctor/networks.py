@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from typing import Final, NamedTuple
 
 from ckptd.control.messages.observation import CheckRow
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.addresses import PeerAddress
 from ckptd.daemon.doctor.rows import passed, warned
 from ckptd.daemon.host.interface import is_hardware, speed_bytes_per_s
 from ckptd.daemon.host.networks import Routes
@@ -56,7 +56,7 @@ async def look_at_networks(
     """Yield what is said of networks that stand unused.
 
     Args:
-        live: Returns the peers that answer.
+        live: Returns the addresses that answer.
         inquirer: Asks them where else they do.
     """
     networks = Networks(await asyncio.to_thread(Routes.read))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ckptd.control.messages.observation import CheckRow
 from ckptd.model.words import CheckResult
 
@@ -37,3 +39,8 @@ def failed(check: str, subject: str, finding: str, remedy: str) -> CheckRow:
     return CheckRow(
         check=check, subject=subject, verdict=CheckResult.FAIL, finding=finding, remedy=remedy
     )
+
+
+def and_also(row: CheckRow, more: str) -> CheckRow:
+    """Add to a finding what changes nothing about the verdict, if there is something."""
+    return replace(row, finding=f"{row.finding}; {more}") if more else row

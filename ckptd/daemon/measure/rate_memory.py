@@ -31,9 +31,9 @@ class KnownPaths(Protocol):
     """Knows where paths lead to."""
 
     def address_of(self, path: PathId) -> str:
-        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
+        """Return where a path leads to or led: ``10.0.0.1:7421``; empty: not known."""
 
-    def keep_first(self, node: NodeId, name: str) -> None:
+    def keep_first(self, node: NodeId, address: str) -> None:
         """Know which address was the first path to a node before this daemon was started."""
 
 

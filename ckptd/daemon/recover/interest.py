@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, NoReturn
 
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
@@ -39,7 +39,7 @@ class Interest(NamedTuple):
 
 
 def interests(
-    recoveries: Iterable[RecoverySnapshot], peers: Iterable[PeerAddress]
+    recoveries: Iterable[RecoverySnapshot], peers: Iterable[ListedPeer]
 ) -> list[Interest]:
     """Return which holders should know that somebody waits, each once.
 
@@ -79,7 +79,7 @@ class Asking:
     def __init__(
         self,
         recoveries: Callable[[], Iterable[RecoverySnapshot]],
-        peers: Callable[[], Iterable[PeerAddress]],
+        peers: Callable[[], Iterable[ListedPeer]],
         inquirer: Inquirer,
         *,
         clock: Callable[[], float] = time.monotonic,

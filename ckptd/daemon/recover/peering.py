@@ -1,13 +1,15 @@
 """Asks peers what they hold, for as long as the daemon lives.
 
-One task for each configured address asks for holdings and keeps a long poll open, so that a
-change is known at once and a death is noticed when the connection breaks. Whom to follow, whom to
-believe and when to ask again is decided in :mod:`ckptd.core.peers.following`.
+One task for each address asks for holdings and keeps a long poll open, so that a change is known
+at once and a death is noticed when the connection breaks. Names are looked up by a task each.
+Whom to follow, whom to believe and when to ask again is decided in
+:mod:`ckptd.core.peers.following`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -17,16 +19,19 @@ from typing import Final
 from ckptd.config import parse_peer
 from ckptd.core.effects import ConfirmHolding
 from ckptd.core.events import Event, HoldingConfirmed
-from ckptd.core.peers.following import (
-    SETTLED_AFTER_NS,
+from ckptd.core.peers.addresses import PeerAddress, PeerEntry
+from ckptd.core.peers.consequences import (
     AddressLost,
+    AskNow,
+    Change,
     Consequence,
     DeltaUnfit,
-    Following,
+    LookUpNow,
     NextStep,
-    PeerAddress,
     PeerFound,
 )
+from ckptd.core.peers.following import SETTLED_AFTER_NS, Following
+from ckptd.core.peers.listing import ListedPeer, one_each
 from ckptd.core.peers.paths import PathEnd
 from ckptd.daemon.host.shortages import outlast
 from ckptd.errors import CkptdError, Shortage
@@ -34,18 +39,20 @@ from ckptd.limits import SECOND
 from ckptd.model.holdings import Holdings
 from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
+from ckptd.net.connection.dialling import Address, numeric_address
 from ckptd.net.connection.handshakes import HandshakeFailed
-from ckptd.net.inquiry import Address, Inquirer
+from ckptd.net.connection.resolving import Resolver
+from ckptd.net.inquiry import Inquirer
 from ckptd.net.small_answers import TurnedAway
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauges
 
-PEER_METRICS: Final[Sequence[MetricRow[Sequence[PeerAddress]]]] = (
+PEER_METRICS: Final[Sequence[MetricRow[Sequence[ListedPeer]]]] = (
     gauges(
         "peers",
-        "Configured addresses by state.",
+        "Configured peers by state; a node with several addresses counts once.",
         ("state",),
-        lambda peers: Counter(peer.state.value for peer in peers),
+        lambda peers: Counter(peer.state.value for peer in one_each(peers)),
         (state.value for state in PeerState),
     ),
 )
@@ -61,6 +68,14 @@ DISCOVERY_METRICS: Final[Sequence[MetricRow[float]]] = (
 _CONFIRM_TRIES: Final = 5
 """So often a source that has no place for the question whether it stands by blocks is asked again;
 then that is no answer."""
+_STARTED_AT_ONCE: Final = 8
+_START_PAUSE_S: Final = 0.005
+"""So many addresses are dialled for the first time in one go, and then nothing for so long: a
+thousand in less than a second, and the event loop is late by a millisecond."""
+_LONG_PAUSE_NS: Final = 2 * SECOND
+_TICK_S: Final = 0.25
+"""Long pauses end together, four times a second: ten dials in a row cost half of ten single ones
+in processor time."""
 
 _log = get_logger()
 
@@ -70,30 +85,42 @@ class Peering:
 
     Args:
         node: This node, which may be in its own list.
-        addresses: Whom to ask.
+        entries: Whom to ask, as configured.
         inquirer: Asks.
         report: Takes events for the scheduler.
         rng: Spreads the pauses.
+        resolver: Looks up names; ``None``: asks the system.
+
+    Attributes:
+        on_left: Called with each address that is not to be used any more.
     """
 
     def __init__(
         self,
         node: NodeId,
-        addresses: tuple[str, ...],
+        entries: tuple[str, ...],
         inquirer: Inquirer,
         report: Callable[[Event], None],
         rng: Random,
+        resolver: Resolver | None = None,
     ) -> None:
+        self.on_left: Callable[[Address], None] = lambda _: None
         self._inquirer = inquirer
         self._report = report
+        self._resolver = resolver or Resolver()
         self._following = Following(
-            node, map(_peer_address, addresses), rng, is_proven=inquirer.is_proving
+            node, map(_entry_of, entries), rng, is_proven=inquirer.is_proving
         )
-        self._asking: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._asking: dict[PeerAddress, asyncio.Task[None]] = {}
+        self._looking_up: dict[PeerEntry, asyncio.Task[None]] = {}
+        self._starting: asyncio.Queue[PeerAddress] = asyncio.Queue()
+        self._naps: dict[PeerAddress | PeerEntry, asyncio.Future[None]] = {}
+        self._open_ended: set[PeerAddress] = set()
+        self._hurried: set[PeerAddress] = set()
 
-    def peers(self) -> tuple[PeerAddress, ...]:
-        """Return every address and what is known of it, in configured order."""
+    def peers(self) -> tuple[ListedPeer, ...]:
+        """Return every peer as people see them, in configured order."""
         return self._following.peers()
 
     def end_of(self, path: PathId) -> PathEnd | None:
@@ -101,22 +128,30 @@ class Peering:
         return self._following.end_of(path)
 
     def address_of(self, path: PathId) -> str:
-        """Return where a path leads to or led, as the configuration calls it; empty: not known."""
-        return self._following.address_of(path)
+        """Return where a path leads to or led: ``10.0.0.1:7421``; empty: not known."""
+        return self._following.paths.address_of(path)
 
-    def keep_first(self, node: NodeId, name: str) -> None:
+    def keep_first(self, node: NodeId, address: str) -> None:
         """Know which address was the first path to a node before this daemon was started."""
-        self._following.keep(node, name)
+        self._following.paths.keep(node, address)
 
     def said(self) -> dict[NodeId, Holdings]:
         """Return what each live node says it holds; of several paths what it said last."""
         said: dict[NodeId, Holdings] = {}
-        for peer in self.peers():
+        for peer in self._following.addresses():
             if peer.holdings is not None:
                 node, revision = peer.holdings.node, peer.holdings.revision
                 if node not in said or said[node].revision < revision:
                     said[node] = peer.holdings
         return said
+
+    def asked_by(self, host: str) -> None:
+        """Take note that somebody at an IP address asked this node something.
+
+        A peer that has just started asks at once; so it is found at once.
+        """
+        for peer in self._following.hints.asked_by(host):
+            self._wake(peer)
 
     async def confirm(self, question: ConfirmHolding) -> HoldingConfirmed:
         """Ask a peer whether it stands by blocks that were bad when they came."""
@@ -136,42 +171,102 @@ class Peering:
 
     async def run(self) -> None:
         """Ask all peers until cancelled."""
-        if not self.peers():
-            self._carry_out(self._following.settled())
+        self._carry_out(self._following.settled())
         async with asyncio.TaskGroup() as self._tasks:
-            for peer in self.peers():
-                self._begin(peer)
+            self._tasks.create_task(self._start_asking())
+            self._look_up_names()
+            self._begin(self._following.addresses())
             await asyncio.sleep(SETTLED_AFTER_NS / SECOND)
             self._carry_out(self._following.settle())
             await asyncio.get_running_loop().create_future()
 
-    def change(self, addresses: tuple[str, ...]) -> tuple[Address, ...]:
-        """Ask these addresses from now on, and no others; those that stay notice nothing.
+    def change(self, entries: tuple[str, ...]) -> None:
+        """Follow these entries from now on, and no others; those that stay notice nothing."""
+        change = self._following.change(map(_entry_of, entries))
+        for entry in set(self._looking_up).difference(self._following.entries()):
+            self._looking_up.pop(entry).cancel()
+        self._look_up_names()
+        self._apply(change)
 
-        Returns:
-            Those that were left.
-        """
-        change = self._following.change(map(_peer_address, addresses))
+    def _apply(self, change: Change) -> None:
         for peer in change.left:
-            if peer.name in self._asking:
-                self._asking.pop(peer.name).cancel()
-        for peer in change.joined:
-            self._begin(peer)
+            asking = self._asking.pop(peer, None)
+            if asking is not None:
+                asking.cancel()
+        self._begin(change.joined)
         self._carry_out(change.consequences)
-        return tuple(peer.address for peer in change.left)
+        for peer in change.left:
+            self.on_left(peer.address)
 
-    def _begin(self, peer: PeerAddress) -> None:
+    def _begin(self, joined: Iterable[PeerAddress]) -> None:
         if self._tasks is not None:  # otherwise ``run`` will
-            self._asking[peer.name] = self._tasks.create_task(self._ask(peer))
+            for peer in joined:
+                self._starting.put_nowait(peer)
+
+    def _look_up_names(self) -> None:
+        for entry in self._following.entries():
+            if entry.is_name and entry not in self._looking_up and self._tasks is not None:
+                self._looking_up[entry] = self._tasks.create_task(self._look_up(entry))
+
+    async def _start_asking(self) -> None:
+        """Begin to ask addresses, a few at a time: the event loop has other work."""
+        assert self._tasks is not None
+        while True:
+            peer = await self._starting.get()
+            if self._following.is_wanted(peer) and peer not in self._asking:
+                self._asking[peer] = self._tasks.create_task(self._ask(peer))
+            if not len(self._asking) % _STARTED_AT_ONCE:
+                await asyncio.sleep(_START_PAUSE_S)
+
+    async def _look_up(self, entry: PeerEntry) -> None:
+        while True:
+            try:
+                found = await self._resolver.addresses_of(*entry.address)
+            except OSError as error:
+                why = f"{entry.address[0]} cannot be looked up: {error.strerror or error}"
+                self._carry_out(self._following.unresolved(entry, why))
+            else:
+                self._apply(self._following.resolved(entry, found))
+            await self._nap(entry, self._following.look_up_pause_ns(entry))
 
     async def _ask(self, peer: PeerAddress) -> None:
         while True:
             step = await self._ask_once(peer)
             self._carry_out(step.consequences)
-            await asyncio.sleep(step.pause_ns / SECOND)
+            if peer in self._hurried:
+                self._hurried.remove(peer)
+            else:
+                await self._nap(peer, step.pause_ns)
+
+    async def _nap(self, who: PeerAddress | PeerEntry, pause_ns: int) -> None:
+        """Wait until it is time to ask again, or until somebody knows that it is worthwhile."""
+        loop = asyncio.get_running_loop()
+        self._naps[who] = over = loop.create_future()
+        end_s = loop.time() + pause_ns / SECOND
+        if pause_ns >= _LONG_PAUSE_NS:
+            end_s = math.ceil(end_s / _TICK_S) * _TICK_S
+        timer = loop.call_at(end_s, _end_nap, over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            del self._naps[who]
+
+    def _wake(self, who: PeerAddress | PeerEntry, *, is_open_ended: bool = False) -> None:
+        nap = self._naps.get(who)
+        if nap is not None:
+            _end_nap(nap)
+        elif isinstance(who, PeerAddress) and who in self._asking:
+            if is_open_ended and who in self._open_ended:
+                self._asking.pop(who).cancel()
+                self._starting.put_nowait(who)
+            elif who not in self._open_ended:
+                self._hurried.add(who)
 
     async def _ask_once(self, peer: PeerAddress) -> NextStep:
         question = self._following.question(peer)
+        if question.wait_ns:
+            self._open_ended.add(peer)
         try:
             answer = await self._inquirer.holdings(
                 peer.address, etag=question.etag, wait_s=question.wait_ns // SECOND
@@ -186,6 +281,8 @@ class Peering:
             return self._following.turned_away(peer, question, str(away), away.pause_ns)
         except (CkptdError, OSError) as error:
             return self._following.failed(peer, question, str(error) or type(error).__name__)
+        finally:
+            self._open_ended.discard(peer)
         step = self._following.answered(peer, question, answer.update, answer.etag)
         return step._replace(pause_ns=max(step.pause_ns, answer.pause_ns))
 
@@ -198,10 +295,24 @@ class Peering:
                     _log.info("peer.lost", address=each.name, state=each.state.value, why=each.why)
                 case DeltaUnfit():
                     _log.info("peer.delta_unfit", address=each.name, why=each.why)
+                case AskNow():
+                    self._wake(each.peer, is_open_ended=each.is_open_ended)
+                case LookUpNow():
+                    self._wake(each.entry)
                 case event:
                     self._report(event)
 
 
-def _peer_address(name: str) -> PeerAddress:
-    node, address = parse_peer(name)
-    return PeerAddress(name, (address.host, address.port), node)
+def _end_nap(nap: asyncio.Future[None]) -> None:
+    if not nap.done():
+        nap.set_result(None)
+
+
+def _entry_of(name: str) -> PeerEntry:
+    node, configured = parse_peer(name)
+    address = (configured.host, configured.port)
+    try:
+        numeric = numeric_address(*address)
+    except OSError:
+        return PeerEntry(name, address, is_name=True, pinned=node)
+    return PeerEntry(name, address, pinned=node, addresses=(numeric,), is_looked_up=True)

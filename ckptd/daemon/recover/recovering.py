@@ -111,6 +111,7 @@ class Recovering:
             self.staging.disk_calls,
             self.runtime.report,
         )
+        self.peering.on_left = self.fetching.cut
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
         self.repairing = Repairing(
             parts.storage, self.book, self.begin, self.runtime.now, parts.wall_clock
@@ -140,8 +141,7 @@ class Recovering:
         """Follow the list of peers; see :class:`LivePart`."""
 
         def switch() -> None:
-            for left in self.peering.change(new.discovery.peers):
-                self.fetching.cut(left)
+            self.peering.change(new.discovery.peers)
 
         return switch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -80,6 +80,10 @@ class Serving:
         stack.callback(self.listener.close)
         own = OwnAddresses(config.listen.advertise, self.address)
         self.content.show_addresses = own.field
+
+    def connect(self, on_asked: Callable[[str], None]) -> None:
+        """Name who learns from which IP addresses this node is asked something."""
+        self._server.on_asked = on_asked
 
     @property
     def unserved(self) -> Mapping[str, int]:

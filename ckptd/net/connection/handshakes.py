@@ -123,20 +123,22 @@ class Handshakes:
     def note(self, side: HandshakeSide, address: tuple[str, int], failed: HandshakeFailed) -> None:
         """Count a failure, and log it: a line a minute for each address and reason.
 
+        That it is this node itself is only remembered.
+
         Args:
             side: Which end this node was.
             address: Host and port of the other end.
             failed: Why.
         """
         now_s = self._clock_s()
-        self.failures[side, failed.failure] += 1
         where = address[0]
         if side is HandshakeSide.CLIENT:
             where = f"{where} port {address[1]}"
             _remember(self._failed, address, (now_s, failed.failure, failed.detail))
         logged = (where, failed.failure)
         if failed.failure is HandshakeFailure.SELF:
-            return  # many nodes have one list of peers, with themselves in it
+            return  # no failure: many nodes have one list of peers, with themselves in it
+        self.failures[side, failed.failure] += 1
         if now_s - self._logged_s.get(logged, -_LOG_PAUSE_S) >= _LOG_PAUSE_S:
             _remember(self._logged_s, logged, now_s)
             _log.warning("%s, as %s: %s", where, side, failed)

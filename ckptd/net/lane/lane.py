@@ -17,9 +17,9 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, Refusal, Reporting
 from ckptd.errors import Shortage, shortage_of
-from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
+from ckptd.net.connection.dialling import dial
 from ckptd.net.connection.handshakes import HandshakeFailed, trouble_of
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import Connection
@@ -48,7 +48,7 @@ class SocketLane:
     as ended, and what is requested from then on ends at once.
 
     Args:
-        address: Host and port of the source.
+        address: IP address and port of the source.
         pool: Memory for bodies.
         report: Called on the loop with progress and ends of orders.
         peer: This node's identity and the node that must answer; ``None``: plaintext, and
@@ -58,7 +58,7 @@ class SocketLane:
         note_trouble: Called on the loop with why nothing comes, before the orders end.
 
     Attributes:
-        address: Host and port of the source.
+        address: IP address and port of the source.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -136,7 +136,7 @@ class SocketLane:
                     receiver = await self._receive(connection)
                     if receiver is not None and receiver.is_turned_away:
                         outcome, pause_ns = RangeOutcome.TURNED_AWAY, receiver.retry_after_ns
-        except (OSError, UnicodeError, Shortage) as error:  # a name can be beyond encoding
+        except (OSError, Shortage) as error:
             _log.debug("no connection to %s port %d: %s", *self.address, error)
             shortage = shortage_of(error)
             if shortage is not None:
@@ -152,32 +152,16 @@ class SocketLane:
             self._reports.flush()
 
     async def _connect(self) -> socket.socket:
-        """Connect to the first address of the source that answers.
+        """Connect to the source.
 
         Raises:
-            OSError: None does, or not in time.
+            OSError: It does not answer, or not in time.
         """
-        host, port = self.address
-        failure = OSError("the host has no address")
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_NS / SECOND) as self._connecting:
-                found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                for family, kind, protocol, _, address in found:
-                    connection = socket.socket(family, kind, protocol)
-                    try:
-                        connection.settimeout(0)
-                        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                        await self._loop.sock_connect(connection, address)
-                    except BaseException as error:
-                        connection.close()
-                        if not isinstance(error, OSError):
-                            raise
-                        failure = error
-                    else:
-                        return connection
+            async with asyncio.timeout(None) as self._connecting:  # for ``close``
+                return await dial(self.address)
         finally:
             self._connecting = None
-        raise failure
 
     async def _secure(self, connected: socket.socket) -> Connection:
         """Make sure who answers.

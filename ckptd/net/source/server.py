@@ -12,6 +12,7 @@ import logging
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -90,6 +91,7 @@ class PeerServer:
 
     Attributes:
         unserved: How often it did not give what a peer asked for, by why.
+        on_asked: Called with the IP address of whoever asks something on a new connection.
     """
 
     def __init__(  # noqa: PLR0913 (what it works with, each named)
@@ -119,6 +121,7 @@ class PeerServer:
         self.workloads = {urgency: Workload() for urgency in Urgency}
         self.sendings: set[Sending] = set()
         self.identity = identity
+        self.on_asked: Callable[[str], None] = lambda _: None
         self._own_fields = {NODE: node, EPOCH: str(epoch)}
 
     @property
@@ -241,6 +244,8 @@ class _Conversation:
                 return True
             if request is None or self._is_revoked():
                 return False
+            if not self._is_proven:
+                self._server.on_asked(self._connection.peer_address)
             self._is_proven = True
             self._server.caps.prove(self._connection.socket)
             if not await self._respond(request):

@@ -11,7 +11,8 @@ from random import Random
 from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
-from ckptd.core.peers.following import WAIT_NS, back_off_ns, spread_ns
+from ckptd.core.peers.following import WAIT_NS
+from ckptd.core.peers.pauses import back_off_ns, spread_ns
 from ckptd.limits import CONNECT_TIMEOUT_NS, MS, SECOND
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import Node

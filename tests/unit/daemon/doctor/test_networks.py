@@ -6,11 +6,11 @@ import ipaddress
 
 import pytest
 
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.addresses import PeerAddress
 from ckptd.daemon.doctor.networks import Networks, judge_networks
 from ckptd.daemon.host.networks import Route, Routes
 from ckptd.model.holdings import Holdings
-from ckptd.model.ids import Epoch, NodeId
+from ckptd.model.ids import Epoch, NodeId, Origin
 from ckptd.model.words import CheckResult, PeerState
 from ckptd.wire.shown_addresses import ShownAddress
 
@@ -35,7 +35,8 @@ def networks(**speeds: int | None) -> Networks:
 
 def peer(host: str, node: NodeId = B) -> PeerAddress:
     holdings = Holdings(node, Epoch(1), 1, ())
-    return PeerAddress(f"{host}:7421", (host, 7421), None, PeerState.LIVE, holdings)
+    name = f"{host}:7421"
+    return PeerAddress(name, (host, 7421), Origin(name), state=PeerState.LIVE, holdings=holdings)
 
 
 def shown(host: str, bytes_per_s: int | None = FAST) -> ShownAddress:

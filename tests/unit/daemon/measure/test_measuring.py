@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ckptd.core.peers.conflicts import Conflicts
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot, SourceSnapshot
 from ckptd.daemon.host.root_watch import ROOT_METRICS, RootState
 from ckptd.daemon.keep.keeping import KEEP_METRICS, Keep
@@ -142,9 +142,9 @@ def sources(counts: Mapping[str, int]) -> list[SourceSnapshot]:
     ]
 
 
-def peers(counts: Mapping[str, int]) -> list[PeerAddress]:
+def peers(counts: Mapping[str, int]) -> list[ListedPeer]:
     return [
-        PeerAddress("b:1", ("b", 1), state=PeerState(state))
+        ListedPeer("b:1", ("b", 1), state=PeerState(state))
         for state, count in counts.items()
         for _ in range(count)
     ]

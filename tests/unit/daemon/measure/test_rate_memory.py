@@ -47,8 +47,8 @@ class Life:
     def address_of(self, path: PathId) -> str:
         return self.addresses.get(path, "")
 
-    def keep_first(self, node: NodeId, name: str) -> None:
-        self.kept.append((node, name))
+    def keep_first(self, node: NodeId, address: str) -> None:
+        self.kept.append((node, address))
 
     def _hear(self, event: RateLearned) -> None:
         self.heard.append(event)

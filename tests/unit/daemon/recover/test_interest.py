@@ -3,7 +3,7 @@ from typing import Any, cast
 
 import pytest
 
-from ckptd.core.peers.following import PeerAddress
+from ckptd.core.peers.listing import ListedPeer
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.daemon.recover.interest import Asking, Interest, interests
 from ckptd.model.blocks import BlockSet
@@ -26,9 +26,9 @@ def holding(version: int, blocks: BlockSet | None = None, name: str = "llama") -
 
 def peer(
     *holdings: Holding, address: tuple[str, int] = ADDRESS, state: PeerState = PeerState.LIVE
-) -> PeerAddress:
+) -> ListedPeer:
     said = Holdings(NodeId("b"), Epoch(1), 1, holdings)
-    return PeerAddress(name="b", address=address, state=state, holdings=said)
+    return ListedPeer(name="b", address=address, state=state, holdings=said)
 
 
 def recovery(version: int | None = None, **facts: object) -> RecoverySnapshot:

@@ -86,6 +86,16 @@ def test_who_dials_this_node_in_vain_may_be_dialled(handshakes: Handshakes) -> N
     handshakes.check_dial(HERE)
 
 
+def test_that_a_node_dialled_itself_is_no_failure_and_is_remembered(
+    handshakes: Handshakes,
+) -> None:
+    for side in HandshakeSide:
+        handshakes.note(side, HERE, HandshakeFailed(HandshakeFailure.SELF))
+    assert not handshakes.failures
+    with pytest.raises(HandshakeFailed):
+        handshakes.check_dial(HERE)
+
+
 def test_a_flood_of_addresses_is_not_remembered_for_ever(handshakes: Handshakes) -> None:
     for number in range(10_000):
         handshakes.note(HandshakeSide.CLIENT, (f"h{number}", 1), EXPIRED)

@@ -15,10 +15,10 @@ from ckptd.limits import KIB, MIB, MS
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import NodeId, TransferId
 from ckptd.model.words import HandshakeFailure, RangeOutcome, Urgency
+from ckptd.net.connection import dialling
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import SecureConnection
-from ckptd.net.lane import lane as lane_module
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import LANE_ORDERS_MAX, RangeOrder, SocketLane
 from tests.support.certificates import A, B, C, Certificates, server_context
@@ -244,7 +244,7 @@ async def test_a_host_that_cannot_be_is_unreachable(content: FileContent, host: 
 async def test_a_source_that_does_not_answer_is_given_up(
     content: FileContent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "CONNECT_TIMEOUT_NS", 5 * MS)
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_NS", 5 * MS)
     with deaf() as address:
         async with receiving(content, address) as receiver:
             receiver.fetch(0)

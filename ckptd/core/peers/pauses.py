@@ -1,0 +1,57 @@
+"""How long to wait between two questions to one address, and between two look-ups of a name."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from ckptd.limits import MS, SECOND
+
+_BACK_OFF_FIRST_NS: Final = 250 * MS
+_BACK_OFF_MAX_NS: Final = 3 * SECOND
+"""A holder that returns is found again within this, where few are missing."""
+_DEAD_BACK_OFF_MAX_NS: Final = 25 * SECOND
+"""… and within this and the time that it takes to connect, however many are. One that returns
+asks its peers what they hold, and is asked back at once."""
+_DIALS_PER_S: Final = 40
+"""So many addresses that do not answer are dialled in a second. A dial costs a tenth of a
+millisecond: of a thousand peers that are switched off nothing is to be noticed."""
+
+_CROWD_SHARE: Final = 6
+"""With so many dead the first pause is this part of the longest, so that there is no flood when all
+are lost at once."""
+_LOOK_UP_PAUSE_NS: Final = 40 * SECOND
+_MISSING_PAUSE_NS: Final = 10 * SECOND
+"""Pauses between two look-ups of a name: one that changed is followed within a minute. A thousand
+names are thirty look-ups a second."""
+
+
+def back_off_ns(failures: int, dead: int = 0) -> int:
+    """Return the pause after a failure.
+
+    Args:
+        failures: Failures in a row before this one.
+        dead: How many addresses do not answer.
+    """
+    most_ns = max(_BACK_OFF_MAX_NS, min(dead * SECOND // _DIALS_PER_S, _DEAD_BACK_OFF_MAX_NS))
+    is_crowd = most_ns > _BACK_OFF_MAX_NS
+    first_ns = most_ns // _CROWD_SHARE if is_crowd else _BACK_OFF_FIRST_NS
+    return min(first_ns << min(failures, 10), most_ns)
+
+
+def spread_ns(pause_ns: int, rng: Random) -> int:
+    """Return a pause between half of this one and all of it: nodes must not ask in step."""
+    return int(pause_ns * (0.5 + rng.random() / 2))
+
+
+def look_up_pause_ns(failures: int, dead: int = 0, *, is_missing: bool = False) -> int:
+    """Return the pause between two look-ups of a name.
+
+    Args:
+        failures: Look-ups without an answer, in a row.
+        dead: How many names cannot be looked up.
+        is_missing: An address was not in the last answer, and is not given up yet.
+    """
+    if failures:
+        return back_off_ns(failures - 1, dead)
+    return _MISSING_PAUSE_NS if is_missing else _LOOK_UP_PAUSE_NS
