@@ -88,6 +88,8 @@ PEERS_MAX: Final = 4096
 # Control.
 CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
 CONTROL_CLIENTS_MAX: Final = 32
+METRICS_CONNECTIONS_MAX: Final = 32
+"""Of Prometheus and health checks."""
 PATIENCE_MAX_S: Final = 366 * 24 * 3600
 """A year. A recovery that is to wait longer waits for ever: its patience is not limited."""
 

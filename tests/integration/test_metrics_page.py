@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,9 +9,11 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from ckptd.daemon.measure import page_listener
+from ckptd.daemon.measure.page_listener import serve_metrics
 from ckptd.errors import CkptdError
+from ckptd.limits import METRICS_CONNECTIONS_MAX, MS
 from ckptd.observe.metrics import MetricGroup, MetricRow, create_registry, gauge, render
-from ckptd.observe.pages import serve_metrics
 
 pytestmark = pytest.mark.integration
 
@@ -118,3 +122,67 @@ async def test_the_listener_is_gone_afterwards() -> None:
         assert (host, port > 0) == ("::1", True)
     with socket.socket(socket.AF_INET6) as late, pytest.raises(ConnectionRefusedError):
         late.connect((host, port))
+
+
+# Whoever asks nothing
+
+
+def half_heads(url: str, count: int) -> list[socket.socket]:
+    """Connect so often, and begin to ask."""
+    host, port = url.removeprefix("http://").rsplit(":", 1)
+    connections = []
+    for _ in range(count):
+        connection = socket.create_connection((host, int(port)), timeout=5)
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+        connections.append(connection)
+    return connections
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_half_heads_take_few_places_and_whoever_asks_is_answered(page: Page) -> None:
+    before = open_descriptors()
+    halves = await asyncio.to_thread(half_heads, page.url, 200)
+    assert (await page.get("/metrics"))[0] == 200
+    own_ends = len(halves) + 1
+    assert open_descriptors() <= before + own_ends + METRICS_CONNECTIONS_MAX
+    for connection in halves:
+        connection.close()
+
+
+async def test_a_head_that_does_not_end_has_its_time(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_listener, "HEAD_TIMEOUT_NS", 50 * MS)
+    (half,) = await asyncio.to_thread(half_heads, page.url, 1)
+    assert await asyncio.to_thread(half.recv, 1) == b""
+    half.close()
+
+
+async def test_a_second_head_that_does_not_end_has_its_time_as_well(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_listener, "KEEP_ALIVE_S", 0.05)
+    (half,) = await asyncio.to_thread(half_heads, page.url, 1)
+    half.sendall(b"\r\nGET /metrics HTT")
+    answer = b""
+    while part := await asyncio.to_thread(half.recv, 65536):
+        answer += part
+    assert b"ckptd_holdings 3.0" in answer
+    half.close()
+
+
+async def test_idle_connections_give_way_to_who_asks(page: Page) -> None:
+    host, port = page.url.removeprefix("http://").rsplit(":", 1)
+    idle = [
+        await asyncio.open_connection(host, int(port)) for _ in range(METRICS_CONNECTIONS_MAX // 2)
+    ]
+    for reader, writer in idle:
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"healthy\n")
+    await asyncio.sleep(0.6)
+    assert (await page.get("/-/healthy"))[0] == 200
+    for _, writer in idle:
+        writer.close()

@@ -24,6 +24,7 @@ from ckptd.daemon.measure.capacity import CAPACITY_METRICS, PLACE_METRICS
 from ckptd.daemon.measure.conflicts import CONFLICT_METRICS, ConflictWatch
 from ckptd.daemon.measure.freshness import FRESHNESS_METRICS, Freshness
 from ckptd.daemon.measure.loop_lag import LAG_METRICS, LagWindow, watch_loop_lag
+from ckptd.daemon.measure.page_listener import serve_metrics
 from ckptd.daemon.measure.page_rows import (
     BOTTLENECK_METRICS,
     CONNECTION_METRICS,
@@ -71,7 +72,6 @@ from ckptd.observe.metrics import (
     create_registry,
     render,
 )
-from ckptd.observe.pages import serve_metrics
 from ckptd.store.published.places import count_by_state
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.records.moments import FirstHeard, Successes
