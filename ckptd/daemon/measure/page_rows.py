@@ -47,7 +47,7 @@ BOTTLENECK_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
 SOURCE_METRICS: Final[Sequence[MetricRow[Sequence[SourceSnapshot]]]] = (
     gauges(
         "sources",
-        "Peers by state.",
+        "Peers by state, on each path to them.",
         ("state",),
         lambda sources: Counter(source.state.value for source in sources),
         (state.value for state in SourceState),

@@ -291,3 +291,22 @@ def test_how_a_source_stands_goes_by_its_origin_and_not_by_its_path_or_its_id() 
     assert step.state.peers[C].standing is blamed
     assert step.state.peers[A].standing is step.state.standings[Origin("other:1")]
     assert step.state.peers[A].standing is not blamed
+
+
+def test_who_copies_a_node_id_and_its_epoch_is_blamed_alone() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64, critical=[64])
+    copied = replace(holds(A, version, via="y"), origin=Origin("y"))
+    orders = {
+        order.source: order for order in ranges(script.start(version, holds(A, version), copied))
+    }
+    false = orders[copied.path]
+    script.arrive(false, rejected=tuple(range(*false.blocks)))
+    script.tell(HoldingConfirmed(copied.path, version.digest, HELD))
+    honest, liar = (script.scheduler.peer(path, now=script.now) for path in (A, copied.path))
+    assert honest is not None
+    assert liar is not None
+    assert liar.source.state is SourceState.DISTRUSTED
+    assert (honest.bad_block_count, honest.quarantined_until_ns) == (0, None)
+    assert [rival.nodes for rival in script.scheduler.contents(LLAMA, None, now=script.now)] == [
+        (A,)
+    ]
