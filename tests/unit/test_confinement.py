@@ -84,6 +84,7 @@ ALLOWED = {
     # Counters below /sys; the name is checked, and only read.
     "daemon/host/interface.py": {"open"},
     "daemon/host/networks.py": {"open"},  # the kernel's tables below /proc/net
+    "daemon/host/memory_limits.py": {"open"},  # limits of own cgroups, below /proc and /sys
     # Compares configured directories, opens nothing.
     "daemon/host/confinement.py": {"os.path.realpath"},
     # SQLite opens by path; the directory is the daemon's own, checked when it is taken.

@@ -11,10 +11,11 @@ import pytest
 
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
-from ckptd.config.sections import ListenSection
+from ckptd.config.sections import ListenSection, RecoverySection
+from ckptd.daemon.doctor.memory import OWN_BYTES
 from ckptd.daemon.measure.loop_lag import LAG_WINDOW_NS
 from ckptd.errors import ExitCode
-from ckptd.limits import SECOND
+from ckptd.limits import GIB, SECOND
 
 PROJECT = Path(__file__).parents[2]
 UNIT = PROJECT / "deploy/systemd/ckptd.service"
@@ -73,6 +74,12 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path, drop_ins: tuple[
     assert len(sockets) == 3
     result = analyze("verify", str(service), *sockets)
     assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_the_unit_gives_a_daemon_the_memory_that_it_may_need() -> None:
+    limit = service()["MemoryMax"]
+    assert limit.endswith("G")
+    assert int(limit[:-1]) * GIB >= OWN_BYTES + RecoverySection().buffers_bytes
 
 
 @pytest.mark.parametrize(("drop_ins", "exposure"), [((), 1.5), (("20-limit-network.conf",), 1.2)])

@@ -161,7 +161,12 @@ def _here(plan: Plan) -> str:
 
 def _room(plan: Plan) -> str:
     verdict = "" if plan.room_bytes <= plan.free_bytes else ": too little"
-    return f"{format_size(plan.room_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
+    room = f"{format_size(plan.room_bytes)} needed, {format_size(plan.free_bytes)} free{verdict}"
+    if plan.memory_bytes is None:
+        return room
+    left = f"{format_size(plan.memory_bytes)} left below the memory limit of the daemon's cgroup"
+    verdict = "" if plan.room_bytes <= plan.memory_bytes else ": the daemon would be killed"
+    return f"{room}; it is in memory, with {left}{verdict}"
 
 
 def _critical(plan: Plan) -> str:

@@ -118,6 +118,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         needed_bytes: Bytes that would be fetched.
         room_bytes: Bytes that need room, because they would be fetched or copied.
         free_bytes: Free bytes on the file system of the target.
+        memory_bytes: If that is in memory: bytes that are left below the memory limit of the
+            daemon's cgroup; what is written counts. ``None``: no such limit, or not in memory.
         predicted_critical_s: Seconds until the critical units are here; ``None``: not known, or
             there are none.
         predicted_complete_s: Seconds until everything is here; ``None``: not known.
@@ -151,6 +153,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     is_here: bool = False
     bytes_local: int = 0
     room_bytes: int = 0
+    memory_bytes: int | None = None
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:

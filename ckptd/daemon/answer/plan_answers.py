@@ -22,6 +22,7 @@ from ckptd.core.explain.snapshot import unit_names
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.views import PeerSnapshot
 from ckptd.daemon.answer.plan_rivals import plan_contents
+from ckptd.daemon.host.memory_limits import memory_limit
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.daemon.recover.recovering import Recovering
@@ -104,7 +105,7 @@ class PlanAnswers:
         space, problem = await self._find_space((checkpoint, version, digest), holders)
         held = self._catalog.held(digest)
         root, target = self._own.target_of(checkpoint, version, digest)
-        found, free_bytes = await asyncio.to_thread(_look, root, target)
+        found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
         place = held.at(root.name, target) if held and found else None
         stands = place.standing(space) if place and space else BlockSet()
         local = mine.blocks if mine and space else BlockSet()
@@ -146,6 +147,7 @@ class PlanAnswers:
             needed_bytes=needed_bytes,
             room_bytes=needed_bytes + copied_bytes,
             free_bytes=max(free_bytes - self._promised_bytes(root), 0),
+            memory_bytes=memory_bytes,
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),
             prediction_remark=prediction.remark,
@@ -229,9 +231,10 @@ async def _space_of(
     return space
 
 
-def _look(root: Root, target: str) -> tuple[os.stat_result | None, int]:
-    """Return what is at a target, and the free bytes of its file system."""
-    return root.stat(target), root.free_bytes()
+def _look(root: Root, target: str) -> tuple[os.stat_result | None, int, int | None]:
+    """Return what is at a target, what its file system has free, and memory if it is that."""
+    limit = memory_limit() if root.is_in_memory() else None
+    return root.stat(target), root.free_bytes(), None if limit is None else limit.left_bytes
 
 
 def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:

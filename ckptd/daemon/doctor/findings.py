@@ -11,7 +11,7 @@ import ipaddress
 import os
 import resource
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -27,6 +27,7 @@ from ckptd.daemon.doctor.confinement import look_at_confinement
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.disks import remedy_of
+from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
@@ -119,6 +120,7 @@ class Doctor:
             partial(look_at_copies, self._scarce),
             self._listeners,
             self._disks,
+            self._memory,
             partial(look_at_networks, self._live_addresses, self._inquirer),
             self._peers,
         )
@@ -290,6 +292,16 @@ class Doctor:
         if self._identity is None or peer.holdings is None:
             return None
         return self._identity, peer.holdings.node
+
+    def _memory(self) -> AsyncGenerator[CheckRow, None]:
+        buffers_bytes = self._config.recovery.buffers_bytes
+        return look_at_memory(buffers_bytes, self._roots, self._known_holdings)
+
+    def _known_holdings(self) -> Iterator[Holding]:
+        """Yield what is here and at live peers."""
+        yield from self._catalog.holdings()
+        for peer in self._live_addresses():
+            yield from peer.holdings.holdings if peer.holdings else ()
 
     def _live_addresses(self) -> list[PeerAddress]:
         live = (each for peer in self._live_peers() for each in peer.addresses)

@@ -117,7 +117,7 @@ def reserve(fd: int, size_bytes: int) -> bool:
     Raises:
         OSError: No room, or refused.
     """
-    if _is_memory(fd):
+    if is_memory(fd):
         return False
     while _libc.fallocate(fd, 0, ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)) != 0:
         code = ctypes.get_errno()
@@ -128,7 +128,12 @@ def reserve(fd: int, size_bytes: int) -> bool:
     return True
 
 
-def _is_memory(fd: int) -> bool:
+def is_memory(fd: int) -> bool:
+    """Return whether a file lies on a tmpfs.
+
+    Raises:
+        OSError: The kernel does not say.
+    """
     answer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc.fstatfs(fd, answer) != 0:
         raise last_error()

@@ -19,7 +19,13 @@ from ckptd.errors import Conflict, NotFound, OutsideRoots, StorageError, UsageEr
 from ckptd.limits import PATH_BYTES_MAX
 from ckptd.store.files import confined
 from ckptd.store.files.confined import check_relative
-from ckptd.store.files.kernel import mapping_os_errors, storage_error, sync_file, sync_file_system
+from ckptd.store.files.kernel import (
+    is_memory,
+    mapping_os_errors,
+    storage_error,
+    sync_file,
+    sync_file_system,
+)
 from ckptd.store.files.layout import inside
 from ckptd.store.files.mounts import mount_of, was_made_while_this_process_started
 
@@ -285,6 +291,11 @@ class Root:
         with mapping_os_errors(self.path):
             facts = os.fstatvfs(self._fd)
         return facts.f_bavail * facts.f_frsize
+
+    def is_in_memory(self) -> bool:
+        """Return whether what is written here takes memory: a tmpfs."""
+        with mapping_os_errors(self.path):
+            return is_memory(self._fd)
 
     def free_files(self) -> int | None:
         """Return how many files can still be made; ``None`` where they are not counted (btrfs)."""

@@ -1,9 +1,11 @@
 import msgspec
+import pytest
 
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.limits import DAY_S, GIB
+from ckptd.model.quantities import format_size
 from ckptd.model.words import RateOrigin
 from tests.support.control_samples import PEER_VIEW, PLAN
 
@@ -157,3 +159,12 @@ def test_a_plan_says_that_what_is_missing_may_be_missing() -> None:
         replace(PLAN, missing_blocks=2, missing_required_blocks=0, missing_units=("opt/shard.pt",))
     )
     assert "missing   2 blocks that nobody has, all of them optional, of opt/shard.pt" in lines
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "verdict"), [(2 * GIB, ""), (GIB, ": the daemon would be killed")]
+)
+def test_a_plan_says_what_memory_a_target_in_memory_has(memory_bytes: int, verdict: str) -> None:
+    text = " ".join(" ".join(plan_lines(replace(PLAN, memory_bytes=memory_bytes))).split())
+    left = f"with {format_size(memory_bytes)} left below the memory limit"
+    assert f"it is in memory, {left} of the daemon's cgroup{verdict}" in text
