@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 
+from ckptd.limits import PEERS_MAX
 from ckptd.net.connection.dialling import Address, DialledSocket, dial
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 
@@ -24,7 +24,7 @@ class DiallingConnector(aiohttp.BaseConnector):
     def __init__(self, per_peer_max: int) -> None:
         super().__init__(limit=0, limit_per_host=per_peer_max)
         self._dialled: dict[Address, DialledSocket] = {}
-        self._latest: WeakValueDictionary[Address, ResponseHandler] = WeakValueDictionary()
+        self._made: dict[Address, list[ResponseHandler]] = {}
 
     async def reach(self, address: Address) -> None:
         """Connect to an address for the request that comes next, unless a connection is up.
@@ -35,8 +35,7 @@ class DiallingConnector(aiohttp.BaseConnector):
         Raises:
             OSError: It does not answer.
         """
-        latest = self._latest.get(address)
-        if (latest is None or not latest.is_connected()) and address not in self._dialled:
+        if not self._up(address) and address not in self._dialled:
             dialled = await dial(address)
             self.drop(address)
             self._dialled[address] = dialled
@@ -75,5 +74,15 @@ class DiallingConnector(aiohttp.BaseConnector):
                 )
         except ssl.SSLError as error:
             raise HandshakeFailed(failure_of(error), str(error)) from error
-        self._latest[address] = protocol
+        if len(self._made) >= PEERS_MAX:
+            for known in list(self._made):
+                self._up(known)
+        self._made[address] = [*self._up(address), protocol]
         return protocol
+
+    def _up(self, address: Address) -> list[ResponseHandler]:
+        """Return the connections to an address that are up."""
+        made = [each for each in self._made.pop(address, ()) if each.is_connected()]
+        if made:
+            self._made[address] = made
+        return made

@@ -71,10 +71,8 @@ _PART_BYTES: Final = MIB
 _PART_S: Final = _PART_BYTES / BODY_RATE_MIN_BYTES_PER_S
 """Answers in memory are sent in parts of this size; each must be taken in this time."""
 
-_SENSELESS: Final = frozenset({
-    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-})  # fmt: skip
-"""Answers to what no peer of this protocol asks."""
+_SENSELESS: Final = frozenset({400, 416})
+"""Answers to what no peer of this protocol asks: bad request, range not satisfiable."""
 
 
 class PeerServer:
