@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ def play(world: World, seed: int, clock: Clock) -> Course:
             runner.run(_play(world, dialogue, course, directory))
         gc.collect()
         course.complaints += _left_open(before)
+    except Exception:  # noqa: BLE001 (whatever breaks is a finding)
+        course.complaints.append(f"it broke: {traceback.format_exc()[-4000:]}")
     finally:
         sys.unraisablehook, threading.excepthook = hooks
         clear(directory)
