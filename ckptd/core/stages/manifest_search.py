@@ -137,8 +137,8 @@ def _take_answer(recovery: Recovery, source: PathId | None) -> tuple[Digest, boo
     was_dropped = source is not None and source in recovery.search.dropped
     if source is not None:
         recovery.search.dropped.discard(source)
-    is_asked = recovery.digest in recovery.search.asked.values()
-    if recovery.local.pending_order is LocalOrder.MANIFEST and not is_asked:
+    is_awaited = recovery.search.is_awaited(recovery.digest)
+    if recovery.local.pending_order is LocalOrder.MANIFEST and not is_awaited:
         recovery.local.pending_order = recovery.search.ask_again_at_ns = None
     return digest, was_dropped
 

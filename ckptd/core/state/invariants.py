@@ -111,9 +111,7 @@ def _check_recovery(recovery: Recovery) -> None:
     )
     _expect(
         (recovery.local.pending_order is LocalOrder.MANIFEST)
-        == (
-            recovery.stage is Stage.DESCRIBING and recovery.digest in recovery.search.asked.values()
-        ),
+        == (recovery.stage is Stage.DESCRIBING and recovery.search.is_awaited(recovery.digest)),
         f"{name}: a manifest is awaited while somebody is asked for it",
     )
     _expect(

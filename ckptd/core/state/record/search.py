@@ -71,6 +71,12 @@ class ManifestSearch:
         """Return what came of the claims of an origin, to add to it."""
         return self.claimants.setdefault(origin, Claimant())
 
+    def is_awaited(self, digest: Digest | None) -> bool:
+        """Return whether somebody was asked for a manifest whose answer is still waited for."""
+        return any(
+            asked == digest and path not in self.dropped for path, asked in self.asked.items()
+        )
+
     def start_over(self) -> None:
         """Forget what was for one version alone."""
         self.give_way_at_ns = None

@@ -34,3 +34,13 @@ def test_what_came_of_claims_outlives_the_choice_of_a_version() -> None:
     search.start_over()
     assert search == ManifestSearch(claimants={Origin("x"): Claimant({D[0]})}, given_way=3)
     assert search.claimant(Origin("x")) is search.claimants[Origin("x")]
+
+
+def test_a_question_that_was_dropped_is_awaited_no_more() -> None:
+    a, b = PathId(NodeId("a")), PathId(NodeId("b"))
+    search = ManifestSearch(asked={a: D[0], b: D[1]}, dropped={b})
+    assert search.is_awaited(D[0])
+    assert not search.is_awaited(D[1]), "its end comes, and nobody waits for it"
+    assert not search.is_awaited(None)
+    search.asked[None] = D[1]
+    assert search.is_awaited(D[1])
