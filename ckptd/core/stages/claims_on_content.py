@@ -58,7 +58,7 @@ def claims_on(
 def _selection(step: Step, recovery: Recovery) -> Callable[[Digest], bool]:
     """Return what tells of a content whether it was asked for, and was not refused."""
     request = recovery.request
-    refused = recovery.search.unsigned | recovery.rivalry.unusable
+    refused = unsigned_contents(step, recovery) | recovery.rivalry.unusable
     contents_refused = step.state.refused_contents
     wanted = request.from_node
     sources = [peer for peer in step.state.peers.values() if peer.is_live and peer.node == wanted]
@@ -105,6 +105,19 @@ def _of_peer(
         and not (is_doubtful and claimant and claimant.has_missed(holding.digest))
     )
     return islice(eligible, step.options.manifests.claims_max)
+
+
+def unsigned_contents(step: Step, recovery: Recovery) -> set[Digest]:
+    """Return the contents of which nobody who claims them has signatures that suffice.
+
+    Whoever claims one later may have them: that others delivered it without is nothing against it.
+    """
+    unsigned = set(recovery.search.unsigned)
+    for peer in step.state.peers.values() if unsigned else ():
+        if peer.is_live:
+            claimed = unsigned & peer.holdings.keys()
+            unsigned -= {each for each in claimed if counts(step, recovery, peer, each)}
+    return unsigned
 
 
 def is_distrusted(step: Step, recovery: Recovery, peer: Peer) -> bool:

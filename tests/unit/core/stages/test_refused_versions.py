@@ -14,12 +14,13 @@ from ckptd.core.events import (
     StagingDiscarded,
 )
 from ckptd.core.stages.version_choice import choose_version, explain_choice
-from ckptd.model.ids import Version
+from ckptd.model.ids import PathId, Version
 from ckptd.model.words import FailureCause, Result
 from tests.support.scheduling import (
     LLAMA,
     A,
     B,
+    C,
     R,
     Saved,
     Script,
@@ -180,3 +181,14 @@ def test_a_holder_that_is_gone_for_a_moment_is_waited_for_as_before() -> None:
     script.tell(holds(A, version), DiscoverySettled(), wanted(version))
     assert script.tell(PeerLost(A), ManifestMissed(R, A, is_lie=False)) == []
     assert script.wait(60_000) == []
+
+
+@pytest.mark.parametrize("is_lie", [False, True])
+def test_who_comes_later_is_asked_though_others_had_it_without_signatures(*, is_lie: bool) -> None:
+    script, version = Script(), saved(2)
+    script.tell(holds(A, version), holds(C, saved(2, version=90)), PeerLost(PathId(C)))
+    script.tell(DiscoverySettled(), wanted(version))
+    script.tell(refused(A, is_lie=is_lie))
+    assert script.view().digest is None, "nobody has it as it must be"
+    effects = script.tell(holds(B, version))
+    assert effects == [choose(version), FetchManifest(R, B, version.digest)]
