@@ -126,6 +126,7 @@ def view_recovery(
         hedges=recovery.duplicates.count,
         hedged_bytes=recovery.duplicates.hedged_bytes,
         hedge_budget_bytes=int(options.hedging.share * total_bytes),
+        is_short=recovery.local.is_short,
     )
 
 

@@ -149,6 +149,7 @@ class RecoverySnapshot:
             ``None``: not there yet, or not enough was known.
         predicted_critical_ns: What was said of ``critical_ns`` then.
         waiting_for: Why it stands still; empty if it moves.
+        is_short: It is held up for lack of descriptors, memory or threads on this node.
         missing_blocks: How many blocks nobody has.
         missing_units: Paths of the first units they belong to.
         sources: Every peer that can serve it or has served it.
@@ -191,3 +192,4 @@ class RecoverySnapshot:
     hedges: int
     hedged_bytes: int
     hedge_budget_bytes: int
+    is_short: bool = False

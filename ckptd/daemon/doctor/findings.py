@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import resource
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_watching
+from ckptd.daemon.host.descriptors import descriptors
 from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
@@ -169,12 +169,8 @@ class Doctor:
             )
 
     async def _descriptors(self) -> AsyncGenerator[CheckRow, None]:
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         needed = CONNECTIONS_MAX + 2 * len(self._peering.peers()) + _DESCRIPTORS_SPARE
-        try:
-            used = len(os.listdir("/proc/self/fd"))
-        except OSError:  # there is none left to look with
-            used = limit
+        used, limit = descriptors()
         finding = f"{used} of {limit} in use; {needed} may be needed"
         if limit != resource.RLIM_INFINITY and limit < needed:
             remedy = "Set LimitNOFILE=65536 in the unit, or 'ulimit -n 65536' before the start."

@@ -29,6 +29,7 @@ from ckptd.daemon.measure.page_rows import (
     BOTTLENECK_METRICS,
     CONNECTION_METRICS,
     CONTROL_METRICS,
+    HELD_UP_METRICS,
     HOLDING_METRICS,
     LOG_METRICS,
     REFUSAL_METRICS,
@@ -302,6 +303,7 @@ class Measuring:
             MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),
             MetricGroup(self._bottlenecks, BOTTLENECK_METRICS),
+            MetricGroup(self._held_up, HELD_UP_METRICS),
             MetricGroup(lambda: self._transfers, RECEIVED_METRICS),
             MetricGroup(lambda: self._serving.content.sent_bytes, CONTENT_METRICS),
             MetricGroup(lambda: self._serving.content.questions, QUESTION_METRICS),
@@ -339,6 +341,10 @@ class Measuring:
             elapsed_ns=max((now - each.since_ns for each in self._recovering.book), default=0),
             bytes_by_class=self._scheduler.bytes_by_class(),
         )
+
+    def _held_up(self) -> int:
+        """Return how many recoveries wait for something that this node is short of."""
+        return sum(each.is_short for each in self._scheduler.recoveries(now=self._now()))
 
     def _bottlenecks(self) -> dict[str, int]:
         """Return how many recoveries are bound by what."""

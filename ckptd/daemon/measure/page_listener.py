@@ -14,13 +14,13 @@ from typing import Final
 
 from aiohttp import web
 
+from ckptd.daemon.host.descriptors import affordable
 from ckptd.errors import CkptdError
 from ckptd.limits import HEAD_TIMEOUT_NS, METRICS_CONNECTIONS_MAX, SECOND
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
 from ckptd.observe.pages import KEEP_ALIVE_S, Handler, create_app
 
-_PER_ADDRESS_MAX: Final = METRICS_CONNECTIONS_MAX // 2
 _NO_ANSWER_MAX: Final = 0
 """Who finds no place is closed: it takes as many answers under way at once."""
 
@@ -51,10 +51,11 @@ async def serve_metrics(
     Raises:
         CkptdError: The address cannot be listened on.
     """
+    most = affordable(METRICS_CONNECTIONS_MAX, one_in=8)
     caps = ConnectionCaps(
-        connections_max=METRICS_CONNECTIONS_MAX,
-        per_address_max=_PER_ADDRESS_MAX,
-        unproven_max=_PER_ADDRESS_MAX,
+        connections_max=most,
+        per_address_max=max(most // 2, 1),
+        unproven_max=max(most // 2, 1),
         refused_max=_NO_ANSWER_MAX,
     )
     pages = _Pages(caps)

@@ -44,6 +44,13 @@ BOTTLENECK_METRICS: Final[Sequence[MetricRow[Mapping[str, int]]]] = (
         (bottleneck.value for bottleneck in Bottleneck),
     ),
 )
+HELD_UP_METRICS: Final[Sequence[MetricRow[int]]] = (
+    gauge(
+        "recoveries_held_up",
+        "Active recoveries that wait until this node has descriptors, memory or threads again.",
+        lambda count: count,
+    ),
+)
 SOURCE_METRICS: Final[Sequence[MetricRow[Sequence[SourceSnapshot]]]] = (
     gauges(
         "sources",

@@ -8,11 +8,13 @@ from typing import Final
 
 from ckptd.config import Address
 from ckptd.daemon.host.activation import DATA
+from ckptd.daemon.host.descriptors import affordable
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.daemon.serve.own_addresses import OwnAddresses
 from ckptd.errors import CkptdError
+from ckptd.limits import CONNECTIONS_UNPROVEN_MAX
 from ckptd.model.words import UnservedReason
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
@@ -57,8 +59,10 @@ class Serving:
         self.content = ServedContent(
             self.advertising, storage.catalog, storage.journal, storage.shelf
         )
+        connections = affordable(config.listen.connections, one_in=2)
         self.caps = ConnectionCaps(
-            connections_max=config.listen.connections,
+            connections_max=connections,
+            unproven_max=min(CONNECTIONS_UNPROVEN_MAX, max(connections // 2, 1)),
             per_address_max=config.listen.connections_per_address,
             per_node_max=config.listen.connections_per_address,
         )

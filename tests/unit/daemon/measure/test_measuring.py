@@ -26,6 +26,7 @@ from ckptd.daemon.measure.page_rows import (
     BOTTLENECK_METRICS,
     CONNECTION_METRICS,
     CONTROL_METRICS,
+    HELD_UP_METRICS,
     HOLDING_METRICS,
     LOG_METRICS,
     REFUSAL_METRICS,
@@ -106,8 +107,8 @@ HANDSHAKE_FAILURES = (
     "self", "plaintext", "protocol", "refused", "timeout", "disconnected",
 )  # fmt: skip
 REFUSALS = (
-    "connections", "address", "node", "unproven", "head_late", "head", "request", "reader_slow",
-    "answer",
+    "connections", "address", "node", "unproven", "idle", "head_late", "head", "request",
+    "reader_slow", "answer",
 )  # fmt: skip
 
 
@@ -229,6 +230,7 @@ FULL: dict[str, Any] = {
     ),
     "works": works(),
     "bottlenecks": numbered(130, BOTTLENECKS),
+    "held_up": 97,
     "transfers": transfer_times(),
     "sent_bytes": numbered(40, CLASSES),
     "questions": questions(),
@@ -272,6 +274,7 @@ FRESH: dict[str, Any] = {
     "recoveries": RecoveriesSeen(),
     "works": Works(lambda: 0.0),
     "bottlenecks": {},
+    "held_up": 0,
     "transfers": TransferTimes(lambda _: False),
     "sent_bytes": {},
     "questions": BlockQuestions(lambda: 0.0),
@@ -305,6 +308,7 @@ ROWS: tuple[tuple[str, Sequence[MetricRow[Any]]], ...] = (
     ("works", WORK_METRICS),
     ("recoveries", RECOVERY_METRICS),
     ("bottlenecks", BOTTLENECK_METRICS),
+    ("held_up", HELD_UP_METRICS),
     ("transfers", RECEIVED_METRICS),
     ("sent_bytes", CONTENT_METRICS),
     ("questions", QUESTION_METRICS),
@@ -417,6 +421,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         "ckptd_resumed_bytes_total 12.0",
         "ckptd_local_bytes_total 18.0",
         *labelled("recovery_bottlenecks", "bottleneck", numbered(130, BOTTLENECKS)),
+        "ckptd_recoveries_held_up 97.0",
         *(
             f'ckptd_received_bytes_total{{criticality="{label}",source_kind="peer"}} {value}.0'
             for label, value in zip(CRITICALITIES, (101, 102, 103), strict=True)
