@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +96,22 @@ async def test_a_name_is_never_looked_up(host: str) -> None:
 def test_one_address_is_written_one_way() -> None:
     assert numeric_address("10.0.0.1", 7) == ("10.0.0.1", 7)
     assert numeric_address("2001:DB8:0:0::1", 7) == ("2001:db8::1", 7)
+
+
+def test_nobody_else_looks_names_up_or_dials() -> None:
+    """Each further way would know nothing of what the others found out about an address."""
+    package = Path(dialling.__file__).parents[2]
+    ways = re.compile(r"getaddrinfo\(|gethostby|sock_connect\(|TCPConnector|open_connection\(")
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if ways.search(path.read_text())
+    }
+    assert found == {
+        "net/connection/dialling.py",
+        "net/connection/resolving.py",
+        "net/source/listener.py",  # its own address, before anything else runs
+    }
 
 
 def test_a_dialled_socket_that_is_collected_closes_nothing() -> None:
