@@ -36,7 +36,7 @@ from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choi
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
 from ckptd.core.state.knowledge import State
-from ckptd.core.state.peer import once_for_each_node
+from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -217,14 +217,12 @@ class Scheduler:
 
     def said(self, *, now: int) -> list[tuple[NodeId, tuple[Holding, ...]]]:
         """Return what each live node holds that is not in quarantine."""
-        said: dict[NodeId, list[Holding]] = {}
+        said: dict[NodeId, list[tuple[Peer, Holding]]] = {}
         for peer in self._state.peers.values():
             if peer.is_live and peer.standing.quarantined_until_ns <= now:
-                said.setdefault(peer.node, []).extend(peer.holdings.values())
-        return [
-            (node, tuple(once_for_each_node((node, each) for each in holdings)))
-            for node, holdings in said.items()
-        ]
+                held = said.setdefault(peer.node, [])
+                held += ((peer, holding) for holding in peer.holdings.values())
+        return [(node, tuple(once_for_each_node(held))) for node, held in said.items()]
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
         """Return the live peers that have any of a version, by name."""

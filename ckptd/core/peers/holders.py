@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ckptd.core.state.peer import once_for_each_node
+from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import NodeId
 
 
 def look_for_holders(step: Step) -> None:
@@ -31,10 +30,10 @@ def take_stock(step: Step, recovery: Recovery) -> None:
     recovery.swarm.spread = Spread(each.blocks for each in holdings if not each.is_complete)
 
 
-def _said(step: Step, recovery: Recovery) -> list[tuple[NodeId, Holding]]:
+def _said(step: Step, recovery: Recovery) -> list[tuple[Peer, Holding]]:
     """Return what live peers have of the version of a recovery, on each path to them."""
     return [
-        (peer.node, peer.holdings[recovery.digest])
+        (peer, peer.holdings[recovery.digest])
         for peer in step.state.peers.values()
         if peer.is_live and recovery.digest in peer.holdings
     ]

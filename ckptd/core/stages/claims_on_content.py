@@ -215,7 +215,7 @@ def contents_among(
     not_below = None if request.digest_prefix else request.not_below  # it was named
     claims = list(claims)
     holdings = once_for_each_node(
-        (each.peer.node, each.holding) for each in claims if each.peer is not None
+        (each.peer, each.holding) for each in claims if each.peer is not None
     )
     own = [each.holding for each in claims if each.peer is None]
     return contents_of_choice(

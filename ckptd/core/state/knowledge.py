@@ -118,15 +118,15 @@ class State:
             at_most: So many versions of each peer.
             now: The moment; ``None``: also of peers in quarantine.
         """
-        said: list[tuple[NodeId, Holding]] = []
+        said: list[tuple[Peer, Holding]] = []
         for peer in self.peers.values():
             is_trusted = now is None or peer.standing.quarantined_until_ns <= now
             if peer.is_live and is_trusted:
                 newest = peer.newest_first(checkpoint)
-                said += ((peer.node, holding) for holding in newest[:at_most])
+                said += ((peer, holding) for holding in newest[:at_most])
                 if wanted is not None:
                     named = of_version(newest, wanted, behind=at_most)
-                    said += ((peer.node, holding) for holding in named)
+                    said += ((peer, holding) for holding in named)
         return once_for_each_node(said)
 
     def add_peer(self, peer: Peer) -> None:
@@ -152,7 +152,7 @@ class State:
     def live_holdings(self) -> list[Holding]:
         """Return what all live nodes hold, once for each: what a version is chosen from."""
         return once_for_each_node(
-            (peer.node, holding)
+            (peer, holding)
             for peer in self.peers.values()
             if peer.is_live
             for holding in peer.holdings.values()

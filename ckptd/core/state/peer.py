@@ -117,15 +117,24 @@ class Peer:
             self.holdings[digest] = replace(holding, blocks=left)
 
 
-def once_for_each_node(said: Iterable[tuple[NodeId, Holding]]) -> list[Holding]:
+def once_for_each_node(said: Iterable[tuple[Peer, Holding]]) -> list[Holding]:
     """Return what nodes hold, once however many paths lead to each.
 
     Args:
         said: What each of them said, on each path to it.
+
+    Cost: next to nothing where every node has one path, as nearly always.
     """
+    said = list(said)
+    several = {peer.node for peer, _ in said if peer.path != peer.node}
+    if not several:
+        return [holding for _, holding in said]
     held: dict[tuple[NodeId, Digest], Holding] = {}
-    for node, holding in said:
-        known = held.setdefault((node, holding.digest), holding)
-        if known.blocks != holding.blocks:
-            held[node, holding.digest] = replace(known, blocks=known.blocks | holding.blocks)
-    return list(held.values())
+    for peer, holding in said:
+        if peer.node in several:
+            known = held.setdefault((peer.node, holding.digest), holding)
+            if known.blocks != holding.blocks:
+                together = replace(known, blocks=known.blocks | holding.blocks)
+                held[peer.node, holding.digest] = together
+    alone = [holding for peer, holding in said if peer.node not in several]
+    return [*alone, *held.values()]

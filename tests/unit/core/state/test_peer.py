@@ -25,12 +25,11 @@ def test_it_has_what_it_said_it_has_and_nothing_of_a_version_that_is_not_chosen(
 
 def test_a_node_holds_a_version_once_however_many_paths_lead_to_it() -> None:
     part, other = holding(VERSION, blocks((0, 2))), holding(VERSION, blocks((1, 3)))
-    said = [(A, part), (B, part), (A, other), (A, holding(OTHER)), (A, holding(OTHER))]
-    assert once_for_each_node(said) == [
-        holding(VERSION, blocks((0, 3))),
-        part,
-        holding(OTHER),
-    ]
+    first, further = Peer(A, Epoch(1)), Peer(A, Epoch(1), path=further_path(A, "x"))
+    alone, more = Peer(B, Epoch(1)), holding(OTHER)
+    said = [(first, part), (alone, part), (further, other), (further, more), (first, more)]
+    assert once_for_each_node(said) == [part, holding(VERSION, blocks((0, 3))), more]
+    assert once_for_each_node(said[:2]) == [part, part]
 
 
 def test_a_peer_is_on_the_path_that_has_its_name_unless_it_is_said() -> None:
