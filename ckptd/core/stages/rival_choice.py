@@ -54,6 +54,8 @@ def settle_rivals(
     version: Version,
     contents: Sequence[Digest],
     claims: Iterable[Claimed],
+    *,
+    count: int,
 ) -> Settled | None:
     """Choose one of several contents, or find out first which of them are genuine.
 
@@ -61,8 +63,9 @@ def settle_rivals(
         step: The event being handled.
         recovery: Which recovery.
         version: What all of them go by.
-        contents: Their digests, that with most holders first; more than one.
+        contents: Their digests, that with most holders first.
         claims: Who has any of them; this node, or peers that are not in quarantine.
+        count: How many there are with those that do not count any more; more than one.
 
     Returns:
         The one that was chosen; ``None`` if none is yet, or if the recovery ended for it.
@@ -91,7 +94,7 @@ def settle_rivals(
         recovery.local.retry_at_ns = step.now + step.options.commits.retry_ns
         return None
     if len(genuine) == 1:
-        return Settled(genuine[0], f"the only one of {len(contents)} contents that could be seen")
+        return Settled(genuine[0], f"the only one of {count} contents that could be seen")
     own |= recovery.request.had
     rivals = [_rival(recovery, by_digest.get(digest, []), digest, own) for digest in genuine]
     return _settle(step, recovery, version, rivals)

@@ -21,7 +21,7 @@ from ckptd.core.stages.version_choice import (
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Version
+from ckptd.model.ids import Digest, Version
 from ckptd.model.words import FailureCause, Stage
 
 
@@ -51,10 +51,13 @@ def seek(step: Step, recovery: Recovery) -> None:
         return
     version, digest = contents[0]
     why = ""
-    if len(contents) > 1:
+    doubted_count = _count_doubted(step, recovery, version, digest) if is_reliable else 0
+    if len(contents) > 1 or doubted_count:
         digests = [digest for _, digest in contents]
         given_way = recovery.search.given_way
-        settled = settle_rivals(step, recovery, version, digests, claims)
+        settled = settle_rivals(
+            step, recovery, version, digests, claims, count=len(digests) + doubted_count
+        )
         if settled is None:
             if recovery.search.given_way != given_way:  # none of them counts any more
                 seek(step, recovery)
@@ -90,6 +93,19 @@ def _wait_or_fail(step: Step, recovery: Recovery, offers: Sequence[Holding]) -> 
     ):
         unknown = explain_unknown(step.state, recovery)
         fail(step, recovery, *((FailureCause.VERIFICATION, refusal) if refusal else unknown))
+
+
+def _count_doubted(step: Step, recovery: Recovery, version: Version, chosen: Digest) -> int:
+    """Count other contents of a version whose claims do not count any more for this recovery.
+
+    They may be real, at a peer that is slow: what is chosen instead has to be seen.
+    """
+    if not recovery.search.claimants:
+        return 0
+    claims = _askable(step, claims_on(step, recovery, is_reliable=False))
+    contents = {each.holding.digest for each in claims if each.holding.version == version}
+    reliable = claims_on(step, recovery, is_reliable=True)
+    return len(contents - {each.holding.digest for each in reliable} - {chosen})
 
 
 def _askable(step: Step, claims: Iterable[Claimed]) -> list[Claimed]:

@@ -62,6 +62,7 @@ class Contents(Check):
         request = book.recoveries[choice.recovery].request
         examined = book.examined.get(choice.recovery, {})
         whole = _whole_contents(book, choice, examined)
+        whole -= self._inventions_refuted(book, choice)
         if not choice.digest.startswith(request.digest_prefix):
             raise CheckFailed(book, f"{choice} is not what was asked for")
         if request.from_node is not None:
@@ -80,6 +81,22 @@ class Contents(Check):
         may_count = request.is_background and self._counts_holders
         if len(seen & whole) > 1 and not may_count:
             raise CheckFailed(book, f"{choice} is a guess")
+
+    def _inventions_refuted(self, book: NodeBook, choice: ChooseVersion) -> set[Digest]:
+        """Return what nobody has and was not chosen: only those claim it who had their chances."""
+        state = book.node.scheduler.inspect()
+        claimants = state.recoveries[choice.recovery].search.claimants
+        origins = {state.peers[source].origin for source in book.said if source in state.peers}
+        had_chances = {
+            origin for origin in origins if origin in claimants and claimants[origin].failed
+        }
+        return {
+            digest
+            for source, holdings in book.said.items()
+            if source in state.peers and state.peers[source].origin in had_chances
+            for digest in holdings
+            if digest not in self._real and digest != choice.digest
+        }
 
 
 def _whole_contents(

@@ -21,6 +21,8 @@ from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.world.layouts import SavedVersion
 
 _INVENTORS: Final = (0, 0, 1, 3)
+_NEWER: Final = (0, 2, 30)
+"""So many newer versions each of them invents as well."""
 _LEFT_OUT: Final = (faults.Lie, faults.BadMemory, faults.Overwrite, faults.SlowDisk)
 
 
@@ -39,8 +41,9 @@ def draw_rivals(seed: int) -> Scenario:
     holds_rival = replace(first, name=NodeId("rival"), holds=(InitialHolding(rival),))
     nodes = [first, *nodes, holds_rival]
     for index in range(rng.choice(_INVENTORS)):
-        invented = version.alike(f"~invented{index}")
-        nodes.append(NodePlan(NodeId(f"inventor{index}"), invents=(invented,)))
+        name = f"~invented{index}"
+        invented = [version.alike(name, ahead=ahead) for ahead in range(1 + rng.choice(_NEWER))]
+        nodes.append(NodePlan(NodeId(f"inventor{index}"), invents=tuple(invented)))
     on_conflict = rng.choice((OnConflict.WAIT, OnConflict.MOST_HOLDERS))
     scheduler = replace(drawn.options.scheduler, rivals=RivalOptions(on_conflict=on_conflict))
     return replace(

@@ -79,14 +79,20 @@ class SavedVersion:
             self.space.block_start(block) for block in range(self.space.block_count + 1)
         ]
 
-    def alike(self, content: str) -> SavedVersion:
-        """Return other content under the same name and version, laid out as this one."""
+    def alike(self, content: str, *, ahead: int = 0) -> SavedVersion:
+        """Return other content under the same name, laid out as this one.
+
+        Args:
+            content: Which.
+            ahead: So many versions newer; 0: under the same one.
+        """
         manifest = self.space.manifest
         units = [
             UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional) for unit in manifest.units
         ]
         block_size_bytes = manifest.units[0].block_size_bytes
-        return SavedVersion(manifest.checkpoint, manifest.version, units, block_size_bytes, content)
+        version = manifest.version + ahead
+        return SavedVersion(manifest.checkpoint, version, units, block_size_bytes, content)
 
     @property
     def checkpoint(self) -> CheckpointName:

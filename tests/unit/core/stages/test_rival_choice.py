@@ -10,6 +10,7 @@ from ckptd.core.effects import (
     ChooseVersion,
     ConfirmHolding,
     DiscardStaging,
+    DropManifest,
     Effect,
     EndRecovery,
     ExamineRival,
@@ -504,3 +505,18 @@ def test_where_nothing_else_is_claimed_they_are_looked_at_again() -> None:
         assert chosen(effects := script.wait(5000)) == [], "that would be a guess"
         assert len(asked(effects)) == 2
     assert script.view().stage is Stage.SEEKING
+
+
+def test_beside_a_content_that_came_too_late_another_one_has_to_be_seen() -> None:
+    script, effects = begun((A, ONE), request=wanted(ONE, is_named=True))
+    assert chosen(effects) == [ONE.digest]
+    script.tell(holds(B, OTHER))
+    late = script.wait(20_000)
+    assert chosen(late) == [], "that would be a guess"
+    assert asked(late) == [(B, OTHER.digest)]
+    [drop] = [each for each in late if isinstance(each, DropManifest)]
+    assert drop.source == A
+    assert chosen(script.tell(examined(OTHER, B))) == [OTHER.digest]
+    choice = script.recovery().story.choice
+    assert choice is not None
+    assert choice.why.endswith("the only one of 2 contents that could be seen")
