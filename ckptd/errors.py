@@ -133,6 +133,8 @@ class InvalidManifest(CkptdError):
 class NewerManifest(InvalidManifest):
     """A manifest that a newer ckptd made: it may be right, and cannot be read here."""
 
+    code = "newer_manifest"
+
 
 class ContradictoryManifest(InvalidManifest):
     """A manifest that gives a unit a digest which the blocks that it lists do not have.

@@ -46,9 +46,9 @@ examples:
   ckptctl recover llama/rank-3@1200 --wait  # ... and wait until it ends
   ckptctl recover llama/rank-3 --wait --timeout 10m --patience 1m
   ckptctl recover llama/rank-3 --wait -o json | jq 'select(.type == "result")'
-  ckptctl recover llama/rank-3 --wait --allow-partial   # else exit 4 and nothing
+  ckptctl recover llama/rank-3 --wait --allow-partial  # else exit 4, nothing
   ckptctl recover llama/rank-3@1300 --patience forever  # it will be published
-  ckptctl recover llama/rank-3 --background  # from sources nobody else here needs
+  ckptctl recover llama/rank-3 --background  # from sources nobody else needs
   ckptctl recover llama/rank-3@1200 --digest 2d756bf1  # if there are several
 
 A version that stands in its directory already is put right: what is wrong or
