@@ -38,6 +38,10 @@ SIGNATURES_MAX: Final = 8
 SIGNATURE_LINE_BYTES: Final = 16 + 1 + 2 * 64 + 1
 """Key id, space, the 64 bytes of an ed25519 signature in hexadecimal digits, newline."""
 SIGNATURE_DOCUMENT_BYTES_MAX: Final = SIGNATURES_MAX * SIGNATURE_LINE_BYTES
+ATTRIBUTES_BYTES_MAX: Final = 32 * MIB
+"""Of the document with modes and times of a version; three million files and directories."""
+ATTRIBUTES_ENTRY_BYTES: Final = 2 + 8
+"""What a file or directory takes in it."""
 UNIT_BYTES_MAX: Final = 16 * 1024 * GIB
 PATH_BYTES_MAX: Final = 4096
 PATH_COMPONENT_BYTES_MAX: Final = 255
@@ -117,6 +121,7 @@ def uncommitted_bytes_max(size_bytes: int) -> int:
 
 assert PATH_BYTES_MAX < UNIT_WORDS_BYTES_MAX
 assert MANIFEST_BLOCKS_MAX * DIGEST_BYTES <= MANIFEST_BYTES_MAX
+assert MANIFEST_UNITS_MAX * ATTRIBUTES_ENTRY_BYTES < ATTRIBUTES_BYTES_MAX
 assert BLOCK_BYTES_MIN & (BLOCK_BYTES_MIN - 1) == 0
 assert BLOCK_BYTES_MAX & (BLOCK_BYTES_MAX - 1) == 0
 assert CONNECTIONS_UNPROVEN_MAX < CONNECTIONS_MAX <= CONNECTIONS_CEILING
