@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Final, NamedTuple, NewType
+from typing import Final, NamedTuple, NewType, Protocol
 
 from ckptd.limits import MIB
 
 DOMAIN: Final = b"ckptd-manifest-v1\0"
 """Goes before the manifest: a signature made for anything else is none of a manifest."""
+
+ATTRIBUTES_DOMAIN: Final = b"ckptd-attributes-v1\0"
+"""Goes before an attribute document, for the same reason."""
 
 KeyId = NewType("KeyId", str)
 """Which public key: the first 16 hexadecimal digits of its BLAKE3 digest. Not a proof of
@@ -30,6 +33,30 @@ class Signature(NamedTuple):
 
     key: KeyId
     value: bytes
+
+
+class Signable(Protocol):
+    """What can be signed: bytes behind a domain of their own."""
+
+    @property
+    def signed(self) -> bytes:
+        """What is signed, the domain and the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignableAttributes:
+    """An attribute document that stands behind its domain.
+
+    Attributes:
+        signed: What is signed, the domain and the document.
+    """
+
+    signed: bytes
+
+    @classmethod
+    def of(cls, document: bytes) -> SignableAttributes:
+        """Copy a document behind the domain."""
+        return cls(ATTRIBUTES_DOMAIN + document)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from ckptd.config.sections import SignaturesSection
 from ckptd.errors import ConfigurationError, NotSigned
 from ckptd.model.ids import CheckpointName
-from ckptd.model.signatures import KeyId, SignableManifest, Signature
+from ckptd.model.signatures import (
+    KeyId,
+    Signable,
+    SignableAttributes,
+    SignableManifest,
+    Signature,
+)
 from ckptd.store.files.keys import Patterns, SigningKey, TrustedKey, read_trusted_keys
 
 
@@ -70,6 +76,11 @@ class SignaturePolicy:
         key = self._rules.key
         return () if key is None else (key.sign(manifest),)
 
+    def sign_attributes(self, document: bytes) -> tuple[Signature, ...]:
+        """Sign an attribute document, if this node has a key. Hashes all of it."""
+        key = self._rules.key
+        return () if key is None else (key.sign_attributes(document),)
+
     def verify(
         self,
         manifest: SignableManifest,
@@ -92,14 +103,43 @@ class SignaturePolicy:
             NotSigned: A trusted key did not make the signature in its name, or there is none
                 that counts for a checkpoint that requires one.
         """
+        return self._verify(f"manifest for {checkpoint}", manifest, signatures, checkpoint)
+
+    def verify_attributes(
+        self, document: bytes, signatures: tuple[Signature, ...], checkpoint: CheckpointName
+    ) -> tuple[Signature, ...]:
+        """Verify the signatures of an attribute document that nobody has looked at yet.
+
+        It must be signed where manifests must be; hashes it once for each trusted key.
+
+        Args:
+            document: Its bytes.
+            signatures: What its source says are signatures of it.
+            checkpoint: What it is wanted for.
+
+        Returns:
+            Those by trusted keys.
+
+        Raises:
+            NotSigned: As for a manifest.
+        """
+        signable = SignableAttributes.of(document)
+        return self._verify(f"attributes for {checkpoint}", signable, signatures, checkpoint)
+
+    def _verify(
+        self,
+        subject: str,
+        signable: Signable,
+        signatures: tuple[Signature, ...],
+        checkpoint: CheckpointName,
+    ) -> tuple[Signature, ...]:
         rules = self._rules
-        subject = f"manifest for {checkpoint}"
         verified: list[Signature] = []
         for signature in signatures:
             key = rules.trusted.get(signature.key)
             if key is None:
                 continue
-            if not key.public.has_signed(manifest, signature):
+            if not key.public.has_signed(signable, signature):
                 problem = f"has a signature that the key {signature.key} never made"
                 raise NotSigned(subject, problem, is_lie=True)
             verified.append(signature)

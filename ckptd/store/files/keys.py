@@ -28,7 +28,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, KIB
-from ckptd.model.signatures import KeyId, SignableManifest, Signature
+from ckptd.model.signatures import (
+    KeyId,
+    Signable,
+    SignableAttributes,
+    SignableManifest,
+    Signature,
+)
 from ckptd.store.files.hashing import digest_of
 
 DEFAULT_KEY: Final = "/etc/ckptd/signing-key"
@@ -88,10 +94,10 @@ class PublicKey:
             "'ckptctl keys show' prints the one of a node.",
         )
 
-    def has_signed(self, manifest: SignableManifest, signature: Signature) -> bool:
-        """Return whether a signature of a manifest was made with this key. Hashes all of it."""
+    def has_signed(self, signable: Signable, signature: Signature) -> bool:
+        """Return whether a signature was made with this key. Hashes all that is signed."""
         try:
-            self._key.verify(signature.value, manifest.signed)
+            self._key.verify(signature.value, signable.signed)
         except InvalidSignature:
             return False
         return True
@@ -145,7 +151,14 @@ class SigningKey:
 
     def sign(self, manifest: bytes | memoryview) -> Signature:
         """Sign an encoded manifest. Hashes all of it."""
-        return Signature(self.public.id, self._key.sign(SignableManifest.of(manifest).signed))
+        return self._sign(SignableManifest.of(manifest))
+
+    def sign_attributes(self, document: bytes) -> Signature:
+        """Sign an attribute document. Hashes all of it."""
+        return self._sign(SignableAttributes.of(document))
+
+    def _sign(self, signable: Signable) -> Signature:
+        return Signature(self.public.id, self._key.sign(signable.signed))
 
 
 @dataclass(frozen=True, slots=True)

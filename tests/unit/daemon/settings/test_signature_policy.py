@@ -51,6 +51,23 @@ def test_a_manifest_signed_by_a_trusted_key_is_accepted(policy: SignaturePolicy)
     assert policy.verify(signable(MANIFEST), (signature,), NAME) == (signature,)
 
 
+def test_attributes_must_be_signed_where_manifests_must_be(policy: SignaturePolicy) -> None:
+    document = b"document"
+    ours, theirs = OURS.sign_attributes(document), THEIRS.sign_attributes(document)
+    assert policy.verify_attributes(document, (theirs, ours), NAME) == (ours,)
+    for signatures in ((), (theirs,), (OURS.sign(document),)):
+        with pytest.raises(NotSigned, match=f"attributes for {NAME}"):
+            policy.verify_attributes(document, signatures, NAME)
+    with pytest.raises(NotSigned):
+        policy.verify_attributes(b"another", (ours,), NAME)
+    assert policy.verify_attributes(document, (), CheckpointName("free/rank-0")) == ()
+
+
+def test_a_signature_of_attributes_is_none_of_a_manifest(policy: SignaturePolicy) -> None:
+    with pytest.raises(NotSigned):
+        policy.verify(signable(MANIFEST), (OURS.sign_attributes(MANIFEST),), NAME)
+
+
 def test_with_any_bit_of_the_manifest_flipped_it_is_refused(policy: SignaturePolicy) -> None:
     document = encode_signatures([OURS.sign(MANIFEST)])
     assert is_accepted(policy, MANIFEST, document)
