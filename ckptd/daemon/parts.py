@@ -31,6 +31,7 @@ from ckptd.store.files.landlock import Confinement
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import HeldVersion
+from ckptd.store.records.attribute_records import AttributeShelf
 from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
@@ -50,6 +51,7 @@ class Storage:
         catalog: What is published.
         journal: What recoveries have verified, and how they ended.
         shelf: Signatures of manifests.
+        attributes: Attribute documents of manifests.
         links: How fast peers delivered.
         moments: When things last went well.
         elapsed: How long recoveries have been under way.
@@ -59,6 +61,7 @@ class Storage:
     catalog: Catalog
     journal: Journal
     shelf: SignatureShelf
+    attributes: AttributeShelf
     links: LinkRecords
     moments: Moments
     elapsed: ElapsedTimes
@@ -151,6 +154,8 @@ async def open_parts(
         _log_state(held)
     shelf = SignatureShelf(database)
     await shelf.prune()
+    attributes = AttributeShelf(database)
+    await attributes.prune()
     inquirer = await stack.enter_async_context(Inquirer(identity))
     return Parts(
         config=config,
@@ -162,6 +167,7 @@ async def open_parts(
             catalog,
             Journal(database),
             shelf,
+            attributes,
             LinkRecords(database),
             Moments(database),
             ElapsedTimes(database),

@@ -45,6 +45,20 @@ class SignaturesTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributesTarget:
+    """The attribute document of one manifest."""
+
+    digest: Digest
+
+    prefix: ClassVar = "/v1/attributes/"
+
+    @property
+    def path(self) -> str:
+        """The request target."""
+        return self.prefix + self.digest
+
+
+@dataclass(frozen=True, slots=True)
 class VersionTarget:
     """The address space of one version."""
 
@@ -58,9 +72,11 @@ class VersionTarget:
         return self.prefix + self.digest
 
 
-Target: TypeAlias = HoldingsTarget | ManifestTarget | SignaturesTarget | VersionTarget
+Target: TypeAlias = (
+    HoldingsTarget | ManifestTarget | SignaturesTarget | AttributesTarget | VersionTarget
+)
 
-_OF_A_DIGEST: Final = (ManifestTarget, SignaturesTarget, VersionTarget)
+_OF_A_DIGEST: Final = (ManifestTarget, SignaturesTarget, AttributesTarget, VersionTarget)
 
 
 def parse_target(text: str) -> Target:

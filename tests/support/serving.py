@@ -195,6 +195,9 @@ class FileContent:
     async def signatures(self, digest: Digest) -> bytes:
         raise NotFound(f"manifest {digest}", "is not signed")
 
+    async def attributes(self, digest: Digest) -> bytes:
+        raise NotFound(f"manifest {digest}", "has no attributes")
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         if digest != self.digest:
             raise NotFound(f"version {digest}", "is not here")

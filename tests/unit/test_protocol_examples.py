@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ckptd.limits import SECOND
+from ckptd.model.attributes import decode_attributes, encode_attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, delta_between
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
@@ -22,6 +24,7 @@ from ckptd.net.source.sending import Piece
 from ckptd.net.source.server import PeerServer
 from ckptd.store.files.hashing import digest_of, hexdigest_of
 from ckptd.store.files.keys import SigningKey
+from ckptd.wire.attribute_answers import encode_answer
 from ckptd.wire.heads import parse_request_head
 from ckptd.wire.holdings_document import encode_delta, encode_holdings
 from ckptd.wire.shown_addresses import ShownAddress, format_addresses
@@ -61,6 +64,9 @@ ENCODED = encode_manifest(MANIFEST)
 DIGEST = hexdigest_of(ENCODED)
 SPACE = AddressSpace(MANIFEST)
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+ATTRIBUTES = encode_attributes(
+    DIGEST, [0o644] * len(MANIFEST.units) + [0o755], [1_800_000_000 * SECOND] * 3
+)
 BEFORE = Holdings(
     NodeId("node-a"),
     Epoch(5),
@@ -116,6 +122,9 @@ class ExampleContent:
     async def signatures(self, digest: Digest) -> bytes:
         return encode_signatures([KEY.sign(ENCODED)])
 
+    async def attributes(self, digest: Digest) -> bytes:
+        return encode_answer(ATTRIBUTES, [KEY.sign_attributes(ATTRIBUTES)])
+
     async def open_version(self, digest: Digest) -> ExampleBytes:
         return ExampleBytes()
 
@@ -150,6 +159,12 @@ def test_blocks_lie_where_the_table_says() -> None:
     ] == [(SPACE.block_start(block), SPACE.block_size(block)) for block in range(SPACE.block_count)]
 
 
+def test_the_attribute_document_has_the_bytes_that_are_shown() -> None:
+    decode_attributes(ATTRIBUTES, DIGEST, MANIFEST)
+    (shown,) = re.findall(r"^```attributes\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    assert bytes.fromhex(shown) == ATTRIBUTES
+
+
 def test_the_key_is_written_as_shown() -> None:
     assert f"whose public key is `{KEY.public.text}`" in TEXT
 
@@ -176,4 +191,4 @@ async def test_a_request_is_answered_as_shown(asked: str, shown: str) -> None:
 
 def test_there_is_an_example_of_every_target() -> None:
     targets = {asked.split()[1].split("/")[2] for asked, _ in EXCHANGES}
-    assert targets == {"holdings", "manifests", "signatures", "checkpoints"}
+    assert targets == {"holdings", "manifests", "signatures", "attributes", "checkpoints"}

@@ -57,6 +57,7 @@ class PublishAnswers:
         self._note = note
         self._catalog = parts.storage.catalog
         self._shelf = parts.storage.shelf
+        self._attributes = parts.storage.attributes
         self._policy = parts.policy
         self._roots = parts.storage.roots
         self._file_max_bytes = parts.config.publish.file_max_bytes
@@ -124,6 +125,9 @@ class PublishAnswers:
         # First, so that nobody finds the version before its signature.
         signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
         await self._shelf.add(hashed.digest, signatures)
+        if hashed.attributes:
+            signed = await asyncio.to_thread(self._policy.sign_attributes, hashed.attributes)
+            await self._attributes.put(hashed.digest, hashed.attributes, signed)
         held = await self._catalog.add(
             hashed,
             replace=order.replace,

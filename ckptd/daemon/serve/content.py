@@ -21,6 +21,7 @@ from ckptd.observe.metrics import MetricRow, counters
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.serving import ServedVersion
+from ckptd.store.records.attribute_records import AttributeShelf
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.staging.staged_version import StagedVersion
@@ -42,12 +43,18 @@ class ServedContent:
     """
 
     def __init__(
-        self, advertising: Advertising, catalog: Catalog, journal: Journal, shelf: SignatureShelf
+        self,
+        advertising: Advertising,
+        catalog: Catalog,
+        journal: Journal,
+        shelf: SignatureShelf,
+        attributes: AttributeShelf,
     ) -> None:
         self._advertising = advertising
         self._catalog = catalog
         self._journal = journal
         self._shelf = shelf
+        self._lent_attributes = LentManifests(attributes.answer)  # bounded in the same way
         self.sent_bytes: Counter[str] = Counter()
         self.asked_for: Callable[[Digest], None] = lambda digest: None
         self.look_again: Callable[[Digest], None] = lambda digest: None
@@ -107,6 +114,16 @@ class ServedContent:
             DamagedState: What the database has is no signature.
         """
         return await self._shelf.document(digest)
+
+    async def attributes(self, digest: Digest) -> memoryview:
+        """Return the attribute document of a manifest behind its signatures, as the manifest is.
+
+        Raises:
+            NotFound: It has none here.
+            DamagedState: What the database has is no such answer.
+            Shortage: Too many others are being sent.
+        """
+        return await self._lent_attributes.get(digest)
 
     async def open_version(self, digest: Digest) -> ServedBytes:
         """Return the bytes of a version, from where there are most of them.

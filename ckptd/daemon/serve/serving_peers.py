@@ -57,7 +57,11 @@ class Serving:
         config, storage, transport = parts.config, parts.storage, parts.transport
         self.advertising = Advertising(config.node.id, parts.epoch, storage.catalog)
         self.content = ServedContent(
-            self.advertising, storage.catalog, storage.journal, storage.shelf
+            self.advertising,
+            storage.catalog,
+            storage.journal,
+            storage.shelf,
+            storage.attributes,
         )
         connections = affordable(config.listen.connections, one_in=2)
         self.caps = ConnectionCaps(

@@ -40,6 +40,7 @@ from ckptd.wire.fields import (
 )
 from ckptd.wire.heads import RequestHead
 from ckptd.wire.targets import (
+    AttributesTarget,
     HoldingsTarget,
     ManifestTarget,
     SignaturesTarget,
@@ -94,6 +95,14 @@ class Content(Protocol):
 
         Raises:
             NotFound: It has none here.
+        """
+
+    async def attributes(self, digest: Digest) -> bytes | memoryview:
+        """Return a manifest's attribute document behind its signatures, as the manifest is.
+
+        Raises:
+            NotFound: It has none here.
+            Shortage: Too many others are being sent.
         """
 
     async def open_version(self, digest: Digest) -> ServedBytes:
@@ -229,6 +238,8 @@ class Answers:
                 return await self._manifest(request, target.digest)
             case SignaturesTarget():
                 return await self._signatures(target.digest)
+            case AttributesTarget():
+                return await self._attributes(target.digest)
             case VersionTarget():
                 return await self._version(request, target.digest, asker)
             case _:
@@ -272,6 +283,11 @@ class Answers:
     async def _signatures(self, digest: Digest) -> Answer:
         fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
         return Answer(200, fields, await self._content.signatures(digest))
+
+    async def _attributes(self, digest: Digest) -> Answer:
+        # Publishing again can change them.
+        fields = {"Content-Type": "application/octet-stream", "Cache-Control": "no-cache"}
+        return Answer(200, fields, await self._content.attributes(digest))
 
     async def _version(self, request: RequestHead, digest: Digest, asker: str) -> Answer:
         version = await self._content.open_version(digest)
@@ -349,14 +365,16 @@ def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer
 def unserved_reason(request: RequestHead, answer: Answer) -> UnservedReason | None:
     """Return why an answer does not give what was asked for; ``None`` if it does.
 
-    What cannot be asked for is the peer's mistake, and no reason. Nor are signatures that are not
-    here: most versions have none.
+    What cannot be asked for is the peer's mistake; many versions have no signatures or attributes.
     """
     try:
         target = parse_target(request.target)
     except ProtocolViolation:
         return None
-    if isinstance(target, SignaturesTarget) and answer.status == HTTPStatus.NOT_FOUND:
+    if (
+        isinstance(target, SignaturesTarget | AttributesTarget)
+        and answer.status == HTTPStatus.NOT_FOUND
+    ):
         return None
     if answer.code == Withdrawn.code:
         return UnservedReason.WITHDRAWN

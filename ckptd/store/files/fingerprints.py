@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ckptd.errors import StorageError
@@ -66,6 +66,7 @@ class HashedDirectory:
         digest: Their digest, the identity of the version.
         files: One for each unit, in manifest order; ``None`` for a unit that a recovery
             had to leave out.
+        attributes: The attribute document of what was published; empty: nothing is known.
     """
 
     root: str
@@ -74,6 +75,7 @@ class HashedDirectory:
     encoded: bytes | memoryview
     digest: Digest
     files: tuple[UnitFile | None, ...]
+    attributes: bytes = field(default=b"", compare=False)
 
     @property
     def is_whole(self) -> bool:

@@ -11,11 +11,18 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
+from ckptd.model.attributes import (
+    DIRECTORY_MODE_BITS,
+    FILE_MODE_BITS,
+    directories_in,
+    encode_attributes,
+)
 from ckptd.model.manifest import (
     FORMAT,
     OPTIONAL_FLAG,
@@ -29,6 +36,7 @@ from ckptd.model.manifest import (
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plain, fingerprint_of
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
+from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
@@ -44,6 +52,20 @@ from ckptd.store.published.scanning import (
 
 _SETTLE_STEP_NS: Final = 100 * MS
 """How often it is asked meanwhile whether somebody still wants the result."""
+
+
+class HashedFile(NamedTuple):
+    """What comes of a file that was hashed.
+
+    Attributes:
+        unit: What the manifest says of it.
+        file: What it was meanwhile.
+        mode: Its mode then.
+    """
+
+    unit: Unit
+    file: UnitFile
+    mode: int
 
 
 def scan_and_hash(
@@ -87,14 +109,14 @@ def scan_and_hash(
         is_cancelled=is_cancelled,
     )
     try:
-        hashed = sorted(run.run(workers), key=lambda pair: urgency(pair[0]))
+        hashed = sorted(run.run(workers), key=lambda found: urgency(found.unit))
     except Cancelled as error:
         raise CkptdError("publishing", "was cancelled") from error
     manifest = Manifest(
         format=FORMAT,
         checkpoint=request.checkpoint,
         version=request.version,
-        units=tuple(unit for unit, _ in hashed),
+        units=tuple(found.unit for found in hashed),
     )
     encoded = _checked(manifest, root.absolute(relative))
     directory = HashedDirectory(
@@ -103,7 +125,7 @@ def scan_and_hash(
         manifest=manifest,
         encoded=encoded,
         digest=hexdigest_of(encoded),
-        files=tuple(file for _, file in hashed),
+        files=tuple(found.file for found in hashed),
     )
     changed_ns = max(
         changed_at_ns(root, relative, candidates),
@@ -115,7 +137,28 @@ def scan_and_hash(
     if found.suspect or found.changed:
         raise _changed(root.absolute(relative))
     check_same_files(root, relative, candidates)
-    return directory
+    return replace(directory, attributes=_attributes_of(root, directory, hashed))
+
+
+def _attributes_of(root: Root, directory: HashedDirectory, hashed: Sequence[HashedFile]) -> bytes:
+    """Return the attribute document of what was hashed, empty if it would be too long.
+
+    A chmod changes the fingerprint of a file, so the modes are those it had from the first byte to
+    the last.
+    """
+    names = directories_in(directory.manifest)
+    if names is None:
+        return b""
+    modes = [found.mode & FILE_MODE_BITS for found in hashed]
+    times = [found.file.fingerprint.mtime_ns for found in hashed]
+    for name in names:
+        path = inside(directory.directory, name) if name else directory.directory
+        facts = root.stat(path)
+        if facts is None:
+            raise _changed(root.absolute(path))
+        modes.append(facts.st_mode & DIRECTORY_MODE_BITS)
+        times.append(facts.st_mtime_ns)
+    return encode_attributes(directory.digest, modes, times)
 
 
 def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -> None:
@@ -137,11 +180,11 @@ def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -
 
 def _hash(
     root: Root,
-    run: HashRun[Candidate, tuple[Unit, UnitFile]],
+    run: HashRun[Candidate, HashedFile],
     candidate: Candidate,
     names: Names,
     buffer: memoryview,
-) -> tuple[Unit, UnitFile]:
+) -> HashedFile:
     subject = root.absolute(candidate.place)
     try:
         directory = os.fstat(names.find(candidate.place)[0])
@@ -160,10 +203,10 @@ def _hash_open(
     fd: int,
     directory: os.stat_result,
     subject: str,
-    run: HashRun[Candidate, tuple[Unit, UnitFile]],
+    run: HashRun[Candidate, HashedFile],
     candidate: Candidate,
     buffer: memoryview,
-) -> tuple[Unit, UnitFile]:
+) -> HashedFile:
     try:
         with mapping_os_errors(subject):
             facts = run.settled(fd)
@@ -194,7 +237,8 @@ def _hash_open(
         is_executable=bool(facts.st_mode & 0o100),
         flags=(OPTIONAL_FLAG,) if candidate.is_optional else (),
     )
-    return unit, UnitFile(before, candidate.place if candidate.is_symlink else "")
+    file = UnitFile(before, candidate.place if candidate.is_symlink else "")
+    return HashedFile(unit, file, facts.st_mode)
 
 
 def _checked(manifest: Manifest, directory: str) -> bytes:

@@ -316,6 +316,15 @@ ALTER TABLE first_heard ADD COLUMN boot TEXT NOT NULL DEFAULT '';
 ALTER TABLE first_heard ADD COLUMN at_ns INTEGER NOT NULL DEFAULT 0;
 """
 
+_ATTRIBUTES: Final = """
+CREATE TABLE attributes (
+    digest TEXT NOT NULL,  -- of the manifest
+    piece INTEGER NOT NULL,
+    data BLOB NOT NULL,  -- zstd, each on its own: signatures and document, as they travel
+    PRIMARY KEY (digest, piece)
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -332,6 +341,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _ADDRESSES_OF_LINKS,
     _MANIFEST_PIECES,
     _BOOTS,
+    _ATTRIBUTES,
 )
 """What leads from each schema to the next one."""
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from ckptd.errors import ProtocolViolation
 from ckptd.model.ids import Digest
 from ckptd.wire.targets import (
+    AttributesTarget,
     HoldingsTarget,
     ManifestTarget,
     SignaturesTarget,
@@ -22,6 +23,7 @@ DIGEST = Digest("0123456789abcdef" * 4)
         ("/v1/holdings", HoldingsTarget()),
         (f"/v1/manifests/{DIGEST}", ManifestTarget(DIGEST)),
         (f"/v1/signatures/{DIGEST}", SignaturesTarget(DIGEST)),
+        (f"/v1/attributes/{DIGEST}", AttributesTarget(DIGEST)),
         (f"/v1/checkpoints/{DIGEST}", VersionTarget(DIGEST)),
     ],
 )

@@ -17,6 +17,7 @@ from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.serving import ServedVersion
+from ckptd.store.records.attribute_records import AttributeShelf
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import Journal, JournaledRecovery
 from ckptd.store.records.signature_records import SignatureShelf
@@ -42,7 +43,9 @@ def advertising(catalog: Catalog) -> Advertising:
 def content(
     advertising: Advertising, catalog: Catalog, journal: Journal, database: Database
 ) -> ServedContent:
-    return ServedContent(advertising, catalog, journal, SignatureShelf(database))
+    return ServedContent(
+        advertising, catalog, journal, SignatureShelf(database), AttributeShelf(database)
+    )
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ async def test_a_fault_of_this_node_is_answered_500_and_logged(
         (f"/v1/checkpoints/{UNKNOWN}", 404),
         (f"/v1/manifests/{UNKNOWN}", 404),
         (f"/v1/signatures/{UNKNOWN}", 404),
+        (f"/v1/attributes/{UNKNOWN}", 404),
     ],
 )
 async def test_what_is_not_here_is_refused(content: FileContent, target: str, status: int) -> None:
@@ -289,6 +290,21 @@ async def test_a_manifest_never_changes(content: FileContent) -> None:
 class SignedContent(FileContent):
     async def signatures(self, digest: Digest) -> bytes:
         return f"of {digest}".encode()
+
+
+class AttributedContent(FileContent):
+    async def attributes(self, digest: Digest) -> bytes:
+        return f"of {digest}".encode()
+
+
+async def test_attributes_are_not_kept_by_anybody(tmp_path: Path) -> None:
+    content = AttributedContent(tmp_path, {"a": DATA})
+    answer = await answer_to(content, f"/v1/attributes/{content.digest}")
+    assert (answer.status, body_of(answer)) == (200, f"of {content.digest}".encode())
+    assert answer.fields == {
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": "no-cache",
+    }
 
 
 async def test_signatures_are_not_kept_by_anybody(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from ckptd.errors import (
     StorageError,
 )
 from ckptd.limits import MIB, MS, SECOND
+from ckptd.model import attributes
+from ckptd.model.attributes import decode_attributes
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.words import Criticality
@@ -78,6 +80,48 @@ def test_units_stand_in_urgency_order_with_their_own_files(root: Root, inside: P
         ("a", Criticality.DEFERRED),
     ]
     assert [file and file.fingerprint.size_bytes for file in hashed.files] == [3, 4, 2, 1]
+
+
+def attributes_of(hashed: HashedDirectory) -> dict[str, tuple[int, int]]:
+    """Return mode and time of each path, as the attribute document says."""
+    found = decode_attributes(hashed.attributes, hashed.digest, hashed.manifest)
+    paths = [*(unit.path for unit in hashed.manifest.units), *found.directories]
+    return {path: (found.mode(at), found.mtime_ns(at)) for at, path in enumerate(paths)}
+
+
+def test_modes_and_times_stand_beside_the_manifest(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"private": b"p", "sub/run.sh": b"r", "sub/deep/plain": b"l"})
+    write_files(inside / "elsewhere", {"target": b"t"})
+    (inside / "v1/link").symlink_to("../elsewhere/target")
+    before = publish(root, "v1")
+    modes = {
+        "private": 0o600,
+        "sub/run.sh": 0o755,
+        "sub/deep/plain": 0o664,
+        "sub/deep": 0o2770,
+        "sub": 0o700,
+        "": 0o1777,
+    }
+    (inside / "v1/sub/run.sh").chmod(0o700)
+    assert publish(root, "v1").digest != before.digest  # may be executed: the manifest says so
+    executable = publish(root, "v1")
+    for number, (path, mode) in enumerate(modes.items()):
+        (inside / "v1" / path).chmod(mode)
+        os.utime(inside / "v1" / path, ns=(0, number))
+    (inside / "elsewhere/target").chmod(0o640)
+    os.utime(inside / "elsewhere/target", ns=(0, 99))
+    after = publish(root, "v1")
+    assert (after.digest, after.encoded) == (executable.digest, executable.encoded)
+    expected = {path: (mode, number) for number, (path, mode) in enumerate(modes.items())}
+    assert attributes_of(after) == expected | {"link": (0o640, 99)}
+
+
+def test_a_version_of_too_many_files_and_directories_is_published_without_attributes(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside / "v1", {"a/b/c": b""})
+    monkeypatch.setattr(attributes, "ATTRIBUTES_BYTES_MAX", 30)
+    assert publish(root, "v1").attributes == b""
 
 
 def test_executable_files_are_published(root: Root, inside: Path) -> None:

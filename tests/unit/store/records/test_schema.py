@@ -47,6 +47,7 @@ NEW_TABLES = {
     "first_heard",
     "places",
     "kept",
+    "attributes",
     "elapsed",
     "manifest_pieces",
 }
