@@ -38,6 +38,7 @@ from ckptd.net.connection.connector import DiallingConnector
 from ckptd.net.connection.dialling import Address
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
+from ckptd.net.manifest_room import RoomShare
 from ckptd.net.small_answers import SmallAnswer, TurnedAway
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.fields import (
@@ -175,8 +176,15 @@ class Inquirer:
                 raise ProtocolViolation("holdings document", claimed)
             return HoldingsAnswer(update, response.headers.get("ETag", ""), answer.pause_ns)
 
-    async def manifest(self, address: Address, digest: Digest) -> SignableManifest:
+    async def manifest(
+        self, address: Address, digest: Digest, share: RoomShare | None = None
+    ) -> SignableManifest:
         """Get an encoded manifest. That it has the digest is for the caller to check.
+
+        Args:
+            address: Host and port.
+            digest: Which one.
+            share: Of the room for manifests.
 
         Raises:
             NotFound: The peer does not have it.
@@ -189,7 +197,9 @@ class Inquirer:
             if answer.response.status in _NOT_HELD:
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
             answer.expect_ok()
-            return SignableManifest(await answer.read(MANIFEST_BYTES_MAX, behind=DOMAIN))
+            return SignableManifest(
+                await answer.read(MANIFEST_BYTES_MAX, behind=DOMAIN, share=share)
+            )
 
     async def signatures(self, address: Address, digest: Digest) -> tuple[Signature, ...]:
         """Get the signatures of a manifest; none if the peer has none.

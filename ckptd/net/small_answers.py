@@ -18,6 +18,7 @@ import aiohttp
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S, SECOND
 from ckptd.model.words import RefusalReason
+from ckptd.net.manifest_room import RoomShare
 from ckptd.wire.fields import REFUSED, parse_refused, parse_retry_after
 
 _WINDOW_S: Final = 5
@@ -74,7 +75,9 @@ class SmallAnswer:
                 f"answer of {response.url.authority}", f"has the status {response.status}"
             )
 
-    async def read(self, bytes_max: int, behind: bytes = b"") -> bytes:
+    async def read(
+        self, bytes_max: int, behind: bytes = b"", share: RoomShare | None = None
+    ) -> bytes:
         """Return the body.
 
         It is in memory once, and no call copies more than what just came: one that copies a large
@@ -83,9 +86,11 @@ class SmallAnswer:
         Args:
             bytes_max: No more is taken.
             behind: What is returned begins with this, and the body follows.
+            share: Given what came; it may refuse.
 
         Raises:
             ProtocolViolation: It is too long, coded, or does not say how long it is.
+            Shortage: There is no memory for it.
         """
         length = self._length(bytes_max)
         window_bytes = BODY_RATE_MIN_BYTES_PER_S * _WINDOW_S
@@ -99,6 +104,8 @@ class SmallAnswer:
             part = await self.response.content.readany()
             if not part:
                 break
+            if share is not None:
+                share.grow(len(part))
             read_bytes += body.write(part)
         self.deadline.reschedule(None)
         return body.getvalue()

@@ -13,7 +13,9 @@ from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
 from ckptd.model.signatures import SignableManifest, Signature
 from ckptd.model.space import AddressSpace
+from ckptd.net.connection.dialling import Address
 from ckptd.net.inquiry import Inquirer
+from ckptd.net.manifest_room import ManifestRoom, RoomShare
 from ckptd.store.files.hashing import hexdigest_of
 
 
@@ -58,6 +60,7 @@ class Manifests:
         self._catalog = storage.catalog
         self._journal = storage.journal
         self._shelf = storage.shelf
+        self._room = ManifestRoom()
 
     async def from_peer(
         self, source: PathId, checkpoint: CheckpointName, digest: Digest
@@ -67,15 +70,22 @@ class Manifests:
         Raises:
             CkptdError: See above; ``NotFound`` if it says that it does not have it.
             OSError: There was no answer.
+            Shortage: There is no memory for it beside others that come.
         """
         end = self._peering.end_of(source)
         if end is None:
             raise ConnectionError(f"{source} does not answer")
-        manifest = await self._inquirer.manifest(end.address, digest)
+        with self._room.share() as share:  # until it is checked
+            return await self._from_address(end.address, checkpoint, digest, share)
+
+    async def _from_address(
+        self, address: Address, checkpoint: CheckpointName, digest: Digest, share: RoomShare
+    ) -> VerifiedManifest:
+        manifest = await self._inquirer.manifest(address, digest, share)
         signatures: tuple[Signature, ...] = ()
         if self._policy.has_trusted_keys:
             try:
-                signatures = await self._inquirer.signatures(end.address, digest)
+                signatures = await self._inquirer.signatures(address, digest)
             except ProtocolViolation as error:
                 subject = f"manifest for {checkpoint}"
                 problem = f"came with signatures that are none: {error}"

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ckptd.errors import ProtocolViolation
-from ckptd.limits import KIB
+from ckptd.errors import ProtocolViolation, Shortage
+from ckptd.limits import KIB, MANIFEST_BYTES_MAX
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import DOMAIN
 from ckptd.net import inquiry, small_answers
 from ckptd.net.inquiry import Inquirer
+from ckptd.net.manifest_room import ManifestRoom
 from tests.support.serving import Script, on_both_loops, scripted_source, take_request
 
 DIGEST = Digest("0" * 64)
@@ -106,3 +107,15 @@ async def test_a_body_is_as_long_as_it_says() -> None:
         async with Inquirer() as inquirer:
             with pytest.raises(ProtocolViolation, match="more than"):
                 await inquirer.manifest(address, DIGEST)
+
+
+@on_both_loops
+async def test_a_manifest_for_which_there_is_no_memory_is_given_up() -> None:
+    room = ManifestRoom()
+    with room.share() as first, room.share() as second, room.share() as third:
+        for each in (first, second):
+            each.grow(MANIFEST_BYTES_MAX)
+        with scripted_source(sending(5, lambda: iter([b"12345"]), pause_s=0)) as address:
+            async with Inquirer() as inquirer:
+                with pytest.raises(Shortage):
+                    await inquirer.manifest(address, DIGEST, third)
