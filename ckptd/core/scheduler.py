@@ -40,7 +40,7 @@ from ckptd.core.state.peer import Peer, once_for_each_node
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, RecoveryId, Version
+from ckptd.model.ids import CheckpointName, Digest, NodeId, Origin, PathId, RecoveryId, Version
 from ckptd.model.words import Bottleneck, Criticality, Stage
 
 
@@ -65,6 +65,11 @@ class Scheduler:
     def quarantine_count(self) -> int:
         """How often any source was put into quarantine."""
         return self._state.quarantine_count
+
+    def is_distrusted(self, origin: Origin, *, now: int) -> bool:
+        """Return whether an origin is in quarantine, or sent bad blocks of a version too often."""
+        standing = self._state.standings.get(origin)
+        return standing is not None and standing.is_distrusted(self._options.trust, now=now)
 
     def inspect(self) -> State:
         """Return everything that is known, to check invariants; it must not be changed.

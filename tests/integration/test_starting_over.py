@@ -33,6 +33,39 @@ RUSES: dict[str, tuple[int, float | None]] = {
 """What each answers when it is asked about bad blocks, and how often it has a new epoch."""
 
 
+def test_who_states_the_id_of_an_honest_node_first_does_not_keep_it(cluster: Cluster) -> None:
+    source = cluster.node("a")
+    make_checkpoint(source.path("100"))
+    source.publish(source.path("100"))
+    own = _files_of(cluster, "evil")
+    honest = Honest.ask(source.data_port, own)
+    source.stop()
+    with washer("a", honest, status=410, files=own) as squatter:
+        receiver = cluster.node("r", peers=[squatter.address, source.address])
+        # A certificate proves who it is; without one it has the id that it states.
+        state = PeerState.LIVE if own is None else PeerState.UNREACHABLE
+
+        def found() -> bool:
+            return receiver.client.peers()[0].state is state
+
+        eventually(found, "the liar is looked at")
+        source.start()
+        source.wait_ready()
+        result = receiver.recover()
+        assert result.result is Result.COMPLETE
+        assert tree_digest(receiver.path(NAME, "100")) == tree_digest(source.path("100"))
+        assert result.bytes_received <= 1.05 * result.bytes_total + STRIKES * BLOCK_BYTES_MIN
+        assert receiver.client.peers()[0].state is not PeerState.LIVE
+
+
+def _files_of(cluster: Cluster, name: str) -> tuple[str, str] | None:
+    """Return a certificate of a node and its key; ``None`` without TLS."""
+    if cluster.authority is None:
+        return None
+    cluster.authority.issue(NodeId(name))
+    return cluster.authority.paths_of(NodeId(name))
+
+
 def test_liars_of_all_kinds_cost_a_few_blocks_each_and_nobody_honest_is_blamed(
     cluster: Cluster,
 ) -> None:
@@ -40,17 +73,11 @@ def test_liars_of_all_kinds_cost_a_few_blocks_each_and_nobody_honest_is_blamed(
     make_checkpoint(source.path("100"))
     source.publish(source.path("100"))
 
-    def files_of(name: str) -> tuple[str, str] | None:
-        if cluster.authority is None:
-            return None
-        cluster.authority.issue(NodeId(name))
-        return cluster.authority.paths_of(NodeId(name))
-
-    honest = Honest.ask(source.data_port, files_of("asker"))
+    honest = Honest.ask(source.data_port, _files_of(cluster, "asker"))
     with ExitStack() as stack:
         liars = [
             stack.enter_context(
-                washer(name, honest, status=status, epoch_s=epoch_s, files=files_of(name))
+                washer(name, honest, status=status, epoch_s=epoch_s, files=_files_of(cluster, name))
             )
             for name, (status, epoch_s) in RUSES.items()
         ]

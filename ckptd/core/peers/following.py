@@ -2,9 +2,9 @@
 
 A configured entry leads to addresses: one, or all that its name has. Addresses that answer with
 one node id in one epoch are paths to one node. A node id is believed while an address that claims
-it answers; another address that claims it in another epoch is a conflict, and is asked at once
-when a path to the node is lost. What a peer says it holds is kept here, as the base of the next
-delta; the scheduler keeps what it believes of that.
+it answers, and is trusted; another address that claims it in another epoch is a conflict, and is
+asked at once when a path to the node is lost. What a peer says it holds is kept here, as the base
+of the next delta; the scheduler keeps what it believes of that.
 
 The driver asks what :meth:`Following.question` says, hands in the answer or the failure,
 carries out what follows from it in its order, and asks again after the pause.
@@ -13,11 +13,12 @@ carries out what follows from it in its order, and asks again after the pause.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
+from ckptd.core.peers import pauses
 from ckptd.core.peers.addresses import (
     Address,
     PeerAddress,
@@ -41,9 +42,8 @@ from ckptd.core.peers.hints import Hints
 from ckptd.core.peers.listing import ListedPeer, list_peers
 from ckptd.core.peers.open_questions import OpenQuestions
 from ckptd.core.peers.paths import PathEnd, Paths
-from ckptd.core.peers.pauses import back_off_ns, look_up_pause_ns, spread_ns
 from ckptd.errors import ProtocolViolation
-from ckptd.limits import MS, PEERS_MAX, SECOND
+from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
@@ -55,14 +55,6 @@ FOLLOWED_MAX: Final = 64
 hold a million connections, twice what a node accepts; Kraken's tracker hands out 50 peers, of
 which 10 are used. What the others hold is known as well, only later."""
 
-_REFUSED_PAUSE_NS: Final = 10 * SECOND
-"""Pause after a handshake that failed, half of it at least; it takes a person to change that."""
-_PAUSE_MIN_NS: Final = 50 * MS
-"""Pause after an answer: a peer that answers everything at once is not asked in a tight loop."""
-_ANSWERS_PER_S: Final = 400
-"""With so many peers that there would be more answers than this, the pauses are longer. To ask
-and to take in an answer costs a third of a millisecond: an eighth of a core, and no more with a
-thousand peers that recover."""
 _UNFOLLOWED_PAUSE_NS: Final = 15 * SECOND
 """Pause between two questions to one of the others. With a thousand peers some eighty a second."""
 SETTLED_AFTER_NS: Final = 5 * SECOND
@@ -70,13 +62,6 @@ SETTLED_AFTER_NS: Final = 5 * SECOND
 connection, and nobody waits for the last one to say something, or all of it."""
 _HEARD: Final = frozenset({PeerState.LIVE, PeerState.SELF, PeerState.CONFLICT})
 """States in which an address answers."""
-_SHORT_PAUSE_NS: Final = 1 * SECOND
-"""Pause while this node has no descriptor left to ask with."""
-_STRANGE_PAUSE_NS: Final = 30 * SECOND
-"""Pause after an address turned out to be another node than may be there, or a second of one id.
-The latter is asked at once when the first one is lost."""
-_SELF_PAUSE_NS: Final = 300 * SECOND
-"""Pause after an address turned out to be this node itself, which does not change by itself."""
 
 
 class Following:
@@ -91,6 +76,7 @@ class Following:
     Attributes:
         paths: All paths on which nodes answer.
         hints: Whom to ask back because a question came from there.
+        is_distrusted: Tells whether what came from an origin was bad too often to be trusted.
     """
 
     def __init__(
@@ -109,6 +95,7 @@ class Following:
         self._entries_of: dict[Address, list[PeerEntry]] = {}
         self._shown: set[str] = set()
         self.hints = Hints()
+        self.is_distrusted: Callable[[Origin], bool] = lambda _: False
         self._counts: Counter[PeerState] = Counter()
         self._conflicts: dict[Address, PeerAddress] = {}
         self.paths = Paths(self._may_lead_to)
@@ -189,8 +176,8 @@ class Following:
     def look_up_pause_ns(self, entry: PeerEntry) -> int:
         """Return how long to wait before a name is looked up again."""
         dead = sum(each.failures > 0 for each in self._entries.values()) if entry.failures else 0
-        pause_ns = look_up_pause_ns(entry.failures, dead, is_missing=bool(entry.missing))
-        return spread_ns(pause_ns, self._rng)
+        pause_ns = pauses.look_up_pause_ns(entry.failures, dead, is_missing=bool(entry.missing))
+        return pauses.spread_ns(pause_ns, self._rng)
 
     def question(self, peer: PeerAddress) -> Question:
         """Return what to ask an address next."""
@@ -227,10 +214,10 @@ class Following:
             holdings = None
         is_strange = holdings is not None and self._is_strange(peer, holdings, consequences)
         if is_strange:
-            pause_ns = _SELF_PAUSE_NS if peer.state is PeerState.SELF else _STRANGE_PAUSE_NS
+            is_self = peer.state is PeerState.SELF
+            pause_ns = pauses.SELF_PAUSE_NS if is_self else pauses.STRANGE_PAUSE_NS
         else:
-            followed_count = min(len(self._known), FOLLOWED_MAX)
-            pause_ns = max(_PAUSE_MIN_NS, followed_count * SECOND // _ANSWERS_PER_S)
+            pause_ns = pauses.after_answer_ns(min(len(self._known), FOLLOWED_MAX))
             if holdings is not None:
                 self._believe(peer, holdings, etag, consequences)
         if question.etag is not None and not question.wait_ns:
@@ -249,20 +236,20 @@ class Following:
             is_self: It is this node that answers there.
         """
         state = PeerState.SELF if is_self else PeerState.UNREACHABLE
-        pause_ns = _SELF_PAUSE_NS if is_self else _REFUSED_PAUSE_NS
+        pause_ns = pauses.SELF_PAUSE_NS if is_self else pauses.REFUSED_PAUSE_NS
         return self._next(question, self._lose(peer, state, why), pause_ns)
 
     def failed(self, peer: PeerAddress, question: Question, why: str) -> NextStep:
         """Take in that no answer came, or one that makes no sense."""
         lost = self._lose(peer, PeerState.UNREACHABLE, why)
-        pause_ns = back_off_ns(peer.failures, self._counts[PeerState.UNREACHABLE])
+        pause_ns = pauses.back_off_ns(peer.failures, self._counts[PeerState.UNREACHABLE])
         peer.failures += 1
         self.hints.failed(peer)
         return self._next(question, lost, pause_ns)
 
     def postponed(self) -> NextStep:
         """Take in that this node is too short of something to ask: that says nothing of a peer."""
-        return NextStep([], spread_ns(_SHORT_PAUSE_NS, self._rng))
+        return NextStep([], pauses.spread_ns(pauses.SHORT_PAUSE_NS, self._rng))
 
     def turned_away(
         self, peer: PeerAddress, question: Question, why: str, pause_ns: int
@@ -279,7 +266,11 @@ class Following:
         consequences: list[Consequence] = []
         if peer.holdings is None:
             consequences = self._lose(peer, PeerState.UNREACHABLE, why)
-        return self._next(question, consequences, max(pause_ns, _SHORT_PAUSE_NS))
+        return self._next(question, consequences, max(pause_ns, pauses.SHORT_PAUSE_NS))
+
+    def ask_claimants(self, node: NodeId) -> list[Consequence]:
+        """Ask who else claims an id: a path to it was lost, it was reborn, or sent bad blocks."""
+        return [AskNow(each) for each in self._conflicts.values() if each.node == node]
 
     def _is_name_unknown(self) -> bool:
         """Return whether a name was not looked up yet."""
@@ -313,7 +304,7 @@ class Following:
         has_moved = any(isinstance(each, PeerFound | AddressLost) for each in consequences)
         if question.is_first or has_moved:
             consequences = consequences + self.settled()
-        return NextStep(consequences, spread_ns(pause_ns, self._rng))
+        return NextStep(consequences, pauses.spread_ns(pause_ns, self._rng))
 
     def _is_strange(
         self, peer: PeerAddress, holdings: Holdings, consequences: list[Consequence]
@@ -321,14 +312,14 @@ class Following:
         """Return whether it cannot be a peer of that name that answers; then it is lost."""
         node = holdings.node
         twins = self.paths.twins_of(peer.address, node, holdings.epoch)
+        rivals = [self._known[twin] for twin in twins]
         if node == self._node:
             consequences += self._lose(peer, PeerState.SELF, "it is this node itself")
         elif peer.pinned not in {None, node}:
             why = f"it is {node}, not {peer.pinned}"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
-        elif twins:
+        elif rivals and not self._may_take_id(peer, rivals):
             was_path = peer.holdings is not None and peer.holdings.node == node
-            rivals = [self._known[twin] for twin in twins]
             why = f"it calls itself {node}, as {rivals[0].name} does"
             consequences += self._lose(peer, PeerState.CONFLICT, why)
             if was_path:  # most likely it was started again, and the other paths do not know yet
@@ -336,9 +327,21 @@ class Following:
                     rival.etag = None
                     consequences.append(AskNow(rival, is_open_ended=True))
         else:
+            for rival in rivals:
+                why = f"it calls itself {node}, as {peer.name} does, and sent bad blocks"
+                consequences += self._lose(rival, PeerState.CONFLICT, why)
+                rival.node = node
             return False
         peer.node = node
         return True
+
+    def _may_take_id(self, peer: PeerAddress, rivals: list[PeerAddress]) -> bool:
+        """Return whether an id that is merely stated is taken from who sent bad blocks.
+
+        Else anybody could state it first, and keep everybody from using its owner.
+        """
+        distrusted = [self.is_distrusted(each.origin) for each in (peer, *rivals)]
+        return not self._is_proven and not distrusted[0] and all(distrusted[1:])
 
     def _believe(
         self, peer: PeerAddress, holdings: Holdings, etag: str, consequences: list[Consequence]
@@ -357,7 +360,7 @@ class Following:
         arrived = HoldingsArrived(node, holdings.epoch, holdings.holdings, peer.path, origin)
         consequences.append(arrived)
         if before is not None and before.epoch != holdings.epoch:
-            consequences += self._ask_claimants(node)
+            consequences += self.ask_claimants(node)
 
     def _lose(
         self, peer: PeerAddress, state: PeerState, why: str, *, is_followed: bool = True
@@ -380,15 +383,11 @@ class Following:
         if lost is not None:
             peer.path = None
             consequences.append(PeerLost(self.paths.close(peer.address)))
-            consequences += self._ask_claimants(lost.node)
+            consequences += self.ask_claimants(lost.node)
             if is_followed:
                 named = (each for each in self._entries_of[peer.address] if each.is_name)
                 consequences += map(LookUpNow, named)
         return consequences
-
-    def _ask_claimants(self, node: NodeId) -> list[Consequence]:
-        """Ask who else claims the id of a node of which a path was lost, or that was reborn."""
-        return [AskNow(each) for each in self._conflicts.values() if each.node == node]
 
     def _note_state(self, peer: PeerAddress, state: PeerState) -> None:
         self._counts[peer.state] -= 1

@@ -7,6 +7,21 @@ from typing import Final
 
 from ckptd.limits import MS, SECOND
 
+REFUSED_PAUSE_NS: Final = 10 * SECOND
+"""Pause after a handshake that failed, half of it at least; it takes a person to change that."""
+SHORT_PAUSE_NS: Final = 1 * SECOND
+"""Pause while this node has no descriptor left to ask with."""
+STRANGE_PAUSE_NS: Final = 30 * SECOND
+"""Pause after an address turned out to be another node than may be there, or a second of one id.
+The latter is asked at once when the first one is lost."""
+SELF_PAUSE_NS: Final = 300 * SECOND
+"""Pause after an address turned out to be this node itself, which does not change by itself."""
+_PAUSE_MIN_NS: Final = 50 * MS
+"""Pause after an answer: a peer that answers everything at once is not asked in a tight loop."""
+_ANSWERS_PER_S: Final = 400
+"""With so many peers that there would be more answers than this, the pauses are longer. To ask
+and to take in an answer costs a third of a millisecond: an eighth of a core, and no more with a
+thousand peers that recover."""
 _BACK_OFF_FIRST_NS: Final = 250 * MS
 _BACK_OFF_MAX_NS: Final = 3 * SECOND
 """A holder that returns is found again within this, where few are missing."""
@@ -37,6 +52,11 @@ def back_off_ns(failures: int, dead: int = 0) -> int:
     is_crowd = most_ns > _BACK_OFF_MAX_NS
     first_ns = most_ns // _CROWD_SHARE if is_crowd else _BACK_OFF_FIRST_NS
     return min(first_ns << min(failures, 10), most_ns)
+
+
+def after_answer_ns(followed_count: int) -> int:
+    """Return the pause after an answer of one of so many peers that are followed."""
+    return max(_PAUSE_MIN_NS, followed_count * SECOND // _ANSWERS_PER_S)
 
 
 def spread_ns(pause_ns: int, rng: Random) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ckptd.core.options import Options
+from ckptd.core.options import Options, TrustOptions
 from ckptd.core.report.evidence import Evidence
 from ckptd.core.state.doubts import Doubts
 from ckptd.model.blocks import BlockSet
@@ -47,6 +47,11 @@ class Standing:
     def is_clean(self) -> bool:
         """Nothing was ever held against it."""
         return not (self.quarantines or self.doubts or self.evidence.bad_block_count)
+
+    def is_distrusted(self, options: TrustOptions, *, now: int) -> bool:
+        """Return whether it is in quarantine, or sent bad blocks of a version too often."""
+        is_quarantined = self.quarantined_until_ns > now
+        return is_quarantined or any(each.is_spent(options) for each in self.doubts.values())
 
     def begin_life(self, epoch: Epoch) -> None:
         """Note which life of the source answers. What it was asked in another one has no answer."""

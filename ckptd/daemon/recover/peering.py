@@ -37,7 +37,7 @@ from ckptd.daemon.host.shortages import outlast
 from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
 from ckptd.model.holdings import Holdings
-from ckptd.model.ids import NodeId, PathId
+from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
 from ckptd.net.connection.dialling import Address, numeric_address
 from ckptd.net.connection.handshakes import HandshakeFailed
@@ -72,6 +72,8 @@ _STARTED_AT_ONCE: Final = 8
 _START_PAUSE_S: Final = 0.005
 """So many addresses are dialled for the first time in one go, and then nothing for so long: a
 thousand in less than a second, and the event loop is late by a millisecond."""
+_JUDGED_S: Final = 0.05
+"""So soon after an answer about bad blocks it is known what follows from that."""
 _LONG_PAUSE_NS: Final = 2 * SECOND
 _TICK_S: Final = 0.25
 """Long pauses end together, four times a second: ten dials in a row cost half of ten single ones
@@ -119,6 +121,10 @@ class Peering:
         self._open_ended: set[PeerAddress] = set()
         self._hurried: set[PeerAddress] = set()
 
+    def distrust(self, is_distrusted: Callable[[Origin], bool]) -> None:
+        """Ask this from now on whether an origin may keep an id that somebody else states, too."""
+        self._following.is_distrusted = is_distrusted
+
     def peers(self) -> tuple[ListedPeer, ...]:
         """Return every peer as people see them, in configured order."""
         return self._following.peers()
@@ -164,6 +170,7 @@ class Peering:
         for _ in range(_CONFIRM_TRIES):
             try:
                 answer = await outlast(ask, f"question to {source}")
+                asyncio.get_running_loop().call_later(_JUDGED_S, self._ask_claimants, end.node)
                 return HoldingConfirmed(source, digest, *answer)
             except TurnedAway as away:
                 await asyncio.sleep(away.pause_ns / SECOND)
@@ -285,6 +292,10 @@ class Peering:
             self._open_ended.discard(peer)
         step = self._following.answered(peer, question, answer.update, answer.etag)
         return step._replace(pause_ns=max(step.pause_ns, answer.pause_ns))
+
+    def _ask_claimants(self, node: NodeId) -> None:
+        """Ask who else states the id of a source of bad blocks: it may be theirs."""
+        self._carry_out(self._following.ask_claimants(node))
 
     def _carry_out(self, consequences: Iterable[Consequence]) -> None:
         for each in consequences:

@@ -87,6 +87,9 @@ class Recovering:
             self.runtime.report,
             rng,
         )
+        self.peering.distrust(
+            lambda origin: self.scheduler.is_distrusted(origin, now=self.runtime.now())
+        )
         self.manifests = Manifests(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )

@@ -216,6 +216,35 @@ def test_a_twin_is_asked_at_once_when_the_owner_of_its_id_is_lost() -> None:
     assert not any(isinstance(each, AskNow) for each in node.misses(three)), "it is no twin of c"
 
 
+@pytest.mark.parametrize(
+    ("is_proven", "distrusted", "is_taken"),
+    [
+        (False, {"x"}, True),
+        (False, set(), False),
+        (False, {"x", "y"}, False),
+        (True, {"x"}, False),
+    ],
+)
+def test_an_id_that_is_only_stated_is_taken_from_who_sent_bad_blocks(
+    is_proven: bool, distrusted: set[str], is_taken: bool
+) -> None:
+    node = Node(peer("x"), peer("y"))
+    node.following = Following(ME, (peer("x"), peer("y")), Random(1), is_proven=is_proven)
+    node.following.is_distrusted = lambda origin: origin in distrusted
+    squatter, owner = node.at("x", "y")
+    node.hears(squatter, says(B))
+    told = node.hears(owner, says(B, epoch=6))
+    why = "it calls itself b, as y does, and sent bad blocks"
+    assert (AddressLost("x", PeerState.CONFLICT, why) in told) is is_taken
+    assert (owner.state is PeerState.LIVE) is is_taken
+    assert (PeerLost(B) in told) is is_taken
+    assert (squatter.state is PeerState.CONFLICT) is is_taken
+    if is_taken:
+        assert any(isinstance(each, HoldingsArrived) for each in told)
+        node.hears(squatter, says(B))
+        assert squatter.state is PeerState.CONFLICT, "nor does it get it back"
+
+
 def test_a_twin_is_asked_at_once_when_the_owner_of_its_id_was_started_again() -> None:
     node = Node(peer("x"), peer("y"))
     one, two = node.at("x", "y")

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from ckptd.core.peers import pauses as pauses_module
-from ckptd.core.peers.pauses import back_off_ns, look_up_pause_ns, spread_ns
+from ckptd.core.peers.pauses import after_answer_ns, back_off_ns, look_up_pause_ns, spread_ns
 from ckptd.limits import MS, SECOND
 
 
@@ -47,3 +47,7 @@ def test_pauses_are_doubled_ten_times_at_most(
 ) -> None:
     monkeypatch.setattr(pauses_module, "_BACK_OFF_MAX_NS", 1 << 60)
     assert back_off_ns(failures) == 250 * MS << doublings
+
+
+def test_with_many_peers_answers_are_spread_over_longer_pauses() -> None:
+    assert [after_answer_ns(count) // MS for count in (0, 20, 21, 64)] == [50, 50, 52, 160]

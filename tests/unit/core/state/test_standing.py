@@ -110,3 +110,13 @@ def test_a_source_is_clean_until_something_is_held_against_it() -> None:
     noted = Standing()
     noted.evidence.note(BadBlock(0, LLAMA, Version(1), DIGEST, "unit", 0, R))
     assert not noted.is_clean
+
+
+@pytest.mark.parametrize(
+    ("until_ns", "strikes", "is_distrusted"), [(6, 0, True), (5, 3, False), (0, 4, True)]
+)
+def test_who_is_in_quarantine_or_struck_too_often_is_distrusted(
+    until_ns: int, strikes: int, *, is_distrusted: bool
+) -> None:
+    standing = Standing(quarantined_until_ns=until_ns, doubts={DIGEST: Doubts(strikes=strikes)})
+    assert standing.is_distrusted(OPTIONS.trust, now=5) is is_distrusted
