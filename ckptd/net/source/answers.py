@@ -16,8 +16,10 @@ from ckptd.errors import (
     ContentChanged,
     NotFound,
     ProtocolViolation,
+    Shortage,
     StorageError,
     Withdrawn,
+    shortage_of,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch
@@ -223,7 +225,9 @@ class Answers:
             return await self._find(request, asker, note_wait)
         except CkptdError as error:
             return refuse(error)
-        except Exception:  # noqa: BLE001 -- edge: request → response
+        except Exception as error:  # noqa: BLE001 -- edge: request → response
+            if (shortage := shortage_of(error)) is not None:
+                return refuse(shortage)
             _log.exception("no answer to %.160r", request.target)
             return refuse(CkptdError("request", "failed"))
 
@@ -354,6 +358,8 @@ def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer
             status, message = 404, "this node does not hold it"
         case ContentChanged():
             status, message = 410, "its files are not what was published"
+        case Shortage():
+            status, message = 503, "this node has no descriptor, memory or thread left for it"
         case StorageError():
             status, message = 503, "the disk of this node refused"
         case _:

@@ -10,6 +10,7 @@ from ckptd.errors import (
     NotFound,
     OutOfSpace,
     ProtocolViolation,
+    Shortage,
     StorageError,
     Withdrawn,
 )
@@ -77,6 +78,7 @@ def range_of(answer: Answer) -> tuple[int, int]:
         (Withdrawn("llama@100", "is withdrawn"), 410, "withdrawn"),
         (StorageError("file /data/secret/a", "EIO"), 503, "storage"),
         (OutOfSpace("/data/secret", "is full"), 503, "out_of_space"),
+        (Shortage("file /data/secret/a", "no descriptor is left"), 503, "shortage"),
         (CkptdError("/data/secret", "failed"), 500, "failed"),
     ],
 )
@@ -112,6 +114,21 @@ async def test_a_fault_of_this_node_is_answered_500_and_logged(
     content = BrokenContent(tmp_path, {"a": DATA})
     assert (await answer_to(content)).status == 500
     assert "no answer to" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(24, "Too many open files"), MemoryError(), RuntimeError("can't start new thread")],
+)
+async def test_what_this_node_is_short_of_is_no_fault_of_it_to_a_receiver(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class ShortContent(FileContent):
+        async def open_version(self, digest: Digest) -> ServedBytes:
+            raise error
+
+    assert (await answer_to(ShortContent(tmp_path, {"a": DATA}))).status == 503
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
