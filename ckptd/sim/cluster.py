@@ -188,7 +188,8 @@ class Cluster:
             options=self.scenario.options,
         )
         node.server.bad_share, node.server.ruse = plan.bad_share, plan.ruse
-        self._servers[node.path] = node.server
+        node.path_count = plan.path_count
+        self._servers.update(dict.fromkeys(node.paths, node.server))
         node.on_ended = self._note_end
         for held in plan.holds:
             blocks = held.version.blocks if held.blocks is None else held.blocks

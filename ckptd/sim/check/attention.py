@@ -63,11 +63,11 @@ def idle_source(scheduler: Scheduler, options: Options, *, now: int) -> str:
     fetching = [known for known in state.recoveries.values() if known.is_fetching]
     wanting = [recovery for recovery in fetching if recovery.coverage.unclaimed]
     for peer in state.peers.values():
-        if peer.node in state.peer_alarms:
+        if peer.path in state.peer_alarms:
             continue
         for recovery in wanting:
             if find_offer(recovery, peer, options, now=now) is not None:
-                return f"{peer.node} stands idle"
+                return f"{peer.path} stands idle"
     return ""
 
 

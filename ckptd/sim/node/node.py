@@ -90,6 +90,7 @@ class Node:
         thawed_ns: When it went on after it stood still last.
         lane_count: How many lanes it opened, in all lives.
         request_count: How many ranges it asked for, in all lives.
+        path_count: At how many addresses it is reached.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is made of, each named)
@@ -115,6 +116,7 @@ class Node:
         self.thawed_ns = 0
         self.lane_count = 0
         self.request_count = 0
+        self.path_count = 1
         self._world = world
         self._network = network
         self._servers: Mapping[PathId, Server] = servers
@@ -169,11 +171,18 @@ class Node:
         staging = self.stagings.get(recovery)
         return BlockSet() if staging is None else staging.committed
 
-    def announcement(self) -> HoldingsArrived:
-        """Return what it announces to peers."""
-        server = self.server
+    @property
+    def paths(self) -> tuple[PathId, ...]:
+        """How others call all ways to it."""
+        further = (PathId(f"{self.path} via {number}") for number in range(2, self.path_count + 1))
+        return (self.path, *further)
+
+    def announcements(self) -> tuple[HoldingsArrived, ...]:
+        """Return what it announces to peers, on each path."""
+        server, origin = self.server, Origin(self.name)
         node, epoch = server.ruse.states or self.name, Epoch(self.life + server.epochs)
-        return HoldingsArrived(node, epoch, server.claims(), self.path, Origin(self.name))
+        claims = server.claims()
+        return tuple(HoldingsArrived(node, epoch, claims, path, origin) for path in self.paths)
 
     # Life and death
 

@@ -157,7 +157,7 @@ class SimulatedPeering:
             return
         tie.failures = 0
         tie.heard = self._revisions.get(tie.followed.name, 0)
-        tie.follower.report(tie.followed.announcement())
+        tie.follower.report(*tie.followed.announcements())
         self._settle(tie)
         self._look_who_is_heard(tie.follower)
 
@@ -174,7 +174,7 @@ class SimulatedPeering:
         was_live, tie.life = tie.life is not None, None
         self._world.after(spread_ns(pause_ns, self._rng), self._ask, tie, tie.asking)
         if was_live:
-            tie.follower.report(PeerLost(tie.followed.path))
+            tie.follower.report(*map(PeerLost, tie.followed.paths))
             self._look_who_is_heard(tie.follower)
 
     def _settle(self, tie: Tie) -> None:
@@ -211,18 +211,20 @@ class SimulatedPeering:
         self._announced_ns[node.name] = self._world.now
         if not node.is_up:
             return
-        revision, announcement = self._revisions[node.name], node.announcement()
+        revision, announced = self._revisions[node.name], node.announcements()
         for tie in self._followers.get(node.name, ()):
             if tie.life == node.life:
                 delay_ns = self._network.delay_ns(node.name, tie.follower.name)
-                self._world.after(delay_ns, self._tell, tie, tie.asking, revision, announcement)
+                self._world.after(delay_ns, self._tell, tie, tie.asking, revision, announced)
 
-    def _tell(self, tie: Tie, asking: int, revision: int, announcement: HoldingsArrived) -> None:
+    def _tell(
+        self, tie: Tie, asking: int, revision: int, announced: tuple[HoldingsArrived, ...]
+    ) -> None:
         """Deliver an announcement, unless a newer one arrived before."""
         if asking != tie.asking or revision <= tie.heard:
             return
         if not self._is_connected(tie):
-            self._world.after(_LATE_NS, self._tell, tie, asking, revision, announcement)
+            self._world.after(_LATE_NS, self._tell, tie, asking, revision, announced)
             return
         tie.heard = revision
-        tie.follower.report(announcement)
+        tie.follower.report(*announced)

@@ -43,6 +43,7 @@ class NodePlan:
         bad_share: Share of the blocks it sends that are wrong although it stands by them.
         ruse: How it gets around being blamed for them.
         serves_by_class: It sends what is more urgent first; a web server in its place does not.
+        path_count: At how many addresses it is reached; each is a path of its own.
     """
 
     name: NodeId
@@ -57,6 +58,7 @@ class NodePlan:
     bad_share: float = 0.0
     ruse: Ruse = field(default_factory=Ruse)
     serves_by_class: bool = True
+    path_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
