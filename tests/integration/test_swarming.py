@@ -303,9 +303,9 @@ async def test_after_a_delta_that_does_not_fit_everything_is_asked_for() -> None
     with scripted_source(script) as (host, port):
         async with Inquirer() as inquirer:
             peers = Peering(NodeId("me"), (f"{host}:{port}",), inquirer, events.append, Random(1))
-            (peer,) = peers.peers()
             following = asyncio.ensure_future(peers.run())
             await until(lambda: len(asked) == 4)
+            (peer,) = peers.peers()
             assert peer.holdings == Holdings(NodeId("p"), Epoch(5), 2, ())
             following.cancel()
             await asyncio.wait([following])
