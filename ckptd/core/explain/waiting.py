@@ -43,10 +43,8 @@ def why_still(
         why = StoryReason.PAUSED, "an operator to resume it"
     elif recovery.stage is Stage.SEEKING:
         why = _why_no_version(state, recovery)
-    elif recovery.stage is Stage.DESCRIBING and recovery.local.pending_order is None:
-        whose = _trouble_of_holder(state, recovery, now=now)
-        what = f"a peer that has the manifest{whose}{_retried(recovery, now=now)}"
-        why = StoryReason.NO_SOURCE, what
+    elif recovery.stage is Stage.DESCRIBING:
+        why = _why_no_manifest(state, recovery, now=now)
     elif recovery.stage is Stage.TRANSFERRING:
         if recovery.work.transfer_count:
             why = _why_nothing_comes(recovery, now=now)
@@ -138,6 +136,26 @@ def _why_nobody_may_be_asked(able: list[Peer], *, now: int) -> tuple[StoryReason
     if trouble := first.link.trouble_at(now):
         return StoryReason.RESTING, f"{first.node}: {trouble}; tried again in {left}"
     return StoryReason.RESTING, f"a source to be tried again in {left}"
+
+
+def _why_no_manifest(
+    state: State, recovery: Recovery, *, now: int
+) -> tuple[StoryReason, str] | None:
+    """Say why the manifest is not here; ``None``: it was asked for just now."""
+    search = recovery.search
+    if recovery.local.pending_order is not None:
+        asked: list[str] = [path for path in search.asked if path and path not in search.dropped]
+        if search.asked_ns is None or now - search.asked_ns < STANDSTILL_SILENCE_NS or not asked:
+            return None
+        since = format_span(now - search.asked_ns)
+        return StoryReason.SILENT, f"{_names(asked)} to send the manifest, asked for {since} ago"
+    claimants = [each for each in state.peers.values() if each.is_live]
+    claimants = [each for each in claimants if each.holding_of(recovery.digest)]
+    if claimants and all(each.standing.quarantined_until_ns > now for each in claimants):
+        return _why_nobody_may_be_asked(claimants, now=now)
+    whose = _trouble_of_holder(state, recovery, now=now)
+    what = f"a peer that has the manifest{whose}{_retried(recovery, now=now)}"
+    return StoryReason.NO_SOURCE, what
 
 
 def _trouble_of_holder(state: State, recovery: Recovery, *, now: int) -> str:

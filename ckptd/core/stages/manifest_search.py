@@ -307,6 +307,7 @@ def ask(step: Step, recovery: Recovery, source: Peer | None) -> None:
     if source is not None:
         patience_ns = step.options.silence.gaps * (source.link.latency_ns or 0)
         search.ask_again_at_ns = step.now + max(patience_ns, step.options.silence.floor_ns)
+        search.asked_ns = step.now if search.asked_ns is None else search.asked_ns
         if search.give_way_at_ns is None:
             search.give_way_at_ns = step.now + _patience_ns(step, recovery)
     search.asked[path] = digest

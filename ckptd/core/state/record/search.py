@@ -37,6 +37,7 @@ class ManifestSearch:
     Attributes:
         asked: Who was asked and has not answered, with the digest; ``None`` is this node.
         dropped: Those of them whose answer is not waited for any more.
+        asked_ns: When somebody was asked for the chosen version first; ``None``: nobody was.
         ask_again_at_ns: One more source is asked at this moment.
         give_way_at_ns: From this moment on another version is chosen if there is one.
         given_way: How many versions were given up because their manifests did not come.
@@ -54,6 +55,7 @@ class ManifestSearch:
 
     asked: dict[PathId | None, Digest] = field(default_factory=dict)
     dropped: set[PathId] = field(default_factory=set)
+    asked_ns: int | None = None
     ask_again_at_ns: int | None = None
     give_way_at_ns: int | None = None
     given_way: int = 0
@@ -79,7 +81,7 @@ class ManifestSearch:
 
     def start_over(self) -> None:
         """Forget what was for one version alone."""
-        self.give_way_at_ns = None
+        self.asked_ns = self.give_way_at_ns = None
         self.rounds = self.replaced = 0
         self.tried.clear()
         self.unsigned_by.clear()

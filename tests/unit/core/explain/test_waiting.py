@@ -136,6 +136,29 @@ def test_a_manifest_is_waited_for_while_nobody_is_asked_for_it() -> None:
     assert why(state, recovery) is None
 
 
+def test_who_was_asked_for_a_manifest_is_named_after_a_second() -> None:
+    state, recovery = recovering(Stage.DESCRIBING)
+    recovery.local.pending_order = LocalOrder.MANIFEST
+    recovery.search.asked = {A: VERSION.digest, B: VERSION.digest, None: VERSION.digest}
+    recovery.search.dropped = {B}
+    recovery.search.asked_ns = 5
+    assert why(state, recovery, now=SECOND + 4) is None
+    said = "a to send the manifest, asked for 1.0s ago"
+    assert why(state, recovery, now=SECOND + 5) == (StoryReason.SILENT, said)
+    recovery.search.dropped = {A, B}
+    assert why(state, recovery, now=SECOND + 5) is None
+
+
+def test_a_manifest_that_only_peers_in_quarantine_have_waits_for_its_end() -> None:
+    state, recovery = recovering(Stage.DESCRIBING)
+    peer = holder(state, "a")
+    peer.standing.quarantined_until_ns = SECOND
+    said = "the quarantine of a to end in 1.0s"
+    assert why(state, recovery) == (StoryReason.QUARANTINED, said)
+    peer.is_live = False
+    assert why(state, recovery) == (StoryReason.NO_SOURCE, "a peer that has the manifest")
+
+
 @pytest.mark.parametrize(
     ("retry_at_s", "is_paused", "is_ending", "said"),
     [
