@@ -146,8 +146,8 @@ def _same_patience(link: Link, options: Options) -> int:
 ABLATIONS: Final = (
     Ablation(
         "another epoch is another peer",
-        (58,),
-        "has not ended",
+        (70,),
+        "has not shown",
         rules={
             "scheduler._HANDLERS": {
                 **scheduler._HANDLERS,
@@ -175,7 +175,7 @@ ABLATIONS: Final = (
         "distant",
         rules={"state.link.Link.first_byte_timeout_ns": _same_patience},
     ),
-    Ablation("bad blocks cost trust", (58, 70), "has not ended", {"trust.per_bad_block": 0}),
+    Ablation("bad blocks cost trust", (458, 491), "bad blocks", {"trust.per_bad_block": 0}),
     Ablation(
         "a question before blame",
         (272, 334),

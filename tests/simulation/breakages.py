@@ -135,7 +135,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "staging is removed when nothing writes there",
-        2,
+        19,
         "DiscardStaging while",
         {"stages.advance.discard_when_quiet": _discard_at_once},
     ),
