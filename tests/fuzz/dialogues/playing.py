@@ -46,7 +46,10 @@ _STRIKES_MAX: Final = 4
 _STRIKE_BLOCKS: Final = 2
 """Of blocks this small a lane reads several at once before it knows of a wrong one."""
 _ALONE: Final = 2
-"""Without an honest holder, sources in quarantine are asked again when that ends."""
+"""Where nobody else has anything for a while, a source is asked again after a quarantine, and after
+each body that it breaks off, which costs up to a mebibyte."""
+_SOON_S: Final = 1.0
+"""A holder that begins to answer by then leaves the others no while."""
 _TURN_NS_MAX: Final = 150_000_000
 """Processor time for which the loop hears nobody."""
 
@@ -241,7 +244,9 @@ def _judge(
     complain, truth = course.complaints.append, world.truth
     is_complete = _judge_end(dialogue, receiver, course, truth.digest)
     course.complaints += _wrong_files(receiver.root, truth.contents, is_complete=is_complete)
-    strikes_max = len(liars) * _STRIKES_MAX * (_ALONE if dialogue.honest_after_s is None else 1)
+    after_s = dialogue.honest_after_s
+    are_alone = after_s is None or after_s > _SOON_S
+    strikes_max = len(liars) * _STRIKES_MAX * (_ALONE if are_alone else 1)
     bytes_max = len(truth.data) * _SHARE_MAX + strikes_max * _STRIKE_BLOCKS * BLOCK_BYTES_MIN
     if course.received_bytes > bytes_max:
         complain(f"it received {course.received_bytes / len(truth.data):.1f} times the version")
