@@ -37,7 +37,7 @@ def on_holding_confirmed(step: Step, event: HoldingConfirmed) -> None:
     asked = peer.standing.questioned.pop(event.digest)
     doubts = peer.standing.doubts[event.digest]
     peer.standing.evidence.settle(event.confirmation, event.digest)
-    step.note_room(event.source)
+    step.note_room_of(peer)
     assert event.confirmation is not Confirmation.PENDING
     denied, reason = BlockSet(), StoryReason.WRONG_DIGEST
     match event.confirmation:
@@ -144,7 +144,7 @@ def proved(step: Step, lane: Lane, recovery: Recovery, block: int) -> None:
     for unit in () if doubts is None else doubts.among(BlockSet.single(block)):
         unit.is_unproven = False
         unit.bad = unit.bad.without_run((block, block + 1))
-        step.note_room(peer.path)
+        step.note_room_of(peer)
 
 
 def give_second_chances(step: Step) -> None:

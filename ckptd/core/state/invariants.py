@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import once_for_each_node
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.words import LocalOrder, Stage
@@ -66,19 +67,21 @@ def _check_bundles(recovery: Recovery) -> None:
 
 
 def _check_sources(state: State, recovery: Recovery) -> None:
-    holdings = [
-        peer.holdings[recovery.digest]
+    said = [
+        (peer, peer.holdings[recovery.digest])
         for peer in state.peers.values()
         if peer.is_live and recovery.digest in peer.holdings
     ]
-    partial = [holding.blocks for holding in holdings if not holding.is_complete]
     _expect(
-        recovery.swarm.source_count == len(holdings)
-        and recovery.swarm.is_swarming == bool(partial),
+        recovery.swarm.source_count == len(said)
+        and recovery.swarm.is_swarming == any(not holding.is_complete for _, holding in said),
         f"{recovery.id}: its sources are counted",
     )
+    held = once_for_each_node(said)
     _expect(
-        union(partial).issubset(recovery.swarm.spread.had_by[0]),
+        union(holding.blocks for holding in held if not holding.is_complete).issubset(
+            recovery.swarm.spread.had_by[0]
+        ),
         f"{recovery.id}: what other receivers have has spread",
     )
 

@@ -12,6 +12,7 @@ from ckptd.core.events import Event
 from ckptd.core.options import Options
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
+from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.model.ids import PathId, RecoveryId
 from ckptd.model.words import CloseReason
@@ -48,15 +49,24 @@ class Step:
         """Look whether a range can be ordered from this peer now."""
         self.room[path] = None
 
+    def note_room_of(self, peer: Peer) -> None:
+        """Look whether a range can be ordered from a peer now, on any path to it."""
+        self.note_room(peer.path)
+        for other in self.state.on_other_paths(peer):
+            self.note_room(other.path)
+
     def note_room_everywhere(self) -> None:
         """Look whether a range can be ordered from any peer now."""
         self.is_room_everywhere = True
 
     def rest(self, path: PathId) -> None:
-        """Look at a peer again when its pause is over."""
+        """Look at a peer again when its pause is over; a quarantine is one on all paths to it."""
         peer = self.state.peers.get(path)
-        if peer is not None and peer.usable_at_ns > self.now:
-            self.state.peer_alarms.set(path, peer.usable_at_ns)
+        if peer is None:
+            return
+        for each in (peer, *self.state.on_other_paths(peer)):
+            if each.usable_at_ns > self.now:
+                self.state.peer_alarms.set(each.path, each.usable_at_ns)
 
     def close_lane(self, lane: Lane, reason: CloseReason) -> None:
         """Close a lane; its transfers will end. Forget it at once if it has none."""

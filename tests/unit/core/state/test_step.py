@@ -17,7 +17,7 @@ from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.model.blocks import BlockRun
 from ckptd.model.ids import Epoch, LaneId, TransferId
 from ckptd.model.words import CloseReason
-from tests.support.scheduling import R2, A, B, R, saved, wanted
+from tests.support.scheduling import R2, A, B, R, further_path, saved, wanted
 
 
 @pytest.fixture
@@ -121,3 +121,17 @@ def test_a_handler_is_given_the_recovery_and_nothing_of_one_that_ended(step: Ste
     handler.take_in(step, RecoveryPaused(R2))
     handler.take_in(step, RecoveryPaused(R))
     assert seen == [(step.state.recoveries[R], RecoveryPaused(R))]
+
+
+def test_room_and_rest_are_noted_on_all_paths_to_a_node() -> None:
+    first, further = Peer(A, Epoch(1)), Peer(A, Epoch(1), path=further_path(A, "x"))
+    state = State()
+    for peer in (first, further):
+        state.add_peer(peer)
+        peer.standing = first.standing
+    step = Step(state, Options(), Random(1), now=5)
+    step.note_room_of(first)
+    assert list(step.room) == [first.path, further.path]
+    first.standing.quarantined_until_ns = 9
+    step.rest(further.path)
+    assert all(peer.path in state.peer_alarms for peer in (first, further))
