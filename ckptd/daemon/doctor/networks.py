@@ -59,7 +59,7 @@ async def look_at_networks(
         live: Returns the addresses that answer.
         inquirer: Asks them where else they do.
     """
-    networks = Networks(await asyncio.to_thread(Routes.read))
+    networks = Networks(await Routes.read())
     shown: dict[NodeId, tuple[ShownAddress, ...]] = {}
     by_node = {peer.holdings.node: peer for peer in live() if peer.holdings is not None}
     asked = list(by_node.items())

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
+from ckptd.daemon.host.off_loop import read_start
 from ckptd.limits import KIB, MIB
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,9 +70,10 @@ class Routes:
         self._routes = sorted(routes, key=lambda route: (-route.network.prefixlen, route.metric))
 
     @classmethod
-    def read(cls) -> Routes:
+    async def read(cls) -> Routes:
         """Read it from the kernel; what cannot be read is left out."""
-        return cls([*routes_in(_read("route")), *ipv6_routes_in(_read("ipv6_route"))])
+        ipv4, ipv6 = [await _read_off_loop(table) for table in ("route", "ipv6_route")]
+        return cls([*routes_in(ipv4), *ipv6_routes_in(ipv6)])
 
     def to(self, host: str) -> Route | None:
         """Return the route to an address of another machine; ``None``: there is none."""
@@ -150,6 +152,12 @@ def _ipv4_addresses() -> Iterator[OwnAddress]:
                 name = room[start : start + 16].tobytes().split(b"\0")[0]
                 host = socket.inet_ntoa(room[start + 20 : start + 24].tobytes())
                 yield OwnAddress(host, name.decode(errors="replace").partition(":")[0])
+
+
+async def _read_off_loop(table: str) -> str:
+    with suppress(OSError):
+        return (await read_start(f"{_TABLE}/{table}", _TABLE_BYTES_MAX)).decode("ascii", "replace")
+    return ""
 
 
 def _read(table: str) -> str:

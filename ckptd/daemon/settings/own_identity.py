@@ -11,6 +11,7 @@ from typing import Any, Final
 from ckptd.config import Config
 from ckptd.config.sections import TlsSection
 from ckptd.core.events import IdentityJudged
+from ckptd.daemon.host.off_loop import facts_of
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import HandshakeFailure, HandshakeSide
@@ -88,6 +89,18 @@ async def keep_fresh(identity: Identity) -> None:
     """Notice new certificates, and those that will not be valid for long, until cancelled."""
     while True:
         await asyncio.sleep(_FILES_LOOK_S)
+        await look_again(identity)
+
+
+async def look_again(identity: Identity) -> None:
+    """Have an identity's files read again if they are not what they were, and warn of expiry."""
+    try:
+        facts = [await facts_of(path) for path in identity.paths]
+    except OSError:
+        facts = []  # what is wrong is said by who reads them
+    if identity.is_of(facts):
+        identity.warn_of_expiry()
+    else:  # the library reads keys by their paths, and hands are shaken to try them
         await asyncio.to_thread(identity.refresh)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -52,6 +52,13 @@ class Files:
     key: str
     revoked: str | None = None
     credentials: str | None = None
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Yield the key of the configuration and the path of each file that there is."""
+        for key in ("ca", "certificate", "key", "revoked"):
+            path = getattr(self, key)
+            if path is not None:
+                yield key, path
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,23 +228,25 @@ def _check_key_mode(files: Files) -> None:
         raise _unusable("key", files.key, problem, f"Run: chmod 600 {files.key}")
 
 
+def stamp_of(facts: os.stat_result) -> tuple[int, ...]:
+    """Return what differs when a file was changed."""
+    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
 def stamps_of(files: Files) -> tuple[tuple[int, ...], ...]:
-    """Return what differs when a file was changed; blocks.
+    """Return the stamps of all of them; blocks.
 
     Raises:
         ConfigurationError: One is not there.
     """
     stamps = []
-    for key in ("ca", "certificate", "key", "revoked"):
-        path = getattr(files, key)
-        if path is None:
-            continue
+    for key, path in files.named():
         try:
             facts = os.stat(path)
         except OSError as error:
             hint = "'ckptctl tls init' and 'ckptctl tls issue' make such files."
             raise _unusable(key, path, _why(error), hint) from error
-        stamps.append((facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+        stamps.append(stamp_of(facts))
     return tuple(stamps)
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Final
 
@@ -23,7 +24,15 @@ from ckptd.errors import ConfigurationError, UsageError
 from ckptd.limits import DAY_S
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide
-from ckptd.net.connection.certificates import ALPN, CertifiedPeer, Files, load, peer_of, stamps_of
+from ckptd.net.connection.certificates import (
+    ALPN,
+    CertifiedPeer,
+    Files,
+    load,
+    peer_of,
+    stamp_of,
+    stamps_of,
+)
 from ckptd.net.connection.handshakes import HandshakeFailed, Handshakes
 from ckptd.net.connection.transports import SecureConnection
 
@@ -66,7 +75,7 @@ class Identity:
         self._complaint = ""
         self._warned_days: dict[str, float] = {}
         self._loaded = load(node, files)
-        self._warn_of_expiry()
+        self.warn_of_expiry()
 
     @property
     def client_context(self) -> ssl.SSLContext:
@@ -104,7 +113,7 @@ class Identity:
             ConfigurationError: A file cannot be used; everything stays as it was.
         """
         self.prepare(self._files)()
-        self._warn_of_expiry()
+        self.warn_of_expiry()
 
     def prepare(self, files: Files) -> Callable[[], None]:
         """Read other files, or the same ones again. Any thread; blocks.
@@ -123,6 +132,29 @@ class Identity:
 
         return switch
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where its files are."""
+        return tuple(path for _, path in self._files.named())
+
+    def is_of(self, facts: Iterable[os.stat_result]) -> bool:
+        """Tell whether files that look like this, in the order of their paths, were read."""
+        return tuple(map(stamp_of, facts)) == self._loaded.stamps
+
+    def warn_of_expiry(self) -> None:
+        """Warn of certificates that will not be valid for long: once for each of some days."""
+        now_s = self._wall_clock()
+        for role, not_after_s in self._loaded.not_after_s.items():
+            days_left = (not_after_s - now_s) / DAY_S
+            reached = [days for days in (0, *_EXPIRY_WARNINGS_DAYS) if days_left <= days]
+            if not reached:
+                self._warned_days.pop(role, None)
+            elif reached[0] < self._warned_days.get(role, float("inf")):
+                self._warned_days[role] = reached[0]
+                whose = "this node's certificate" if role == "node" else "its authority"
+                when = f"expires in {days_left:.1f} days" if days_left > 0 else "has expired"
+                _log.warning("%s %s. Renew it with 'ckptctl tls'.", whose, when)
+
     def refresh(self) -> None:
         """Reload if a file changed, and warn of expiry; to be called now and then. Blocks.
 
@@ -137,7 +169,7 @@ class Identity:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 _log.error("the certificates stay what they were: %s", error)
-        self._warn_of_expiry()
+        self.warn_of_expiry()
 
     def is_revoked(self, peer: CertifiedPeer) -> bool:
         """Tell whether a peer's certificate was revoked."""
@@ -223,16 +255,3 @@ class Identity:
         except HandshakeFailed as failed:
             self.handshakes.note(side, address, failed)
             raise
-
-    def _warn_of_expiry(self) -> None:
-        now_s = self._wall_clock()
-        for role, not_after_s in self._loaded.not_after_s.items():
-            days_left = (not_after_s - now_s) / DAY_S
-            reached = [days for days in (0, *_EXPIRY_WARNINGS_DAYS) if days_left <= days]
-            if not reached:
-                self._warned_days.pop(role, None)
-            elif reached[0] < self._warned_days.get(role, float("inf")):
-                self._warned_days[role] = reached[0]
-                whose = "this node's certificate" if role == "node" else "its authority"
-                when = f"expires in {days_left:.1f} days" if days_left > 0 else "has expired"
-                _log.warning("%s %s. Renew it with 'ckptctl tls'.", whose, when)

@@ -61,7 +61,10 @@ fd000000000000000000000000000002 03 40 00 80     eth1
     assert list(ipv6_addresses_in(table)) == [OwnAddress("fd00::2", "eth1")]
 
 
+async def test_the_tables_of_this_machine_are_read() -> None:
+    assert (await Routes.read()).to("127.0.0.1") is None
+
+
 def test_this_machine_has_addresses_of_its_own_and_none_is_of_loopback() -> None:
     assert not [each for each in own_addresses() if each.host.startswith("127.")]
     assert all(each.interface for each in own_addresses())
-    Routes.read()

@@ -1,6 +1,8 @@
 """What the daemon notices of its own certificate while it runs."""
 
 import asyncio
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from ckptd.core.events import IdentityJudged
 from ckptd.daemon.settings import own_identity
-from ckptd.daemon.settings.own_identity import watch_validity
+from ckptd.daemon.settings.own_identity import look_again, watch_validity
 from ckptd.net.connection.identity import Identity
 from tests.support.certificates import A, Certificates
 from tests.support.serving import until
@@ -43,3 +45,59 @@ async def test_a_clock_that_is_set_is_noticed_and_reported_once(
         await until(lambda: len(reported) > 1)
         task.cancel()
     assert reported == ["this node's certificate is not valid yet (is the clock right?)", ""]
+
+
+async def test_files_are_looked_at_and_read_off_the_loop_and_only_if_they_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = Certificates(tmp_path)
+    identity = certificates.identity(A)
+    reads: list[int] = []
+    looks: list[int] = []
+    read, stat = identity.reload, os.stat
+
+    def reload() -> None:
+        reads.append(threading.get_ident())
+        read()
+
+    def noted_stat(*args: int | str, **options: bool) -> os.stat_result:
+        looks.append(threading.get_ident())
+        return stat(*args, **options)
+
+    monkeypatch.setattr(identity, "reload", reload)
+    before = identity.client_context
+    await look_again(identity)
+    assert (reads, identity.client_context) == ([], before)
+    certificates.revoked.write_text("1f\n")
+    with monkeypatch.context() as noted:
+        noted.setattr(os, "stat", noted_stat)
+        await look_again(identity)
+    assert len(reads) == 1
+    assert threading.get_ident() not in {*reads, *looks}
+    assert identity.client_context is not before
+
+
+async def test_a_file_that_is_gone_is_complained_of_and_what_was_read_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates = Certificates(tmp_path)
+    identity = certificates.identity(A)
+    before = identity.client_context
+    certificates.revoked.unlink()
+    for _ in range(2):
+        await look_again(identity)
+    assert identity.client_context is before
+    assert len([line for line in caplog.messages if "stay what they were" in line]) == 1
+
+
+async def test_expiry_is_warned_of_though_no_file_changed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = time.time()
+    files = Certificates(tmp_path).files(A)
+    identity = Identity(A, files, wall_clock=lambda: now_s)
+    until_s = min(identity.not_after_s.values())
+    caplog.clear()
+    now_s = until_s - 3600
+    await look_again(identity)
+    assert "expires in 0.0 days" in caplog.text
