@@ -1,9 +1,14 @@
-"""Patterns that name units by their paths: the same when publishing and when prioritizing."""
+"""Patterns: those that name units by their paths, and those that find a version in a name."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
+
+from ckptd.errors import UsageError
+from ckptd.limits import VERSION_MAX
+from ckptd.model.ids import Version, parse_version
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -13,3 +18,42 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     that directory. Every text is a pattern.
     """
     return re.compile(fnmatch.translate(pattern))
+
+
+def version_from(expression: str, paths: Iterable[str]) -> Version:
+    """Return the version that a name says, e.g. 1200 of ``checkpoint-1200``.
+
+    The names of each path are looked at from the last to the first, so that a step in the name of
+    the directory comes before one in that of its run.
+
+    Args:
+        expression: A regular expression with a group, which matches digits.
+        paths: Where to look, in this order.
+
+    Raises:
+        UsageError: No such expression, or it finds no version.
+    """
+    subject = f"--version-from {expression[:80]!r}"
+    try:
+        pattern = re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(subject, f"is no regular expression: {error}") from error
+    if pattern.groups != 1:
+        raise UsageError(
+            subject,
+            f"has {pattern.groups} groups, not one",
+            "Put the digits in brackets: 'checkpoint-([0-9]+)'; others are '(?:…)'.",
+        )
+    tried = list(paths)
+    for path in tried:
+        for name in reversed(path.split("/")):
+            found = pattern.search(name)
+            if found is None or found[1] is None:
+                continue
+            digits = found[1]
+            if not (digits.isascii() and digits.isdigit()):
+                raise UsageError(subject, f"finds {digits[:80]!r} in {name!r}, which is no number")
+            if len(digits.lstrip("0")) > len(str(VERSION_MAX)):
+                raise UsageError(subject, f"finds more digits in {name!r} than a version has")
+            return parse_version(int(digits))
+    raise UsageError(subject, f"finds nothing in {' or '.join(dict.fromkeys(tried))}")

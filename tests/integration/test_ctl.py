@@ -431,6 +431,38 @@ def test_watch_takes_the_newest_that_has_not_ended(
     assert err == "ckptctl: recovery 01J9QX of llama/rank-0@100 cancelled\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "directory", "version"),
+    [
+        ("run/latest", "run/checkpoint-12", 12),
+        ("run/last.ckpt", "run/last.ckpt", 1000),
+        ("link/epoch=3-step=1000.ckpt", "run/epoch=3-step=1000.ckpt", 1000),
+        ("run/checkpoint-12", "run/checkpoint-12", 12),
+    ],
+)
+def test_a_version_is_taken_from_the_name_of_what_is_published(
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    directory: str,
+    version: int,
+) -> None:
+    (tmp_path / "run/checkpoint-12").mkdir(parents=True)
+    (tmp_path / "run/epoch=3-step=1000.ckpt").touch()
+    (tmp_path / "run/latest").symlink_to("checkpoint-12")
+    (tmp_path / "run/last.ckpt").symlink_to("epoch=3-step=1000.ckpt")
+    (tmp_path / "link").symlink_to("run")
+    monkeypatch.chdir(tmp_path)
+    daemon = StandInDaemon()
+    argv = ["publish", typed, "--checkpoint", "a", "--version-from", r"(?:step=|checkpoint-)(\d+)"]
+    with serving(daemon, path):
+        assert ckptctl(["--socket", path, *argv]) == ExitCode.DONE
+    real = os.path.realpath(tmp_path)
+    expected = PublishRequest(directory=f"{real}/{directory}", checkpoint="a", version=version)
+    assert daemon.calls == [("publish", expected)]
+
+
 def test_directories_reach_the_daemon_absolute_and_resolved(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -580,7 +612,8 @@ def shown_examples() -> list[str]:
     found: list[str] = []
     for verb in VERBS.values():
         text = re.sub(r"\\\n *", "", help_of(verb.name))
-        found += re.findall(r"^  (?:file=\$\()?(ckptctl [^)|\n]*)", text, re.MULTILINE)
+        shown = r"^  (?:file=\$\()?(ckptctl (?:'[^'\n]*'|[^')|\n])*)"
+        found += re.findall(shown, text, re.MULTILINE)
     return found
 
 

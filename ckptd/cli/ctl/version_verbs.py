@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Final
 
 from ckptd.cli.ctl.verb import (
@@ -22,10 +23,15 @@ from ckptd.cli.render.text import peer_lines, published_lines
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.errors import ExitCode
-from ckptd.model.ids import parse_checkpoint_name, parse_reference, parse_version
+from ckptd.model.ids import Version, parse_checkpoint_name, parse_reference, parse_version
+from ckptd.model.patterns import version_from
+
+_DIGITS_MAX: Final = 20
+"""More than any version has: what is longer is refused as too large."""
 
 _PUBLISH: Final = """\
-Hash a directory below one of the daemon's roots and serve it where it lies.
+Hash a directory below one of the daemon's roots, or a single file, and serve it
+where it lies.
 Nothing is copied. Publishing the same content again changes nothing. If other
 content goes by that name and version, at a peer for example, it says so; with
 --replace this node's own leaves the offer, and others' stays.
@@ -38,6 +44,10 @@ examples:
   ckptctl publish . --checkpoint llama/rank-3 --version 1200 \\
       --critical 'model*.safetensors' --critical config.json \\
       --deferred 'optimizer/*' --optional '*.log'
+  ckptctl publish /data/out/checkpoint-1200 --checkpoint out \\
+      --version-from 'checkpoint-([0-9]+)'
+  ckptctl publish lit/epoch=3-step=1000.ckpt --checkpoint lit \\
+      --version-from 'step=([0-9]+)'
 """
 
 _PEERS: Final = """\
@@ -65,10 +75,14 @@ examples:
 
 
 def _add_publish(parser: ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the version's directory")
+    parser.add_argument("directory", metavar="DIR", help="the version's directory, or a file")
     parser.add_argument("--checkpoint", metavar="NAME", required=True, help="e.g. llama/rank-3")
-    parser.add_argument(
-        "--version", metavar="N", type=int, required=True, help="usually the training step"
+    version = parser.add_mutually_exclusive_group(required=True)
+    version.add_argument("--version", metavar="N", type=_number, help="usually the training step")
+    version.add_argument(
+        "--version-from",
+        metavar="REGEX",
+        help="take it from the name of DIR, or of one above: its first group",
     )
     for criticality, purpose in (
         ("critical", "are recovered first"),
@@ -87,12 +101,47 @@ def _add_publish(parser: ArgumentParser) -> None:
     )
 
 
+def _number(text: str) -> int:
+    """Read a version, for the parser."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise ArgumentTypeError(
+            f"{text!r} is no number; --version-from 'REGEX' takes one from a name, "
+            "e.g. 'checkpoint-([0-9]+)'"
+        )
+    value = int(digits.lstrip("0")[:_DIGITS_MAX] or "0")
+    return value if digits == text else -value
+
+
+def _version(arguments: Namespace) -> Version:
+    """Return which version is meant.
+
+    A link is followed only if its own name says nothing: ``last.ckpt``, ``latest``.
+    """
+    if arguments.version_from is None:
+        return parse_version(arguments.version)
+    typed = absolute(arguments.directory)
+    return version_from(
+        arguments.version_from, (typed, absolute(arguments.directory, is_resolved=True))
+    )
+
+
+def _published_path(typed: str) -> str:
+    """Return what is to be published, without a symbolic link on the way to it.
+
+    The daemon refuses those; a person's path may have some. A link to a file keeps its own name.
+    """
+    if not os.path.isfile(typed):
+        return absolute(typed, is_resolved=True)
+    directory, name = os.path.split(absolute(typed))
+    return utf8(f"{absolute(directory, is_resolved=True).rstrip('/')}/{name}")
+
+
 def _publish(arguments: Namespace) -> ExitCode:
     request = PublishRequest(
-        # The daemon refuses symbolic links on the way to a root; a person's path may have some.
-        directory=absolute(arguments.directory, is_resolved=True),
+        directory=_published_path(arguments.directory),
         checkpoint=parse_checkpoint_name(arguments.checkpoint),
-        version=parse_version(arguments.version),
+        version=_version(arguments),
         critical=tuple(utf8(pattern) for pattern in arguments.critical),
         deferred=tuple(utf8(pattern) for pattern in arguments.deferred),
         optional=tuple(utf8(pattern) for pattern in arguments.optional),

@@ -75,10 +75,10 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hash a directory and serve it in place.
+    """Hash a directory, or a single file, and serve it in place.
 
     Attributes:
-        directory: Absolute path, below a root.
+        directory: Absolute path, below a root; also that of a single file.
         checkpoint: Name to publish it under.
         version: Which version it is.
         critical: Patterns of the paths that are critical.

@@ -120,7 +120,8 @@ class PublishAnswers:
             hashed = hashing.result()
         finally:
             is_cancelled.set()
-        skipped = await asyncio.to_thread(own_names, root, relative)
+        is_single = hashed.directory != relative
+        skipped = () if is_single else await asyncio.to_thread(own_names, root, relative)
         known = self._catalog.held(hashed.digest)
         # First, so that nobody finds the version before its signature.
         signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
@@ -136,7 +137,7 @@ class PublishAnswers:
         if order.replace:
             await self._supersede(held)
         is_new = known is None
-        before = None if known is None else known.at(root.name, relative)
+        before = None if known is None else known.at(root.name, hashed.directory)
         _log.info(
             "version.published",
             checkpoint=order.checkpoint,
@@ -160,7 +161,7 @@ class PublishAnswers:
             size_bytes=held.holding.size_bytes,
             units=len(hashed.manifest.units),
             is_new=is_new,
-            directory=root.absolute(relative),
+            directory=root.absolute(hashed.directory),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
             rivals=rivals,
             skipped=skipped,

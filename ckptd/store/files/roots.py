@@ -240,11 +240,7 @@ class Root:
                 elif kind in {stat.S_IFREG, stat.S_IFLNK}:
                     yield FoundFile(path, kind == stat.S_IFLNK, facts.st_size)
                 else:
-                    raise StorageError(
-                        self.absolute(inside(relative, path)),
-                        "is a FIFO, a socket or a device",
-                        "Remove it; only files can be published.",
-                    )
+                    raise no_file(self.absolute(inside(relative, path)))
             pending += reversed(deeper)
 
     def entries(self, directory: str) -> list[tuple[str, os.stat_result]]:
@@ -403,6 +399,13 @@ class Roots:
         root, relative = min(within, key=lambda place: len(place[1]))
         check_relative(relative)
         return root, relative
+
+
+def no_file(path: str) -> StorageError:
+    """Return the error that something cannot be published, whatever it is called."""
+    return StorageError(
+        path, "is a FIFO, a socket or a device", "Remove it; only files can be published."
+    )
 
 
 def _normalised(path: str) -> str:

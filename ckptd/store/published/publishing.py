@@ -1,4 +1,6 @@
-"""Publishing: a directory is hashed where it lies and becomes a version. Nothing is copied.
+"""Publishing: a directory, or a single file, is hashed where it lies and becomes a version.
+
+Nothing is copied.
 
 A manifest must describe all that a job has saved, and no mixture. Each file is fingerprinted before
 and after it is hashed, and once more when all are. One that changes in between ends the publishing,
@@ -48,6 +50,7 @@ from ckptd.store.published.scanning import (
     changed_at_ns,
     check_same_files,
     find_files,
+    settled_order,
 )
 
 _SETTLE_STEP_NS: Final = 100 * MS
@@ -77,11 +80,11 @@ def scan_and_hash(
     on_progress: Callable[[HashingProgress], None],
     is_cancelled: Callable[[], bool],
 ) -> HashedDirectory:
-    """Find and hash every file below a directory. Blocks; meant for a thread.
+    """Find and hash every file below a directory, or one. Blocks; meant for a thread.
 
     Args:
-        root: Where the directory lies.
-        relative: Its path below the root.
+        root: Where it lies.
+        relative: The path of the directory or of the file below the root.
         request: Name and version to publish as, and how urgent which files are.
         workers: Threads that hash; each needs a buffer of at least 8 MiB.
         on_progress: Called from those threads, one call at a time.
@@ -100,6 +103,7 @@ def scan_and_hash(
         CkptdError: Cancelled.
     """
     root.check_in_place()
+    relative, request = settled_order(root, relative, request)
     candidates = find_files(root, relative, request)
     run = HashRun(
         root,
@@ -128,7 +132,8 @@ def scan_and_hash(
         files=tuple(found.file for found in hashed),
     )
     changed_ns = max(
-        changed_at_ns(root, relative, candidates),
+        # What else comes to the directory of a single file says nothing about that.
+        0 if request.only else changed_at_ns(root, relative, candidates),
         *(file.fingerprint.ctime_ns for file in directory.files if file),
     )
     _settle(changed_ns, request.settle_ns, is_cancelled)
@@ -136,7 +141,7 @@ def scan_and_hash(
     found = compare(root, directory)
     if found.suspect or found.changed:
         raise _changed(root.absolute(relative))
-    check_same_files(root, relative, candidates)
+    check_same_files(root, relative, candidates, request)
     return replace(directory, attributes=_attributes_of(root, directory, hashed))
 
 

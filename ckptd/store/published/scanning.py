@@ -1,10 +1,11 @@
-"""What a directory to be published consists of: its files, and what the publisher says of them."""
+"""What is to be published: a directory's files, or one, and what the publisher says of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from ckptd.errors import ContentChanged, InvalidManifest, UsageError
@@ -21,7 +22,7 @@ from ckptd.store.files.layout import (
     is_own,
 )
 from ckptd.store.files.links import resolve_link
-from ckptd.store.files.roots import Root
+from ckptd.store.files.roots import FoundFile, Root, no_file
 
 STILL_WRITTEN: Final = "Publish when the job has finished writing."
 """What to do about a directory that changes while it is published."""
@@ -35,15 +36,16 @@ class PublishOrder:
     """What to publish, and as what.
 
     Attributes:
-        directory: Absolute path.
+        directory: Absolute path, also of a single file.
         checkpoint: Name of the checkpoint.
-        version: Which version the directory is.
+        version: Which version it is.
         critical: Patterns of relative paths, as of :func:`compile_pattern`.
         deferred: The same; a file that matches both is critical.
         optional: The same; a version is complete without these files. None of them is critical.
         file_max_bytes: The longest file, holes included.
         settle_ns: Nothing in the directory may have changed for so long.
         replace: Other content under the same name and version may be replaced.
+        only: The one name in the directory that is meant; empty: all of them.
     """
 
     directory: str
@@ -55,6 +57,7 @@ class PublishOrder:
     file_max_bytes: int = UNIT_BYTES_MAX
     settle_ns: int = 0
     replace: bool = False
+    only: str = ""
 
 
 class Candidate(NamedTuple):
@@ -82,8 +85,36 @@ class Candidate(NamedTuple):
         return block_size_for(self.size_bytes)
 
 
+def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str, PublishOrder]:
+    """Return the directory that is meant and what is to be published of it.
+
+    A path that leads to no directory is that of a single file, or of a link to one.
+
+    Raises:
+        StorageError: A parent is a link or no directory, or the system refused.
+    """
+    facts = root.stat(relative) if relative else None
+    if facts is None or stat.S_ISDIR(facts.st_mode):
+        return relative, request
+    directory, _, name = relative.rpartition("/")
+    return directory, replace(request, only=name)
+
+
+def _walk(root: Root, relative: str, request: PublishOrder) -> Iterator[FoundFile]:
+    """Yield the files that are meant."""
+    if not request.only:
+        yield from (found for found in root.walk(relative) if not is_own(found.path))
+        return
+    place = inside(relative, request.only)
+    facts = None if is_own(request.only) else root.stat(place)
+    if facts is not None:
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
+            raise no_file(root.absolute(place))
+        yield FoundFile(request.only, stat.S_ISLNK(facts.st_mode), facts.st_size)
+
+
 def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
-    """Find every file below a directory.
+    """Find every file that is to be published.
 
     Raises:
         UsageError: There is none, a name that no manifest can have, a pattern without a match, or
@@ -105,9 +136,7 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             "version of its own while that file is there.",
         )
     words_for, candidates = _Patterns(request), list[Candidate]()
-    for found in root.walk(relative):
-        if is_own(found.path):
-            continue
+    for found in _walk(root, relative, request):
         if len(candidates) == MANIFEST_UNITS_MAX:
             raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
         try:
@@ -148,15 +177,23 @@ def own_names(root: Root, relative: str) -> tuple[str, ...]:
     return tuple(own[:_OWN_NAMES_MAX])
 
 
-def check_same_files(root: Root, relative: str, candidates: Iterable[Candidate]) -> None:
+def check_same_files(
+    root: Root, relative: str, candidates: Iterable[Candidate], request: PublishOrder
+) -> None:
     """Check that a directory has the files that were found before, no others and no fewer.
+
+    Args:
+        root: Where the directory lies.
+        relative: Its path below the root.
+        candidates: What was found.
+        request: What of it is meant.
 
     Raises:
         ContentChanged: One appeared or vanished.
         StorageError: The file system refused.
     """
     before = {candidate.path for candidate in candidates}
-    now = {found.path for found in root.walk(relative) if not is_own(found.path)}
+    now = {found.path for found in _walk(root, relative, request)}
     if before != now:
         path = min(before ^ now)
         raise ContentChanged(

@@ -163,6 +163,7 @@ def test_a_read_only_directory_is_published_and_not_touched(root: Root, inside: 
 
 def hash_with(
     root: Root,
+    relative: str = "v1",
     *,
     on_progress: Callable[[HashingProgress], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
@@ -170,14 +171,14 @@ def hash_with(
     settle_ns: int = 0,
 ) -> HashedDirectory:
     request = PublishOrder(
-        root.absolute("v1"),
+        root.absolute(relative),
         CheckpointName("a"),
         Version(1),
         optional=optional,
         settle_ns=settle_ns,
     )
     return scan_and_hash(
-        root, "v1", request, workers=2, on_progress=on_progress, is_cancelled=is_cancelled
+        root, relative, request, workers=2, on_progress=on_progress, is_cancelled=is_cancelled
     )
 
 
@@ -324,6 +325,22 @@ def test_a_directory_that_settled_long_ago_is_not_waited_for(root: Root, inside:
         return False
 
     hash_with(root, is_cancelled=look, settle_ns=200 * MS)
+    assert len(looks) <= 2
+
+
+def test_what_comes_to_the_directory_of_a_single_file_is_not_waited_for(
+    root: Root, inside: Path
+) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    time.sleep(0.3)
+    (inside / "v1/other").touch()
+    looks: list[bool] = []
+
+    def look() -> bool:
+        looks.append(True)
+        return False
+
+    hash_with(root, "v1/a", is_cancelled=look, settle_ns=200 * MS)
     assert len(looks) <= 2
 
 

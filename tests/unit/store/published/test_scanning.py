@@ -18,6 +18,7 @@ from ckptd.store.published.scanning import (
     check_same_files,
     find_files,
     own_names,
+    settled_order,
 )
 from tests.support.manifests import make_manifest
 from tests.support.stores import publish, write_files
@@ -161,12 +162,12 @@ def test_files_that_come_or_go_meanwhile_are_noticed(
 ) -> None:
     write_files(inside / "v1", {"a": b"1", "c": b"2"})
     found = find_files(root, "v1", order(root))
-    check_same_files(root, "v1", found)
+    check_same_files(root, "v1", found, order(root))
     write_files(inside / "v1", {".ckptd-new": b"", **({appears: b""} if appears else {})})
     if vanishes:
         (inside / "v1" / vanishes).unlink()
     with pytest.raises(ContentChanged, match=said):
-        check_same_files(root, "v1", found)
+        check_same_files(root, "v1", found, order(root))
 
 
 @pytest.mark.parametrize("where", ["v1", "v1/d"])
@@ -179,6 +180,50 @@ def test_the_last_change_is_that_of_the_directory_that_changed_last(
     facts = [os.stat(inside / path) for path in ("v1", "v1/d")]
     assert changed_at_ns(root, "v1", found) == max(each.st_ctime_ns for each in facts)
     assert changed_at_ns(root, "v1", found) == os.stat(inside / where).st_ctime_ns
+
+
+@pytest.mark.parametrize("name", ["epoch=3-step=1000.ckpt", "last.ckpt"])
+def test_a_single_file_is_published_alone_whatever_else_is_there(
+    root: Root, inside: Path, name: str
+) -> None:
+    write_files(inside / "lit", {"epoch=3-step=1000.ckpt": b"3", "epoch=2.ckpt": b"2", "d/x": b""})
+    (inside / "lit/last.ckpt").symlink_to("epoch=3-step=1000.ckpt")
+    (inside / "lit/broken").symlink_to("nowhere")
+    hashed = publish(root, f"lit/{name}")
+    assert (hashed.directory, hashed.manifest) == ("lit", make_manifest({name: b"3"}))
+    assert files_of(hashed) == {name: "lit/epoch=3-step=1000.ckpt"}
+
+
+def test_a_single_file_in_the_root_itself_is_published(root: Root, inside: Path) -> None:
+    write_files(inside, {"last.ckpt": b"3", "other": b""})
+    hashed = publish(root, "last.ckpt")
+    assert (hashed.directory, hashed.manifest) == ("", make_manifest({"last.ckpt": b"3"}))
+
+
+def test_a_single_file_is_watched_alone(root: Root, inside: Path) -> None:
+    write_files(inside / "lit", {"last.ckpt": b"3"})
+    directory, only = settled_order(root, "lit/last.ckpt", order(root))
+    found = find_files(root, directory, only)
+    write_files(inside / "lit", {"train.log": b"step"})
+    check_same_files(root, directory, found, only)
+    (inside / "lit/last.ckpt").unlink()
+    with pytest.raises(ContentChanged, match=r"last\.ckpt: vanished"):
+        check_same_files(root, directory, found, only)
+
+
+@pytest.mark.parametrize("what", ["fifo", "link to a directory", "own"])
+def test_what_is_no_file_is_not_published_alone_either(root: Root, inside: Path, what: str) -> None:
+    (inside / "lit").mkdir()
+    match what:
+        case "fifo":
+            os.mkfifo(inside / "lit/x")
+        case "own":
+            write_files(inside / "lit", {".ckptd-x": b""})
+        case _:
+            (inside / "lit/x").symlink_to(".")
+    said = {"fifo": "is a FIFO", "own": "has no files"}.get(what, "does not lead to a file")
+    with pytest.raises((StorageError, UsageError), match=said):
+        publish(root, "lit/.ckptd-x" if what == "own" else "lit/x")
 
 
 def test_a_file_that_looks_longer_than_it_may_be_is_refused(root: Root, inside: Path) -> None:
