@@ -26,6 +26,7 @@ from ckptd.config.values import (
     connections_per_address,
     credential_or_none,
     credential_or_path,
+    file_mode,
     file_size,
     interface,
     link_rate,
@@ -136,7 +137,7 @@ class TlsSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recovery may use, and how it writes; ``redundancy`` is 1 or 2."""
+    """What a recovery may use, and how it writes; ``redundancy`` is 1 or 2, ``mode`` octal."""
 
     buffers_bytes: Annotated[int, Key(text(buffers))] = msgspec.field(
         default=256 * MIB, name="buffers"
@@ -145,6 +146,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     write_mode: Annotated[WriteMode, Key(one_of(WriteMode))] = WriteMode.BUFFERED
     drop_written: Annotated[bool, Key(flag)] = False
     on_conflict: Annotated[OnConflict, Key(one_of(OnConflict))] = OnConflict.WAIT
+    mode: Annotated[str, Key(text(file_mode))] = "0775"
 
 
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):

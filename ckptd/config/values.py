@@ -52,6 +52,7 @@ SETTLE_S_MAX: Final = 600
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]{0,255}\$?", re.ASCII)
 """Names of ``useradd(8)``, and those of directory services: ``user@domain``, ``DOMAIN\\user``."""
 
+_FILE_MODE: Final = re.compile(r"0[67][0-7]{2}", re.ASCII)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
 """``IFNAMSIZ`` has 16 bytes, one of them for the final NUL."""
@@ -201,6 +202,19 @@ def redundancy(value: object) -> int:
         is_short = isinstance(value, int) and value.bit_length() < 64  # noqa: PLR2004
         raise UsageError(repr(value) if is_short else kind_of(value), "is neither 1 nor 2")
     return value
+
+
+def file_mode(mode: str) -> str:
+    """Read which mode bits a recovered file may have at most, as ``chmod`` takes them.
+
+    Raises:
+        UsageError: No octal number, or one that keeps the daemon itself out.
+    """
+    if not _FILE_MODE.fullmatch(mode):
+        raise UsageError(
+            f"{mode[:40]!r}", "is no mode that lets its owner read and write", 'Write "0640".'
+        )
+    return mode
 
 
 def file_size(size: str) -> int:

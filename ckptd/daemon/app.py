@@ -220,6 +220,7 @@ class Daemon:
         """Return everything that runs, in the order in which it starts."""
         identity, disk_calls = self._parts.transport.identity, self._recovering.staging.disk_calls
         services = [
+            Service("attributes", run=self._recovering.attributes.run),
             Service("orders", run=self._recovering.runner.run),
             Service("loop lag", run=self._measuring.watch_lag),
             Service("limits", start=self._limiting.start, run=self._limiting.run),

@@ -51,6 +51,7 @@ from ckptd.wire.holdings_document import decode_holdings
 from ckptd.wire.shown_addresses import ShownAddress, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures
 from ckptd.wire.targets import (
+    AttributesTarget,
     HoldingsTarget,
     ManifestTarget,
     SignaturesTarget,
@@ -215,6 +216,29 @@ class Inquirer:
                 return ()
             answer.expect_ok()
             return decode_signatures(await answer.read(SIGNATURE_DOCUMENT_BYTES_MAX))
+
+    async def attributes(self, address: Address, digest: Digest, bytes_max: int) -> bytes | None:
+        """Get the attribute document of a manifest behind its signatures, not looked at.
+
+        Args:
+            address: Host and port.
+            digest: Of which manifest.
+            bytes_max: No longer answer makes sense.
+
+        Returns:
+            ``None`` if the peer has none, or does not know of such documents.
+
+        Raises:
+            ProtocolViolation: The answer makes no sense.
+            ConnectionError: There is none.
+            Shortage: It cannot be asked for lack of descriptors or memory here.
+            TimeoutError: It takes too long.
+        """
+        async with self._ask(address, AttributesTarget(digest)) as answer:
+            if answer.response.status in _NOT_HELD:
+                return None
+            answer.expect_ok()
+            return await answer.read(bytes_max)
 
     async def confirm(
         self, address: Address, digest: Digest, blocks: BlockSet

@@ -31,6 +31,7 @@ from ckptd.errors import (
     UsageError,
 )
 from ckptd.limits import KIB, MIB, QUESTIONED_BLOCKS_MAX, SECOND
+from ckptd.model.attributes import decode_attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
@@ -50,6 +51,7 @@ from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.keys import parse_trusted_keys
+from ckptd.wire.attribute_answers import decode_answer, encode_answer
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.byte_ranges import (
     format_content_range,
@@ -70,6 +72,7 @@ from ckptd.wire.holdings_document import decode_holdings, encode_delta, encode_h
 from ckptd.wire.shown_addresses import format_addresses, parse_addresses
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
 from ckptd.wire.targets import parse_target
+from tests.support.manifests import make_manifest
 
 Grain = Literal["bytes", "lines", "json", "msgpack"]
 
@@ -93,6 +96,10 @@ _KNOWN: Final = Holdings(
     ),
 )
 """What a delta of the corpus changes."""
+
+_ATTRIBUTED: Final = make_manifest({"a/one": b"1", "two": b"2"})
+_ATTRIBUTED_DIGEST: Final = Digest(_DIGEST)
+"""What the attribute documents of the corpus are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +276,12 @@ def read_signatures(data: bytes) -> None:
     assert encode_signatures(decode_signatures(data)) == data
 
 
+def read_attributes(data: bytes) -> None:
+    document, signatures = decode_answer(data)
+    assert encode_answer(document, signatures) == data
+    decode_attributes(document, _ATTRIBUTED_DIGEST, _ATTRIBUTED)
+
+
 def read_trusted_keys(data: bytes) -> None:
     keys = parse_trusted_keys("trusted keys", data)
     written = "\n".join(key.line for key in keys.values()).encode()
@@ -361,6 +374,7 @@ TARGETS: Final = {
         ),
         Target("path", read_path, (InvalidManifest,), "bytes", _PATH_WORDS, 9 * KIB),
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
+        Target("attributes", read_attributes, (ProtocolViolation,), "bytes", _MSGPACK_WORDS),
         Target(
             "trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS, 4 * KIB
         ),

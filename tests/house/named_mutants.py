@@ -142,7 +142,7 @@ NAMED: Final = (
     NamedMutant(
         "the mark of a partial version goes",
         "store/staging/area.py",
-        "remove_marker(root, self._target)\n            root.remove_tree(self._path)",
-        "root.remove_tree(self._path)",
+        "            else:\n                remove_marker(root, self._target)\n",
+        "",
     ),
 )

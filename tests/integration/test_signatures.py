@@ -224,7 +224,7 @@ def test_what_was_published_here_counts_too(cluster: Cluster) -> None:
 
 WAYS = [
     (what, status)
-    for what in ("holdings", "manifests", "signatures", "checkpoints")
+    for what in ("holdings", "manifests", "signatures", "attributes", "checkpoints")
     for status in (None, 301, 302, 303, 305, 307, 308)
 ]
 
@@ -246,6 +246,7 @@ def pointing(elsewhere: str, what: str, status: int | None) -> dict[str, Reply]:
         "/v1/holdings": claims(node, manifest, digest, **more),
         f"/v1/manifests/{digest}": Reply(encoded),
         f"/v1/signatures/{digest}": Reply(status=404),
+        f"/v1/attributes/{digest}": Reply(status=404),
         f"/v1/checkpoints/{digest}": Reply(b"a" * 1000, status=206),
     }
     (target,) = [target for target in replies if target.startswith(f"/v1/{what}")]

@@ -15,6 +15,7 @@ from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.attribute_search import AttributeSearch
 from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
@@ -58,6 +59,7 @@ class Recovering:
         pool: Buffers for bodies.
         fetching: All lanes.
         asking: Lets holders know that somebody waits.
+        attributes: Finds modes and times.
         staging: Works on the disks.
         repairing: Puts places right.
         runner: Carries out orders.
@@ -94,12 +96,17 @@ class Recovering:
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
         self.own = OwnVersions(parts.storage)
+        self.attributes = AttributeSearch(
+            parts.policy, self.peering, parts.transport.inquirer, parts.storage
+        )
         self.staging = StagingOrders(
             parts.storage,
             self.book,
             self.own,
             advertising,
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
+            self.attributes,
+            int(config.recovery.mode, 8),
             parts.wall_clock,
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)

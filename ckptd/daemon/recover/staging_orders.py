@@ -25,10 +25,12 @@ from ckptd.core.events import (
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.host.shortages import in_threads, outlast, ready_threads
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.attribute_search import AttributeSearch, Wanted
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
+from ckptd.model.attributes import Attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Version
@@ -41,6 +43,7 @@ from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
 from ckptd.store.trees.directories import is_free
+from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.partial_marker import describe_partial
 
 _DISK_THREADS: Final = 4
@@ -62,6 +65,8 @@ class StagingOrders:
         own: Knows what is here already.
         advertising: Hears of what peers may have.
         writing: Which way blocks take to the disk.
+        search: Finds modes and times.
+        mode_max: No file gets mode bits beyond these.
         wall_clock: Gives Unix time.
 
     Attributes:
@@ -69,13 +74,15 @@ class StagingOrders:
         repaired_units: How many files were put right where their version stood.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts it is made of, each named)
         self,
         storage: Storage,
         book: RecoveryBook,
         own: OwnVersions,
         advertising: Advertising,
         writing: Writing,
+        search: AttributeSearch,
+        mode_max: int,
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
@@ -86,6 +93,8 @@ class StagingOrders:
         self._own = own
         self._advertising = advertising
         self._writing = writing
+        self._search = search
+        self._mode_max = mode_max
         self._wall_clock = wall_clock
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
@@ -159,11 +168,37 @@ class StagingOrders:
 
             verified = await self._in_thread(prepare)
             recovery.was_here = staging.is_placed and staging.local == verified
+            if not staging.is_placed:
+                self._seek_attributes(recovery, effect, staging)
             if not staging.stands:  # what stands at the target is served from there
                 self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
         return StagingPrepared(effect.recovery, verified, staging.local)
+
+    def _seek_attributes(
+        self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging
+    ) -> None:
+        """Look for modes and times; what comes from now on gets them as soon as they are known."""
+        wanted = Wanted(recovery.record.checkpoint, effect.digest, effect.space.manifest)
+
+        def note(found: Attributes | None) -> None:
+            staging.finishing = self._finishing(wanted, found)
+
+        self._search.begin(recovery.id, wanted, note)
+
+    def _finishing(self, wanted: Wanted, attributes: Attributes | None) -> Finishing:
+        return Finishing(wanted.manifest, attributes, self._mode_max)
+
+    async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
+        """Settle what files and directories get last, before they are placed."""
+        staging = recovery.known_staging()
+        if staging.is_placed:
+            return
+        attributes = await self._search.result(recovery.id, wanted)
+        staging.finishing = self._finishing(wanted, attributes)
+        if attributes is None:
+            _log.warning("attributes.missing", recovery=recovery.id, digest=wanted.digest)
 
     async def _settle_target(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Take the usual place after all if nothing stands any more where the version was."""
@@ -271,6 +306,8 @@ class StagingOrders:
             encoded = encoding_of(manifest)
             digest = await asyncio.to_thread(hexdigest_of, encoded)
             left_out = space.units_of(effect.missing)
+            wanted = Wanted(recovery.record.checkpoint, digest, manifest)
+            await self._settle_finishing(recovery, wanted)
             marker = describe_partial(manifest, digest, left_out, at_s=self._wall_clock())
             files = await self._in_thread(lambda: staging.place(effect.missing, marker))
             placed = HashedDirectory(
@@ -280,6 +317,7 @@ class StagingOrders:
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
             await self._in_thread(partial(drop_kept, recovery.root, recovery.id))
+            self._search.end(recovery.id)
         except CkptdError as error:
             return PlacementFailed(effect.recovery, Refusal.of(error))
         return VersionPlaced(effect.recovery)
@@ -312,6 +350,7 @@ class StagingOrders:
         """Remove what a recovery left."""
         recovery = self._book.under_way(effect.recovery)
         self._advertising.end(recovery.id)
+        self._search.end(recovery.id)
 
         def discard() -> None:
             drop_kept(recovery.root, recovery.id)

@@ -67,6 +67,15 @@ def mapping_os_errors(subject: str) -> Iterator[None]:
         raise storage_error(subject, error) from error
 
 
+def set_modified(fd: int, mtime_ns: int) -> None:
+    """Say when what is open was modified; it counts as read then, too.
+
+    Raises:
+        OSError: Refused.
+    """
+    os.utime(fd, ns=(mtime_ns, mtime_ns))
+
+
 def sync_file(fd: int) -> None:
     """Make a file or directory durable: fsync(2).
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost, StorageError
@@ -43,6 +43,8 @@ from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.trees import directories, leftovers
+from ckptd.store.trees.directory_times import kept_times
+from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import take_local
 from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_marker
 from ckptd.store.trees.replacing import replace_files
@@ -63,6 +65,7 @@ class Staging:
         is_placed: The version stands under its final name.
         local: Blocks that :meth:`prepare` found on this node's disks, and that no earlier run of
             the recovery left.
+        finishing: What files and directories get last; may be set until :meth:`place`.
         replaced: How many files :meth:`place` put right where the version stood.
         copied: Those of them that it copied into staging; they are durable and not journaled.
         held: Which blocks are here, and whether lanes wait for a commit.
@@ -82,6 +85,7 @@ class Staging:
         self.local = BlockSet()
         self.copied = BlockSet()
         self.replaced = 0
+        self.finishing = Finishing(space.manifest)
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
         self.lane_times = LaneTimes()
@@ -276,7 +280,7 @@ class Staging:
                     unit = self._space.manifest.units[write.unit]
                     part = data[write.start : write.end]
                     if is_whole(unit):
-                        write_whole(names, unit, part)
+                        write_whole(names, unit, part, self.finishing.of_unit(write.unit))
                     else:
                         self._files.write(write.unit, write.offset, part)
         except NotFound as error:
@@ -374,27 +378,38 @@ class Staging:
             write_marker(tree, marker)
         self._hash_units(tree).finish(skipped)
         self.served.expect_rename(None)  # an earlier try may have come as far as this
-        files = placing.finish(tree, manifest, skipped)
+        if self._standing is not None:
+            self._standing.keep_modes(root, self.finishing)
+        files = placing.finish(tree, manifest, skipped, self.finishing)
         root.check_in_place()
         if self._standing is None:
             self.served.expect_rename(files)
             placing.rename(root, self._path, self._target, tree)
         else:
-            wrong = {u: file for u, file in self._standing.wrong.items() if u not in skipped}
-            if not self._standing.is_recorded:
-                root.sync()  # what is right and not ours may be in memory only
-            put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
-            self.replaced = len(put)
-            files = tuple((stands | put).get(unit) for unit in range(len(manifest.units)))
-            if marker:
-                move_marker(root, tree, self._target)
-            else:
-                remove_marker(root, self._target)
-            root.remove_tree(self._path)
+            files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
         self._placed = files
         self.is_placed = True
         directories.remove_empty_staging_directory(root)
         return files
+
+    def _put_right(
+        self, standing: StandingFiles, tree: Root, skipped: Collection[int], *, has_marker: bool
+    ) -> tuple[UnitFile | None, ...]:
+        """Let finished files take the places of wrong ones where the version stands."""
+        root, manifest = self._root, self._space.manifest
+        wrong = {unit: file for unit, file in standing.wrong.items() if unit not in skipped}
+        if not standing.is_recorded:
+            root.sync()  # what is right and not ours may be in memory only
+        paths = [file.path for file in wrong.values()]
+        with kept_times(root, self._target, paths, self.finishing):
+            put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
+            if has_marker:
+                move_marker(root, tree, self._target)
+            else:
+                remove_marker(root, self._target)
+        self.replaced = len(put)
+        root.remove_tree(self._path)
+        return tuple((standing.right | put).get(unit) for unit in range(len(manifest.units)))
 
     def close(self) -> None:
         """Make waiting deliveries fail, wait for those that write, close all files.

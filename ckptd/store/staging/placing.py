@@ -25,13 +25,11 @@ from ckptd.store.trees.directories import (
     remove_empty,
     swept,
 )
+from ckptd.store.trees.finishing import Finish, Finishing
 from ckptd.store.trees.unit_hashing import differs
-from ckptd.store.trees.whole_units import final_mode
 
 _FEW_FILES: Final = 256
 """So many are synced one by one (0.22 ms each on ext4); more by one syncfs."""
-
-_DIRECTORY_MODE: Final = 0o755
 
 
 def leave_out(tree: Root, manifest: Manifest, left_out: Collection[int]) -> None:
@@ -58,8 +56,16 @@ def _open(names: Names, tree: Root, unit: Unit) -> int:
         raise swept(tree, unit.path) from error
 
 
-def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[UnitFile | None, ...]:
-    """Give files and directories their final modes and make everything durable.
+def finish(
+    tree: Root, manifest: Manifest, left_out: Container[int], finishing: Finishing
+) -> tuple[UnitFile | None, ...]:
+    """Give files and directories their final modes and times, and make everything durable.
+
+    Args:
+        tree: The staging directory.
+        manifest: What the version consists of.
+        left_out: Units that have no file here.
+        finishing: What each file and directory gets.
 
     Returns:
         The file of each unit as it will become visible. No other process had access to it so
@@ -76,14 +82,16 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
     with Names(tree) as names:
         for index, unit in enumerate(manifest.units):
             if index not in left_out:
-                file = None if is_few else _finished_file(names, unit)
+                last = finishing.of_unit(index)
+                file = None if is_few else _finished_file(names, unit, last)
                 if file is None:
                     fd = _open(names, tree, unit)
-                    file = _finish_file(fd, unit, tree.absolute(unit.path), is_synced=is_few)
+                    with mapping_os_errors(tree.absolute(unit.path)):
+                        file = _finish_file(fd, unit, last, is_synced=is_few)
                 files[index] = file
     for path in directories:
         with as_directory(tree, path) as fd:
-            os.fchmod(fd, _DIRECTORY_MODE)
+            finishing.of_directory(path).give_to(fd)
             if is_few:
                 sync_file(fd)
     if not is_few:
@@ -91,24 +99,23 @@ def finish(tree: Root, manifest: Manifest, left_out: Container[int]) -> tuple[Un
     return tuple(files)
 
 
-def _finished_file(names: Names, unit: Unit) -> UnitFile | None:
+def _finished_file(names: Names, unit: Unit, last: Finish) -> UnitFile | None:
     """Return a file that only has to be synced; ``None``: there is more to do."""
     facts = names.stat(unit.path)
-    if facts is None or facts.st_mode != stat.S_IFREG | final_mode(unit):
+    if facts is None or not stat.S_ISREG(facts.st_mode) or not last.is_given_to(facts):
         return None
     if facts.st_size != unit.size_bytes:
         raise differs(unit)
     return UnitFile(fingerprint_of(facts))
 
 
-def _finish_file(fd: int, unit: Unit, subject: str, *, is_synced: bool) -> UnitFile:
-    """Give a file its final mode, make it durable if asked for, and close it."""
+def _finish_file(fd: int, unit: Unit, last: Finish, *, is_synced: bool) -> UnitFile:
+    """Give a file what it gets last, make it durable if asked for, and close it."""
     try:
-        with mapping_os_errors(subject):
-            os.fchmod(fd, final_mode(unit))
-            if is_synced:
-                sync_file(fd)
-            facts = os.fstat(fd)
+        last.give_to(fd)
+        if is_synced:
+            sync_file(fd)
+        facts = os.fstat(fd)
     finally:
         os.close(fd)
     if facts.st_size != unit.size_bytes:

@@ -26,7 +26,7 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.trees.directories import as_directory, directories_of
+from ckptd.store.trees.directories import STAGED_FILE_MODE, as_directory, directories_of
 
 _STAT_BLOCK_BYTES: Final = 512
 """Unit of ``st_blocks``: stat(2)."""
@@ -43,10 +43,12 @@ class Survey:
     Attributes:
         allocated: Units whose file has the right type and size, with the bytes set aside for it.
         strangers: Paths of everything else but the directories in between.
+        finished: Those of the units that their owner cannot write any more.
     """
 
     allocated: dict[int, int]
     strangers: tuple[str, ...]
+    finished: tuple[int, ...] = ()
 
 
 def survey(tree: Root, manifest: Manifest) -> Survey:
@@ -61,6 +63,7 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
     directories = set(directories_of(units))
     allocated: dict[int, int] = {}
     strangers: list[str] = []
+    finished: list[int] = []
     pending = [""]
     while pending:
         inner = pending.pop()
@@ -73,9 +76,11 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
                 pending.append(path)
             elif index is not None and _is_intact(facts, manifest.units[index]):
                 allocated[index] = facts.st_blocks * _STAT_BLOCK_BYTES
+                if not facts.st_mode & stat.S_IWUSR:
+                    finished.append(index)
             else:
                 strangers.append(path)
-    return Survey(allocated, tuple(strangers))
+    return Survey(allocated, tuple(strangers), tuple(finished))
 
 
 def take_up(tree: Root, manifest: Manifest, unwanted: Container[int]) -> dict[int, int]:
@@ -91,7 +96,20 @@ def take_up(tree: Root, manifest: Manifest, unwanted: Container[int]) -> dict[in
     others = [manifest.units[unit].path for unit in seen.allocated if unit in unwanted]
     for path in (*seen.strangers, *others):
         tree.remove_tree(path)
+    for unit in seen.finished:
+        if unit not in unwanted:
+            _open_again(tree, manifest.units[unit].path)
     return {unit: size for unit, size in seen.allocated.items() if unit not in unwanted}
+
+
+def _open_again(tree: Root, path: str) -> None:
+    """Let its owner write to a file again that an earlier run finished and did not place."""
+    fd = tree.open_file(path, os.O_RDONLY)
+    try:
+        with mapping_os_errors(tree.absolute(path)):
+            os.fchmod(fd, STAGED_FILE_MODE)
+    finally:
+        os.close(fd)
 
 
 def _is_intact(facts: os.stat_result, unit: Unit) -> bool:

@@ -32,6 +32,7 @@ from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.directories import is_free
+from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.leftovers import matching
 from ckptd.store.trees.local_blocks import LocalBlock
 
@@ -140,6 +141,13 @@ class StandingFiles:
                 "Keep them aside and put the version right with --overwrite, choose another "
                 "target with --to, or remove it.",
             )
+
+    def keep_modes(self, root: Root, finishing: Finishing) -> None:
+        """Have files that take the place of others get the modes of those."""
+        for unit, wrong in self.wrong.items():
+            facts = root.stat(wrong.path)
+            if facts is not None and wrong.fingerprint is not None:
+                finishing.keep(unit, facts, None if wrong.is_touched else facts.st_mtime_ns)
 
     @property
     def is_untouched(self) -> bool:

@@ -15,12 +15,11 @@ from ckptd.errors import StorageError
 from ckptd.limits import MIB
 from ckptd.model.manifest import Unit
 from ckptd.store.files.names import Names
+from ckptd.store.trees.directories import STAGED_FILE_MODE
+from ckptd.store.trees.finishing import Finish
 
 RESERVE_BYTES_MIN: Final = 1 * MIB
 """Shorter files are not worth a fallocate each: 20,000 of 16 KiB are 0.3 GiB, counted at once."""
-
-_MODE: Final = 0o644
-_EXECUTABLE_MODE: Final = 0o755
 
 
 def is_whole(unit: Unit) -> bool:
@@ -28,12 +27,7 @@ def is_whole(unit: Unit) -> bool:
     return unit.size_bytes < RESERVE_BYTES_MIN and unit.block_count == 1
 
 
-def final_mode(unit: Unit) -> int:
-    """Return the mode of a unit's file once the version is placed."""
-    return _EXECUTABLE_MODE if unit.is_executable else _MODE
-
-
-def write_whole(names: Names, unit: Unit, data: memoryview) -> None:
+def write_whole(names: Names, unit: Unit, data: memoryview, finish: Finish | None = None) -> None:
     """Create the file of a unit with its content.
 
     If the file exists, from an earlier run or because another lane brought the same block, the
@@ -44,19 +38,22 @@ def write_whole(names: Names, unit: Unit, data: memoryview) -> None:
         names: Of the recovery's directory.
         unit: Which one.
         data: All its bytes.
+        finish: What it gets last. All of it at once, which saves opening it again, but that its
+            owner may write: the same bytes can come once more. ``None``: not now.
 
     Raises:
         CkptdError: See :meth:`Names.create_file`.
         OSError: The disk refused the bytes.
     """
-    # It gets its final mode at once: no other user can open the directory.
-    fd = names.create_file(unit.path, final_mode(unit))
+    fd = names.create_file(unit.path, STAGED_FILE_MODE)
     if fd is None:
         fd = _open_own(names, unit)
     try:
         written = os.pwrite(fd, data, 0)
         while written < len(data):
             written += os.pwrite(fd, data[written:], written)
+        if finish is not None:
+            finish.give_to(fd, is_written_again=True)
     finally:
         os.close(fd)
 

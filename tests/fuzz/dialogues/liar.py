@@ -176,6 +176,8 @@ def _step_of(method: str, target: str) -> str:
         return "manifest"
     if target.startswith("/v1/signatures/"):
         return "signatures"
+    if target.startswith("/v1/attributes/"):
+        return "attributes"
     assert target.startswith("/v1/checkpoints/"), f"the receiver asks for {target}"
     return "question" if method == "HEAD" else "range"
 

@@ -9,6 +9,7 @@ from typing import Final
 from blake3 import blake3
 
 from ckptd.store.files.keys import SigningKey
+from ckptd.wire.attribute_answers import encode_answer
 from ckptd.wire.byte_ranges import parse_range
 from ckptd.wire.signature_lines import encode_signatures
 from tests.fuzz.dialogues.answers import Reply
@@ -80,6 +81,8 @@ class Saying:
                 return self._manifest(rng, twist, asked)
             case "signatures":
                 return self._signatures(rng, twist, asked)
+            case "attributes":
+                return self._attributes(rng, twist, asked)
             case "range":
                 return self._range(rng, twist, asked)
             case _:
@@ -191,6 +194,23 @@ class Saying:
             case _:
                 pass
         if twist == "missing" or (asked.digest != self._truth.digest and rng.random() < 0.5):
+            return Reply(404)
+        return Reply(200, {}, known)
+
+    def _attributes(self, rng: Random, twist: str, asked: Asked) -> Reply:
+        known = self._truth.attributes
+        match twist:
+            case "foreign":
+                document = self._truth.document(0o777)
+                known = encode_answer(document, [_FOREIGN_KEY.sign_attributes(document)])
+            case "junk":
+                cut = rng.randrange(len(known))
+                known = known[:cut] + rng.randbytes(rng.choice((0, 1, 60))) + known[cut + 1 :]
+            case "empty":
+                known = b""
+            case _:
+                pass
+        if twist == "missing" or asked.digest != self._truth.digest:
             return Reply(404)
         return Reply(200, {}, known)
 

@@ -99,6 +99,9 @@ class HonestContent(FileContent):
     async def signatures(self, digest: Digest) -> bytes:
         return self._truth.signatures if digest == self.digest else await super().signatures(digest)
 
+    async def attributes(self, digest: Digest) -> bytes:
+        return self._truth.attributes if digest == self.digest else await super().attributes(digest)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -207,6 +210,7 @@ async def receiving(
             recovering.runtime.stop()
 
         services = [
+            Service("attributes", run=recovering.attributes.run),
             Service("orders", run=recovering.runner.run),
             Service("requests of peers", run=serving.run),
             Service("peers", run=recovering.peering.run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from tests.fuzz.dialogues.answers import FAULTS
 
 STEPS: Final = ("connection", "holdings", "manifest", "signatures", "range", "question")
-"""What a source is asked for, one step of a dialogue each."""
+"""What a source is asked for, one step of a dialogue each; beside them for ``attributes``."""
 
 TWISTS: Final = {
     "connection": ("close", "mute", "junk", "other certificate"),
@@ -23,6 +24,7 @@ TWISTS: Final = {
         *("one block", "all", "shifted", "other range", "whole", "denied", "busy"),
         *("broken", "other version", "after the first"),
     ),
+    "attributes": ("missing", "foreign", "junk", "empty"),
     "question": ("denied", "denied blocks", "no answer", "stands by it", "unknown"),
 }
 """What can be wrong with what is said, by step; what can be wrong with how is in ``FAULTS``."""
@@ -34,6 +36,7 @@ _OFTEN: Final = {
     "signatures": (0.0, 0.3, 1.0),
     "range": (0.0, 0.1, 0.3, 0.6, 1.0),
     "question": (0.2, 0.5, 1.0),
+    "attributes": (0.0, 0.3, 1.0),
 }
 
 
@@ -55,12 +58,17 @@ class Temper:
 
     @classmethod
     def draw(cls, rng: Random) -> Temper:
-        return cls(
+        temper = cls(
             twist={step: rng.choice(_OFTEN[step]) for step in STEPS},
             fault={step: rng.choice(_OFTEN[step]) for step in STEPS},
             twists={step: _some(rng, TWISTS[step]) for step in STEPS},
             faults=_some(rng, tuple(FAULTS)),
         )
+        # Came later: what was drawn before stays what a seed stands for.
+        aside, step = copy.copy(rng), "attributes"
+        temper.twist[step], temper.fault[step] = (aside.choice(_OFTEN[step]) for _ in range(2))
+        temper.twists[step] = _some(aside, TWISTS[step])
+        return temper
 
     def twist_of(self, rng: Random, step: str) -> str:
         """Draw what is wrong with an answer; empty: nothing."""

@@ -12,10 +12,13 @@ from msgspec import msgpack
 
 from ckptd.errors import InvalidManifest
 from ckptd.limits import KIB
+from ckptd.model.attributes import directories_in, encode_attributes
 from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.keys import SigningKey
+from ckptd.wire.attribute_answers import encode_answer
 from ckptd.wire.signature_lines import encode_signatures
 from tests.fuzz.mutating import Mutator
 from tests.fuzz.targets import TARGETS
@@ -38,6 +41,7 @@ class Truth:
         digest: Its identity.
         data: All of it, in the order of the manifest.
         signatures: The document of its signatures.
+        attributes: The answer with its attribute document, signed.
     """
 
     contents: dict[str, bytes]
@@ -46,6 +50,7 @@ class Truth:
     digest: str
     data: bytes
     signatures: bytes
+    attributes: bytes
 
     @classmethod
     def make(cls, key: SigningKey) -> Truth:
@@ -56,14 +61,29 @@ class Truth:
         # As :class:`FileContent` describes them.
         manifest = make_manifest(contents)
         encoded = encode_manifest(manifest)
+        digest = Digest(blake3(encoded).hexdigest())
+        document = cls.document_of(digest, manifest, 0o640)
         return cls(
             contents,
             manifest,
             encoded,
-            blake3(encoded).hexdigest(),
+            digest,
             b"".join(contents[unit.path] for unit in manifest.units),
             encode_signatures([key.sign(encoded)]),
+            encode_answer(document, [key.sign_attributes(document)]),
         )
+
+    @staticmethod
+    def document_of(digest: Digest, manifest: Manifest, mode: int) -> bytes:
+        """Return an attribute document in which all has one mode and one time."""
+        directories = directories_in(manifest)
+        assert directories is not None
+        count = len(manifest.units) + len(directories)
+        return encode_attributes(digest, [mode] * count, [1] * count)
+
+    def document(self, mode: int) -> bytes:
+        """Return an attribute document of this version."""
+        return self.document_of(Digest(self.digest), self.manifest, mode)
 
     @property
     def space(self) -> AddressSpace:

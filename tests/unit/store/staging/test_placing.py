@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import pytest
 
 from ckptd.errors import VerificationFailed
 from ckptd.limits import KIB, MIB
+from ckptd.model.attributes import decode_attributes, encode_attributes
+from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
+from ckptd.store.files.fingerprints import fingerprint_of
 from ckptd.store.files.roots import Root
 from ckptd.store.staging import placing
 from ckptd.store.staging.placing import finish, leave_out
+from ckptd.store.trees.finishing import Finishing
 from tests.support.manifests import make_manifest
 from tests.support.stagings import Site, content_of
 
@@ -78,22 +83,42 @@ class TestLeavingOut:
 
 class TestFinishing:
     @pytest.mark.parametrize("few_files", [0, 256], ids=["syncfs", "fsync"])
-    def test_modes_become_final_and_times_stay(
+    def test_without_attributes_all_is_private_and_times_stay(
         self, site: Site, tree: Root, few_files: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(placing, "_FEW_FILES", few_files)
         before = {path: site.placed(path).stat().st_mtime_ns for path in CONTENTS}
-        files = finish(tree, site.space.manifest, ())
+        files = finish(tree, site.space.manifest, (), Finishing(site.space.manifest))
         for path in CONTENTS:
-            assert mode_of(site.placed(path)) == (0o755 if path == "run.sh" else 0o644)
+            assert mode_of(site.placed(path)) == (0o700 if path == "run.sh" else 0o600)
             assert site.placed(path).stat().st_mtime_ns == before[path]
         for directory in ("", "shards", "shards/deep"):
-            assert mode_of(site.placed(directory)) == 0o755
+            assert mode_of(site.placed(directory)) == 0o700
         assert all(files)
+
+    @pytest.mark.parametrize("few_files", [0, 256], ids=["syncfs", "fsync"])
+    def test_with_attributes_modes_and_times_come_back(
+        self, site: Site, tree: Root, few_files: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(placing, "_FEW_FILES", few_files)
+        manifest, digest = site.space.manifest, Digest("00" * 32)
+        paths = [*(unit.path for unit in manifest.units), "", "shards", "shards/deep"]
+        modes = [0o444 if path == "config.json" else 0o750 for path in paths]
+        document = encode_attributes(digest, modes, range(1, len(paths) + 1))
+        attributes = decode_attributes(document, digest, manifest)
+        files = finish(tree, manifest, (), Finishing(manifest, attributes))
+        for number, path in enumerate(paths, start=1):
+            facts = site.placed(path).stat()
+            may_execute = path in {"", "run.sh", "shards", "shards/deep"}
+            expected = 0o444 if path == "config.json" else 0o750 if may_execute else 0o640
+            assert (stat.S_IMODE(facts.st_mode), facts.st_mtime_ns) == (expected, number), path
+        for unit, file in zip(manifest.units, files, strict=True):
+            assert file
+            assert file.fingerprint == fingerprint_of(site.placed(unit.path).stat())
 
     def test_each_file_has_the_fingerprint_of_its_inode(self, site: Site, tree: Root) -> None:
         left_out = {site.unit("run.sh")}
-        files = finish(tree, site.space.manifest, left_out)
+        files = finish(tree, site.space.manifest, left_out, Finishing(site.space.manifest))
         for unit, file in zip(site.space.manifest.units, files, strict=True):
             facts = site.placed(unit.path).stat()
             assert (file is None) == (unit.path == "run.sh")
@@ -122,7 +147,7 @@ class TestFinishing:
         os.truncate(site.placed("config.json"), size_bytes)
         site.placed("config.json").chmod(mode)
         with pytest.raises(VerificationFailed, match=r"normal unit 'config\.json'"):
-            finish(tree, site.space.manifest, ())
+            finish(tree, site.space.manifest, (), Finishing(site.space.manifest))
 
     def test_a_few_files_and_their_directories_are_synced_each(
         self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
@@ -131,7 +156,7 @@ class TestFinishing:
         monkeypatch.setattr(
             os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
         )
-        finish(tree, site.space.manifest, ())
+        finish(tree, site.space.manifest, (), Finishing(site.space.manifest))
         places = [*CONTENTS, "", "shards", "shards/deep"]
         assert sorted(synced) == sorted(str(site.placed(place)) for place in places)
 
@@ -149,5 +174,5 @@ class TestFinishing:
         wholes: list[int] = []
         monkeypatch.setattr(placing, "_FEW_FILES", few_files)
         monkeypatch.setattr("ckptd.store.files.roots.sync_file_system", wholes.append)
-        finish(tree, site.space.manifest, ())
+        finish(tree, site.space.manifest, (), Finishing(site.space.manifest))
         assert bool(wholes) is is_whole

@@ -77,6 +77,18 @@ class TestRepair:
         assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
         seen.close()
 
+    def test_no_tool_takes_a_version_for_a_newer_one_that_was_put_right(self, site: Site) -> None:
+        place = rotten(site)
+        os.utime(site.placed("shards"), ns=(1, 1))
+        os.utime(site.placed(), ns=(2, 2))
+        before = site.placed(SHARD).stat()
+        finish(site, begin(site, place))
+        after = site.placed(SHARD).stat()
+        assert after.st_ino != before.st_ino
+        assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+        assert site.placed("shards").stat().st_mtime_ns == 1
+        assert site.placed().stat().st_mtime_ns == 2
+
     def test_missing_files_and_their_directories_are_made(self, site: Site) -> None:
         place = stand(site)
         for path in ("shards/deep/2.bin", "empty"):

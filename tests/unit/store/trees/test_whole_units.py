@@ -11,6 +11,7 @@ from ckptd.limits import DIGEST_BYTES, KIB
 from ckptd.model.manifest import Unit
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.trees.finishing import Finish
 from ckptd.store.trees.whole_units import RESERVE_BYTES_MIN, is_whole, write_whole
 from tests.support.stores import open_descriptors
 
@@ -60,19 +61,29 @@ def test_a_short_unit_of_two_blocks_does_not() -> None:
     assert not is_whole(two)
 
 
-@pytest.mark.parametrize(("is_executable", "mode"), [(False, 0o644), (True, 0o755)])
-def test_its_file_has_the_content_and_the_final_mode(
-    names: Names, tmp_path: Path, is_executable: bool, mode: int
+@pytest.mark.parametrize(
+    ("finish", "mode", "mtime_ns"),
+    [
+        (None, 0o600, None),
+        (Finish(0o664, 5), 0o664, 5),
+        (Finish(0o755), 0o755, None),
+        (Finish(0o440, 6), 0o640, 6),  # it may come once more
+    ],
+)
+def test_its_file_has_the_content_and_what_it_gets_last(
+    names: Names, tmp_path: Path, finish: Finish | None, mode: int, mtime_ns: int | None
 ) -> None:
-    mask = os.umask(0o022)
+    mask = os.umask(0o077)
     try:
         before = open_descriptors()
-        write_whole(names, unit(is_executable=is_executable), memoryview(CONTENT))
+        write_whole(names, unit(), memoryview(CONTENT), finish)
+        write_whole(names, unit(), memoryview(CONTENT), finish)
     finally:
         os.umask(mask)
     path = tmp_path / "a/unit"
     assert path.read_bytes() == CONTENT
     assert path.stat().st_mode & 0o7777 == mode
+    assert mtime_ns is None or path.stat().st_mtime_ns == mtime_ns
     assert {each for each in open_descriptors() - before if "unit" in each} == set()
 
 
