@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import enum
 import errno
+from collections.abc import Sequence
 from typing import Final
 
 _SHORT_OF: Final = {
@@ -117,10 +118,25 @@ class UsageError(CkptdError):
 
 
 class ConfigurationError(CkptdError):
-    """The configuration file cannot be used; the subject names file and key."""
+    """The configuration file cannot be used; the subject names file and key.
+
+    Attributes:
+        others: What else is wrong with it.
+    """
 
     code = "configuration"
     exit_code = ExitCode.CONFIGURATION
+
+    def __init__(self, subject: str, problem: str, hint: str = "") -> None:
+        super().__init__(subject, problem, hint)
+        self.others: tuple[ConfigurationError, ...] = ()
+
+    @classmethod
+    def of(cls, errors: Sequence[ConfigurationError]) -> ConfigurationError:
+        """Return the first of several errors, with the others."""
+        first, *others = errors
+        first.others = (*first.others, *others)
+        return first
 
 
 class InvalidManifest(CkptdError):

@@ -12,13 +12,16 @@ import msgspec
 
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
-from ckptd.config import Address, Config, load_config
+from ckptd.config import Address, Config, load_config, load_stated
 from ckptd.config.sections import LimitSpan
-from ckptd.errors import CkptdError, ExitCode
+from ckptd.errors import CkptdError, ConfigurationError, ExitCode
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
 
 DEFAULT_CONFIG: Final = "/etc/ckptd/ckptd.toml"
+
+_CELL_WIDTH_MAX: Final = 40
+"""A value that is longer does not move what stands behind the others."""
 
 _EXIT_CODES: Final = f"""\
 exit codes:
@@ -50,6 +53,8 @@ def _outcome(options: argparse.Namespace) -> tuple[int, str]:
     """Carry a command out; return the exit code, and what went wrong if anything did."""
     try:
         return _carry_out(options), ""
+    except ConfigurationError as error:
+        return error.exit_code, "\nckptd: ".join(map(str, (error, *error.others)))
     except CkptdError as error:
         return error.exit_code, str(error)
 
@@ -95,7 +100,8 @@ def _carry_out(options: argparse.Namespace) -> int:
         case "run":
             return _run(options.config, move_damaged_state=options.move_damaged_state)
         case "check-config":
-            _show(options.config, load_config(options.config), output=options.output)
+            config, stated = load_stated(options.config)
+            _show(options.config, config, stated, output=options.output)
         case _:
             print(f"ckptd {__version__}")
     return ExitCode.DONE
@@ -109,24 +115,35 @@ def _run(path: str, *, move_damaged_state: bool) -> int:
     return run(config, load=lambda: load_config(path), move_damaged_state=move_damaged_state)
 
 
-def _show(path: str, config: Config, *, output: str) -> None:
+def _show(path: str, config: Config, stated: Mapping[str, str], *, output: str) -> None:
     sections = {
         name: _plain_table(getattr(config, name))
         for name in config.__struct_fields__
         if name != "environment" and getattr(config, name) is not None
     }
-    if output == "json":
-        print(json.dumps({"file": path, "config": sections}, indent=2))
-        return
     rows = dict(
-        _row(section, key, value)
+        (f"{section}.{key}", str(value)) if section == "roots" else _row(section, key, value)
         for section, table in sections.items()
         for key, value in table.items()
     )
+    places = {key: _places_of(key, stated) for key in rows}
+    if output == "json":
+        print(json.dumps({"file": path, "config": sections, "stated": places}, indent=2))
+        return
     width = max(map(len, rows))
+    cell_width = max(len(cell) for cell in rows.values() if len(cell) <= _CELL_WIDTH_MAX)
     print(f"{path}: valid")
     for key, cell in rows.items():
-        print(f"  {key:{width}}  {cell}")
+        print(f"  {key:{width}}  {cell:{cell_width}}  {', '.join(places[key]) or 'default'}")
+
+
+def _places_of(key: str, stated: Mapping[str, str]) -> list[str]:
+    """Return where a setting stands; nowhere if it is the default."""
+    if key == "limits.rates":
+        others = tuple(f"limits.{name}" for name in ("schedule", "yield_to", "yield_rate"))
+        rates = [each for each in stated if each.startswith("limits.") and each not in others]
+        return list(dict.fromkeys(stated[each] for each in rates))
+    return [stated[key]] if key in stated else []
 
 
 def _plain_table(section: msgspec.Struct | Mapping[str, str]) -> dict[str, object]:
@@ -151,26 +168,29 @@ def _plain(value: object) -> object:
 
 def _row(section: str, key: str, value: object) -> tuple[str, str]:
     """Return key and value as they stand in the file."""
+    name = key
+    for suffix in ("_bytes_per_s", "_bytes", "_s"):
+        name = name.removesuffix(suffix)
     match value:
         case None:
             cell = "off"
         case bool():
             cell = str(value).lower()
         case float() if key.endswith("_s"):
-            key, cell = key.removesuffix("_s"), f"{value:g}s"
+            cell = f"{value:g}s"
         case int() if key.endswith("_bytes_per_s"):
-            key, cell = key.removesuffix("_bytes_per_s"), format_rate(value)
+            cell = format_rate(value)
         case int() if key.endswith("_bytes"):
-            key, cell = key.removesuffix("_bytes"), format_size(value)
+            cell = format_size(value)
         case int() if key.endswith("_s"):
-            key, cell = key.removesuffix("_s"), _duration(value)
+            cell = _duration(value)
         case tuple():
             cell = ", ".join(map(_words, value)) or "none"
         case dict():
             cell = _words(value) or "none"
         case _:
             cell = str(value)
-    return f"{section}.{key}", cell
+    return f"{section}.{name}", cell
 
 
 def _duration(seconds: int) -> str:

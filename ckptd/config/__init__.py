@@ -1,7 +1,7 @@
-"""The configuration file of the daemon, and the only reader of the environment.
+"""The configuration of the daemon, and the only reader of the environment.
 
-:func:`load_config` is a pure check: it opens the file and nothing else. A directory that
-does not exist is a matter for whoever opens it.
+:func:`load_config` is a pure check: it opens the file, those of ``conf.d`` beside it, and nothing
+else. A directory that does not exist is a matter for whoever opens it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
-from ckptd.config.document import Document, read_toml, text
+from ckptd.config.document import Document, text
+from ckptd.config.layers import read_layers
 from ckptd.config.rates import read_limits
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
@@ -25,43 +26,56 @@ __all__ = [
     "default_socket_path",
     "is_within",
     "load_config",
+    "load_stated",
     "parse_address",
     "parse_peer",
 ]
 
 
 def load_config(path: str, environ: Mapping[str, str] | None = None) -> Config:
-    """Read and check a configuration file.
+    """Read and check the configuration.
 
     Args:
         path: The TOML file.
-        environ: Where the variables of :data:`ENVIRONMENT` come from; the environment of the
-            process if ``None``.
+        environ: Where the variables of :data:`ENVIRONMENT`, and those that set a key, come from;
+            the environment of the process if ``None``.
 
     Raises:
-        ConfigurationError: The file cannot be used; the subject names file and key.
+        ConfigurationError: It cannot be used; the subject names file and key.
+    """
+    return load_stated(path, environ)[0]
+
+
+def load_stated(
+    path: str, environ: Mapping[str, str] | None = None
+) -> tuple[Config, Mapping[str, str]]:
+    """Read and check the configuration, and say where each key stands that is not a default.
+
+    Args:
+        path: The TOML file.
+        environ: See :func:`load_config`.
+
+    Raises:
+        ConfigurationError: It cannot be used; the subject names file and key.
     """
     environ = os.environ if environ is None else environ
-    document = Document(path, read_toml(path), environ)
+    layers = read_layers(path, environ)
+    document = Document(path, layers.values, layers.stated, environ)
     sections = [field for field in msgspec.structs.fields(Config) if field.name != "environment"]
     document.check_keys("", document.values, [section.name for section in sections])
-    read: dict[str, Any] = {section.name: _section(document, section) for section in sections}
+    read: dict[str, Any] = {}
+    for section in sections:
+        with document.collecting():
+            read[section.name] = _section(document, section)
+    document.check()
     config = Config(
         **read, environment={name: environ[name] for name in ENVIRONMENT if name in environ}
     )
-    _check_transport(document, config)
-    if config.signatures.require and config.signatures.trusted is None:
-        document.fail(
-            "signatures.require",
-            "can never be met: there are no trusted keys",
-            "Name their file in signatures.trusted.",
-        )
-    _check_overlaps(document, config)
-    if config.listen.metrics == config.listen.data and config.listen.data.port:
-        document.fail(
-            "listen.metrics", f"is {config.listen.data}, as listen.data", "Use another port."
-        )
-    return config
+    for check in (_check_transport, _check_signatures, _check_overlaps, _check_ports):
+        with document.collecting():
+            check(document, config)
+    document.check()
+    return config, layers.stated
 
 
 def default_socket_path(environ: Mapping[str, str] | None = None) -> str:
@@ -74,10 +88,12 @@ def _roots(document: Document) -> dict[str, str]:
     table = document.table("roots")
     if not table:
         document.fail("roots", "names no directory", 'Write NAME = "/path" below [roots].')
-    for name in table:
-        document.parse(f"roots.{name[:64]!r}", name, text(root_name))
-    path = text(absolute_path)
-    return {name: document.parse(f"roots.{name}", value, path) for name, value in table.items()}
+    roots: dict[str, str] = {}
+    for name, value in table.items():
+        with document.collecting():
+            document.parse(f"roots.{name[:64]!r}", name, text(root_name))
+            roots[name] = document.parse(f"roots.{name}", value, text(absolute_path))
+    return roots
 
 
 def _section(document: Document, section: msgspec.structs.FieldInfo) -> object:
@@ -108,24 +124,44 @@ def _check_transport(document: Document, config: Config) -> None:
         )
 
 
+def _check_signatures(document: Document, config: Config) -> None:
+    """Refuse a demand that nothing can meet."""
+    if config.signatures.require and config.signatures.trusted is None:
+        document.fail(
+            "signatures.require",
+            "can never be met: there are no trusted keys",
+            "Name their file in signatures.trusted.",
+        )
+
+
+def _check_ports(document: Document, config: Config) -> None:
+    """Refuse one port for two listeners."""
+    if config.listen.metrics == config.listen.data and config.listen.data.port:
+        document.fail(
+            "listen.metrics", f"is {config.listen.data}, as listen.data", "Use another port."
+        )
+
+
 def _check_overlaps(document: Document, config: Config) -> None:
     """Refuse a directory within another one: each has one owner."""
     places = {"node.state_dir": config.node.state_dir}
     for name, path in config.roots.items():
         for other, taken in places.items():
             if is_within(path, taken) or is_within(taken, path):
-                document.fail(
-                    f"roots.{name}",
-                    f"{path} overlaps {other} = {taken}",
-                    "Give each a directory of its own, none inside another.",
-                )
+                with document.collecting():
+                    document.fail(
+                        f"roots.{name}",
+                        f"{path} overlaps {other} = {taken}",
+                        "Give each a directory of its own, none inside another.",
+                    )
         places[f"roots.{name}"] = path
         if is_within(config.listen.control, path):
-            document.fail(
-                "listen.control",
-                f"{config.listen.control} lies in roots.{name}",
-                "Roots are for checkpoints; put the socket below /run.",
-            )
+            with document.collecting():
+                document.fail(
+                    "listen.control",
+                    f"{config.listen.control} lies in roots.{name}",
+                    "Roots are for checkpoints; put the socket below /run.",
+                )
 
 
 def is_within(path: str, directory: str) -> bool:

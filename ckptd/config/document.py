@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar, get_type_hints
 
@@ -21,7 +22,11 @@ CONFIG_BYTES_MAX: Final = MIB
 _DOTS_MAX: Final = 64
 """In one key, or one value. tomllib takes time and memory with the square of a key's parts:
 10 MB for 3 KiB of them."""
+_INDEX: Final = re.compile(r"\[.*")
 _BETWEEN_VALUES: Final = re.compile(r"[,=\[\]{}]")
+
+_NOT_ONLY_TEXT: Final = re.compile(r"""[\[{"'+\-0-9]|(true|false|inf|nan)$""")
+"""How something begins that may be another value of TOML than a bare word."""
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -62,44 +67,72 @@ class EnvironmentKey:
 
 
 class Document:
-    """The file as TOML, and the errors that name a place in it.
+    """The configuration as TOML, and the errors that name a place in it.
 
     Args:
         path: The file.
         values: What is in it.
+        stated: Where each key stands, if not in the file.
         environ: What parsers may ask.
     """
 
     def __init__(
-        self, path: str, values: dict[str, object], environ: Mapping[str, str] | None = None
+        self,
+        path: str,
+        values: dict[str, object],
+        stated: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
         self.values = values
+        self._stated = stated or {}
         self._environ = environ or {}
+        self._problems: list[ConfigurationError] = []
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Keep an error of what is done inside, so that the others are found as well."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self._problems.append(error)
+
+    def check(self) -> None:
+        """Refuse the configuration if anything was kept.
+
+        Raises:
+            ConfigurationError: The first one, with the others.
+        """
+        if self._problems:
+            raise ConfigurationError.of(self._problems)
 
     def fail(self, key: str, problem: str, hint: str = "") -> NoReturn:
-        """Refuse the file because of one key.
+        """Refuse the configuration because of one key.
 
         Raises:
             ConfigurationError: Always.
         """
-        raise ConfigurationError(f"{self.path}: {key}", problem, hint)
+        raise ConfigurationError(f"{self._place_of(key)}: {key}", problem, hint)
 
-    def section(self, name: str, kind: type[_S]) -> _S:
-        """Read one table into its struct.
+    def section(self, name: str, kind: type[_S]) -> _S | None:
+        """Read one table into its struct; ``None`` if it cannot be used, which is kept.
 
         Raises:
-            ConfigurationError: It cannot be used.
+            ConfigurationError: It is no table.
         """
+        known = len(self._problems)
         fields = msgspec.structs.fields(kind)
         self.check_keys(f"{name}.", self.table(name), [field.encode_name for field in fields])
-        return kind(**self.keys(name, kind))
+        values = self.keys(name, kind)
+        return kind(**values) if len(self._problems) == known else None
 
     def keys(self, name: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
         """Read those keys of a table that have a parser, by the names of their fields.
 
+        That one cannot be used, or is missing, is kept.
+
         Raises:
-            ConfigurationError: One cannot be used, or is missing.
+            ConfigurationError: It is no table.
         """
         table = self.table(name)
         hints = get_type_hints(kind, include_extras=True)
@@ -107,11 +140,12 @@ class Document:
         for field in msgspec.structs.fields(kind):
             key = field.encode_name
             for read in getattr(hints[field.name], "__metadata__", ()):
-                if key in table:
-                    parser = read.within(self._environ)
-                    values[field.name] = self.parse(f"{name}.{key}", table[key], parser)
-                elif field.required:
-                    self.fail(f"{name}.{key}", "is missing", "It has no default.")
+                with self.collecting():
+                    if key in table:
+                        parser = read.within(self._environ)
+                        values[field.name] = self.parse(f"{name}.{key}", table[key], parser)
+                    elif field.required:
+                        self.fail(f"{name}.{key}", "is missing", "It has no default.")
         return values
 
     def table(self, name: str) -> dict[str, object]:
@@ -131,15 +165,22 @@ class Document:
             return parser(value)
         except UsageError as error:
             problem = f"{error.subject} {error.problem}".lstrip()
-            raise ConfigurationError(f"{self.path}: {key}", problem, error.hint) from error
+            subject = f"{self._place_of(key)}: {key}"
+            raise ConfigurationError(subject, problem, error.hint) from error
 
     def check_keys(self, prefix: str, table: Iterable[str], known: Iterable[str]) -> None:
-        """Refuse keys that nobody reads, with the nearest one that is read."""
+        """Refuse keys that nobody reads, with the nearest one that is read; each is kept."""
         for key in table:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            if key in known:
+                continue
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known: {', '.join(known)}."
+            with self.collecting():
                 self.fail(f"{prefix}{key[:64]}", "is not a key of the configuration", hint)
+
+    def _place_of(self, key: str) -> str:
+        """Return where a key stands; of one that is missing, the file."""
+        return self._stated.get(_INDEX.sub("", key).replace("'", ""), self.path)
 
 
 def read_toml(path: str) -> dict[str, object]:
@@ -165,16 +206,39 @@ def read_toml(path: str) -> dict[str, object]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(path, f"is not UTF-8 (at line {line})") from error
+    return _parse(content, path)
+
+
+def as_toml(value: str, subject: str) -> object:
+    """Return a text as the value that it is in TOML, or as itself: ``7``, ``["a"]``, ``eth0``.
+
+    Raises:
+        ConfigurationError: Python gives up on it.
+    """
+    if not _NOT_ONLY_TEXT.match(value):
+        return value
+    try:
+        table = _parse(f"value = {value}", subject)
+    except ConfigurationError:
+        if value[0] in "[{\"'":
+            raise
+        return value
+    return table["value"] if table.keys() == {"value"} else value
+
+
+def _parse(content: str, subject: str) -> dict[str, object]:
     for number, words in enumerate(content.splitlines(), start=1):
         is_comment = words.lstrip().startswith("#")
         dots = 0 if is_comment else max(each.count(".") for each in _BETWEEN_VALUES.split(words))
         if dots > _DOTS_MAX:
-            raise ConfigurationError(path, f"has {dots} dots in one word (at line {number})")
+            raise ConfigurationError(subject, f"has {dots} dots in one word (at line {number})")
     try:
         return tomllib.loads(content)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(
-            path, f"is not TOML: {error}", "Text stands in quotes; https://toml.io has the rules."
+            subject,
+            f"is not TOML: {error}",
+            "Text stands in quotes; https://toml.io has the rules.",
         ) from error
 
 

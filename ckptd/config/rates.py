@@ -71,8 +71,11 @@ def _rates_of(
     for direction in _DIRECTIONS:
         if direction in table:
             name = f"{place}.{direction}"
-            key = document.parse(name, f"{direction}.{scope}", text(parse_limit_key))
-            yield key, document.parse(name, table[direction], text(parse_limit))
+            rates: RateLimits = {}
+            with document.collecting():
+                key = document.parse(name, f"{direction}.{scope}", text(parse_limit_key))
+                rates = {key: document.parse(name, table[direction], text(parse_limit))}
+            yield from rates.items()
 
 
 def _schedule(document: Document, entries: object) -> Iterator[LimitSpan]:

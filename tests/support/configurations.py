@@ -25,6 +25,14 @@ def write_config(directory: Path, text: str) -> str:
     return str(path)
 
 
+def write_drop_in(directory: Path, name: str, text: str) -> str:
+    """Write a file into ``conf.d`` beside the configuration."""
+    path = directory / "conf.d" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
 @dataclass(frozen=True)
 class Bad:
     """A file that must be refused.

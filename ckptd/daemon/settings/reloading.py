@@ -180,5 +180,6 @@ def _refusal(error: CkptdError) -> CkptdError:
     """Return what is reported to the caller: a failure of the request, not of a start."""
     if not isinstance(error, ConfigurationError):
         return error
-    hint = f"{error.hint} The old configuration stays." if error.hint else ""
-    return CkptdError(error.subject, error.problem, hint or "The old configuration stays.")
+    more = f"'ckptd check-config' lists {len(error.others)} more." if error.others else ""
+    hint = " ".join(filter(None, (error.hint, more, "The old configuration stays.")))
+    return CkptdError(error.subject, error.problem, hint)

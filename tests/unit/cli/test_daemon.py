@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from ckptd import __version__
 from ckptd.cli.daemon import main
-from tests.support.configurations import BAD, Bad, toml, write_config
+from tests.support.configurations import BAD, Bad, toml, write_config, write_drop_in
 
 CKPTD = str(Path(sys.executable).parent / "ckptd")
 
@@ -36,7 +37,9 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     )
     result = ckptd("check-config", path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines() == [
+    lines = result.stdout.splitlines()
+    rows = [re.sub(r"  +(default|\S+\.toml)$", "", line) for line in lines]
+    assert rows == [
         f"{path}: valid",
         "  node.id                         node-a",
         "  node.state_dir                  /var/lib/ckptd",
@@ -99,7 +102,48 @@ def test_every_bad_configuration_ends_with_78_and_names_its_key(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"ckptd: {path}: {bad.key}: ")
-    assert err.count("\n") == 1
+    assert all(line.startswith(f"ckptd: {path}: ") for line in err.splitlines())
+
+
+def test_all_errors_are_listed_each_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CKPTD_LIMITS__EGRESS", "1KiB/s")
+    path = write_config(tmp_path, toml(node='id = "a/b"', roots='x = "y"\nz = 1', log="lvl = 1"))
+    drop_in = write_drop_in(tmp_path, "10.toml", "[recovery]\nredundancy = 3\n")
+    assert main(["check-config", path]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [" ".join(line.split(": ")[1:3]) for line in err.splitlines()] == [
+        f"{path} node.id",
+        f"{path} node.state_dir",
+        f"{path} roots.x",
+        f"{path} roots.z",
+        f"{drop_in} recovery.redundancy",
+        "variable CKPTD_LIMITS__EGRESS limits.egress",
+        f"{path} log.lvl",
+    ]
+
+
+def test_each_setting_comes_with_the_place_where_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CKPTD_LIMITS__EGRESS", "1GiB/s")
+    path = write_config(tmp_path, toml())
+    drop_in = write_drop_in(tmp_path, "10.toml", '[scrub]\nevery = ""\n')
+    expected = {
+        "node.id": [path],
+        "scrub.every": [drop_in],
+        "limits.rates": ["variable CKPTD_LIMITS__EGRESS"],
+        "limits.yield_rate": [],
+    }
+    assert main(["check-config", path, "-o", "json"]) == 0
+    stated = json.loads(capsys.readouterr().out)["stated"]
+    assert {key: stated[key] for key in expected} == expected
+    assert main(["check-config", path]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    for key, places in expected.items():
+        assert rows[key].endswith(f"  {', '.join(places) or 'default'}")
 
 
 def test_json_has_the_values_as_the_daemon_uses_them(
@@ -114,7 +158,9 @@ def test_json_has_the_values_as_the_daemon_uses_them(
         ),
     )
     assert main(["check-config", "-o", "json", path]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    answer = json.loads(capsys.readouterr().out)
+    assert answer.pop("stated")["listen.metrics"] == [path]
+    assert answer == {
         "file": path,
         "config": {
             "node": {"id": "node-a", "state_dir": "/var/lib/ckptd"},

@@ -148,3 +148,10 @@ async def test_the_last_reload_is_remembered(stage: Stage) -> None:
     stage.write()
     await stage.reloading.reload()
     assert stage.reloading.state == ReloadState(is_successful=True, succeeded_at_s=300)
+
+
+async def test_that_there_are_more_errors_is_said(stage: Stage) -> None:
+    broken = ConfigurationError("/c.toml: log.levl", "is not a key")
+    stage.file = ConfigurationError.of([broken, ConfigurationError("/c.toml: node", "is missing")])
+    with pytest.raises(CkptdError, match=r"'ckptd check-config' lists 1 more\. The old"):
+        await stage.reloading.reload()
