@@ -97,8 +97,9 @@ def test_the_metrics_page_says_when_certificates_expire(cluster: Cluster) -> Non
     address = node.client.status().listen.metrics
     with urllib.request.urlopen(f"http://{address}/metrics") as response:
         page = response.read().decode()
-    assert 'ckptd_tls_certificate_not_after_seconds{role="node"}' in page
-    assert 'ckptd_tls_certificate_not_after_seconds{role="ca"}' in page
+    for name in ("not_after_seconds", "not_after_timestamp_seconds"):  # the old one for a release
+        for role in ("node", "ca"):
+            assert f'ckptd_tls_certificate_{name}{{role="{role}"}}' in page
 
 
 def test_a_certificate_that_ran_out_is_named_by_whoever_waits_and_a_new_one_helps(

@@ -39,8 +39,15 @@ HANDSHAKE_METRICS: Final[Sequence[MetricRow[Mapping[tuple[str, str], int]]]] = (
 )
 CERTIFICATE_METRICS: Final[Sequence[MetricRow[Mapping[str, float]]]] = (
     gauges(
-        "tls_certificate_not_after_seconds",
+        "tls_certificate_not_after_timestamp_seconds",
         "When the certificate expires, in seconds since the epoch.",
+        ("role",),
+        lambda not_after_s: not_after_s,
+        ("node", "ca"),
+    ),
+    gauges(
+        "tls_certificate_not_after_seconds",
+        "Old name of ckptd_tls_certificate_not_after_timestamp_seconds, for this release.",
         ("role",),
         lambda not_after_s: not_after_s,
         ("node", "ca"),

@@ -463,7 +463,11 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
             for side in HANDSHAKE_SIDES
             for index, reason in enumerate(HANDSHAKE_FAILURES)
         ),
-        *labelled("tls_certificate_not_after_seconds", "role", numbered(7, CERTIFICATE_ROLES)),
+        *(
+            line
+            for name in ("not_after_timestamp_seconds", "not_after_seconds")
+            for line in labelled(f"tls_certificate_{name}", "role", numbered(7, CERTIFICATE_ROLES))
+        ),
         "ckptd_config_last_reload_successful 1.0",
         "ckptd_config_last_reload_success_timestamp_seconds 1.7e+09",
         'ckptd_control_requests_total{code="200",route="/v1/status"} 92.0',
