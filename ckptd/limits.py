@@ -49,6 +49,8 @@ PATH_DEPTH_MAX: Final = 64
 CHECKPOINT_NAME_BYTES_MAX: Final = 255
 NODE_ID_BYTES_MAX: Final = 128
 VERSION_MAX: Final = 2**63 - 1
+EPOCH_BITS: Final = 53
+"""Programs that read JSON numbers as floating point numbers know integers below 2⁵³ exactly."""
 
 # Blocks. About 2048 per unit, as Syncthing aims for, so that a bad block is a small loss and
 # the digests of a terabyte are 2 MiB.

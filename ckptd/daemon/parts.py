@@ -21,6 +21,7 @@ from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import DamagedState
+from ckptd.limits import EPOCH_BITS
 from ckptd.model.ids import Epoch
 from ckptd.model.words import PlaceState
 from ckptd.net.connection.identity import Identity
@@ -161,7 +162,7 @@ async def open_parts(
         config=config,
         wall_clock=wall_clock,
         boot=boot_id(),
-        epoch=Epoch(secrets.randbits(63)),
+        epoch=Epoch(secrets.randbits(EPOCH_BITS)),
         storage=Storage(
             roots,
             catalog,

@@ -11,7 +11,8 @@ class PeerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One known peer.
 
     Attributes:
-        node: Its node id; ``None`` until it has answered once.
+        node: Its node id, also while it does not answer: the last one that did, or the one that
+            must; ``None`` if neither is known.
         address: As configured; with the IP address where a name stands for several peers.
         state: What is known about it.
         epoch: Which start of that node.

@@ -47,6 +47,16 @@ class ListedPeer:
     addresses: tuple[PeerAddress, ...] = ()
 
     @property
+    def node(self) -> NodeId | None:
+        """Which node it is, or was when it answered last; else which one must answer there."""
+        if self.holdings is not None:
+            return self.holdings.node
+        if self.state is not PeerState.UNREACHABLE:
+            return None
+        known = (each.node or each.pinned for each in self.addresses)
+        return next(filter(None, known), None)
+
+    @property
     def path(self) -> PathId | None:
         """The path to it which its address is; ``None`` unless it is live."""
         return self.addresses[0].path if self.addresses else None

@@ -18,7 +18,7 @@ from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import NotFound
-from ckptd.limits import NODE_ID_BYTES_MAX, SECOND
+from ckptd.limits import EPOCH_BITS, NODE_ID_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, PathId, Version
@@ -201,10 +201,10 @@ def _peer_rows(
         rate = rates.get(paths[0]) if paths else None
         rows.append(
             PeerRow(
-                node=holdings.node if holdings else None,
+                node=peer.node,
                 address=peer.name,
                 state=PeerState.UNREACHABLE if peer.state is PeerState.UNKNOWN else peer.state,
-                epoch=holdings.epoch if holdings else None,
+                epoch=_shown(holdings.epoch) if holdings else None,
                 versions=len(holdings.holdings) if holdings else 0,
                 rate_bytes_per_s=0 if rate is None else int(rate.bytes_per_s),
                 last_error=peer.last_error,
@@ -215,6 +215,11 @@ def _peer_rows(
             )
         )
     return rows
+
+
+def _shown(epoch: int) -> int:
+    """Return an epoch as JSON has it: that of a peer may be too long for readers of JSON."""
+    return epoch & ((1 << EPOCH_BITS) - 1)
 
 
 def _usefulness(path: tuple[PeerSnapshot, PathRow]) -> tuple[bool, float, bool]:
@@ -243,7 +248,7 @@ def _peer_view(snapshot: PeerSnapshot, path: PathRow, *, now: int, now_s: float)
         node=source.node,
         address=path.address,
         state=source.state,
-        epoch=source.epoch,
+        epoch=_shown(source.epoch),
         versions=len(snapshot.holdings),
         versions_complete=sum(holding.is_whole for holding in snapshot.holdings),
         rate_bytes_per_s=path.rate_bytes_per_s,

@@ -387,7 +387,7 @@ def _open_manifest(encoded: memoryview, holding: Holding) -> AddressSpace | None
 
 
 def _name_of(peer: ListedPeer) -> str:
-    return f"{peer.holdings.node} at {peer.name}" if peer.holdings else peer.name
+    return f"{peer.node} at {peer.name}" if peer.node else peer.name
 
 
 def _is_loopback(host: str) -> bool:

@@ -108,3 +108,13 @@ def test_a_node_to_which_two_entries_lead_is_counted_once() -> None:
         ("svc:1 (2)", GONE),
         ("svc:1 (2)", GONE),
     ]
+
+
+def test_a_peer_that_does_not_answer_keeps_the_name_it_had() -> None:
+    (gone,) = listed(at("10.0.0.1", GONE, B))
+    assert gone.holdings is None
+    assert gone.node == B
+    (live,) = listed(at("10.0.0.1", LIVE, C))
+    assert live.node == C
+    assert listed(at("10.0.0.1", GONE))[0].node is None
+    assert listed(at("10.0.0.1", CONFLICT, B))[0].node is None
