@@ -40,9 +40,10 @@ What `ckptctl` does, any program can do: HTTP/1.1 and JSON on the daemon's unix 
 
 A `GET` takes its request from the query, a `POST` from the body. A request with a field that is
 not listed here is refused. Fields may be added to answers, never renamed: ignore what you do not
-know. `…` is a stream: one message a line, distinguished by `type`; where there is a `result` it
-comes last, and a last `error` says why there will be none. Every other answer that is no success
-is an [ErrorDocument](#errordocument).
+know. Integers are below 2⁵³, so that every reader of JSON knows them exactly; only a version has
+the number that its publisher chose. `…` is a stream: one message a line, distinguished by `type`;
+where there is a `result` it comes last, and a last `error` says why there will be none. Every other
+answer that is no success is an [ErrorDocument](#errordocument).
 
 The roles are `stranger`, `viewer`, `operator` and `admin`; each may do what those before it may.
 

@@ -19,10 +19,10 @@ from ckptd.cli.ctl.verb import (
 )
 from ckptd.cli.render.explanation_text import explanation_lines
 from ckptd.cli.render.live import follow_recovery
+from ckptd.cli.render.recoveries_text import recovery_lines
 from ckptd.cli.render.rivals_text import conflict_lines
 from ckptd.cli.render.text import (
     printable,
-    recovery_lines,
     reference,
     result_lines,
     status_lines,
@@ -214,7 +214,7 @@ def _explain(arguments: Namespace) -> ExitCode:
 
 def _status(arguments: Namespace) -> ExitCode:
     status = client_of(arguments).status()
-    print_answer(arguments, status, status_lines(status))
+    print_answer(arguments, status, status_lines(status, terminal_width()))
     return ExitCode.DONE
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from ckptd.cli.ctl.verb import terminal_width
 from ckptd.cli.pki.authority import Authority, CertificateFacts, certificate_facts
-from ckptd.cli.render.text import json_line, printable, table
+from ckptd.cli.render.text import WIDTH, json_line, printable, table, wrapped_to
 from ckptd.errors import ExitCode, NotFound
 from ckptd.model.ids import parse_node_id
+
+_PATH_SHOWN_MAX: Final = 24
+"""Of a longer path the name is shown: what is before it was typed, and is in the JSON."""
 
 _DESCRIPTION: Final = """\
 Make the certificates by which nodes know each other. Whoever has ca.key decides
@@ -85,8 +90,23 @@ def _show(arguments: argparse.Namespace) -> None:
     if arguments.output == "json":
         print(json_line(facts))
         return
-    rows = [_row(one) for one in facts]
-    print("\n".join(table(("FILE", "FOR", "BY", "DAYS LEFT", "UNTIL", "SERIAL"), rows)))
+    print("\n".join(_lines(facts, min(terminal_width() or WIDTH, WIDTH))))
+
+
+def _lines(facts: Sequence[CertificateFacts], width: int) -> list[str]:
+    """List certificates: each has a row, and below it who signed it and its serial number."""
+    header, *rows = table(
+        ("FILE", "FOR", "DAYS LEFT", "UNTIL"),
+        [_row(one) for one in facts],
+        width,
+        whole=("DAYS LEFT", "UNTIL"),
+        left_out=("UNTIL",),
+    )
+    lines = [header]
+    for row, one in zip(rows, facts, strict=True):
+        by = f"  by {printable(one.issuer)}, serial {printable(one.serial)}"
+        lines += [row, *wrapped_to(by, width)]
+    return lines
 
 
 def _row(one: CertificateFacts) -> tuple[str, ...]:
@@ -94,4 +114,7 @@ def _row(one: CertificateFacts) -> tuple[str, ...]:
     days = str(one.days_left) if one.days_left >= 0 else "expired"
     if datetime.fromisoformat(one.not_before) > datetime.now(UTC):
         days = "not yet valid"
-    return (one.file, who, one.issuer, days, one.not_after[:10], one.serial)
+    file = one.file
+    if len(file) > _PATH_SHOWN_MAX:
+        file = f"…/{os.path.basename(file)}"
+    return (file, who, days, one.not_after[:10])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Final, TextIO, TypeAlias, TypeVar
 
 from ckptd.cli.render.life_cycle_text import removing_picture
 from ckptd.cli.render.text import (
+    WIDTH,
     Picture,
     json_line,
     picture_of,
@@ -113,10 +115,17 @@ def follow_recovery(
                 print(json_line(event), flush=True)
             match event:
                 case RecoveryProgress():
-                    show(picture_of(event.view))
+                    show(picture_of(event.view, _width()))
                 case RecoveryResult():
                     return event
     raise AssertionError("a watch ends with a result or raises")
+
+
+def _width() -> int:
+    """Return how wide a picture may be on this terminal."""
+    with contextlib.suppress(OSError, ValueError):
+        return min(max(os.get_terminal_size(sys.stderr.fileno()).columns, 1), WIDTH)
+    return WIDTH
 
 
 def across_restarts(begin: Callable[[], Iterator[_Event]]) -> Iterator[_Event]:

@@ -21,7 +21,7 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.control.messages.verifications import VerifyProgress
 from ckptd.model.quantities import format_age, format_duration, format_rate, format_size
-from ckptd.model.words import PlaceState, RateOrigin, Result
+from ckptd.model.words import Bottleneck, PlaceState, RateOrigin, Result
 
 WIDTH: Final = 80
 """Columns of the narrowest terminal in use."""
@@ -72,7 +72,12 @@ def json_line(value: object) -> str:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    width: int | None = None,
+    *,
+    whole: Sequence[str] = (),
+    left_out: Sequence[str] = (),
 ) -> list[str]:
     """Align cells in columns two spaces apart.
 
@@ -80,15 +85,29 @@ def table(
         header: Names of the columns.
         rows: The cells, as many as columns in each row.
         width: How wide a line may be; the widest columns are cut to fit. ``None``: no limit.
+        whole: Names of columns that are never cut.
+        left_out: Names of columns that are left out, in this order, where cutting the others to
+            8 characters is not enough.
     """
     cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    gaps = 2 * (len(header) - 1)
-    while width is not None and sum(widths) + gaps > width and max(widths) > _CELL_WIDTH_MIN:
-        widths[widths.index(max(widths))] -= 1
+    least = [
+        size if name in whole else min(size, _CELL_WIDTH_MIN)
+        for name, size in zip(header, widths, strict=True)
+    ]
+    shown = list(range(len(header)))
+    for name in left_out:
+        if width is None or sum(least[column] + 2 for column in shown) - 2 <= width:
+            break
+        shown.remove(header.index(name))
+    spare = [column for column in shown if widths[column] > least[column]]
+    while width is not None and spare and sum(widths[one] + 2 for one in shown) - 2 > width:
+        widest = max(spare, key=lambda column: widths[column])
+        widths[widest] -= 1
+        spare = [column for column in spare if widths[column] > least[column]]
     return [
         "  ".join(
-            cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)
+            _cut_name(row[column], widths[column]).ljust(widths[column]) for column in shown
         ).rstrip()
         for row in cells
     ]
@@ -97,6 +116,22 @@ def table(
 def cut(text: str, width: int) -> str:
     """Return a text that is no wider than this."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _cut_name(text: str, width: int) -> str:
+    """Cut a text, of ``NAME@VERSION`` the name: the version tells one from the next."""
+    name, _, version = text.rpartition("@")
+    if len(text) <= width or not name or not version.isdecimal() or len(version) > width - 3:
+        return cut(text, width)
+    return f"{cut(name, width - len(version) - 1)}@{version}"
+
+
+def wrapped_to(line: str, width: int | None) -> list[str]:
+    """Break a line at spaces until it fits; its parts are indented. ``None``: no limit."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def reference(checkpoint: str, version: int | None) -> str:
@@ -112,8 +147,13 @@ def _room(root: RootRow) -> str:
     return f"{format_size(root.free_bytes)} free"
 
 
-def status_lines(status: Status) -> list[str]:
-    """Describe the daemon on one screen."""
+def status_lines(status: Status, width: int | None = None) -> list[str]:
+    """Describe the daemon on one screen.
+
+    Args:
+        status: The daemon.
+        width: How wide a line may be, 80 at most where recoveries are shown; ``None``: no limit.
+    """
     uptime = format_duration(status.uptime_s)
     listen = status.listen
     facts = [
@@ -133,9 +173,16 @@ def status_lines(status: Status) -> list[str]:
         ("event loop", f"{status.event_loop_lag_s * 1000:.0f}ms late"),
     ]
     size = max(len(name) for name, _ in facts)
-    lines = [f"{name.ljust(size)}  {fact}" for name, fact in facts]
+    lines = [
+        line for name, fact in facts for line in wrapped_to(f"{name.ljust(size)}  {fact}", width)
+    ]
     for view in status.recoveries:
-        lines += ["", *picture_of(view).lines]
+        where = f"{printable(view.recovery)} → {printable(view.target) or 'not chosen yet'}"
+        lines += [
+            "",
+            *wrapped_to(where, width),
+            *picture_of(view, min(width or WIDTH, WIDTH)).lines,
+        ]
     return lines
 
 
@@ -182,58 +229,45 @@ def peer_lines(rows: Iterable[PeerRow], width: int | None = None) -> list[str]:
             for row in rows
         ),
         width,
+        whole=("VERSIONS", "RATE"),
+        left_out=("VERSIONS", "ADDRESS", "RATE"),
     )
 
 
-def recovery_lines(views: Iterable[RecoveryView], width: int | None = None) -> list[str]:
-    """List recoveries."""
-    return table(
-        ("RECOVERY", "CHECKPOINT", "STAGE", "DONE", "LEFT", "ETA"),
-        (
-            (
-                view.recovery,
-                reference(view.checkpoint, view.version),
-                _stage(view),
-                _share(view.bytes_verified, view.bytes_total),
-                format_size(view.bytes_left),
-                _eta(view),
-            )
-            for view in views
-        ),
-        width,
-    )
-
-
-def picture_of(view: RecoveryView) -> Picture:
-    """Show a recovery that is in progress."""
-    name = reference(view.checkpoint, view.version)
+def picture_of(view: RecoveryView, width: int = WIDTH) -> Picture:
+    """Show a recovery that is in progress, in lines that are no wider than this."""
+    name, stage = reference(view.checkpoint, view.version), stage_of(view)
     waiting = printable(view.waiting_for)
     amounts = (
         f"{view.units_done}/{view.units_total} units, "
         f"{format_size(view.bytes_left)} of {format_size(view.bytes_total)} left, "
-        f"{format_rate(view.rate_bytes_per_s)}, ETA {_eta(view)}"
+        f"{format_rate(view.rate_bytes_per_s)}, ETA {eta_of(view)}"
     )
-    bottleneck = "" if view.bottleneck is None else f"  limiter: {printable(view.bottleneck)}"
-    line = f"{name}: {_stage(view)}, {amounts}"
+    binds = "" if view.bottleneck is None else f"  limiter: {bottleneck_in_words(view.bottleneck)}"
+    rest = f"  {stage}  {format_duration(view.elapsed_s)}{binds}"
+    line = f"{name}: {stage}, {amounts}"
     lines = [
-        cut(f"{name}  {_stage(view)}  {format_duration(view.elapsed_s)}{bottleneck}", WIDTH),
-        progress_bar(view.bytes_verified, view.bytes_total),
-        cut(amounts, WIDTH),
+        cut(f"{_cut_name(name, max(width - len(rest), _CELL_WIDTH_MIN))}{rest}", width),
+        progress_bar(view.bytes_verified, view.bytes_total, width),
+        *textwrap.wrap(amounts, width, subsequent_indent="  "),
     ]
     if waiting:
         line += f"; waiting: {waiting}"
-        lines += textwrap.wrap(f"waiting: {waiting}", WIDTH, subsequent_indent="  ", max_lines=3)
+        lines += textwrap.wrap(f"waiting: {waiting}", width, subsequent_indent="  ", max_lines=3)
     if view.missing_blocks:
+        units = listing(view.missing_units) or "what is left"
         lines += textwrap.wrap(
-            f"blocks that nobody has: {view.missing_blocks}, of {listing(view.missing_units)}",
-            WIDTH,
-            subsequent_indent="  ",
-            max_lines=3,
+            f"nobody has all of: {units}", width, subsequent_indent="  ", max_lines=3
         )
-    return Picture(_stage(view), line, (*lines, *_source_lines(view)))
+    return Picture(stage, line, (*lines, *_source_lines(view, width)))
 
 
-def _source_lines(view: RecoveryView) -> list[str]:
+def bottleneck_in_words(bottleneck: str) -> str:
+    """Say what limits a recovery: of what an operator set, in words of the commands."""
+    return "a limit that was set" if bottleneck == Bottleneck.SHAPER else printable(bottleneck)
+
+
+def _source_lines(view: RecoveryView, width: int) -> list[str]:
     if not view.sources:
         return []
     busiest = sorted(view.sources, key=lambda source: (-source.rate_bytes_per_s, source.path))
@@ -249,7 +283,9 @@ def _source_lines(view: RecoveryView) -> list[str]:
             )
             for source in busiest[:SOURCES_SHOWN_MAX]
         ),
-        WIDTH,
+        width,
+        whole=("RATE", "GAVE", "IN FLIGHT"),
+        left_out=("IN FLIGHT", "GAVE"),
     )
     if len(busiest) > SOURCES_SHOWN_MAX:
         lines.append(f"and {len(busiest) - SOURCES_SHOWN_MAX} more")
@@ -336,23 +372,26 @@ def listing(names: Sequence[str]) -> str:
     return ", ".join(printable(name) for name in names)
 
 
-def _stage(view: RecoveryView) -> str:
+def stage_of(view: RecoveryView) -> str:
+    """Say how far a recovery is, and if it is paused or in the background."""
     if view.stage.is_ended:
         return view.stage
     stage = "paused" if view.is_paused else view.stage
     return f"{stage} in the background" if view.is_background else stage
 
 
-def _eta(view: RecoveryView) -> str:
+def eta_of(view: RecoveryView) -> str:
+    """Say how long a recovery still takes, if that is known."""
     return "-" if view.eta_s is None else format_duration(view.eta_s)
 
 
-def _share(part: int, whole: int) -> str:
+def share_of(part: int, whole: int) -> str:
     """Return a percentage, rounded down: only something whole is at 100 %."""
     return f"{part * 100 // whole}%" if whole else "-"
 
 
-def progress_bar(part: int, whole: int) -> str:
+def progress_bar(part: int, whole: int, width: int = WIDTH) -> str:
     """Return how much of a whole is done, as a bar and a percentage."""
-    filled = part * _BAR_WIDTH // whole if whole else 0
-    return f"{'█' * filled}{'░' * (_BAR_WIDTH - filled)} {_share(part, whole)}"
+    size = min(_BAR_WIDTH, width - len(" 100%"))
+    filled = part * size // whole if whole else 0
+    return f"{'█' * filled}{'░' * (size - filled)} {share_of(part, whole)}"

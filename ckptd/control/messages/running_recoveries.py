@@ -109,7 +109,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         target: Directory that the version will have.
         stage: How far it is.
         is_paused: An operator paused it.
-        units_total: Units of the version; 0 until the manifest is here, as the other totals.
+        units_total: Units of the version; 0 until the manifest is here, as the other totals, and
+            if it ended before that was kept.
         units_done: Units with every block verified.
         bytes_total: Bytes of the version.
         bytes_verified: Verified and written here, in this run or an earlier one.
@@ -120,7 +121,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         missing_blocks: Missing blocks that no reachable source has.
         missing_units: Paths of units with such blocks, at most 20.
         sources: The peers that it takes blocks from.
-        started_at_s: Unix time.
+        started_at_s: Unix time; 0 if it ended before that was kept.
         elapsed_s: Since then; until its end if it ended.
         is_background: It uses a source only while no other recovery here could use it.
         bottleneck: What limits its speed: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
@@ -136,6 +137,7 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         is_promoted: It was in the background until then, and is not any more; likewise.
         patience_s: How long it waits for what nobody has; ``None``: for ever, or it has ended.
         allow_partial: It may be placed without required units then.
+        message: Why it failed, as a sentence; empty if it did not.
     """
 
     recovery: str
@@ -170,3 +172,4 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     is_promoted: bool = False
     patience_s: float | None = None
     allow_partial: bool = False
+    message: str = ""

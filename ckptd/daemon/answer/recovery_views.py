@@ -173,8 +173,8 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
         target=record.target,
         stage=Stage(record.result),
         is_paused=False,
-        units_total=0,
-        units_done=0,
+        units_total=record.unit_count,
+        units_done=record.verified_unit_count,
         bytes_total=record.total_bytes,
         bytes_verified=here,
         bytes_left=record.total_bytes - here,
@@ -194,7 +194,8 @@ def view_of_ended(record: EndedRecovery) -> RecoveryView:
             )
             for share in record.sources
         ),
-        started_at_s=0.0,
+        started_at_s=record.started_at_s,
         elapsed_s=record.duration_s,
         wasted=record.wasted_bytes_by_reason,
+        message=record.message,
     )

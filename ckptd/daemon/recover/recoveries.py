@@ -256,6 +256,9 @@ class RecoveryBook:
             },
             happenings={kind.value: count for kind, count in counts.items()},
             rivals=tuple(RecordedRival(**asdict(rival)) for rival in effect.rivals),
+            started_at_s=recovery.record.started_at_s,
+            unit_count=final.units_total,
+            verified_unit_count=final.units_done,
         )
 
 

@@ -15,7 +15,8 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
 
 ENDED_FORMAT: Final = 2
-"""Stands beside each record in the table. Format 1 had no ``partial``, rivals and local bytes."""
+"""Stands beside each record in the table. Format 1 had no ``partial``, rivals, local
+bytes, times and counts of units."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +83,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             recovery left.
         was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
+        started_at_s: When it was asked for, in Unix time; 0: not kept.
+        unit_count: How many units the version has; 0: not known.
+        verified_unit_count: Of how many of them every block was verified.
     """
 
     recovery: RecoveryId
@@ -109,6 +113,9 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rivals: tuple[RecordedRival, ...] = ()
     local_bytes: int = 0
     was_here: bool = False
+    started_at_s: float = 0.0
+    unit_count: int = 0
+    verified_unit_count: int = 0
 
 
 _encoder: Final = msgspec.json.Encoder()

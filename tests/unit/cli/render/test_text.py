@@ -11,7 +11,6 @@ from ckptd.cli.render.text import (
     printable,
     published_lines,
     publishing_picture,
-    recovery_lines,
     result_lines,
     status_lines,
     table,
@@ -74,6 +73,18 @@ def test_a_table_that_is_too_wide_loses_the_ends_of_its_widest_column() -> None:
     ]
 
 
+def test_a_table_leaves_out_columns_in_an_order_and_cuts_no_number() -> None:
+    def shown(width: int) -> list[str]:
+        rows = [("a-long-name/rank@1200", "123456789", "5")]
+        header = ("NAME", "BYTES", "N")
+        return table(header, rows, width, whole=("BYTES", "N"), left_out=("N", "BYTES"))
+
+    assert shown(40)[1] == "a-long-name/rank@1200  123456789  5"
+    assert shown(22)[1] == "a-…@1200  123456789  5"
+    assert shown(21)[1] == "a-lo…@1200  123456789"
+    assert shown(18)[1] == "a-long-name/…@1200"
+
+
 def test_a_cell_with_a_line_break_stays_on_its_line() -> None:
     assert table(("A",), [("x\ny",)]) == ["A", r"x\ny"]
 
@@ -92,8 +103,21 @@ def test_status_is_one_fact_a_line() -> None:
 
 
 def test_status_ends_with_the_recoveries_that_go_on() -> None:
-    lines = status_lines(replace(STATUS, recoveries=(VIEW,)))
-    assert lines[8:] == ["", *picture_of(VIEW).lines]
+    lines = status_lines(replace(STATUS, recoveries=(VIEW, replace(VIEW, target=""))))
+    shown = picture_of(VIEW).lines
+    assert lines[8:] == [
+        *("", f"01J9QX → {VIEW.target}", *shown),
+        *("", "01J9QX → not chosen yet", *shown),
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_status_fits_a_narrow_terminal_and_cuts_no_number(width: int) -> None:
+    lines = status_lines(replace(STATUS, recoveries=(replace(VIEW, checkpoint="c" * 99),)), width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for number in ("37/120 units", "1.5 GiB/s", "25%", "@100", "900 MiB/s", "636 MiB/s"):
+        assert number in " ".join(text.split())
 
 
 def test_status_counts_the_places_that_are_not_simply_here() -> None:
@@ -120,22 +144,6 @@ def test_peers_say_why_they_do_not_answer() -> None:
         "NODE    ADDRESS        STATE        VERSIONS  RATE       ERROR",
         "node-b  10.0.0.2:7421  live         3         900 MiB/s",
         "-       10.0.0.3:7421  unreachable  0         -          connection refused",
-    ]
-
-
-def test_recoveries_say_how_far_they_are() -> None:
-    views = [
-        VIEW,
-        replace(VIEW, recovery="01J8", is_paused=True, eta_s=None),
-        replace(VIEW, recovery="01J7", version=None, stage=Stage.SEEKING, bytes_total=0),
-        replace(VIEW, recovery="01J6", stage=Stage.COMPLETE, is_paused=True, bytes_left=0),
-    ]
-    assert recovery_lines(views) == [
-        "RECOVERY  CHECKPOINT        STAGE         DONE  LEFT     ETA",
-        "01J9QX    llama/rank-0@100  transferring  25%   1.5 GiB  1.0s",
-        "01J8      llama/rank-0@100  paused        25%   1.5 GiB  -",
-        "01J7      llama/rank-0      seeking       -     1.5 GiB  1.0s",
-        "01J6      llama/rank-0@100  complete      25%   0 B      1.0s",
     ]
 
 
@@ -170,7 +178,7 @@ def test_a_recovery_that_stands_still_says_why() -> None:
     assert picture.lines[2:] == (
         "37/120 units, 1.5 GiB of 2 GiB left, 0 B/s, ETA -",
         "waiting: no reachable source has the rest",
-        "blocks that nobody has: 3, of optimizer/a, optimizer/b",
+        "nobody has all of: optimizer/a, optimizer/b",
     )
 
 
@@ -297,9 +305,9 @@ def test_what_was_withdrawn_is_on_offer_again_when_it_is_published() -> None:
 def test_a_recovery_in_the_background_is_called_that() -> None:
     background = replace(VIEW, is_background=True)
     assert "transferring in the background" in picture_of(background).line
-    assert "paused in the background" in recovery_lines([replace(background, is_paused=True)])[1]
+    assert picture_of(replace(background, is_paused=True)).stage == "paused in the background"
     ended = replace(background, stage=Stage.CANCELLED)
-    assert "background" not in recovery_lines([ended])[1]
+    assert "background" not in picture_of(ended).line
 
 
 def test_a_version_that_is_here_already_is_not_called_recovered() -> None:

@@ -50,6 +50,9 @@ def test_the_format_does_not_change_without_its_number() -> None:
         "rivals": [],
         "local_bytes": 0,
         "was_here": False,
+        "started_at_s": 0.0,
+        "unit_count": 0,
+        "verified_unit_count": 0,
     }
     assert decode_ended(1, 2, json.dumps(IN_FORMAT_2).encode()) == RECORD
 

@@ -1,0 +1,53 @@
+"""The list of recoveries, on wide and narrow terminals."""
+
+import msgspec
+import pytest
+
+from ckptd.cli.render.recoveries_text import recovery_lines
+from ckptd.model.words import Stage
+from tests.support.control_samples import VIEW
+
+replace = msgspec.structs.replace
+
+
+def test_recoveries_say_how_far_they_are_where_they_go_and_why_they_wait() -> None:
+    known = replace(VIEW, target="/data/100", started_at_s=1_700_000_000.0)
+    views = [
+        known,
+        replace(known, recovery="01J8", is_paused=True, eta_s=None, waiting_for="an operator"),
+        replace(
+            known, recovery="01J7", version=None, stage=Stage.SEEKING, bytes_total=0, target=""
+        ),
+        replace(VIEW, recovery="01J6", stage=Stage.FAILED, message="nobody has it", target=""),
+    ]
+    views[-1] = replace(views[-1], started_at_s=0.0, elapsed_s=75.0)
+    assert recovery_lines(views) == [
+        "RECOVERY  CHECKPOINT        STAGE         DONE  LEFT     ETA   TOOK",
+        "01J9QX    llama/rank-0@100  transferring  25%   1.5 GiB  1.0s  0.4s",
+        "  began 2023-11-14 22:13:20Z → /data/100",
+        "01J8      llama/rank-0@100  paused        25%   1.5 GiB  -     0.4s",
+        "  began 2023-11-14 22:13:20Z → /data/100",
+        "  waiting: an operator",
+        "01J7      llama/rank-0      seeking       -     1.5 GiB  1.0s  0.4s",
+        "  began 2023-11-14 22:13:20Z",
+        "01J6      llama/rank-0@100  failed        25%   1.5 GiB  1.0s  1m15s",
+        "  nobody has it",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_keeps_ids_and_shares_whole(width: int) -> None:
+    view = replace(
+        VIEW,
+        recovery="r-0123456789ab",
+        checkpoint="a-name-of-some-length/rank-17",
+        version=12000,
+        target="/data/" + "d" * 90,
+        waiting_for="a peer that has what is missing",
+    )
+    lines = recovery_lines([view], width)
+    assert max(map(len, lines)) <= width
+    assert "DONE" in lines[0]
+    for kept in ("r-0123456789ab", "@12000" if width == 80 else "r-", "25%"):
+        assert kept in lines[1]
+    assert ("TOOK" in lines[0]) == (width == 80)
