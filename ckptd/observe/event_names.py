@@ -42,7 +42,7 @@ EVENTS: Final = {
     "recovery.version_chosen": "which version a recovery is for",
     "recovery.waiting": "a recovery stands still; why says what it waits for",
     "rival.examined": "a peer was asked for a block of one of several contents of a version",
-    "root.unusable": "a root is gone, read-only or does not answer; nothing is recovered into it",
+    "root.unusable": "a root is gone, not writable or silent; nothing is recovered into it",
     "root.usable": "a root can be used again",
     "source.bad_block": "a source that sent a bad block was asked whether it stands by it",
     "staging.not_discarded": "what a recovery left could not be removed",

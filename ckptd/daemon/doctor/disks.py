@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptd.store.files.permission import writing_remedy
 from ckptd.store.files.roots import SHUT, Root
 
 
@@ -13,4 +14,6 @@ def remedy_of(root: Root, obstacle: str) -> str:
             "Restart ckptd: what appeared after its start stays read-only for it. If that changes "
             f"nothing, set {allow}."
         )
+    if remedy := writing_remedy(obstacle, root.path):
+        return remedy
     return f"If it should be another directory by now, restart ckptd. Under systemd set {allow}."

@@ -17,6 +17,7 @@ from ckptd.errors import StorageError
 from ckptd.limits import SECOND
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, gauges
+from ckptd.store.files.permission import writing_remedy
 from ckptd.store.files.roots import Root, Roots
 
 ROOTS_LOOK_S: Final = 2.0
@@ -112,7 +113,11 @@ class RootWatch:
         for state in states:
             reported = self._reported.get(state.name, "")
             if state.obstacle and not reported:
-                _log.error("root.unusable", root=state.name, path=state.path, why=state.obstacle)
+                remedy = writing_remedy(state.obstacle, state.path)
+                hint = {"hint": remedy} if remedy else {}
+                _log.error(
+                    "root.unusable", root=state.name, path=state.path, why=state.obstacle, **hint
+                )
             elif reported and not state.obstacle:
                 _log.info("root.usable", root=state.name, path=state.path)
             self._reported[state.name] = state.obstacle

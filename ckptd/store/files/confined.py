@@ -128,6 +128,14 @@ def is_read_only(fd: int) -> bool:
     )
 
 
+def may_write(fd: int) -> bool:
+    """Return whether this process may make files in a directory that is open, by modes and ACLs.
+
+    Ask :func:`is_read_only` before: where nobody may write, this one may not either.
+    """
+    return os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
+
+
 def resolved(path: str) -> str:
     """Return a configured path with its links resolved. For comparing text, not for opening."""
     return os.path.realpath(path)

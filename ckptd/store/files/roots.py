@@ -28,6 +28,7 @@ from ckptd.store.files.kernel import (
 )
 from ckptd.store.files.layout import inside
 from ckptd.store.files.mounts import mount_of, was_made_while_this_process_started
+from ckptd.store.files.permission import writing_obstacle
 
 SHUT: Final = "is read-only for ckptd alone, though its file system takes writes"
 
@@ -314,11 +315,11 @@ class Root:
             self.check_in_place()
             if confined.is_read_only(self._fd):
                 return SHUT if mount_of(self._fd).is_shut else "its file system is read-only here"
+            return writing_obstacle(self._fd)
         except StorageError as error:
             return error.problem
         except OSError as error:
             return f"its file system does not answer: {error.strerror or error}"
-        return ""
 
     def has_come_too_late(self) -> bool:
         """Return whether it is shut for this process, which surely is older than it."""

@@ -9,6 +9,8 @@ from structlog.testing import capture_logs
 
 from ckptd.daemon.host.root_watch import ROOT_HANGS_NS, ROOTS_LOOK_S, RootState, RootWatch, look_at
 from ckptd.limits import SECOND
+from ckptd.store.files import confined
+from ckptd.store.files.permission import user_name
 from ckptd.store.files.roots import Root, Roots
 
 
@@ -96,3 +98,15 @@ def test_a_change_is_told_once_and_so_is_its_end(root: Root) -> None:
 def test_a_disk_that_hangs_or_is_read_only_is_told_within_five_seconds() -> None:
     assert ROOTS_LOOK_S * 1.5 < 5
     assert ROOT_HANGS_NS / SECOND + ROOTS_LOOK_S / 2 <= 5
+
+
+def test_a_root_that_this_user_may_not_write_is_named_with_the_command(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confined, "may_write", lambda _: False)
+    watch = RootWatch(Roots([root]))
+    with capture_logs() as lines:
+        watch.report([look_at(root)])
+    assert [line["event"] for line in lines] == ["root.unusable"]
+    assert f"user {user_name()} may not write to it" in lines[0]["why"]
+    assert f"chown {user_name()} {root.path}" in lines[0]["hint"]
