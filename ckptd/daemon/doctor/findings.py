@@ -29,6 +29,7 @@ from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
+from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_watching
 from ckptd.daemon.host.descriptors import descriptors
@@ -236,12 +237,12 @@ class Doctor:
                         peer.last_error,
                         "Give each node a node.id of its own, and list each address once.",
                     )
+                case _ if not peer.last_error:
+                    yield warned("peer", _name_of(peer), "was not asked yet", "Look again.")
                 case _:
+                    found = remedied(peer.last_error, self._own_trouble())
                     yield failed(
-                        "peer",
-                        _name_of(peer),
-                        f"does not answer: {peer.last_error or 'not asked yet'}",
-                        "Is ckptd running there, and may this node reach its data port?",
+                        "peer", _name_of(peer), f"cannot be asked: {found.why}", found.remedy
                     )
 
     async def _sample(self, peer: ListedPeer) -> CheckRow:
@@ -264,15 +265,13 @@ class Doctor:
                     throttles=self._throttles,
                 )
         except (CkptdError, OSError) as error:
-            why = str(error) or "it took too long"
-            return failed(
-                "peer",
-                _name_of(peer),
-                f"answers, but gives no bytes: {why}",
-                "Look at its log; 'ckptctl peers' shows what is known of it.",
-            )
+            return _gives_nothing(peer, str(error) or "answers too slowly", self._own_trouble())
         self._learn(peer, sample)
-        return _judge(peer, sample)
+        return _judge(peer, sample, self._own_trouble())
+
+    def _own_trouble(self) -> str:
+        """Say why no handshake of this node can succeed now; empty if one can."""
+        return "" if self._identity is None else self._identity.trouble()
 
     def _learn(self, peer: ListedPeer, sample: Sample | None) -> None:
         """Let predictions know how fast a peer is."""
@@ -339,7 +338,12 @@ def judge_certificate(
     return passed("certificate", role, finding)
 
 
-def _judge(peer: ListedPeer, sample: Sample | None) -> CheckRow:
+def _gives_nothing(peer: ListedPeer, reason: str, own_trouble: str) -> CheckRow:
+    found = remedied(reason, own_trouble)
+    return failed("peer", _name_of(peer), f"answers, but gives no bytes: {found.why}", found.remedy)
+
+
+def _judge(peer: ListedPeer, sample: Sample | None, own_trouble: str) -> CheckRow:
     name = _name_of(peer)
     if sample is None or sample.bad_blocks:
         return failed(
@@ -349,12 +353,7 @@ def _judge(peer: ListedPeer, sample: Sample | None) -> CheckRow:
             "Check its disk and memory; 'ckptctl peers show NODE' counts its bad blocks.",
         )
     if sample.outcome not in {RangeOutcome.DELIVERED, RangeOutcome.CLOSED}:
-        return failed(
-            "peer",
-            name,
-            f"answers, but gives no bytes: {sample.trouble or sample.outcome.value}",
-            "Look at its log; a firewall may cut off long answers.",
-        )
+        return _gives_nothing(peer, sample.trouble or sample.outcome.value, own_trouble)
     rate = sample.size_bytes / max(sample.duration_s, 1 / SECOND)
     finding = f"gave {format_size(sample.size_bytes)} at {format_rate(rate)}"
     if rate < _PEER_RATE_MIN and sample.outcome is RangeOutcome.CLOSED:
