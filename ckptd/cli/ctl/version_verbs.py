@@ -64,8 +64,9 @@ _PLAN: Final = """\
 Say what a recovery would do, and begin nothing: which version and why, from
 whom, how much, what nobody has, whether there is room, and how long it would
 take.
-Ends with 3 or 4 if the recovery could not become complete now, with 9 if
-somebody has to choose among several contents.
+Ends as the recovery would: with 4 if nobody has what it needs, with 9 if
+somebody has to choose among several contents, with 1 if something else is at
+the target, or there is too little room.
 
 examples:
   ckptctl plan llama/rank-3        # the newest version that can be had

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ckptd.cli.render.plan_text import aligned
-from ckptd.cli.render.text import printable, reference, table
+from ckptd.cli.render.text import bottleneck_in_words, printable, reference, stage_of, table
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
@@ -51,7 +51,7 @@ def explanation_lines(
 
 def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:
     name = reference(known.checkpoint, known.version)
-    facts = [("recovery", f"{printable(known.recovery)} of {name}, {known.stage}")]
+    facts = [("recovery", f"{printable(known.recovery)} of {name}, {stage_of(known)}")]
     if known.why:
         facts.append(("version", known.why))
     passed_over = known.passed_over if is_all else known.passed_over[:_PASSED_OVER_SHOWN_MAX]
@@ -60,7 +60,7 @@ def _facts(known: ExplanationView, *, is_all: bool) -> list[tuple[str, str]]:
         for other in passed_over
     ]
     if known.bottleneck is not None:
-        facts.append(("limiter", known.bottleneck))
+        facts.append(("limiter", bottleneck_in_words(known.bottleneck)))
     if known.waiting_for:
         facts.append(("waiting for", known.waiting_for))
     if known.message:

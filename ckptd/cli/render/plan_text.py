@@ -14,6 +14,8 @@ from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_duration, format_size
 
 _UNKNOWN = "not known yet"
+_TRUST_MAX = 8
+"""What the control API says that trust is at most."""
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -60,9 +62,9 @@ def peer_view_lines(peer: PeerView) -> list[str]:
         ("versions", f"{peer.versions}, {peer.versions_complete} of them complete"),
         ("rate", _rate(peer)),
         ("latency", _latency(peer.latency_s)),
-        ("trust", f"{peer.trust}, {peer.failures} failures in a row"),
+        ("trust", _trust(peer)),
         ("quarantine", quarantine),
-        ("bad blocks", str(peer.bad_blocks)),
+        ("bad blocks", str(peer.bad_blocks) if peer.bad_blocks else "none"),
     ]
     if peer.trouble:
         facts.append(("trouble", peer.trouble))
@@ -87,6 +89,18 @@ def peer_view_lines(peer: PeerView) -> list[str]:
             for bad in peer.evidence
         ),
     )
+
+
+def _trust(peer: PeerView) -> str:
+    """Say how far a peer is trusted, and how often it failed last."""
+    if peer.trust >= _TRUST_MAX:
+        trust = "full"
+    elif peer.trust < 0:
+        trust = "low: it sent what was wrong"
+    else:
+        trust = "none yet" if peer.trust == 0 else "growing with what it delivers"
+    failures = f"; failed {peer.failures} times in a row" if peer.failures else ""
+    return f"{trust} ({peer.trust} of {_TRUST_MAX}){failures}"
 
 
 def _path_lines(paths: Iterable[PathRow]) -> list[str]:
@@ -141,12 +155,10 @@ def _amount(plan: Plan) -> str:
 def _missing(plan: Plan) -> str:
     if not plan.missing_blocks:
         return "nothing"
-    critical, required = plan.missing_critical_blocks, plan.missing_required_blocks
-    urgent = f", {critical} of them critical" if critical else ""
-    if required == 0:
-        urgent = ", all of them optional"
-    units = f", of {', '.join(plan.missing_units)}" if plan.missing_units else ""
-    return f"{plan.missing_blocks} blocks that nobody has{urgent}{units}"
+    what = f"nobody has all of {', '.join(plan.missing_units) or 'it'}"
+    if plan.missing_required_blocks == 0:
+        return f"{what}; what is missing is optional"
+    return f"{what}; critical units are among them" if plan.missing_critical_blocks else what
 
 
 def _here(plan: Plan) -> str:

@@ -16,6 +16,7 @@ from ckptd.control.messages.checkpoints import (
     PublishResult,
 )
 from ckptd.control.messages.daemon_status import RootRow, Status
+from ckptd.control.messages.explanations import ExplanationView
 from ckptd.control.messages.peers import PeerRow
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoveryView
@@ -372,7 +373,7 @@ def listing(names: Sequence[str]) -> str:
     return ", ".join(printable(name) for name in names)
 
 
-def stage_of(view: RecoveryView) -> str:
+def stage_of(view: RecoveryView | ExplanationView) -> str:
     """Say how far a recovery is, and if it is paused or in the background."""
     if view.stage.is_ended:
         return view.stage

@@ -83,6 +83,8 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
         missing_units: Paths of the first units of which nobody has all, at the end or now.
         is_story_kept: ``False`` for a recovery that ended long ago or before this daemon started:
             ``peers`` has only those that delivered something, and ``story`` is empty.
+        is_paused: An operator paused it.
+        is_background: It uses a source only while no other recovery here could use it.
     """
 
     recovery: str
@@ -101,3 +103,5 @@ class ExplanationView(msgspec.Struct, frozen=True, kw_only=True):
     story: tuple[Happening, ...]
     is_story_kept: bool = True
     missing_units: tuple[str, ...] = ()
+    is_paused: bool = False
+    is_background: bool = False

@@ -157,13 +157,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:
-    """Return what a command ends with: what the recovery would, as far as peers decide that.
+    """Return what a command ends with: what the recovery would, if nothing changed.
 
-    A result in part is one that has to be asked for: without that the recovery would fail.
+    A result in part is one that has to be asked for: without that the recovery would fail. One
+    that would wait for room is none that succeeds.
     """
     if plan.version is None:
         return ExitCode.MISSING
     if plan.rivals:
         return ExitCode.CONFLICT
+    if plan.is_here:
+        return ExitCode.DONE
+    room_bytes = plan.free_bytes if plan.memory_bytes is None else plan.memory_bytes
+    if plan.is_target_taken or plan.room_bytes > min(plan.free_bytes, room_bytes):
+        return ExitCode.FAILED
     is_complete = not plan.missing_blocks or plan.missing_required_blocks == 0
     return ExitCode.DONE if is_complete else ExitCode.MISSING

@@ -53,6 +53,8 @@ def explanation(
         ),
         wasted=view.wasted,
         missing_units=view.missing_units,
+        is_paused=view.is_paused,
+        is_background=view.is_background,
         counts={kind.value: count for kind, count in known.counts.items()},
         story=tuple(_happening(entry, known.started_ns, ahead_s) for entry in known.entries),
     )

@@ -6,9 +6,10 @@ from ckptd.cli.render.explanation_text import (
     PEERS_SHOWN_MAX,
     explanation_lines,
 )
+from ckptd.cli.render.text import picture_of
 from ckptd.control.messages.explanations import ExplanationView
 from ckptd.model.words import Stage
-from tests.support.control_samples import EXPLANATION
+from tests.support.control_samples import EXPLANATION, VIEW
 
 replace = msgspec.structs.replace
 
@@ -77,3 +78,21 @@ def test_what_is_missing_is_named_on_lines_that_fit() -> None:
     assert first.split()[1] == "model-00000-of-00020.safetensors,"
     assert all(name in "\n".join(lines) for name in missing)
     assert max(map(len, lines[: lines.index(first) + 2])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("is_paused", "is_background"), [(True, False), (False, True), (True, True)]
+)
+def test_an_explanation_names_the_stage_as_status_does(
+    is_paused: bool, is_background: bool
+) -> None:
+    known = replace(EXPLANATION, is_paused=is_paused, is_background=is_background)
+    view = replace(VIEW, is_paused=is_paused, is_background=is_background)
+    stage = picture_of(view).stage
+    assert explanation_lines(known, is_all=False)[0].endswith(f", {stage}")
+
+
+def test_a_limit_that_somebody_set_is_called_that() -> None:
+    limited = replace(EXPLANATION, bottleneck="shaper")
+    assert "limiter      a limit that was set" in explanation_lines(limited, is_all=False)
+    assert picture_of(replace(VIEW, bottleneck="shaper")).lines[0].endswith("a limit that was set")

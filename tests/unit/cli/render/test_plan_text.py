@@ -80,8 +80,7 @@ def test_a_plan_says_what_speaks_against_it() -> None:
     for claim in (
         "             not every peer has answered yet\n",
         "passed over  110 (cdcdcdcdcdcd): nobody has 3 of its 8 blocks\n",
-        "missing      3 blocks that nobody has, 1 of them critical, of config.json,\n",
-        f"{' ' * 13}opt/\\x1b[2J\n",
+        "missing      nobody has all of config.json, opt/\\x1b[2J; critical units are",
         "here         1 GiB, in /data/old\n",
         "target       /data/llama/rank-0/100, where something else is\n",
         "room         2 GiB needed, 1 GiB free: too little\n",
@@ -116,7 +115,7 @@ def test_a_peer_shows_what_it_did() -> None:
         "versions    3, 2 of them complete",
         "rate        900 MiB/s",
         "latency     2.1ms",
-        "trust       0, 0 failures in a row",
+        "trust       none yet (0 of 8)",
         "quarantine  once, until 2023-11-14 22:14:20Z",
         "bad blocks  51",
         "PATH                      ADDRESS        STATE       RATE           LATENCY",
@@ -158,7 +157,7 @@ def test_a_plan_says_that_what_is_missing_may_be_missing() -> None:
     lines = plan_lines(
         replace(PLAN, missing_blocks=2, missing_required_blocks=0, missing_units=("opt/shard.pt",))
     )
-    assert "missing   2 blocks that nobody has, all of them optional, of opt/shard.pt" in lines
+    assert "missing   nobody has all of opt/shard.pt; what is missing is optional" in lines
 
 
 @pytest.mark.parametrize(
@@ -168,3 +167,16 @@ def test_a_plan_says_what_memory_a_target_in_memory_has(memory_bytes: int, verdi
     text = " ".join(" ".join(plan_lines(replace(PLAN, memory_bytes=memory_bytes))).split())
     left = f"with {format_size(memory_bytes)} left below the memory limit"
     assert f"it is in memory, {left} of the daemon's cgroup{verdict}" in text
+
+
+@pytest.mark.parametrize(
+    ("trust", "failures", "shown"),
+    [
+        (8, 0, "full (8 of 8)"),
+        (3, 2, "growing with what it delivers (3 of 8); failed 2 times in a row"),
+        (-2, 0, "low: it sent what was wrong (-2 of 8)"),
+    ],
+)
+def test_trust_is_said_in_words(trust: int, failures: int, shown: str) -> None:
+    lines = peer_view_lines(replace(PEER_VIEW, trust=trust, failures=failures))
+    assert f"trust       {shown}" in lines
