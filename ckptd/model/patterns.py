@@ -5,10 +5,20 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ckptd.errors import UsageError
 from ckptd.limits import VERSION_MAX
 from ckptd.model.ids import Version, parse_version
+
+LOG_NAMES: Final = ("*.log", "events.out.tfevents.*", "slurm-*.out")
+"""Of files that jobs go on writing to beside their checkpoints: logs, TensorBoard's events."""
+
+
+def is_log(path: str) -> bool:
+    """Return whether a file is, by its name, one that a job goes on writing to."""
+    name = path.rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in LOG_NAMES)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:

@@ -236,8 +236,8 @@ def read_control_request(data: bytes) -> None:
             parse_checkpoint_name(checkpoint)
             parse_version(version or 0)
             assert 0 <= int((patience_s or 0) * SECOND) < 2**63
-        case PublishRequest(critical=critical, deferred=deferred):
-            for pattern in (*critical, *deferred):
+        case PublishRequest(critical=critical, deferred=deferred, exclude=exclude, require=require):
+            for pattern in (*critical, *deferred, *exclude, *require):
                 compile_pattern(pattern).match("optimizer/state-0")
         case PrioritizeRequest(pattern=pattern):
             compile_pattern(pattern).match("optimizer/state-0")

@@ -10,6 +10,7 @@ from ckptd.cli.ctl.verb import (
     Verb,
     absolute,
     client_of,
+    duration_s,
     print_answer,
     print_rows,
     say,
@@ -38,12 +39,16 @@ content goes by that name and version, at a peer for example, it says so; with
 Every unit is required unless it is called optional, however urgent it is. A
 directory that changes meanwhile, or in which a required file is open for
 writing, is refused: publish when the job is done.
+Logs (*.log, slurm-*.out) and TensorBoard's events are left out unless a pattern
+names them, and it says so.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
   ckptctl publish . --checkpoint llama/rank-3 --version 1200 \\
       --critical 'model*.safetensors' --critical config.json \\
-      --deferred 'optimizer/*' --optional '*.log'
+      --deferred 'optimizer/*' --optional '*.txt'
+  ckptctl publish . --checkpoint a --version 3 --exclude 'wandb/*' --dry-run
+  ckptctl publish . --checkpoint a --version 3 --require .metadata --settled 5s
   ckptctl publish /data/out/checkpoint-1200 --checkpoint out \\
       --version-from 'checkpoint-([0-9]+)'
   ckptctl publish lit/epoch=3-step=1000.ckpt --checkpoint lit \\
@@ -97,6 +102,22 @@ def _add_publish(parser: ArgumentParser) -> None:
             default=[],
             help=f"units that {purpose}; may be given several times",
         )
+    for option, purpose in (
+        ("exclude", "files that are left out"),
+        ("require", "files without which the directory is not complete yet"),
+    ):
+        parser.add_argument(
+            f"--{option}",
+            metavar="GLOB",
+            action="append",
+            default=[],
+            help=f"{purpose}; may be given several times",
+        )
+    parser.add_argument("--keep-logs", action="store_true", help="logs are not left out")
+    parser.add_argument(
+        "--settled", metavar="DURATION", help="nothing in it may have changed for so long: 5s"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be published")
     parser.add_argument(
         "--replace", action="store_true", help="the version may exist with other content"
     )
@@ -147,6 +168,11 @@ def _publish(arguments: Namespace) -> ExitCode:
         deferred=tuple(utf8(pattern) for pattern in arguments.deferred),
         optional=tuple(utf8(pattern) for pattern in arguments.optional),
         replace=arguments.replace,
+        exclude=tuple(utf8(pattern) for pattern in arguments.exclude),
+        keeps_logs=arguments.keep_logs,
+        require=tuple(utf8(pattern) for pattern in arguments.require),
+        settled_s=duration_s(arguments.settled) or 0.0,
+        is_dry_run=arguments.dry_run,
     )
     as_json = arguments.output == "json"
     try:

@@ -361,11 +361,21 @@ def published_lines(result: PublishResult) -> list[str]:
     if result.is_back:
         done = "on offer again, unchanged:"
     amounts = f"{format_size(result.size_bytes)}, {result.units} units"
-    return [
+    lines = [
         f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",
         f"digest {printable(result.digest)}",
-        *([f"not a part of it: {listing(result.skipped)}"] if result.skipped else ()),
     ]
+    if result.is_dry_run:
+        lines = [f"would publish {name}: {amounts}, from {printable(result.directory)}"]
+    if result.skipped:
+        lines.append(f"not a part of it: {listing(result.skipped)}")
+    if result.excluded:
+        more = result.excluded_files - len(result.excluded)
+        others = f" and {more} more" if more > 0 else ""
+        lines.append(f"left out: {listing(result.excluded)}{others}")
+    if result.is_dry_run:
+        lines.append("nothing was published: this is what would be")
+    return lines
 
 
 def listing(names: Sequence[str]) -> str:

@@ -85,6 +85,12 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         deferred: Patterns of the paths that can wait.
         optional: Patterns of the paths without which the version is complete; no critical ones.
         replace: Replace the version if it is held with other content.
+        exclude: Patterns of the paths that are left out.
+        keeps_logs: Logs and TensorBoard's events are published too; else only those that a pattern
+            of another field names.
+        require: Patterns each of which must have a match, else the directory is not complete yet.
+        settled_s: Nothing may have changed for so long; what the configuration says is the least.
+        is_dry_run: Hash nothing; only say what would be published.
     """
 
     directory: str
@@ -94,6 +100,11 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     deferred: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     replace: bool = False
+    exclude: tuple[str, ...] = ()
+    keeps_logs: bool = False
+    require: tuple[str, ...] = ()
+    settled_s: float = 0.0
+    is_dry_run: bool = False
 
 
 class PublishProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
@@ -111,7 +122,7 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     Attributes:
         checkpoint: Name of the checkpoint.
         version: Which version.
-        digest: Digest of its manifest.
+        digest: Digest of its manifest; empty if nothing was hashed.
         size_bytes: Length of the whole version.
         units: How many units.
         is_new: It was not held with the same content before.
@@ -121,6 +132,9 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         rivals: Other content that goes by the same name and version, and who has it: a recovery
             will have to choose.
         skipped: Names in the directory that are ckptd's own and no part of the version, at most 20.
+        excluded: Files that were left out, at most 20.
+        excluded_files: How many were.
+        is_dry_run: Nothing was published: so it would be.
     """
 
     checkpoint: str
@@ -134,6 +148,9 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     rivals: tuple[RivalRow, ...] = ()
     skipped: tuple[str, ...] = ()
     is_back: bool = False
+    excluded: tuple[str, ...] = ()
+    excluded_files: int = 0
+    is_dry_run: bool = False
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishResult

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Final
 
+from ckptd.config.values import SETTLE_S_MAX
 from ckptd.control.messages.checkpoints import (
     PublishEvent,
     PublishProgress,
@@ -19,6 +20,7 @@ from ckptd.control.messages.checkpoints import (
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.parts import Parts
+from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.words import Result
@@ -26,7 +28,7 @@ from ckptd.observe.logs import get_logger
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.publishing import scan_and_hash
-from ckptd.store.published.scanning import PublishOrder, own_names
+from ckptd.store.published.scanning import PublishOrder, names_beside, outlook_of
 
 _HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""
@@ -66,6 +68,9 @@ class PublishAnswers:
 
     async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
+        if request.is_dry_run:
+            yield await self._outlook(request)
+            return
         started_ns, result = self._now(), Result.CANCELLED  # unless it goes on to its end
         try:
             async with aclosing(self._publish(request, started_ns)) as events:
@@ -82,17 +87,7 @@ class PublishAnswers:
     async def _publish(
         self, request: PublishRequest, started_ns: int
     ) -> AsyncGenerator[PublishEvent, None]:
-        order = PublishOrder(
-            directory=request.directory,
-            checkpoint=parse_checkpoint_name(request.checkpoint),
-            version=parse_version(request.version),
-            critical=request.critical,
-            deferred=request.deferred,
-            optional=request.optional,
-            file_max_bytes=self._file_max_bytes,
-            settle_ns=self._settle_ns,
-            replace=request.replace,
-        )
+        order = self._order(request)
         self._catalog.check_room(order.checkpoint, order.version)
         root, relative = self._roots.locate(request.directory)
         progress = HashingProgress(0, 0, 0, 0)
@@ -120,8 +115,7 @@ class PublishAnswers:
             hashed = hashing.result()
         finally:
             is_cancelled.set()
-        is_single = hashed.directory != relative
-        skipped = () if is_single else await asyncio.to_thread(own_names, root, relative)
+        beside = await asyncio.to_thread(names_beside, root, relative, order)
         known = self._catalog.held(hashed.digest)
         # First, so that nobody finds the version before its signature.
         signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
@@ -144,7 +138,8 @@ class PublishAnswers:
             version=order.version,
             digest=held.holding.digest,
             is_new=is_new,
-            **({"skipped": ",".join(skipped)} if skipped else {}),
+            **({"skipped": ",".join(beside.skipped)} if beside.skipped else {}),
+            **({"excluded": ",".join(beside.excluded)} if beside.excluded else {}),
         )
         rivals = self._rivals_of(held)
         if rivals:
@@ -164,8 +159,55 @@ class PublishAnswers:
             directory=root.absolute(hashed.directory),
             duration_s=round((self._now() - started_ns) / SECOND, 3),
             rivals=rivals,
-            skipped=skipped,
+            skipped=beside.skipped,
+            excluded=beside.excluded,
+            excluded_files=beside.excluded_files,
             is_back=before is not None and before.is_withdrawn,
+        )
+
+    def _order(self, request: PublishRequest) -> PublishOrder:
+        """Return what is to be published, as the store understands it.
+
+        Raises:
+            UsageError: A name, version or time that there cannot be.
+        """
+        if not 0.0 <= request.settled_s <= SETTLE_S_MAX:
+            raise UsageError(
+                f"settled {request.settled_s}", f"is not between 0 and {SETTLE_S_MAX} seconds"
+            )
+        return PublishOrder(
+            directory=request.directory,
+            checkpoint=parse_checkpoint_name(request.checkpoint),
+            version=parse_version(request.version),
+            critical=request.critical,
+            deferred=request.deferred,
+            optional=request.optional,
+            file_max_bytes=self._file_max_bytes,
+            settle_ns=max(self._settle_ns, int(request.settled_s * SECOND)),
+            replace=request.replace,
+            exclude=request.exclude,
+            keeps_logs=request.keeps_logs,
+            require=request.require,
+        )
+
+    async def _outlook(self, request: PublishRequest) -> PublishResult:
+        """Say what would be published."""
+        started_ns, order = self._now(), self._order(request)
+        root, relative = self._roots.locate(request.directory)
+        outlook = await asyncio.to_thread(outlook_of, root, relative, order)
+        return PublishResult(
+            checkpoint=order.checkpoint,
+            version=order.version,
+            digest="",
+            size_bytes=outlook.size_bytes,
+            units=outlook.units,
+            is_new=False,
+            directory=root.absolute(outlook.directory),
+            duration_s=round((self._now() - started_ns) / SECOND, 3),
+            skipped=outlook.beside.skipped,
+            excluded=outlook.beside.excluded,
+            excluded_files=outlook.beside.excluded_files,
+            is_dry_run=True,
         )
 
     async def _supersede(self, held: HeldVersion) -> None:

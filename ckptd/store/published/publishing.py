@@ -95,8 +95,8 @@ def scan_and_hash(
 
     Raises:
         UsageError: No files, names that no manifest can have, a pattern without a match.
-        ContentChanged: A file changed, appeared or vanished meanwhile, or somebody has a required
-            one open for writing.
+        ContentChanged: A file changed, appeared or vanished meanwhile, is not there yet, or
+            somebody has a required one open for writing.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
         StorageError: Refused by the file system, or a file cannot be published.

@@ -12,7 +12,7 @@ from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.manifest import block_size_for, check_path
-from ckptd.model.patterns import compile_pattern
+from ckptd.model.patterns import compile_pattern, is_log
 from ckptd.model.words import Criticality
 from ckptd.store.files.layout import (
     PARTIAL_MARKER,
@@ -29,6 +29,7 @@ STILL_WRITTEN: Final = "Publish when the job has finished writing."
 
 
 _OWN_NAMES_MAX: Final = 20
+"""Of names that are no part of a version so many are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class PublishOrder:
         settle_ns: Nothing in the directory may have changed for so long.
         replace: Other content under the same name and version may be replaced.
         only: The one name in the directory that is meant; empty: all of them.
+        exclude: Patterns of files that are left out.
+        keeps_logs: Logs, see :func:`is_log`, are not left out. They are not if one of the other
+            patterns names them either, nor is a single file.
+        require: Patterns; unless each has a match, the directory is not complete yet.
     """
 
     directory: str
@@ -58,6 +63,9 @@ class PublishOrder:
     settle_ns: int = 0
     replace: bool = False
     only: str = ""
+    exclude: tuple[str, ...] = ()
+    keeps_logs: bool = False
+    require: tuple[str, ...] = ()
 
 
 class Candidate(NamedTuple):
@@ -103,7 +111,8 @@ def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str
 def _walk(root: Root, relative: str, request: PublishOrder) -> Iterator[FoundFile]:
     """Yield the files that are meant."""
     if not request.only:
-        yield from (found for found in root.walk(relative) if not is_own(found.path))
+        is_excluded = _Excluded(request)
+        yield from (found for found in _walk_all(root, relative) if not is_excluded(found.path))
         return
     place = inside(relative, request.only)
     facts = None if is_own(request.only) else root.stat(place)
@@ -113,12 +122,80 @@ def _walk(root: Root, relative: str, request: PublishOrder) -> Iterator[FoundFil
         yield FoundFile(request.only, stat.S_ISLNK(facts.st_mode), facts.st_size)
 
 
+def _walk_all(root: Root, relative: str) -> Iterator[FoundFile]:
+    return (found for found in root.walk(relative) if not is_own(found.path))
+
+
+class NamesBeside(NamedTuple):
+    """What is in a directory that is published and no part of the version.
+
+    Attributes:
+        skipped: Names that are ckptd's own, the first few.
+        excluded: Files that are left out, the first few.
+        excluded_files: How many are.
+    """
+
+    skipped: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    excluded_files: int = 0
+
+
+def names_beside(root: Root, relative: str, request: PublishOrder) -> NamesBeside:
+    """Look for what is no part of a version that is published; of a single file nothing is said.
+
+    Raises:
+        NotFound: There is no such directory.
+        StorageError: The file system refused.
+    """
+    relative, request = settled_order(root, relative, request)
+    if request.only:
+        return NamesBeside()
+    is_excluded = _Excluded(request)
+    count, first = 0, []
+    for found in _walk_all(root, relative):
+        if is_excluded(found.path):
+            count += 1
+            if count <= _OWN_NAMES_MAX:
+                first.append(found.path)
+    return NamesBeside(own_names(root, relative), tuple(first), count)
+
+
+class Outlook(NamedTuple):
+    """What would be published.
+
+    Attributes:
+        directory: Relative to the root.
+        units: How many.
+        size_bytes: Their length together.
+        beside: What would be no part of it.
+    """
+
+    directory: str
+    units: int
+    size_bytes: int
+    beside: NamesBeside
+
+
+def outlook_of(root: Root, relative: str, request: PublishOrder) -> Outlook:
+    """Say what would be published, and hash nothing.
+
+    Raises:
+        CkptdError: It would be refused; see :func:`find_files`.
+    """
+    root.check_in_place()
+    directory, order = settled_order(root, relative, request)
+    found = find_files(root, directory, order)
+    beside = names_beside(root, relative, request)
+    return Outlook(directory, len(found), sum(each.size_bytes for each in found), beside)
+
+
 def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
     """Find every file that is to be published.
 
     Raises:
         UsageError: There is none, a name that no manifest can have, a pattern without a match, or
             the directory is known to lack something.
+        ContentChanged: A file that has to be there is not there yet.
         OutsideRoots: A symbolic link leads out of the root.
         NotFound: There is no such directory, or a link leads to nothing.
         StorageError: Refused by the file system, or a file cannot be published.
@@ -160,9 +237,23 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
         words = words_for(found.path)
         candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
     if not candidates:
-        raise UsageError(subject, "has no files", "Name the directory the job has written to.")
+        count = 0 if request.only else names_beside(root, relative, request).excluded_files
+        but = f" but {count} that are left out" if count else ""
+        raise UsageError(
+            subject, f"has no files{but}", "Name the directory the job has written to."
+        )
     words_for.check_all_matched()
+    _check_required(subject, candidates, request.require)
     return candidates
+
+
+def _check_required(subject: str, candidates: Iterable[Candidate], patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        compiled = compile_pattern(pattern)
+        if not any(compiled.match(candidate.path) for candidate in candidates):
+            raise ContentChanged(
+                subject, f"is not complete yet: no file matches {pattern!r}", STILL_WRITTEN
+            )
 
 
 def own_names(root: Root, relative: str) -> tuple[str, ...]:
@@ -219,6 +310,23 @@ def changed_at_ns(root: Root, relative: str, candidates: Iterable[Candidate]) ->
         finally:
             os.close(fd)
     return changed_ns
+
+
+class _Excluded:
+    """Says which files are left out."""
+
+    def __init__(self, request: PublishOrder) -> None:
+        named = (*request.critical, *request.deferred, *request.optional, *request.require)
+        self._patterns = [compile_pattern(pattern) for pattern in request.exclude]
+        self._named = [compile_pattern(pattern) for pattern in named]
+        self._keeps_logs = request.keeps_logs
+
+    def __call__(self, path: str) -> bool:
+        if any(pattern.match(path) for pattern in self._patterns):
+            return True
+        if self._keeps_logs or not is_log(path):
+            return False
+        return not any(pattern.match(path) for pattern in self._named)
 
 
 class _Patterns:

@@ -6,7 +6,7 @@ import pytest
 
 from ckptd.errors import UsageError
 from ckptd.limits import VERSION_MAX
-from ckptd.model.patterns import compile_pattern, version_from
+from ckptd.model.patterns import compile_pattern, is_log, version_from
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,21 @@ def test_a_name_without_a_version_is_refused_with_the_reason(expression: str, sa
         paths.append(f"/a-{VERSION_MAX + 1}x")
     with pytest.raises(UsageError, match=said):
         version_from(expression, paths)
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("train.log", True),
+        ("a/b/train.log", True),
+        ("runs/events.out.tfevents.1700000000.host.1.0", True),
+        ("slurm-123_4.out", True),
+        ("train.log/weights.bin", False),
+        ("events.out.tfevents.1/weights.bin", False),
+        ("catalog", False),
+        ("train.log.bin", False),
+        ("train.LOG", False),
+    ],
+)
+def test_logs_are_known_by_the_last_name(path: str, *, is_one: bool) -> None:
+    assert is_log(path) is is_one

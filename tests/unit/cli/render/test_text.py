@@ -297,6 +297,22 @@ def test_a_publishing_ends_with_the_digest(is_new: bool, first: str) -> None:
     assert lines == [first, f"digest {'ab' * 32}"]
 
 
+def test_a_publishing_says_what_it_left_out() -> None:
+    result = replace(PUBLISH_RESULT, excluded=("train.log", "a\nb.log"), excluded_files=30)
+    assert published_lines(result)[-1] == "left out: train.log, a\\nb.log and 28 more"
+
+
+def test_a_dry_run_says_what_would_be_published() -> None:
+    result = replace(
+        PUBLISH_RESULT, digest="", is_dry_run=True, excluded=("x.log",), excluded_files=1
+    )
+    assert published_lines(result) == [
+        "would publish llama/rank-0@100: 2 GiB, 12 units, from /data/llama/rank-0/100",
+        "left out: x.log",
+        "nothing was published: this is what would be",
+    ]
+
+
 def test_what_was_withdrawn_is_on_offer_again_when_it_is_published() -> None:
     [first, _] = published_lines(replace(PUBLISH_RESULT, is_new=False, is_back=True))
     assert first == "on offer again, unchanged: llama/rank-0@100: 2 GiB, 12 units in 0.7s"

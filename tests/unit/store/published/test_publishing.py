@@ -288,11 +288,11 @@ def test_a_file_that_appears_meanwhile_ends_the_publishing(
 
 
 def test_a_required_file_that_is_open_for_writing_is_refused(root: Root, inside: Path) -> None:
-    write_files(inside / "v1", {"a": b"1", "job.log": b"2"})
-    with (inside / "v1/job.log").open("ab"):
-        with pytest.raises(ContentChanged, match=r"v1/job\.log: is open for writing\. Pub"):
+    write_files(inside / "v1", {"a": b"1", "job.txt": b"2"})
+    with (inside / "v1/job.txt").open("ab"):
+        with pytest.raises(ContentChanged, match=r"v1/job\.txt: is open for writing\. Pub"):
             hash_with(root)
-        hash_with(root, optional=("*.log",))
+        hash_with(root, optional=("*.txt",))
     hash_with(root)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,13 @@ from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.scanning import (
+    NamesBeside,
     PublishOrder,
     changed_at_ns,
     check_same_files,
     find_files,
+    names_beside,
+    outlook_of,
     own_names,
     settled_order,
 )
@@ -224,6 +228,86 @@ def test_what_is_no_file_is_not_published_alone_either(root: Root, inside: Path,
     said = {"fifo": "is a FIFO", "own": "has no files"}.get(what, "does not lead to a file")
     with pytest.raises((StorageError, UsageError), match=said):
         publish(root, "lit/.ckptd-x" if what == "own" else "lit/x")
+
+
+_LOGGED = {
+    "model.bin": b"m",
+    "train.log": b"l",
+    "runs/events.out.tfevents.1.host": b"e",
+    "wandb/x.json": b"w",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "excluded"),
+    [
+        ({}, ["train.log", "runs/events.out.tfevents.1.host"]),
+        ({"exclude": ("wandb/*",)}, [*_LOGGED][1:]),
+        ({"keeps_logs": True}, []),
+        ({"keeps_logs": True, "exclude": ("*.log",)}, ["train.log"]),
+        ({"optional": ("*.log",)}, ["runs/events.out.tfevents.1.host"]),
+        ({"require": ("runs/*",)}, ["train.log"]),
+        ({"exclude": ("*.log", "nothing"), "require": ("m*",)}, ["train.log", [*_LOGGED][2]]),
+        ({"exclude": ("*in",), "keeps_logs": True}, ["model.bin"]),
+    ],
+)
+def test_logs_and_what_is_excluded_are_left_out_and_said(
+    root: Root, inside: Path, words: dict[str, Any], excluded: list[str]
+) -> None:
+    write_files(inside / "v1", _LOGGED)
+    asked = replace(order(root), **words)
+    found = find_files(root, "v1", asked)
+    assert {each.path for each in found} == _LOGGED.keys() - set(excluded)
+    beside = names_beside(root, "v1", asked)
+    assert (sorted(beside.excluded), beside.excluded_files) == (sorted(excluded), len(excluded))
+    outlook = outlook_of(root, "v1", asked)
+    assert outlook == ("v1", len(found), len(found), beside)
+
+
+def test_what_is_left_out_may_come_and_go_meanwhile(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", "train.log": b"2"})
+    found = find_files(root, "v1", order(root))
+    (inside / "v1/train.log").unlink()
+    write_files(inside / "v1", {"eval.log": b"3"})
+    check_same_files(root, "v1", found, order(root))
+    with pytest.raises(ContentChanged, match=r"eval\.log: appeared"):
+        check_same_files(root, "v1", found, replace(order(root), keeps_logs=True))
+
+
+def test_a_link_that_is_left_out_may_lead_to_nothing(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    (inside / "v1/latest.log").symlink_to("nowhere")
+    assert [each.path for each in find_files(root, "v1", order(root))] == ["a"]
+
+
+def test_a_directory_of_nothing_but_logs_is_refused_with_their_number(
+    root: Root, inside: Path
+) -> None:
+    write_files(inside / "v1", {"a.log": b"1", "b.log": b"2"})
+    with pytest.raises(UsageError, match="has no files but 2 that are left out"):
+        find_files(root, "v1", order(root))
+
+
+def test_of_very_many_files_that_are_left_out_a_few_are_named(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"", **{f"{number}.log": b"" for number in range(30)}})
+    beside = names_beside(root, "v1", order(root))
+    assert (len(beside.excluded), beside.excluded_files) == (20, 30)
+
+
+def test_a_single_file_is_published_though_it_is_a_log(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"train.log": b"1", "b.log": b""})
+    assert outlook_of(root, "v1/train.log", order(root)) == ("v1", 1, 1, NamesBeside())
+
+
+def test_a_directory_without_a_file_that_is_required_is_not_complete_yet(
+    root: Root, inside: Path
+) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    asked = replace(order(root), require=("a", ".metadata"))
+    with pytest.raises(ContentChanged, match=r"not complete yet: no file matches '\.metadata'"):
+        find_files(root, "v1", asked)
+    write_files(inside / "v1", {".metadata": b"1"})
+    assert len(find_files(root, "v1", asked)) == 2
 
 
 def test_a_file_that_looks_longer_than_it_may_be_is_refused(root: Root, inside: Path) -> None:
