@@ -54,7 +54,13 @@ class Finish(NamedTuple):
         Raises:
             OSError: Refused.
         """
-        os.fchmod(fd, self.mode | _OWNER_WRITES if is_written_again else self.mode)
+        mode = self.mode | _OWNER_WRITES if is_written_again else self.mode
+        try:
+            os.fchmod(fd, mode)
+        except PermissionError:
+            if not mode & stat.S_ISGID:
+                raise
+            os.fchmod(fd, mode & ~stat.S_ISGID)  # RestrictSUIDSGID= of systemd.exec(5)
         if self.mtime_ns is not None:
             set_modified(fd, self.mtime_ns)
 

@@ -253,6 +253,22 @@ async def test_an_answer_may_be_as_long_as_its_limit_and_no_longer() -> None:
 
 
 @on_both_loops
+async def test_attributes_are_taken_as_long_as_they_can_be() -> None:
+    reply = answering("HTTP/1.1 200 OK\nContent-Length: 6", b"answer")
+    with scripted_source(reply, reply) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.attributes(address, UNKNOWN, 6) == b"answer"
+            with pytest.raises(ProtocolViolation, match="has 6 bytes, more than 5"):
+                await inquirer.attributes(address, UNKNOWN, 5)
+
+
+@on_both_loops
+async def test_a_peer_that_knows_no_attributes_has_none(content: FileContent) -> None:
+    async with serving(content) as node, Inquirer() as inquirer:
+        assert await inquirer.attributes(node.address, content.digest, 1000) is None
+
+
+@on_both_loops
 async def test_a_peer_without_signatures_has_none() -> None:
     with scripted_source(answering("HTTP/1.1 404 Not Found\nContent-Length: 0")) as address:
         async with Inquirer() as inquirer:

@@ -98,6 +98,31 @@ def test_what_takes_the_place_of_a_file_gets_its_mode(tmp_path: Path) -> None:
     assert finishing.of_unit(0) == (0o640, 1)
 
 
+def test_where_no_process_may_set_setgid_a_directory_gets_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chmod = os.fchmod
+
+    def refuse_setgid(fd: int, mode: int) -> None:
+        if mode & stat.S_ISGID:
+            raise PermissionError
+        chmod(fd, mode)
+
+    monkeypatch.setattr(os, "fchmod", refuse_setgid)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    Finish(0o3750, 5).give_to(fd)
+    os.close(fd)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1750
+    assert tmp_path.stat().st_mtime_ns == 5
+    monkeypatch.setattr(os, "fchmod", lambda *_: _refuse())
+    with pytest.raises(PermissionError):
+        Finish(0o750).give_to(-1)
+
+
+def _refuse() -> None:
+    raise PermissionError
+
+
 def test_all_of_it_is_given_to_what_is_open(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
