@@ -62,7 +62,13 @@ def _guess(step: Step, recovery: Recovery, version: Version, rivals: list[Rival]
 
 
 def _unseen(
-    step: Step, recovery: Recovery, version: Version, contents: list[Digest], claims: object
+    step: Step,
+    recovery: Recovery,
+    version: Version,
+    contents: list[Digest],
+    claims: object,
+    *,
+    count: int,
 ) -> Settled | None:
     return Settled(contents[0], "nobody looked")
 
