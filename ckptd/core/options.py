@@ -198,6 +198,8 @@ class ManifestOptions:
         bytes_per_s: … and in what it would take at this rate, as long as it may be …
         patience_max_ns: … at most in this. Halved each time, for those who have the next one …
         patience_min_ns: … but not below this.
+        absence_ns: If nobody who has it answers any more, it is waited for so long: as a machine
+            takes that starts again.
     """
 
     sources_max: int = 4
@@ -208,6 +210,7 @@ class ManifestOptions:
     bytes_per_s: int = 1 * MIB
     patience_max_ns: int = 60 * SECOND
     patience_min_ns: int = 1 * SECOND
+    absence_ns: int = 120 * SECOND
 
 
 @dataclass(frozen=True, slots=True)

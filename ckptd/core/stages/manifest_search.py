@@ -177,11 +177,17 @@ def _is_late(step: Step, recovery: Recovery) -> bool:
     search = recovery.search
     if search.give_way_at_ns is None or step.now < search.give_way_at_ns:
         return False
-    if not any(peer.is_live and _claims(peer, recovery) for peer in step.state.peers.values()):
-        search.give_way_at_ns = None  # who has it may come back
-        return False
     if recovery.is_begun or not has_other(step, recovery):
         search.give_way_at_ns = step.now + step.options.commits.retry_ns
+        return False
+    was_away = search.is_away
+    search.is_away = not any(
+        peer.is_live and _claims(peer, recovery) for peer in step.state.peers.values()
+    )
+    back_by_ns = (search.asked_ns or 0) + step.options.manifests.absence_ns
+    if (search.is_away or was_away) and step.now < back_by_ns:
+        # Who has it may come back, and has its time then; but not for ever.
+        search.give_way_at_ns = min(step.now + _patience_ns(step, recovery), back_by_ns)
         return False
     late = {path for path, digest in search.asked.items() if digest == recovery.digest}
     _discount(step, recovery, late | search.tried)

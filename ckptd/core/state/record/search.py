@@ -40,6 +40,7 @@ class ManifestSearch:
         asked_ns: When somebody was asked for the chosen version first; ``None``: nobody was.
         ask_again_at_ns: One more source is asked at this moment.
         give_way_at_ns: From this moment on another version is chosen if there is one.
+        is_away: When that moment came last, nobody who has the chosen version answered.
         given_way: How many versions were given up because their manifests did not come.
         replaced: How many sources were asked in the place of one that did not answer.
         tried: Sources that did not deliver it, since the last pause.
@@ -58,6 +59,7 @@ class ManifestSearch:
     asked_ns: int | None = None
     ask_again_at_ns: int | None = None
     give_way_at_ns: int | None = None
+    is_away: bool = False
     given_way: int = 0
     replaced: int = 0
     tried: set[PathId] = field(default_factory=set)
@@ -82,6 +84,7 @@ class ManifestSearch:
     def start_over(self) -> None:
         """Forget what was for one version alone."""
         self.asked_ns = self.give_way_at_ns = None
+        self.is_away = False
         self.rounds = self.replaced = 0
         self.tried.clear()
         self.unsigned_by.clear()

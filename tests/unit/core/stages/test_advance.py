@@ -169,6 +169,30 @@ def test_a_version_whose_last_holder_is_gone_for_a_moment_is_waited_for() -> Non
     assert script.wait(5000) == [FetchManifest(R, B, new.digest)]
 
 
+def test_a_version_whose_last_holder_stays_away_gives_way_to_another() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old), holds(B, new), DiscoverySettled(), wanted(old))
+    script.tell(PeerLost(B), ManifestMissed(R, B, is_lie=False))
+    assert script.wait(119_000) == []
+    assert script.wait(5_000) == [choose(old), FetchManifest(R, A, old.digest)]
+
+
+def test_a_holder_that_comes_and_goes_is_not_waited_for_again_and_again() -> None:
+    script, old, new = Script(), saved(2, version=90), saved(2, version=100)
+    script.tell(holds(A, old), holds(B, new), DiscoverySettled(), wanted(old))
+    script.tell(PeerLost(B), ManifestMissed(R, B, is_lie=False))
+    chosen = []
+    for _ in range(40):
+        orders = script.tell(holds(B, new)) + script.wait(1000)
+        if FetchManifest(R, B, new.digest) in orders:
+            orders += script.tell(PeerLost(B), ManifestMissed(R, B, is_lie=False))
+        else:
+            orders += script.tell(PeerLost(B))
+        orders += script.wait(2500)
+        chosen += [order for order in orders if isinstance(order, ChooseVersion)]
+    assert chosen == [choose(old)]
+
+
 def test_a_version_that_its_last_holder_removed_gives_way_to_another() -> None:
     script, old, new = Script(), saved(2, version=90), saved(2, version=100)
     script.tell(holds(A, old), holds(B, new), DiscoverySettled(), wanted(old))
