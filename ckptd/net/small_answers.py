@@ -18,6 +18,7 @@ import aiohttp
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import BODY_RATE_MIN_BYTES_PER_S, SECOND
 from ckptd.model.words import RefusalReason
+from ckptd.net.content_coding import ZSTD, Decoder
 from ckptd.net.manifest_room import RoomShare
 from ckptd.wire.fields import REFUSED, parse_refused, parse_retry_after
 
@@ -76,7 +77,12 @@ class SmallAnswer:
             )
 
     async def read(
-        self, bytes_max: int, behind: bytes = b"", share: RoomShare | None = None
+        self,
+        bytes_max: int,
+        behind: bytes = b"",
+        share: RoomShare | None = None,
+        *,
+        may_be_coded: bool = False,
     ) -> bytes:
         """Return the body.
 
@@ -87,15 +93,21 @@ class SmallAnswer:
             bytes_max: No more is taken.
             behind: What is returned begins with this, and the body follows.
             share: Given what came; it may refuse.
+            may_be_coded: Zstd was asked for; what it stands for is returned, which may have
+                ``bytes_max`` as well.
 
         Raises:
-            ProtocolViolation: It is too long, coded, or does not say how long it is.
+            ProtocolViolation: It is too long, coded in another way than was asked for, or does
+                not say how long it is.
             Shortage: There is no memory for it.
         """
         length = self._length(bytes_max)
+        is_coded = self._is_coded(may_be_coded=may_be_coded)
         window_bytes = BODY_RATE_MIN_BYTES_PER_S * _WINDOW_S
         body = BytesIO()  # hands out its own buffer
         body.write(behind)
+        grow = _grow_freely if share is None else share.grow
+        decoder = Decoder(self._subject, body, bytes_max, grow) if is_coded else None
         read_bytes = due = 0
         while read_bytes < length:
             if read_bytes >= due:
@@ -104,20 +116,38 @@ class SmallAnswer:
             part = await self.response.content.readany()
             if not part:
                 break
-            if share is not None:
-                share.grow(len(part))
-            read_bytes += body.write(part)
+            read_bytes += len(part)
+            if decoder is not None:
+                await decoder.feed(part)
+                continue
+            grow(len(part))
+            body.write(part)
         self.deadline.reschedule(None)
+        if decoder is not None:
+            decoder.end()
         return body.getvalue()
 
     def _length(self, bytes_max: int) -> int:
-        subject = f"answer of {self.response.url.authority}"
-        for coding in ("Transfer-Encoding", "Content-Encoding"):
-            if coding in self.response.headers:
-                raise ProtocolViolation(subject, f"has the field {coding}")
+        subject = self._subject
+        if "Transfer-Encoding" in self.response.headers:
+            raise ProtocolViolation(subject, "has the field Transfer-Encoding")
         length = self.response.content_length
         if length is None:
             raise ProtocolViolation(subject, "does not say how long it is")
         if length > bytes_max:
             raise ProtocolViolation(subject, f"has {length} bytes, more than {bytes_max}")
         return length
+
+    def _is_coded(self, *, may_be_coded: bool) -> bool:
+        codings = self.response.headers.getall("Content-Encoding", ())
+        if codings and not (may_be_coded and list(codings) == [ZSTD]):
+            raise ProtocolViolation(self._subject, "has the field Content-Encoding")
+        return bool(codings)
+
+    @property
+    def _subject(self) -> str:
+        return f"answer of {self.response.url.authority}"
+
+
+def _grow_freely(_: int) -> None:
+    """Take memory that nobody shares."""

@@ -37,6 +37,7 @@ RETRY_AFTER_DEFAULT_S: Final = 1
 """For a busy source that does not say how long."""
 
 _WAIT: Final = re.compile(r"(?:^|,)\s*(?i:wait)\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)", re.ASCII)
+_NO_WEIGHT: Final = re.compile(r"q\s*=\s*0(?:\.0*)?", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,19}", re.ASCII)
 _REVISION: Final = re.compile(r"\"(\d{1,19})-(\d{1,19})\"", re.ASCII)
 
@@ -55,6 +56,15 @@ def parse_revision(value: str | None, epoch: Epoch) -> int | None:
     """Return the revision that one entity tag names; ``None`` if it is not of this epoch."""
     match = _REVISION.fullmatch(value or "")
     return int(match[2]) if match and int(match[1]) == epoch else None
+
+
+def accepts_zstd(value: str | None) -> bool:
+    """Tell whether ``Accept-Encoding`` names zstd, and does not rule it out."""
+    for each in (value or "").lower().split(","):
+        coding, *parameters = (word.strip() for word in each.split(";"))
+        if coding == "zstd":
+            return not any(_NO_WEIGHT.fullmatch(word) for word in parameters)
+    return False
 
 
 def etag_listed(value: str | None, etag: str) -> bool:

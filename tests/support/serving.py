@@ -36,6 +36,7 @@ from ckptd.model.manifest import encode_manifest
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
+from ckptd.net.content_coding import Lent, compressed
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import BlockSink, RangeOrder, SocketLane
 from ckptd.net.source.answers import StoodBy, VersionBody
@@ -191,6 +192,11 @@ class FileContent:
         if digest != self.digest:
             raise NotFound(f"manifest {digest}", "is not here")
         return self.encoded
+
+    async def coded_manifest(self, digest: Digest) -> Lent:
+        encoded = await self.manifest(digest)
+        coded = compressed(encoded)
+        return Lent(encoded) if coded is None else Lent(coded, is_coded=True)
 
     async def signatures(self, digest: Digest) -> bytes:
         raise NotFound(f"manifest {digest}", "is not signed")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ckptd.limits import SECOND
+from ckptd.limits import HOLDINGS_BYTES_MAX, SECOND
 from ckptd.model.attributes import decode_attributes, encode_attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, delta_between
@@ -18,6 +19,7 @@ from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
 from ckptd.model.manifest import Manifest, Unit, block_size_for, check_manifest, encode_manifest
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.net.content_coding import Decoder, Lent, compressed
 from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.sending import Piece
@@ -119,6 +121,10 @@ class ExampleContent:
     async def manifest(self, digest: Digest) -> bytes:
         return ENCODED
 
+    async def coded_manifest(self, digest: Digest) -> Lent:
+        assert compressed(ENCODED) is None
+        return Lent(ENCODED)
+
     async def signatures(self, digest: Digest) -> bytes:
         return encode_signatures([KEY.sign(ENCODED)])
 
@@ -163,6 +169,15 @@ def test_the_attribute_document_has_the_bytes_that_are_shown() -> None:
     decode_attributes(ATTRIBUTES, DIGEST, MANIFEST)
     (shown,) = re.findall(r"^```attributes\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     assert bytes.fromhex(shown) == ATTRIBUTES
+
+
+async def test_the_frame_that_is_shown_is_the_document() -> None:
+    (shown,) = re.findall(r"^```zstd\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    content = BytesIO()
+    decoder = Decoder("example", content, HOLDINGS_BYTES_MAX, lambda _: None)
+    await decoder.feed(bytes.fromhex(shown))
+    decoder.end()
+    assert content.getvalue() == encode_holdings(NOW)
 
 
 def test_the_key_is_written_as_shown() -> None:

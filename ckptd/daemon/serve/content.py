@@ -15,6 +15,7 @@ from ckptd.daemon.serve.sent_blocks import SentBlocks
 from ckptd.errors import CkptdError, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest
+from ckptd.net.content_coding import Lent
 from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.sending import ServedBytes
 from ckptd.observe.metrics import MetricRow, counters
@@ -94,6 +95,17 @@ class ServedContent:
         """
         self.asked_for(digest)
         return await self._lent.get(digest)
+
+    async def coded_manifest(self, digest: Digest) -> Lent:
+        """Return the same, in zstd if that saves enough.
+
+        Raises:
+            NotFound: It is not here.
+            DamagedState: What the database has is not that manifest.
+            Shortage: Too many others are being sent.
+        """
+        self.asked_for(digest)
+        return await self._lent.coded(digest)
 
     async def _load_manifest(self, digest: Digest) -> bytes:
         incoming = self._advertising.find(digest)

@@ -24,6 +24,8 @@ from ckptd.errors import (
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch
 from ckptd.model.words import RefusalReason, UnservedReason
+from ckptd.net.content_coding import CODED_FIELDS, Lent
+from ckptd.net.source.coded_documents import CodedDocuments
 from ckptd.net.source.sending import ServedBytes
 from ckptd.net.source.waits import Waits
 from ckptd.traffic.workload import RETRY_AFTER_S
@@ -34,6 +36,7 @@ from ckptd.wire.fields import (
     BLOCKS,
     DELTA,
     REFUSED,
+    accepts_zstd,
     etag_listed,
     parse_revision,
     parse_wait,
@@ -86,6 +89,14 @@ class Content(Protocol):
 
     async def manifest(self, digest: Digest) -> bytes | memoryview:
         """Return an encoded manifest; it counts as being sent as long as this object is kept.
+
+        Raises:
+            NotFound: It is not here.
+            Shortage: Too many others are being sent.
+        """
+
+    async def coded_manifest(self, digest: Digest) -> Lent:
+        """Return the same, in zstd if that saves enough.
 
         Raises:
             NotFound: It is not here.
@@ -207,6 +218,7 @@ class Answers:
         self._content = content
         self._epoch = epoch
         self._waits = waits
+        self._documents = CodedDocuments()
 
     async def find(
         self,
@@ -267,22 +279,43 @@ class Answers:
         if etag_listed(known, fields["ETag"]):
             return Answer(304, fields)
         fields["Content-Type"] = "application/json"
+        # One moment: what is answered fits its entity tag, whatever changes meanwhile.
+        revision = content.revision
         is_delta_wanted = request.fields.get(DELTA.lower()) == "1"
         since = parse_revision(known, epoch) if is_delta_wanted else None
         delta = None if since is None else content.holdings_delta(since)
         if delta is not None:
             # Nobody else can make use of it.
-            return Answer(200, {**fields, "Cache-Control": "no-store"}, delta)
+            fields["Cache-Control"] = "no-store"
+            return await self._document(request, fields, (revision, since), delta)
         if request.method == "HEAD" and (shown := await content.addresses()):
             fields[ADDRESSES] = shown  # for people who look for what is wrong
-        return Answer(200, fields, content.holdings_document())
+        return await self._document(request, fields, (revision, None), content.holdings_document())
+
+    async def _document(
+        self,
+        request: RequestHead,
+        fields: dict[str, str],
+        revisions: tuple[int, int | None],
+        document: bytes,
+    ) -> Answer:
+        """Answer with a document of the holdings, in zstd if the receiver takes that."""
+        if request.method == "GET" and _takes_zstd(request):
+            coded = await self._documents.get(*revisions, document)
+            if coded is not None:
+                return Answer(200, {**fields, **CODED_FIELDS}, coded)
+        return Answer(200, fields, document)
 
     async def _manifest(self, request: RequestHead, digest: Digest) -> Answer:
-        manifest = await self._content.manifest(digest)
+        if _takes_zstd(request):
+            manifest, is_coded = await self._content.coded_manifest(digest)
+        else:
+            manifest, is_coded = await self._content.manifest(digest), False
         fields = {"ETag": quote_etag(digest), "Cache-Control": _IMMUTABLE}
         if etag_listed(request.fields.get("if-none-match"), fields["ETag"]):
             return Answer(304, fields)
-        return Answer(200, {**fields, "Content-Type": "application/octet-stream"}, manifest)
+        fields["Content-Type"] = "application/octet-stream"
+        return Answer(200, fields | CODED_FIELDS if is_coded else fields, manifest)
 
     async def _signatures(self, digest: Digest) -> Answer:
         fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
@@ -341,6 +374,10 @@ class Answers:
             if not standing.is_held:
                 return refuse(ContentChanged("block", "is not here"), {BLOCKS: fields[BLOCKS]})
         return Answer(200, fields, length_bytes=size_bytes)
+
+
+def _takes_zstd(request: RequestHead) -> bool:
+    return accepts_zstd(request.fields.get("accept-encoding"))
 
 
 def refuse(error: CkptdError, fields: Mapping[str, str] | None = None) -> Answer:

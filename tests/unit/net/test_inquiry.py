@@ -18,9 +18,13 @@ from ckptd.model.signatures import KeyId, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure
 from ckptd.net import inquiry
 from ckptd.net.connection.handshakes import HandshakeFailed
+from ckptd.net.content_coding import Decoder
 from ckptd.net.inquiry import Inquirer
+from ckptd.net.manifest_room import ManifestRoom
 from ckptd.net.small_answers import TurnedAway
+from ckptd.net.source import answers
 from ckptd.net.source.caps import ConnectionCaps
+from ckptd.wire.holdings_document import encode_holdings
 from ckptd.wire.signature_lines import encode_signatures
 from tests.support.certificates import A, B, C, Certificates
 from tests.support.serving import (
@@ -129,6 +133,48 @@ async def test_a_peer_that_needs_the_place_ends_the_wait_and_asks_for_a_pause(
         await inquirer.manifest(node.address, content.digest)
         answer = await waiting
         assert (answer.update, answer.pause_ns) == (None, 5 * SECOND)
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> FileContent:
+    """Return a version of many small files, whose manifest is names more than digests."""
+    return FileContent(tmp_path, {f"layers-{number:04}.bin": b"\1" for number in range(200)})
+
+
+@on_both_loops
+async def test_what_gets_shorter_travels_in_zstd(
+    names: FileContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[int] = []
+    feed = Decoder.feed
+
+    async def note(decoder: Decoder, part: bytes) -> None:
+        fed.append(len(part))
+        await feed(decoder, part)
+
+    monkeypatch.setattr(Decoder, "feed", note)
+    names.held = BlockSet((block, block + 1) for block in range(0, 200, 2))
+    async with serving(names) as node, Inquirer() as inquirer:
+        assert (await inquirer.holdings(node.address)).update == names.holdings()
+        assert 0 < sum(fed) < len(encode_holdings(names.holdings())) * 0.7
+        fed.clear()
+        room = ManifestRoom()
+        with room.share() as share:
+            received = await inquirer.manifest(node.address, names.digest, share)
+            assert share.taken_bytes == len(names.encoded)
+        assert bytes(received.manifest) == names.encoded
+        assert 0 < sum(fed) < len(names.encoded) * 0.7
+
+
+@on_both_loops
+async def test_a_source_that_knows_no_zstd_answers_as_ever(
+    names: FileContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "accepts_zstd", lambda _: False)
+    async with serving(names) as node, Inquirer() as inquirer:
+        assert (await inquirer.holdings(node.address)).update == names.holdings()
+        received = await inquirer.manifest(node.address, names.digest)
+        assert bytes(received.manifest) == names.encoded
 
 
 def answering(head: str, body: bytes = b"") -> Script:

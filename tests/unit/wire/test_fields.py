@@ -6,6 +6,7 @@ from ckptd.model.ids import Epoch
 from ckptd.model.words import Urgency
 from ckptd.wire.fields import (
     CLASSES,
+    accepts_zstd,
     etag_listed,
     parse_class,
     parse_load,
@@ -102,3 +103,23 @@ def test_arbitrary_text_does_no_harm(text: str) -> None:
     assert 0 <= parse_load(text) < 10**19
     assert 0 <= parse_retry_after(text) <= 60
     assert parse_class(text).label in CLASSES
+
+
+@pytest.mark.parametrize(
+    ("value", "is_accepted"),
+    [
+        ("zstd", True),
+        ("gzip, zstd;q=0.1", True),
+        ("ZSTD ; q=1", True),
+        (None, False),
+        ("", False),
+        ("*", False),
+        ("identity", False),
+        ("zstd;q=0", False),
+        ("zstd; Q = 0.00", False),
+        ("xzstd, zstd2", False),
+        (";,;;=", False),
+    ],
+)
+def test_zstd_is_accepted_by_name_alone(value: str | None, is_accepted: bool) -> None:
+    assert accepts_zstd(value) is is_accepted

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
+import zstandard
 
+from ckptd.daemon.serve import lent_manifests
 from ckptd.daemon.serve.lent_manifests import LENT_BYTES_MAX, SHORT_BYTES_MAX, LentManifests
 from ckptd.errors import NotFound, Shortage
-from ckptd.limits import MANIFEST_BYTES_MAX
+from ckptd.limits import MANIFEST_BYTES_MAX, MIB
 from ckptd.model.ids import Digest
+from ckptd.net.content_coding import compressed
 
 HERE = {Digest(f"{number:064x}"): bytes(MANIFEST_BYTES_MAX) for number in range(3)}
 SHORT = Digest("f" * 64)
@@ -62,3 +66,69 @@ async def test_what_cannot_be_read_is_not_lent() -> None:
     with pytest.raises(NotFound):
         await shelf.lent.get(Digest("e" * 64))
     assert shelf.lent.lent_bytes == 0
+
+
+async def test_one_in_zstd_is_compressed_once_and_counts_as_long_as_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = Shelf()
+    seen: list[int] = []
+
+    async def note(body: memoryview) -> bytes | None:
+        seen.append(len(body))
+        return compressed(body)
+
+    monkeypatch.setattr(lent_manifests, "compressed_off_loop", note)
+    digest = next(iter(HERE))
+    first = await shelf.lent.coded(digest)
+    assert first.is_coded
+    assert zstandard.decompress(first.body) == HERE[digest]
+    assert shelf.lent.lent_bytes == len(first.body)  # the long form is in memory no more
+    others = await asyncio.gather(*(shelf.lent.coded(digest) for _ in range(50)))
+    assert {id(each.body) for each in others} == {id(first.body)}
+    assert (shelf.loads, seen) == (1, [MANIFEST_BYTES_MAX])
+    plain = await shelf.lent.get(digest)
+    assert shelf.lent.lent_bytes == len(first.body) + len(plain)
+    del first, others, plain
+    await asyncio.sleep(0)
+    assert shelf.lent.lent_bytes == 0
+
+
+async def test_one_that_zstd_does_not_shorten_is_lent_as_it_is_and_tried_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digests = random.Random(1).randbytes(MIB)
+    tried: list[int] = []
+
+    async def load(_: Digest) -> bytes:
+        return digests
+
+    async def note(body: memoryview) -> bytes | None:
+        tried.append(len(body))
+        return compressed(body)
+
+    monkeypatch.setattr(lent_manifests, "compressed_off_loop", note)
+    monkeypatch.setattr(lent_manifests, "_REMEMBERED_MAX", 2)
+    lent = LentManifests(load)
+    for _ in range(3):
+        assert await lent.coded(SHORT) == (digests, False)
+    assert tried == [MIB]
+    for digest in HERE:
+        await lent.coded(digest)
+    assert len(lent._never_shorter) == 2
+
+
+async def test_without_room_for_both_forms_the_long_one_that_is_there_is_lent() -> None:
+    half = random.Random(1).randbytes(MANIFEST_BYTES_MAX // 2)
+
+    async def load(digest: Digest) -> bytes:
+        return HERE[digest] if digest in HERE else half + bytes(MANIFEST_BYTES_MAX // 2)
+
+    lent = LentManifests(load)
+    held = [await lent.get(digest) for digest in (SHORT, next(iter(HERE)))]
+    assert lent.lent_bytes == LENT_BYTES_MAX
+    assert await lent.coded(SHORT) == (held[0], False)
+    held.pop()
+    assert (await lent.coded(SHORT)).is_coded
+    with pytest.raises(NotFound):
+        await Shelf().lent.coded(Digest("e" * 64))

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from ckptd.errors import (
     CkptdError,
@@ -144,6 +145,41 @@ async def test_what_this_node_is_short_of_is_no_fault_of_it_to_a_receiver(
 )
 async def test_what_is_not_here_is_refused(content: FileContent, target: str, status: int) -> None:
     assert (await answer_to(content, target)).status == status
+
+
+# Bodies in zstd
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> FileContent:
+    content = FileContent(tmp_path, {f"layers-{number:04}.bin": b"\1" for number in range(200)})
+    content.held = BlockSet((block, block + 1) for block in range(0, 200, 2))
+    return content
+
+
+@pytest.mark.parametrize("kind", ["holdings", "manifests"])
+async def test_only_who_asks_for_zstd_gets_it(names: FileContent, kind: str) -> None:
+    target = "/v1/holdings" if kind == "holdings" else f"/v1/manifests/{names.digest}"
+    plain = await answer_to(names, target)
+    for accepted in ("identity", "gzip, br", "*", "zstd;q=0", "zstd; q=0.000, gzip"):
+        assert await answer_to(names, target, Accept_Encoding=accepted) == plain
+    assert {"Content-Encoding", "Vary"}.isdisjoint(plain.fields)
+    coded = await answer_to(names, target, Accept_Encoding="gzip, ZSTD;q=0.5")
+    assert zstandard.decompress(body_of(coded)) == body_of(plain)
+    assert coded.fields == {**plain.fields, "Content-Encoding": "zstd", "Vary": "Accept-Encoding"}
+    assert coded.content_length == len(body_of(coded)) < plain.content_length * 0.7
+
+
+async def test_bytes_of_a_version_and_refusals_are_never_coded(names: FileContent) -> None:
+    for target in (None, f"/v1/manifests/{UNKNOWN}", "/v1/nothing"):
+        answer = await answer_to(names, target, Accept_Encoding="zstd")
+        assert "Content-Encoding" not in answer.fields
+
+
+async def test_what_does_not_get_shorter_is_answered_as_it_is(content: FileContent) -> None:
+    for target in ("/v1/holdings", f"/v1/manifests/{content.digest}"):
+        plain = await answer_to(content, target)
+        assert await answer_to(content, target, Accept_Encoding="zstd") == plain
 
 
 # Ranges of versions
