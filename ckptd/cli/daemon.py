@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,7 +16,7 @@ from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
 from ckptd.config.sections import LimitSpan
-from ckptd.errors import CkptdError, ConfigurationError, ExitCode
+from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
 
@@ -82,10 +84,21 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     check = commands.add_parser(
-        "check-config", help="check a configuration and show what is in effect"
+        "check-config",
+        help="do every check of a start that needs no port, and show what is in effect",
     )
     check.add_argument(
         "config", metavar="FILE", nargs="?", default=DEFAULT_CONFIG, help="(%(default)s)"
+    )
+    check.add_argument(
+        "--file-only",
+        action="store_true",
+        help="only what is stated, not this machine's directories, accounts, certificates and keys",
+    )
+    check.add_argument(
+        "--user",
+        metavar="NAME",
+        help="check as this user, that of the daemon; as root only (default: who calls)",
     )
     check.add_argument(
         "-o", "--output", choices=("table", "json"), default="table", help="(%(default)s)"
@@ -101,6 +114,8 @@ def _carry_out(options: argparse.Namespace) -> int:
             return _run(options.config, move_damaged_state=options.move_damaged_state)
         case "check-config":
             config, stated = load_stated(options.config)
+            if not options.file_only:
+                _check_machine(config, options.user)
             _show(options.config, config, stated, output=options.output)
         case _:
             print(f"ckptd {__version__}")
@@ -113,6 +128,42 @@ def _run(path: str, *, move_damaged_state: bool) -> int:
     from ckptd.daemon.app import run  # noqa: PLC0415
 
     return run(config, load=lambda: load_config(path), move_damaged_state=move_damaged_state)
+
+
+def _check_machine(config: Config, user: str | None) -> None:
+    """Check what a start looks at on this machine.
+
+    Raises:
+        ConfigurationError: A start would end, or a root could not be used.
+    """
+    # Not at the top: as for _run(). Before _become(): that user may not read where Python is.
+    from ckptd.daemon.settings.start_checks import start_errors  # noqa: PLC0415
+
+    if user is not None:
+        _become(user)
+    if errors := start_errors(config):
+        raise ConfigurationError.of(
+            [ConfigurationError(each.subject, each.problem, each.hint) for each in errors]
+        )
+
+
+def _become(user: str) -> None:
+    """Be another user from now on.
+
+    Raises:
+        UsageError: There is none of that name, or this process may not.
+    """
+    try:
+        account = pwd.getpwnam(user)
+        os.initgroups(user, account.pw_gid)
+        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    except KeyError as error:
+        raise UsageError(f"user {user}", "is not known on this machine") from error
+    except PermissionError as error:
+        raise UsageError(
+            "--user", "needs root", f"Run 'sudo -u {user} ckptd check-config'."
+        ) from error
 
 
 def _show(path: str, config: Config, stated: Mapping[str, str], *, output: str) -> None:

@@ -167,6 +167,22 @@ async def listening(
                 os.unlink(socket_path)
 
 
+def check_directory(socket_path: str) -> None:
+    """Check the directory of a socket if it is there.
+
+    Raises:
+        ConfigurationError: Others can put a socket at our path.
+        StorageError: It does not answer.
+    """
+    try:
+        _check_directory(socket_path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        subject = f"listen.control {socket_path}: its directory"
+        raise StorageError(subject, error.strerror or str(error)) from error
+
+
 def _check_directory(socket_path: str) -> None:
     """Check that nobody else can put a socket at our path.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Final
 
@@ -136,12 +136,18 @@ def check_places(config: Config) -> None:
     Raises:
         ConfigurationError: A root overlaps the state directory or another root.
     """
+    for error in overlaps(config):
+        raise error
+
+
+def overlaps(config: Config) -> Iterator[ConfigurationError]:
+    """Yield what :func:`check_places` refuses."""
     taken = {"node.state_dir": os.path.realpath(config.node.state_dir)}
     for name, path in config.roots.items():
         real = os.path.realpath(path)
         for other, place in taken.items():
             if is_within(real, place) or is_within(place, real):
-                raise ConfigurationError(
+                yield ConfigurationError(
                     f"roots.{name}",
                     f"{path} is {real}, which overlaps {other} = {place}",
                     "Give each a directory of its own, none inside another.",

@@ -15,9 +15,11 @@ from ckptd.daemon.host.off_loop import facts_of
 from ckptd.daemon.settings.reloading import LivePart, Switch
 from ckptd.errors import ConfigurationError
 from ckptd.model.words import HandshakeFailure, HandshakeSide
+from ckptd.net.connection.certificates import unreadable
 from ckptd.net.connection.identity import Files, Identity
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricGroup, MetricRow, counters, gauges
+from ckptd.store.files.permission import user_name
 
 _FILES_LOOK_S: Final = 60.0
 """How often is looked whether files changed."""
@@ -63,8 +65,11 @@ def open_identity(config: Config) -> Identity | None:
     """
     if config.tls is None:
         return None
+    files = _files(config, config.tls)
+    if errors := list(unreadable(files, user_name())):
+        raise ConfigurationError.of(errors)
     wall_clock = time.time  # noqa: TID251  for warnings
-    return Identity(config.node.id, _files(config, config.tls), wall_clock=wall_clock)
+    return Identity(config.node.id, files, wall_clock=wall_clock)
 
 
 def following(identity: Identity | None) -> tuple[LivePart, ...]:

@@ -219,6 +219,26 @@ def _read_revoked(path: str | None) -> frozenset[int]:
     return frozenset(serials)
 
 
+def unreadable(files: Files, user: str) -> Iterator[ConfigurationError]:
+    """Yield an error for each file that this process cannot open; blocks.
+
+    Args:
+        files: Where they are.
+        user: The user that this process is.
+    """
+    for key, path in files.named():
+        try:
+            with open(path, "rb"):
+                pass
+        except PermissionError:
+            owner = f"chown {user}" if key == "key" else "chmod a+r"
+            hint = f"Run '{owner} {path}'; its directories must let {user} through."
+            yield _unusable(key, path, f"cannot be read by user {user}", hint)
+        except OSError as error:
+            hint = "'ckptctl tls init' and 'ckptctl tls issue' make such files."
+            yield _unusable(key, path, _why(error), hint)
+
+
 def _check_key_mode(files: Files) -> None:
     mode = stat.S_IMODE(os.stat(files.key).st_mode)
     is_credential = os.path.dirname(files.key) == files.credentials

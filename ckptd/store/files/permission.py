@@ -7,7 +7,9 @@ import pwd
 import shlex
 from functools import cache
 
+from ckptd.errors import StorageError
 from ckptd.store.files import confined
+from ckptd.store.files.kernel import storage_error
 
 
 @cache
@@ -34,6 +36,44 @@ def writing_obstacle(directory: int) -> str:
         return ""
     facts = os.fstat(directory)
     return f"{_refusal()} (owner {facts.st_uid}, mode {facts.st_mode & 0o7777:04o})"
+
+
+def check_writable(path: str, *, is_optional: bool) -> None:
+    """Check that this process may write to a directory, or may make it.
+
+    Args:
+        path: The directory, absolute.
+        is_optional: It may be missing: somebody else makes it before it is needed.
+
+    Raises:
+        StorageError: It may not.
+    """
+    subject = f"directory {path}"
+    existing, fd = path, -1
+    while fd < 0:
+        try:
+            fd = confined.open_configured(existing)
+        except FileNotFoundError:
+            if is_optional:
+                return
+            existing = os.path.dirname(existing)
+        except OSError as error:
+            raise storage_error(subject, error) from error
+    try:
+        obstacle = writing_obstacle(fd)
+    finally:
+        os.close(fd)
+    if not obstacle:
+        return
+    remedy = writing_remedy(obstacle, path)
+    if existing == path:
+        raise StorageError(subject, obstacle, remedy)
+    user, quoted = shlex.quote(user_name()), shlex.quote(path)
+    raise StorageError(
+        subject,
+        f"does not exist, and of {existing}: {obstacle}",
+        f"Run 'install -d -m 0750 -o {user} {quoted}'.",
+    )
 
 
 def writing_remedy(obstacle: str, path: str) -> str:

@@ -84,6 +84,25 @@ class StateDirectory:
             raise storage_error(subject, error) from error
         return cls(path, fd)
 
+    @staticmethod
+    def check(path: str) -> None:
+        """Check the directory, if it is there, and leave it as it is.
+
+        Raises:
+            StorageError: It cannot be opened, or others may write to it.
+        """
+        subject = f"state directory {path}"
+        try:
+            directory = confined.open_configured(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_error(subject, error) from error
+        try:
+            _check_own(directory, subject)
+        finally:
+            os.close(directory)
+
     def close(self) -> None:
         """Unlock the directory."""
         os.close(self._lock_fd)

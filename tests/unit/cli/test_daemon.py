@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,7 +38,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
     path = write_config(
         tmp_path, toml(listen='metrics = ""', recovery='buffers = "1.5GiB"', limits=limits)
     )
-    result = ckptd("check-config", path)
+    result = ckptd("check-config", "--file-only", path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     rows = [re.sub(r"  +(default|\S+\.toml)$", "", line) for line in lines]
@@ -137,13 +140,77 @@ def test_each_setting_comes_with_the_place_where_it_stands(
         "limits.rates": ["variable CKPTD_LIMITS__EGRESS"],
         "limits.yield_rate": [],
     }
-    assert main(["check-config", path, "-o", "json"]) == 0
+    assert main(["check-config", "--file-only", path, "-o", "json"]) == 0
     stated = json.loads(capsys.readouterr().out)["stated"]
     assert {key: stated[key] for key in expected} == expected
-    assert main(["check-config", path]) == 0
+    assert main(["check-config", "--file-only", path]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     for key, places in expected.items():
         assert rows[key].endswith(f"  {', '.join(places) or 'default'}")
+
+
+def test_everything_that_a_start_looks_at_is_checked_and_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control = f'control = "{tmp_path}/control/sock"'
+    node = f'id = "a"\nstate_dir = "{tmp_path}/state"'
+    roots = f'main = "{tmp_path}/main"\nother = "{tmp_path}/other"'
+    path = write_config(tmp_path, toml(node=node, roots=roots, listen=control))
+    assert main(["check-config", path]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        f"root 'main' at {tmp_path}/main",
+        f"root 'other' at {tmp_path}/other",
+    ]
+    for name in ("main", "other"):
+        (tmp_path / name).mkdir()
+    assert main(["check-config", path]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: valid\n")
+    made = {each.name for each in tmp_path.iterdir()}
+    assert made == {"ckptd.toml", "main", "other"}, "a check makes nothing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_it_can_be_checked_as_the_user_of_the_daemon() -> None:
+    with tempfile.TemporaryDirectory(prefix="ckptd-check-") as made:
+        directory = Path(made)
+        directory.chmod(0o755)
+        for name in ("root", "state", "control"):
+            (directory / name).mkdir()
+        path = write_config(
+            directory,
+            toml(
+                node=f'id = "a"\nstate_dir = "{directory}/state"',
+                roots=f'main = "{directory}/root"',
+                listen=f'control = "{directory}/control/sock"',
+            ),
+        )
+        code = (
+            "import encodings.ascii, sys; from ckptd.cli.daemon import main; "
+            f"sys.exit(main(['check-config', {path!r}, '--user', 'nobody']))"
+        )
+        refused = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 78
+        lines = refused.stderr.splitlines()
+        assert len(lines) == 3, refused.stderr
+        for name, line in zip(("state", "control", "root"), lines, strict=True):
+            assert "user nobody may not write to it (owner 0, mode 0755)" in line
+            assert f"Run 'chown nobody {directory}/{name}'" in line
+            shutil.chown(directory / name, "nobody")
+        again = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_a_user_that_is_not_known_is_no_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-config", write_config(tmp_path, toml()), "--user", "no-such-user"]) == 2
+    assert "user no-such-user: is not known on this machine" in capsys.readouterr().err
 
 
 def test_json_has_the_values_as_the_daemon_uses_them(
@@ -157,7 +224,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
             discovery='peers = ["b:1"]',
         ),
     )
-    assert main(["check-config", "-o", "json", path]) == 0
+    assert main(["check-config", "--file-only", "-o", "json", path]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer.pop("stated")["listen.metrics"] == [path]
     assert answer == {
@@ -218,7 +285,7 @@ def test_run_with_a_bad_configuration_ends_with_78_before_anything_starts(
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     path = write_config(tmp_path, toml())
     with subprocess.Popen(
-        [CKPTD, "check-config", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [CKPTD, "check-config", "--file-only", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
