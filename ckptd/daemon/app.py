@@ -16,11 +16,11 @@ import uvloop
 from ckptd import __version__
 from ckptd.config import Config
 from ckptd.control.messages.daemon_status import ListenAddresses
-from ckptd.control.server.dispatch import serve_control
+from ckptd.control.server.dispatch import Ordered, serve_control
 from ckptd.daemon.answer.daemon_answers import DaemonFacts
 from ckptd.daemon.answer.service import open_answers
 from ckptd.daemon.answer.watch_answers import WatchAnswers
-from ckptd.daemon.doctor.components import components
+from ckptd.daemon.doctor.components import components, forbidden_root
 from ckptd.daemon.doctor.findings import Doctor
 from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.root_watch import RootWatch
@@ -188,7 +188,7 @@ class Daemon:
                 keep=self._keeping.keep,
                 scarce=self._measuring.scarce,
             ),
-            obstacle=lambda: self._obstacle,
+            obstacle=self._why_not_ready,
             components=lambda: components(
                 self._recovering.peering, parts.storage.catalog, self._root_watch.states()
             ),
@@ -255,7 +255,7 @@ class Daemon:
         """Open the listeners for people and Prometheus; that for peers is bound already."""
         parts, data = self._parts, str(self._serving.address)
         self._metrics_address = await self._measuring.listen(
-            self._stack, reloaded=lambda: self._reloading.state, obstacle=lambda: self._obstacle
+            self._stack, reloaded=lambda: self._reloading.state, obstacle=self._why_not_ready
         )
         control = parts.config.listen.control
         await self._stack.enter_async_context(
@@ -265,6 +265,7 @@ class Daemon:
                 roles=lambda: parts.access.roles,
                 inherited=parts.sockets.get(CONTROL),
                 note_answer=self._measuring.note_answer,
+                note_order=_log_order,
             )
         )
         _log.info(
@@ -280,6 +281,10 @@ class Daemon:
 
     async def _report_status(self) -> None:
         await report_status(self._notifier, self._recovering.snapshots)
+
+    def _why_not_ready(self) -> str:
+        """Say why this daemon is not to be relied on; empty if it is."""
+        return self._obstacle or forbidden_root(self._root_watch.states())
 
     def _be_ready(self) -> None:
         self._obstacle = ""
@@ -331,3 +336,14 @@ class Daemon:
             ),
             event_loop_lag_s=self._measuring.lag_s(),
         )
+
+
+def _log_order(ordered: Ordered) -> None:
+    """Write down who ordered what."""
+    who = {"uid": ordered.uid, "user": ordered.user, "verb": ordered.verb}
+    if not ordered.is_permitted:
+        _log.warning("caller.refused", **who)
+    elif ordered.verb == "need":  # a job has thousands; they must not crowd others out
+        _log.info("caller.needed", **who, **ordered.facts)
+    else:
+        _log.info("caller.ordered", **who, **ordered.facts)

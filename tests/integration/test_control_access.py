@@ -15,6 +15,7 @@ import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
 from ckptd.control.client import ControlClient
+from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.roles import Members, Roles
 from ckptd.control.routes import ROUTES
 from ckptd.control.server.callers import caller_at
@@ -71,6 +72,33 @@ def test_every_request_is_refused_below_its_role_and_only_there(path: str, role:
     assert refused == {route for route in ROUTES if route.role > role}
     if role is Role.STRANGER:
         assert daemon.calls == []
+
+
+def test_who_orders_something_is_noted_with_name_and_what_it_is_about(path: str) -> None:
+    daemon = StandInDaemon(views=[VIEW])
+    me, user = os.geteuid(), pwd.getpwuid(os.geteuid()).pw_name
+    with serving(daemon, path):
+        client = ControlClient(path)
+        client.status()
+        client.pause(VIEW.recovery)
+        client.recover(RecoverRequest(checkpoint="llama/rank-0", version=0))
+    assert [(noted.verb, noted.facts) for noted in daemon.orders] == [
+        ("pause", {"recovery": VIEW.recovery}),
+        ("recover", {"checkpoint": "llama/rank-0", "version": 0}),
+    ]
+    assert {(noted.uid, noted.user, noted.is_permitted) for noted in daemon.orders} == {
+        (me, user, True)
+    }
+
+
+def test_who_orders_something_without_the_role_for_it_is_noted(path: str) -> None:
+    with ordinary_user() as uid:
+        pass
+    daemon = StandInDaemon(views=[VIEW])
+    with open_to_all(daemon, path, roles_of(uid, Role.VIEWER)), ordinary_user():
+        assert ask(path, "POST", "/v1/reload")[0] == http.HTTPStatus.FORBIDDEN
+    [noted] = daemon.orders
+    assert (noted.uid, noted.verb, noted.is_permitted) == (uid, "reload", False)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS"])

@@ -31,7 +31,7 @@ from ckptd.control.messages.recovery_results import (
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.roles import Roles
-from ckptd.control.server.dispatch import serve_control
+from ckptd.control.server.dispatch import Ordered, serve_control
 from ckptd.errors import CkptdError, NotFound
 from ckptd.model.words import (
     Stage,
@@ -79,6 +79,7 @@ class StandInDaemon:
         refusal: Raised by every action.
         observing: What it says of itself.
         calls: Actions that came through, with what they were given.
+        orders: What was noted of who ordered what.
         watched: Recoveries that a watch stream was asked for.
         publishing_begun: Set when a publish stream was asked for.
         publishing_stopped: Set when one was closed before its end.
@@ -102,6 +103,7 @@ class StandInDaemon:
         self.refusal = refusal
         self.observing = StandInObserving()
         self.calls: list[tuple[str, object]] = []
+        self.orders: list[Ordered] = []
         self.watched: list[str] = []
         self.publishing_begun = threading.Event()
         self.publishing_stopped = threading.Event()
@@ -260,7 +262,10 @@ def serving(
         nonlocal stopping
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with serve_control((daemon, daemon.observing), socket_path, roles=lambda: known):
+        answering = (daemon, daemon.observing)
+        async with serve_control(
+            answering, socket_path, roles=lambda: known, note_order=daemon.orders.append
+        ):
             stopping = lambda: loop.call_soon_threadsafe(stop.set)  # noqa: E731
             begun.set()
             await stop.wait()

@@ -7,6 +7,7 @@ ask a directory service.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import os
@@ -24,6 +25,9 @@ _SO_PEERGROUPS: Final = 59
 """From ``asm-generic/socket.h``; Python 3.11 has no name for it."""
 
 _GROUP: Final = struct.Struct("I")
+
+_NAME_S: Final = 1.0
+_NAMES_MAX: Final = 256
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -45,6 +49,28 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OSError):
         return ""
+
+
+class UserNames:
+    """Names of users: each is looked up once, and no order waits long for a directory service."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    async def of(self, uid: int) -> str:
+        """Return the name of a user; empty if there is none, or it does not come in time."""
+        name = self._known.get(uid)
+        if name is not None:
+            return name
+        try:
+            async with asyncio.timeout(_NAME_S):
+                name = await asyncio.to_thread(user_name, uid)
+        except TimeoutError:
+            name = ""
+        if len(self._known) >= _NAMES_MAX:
+            self._known.clear()
+        self._known[uid] = name
+        return name
 
 
 def _groups(fd: int) -> tuple[int, ...]:

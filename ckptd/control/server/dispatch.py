@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import inspect
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -33,7 +33,7 @@ from ckptd.control.server.bodies import (
     decode_body,
     decode_query,
 )
-from ckptd.control.server.callers import caller_at, user_name
+from ckptd.control.server.callers import UserNames, caller_at, user_name
 from ckptd.control.server.gate import Gate, listening
 from ckptd.control.server.handlers import CALLER, Answering, bind, methods_by_name
 from ckptd.errors import NotPermitted
@@ -42,6 +42,9 @@ from ckptd.wire.hosts import are_ours, is_from_page
 
 _NAMES: Final = frozenset({"ckptd", "localhost"})
 """Hosts that a request may name: what our own client sends, and what people type with ``curl``."""
+
+_NAMING: Final = ("checkpoint", "version", "directory", "to", "place", "pattern", "path")
+"""Fields of requests that say what an order is about."""
 
 _STOP_TIMEOUT_S: Final = 1.0
 """How long an action may take to end when the daemon stops; each is a matter of milliseconds."""
@@ -55,6 +58,7 @@ async def serve_control(
     roles: Callable[[], Roles],
     inherited: socket.socket | None = None,
     note_answer: Callable[[str, int], None] = lambda _route, _code: None,
+    note_order: Callable[[Ordered], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """Serve the control API for as long as the context lasts.
 
@@ -71,6 +75,7 @@ async def serve_control(
         roles: Says who may do what; asked for every request.
         inherited: A socket that listens already, instead of one at the path.
         note_answer: Called for each answer: its route, e.g. ``/v1/peers/{node}``, and its status.
+        note_order: Called for each request that is no question, before it is carried out.
 
     Raises:
         TypeError: A row has no method, a method has no row, or they do not fit.
@@ -78,7 +83,9 @@ async def serve_control(
         ConfigurationError: Others may write to its directory.
         StorageError: The path cannot be bound.
     """
-    control = _Control(bind(methods_by_name((OwnAnswers(roles), *parts))), roles, note_answer)
+    control = _Control(
+        bind(methods_by_name((OwnAnswers(roles), *parts))), roles, note_answer, note_order
+    )
     runner = web.AppRunner(
         control.application(),
         access_log=None,
@@ -98,6 +105,38 @@ async def serve_control(
         control.gate.close()
         await control.end_streams()
         await runner.cleanup()
+
+
+class Ordered(NamedTuple):
+    """Something that a caller ordered.
+
+    Attributes:
+        uid: Who: the user id …
+        user: … and its name; empty if it has none.
+        verb: What to type for it behind ``ckptctl``.
+        facts: What it is about: of the request, what names something.
+        is_permitted: The caller has the role that it needs; else it was refused.
+    """
+
+    uid: int
+    user: str
+    verb: str
+    facts: Mapping[str, object]
+    is_permitted: bool = True
+
+
+def _facts(names: Sequence[str], taken: Sequence[object]) -> dict[str, object]:
+    """Return what an order is about.
+
+    Args:
+        names: Those of the varying parts of its path.
+        taken: These parts, and the body if there is one.
+    """
+    facts: dict[str, object] = dict(zip(names, taken, strict=False))
+    for body in taken[len(names) :]:
+        known = {name: getattr(body, name, None) for name in _NAMING}
+        facts |= {name: fact for name, fact in known.items() if fact is not None}
+    return facts
 
 
 class OwnAnswers:
@@ -131,11 +170,14 @@ class _Control:
         handlers: Mapping[Route[..., object], Answering],
         roles: Callable[[], Roles],
         note_answer: Callable[[str, int], None],
+        note_order: Callable[[Ordered], None],
     ) -> None:
         self._handlers = handlers
         self._routes = {(route.method, route.path): route for route in handlers}
         self._roles = roles
         self._note_answer = note_answer
+        self._note_order = note_order
+        self._users = UserNames()
         self._streams: set[asyncio.Task[object]] = set()
 
     def application(self) -> web.Application:
@@ -168,7 +210,9 @@ class _Control:
         caller = _caller(request)
         roles = self._roles()
         if roles.role_of(caller) < route.role:
-            user = await asyncio.to_thread(user_name, caller.uid)
+            user = await self._users.of(caller.uid)
+            if route.method != "GET":
+                self._note_order(Ordered(caller.uid, user, route.verb, {}, is_permitted=False))
             roles.check(caller, route.role, verb=route.verb, user=user)
         return await handler(request)
 
@@ -188,6 +232,10 @@ class _Control:
                     taken.append(decode_query(request, shape.request))
                 else:
                     taken.append(await decode_body(request, shape.request))
+            if route.method != "GET":
+                caller = _caller(request)
+                user = await self._users.of(caller.uid)
+                self._note_order(Ordered(caller.uid, user, route.verb, _facts(shape.names, taken)))
             answer = answering(*taken, **({CALLER: _caller(request)} if takes_caller else {}))
             if isinstance(answer, AsyncGenerator):
                 return await self._stream(request, answer)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ckptd.daemon.host.root_watch import RootState
 from ckptd.daemon.recover.peering import Peering
 from ckptd.model.words import PeerState, PlaceState
+from ckptd.store.files.permission import writing_remedy
 from ckptd.store.published.catalog import Catalog
 
 
@@ -20,3 +21,14 @@ def components(peering: Peering, catalog: Catalog, roots: Iterable[RootState]) -
         "store": f"{stale} stale versions" if stale else "",
         **{f"root {root.name}": root.obstacle for root in roots},
     }
+
+
+def forbidden_root(roots: Iterable[RootState]) -> str:
+    """Name a root that is not this user's to write to, and why; empty if there is none.
+
+    Whoever configures that meant something else. One whose file system is read-only may serve.
+    """
+    for root in roots:
+        if writing_remedy(root.obstacle, root.path):
+            return f"root {root.name}: {root.obstacle}"
+    return ""
