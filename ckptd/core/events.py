@@ -403,6 +403,13 @@ class IdentityJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksDurable:
+    """The blocks that were ordered are durable where they stand; the journal comes next."""
+
+    recovery: RecoveryId
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksCommitted:
     """The blocks that were ordered are durable and in the journal."""
 
@@ -481,6 +488,7 @@ Event: TypeAlias = (
     | HoldingConfirmed
     | SourceTroubled
     | IdentityJudged
+    | BlocksDurable
     | BlocksCommitted
     | CommitFailed
     | VersionPlaced

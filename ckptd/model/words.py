@@ -146,6 +146,8 @@ class Bottleneck(enum.StrEnum):
     NETWORK = "network"
     SOURCE = "source"
     DISK = "disk"
+    STATE_DISK = "state disk"
+    """That of the state directory, where the journal is."""
     CPU = "cpu"
     SHAPER = "shaper"
     """A limit that an operator set on what this node receives or writes."""

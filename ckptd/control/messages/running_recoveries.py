@@ -124,8 +124,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         started_at_s: Unix time; 0 if it ended before that was kept.
         elapsed_s: Since then; until its end if it ended.
         is_background: It uses a source only while no other recovery here could use it.
-        bottleneck: What limits its speed: ``network``, ``source``, ``disk``, ``cpu``, ``shaper`` or
-            ``no source``; ``None`` if nothing does.
+        bottleneck: What limits its speed: ``network``, ``source``, ``disk``, ``state disk`` (that
+            of the state directory), ``cpu``, ``shaper`` or ``no source``; ``None`` if nothing does.
         lanes: Connections to sources.
         transfers: Ranges in flight.
         hedges: How often a second source was asked for a range.

@@ -5,7 +5,8 @@ Inferred from what can be seen from this node alone, in the order of how sure it
 * nobody may be asked for what is missing: no source; who may has work of another recovery: the
   sources;
 * its lanes wait for a permit, because an operator set a limit: the shaper;
-* this node works on what has come already, or its lanes wait for the disk: the disk;
+* this node works on what has come already, or its lanes wait for the disk: the disk, or that of
+  the state directory if what they wait for is durable but for the journal;
 * its lanes compute rather than wait for bytes: the processor;
 * one source, or sources that all serve others as well, or less than came here at best: the sources;
 * else what comes is what came at best, from several sources: the network.
@@ -30,6 +31,9 @@ CPU_SHARE: Final = 0.8
 
 SHAPER_SHARE: Final = 0.2
 """Somebody waits for a limit this share of the time even if it is little below what would come."""
+
+RECORDING_NS: Final = 250 * MS
+"""The journal takes a few milliseconds; a disk that needs so long for it is busy."""
 
 LAG_NS: Final = 500 * MS
 """An event loop that was this late kept lanes waiting: they have orders for half a second."""
@@ -84,8 +88,16 @@ def find_bottleneck(
         is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
         bottleneck = Bottleneck.SOURCE if is_queued else Bottleneck.NO_SOURCE
     else:
-        bottleneck = Bottleneck.DISK
+        bottleneck = _which_disk(recovery, now=now)
     return bottleneck
+
+
+def _which_disk(recovery: Recovery, *, now: int) -> Bottleneck:
+    """Say which disk is waited for: a commit whose blocks are durable waits for the journal."""
+    durable_ns = recovery.commit.durable_ns
+    if recovery.local.pending_order is not LocalOrder.COMMIT or durable_ns is None:
+        return Bottleneck.DISK
+    return Bottleneck.STATE_DISK if now - durable_ns >= RECORDING_NS else Bottleneck.DISK
 
 
 def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int) -> Bottleneck:
@@ -93,7 +105,7 @@ def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int
     if load.shaper_share >= SHAPER_SHARE:
         return Bottleneck.SHAPER
     if recovery.work.is_held_up or load.is_disk_awaited or load.disk_share >= DISK_SHARE:
-        return Bottleneck.DISK
+        return _which_disk(recovery, now=now)
     if load.cpu_share >= CPU_SHARE or load.loop_lag_ns >= LAG_NS:
         return Bottleneck.CPU
     usable = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptd.core.explain.bottleneck import RECORDING_NS
 from ckptd.core.report.story import format_span
 from ckptd.core.state.eligibility import holders, may_be_asked
 from ckptd.core.state.knowledge import State
@@ -95,11 +96,22 @@ def _why_nothing_comes(recovery: Recovery, *, now: int) -> tuple[StoryReason, st
     if now - latest.heard_ns < STANDSTILL_SILENCE_NS:
         return None
     if recovery.local.pending_order is LocalOrder.COMMIT:
-        since = format_span(now - recovery.commit.started_ns)
-        return StoryReason.DISK, f"the disk, which has been making blocks durable for {since}"
+        return StoryReason.DISK, _which_disk(recovery, now=now)
     silent = format_span(now - latest.heard_ns)
     reason = StoryReason.SILENT if latest.has_body else StoryReason.FIRST_BYTE_LATE
     return reason, f"{_names([lane.source for lane in lanes])} to deliver, silent for {silent}"
+
+
+def _which_disk(recovery: Recovery, *, now: int) -> str:
+    """Say which disk a recovery waits for: that of its root, or that of the state directory."""
+    durable_ns = recovery.commit.durable_ns
+    since_ns = recovery.commit.started_ns if durable_ns is None else durable_ns
+    if recovery.local.pending_order is not LocalOrder.COMMIT or now - since_ns < RECORDING_NS:
+        return "the disk"
+    since = format_span(now - since_ns)
+    if durable_ns is None:
+        return f"the disk, which has been making blocks durable for {since}"
+    return f"the disk of the state directory, which has been writing the journal for {since}"
 
 
 def _why_no_transfer(
@@ -108,7 +120,7 @@ def _why_no_transfer(
     """Say why nobody is asked for anything."""
     able = list(holders(recovery, state.peers.values(), recovery.coverage.unclaimed))
     if not recovery.coverage.unclaimed:
-        why = StoryReason.DISK, "the disk"
+        why = StoryReason.DISK, _which_disk(recovery, now=now)
     elif recovery.local.retry_at_ns is not None:
         why = StoryReason.DISK, f"the disk{_retried(recovery, now=now)}"
     elif len(missing) == len(recovery.coverage.unclaimed):

@@ -15,6 +15,7 @@ from typing import Final, assert_never
 from ckptd.core.effects import CommitBlocks, PlaceVersion
 from ckptd.core.events import (
     BlocksCommitted,
+    BlocksDurable,
     CommitFailed,
     PlacementFailed,
     RecoveryCancelled,
@@ -148,6 +149,12 @@ def _refuse_content(step: Step, recovery: Recovery, refusal: Refusal) -> None:
         choose_again(step, recovery, why=refusal.message)
     else:
         fail(step, recovery, FailureCause.VERIFICATION, refusal.message)
+
+
+def on_blocks_durable(step: Step, recovery: Recovery, event: BlocksDurable) -> None:
+    """Take note that a commit waits for the state directory from now on, not for the root."""
+    if recovery.local.pending_order is LocalOrder.COMMIT:
+        recovery.commit.durable_ns = step.now
 
 
 def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) -> None:
@@ -340,6 +347,7 @@ def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:
         recovery.commit.is_urgent = False
         recovery.commit.since_ns = None
         recovery.commit.started_ns = step.now
+        recovery.commit.durable_ns = None
         recovery.local.pending_order = LocalOrder.COMMIT
         step.order(CommitBlocks(recovery.id, blocks))
 
@@ -384,6 +392,7 @@ HANDLERS: Final = (
     RecoveryHandler(RecoveryCancelled, on_cancelled),
     RecoveryHandler(StagingPrepared, on_staging_prepared),
     RecoveryHandler(StagingRefused, on_order_refused),
+    RecoveryHandler(BlocksDurable, on_blocks_durable),
     RecoveryHandler(BlocksCommitted, on_blocks_committed),
     RecoveryHandler(CommitFailed, on_commit_failed),
     RecoveryHandler(VersionPlaced, on_version_placed),

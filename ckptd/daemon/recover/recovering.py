@@ -122,6 +122,7 @@ class Recovering:
             self.runtime.report,
         )
         self.peering.on_left = self.fetching.cut
+        self.staging.report = self.runtime.report
         self.asking = Asking(self.snapshots, self.peering.peers, parts.transport.inquirer)
         self.repairing = Repairing(
             parts.storage, self.book, self.begin, self.runtime.now, parts.wall_clock

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias, TypeVar, assert_never
 from ckptd.core.effects import CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
 from ckptd.core.events import (
     BlocksCommitted,
+    BlocksDurable,
     CommitFailed,
     Event,
     PlacementFailed,
@@ -70,6 +71,7 @@ class StagingOrders:
         wall_clock: Gives Unix time.
 
     Attributes:
+        report: Hears of what happens on the way to the end of an order; set before the first one.
         disk_calls: How long threads have been in the disk.
         repaired_units: How many files were put right where their version stood.
     """
@@ -96,6 +98,7 @@ class StagingOrders:
         self._search = search
         self._mode_max = mode_max
         self._wall_clock = wall_clock
+        self.report: Callable[[Event], None] = lambda _: None
         self.disk_calls = DiskCalls()
         self.repaired_units = 0
         self._disk = ready_threads(_DISK_THREADS, "disk")
@@ -276,6 +279,7 @@ class StagingOrders:
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
         is_durable = False
+        loop = asyncio.get_running_loop()
 
         def commit() -> None:
             nonlocal is_durable
@@ -284,6 +288,7 @@ class StagingOrders:
             with self.disk_calls.call():
                 staging.commit(effect.blocks)
             is_durable = True
+            loop.call_soon_threadsafe(self.report, BlocksDurable(effect.recovery))
             self._journal.append(recovery.id, effect.blocks)
             staging.release(effect.blocks)
 

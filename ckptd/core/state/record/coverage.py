@@ -35,6 +35,7 @@ class Commit:
         is_urgent: Somebody waits for some of those, or they make all that is critical complete.
         since_ns: When the oldest of those was verified.
         started_ns: When the commit was ordered that is under way, or was last.
+        durable_ns: When its blocks were durable, and only the journal was still to be written.
         is_held_up: The last one was not possible; the next one waits until the recovery tries
             again what this node refused.
     """
@@ -45,4 +46,5 @@ class Commit:
     is_urgent: bool = False
     since_ns: int | None = None
     started_ns: int = 0
+    durable_ns: int | None = None
     is_held_up: bool = False

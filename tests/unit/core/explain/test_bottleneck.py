@@ -6,6 +6,7 @@ import pytest
 
 from ckptd.core.events import (
     BlocksCommitted,
+    BlocksDurable,
     DiscoverySettled,
     PeerLost,
     RangeProgressed,
@@ -17,6 +18,7 @@ from ckptd.core.explain.bottleneck import (
     CPU_SHARE,
     DISK_SHARE,
     LAG_NS,
+    RECORDING_NS,
     SHAPER_SHARE,
     LocalLoad,
     find_bottleneck,
@@ -120,6 +122,22 @@ def test_lanes_that_wait_for_the_disk_show_the_disk() -> None:
     assert bottleneck(script, LocalLoad(is_disk_awaited=True)) is Bottleneck.DISK
     script.recovery().work.is_held_up = True
     assert bottleneck(script) is Bottleneck.DISK
+
+
+def test_a_journal_that_is_slow_is_not_blamed_on_the_disk_of_the_root() -> None:
+    script = Script()
+    [order] = ranges(script.start(saved(64), A))
+    script.arrive(order, 2)
+    script.wait(1000)
+    assert script.recovery().commit.committing, "a commit is under way"
+    awaited = LocalLoad(is_disk_awaited=True)
+    assert bottleneck(script, awaited) is Bottleneck.DISK
+    script.tell(BlocksDurable(R))
+    assert bottleneck(script, awaited) is Bottleneck.DISK
+    script.wait(RECORDING_NS // 1_000_000)
+    assert bottleneck(script, awaited) is Bottleneck.STATE_DISK
+    script.tell(BlocksCommitted(R))
+    assert bottleneck(script, awaited) is Bottleneck.DISK
 
 
 def test_lanes_that_compute_all_the_time_show_the_processor() -> None:

@@ -235,6 +235,11 @@ def test_a_silence_is_told_from_a_second_on() -> None:
         StoryReason.DISK,
         "the disk, which has been making blocks durable for 2.0s",
     )
+    recovery.commit.durable_ns = now - SECOND
+    assert why(state, recovery, now=now) == (
+        StoryReason.DISK,
+        "the disk of the state directory, which has been writing the journal for 1.0s",
+    )
 
 
 @pytest.mark.parametrize(
