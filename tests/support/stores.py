@@ -52,6 +52,8 @@ def publish(
     critical: tuple[str, ...] = (),
     deferred: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    allows_incomplete: bool = False,
     workers: int = 1,
 ) -> HashedDirectory:
     request = PublishOrder(
@@ -61,6 +63,8 @@ def publish(
         critical=critical,
         deferred=deferred,
         optional=optional,
+        exclude=exclude,
+        allows_incomplete=allows_incomplete,
     )
     return scan_and_hash(
         root,

@@ -40,7 +40,8 @@ Every unit is required unless it is called optional, however urgent it is. A
 directory that changes meanwhile, or in which a required file is open for
 writing, is refused: publish when the job is done.
 Logs (*.log, slurm-*.out) and TensorBoard's events are left out unless a pattern
-names them, and it says so.
+names them, and it says so. A directory of PyTorch DCP, Orbax, DeepSpeed or with
+an index of shards that lacks what says that it is complete is refused.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
@@ -117,6 +118,11 @@ def _add_publish(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--settled", metavar="DURATION", help="nothing in it may have changed for so long: 5s"
     )
+    parser.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="its format may call it incomplete: a node has only its own part",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be published")
     parser.add_argument(
         "--replace", action="store_true", help="the version may exist with other content"
@@ -172,6 +178,7 @@ def _publish(arguments: Namespace) -> ExitCode:
         keeps_logs=arguments.keep_logs,
         require=tuple(utf8(pattern) for pattern in arguments.require),
         settled_s=duration_s(arguments.settled) or 0.0,
+        allow_incomplete=arguments.allow_incomplete,
         is_dry_run=arguments.dry_run,
     )
     as_json = arguments.output == "json"

@@ -90,6 +90,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             of another field names.
         require: Patterns each of which must have a match, else the directory is not complete yet.
         settled_s: Nothing may have changed for so long; what the configuration says is the least.
+        allow_incomplete: It may lack what its own format (PyTorch DCP, Orbax, an index of shards,
+            DeepSpeed) says that it has to have.
         is_dry_run: Hash nothing; only say what would be published.
     """
 
@@ -104,6 +106,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     keeps_logs: bool = False
     require: tuple[str, ...] = ()
     settled_s: float = 0.0
+    allow_incomplete: bool = False
     is_dry_run: bool = False
 
 

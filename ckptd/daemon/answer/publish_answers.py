@@ -188,6 +188,7 @@ class PublishAnswers:
             exclude=request.exclude,
             keeps_logs=request.keeps_logs,
             require=request.require,
+            allows_incomplete=request.allow_incomplete,
         )
 
     async def _outlook(self, request: PublishRequest) -> PublishResult:

@@ -23,6 +23,7 @@ from ckptd.store.files.layout import (
 )
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.roots import FoundFile, Root, no_file
+from ckptd.store.published.completeness import check_complete
 
 STILL_WRITTEN: Final = "Publish when the job has finished writing."
 """What to do about a directory that changes while it is published."""
@@ -51,6 +52,7 @@ class PublishOrder:
         keeps_logs: Logs, see :func:`is_log`, are not left out. They are not if one of the other
             patterns names them either, nor is a single file.
         require: Patterns; unless each has a match, the directory is not complete yet.
+        allows_incomplete: It may lack what its own format says that it has to have.
     """
 
     directory: str
@@ -66,6 +68,7 @@ class PublishOrder:
     exclude: tuple[str, ...] = ()
     keeps_logs: bool = False
     require: tuple[str, ...] = ()
+    allows_incomplete: bool = False
 
 
 class Candidate(NamedTuple):
@@ -244,6 +247,8 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
         )
     words_for.check_all_matched()
     _check_required(subject, candidates, request.require)
+    if not (request.only or request.allows_incomplete):
+        check_complete(root, relative, {each.path: each.place for each in candidates})
     return candidates
 
 

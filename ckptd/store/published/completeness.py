@@ -1,0 +1,43 @@
+"""Whether a directory is complete as its own format says, before it is published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from ckptd.errors import ContentChanged
+from ckptd.model.completeness import MARKER_BYTES_MAX, what_is_lacking
+from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.roots import Root
+
+_HINT: Final = (
+    "Publish when the job has finished writing; a node that has only its own part of a version "
+    "publishes that with --allow-incomplete."
+)
+
+
+def check_complete(root: Root, relative: str, places: Mapping[str, str]) -> None:
+    """Check that a directory is not known to lack anything.
+
+    Args:
+        root: Where it lies.
+        relative: Its path below the root.
+        places: Where each of its files lies below the root, by its path in the directory.
+
+    Raises:
+        ContentChanged: It lacks something.
+        CkptdError: A file that says what is complete cannot be read.
+    """
+    problem = what_is_lacking(relative, places, lambda path: _content(root, places[path]))
+    if problem:
+        raise ContentChanged(
+            f"directory {root.absolute(relative)}", f"is not complete: {problem}", _HINT
+        )
+
+
+def _content(root: Root, place: str) -> bytes | None:
+    fd = root.open_file(place, os.O_RDONLY)
+    with os.fdopen(fd, "rb") as file, mapping_os_errors(root.absolute(place)):
+        content = file.read(MARKER_BYTES_MAX + 1)
+    return content if len(content) <= MARKER_BYTES_MAX else None
