@@ -1,5 +1,5 @@
 # Everything there is to do here. Needs make, Python 3.11 or newer and, where a dependency has
-# no wheel for the machine, a C compiler. Nothing is installed outside of .venv.
+# no wheel for the machine, a C compiler. Nothing is installed outside of .venv, but by install-service.
 #
 #   make demo DIR=/data/llama/1200     make test PYTHON=/opt/python3.12/bin/python3
 
@@ -18,6 +18,11 @@ EXECUTIONS ?=
 TARGET ?=
 DIR ?=
 WORKERS ?= 4
+DESTDIR ?=
+PREFIX ?=
+SYSCONFDIR ?=
+RUNBOOKS ?=
+DEPENDENCIES ?=
 
 BIN := .venv/bin
 # Half of the tests wait for real daemons, so there may be more workers than processors.
@@ -26,7 +31,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs fault-bench kill-test rotation-test race-test fault-test \
-	fuzz sim ablations mutants rooms manual install clean
+	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -102,6 +107,10 @@ rooms: install ## Say where the source is above an aim of this house, and why: m
 	@$(BIN)/python -m tests.house.rooms
 
 install: .venv/.installed-dev ## Put ckptd, ckptctl and the development tools into .venv
+
+install-service: ## Put program, unit, user, directories, configuration where systemd looks: DESTDIR=, PREFIX=/usr, RUNBOOKS=https://…
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' \
+	    RUNBOOKS='$(RUNBOOKS)' DEPENDENCIES='$(DEPENDENCIES)' deploy/install-service.sh
 
 clean: ## Remove everything that make made, .venv too
 	@rm -rf .venv build dist bench-results *.egg-info .*_cache .hypothesis

@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ckptd import __version__
 from ckptd.cli.daemon import DEFAULT_CONFIG
 from ckptd.config import load_config
 from ckptd.config.sections import ListenSection, RecoverySection
@@ -172,3 +174,93 @@ def test_prometheus_looks_where_the_daemon_answers() -> None:
     text = PROMETHEUS.read_text()
     assert re.findall(r"^ +- (\S+:\d+)$", text, re.MULTILINE) == [str(ListenSection().metrics)]
     assert re.findall(r"scrape_interval: (\d+)s", text) == [str(LAG_WINDOW_NS // SECOND)]
+
+
+@pytest.fixture(scope="module")
+def clean_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install into a prefix in which nothing is, but for what is in this environment already."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    (prefix / "etc/ckptd").mkdir(parents=True)
+    subprocess.run(
+        [command("make"), "--silent", "install-service", f"PREFIX={prefix}/usr",
+         f"SYSCONFDIR={prefix}/etc", f"PYTHON={sys.executable}", "DEPENDENCIES=no"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return prefix
+
+
+def test_an_installed_unit_runs_what_was_installed_with_it(clean_prefix: Path) -> None:
+    unit = clean_prefix / "etc/systemd/system/ckptd.service"
+    service = read_unit(unit)["Service"]
+    config = f"{clean_prefix}/etc/ckptd/ckptd.toml"
+    assert service["ExecStart"] == f"{clean_prefix}/usr/bin/ckptd run --config {config}"
+    assert service["ExecReload"] == f"{clean_prefix}/usr/bin/ckptctl reload"
+    result = analyze("verify", str(unit))
+    assert (result.stderr, result.returncode) == ("", 0)
+    for program in ("ckptd", "ckptctl"):
+        said = subprocess.run(
+            [clean_prefix / "usr/bin" / program, "--version"],
+            capture_output=True, text=True, check=True, cwd="/",
+        )  # fmt: skip
+        assert said.stdout == f"{program} {__version__}\n"
+    checked = subprocess.run(
+        [clean_prefix / "usr/bin/ckptd", "check-config", "--file-only", config],
+        capture_output=True, text=True, check=True, cwd="/",
+    )  # fmt: skip
+    assert checked.stdout.startswith(f"{config}: valid\n")
+
+
+def test_an_installed_program_is_the_one_of_its_prefix(clean_prefix: Path) -> None:
+    marker = clean_prefix / "usr/lib/ckptd/ckptd/__init__.py"
+    kept = marker.read_text()
+    marker.write_text(kept + '__version__ = "of-the-prefix"\n')
+    try:
+        said = subprocess.run(
+            [clean_prefix / "usr/bin/ckptd", "--version"],
+            capture_output=True, text=True, check=True, cwd="/",
+        )  # fmt: skip
+    finally:
+        marker.write_text(kept)
+    assert said.stdout == "ckptd of-the-prefix\n"
+
+
+def test_accounts_and_directories_are_installed_and_a_configuration_stays(
+    clean_prefix: Path,
+) -> None:
+    etc = clean_prefix / "etc"
+    assert (etc / "sysusers.d/ckptd.conf").read_text() == SYSUSERS.read_text()
+    assert (etc / "tmpfiles.d/ckptd.conf").read_text() == TMPFILES.read_text()
+    config = etc / "ckptd/ckptd.toml"
+    assert config.read_text() == (PROJECT / "configs/ckptd.toml").read_text()
+    config.write_text("# mine\n")
+    try:
+        subprocess.run(
+            [PROJECT / "deploy/install-service.sh"],
+            env=os.environ
+            | {"PREFIX": f"{clean_prefix}/usr", "SYSCONFDIR": str(etc), "DEPENDENCIES": "no"},
+            capture_output=True, check=True,
+        )  # fmt: skip
+        assert config.read_text() == "# mine\n"
+    finally:
+        shutil.copy(PROJECT / "configs/ckptd.toml", config)
+
+
+def test_every_runbook_url_leads_to_a_page(clean_prefix: Path) -> None:
+    rules = (clean_prefix / "usr/share/doc/ckptd/rules.yml").read_text()
+    urls = re.findall(r"runbook_url: (\S+)", rules)
+    assert urls
+    for url in urls:
+        assert Path(url.removeprefix("file://")).is_file()
+
+
+def test_runbook_urls_lead_where_an_operator_says(tmp_path: Path) -> None:
+    subprocess.run(
+        [command("make"), "--silent", "install-service", f"DESTDIR={tmp_path}",
+         "RUNBOOKS=https://wiki.example/ckptd", "DEPENDENCIES=no"],
+        cwd=PROJECT, capture_output=True, check=True,
+    )  # fmt: skip
+    rules = (tmp_path / "usr/share/doc/ckptd/rules.yml").read_text()
+    bases = set(re.findall(r"runbook_url: (\S+)/\w+\.md", rules))
+    assert bases == {"https://wiki.example/ckptd"}
+    unit = tmp_path / "etc/systemd/system/ckptd.service"
+    assert unit.read_text() == UNIT.read_text()
