@@ -73,6 +73,10 @@ class WatchedContent(FileContent):
         self.asked.append("signatures")
         return b""
 
+    async def attributes(self, digest: Digest) -> bytes:
+        self.asked.append("attributes")
+        return b""
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         self.asked.append("version")
         return await super().open_version(digest)

@@ -110,11 +110,23 @@ async def test_a_body_that_is_not_one_frame_within_its_limits_is_a_violation(cod
 
 
 async def test_what_a_frame_claims_is_refused_before_any_of_it_is_read() -> None:
-    for name in ("longer than allowed", "no length", "window"):
+    for name, why in {
+        "longer than allowed": f"{MIB + 1} bytes of content, more than {MIB}",
+        "no length": "does not say how long",
+        "window": "asks for a window",
+    }.items():
         into = BytesIO()
-        with pytest.raises(ProtocolViolation):
-            await decoder(into).feed(REFUSED[name][:18])
+        limit = 8 * MIB if name == "window" else MIB
+        with pytest.raises(ProtocolViolation, match=why):
+            await decoder(into, limit).feed(REFUSED[name][:18])
         assert into.tell() == 0
+
+
+async def test_no_byte_is_kept_beyond_what_a_frame_claims() -> None:
+    into = BytesIO()
+    with pytest.raises(ProtocolViolation, match="more content than it says"):
+        await decoder(into).feed(REFUSED["more than it says"])
+    assert into.tell() < MIB
 
 
 async def test_a_bomb_is_looked_at_while_it_goes_off_and_others_have_their_turn() -> None:

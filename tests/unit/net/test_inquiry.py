@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from ckptd.errors import NotFound, ProtocolViolation
 from ckptd.limits import KIB, SECOND, SIGNATURE_DOCUMENT_BYTES_MAX, SIGNATURES_MAX
@@ -186,7 +187,38 @@ def answering(head: str, body: bytes = b"") -> Script:
 
 
 EMPTY = b'{"node":"a","epoch":1,"revision":2,"holdings":[]}'
+EMPTY_CODED = zstandard.compress(EMPTY)
 EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
+
+
+@on_both_loops
+async def test_only_what_was_asked_for_in_zstd_is_taken_in_it() -> None:
+    head = f"HTTP/1.1 200 OK\nContent-Encoding: {{}}\nContent-Length: {len(EMPTY_CODED)}"
+    async with Inquirer() as inquirer:
+        with scripted_source(answering(head.format("zstd"), EMPTY_CODED)) as address:
+            assert (await inquirer.holdings(address)).update is not None
+        for ask, coding in (
+            (inquirer.holdings, "zstd, zstd"),
+            (inquirer.holdings, "gzip"),
+            (lambda address: inquirer.signatures(address, UNKNOWN), "zstd"),
+        ):
+            with (
+                scripted_source(answering(head.format(coding), EMPTY_CODED)) as address,
+                pytest.raises(ProtocolViolation, match="has the field Content-Encoding"),
+            ):
+                await ask(address)
+
+
+@on_both_loops
+async def test_a_manifest_with_less_content_than_it_says_is_a_violation_of_its_own() -> None:
+    cut = EMPTY_CODED[:-1]
+    head = f"HTTP/1.1 200 OK\nContent-Encoding: zstd\nContent-Length: {len(cut)}"
+    async with Inquirer() as inquirer:
+        with (
+            scripted_source(answering(head, cut)) as address,
+            pytest.raises(ProtocolViolation, match="has less content than it says"),
+        ):
+            await inquirer.manifest(address, UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +227,15 @@ EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
         answering("HTTP/1.1 200 OK\nContent-Length: 99999999999"),
         answering("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"),
         answering("HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 2", b"{}"),
+        answering(
+            f"HTTP/1.1 200 OK\nContent-Encoding: zstd, zstd\nContent-Length: {len(EMPTY_CODED)}",
+            EMPTY_CODED,
+        ),
+        answering(
+            f"HTTP/1.1 200 OK\nContent-Encoding: zstd\nContent-Length: {len(EMPTY_CODED) - 1}",
+            EMPTY_CODED[:-1],
+        ),
+        answering(f"HTTP/1.1 200 OK\nContent-Encoding: zstd\nContent-Length: {len(EMPTY)}", EMPTY),
         answering("HTTP/1.1 200 OK", b"{}"),
         answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}"),
         answering(f"HTTP/1.1 200 OK\nContent-Length: {len(EMPTY_DELTA)}", EMPTY_DELTA),
@@ -209,6 +250,9 @@ EMPTY_DELTA = b'{"node":"a","epoch":1,"revision":2,"since":1,"holdings":[]}'
         "endless",
         "chunked",
         "gzip",
+        "zstd twice",
+        "zstd cut",
+        "no zstd",
         "no length",
         "no document",
         "delta",

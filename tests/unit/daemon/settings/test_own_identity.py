@@ -54,7 +54,8 @@ async def test_files_are_looked_at_and_read_off_the_loop_and_only_if_they_change
     identity = certificates.identity(A)
     reads: list[int] = []
     looks: list[int] = []
-    read, stat = identity.reload, os.stat
+    read, refresh, stat = identity.reload, identity.refresh, os.stat
+    tries: list[int] = []
 
     def reload() -> None:
         reads.append(threading.get_ident())
@@ -64,10 +65,15 @@ async def test_files_are_looked_at_and_read_off_the_loop_and_only_if_they_change
         looks.append(threading.get_ident())
         return stat(*args, **options)
 
+    def note_refresh() -> None:
+        tries.append(threading.get_ident())
+        refresh()
+
     monkeypatch.setattr(identity, "reload", reload)
+    monkeypatch.setattr(identity, "refresh", note_refresh)
     before = identity.client_context
     await look_again(identity)
-    assert (reads, identity.client_context) == ([], before)
+    assert (reads, tries, identity.client_context) == ([], [], before)
     certificates.revoked.write_text("1f\n")
     with monkeypatch.context() as noted:
         noted.setattr(os, "stat", noted_stat)
