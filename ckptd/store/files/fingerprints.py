@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -104,29 +104,36 @@ def is_unchanged(facts: os.stat_result, expected: Fingerprint) -> bool:
     return is_same and facts.st_nlink > 0
 
 
-def check_plain(facts: os.stat_result, directory: os.stat_result, subject: str) -> None:
+def check_plain(
+    facts: os.stat_result,
+    directory: os.stat_result,
+    subject: str,
+    doubt: Callable[[], str],
+) -> None:
     """Check that a file may be served to others.
 
     The file of a second name may be anywhere: a user could link to a file that the daemon may
     read and he may not, and have it published. So a second name is taken only where nobody but the
-    file's owner, and root, can have made the one that is published. The setuid and setgid bits
-    would be lost at the receiver without notice.
+    file's owner, and root, can have made the one that is published, or only who may read and write
+    the file. The setuid and setgid bits would be lost at the receiver without notice.
 
     Args:
         facts: Of the file.
         directory: Of the directory in which it was found.
         subject: The file, for messages.
+        doubt: Says why anybody may have made a name, empty if nobody can have: asked where the
+            directory does not rule it out.
 
     Raises:
         StorageError: It has names that somebody else may have made, or its setuid or setgid bit
             is set.
     """
     is_owners = directory.st_uid == facts.st_uid and not directory.st_mode & _OTHERS_WRITE
-    if facts.st_nlink > 1 and not is_owners:
+    if facts.st_nlink > 1 and not is_owners and (why := doubt()):
         raise StorageError(
             subject,
-            f"has {facts.st_nlink} names (hard links), and others than its owner may write to the "
-            "directory",
+            f"has {facts.st_nlink} names (hard links), others than its owner may write to the "
+            f"directory, and {why}",
             "Close that to others (chmod go-w, and the same owner as the file), or publish a copy.",
         )
     if facts.st_mode & (stat.S_ISUID | stat.S_ISGID):

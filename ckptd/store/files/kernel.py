@@ -1,4 +1,4 @@
-"""The kernel's refusals in ckptd's words, and two calls that Python does not offer."""
+"""The kernel's refusals in ckptd's words, and calls that Python does not offer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError, shortag
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
-_TMPFS_MAGIC: Final = 0x01021994
+TMPFS_MAGIC: Final = 0x01021994
 """What statfs(2) calls a tmpfs; it says so in the first word."""
 _STATFS_BYTES: Final = 256
 """More than any kernel's answer."""
@@ -143,10 +143,19 @@ def is_memory(fd: int) -> bool:
     Raises:
         OSError: The kernel does not say.
     """
+    return file_system_type(fd) == TMPFS_MAGIC
+
+
+def file_system_type(fd: int) -> int:
+    """Return the number that statfs(2) gives the kind of file system that a file lies on.
+
+    Raises:
+        OSError: The kernel does not say.
+    """
     answer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc.fstatfs(fd, answer) != 0:
         raise last_error()
-    return ctypes.c_long.from_buffer(answer).value == _TMPFS_MAGIC
+    return ctypes.c_long.from_buffer(answer).value
 
 
 def is_open_for_writing(fd: int) -> bool:

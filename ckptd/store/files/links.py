@@ -1,4 +1,7 @@
-"""Symbolic links inside a root: followed by reading them, never by the kernel."""
+"""Links inside a root: symbolic ones are followed by reading them, never by the kernel.
+
+Of hard links it is judged who can have made them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,28 @@ from typing import Final
 
 from ckptd.errors import NotFound, OutsideRoots, StorageError
 from ckptd.store.files.confined import check_relative
+from ckptd.store.files.kernel import TMPFS_MAGIC, file_system_type
 from ckptd.store.files.roots import Root
 
 _LINKS_MAX: Final = 40
 """Links followed for one name, as in the kernel: path_resolution(7)."""
+
+_PROTECTION: Final = "/proc/sys/fs/protected_hardlinks"
+"""Where it is 1, only who may read and write a file, and its owner, can link to it: proc(5)."""
+_NFS_SERVER: Final = "/proc/net/rpc/nfsd"
+"""What the kernel's NFS server counts; its clients' links are not protected."""
+_STATISTICS_BYTES: Final = 64 << 10
+_LOCAL: Final = {
+    TMPFS_MAGIC,
+    0xEF53,  # ext2, ext3, ext4
+    0x58465342,  # XFS
+    0x9123683E,  # Btrfs
+    0xF2F52010,  # F2FS
+    0x2FC12FC1,  # ZFS
+    0xCA451A4E,  # bcachefs
+}
+"""File systems that no other machine writes to: statfs(2). Not overlays, whose layers may be on
+any other."""
 
 
 def resolve_link(root: Root, relative: str) -> str:
@@ -68,3 +89,38 @@ def _leads_out(subject: str, root: Root) -> OutsideRoots:
     return OutsideRoots(
         subject, f"leads out of the root {root.path}", "Put a copy where the link is."
     )
+
+
+def doubt_about_hard_links(fd: int) -> str:
+    """Say why anybody may have given a file that is open its names.
+
+    Returns:
+        Words that follow those on the file; empty if each was surely made by its owner, by root,
+        or by somebody who may read and write it.
+    """
+    try:
+        with open(_PROTECTION, encoding="ascii") as file:
+            is_protected = file.read(16).strip() == "1"
+    except (OSError, ValueError):
+        return f"{_PROTECTION} cannot be read"
+    if not is_protected:
+        return "fs.protected_hardlinks is not 1"
+    try:
+        is_local = file_system_type(fd) in _LOCAL
+    except OSError:
+        is_local = False
+    if not is_local:
+        return "links on its file system may be made elsewhere, which fs.protected_hardlinks misses"
+    return "NFS clients of this machine may make links" if _serves_nfs() else ""
+
+
+def _serves_nfs() -> bool:
+    """Return whether the kernel's NFS server has threads in this network."""
+    try:
+        with open(_NFS_SERVER, encoding="ascii", errors="replace") as file:
+            lines = file.read(_STATISTICS_BYTES).splitlines()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(line.startswith("th ") and not line.startswith("th 0 ") for line in lines)

@@ -39,6 +39,7 @@ from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plai
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
 from ckptd.store.files.layout import inside
+from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
@@ -215,7 +216,8 @@ def _hash_open(
     try:
         with mapping_os_errors(subject):
             facts = run.settled(fd)
-            check_plain(facts or os.fstat(fd), directory, subject)
+            doubt = functools.partial(doubt_about_hard_links, fd)
+            check_plain(facts or os.fstat(fd), directory, subject, doubt)
             block_size = block_size_for(facts.st_size) if facts else 0
             if facts is None or len(buffer) < block_size:
                 raise _changed(subject)

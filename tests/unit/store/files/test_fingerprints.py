@@ -99,13 +99,14 @@ def test_a_second_name_alone_changes_nothing() -> None:
 
 OWN = facts_of(st_mode=0o40755)
 """A directory of the file's owner."""
+WHY = "nobody knows who"
 
 
 def test_a_file_that_runs_as_somebody_is_not_plain() -> None:
-    check_plain(facts_of(), OWN, "file")
+    check_plain(facts_of(), OWN, "file", lambda: WHY)
     for mode in (0o104755, 0o102755):
         with pytest.raises(StorageError, match="setuid or setgid"):
-            check_plain(facts_of(st_mode=mode), OWN, "file")
+            check_plain(facts_of(st_mode=mode), OWN, "file", lambda: WHY)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +124,18 @@ def test_a_file_that_runs_as_somebody_is_not_plain() -> None:
 def test_a_second_name_is_taken_where_only_the_owner_can_have_made_it(
     directory: os.stat_result, *, is_taken: bool
 ) -> None:
-    check_plain(facts_of(), directory, "file")
+    check_plain(facts_of(), directory, "file", lambda: WHY)
     if is_taken:
-        check_plain(facts_of(st_nlink=2), directory, "file")
+        check_plain(facts_of(st_nlink=2), directory, "file", lambda: WHY)
     else:
-        with pytest.raises(StorageError, match=r"has 2 names .* others than its owner"):
-            check_plain(facts_of(st_nlink=2), directory, "file")
+        with pytest.raises(StorageError, match=rf"has 2 names .* others than its owner .* {WHY}"):
+            check_plain(facts_of(st_nlink=2), directory, "file", lambda: WHY)
+
+
+def test_a_second_name_is_taken_where_only_who_reads_and_writes_the_file_can_have_made_it() -> None:
+    check_plain(facts_of(st_nlink=2), facts_of(st_mode=0o41777), "file", lambda: "")
+    with pytest.raises(StorageError, match="setuid or setgid"):
+        check_plain(facts_of(st_nlink=2, st_mode=0o104755), OWN, "file", lambda: "")
 
 
 def test_a_path_is_where_a_link_leads_or_below_the_directory() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import NotFound, OutsideRoots, StorageError
-from ckptd.store.files.links import resolve_link
+from ckptd.store.files import links
+from ckptd.store.files.links import doubt_about_hard_links, resolve_link
 from ckptd.store.files.roots import Root
 from tests.support.stores import write_files
 
@@ -91,3 +92,40 @@ def test_forty_links_are_followed_and_no_more(tmp_path: Path, root: Root, links:
     else:
         with pytest.raises(StorageError, match="more than 40 links"):
             resolve_link(root, f"v/{links}")
+
+
+EXT4 = 0xEF53
+NFS = 0x6969
+OVERLAY = 0x794C7630
+BUSY = "rc 0 0 9\nth 8 0 0.000 0.000\n"
+IDLE = "rc 0 0 0\nth 0 0 0.000 0.000\n"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "why"),
+    [
+        (("1\n", EXT4, None), ""),
+        (("1\n", EXT4, IDLE), ""),
+        (("1\n", EXT4, BUSY), "NFS clients of this machine"),
+        (("1\n", NFS, None), "may be made elsewhere"),
+        (("1\n", OVERLAY, None), "may be made elsewhere"),
+        (("0\n", EXT4, None), "fs.protected_hardlinks is not 1"),
+        (("", EXT4, None), "fs.protected_hardlinks is not 1"),
+        ((None, EXT4, None), "cannot be read"),
+    ],
+)
+def test_hard_links_are_trusted_where_the_kernel_protects_them_on_this_machine_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kernel: tuple[str | None, int, str | None],
+    why: str,
+) -> None:
+    protection, kind, server = kernel
+    for name, content in (("_PROTECTION", protection), ("_NFS_SERVER", server)):
+        monkeypatch.setattr(links, name, str(tmp_path / name))
+        if content is not None:
+            (tmp_path / name).write_text(content)
+    monkeypatch.setattr(links, "file_system_type", lambda _: kind)
+    doubt = doubt_about_hard_links(0)
+    assert why in doubt
+    assert bool(doubt) == bool(why)

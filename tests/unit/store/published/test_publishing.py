@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from ckptd.model.attributes import decode_attributes
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.words import Criticality
+from ckptd.store.files import links
 from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
+from ckptd.store.published.checking import Reading, compare, hash_again
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.publishing import scan_and_hash
 from ckptd.store.published.scanning import PublishOrder
@@ -132,15 +135,39 @@ def test_executable_files_are_published(root: Root, inside: Path) -> None:
 
 
 def test_a_file_with_a_second_name_is_refused_where_others_may_have_made_it(
-    root: Root, inside: Path
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(links, "_PROTECTION", root.absolute("protection"))
+    monkeypatch.setattr(links, "file_system_type", lambda _: 0xEF53)
     write_files(inside, {"v1/plain": b"p", "../secret": b"s"})
     os.link(inside / "../secret", inside / "v1/weights")
     (inside / "v1").chmod(0o770)
-    with pytest.raises(StorageError, match=r"v1/weights: has 2 names .*publish a copy"):
-        publish(root, "v1")
+    for _ in "without", "unprotected":
+        with pytest.raises(StorageError, match=r"v1/weights: has 2 names .*publish a copy"):
+            publish(root, "v1")
+        (inside / "protection").write_text("0\n")
     (inside / "v1").chmod(0o750)
     assert files_of(publish(root, "v1")) == {"plain": "v1/plain", "weights": "v1/weights"}
+    (inside / "v1").chmod(0o770)
+    (inside / "protection").write_text("1\n")
+    assert files_of(publish(root, "v1")) == {"plain": "v1/plain", "weights": "v1/weights"}
+
+
+def test_versions_that_share_files_by_hard_links_are_published_and_stay(
+    root: Root, inside: Path
+) -> None:
+    """What ``cp -al`` makes: the directories are the owner's alone."""
+    write_files(inside / "100", {"backbone": b"b" * MIB, "head": b"1"})
+    first = publish(root, "100")
+    shutil.copytree(inside / "100", inside / "200", copy_function=os.link)
+    (inside / "200/head").unlink()
+    (inside / "200/head").write_bytes(b"2")
+    second = publish(root, "200")
+    assert second.manifest == make_manifest({"backbone": b"b" * MIB, "head": b"2"})
+    found = compare(root, first)
+    assert (found.changed, len(found.suspect)) == ({}, 2)  # their ctimes
+    again = hash_again(root, first, found.suspect, Reading())
+    assert (set(again.files), again.changed) == ({0, 1}, {})
 
 
 @pytest.mark.parametrize("mode", [0o4755, 0o2755])
