@@ -56,6 +56,7 @@ EVENTS: Final = {
     "version.not_checked": "files of a version could not be looked at; why says more",
     "version.not_repaired": "putting a version right could not begin; why says more",
     "version.passed_over": "what is recorded of a place cannot be read; nothing is taken from it",
+    "version.appeared": "files came to a directory after it was published; they are no part of it",
     "version.conflict": "nodes hold several contents of one version: somebody has to choose",
     "version.published": "a directory was published",
     "version.removed": "a version was removed from a place with its files",

@@ -31,7 +31,7 @@ from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
-from ckptd.daemon.doctor.watched import judge_watching
+from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
 from ckptd.daemon.host.descriptors import descriptors
 from ckptd.daemon.keep.keeping import Keep
 from ckptd.daemon.parts import Parts
@@ -190,6 +190,8 @@ class Doctor:
         yield judge_catalog(len(self._catalog.versions()))
         yield judge_watching(self._keep())
         for row in judge_places(self._catalog.versions(), self._roots):
+            yield row
+        for row in judge_appeared(self._keep()):
             yield row
 
     async def _listeners(self) -> AsyncGenerator[CheckRow, None]:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ckptd.control.messages.observation import CheckRow
 from ckptd.daemon.doctor.rows import passed, warned
 from ckptd.daemon.keep.keeping import Keep
+
+
+def judge_appeared(keep: Keep) -> Iterator[CheckRow]:
+    """Yield what came to directories after they were published: their job had not finished."""
+    for path in keep.appeared:
+        yield warned(
+            "place",
+            path,
+            "came after its directory was published, and is no part of that version",
+            "If it belongs there, publish the directory again, as another version or --replace.",
+        )
 
 
 def judge_watching(keep: Keep) -> CheckRow:

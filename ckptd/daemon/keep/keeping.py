@@ -38,6 +38,7 @@ class Keep:
         changed_units: Units that are not what was published, or are gone.
         oldest_check_age_s: Since the place that was checked longest ago was; ``None``: there is
             none, or it is not known.
+        appeared: What came to directories after they were published, the first few paths.
     """
 
     watched_directories: int
@@ -46,6 +47,7 @@ class Keep:
     suspect_units: int
     changed_units: int
     oldest_check_age_s: float | None
+    appeared: tuple[str, ...] = ()
 
 
 class Keeping:
@@ -138,6 +140,7 @@ class Keeping:
             suspect_units=sum(len(place.suspect) for place in offered),
             changed_units=sum(len(place.changed) for place in offered),
             oldest_check_age_s=self.moments.age_s(oldest_s),
+            appeared=self.looking.appeared(),
         )
 
     def _note_place(self, number: int) -> None:

@@ -15,17 +15,21 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.daemon.keep.reads import Reads, note_suspect
+from ckptd.daemon.keep.reads import Reads, note_appeared, note_suspect
 from ckptd.daemon.keep.watching import Watching
 from ckptd.errors import CkptdError
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Differences, Recorded, compare
+from ckptd.store.published.newcomers import Beside, look_beside
 from ckptd.store.published.places import HeldVersion, Place
 
 _SHARE_MAX: Final = 0.05
 """Of a core, for looks at a place in which something happens all the time."""
+
+_APPEARED_SHOWN: Final = 20
+"""So many names that appeared are said at once."""
 
 _log = get_logger()
 
@@ -40,11 +44,15 @@ class _Known:
         recorded: What was recorded of its files; ``None`` if that may have changed since.
         facts: What files looked like that were different, or known to have changed.
         next_look_s: Not before this moment.
+        beside: What else was in its directories when it was looked at first, and lately.
+        appeared: What has come since then, and is no part of the version.
     """
 
     recorded: Recorded | None = None
     facts: dict[int, _Facts] = field(default_factory=dict)
     next_look_s: float = 0.0
+    beside: tuple[Beside, Beside] | None = None
+    appeared: frozenset[str] = frozenset()
 
 
 class _Agenda:
@@ -118,6 +126,7 @@ class Looking:
         if known is not None:
             known.recorded = None
             known.facts.clear()
+            known.beside, known.appeared = None, frozenset()
         self.soon([number])
 
     async def run(self) -> None:
@@ -180,6 +189,7 @@ class Looking:
             took_s = self._clock() - began_s
             known.next_look_s = self._clock() + took_s / _SHARE_MAX
             await self._take_in(number, known, differences)
+            await self._look_beside(number, known, root)
         except CkptdError as error:
             # It was forgotten meanwhile, or is damaged, which the catalog says as well.
             _log.warning("version.not_checked", place=number, why=str(error))
@@ -210,6 +220,39 @@ class Looking:
         current = self._catalog.place(number)
         if current and current[1].suspect:
             self._on_suspect(number)
+
+    async def _look_beside(self, number: int, known: _Known, root: Root) -> None:
+        """Say what came to the directory of a version after it was published.
+
+        That of a single file has others all the time.
+        """
+        found, recorded = self._catalog.place(number), known.recorded
+        if found is None or recorded is None or not found[1].is_published:
+            return
+        if len(recorded) <= 1:
+            return
+        latest = known.beside[1] if known.beside else None
+        try:
+            beside = await asyncio.to_thread(look_beside, root, recorded, latest)
+        except CkptdError:
+            return  # a directory is gone, which the look at its files has said
+        first = known.beside[0] if known.beside else beside
+        known.beside = (first, beside)
+        appeared = beside.names - first.names
+        if appeared - known.appeared:
+            note_appeared(*found, sorted(appeared - known.appeared)[:_APPEARED_SHOWN])
+        known.appeared = appeared
+
+    def appeared(self) -> tuple[str, ...]:
+        """Return what came to directories after they were published, the first few paths."""
+        roots = ((number, known) for number, known in self._known.items() if known.appeared)
+        paths = []
+        for number, known in roots:
+            found = self._catalog.place(number)
+            if found is not None:
+                root = found[1].root
+                paths += [self._roots.absolute(root, path) for path in sorted(known.appeared)]
+        return tuple(paths[:_APPEARED_SHOWN])
 
     def _mark(
         self, held: HeldVersion, place: Place, found: Differences, before: Mapping[int, _Facts]

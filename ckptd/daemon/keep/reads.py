@@ -115,6 +115,17 @@ def note_suspect(held: HeldVersion, place: Place, suspect: Mapping[int, str]) ->
     _log.info("version.suspect", **_facts(held, place), units=len(suspect), why=why)
 
 
+def note_appeared(held: HeldVersion, place: Place, names: Sequence[str]) -> None:
+    """Say that files came to a directory after it was published.
+
+    Args:
+        held: The version.
+        place: Where it stands.
+        names: Some of them, relative to the root.
+    """
+    _log.warning("version.appeared", **_facts(held, place), names=",".join(names))
+
+
 def _facts(held: HeldVersion, place: Place) -> dict[str, object]:
     holding = held.holding
     return {

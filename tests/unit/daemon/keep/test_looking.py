@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from ckptd.daemon.keep import watching
 from ckptd.daemon.keep.looking import Looking
@@ -111,6 +112,31 @@ async def test_what_was_gone_and_is_back_is_hashed(
     await looking.look_at_all("data")
     assert held.place.suspect == {held.units["weights.bin"]}
     assert queued == [held.number]
+
+
+async def test_what_comes_to_a_directory_after_it_was_published_is_said_once(
+    held: Held, looking: Looking, clock: Clock
+) -> None:
+    held.write("notes", b"was there at the first look")
+    with capture_logs() as lines:
+        await looking.look_at_all("data")
+        assert looking.appeared() == ()
+        held.write("late", b"")
+        held.write("optimizer/.metadata", b"")
+        held.write("train.log", b"")
+        for _ in range(2):
+            await looking.look_at_all("data")
+    late = [str(held.path(name)) for name in ("late", "optimizer/.metadata")]
+    assert looking.appeared() == tuple(late)
+    [line] = [line for line in lines if line["event"] == "version.appeared"]
+    assert all(f"{held.directory.name}/{name}" in line["names"] for name in ("late", "optimizer/"))
+    assert held.place.state is PlaceState.HERE
+    held.remove("late")
+    await looking.look_at_all("data")
+    assert looking.appeared() == (late[1],)
+    looking.renew(held.number)
+    await looking.look_at_all("data")
+    assert looking.appeared() == ()
 
 
 async def test_a_place_that_was_removed_is_forgotten(held: Held, looking: Looking) -> None:
