@@ -87,11 +87,18 @@ async def _run(
     config: Config, load: Callable[[], Config], log: logs.Log, *, move_damaged_state: bool
 ) -> None:
     notifier = Notifier.from_environment(config.environment)
-    asyncio.get_running_loop().set_default_executor(ready_threads(_THREADS, "daemon"))
+
+    def start_threads() -> None:
+        asyncio.get_running_loop().set_default_executor(ready_threads(_THREADS, "daemon"))
+
     async with AsyncExitStack() as stack:
         with more_time(notifier):
             parts = await open_parts(
-                config, stack, wall_clock=time.time, move_damaged_state=move_damaged_state
+                config,
+                stack,
+                wall_clock=time.time,
+                move_damaged_state=move_damaged_state,
+                when_confined=start_threads,
             )
             serving = Serving(parts, stack)
         try:

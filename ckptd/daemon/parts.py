@@ -118,6 +118,7 @@ async def open_parts(
     *,
     wall_clock: Callable[[], float],
     move_damaged_state: bool,
+    when_confined: Callable[[], None] = lambda: None,
 ) -> Parts:
     """Open everything in the order in which it is needed.
 
@@ -126,6 +127,8 @@ async def open_parts(
         stack: Closes it again.
         wall_clock: Unix time.
         move_damaged_state: A state database that cannot be read is moved aside.
+        when_confined: Called as soon as threads may start: one that runs before the confinement
+            is not confined.
 
     Raises:
         CkptdError: Something refuses.
@@ -148,6 +151,7 @@ async def open_parts(
     roots = Roots(opened)
     check_reach(roots, config.environment)
     confinement = confine_daemon(config, roots)
+    when_confined()
     database = await _open_database(state, move_damaged=move_damaged_state)
     stack.push_async_callback(database.close)
     catalog = Catalog(database, roots, wall_clock)
