@@ -1,5 +1,6 @@
 import errno
 import os
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_only_a_file_of_several_blocks_is_read_ahead_by_the_kernel(
     advised: list[tuple[int, int, int]] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _, *advice: advised.append(advice))
     for size in (BLOCK, BLOCK + 1):
-        os.ftruncate(file, size)
+        os.pwrite(file, content_of(size), 0)
         hash_unit(file, size, BLOCK, buffer=buffer_of(2 * BLOCK))
     assert advised == [(0, BLOCK + 1, os.POSIX_FADV_SEQUENTIAL)]
 
@@ -219,6 +220,94 @@ def test_holes_are_not_read_and_count_as_zeros(file: int, data: tuple[int, ...],
         hole = next(block for block in range(32) if block not in data)
         os.pwrite(file, b"y", hole * grain + 5)
         assert hole in wrong()
+
+
+GRAIN = 256 * BLOCK
+"""Holes that are found are as long, and begin and end at multiples of it."""
+
+
+def sparse(file: int, data: tuple[int, ...], size: int) -> bytes:
+    """Make a file with data in some grains and holes in between."""
+    os.ftruncate(file, size)
+    content = bytearray(size)
+    for grain in data:
+        here = content_of(min(GRAIN, size - grain * GRAIN))
+        content[grain * GRAIN : grain * GRAIN + len(here)] = here
+        os.pwrite(file, here, grain * GRAIN)
+    return bytes(content)
+
+
+@pytest.fixture
+def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each call read."""
+    counts: list[int] = []
+    preadv = os.preadv
+
+    def count(fd: int, buffers: list[memoryview], offset: int) -> int:
+        counts.append(preadv(fd, buffers, offset))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "preadv", count)
+    return counts
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("tail", [0, 1, GRAIN - 1])
+@pytest.mark.parametrize("data", [(), (0,), (9,), (2, 3, 7), tuple(range(10))])
+def test_holes_are_hashed_without_being_read(
+    file: int, read_bytes: list[int], data: tuple[int, ...], tail: int
+) -> None:
+    size = 10 * GRAIN + tail
+    content = sparse(file, data, size)
+    expected = blake3(content).digest()
+    told: list[int] = []
+    buffer = buffer_of(4 * GRAIN)
+    digest, digests = hash_unit(file, size, GRAIN, buffer=buffer, on_progress=told.append)
+    assert digest == expected
+    blocks = [content[start : start + GRAIN] for start in range(0, size, GRAIN)]
+    assert digests == b"".join(blake3(block).digest() for block in blocks)
+    assert sum(told) == size
+    assert sum(read_bytes) == len(data) * GRAIN
+    assert unit_digest(file, size, buffer=buffer, check=go_on) == expected
+    hasher = UnitHasher()
+    for end in (5000, 3 * GRAIN + 7, size):
+        hasher.advance(file, end, buffer, check=go_on)
+    assert hasher.digest() == expected
+    places = [
+        BlockPlace(at // GRAIN, 0, at, len(block), blake3(block).digest())
+        for at, block in zip(range(0, size, GRAIN), blocks, strict=True)
+    ]
+    del read_bytes[:]
+    found = list(matching_blocks(file, places, buffer=buffer, check=go_on))
+    assert found == list(range(len(blocks)))
+    assert sum(read_bytes) == len(data) * GRAIN
+
+
+def test_what_lies_beyond_the_end_of_a_file_is_no_hole(file: int) -> None:
+    content = sparse(file, (0,), 3 * GRAIN)
+    size, buffer = 4 * GRAIN, buffer_of(4 * GRAIN)
+    with pytest.raises(ContentChanged):
+        hash_unit(file, size, GRAIN, buffer=buffer)
+    with pytest.raises(ContentChanged):
+        unit_digest(file, size, buffer=buffer, check=go_on)
+    with pytest.raises(ContentChanged):
+        UnitHasher().advance(file, size, buffer, check=go_on)
+    unit = unit_of(content + bytes(GRAIN), GRAIN)
+    with pytest.raises(ContentChanged):
+        wrong_blocks(file, unit, buffer=buffer, on_progress=lambda _: None, is_hurried=False)
+    behind = BlockPlace(3, 0, 3 * GRAIN, GRAIN, blake3(bytes(GRAIN)).digest())
+    assert list(matching_blocks(file, [behind], buffer=buffer, check=go_on)) == []
+
+
+def test_a_long_hole_takes_little_memory(file: int) -> None:
+    size = 64 * BLOCK * BLOCK
+    os.ftruncate(file, size)
+    tracemalloc.start()
+    try:
+        hash_unit(file, size, BLOCK * BLOCK, buffer=buffer_of(BLOCK * BLOCK))
+        assert tracemalloc.get_traced_memory()[1] < 8 * BLOCK * BLOCK
+    finally:
+        tracemalloc.stop()
 
 
 def test_where_holes_are_not_known_everything_is_read(
