@@ -301,12 +301,14 @@ class StagingPrepared:
         recovery: Which recovery.
         verified: Blocks that are here, hashed just now.
         local: Those of them that were on this node's disks already and that no earlier run of the
-            recovery left: they stand at the target, or were copied from another place.
+            recovery left: they stand at the target, were copied from another place, or are zeros.
+        zeros: Those of the verified ones that consist of zeros, which need not come.
     """
 
     recovery: RecoveryId
     verified: BlockSet
     local: BlockSet = field(default_factory=BlockSet)
+    zeros: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)

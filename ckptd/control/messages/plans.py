@@ -114,7 +114,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         target: The directory that it would have.
         is_target_taken: Something else is there: the recovery would be refused.
         is_here: It stands at the target already: there is nothing to do.
-        bytes_local: Bytes that are on this node's disks already: at the target, or to be copied.
+        bytes_local: Bytes that need not travel: zeros, and those that are at the target or would
+            be copied on this node's disks.
         needed_bytes: Bytes that would be fetched.
         room_bytes: Bytes that need room, because they would be fetched or copied.
         free_bytes: Free bytes on the file system of the target.

@@ -48,7 +48,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         bytes_total: Bytes of the version.
         bytes_received: Body bytes from sources, including wasted ones.
         bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
-        bytes_local: Bytes that were on this node's disks already: at the target, or at another
+        bytes_local: Bytes that need not travel: zeros, and those at the target, or at another
             place from which they were copied.
         was_here: The version stood at the target, and nothing had to be done.
         bytes_wasted: Received but not used: duplicates and blocks with a wrong digest.

@@ -136,7 +136,7 @@ class RecoverySnapshot:
             before placing begins.
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
-        local_bytes: What else was on this node's disks already.
+        local_bytes: What else was on this node's disks already, or is zeros.
         received_bytes: Body bytes that came from sources.
         wasted_bytes: Those of them that were of no use, by reason.
         bad_blocks: Blocks with a wrong digest.

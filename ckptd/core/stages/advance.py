@@ -104,7 +104,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     recovery.local.pending_order = None
     if recovery.stage is not Stage.PREPARING:
         return
-    take_stock(recovery, event.verified, event.local)
+    take_stock(recovery, event)
     _check_own(recovery, event.verified)
     recovery.local.worked()
     recovery.move(Stage.TRANSFERRING)
@@ -322,7 +322,7 @@ def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCaus
         return None
     if critical := required & content.critical:
         return FailureCause.CRITICAL_MISSING, f"nobody has {len(critical)} critical blocks"
-    if not recovery.coverage.verified:
+    if not recovery.has_content:
         return FailureCause.REQUIRED_MISSING, f"nobody has any of the {len(missing)} blocks"
     message = f"nobody has {len(required)} required blocks"
     if not content.space.whole_units(recovery.coverage.verified):

@@ -7,6 +7,7 @@ rest is fetched again, by the same recovery, so that its clients keep waiting fo
 from __future__ import annotations
 
 from ckptd.core.effects import PrepareStaging
+from ckptd.core.events import StagingPrepared
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
@@ -28,23 +29,18 @@ def prepare_again(step: Step, recovery: Recovery) -> None:
         step.order(PrepareStaging(recovery.id, recovery.content.digest, recovery.content.space))
 
 
-def take_stock(recovery: Recovery, found: BlockSet, local: BlockSet) -> None:
-    """Take over what is here once a staging was prepared: nothing else is verified.
-
-    Args:
-        recovery: Whose.
-        found: Blocks that are here and right.
-        local: Those of them that no earlier run left.
-    """
-    space = recovery.content.space
+def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
+    """Take over what is here once a staging was prepared: nothing else is verified."""
+    space, found = recovery.content.space, event.verified
     if recovery.local.staging_losses:
         recovery.tally.waste.add(
             WasteReason.LOST, space.set_bytes(recovery.coverage.verified - found)
         )
     else:
-        recovery.tally.local_bytes = space.set_bytes(local)
+        recovery.tally.local_bytes = space.set_bytes(event.local)
         recovery.tally.resumed_bytes = space.set_bytes(found) - recovery.tally.local_bytes
     recovery.coverage.verified = recovery.coverage.committed = found
+    recovery.coverage.zeros = event.zeros
     recovery.commit.committing = recovery.commit.blocks = BlockSet()
     recovery.commit.size_bytes = 0
     recovery.commit.since_ns = None

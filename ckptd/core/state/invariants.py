@@ -122,6 +122,10 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: raised and verified have nothing in common",
     )
     _expect(
+        recovery.coverage.zeros.issubset(recovery.coverage.committed),
+        f"{name}: zeros are committed from the start",
+    )
+    _expect(
         (recovery.ending is not None) == (recovery.stage is Stage.DISCARDING),
         f"{name}: it has an ending just while it is discarded",
     )

@@ -61,6 +61,7 @@ class Recovery:
         commit.committing is not empty just while a commit is pending
         coverage.unclaimed = all blocks - verified - what transfers in flight still owe
         coverage.prioritized and coverage.verified have nothing in common
+        coverage.committed has all of coverage.zeros
 
     Attributes:
         request: What was asked for; it leaves the background if somebody asks for it again.
@@ -140,7 +141,12 @@ class Recovery:
     @property
     def is_begun(self) -> bool:
         """Something of what was chosen may be here: verified, or left by an earlier run."""
-        return bool(self.coverage.verified) or self.digest == self.request.digest is not None
+        return self.has_content or self.digest == self.request.digest is not None
+
+    @property
+    def has_content(self) -> bool:
+        """Some block is here that does not consist of zeros."""
+        return not self.coverage.verified.issubset(self.coverage.zeros)
 
     @property
     def chosen_digest(self) -> Digest:

@@ -40,6 +40,8 @@ from ckptd.model.ids import (
 )
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.model.zeros import zero_blocks
+from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion
 
@@ -108,7 +110,8 @@ class PlanAnswers:
         found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
         place = held.at(root.name, target) if held and found else None
         stands = place.standing(space) if place and space else BlockSet()
-        local = mine.blocks if mine and space else BlockSet()
+        zeros = await _zeros_of(space)
+        local = (mine.blocks if mine and space else BlockSet()) | zeros
         # A holder may say anything of a version; its manifest is right.
         block_count = space.block_count if space else facts.block_count
         needed = BlockSet.full(block_count) - local
@@ -119,7 +122,7 @@ class PlanAnswers:
             needs = needs_of(space, space.class_ends(), needed)
         prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
         needed_bytes = sum(need.size_bytes for need in needs)
-        copied_bytes = space.set_bytes(local - stands) if space else 0
+        copied_bytes = space.set_bytes(local - stands - zeros) if space else 0
         return Plan(
             checkpoint=checkpoint,
             version=version,
@@ -239,6 +242,13 @@ def _look(root: Root, target: str) -> tuple[os.stat_result | None, int, int | No
 
 def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:
     return next(holding for holding in holder.holdings if holding.digest == digest)
+
+
+async def _zeros_of(space: AddressSpace | None) -> BlockSet:
+    """Return the blocks that would not be fetched or written, because they are zeros."""
+    if space is None:
+        return BlockSet()
+    return await asyncio.to_thread(zero_blocks, space, digest_of_zeros)
 
 
 def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:

@@ -32,7 +32,7 @@ class Totals:
         durations: How long the complete ones took.
         critical_durations: How long it took until the last critical unit was here.
         resumed_bytes: What earlier runs had left.
-        local_bytes: What else was on this node's disks already.
+        local_bytes: What else was on this node's disks already, or is zeros.
         wasted_bytes: Received for nothing, by reason.
         bad_blocks: Blocks with a wrong digest.
         hedges: Ranges asked of a second source.
@@ -202,7 +202,7 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
     ),
     counter(
         "local_bytes",
-        "Bytes of recoveries that were on this node's disks already, and not fetched.",
+        "Bytes of recoveries that were on this node's disks already or are zeros, and not fetched.",
         lambda seen: seen.totals.local_bytes,
     ),
 )

@@ -177,7 +177,7 @@ class StagingOrders:
                 self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
-        return StagingPrepared(effect.recovery, verified, staging.local)
+        return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros)
 
     def _seek_attributes(
         self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging

@@ -167,7 +167,7 @@ def _others(book: NodeBook, order: FetchRange) -> Iterator[RecoveryAccount]:
 
 
 class Choice(Check):
-    """A source is asked for what it says it has, never for what is here already.
+    """A source is asked for what it says it has, never for what is here already, or is zeros.
 
     What is asked of one source is asked of another only if it is critical.
     """
@@ -188,6 +188,8 @@ class Choice(Check):
             raise CheckFailed(book, f"{problem} and has not shown that its bad units are right")
         if blocks & recovery.reported:
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
+        if blocks & recovery.known_version().zeros:
+            raise CheckFailed(book, f"{effect.source} is asked for zeros")
         _, standing = book.node.places.get(effect.digest, (None, BlockSet()))
         if blocks & standing & book.node.server.good_blocks(effect.digest):
             raise CheckFailed(book, f"{effect.source} is asked for blocks that stand here")

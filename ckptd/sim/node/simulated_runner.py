@@ -277,11 +277,12 @@ class SimulatedRunner:
             staging.committed |= local
             staging.open()
             self._serve(staging)
-            self._report(StagingPrepared(order.recovery, staging.committed, local))
+            self._report(StagingPrepared(order.recovery, staging.committed, local, version.zeros))
 
         version = staging.known_version()
-        local = self._standing(order.digest) - staging.committed
-        read_bytes = version.set_bytes(staging.committed) + 2 * version.set_bytes(local)
+        copied = self._standing(order.digest) - staging.committed - version.zeros
+        read_bytes = version.set_bytes(staging.committed) + 2 * version.set_bytes(copied)
+        local = copied | (version.zeros - staging.committed)
         disk.work(read_bytes, self._in_this_life(prepared))
 
     def _standing(self, digest: Digest) -> BlockSet:

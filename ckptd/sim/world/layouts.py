@@ -16,11 +16,12 @@ from ckptd.model.words import Criticality
 
 
 class UnitPlan(NamedTuple):
-    """One unit of a version to be laid out."""
+    """One unit of a version to be laid out; so many of its last blocks are zeros."""
 
     criticality: Criticality
     size_bytes: int
     is_optional: bool = False
+    zero_count: int = 0
 
 
 class SavedVersion:
@@ -39,6 +40,7 @@ class SavedVersion:
         blocks: All of them.
         classes: Those of each criticality.
         optional: Those of optional units.
+        zeros: Those that consist of zeros.
     """
 
     def __init__(
@@ -75,6 +77,15 @@ class SavedVersion:
             criticality: self.space.of_criticality(criticality) for criticality in Criticality
         }
         self.optional = self.space.optional_blocks()
+        zero_counts = {
+            unit.path: plan.zero_count for unit, plan in zip(laid_out, units, strict=True)
+        }
+        self.zeros = BlockSet(
+            (end - zero_count, end)
+            for index, unit in enumerate(manifest.units)
+            for _, end in (self.space.unit_run(index),)
+            if (zero_count := zero_counts[unit.path])
+        )
         self._starts = [
             self.space.block_start(block) for block in range(self.space.block_count + 1)
         ]
@@ -88,7 +99,13 @@ class SavedVersion:
         """
         manifest = self.space.manifest
         units = [
-            UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional) for unit in manifest.units
+            UnitPlan(
+                unit.criticality,
+                unit.size_bytes,
+                unit.is_optional,
+                self.zeros.count_within(*self.space.unit_run(index)),
+            )
+            for index, unit in enumerate(manifest.units)
         ]
         block_size_bytes = manifest.units[0].block_size_bytes
         version = manifest.version + ahead

@@ -117,18 +117,24 @@ def _failed_sync(error: OSError) -> OSError:
     return OSError(errno.EIO, f"cannot be made durable: {error.strerror}")
 
 
-def reserve(fd: int, size_bytes: int) -> bool:
+def reserve(fd: int, size_bytes: int, offset: int = 0) -> bool:
     """Reserve room: fallocate(2); ``False`` where that is unknown, or is memory.
 
     ``os.posix_fallocate`` would write one byte to each page where the file system does not know
     it. A tmpfs would make all pages at once, in this one thread, which all lanes wait for.
+
+    Args:
+        fd: The file; it becomes as long as needed.
+        size_bytes: How much.
+        offset: Where in it.
 
     Raises:
         OSError: No room, or refused.
     """
     if is_memory(fd):
         return False
-    while _libc.fallocate(fd, 0, ctypes.c_longlong(0), ctypes.c_longlong(size_bytes)) != 0:
+    where = ctypes.c_longlong(offset), ctypes.c_longlong(size_bytes)
+    while _libc.fallocate(fd, 0, *where) != 0:
         code = ctypes.get_errno()
         if code == errno.EOPNOTSUPP:
             return False

@@ -80,7 +80,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             the rates of its sources were not known.
         predicted_critical_s: Prediction of ``critical_s`` at that time.
         local_bytes: Bytes that were on this node's disks already and that no earlier run of the
-            recovery left.
+            recovery left, and zeros.
         was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
         started_at_s: When it was asked for, in Unix time; 0: not kept.

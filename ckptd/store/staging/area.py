@@ -9,7 +9,8 @@ by one worker thread at a time; all calls block.
 
 Invariants:
 
-* Only bytes with the right digest are written.
+* Only bytes with the right digest are written. Blocks of zeros are not: a file has its length from
+  the start, and is a hole where nothing was written.
 * What the journal claims was durable before: ``commit`` returns, the caller journals, ``release``.
 * Verified bytes that are not in the journal are at most ``uncommitted_bytes_max``, so that a
   crash costs little; ``deliver`` waits while they are more.
@@ -31,8 +32,10 @@ from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
+from ckptd.model.zeros import bytes_by_unit, zero_blocks
 from ckptd.store.files import layout
 from ckptd.store.files.fingerprints import UnitFile, blocks_of
+from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -63,8 +66,9 @@ class Staging:
 
     Attributes:
         is_placed: The version stands under its final name.
-        local: Blocks that :meth:`prepare` found on this node's disks, and that no earlier run of
-            the recovery left.
+        local: Blocks that :meth:`prepare` found on this node's disks, or that consist of zeros,
+            and that no earlier run of the recovery left.
+        zeros: Blocks of zeros that are here from the start, and are never written.
         finishing: What files and directories get last; may be set until :meth:`place`.
         replaced: How many files :meth:`place` put right where the version stood.
         copied: Those of them that it copied into staging; they are durable and not journaled.
@@ -99,6 +103,7 @@ class Staging:
         self._drops_read = writing is not None and writing.drops_written
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
+        self.zeros = BlockSet()
         self._placed: tuple[UnitFile | None, ...] = ()
         self._small_turn = threading.Lock()
         self._unreserved: list[int] = []
@@ -159,12 +164,13 @@ class Staging:
                 self._placed = tuple(right_file for _, right_file in sorted(standing.right.items()))
                 self.is_placed = True
                 return right
-        staged = self._stage(journaled, reserved_bytes)
+        zeros = zero_blocks(space, digest_of_zeros) - right
+        staged = self._stage(journaled, zeros, reserved_bytes)
         self.copied = self._copy(here, BlockSet.full(space.block_count) - right - staged)
-        self.local |= self.copied
+        self.local |= self.copied | (self.zeros - journaled)
         return right | staged | self.copied
 
-    def _stage(self, journaled: BlockSet, reserved_bytes: int) -> BlockSet:
+    def _stage(self, journaled: BlockSet, zeros: BlockSet, reserved_bytes: int) -> BlockSet:
         """Open the staging directory, with a file for every unit that does not stand already."""
         root, space = self._root, self._space
         stands = self._standing.right if self._standing else {}
@@ -172,19 +178,24 @@ class Staging:
             self._tree = directories.make_staging(root, self._path)
         is_new = self._tree is None
         left = {} if self._tree is None else leftovers.take_up(self._tree, space.manifest, stands)
-        preparing.check_space(root, space.manifest, left, reserved_bytes, stands)
+        zero_bytes = bytes_by_unit(space, zeros)
+        preparing.check_space(root, space.manifest, left, reserved_bytes, stands, zero_bytes)
         try:
             tree = self._tree = self._tree or directories.make_staging(root, self._path)
-            self._unreserved = preparing.create_files(tree, space.manifest, left | stands)
+            self._unreserved = preparing.create_files(tree, space, left | stands, zeros)
         except CkptdError:
             if is_new:
                 self._remove()
             raise
         for unit, allocated_bytes in left.items():
-            if allocated_bytes < space.manifest.units[unit].size_bytes:
+            data_bytes = space.manifest.units[unit].size_bytes - zero_bytes.get(unit, 0)
+            if allocated_bytes < data_bytes:
                 self._unreserved.append(unit)
-        there = journaled & blocks_of(space, left)
-        verified = leftovers.matching(tree, space, there, check=self._check_wanted)
+        there = blocks_of(space, left)
+        looked_at = (journaled | zeros) & there
+        verified = leftovers.matching(tree, space, looked_at, check=self._check_wanted)
+        verified |= zeros - there  # of files that were made just now
+        self.zeros = zeros & verified
         self.held.add(verified)
         self.served.add(verified)
         return verified
@@ -443,7 +454,11 @@ class Staging:
     def _hash_units(self, tree: Root) -> UnitHashing:
         if self._hashing is None:
             self._hashing = UnitHashing(
-                tree, self._space, check=self._check_wanted, drops_read=self._drops_read
+                tree,
+                self._space,
+                check=self._check_wanted,
+                drops_read=self._drops_read,
+                begun=self.zeros,
             )
         return self._hashing
 

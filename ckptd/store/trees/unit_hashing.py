@@ -69,6 +69,7 @@ class UnitHashing:
         space: What they should be.
         check: Called between two pieces; what it raises ends the hashing.
         drops_read: What was read leaves the page cache.
+        begun: Blocks that are there before any is written.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class UnitHashing:
         *,
         check: Callable[[], None],
         drops_read: bool = False,
+        begun: BlockSet | None = None,
     ) -> None:
         self._tree = tree
         self._space = space
         self._check = check
         self._drops_read = drops_read
         self._changed = threading.Condition()
-        self._committed = BlockSet()
+        self._committed = begun or BlockSet()
         self._is_ended = False
         self._thread: threading.Thread | None = None
         self._begun: dict[int, UnitHasher] = {}

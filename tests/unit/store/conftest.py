@@ -59,7 +59,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def tree(site: Site) -> Iterator[Root]:
     """The staging directory of ``r-1``, with all files; what came whole has its content."""
     made = make_staging(site.root, ".ckptd/r-1")
-    create_files(made, site.space.manifest, ())
+    create_files(made, site.space, ())
     with Names(made) as names:
         for unit in filter(is_whole, site.space.manifest.units):
             write_whole(names, unit, memoryview(STAGED_CONTENTS[unit.path]))

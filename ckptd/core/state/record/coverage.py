@@ -16,12 +16,14 @@ class Coverage:
         prioritized: Blocks that somebody waits for; ordered before all others.
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
+        zeros: Those of them that consist of zeros, and were never to be asked for.
     """
 
     unclaimed: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
+    zeros: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(slots=True)

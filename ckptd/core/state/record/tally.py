@@ -34,7 +34,7 @@ class Tally:
         rate: How fast body bytes come from all sources together.
         received_bytes: Body bytes from sources.
         resumed_bytes: What an earlier run left here.
-        local_bytes: What else was on this node's disks already.
+        local_bytes: What else was on this node's disks already, or is zeros.
         source_bytes: Verified bytes by source.
         waste: Received bytes that were of no use.
         bad_blocks: How many blocks had a wrong digest.

@@ -139,6 +139,10 @@ def prioritize_what_is_verified(state: State) -> None:
     state.recoveries[R].coverage.prioritized = blocks((0, 1))
 
 
+def ask_for_zeros(state: State) -> None:
+    state.recoveries[R].coverage.zeros = blocks((60, 64))
+
+
 def claim_a_block_twice(state: State) -> None:
     transfer = lane(state).transfers[-1]
     transfer.blocks = BlockRun(transfer.blocks.start, transfer.blocks.end + 1)
@@ -168,6 +172,7 @@ def claim_a_block_twice(state: State) -> None:
         (miscount_owed_bytes, "r-1: owed bytes are what its transfers still owe"),
         (wait_for_no_manifest, "r-1: a manifest is awaited while somebody is asked for it"),
         (prioritize_what_is_verified, "r-1: raised and verified have nothing in common"),
+        (ask_for_zeros, "r-1: zeros are committed from the start"),
         (claim_a_block_twice, "r-1: unclaimed = all blocks - verified - what transfers"),
     ],
 )

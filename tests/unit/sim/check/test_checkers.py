@@ -82,6 +82,17 @@ def test_any_other_block_before_a_raised_one_is_seen(book: NodeBook) -> None:
     assert "not all normal" in fails(Choice(), book, order(S0, 127, Criticality.NORMAL))
 
 
+def test_asking_for_zeros_is_seen(book: NodeBook) -> None:
+    recovery = book.recoveries[R0]
+    wanted = max(recovery.unclaimed())
+    Choice().at_order(book, order(S0, wanted, Criticality.NORMAL))
+    recovery.known_version().zeros = BlockSet.single(wanted)
+    try:
+        assert "asked for zeros" in fails(Choice(), book, order(S0, wanted, Criticality.NORMAL))
+    finally:
+        recovery.known_version().zeros = BlockSet()
+
+
 def test_a_range_of_the_background_is_asked_for_as_deferred_or_that_is_seen(book: NodeBook) -> None:
     recovery = book.recoveries[R0]
     wanted = next(iter(recovery.unclaimed()))

@@ -24,6 +24,13 @@ def test_urgent_units_come_first() -> None:
     assert VERSION.name == "llama/a@100"
 
 
+def test_the_last_blocks_of_a_unit_may_be_zeros() -> None:
+    plans = [UNITS[0]._replace(zero_count=1), UNITS[1]._replace(zero_count=2), UNITS[2]]
+    sparse = SavedVersion("llama/a", 100, plans, MIB)
+    assert VERSION.zeros == BlockSet()
+    assert sparse.zeros == sparse.alike("other").zeros == BlockSet([(1, 3), (4, 5)])
+
+
 @pytest.mark.parametrize(
     ("start", "received", "block"),
     [

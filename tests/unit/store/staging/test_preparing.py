@@ -132,7 +132,7 @@ class TestCreating:
         site = Site(tmp_path, {f"{number:02}/file": b"1" for number in range(directories)})
         tree = make_staging(site.root, ".ckptd/r-1")
         monkeypatch.setattr("ckptd.store.files.roots.sync_file_system", wholes.append)
-        create_files(tree, site.space.manifest, ())
+        create_files(tree, site.space, ())
         assert bool(wholes) is is_whole
         tree.close()
         site.close()
@@ -140,7 +140,7 @@ class TestCreating:
     def test_files_have_their_length_and_are_closed_to_others(self, site: Site) -> None:
         needs_disk(site.path)
         tree = make_staging(site.root, ".ckptd/r-1")
-        unreserved = create_files(tree, site.space.manifest, ())
+        unreserved = create_files(tree, site.space, ())
         tree.close()
         for path, content in STAGED_CONTENTS.items():
             if path not in COMES_WHOLE:
@@ -160,7 +160,7 @@ class TestCreating:
         monkeypatch.setattr(
             os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
         )
-        create_files(tree, site.space.manifest, ())
+        create_files(tree, site.space, ())
         tree.close()
         places = ["", "shards", "shards/deep"]
         assert sorted(synced) == sorted(str(site.staged(place)) for place in places)
@@ -172,7 +172,7 @@ class TestCreating:
         needs_disk(tmp_path)
         site = Site(tmp_path, {"a": bytes(size_bytes)})
         tree = make_staging(site.root, ".ckptd/r-1")
-        assert create_files(tree, site.space.manifest, ()) == ([] if is_reserved else [0])
+        assert create_files(tree, site.space, ()) == ([] if is_reserved else [0])
         tree.close()
         site.close()
 
@@ -181,7 +181,7 @@ class TestCreating:
     ) -> None:
         site = Site(tmp_path, {"a/b/small": b"1", "c/small": b"2"})
         tree = make_staging(site.root, ".ckptd/r-1")
-        create_files(tree, site.space.manifest, ())
+        create_files(tree, site.space, ())
         tree.close()
         assert [path for path in site.staged().rglob("*") if path.is_file()] == []
         assert site.staged("a/b").is_dir()
@@ -192,7 +192,7 @@ class TestCreating:
         fill(site)
         site.staged("shards/deep/small.bin").unlink()
         present = survey(tree, site.space.manifest).allocated
-        create_files(tree, site.space.manifest, present)
+        create_files(tree, site.space, present)
         assert site.staged("shards/deep/small.bin").read_bytes() == bytes(300 * KIB)
         assert site.staged("shards/large.bin").read_bytes() == STAGED_CONTENTS["shards/large.bin"]
 
@@ -206,7 +206,7 @@ class TestCreating:
         site.staged("shards").mkdir()
         plant(site.staged("shards/large.bin"), outside)
         with pytest.raises(StorageError):
-            create_files(tree, site.space.manifest, ())
+            create_files(tree, site.space, ())
         tree.close()
         assert outside.read_bytes() == b"mine"
         assert os.listdir(site.staged("shards/deep")) == [], "what was made before is gone again"
@@ -218,7 +218,7 @@ class TestCreating:
             site = Site(path, contents)
             tree = make_staging(site.root, ".ckptd/r-1")
             with pytest.raises(OutOfSpace):
-                create_files(tree, site.space.manifest, ())
+                create_files(tree, site.space, ())
             assert os.listdir(site.staged()) == []
             tree.close()
             site.close()
@@ -228,7 +228,7 @@ class TestCreating:
         with memory(tmp_path / "small") as path:
             site = Site(path, STAGED_CONTENTS)
             tree = make_staging(site.root, ".ckptd/r-1")
-            unreserved = create_files(tree, site.space.manifest, ())
+            unreserved = create_files(tree, site.space, ())
             tree.close()
             assert site.unit("shards/large.bin") in unreserved
             large = site.staged("shards/large.bin").stat()

@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def tree(site: Site) -> Iterator[Root]:
     made = make_staging(site.root, ".ckptd/r-1")
-    create_files(made, site.space.manifest, ())
+    create_files(made, site.space, ())
     yield made
     made.close()
 
