@@ -369,6 +369,7 @@ def test_another_level_in_the_configuration_ends_what_was_set_by_hand(cluster: C
     after = events_of(node)
     assert after[: len(before)] == before
     assert [event.event for event in after[len(before) :]] == [
+        "caller.ordered",
         "log.level_changed",
         "config.reloaded",
     ]
