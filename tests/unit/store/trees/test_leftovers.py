@@ -8,7 +8,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.roots import Root
 from ckptd.store.trees import leftovers
-from ckptd.store.trees.leftovers import matching, survey
+from ckptd.store.trees.leftovers import matching, survey, take_up
 from tests.support.mounts import needs_disk
 from tests.support.stagings import (
     COMES_WHOLE,
@@ -88,3 +88,14 @@ class TestMatching:
         fill(site)
         monkeypatch.setattr(leftovers, "_PORTION_BYTES", 512 * KIB)
         assert matching(tree, site.space, site.everything, check=go_on) == site.everything
+
+
+def test_its_owner_may_write_again_to_what_was_finished_and_not_placed(
+    site: Site, tree: Root
+) -> None:
+    fill(site)
+    site.staged("config.json").chmod(0o444)
+    site.staged("empty").chmod(0o644)
+    take_up(tree, site.space.manifest, ())
+    assert site.staged("config.json").stat().st_mode & 0o777 == 0o600
+    assert site.staged("empty").stat().st_mode & 0o777 == 0o644
