@@ -17,6 +17,7 @@ from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
 from ckptd.config.values import (
     Advertised,
     absolute_path,
+    account_or_none,
     accounts,
     address_or_off,
     advertised,
@@ -137,7 +138,18 @@ class TlsSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recovery may use, and how it writes; ``redundancy`` is 1 or 2, ``mode`` octal."""
+    """What a recovery may use, and how it writes.
+
+    Attributes:
+        buffers_bytes: Memory for bodies that arrive.
+        redundancy: 1 or 2.
+        write_mode: Through the page cache or past it.
+        drop_written: What is durable leaves the page cache again.
+        on_conflict: What a recovery in the background does then.
+        mode: No file gets bits beyond these, octal.
+        owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
+        group: Likewise.
+    """
 
     buffers_bytes: Annotated[int, Key(text(buffers))] = msgspec.field(
         default=256 * MIB, name="buffers"
@@ -147,6 +159,8 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     drop_written: Annotated[bool, Key(flag)] = False
     on_conflict: Annotated[OnConflict, Key(one_of(OnConflict))] = OnConflict.WAIT
     mode: Annotated[str, Key(text(file_mode))] = "0775"
+    owner: Annotated[str | None, Key(account_or_none)] = None
+    group: Annotated[str | None, Key(account_or_none)] = None
 
 
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -279,6 +279,15 @@ def accounts(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_account(entry) for entry in value))
 
 
+def account_or_none(value: object) -> str | None:
+    """Read the name or number of one account; empty text: there is none.
+
+    Raises:
+        UsageError: Something else.
+    """
+    return None if value == "" else _account(value)
+
+
 def _account(entry: object) -> str:
     if isinstance(entry, int) and not isinstance(entry, bool):
         name = str(entry)

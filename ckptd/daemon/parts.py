@@ -19,6 +19,7 @@ from ckptd.daemon.host.confinement import (
 )
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
+from ckptd.daemon.settings.recovered_owner import check_giving, find_owner
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import DamagedState
 from ckptd.limits import EPOCH_BITS
@@ -39,6 +40,7 @@ from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.signature_records import SignatureShelf
+from ckptd.store.trees.ownership import Owner
 
 _log = get_logger()
 
@@ -96,6 +98,7 @@ class Parts:
         transport: By what it talks.
         policy: Which signatures count.
         access: Who may do what on the control socket.
+        owner: Whose what is recovered becomes; ``None``: it stays this process's.
         sockets: What the service manager made, by name.
         confinement: Whether this process gave up writing elsewhere.
     """
@@ -108,6 +111,7 @@ class Parts:
     transport: Transport
     policy: SignaturePolicy
     access: Access
+    owner: Owner | None
     sockets: dict[str, socket.socket]
     confinement: Confinement
 
@@ -141,6 +145,8 @@ async def open_parts(
     # On the loop, which has nothing else to do yet: no thread may start before the confinement.
     check_places(config)
     access = Access(find_roles(config.control))
+    owner = find_owner(config.recovery)
+    check_giving(owner)
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []
@@ -180,6 +186,7 @@ async def open_parts(
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,
         access=access,
+        owner=owner,
         sockets=sockets,
         confinement=confinement,
     )

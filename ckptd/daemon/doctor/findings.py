@@ -28,6 +28,7 @@ from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
+from ckptd.daemon.doctor.ownership import look_at_owner
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
@@ -93,7 +94,7 @@ class Doctor:
         scarce: Callable[[], Sequence[ScarceVersion]],
     ) -> None:
         self._config = parts.config
-        self._confinement = parts.confinement
+        self._confinement, self._owner = parts.confinement, parts.owner
         self._data = data
         self._roots = parts.storage.roots
         self._catalog = parts.storage.catalog
@@ -115,6 +116,7 @@ class Doctor:
             self._clocks,
             self._certificates,
             partial(look_at_confinement, self._confinement),
+            partial(look_at_owner, self._owner),
             self._descriptors,
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,

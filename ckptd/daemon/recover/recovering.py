@@ -107,6 +107,7 @@ class Recovering:
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
             self.attributes,
             int(config.recovery.mode, 8),
+            parts.owner,
             parts.wall_clock,
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)

@@ -45,6 +45,7 @@ from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
+from ckptd.store.trees.ownership import Owner
 from ckptd.store.trees.partial_marker import describe_partial
 
 _DISK_THREADS: Final = 4
@@ -68,6 +69,7 @@ class StagingOrders:
         writing: Which way blocks take to the disk.
         search: Finds modes and times.
         mode_max: No file gets mode bits beyond these.
+        owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
         wall_clock: Gives Unix time.
 
     Attributes:
@@ -85,6 +87,7 @@ class StagingOrders:
         writing: Writing,
         search: AttributeSearch,
         mode_max: int,
+        owner: Owner | None,
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
@@ -97,6 +100,7 @@ class StagingOrders:
         self._writing = writing
         self._search = search
         self._mode_max = mode_max
+        self._owner = owner
         self._wall_clock = wall_clock
         self.report: Callable[[Event], None] = lambda _: None
         self.disk_calls = DiskCalls()
@@ -147,7 +151,12 @@ class StagingOrders:
             )
             recovery.space = effect.space
             staging = Staging(
-                recovery.root, recovery.id, recovery.target, effect.space, self._writing
+                recovery.root,
+                recovery.id,
+                recovery.target,
+                effect.space,
+                self._writing,
+                self._owner,
             )
             recovery.staging = staging
             promised = sum(
@@ -191,7 +200,7 @@ class StagingOrders:
         self._search.begin(recovery.id, wanted, note)
 
     def _finishing(self, wanted: Wanted, attributes: Attributes | None) -> Finishing:
-        return Finishing(wanted.manifest, attributes, self._mode_max)
+        return Finishing(wanted.manifest, attributes, self._mode_max, self._owner)
 
     async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
         """Settle what files and directories get last, before they are placed."""

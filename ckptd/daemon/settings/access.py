@@ -47,12 +47,28 @@ def find_roles(control: ControlSection) -> Roles:
         users: tuple[str, ...] = getattr(control, f"{role}_users")
         groups: tuple[str, ...] = getattr(control, f"{role}_groups")
         members[role] = Members(
-            _find(f"control.{role}_users", "user", users, lambda name: pwd.getpwnam(name).pw_uid),
-            _find(
-                f"control.{role}_groups", "group", groups, lambda name: grp.getgrnam(name).gr_gid
-            ),
+            find_users(f"control.{role}_users", users),
+            find_groups(f"control.{role}_groups", groups),
         )
     return Roles(os.geteuid(), members)
+
+
+def find_users(key: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of users; may ask a directory service.
+
+    Raises:
+        ConfigurationError: A name is not known.
+    """
+    return _find(key, "user", names, lambda name: pwd.getpwnam(name).pw_uid)
+
+
+def find_groups(key: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of groups; may ask a directory service.
+
+    Raises:
+        ConfigurationError: A name is not known.
+    """
+    return _find(key, "group", names, lambda name: grp.getgrnam(name).gr_gid)
 
 
 def _find(

@@ -49,6 +49,7 @@ from ckptd.store.trees import directories, leftovers
 from ckptd.store.trees.directory_times import kept_times
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import take_local
+from ckptd.store.trees.ownership import Owner
 from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_marker
 from ckptd.store.trees.replacing import replace_files
 from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk, StandingFiles, blocks_at, look
@@ -84,12 +85,14 @@ class Staging:
         target: str,
         space: AddressSpace,
         writing: Writing | None = None,
+        owner: Owner | None = None,
     ) -> None:
         self.is_placed = False
         self.local = BlockSet()
         self.copied = BlockSet()
         self.replaced = 0
-        self.finishing = Finishing(space.manifest)
+        self._owner = owner
+        self.finishing = Finishing(space.manifest, owner=owner)
         self._subject = f"recovery {recovery}"
         self.held = HeldBlocks(self._subject, space)
         self.lane_times = LaneTimes()
@@ -175,13 +178,18 @@ class Staging:
         root, space = self._root, self._space
         stands = self._standing.right if self._standing else {}
         if root.stat(self._path) is not None:
-            self._tree = directories.make_staging(root, self._path)
+            self._tree = directories.make_staging(root, self._path, self._owner)
         is_new = self._tree is None
-        left = {} if self._tree is None else leftovers.take_up(self._tree, space.manifest, stands)
+        left: dict[int, int] = {}
+        if self._tree is not None:
+            left = leftovers.take_up(self._tree, space.manifest, stands, self._owner)
         zero_bytes = bytes_by_unit(space, zeros)
         preparing.check_space(root, space.manifest, left, reserved_bytes, stands, zero_bytes)
         try:
             tree = self._tree = self._tree or directories.make_staging(root, self._path)
+            if is_new:
+                opens_group = self._owner is not None and self._owner.is_other
+                directories.inherit_access(root, tree, self._target, opens_group=opens_group)
             self._unreserved = preparing.create_files(tree, space, left | stands, zeros)
         except CkptdError:
             if is_new:
@@ -391,11 +399,13 @@ class Staging:
         self.served.expect_rename(None)  # an earlier try may have come as far as this
         if self._standing is not None:
             self._standing.keep_modes(root, self.finishing)
-        files = placing.finish(tree, manifest, skipped, self.finishing)
+        files = placing.finish(
+            tree, manifest, skipped, self.finishing, gives_directories=self._standing is None
+        )
         root.check_in_place()
         if self._standing is None:
             self.served.expect_rename(files)
-            placing.rename(root, self._path, self._target, tree)
+            placing.rename(root, self._path, self._target, tree, self._owner)
         else:
             files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
         self._placed = files

@@ -14,6 +14,7 @@ from typing import Final
 
 from ckptd.errors import NotFound
 from ckptd.model.manifest import Manifest, Unit
+from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.names import Names
@@ -26,7 +27,11 @@ from ckptd.store.trees.directories import (
     swept,
 )
 from ckptd.store.trees.finishing import Finish, Finishing
+from ckptd.store.trees.ownership import Owner
 from ckptd.store.trees.unit_hashing import differs
+
+_BOTH_USE: Final = stat.S_IRWXU | stat.S_IRWXG
+"""The owner, and the daemon by its group."""
 
 _FEW_FILES: Final = 256
 """So many are synced one by one (0.22 ms each on ext4); more by one syncfs."""
@@ -57,7 +62,12 @@ def _open(names: Names, tree: Root, unit: Unit) -> int:
 
 
 def finish(
-    tree: Root, manifest: Manifest, left_out: Container[int], finishing: Finishing
+    tree: Root,
+    manifest: Manifest,
+    left_out: Container[int],
+    finishing: Finishing,
+    *,
+    gives_directories: bool = True,
 ) -> tuple[UnitFile | None, ...]:
     """Give files and directories their final modes and times, and make everything durable.
 
@@ -66,6 +76,7 @@ def finish(
         manifest: What the version consists of.
         left_out: Units that have no file here.
         finishing: What each file and directory gets.
+        gives_directories: Not only the files take their places; else the directories stay closed.
 
     Returns:
         The file of each unit as it will become visible. No other process had access to it so
@@ -83,15 +94,16 @@ def finish(
         for index, unit in enumerate(manifest.units):
             if index not in left_out:
                 last = finishing.of_unit(index)
-                file = None if is_few else _finished_file(names, unit, last)
+                file = None if is_few else _finished_file(names, unit, last, finishing)
                 if file is None:
                     fd = _open(names, tree, unit)
                     with mapping_os_errors(tree.absolute(unit.path)):
-                        file = _finish_file(fd, unit, last, is_synced=is_few)
+                        file = _finish_file(fd, unit, last, finishing, is_synced=is_few)
                 files[index] = file
     for path in directories:
         with as_directory(tree, path) as fd:
-            finishing.of_directory(path).give_to(fd)
+            if gives_directories:
+                finishing.give(fd, finishing.of_directory(path))
             if is_few:
                 sync_file(fd)
     if not is_few:
@@ -99,20 +111,22 @@ def finish(
     return tuple(files)
 
 
-def _finished_file(names: Names, unit: Unit, last: Finish) -> UnitFile | None:
+def _finished_file(names: Names, unit: Unit, last: Finish, finishing: Finishing) -> UnitFile | None:
     """Return a file that only has to be synced; ``None``: there is more to do."""
     facts = names.stat(unit.path)
-    if facts is None or not stat.S_ISREG(facts.st_mode) or not last.is_given_to(facts):
+    if facts is None or not stat.S_ISREG(facts.st_mode) or not finishing.is_given(last, facts):
         return None
     if facts.st_size != unit.size_bytes:
         raise differs(unit)
     return UnitFile(fingerprint_of(facts))
 
 
-def _finish_file(fd: int, unit: Unit, last: Finish, *, is_synced: bool) -> UnitFile:
+def _finish_file(
+    fd: int, unit: Unit, last: Finish, finishing: Finishing, *, is_synced: bool
+) -> UnitFile:
     """Give a file what it gets last, make it durable if asked for, and close it."""
     try:
-        last.give_to(fd)
+        finishing.give(fd, last)
         if is_synced:
             sync_file(fd)
         facts = os.fstat(fd)
@@ -123,7 +137,7 @@ def _finish_file(fd: int, unit: Unit, last: Finish, *, is_synced: bool) -> UnitF
     return UnitFile(fingerprint_of(facts))
 
 
-def rename(root: Root, staging: str, target: str, tree: Root) -> None:
+def rename(root: Root, staging: str, target: str, tree: Root, owner: Owner | None = None) -> None:
     """Give the staging directory its final name.
 
     Args:
@@ -131,16 +145,34 @@ def rename(root: Root, staging: str, target: str, tree: Root) -> None:
         staging: The directory's path now.
         target: Its path to be; an empty directory there makes room.
         tree: The directory itself.
+        owner: Whose the directories above it become that are made for it.
 
     Raises:
         Conflict: The target exists by now.
         StagingLost: The directory was removed.
         StorageError: The system refused, or the directory was swapped.
     """
-    os.close(root.open_directory(target.rpartition("/")[0], create=True))
+    _make_parents(root, target, owner)
     remove_empty(root, target)
     try:
         root.rename(staging, target)
     except NotFound as error:
         raise swept(root, staging) from error
     check_is_at(root, target, tree)
+
+
+def _make_parents(root: Root, target: str, owner: Owner | None) -> None:
+    """Make what is missing above a target; whoever may, by owner or list, removes it from there."""
+    is_other = owner is not None and owner.is_other
+    made = [path for path in directories_of((target,)) if root.stat(path) is None]
+    os.close(root.open_directory(target.rpartition("/")[0], create=True))
+    for path in made:
+        with as_directory(root, path) as fd:
+            if os.fstat(fd).st_uid != os.geteuid():
+                continue  # somebody was faster
+            with as_directory(root, path.rpartition("/")[0]) as above:
+                inherit(above, fd, opens_group=is_other)
+            mode = stat.S_IMODE(os.fstat(fd).st_mode) & ~stat.S_IWOTH
+            Finish(mode | _BOTH_USE if is_other else mode).give_to(fd)
+            if owner is not None:
+                owner.give(fd)

@@ -17,9 +17,11 @@ from typing import Final
 
 from ckptd.errors import StagingLost, StorageError
 from ckptd.store.files import confined
+from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import STAGING_DIRECTORY
 from ckptd.store.files.roots import Root
+from ckptd.store.trees.ownership import Owner
 
 STAGED_FILE_MODE: Final = 0o600
 """Of files that are made ahead; each gets its final mode when the version is placed."""
@@ -57,8 +59,13 @@ def open_tree(root: Root, path: str) -> Root:
     return Root(root.name, root.absolute(path), root.open_directory(path))
 
 
-def make_staging(root: Root, path: str) -> Root:
+def make_staging(root: Root, path: str, owner: Owner | None = None) -> Root:
     """Open the staging directory of a recovery, created if it is missing, closed to other users.
+
+    Args:
+        root: Where it is.
+        path: Its path.
+        owner: To whom an earlier run may have given it.
 
     Raises:
         StorageError: The system refused.
@@ -67,10 +74,32 @@ def make_staging(root: Root, path: str) -> Root:
         fd = root.open_directory(path, create=True)
     tree = Root(root.name, root.absolute(path), fd)
     with mapping_os_errors(tree.path):
+        if owner is not None:
+            owner.take_back(fd)
         os.fchmod(fd, _DIRECTORY_MODE)
     with contextlib.suppress(OSError):  # where the file system knows no locks
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # systemd-tmpfiles passes by: tmpfiles.d(5)
     return tree
+
+
+def inherit_access(root: Root, tree: Root, target: str, *, opens_group: bool) -> None:
+    """Let a new staging directory hand on the access lists of the place where it will stand.
+
+    Args:
+        root: Where both are.
+        tree: The staging directory, empty.
+        target: Its path to be; what is missing above it will inherit from what is there.
+        opens_group: Its group uses all that will be in it, as far as modes permit.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    above = target.rpartition("/")[0]
+    while above and root.stat(above) is None:
+        above = above.rpartition("/")[0]
+    with as_directory(root, above) as parent, as_directory(tree, "") as made:
+        inherit(parent, made, opens_group=opens_group)
+        os.fchmod(made, _DIRECTORY_MODE)
 
 
 def create_in_staging(root: Root, path: str) -> int:

@@ -1,4 +1,4 @@
-"""What a file or directory of a version gets last: its mode and its modification time.
+"""What a file or directory of a version gets last: its mode, modification time and owner.
 
 By the version's attribute document if there is one, and never more than this node permits; else it
 is its owner's alone. All of it happens on a descriptor of what this recovery made, before it gets
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from ckptd.model.attributes import FILE_MODE_BITS, Attributes
 from ckptd.model.manifest import Manifest
 from ckptd.store.files.kernel import set_modified
+from ckptd.store.trees.ownership import Owner
 
 MODE_MAX: Final = 0o775
 """What a node permits unless it is configured: that anybody may write must be said here."""
@@ -25,6 +26,9 @@ _OWNER_READS: Final = 0o400
 _OWNER_WRITES: Final = 0o200
 _OWNER_USES: Final = 0o700
 """A directory that its owner cannot write could neither be renamed nor repaired."""
+_GROUP_READS: Final = 0o040
+"""What belongs to another user the daemon reads, and changes, as a member of its group."""
+_GROUP_USES: Final = 0o070
 _HANDED_ON: Final = stat.S_ISGID | stat.S_ISVTX
 
 
@@ -73,12 +77,19 @@ class Finishing:
         attributes: Its attribute document, checked against the manifest; ``None``: there is none.
         mode_max: No file and no directory gets bits beyond these; who may read may also execute,
             if anybody may, and enter directories.
+        owner: Whose everything becomes; ``None``: it stays as it is made.
     """
 
     def __init__(
-        self, manifest: Manifest, attributes: Attributes | None = None, mode_max: int = MODE_MAX
+        self,
+        manifest: Manifest,
+        attributes: Attributes | None = None,
+        mode_max: int = MODE_MAX,
+        owner: Owner | None = None,
     ) -> None:
         self._manifest = manifest
+        self._owner = owner
+        self._is_other = owner is not None and owner.is_other
         self._attributes = attributes
         self._permitted = mode_max | (mode_max & 0o444) >> 2
         self._standing: dict[int, Finish] = {}
@@ -105,7 +116,33 @@ class Finishing:
             said = self._attributes
             time_ns = mtime_ns if said is None else said.mtime_ns(unit)
             mode = facts.st_mode & FILE_MODE_BITS | _OWNER_READS
-            self._standing[unit] = Finish(mode, time_ns)
+            self._standing[unit] = Finish(self._opened(mode, _GROUP_READS), time_ns)
+
+    def _opened(self, mode: int, bits: int) -> int:
+        return mode | bits if self._is_other else mode
+
+    def give(self, fd: int, last: Finish) -> None:
+        """Give all of it to what is open, the owner at the very end.
+
+        Args:
+            fd: A descriptor of what this recovery made.
+            last: What :meth:`of_unit` or :meth:`of_directory` say.
+
+        Raises:
+            StorageError: It cannot be given to the owner.
+            OSError: Refused.
+        """
+        if self._owner is None:
+            last.give_to(fd)
+            return
+        if not self.is_given(last, os.fstat(fd)):
+            self._owner.take_back(fd)
+            last.give_to(fd)
+            self._owner.give(fd)
+
+    def is_given(self, last: Finish, facts: os.stat_result) -> bool:
+        """Return whether a file or directory has all of it, and its owner."""
+        return last.is_given_to(facts) and (self._owner is None or self._owner.has(facts))
 
     def of_unit(self, unit: int) -> Finish:
         """Return what the file of a unit gets."""
@@ -117,7 +154,7 @@ class Finishing:
         mode = mode & self._permitted & ~_EXECUTE_BITS | _OWNER_READS
         if self._manifest.units[unit].is_executable:
             mode |= self._executable(unit)
-        return Finish(mode, mtime_ns)
+        return Finish(self._opened(mode, _GROUP_READS), mtime_ns)
 
     def _executable(self, unit: int) -> int:
         said = 0 if self._attributes is None else self._attributes.mode(unit)
@@ -127,7 +164,9 @@ class Finishing:
         """Return what a directory of the version gets; ``""`` is its own."""
         entry = self._entries.get(path)
         if self._attributes is None or entry is None:
-            return Finish(_OWNER_USES)
+            return Finish(self._opened(_OWNER_USES, _GROUP_USES))
         said = self._attributes.mode(entry)
-        mode = said & (self._permitted | _HANDED_ON) | _OWNER_USES
-        return Finish(mode, self._attributes.mtime_ns(entry))
+        # In a sticky directory of somebody else's the daemon could remove nothing.
+        handed_on = stat.S_ISGID if self._is_other else _HANDED_ON
+        mode = said & (self._permitted | handed_on) | _OWNER_USES
+        return Finish(self._opened(mode, _GROUP_USES), self._attributes.mtime_ns(entry))

@@ -27,6 +27,7 @@ from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.directories import STAGED_FILE_MODE, as_directory, directories_of
+from ckptd.store.trees.ownership import Owner
 
 _STAT_BLOCK_BYTES: Final = 512
 """Unit of ``st_blocks``: stat(2)."""
@@ -43,7 +44,7 @@ class Survey:
     Attributes:
         allocated: Units whose file has the right type and size, with the bytes set aside for it.
         strangers: Paths of everything else but the directories in between.
-        finished: Those of the units that their owner cannot write any more.
+        finished: Those of the units that are not open to this process any more.
     """
 
     allocated: dict[int, int]
@@ -76,15 +77,23 @@ def survey(tree: Root, manifest: Manifest) -> Survey:
                 pending.append(path)
             elif index is not None and _is_intact(facts, manifest.units[index]):
                 allocated[index] = facts.st_blocks * _STAT_BLOCK_BYTES
-                if not facts.st_mode & stat.S_IWUSR:
+                if not facts.st_mode & stat.S_IWUSR or facts.st_uid != os.geteuid():
                     finished.append(index)
             else:
                 strangers.append(path)
     return Survey(allocated, tuple(strangers), tuple(finished))
 
 
-def take_up(tree: Root, manifest: Manifest, unwanted: Container[int]) -> dict[int, int]:
+def take_up(
+    tree: Root, manifest: Manifest, unwanted: Container[int], owner: Owner | None = None
+) -> dict[int, int]:
     """Remove from a staging directory what is no file of a unit, or of one that is not wanted.
+
+    Args:
+        tree: The staging directory.
+        manifest: What the version consists of.
+        unwanted: Units of which nothing is wanted.
+        owner: To whom an earlier run may have given files; what is of others is removed.
 
     Returns:
         The units whose files stay, with the bytes allocated for each.
@@ -97,17 +106,27 @@ def take_up(tree: Root, manifest: Manifest, unwanted: Container[int]) -> dict[in
     for path in (*seen.strangers, *others):
         tree.remove_tree(path)
     for unit in seen.finished:
-        if unit not in unwanted:
-            _open_again(tree, manifest.units[unit].path)
+        if unit not in unwanted and not _open_again(tree, manifest.units[unit].path, owner):
+            tree.remove_tree(manifest.units[unit].path)
+            del seen.allocated[unit]
     return {unit: size for unit, size in seen.allocated.items() if unit not in unwanted}
 
 
-def _open_again(tree: Root, path: str) -> None:
-    """Let its owner write to a file again that an earlier run finished and did not place."""
+def _open_again(tree: Root, path: str, owner: Owner | None) -> bool:
+    """Let this process write to a file again that an earlier run finished and did not place.
+
+    Returns:
+        Whether it is this process's now.
+    """
     fd = tree.open_file(path, os.O_RDONLY)
     try:
         with mapping_os_errors(tree.absolute(path)):
+            if owner is not None:
+                owner.take_back(fd)
+            if os.fstat(fd).st_uid != os.geteuid():
+                return False
             os.fchmod(fd, STAGED_FILE_MODE)
+            return True
     finally:
         os.close(fd)
 
