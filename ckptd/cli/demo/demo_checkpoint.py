@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,9 @@ CRITICAL: Final = ("*.json", "*config*", "*rng*", "*.metadata")
 DEFERRED: Final = ("*optim*",)
 """What a job needs first and last, by the names that frameworks give it."""
 
+_INDEX_BYTES: Final = 92_771
 _MODEL_PERCENT: Final = 45
+_MODEL_SHARD: Final = "model-{}-of-{}.safetensors"
 _SHARD_WEIGHTS: Final = (5, 4, 4, 3)
 _WORKERS: Final = 192
 _RANKS: Final = 8
@@ -33,11 +36,19 @@ _COMPARE_BYTES: Final = MIB
 
 
 class PlannedFile(NamedTuple):
-    """A file of the checkpoint."""
+    """A file of the checkpoint.
+
+    Attributes:
+        path: Relative to the checkpoint's directory.
+        size_bytes: Its length.
+        is_executable: Its mode says so.
+        text: What it begins with; spaces follow. ``None``: bytes that are drawn.
+    """
 
     path: str
     size_bytes: int
     is_executable: bool = False
+    text: str | None = None
 
 
 def plan_checkpoint(size_bytes: int) -> list[PlannedFile]:
@@ -50,7 +61,7 @@ def plan_checkpoint(size_bytes: int) -> list[PlannedFile]:
     files = [
         PlannedFile("COMPLETE", 0),
         PlannedFile("config.json", 1_219),
-        PlannedFile("model.safetensors.index.json", 92_771),
+        PlannedFile("model.safetensors.index.json", _INDEX_BYTES, text=_index()),
         PlannedFile("resume.sh", 804, is_executable=True),
         PlannedFile("trainer_state.json", 41_003),
         *(PlannedFile(f"rng/rank-{rank}.pt", 14_645) for rank in range(_RANKS)),
@@ -62,11 +73,21 @@ def plan_checkpoint(size_bytes: int) -> list[PlannedFile]:
     rest = size_bytes - sum(file.size_bytes for file in files)
     model = rest * _MODEL_PERCENT // 100
     for pattern, share in (
-        ("model-{}-of-{}.safetensors", model),
+        (_MODEL_SHARD, model),
         ("optimizer/shard-{}-of-{}.pt", rest - model),
     ):
         files += _shards(pattern, share)
     return files
+
+
+def _index() -> str:
+    """Return what says which tensor is in which shard; publishing looks whether all are there."""
+    count = len(_SHARD_WEIGHTS)
+    shards = {
+        f"model.layers.{number}.weight": _MODEL_SHARD.format(number, count)
+        for number in range(1, count + 1)
+    }
+    return json.dumps({"metadata": {}, "weight_map": shards})
 
 
 def _shards(pattern: str, size_bytes: int) -> Iterator[PlannedFile]:
@@ -90,6 +111,9 @@ def write_checkpoint(directory: str, files: Iterable[PlannedFile], *, seed: int)
         path = os.path.join(directory, file.path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb", buffering=0) as out:
+            if file.text is not None:
+                out.write(file.text.ljust(file.size_bytes).encode())
+                continue
             for size in _pieces(file.size_bytes, _WRITE_BLOCKS * BLOCK_BYTES_MIN):
                 blocks: list[bytes | memoryview] = []
                 for block_size in _pieces(size, BLOCK_BYTES_MIN):
