@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from ckptd.limits import MIB, MS, SECOND
+from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 
@@ -143,7 +144,7 @@ class HashRun(Generic[_File, _Result]):
         return self._report_bytes if _is_long(file) else None
 
     def _drain(self) -> list[_Result]:
-        buffer = memoryview(bytearray(self._buffer_bytes))
+        buffer = page_buffer(self._buffer_bytes)
         done: list[_Result] = []
         try:
             while self._batches:

@@ -21,6 +21,7 @@ from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.space import AddressSpace
 from ckptd.store.files import confined
+from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.hashing import matching_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside
@@ -173,7 +174,7 @@ def matching(
 
     def match(share: Sequence[BlockRun]) -> list[int]:
         found: list[int] = []
-        buffer = memoryview(bytearray(buffer_bytes))
+        buffer = page_buffer(max(buffer_bytes, 1))
         with Names(tree) as names:
             places = itertools.chain.from_iterable(space.places(run) for run in share)
             for index, of_unit in itertools.groupby(places, operator.attrgetter("unit")):

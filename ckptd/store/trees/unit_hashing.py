@@ -22,6 +22,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Unit, contradiction
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
+from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
@@ -185,7 +186,7 @@ class UnitHashing:
     # In the thread
 
     def _follow(self) -> None:
-        seen, buffer = BlockSet(), memoryview(bytearray(_PIECE_BYTES))
+        seen, buffer = BlockSet(), page_buffer(_PIECE_BYTES)
         while True:
             with self._changed:
                 while not self._is_ended and seen == self._committed:
