@@ -154,6 +154,8 @@ def remove(
         doomed |= dict.fromkeys(examined.foreign)
     files = size_bytes = 0
     kept: list[str] = []
+    unlinked: set[int] = set()
+    """Files that lost one of several names here, which their ctime shows."""
     paths = {unit: inside(hashed.directory, _path(hashed, unit)) for unit in doomed}
     with Names(root) as names:
         for unit in sorted(doomed, key=paths.__getitem__):
@@ -161,10 +163,15 @@ def remove(
             if facts is None:
                 continue
             is_foreign = unit in examined.foreign
-            if not _is_doomed(facts, doomed[unit], is_foreign=is_foreign):
+            expected = doomed[unit]
+            if expected and expected.inode in unlinked:
+                expected = expected._replace(ctime_ns=facts.st_ctime_ns)
+            if not _is_doomed(facts, expected, is_foreign=is_foreign):
                 kept.append(_path(hashed, unit))
                 continue
             names.remove_file(paths[unit])
+            if facts.st_nlink > 1:
+                unlinked.add(facts.st_ino)
             files += 1
             size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
     return Removed(files, size_bytes, tuple(kept), _remove_directories(root, hashed))

@@ -77,6 +77,16 @@ def test_the_note_on_a_version_that_lacks_units_goes_with_it(
     assert os.listdir(inside) == []
 
 
+def test_files_with_several_names_in_a_version_go_by_all_of_them(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", "other": b"2"})
+    for name in ("b", "c/d"):
+        (inside / "v1" / name).parent.mkdir(exist_ok=True)
+        (inside / "v1" / name).hardlink_to(inside / "v1/a")
+    hashed = publish(root, "v1")
+    assert let_go(root, hashed) == Removed(4, 4, (), is_directory_gone=True)
+    assert os.listdir(inside) == []
+
+
 def test_what_only_looks_different_is_hashed_and_goes(
     root: Root, hashed: HashedDirectory, inside: Path
 ) -> None:
