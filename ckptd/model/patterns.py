@@ -30,6 +30,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern))
 
 
+def escape_pattern(path: str) -> str:
+    """Return the pattern that one path matches and nothing else."""
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
 def version_from(expression: str, paths: Iterable[str]) -> Version:
     """Return the version that a name says, e.g. 1200 of ``checkpoint-1200``.
 

@@ -9,6 +9,7 @@ All calls block; none belongs on the event loop. A root may be used from several
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -85,6 +86,9 @@ class Root:
                 subject, "is no directory", "Configure a directory as root."
             ) from error
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                circle = "is a symbolic link that leads in a circle"
+                raise StorageError(subject, circle, "Remove it or mend it.") from error
             raise storage_error(subject, error) from error
         return cls(name, path, fd, real_path=confined.resolved(path))
 

@@ -21,7 +21,7 @@ from ckptd.store.files.layout import (
     is_in_staging,
     is_own,
 )
-from ckptd.store.files.links import resolve_link
+from ckptd.store.files.links import MisledLinks
 from ckptd.store.files.roots import FoundFile, Root, no_file
 from ckptd.store.published.completeness import check_complete
 
@@ -216,8 +216,9 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             "version of its own while that file is there.",
         )
     words_for, candidates = _Patterns(request), list[Candidate]()
+    misled = MisledLinks()
     for found in _walk(root, relative, request):
-        if len(candidates) == MANIFEST_UNITS_MAX:
+        if len(candidates) + misled.count == MANIFEST_UNITS_MAX:
             raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
         try:
             check_path(found.path)
@@ -228,7 +229,10 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
         place = inside(relative, found.path)
         size = found.size_bytes
         if found.is_symlink:
-            place = resolve_link(root, place)
+            followed = misled.follow(root, found.path, place)
+            if followed is None:
+                continue
+            place = followed
             target = root.stat(place)
             size = target.st_size if target else 0
         if size > request.file_max_bytes:
@@ -239,6 +243,7 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             )
         words = words_for(found.path)
         candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
+    misled.check_none("" if request.only else subject)
     if not candidates:
         count = 0 if request.only else names_beside(root, relative, request).excluded_files
         but = f" but {count} that are left out" if count else ""

@@ -6,7 +6,7 @@ import pytest
 
 from ckptd.errors import UsageError
 from ckptd.limits import VERSION_MAX
-from ckptd.model.patterns import compile_pattern, is_log, version_from
+from ckptd.model.patterns import compile_pattern, escape_pattern, is_log, version_from
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,11 @@ def test_a_name_without_a_version_is_refused_with_the_reason(expression: str, sa
 )
 def test_logs_are_known_by_the_last_name(path: str, *, is_one: bool) -> None:
     assert is_log(path) is is_one
+
+
+@pytest.mark.parametrize("path", ["a/b", "step=*", "[0-9]", "what?", "a]b[!c]", "!x"])
+def test_an_escaped_pattern_matches_its_path_alone(path: str) -> None:
+    pattern = compile_pattern(escape_pattern(path))
+    others = [f"{path}x", path.replace("*", "5"), path.replace("?", "t"), "0", "a]bd"]
+    assert pattern.match(path)
+    assert not [other for other in others if other != path and pattern.match(other)]

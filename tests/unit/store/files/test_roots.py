@@ -350,6 +350,9 @@ def test_a_root_must_be_a_directory_that_exists(tmp_path: Path) -> None:
         Root.open("data", str(tmp_path / "none"))
     with pytest.raises(StorageError, match="is no directory"):
         Root.open("data", str(tmp_path / "file"))
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(StorageError, match="is a symbolic link that leads in a circle"):
+        Root.open("data", str(tmp_path / "circle"))
 
 
 @pytest.fixture

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ckptd.errors import ContentChanged, NotFound, OutsideRoots, StorageError, UsageError
+from ckptd.errors import (
+    CkptdError,
+    ContentChanged,
+    NotFound,
+    OutsideRoots,
+    Shortage,
+    StorageError,
+    UsageError,
+)
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
@@ -319,3 +328,63 @@ def test_a_file_that_looks_longer_than_it_may_be_is_refused(root: Root, inside: 
         UsageError, match=f"v1/sparse: has {2**40} bytes, more than the {2**40 - 1}"
     ):
         find_files(root, "v1", replace(order(root), file_max_bytes=2**40 - 1))
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "said"),
+    [
+        ("gone", NotFound, "leads to nothing. Remove it or mend it."),
+        ("la*st", StorageError, "leads in a circle, or through more than 40 links. Remove"),
+        (".", StorageError, "does not lead to a file. Link files, not directories."),
+        ("../../secret", OutsideRoots, "Put a copy where the link is."),
+    ],
+)
+def test_a_link_to_no_file_is_named_with_what_leaves_it_out(
+    root: Root, inside: Path, target: str, kind: type[CkptdError], said: str
+) -> None:
+    write_files(inside, {"../secret": b"s", "v1/a": b"1", "v1/last": b"2"})
+    (inside / "v1/la*st").symlink_to(target)
+    with pytest.raises(kind) as caught:
+        outlook_of(root, "v1", order(root))
+    assert "v1/la*st" in str(caught.value)
+    assert said in str(caught.value)
+    (option,) = shlex.split(str(caught.value).partition("Or leave it out: ")[2])
+    word = option.removeprefix("--exclude=")
+    found = find_files(root, "v1", replace(order(root), exclude=(word,)))
+    assert [each.path for each in found] == ["a", "last"]
+
+
+def test_a_single_link_to_nothing_cannot_be_left_out(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    (inside / "v1/last.ckpt").symlink_to("gone")
+    with pytest.raises(NotFound, match=r"v1/last\.ckpt: leads to nothing\. .* mend it\.$"):
+        publish(root, "v1/last.ckpt")
+
+
+def test_all_links_to_no_file_are_named_at_once(root: Root, inside: Path) -> None:
+    write_files(inside / "v1", {"a": b"1", "right": b"2"})
+    for name in "bcdefgh":
+        (inside / "v1" / name).symlink_to({"b": "c", "c": "b"}.get(name, "gone"))
+    (inside / "v1/fine").symlink_to("right")
+    with pytest.raises(StorageError) as caught:
+        find_files(root, "v1", order(root))
+    said = str(caught.value)
+    assert "has 7 symbolic links that cannot be followed: 'b' leads in a circle" in said
+    assert "'d' leads to nothing" in said
+    assert "; and 2 more. Mend them, or leave them out: --exclude=b --exclude=c" in said
+    excluded = replace(order(root), exclude=tuple("bcdefgh"))
+    assert len(find_files(root, "v1", excluded)) == 3
+
+
+def test_who_is_short_of_descriptors_does_not_call_a_link_wrong(
+    root: Root, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside / "v1", {"a": b"1"})
+    (inside / "v1/b").symlink_to("a")
+
+    def fail(*_: object) -> str:
+        raise Shortage("link", "this process has no file descriptor left")
+
+    monkeypatch.setattr("ckptd.store.files.links.resolve_link", fail)
+    with pytest.raises(Shortage, match=r"descriptor left$"):
+        find_files(root, "v1", order(root))
