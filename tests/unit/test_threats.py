@@ -36,8 +36,8 @@ def test_all_faults_of_configuration_adversaries_process_disk_and_network_are_th
         *(f"C{number}" for number in range(1, 10)),
         *(f"A{number}" for number in (1, 2, *range(5, 12), 13, 14)),
         *("X4", "X8", "X9", "X10", "X11", "X12"),
-        *(f"D{number}" for number in range(12, 27)),
-        *(f"N{number}" for number in range(1, 9)),
+        *(f"D{number}" for number in range(12, 29)),
+        *(f"N{number}" for number in range(1, 10)),
     ]
 
 
