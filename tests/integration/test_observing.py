@@ -468,7 +468,7 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(
         found = findings_of(node)
         shown = ctl_of(node, "doctor")
     for subject, words in (
-        ("127.0.0.1:1", "does not answer"),
+        ("127.0.0.1:1", "Connection refused"),
         (f"mallory at {lying.address}", "not what it says"),
         ("root main", "is not the directory any more"),
     ):

@@ -11,7 +11,7 @@ from ckptd.cli.demo.demo_checkpoint import PlannedFile
 from ckptd.control.messages.plans import PlanRequest
 from ckptd.limits import MIB
 from ckptd.model.words import Result
-from tests.support.cluster import NAME, Cluster, Node, make_checkpoint, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
 from tests.support.fault_proxy import fault_proxy
 from tests.support.mounts import in_mount_namespace, tmpfs
 
@@ -44,7 +44,9 @@ def test_a_sparse_file_fits_a_disk_that_is_smaller(tmp_path: Path) -> None:
             with fault_proxy(source.data_port, rate_bytes_per_s=MIB) as link:
                 node = cluster.add("node", peers=[link.address], root=disk)
                 node.wait_ready()
-                plan = node.client.plan(PlanRequest(checkpoint=NAME, version=100))
+                asked = PlanRequest(checkpoint=NAME, version=100)
+                eventually(lambda: node.client.plan(asked).version == 100, "it is found")
+                plan = node.client.plan(asked)
                 assert plan.needed_bytes == plan.room_bytes == DATA_BYTES + CONFIG_BYTES
                 recovery = node.begin()
                 node.wait_bytes(recovery, SIZE_BYTES - DATA_BYTES + 1)

@@ -21,6 +21,7 @@ from ckptd.control.messages.checkpoints import CheckpointRow, PublishRequest, Pu
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.limits import KIB, MIB
+from tests.support.ports import free_ports
 
 WAIT_S = 30.0
 """Nothing here takes so long unless it never comes."""
@@ -304,6 +305,7 @@ class Cluster:
             metrics=metrics,
             authority=self.authority,
         )
+        [node.data_port] = free_ports(1)
         node.sections = sections
         if environment is not None:
             node.environment = {**os.environ, **environment}

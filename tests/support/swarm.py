@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -12,15 +11,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings
 from ckptd.wire.holdings_document import decode_holdings
 from tests.support.cluster import WAIT_S, Cluster, Node
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports nobody listens at, all different."""
-    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in listening]
-    for each in listening:
-        each.close()
-    return ports
+from tests.support.ports import free_ports
 
 
 def start_swarm(cluster: Cluster, names: Sequence[str], *, sources: Sequence[str]) -> list[Node]:

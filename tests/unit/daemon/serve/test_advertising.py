@@ -139,6 +139,7 @@ async def test_a_change_of_the_catalog_waits_for_nothing_and_takes_growth_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(advertising_module, "_INTERVAL_S", 3600)
+    monkeypatch.setattr(advertising_module, "_REST", 0)
     incoming.staged.add(BlockSet(FIRST))
     advertising.begin(incoming)
     incoming.staged.add(BlockSet(SECOND))
