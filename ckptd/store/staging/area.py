@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost, StorageError
@@ -279,7 +279,8 @@ class Staging:
                 rejected, accepted, writes = verify_delivery(places, data, self.held)
                 if sample is not None:
                     sample.begin_writing()
-                self._write_all(writes, data)
+                with self._noticing_loss():
+                    self._write_all(writes, data)
             written = accepted
             if sample is not None:
                 sample.end_writing()
@@ -330,7 +331,7 @@ class Staging:
         self._check_sound()
         units = self._space.units_of(blocks)
         try:
-            with mapping_os_errors(self._tree.path):
+            with self._noticing_loss(), mapping_os_errors(self._tree.path):
                 # syncfs if there are many files, or one was closed since: it reports what that
                 # descriptor knew of a lost page (Linux 5.8). It also makes the names of units
                 # that came whole durable.
@@ -485,6 +486,15 @@ class Staging:
         self.held.wait_for_writers()
         with mapping_os_errors(self._subject):
             self._files.close()
+
+    @contextlib.contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        """Let lanes that wait for the journal know that nothing of this will get there any more."""
+        try:
+            yield
+        except StagingLost as error:
+            self.held.end(error.problem, StagingLost)
+            raise
 
     def _spoil(self, error: CkptdError) -> None:
         self._spoiled = f"does not write any more: {error}"

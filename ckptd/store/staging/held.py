@@ -40,6 +40,7 @@ class HeldBlocks:
         self._uncommitted_bytes = 0  # their sum, and what is admitted
         self._writers = 0  # lanes between admission and note
         self._ended = ""  # why no lane is admitted any more
+        self._refusal: type[StorageError] = StorageError
         self._changed = threading.Condition(threading.Lock())
 
     def __contains__(self, block: int) -> bool:
@@ -62,7 +63,7 @@ class HeldBlocks:
             Their bytes; unless it is 0, pass it to :meth:`note`, also after a failure.
 
         Raises:
-            StorageError: The staging has ended.
+            StorageError: The staging has ended; as ``StagingLost`` if that is why.
         """
         with self._changed:
             while True:
@@ -70,7 +71,7 @@ class HeldBlocks:
                 if not need:
                     return 0
                 if self._ended:
-                    raise StorageError(self._subject, self._ended)
+                    raise self._refusal(self._subject, self._ended)
                 total = self._uncommitted_bytes + need
                 if total <= self.uncommitted_bytes_max or total == need:
                     self._uncommitted_bytes = total
@@ -100,10 +101,16 @@ class HeldBlocks:
                 self._uncommitted_bytes -= self._uncommitted.pop(block, 0)
             self._changed.notify_all()
 
-    def end(self, reason: str) -> None:
-        """Admit no lane any more; those that wait are refused. The first reason is kept."""
+    def end(self, reason: str, refusal: type[StorageError] = StorageError) -> None:
+        """Admit no lane any more; those that wait are refused. The first reason is kept.
+
+        Args:
+            reason: Why, to stand behind the subject.
+            refusal: As what they are refused.
+        """
         with self._changed:
-            self._ended = self._ended or reason
+            if not self._ended:
+                self._ended, self._refusal = reason, refusal
             self._changed.notify_all()
 
     def wait_for_writers(self) -> None:

@@ -243,6 +243,34 @@ class TestBackPressure:
         end_thread(thread)
         assert "disk reports an error" in raised[0]
 
+    def test_a_commit_that_finds_files_swept_away_ends_the_wait(
+        self, site: Site, staging: Staging
+    ) -> None:
+        thread, raised = self.start_waiting(site, staging)
+        shutil.rmtree(site.staged())
+        with pytest.raises(StagingLost):
+            staging.commit(BlockSet([(0, 64)]))
+        end_thread(thread)
+        assert raised == ["was removed while it was being recovered"]
+
+    def test_a_delivery_that_finds_files_swept_away_ends_the_wait_of_others(
+        self, tmp_path: Path
+    ) -> None:
+        site = Site(tmp_path, {"a": content_of(48 * MIB - 1), "b": b"b", "c": b"c"})
+        staging = site.staging()
+        staging.prepare(NOTHING)
+        site.deliver_run(staging, 0, 192)
+        thread, raised = start_thread(lambda: site.deliver_run(staging, 192, 194))
+        while not staging.held.waiting:
+            assert thread.is_alive(), "it did not wait"
+            thread.join(0.001)
+        shutil.rmtree(site.staged())
+        with pytest.raises(StagingLost):
+            site.deliver_run(staging, 192, 193)
+        end_thread(thread)
+        assert raised == ["was removed while it was being recovered"]
+        site.close()
+
 
 class TestCommitting:
     def test_a_few_files_are_synced_one_by_one(
