@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from ckptd.errors import DamagedState, NotFound, ProtocolViolation
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
+from ckptd.store.records.beside_manifests import forget_orphans, read_pieces, write_pieces
 from ckptd.store.records.database import Database
 from ckptd.store.records.manifest_pieces import pack, unpack
-from ckptd.store.records.schema import Connection
 from ckptd.wire.attribute_answers import decode_answer, encode_answer
+
+_TABLE: Final = "attributes"
 
 
 class AttributeShelf:
@@ -26,26 +29,15 @@ class AttributeShelf:
 
     async def prune(self) -> None:
         """Forget documents of manifests that are not here any more. Once, at the start."""
-        await self._database.run(
-            lambda connection: connection.execute(
-                "DELETE FROM attributes WHERE digest NOT IN (SELECT digest FROM versions UNION"
-                " SELECT digest FROM recoveries WHERE digest IS NOT NULL)"
-            )
-        )
+        await self._database.run(lambda connection: forget_orphans(connection, _TABLE))
 
     async def put(self, digest: Digest, document: bytes, signatures: Iterable[Signature]) -> None:
         """Keep a document, in place of one that was kept before."""
         packed = await asyncio.to_thread(pack, encode_answer(document, signatures))
         pieces = (packed,) if isinstance(packed, bytes) else packed
-
-        def work(connection: Connection) -> None:
-            connection.execute("DELETE FROM attributes WHERE digest = ?", (digest,))
-            connection.executemany(
-                "INSERT INTO attributes VALUES (?, ?, ?)",
-                ((digest, number, piece) for number, piece in enumerate(pieces)),
-            )
-
-        await self._database.run(work)
+        await self._database.run(
+            lambda connection: write_pieces(connection, _TABLE, digest, pieces)
+        )
 
     async def find(self, digest: Digest) -> tuple[bytes, tuple[Signature, ...]] | None:
         """Return the document of a manifest, and its signatures; ``None`` if it has none here.
@@ -67,14 +59,9 @@ class AttributeShelf:
             NotFound: It has none here.
             DamagedState: What the database has is no such document.
         """
-
-        def work(connection: Connection) -> tuple[bytes, ...]:
-            rows = connection.execute(
-                "SELECT data FROM attributes WHERE digest = ? ORDER BY piece", (digest,)
-            )
-            return tuple(data for (data,) in rows)
-
-        pieces = await self._database.run(work)
+        pieces = await self._database.run(
+            lambda connection: read_pieces(connection, _TABLE, digest)
+        )
         if not pieces:
             raise NotFound(f"manifest {digest}", "has no attributes here")
         try:

@@ -16,9 +16,11 @@ import zstandard
 from ckptd.errors import DamagedState
 from ckptd.limits import MANIFEST_BYTES_MAX, MIB
 from ckptd.model.ids import Digest
+from ckptd.store.records import beside_manifests
 from ckptd.store.records.schema import Connection
 
 PIECE_BYTES: Final = 1 * MIB
+_TABLE: Final = "manifest_pieces"
 
 PackedManifest: TypeAlias = bytes | tuple[bytes, ...]
 """A compressed manifest: short and whole, or the pieces of a long one, compressed one by one."""
@@ -57,27 +59,17 @@ def write_pieces(connection: Connection, digest: Digest, manifest: bytes | memor
 
 def write_packed(connection: Connection, digest: Digest, pieces: Iterable[bytes]) -> None:
     """Write the pieces of a long manifest, compressed already; none remove what is there."""
-    connection.execute("DELETE FROM manifest_pieces WHERE digest = ?", (digest,))
-    connection.executemany(
-        "INSERT INTO manifest_pieces VALUES (?, ?, ?)",
-        ((digest, number, piece) for number, piece in enumerate(pieces)),
-    )
+    beside_manifests.write_pieces(connection, _TABLE, digest, pieces)
 
 
 def read_packed(connection: Connection, digest: Digest) -> tuple[bytes, ...]:
     """Return the pieces of a long manifest; none if it is not there."""
-    rows = connection.execute(
-        "SELECT data FROM manifest_pieces WHERE digest = ? ORDER BY piece", (digest,)
-    )
-    return tuple(data for (data,) in rows)
+    return beside_manifests.read_pieces(connection, _TABLE, digest)
 
 
 def forget_pieces(connection: Connection) -> None:
     """Delete the pieces of manifests that no version and no recovery has any more."""
-    connection.execute(
-        "DELETE FROM manifest_pieces WHERE digest NOT IN (SELECT digest FROM versions)"
-        " AND digest NOT IN (SELECT digest FROM recoveries WHERE digest IS NOT NULL)"
-    )
+    beside_manifests.forget_orphans(connection, _TABLE)
 
 
 def _packed(manifest: bytes | memoryview) -> Iterator[bytes]:

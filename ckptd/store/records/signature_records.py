@@ -8,6 +8,7 @@ from ckptd.errors import DamagedState, NotFound, ProtocolViolation
 from ckptd.limits import SIGNATURES_MAX
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
+from ckptd.store.records.beside_manifests import forget_orphans
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.wire.signature_lines import decode_signatures, encode_signatures
@@ -25,12 +26,7 @@ class SignatureShelf:
 
     async def prune(self) -> None:
         """Forget signatures of manifests that are not here any more. Once, at the start."""
-        await self._database.run(
-            lambda connection: connection.execute(
-                "DELETE FROM signatures WHERE digest NOT IN (SELECT digest FROM versions UNION"
-                " SELECT digest FROM recoveries WHERE digest IS NOT NULL)"
-            )
-        )
+        await self._database.run(lambda connection: forget_orphans(connection, "signatures"))
 
     async def add(self, digest: Digest, signatures: Iterable[Signature]) -> None:
         """Keep signatures besides those that are kept already.

@@ -14,6 +14,7 @@ from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.records.beside_manifests import forget_orphans
 from ckptd.store.records.manifest_pieces import (
     PackedManifest,
     forget_pieces,
@@ -269,10 +270,4 @@ def delete_place(connection: Connection, number: int) -> None:
             row,
         )
         forget_pieces(connection)
-        connection.execute(
-            "DELETE FROM signatures WHERE digest = ?"
-            " AND digest NOT IN (SELECT digest FROM versions)"
-            " AND digest NOT IN (SELECT digest FROM recoveries WHERE digest IS NOT NULL)",
-            row,
-        )
-        forget_pieces(connection)
+        forget_orphans(connection, "signatures", row[0])
