@@ -15,6 +15,7 @@ from ckptd.store.published.publishing import scan_and_hash
 from ckptd.store.published.scanning import PublishOrder
 from ckptd.store.published.serving import ServedPlace, ServedVersion
 from ckptd.store.records.ended import Contribution, EndedRecovery
+from ckptd.store.records.journal import JournaledRecovery
 
 CONTENTS = {"weights.bin": b"w" * 300_000, "optimizer/state.bin": b"o" * 5_000, "empty": b""}
 SERVED_CONTENTS = {"a": b"1" * 300_000, "b": b"", "c/d": b"22", "e": b"3" * 262_144}
@@ -86,6 +87,28 @@ def bytes_of(piece: StoredPiece) -> bytes:
     if piece.data is not None:
         return bytes(piece.data)
     return os.pread(piece.fd, piece.size_bytes, piece.offset)
+
+
+def journaled(
+    recovery: str = "r-1",
+    *,
+    checkpoint: str = "llama/rank-0",
+    root: str = "data",
+    target: str = "",
+    started_at_s: float = 0.0,
+) -> JournaledRecovery:
+    """What the journal has of a recovery of the newest version that has just begun."""
+    return JournaledRecovery(
+        recovery=RecoveryId(recovery),
+        checkpoint=CheckpointName(checkpoint),
+        version=None,
+        digest=None,
+        root=root,
+        target=target,
+        patience_ns=None,
+        is_paused=False,
+        started_at_s=started_at_s,
+    )
 
 
 def ended(recovery: RecoveryId) -> EndedRecovery:

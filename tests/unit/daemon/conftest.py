@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,6 @@ def root(tmp_path: Path) -> Iterator[Root]:
     opened = Root.open("data", str(tmp_path / "root"))
     yield opened
     opened.close()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

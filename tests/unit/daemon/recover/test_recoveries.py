@@ -12,7 +12,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, RecoveryId
 from ckptd.store.files.roots import Root
-from ckptd.store.records.journal import JournaledRecovery
+from tests.support.stores import journaled
 
 ID = RecoveryId("r-1")
 CHECKPOINT = CheckpointName("llama")
@@ -22,17 +22,7 @@ OFTEN_S = 0.0
 
 @pytest.fixture
 def recovery(root: Root) -> OpenRecovery:
-    record = JournaledRecovery(
-        recovery=ID,
-        checkpoint=CHECKPOINT,
-        version=None,
-        digest=None,
-        root=root.name,
-        target="",
-        patience_ns=None,
-        is_paused=False,
-        started_at_s=0.0,
-    )
+    record = journaled(ID, checkpoint=CHECKPOINT, root=root.name)
     return OpenRecovery(record, root, "", 0)
 
 

@@ -10,7 +10,7 @@ from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.errors import ContentChanged, DamagedState, NotFound
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
+from ckptd.model.ids import Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.model.space import AddressSpace
 from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.store.files.fingerprints import HashedDirectory
@@ -19,11 +19,11 @@ from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.serving import ServedVersion
 from ckptd.store.records.attribute_records import AttributeShelf
 from ckptd.store.records.database import Database
-from ckptd.store.records.journal import Journal, JournaledRecovery
+from ckptd.store.records.journal import Journal
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.byte_ranges import ByteRange
-from tests.support.stores import mark_changed, publish, rot, write_files
+from tests.support.stores import journaled, mark_changed, publish, rot, write_files
 
 RECOVERY = RecoveryId("r-1")
 UNKNOWN = Digest("00" * 32)
@@ -53,18 +53,7 @@ async def staged(
     advertising: Advertising, journal: Journal, root: Root, hashed: HashedDirectory
 ) -> StagedVersion:
     """A recovery that has one block."""
-    record = JournaledRecovery(
-        recovery=RECOVERY,
-        checkpoint=CheckpointName("llama/rank-0"),
-        version=None,
-        digest=None,
-        root="data",
-        target="target",
-        patience_ns=None,
-        is_paused=False,
-        started_at_s=0.0,
-    )
-    await journal.begin(record)
+    await journal.begin(journaled(RECOVERY, target="target"))
     await journal.choose(RECOVERY, Version(100), hashed.digest, hashed.encoded)
     staged = StagedVersion(root, ".ckptd/r-1", "target", AddressSpace(hashed.manifest))
     staged.add(BlockSet.single(0))

@@ -1,7 +1,6 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,14 +37,6 @@ CHECKPOINT = CheckpointName("llama/rank-0")
 Changes = list[tuple[Holding, ...]]
 
 UNKNOWN = Digest("00" * 32)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,6 @@ from ckptd.store.records.version_records import VersionRecords
 from tests.support.stores import read_served
 
 Bad = list[tuple[int, int]]
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

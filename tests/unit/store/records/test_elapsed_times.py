@@ -1,38 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from ckptd.model.ids import CheckpointName, RecoveryId
+from ckptd.model.ids import RecoveryId
 from ckptd.store.records.boot_moments import BootMoment
 from ckptd.store.records.database import Database
 from ckptd.store.records.elapsed_times import ElapsedTimes
-from ckptd.store.records.journal import Journal, JournaledRecovery
-from tests.support.stores import ended
+from ckptd.store.records.journal import Journal
+from tests.support.stores import ended, journaled
 
 ID = RecoveryId("r1")
 DAY_NS = 86_400 * 10**9
-RECOVERY = JournaledRecovery(
-    recovery=ID,
-    checkpoint=CheckpointName("llama/rank-0"),
-    version=None,
-    digest=None,
-    root="data",
-    target="",
-    patience_ns=None,
-    is_paused=False,
-    started_at_s=0.0,
-)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
+RECOVERY = journaled(ID)
 
 
 @pytest.mark.parametrize(

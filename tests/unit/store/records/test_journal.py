@@ -1,6 +1,5 @@
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,12 +8,12 @@ import pytest
 
 from ckptd.limits import MANIFEST_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
+from ckptd.model.ids import Digest, NodeId, RecoveryId, Version
 from ckptd.store.records import journal as journal_module
 from ckptd.store.records.database import Database
 from ckptd.store.records.journal import ENDED_MAX, Journal, JournaledRecovery
 from ckptd.store.records.manifest_pieces import read_packed
-from tests.support.stores import ended
+from tests.support.stores import ended, journaled
 
 FIRST = RecoveryId("r1")
 SECOND = RecoveryId("r2")
@@ -23,25 +22,7 @@ OTHER_DIGEST = Digest("cd" * 32)
 
 
 def make_recovery(recovery: RecoveryId = FIRST, *, started_at_s: float = 5.5) -> JournaledRecovery:
-    return JournaledRecovery(
-        recovery=recovery,
-        checkpoint=CheckpointName("llama/rank-0"),
-        version=None,
-        digest=None,
-        root="data",
-        target="llama/100",
-        patience_ns=None,
-        is_paused=False,
-        started_at_s=started_at_s,
-    )
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
+    return journaled(recovery, target="llama/100", started_at_s=started_at_s)
 
 
 @pytest.fixture

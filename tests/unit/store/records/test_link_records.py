@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from ckptd.store.records.link_records import LinkRecord, LinkRecords
 
 NEAR = LinkRecord(NodeId("near"), 9e8, 0.002, 1000.0, RateOrigin.RECOVERY)
 FAR = LinkRecord(NodeId("far"), 5e6, None, 900.0, RateOrigin.DOCTOR, moment=BootMoment("b", -7))
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "rates.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def test_rates_are_found_again_after_a_restart_oldest_first(tmp_path: Path) -> None:

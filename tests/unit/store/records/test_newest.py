@@ -1,8 +1,5 @@
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.files.roots import Root, Roots
@@ -48,14 +45,6 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
 
 
 DIGEST = Digest("0a" * 32)
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "marks.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def test_a_mark_only_rises_in_memory_and_in_the_table(database: Database) -> None:

@@ -1,6 +1,3 @@
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from ckptd.errors import DamagedState, NotFound
@@ -13,14 +10,6 @@ from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords
 from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(str(tmp_path / "ckptd.db"))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
