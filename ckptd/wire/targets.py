@@ -17,59 +17,45 @@ class HoldingsTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestTarget:
+class _DigestTarget:
+    """Something of one manifest: its digest stands behind a prefix."""
+
+    digest: Digest
+
+    prefix: ClassVar[str]
+
+    @property
+    def path(self) -> str:
+        """The request target."""
+        return self.prefix + self.digest
+
+
+class ManifestTarget(_DigestTarget):
     """One encoded manifest."""
 
-    digest: Digest
-
-    prefix: ClassVar = "/v1/manifests/"
-
-    @property
-    def path(self) -> str:
-        """The request target."""
-        return self.prefix + self.digest
+    __slots__ = ()
+    prefix = "/v1/manifests/"
 
 
-@dataclass(frozen=True, slots=True)
-class SignaturesTarget:
+class SignaturesTarget(_DigestTarget):
     """The signatures of one manifest."""
 
-    digest: Digest
-
-    prefix: ClassVar = "/v1/signatures/"
-
-    @property
-    def path(self) -> str:
-        """The request target."""
-        return self.prefix + self.digest
+    __slots__ = ()
+    prefix = "/v1/signatures/"
 
 
-@dataclass(frozen=True, slots=True)
-class AttributesTarget:
+class AttributesTarget(_DigestTarget):
     """The attribute document of one manifest."""
 
-    digest: Digest
-
-    prefix: ClassVar = "/v1/attributes/"
-
-    @property
-    def path(self) -> str:
-        """The request target."""
-        return self.prefix + self.digest
+    __slots__ = ()
+    prefix = "/v1/attributes/"
 
 
-@dataclass(frozen=True, slots=True)
-class VersionTarget:
+class VersionTarget(_DigestTarget):
     """The address space of one version."""
 
-    digest: Digest
-
-    prefix: ClassVar = "/v1/checkpoints/"
-
-    @property
-    def path(self) -> str:
-        """The request target."""
-        return self.prefix + self.digest
+    __slots__ = ()
+    prefix = "/v1/checkpoints/"
 
 
 Target: TypeAlias = (
