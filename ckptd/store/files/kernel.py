@@ -82,10 +82,8 @@ def sync_file(fd: int) -> None:
     Raises:
         OSError: The disk refused, also for something written earlier.
     """
-    try:
+    with _judging_sync():
         os.fsync(fd)
-    except OSError as error:
-        raise _failed_sync(error) from error
 
 
 def sync_data(fd: int) -> None:
@@ -94,10 +92,8 @@ def sync_data(fd: int) -> None:
     Raises:
         OSError: The disk refused, also for something written earlier.
     """
-    try:
+    with _judging_sync():
         os.fdatasync(fd)
-    except OSError as error:
-        raise _failed_sync(error) from error
 
 
 def sync_file_system(fd: int) -> None:
@@ -106,15 +102,20 @@ def sync_file_system(fd: int) -> None:
     Raises:
         OSError: The disk refused, also for something written earlier.
     """
-    if _libc.syncfs(fd) != 0:
-        raise _failed_sync(last_error())
+    with _judging_sync():
+        if _libc.syncfs(fd) != 0:
+            raise last_error()
 
 
-def _failed_sync(error: OSError) -> OSError:
-    """Return what a failed sync is: no shortage that passes, for bytes may be lost by then."""
-    if shortage_of(error) is None:
-        return error
-    return OSError(errno.EIO, f"cannot be made durable: {error.strerror}")
+@contextlib.contextmanager
+def _judging_sync() -> Iterator[None]:
+    """Take a failed sync for no shortage that passes: bytes may be lost by then."""
+    try:
+        yield
+    except OSError as error:
+        if shortage_of(error) is None:
+            raise
+        raise OSError(errno.EIO, f"cannot be made durable: {error.strerror}") from error
 
 
 def reserve(fd: int, size_bytes: int, offset: int = 0) -> bool:
