@@ -40,7 +40,7 @@ from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.content_coding import ZSTD
 from ckptd.net.manifest_room import RoomShare
-from ckptd.net.small_answers import SmallAnswer, TurnedAway
+from ckptd.net.small_answers import NOT_HELD, SmallAnswer, TurnedAway
 from ckptd.wire.block_lists import format_blocks, parse_blocks
 from ckptd.wire.fields import (
     ADDRESSES,
@@ -66,7 +66,6 @@ _QUESTIONS_PER_PEER_MAX: Final = 8
 _SMALL_BODY_BYTES_MAX: Final = 16 * KIB
 """Decoded on the event loop: about a millisecond, where a thread costs a tenth of one."""
 _CODED: Final = {"Accept-Encoding": ZSTD}
-_NOT_HELD: Final = frozenset({404, 410})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +196,8 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         async with self._ask(address, ManifestTarget(digest), fields=_CODED) as answer:
-            if answer.response.status in _NOT_HELD:
+            if not answer.is_held():
                 raise NotFound(f"manifest {digest}", "is not held by the peer")
-            answer.expect_ok()
             return SignableManifest(
                 await answer.read(MANIFEST_BYTES_MAX, behind=DOMAIN, share=share, may_be_coded=True)
             )
@@ -214,9 +212,8 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         async with self._ask(address, SignaturesTarget(digest)) as answer:
-            if answer.response.status in _NOT_HELD:
+            if not answer.is_held():
                 return ()
-            answer.expect_ok()
             return decode_signatures(await answer.read(SIGNATURE_DOCUMENT_BYTES_MAX))
 
     async def attributes(self, address: Address, digest: Digest, bytes_max: int) -> bytes | None:
@@ -237,10 +234,7 @@ class Inquirer:
             TimeoutError: It takes too long.
         """
         async with self._ask(address, AttributesTarget(digest)) as answer:
-            if answer.response.status in _NOT_HELD:
-                return None
-            answer.expect_ok()
-            return await answer.read(bytes_max)
+            return await answer.read(bytes_max) if answer.is_held() else None
 
     async def confirm(
         self, address: Address, digest: Digest, blocks: BlockSet
@@ -268,7 +262,7 @@ class Inquirer:
                 if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
                     answer.expect_ok()
                 denied = parse_blocks(response.headers.get(BLOCKS)) & blocks or None
-                if response.status in _NOT_HELD:
+                if response.status in NOT_HELD:
                     return Confirmation.NOT_HELD, denied
                 is_held = response.status in {200, 206}
                 return Confirmation.HELD if is_held else Confirmation.NO_ANSWER, denied

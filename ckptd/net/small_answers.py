@@ -22,6 +22,9 @@ from ckptd.net.content_coding import ZSTD, Decoder
 from ckptd.net.manifest_room import RoomShare
 from ckptd.wire.fields import REFUSED, parse_refused, parse_retry_after
 
+NOT_HELD: Final = frozenset({404, 410})
+"""Statuses that say so."""
+
 _WINDOW_S: Final = 5
 """Long enough for a few lost packets in a row; a body that is smaller than a window's minimum has
 no more."""
@@ -75,6 +78,17 @@ class SmallAnswer:
             raise ProtocolViolation(
                 f"answer of {response.url.authority}", f"has the status {response.status}"
             )
+
+    def is_held(self) -> bool:
+        """Return whether the peer has what was asked for.
+
+        Raises:
+            ConnectionError, ProtocolViolation: As :meth:`expect_ok` says.
+        """
+        if self.response.status in NOT_HELD:
+            return False
+        self.expect_ok()
+        return True
 
     async def read(
         self,

@@ -30,16 +30,16 @@ def blame_for_manifest(
         is_lie: It sent something else.
         is_kept: It may have the version all the same.
     """
-    peer.link.failed(step.options, step.rng, now=step.now)
-    if is_lie:
-        recovery.search.claimant(peer.origin).failed.add(digest)
-        if not is_kept:
-            peer.withdraw(digest)
-            count_sources(step)
-        peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
-    reason = StoryReason.WRONG_MANIFEST if is_lie else StoryReason.NO_MANIFEST
-    report_pause(step, recovery, peer.path, reason)
-    step.rest(peer.path)
+    if not is_lie:
+        peer.link.failed(step.options, step.rng, now=step.now)
+        report_pause(step, recovery, peer.path, StoryReason.NO_MANIFEST)
+        step.rest(peer.path)
+        return
+    recovery.search.claimant(peer.origin).failed.add(digest)
+    if not is_kept:
+        peer.withdraw(digest)
+        count_sources(step)
+    _take_trust(step, recovery, peer)
 
 
 def blame_for_content(
@@ -59,6 +59,11 @@ def blame_for_content(
         claimant.unsuited.add(digest)
         return
     claimant.failed.add(digest)
+    _take_trust(step, recovery, peer)
+
+
+def _take_trust(step: Step, recovery: Recovery, peer: Peer) -> None:
+    """Let a source pay for a wrong manifest as for a bad block, and leave it alone for a while."""
     peer.link.failed(step.options, step.rng, now=step.now)
     peer.standing.blame(step.options.trust.per_bad_block, step.options, now=step.now)
     report_pause(step, recovery, peer.path, StoryReason.WRONG_MANIFEST)
