@@ -179,23 +179,22 @@ def _recoveries(arguments: Namespace) -> ExitCode:
     return print_rows(arguments, views, recovery_lines, "no recoveries")
 
 
-def add_recovery(parser: ArgumentParser) -> None:
-    """Add the recovery that a verb is about."""
+def add_recovery(
+    parser: ArgumentParser, left_out: str = "may be left out while only one is under way"
+) -> None:
+    """Add the recovery that a verb is about.
+
+    Args:
+        parser: Of the verb.
+        left_out: Which one it is if none is named.
+    """
     parser.add_argument(
-        "recovery",
-        metavar="RECOVERY",
-        nargs="?",
-        help="id, or its beginning; may be left out while only one is under way",
+        "recovery", metavar="RECOVERY", nargs="?", help=f"id, or its beginning; {left_out}"
     )
 
 
 def _add_seen(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "recovery",
-        nargs="?",
-        metavar="RECOVERY",
-        help="id, or its beginning; default: the newest under way, else the newest",
-    )
+    add_recovery(parser, "default: the newest under way, else the newest")
 
 
 def _add_explain(parser: ArgumentParser) -> None:

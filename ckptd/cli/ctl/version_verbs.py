@@ -91,19 +91,10 @@ def _add_publish(parser: ArgumentParser) -> None:
         metavar="REGEX",
         help="take it from the name of DIR, or of one above: its first group",
     )
-    for criticality, purpose in (
-        ("critical", "are recovered first"),
-        ("deferred", "can wait"),
-        ("optional", "a version is complete without"),
-    ):
-        parser.add_argument(
-            f"--{criticality}",
-            metavar="GLOB",
-            action="append",
-            default=[],
-            help=f"units that {purpose}; may be given several times",
-        )
     for option, purpose in (
+        ("critical", "units that are recovered first"),
+        ("deferred", "units that can wait"),
+        ("optional", "units that a version is complete without"),
         ("exclude", "files that are left out"),
         ("require", "files without which the directory is not complete yet"),
     ):
