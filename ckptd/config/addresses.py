@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from ckptd.errors import UsageError
+from ckptd.model.addresses import format_address
 from ckptd.model.ids import NodeId, parse_node_id
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", re.ASCII)
@@ -23,7 +24,7 @@ class Address(msgspec.Struct, frozen=True):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_address(self.host, self.port)
 
 
 def parse_address(address: str) -> Address:

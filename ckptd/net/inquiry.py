@@ -29,13 +29,13 @@ from ckptd.limits import (
     SECOND,
     SIGNATURE_DOCUMENT_BYTES_MAX,
 )
+from ckptd.model.addresses import Address
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import DOMAIN, SignableManifest, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure, HandshakeSide
 from ckptd.net.connection.connector import DiallingConnector
-from ckptd.net.connection.dialling import Address
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.content_coding import ZSTD

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ckptd.limits import SHOWN_ADDRESSES_MAX
+from ckptd.model.addresses import format_address
 
 _FIELD_CHARACTERS_MAX: Final = 4096
 _RATE_MAX: Final = 10**15
@@ -37,7 +38,7 @@ class ShownAddress(NamedTuple):
     bytes_per_s: int | None = None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_address(self.host, self.port)
 
 
 def format_addresses(shown: Iterable[ShownAddress]) -> str:

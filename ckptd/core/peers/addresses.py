@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from ckptd.errors import ProtocolViolation
+from ckptd.model.addresses import Address
 from ckptd.model.holdings import Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
-
-Address: TypeAlias = tuple[str, int]
-"""IP address and port."""
 
 
 @dataclass(eq=False, slots=True)
@@ -106,12 +103,6 @@ class PeerAddress:
         except ProtocolViolation:
             self.etag = None
             raise
-
-
-def format_address(address: Address) -> str:
-    """Write an address as people do: ``10.0.0.1:7421``, ``[::1]:7421``."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def by_address(entries: Iterable[PeerEntry]) -> dict[Address, list[PeerEntry]]:

@@ -20,12 +20,10 @@ from typing import Final
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost
 from ckptd.core.peers import pauses
 from ckptd.core.peers.addresses import (
-    Address,
     PeerAddress,
     PeerEntry,
     address_of,
     by_address,
-    format_address,
 )
 from ckptd.core.peers.consequences import (
     AddressLost,
@@ -44,6 +42,7 @@ from ckptd.core.peers.open_questions import OpenQuestions
 from ckptd.core.peers.paths import PathEnd, Paths
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import PEERS_MAX, SECOND
+from ckptd.model.addresses import Address, format_address
 from ckptd.model.holdings import Holdings, HoldingsDelta
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import PeerState
@@ -294,7 +293,7 @@ class Following:
             self.paths.forget(peer.address)
         joined = [peer for address, peer in wanted.items() if self._known.get(address) is not peer]
         self._known, self._entries_of = wanted, entries_of
-        self._shown = {format_address(address) for address in wanted}
+        self._shown = {format_address(*address) for address in wanted}
         self.hints.follow(wanted.values())
         self._counts = Counter(peer.state for peer in wanted.values())
         self._listed = None

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ckptd.core.peers.addresses import Address, PeerAddress, PeerEntry, format_address
+from ckptd.core.peers.addresses import PeerAddress, PeerEntry
+from ckptd.model.addresses import Address, format_address
 from ckptd.model.holdings import Holdings
 from ckptd.model.ids import NodeId, PathId
 from ckptd.model.words import PeerState
@@ -70,7 +71,7 @@ class ListedPeer:
         if not silent:
             return ""
         named = [
-            f"{format_address(each.address)} ({each.last_error})"
+            f"{format_address(*each.address)} ({each.last_error})"
             for each in silent[:_SILENT_NAMED_MAX]
         ]
         more = len(silent) - len(named)

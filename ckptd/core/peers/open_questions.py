@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ckptd.core.peers.addresses import Address
+from ckptd.model.addresses import Address
 
 
 class OpenQuestions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ckptd.core.peers.addresses import Address, format_address
+from ckptd.model.addresses import Address, format_address
 from ckptd.model.ids import Epoch, NodeId, PathId, further_path_suffix
 
 
@@ -111,7 +111,7 @@ class Paths:
         if known is not None and known[0] == node:
             return known[1]
         self.forget(address)
-        shown = format_address(address)
+        shown = format_address(*address)
         kept = self._kept.get(node, shown)
         is_reserved = kept != shown and self._is_wanted(kept)
         is_first = not is_reserved and self._first.setdefault(node, address) == address

@@ -18,6 +18,7 @@ from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError
 from ckptd.limits import SECOND
+from ckptd.model.addresses import Address
 from ckptd.model.attributes import (
     Attributes,
     decode_attributes,
@@ -27,7 +28,6 @@ from ckptd.model.attributes import (
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
 from ckptd.model.manifest import Manifest
 from ckptd.model.signatures import Signature
-from ckptd.net.connection.dialling import Address
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.small_answers import TurnedAway
 from ckptd.observe.logs import get_logger

@@ -9,11 +9,11 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotSigned, ProtocolViolation, VerificationFailed
+from ckptd.model.addresses import Address
 from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
 from ckptd.model.signatures import SignableManifest, Signature
 from ckptd.model.space import AddressSpace
-from ckptd.net.connection.dialling import Address
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.manifest_room import ManifestRoom, RoomShare
 from ckptd.store.files.hashing import hexdigest_of

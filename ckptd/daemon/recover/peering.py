@@ -36,10 +36,11 @@ from ckptd.core.peers.paths import PathEnd
 from ckptd.daemon.host.shortages import outlast
 from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
+from ckptd.model.addresses import Address
 from ckptd.model.holdings import Holdings
 from ckptd.model.ids import NodeId, Origin, PathId
 from ckptd.model.words import Confirmation, HandshakeFailure, PeerState
-from ckptd.net.connection.dialling import Address, numeric_address
+from ckptd.net.connection.dialling import numeric_address
 from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.resolving import Resolver
 from ckptd.net.inquiry import Inquirer

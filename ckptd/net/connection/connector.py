@@ -10,7 +10,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 
 from ckptd.limits import PEERS_MAX
-from ckptd.net.connection.dialling import Address, DialledSocket, dial
+from ckptd.model.addresses import Address
+from ckptd.net.connection.dialling import DialledSocket, dial
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
 
 

@@ -14,13 +14,12 @@ import socket
 from typing import Final, TypeAlias
 
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
+from ckptd.model.addresses import Address
 
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
-Address: TypeAlias = tuple[str, int]
-"""IP address and port."""
 _Where: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-"""The same for the kernel."""
+"""IP address and port, for the kernel."""
 
 
 class DialledSocket(socket.socket):

@@ -18,7 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from ckptd.net.connection.dialling import Address, numeric_address
+from ckptd.model.addresses import Address
+from ckptd.net.connection.dialling import numeric_address
 
 LookUp: TypeAlias = Callable[[str, int], tuple[Address, ...]]
 """Returns the addresses of a name; blocks. Raises ``OSError`` or ``UnicodeError``."""

@@ -17,6 +17,7 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, Refusal, Reporting
 from ckptd.errors import Shortage, shortage_of
+from ckptd.model.addresses import format_address
 from ckptd.model.ids import NodeId
 from ckptd.model.words import HandshakeFailure, HandshakeSide, RangeOutcome
 from ckptd.net.connection.dialling import dial
@@ -247,7 +248,7 @@ class SocketLane:
             request_head(
                 VersionTarget(order.digest).path,
                 {
-                    "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+                    "Host": format_address(*self.address),
                     "Range": format_range(order.byte_range),
                     CLASS: order.urgency.label,
                 },

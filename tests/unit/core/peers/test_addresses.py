@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ckptd.core.peers.addresses import PeerEntry, address_of, by_address, format_address
+from ckptd.core.peers.addresses import PeerEntry, address_of, by_address
+from ckptd.model.addresses import format_address
 from ckptd.model.ids import NodeId
 
 X, Y, Z = ("10.0.0.1", 7), ("10.0.0.2", 7), ("fd00::3", 7)
@@ -53,4 +54,4 @@ def test_a_numeric_entry_is_called_as_it_is_configured() -> None:
 
 
 def test_addresses_are_written_as_people_do() -> None:
-    assert [format_address(each) for each in (X, Z)] == ["10.0.0.1:7", "[fd00::3]:7"]
+    assert [format_address(*each) for each in (X, Z)] == ["10.0.0.1:7", "[fd00::3]:7"]

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from ckptd.model.addresses import Address
 from ckptd.net.connection import connector as connector_module
 from ckptd.net.connection.connector import DiallingConnector
-from ckptd.net.connection.dialling import Address, DialledSocket, dial
+from ckptd.net.connection.dialling import DialledSocket, dial
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
