@@ -25,10 +25,11 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
+from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
 from ckptd.store.published.publishing import scan_and_hash
-from ckptd.store.published.scanning import PublishOrder, names_beside, outlook_of
+from ckptd.store.published.scanning import PublishOrder, names_beside
 
 _HASHING_PROGRESS_S: Final = 1.0
 """How often a stream reports progress."""

@@ -30,6 +30,7 @@ from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
 from ckptd.daemon.doctor.ownership import look_at_owner
 from ckptd.daemon.doctor.places import judge_places
+from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
 from ckptd.daemon.doctor.rows import and_also, failed, passed, warned
 from ckptd.daemon.doctor.watched import judge_appeared, judge_watching
@@ -192,6 +193,8 @@ class Doctor:
         yield judge_catalog(len(self._catalog.versions()))
         yield judge_watching(self._keep())
         for row in judge_places(self._catalog.versions(), self._roots):
+            yield row
+        async for row in look_at_reading(self._catalog, self._roots):
             yield row
         for row in judge_appeared(self._keep()):
             yield row

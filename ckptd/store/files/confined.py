@@ -136,6 +136,48 @@ def may_write(fd: int) -> bool:
     return os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
 
 
+def may_read(parent: int, name: str) -> bool:
+    """Return whether this process may read a file, by modes and ACLs; ``True`` if there is none.
+
+    Raises:
+        OutsideRoots: The name is not plain.
+    """
+    _check_component(name, name)
+    if os.access(name, os.R_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
+        return True
+    return not os.access(name, os.F_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False)
+
+
+def closed_directory(start: int, components: Sequence[str]) -> int | None:
+    """Find the first directory on a way that this process may not enter, or the last not list.
+
+    Args:
+        start: Descriptor of the directory to begin at.
+        components: Names on the way.
+
+    Returns:
+        How many of the names lead to it; ``None`` if nothing is closed.
+
+    Raises:
+        OutsideRoots: A name is not plain.
+        OSError: Something else is in the way.
+    """
+    fd = os.dup(start)
+    try:
+        for done, component in enumerate(components):
+            _check_component(component, "/".join(components))
+            try:
+                inner = os.open(component, _DIRECTORY | os.O_PATH, dir_fd=fd)
+            except PermissionError:
+                return done
+            os.close(fd)
+            fd = inner
+        is_open = os.access(".", os.R_OK | os.X_OK, dir_fd=fd, effective_ids=True)
+        return None if is_open else len(components)
+    finally:
+        os.close(fd)
+
+
 def resolved(path: str) -> str:
     """Return a configured path with its links resolved. For comparing text, not for opening."""
     return os.path.realpath(path)

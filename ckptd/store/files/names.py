@@ -65,6 +65,16 @@ class Names:
         except OSError as error:
             raise storage_error(subject, error) from error
 
+    def may_read(self, relative: str) -> bool:
+        """Return whether this process may read a file; ``True`` as well if there is none.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: The directory does not exist.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
+        return confined.may_read(*self.find(relative))
+
     def create_file(self, relative: str, mode: int) -> int | None:
         """Create a file and open it for writing; ``None`` if the name is taken.
 

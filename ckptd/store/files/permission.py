@@ -1,4 +1,4 @@
-"""Whether this process may write to a directory and, if not, what somebody has to type."""
+"""Whether this process may write to a directory, or read a file; else what somebody has to type."""
 
 from __future__ import annotations
 
@@ -89,6 +89,37 @@ def writing_remedy(obstacle: str, path: str) -> str:
     return (
         f"Run 'chown {user} {quoted}' or, where a job owns it, 'setfacl -m u:{user}:rwx {quoted}'."
     )
+
+
+def entering_remedy(directory: str) -> str:
+    """Return the command that lets this process through a directory, and no more.
+
+    Args:
+        directory: Its path.
+    """
+    return f"Run 'setfacl -m u:{_quoted_user()}:x {shlex.quote(directory)}' as its owner."
+
+
+def reading_remedy(directory: str, parent: str) -> str:
+    """Return the commands after which this process may read all that is in a directory.
+
+    An access list that a directory hands on is cut down by the mode with which a program makes a
+    file, not by its umask: for who makes files with 0600 it does nothing.
+
+    Args:
+        directory: Its path.
+        parent: That of the directory to which its like will come.
+    """
+    user, quoted = _quoted_user(), shlex.quote(directory)
+    return (
+        f"Run 'setfacl -R -m u:{user}:rX {quoted}' as their owner; for what will come, once "
+        f"'setfacl -m d:u:{user}:rX {shlex.quote(parent)}', which does not reach files that are "
+        "made with mode 0600, as safetensors makes its: they need the first command after a save."
+    )
+
+
+def _quoted_user() -> str:
+    return shlex.quote(user_name())
 
 
 def _refusal() -> str:

@@ -287,6 +287,25 @@ class Root:
                 return path[len(start) :]
         return None
 
+    def closed_directory(self, relative: str) -> str | None:
+        """Return the first directory on the way to one that this process may not use.
+
+        Args:
+            relative: Path below the root of the one that is meant: it is to be listed as well.
+
+        Returns:
+            Its path below the root; ``None`` if all can be used, or something else is in the way.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+        """
+        components = check_relative(relative)
+        try:
+            count = confined.closed_directory(self._fd, components)
+        except OSError:
+            return None
+        return None if count is None else "/".join(components[:count])
+
     def free_bytes(self) -> int:
         """Return how many bytes an unprivileged process may still write."""
         with mapping_os_errors(self.path):

@@ -43,6 +43,7 @@ from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
+from ckptd.store.published.finding import found_files
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
 from ckptd.store.published.scanning import (
     STILL_WRITTEN,
@@ -50,8 +51,6 @@ from ckptd.store.published.scanning import (
     PublishOrder,
     changed_at_ns,
     check_same_files,
-    find_files,
-    settled_order,
 )
 
 _SETTLE_STEP_NS: Final = 100 * MS
@@ -104,8 +103,7 @@ def scan_and_hash(
         CkptdError: Cancelled.
     """
     root.check_in_place()
-    relative, request = settled_order(root, relative, request)
-    candidates = find_files(root, relative, request)
+    relative, request, candidates = found_files(root, relative, request)
     run = HashRun(
         root,
         candidates,

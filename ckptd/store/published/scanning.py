@@ -23,7 +23,6 @@ from ckptd.store.files.layout import (
 )
 from ckptd.store.files.links import MisledLinks
 from ckptd.store.files.roots import FoundFile, Root, no_file
-from ckptd.store.published.completeness import check_complete
 
 STILL_WRITTEN: Final = "Publish when the job has finished writing."
 """What to do about a directory that changes while it is published."""
@@ -163,35 +162,6 @@ def names_beside(root: Root, relative: str, request: PublishOrder) -> NamesBesid
     return NamesBeside(own_names(root, relative), tuple(first), count)
 
 
-class Outlook(NamedTuple):
-    """What would be published.
-
-    Attributes:
-        directory: Relative to the root.
-        units: How many.
-        size_bytes: Their length together.
-        beside: What would be no part of it.
-    """
-
-    directory: str
-    units: int
-    size_bytes: int
-    beside: NamesBeside
-
-
-def outlook_of(root: Root, relative: str, request: PublishOrder) -> Outlook:
-    """Say what would be published, and hash nothing.
-
-    Raises:
-        CkptdError: It would be refused; see :func:`find_files`.
-    """
-    root.check_in_place()
-    directory, order = settled_order(root, relative, request)
-    found = find_files(root, directory, order)
-    beside = names_beside(root, relative, request)
-    return Outlook(directory, len(found), sum(each.size_bytes for each in found), beside)
-
-
 def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
     """Find every file that is to be published.
 
@@ -252,8 +222,6 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
         )
     words_for.check_all_matched()
     _check_required(subject, candidates, request.require)
-    if not (request.only or request.allows_incomplete):
-        check_complete(root, relative, {each.path: each.place for each in candidates})
     return candidates
 
 

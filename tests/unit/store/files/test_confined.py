@@ -16,6 +16,7 @@ from ckptd.store.files.confined import rename_noreplace
 from ckptd.store.files.mounts import Mount, mount_of
 from tests.support.hostile_names import HOSTILE_NAMES, is_plain
 from tests.support.mounts import tmpfs
+from tests.support.somebody import somebody
 from tests.support.stores import open_descriptors, write_files
 
 
@@ -305,3 +306,34 @@ def test_links_in_a_tree_are_removed_and_not_what_they_lead_to(
     confined.remove_tree(directory, "out")
     assert os.listdir(tmp_path / "root") == []
     assert os.listdir(tmp_path / "outside") == ["secret"]
+
+
+def test_the_first_closed_directory_on_a_way_is_found(directory: int, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    os.fchmod(directory, 0o755)
+    (tmp_path / "root/one/two").mkdir(parents=True)
+    with somebody():
+        assert confined.closed_directory(directory, ("one", "two")) is None
+    (tmp_path / "root/one").chmod(0o700)
+    with somebody():
+        assert confined.closed_directory(directory, ("one", "two")) == 1
+        assert confined.closed_directory(directory, ("one",)) == 1
+    (tmp_path / "root/one").chmod(0o711)
+    with somebody():
+        assert confined.closed_directory(directory, ("one", "two")) is None, "nobody lists it"
+        assert confined.closed_directory(directory, ("one",)) == 1
+    with pytest.raises(OutsideRoots):
+        confined.closed_directory(directory, ("..",))
+
+
+def test_what_may_be_read_is_judged_by_the_name_itself(directory: int, tmp_path: Path) -> None:
+    os.fchmod(directory, 0o755)
+    (tmp_path / "root/closed").write_bytes(b"")
+    (tmp_path / "root/closed").chmod(0)
+    with somebody():
+        assert not confined.may_read(directory, "closed")
+        assert confined.may_read(directory, "gone"), "no matter of permission"
+    (tmp_path / "root/closed").chmod(0o644)
+    with somebody():
+        assert confined.may_read(directory, "closed")

@@ -3,14 +3,18 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ckptd.store.files.permission import user_name, writing_obstacle, writing_remedy
-
-SOMEBODY = 65534
+from ckptd.store.files.permission import (
+    entering_remedy,
+    reading_remedy,
+    user_name,
+    writing_obstacle,
+    writing_remedy,
+)
+from tests.support.somebody import somebody
 
 
 @pytest.fixture
@@ -18,20 +22,6 @@ def directory(tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path, os.O_RDONLY)
     yield fd
     os.close(fd)
-
-
-@contextmanager
-def somebody() -> Iterator[str]:
-    """Be somebody for whom modes count, for a while."""
-    own = os.geteuid()
-    user_name.cache_clear()
-    if own == 0:
-        os.seteuid(SOMEBODY)
-    try:
-        yield pwd.getpwuid(os.geteuid()).pw_name
-    finally:
-        os.seteuid(own)
-        user_name.cache_clear()
 
 
 def test_a_directory_that_may_be_written_has_no_obstacle(directory: int) -> None:
@@ -63,3 +53,13 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert user_name() == str(os.geteuid())
     user_name.cache_clear()
+
+
+def test_what_lets_the_daemon_read_is_said_with_its_user_and_the_directory() -> None:
+    with somebody() as user:
+        assert (
+            entering_remedy("/data/a b") == f"Run 'setfacl -m u:{user}:x '/data/a b'' as its owner."
+        )
+        remedy = reading_remedy("/data/llama/1200", "/data/llama")
+    assert f"'setfacl -R -m u:{user}:rX /data/llama/1200'" in remedy
+    assert f"once 'setfacl -m d:u:{user}:rX /data/llama'" in remedy

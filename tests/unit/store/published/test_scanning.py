@@ -22,6 +22,7 @@ from ckptd.errors import (
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.store.files.fingerprints import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.scanning import (
     NamesBeside,
     PublishOrder,
@@ -29,7 +30,6 @@ from ckptd.store.published.scanning import (
     check_same_files,
     find_files,
     names_beside,
-    outlook_of,
     own_names,
     settled_order,
 )
