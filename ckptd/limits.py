@@ -11,6 +11,7 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
+TIB: Final = 1024 * GIB
 
 MS: Final = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -42,7 +43,7 @@ ATTRIBUTES_BYTES_MAX: Final = 32 * MIB
 """Of the document with modes and times of a version; three million files and directories."""
 ATTRIBUTES_ENTRY_BYTES: Final = 2 + 8
 """What a file or directory takes in it."""
-UNIT_BYTES_MAX: Final = 16 * 1024 * GIB
+UNIT_BYTES_MAX: Final = 16 * TIB
 PATH_BYTES_MAX: Final = 4096
 PATH_COMPONENT_BYTES_MAX: Final = 255
 PATH_DEPTH_MAX: Final = 64
@@ -57,6 +58,8 @@ EPOCH_BITS: Final = 53
 BLOCK_BYTES_MIN: Final = 256 * KIB
 BLOCK_BYTES_MAX: Final = 16 * MIB
 BLOCKS_PER_UNIT_AIM: Final = 2048
+VERSION_BYTES_MAX: Final = MANIFEST_BLOCKS_MAX * BLOCK_BYTES_MAX
+"""32 TiB: what a manifest can claim. Blocks of zeros cost it the bytes of their digests."""
 
 # The peer protocol.
 HEAD_BYTES_MAX: Final = 8 * KIB

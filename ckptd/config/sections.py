@@ -39,8 +39,16 @@ from ckptd.config.values import (
     scrub_interval,
     settle_time,
     socket_path,
+    version_size,
 )
-from ckptd.limits import CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, DAY_S, MIB, UNIT_BYTES_MAX
+from ckptd.limits import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_PER_ADDRESS_MAX,
+    DAY_S,
+    MIB,
+    TIB,
+    UNIT_BYTES_MAX,
+)
 from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
@@ -149,6 +157,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         mode: No file gets bits beyond these, octal.
         owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
         group: Likewise.
+        version_max_bytes: The longest version, holes included.
     """
 
     buffers_bytes: Annotated[int, Key(text(buffers))] = msgspec.field(
@@ -161,6 +170,9 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     mode: Annotated[str, Key(text(file_mode))] = "0775"
     owner: Annotated[str | None, Key(account_or_none)] = None
     group: Annotated[str | None, Key(account_or_none)] = None
+    version_max_bytes: Annotated[int, Key(text(version_size))] = msgspec.field(
+        default=16 * TIB, name="version_max"
+    )
 
 
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):

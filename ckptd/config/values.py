@@ -22,6 +22,7 @@ from ckptd.limits import (
     SECOND,
     SHOWN_ADDRESSES_MAX,
     UNIT_BYTES_MAX,
+    VERSION_BYTES_MAX,
 )
 from ckptd.model.quantities import (
     format_rate,
@@ -226,6 +227,18 @@ def file_size(size: str) -> int:
     size_bytes = parse_size(size)
     if not 1 <= size_bytes <= UNIT_BYTES_MAX:
         raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(UNIT_BYTES_MAX)}")
+    return size_bytes
+
+
+def version_size(size: str) -> int:
+    """Read how long a version may be.
+
+    Raises:
+        UsageError: No size, or more than a manifest can claim.
+    """
+    size_bytes = parse_size(size)
+    if not 1 <= size_bytes <= VERSION_BYTES_MAX:
+        raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(VERSION_BYTES_MAX)}")
     return size_bytes
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
-from ckptd.control.messages.plans import PlanRequest
+from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
+from ckptd.errors import ExitCode
 from ckptd.limits import MIB
 from ckptd.model.words import Result
 from tests.support.cluster import NAME, Cluster, Node, eventually, make_checkpoint, tree_digest
@@ -21,6 +23,7 @@ SIZE_BYTES = 256 * MIB
 PIECES = (0, 100 * MIB, 200 * MIB, 255 * MIB)
 """Where there is a MiB of data each."""
 CONFIG_BYTES = 700
+CAPPED = 'version_max = "255MiB"'
 DATA_BYTES = len(PIECES) * MIB
 
 
@@ -61,3 +64,21 @@ def test_a_sparse_file_fits_a_disk_that_is_smaller(tmp_path: Path) -> None:
             assert (placed / "swap.bin").stat().st_blocks * 512 == DATA_BYTES
 
     in_mount_namespace(scene)
+
+
+def test_a_version_that_claims_too_much_is_refused_before_anything_is_made(
+    cluster: Cluster,
+) -> None:
+    source = source_of(cluster)
+    node = cluster.node("node", peers=[source.address], sections=CAPPED)
+    asked = PlanRequest(checkpoint=NAME, version=100)
+    eventually(lambda: node.client.plan(asked).version == 100, "it is found")
+    plan = node.client.plan(asked)
+    assert plan.size_problem.startswith("has 256 MiB, holes included, more than recovery.version")
+    assert exit_code_of_plan(plan) is ExitCode.FAILED
+    recovery = node.begin()
+    ended = node.result(recovery)
+    assert ended.result is Result.FAILED
+    assert plan.size_problem in ended.message
+    assert plan.size_problem.encode() in msgspec.json.encode(node.client.explain(recovery))
+    assert not list(node.path(".ckptd").rglob("swap.bin"))

@@ -373,6 +373,8 @@ def test_rot_is_put_right_only_where_somebody_says_so(tmp_path: Path) -> None:
         ({"recovery": 'mode = "02770"'}, "recovery.mode.* is no mode that lets its owner"),
         ({"publish": 'file_max = "0B"'}, "publish.file_max.* is not 1 B to 16 TiB"),
         ({"publish": 'file_max = "17TiB"'}, "publish.file_max.* is not 1 B to 16 TiB"),
+        ({"recovery": 'version_max = "0B"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
+        ({"recovery": 'version_max = "33TiB"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
         ({"scrub": 'rate = "1"'}, "scrub.rate.* is not a number and a unit"),
     ],
 )

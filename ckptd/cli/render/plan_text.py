@@ -36,8 +36,10 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.is_here:
         here = f"already here, nothing to do: {plan.target}"
         return aligned([*facts, ("amount", _amount(plan)), ("here", here)])
+    facts.append(("amount", _amount(plan)))
+    if plan.size_problem:
+        facts.append(("", f"it would be refused: it {plan.size_problem}"))
     facts += [
-        ("amount", _amount(plan)),
         ("missing", _missing(plan)),
         ("here", _here(plan)),
         ("target", f"{plan.target}{', where something else is' if plan.is_target_taken else ''}"),

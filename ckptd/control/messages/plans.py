@@ -125,6 +125,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             there are none.
         predicted_complete_s: Seconds until everything is here; ``None``: not known.
         prediction_remark: Why that is not known, or what the prediction ignores; may be empty.
+        size_problem: Why a version of that length would be refused; empty if it would not.
     """
 
     checkpoint: str
@@ -155,6 +156,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bytes_local: int = 0
     room_bytes: int = 0
     memory_bytes: int | None = None
+    size_problem: str = ""
 
 
 def exit_code_of_plan(plan: Plan) -> ExitCode:
@@ -170,7 +172,8 @@ def exit_code_of_plan(plan: Plan) -> ExitCode:
     if plan.is_here:
         return ExitCode.DONE
     room_bytes = plan.free_bytes if plan.memory_bytes is None else plan.memory_bytes
-    if plan.is_target_taken or plan.room_bytes > min(plan.free_bytes, room_bytes):
+    is_refused = plan.is_target_taken or plan.size_problem
+    if is_refused or plan.room_bytes > min(plan.free_bytes, room_bytes):
         return ExitCode.FAILED
     is_complete = not plan.missing_blocks or plan.missing_required_blocks == 0
     return ExitCode.DONE if is_complete else ExitCode.MISSING

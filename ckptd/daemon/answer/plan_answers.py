@@ -69,6 +69,7 @@ class PlanAnswers:
         self._catalog = storage.catalog
         self._manifests = recovering.manifests
         self._own = recovering.own
+        self._terms = recovering.terms
         self._roots = storage.roots
 
     async def plan(self, request: PlanRequest) -> Plan:
@@ -121,6 +122,7 @@ class PlanAnswers:
         else:
             needs = needs_of(space, space.class_ends(), needed)
         prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
+        size_bytes = space.size_bytes if space else facts.size_bytes
         needed_bytes = sum(need.size_bytes for need in needs)
         copied_bytes = space.set_bytes(local - stands - zeros) if space else 0
         return Plan(
@@ -131,7 +133,7 @@ class PlanAnswers:
             is_settled=is_settled,
             rivals=rivals,
             digest=digest,
-            bytes_total=space.size_bytes if space else facts.size_bytes,
+            bytes_total=size_bytes,
             units=len(space.manifest.units) if space else None,
             bytes_by_class=_bytes_by_class(space) if space else None,
             manifest_problem=problem,
@@ -154,6 +156,7 @@ class PlanAnswers:
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),
             prediction_remark=prediction.remark,
+            size_problem=self._terms.size_problem(size_bytes) if place is None else "",
         )
 
     def _contents_of(

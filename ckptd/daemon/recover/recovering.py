@@ -29,6 +29,7 @@ from ckptd.daemon.recover.repairing import Repairing
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
+from ckptd.daemon.recover.terms import Terms
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
 from ckptd.model.ids import CheckpointName
@@ -60,6 +61,7 @@ class Recovering:
         fetching: All lanes.
         asking: Lets holders know that somebody waits.
         attributes: Finds modes and times.
+        terms: On which versions are taken in.
         staging: Works on the disks.
         repairing: Puts places right.
         runner: Carries out orders.
@@ -99,6 +101,9 @@ class Recovering:
         self.attributes = AttributeSearch(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
+        self.terms = Terms(
+            config.recovery.version_max_bytes, int(config.recovery.mode, 8), parts.owner
+        )
         self.staging = StagingOrders(
             parts.storage,
             self.book,
@@ -106,8 +111,7 @@ class Recovering:
             advertising,
             Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
             self.attributes,
-            int(config.recovery.mode, 8),
-            parts.owner,
+            self.terms,
             parts.wall_clock,
         )
         self.pool = BufferPool(config.recovery.buffers_bytes)

@@ -29,6 +29,7 @@ from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.attribute_search import AttributeSearch, Wanted
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
+from ckptd.daemon.recover.terms import Terms
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.attributes import Attributes
@@ -45,7 +46,6 @@ from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
-from ckptd.store.trees.ownership import Owner
 from ckptd.store.trees.partial_marker import describe_partial
 
 _DISK_THREADS: Final = 4
@@ -68,8 +68,7 @@ class StagingOrders:
         advertising: Hears of what peers may have.
         writing: Which way blocks take to the disk.
         search: Finds modes and times.
-        mode_max: No file gets mode bits beyond these.
-        owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
+        terms: How long versions may be, and what their files get last.
         wall_clock: Gives Unix time.
 
     Attributes:
@@ -86,8 +85,7 @@ class StagingOrders:
         advertising: Advertising,
         writing: Writing,
         search: AttributeSearch,
-        mode_max: int,
-        owner: Owner | None,
+        terms: Terms,
         wall_clock: Callable[[], float],
     ) -> None:
         self._catalog = storage.catalog
@@ -99,8 +97,7 @@ class StagingOrders:
         self._advertising = advertising
         self._writing = writing
         self._search = search
-        self._mode_max = mode_max
-        self._owner = owner
+        self._terms = terms
         self._wall_clock = wall_clock
         self.report: Callable[[Event], None] = lambda _: None
         self.disk_calls = DiskCalls()
@@ -156,7 +153,7 @@ class StagingOrders:
                 recovery.target,
                 effect.space,
                 self._writing,
-                self._owner,
+                self._terms.owner,
             )
             recovery.staging = staging
             promised = sum(
@@ -200,7 +197,7 @@ class StagingOrders:
         self._search.begin(recovery.id, wanted, note)
 
     def _finishing(self, wanted: Wanted, attributes: Attributes | None) -> Finishing:
-        return Finishing(wanted.manifest, attributes, self._mode_max, self._owner)
+        return Finishing(wanted.manifest, attributes, self._terms.mode_max, self._terms.owner)
 
     async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
         """Settle what files and directories get last, before they are placed."""
@@ -242,11 +239,19 @@ class StagingOrders:
             await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
 
     def _check_room(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
-        """Check that the version will find room in the catalog, before anything of it travels.
+        """Check that the version may be so long, and finds room in the catalog.
+
+        Nothing of it travelled yet, and nothing is made for it. What stands at its target is put
+        right whatever its length.
 
         Raises:
-            StorageError: It will not.
+            StorageError: It may not, or will not.
         """
+        held = self._catalog.held(effect.digest)
+        if held is None or held.at(recovery.root.name, recovery.target) is None:
+            manifest = effect.space.manifest
+            subject = f"{manifest.checkpoint}@{manifest.version}"
+            self._terms.check_size(subject, effect.space.size_bytes)
         promised = {
             other.target_path
             for other in self._book

@@ -53,7 +53,9 @@ class SimulatedStaging:
     def open(self) -> None:
         """Begin with what was committed; whatever else lay there is lost."""
         version = self.known_version()
-        self._full_bytes = uncommitted_bytes_max(version.size_bytes)
+        self._full_bytes = uncommitted_bytes_max(
+            version.size_bytes - version.space.set_bytes(version.zeros)
+        )
         self._written = bytearray(version.space.block_count)
         self.uncommitted_bytes = 0
         for block in self.committed:

@@ -204,6 +204,7 @@ class Staging:
         verified = leftovers.matching(tree, space, looked_at, check=self._check_wanted)
         verified |= zeros - there  # of files that were made just now
         self.zeros = zeros & verified
+        self.held.expect(space.size_bytes - space.set_bytes(self.zeros))
         self.held.add(verified)
         self.served.add(verified)
         return verified

@@ -50,6 +50,11 @@ class HeldBlocks:
         """Return how many blocks of a run are not held."""
         return self._held.count(0, start, end)
 
+    def expect(self, size_bytes: int) -> None:
+        """Go by what is written: zeros that are here already take no part in a commit."""
+        with self._changed:
+            self.uncommitted_bytes_max = uncommitted_bytes_max(size_bytes)
+
     def add(self, blocks: BlockSet) -> None:
         """Hold blocks that the journal has already."""
         with self._changed:

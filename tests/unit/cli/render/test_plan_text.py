@@ -60,6 +60,11 @@ def test_a_plan_says_what_is_not_fetched() -> None:
     assert "here      1 GiB, in /data/old; 1 GiB are not fetched" in lines
 
 
+def test_a_plan_says_that_the_version_is_too_long() -> None:
+    lines = plan_lines(replace(PLAN, size_problem="has 2 GiB, more than recovery.version_max"))
+    assert lines[2].strip() == ("it would be refused: it has 2 GiB, more than recovery.version_max")
+
+
 def test_a_plan_says_what_speaks_against_it() -> None:
     bad = replace(
         PLAN,

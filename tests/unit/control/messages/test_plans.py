@@ -41,10 +41,11 @@ def test_a_plan_that_leaves_something_to_choose_ends_as_the_recovery_would() -> 
         ({"room_bytes": 10, "free_bytes": 10}, ExitCode.DONE),
         ({"room_bytes": 10, "free_bytes": 10, "memory_bytes": 9}, ExitCode.FAILED),
         ({"room_bytes": 10, "free_bytes": 9, "is_here": True}, ExitCode.DONE),
+        ({"size_problem": "has 2 GiB"}, ExitCode.FAILED),
         ({"is_target_taken": True, "version": None}, ExitCode.MISSING),
     ],
 )
 def test_a_plan_that_would_be_refused_is_no_success(
-    changes: dict[str, int], code: ExitCode
+    changes: dict[str, int | str], code: ExitCode
 ) -> None:
     assert exit_code_of_plan(msgspec.structs.replace(PLAN, **changes)) is code

@@ -64,6 +64,12 @@ def test_less_may_be_uncommitted_than_a_restart_may_fetch_again(
     assert HeldBlocks("it", space_of(size_bytes)).uncommitted_bytes_max == uncommitted_bytes_max
 
 
+def test_what_may_be_uncommitted_goes_by_what_is_written() -> None:
+    held = HeldBlocks("it", space_of(100 * GIB))
+    held.expect(3 * GIB)
+    assert held.uncommitted_bytes_max == 48 * MIB
+
+
 def test_blocks_are_held_when_they_are_noted() -> None:
     held = HeldBlocks("it", SPACE)
     admitted_bytes = held.admit(places(1, 3))
