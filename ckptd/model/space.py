@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ckptd.limits import DIGEST_BYTES
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.manifest import Manifest
+from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.words import Criticality
 
 
@@ -64,11 +64,13 @@ class AddressSpace:
         first_bytes = array("Q")
         block_sizes = array("I")
         starts = array("I")
+        classes = _Classes()
         block = position = 0
         for unit in manifest.units:
             count = unit.block_count
             if count:
                 starts.append(block)
+                classes.take(unit, block, block + count)
             first_blocks.append(block)
             first_bytes.append(position)
             block_sizes.append(unit.block_size_bytes)
@@ -81,6 +83,8 @@ class AddressSpace:
         self._block_sizes = block_sizes
         starts.append(block)
         self._starts = starts
+        self._classes = classes
+        self._optional = BlockSet(classes.optional_runs())
         self.block_count = block
         self.size_bytes = position
 
@@ -192,16 +196,7 @@ class AddressSpace:
 
     def class_ends(self) -> tuple[int, ...]:
         """Return where runs of blocks equal in phase and criticality end: the block behind."""
-        ends: list[int] = []
-        previous: tuple[int, Criticality] | None = None
-        for index, unit in enumerate(self.manifest.units):
-            if not unit.block_count:
-                continue
-            if previous == (unit.phase, unit.criticality):
-                ends.pop()
-            ends.append(self.unit_run(index)[1])
-            previous = (unit.phase, unit.criticality)
-        return tuple(ends)
+        return tuple(self._classes.ends)
 
     def units_of(self, blocks: BlockSet) -> tuple[int, ...]:
         """Return the units that have at least one of some blocks, in order."""
@@ -223,17 +218,51 @@ class AddressSpace:
 
     def optional_blocks(self) -> BlockSet:
         """Return the blocks of all optional units."""
-        return BlockSet(
-            self.unit_run(index)
-            for index, unit in enumerate(self.manifest.units)
-            if unit.flags and unit.is_optional and unit.block_count
-        )
+        return self._optional
 
     def of_criticality(self, criticality: Criticality) -> BlockSet:
         """Return the blocks of all units of one criticality."""
-        units = enumerate(self.manifest.units)
-        return BlockSet(
-            self.unit_run(index)
-            for index, unit in units
-            if unit.criticality is criticality and unit.block_count
-        )
+        return BlockSet(self._classes.runs_of(criticality))
+
+
+class _Classes:
+    """Which blocks are equal in phase and criticality, and which are optional.
+
+    A version has few of those runs, however many units it has.
+
+    Attributes:
+        ends: Of the runs that are equal.
+    """
+
+    def __init__(self) -> None:
+        self.ends: list[int] = []
+        self._criticalities: list[Criticality] = []
+        self._phase = -1
+        self._optional = array("I")  # starts and ends of runs in turn
+
+    def take(self, unit: Unit, start: int, end: int) -> None:
+        """Take the next unit that has blocks."""
+        if self.ends and (unit.phase, unit.criticality) == (self._phase, self._criticalities[-1]):
+            self.ends[-1] = end
+        else:
+            self.ends.append(end)
+            self._criticalities.append(unit.criticality)
+            self._phase = unit.phase
+        if unit.flags and unit.is_optional:
+            optional = self._optional
+            if optional and optional[-1] == start:
+                optional[-1] = end
+            else:
+                optional.extend((start, end))
+
+    def runs_of(self, criticality: Criticality) -> Iterator[tuple[int, int]]:
+        """Yield the runs of one criticality."""
+        start = 0
+        for end, each in zip(self.ends, self._criticalities, strict=True):
+            if each is criticality:
+                yield (start, end)
+            start = end
+
+    def optional_runs(self) -> Iterator[tuple[int, int]]:
+        """Yield the runs of blocks of optional units."""
+        return zip(self._optional[::2], self._optional[1::2], strict=True)

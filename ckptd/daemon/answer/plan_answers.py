@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 from ckptd.control.messages.plans import (
-    ClassBytes,
     HereRow,
     PassedOverRow,
     Plan,
@@ -17,10 +16,9 @@ from ckptd.control.messages.plans import (
     PlanSource,
 )
 from ckptd.control.messages.rivals import RivalRow
-from ckptd.core.explain.prediction import need_of_unknown, needs_of, predict
-from ckptd.core.explain.snapshot import unit_names
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.views import PeerSnapshot
+from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
 from ckptd.daemon.answer.plan_rivals import plan_contents
 from ckptd.daemon.host.memory_limits import memory_limit
 from ckptd.daemon.parts import Storage
@@ -29,7 +27,6 @@ from ckptd.daemon.recover.recovering import Recovering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError, VerificationFailed
 from ckptd.limits import SECOND
-from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
     CheckpointName,
@@ -39,9 +36,6 @@ from ckptd.model.ids import (
     parse_version,
 )
 from ckptd.model.space import AddressSpace
-from ckptd.model.words import Criticality
-from ckptd.model.zeros import zero_blocks
-from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion
 
@@ -110,21 +104,18 @@ class PlanAnswers:
         root, target = self._own.target_of(checkpoint, version, digest)
         found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
         place = held.at(root.name, target) if held and found else None
-        stands = place.standing(space) if place and space else BlockSet()
-        zeros = await _zeros_of(space)
-        local = (mine.blocks if mine and space else BlockSet()) | zeros
-        # A holder may say anything of a version; its manifest is right.
-        block_count = space.block_count if space else facts.block_count
-        needed = BlockSet.full(block_count) - local
-        missing = needed - union(_holding(holder, digest).blocks for holder in holders)
-        if space is None:
-            needs = [need_of_unknown(facts, needed)]
-        else:
-            needs = needs_of(space, space.class_ends(), needed)
-        prediction = predict(needs, self._scheduler.supplies(digest, now=self._now()))
+        content = PlannedContent(
+            facts=facts,
+            space=space,
+            mine=mine,
+            place=place,
+            held=held.holding if held else None,
+            offered=[_holding(holder, digest) for holder in holders],
+            supplies=self._scheduler.supplies(digest, now=self._now()),
+        )
+        figures = await asyncio.to_thread(figures_of, content)
+        prediction = figures.prediction
         size_bytes = space.size_bytes if space else facts.size_bytes
-        needed_bytes = sum(need.size_bytes for need in needs)
-        copied_bytes = space.set_bytes(local - stands - zeros) if space else 0
         return Plan(
             checkpoint=checkpoint,
             version=version,
@@ -135,22 +126,23 @@ class PlanAnswers:
             digest=digest,
             bytes_total=size_bytes,
             units=len(space.manifest.units) if space else None,
-            bytes_by_class=_bytes_by_class(space) if space else None,
+            bytes_by_class=figures.by_class,
             manifest_problem=problem,
-            sources=tuple(_source(holder, digest, space, now=self._now()) for holder in holders),
-            missing_blocks=len(missing),
-            missing_required_blocks=(len(missing - space.optional_blocks()) if space else None),
-            missing_critical_blocks=(
-                len(missing & space.of_criticality(Criticality.CRITICAL)) if space else None
+            sources=tuple(
+                _source(holder, digest, has_bytes, now=self._now())
+                for holder, has_bytes in zip(holders, figures.offered_bytes, strict=True)
             ),
-            missing_units=unit_names(space, missing) if space else (),
-            here=self._here(held, space) if held else None,
+            missing_blocks=figures.missing_blocks,
+            missing_required_blocks=figures.missing_required,
+            missing_critical_blocks=figures.missing_critical,
+            missing_units=figures.missing_units,
+            here=self._here(held, figures.held_bytes) if held else None,
             target=root.absolute(target),
             is_target_taken=found is not None and place is None,
             is_here=place is not None and place.is_whole,
-            bytes_local=space.set_bytes(local) if space else 0,
-            needed_bytes=needed_bytes,
-            room_bytes=needed_bytes + copied_bytes,
+            bytes_local=figures.local_bytes,
+            needed_bytes=figures.needed_bytes,
+            room_bytes=figures.needed_bytes + figures.copied_bytes,
             free_bytes=max(free_bytes - self._promised_bytes(root), 0),
             memory_bytes=memory_bytes,
             predicted_critical_s=_seconds(prediction.critical_ns),
@@ -170,11 +162,11 @@ class PlanAnswers:
         )
         return [replace(each, is_own=each.is_own or each.digest in had) for each in contents]
 
-    def _here(self, held: HeldVersion, space: AddressSpace | None) -> HereRow:
+    def _here(self, held: HeldVersion, size_bytes: int) -> HereRow:
         place = held.main
         return HereRow(
             directory=self._roots.absolute(place.root, place.directory),
-            bytes=_size_bytes(held.holding, space),
+            bytes=size_bytes,
             is_complete=held.holding.is_complete,
             is_stale=held.is_stale,
         )
@@ -247,23 +239,7 @@ def _holding(holder: PeerSnapshot, digest: Digest) -> Holding:
     return next(holding for holding in holder.holdings if holding.digest == digest)
 
 
-async def _zeros_of(space: AddressSpace | None) -> BlockSet:
-    """Return the blocks that would not be fetched or written, because they are zeros."""
-    if space is None:
-        return BlockSet()
-    return await asyncio.to_thread(zero_blocks, space, digest_of_zeros)
-
-
-def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
-    """Return how much is held; an estimate if nobody knows how long each block is."""
-    if space is not None:
-        return space.set_bytes(holding.blocks & BlockSet.full(space.block_count))
-    return need_of_unknown(holding, holding.blocks).size_bytes
-
-
-def _source(
-    holder: PeerSnapshot, digest: Digest, space: AddressSpace | None, *, now: int
-) -> PlanSource:
+def _source(holder: PeerSnapshot, digest: Digest, size_bytes: int, *, now: int) -> PlanSource:
     holding, rate = _holding(holder, digest), holder.learned
     latency_ns = holder.latency_ns
     if latency_ns is None and rate is not None:
@@ -272,23 +248,12 @@ def _source(
         node=holder.source.node,
         path=holder.source.path,
         state=holder.source.state,
-        bytes=_size_bytes(holding, space),
+        bytes=size_bytes,
         is_complete=holding.is_complete,
         rate_bytes_per_s=None if rate is None else int(rate.bytes_per_s),
         latency_s=_seconds(latency_ns),
         rate_age_s=None if rate is None else _seconds(rate.age_ns(now=now)),
         rate_from=None if rate is None else rate.origin,
-    )
-
-
-def _bytes_by_class(space: AddressSpace) -> ClassBytes:
-    sums = dict.fromkeys(Criticality, 0)
-    for unit in space.manifest.units:
-        sums[unit.criticality] += unit.size_bytes
-    return ClassBytes(
-        critical=sums[Criticality.CRITICAL],
-        normal=sums[Criticality.NORMAL],
-        deferred=sums[Criticality.DEFERRED],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.manifest import Manifest
+from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.space import AddressSpace, BlockPlace, Extent
 from ckptd.model.words import Criticality
 from tests.support.manifests import make_manifest, make_unit
@@ -218,6 +219,49 @@ def test_a_block_that_does_not_exist_is_an_index_error(block: int) -> None:
 def test_places_beyond_the_end_are_an_index_error() -> None:
     with pytest.raises(IndexError):
         list(space_of(B, 2 * B).places((2, 4)))
+
+
+class _Asked(tuple[Unit, ...]):
+    """Units that count how often somebody goes through them."""
+
+    __slots__ = ()
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Unit]:
+        type(self).times += 1
+        return super().__iter__()
+
+
+def test_what_holds_of_classes_is_known_without_going_through_the_units_again() -> None:
+    # There can be half a million of them, and the event loop asks.
+    units = _Asked(
+        make_unit(f"u{index}", content(index, B), block_size_bytes=B) for index in range(3)
+    )
+    space = AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=units))
+    assert _Asked.times == 1
+    assert space.class_ends() == (3,)
+    assert not space.optional_blocks()
+    assert len(space.of_criticality(NORMAL)) == 3
+    assert _Asked.times == 1
+
+
+def test_classes_of_several_phases_and_criticalities_end_where_the_next_one_begins() -> None:
+    words = [(0, CRITICAL), (0, CRITICAL), (0, DEFERRED), (1, DEFERRED), (1, DEFERRED)]
+    units = tuple(
+        msgspec.structs.replace(
+            make_unit(f"u{index}", content(index, size), block_size_bytes=B),
+            phase=phase,
+            criticality=criticality,
+        )
+        for index, ((phase, criticality), size) in enumerate(
+            zip(words, (B, 2 * B, B, 0, 3 * B), strict=True)
+        )
+    )
+    space = AddressSpace(Manifest(format=1, checkpoint="c", version=1, units=units))
+    assert space.class_ends() == (3, 4, 7)
+    assert space.of_criticality(DEFERRED) == BlockSet([(3, 7)])
+    assert space.of_criticality(CRITICAL) == BlockSet([(0, 3)])
 
 
 def test_the_blocks_of_a_criticality_are_those_of_its_units() -> None:

@@ -1,0 +1,129 @@
+"""What a plan says in numbers: made of sets of blocks, which can be in very many pieces.
+
+All of it is computed from values that do not change, for a thread: the event loop goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckptd.control.messages.plans import ClassBytes
+from ckptd.core.explain.prediction import (
+    Prediction,
+    Supply,
+    need_of_unknown,
+    needs_of,
+    predict,
+)
+from ckptd.core.explain.snapshot import unit_names
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.space import AddressSpace
+from ckptd.model.words import Criticality
+from ckptd.model.zeros import zero_blocks
+from ckptd.store.files.hashing import digest_of_zeros
+from ckptd.store.published.places import Place
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedContent:
+    """The content that a recovery would bring, and who has what of it.
+
+    Attributes:
+        facts: What a holder says of it, or this node.
+        space: What it is; ``None``: its manifest could not be had.
+        mine: What stands here of it; ``None``: nothing.
+        place: It stands at the target; ``None``: not as far as is known.
+        held: What is on offer here; ``None``: nothing.
+        offered: What each holder has.
+        supplies: What a prediction is based on.
+    """
+
+    facts: Holding
+    space: AddressSpace | None
+    mine: Holding | None
+    place: Place | None
+    held: Holding | None
+    offered: Sequence[Holding]
+    supplies: Sequence[Supply]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFigures:
+    """The numbers of a plan.
+
+    Attributes:
+        by_class: Bytes by criticality; ``None`` without a manifest, as what follows.
+        missing_blocks: Blocks that nobody has.
+        missing_required: How many of those are required.
+        missing_critical: How many of those are critical.
+        missing_units: The first units that have some of those.
+        local_bytes: What is here, or consists of zeros.
+        copied_bytes: What is copied from other places of this node.
+        needed_bytes: What has to come.
+        held_bytes: What is on offer here.
+        offered_bytes: What each holder has, in their order.
+        prediction: How long it takes.
+    """
+
+    by_class: ClassBytes | None
+    missing_blocks: int
+    missing_required: int | None
+    missing_critical: int | None
+    missing_units: tuple[str, ...]
+    local_bytes: int
+    copied_bytes: int
+    needed_bytes: int
+    held_bytes: int
+    offered_bytes: tuple[int, ...]
+    prediction: Prediction
+
+
+def figures_of(content: PlannedContent) -> PlanFigures:
+    """Return the numbers of a plan. Takes a while."""
+    facts, space, mine = content.facts, content.space, content.mine
+    stands = content.place.standing(space) if content.place and space else BlockSet()
+    # They would be neither fetched nor written.
+    zeros = zero_blocks(space, digest_of_zeros) if space else BlockSet()
+    local = (mine.blocks if mine and space else BlockSet()) | zeros
+    # A holder may say anything of a version; its manifest is right.
+    block_count = space.block_count if space else facts.block_count
+    needed = BlockSet.full(block_count) - local
+    missing = needed - union(holding.blocks for holding in content.offered)
+    if space is None:
+        needs = [need_of_unknown(facts, needed)]
+    else:
+        needs = needs_of(space, space.class_ends(), needed)
+    critical = space.of_criticality(Criticality.CRITICAL) if space else BlockSet()
+    return PlanFigures(
+        by_class=_by_class(space) if space else None,
+        missing_blocks=len(missing),
+        missing_required=len(missing - space.optional_blocks()) if space else None,
+        missing_critical=len(missing & critical) if space else None,
+        missing_units=unit_names(space, missing) if space else (),
+        local_bytes=space.set_bytes(local) if space else 0,
+        copied_bytes=space.set_bytes(local - stands - zeros) if space else 0,
+        needed_bytes=sum(need.size_bytes for need in needs),
+        held_bytes=_size_bytes(content.held, space) if content.held else 0,
+        offered_bytes=tuple(_size_bytes(holding, space) for holding in content.offered),
+        prediction=predict(needs, content.supplies),
+    )
+
+
+def _size_bytes(holding: Holding, space: AddressSpace | None) -> int:
+    """Return how much is held; an estimate if nobody knows how long each block is."""
+    if space is not None:
+        return space.set_bytes(holding.blocks & BlockSet.full(space.block_count))
+    return need_of_unknown(holding, holding.blocks).size_bytes
+
+
+def _by_class(space: AddressSpace) -> ClassBytes:
+    def size_bytes(criticality: Criticality) -> int:
+        return space.set_bytes(space.of_criticality(criticality))
+
+    return ClassBytes(
+        critical=size_bytes(Criticality.CRITICAL),
+        normal=size_bytes(Criticality.NORMAL),
+        deferred=size_bytes(Criticality.DEFERRED),
+    )

@@ -1,0 +1,61 @@
+"""The numbers of a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.core.explain.prediction import Supply
+from ckptd.daemon.answer.plan_figures import PlannedContent, figures_of
+from ckptd.model.blocks import BlockSet
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, PathId, Version
+from ckptd.model.space import AddressSpace
+from tests.support.manifests import make_manifest
+
+SPACE = AddressSpace(
+    make_manifest({"a": b"a" * 3, "b": b"b" * 5, "c": b"c" * 7}, critical=["b"], deferred=["c"])
+)
+"""In the order of its blocks: b, a, c."""
+
+
+def holding(*blocks: int) -> Holding:
+    return Holding(
+        checkpoint=CheckpointName("c"),
+        version=Version(1),
+        digest=Digest("0" * 64),
+        size_bytes=30,
+        block_count=3,
+        blocks=BlockSet((block, block + 1) for block in blocks),
+        optional=BlockSet(),
+    )
+
+
+def content(
+    space: AddressSpace | None, *, mine: Holding | None = None, offered: tuple[Holding, ...] = ()
+) -> PlannedContent:
+    supplies = [Supply(PathId("p"), each.blocks, 1.0) for each in offered]
+    return PlannedContent(holding(0, 1, 2), space, mine, None, mine, offered, supplies)
+
+
+def test_what_is_here_need_not_come_and_what_nobody_has_is_named() -> None:
+    figures = figures_of(content(SPACE, mine=holding(1), offered=(holding(0),)))
+    assert (figures.by_class and figures.by_class.critical) == 5
+    assert (figures.local_bytes, figures.held_bytes, figures.needed_bytes) == (3, 3, 12)
+    assert figures.copied_bytes == 3  # it does not stand at the target
+    assert figures.offered_bytes == (5,)
+    assert (figures.missing_blocks, figures.missing_required, figures.missing_critical) == (1, 1, 0)
+    assert figures.missing_units == ("c",)
+    assert figures.prediction.critical_ns == pytest.approx(5e9)
+    assert figures.prediction.complete_ns is None
+
+
+def test_without_a_manifest_only_totals_are_known() -> None:
+    figures = figures_of(content(None, offered=(holding(0, 1),)))
+    assert figures.by_class is None
+    assert (figures.needed_bytes, figures.offered_bytes) == (30, (20,))
+    assert (figures.missing_blocks, figures.missing_required, figures.missing_critical) == (
+        1,
+        None,
+        None,
+    )
+    assert figures.missing_units == ()
