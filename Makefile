@@ -30,7 +30,7 @@ TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist workst
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
@@ -87,6 +87,9 @@ bench-keeping: install ## Measure what watching costs, how soon a change is know
 
 bench-bombs: install ## Measure memory and event loop of a daemon that gets the most hostile manifests: ROWS="'deep paths'"
 	@$(BIN)/python -m tests.benchmarks.bombs $(ROWS)
+
+bench-units: install ## Measure memory, event loop and start of daemons with very many small files: UNITS=480000
+	@$(BIN)/python -m tests.benchmarks.units $(if $(UNITS),--units '$(UNITS)')
 
 fuzz: install ## Feed every parser drawn nonsense, and a receiver drawn dialogues: EXECUTIONS=10000, TARGET=dialogues, SEED=7
 	@$(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions '$(EXECUTIONS)') $(if $(TARGET),--target '$(TARGET)') $(if $(SEED),--seed '$(SEED)')
