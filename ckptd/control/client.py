@@ -11,14 +11,16 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
-from typing import Final, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from ckptd.control.descriptors import DescriptorSocket
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView, StreamError, is_result
+from ckptd.control.messages.prioritized import NeedProgress, NeedRequest, NeedResult
 from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
@@ -35,14 +37,27 @@ _Message = TypeVar("_Message")
 class _Connection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, *, keeping: DescriptorSocket | None = None) -> None:
         super().__init__("ckptd")
         self._socket_path = socket_path
+        self._keeping = keeping
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = self._keeping or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._socket_path)
+
+
+class OpenUnit(NamedTuple):
+    """A unit, open.
+
+    Attributes:
+        fd: For reading only; the caller closes it.
+        result: What the daemon says of it.
+    """
+
+    fd: int
+    result: NeedResult
 
 
 class ControlClient(Api):
@@ -70,6 +85,36 @@ class ControlClient(Api):
         """Return a client of the same daemon whose calls have a deadline."""
         return ControlClient(self.socket_path, deadline_s=deadline_s)
 
+    def open_unit(
+        self, path: str, on_progress: Callable[[NeedProgress], None] = lambda _: None
+    ) -> OpenUnit:
+        """Let a unit go first, wait for it, and open it: whatever its mode, and wherever it is.
+
+        All its bytes were compared through the descriptor that is returned. It stays good when the
+        version is placed, replaced or removed.
+
+        Args:
+            path: Where the file will stand, or a unit's path; as :class:`NeedRequest` has it.
+            on_progress: Called once a second.
+
+        Returns:
+            The descriptor, and what the daemon says of the unit.
+
+        Raises:
+            CkptdError: What the daemon answered with, as for every call.
+            Shortage: This process has no descriptor left.
+            TimeoutError: The deadline has passed.
+        """
+        request = NeedRequest(path=path, with_descriptor=True)
+        target, body = _encode(Api.need, Api.need.shape, (request,))
+        with DescriptorSocket() as keeping:
+            for message in self._messages(Api.need, target, body, keeping):
+                if isinstance(message, NeedResult):
+                    return OpenUnit(keeping.take(), message)
+                if isinstance(message, NeedProgress):
+                    on_progress(message)
+        raise self._unreachable(Api.need.unfinished)
+
     def _ask(self, route: Route[..., object], taken: Sequence[object]) -> object:
         shape = route.shape
         target, body = _encode(route, shape, taken)
@@ -78,10 +123,24 @@ class ControlClient(Api):
         with self._answer(route.method, target, body) as (_, response):
             return self._decode(self._body(response), _decoder(shape.answer))
 
-    def _messages(self, route: Route[..., object], target: str, body: bytes) -> Iterator[object]:
-        """Yield the messages of a stream until its result, or until the daemon ends it."""
+    def _messages(
+        self,
+        route: Route[..., object],
+        target: str,
+        body: bytes,
+        keeping: DescriptorSocket | None = None,
+    ) -> Iterator[object]:
+        """Yield the messages of a stream until its result, or until the daemon ends it.
+
+        Args:
+            route: Whose stream.
+            target: Of the request.
+            body: Of the request.
+            keeping: The socket to use; a new one otherwise.
+        """
         decoder = _decoder(route.shape.answer | StreamError)
-        with self._answer(route.method, target, body) as (connection, response):
+        connecting = _Connection(self.socket_path, keeping=keeping)
+        with self._answer(route.method, target, body, connecting) as (connection, response):
             for line in self._lines(connection, response):
                 message = self._decode(line, decoder)
                 if isinstance(message, StreamError):
@@ -94,10 +153,17 @@ class ControlClient(Api):
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, target: str, body: bytes
+        self, method: str, target: str, body: bytes, connecting: _Connection | None = None
     ) -> Iterator[tuple[_Connection, http.client.HTTPResponse]]:
-        """Send a request and hand out the successful answer, its body unread."""
-        with contextlib.closing(_Connection(self.socket_path)) as connection:
+        """Send a request and hand out the successful answer, its body unread.
+
+        Args:
+            method: Of the request.
+            target: Likewise.
+            body: Likewise.
+            connecting: The connection to use; a new one otherwise.
+        """
+        with contextlib.closing(connecting or _Connection(self.socket_path)) as connection:
             with self._mapped_errors():
                 connection.timeout = _timeout_s(self.deadline_s)
                 connection.request(method, target, body)

@@ -45,6 +45,13 @@ the number that its publisher chose. `…` is a stream: one message a line, dist
 where there is a `result` it comes last, and a last `error` says why there will be none. Every other
 answer that is no success is an [ErrorDocument](#errordocument).
 
+With `with_descriptor` in the request of `need` a descriptor of the file comes as well: `SCM_RIGHTS`
+of unix(7), beside the bytes of the result, which then has `has_descriptor` set. It is exactly one,
+open for reading only. A reader must take it with `recvmsg`, for `read` and `recv` lose it, with
+room for it (`MSG_CTRUNC` says that there was none), and closes what it does not expect. Each unit
+has a request and a connection of its own, which is closed behind the result; 8 of one user may be
+under way at once. In Python `ControlClient.open_unit` does all this.
+
 The roles are `stranger`, `viewer`, `operator` and `admin`; each may do what those before it may.
 
 ## Verbs

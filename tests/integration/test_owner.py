@@ -6,10 +6,8 @@ import os
 import shutil
 import stat
 import struct
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,54 +17,18 @@ from ckptd.control.messages.observation import CheckRow
 from ckptd.errors import ExitCode
 from ckptd.model.words import CheckResult, Result
 from tests.support.cluster import WAIT_S, Cluster, Node, make_checkpoint, tree_digest
+from tests.support.two_users import DAEMON, TRAINER, as_daemon, as_trainer, can_be_two_users
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users"),
 ]
 
-DAEMON, TRAINER = 64001, 64002
-
-
-def as_daemon(capabilities: str) -> tuple[str, ...]:
-    """Return what a command begins with that runs as the shipped unit does."""
-    return (
-        "setpriv",
-        f"--reuid={DAEMON}",
-        f"--regid={DAEMON}",
-        "--clear-groups",
-        f"--inh-caps=-all{capabilities}",
-        f"--ambient-caps=-all{capabilities}",
-        f"--bounding-set=-all{capabilities}",
-        "--no-new-privs",
-    )
-
-
-def as_trainer(work: Callable[[], object]) -> None:
-    """Do something as the job's user; what fails there fails here."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.setgroups([])
-            os.setgid(TRAINER)
-            os.setuid(TRAINER)
-            work()
-            code = 0
-        except BaseException as error:  # noqa: BLE001  the test is in the parent
-            sys.stderr.write(f"as the trainer: {error!r}\n")
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A cluster where other users reach its files."""
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv")
-    importing = [*as_daemon(",+chown"), sys.executable, "-c", "import ckptd.cli.daemon"]
-    if subprocess.run(importing, capture_output=True, check=False).returncode:
+    if not can_be_two_users(",+chown"):
         pytest.skip("another user cannot use this Python, or root may not give CAP_CHOWN")
     directory = Path(tempfile.mkdtemp(prefix="ckptd-owner-"))
     try:

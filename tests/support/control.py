@@ -22,6 +22,7 @@ from ckptd.control.messages.plans import Plan, PlanRequest
 from ckptd.control.messages.prioritized import (
     NeedEvent,
     NeedRequest,
+    NeedResult,
     Prioritized,
     PrioritizeRequest,
 )
@@ -32,6 +33,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryVi
 from ckptd.control.messages.verifications import VerifyEvent, VerifyRequest
 from ckptd.control.roles import Roles
 from ckptd.control.server.dispatch import Ordered, serve_control
+from ckptd.control.server.handing import Handing
 from ckptd.errors import CkptdError, NotFound
 from ckptd.model.words import (
     Stage,
@@ -76,6 +78,7 @@ class StandInDaemon:
         needing: Steps of each stream about a unit that is needed.
         verifying: Steps of each verify stream.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
+        handed_descriptors: How many go with the result about a unit that is needed, if asked for.
         refusal: Raised by every action.
         observing: What it says of itself.
         calls: Actions that came through, with what they were given.
@@ -100,6 +103,7 @@ class StandInDaemon:
         self.needing = needing
         self.verifying = verifying
         self.views = list(views)
+        self.handed_descriptors = 1
         self.refusal = refusal
         self.observing = StandInObserving()
         self.calls: list[tuple[str, object]] = []
@@ -178,7 +182,7 @@ class StandInDaemon:
         self._act("prioritize", (recovery, request))
         return PRIORITIZED
 
-    async def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
+    async def need(self, request: NeedRequest, handing: Handing) -> AsyncGenerator[NeedEvent, None]:
         self._act("need", request)
         for step in self.needing:
             match step:
@@ -186,6 +190,11 @@ class StandInDaemon:
                     await asyncio.Event().wait()
                 case Exception():
                     raise step
+                case NeedResult() if request.with_descriptor:
+                    for _ in range(self.handed_descriptors):
+                        fd = os.open(step.path, os.O_RDONLY)
+                        handing._attached.append(fd)
+                    yield msgspec.structs.replace(step, has_descriptor=True)
                 case _:
                     yield step
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import shutil
+import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
-from ckptd.errors import ExitCode
+from ckptd.errors import CkptdError, ExitCode
+from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
 
 _PRIORITIZE: Final = """\
@@ -43,11 +46,14 @@ unit that only one running recovery has.
 A path in staging is for reading only, and only for the daemon's user and root.
 It moves with the version the moment that is complete, and is gone if the
 recovery is given up: open it at once, and look at PATH itself if it is gone. A
-file that is open or mapped stays so.
+file that is open or mapped stays so. Others take the bytes: --cat writes them,
+compared once more, from a descriptor that the daemon passes (Python:
+ControlClient.open_unit).
 
 examples:
   ckptctl need /data/llama/rank-3/1200/model-00001-of-00004.safetensors
   file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
+  ckptctl need tokenizer.json --cat > /tmp/tokenizer.json
   ckptctl need optimizer/shard-0.pt --no-wait
 """
 
@@ -70,17 +76,24 @@ def _add_need(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="where the file will stand, or a unit's path")
     parser.add_argument("--no-wait", action="store_true", help="return once it goes first")
     parser.add_argument("--timeout", metavar="DURATION", help="wait for so long at most: 10m")
+    parser.add_argument("--cat", action="store_true", help="write its bytes, and no path")
 
 
 def _object_to_need(arguments: Namespace) -> str:
-    is_contradiction = arguments.timeout and arguments.no_wait
-    return "--timeout contradicts --no-wait" if is_contradiction else ""
+    if arguments.cat and arguments.output == "json":
+        return "--cat contradicts -o json"
+    if arguments.no_wait and (arguments.timeout or arguments.cat):
+        return f"--{'timeout' if arguments.timeout else 'cat'} contradicts --no-wait"
+    return ""
 
 
 def _need(arguments: Namespace) -> ExitCode:
     path, timeout_s = utf8(arguments.path), duration_s(arguments.timeout)
     goes_on = "it still goes first, until the daemon restarts"
     try:
+        if arguments.cat:
+            _write_unit(client_of(arguments), path, timeout_s)
+            return ExitCode.DONE
         event = follow_need(client_of(arguments), arguments, path, timeout_s)
     except TimeoutError:
         say(f"{path} is not here within {arguments.timeout}; {goes_on}")
@@ -91,6 +104,26 @@ def _need(arguments: Namespace) -> ExitCode:
     if arguments.output != "json":
         print("\n".join(need_lines(event)))
     return ExitCode.DONE
+
+
+def _write_unit(client: ControlClient, path: str, timeout_s: float | None) -> None:
+    """Write the bytes of a unit to standard output.
+
+    Raises:
+        TimeoutError: It is not here by then.
+        CkptdError: They cannot be written.
+    """
+    client = client.until(None if timeout_s is None else time.monotonic() + timeout_s)
+    with showing() as show:
+        unit = client.open_unit(posixpath.normpath(path), lambda event: show(_picture(event)))
+    with open(unit.fd, "rb") as file:
+        try:
+            shutil.copyfileobj(file, sys.stdout.buffer, MIB)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise  # nobody reads
+        except OSError as error:
+            raise CkptdError("unit", f"cannot be written out: {error.strerror}") from error
 
 
 def prioritized_lines(prioritized: Prioritized) -> list[str]:

@@ -41,16 +41,18 @@ class NeedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         path: The absolute path that the file will have, or the path of a unit, which only one
             running recovery may have.
+        with_descriptor: A descriptor of the file shall come with the result, as ``SCM_RIGHTS``.
     """
 
     path: str
+    with_descriptor: bool = False
 
 
 class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
     """How far a unit is.
 
     Attributes:
-        recovery: Id of the recovery that fetches it.
+        recovery: Id of the recovery that fetches it; ``None`` if it was here before.
         unit: Path of the unit in the version.
         is_prioritized: It goes first; ``False`` until the manifest is here.
         bytes_total: Its length; 0 until the manifest is here.
@@ -58,7 +60,7 @@ class NeedProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
         waiting_for: Why the recovery makes no progress; empty if it does.
     """
 
-    recovery: str
+    recovery: str | None
     unit: str
     is_prioritized: bool = msgspec.field(name="is_raised")
     bytes_total: int
@@ -75,12 +77,15 @@ class NeedResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
         path: Where its verified bytes are now. Only for reading.
         is_placed: It has its final path. Otherwise it is in staging: it moves when the version is
             complete, and is removed if the recovery is cancelled.
+        has_descriptor: With this message comes one descriptor, open for reading only, of a file
+            that was hashed just before and is what was published.
     """
 
     recovery: str | None
     unit: str
     path: str
     is_placed: bool
+    has_descriptor: bool = False
 
 
 NeedEvent: TypeAlias = NeedProgress | NeedResult

@@ -35,7 +35,14 @@ from ckptd.control.server.bodies import (
 )
 from ckptd.control.server.callers import UserNames, caller_at, user_name
 from ckptd.control.server.gate import Gate, listening
-from ckptd.control.server.handlers import CALLER, Answering, bind, methods_by_name
+from ckptd.control.server.handing import Handing
+from ckptd.control.server.handlers import (
+    CALLER,
+    HANDING,
+    Answering,
+    bind,
+    methods_by_name,
+)
 from ckptd.errors import NotPermitted
 from ckptd.limits import CONTROL_MESSAGE_BYTES_MAX, IDLE_TIMEOUT_NS, SECOND
 from ckptd.wire.hosts import are_ours, is_from_page
@@ -223,7 +230,7 @@ class _Control:
 
     def _handler(self, route: Route[..., object], answering: Answering) -> Handler:
         shape = route.shape
-        takes_caller = CALLER in inspect.signature(answering).parameters
+        takes = inspect.signature(answering).parameters.keys()
 
         async def handle(request: web.Request) -> web.StreamResponse:
             taken: list[object] = [request.match_info[name] for name in shape.names]
@@ -236,9 +243,11 @@ class _Control:
                 caller = _caller(request)
                 user = await self._users.of(caller.uid)
                 self._note_order(Ordered(caller.uid, user, route.verb, _facts(shape.names, taken)))
-            answer = answering(*taken, **({CALLER: _caller(request)} if takes_caller else {}))
+            handing = Handing(request)
+            given: dict[str, object] = {CALLER: _caller(request), HANDING: handing}
+            answer = answering(*taken, **{name: given[name] for name in given.keys() & takes})
             if isinstance(answer, AsyncGenerator):
-                return await self._stream(request, answer)
+                return await self._stream(request, answer, handing)
             if inspect.isawaitable(answer):
                 answer = await answer
             return as_json(answer, route.status)
@@ -251,9 +260,9 @@ class _Control:
         self._note_answer(resource.canonical if resource else "other", response.status)
 
     async def _stream(
-        self, request: web.Request, events: AsyncGenerator[msgspec.Struct, None]
+        self, request: web.Request, events: AsyncGenerator[msgspec.Struct, None], handing: Handing
     ) -> web.StreamResponse:
-        """Send events, one a line.
+        """Send events, one a line, with what was attached for them.
 
         An error before the first event is an ordinary answer; later it is the last event.
         """
@@ -265,10 +274,10 @@ class _Control:
                 event = await anext(events)
                 response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
                 await response.prepare(request)
-                await response.write(as_line(event))
+                await handing.write(response, as_line(event))
                 try:
                     async for event in events:
-                        await response.write(as_line(event))
+                        await handing.write(response, as_line(event))
                 except ConnectionError:
                     raise
                 except Exception as error:  # noqa: BLE001 -- edge: an event's failure → its last line
@@ -276,6 +285,7 @@ class _Control:
                     await response.write(as_line(StreamError(**msgspec.structs.asdict(view))))
                 return response
         finally:
+            handing.close()
             self._streams.discard(task)
 
 

@@ -8,11 +8,14 @@ from typing import Final, TypeAlias, get_type_hints
 
 from ckptd.control.roles import Caller
 from ckptd.control.routes import ROUTES, Route
+from ckptd.control.server.handing import Handing
 
 Answering: TypeAlias = Callable[..., object]
 
 CALLER: Final = "caller"
 """A method with a parameter of this name is given who asks."""
+HANDING: Final = "handing"
+"""One with a parameter of this name can let descriptors go with messages."""
 
 
 def methods_by_name(parts: Iterable[object]) -> dict[str, Answering]:
@@ -60,8 +63,9 @@ def _check(route: Route[..., object], method: Answering) -> None:
     hints = get_type_hints(method)
     answers = hints.pop("return", None)
     taken = [(name, hints.get(name)) for name in inspect.signature(method).parameters]
-    if (CALLER, Caller) in taken:
-        taken.remove((CALLER, Caller))
+    for given in ((CALLER, Caller), (HANDING, Handing)):
+        if given in taken:
+            taken.remove(given)
     shape = route.shape
     expected: list[tuple[str, object]] = [(name, str) for name in shape.names]
     if shape.request is not None:

@@ -20,7 +20,10 @@ from ckptd.control.messages.prioritized import (
     Prioritized,
     PrioritizeRequest,
 )
+from ckptd.control.roles import Caller
+from ckptd.control.server.handing import Handing
 from ckptd.core.events import UnitsPrioritized
+from ckptd.daemon.answer.handed_units import HandedUnits
 from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
@@ -67,6 +70,7 @@ class PrioritizeAnswers:
         self._book = recovering.book
         self._catalog = storage.catalog
         self._roots = storage.roots
+        self._handed = HandedUnits(recovering.book, storage.catalog, storage.roots)
 
     async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
         """Let the units of a recovery go first whose paths match.
@@ -91,8 +95,21 @@ class PrioritizeAnswers:
         self._report(UnitsPrioritized(found.id, blocks))
         return prioritized
 
-    async def need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
+    async def need(
+        self, request: NeedRequest, caller: Caller, handing: Handing
+    ) -> AsyncGenerator[NeedEvent, None]:
         """Let one unit go first; yield progress once a second, and last where it can be read."""
+        async with contextlib.aclosing(self._need(request)) as events:
+            async for event in events:
+                if isinstance(event, NeedResult) and request.with_descriptor:
+                    handed = self._handed.hand_over(event, caller.uid, handing)
+                    async with contextlib.aclosing(handed) as more:
+                        async for each in more:
+                            yield each
+                else:
+                    yield event
+
+    async def _need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
         found = await self._find(request.path)
         if isinstance(found, NeedResult):
             yield found
