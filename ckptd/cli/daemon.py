@@ -15,7 +15,7 @@ import msgspec
 from ckptd import __version__
 from ckptd.cli.streams import StandardStreams, open_missing_descriptors
 from ckptd.config import Address, Config, load_config, load_stated
-from ckptd.config.sections import LimitSpan
+from ckptd.config.sections import LimitSpan, RootRecovery
 from ckptd.errors import CkptdError, ConfigurationError, ExitCode, UsageError
 from ckptd.model.quantities import format_rate, format_size
 from ckptd.model.rate_limits import UNLIMITED
@@ -208,7 +208,9 @@ def _plain(value: object) -> object:
         case Address():
             return str(value)
         case Mapping():
-            return {str(key): each for key, each in value.items()}
+            return {str(key): _plain(each) for key, each in value.items()}
+        case RootRecovery():
+            return _plain_table(value)
         case LimitSpan():
             return {"span": str(value.span), "rates": _plain(value.rates)}
         case tuple():
@@ -255,6 +257,10 @@ def _words(value: object) -> str:
     match value:
         case {"span": span, "rates": rates}:
             return f"{span}: {_words(rates)}"
+        case {"mode": mode, "owner": owner, "group": group}:
+            return f"mode {mode}, owner {owner or 'off'}, group {group or 'off'}"
+        case dict() if any(isinstance(each, dict) for each in value.values()):
+            return "; ".join(f"{key}: {_words(each)}" for key, each in value.items())
         case dict():
             return ", ".join(
                 f"{key} {UNLIMITED if rate is None else format_rate(rate)}"

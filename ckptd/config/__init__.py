@@ -16,6 +16,7 @@ from ckptd.config.addresses import Address, is_loopback, parse_address, parse_pe
 from ckptd.config.document import Document, text
 from ckptd.config.layers import read_layers
 from ckptd.config.rates import read_limits
+from ckptd.config.recovered import read_recovery
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
 
@@ -103,6 +104,8 @@ def _section(document: Document, section: msgspec.structs.FieldInfo) -> object:
             return _roots(document)
         case "limits":
             return read_limits(document)
+        case "recovery":
+            return read_recovery(document)
         case "tls":
             return document.section("tls", TlsSection) if "tls" in document.values else None
         case name:

@@ -145,6 +145,14 @@ class TlsSection(msgspec.Struct, frozen=True, kw_only=True):
     revoked: Annotated[str | None, EnvironmentKey(credential_or_none)] = None
 
 
+class RootRecovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts for recoveries into one root, in place of the same keys of ``[recovery]``."""
+
+    mode: str
+    owner: str | None
+    group: str | None
+
+
 class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     """What a recovery may use, and how it writes.
 
@@ -158,6 +166,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
         group: Likewise.
         version_max_bytes: The longest version, holes included.
+        roots: For what mode, owner and group are others: sections ``[recovery.roots.NAME]``.
     """
 
     buffers_bytes: Annotated[int, Key(text(buffers))] = msgspec.field(
@@ -173,6 +182,7 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     version_max_bytes: Annotated[int, Key(text(version_size))] = msgspec.field(
         default=16 * TIB, name="version_max"
     )
+    roots: Mapping[str, RootRecovery] = {}
 
 
 class PublishSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from ckptd.daemon.host.confinement import (
 )
 from ckptd.daemon.settings.access import Access, find_roles
 from ckptd.daemon.settings.own_identity import open_identity
-from ckptd.daemon.settings.recovered_owner import check_giving, find_owner
+from ckptd.daemon.settings.recovered_owner import check_giving, find_owners
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import DamagedState
 from ckptd.limits import EPOCH_BITS
@@ -98,7 +98,7 @@ class Parts:
         transport: By what it talks.
         policy: Which signatures count.
         access: Who may do what on the control socket.
-        owner: Whose what is recovered becomes; ``None``: it stays this process's.
+        owners: Whose what is recovered becomes, by root; ``None``: it stays this process's.
         sockets: What the service manager made, by name.
         confinement: Whether this process gave up writing elsewhere.
     """
@@ -111,7 +111,7 @@ class Parts:
     transport: Transport
     policy: SignaturePolicy
     access: Access
-    owner: Owner | None
+    owners: Mapping[str, Owner | None]
     sockets: dict[str, socket.socket]
     confinement: Confinement
 
@@ -145,8 +145,8 @@ async def open_parts(
     # On the loop, which has nothing else to do yet: no thread may start before the confinement.
     check_places(config)
     access = Access(find_roles(config.control))
-    owner = find_owner(config.recovery)
-    check_giving(owner)
+    owners = find_owners(config)
+    check_giving(config.recovery, owners)
     state = StateDirectory.open(config.node.state_dir)
     stack.callback(state.close)
     opened: list[Root] = []
@@ -186,7 +186,7 @@ async def open_parts(
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,
         access=access,
-        owner=owner,
+        owners=owners,
         sockets=sockets,
         confinement=confinement,
     )

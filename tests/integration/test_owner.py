@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users"),
 ]
 
+OTHER = 64003
+
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
@@ -59,7 +61,8 @@ def test_the_job_reads_appends_and_rotates_and_the_daemon_repairs_serves_and_rem
     made = make_checkpoint(source.path("100"))
     source.publish(made)
     source.publish(make_checkpoint(source.path("101"), seed=2), version=101)
-    node = receiver_of(cluster, source, f"owner = {TRAINER}", ",+chown")
+    said = f"owner = {OTHER}\n[recovery.roots.main]\nowner = {TRAINER}"  # the root's goes before
+    node = receiver_of(cluster, source, said, ",+chown")
     node.wait_ready()
     (row,) = (
         row for row in node.client.examine() if isinstance(row, CheckRow) and row.check == "owner"

@@ -288,6 +288,27 @@ BAD = {
     "rate of no interface": Bad(
         toml(limits='yield_rate = "1Gbit/s"'), "limits.yield_rate", "has no interface"
     ),
+    "recovery into what is no root": Bad(
+        toml(recovery='[recovery.roots.other]\nmode = "0770"'),
+        "recovery.roots.other",
+        "is no root. Known: main",
+    ),
+    "recovery into a root that is text": Bad(
+        toml(recovery='roots.main = "0770"'), "recovery.roots.main", "is text, not a table"
+    ),
+    "recovery into roots that are text": Bad(
+        toml(recovery='roots = "main"'), "recovery.roots", "is text, not a table"
+    ),
+    "mode of a root that shuts out": Bad(
+        toml(recovery='[recovery.roots.main]\nmode = "0"'),
+        "recovery.roots.main.mode",
+        "is no mode that lets",
+    ),
+    "key that a root does not have": Bad(
+        toml(recovery='[recovery.roots.main]\nowners = "a"'),
+        "recovery.roots.main.owners",
+        "Did you mean recovery.roots.main.owner?",
+    ),
     "size below 0": Bad(
         toml(recovery='buffers = "-1GiB"'), "recovery.buffers", "size '-1GiB' is not a number"
     ),

@@ -320,11 +320,14 @@ def test_the_example_shows_every_key_of_the_schema() -> None:
         for field in msgspec.structs.fields(struct)
     }
     del schema["limits.rates"]
+    del schema["recovery.roots"]
     schema |= {f"limits.{direction.value}": False for direction in Direction}
     required = {key for key, is_required in schema.items() if is_required}
     optional = {key for key, _ in uncommented_defaults()}
     assert optional == schema.keys() - required
     text = (CONFIGS / "ckptd.toml").read_text()
+    for key in msgspec.structs.fields(sections.RootRecovery):
+        assert re.search(rf"^#   {key.name} = ", text, re.MULTILINE), key.name
     assert all(re.search(rf"^{key.partition('.')[2]} = ", text, re.MULTILINE) for key in required)
 
 
@@ -357,6 +360,13 @@ def test_rot_is_put_right_only_where_somebody_says_so(tmp_path: Path) -> None:
     assert not load(tmp_path, toml()).scrub.repair
     with pytest.raises(ConfigurationError, match=r"scrub\.repair"):
         load(tmp_path, toml(scrub='repair = "yes"'))
+
+
+def test_a_root_says_of_recoveries_into_it_what_is_other_there(tmp_path: Path) -> None:
+    recovery = 'owner = "job"\nmode = "0770"\n[recovery.roots.main]\nowner = ""\ngroup = 100'
+    section = load(tmp_path, toml(recovery=recovery)).recovery
+    assert section.roots == {"main": sections.RootRecovery(mode="0770", owner=None, group="100")}
+    assert section.owner == "job"
 
 
 @pytest.mark.parametrize(

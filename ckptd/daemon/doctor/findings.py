@@ -28,7 +28,7 @@ from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
 from ckptd.daemon.doctor.networks import look_at_networks
-from ckptd.daemon.doctor.ownership import look_at_owner
+from ckptd.daemon.doctor.ownership import look_at_owners
 from ckptd.daemon.doctor.places import judge_places
 from ckptd.daemon.doctor.readable import look_at_reading
 from ckptd.daemon.doctor.remedies import remedied
@@ -95,7 +95,7 @@ class Doctor:
         scarce: Callable[[], Sequence[ScarceVersion]],
     ) -> None:
         self._config = parts.config
-        self._confinement, self._owner = parts.confinement, parts.owner
+        self._confinement, self._owners = parts.confinement, parts.owners
         self._data = data
         self._roots = parts.storage.roots
         self._catalog = parts.storage.catalog
@@ -117,7 +117,7 @@ class Doctor:
             self._clocks,
             self._certificates,
             partial(look_at_confinement, self._confinement),
-            partial(look_at_owner, self._owner),
+            partial(look_at_owners, self._owners),
             self._descriptors,
             partial(look_at_conflicts, self._look_for_conflicts),
             self._offer,

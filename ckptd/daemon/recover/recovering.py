@@ -101,9 +101,7 @@ class Recovering:
         self.attributes = AttributeSearch(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
-        self.terms = Terms(
-            config.recovery.version_max_bytes, int(config.recovery.mode, 8), parts.owner
-        )
+        self.terms = Terms.of(config.recovery, parts.owners)
         self.staging = StagingOrders(
             parts.storage,
             self.book,

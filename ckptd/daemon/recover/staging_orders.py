@@ -153,7 +153,7 @@ class StagingOrders:
                 recovery.target,
                 effect.space,
                 self._writing,
-                self._terms.owner,
+                self._terms.by_root[recovery.root.name].owner,
             )
             recovery.staging = staging
             promised = sum(
@@ -192,12 +192,14 @@ class StagingOrders:
         wanted = Wanted(recovery.record.checkpoint, effect.digest, effect.space.manifest)
 
         def note(found: Attributes | None) -> None:
-            staging.finishing = self._finishing(wanted, found)
+            staging.finishing = self._finishing(recovery, wanted, found)
 
         self._search.begin(recovery.id, wanted, note)
 
-    def _finishing(self, wanted: Wanted, attributes: Attributes | None) -> Finishing:
-        return Finishing(wanted.manifest, attributes, self._terms.mode_max, self._terms.owner)
+    def _finishing(
+        self, recovery: OpenRecovery, wanted: Wanted, attributes: Attributes | None
+    ) -> Finishing:
+        return Finishing(wanted.manifest, attributes, *self._terms.by_root[recovery.root.name])
 
     async def _settle_finishing(self, recovery: OpenRecovery, wanted: Wanted) -> None:
         """Settle what files and directories get last, before they are placed."""
@@ -205,7 +207,7 @@ class StagingOrders:
         if staging.is_placed:
             return
         attributes = await self._search.result(recovery.id, wanted)
-        staging.finishing = self._finishing(wanted, attributes)
+        staging.finishing = self._finishing(recovery, wanted, attributes)
         if attributes is None:
             _log.warning("attributes.missing", recovery=recovery.id, digest=wanted.digest)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
-from ckptd.config.sections import RecoverySection
+from ckptd.config import Config
+from ckptd.config.sections import RecoverySection, RootRecovery
 from ckptd.daemon.settings.access import find_groups, find_users
 from ckptd.errors import ConfigurationError
 from ckptd.store.trees.ownership import REMEDY, Owner, giving_obstacle
@@ -13,8 +15,8 @@ from ckptd.store.trees.ownership import REMEDY, Owner, giving_obstacle
 _GROUP_READS: Final = 0o040
 
 
-def find_owner(recovery: RecoverySection) -> Owner | None:
-    """Return whose recovered files become; ``None``: they stay this process's.
+def find_owners(config: Config) -> Mapping[str, Owner | None]:
+    """Return for each root whose recovered files become; ``None``: they stay this process's.
 
     May ask a directory service.
 
@@ -22,41 +24,70 @@ def find_owner(recovery: RecoverySection) -> Owner | None:
         ConfigurationError: An account is not known, or root, or this process could neither serve
             nor remove what is theirs.
     """
-    if not recovery.owner and not recovery.group:
+    everywhere = find_owner(*said_of(config.recovery))
+    own = {root: find_owner(*said_of(config.recovery, root)) for root in config.recovery.roots}
+    return {root: own.get(root, everywhere) for root in config.roots}
+
+
+def said_of(recovery: RecoverySection, root: str | None = None) -> tuple[str, RootRecovery]:
+    """Return what counts for a root, ``None`` for those that are not named, and where it stands."""
+    if root is not None and root in recovery.roots:
+        return f"recovery.roots.{root}", recovery.roots[root]
+    said = RootRecovery(mode=recovery.mode, owner=recovery.owner, group=recovery.group)
+    return "recovery", said
+
+
+def find_owner(place: str, said: RootRecovery) -> Owner | None:
+    """Return whose files become what one section says; ``None``: they stay this process's.
+
+    Args:
+        place: The section, for errors.
+        said: What it says.
+
+    Raises:
+        ConfigurationError: See :func:`find_owners`.
+    """
+    if not said.owner and not said.group:
         return None
     uid = gid = None
-    if recovery.owner:
-        uid = find_users("recovery.owner", (recovery.owner,))[recovery.owner]
+    if said.owner:
+        uid = find_users(f"{place}.owner", (said.owner,))[said.owner]
         if uid == 0:
             raise ConfigurationError(
-                "recovery.owner", "is root, to whom nothing from elsewhere goes", "Name the job's."
+                f"{place}.owner", "is root, to whom nothing from elsewhere goes", "Name the job's."
             )
-    if recovery.group:
-        gid = find_groups("recovery.group", (recovery.group,))[recovery.group]
+    if said.group:
+        gid = find_groups(f"{place}.group", (said.group,))[said.group]
         if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
             raise ConfigurationError(
-                "recovery.group",
-                f"the daemon is no member of {recovery.group!r}, and reads, repairs and removes "
+                f"{place}.group",
+                f"the daemon is no member of {said.group!r}, and reads, repairs and removes "
                 "what it recovered as one",
                 "Add its user ('usermod -aG'), or take it out: the group is the daemon's then.",
             )
     owner = Owner(uid, gid)
-    if owner.is_other and not int(recovery.mode, 8) & _GROUP_READS:
+    if owner.is_other and not int(said.mode, 8) & _GROUP_READS:
         raise ConfigurationError(
-            "recovery.mode",
-            f"is {recovery.mode}: the daemon could not read what belongs to {recovery.owner!r}",
+            f"{place}.mode",
+            f"is {said.mode}: the daemon could not read what belongs to {said.owner!r}",
             'Write "0640".',
         )
     return owner
 
 
-def check_giving(owner: Owner | None) -> None:
-    """Check that this process may give files to an owner; another process may or may not.
+def check_giving(recovery: RecoverySection, owners: Mapping[str, Owner | None]) -> None:
+    """Check that this process may give files to owners; another process may or may not.
+
+    Args:
+        recovery: Names the keys.
+        owners: What :func:`find_owners` returned.
 
     Raises:
         ConfigurationError: It may not.
     """
-    obstacle = "" if owner is None else giving_obstacle(owner)
-    if owner is not None and obstacle:
-        key = "recovery.owner" if owner.is_other else "recovery.group"
-        raise ConfigurationError(key, obstacle, REMEDY)
+    for root, owner in owners.items():
+        obstacle = "" if owner is None else giving_obstacle(owner)
+        if owner is not None and obstacle:
+            place, _ = said_of(recovery, root)
+            key = "owner" if owner.is_other else "group"
+            raise ConfigurationError(f"{place}.{key}", obstacle, REMEDY)

@@ -20,7 +20,7 @@ from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.confinement import open_root, overlaps
 from ckptd.daemon.settings.access import find_roles
 from ckptd.daemon.settings.own_identity import open_identity
-from ckptd.daemon.settings.recovered_owner import find_owner
+from ckptd.daemon.settings.recovered_owner import find_owner, said_of
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError, StorageError
 from ckptd.store.files.permission import check_writable, writing_remedy
@@ -47,8 +47,9 @@ def start_errors(config: Config) -> tuple[CkptdError, ...]:
     ):
         with checks.one():
             SignaturePolicy(section)
-    with checks.one():
-        find_owner(config.recovery)
+    for root in (None, *config.recovery.roots):
+        with checks.one():
+            find_owner(*said_of(config.recovery, root))
     for field in msgspec.structs.fields(ControlSection):
         for name in getattr(config.control, field.name):
             with checks.one():

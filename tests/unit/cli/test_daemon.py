@@ -35,9 +35,8 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         days = ["sun", "sat"]
         ingress = "unlimited"
     """
-    path = write_config(
-        tmp_path, toml(listen='metrics = ""', recovery='buffers = "1.5GiB"', limits=limits)
-    )
+    recovery = 'buffers = "1.5GiB"\n[recovery.roots.main]\nowner = "job"'
+    path = write_config(tmp_path, toml(listen='metrics = ""', recovery=recovery, limits=limits))
     result = ckptd("check-config", "--file-only", path)
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -73,6 +72,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  recovery.owner                  off",
         "  recovery.group                  off",
         "  recovery.version_max            16 TiB",
+        "  recovery.roots                  main: mode 0775, owner job, group off",
         "  publish.settle                  1s",
         "  publish.file_max                16 TiB",
         "  serving.drop_sent               false",
@@ -264,6 +264,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "owner": None,
                 "group": None,
                 "version_max_bytes": 2**44,
+                "roots": {},
             },
             "publish": {"settle_s": 1.0, "file_max_bytes": 2**44},
             "serving": {"drop_sent": False},

@@ -1,10 +1,12 @@
 import pytest
 
-from ckptd.daemon.recover.terms import Terms
+from ckptd.config.sections import RecoverySection, RootRecovery
+from ckptd.daemon.recover.terms import RootTerms, Terms
 from ckptd.errors import StorageError
 from ckptd.limits import GIB
+from ckptd.store.trees.ownership import Owner
 
-TERMS = Terms(version_bytes_max=2 * GIB, mode_max=0o775, owner=None)
+TERMS = Terms(2 * GIB, {})
 
 
 def test_a_version_that_is_not_too_long_is_taken() -> None:
@@ -19,3 +21,13 @@ def test_one_that_is_too_long_is_refused_with_size_key_and_remedy() -> None:
         r"Raise recovery.version_max",
     ):
         TERMS.check_size("a@1", 3 * GIB)
+
+
+def test_what_is_said_of_a_root_goes_before_what_is_said_of_all() -> None:
+    own = RootRecovery(mode="0770", owner="64002", group=None)
+    recovery = RecoverySection(mode="0640", roots={"main": own})
+    terms = Terms.of(recovery, {"main": Owner(64002), "fast": None})
+    assert terms.by_root == {
+        "main": RootTerms(0o770, Owner(64002)),
+        "fast": RootTerms(0o640, None),
+    }

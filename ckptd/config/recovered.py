@@ -1,0 +1,54 @@
+"""The section ``[recovery]``: what a recovery may use, and whose it becomes, also by root."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ckptd.config.document import Document, kind_of, text
+from ckptd.config.sections import RecoverySection, RootRecovery
+from ckptd.config.values import account_or_none, file_mode
+
+_READERS: Final = {"mode": text(file_mode), "owner": account_or_none, "group": account_or_none}
+
+
+def read_recovery(document: Document) -> RecoverySection | None:
+    """Read the section; ``None`` if it cannot be used, which is kept.
+
+    Raises:
+        ConfigurationError: It is no table.
+    """
+    section = document.section("recovery", RecoverySection)
+    default = section or RecoverySection()
+    table = document.table("recovery").get("roots", {})
+    if not isinstance(table, dict):
+        document.fail(
+            "recovery.roots",
+            f"is {kind_of(table)}, not a table",
+            "Begin it with [recovery.roots.NAME].",
+        )
+    roots: dict[str, RootRecovery] = {}
+    for root, values in table.items():
+        with document.collecting():
+            roots[root] = _read_root(document, root, values, default)
+    return section and msgspec.structs.replace(section, roots=roots)
+
+
+def _read_root(
+    document: Document, root: str, values: object, default: RecoverySection
+) -> RootRecovery:
+    """Read what counts for one root; what it does not say counts as for all."""
+    place = f"recovery.roots.{root[:64]}"
+    known = document.table("roots")
+    if root not in known:
+        document.fail(place, "is no root", f"Known: {', '.join(known)}.")
+    if not isinstance(values, dict):
+        document.fail(place, f"is {kind_of(values)}, not a table", f"Begin it with [{place}].")
+    document.check_keys(f"{place}.", values, _READERS)
+    said: dict[str, Any] = {key: getattr(default, key) for key in _READERS}
+    for key, reader in _READERS.items():
+        if key in values:
+            with document.collecting():
+                said[key] = document.parse(f"{place}.{key}", values[key], reader)
+    return RootRecovery(**said)
