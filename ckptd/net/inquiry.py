@@ -233,8 +233,8 @@ class Inquirer:
             Shortage: It cannot be asked for lack of descriptors or memory here.
             TimeoutError: It takes too long.
         """
-        async with self._ask(address, AttributesTarget(digest)) as answer:
-            return await answer.read(bytes_max) if answer.is_held() else None
+        async with self._ask(address, AttributesTarget(digest), fields=_CODED) as answer:
+            return await answer.read(bytes_max, may_be_coded=True) if answer.is_held() else None
 
     async def confirm(
         self, address: Address, digest: Digest, blocks: BlockSet

@@ -96,6 +96,11 @@ class FilePiece(NamedTuple):
     data: memoryview | None = None
 
 
+def _lent(body: bytes) -> Lent:
+    coded = compressed(body)
+    return Lent(body) if coded is None else Lent(coded, is_coded=True)
+
+
 class FileContent:
     """One version in the files of a directory, as a daemon serves it."""
 
@@ -194,15 +199,16 @@ class FileContent:
         return self.encoded
 
     async def coded_manifest(self, digest: Digest) -> Lent:
-        encoded = await self.manifest(digest)
-        coded = compressed(encoded)
-        return Lent(encoded) if coded is None else Lent(coded, is_coded=True)
+        return _lent(await self.manifest(digest))
 
     async def signatures(self, digest: Digest) -> bytes:
         raise NotFound(f"manifest {digest}", "is not signed")
 
     async def attributes(self, digest: Digest) -> bytes:
         raise NotFound(f"manifest {digest}", "has no attributes")
+
+    async def coded_attributes(self, digest: Digest) -> Lent:
+        return _lent(await self.attributes(digest))
 
     async def open_version(self, digest: Digest) -> ServedBytes:
         if digest != self.digest:

@@ -131,6 +131,9 @@ class ExampleContent:
     async def attributes(self, digest: Digest) -> bytes:
         return encode_answer(ATTRIBUTES, [KEY.sign_attributes(ATTRIBUTES)])
 
+    async def coded_attributes(self, digest: Digest) -> Lent:
+        raise NotImplementedError("too short")
+
     async def open_version(self, digest: Digest) -> ExampleBytes:
         return ExampleBytes()
 

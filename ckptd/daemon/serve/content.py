@@ -137,6 +137,16 @@ class ServedContent:
         """
         return await self._lent_attributes.get(digest)
 
+    async def coded_attributes(self, digest: Digest) -> Lent:
+        """Return the same, in zstd if that saves enough.
+
+        Raises:
+            NotFound: It has none here.
+            DamagedState: What the database has is no such answer.
+            Shortage: Too many others are being sent.
+        """
+        return await self._lent_attributes.coded(digest)
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         """Return the bytes of a version, from where there are most of them.
 

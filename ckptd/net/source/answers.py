@@ -118,6 +118,14 @@ class Content(Protocol):
             Shortage: Too many others are being sent.
         """
 
+    async def coded_attributes(self, digest: Digest) -> Lent:
+        """Return the same, in zstd if that saves enough.
+
+        Raises:
+            NotFound: It has none here.
+            Shortage: Too many others are being sent.
+        """
+
     async def open_version(self, digest: Digest) -> ServedBytes:
         """Return the bytes of a version.
 
@@ -255,7 +263,7 @@ class Answers:
             case SignaturesTarget():
                 return await self._signatures(target.digest)
             case AttributesTarget():
-                return await self._attributes(target.digest)
+                return await self._attributes(request, target.digest)
             case VersionTarget():
                 return await self._version(request, target.digest, asker)
             case _:
@@ -321,10 +329,14 @@ class Answers:
         fields = {"Content-Type": "text/plain", "Cache-Control": "no-cache"}  # more may come
         return Answer(200, fields, await self._content.signatures(digest))
 
-    async def _attributes(self, digest: Digest) -> Answer:
+    async def _attributes(self, request: RequestHead, digest: Digest) -> Answer:
+        if _takes_zstd(request):
+            document, is_coded = await self._content.coded_attributes(digest)
+        else:
+            document, is_coded = await self._content.attributes(digest), False
         # Publishing again can change them.
         fields = {"Content-Type": "application/octet-stream", "Cache-Control": "no-cache"}
-        return Answer(200, fields, await self._content.attributes(digest))
+        return Answer(200, fields | CODED_FIELDS if is_coded else fields, document)
 
     async def _version(self, request: RequestHead, digest: Digest, asker: str) -> Answer:
         version = await self._content.open_version(digest)

@@ -19,7 +19,7 @@ from ckptd.model.signatures import KeyId, Signature
 from ckptd.model.words import Confirmation, HandshakeFailure
 from ckptd.net import inquiry
 from ckptd.net.connection.handshakes import HandshakeFailed
-from ckptd.net.content_coding import Decoder
+from ckptd.net.content_coding import Decoder, compressed
 from ckptd.net.inquiry import Inquirer
 from ckptd.net.manifest_room import ManifestRoom
 from ckptd.net.small_answers import TurnedAway
@@ -350,6 +350,19 @@ async def test_attributes_are_taken_as_long_as_they_can_be() -> None:
             assert await inquirer.attributes(address, UNKNOWN, 6) == b"answer"
             with pytest.raises(ProtocolViolation, match="has 6 bytes, more than 5"):
                 await inquirer.attributes(address, UNKNOWN, 5)
+
+
+@on_both_loops
+async def test_attributes_come_in_zstd_and_within_the_same_bounds() -> None:
+    document = b"answer" * 1000
+    coded = compressed(document)
+    assert coded is not None
+    head = f"HTTP/1.1 200 OK\nContent-Encoding: zstd\nContent-Length: {len(coded)}"
+    with scripted_source(answering(head, coded), answering(head, coded)) as address:
+        async with Inquirer() as inquirer:
+            assert await inquirer.attributes(address, UNKNOWN, len(document)) == document
+            with pytest.raises(ProtocolViolation, match="bytes of content, more than 5999"):
+                await inquirer.attributes(address, UNKNOWN, len(document) - 1)
 
 
 @on_both_loops

@@ -152,14 +152,16 @@ async def test_what_is_not_here_is_refused(content: FileContent, target: str, st
 
 @pytest.fixture
 def names(tmp_path: Path) -> FileContent:
-    content = FileContent(tmp_path, {f"layers-{number:04}.bin": b"\1" for number in range(200)})
+    content = AttributedContent(
+        tmp_path, {f"layers-{number:04}.bin": b"\1" for number in range(200)}
+    )
     content.held = BlockSet((block, block + 1) for block in range(0, 200, 2))
     return content
 
 
-@pytest.mark.parametrize("kind", ["holdings", "manifests"])
+@pytest.mark.parametrize("kind", ["holdings", "manifests", "attributes"])
 async def test_only_who_asks_for_zstd_gets_it(names: FileContent, kind: str) -> None:
-    target = "/v1/holdings" if kind == "holdings" else f"/v1/manifests/{names.digest}"
+    target = "/v1/holdings" if kind == "holdings" else f"/v1/{kind}/{names.digest}"
     plain = await answer_to(names, target)
     for accepted in ("identity", "gzip, br", "*", "zstd;q=0", "zstd; q=0.000, gzip"):
         assert await answer_to(names, target, Accept_Encoding=accepted) == plain
@@ -347,13 +349,13 @@ class SignedContent(FileContent):
 
 class AttributedContent(FileContent):
     async def attributes(self, digest: Digest) -> bytes:
-        return f"of {digest}".encode()
+        return f"of {digest}".encode() * 20
 
 
 async def test_attributes_are_not_kept_by_anybody(tmp_path: Path) -> None:
     content = AttributedContent(tmp_path, {"a": DATA})
     answer = await answer_to(content, f"/v1/attributes/{content.digest}")
-    assert (answer.status, body_of(answer)) == (200, f"of {content.digest}".encode())
+    assert (answer.status, body_of(answer)) == (200, f"of {content.digest}".encode() * 20)
     assert answer.fields == {
         "Content-Type": "application/octet-stream",
         "Cache-Control": "no-cache",
