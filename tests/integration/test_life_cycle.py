@@ -257,11 +257,29 @@ class TestRemoving:
 
     def test_a_place_that_shares_files_with_another_is_left_alone(self, source: Node) -> None:
         source.publish(source.path("100"), "alias", 1, deferred=())
-        with pytest.raises(Conflict, match="may share files with alias@1"):
+        with pytest.raises(Conflict, match="shares files with alias@1"):
             self.remove(source)
         source.client.forget(LetGoRequest(checkpoint="alias"))
         self.remove(source)
         assert not source.path("100").exists()
+
+    def test_of_files_that_were_published_by_themselves_one_goes_and_nothing_else(
+        self, source: Node
+    ) -> None:
+        run = source.path("run")
+        run.mkdir()
+        for step in (1, 2):
+            (run / f"step={step}.ckpt").write_bytes(os.urandom(100))
+            source.publish(run / f"step={step}.ckpt", "run", step, critical=(), deferred=())
+        (run / "last.ckpt").symlink_to("step=2.ckpt")
+        source.publish(run / "last.ckpt", "last", 2, critical=(), deferred=())
+        *_, last = source.client.remove(RemoveRequest(checkpoint="run", version=1))
+        assert isinstance(last, RemoveResult)
+        assert (last.places[0].files, last.places[0].is_directory_gone) == (1, False)
+        assert sorted(os.listdir(run)) == ["last.ckpt", "step=2.ckpt"]
+        with pytest.raises(Conflict, match="shares files with last@2"):
+            list(source.client.remove(RemoveRequest(checkpoint="run", version=2)))
+        assert sorted(os.listdir(run)) == ["last.ckpt", "step=2.ckpt"]
 
     def test_a_crash_between_leaves_a_version_that_is_not_on_offer(
         self, source: Node, receiver: Node

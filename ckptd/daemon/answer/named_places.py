@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ckptd.daemon.parts import Storage
@@ -16,6 +16,8 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
+from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.layout import inside
 from ckptd.store.published.places import HeldVersion, Place
 
 
@@ -116,24 +118,39 @@ class NamedPlaces:
                 chosen[0].name, f"is here with several contents: {found}", "Say which with --place."
             )
 
-    def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> None:
+    async def check_alone(self, standing: NamedPlace, chosen: Sequence[NamedPlace]) -> bool:
         """Check that no other place shares files with one that is to be removed.
 
+        Returns:
+            Whether another one is in the same directory, above or below, with files of its own:
+            each is a file that was published by itself, for example.
+
         Raises:
-            Conflict: One is in the same directory, above or below.
+            Conflict: One shares files.
+            NotFound: A place was forgotten meanwhile.
+            DamagedState: What the database has is not that version.
         """
         numbers = {each.place.number for each in chosen}
-        for held in self._catalog.versions():
-            for place in held.places:
-                if place.root != standing.place.root or place.number in numbers:
-                    continue
-                if _overlap(standing.place.directory, place.directory):
-                    other = NamedPlace(held, place).name
-                    raise Conflict(
-                        f"{standing.name} in {self.path(standing.place)}",
-                        f"may share files with {other} in {self.path(place)}",
-                        f"Forget that first: ckptctl forget {other}",
-                    )
+        beside = [
+            NamedPlace(held, place)
+            for held in self._catalog.versions()
+            for place in held.places
+            if place.root == standing.place.root
+            and place.number not in numbers
+            and _overlap(standing.place.directory, place.directory)
+        ]
+        if not beside:
+            return False
+        own = _paths_of(await self._catalog.hashed(standing.place.number))
+        for other in beside:
+            hashed = await self._catalog.hashed(other.place.number)
+            if not own.isdisjoint((*_paths_of(hashed), *_targets_of(hashed))):
+                raise Conflict(
+                    f"{standing.name} in {self.path(standing.place)}",
+                    f"shares files with {other.name} in {self.path(other.place)}",
+                    f"Forget that first: ckptctl forget {other.name}",
+                )
+        return True
 
     def path(self, place: Place) -> str:
         """Return a place as a person writes it."""
@@ -157,6 +174,16 @@ def _overlap(one: str, other: str) -> bool:
     """Return whether two directories below a root are the same, or one lies in the other."""
     first, second = (f"{path}/".lstrip("/") for path in (one, other))
     return first.startswith(second) or second.startswith(first)
+
+
+def _paths_of(hashed: HashedDirectory) -> set[str]:
+    """Return the names of a place's files, relative to the root."""
+    return {inside(hashed.directory, unit.path) for unit in hashed.manifest.units}
+
+
+def _targets_of(hashed: HashedDirectory) -> Iterator[str]:
+    """Yield where files of a place really lie that are links."""
+    yield from (file.link_target for file in hashed.files if file and file.link_target)
 
 
 def _in_use(standing: NamedPlace, problem: str, recovery: str) -> Conflict:

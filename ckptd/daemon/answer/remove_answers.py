@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -42,12 +42,16 @@ _T = TypeVar("_T")
 
 
 class _Doomed(NamedTuple):
-    """A place that is to be removed, with what stands there."""
+    """A place that is to be removed, with what stands there.
+
+    In a directory that is shared, another version has files of its own.
+    """
 
     standing: NamedPlace
     root: Root
     hashed: HashedDirectory
     examined: Removable
+    is_shared: bool
 
 
 class RemoveAnswers:
@@ -70,10 +74,13 @@ class RemoveAnswers:
         chosen = self._standings.chosen(checkpoint, version, request.place)
         self._standings.check_one_content(chosen)
         self._standings.check_untouched(chosen)
-        for standing in chosen:
-            self._standings.check_alone(standing, chosen)
+        shared = {
+            standing.place.number
+            for standing in chosen
+            if await self._standings.check_alone(standing, chosen)
+        }
         doomed: list[_Doomed] = []
-        async with aclosing(self._examine(chosen, doomed)) as examining:
+        async with aclosing(self._examine(chosen, shared, doomed)) as examining:
             async for progress in examining:
                 yield progress
         if not request.overwrite:
@@ -94,7 +101,7 @@ class RemoveAnswers:
         )
 
     async def _examine(
-        self, chosen: Sequence[NamedPlace], doomed: list[_Doomed]
+        self, chosen: Sequence[NamedPlace], shared: Container[int], doomed: list[_Doomed]
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Look at every file of some places; yield progress, and add what was found."""
         progress = HashingProgress(0, 0, 0, 0)
@@ -117,7 +124,8 @@ class RemoveAnswers:
                 while not examining.done():
                     await asyncio.wait({examining}, timeout=_PROGRESS_S)
                     yield _progress_of(progress)
-                doomed.append(_Doomed(standing, root, hashed, examining.result()))
+                is_shared = standing.place.number in shared
+                doomed.append(_Doomed(standing, root, hashed, examining.result(), is_shared))
         finally:
             is_cancelled.set()
 
@@ -125,11 +133,15 @@ class RemoveAnswers:
         self, doomed: _Doomed, rows: list[RemovedRow], *, overwrite: bool
     ) -> AsyncGenerator[RemoveProgress, None]:
         """Withdraw a place, remove its files, forget it; what was begun is brought to its end."""
-        standing, root, hashed, examined = doomed
+        standing, root, hashed, examined, is_shared = doomed
         self._standings.check_untouched([standing])  # hashing may have taken hours
         await self._catalog.withdraw_all([standing.place.number])
         self._standings.note_let_go(standing.held.holding.digest)
-        removing = self._in_thread(partial(remove, root, hashed, examined, with_foreign=overwrite))
+        removing = self._in_thread(
+            partial(
+                remove, root, hashed, examined, with_foreign=overwrite, is_directory_kept=is_shared
+            )
+        )
         try:
             while not removing.done():
                 await asyncio.wait({removing}, timeout=_PROGRESS_S)
@@ -173,7 +185,8 @@ def _foreseen(doomed: _Doomed, *, overwrite: bool) -> Removed:
         len(found.own) + foreign,
         found.size_bytes + (found.foreign_bytes if overwrite else 0),
         (),
-        is_directory_gone=not found.strangers and bool(doomed.hashed.directory),
+        is_directory_gone=not (found.strangers or doomed.is_shared)
+        and bool(doomed.hashed.directory),
     )
 
 

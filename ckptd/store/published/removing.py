@@ -136,7 +136,12 @@ def _why_not_the_link(root: Root, path: str, target: str) -> str:
 
 
 def remove(
-    root: Root, hashed: HashedDirectory, examined: Removable, *, with_foreign: bool
+    root: Root,
+    hashed: HashedDirectory,
+    examined: Removable,
+    *,
+    with_foreign: bool,
+    is_directory_kept: bool = False,
 ) -> Removed:
     """Remove the files of a place, and the directories that are empty then.
 
@@ -145,6 +150,7 @@ def remove(
         hashed: The place; nobody may serve it any more.
         examined: What stands there.
         with_foreign: Also files of units that are not what was published.
+        is_directory_kept: Its directory has another version as well: files alone go.
 
     Raises:
         StorageError: The system refused; part of it may be gone.
@@ -174,7 +180,8 @@ def remove(
                 unlinked.add(facts.st_ino)
             files += 1
             size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
-    return Removed(files, size_bytes, tuple(kept), _remove_directories(root, hashed))
+    is_gone = not is_directory_kept and _remove_directories(root, hashed)
+    return Removed(files, size_bytes, tuple(kept), is_gone)
 
 
 def _is_doomed(facts: os.stat_result, expected: Fingerprint | None, *, is_foreign: bool) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from ckptd.errors import StorageError
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, fingerprint_of
+from ckptd.store.files.layout import PARTIAL_MARKER
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.removing import Removable, Removed, examine, remove
@@ -52,6 +53,16 @@ def test_everything_that_is_the_version_goes_and_its_directory(
     assert sorted(os.listdir(inside)) == ["v1"]
     assert let_go(root, hashed) == Removed(4, SIZE_BYTES, (), is_directory_gone=True)
     assert os.listdir(inside) == []
+
+
+def test_in_a_directory_of_several_versions_files_alone_go(
+    root: Root, hashed: HashedDirectory, inside: Path
+) -> None:
+    (inside / "v1" / PARTIAL_MARKER).write_text("of the other one")
+    examined = look(root, hashed)
+    removed = remove(root, hashed, examined, with_foreign=False, is_directory_kept=True)
+    assert removed == Removed(4, SIZE_BYTES, (), is_directory_gone=False)
+    assert sorted(os.listdir(inside / "v1")) == [PARTIAL_MARKER, "c"]
 
 
 def test_what_is_not_of_the_version_stays_with_its_directories(
