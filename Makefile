@@ -23,6 +23,7 @@ PREFIX ?=
 SYSCONFDIR ?=
 RUNBOOKS ?=
 DEPENDENCIES ?=
+AGAINST ?=
 
 BIN := .venv/bin
 # Half of the tests wait for real daemons, so there may be more workers than processors.
@@ -30,7 +31,7 @@ TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist workst
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
+.PHONY: help demo test check bench bench-ceilings bench-peers profile bench-core bench-shaping bench-stallers bench-keeping bench-bombs bench-units fault-bench kill-test rotation-test race-test fault-test \
 	fuzz sim ablations mutants rooms manual install install-service clean
 
 help: ## Show this list
@@ -51,6 +52,9 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 
 bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small'
 	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
+
+bench-ceilings: install ## Measure against a program in C that receives, hashes and writes: AGAINST=COMMIT, ROUNDS=, SIZE=
+	@$(BIN)/python -m tests.benchmarks.instruments $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(AGAINST),--against '$(AGAINST)')
 
 bench-peers: install ## Say what make bench compares with, what of it is missing and how to get it
 	@$(BIN)/python -m tests.benchmarks.needs

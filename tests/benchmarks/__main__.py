@@ -30,9 +30,11 @@ from tests.benchmarks import rows
 from tests.benchmarks.ceilings import SYNC_BYTES, Fio, Iperf
 from tests.benchmarks.conversing import SINGLE_FILE, Libtorrent, Prototype, Torchft
 from tests.benchmarks.daemons import Ckptd, CkptdOfSmallBlocks
+from tests.benchmarks.instruments.c_ceiling import Ceiling
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.peers.small_blocks import BLOCK_BYTES
 from tests.benchmarks.places import RESULTS, choose_disk, choose_place
+from tests.benchmarks.sway import sway
 from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
 from tests.benchmarks.turns import Case, Measured, measure
 
@@ -51,13 +53,16 @@ class Told(NamedTuple):
 
 
 def _large(told: Told) -> Case:
+    plain, tls = Ckptd(), Ckptd(rows.TLS, uses_tls=True)
     return Case(
         f"one file of {format_size(told.size_bytes)} from four sources, in memory",
         [PlannedFile(SINGLE_FILE, told.size_bytes)],
         (
-            Ckptd(),
+            plain,
+            Ceiling(rows.CEILING, beside=plain),
             Iperf(),
-            Ckptd("ckptd with TLS", uses_tls=True),
+            tls,
+            Ceiling(rows.TLS_CEILING, beside=tls, uses_tls=True),
             Prototype(),
             Curl(),
             Aria2(),
@@ -124,19 +129,49 @@ class Line(NamedTuple):
     number: rows.Number
 
 
+class Part(NamedTuple):
+    """A case and what is wanted of it.
+
+    Attributes:
+        name: Of the case, in one word.
+        case: What is measured.
+        wanted: Lines of the table.
+    """
+
+    name: str
+    case: Case
+    wanted: Sequence[rows.Row]
+
+
 def main() -> int:
     """Measure every case, print one table, write one JSON file."""
     arguments = _parse()
-    # Whoever ends it must not leave daemons behind: what runs is ended on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    end_politely()
     told = Told(arguments.size, arguments.rounds)
-    place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
-    print(f"medians of {told.rounds} rounds, files in {place}")
-    lines: list[Line] = []
-    cases: list[dict[str, object]] = []
+    parts = []
     for name in arguments.rows or CASES:
         plan, wanted = CASES[name]
-        case = plan(told)
+        parts.append(Part(name, plan(told), wanted))
+    measure_parts(told, parts, 3 * told.size_bytes + MARGIN_BYTES)
+    if not arguments.rows:
+        _shape()
+    return 0
+
+
+def end_politely() -> None:
+    """Make SIGTERM leave no daemons behind: what runs is ended on the way out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+
+
+def measure_parts(told: Told, parts: Sequence[Part], needed_bytes: int) -> None:
+    """Measure, print one table with the machine's facts, write one JSON file."""
+    place = choose_place(needed_bytes)
+    facts = machine_facts(place)
+    print(f"medians of {told.rounds} rounds, on")
+    print("\n".join(table(("FACT", ""), [(name, str(fact)) for name, fact in facts.items()])))
+    lines: list[Line] = []
+    cases: list[dict[str, object]] = []
+    for name, case, wanted in parts:
         print(f"\n{name}: {case.name}", flush=True)
         results = measure(case, place, told.rounds, print)
         for measured in sorted(results.values(), key=lambda each: each.seconds):
@@ -145,7 +180,7 @@ def main() -> int:
         cases.append(_document(name, case, results))
     report(lines)
     document = {
-        "machine": machine_facts(place),
+        "machine": facts,
         "size_bytes": told.size_bytes,
         "rounds": told.rounds,
         "rows": [_row_document(line) for line in lines],
@@ -156,9 +191,6 @@ def main() -> int:
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\n{path}")
-    if not arguments.rows:
-        _shape()
-    return 0
 
 
 def _shape() -> None:
@@ -207,7 +239,7 @@ def report(lines: Sequence[Line]) -> None:
                 line.row.name,
                 "-" if line.number.value is None else f"{line.number.value:.2f}",
                 _bound(line.row),
-                _verdict(line),
+                line.row.verdict(line.number),
                 line.number.detail,
             )
             for line in lines
@@ -221,12 +253,6 @@ def _bound(row: rows.Row) -> str:
     return f"{'>=' if row.is_least else '<='} {row.to_reach:g}"
 
 
-def _verdict(line: Line) -> str:
-    if line.number.value is None or line.row.to_reach is None:
-        return ""
-    return "ok" if line.row.is_reached(line.number.value) else "NOT"
-
-
 def _row_document(line: Line) -> dict[str, object]:
     return {
         "case": line.case,
@@ -234,8 +260,10 @@ def _row_document(line: Line) -> dict[str, object]:
         "measured": line.number.value,
         "to_reach": line.row.to_reach,
         "is_least": line.row.is_least,
-        "verdict": _verdict(line),
+        "verdict": line.row.verdict(line.number),
         "detail": line.number.detail,
+        "rounds": [round(each, 4) for each in line.number.rounds],
+        "sway": round(sway(line.number.rounds), 4),
     }
 
 

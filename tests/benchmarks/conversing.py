@@ -29,14 +29,14 @@ class _Conversing:
     _script = ""
 
     def __init__(self) -> None:
-        self._receiver: _Conversation | None = None
+        self._receiver: Conversation | None = None
 
     def _python(self) -> str:
         return str(PEERS_PYTHON)
 
     @contextlib.contextmanager
-    def _conversation(self, *arguments: object) -> Iterator[_Conversation]:
-        with _conversation(self._python(), *_QUIET, _SCRIPTS / self._script, *arguments) as begun:
+    def _conversation(self, *arguments: object) -> Iterator[Conversation]:
+        with conversation(self._python(), *_QUIET, _SCRIPTS / self._script, *arguments) as begun:
             yield begun
 
     def fetch(self, target: Path) -> Fetched:
@@ -138,11 +138,16 @@ class Prototype(_Conversing):
         return target / SINGLE_FILE
 
 
-class _Conversation:
+class Conversation:
     """Lines to and from a process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def listen(self) -> str:
         """Return the next line it prints."""
@@ -160,7 +165,8 @@ class _Conversation:
 
 
 @contextlib.contextmanager
-def _conversation(*command: object) -> Iterator[_Conversation]:
+def conversation(*command: object) -> Iterator[Conversation]:
+    """Start a program to talk to; it is killed when the context ends."""
     with subprocess.Popen(
         [*map(str, command)],
         stdin=subprocess.PIPE,
@@ -168,6 +174,6 @@ def _conversation(*command: object) -> Iterator[_Conversation]:
         text=True,
     ) as process:
         try:
-            yield _Conversation(process)
+            yield Conversation(process)
         finally:
             process.kill()

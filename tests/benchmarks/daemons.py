@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +19,15 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.model.words import Result
 from tests.benchmarks.competitors import SOURCES, Fetched, Place
+from tests.benchmarks.instruments.congestion import seen_congestion
 from tests.benchmarks.processes import cpu_s, peak_bytes, reset_peak
 from tests.support.cluster import STOP_S, eventually
 
 CHECKPOINT = "bench"
 GB = 1e9
 LAG_SHARE = 0.99
+LOOK_S = 0.1
+"""Bodies are on their way by then."""
 
 
 class Ckptd:
@@ -32,10 +37,13 @@ class Ckptd:
         name: In tables and rows.
         sources: How many publish.
         uses_tls: They know each other by certificates.
+        package: The directory with another ``ckptd`` package to run; ``None``: this one.
 
     Attributes:
         receiver: The daemon that recovers, while it serves.
         sources: The others.
+        congestion: What the first turn's bodies were sent with; empty until then, and if it cannot
+            be seen.
     """
 
     verifies = True
@@ -44,13 +52,25 @@ class Ckptd:
     _module = "ckptd.cli.daemon"
 
     def __init__(
-        self, name: str = "ckptd", *, sources: int = SOURCES, uses_tls: bool = False
+        self,
+        name: str = "ckptd",
+        *,
+        sources: int = SOURCES,
+        uses_tls: bool = False,
+        package: Path | None = None,
     ) -> None:
         self.name = name
-        tls = "mutual TLS, " if uses_tls else ""
-        self.what = f"{sources} to 1, {tls}verified, synced, renamed"
+        self.congestion = ""
+        self._package = package
         self._source_count = sources
         self._uses_tls = uses_tls
+
+    @property
+    def what(self) -> str:
+        """What it does."""
+        tls = "mutual TLS, " if self._uses_tls else ""
+        sent = f" ({self.congestion})" if self.congestion else ""
+        return f"{self._source_count} to 1{sent}, {tls}verified, synced, renamed"
 
     def version(self) -> str:
         return __version__
@@ -74,6 +94,8 @@ class Ckptd:
                     authority=authority,
                 )
                 started.module = self._module
+                if self._package is not None:
+                    started.environment = {**os.environ, **instead(self._package)}
                 running.callback(started.kill)
                 started.start()
                 started.wait_ready()
@@ -99,9 +121,10 @@ class Ckptd:
         for each in daemons:
             reset_peak(each.pid)
         before = [Cost.of(each) for each in daemons]
-        started_s = time.perf_counter()
-        recover(self.receiver, target)
-        seconds = time.perf_counter() - started_s
+        with self._looking():
+            started_s = time.perf_counter()
+            recover(self.receiver, target)
+            seconds = time.perf_counter() - started_s
         after = [Cost.of(each) for each in daemons]
         spent = [late.since(early) for late, early in zip(after, before, strict=True)]
         receiver, sources = spent[0], spent[1:]
@@ -119,6 +142,32 @@ class Ckptd:
                 "source_lag_worst_s": max(each.lags.quantile(1.0) for each in sources),
             },
         )
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Look once, in the first turn, at what bodies are sent with."""
+        if self.congestion:
+            yield
+            return
+        ports = {source.data_port for source in self.sources}
+        has_ended = threading.Event()
+
+        def look() -> None:
+            while not self.congestion and not has_ended.wait(LOOK_S):
+                self.congestion = seen_congestion(ports)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield
+        finally:
+            has_ended.set()
+            looking.join()
+
+
+def instead(package: Path) -> dict[str, str]:
+    """Return the variables with which Python finds the package in a directory before all others."""
+    return {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
 
 
 class CkptdOfSmallBlocks(Ckptd):

@@ -13,6 +13,8 @@ from tests.support.mounts import file_system
 
 _CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 """Over loopback cubic is up to twice as fast as bbr, whose timers pace what is sent."""
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_HUGE_PAGES_OF_MEMORY_FILES = _HUGE_PAGES.with_name("shmem_enabled")
 
 
 def machine_facts(place: str) -> dict[str, object]:
@@ -24,10 +26,12 @@ def machine_facts(place: str) -> dict[str, object]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "processor": _first(Path("/proc/cpuinfo"), "model name") or platform.machine(),
-        "processors": os.cpu_count(),
+        "processors": len(os.sched_getaffinity(0)),
         "memory": _first(Path("/proc/meminfo"), "MemTotal"),
         "load": list(os.getloadavg()),
         "tcp": _CONGESTION.read_text().strip(),
+        "huge_pages": _chosen(_HUGE_PAGES),
+        "huge_pages_of_memory_files": _chosen(_HUGE_PAGES_OF_MEMORY_FILES),
         "files": f"{place} ({file_system(place)})",
     }
 
@@ -38,6 +42,19 @@ def _first(path: Path, name: str) -> str:
         if key.strip() == name:
             return value.strip()
     return ""
+
+
+def chosen(choices: str) -> str:
+    """Return the one of several words that stands in brackets; all if none does."""
+    _, bracket, rest = choices.partition("[")
+    return rest.partition("]")[0] if bracket else choices.strip()
+
+
+def _chosen(path: Path) -> str:
+    try:
+        return chosen(path.read_text())
+    except FileNotFoundError:
+        return "none"
 
 
 def _commit() -> str:

@@ -9,14 +9,38 @@ from collections.abc import Sequence
 from functools import cache
 
 from tests.benchmarks.competitors import PEERS_PYTHON
+from tests.benchmarks.instruments.compiling import has_header
 
-_DEBIAN = ("aria2c", "curl", "fio", "iperf3", "nginx", "rclone", "rsync")
-_PACKAGES = {"aria2c": "aria2", "nginx": "nginx-light"}
+_DEBIAN = (
+    "aria2c",
+    "cc",
+    "curl",
+    "fio",
+    "iperf3",
+    "nginx",
+    "openssl",
+    "perf",
+    "rclone",
+    "rsync",
+    "ss",
+)
+_PACKAGES = {
+    "aria2c": "aria2",
+    "cc": "gcc libc6-dev",
+    "nginx": "nginx-light",
+    "openssl": "libssl-dev",
+    "perf": "linux-perf",
+    "ss": "iproute2",
+}
 """Debian's names where they are others than those of the programs."""
 
 _PYTHON = ("libtorrent", "torchft", "py-spy")
 _PIP = {"torchft": "'torch==2.13.0' torchft"}
 """A build of torch for processors alone suffices: pip's --extra-index-url says where it lies."""
+
+
+_HEADERS = {"openssl": "openssl/ssl.h"}
+"""What is needed for compiling alone, by a header of it."""
 
 
 def missing(programs: Sequence[str]) -> list[str]:
@@ -26,6 +50,8 @@ def missing(programs: Sequence[str]) -> list[str]:
 
 @cache
 def _is_here(name: str) -> bool:
+    if name in _HEADERS:
+        return has_header(_HEADERS[name])
     if name not in _PYTHON:
         return shutil.which(name) is not None
     if name == "py-spy":
