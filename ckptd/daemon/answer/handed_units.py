@@ -18,13 +18,13 @@ from typing import Final
 
 import msgspec
 
+from ckptd.buffers import page_buffer
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult
 from ckptd.control.server.handing import Handing
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound
 from ckptd.limits import MIB
 from ckptd.model.manifest import Manifest, Unit
-from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.hashing import wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.roots import Root, Roots

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from ckptd.buffers import page_buffer
 from ckptd.limits import MIB, MS, SECOND
-from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 

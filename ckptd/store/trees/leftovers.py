@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError
 from ckptd.limits import BLOCK_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.space import AddressSpace
 from ckptd.store.files import confined
-from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.hashing import matching_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside

@@ -16,13 +16,13 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError, ContentChanged, NotFound, VerificationFailed
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Unit, contradiction
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
-from ckptd.store.files.buffers import page_buffer
 from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names

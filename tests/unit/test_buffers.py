@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from ckptd.buffers import page_buffer
 from ckptd.limits import MIB
-from ckptd.store.files.buffers import page_buffer
 
 
 def mapped_bytes() -> int:
