@@ -1,14 +1,51 @@
+"""Large buffers begin with a page, and one module makes them."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import mmap
 from pathlib import Path
 
+import pytest
+
 from ckptd.buffers import page_buffer
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
+
+PACKAGE = Path(__file__).parents[2] / "ckptd"
+
+MAKERS = {"bytearray", "bytes", "mmap.mmap", "os.pread", "os.read"}
+"""What makes memory of a size that is asked for. Of ``bytes`` also copies: syntax does not tell."""
+
+ELSEWHERE = {
+    "buffers.py": {"mmap.mmap"},  # the place
+    "daemon/host/networks.py": {"bytearray", "bytes"},  # little ones, for ioctl(2)
+    "daemon/host/off_loop.py": {"bytes"},  # a configured file, as it was read
+    "net/source/sending.py": {"os.pread"},  # one byte
+    "net/source/server.py": {"bytes"},  # one head
+    "store/files/hashing.py": {"bytes"},  # zeros: hashed, and copied nowhere
+    "store/files/landlock.py": {"os.read"},  # the names of security modules
+    "store/staging/held.py": {"bytearray"},  # a flag for each block
+}
+
+
+def makers(source: str) -> set[str]:
+    """Return the calls in a module that make memory of some size."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return {ast.unparse(call.func) for call in calls if call.args} & MAKERS
 
 
 def mapped_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
 
 
-def test_a_buffer_begins_with_a_page_and_can_be_written_over() -> None:
+@pytest.mark.parametrize("size_bytes", [1, 4 * KIB, 128 * KIB, 256 * KIB, 8 * MIB + 1])
+def test_a_buffer_begins_with_a_page(size_bytes: int) -> None:
+    first = ctypes.addressof(ctypes.c_char.from_buffer(page_buffer(size_bytes)))
+    assert first % mmap.PAGESIZE == 0
+
+
+def test_a_buffer_has_zeros_and_can_be_written_over() -> None:
     buffer = page_buffer(8 * MIB)
     assert (len(buffer), buffer[0], buffer[-1], buffer.readonly) == (8 * MIB, 0, 0, False)
     buffer[-3:] = b"end"
@@ -23,3 +60,23 @@ def test_the_system_has_a_buffer_back_with_the_last_piece_of_it() -> None:
     assert mapped_bytes() > before - 256 * MIB
     del piece
     assert mapped_bytes() < before - 256 * MIB
+
+
+def test_nobody_who_moves_content_makes_buffers_elsewhere() -> None:
+    rooms = ("net", "store", "daemon")
+    paths = [
+        PACKAGE / "buffers.py",
+        *(path for room in rooms for path in (PACKAGE / room).rglob("*.py")),
+    ]
+    found = {path.relative_to(PACKAGE).as_posix(): makers(path.read_text()) for path in paths}
+    assert {path: names for path, names in found.items() if names} == ELSEWHERE, (
+        "use ckptd.buffers.page_buffer"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["memoryview(bytearray(size))", "mmap.mmap(-1, size)", "os.read(fd, size)", "x = bytes(size)"],
+)
+def test_the_scan_sees_who_makes_one(source: str) -> None:
+    assert makers(source)

@@ -19,6 +19,7 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+from ckptd.buffers import page_buffer
 from ckptd.limits import KIB, SECOND
 from ckptd.model.words import HandshakeFailure, Urgency
 from ckptd.net.connection.handshakes import HandshakeFailed, failure_of
@@ -321,7 +322,7 @@ class SecureConnection(Connection):
         """
         buffer = getattr(_plaintext, "buffer", None)
         if buffer is None:
-            buffer = _plaintext.buffer = memoryview(bytearray(_PLAINTEXT_BYTES))
+            buffer = _plaintext.buffer = page_buffer(_PLAINTEXT_BYTES)
         piece = buffer[: min(size_bytes, _PLAINTEXT_BYTES)]
         count = os.preadv(fd, [piece], offset)
         if count:
@@ -373,7 +374,7 @@ class SecureConnection(Connection):
     def _take_ciphertext(self) -> memoryview:
         """Take what has come from the kernel; nothing at the end. Good until the next call."""
         if not self._ciphertext:
-            self._ciphertext = memoryview(bytearray(_CIPHERTEXT_BYTES))
+            self._ciphertext = page_buffer(_CIPHERTEXT_BYTES)
         return self._ciphertext[: self.socket.recv_into(self._ciphertext)]
 
     async def _flush(self) -> None:

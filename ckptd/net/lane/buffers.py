@@ -1,4 +1,4 @@
-"""Memory for bodies: one bounded pool of page-aligned buffers that are used again and again.
+"""Memory for bodies: one bounded pool of buffers that are used again and again.
 
 The first touch of fresh memory costs more than moving bytes through it, so a buffer goes back
 into the pool and the one that was used last, still in a cache, is handed out first.
@@ -6,12 +6,12 @@ into the pool and the one that was used last, still in a cache, is handed out fi
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ckptd.buffers import page_buffer
 from ckptd.limits import BLOCK_BYTES_MAX, BLOCK_BYTES_MIN
 
 BUFFER_BYTES_MIN: Final = BLOCK_BYTES_MIN
@@ -36,7 +36,7 @@ class BufferPool:
             raise ValueError(f"a pool of {capacity_bytes} bytes has no room for the largest buffer")
         self._capacity_bytes = capacity_bytes
         self._allocated_bytes = 0
-        self._free: dict[int, list[mmap.mmap]] = {}
+        self._free: dict[int, list[memoryview]] = {}
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -66,7 +66,7 @@ class BufferPool:
                 while not self._is_closed and not unless():
                     buffer = self._take(wanted) if self._waiting[0] is turn else None
                     if buffer is not None:
-                        return memoryview(buffer)
+                        return buffer
                     self._changed.wait(_BUFFER_RECHECK_S)
                 return None
             finally:
@@ -75,10 +75,8 @@ class BufferPool:
 
     def release(self, buffer: memoryview) -> None:
         """Give back what ``acquire`` returned; nobody may use it from here on."""
-        memory = buffer.obj
-        assert isinstance(memory, mmap.mmap)
         with self._changed:
-            self._free.setdefault(len(memory), []).append(memory)
+            self._free.setdefault(len(buffer), []).append(buffer)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -88,7 +86,7 @@ class BufferPool:
             self._free.clear()
             self._changed.notify_all()
 
-    def _take(self, wanted: int) -> mmap.mmap | None:
+    def _take(self, wanted: int) -> memoryview | None:
         free = self._free.get(wanted)
         if free:
             return free.pop()
@@ -96,7 +94,7 @@ class BufferPool:
         if self._allocated_bytes + wanted > self._capacity_bytes:
             return None
         self._allocated_bytes += wanted
-        return mmap.mmap(-1, wanted)
+        return page_buffer(wanted)
 
     def _evict(self, excess_bytes: int) -> None:
         """Let go of free buffers of other sizes until so many bytes are gone."""

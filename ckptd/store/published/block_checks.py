@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import ContentChanged
 from ckptd.store.files.hashing import digest_of
 from ckptd.store.published.pieces import StoredPiece
@@ -27,7 +28,7 @@ def check_block(
         ContentChanged: It is not what was published, or its file changed meanwhile.
         StorageError: The file system refused.
     """
-    content, filled = memoryview(bytearray(size_bytes)), 0
+    content, filled = page_buffer(size_bytes), 0
     try:
         for piece in pieces:
             is_read = _read(piece, content[filled : filled + piece.size_bytes])

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Final, NamedTuple
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import ContentChanged, NotFound, StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.space import Extent
@@ -89,7 +90,7 @@ def read_pieces(
         fd = open_unit(unit)
         try:
             if is_short:
-                together = together or memoryview(bytearray(_TOGETHER_BYTES))
+                together = together or page_buffer(_TOGETHER_BYTES)
                 _read(fd, offset, together[filled : filled + size_bytes])
                 filled += size_bytes
                 if drops_used:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
@@ -120,7 +121,7 @@ class _Taking:
         self._tree = tree
         self._manifest = manifest
         self._check = check
-        self._buffer = memoryview(bytearray(0))
+        self._buffer = memoryview(b"")
 
     def take(self, portion: Sequence[LocalBlock]) -> Iterator[int]:
         """Take some blocks; yield those that are right."""
@@ -177,7 +178,7 @@ class _Taking:
     def _read(self, fd: int, offset: int, wanted: BlockPlace) -> memoryview | None:
         """Read the bytes of a block; ``None``: they are not, or cannot be read."""
         if len(self._buffer) < wanted.size_bytes:
-            self._buffer = memoryview(bytearray(wanted.size_bytes))
+            self._buffer = page_buffer(wanted.size_bytes)
         try:
             data = read_exactly(fd, offset, wanted.size_bytes, self._buffer)
         except (CkptdError, OSError):

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from ckptd.buffers import page_buffer
 from ckptd.errors import Conflict, NotFound, StorageError
 from ckptd.limits import MIB
 from ckptd.model.manifest import Manifest
@@ -131,8 +132,9 @@ def _copy(root: Root, path: str, kept: str) -> None:
         target = root.open_file(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with mapping_os_errors(root.absolute(kept)):
-                while data := os.read(source, _COPY_BYTES):
-                    view = memoryview(data)
+                buffer = page_buffer(_COPY_BYTES)
+                while count := os.readv(source, [buffer]):
+                    view = buffer[:count]
                     while view:
                         view = view[os.write(target, view) :]
                 sync_file(target)
