@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 EVENTS: Final = {
+    "attributes.made": "modes and times of what was published before they were kept are known now",
     "attributes.missing": "a version was placed and nobody has its modes and times: it is private",
     "attributes.not_kept": "modes and times of a version could not be written down",
+    "attributes.not_made": "they could not be found out; publish the version again",
     "attributes.refused": "a source's modes and times are none, or nobody trusted signed them",
     "certificate.outside_its_time": "no peer takes this node's certificate now; why says more",
     "certificate.valid": "this node's certificate is valid again by this node's clock",

@@ -12,7 +12,7 @@ import pytest
 
 from ckptd.model.words import Result
 from ckptd.store.files.keys import SigningKey
-from tests.support.cluster import Cluster, Node, make_checkpoint
+from tests.support.cluster import Cluster, Node, eventually, make_checkpoint
 
 pytestmark = pytest.mark.integration
 
@@ -104,12 +104,12 @@ def test_nodes_with_the_same_bytes_have_one_identity_and_the_narrowest_counts(
 def test_a_version_of_which_nobody_knows_modes_is_private(cluster: Cluster) -> None:
     """As from a node that does not know of them."""
     source = source_of(cluster)
+    old = cluster.node("old", peers=[source.address])
+    old.recover()
     source.kill()
-    database = Path(source.state_dir, "ckptd.db")
-    _forget_attributes(database)
-    source.start()
-    source.wait_ready()
-    receiver = cluster.node("r", peers=[source.address])
+    _forget_attributes(old)  # which it had from the other one alone
+    old.wait_ready()
+    receiver = cluster.node("r", peers=[old.address])
     result = receiver.recover()
     assert result.result is Result.COMPLETE
     for name, (mode, _) in looks(result.target).items():
@@ -117,15 +117,34 @@ def test_a_version_of_which_nobody_knows_modes_is_private(cluster: Cluster) -> N
         assert mode == (0o700 if is_directory or name == "run.sh" else 0o600), name
     assert "attributes.missing" in receiver.log_text()
     # Publishing again adds them to what is the same version.
-    source.publish(source.path("100"))
+    old.publish(old.path("llama/rank-3/100"))
     again = receiver.recover(to=receiver.path("again"))
     assert looks(again.target) == permitted(looks(source.path("100")))
 
 
-def _forget_attributes(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("DELETE FROM attributes").rowcount == 1
+def test_what_was_published_by_an_older_daemon_gets_modes_when_a_newer_one_starts(
+    cluster: Cluster,
+) -> None:
+    source = source_of(cluster)
+    changed = dress(make_checkpoint(source.path("101"), seed=2))
+    source.publish(changed, version=101)
+    (changed / "small/02").chmod(0o600)  # nobody knows any more what it was
+    _forget_attributes(source, count=2)
+    eventually(lambda: "attributes.made" in source.log_text(), "they are made")
+    receiver = cluster.node("r", peers=[source.address])
+    assert looks(receiver.recover().target) == permitted(looks(source.path("100")))
+    private = looks(receiver.recover(version=101).target)
+    assert private["config.json"][0] == 0o600
+
+
+def _forget_attributes(node: Node, count: int = 1) -> None:
+    """Start a daemon again with a database as an older one has it."""
+    node.kill()
+    with sqlite3.connect(Path(node.state_dir, "ckptd.db")) as connection:
+        assert connection.execute("DELETE FROM attributes").rowcount == count
     connection.close()
+    node.start()
+    node.wait_ready()
 
 
 def test_what_is_put_right_looks_as_before(cluster: Cluster) -> None:

@@ -2,7 +2,8 @@
 
 It looks at the metadata of everything (``looking.py``), where the kernel reports something soon
 (``watching.py``); hashes again what looks different (``rechecking.py``); and reads everything again
-now and then, however it looks (``scrubbing.py``).
+now and then, however it looks (``scrubbing.py``). What was published without an attribute document
+gets one (``attributing.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ckptd.daemon.keep.attributing import Attributing
 from ckptd.daemon.keep.looking import Looking
 from ckptd.daemon.keep.place_moments import PlaceMoments
 from ckptd.daemon.keep.reads import Reads
@@ -69,6 +71,7 @@ class Keeping:
         self._catalog = storage.catalog
         self.moments = PlaceMoments(parts.wall_clock)
         self.reads = Reads(storage.catalog)
+        self._attributing = Attributing(parts)
         self.rechecking = Rechecking(
             storage.catalog,
             storage.roots,
@@ -109,6 +112,7 @@ class Keeping:
                 tasks.create_task(self.looking.run())
                 tasks.create_task(self.looking.watching.run())
                 tasks.create_task(self.rechecking.run())
+                tasks.create_task(self._attributing.run())
                 if self._scrubbing is not None:
                     tasks.create_task(self._scrubbing.run())
         finally:

@@ -13,18 +13,12 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
-from ckptd.model.attributes import (
-    DIRECTORY_MODE_BITS,
-    FILE_MODE_BITS,
-    directories_in,
-    encode_attributes,
-)
 from ckptd.model.manifest import (
     FORMAT,
     OPTIONAL_FLAG,
@@ -38,10 +32,10 @@ from ckptd.model.manifest import (
 from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plain, fingerprint_of
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
-from ckptd.store.files.layout import inside
 from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.attribute_documents import document_of_hashed
 from ckptd.store.published.checking import compare
 from ckptd.store.published.finding import found_files
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
@@ -141,28 +135,11 @@ def scan_and_hash(
     if found.suspect or found.changed:
         raise _changed(root.absolute(relative))
     check_same_files(root, relative, candidates, request)
-    return replace(directory, attributes=_attributes_of(root, directory, hashed))
-
-
-def _attributes_of(root: Root, directory: HashedDirectory, hashed: Sequence[HashedFile]) -> bytes:
-    """Return the attribute document of what was hashed, empty if it would be too long.
-
-    A chmod changes the fingerprint of a file, so the modes are those it had from the first byte to
-    the last.
-    """
-    names = directories_in(directory.manifest)
-    if names is None:
-        return b""
-    modes = [found.mode & FILE_MODE_BITS for found in hashed]
-    times = [found.file.fingerprint.mtime_ns for found in hashed]
-    for name in names:
-        path = inside(directory.directory, name) if name else directory.directory
-        facts = root.stat(path)
-        if facts is None:
-            raise _changed(root.absolute(path))
-        modes.append(facts.st_mode & DIRECTORY_MODE_BITS)
-        times.append(facts.st_mtime_ns)
-    return encode_attributes(directory.digest, modes, times)
+    try:
+        attributes = document_of_hashed(root, directory, [found.mode for found in hashed])
+    except ContentChanged as error:
+        raise _changed(error.subject) from error
+    return replace(directory, attributes=attributes)
 
 
 def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -> None:

@@ -9,7 +9,12 @@ from typing import Final
 from ckptd.errors import DamagedState, NotFound, ProtocolViolation
 from ckptd.model.ids import Digest
 from ckptd.model.signatures import Signature
-from ckptd.store.records.beside_manifests import forget_orphans, read_pieces, write_pieces
+from ckptd.store.records.beside_manifests import (
+    forget_orphans,
+    has_pieces,
+    read_pieces,
+    write_pieces,
+)
 from ckptd.store.records.database import Database
 from ckptd.store.records.manifest_pieces import pack, unpack
 from ckptd.wire.attribute_answers import decode_answer, encode_answer
@@ -38,6 +43,10 @@ class AttributeShelf:
         await self._database.run(
             lambda connection: write_pieces(connection, _TABLE, digest, pieces)
         )
+
+    async def has(self, digest: Digest) -> bool:
+        """Return whether the document of a manifest is here."""
+        return await self._database.run(lambda connection: has_pieces(connection, _TABLE, digest))
 
     async def find(self, digest: Digest) -> tuple[bytes, tuple[Signature, ...]] | None:
         """Return the document of a manifest, and its signatures; ``None`` if it has none here.

@@ -53,3 +53,12 @@ def read_pieces(connection: Connection, table: str, digest: Digest) -> tuple[byt
         (digest,),
     )
     return tuple(data for (data,) in rows)
+
+
+def has_pieces(connection: Connection, table: str, digest: Digest) -> bool:
+    """Return whether a document is there."""
+    found = connection.execute(
+        f"SELECT 1 FROM {table} WHERE digest = ? LIMIT 1",  # noqa: S608
+        (digest,),
+    )
+    return found.fetchone() is not None
