@@ -15,6 +15,13 @@ doc="$prefix/share/doc/ckptd"
 runbooks="${RUNBOOKS:-file://$doc/runbooks}"
 to="${DESTDIR:-}"
 python="$(command -v "${PYTHON:-python3}")" || { echo "${PYTHON:-python3} is not there" >&2; exit 1; }
+closed="$("$python" -c '
+import pathlib, sys
+program = pathlib.Path(sys.executable).resolve()
+ways = (*reversed(program.parents), program)
+print(next((each for each in ways if not each.stat().st_mode & 0o001), ""))')"
+[ -z "$closed" ] ||
+    echo "$closed is closed to other users: ckptd could not run $python. Set PYTHON=/usr/bin/python3." >&2
 
 cd "$(dirname "$0")/.."
 

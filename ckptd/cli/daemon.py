@@ -8,6 +8,7 @@ import os
 import pwd
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -139,12 +140,33 @@ def _check_machine(config: Config, user: str | None) -> None:
     # Not at the top: as for _run(). Before _become(): that user may not read where Python is.
     from ckptd.daemon.settings.start_checks import start_errors  # noqa: PLC0415
 
+    errors: tuple[CkptdError, ...] = ()
     if user is not None:
         _become(user)
-    if errors := start_errors(config):
+        errors = _program_errors(user)
+    try:
+        errors += start_errors(config)
+    except ImportError:  # of a part of Python that was not needed before
+        if not errors:
+            raise
+    if errors:
         raise ConfigurationError.of(
             [ConfigurationError(each.subject, each.problem, each.hint) for each in errors]
         )
+
+
+def _program_errors(user: str) -> tuple[CkptdError, ...]:
+    """Return why a user, whom this process is, could not start the daemon: it may not read it."""
+    for file in map(Path, (os.path.realpath(sys.executable), os.__file__, __file__)):
+        closed = [
+            *(each for each in reversed(file.parents) if not os.access(each, os.X_OK)),
+            *(each for each in (file,) if not os.access(each, os.R_OK)),
+        ]
+        if closed:
+            obstacle = f"user {user} may not read it: {closed[0]} is closed to others"
+            hint = "Use a Python that everybody may run, as /usr/bin/python3."
+            return (ConfigurationError(f"program {file}", obstacle, hint),)
+    return ()
 
 
 def _become(user: str) -> None:
