@@ -22,6 +22,7 @@ from aiohttp import web
 
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView
 from ckptd.control.server.accepting import Accepting
+from ckptd.control.server.callers import user_name
 from ckptd.errors import CkptdError, ConfigurationError, Conflict, DaemonUnreachable, StorageError
 from ckptd.limits import CONTROL_CLIENTS_MAX, HEAD_TIMEOUT_NS, SECOND
 
@@ -195,6 +196,9 @@ def _check_directory(socket_path: str) -> None:
     if found.st_uid not in {0, os.geteuid()}:
         problem = f"belongs to uid {found.st_uid}"
         remedy = f"Run 'chown {os.geteuid()} {directory}'"
+        if os.geteuid() == 0:  # most likely the daemon's user; 'check-config' has --user for it
+            name = user_name(found.st_uid) or str(found.st_uid)
+            remedy = f"Run it as user {name} ('ckptd check-config --user {name}')"
     elif found.st_mode & stat.S_IWOTH:
         problem = f"has mode {stat.S_IMODE(found.st_mode):04o}: everybody may write there"
         remedy = f"Run 'chmod o-w {directory}'"

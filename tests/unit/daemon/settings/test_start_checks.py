@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,15 @@ def test_owners_and_modes_of_directories_count(config: Config, tmp_path: Path) -
         f"state directory {tmp_path}/state",
         f"listen.control {tmp_path}/control/sock: its directory",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_root_learns_that_it_checks_as_the_wrong_user(config: Config, tmp_path: Path) -> None:
+    shutil.chown(tmp_path / "control", 65534)
+    (error,) = start_errors(config)
+    assert "belongs to uid 65534" in str(error)
+    assert "chown" not in error.hint
+    assert "('ckptd check-config --user " in error.hint
 
 
 def test_each_root_that_cannot_be_used_is_named(config: Config, tmp_path: Path) -> None:
