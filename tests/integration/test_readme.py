@@ -1,93 +1,225 @@
-"""The set-up of the README, as a user types it: what it makes is what a daemon starts with."""
+"""What the README and docs/operating.md say to type, typed: on two machines, in this order."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+from tests.support.machines import PROJECT, TOOLS, Machines
+from tests.support.mounts import in_mount_namespace
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-PROGRAMS = Path(sys.executable).parent
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+README = (PROJECT / "README.md").read_text()
+OPERATING = (PROJECT / "docs/operating.md").read_text()
+NODES = ("node-a", "node-b")
+VERSION = "/data/checkpoints/step-1200"
+RECOVERED = "/data/checkpoints/llama/rank-0/1200"
+
+SAYS_MORE = {
+    "ckptctl publish": f"{VERSION} --checkpoint whole --version 1",
+    "ckptctl publish --critical 'model/*' --deferred 'optimizer/*'": f"{VERSION} "
+    "--checkpoint parts --version 1",
+    "ckptctl publish last.ckpt": "--checkpoint single --version 1",
+    "ckptctl recover --to DIR": "llama/rank-0",
+    "ckptctl recover --background": "llama/rank-0",
+    "ckptctl plan": "llama/rank-0",
+    "ckptctl withdraw": "spare@1",
+    "ckptctl forget": "spare@1",
+    "ckptctl remove": "spare@2",
+    "ckptctl need": RECOVERED + "/model-1.safetensors",
+    "setfacl -d": "-m u:nobody:rx /data/checkpoints",
+    "ckptd check-config": "--user ckptd",
+    "ckptctl tls init": "--dir another",
+}
+"""What a person adds to a command of which the text shows only what it is about."""
+
+STANDS_FOR = {
+    "[NAME[@VERSION]]": "",
+    "NAME@VERSION": "spare@3",
+    "last.ckpt": "/data/checkpoints/last.ckpt",
+    "DIRECTORY": "/data/checkpoints",
+    "DIR": "/data/checkpoints/elsewhere",
+    "NODE": "node-a",
+    "NAME": "node-a",
+    "PATH": RECOVERED + "/model-1.safetensors",
+    "trainer": "nobody",
+    "/data/checkpoints/llama/1200": RECOVERED,
+}
+
+ENDS_BADLY = {"ckptctl prioritize": "has ended"}
+"""What cannot succeed here, and why."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def set_up() -> list[tuple[str, str]]:
-    """Return what is typed before the first start: (node, command)."""
+def console() -> str:
     (block,) = (each for each in blocks("console") if "tls init" in each)
-    typed = re.findall(r"^([\w-]+)\$ (.+)$", block, re.MULTILINE)
-    end = next(index for index, (_, line) in enumerate(typed) if line.startswith("systemctl"))
-    return typed[:end]
+    return block
 
 
-class Machines:
-    """Directories that stand for nodes, each with a home, ``/etc/ckptd`` and a disk.
+def typed() -> list[tuple[str, str, list[str]]]:
+    """Return what the README types on its machines: (node, command, what it shows)."""
+    found: list[tuple[str, str, list[str]]] = []
+    for line in console().splitlines():
+        if prompt := re.fullmatch(r"(node-\w|both)\$ (.+)", line):
+            found.append((prompt[1], prompt[2], []))
+        else:
+            found[-1][2].append(line)
+    return found
+
+
+def spans(text: str) -> list[str]:
+    """Return what is set as code in the prose."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def mentioned(text: str) -> list[str]:
+    """Return the commands between the lines, each once."""
+    lines = [
+        line.partition("   # ")[0].strip() for b in blocks("sh", text) for line in b.splitlines()
+    ]
+    commands = re.compile(r"(file=\$\()?(ckptctl|ckptd|chown|curl|getent|setfacl) \S")
+    return list(dict.fromkeys(each for each in (*spans(text), *lines) if commands.match(each)))
+
+
+def shape(line: str) -> str:
+    """Return a line of output without what differs from run to run."""
+    line = re.sub(r"\b(r-[0-9a-f]{12}|[0-9a-f]{64})\b", "ID", line)
+    line = re.sub(r"\d+(\.\d+)?( ?[KMG]iB| ?B)?", "N", line)
+    return " ".join(line.split())
+
+
+class Walk:
+    """Somebody who types what the documents say.
 
     Args:
-        directory: Where.
+        machines: Two, with nothing of ckptd.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        (config,) = blocks("toml")
-        for node in ("node-a", "node-b"):
-            machine = directory / node
-            for name in ("home", "etc/tls", "var", "run"):
-                (machine / name).mkdir(parents=True)
-            own = config.replace(
-                "[discovery]", f'[listen]\ncontrol = "{machine}/run/s"\n[discovery]'
-            )
-            own = re.sub(r'^id = "node-a"', f'id = "{node}"', own, flags=re.MULTILINE)
-            own = re.sub(r"node-a\.(crt|key)", rf"{node}.\1", own)
-            (machine / "etc/ckptd.toml").write_text(self.at(node, own))
-
-    def at(self, node: str, text: str) -> str:
-        machine = self.directory / node
-        for path, name in (
-            ("/etc/ckptd", "etc"), ("/data/checkpoints", "data"), ("/var/lib/ckptd", "var")
-        ):  # fmt: skip
-            text = text.replace(path, f"{machine}/{name}")
-        return text
+    def __init__(self, machines: Machines) -> None:
+        self._scp, self._at = machines.copy, machines.machines
 
     def type(self, node: str, line: str) -> str:
-        """Run a line on a node; who types it stands for the user ckptd."""
-        line = self.at(node, line).replace("-o ckptd", "").replace("-g ckptd", "")
-        line = re.sub(r"^scp -q (.+) (node-\w):$", rf"cp \1 {self.directory}/\2/home/", line)
-        line = line.replace(
-            "check-config --user ckptd", f"check-config {self.directory}/{node}/etc/ckptd.toml"
-        )
-        result = subprocess.run(
-            line, shell=True, cwd=self.directory / node / "home",
-            env=os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert (result.stderr, result.returncode) == ("", 0), line
-        return result.stdout
+        """Type a line, which must not fail; return what it shows."""
+        if copied := re.fullmatch(r"scp -q (.+) (node-\w):", line):
+            self._scp(node, copied[1].split(), copied[2])
+            return ""
+        if line.startswith("systemctl "):
+            assert line == "systemctl enable --now ckptd"
+            self._at[node].start_service()
+            return ""
+        done = self._at[node].type(line)
+        shown = done.stdout + done.stderr
+        assert done.returncode == 0, f"{node}$ {line}\n{shown}"
+        return shown
+
+    def set_up(self) -> None:
+        """Install, and start, as the README says."""
+        (config,) = blocks("toml")
+        prepared = next(each for each in spans(README) if "systemd-sysusers" in each)
+        for node in NODES:
+            self.type(
+                node,
+                f"make -C {PROJECT} --silent install-service "
+                f"DEPENDENCIES=no PYTHON={sys.executable}",
+            )
+            self.type(node, prepared)
+            own = re.sub(r'^id = "node-a"', f'id = "{node}"', config, flags=re.MULTILINE)
+            own = re.sub(r"node-a\.(crt|key)", rf"{node}.\1", own)
+            self._at[node].at("/etc/ckptd/ckptd.toml").write_text(own)
+        for prompt, line, shows in typed():
+            for node in NODES if prompt == "both" else (prompt,):
+                if line.startswith("ckptctl publish"):
+                    self.save(node, VERSION)
+                shown = {shape(each) for each in self.type(node, line).splitlines()}
+                missing = [each for each in shows if shape(each) not in shown]
+                # Progress is shown while there is some.
+                assert not [each for each in missing if "ETA" not in each], (line, shown)
+
+    def save(self, node: str, directory: str) -> None:
+        made = self._at[node].at(directory)
+        for path in ("model-1.safetensors", "model/config.json", "optimizer/shard.pt"):
+            (made / path).parent.mkdir(parents=True, exist_ok=True)
+            (made / path).write_bytes(os.urandom(1 << 20))
+
+    def try_out(self, command: str) -> None:
+        """Type a command of the text on node-b, with what a person would add."""
+        line = f"{command} {SAYS_MORE.get(command, '')}"
+        for placeholder, meant in STANDS_FOR.items():
+            line = re.sub(rf"(?<![\w-]){re.escape(placeholder)}(?![\w-])", meant, line)
+        node = "node-a" if " tls renew " in line else "node-b"
+        if "RECOVERY" in line:
+            line = line.replace("RECOVERY", self._recovery())
+        if "PUBLIC_KEY" in line:
+            line = line.replace("PUBLIC_KEY", self.type(node, "ckptctl keys show").split()[2])
+        if line.rstrip().endswith(" -f"):
+            line = f"timeout 1 {line}; [ $? = 124 ]"
+        if verb := next((each for each in ENDS_BADLY if line.startswith(each)), ""):
+            done = self._at[node].type(line)
+            assert (done.returncode, ENDS_BADLY[verb] in done.stderr) == (1, True), done
+            return
+        self.type(node, line)
+
+    def _recovery(self) -> str:
+        found = re.search(r"\br-[0-9a-f]{12}\b", self.type("node-b", "ckptctl recoveries"))
+        assert found
+        return found[0]
+
+    def prepare_spares(self) -> None:
+        """Make what the commands take away."""
+        for number in (1, 2, 3):
+            directory = f"/data/checkpoints/spare-{number}"
+            self.save("node-b", directory)
+            self.type("node-b", f"chown -R ckptd: {directory}")
+            self.type(
+                "node-b", f"ckptctl publish {directory} --checkpoint spare --version {number}"
+            )
+        self.type("node-b", f"cp {RECOVERED}/model-1.safetensors /data/checkpoints/last.ckpt")
+        self.save("node-b", VERSION)
 
 
-@pytest.mark.skipif(shutil.which("install") is None, reason="no install(1)")
-def test_what_the_readme_says_is_what_a_start_needs(tmp_path: Path) -> None:
-    machines = Machines(tmp_path)
-    checked = []
-    for prompt, line in set_up():
-        for node in ("node-a", "node-b") if prompt == "both" else (prompt,):
-            said = machines.type(node, line)
-            if "check-config" in line:
-                checked.append(said.splitlines()[0].endswith("/etc/ckptd.toml: valid"))
-    assert checked == [True, True]
+def walk(directory: Path, steps: Callable[[Walk], None]) -> None:
+    def work() -> None:
+        with Machines(directory, NODES) as machines:
+            steps(Walk(machines))
+
+    in_mount_namespace(work)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, (*TOOLS, "systemd-sysusers", "curl"))),
+    reason=f"makes machines of its own, which needs root and {', '.join(TOOLS)}, systemd, curl",
+)
+def test_every_command_of_the_documents_runs_as_it_stands(tmp_path: Path) -> None:
+    def steps(walker: Walk) -> None:
+        walker.set_up()
+        walker.prepare_spares()
+        for command in dict.fromkeys([*mentioned(README), *mentioned(OPERATING)]):
+            walker.try_out(command)
+
+    walk(tmp_path, steps)
+
+
+def test_commands_are_found() -> None:
+    assert "ckptctl plan llama/rank-0" in mentioned(README)
+    assert "ckptctl tls renew node-a --dir ca" in mentioned(OPERATING)
+    assert [line for node, line, _ in typed() if node == "both"][-1].startswith("systemctl ")
+    found = {*mentioned(README), *mentioned(OPERATING)}
+    assert set(SAYS_MORE) <= found, "no command is completed that is not there"
 
 
 def test_keys_and_roots_belong_to_the_daemon_and_to_nobody_else() -> None:
-    lines = [line for _, line in set_up() if line.startswith("install")]
+    lines = [line for _, line, _ in typed() if line.startswith("install")]
     keys = [line for line in lines if ".key" in line]
     assert len(keys) == 2
     assert all(line.startswith("install -o ckptd -m 0600 ") for line in keys)
