@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
@@ -94,10 +95,15 @@ def _disk(told: Told) -> Case:
     )
 
 
+def small_files() -> list[PlannedFile]:
+    """Return those of a version of many small files."""
+    return [PlannedFile(f"{n % 100:02}/{n:06}", SMALL_UNIT_BYTES) for n in range(SMALL_UNITS)]
+
+
 def _small(_: Told) -> Case:
     return Case(
         f"{SMALL_UNITS} files of {format_size(SMALL_UNIT_BYTES)} from four sources, in memory",
-        [PlannedFile(f"{n % 100:02}/{n:06}", SMALL_UNIT_BYTES) for n in range(SMALL_UNITS)],
+        small_files(),
         (Ckptd(), Rsync("-a")),
     )
 
@@ -186,11 +192,16 @@ def measure_parts(told: Told, parts: Sequence[Part], needed_bytes: int) -> None:
         "rows": [_row_document(line) for line in lines],
         "cases": cases,
     }
+    print(f"\n{keep_result(document)}")
+
+
+def keep_result(document: Mapping[str, object], kind: str = "") -> Path:
+    """Write what was measured to a file of its own and return its path."""
     RESULTS.mkdir(exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}.json"
+    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}{kind}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"\n{path}")
+    return path
 
 
 def _shape() -> None:

@@ -5,11 +5,14 @@
 One file from four sources to one receiver over loopback, plain and with TLS, in turns with a
 program in C that receives, hashes and writes as many bytes over as many lanes, sent with the same
 congestion control, and does nothing else. ``--against`` lets ckptd of another commit take turns.
+Then what a gigabyte costs either side, and what a model of that predicts: for this machine with one
+core and with all, which is checked, and for bigger ones. Kinds of work need perf, and mostly root.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,15 +20,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile
+from ckptd.cli.render.text import table
 from ckptd.model.quantities import format_size, parse_size
 from tests.benchmarks import rows
-from tests.benchmarks.__main__ import MARGIN_BYTES, Part, Told, end_politely, measure_parts
+from tests.benchmarks.__main__ import (
+    MARGIN_BYTES,
+    Part,
+    Told,
+    end_politely,
+    keep_result,
+    measure_parts,
+    small_files,
+)
 from tests.benchmarks.ceilings import Iperf
-from tests.benchmarks.competitors import Competitor
+from tests.benchmarks.competitors import SOURCES, Competitor
 from tests.benchmarks.conversing import SINGLE_FILE
 from tests.benchmarks.daemons import Ckptd
 from tests.benchmarks.instruments.c_ceiling import Ceiling
+from tests.benchmarks.instruments.reporting import (
+    LANES,
+    bigger_machines,
+    check,
+    cost_table,
+    document,
+)
+from tests.benchmarks.instruments.spending import Load, Spent, cores_only, costs_of, spend
+from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.places import choose_place
 from tests.benchmarks.turns import Case
+
+PARTS = ("ceilings", "costs")
 
 
 def main() -> int:
@@ -38,15 +62,60 @@ def main() -> int:
     parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--against", metavar="COMMIT")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     arguments = parser.parse_args()
+    parts = arguments.parts or PARTS
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"there is no part {min(unknown)}; there are {', '.join(PARTS)}")
     end_politely()
     told = Told(arguments.size, arguments.rounds)
-    with tempfile.TemporaryDirectory("-earlier") as directory:
-        if arguments.against:
-            _take_package(arguments.against, Path(directory))
-        earlier = Path(directory) if arguments.against else None
-        measure_parts(told, [_ceilings(told, earlier)], 3 * told.size_bytes + MARGIN_BYTES)
+    if "ceilings" in parts:
+        _compare(told, arguments.against)
+    if "costs" in parts:
+        _model(told)
     return 0
+
+
+def _compare(told: Told, against: str | None) -> None:
+    """Measure beside the ceiling, and beside an earlier ckptd."""
+    with tempfile.TemporaryDirectory("-earlier") as directory:
+        if against:
+            _take_package(against, Path(directory))
+        earlier = Path(directory) if against else None
+        measure_parts(told, [_ceilings(told, earlier)], 3 * told.size_bytes + MARGIN_BYTES)
+
+
+def _model(told: Told) -> None:
+    """Measure what a gigabyte costs and see what a model makes of it."""
+    place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
+    large = [PlannedFile(SINGLE_FILE, told.size_bytes)]
+    loads = [
+        Load(f"{name}{', TLS' if uses_tls else ''}", files, uses_tls)
+        for name, files in (("large", large), ("small", small_files()))
+        for uses_tls in (False, True)
+    ]
+    measured: dict[str, Spent] = {}
+    for load in loads:
+        print(f"costs: {load.name}", flush=True)
+        measured[load.name] = spend(load, place, told.rounds)
+    print(f"\n{cost_table(measured)}")
+    models = {load.name: costs_of(measured[load.name]) for load in loads[:2]}
+    checks = []
+    cores = sorted(os.sched_getaffinity(0))
+    for load in loads[:2]:
+        for count in sorted({1, len(cores)}):
+            with cores_only(cores[:count]):
+                rates = spend(load, place, told.rounds, with_instruments=False)
+            checks.append((load.name, *check(models[load.name], count, SOURCES, rates)))
+    head = ("LOAD", "CORES", "PREDICTED", "BINDS", "MEASURED", "OFF BY")
+    print("\n" + "\n".join(table(head, checks)))
+    print(f"\nsources elsewhere, {LANES} lanes:\n{bigger_machines(models)}")
+    found = {
+        "machine": machine_facts(place),
+        "loads": [document(load, measured[load.name]) for load in loads],
+        "checks": checks,
+    }
+    print(f"\n{keep_result(found, '-costs')}")
 
 
 def _take_package(commit: str, directory: Path) -> None:
