@@ -194,9 +194,8 @@ def _start_ns(supplies: Sequence[Supply]) -> int:
 
 def _obstacle(need: Need, supplies: Sequence[Supply]) -> str:
     """Say why the time of a class is not known."""
-    lost = len(need.blocks - union(supply.blocks for supply in supplies))
-    if lost:
-        return f"nobody who is trusted has {lost} of the blocks"
+    if need.blocks - union(supply.blocks for supply in supplies):
+        return "nobody who is trusted has all of it"
     unknown = [supply.path for supply in supplies if not supply.rate_bytes_per_s]
     if len(unknown) == len(supplies):
         return f"no rate is known yet, of {_listed(unknown)}"

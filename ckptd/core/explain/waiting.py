@@ -12,6 +12,7 @@ from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import shortened
+from ckptd.model.quantities import format_size
 from ckptd.model.words import LocalOrder, Stage, StoryReason
 
 STANDSTILL_SILENCE_NS = 1 * SECOND
@@ -124,7 +125,8 @@ def _why_no_transfer(
     elif recovery.local.retry_at_ns is not None:
         why = StoryReason.DISK, f"the disk{_retried(recovery, now=now)}"
     elif len(missing) == len(recovery.coverage.unclaimed):
-        why = StoryReason.NO_SOURCE, f"a peer that has the missing {len(missing)} blocks"
+        size = format_size(recovery.content.space.set_bytes(missing))
+        why = StoryReason.NO_SOURCE, f"a peer that has the missing {size}"
     elif any(may_be_asked(recovery, peer, now=now) for peer in able):
         why = StoryReason.OUTRANKED, "sources that have work of another recovery to do first"
     else:

@@ -131,7 +131,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 (one for each kind)
         case StoryKind.QUARANTINE:
             return f"{source} {why}: in quarantine for {span('pause_ns')}"
         case StoryKind.BAD_BLOCKS:
-            return f"{source} sent {entry.numbers['blocks']} blocks with a wrong digest"
+            return f"{source} sent {format_size(entry.numbers['size_bytes'])} with a wrong digest"
         case _:
             return _sentence_of_rest(entry, span)
 
@@ -148,9 +148,8 @@ def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
         case StoryKind.RIVAL_EXAMINED:
             return f"{entry.source} was asked for one block of what it says it has: {entry.text}"
         case StoryKind.GIVEN_UP:
-            version, missing = entry.numbers["version"], entry.numbers["missing"]
-            why = entry.text or f"nobody has {missing} of its blocks"
-            return f"version {version} given up for another: {why}"
+            why = entry.text or "nobody has all of it"
+            return f"version {entry.numbers['version']} given up for another: {why}"
         case StoryKind.WITHDRAWN:
             return f"{entry.source} {entry.text or 'does not hold the version any more'}"
         case StoryKind.EPOCH_CHANGED:

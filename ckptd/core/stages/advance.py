@@ -56,6 +56,7 @@ from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet, union
+from ckptd.model.quantities import format_size
 from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
@@ -321,10 +322,12 @@ def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCaus
     if not required:
         return None
     if critical := required & content.critical:
-        return FailureCause.CRITICAL_MISSING, f"nobody has {len(critical)} critical blocks"
+        size = format_size(content.space.set_bytes(critical))
+        return FailureCause.CRITICAL_MISSING, f"nobody has {size} of critical units"
     if not recovery.has_content:
-        return FailureCause.REQUIRED_MISSING, f"nobody has any of the {len(missing)} blocks"
-    message = f"nobody has {len(required)} required blocks"
+        size = format_size(content.space.set_bytes(missing))
+        return FailureCause.REQUIRED_MISSING, f"nobody has any of the {size}"
+    message = f"nobody has {format_size(content.space.set_bytes(required))} of required units"
     if not content.space.whole_units(recovery.coverage.verified):
         return FailureCause.REQUIRED_MISSING, f"{message}, and no unit is whole"
     if recovery.request.allow_partial:

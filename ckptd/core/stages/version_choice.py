@@ -33,6 +33,15 @@ class _Standing:
         return max(self.block_count - len(dispensable), 0)
 
     @property
+    def lacking(self) -> str:
+        """How much of it nobody has, for people; empty if that is nothing."""
+        if not self.missing_count:
+            return ""
+        if self.missing_count == self.block_count:
+            return "any of it"
+        return f"{max(self.missing_count * 100 // self.block_count, 1)} % of it"
+
+    @property
     def lacks_optional(self) -> bool:
         """Nobody has some block, which may be missing."""
         return len(self.reachable) < self.block_count
@@ -207,8 +216,8 @@ def _why_chosen(
         lacks_optional = chosen in standings and standings[chosen].lacks_optional
         kind = "every required block" if lacks_optional else "every block"
         return f"newest of which {kind} is reachable"
-    missing_count = standings[chosen].missing_count if chosen in standings else 0
-    return f"named, though nobody has {missing_count} of its blocks" if missing_count else "named"
+    lacking = standings[chosen].lacking if chosen in standings else ""
+    return f"named, though nobody has {lacking}" if lacking else "named"
 
 
 def _why_not(  # noqa: PLR0911 (one for each reason)
@@ -222,7 +231,7 @@ def _why_not(  # noqa: PLR0911 (one for each reason)
         return "not the one that was named"
     standing = standings[key]
     if standing.missing_count:
-        return f"nobody has {standing.missing_count} of its {standing.block_count} blocks"
+        return f"nobody has {standing.lacking}"
     if chosen is None:
         return "older than one that was on this node before"
     if key[0] != chosen[0]:

@@ -16,8 +16,8 @@ replace = msgspec.structs.replace
 LONG = replace(
     EXPLANATION,
     stage=Stage.FAILED,
-    waiting_for="a peer that has the missing 8 blocks",
-    message="nobody has 8 critical blocks",
+    waiting_for="a peer that has the missing 8 MiB",
+    message="nobody has 8 MiB of critical units",
     passed_over=EXPLANATION.passed_over * 5,
     peers=EXPLANATION.peers * 50,
     story=tuple(replace(EXPLANATION.story[0], after_s=float(second)) for second in range(200)),

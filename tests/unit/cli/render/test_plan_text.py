@@ -69,9 +69,7 @@ def test_a_plan_says_what_speaks_against_it() -> None:
     bad = replace(
         PLAN,
         is_settled=False,
-        passed_over=(
-            PassedOverRow(version=110, digest="cd" * 32, why="nobody has 3 of its 8 blocks"),
-        ),
+        passed_over=(PassedOverRow(version=110, digest="cd" * 32, why="nobody has 37 % of it"),),
         missing_blocks=3,
         missing_critical_blocks=1,
         missing_units=("config.json", "opt/\x1b[2J"),
@@ -79,12 +77,12 @@ def test_a_plan_says_what_speaks_against_it() -> None:
         is_target_taken=True,
         free_bytes=GIB,
         predicted_complete_s=None,
-        prediction_remark="nobody who is trusted has 3 of the blocks",
+        prediction_remark="nobody who is trusted has all of it",
     )
     text = "\n".join(plan_lines(bad))
     for claim in (
         "             not every peer has answered yet\n",
-        "passed over  110 (cdcdcdcdcdcd): nobody has 3 of its 8 blocks\n",
+        "passed over  110 (cdcdcdcdcdcd): nobody has 37 % of it\n",
         "missing      nobody has all of config.json, opt/\\x1b[2J; critical units are",
         "here         1 GiB, in /data/old\n",
         "target       /data/llama/rank-0/100, where something else is\n",

@@ -120,7 +120,7 @@ def test_blocks_that_only_an_unknown_source_has_end_the_prediction() -> None:
 
 def test_blocks_that_nobody_has_end_the_prediction() -> None:
     predicted = predict(needs(), [supply(A, 20, blocks((0, 90)))])
-    assert predicted == Prediction(1 * SECOND, None, "nobody who is trusted has 10 of the blocks")
+    assert predicted == Prediction(1 * SECOND, None, "nobody who is trusted has all of it")
     assert predict(needs(), [supply(A, 20, blocks((1, 100)))]).critical_ns is None
 
 

@@ -102,7 +102,7 @@ def test_a_recovery_waits_for_a_peer_that_has_what_is_missing() -> None:
     script.tell(PeerLost(A))
     assert waiting_for(script) == "", "something may still come"
     script.end_all(RangeOutcome.DISCONNECTED)
-    assert waiting_for(script) == "a peer that has the missing 8 blocks"
+    assert waiting_for(script) == "a peer that has the missing 8 MiB"
 
 
 def test_a_recovery_waits_for_a_source_that_rests() -> None:

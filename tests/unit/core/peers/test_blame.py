@@ -309,7 +309,7 @@ def test_a_denial_takes_the_unit_from_the_offer_and_nothing_else() -> None:
         script.deliver(order)
     assert script.recovery().coverage.verified == version.blocks - blocks((1, 2))
     assert script.view_source(A).trust >= 0
-    assert script.view().waiting_for == "a peer that has the missing 1 blocks"
+    assert script.view().waiting_for == "a peer that has the missing 1 MiB"
     told = [sentence(entry) for entry in script.recovery().story.entries]
     assert "a does not hold all that it said of the version" in told
 

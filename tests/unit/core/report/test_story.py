@@ -87,7 +87,9 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         Entry(
             0, StoryKind.QUARANTINE, StoryReason.WRONG_DIGEST, A, numbers={"pause_ns": 60 * SECOND}
         ),
-        Entry(0, StoryKind.BAD_BLOCKS, StoryReason.WRONG_DIGEST, A, numbers={"blocks": 3}),
+        Entry(
+            0, StoryKind.BAD_BLOCKS, StoryReason.WRONG_DIGEST, A, numbers={"size_bytes": 3 * MIB}
+        ),
         Entry(0, StoryKind.WITHDRAWN, StoryReason.STALE, A),
         Entry(0, StoryKind.EPOCH_CHANGED, StoryReason.REBORN, A),
         Entry(0, StoryKind.SOURCE_LOST, StoryReason.LOST, A),
@@ -108,7 +110,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "a sent no first byte for 620ms, allowed 500ms: b was asked for the same 1 MiB",
         "a has not sent the manifest yet: b was asked as well",
         "a was asked for one block of what it says it has: 0a1b: genuine",
-        "version 100 given up for another: nobody has 3 of its blocks",
+        "version 100 given up for another: nobody has all of it",
         "b delivered first what a was asked for as well: a cut off",
         "a had 4.1s of work left, b would need 600ms: taken over",
         "a had 4.1s of work left, and has more urgent work of another recovery: cut off",
@@ -119,7 +121,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "a said it is busy on lane 2: 1 kept",
         "a said it is busy: not asked for 250ms",
         "a stands by bad blocks: in quarantine for 1m00s",
-        "a sent 3 blocks with a wrong digest",
+        "a sent 3 MiB with a wrong digest",
         "a does not hold the version any more",
         "a was started anew: nothing old is held to it",
         "a does not answer any more",

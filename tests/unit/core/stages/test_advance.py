@@ -358,7 +358,7 @@ def test_a_recovery_that_lost_all_sources_waits_and_goes_on_when_one_returns() -
     assert script.wait(1000) == [CommitBlocks(R, blocks((0, 1)))]
     script.tell(BlocksCommitted(R))
     assert script.wait(3_600_000) == []
-    assert script.view().waiting_for == "a peer that has the missing 7 blocks"
+    assert script.view().waiting_for == "a peer that has the missing 7 MiB"
     assert script.view().missing_units == ("normal-0",)
     assert whom(script.tell(holds(A, version))) == [(A, (1, 4))]
     assert script.view().waiting_for == ""
@@ -401,10 +401,14 @@ def bring_all_but_the_last(
 @pytest.mark.parametrize(
     ("version", "allow_partial", "message"),
     [
-        (saved(2, 2), False, "nobody has 1 required blocks; to place the units that are whole"),
-        (saved(4), False, "nobody has 1 required blocks, and no unit is whole"),
-        (saved(4), True, "nobody has 1 required blocks, and no unit is whole"),
-        (saved(4, 0, 0), True, "nobody has 1 required blocks, and no unit is whole"),
+        (
+            saved(2, 2),
+            False,
+            "nobody has 1 MiB of required units; to place the units that are whole",
+        ),
+        (saved(4), False, "nobody has 1 MiB of required units, and no unit is whole"),
+        (saved(4), True, "nobody has 1 MiB of required units, and no unit is whole"),
+        (saved(4, 0, 0), True, "nobody has 1 MiB of required units, and no unit is whole"),
     ],
 )
 def test_without_required_units_a_recovery_fails_when_patience_ends(
@@ -450,7 +454,7 @@ def test_critical_units_that_nobody_has_end_the_recovery_when_patience_ends() ->
         DiscardStaging(R),
     ]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, "nobody has 1 critical blocks")
+        ended(Result.FAILED, FailureCause.CRITICAL_MISSING, "nobody has 1 MiB of critical units")
     ]
 
 
@@ -463,7 +467,7 @@ def test_a_version_of_which_nothing_came_is_not_recovered_in_part() -> None:
     assert script.wait(1999) == []
     assert script.wait(1) == [CloseLane(LaneId(1), A, CloseReason.NOT_WANTED), DiscardStaging(R)]
     assert script.tell(StagingDiscarded(R)) == [
-        ended(Result.FAILED, FailureCause.REQUIRED_MISSING, "nobody has any of the 6 blocks")
+        ended(Result.FAILED, FailureCause.REQUIRED_MISSING, "nobody has any of the 6 MiB")
     ]
 
 

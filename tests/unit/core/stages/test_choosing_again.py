@@ -117,7 +117,7 @@ def test_the_story_says_what_was_given_up() -> None:
     script = transferring()
     withdraw(script)
     told = [sentence(entry) for entry in script.recovery().story.entries]
-    assert "version 100 given up for another: nobody has 8 of its blocks" in told
+    assert "version 100 given up for another: nobody has all of it" in told
 
 
 def test_a_holder_that_is_lost_for_a_moment_is_waited_for() -> None:

@@ -105,14 +105,14 @@ def test_the_newest_is_explained_with_those_passed_over() -> None:
     assert explained(offers) == (
         (100, NEW.digest),
         "newest of which every block is reachable",
-        [(110, "nobody has 3 of its 4 blocks"), (90, "older")],
+        [(110, "nobody has 75 % of it"), (90, "older")],
     )
 
 
 def test_a_named_version_is_explained() -> None:
     offers = [holding(NEW), holding(OLD, blocks((0, 1)))]
     others = [(100, "not the one that was named")]
-    why = "named, though nobody has 3 of its blocks"
+    why = "named, though nobody has 75 % of it"
     assert explained(offers, 90) == ((90, OLD.digest), why, others)
     assert explained([holding(NEW)], 100) == ((100, NEW.digest), "named", [])
 
@@ -127,7 +127,7 @@ def test_that_nothing_is_chosen_is_explained() -> None:
     assert explained([holding(NEW, blocks((0, 3)))]) == (
         None,
         "no version has every block reachable",
-        [(100, "nobody has 1 of its 4 blocks")],
+        [(100, "nobody has 25 % of it")],
     )
 
 
@@ -193,7 +193,7 @@ def test_a_version_of_which_only_optional_blocks_are_missing_is_whole() -> None:
     assert explained.why == "newest of which every required block is reachable"
     assert choose_version(offers[:2], LLAMA, None) == (90, OLD.digest)
     (passed,) = explain_choice(offers[:2], LLAMA, None).passed_over
-    assert passed.why == "nobody has 1 of its 6 blocks"
+    assert passed.why == "nobody has 16 % of it"
 
 
 def test_a_holder_that_names_nothing_optional_takes_nothing_from_others() -> None:
