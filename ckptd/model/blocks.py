@@ -129,12 +129,6 @@ class BlockSet:
             return BlockRun(start, last + 1)
         return BlockRun(start, bits.flip(start, last).next_set_bit(start))
 
-    def with_run(self, run: tuple[int, int]) -> BlockSet:
-        """Return the set with the blocks of one run added."""
-        bits = self._bits.copy()
-        bits.add_range(*run)
-        return BlockSet._of(bits)
-
     def without_run(self, run: tuple[int, int]) -> BlockSet:
         """Return the set with the blocks of one run taken out."""
         bits = self._bits.copy()

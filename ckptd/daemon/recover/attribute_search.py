@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
-from ckptd.daemon.host.shortages import outlast
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.asking_again import ask_again
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import CkptdError
-from ckptd.limits import SECOND
 from ckptd.model.addresses import Address
 from ckptd.model.attributes import (
     Attributes,
@@ -29,14 +28,12 @@ from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
 from ckptd.model.manifest import Manifest
 from ckptd.model.signatures import Signature
 from ckptd.net.inquiry import Inquirer
-from ckptd.net.small_answers import TurnedAway
 from ckptd.observe.logs import get_logger
 from ckptd.wire.attribute_answers import answer_bytes_max, decode_answer
 
 HOLDERS_ASKED_MAX: Final = 8
 _PATIENCE_S: Final = 5.0
 """For all holders together; one that is silent delays a version no longer than that."""
-_PAUSE_MIN_S: Final = 0.1
 _OTHERS_S: Final = 0.5
 """For the others once one has answered, so that the choice does not depend on who was first."""
 
@@ -174,24 +171,14 @@ class AttributeSearch:
         self, node: NodeId, address: Address, bytes_max: int, wanted: Wanted
     ) -> _Found | None:
         try:
-            answer = await self._answer(node, address, bytes_max, wanted.digest)
+            question = partial(self._inquirer.attributes, address, wanted.digest, bytes_max)
+            answer = await ask_again(question, node)
             if answer is None:
                 return None
             return await asyncio.to_thread(self._checked, wanted, *decode_answer(answer))
         except (CkptdError, OSError) as error:
             self._pass_over(wanted, node, error)
             return None
-
-    async def _answer(
-        self, node: NodeId, address: Address, bytes_max: int, digest: Digest
-    ) -> bytes | None:
-        """Ask a holder; again if it has no place for the question, or this node cannot ask now."""
-        ask = partial(self._inquirer.attributes, address, digest, bytes_max)
-        while True:
-            try:
-                return await outlast(ask, f"question to {node}")
-            except TurnedAway as away:
-                await asyncio.sleep(max(away.pause_ns / SECOND, _PAUSE_MIN_S))
 
     def _checked(
         self, wanted: Wanted, document: bytes, signatures: tuple[Signature, ...]

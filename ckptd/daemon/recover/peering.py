@@ -33,7 +33,7 @@ from ckptd.core.peers.consequences import (
 from ckptd.core.peers.following import SETTLED_AFTER_NS, Following
 from ckptd.core.peers.listing import ListedPeer, one_each
 from ckptd.core.peers.paths import PathEnd
-from ckptd.daemon.host.shortages import outlast
+from ckptd.daemon.recover.asking_again import ask_again
 from ckptd.errors import CkptdError, Shortage
 from ckptd.limits import SECOND
 from ckptd.model.addresses import Address
@@ -166,16 +166,13 @@ class Peering:
         end = self.end_of(source)
         if end is None:
             return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
-        # That this node cannot ask is no answer of the peer's.
         ask = partial(self._inquirer.confirm, end.address, digest, question.blocks)
-        for _ in range(_CONFIRM_TRIES):
-            try:
-                answer = await outlast(ask, f"question to {source}")
-                asyncio.get_running_loop().call_later(_JUDGED_S, self._ask_claimants, end.node)
-                return HoldingConfirmed(source, digest, *answer)
-            except TurnedAway as away:
-                await asyncio.sleep(away.pause_ns / SECOND)
-        return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
+        try:
+            answer = await ask_again(ask, source, tries_max=_CONFIRM_TRIES)
+        except TurnedAway:
+            return HoldingConfirmed(source, digest, Confirmation.NO_ANSWER)
+        asyncio.get_running_loop().call_later(_JUDGED_S, self._ask_claimants, end.node)
+        return HoldingConfirmed(source, digest, *answer)
 
     async def run(self) -> None:
         """Ask all peers until cancelled."""

@@ -79,11 +79,6 @@ class Resolver:
         self._suspects: deque[_LookingUp] = deque()
         self._slow_names: set[str] = set()
 
-    @property
-    def thread_count(self) -> int:
-        """Look-ups that are under way."""
-        return len(self._prompt) + len(self._late)
-
     async def addresses_of(self, host: str, port: int) -> tuple[Address, ...]:
         """Return the addresses of a host, each with this port; ascending, at least one.
 

@@ -98,11 +98,6 @@ class Finishing:
             first = attributes.unit_count
             self._entries = {path: first + at for at, path in enumerate(attributes.directories)}
 
-    @property
-    def is_private(self) -> bool:
-        """There is no attribute document: all is its owner's alone."""
-        return self._attributes is None
-
     def keep(self, unit: int, facts: os.stat_result, mtime_ns: int | None) -> None:
         """Give a unit's file the mode of the one whose place it takes: that is this node's own.
 

@@ -81,7 +81,7 @@ async def test_silent_names_keep_no_other_name_from_being_looked_up(server: Name
     start_s = time.monotonic()
     assert await resolver.addresses_of("good", 7) == GOOD
     assert time.monotonic() - start_s < 5, "thirteen times eight look-ups of 0.02 s"
-    assert resolver.thread_count == 100
+    assert len(server.asked) == 101
     await end(asking)
 
 
@@ -103,7 +103,6 @@ async def test_look_ups_and_their_threads_are_bounded(server: NameServer) -> Non
     resolver = Resolver(server, late_after_s=0.01, late_max=16)
     asking = await silent(resolver, 100)
     await asyncio.sleep(0.2)
-    assert resolver.thread_count == 24
     assert len(server.asked) == 24
     server.speaks.set()
     with pytest.raises(OSError, match="Temporary failure"):

@@ -32,7 +32,6 @@ def test_without_attributes_all_is_private_whatever_is_permitted(
     mode: int, *, is_executable: bool
 ) -> None:
     finishing = Finishing(manifest(is_executable=is_executable), mode_max=0o777)
-    assert finishing.is_private
     assert finishing.of_unit(0) == (mode, None)
     assert finishing.of_directory("") == finishing.of_directory("sub") == (0o700, None)
 
@@ -59,7 +58,6 @@ def test_a_file_gets_what_the_document_says_and_this_node_permits(
 ) -> None:
     made = manifest(is_executable=is_executable)
     finishing = Finishing(made, attributes(said), permitted)
-    assert not finishing.is_private
     assert finishing.of_unit(0) == (mode, 1)
 
 
