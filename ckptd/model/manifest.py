@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ckptd.errors import ContradictoryManifest, InvalidManifest, UsageError
+from ckptd.errors import ContradictoryManifest, UsageError
 from ckptd.limits import (
     BLOCK_BYTES_MAX,
     BLOCK_BYTES_MIN,
@@ -27,12 +27,10 @@ from ckptd.limits import (
     MANIFEST_BLOCKS_MAX,
     MANIFEST_PHASES_MAX,
     MANIFEST_UNITS_MAX,
-    PATH_BYTES_MAX,
-    PATH_COMPONENT_BYTES_MAX,
-    PATH_DEPTH_MAX,
     UNIT_BYTES_MAX,
 )
 from ckptd.model.ids import parse_checkpoint_name, parse_version
+from ckptd.model.unit_paths import PathTree, check_path, invalid, is_plain
 from ckptd.model.words import Criticality
 
 FORMAT: Final = 1
@@ -46,9 +44,6 @@ REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
 OPTIONAL_FLAG: Final = "optional"
 """Among the flags of a unit: a version is complete without it. A reader that does not know the
 flag takes the unit as required."""
-
-RESERVED_PREFIX: Final = ".ckptd"
-"""No path of a unit begins with it: such names in a version's directory are ckptd's own."""
 
 DIGEST_OF_NOTHING: Final = bytes.fromhex(
     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
@@ -171,13 +166,13 @@ def check_manifest(manifest: Manifest) -> None:
         parse_checkpoint_name(manifest.checkpoint)
         parse_version(manifest.version)
     except UsageError as error:
-        raise _invalid(str(error)) from error
+        raise invalid(str(error)) from error
     if not 0 < len(manifest.phases) <= MANIFEST_PHASES_MAX:
-        raise _invalid(f"has {len(manifest.phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
+        raise invalid(f"has {len(manifest.phases)} phases, not 1 to {MANIFEST_PHASES_MAX}")
     if len(manifest.annotations) > MANIFEST_ANNOTATIONS_MAX:
-        raise _invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
+        raise invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
     if len(manifest.units) > MANIFEST_UNITS_MAX:
-        raise _invalid(f"has {len(manifest.units)} units, more than {MANIFEST_UNITS_MAX}")
+        raise invalid(f"has {len(manifest.units)} units, more than {MANIFEST_UNITS_MAX}")
     _check_units(manifest.units, len(manifest.phases))
 
 
@@ -188,7 +183,7 @@ def _check_units(units: Sequence[Unit], phase_count: int) -> None:
     """
     unit_count, digests_bytes = len(units), 0
     class_starts: list[int] = []
-    tree = _Tree()
+    tree = PathTree()
     previous: Unit | None = None
     for index, unit in enumerate(units):
         _check_unit(unit, phase_count, unit_count)
@@ -204,105 +199,22 @@ def _check_units(units: Sequence[Unit], phase_count: int) -> None:
             is_behind = previous is None or urgency(unit) > urgency(previous)
             class_starts.append(index)
         if not is_behind:
-            raise _invalid(f"lists {path[:80]!r} twice or out of urgency order")
+            raise invalid(f"lists {path[:80]!r} twice or out of urgency order")
         if len(class_starts) == 1:
             tree.take(path)
         previous = unit
     block_count = digests_bytes // DIGEST_BYTES
     if block_count > MANIFEST_BLOCKS_MAX:
-        raise _invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
+        raise invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
     if len(class_starts) > 1:
         ends = [*class_starts[1:], unit_count]
-        tree = _Tree()
+        tree = PathTree()
         for path in merge(*map(partial(_paths, units), class_starts, ends)):
             tree.take(path)
 
 
 def _paths(units: Sequence[Unit], start: int, end: int) -> Iterator[str]:
     return (units[index].path for index in range(start, end))
-
-
-class _Tree:
-    """Paths in ascending order, none of them twice, none of them a directory of another.
-
-    All that begin with a path follow it without a gap. So those that the latest one begins with
-    are all that it can be below of.
-    """
-
-    def __init__(self) -> None:
-        self._beginnings: list[str] = []
-        self._lengths: set[int] = set()
-
-    def take(self, path: str) -> None:
-        """Take the next one.
-
-        Raises:
-            InvalidManifest: It is there already, or another one is a directory of it.
-        """
-        beginnings = self._beginnings
-        while beginnings and not path.startswith(beginnings[-1]):
-            self._lengths.discard(len(beginnings.pop()))
-        if beginnings:
-            if beginnings[-1] == path:
-                raise _invalid("lists a path twice")
-            self._check_directories(path, len(beginnings[-1]))
-        beginnings.append(path)
-        self._lengths.add(len(path))
-
-    def _check_directories(self, path: str, longest: int) -> None:
-        end = path.find("/", 0, longest + 1)
-        while end >= 0:
-            if end in self._lengths:
-                raise _invalid(f"has {path[:end][:80]!r} as a file and as a directory")
-            end = path.find("/", end + 1, longest + 1)
-
-
-def check_path(path: str) -> None:
-    """Check that a path names something strictly below a directory, on any file system.
-
-    Raises:
-        InvalidManifest: Absolute, empty, ``.`` or ``..`` components, control characters, not
-            UTF-8, too long, or reserved for ckptd's own files.
-    """
-    if _is_plain(path):
-        return
-    try:
-        encoded = path.encode()
-    except UnicodeEncodeError as error:
-        raise _invalid(f"has the path {path[:80]!r}, which is not UTF-8") from error
-    shown = repr(path[:80])
-    if not 0 < len(encoded) <= PATH_BYTES_MAX:
-        raise _invalid(f"has a path of {len(encoded)} bytes, not 1 to {PATH_BYTES_MAX}: {shown}")
-    if any(character < " " or character == "\x7f" for character in path):
-        raise _invalid(f"has control characters in the path {shown}")
-    if path.startswith(RESERVED_PREFIX):
-        raise _invalid(
-            f"has the path {shown}: names that begin with {RESERVED_PREFIX} are ckptd's own"
-        )
-    components = path.split("/")
-    if len(components) > PATH_DEPTH_MAX:
-        raise _invalid(f"has a path of more than {PATH_DEPTH_MAX} components: {shown}")
-    for component in components:
-        if component in {"", ".", ".."}:
-            raise _invalid(f"has the path {shown}, which leads out of the version's directory")
-        if len(component.encode()) > PATH_COMPONENT_BYTES_MAX:
-            raise _invalid(
-                f"has a path component of more than {PATH_COMPONENT_BYTES_MAX} bytes: {shown}"
-            )
-
-
-def _is_plain(path: str) -> bool:
-    """Return whether a path is of the kind that nearly all are, and right; ten times faster."""
-    return (
-        path.isascii()
-        and path.isprintable()
-        and 0 < len(path) <= PATH_COMPONENT_BYTES_MAX
-        and path[0] not in "/."
-        and path[-1] != "/"
-        and "//" not in path
-        and "/." not in path
-        and path.count("/") < PATH_DEPTH_MAX
-    )
 
 
 def _check_unit(unit: Unit, phase_count: int, unit_count: int) -> None:
@@ -318,25 +230,25 @@ def _check_unit(unit: Unit, phase_count: int, unit_count: int) -> None:
             if len(block_digests) > DIGEST_BYTES
             else unit.digest == (bytes(block_digests) or DIGEST_OF_NOTHING)
         )
-        and _is_plain(unit.path)
+        and is_plain(unit.path)
     ):
         return  # as nearly all are; what is wrong with another one is found below
     check_path(unit.path)
     shown = repr(unit.path[:80])
     if not 0 <= unit.size_bytes <= UNIT_BYTES_MAX:
-        raise _invalid(f"gives {shown} a size of {unit.size_bytes} bytes")
+        raise invalid(f"gives {shown} a size of {unit.size_bytes} bytes")
     if size not in _BLOCK_SIZES:
-        raise _invalid(f"gives {shown} blocks of {size} bytes")
+        raise invalid(f"gives {shown} blocks of {size} bytes")
     if len(unit.digest) != DIGEST_BYTES:
-        raise _invalid(f"gives {shown} a digest of {len(unit.digest)} bytes")
+        raise invalid(f"gives {shown} a digest of {len(unit.digest)} bytes")
     if len(block_digests) != -(-unit.size_bytes // size) * DIGEST_BYTES:
-        raise _invalid(f"does not give {shown} one digest for each block")
+        raise invalid(f"does not give {shown} one digest for each block")
     if len(block_digests) <= DIGEST_BYTES and unit.digest != (block_digests or DIGEST_OF_NOTHING):
         raise contradiction(unit)
     if not 0 <= unit.phase < phase_count:
-        raise _invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
+        raise invalid(f"puts {shown} in phase {unit.phase} of {phase_count}")
     if unit.after and any(not 0 <= index < unit_count for index in unit.after):
-        raise _invalid(f"puts {shown} after a unit that does not exist")
+        raise invalid(f"puts {shown} after a unit that does not exist")
 
 
 def contradiction(unit: Unit) -> ContradictoryManifest:
@@ -346,7 +258,3 @@ def contradiction(unit: Unit) -> ContradictoryManifest:
         f"contradicts itself: the digest of {unit.path[:80]!r} is not that of its blocks",
         "It cannot be recovered by anybody: publish the version again, where it came from.",
     )
-
-
-def _invalid(problem: str, hint: str = "") -> InvalidManifest:
-    return InvalidManifest("manifest", problem, hint)

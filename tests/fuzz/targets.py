@@ -46,9 +46,10 @@ from ckptd.model.ids import (
     parse_reference,
     parse_version,
 )
-from ckptd.model.manifest import check_path, encode_manifest
+from ckptd.model.manifest import encode_manifest
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
+from ckptd.model.unit_paths import check_path
 from ckptd.store.files.confined import check_relative
 from ckptd.store.files.keys import parse_trusted_keys
 from ckptd.wire.attribute_answers import decode_answer, encode_answer

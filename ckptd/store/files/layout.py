@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from ckptd.model.ids import CheckpointName, Digest, RecoveryId, Version
-from ckptd.model.manifest import RESERVED_PREFIX
+from ckptd.model.unit_paths import RESERVED_PREFIX
 
 STAGING_DIRECTORY: Final = ".ckptd"
 """Below each root; holds one directory for each recovery that has not ended, and the probe."""

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.model.manifest import block_size_for, check_path
+from ckptd.model.manifest import block_size_for
 from ckptd.model.patterns import compile_pattern, is_log
+from ckptd.model.unit_paths import check_path
 from ckptd.model.words import Criticality
 from ckptd.store.files.layout import (
     PARTIAL_MARKER,
