@@ -31,6 +31,15 @@ QUESTIONED_BLOCKS_MAX: Final = 16
 most 16 MiB, before it answers."""
 MANIFEST_WORDS_BYTES_MAX: Final = 256 * KIB
 """What a manifest says beside its units: as objects it takes fifty times the memory."""
+BARE_NAMES_BYTES_MAX: Final = 2 * MIB
+"""Of the links, and of the empty directories, of a manifest, as they are encoded."""
+MANIFEST_LINKS_MAX: Final = 16_384
+MANIFEST_DIRECTORIES_MAX: Final = 16_384
+LINK_COMPONENTS_MAX: Final = 128
+LINKS_FOLLOWED_MAX: Final = 40
+"""For one name, as in the kernel: path_resolution(7)."""
+LINKS_WALK_MAX: Final = 100_000
+"""Directories of a version whose links are followed, each counted once for each way to it."""
 UNIT_WORDS_BYTES_MAX: Final = 16 * KIB
 """What a unit says beside the digests of its blocks."""
 MANIFEST_PHASES_MAX: Final = 256

@@ -14,6 +14,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -90,8 +91,10 @@ def directories_in(manifest: Manifest) -> tuple[str, ...] | None:
     """
     entries_max = ATTRIBUTES_BYTES_MAX // ATTRIBUTES_ENTRY_BYTES - len(manifest.units)
     found = {""}
-    for unit in manifest.units:
-        directory = unit.path.rpartition("/")[0]
+    of_links = (link.path.rpartition("/")[0] for link in manifest.links)
+    of_units = (unit.path.rpartition("/")[0] for unit in manifest.units)
+    for innermost in chain(of_links, manifest.directories, of_units):
+        directory = innermost
         while directory not in found:
             found.add(directory)
             directory = directory.rpartition("/")[0]

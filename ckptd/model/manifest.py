@@ -29,6 +29,13 @@ from ckptd.limits import (
     MANIFEST_UNITS_MAX,
     UNIT_BYTES_MAX,
 )
+from ckptd.model.bare_names import (
+    DIRECTORIES,
+    LINKS,
+    BareNamesCheck,
+    SymbolicLink,
+    required_words,
+)
 from ckptd.model.ids import parse_checkpoint_name, parse_version
 from ckptd.model.unit_paths import PathTree, check_path, invalid, is_plain
 from ckptd.model.words import Criticality
@@ -38,8 +45,8 @@ FORMAT: Final = 1
 ONE_PHASE: Final = ("all",)
 """The phases of a version whose publisher named none."""
 
-REQUIRED_FEATURES: Final[frozenset[str]] = frozenset()
-"""Features a manifest may require of its reader; this version knows none."""
+REQUIRED_FEATURES: Final = frozenset((DIRECTORIES, LINKS))
+"""Features a manifest may require of its reader; those that this version knows."""
 
 OPTIONAL_FLAG: Final = "optional"
 """Among the flags of a unit: a version is complete without it. A reader that does not know the
@@ -115,6 +122,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         annotations: Free words.
         phases: Names of the phases in order.
         units: The files, in urgency order.
+        links: Symbolic links that lead to names of the version, by path.
+        directories: Paths of directories in which there is nothing, in order.
     """
 
     format: int
@@ -126,6 +135,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at_s: int = 0
     annotations: dict[str, str] = {}
     phases: tuple[str, ...] = ONE_PHASE
+    links: tuple[SymbolicLink, ...] = ()
+    directories: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -173,13 +184,20 @@ def check_manifest(manifest: Manifest) -> None:
         raise invalid(f"has more than {MANIFEST_ANNOTATIONS_MAX} annotations")
     if len(manifest.units) > MANIFEST_UNITS_MAX:
         raise invalid(f"has {len(manifest.units)} units, more than {MANIFEST_UNITS_MAX}")
-    _check_units(manifest.units, len(manifest.phases))
+    required = required_words(manifest.links, manifest.directories)
+    if manifest.requires != required:
+        raise invalid(f"requires {manifest.requires!r} of its reader, and needs {required!r}")
+    starts = _check_units(manifest.units, len(manifest.phases))
+    if len(starts) > 1 or required:
+        _check_tree(manifest, starts)
 
 
-def _check_units(units: Sequence[Unit], phase_count: int) -> None:
-    """Check each unit and their order, in one pass; a second one where there are several classes.
+def _check_units(units: Sequence[Unit], phase_count: int) -> list[int]:
+    """Check each unit and their order, in one pass.
 
-    Memory: for each class of phase and criticality, and for how deep paths are.
+    Returns:
+        Where each class of phase and criticality begins. If there is one, its paths are checked
+        against each other, too.
     """
     unit_count, digests_bytes = len(units), 0
     class_starts: list[int] = []
@@ -206,11 +224,23 @@ def _check_units(units: Sequence[Unit], phase_count: int) -> None:
     block_count = digests_bytes // DIGEST_BYTES
     if block_count > MANIFEST_BLOCKS_MAX:
         raise invalid(f"has {block_count} blocks, more than {MANIFEST_BLOCKS_MAX}")
-    if len(class_starts) > 1:
-        ends = [*class_starts[1:], unit_count]
-        tree = PathTree()
-        for path in merge(*map(partial(_paths, units), class_starts, ends)):
-            tree.take(path)
+    return class_starts
+
+
+def _check_tree(manifest: Manifest, class_starts: Sequence[int]) -> None:
+    """Check the paths of all units, links and empty directories against each other.
+
+    Memory: for each class of phase and criticality, and for how deep paths are; for bare names.
+    """
+    links = [link.path for link in manifest.links]
+    bare = BareNamesCheck(manifest.links, manifest.directories)
+    ends = [*class_starts[1:], len(manifest.units)]
+    of_units = map(partial(_paths, manifest.units), class_starts, ends)
+    tree = PathTree()
+    for path in merge(*of_units, links, manifest.directories):
+        tree.take(path)
+        bare.see(path)
+    bare.finish()
 
 
 def _paths(units: Sequence[Unit], start: int, end: int) -> Iterator[str]:

@@ -324,6 +324,8 @@ _MSGPACK_WORDS: Final = (
     b"\xdd\x00\x0f\x42\x41", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
     b"\xc6\xff\xff\xff\xff", b"\xcf" + b"\xff" * 8, b"\xd3\x80" + b"\0" * 7,
     b"\xcb\x7f\xf0" + b"\0" * 6, b"\xc7\xff\x05", b"\xa2..", b"\xa1/",
+    b"\xa8requires\x91\xa5links", b"\xa5links\x91\x92\xa1l\xa1a", b"\x92\xa1a\xa1l",
+    b"\xabdirectories\x91\xa1d", b"\x92\xa1l\xa5../..",
 )  # fmt: skip
 _TOML_WORDS: Final = (
     b"[node]\n", b"[roots]\n", b"[[roots]]\n", b"[listen]\n", b"[recovery]\n", b"[x]\n", b" = ",

@@ -136,7 +136,7 @@ NAMED: Final = (
     NamedMutant(
         "a job that still writes",
         "store/published/publishing.py",
-        "check_same_files(root, relative, candidates, request)",
+        "check_same_files(root, relative, candidates, request, inner)",
         "pass",
     ),
     NamedMutant(

@@ -55,6 +55,7 @@ def publish(
     optional: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
     allows_incomplete: bool = False,
+    keeps_links: bool = False,
     workers: int = 1,
 ) -> HashedDirectory:
     request = PublishOrder(
@@ -66,6 +67,7 @@ def publish(
         optional=optional,
         exclude=exclude,
         allows_incomplete=allows_incomplete,
+        keeps_links=keeps_links,
     )
     return scan_and_hash(
         root,

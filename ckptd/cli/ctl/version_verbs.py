@@ -105,6 +105,11 @@ def _add_publish(parser: ArgumentParser) -> None:
             default=[],
             help=f"{purpose}; may be given several times",
         )
+    parser.add_argument(
+        "--links",
+        action="store_true",
+        help="links that stay inside, and empty directories, are kept as they are",
+    )
     parser.add_argument("--keep-logs", action="store_true", help="logs are not left out")
     parser.add_argument(
         "--settled", metavar="DURATION", help="nothing in it may have changed for so long: 5s"
@@ -171,6 +176,7 @@ def _publish(arguments: Namespace) -> ExitCode:
         settled_s=duration_s(arguments.settled) or 0.0,
         allow_incomplete=arguments.allow_incomplete,
         is_dry_run=arguments.dry_run,
+        keeps_links=arguments.links,
     )
     as_json = arguments.output == "json"
     try:

@@ -32,7 +32,7 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
                 row.checkpoint,
                 _version(row, has_rivals=contents[row.checkpoint, row.version] > 1),
                 format_size(row.size_bytes),
-                "-" if row.units is None else str(row.units),
+                _units(row),
                 _age(row),
                 _held(row),
                 ",".join(row.nodes) or "-",
@@ -50,6 +50,13 @@ def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) ->
 def _version(row: CheckpointRow, *, has_rivals: bool) -> str:
     """Return the version, with its digest where several contents go by it."""
     return f"{row.version} {shortened(row.digest)}" if has_rivals else str(row.version)
+
+
+def _units(row: CheckpointRow) -> str:
+    """Return what a version consists of, as far as is known."""
+    counts = ((row.links, "links"), (row.empty_directories, "empty directories"))
+    others = [f", {count} {kind}" for count, kind in counts if count]
+    return "-" if row.units is None else "".join((str(row.units), *others))
 
 
 def _age(row: CheckpointRow) -> str:
@@ -101,6 +108,9 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
             count = f" ({place.changed_units} of {place.units} units)"
             # The path of the place stands before it already.
             reason = place.reason.removeprefix(f"file {place.directory}/")
+            if place.wrong_names and not place.changed_units:
+                count = f" ({place.wrong_names} links or empty directories; all units are served)"
+                return f"stale: {printable(reason)}{count}"
             return f"stale: {printable(reason)}{count if place.changed_units else ''}"
         case PlaceState.PARTIAL:
             of_all = "" if row.units is None else f" of {row.units}"

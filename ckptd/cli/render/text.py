@@ -361,6 +361,11 @@ def published_lines(result: PublishResult) -> list[str]:
     if result.is_back:
         done = "on offer again, unchanged:"
     amounts = f"{format_size(result.size_bytes)}, {result.units} units"
+    for count, kind in (
+        (result.links, "links"),
+        (result.empty_directories, "empty directories"),
+    ):
+        amounts += f", {count} {kind}" if count else ""
     lines = [
         f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",
         f"digest {printable(result.digest)}",

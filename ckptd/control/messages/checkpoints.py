@@ -21,6 +21,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
         units: Units that were recorded there.
         suspect_units: Units that are hashed again before they are served.
         changed_units: Units that are known to have changed, or to be gone.
+        wrong_names: How many links and empty directories are not as they should be.
         is_published: It was published here; otherwise a recovery brought it.
         added_at_s: When it was recorded first, in Unix time; 0: not known.
         checked_at_s: When all of it was found right last, in Unix time; 0: not known.
@@ -40,6 +41,7 @@ class PlaceRow(msgspec.Struct, frozen=True, kw_only=True):
     checked_at_s: float
     age_s: float | None = None
     checked_age_s: float | None = None
+    wrong_names: int = 0
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,8 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
         units: How many units; ``None`` if the manifest is not here.
         critical_bytes: Bytes of its critical units; ``None`` if the manifest is not here.
         places: Where it stands on this node.
+        links: How many symbolic links it has; ``None`` if the manifest is not here.
+        empty_directories: How many empty directories; ``None`` if the manifest is not here.
     """
 
     checkpoint: str
@@ -72,6 +76,8 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     units: int | None = None
     critical_bytes: int | None = None
     places: tuple[PlaceRow, ...] = ()
+    links: int | None = None
+    empty_directories: int | None = None
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +99,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         allow_incomplete: It may lack what its own format (PyTorch DCP, Orbax, an index of shards,
             DeepSpeed) says that it has to have.
         is_dry_run: Hash nothing; only say what would be published.
+        keeps_links: Symbolic links that lead to names of the version stay links, and empty
+            directories are part of it; else links are followed, and directories need files.
     """
 
     directory: str
@@ -108,6 +116,7 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     settled_s: float = 0.0
     allow_incomplete: bool = False
     is_dry_run: bool = False
+    keeps_links: bool = False
 
 
 class PublishProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
@@ -138,6 +147,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         excluded: Files that were left out, at most 20.
         excluded_files: How many were.
         is_dry_run: Nothing was published: so it would be.
+        links: How many symbolic links are kept as links.
+        empty_directories: How many empty directories are part of it.
     """
 
     checkpoint: str
@@ -154,6 +165,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     excluded: tuple[str, ...] = ()
     excluded_files: int = 0
     is_dry_run: bool = False
+    links: int = 0
+    empty_directories: int = 0
 
 
 PublishEvent: TypeAlias = PublishProgress | PublishResult

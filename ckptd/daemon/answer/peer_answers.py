@@ -125,6 +125,7 @@ class _Places:
             units=place.unit_count - len(place.absent),
             suspect_units=len(place.suspect),
             changed_units=len(place.changed),
+            wrong_names=len(place.wrong_names),
             is_published=place.is_published,
             added_at_s=place.added_at_s,
             checked_at_s=place.checked_at_s,
@@ -184,6 +185,8 @@ def _checkpoint_row(
         directory=places.path(held.main) if held else None,
         units=(held.main.unit_count or None) if held else None,
         places=tuple(map(places.row, held.places)) if held else (),
+        links=held.main.links if held else None,
+        empty_directories=held.main.empty_directories if held else None,
     )
 
 

@@ -164,6 +164,8 @@ class PublishAnswers:
             excluded=beside.excluded,
             excluded_files=beside.excluded_files,
             is_back=before is not None and before.is_withdrawn,
+            links=len(hashed.manifest.links),
+            empty_directories=len(hashed.manifest.directories),
         )
 
     def _order(self, request: PublishRequest) -> PublishOrder:
@@ -190,6 +192,7 @@ class PublishAnswers:
             keeps_logs=request.keeps_logs,
             require=request.require,
             allows_incomplete=request.allow_incomplete,
+            keeps_links=request.keeps_links,
         )
 
     async def _outlook(self, request: PublishRequest) -> PublishResult:
@@ -210,6 +213,8 @@ class PublishAnswers:
             excluded=outlook.beside.excluded,
             excluded_files=outlook.beside.excluded_files,
             is_dry_run=True,
+            links=outlook.links,
+            empty_directories=outlook.empty_directories,
         )
 
     async def _supersede(self, held: HeldVersion) -> None:

@@ -167,7 +167,11 @@ def _check_unchanged(doomed: Sequence[_Doomed]) -> None:
     Raises:
         Conflict: Some are not; nothing was removed.
     """
-    changed = [why for each in doomed for why in each.examined.foreign.values()]
+    changed = [
+        why
+        for each in doomed
+        for why in (*each.examined.foreign.values(), *each.examined.foreign_names.values())
+    ]
     if changed:
         more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise Conflict(
@@ -180,9 +184,9 @@ def _check_unchanged(doomed: Sequence[_Doomed]) -> None:
 def _foreseen(doomed: _Doomed, *, overwrite: bool) -> Removed:
     """Return what removing would do if nothing changed until then."""
     found = doomed.examined
-    foreign = len(found.foreign) if overwrite else 0
+    foreign = found.foreign_count if overwrite else 0
     return Removed(
-        len(found.own) + foreign,
+        len(found.own) + len(found.links) + foreign,
         found.size_bytes + (found.foreign_bytes if overwrite else 0),
         (),
         is_directory_gone=not (found.strangers or doomed.is_shared)
@@ -191,13 +195,15 @@ def _foreseen(doomed: _Doomed, *, overwrite: bool) -> Removed:
 
 
 def _row_of(doomed: _Doomed, removed: Removed) -> RemovedRow:
-    units = doomed.hashed.manifest.units
+    units, examined = doomed.hashed.manifest.units, doomed.examined
+    changed = [units[unit].path for unit in sorted(examined.foreign)]
+    changed += sorted(examined.foreign_names)
     return RemovedRow(
         digest=doomed.hashed.digest,
         directory=doomed.root.absolute(doomed.hashed.directory),
         files=removed.files,
         removed_bytes=removed.size_bytes,
-        changed=tuple(units[unit].path for unit in sorted(doomed.examined.foreign)[:_NAMED_MAX]),
+        changed=tuple(changed[:_NAMED_MAX]),
         kept=removed.kept[:_NAMED_MAX],
         is_directory_gone=removed.is_directory_gone,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +26,7 @@ from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_version
 from ckptd.model.words import ReadReason
 from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.checking import Checked, Reading, hash_again
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion, Place
@@ -165,16 +166,20 @@ class VerifyAnswers:
             yield amounts.progress()
         checked = hashing.result()
         await self._reads.take_in(ReadReason.VERIFY, held, place, hashed, checked)
-        if not checked.changed and not checked.undecided:
+        bare_names = bare_names_of(hashed.directory, hashed.manifest)
+        wrong = await asyncio.to_thread(wrong_names, root, bare_names)
+        names = {name: each.why for name, each in wrong.items()}
+        self._catalog.mark_names(place.number, names)
+        if not (checked.changed or checked.undecided or names):
             await self._catalog.note_scrubbed(place.number, 0, self._wall_clock())
         amounts.latest = HashingProgress(0, 0, 0, 0)
         amounts.places += 1
         amounts.files += len(checked.files) + len(checked.changed) + len(checked.undecided)
         amounts.size_bytes += _size_of(held)
         amounts.read_bytes += checked.read_bytes
-        amounts.changed += len(checked.changed)
+        amounts.changed += len(checked.changed) + len(names)
         amounts.unread += len(checked.undecided)
-        for event in _bad_units(held, root.absolute(place.directory), hashed, checked):
+        for event in _bad_units(held, root.absolute(place.directory), hashed, checked, names):
             yield event
 
 
@@ -183,9 +188,14 @@ def _size_of(held: HeldVersion) -> int:
 
 
 def _bad_units(
-    held: HeldVersion, directory: str, hashed: HashedDirectory, checked: Checked
+    held: HeldVersion,
+    directory: str,
+    hashed: HashedDirectory,
+    checked: Checked,
+    names: Mapping[str, str],
 ) -> Sequence[BadUnit]:
-    return [
+    """Return what is not right: units, and links and empty directories by their names."""
+    of_units = [
         BadUnit(
             checkpoint=held.holding.checkpoint,
             version=held.holding.version,
@@ -198,3 +208,17 @@ def _bad_units(
         )
         for unit, why in sorted({**checked.changed, **checked.undecided}.items())
     ]
+    of_names = [
+        BadUnit(
+            checkpoint=held.holding.checkpoint,
+            version=held.holding.version,
+            digest=held.holding.digest,
+            directory=directory,
+            path=name,
+            is_changed=True,
+            is_rotten=False,
+            why=why,
+        )
+        for name, why in sorted(names.items())
+    ]
+    return [*of_units, *of_names]

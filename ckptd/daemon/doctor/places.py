@@ -58,6 +58,8 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
     count = f"{len(place.changed)} of {place.unit_count} units" if place.changed else "nothing"
     reason = place.reason.removeprefix(f"file {directory}/")
     left = "the others are served" if place.changed and place.is_serving else "nothing is served"
+    if place.wrong_names and not place.changed:
+        count, left = f"{len(place.wrong_names)} links or empty directories", "all units are served"
     return warned(
         "place",
         directory,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.daemon.keep.reads import Reads, note_appeared, note_suspect
+from ckptd.daemon.keep.reads import Reads, note_appeared, note_suspect, note_wrong_names
 from ckptd.daemon.keep.watching import Watching
 from ckptd.errors import CkptdError
 from ckptd.observe.logs import get_logger
@@ -269,6 +269,9 @@ class Looking:
             for unit in place.changed - found.changed.keys()
             if unit in found.facts and (unit not in before or before[unit] != found.facts[unit])
         }
+        if found.bare_names != place.wrong_names:
+            note_wrong_names(held, place, found.bare_names)
+            self._catalog.mark_names(place.number, found.bare_names)
         if changed:
             self._reads.note_changed(held, place, changed)
             self._catalog.mark_changed(place.number, changed, changed[min(changed)])

@@ -103,6 +103,20 @@ class Reads:
             _log.warning("version.stale", **facts, units=len(new), why=why)
 
 
+def note_wrong_names(held: HeldVersion, place: Place, names: Mapping[str, str]) -> None:
+    """Say that links or empty directories are not what they should be, or are again.
+
+    Args:
+        held: The version.
+        place: Where it stands, as it was known before.
+        names: What is wrong by now, each with a sentence for people.
+    """
+    if new := names.keys() - place.wrong_names.keys():
+        _log.warning("version.stale", **_facts(held, place), names=len(new), why=names[min(new)])
+    elif not names:
+        _log.info("version.right", **_facts(held, place), names=len(place.wrong_names))
+
+
 def note_suspect(held: HeldVersion, place: Place, suspect: Mapping[int, str]) -> None:
     """Say that units look different.
 

@@ -79,7 +79,7 @@ class OwnVersions:
         elsewhere: list[KnownPlace] = []
         for place in held.places if held is not None else ():
             known = await self._known(place)
-            is_forgotten = record.is_repair and not place.changed
+            is_forgotten = record.is_repair and not (place.changed or place.wrong_names)
             if known is not None and is_forgotten:
                 known = replace(known, changed=frozenset(range(len(known.files))))
             if known is not None and (place.root, place.directory) == (root.name, target):

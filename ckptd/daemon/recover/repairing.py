@@ -67,7 +67,9 @@ class Repairing:
         """
         async with self._beginning:
             found = self._catalog.place(number)
-            if found is None or not found[1].changed or found[1].root not in self._roots:
+            if found is None or found[1].root not in self._roots:
+                return None
+            if not (found[1].changed or found[1].wrong_names):
                 return None
             holding, place = found[0].holding, found[1]
             root = self._roots[place.root]

@@ -360,6 +360,7 @@ class StagingOrders:
         if known is None or self._catalog.place(known.number) is None:
             await self._catalog.add(placed, is_published=False)
             return
+        self._catalog.mark_names(known.number, {})
         renewed = {
             unit: file
             for unit, file in enumerate(placed.files)

@@ -13,6 +13,7 @@ import msgspec
 
 from ckptd.errors import InvalidManifest, NewerManifest
 from ckptd.limits import MANIFEST_BYTES_MAX
+from ckptd.model.bare_names import SymbolicLink
 from ckptd.model.encoded.outline import outline_of
 from ckptd.model.encoded.units import EncodedUnits
 from ckptd.model.manifest import (
@@ -45,6 +46,8 @@ class _Words(msgspec.Struct, kw_only=True):
     created_at_s: int = 0
     annotations: dict[str, str] = {}
     phases: tuple[str, ...] = ONE_PHASE
+    links: tuple[SymbolicLink, ...] = ()
+    directories: tuple[str, ...] = ()
 
 
 def decode_manifest(data: bytes | memoryview) -> Manifest:
@@ -86,6 +89,8 @@ def read_manifest(data: bytes | memoryview) -> Manifest:
         created_at_s=words.created_at_s,
         annotations=words.annotations,
         phases=words.phases,
+        links=words.links,
+        directories=words.directories,
     )
 
 

@@ -15,16 +15,27 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ckptd.errors import InvalidManifest
-from ckptd.limits import KIB, MANIFEST_UNITS_MAX, MANIFEST_WORDS_BYTES_MAX, UNIT_WORDS_BYTES_MAX
+from ckptd.limits import (
+    BARE_NAMES_BYTES_MAX,
+    KIB,
+    MANIFEST_DIRECTORIES_MAX,
+    MANIFEST_LINKS_MAX,
+    MANIFEST_UNITS_MAX,
+    MANIFEST_WORDS_BYTES_MAX,
+    UNIT_WORDS_BYTES_MAX,
+)
+from ckptd.model.bare_names import DIRECTORIES, LINKS
 from ckptd.model.encoded.values import array_at, byte_string_end, map_at, value_end
 
 WINDOW_BYTES: Final = 64 * KIB
 """What is handed to a decoder in one call: a few milliseconds, whatever is in it."""
 
 _UNITS: Final = "units"
+_BARE_NAMES: Final = {LINKS: MANIFEST_LINKS_MAX, DIRECTORIES: MANIFEST_DIRECTORIES_MAX}
+"""How many there may be of each kind; each has room of its own beside the other words, once."""
 _KEY_BYTES_MAX: Final = 16
 _BLOCK_DIGESTS: Final = msgspec.msgpack.encode("block_digests")
-_KEY: Final = msgspec.msgpack.Decoder()
+_KEY: Final = msgspec.msgpack.Decoder(str)
 _RAWS: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
@@ -41,6 +52,23 @@ class Outline(NamedTuple):
     starts: array[int] | None
 
 
+class _Words:
+    """What was found so far but the units, and how much more of it there may be."""
+
+    def __init__(self, room_bytes: int) -> None:
+        self.room_bytes = room_bytes
+        self._count = 0
+        self._pairs = bytearray()
+
+    def add(self, pair: memoryview, *, room_bytes: int) -> None:
+        self._pairs += pair
+        self._count += 1
+        self.room_bytes = room_bytes
+
+    def as_map(self) -> bytes:
+        return b"\xdf" + self._count.to_bytes(4, "big") + self._pairs
+
+
 def outline_of(data: memoryview) -> Outline:
     """Find out what lies where in an encoded manifest.
 
@@ -53,17 +81,19 @@ def outline_of(data: memoryview) -> Outline:
     if everything is None:
         raise _invalid("cannot be decoded: it is no map")
     at = everything.at
-    words, word_count = bytearray(), 0
+    words, bare = _Words(MANIFEST_WORDS_BYTES_MAX), dict.fromkeys(_BARE_NAMES, BARE_NAMES_BYTES_MAX)
     starts: array[int] | None = None
     for _ in range(everything.length):
         start = at
-        limit = start + MANIFEST_WORDS_BYTES_MAX - len(words)
-        at = value_end(data, at, limit)
-        units = array_at(data, at) if _is_key(data[start:at], _UNITS) else None
-        if units is None:
-            at = value_end(data, at, limit)
-            words += data[start:at]
-            word_count += 1
+        at = value_end(data, at, start + words.room_bytes)
+        key = _key(data[start:at])
+        units = array_at(data, at) if key == _UNITS else None
+        if key in bare:
+            at = _bare_names_end(data, at, key, bare.pop(key))
+            words.add(data[start:at], room_bytes=words.room_bytes)
+        elif units is None:
+            at = value_end(data, at, start + words.room_bytes)
+            words.add(data[start:at], room_bytes=words.room_bytes - (at - start))
         elif starts is not None:
             raise _invalid("has two lists of units")
         elif units.length > MANIFEST_UNITS_MAX:
@@ -73,7 +103,7 @@ def outline_of(data: memoryview) -> Outline:
             at = starts[-1]
     if at != len(data):
         raise _invalid(f"cannot be decoded: it goes on behind its end (byte {at})")
-    return Outline(b"\xdf" + word_count.to_bytes(4, "big") + words, starts)
+    return Outline(words.as_map(), starts)
 
 
 def array_of(count: int, elements: memoryview | bytes) -> bytes:
@@ -155,11 +185,26 @@ def _first_key(data: memoryview, at: int) -> bytes:
     return bytes(data[pairs.at : value_end(data, pairs.at, pairs.at + UNIT_WORDS_BYTES_MAX)])
 
 
-def _is_key(encoded: memoryview, name: str) -> bool:
+def _bare_names_end(data: memoryview, at: int, kind: str, bytes_max: int) -> int:
+    """Return where the links or the empty directories end.
+
+    Raises:
+        InvalidManifest: There are too many, or they are too long.
+    """
+    found, count_max = array_at(data, at), _BARE_NAMES[kind]
+    if found is not None and found.length > count_max:
+        raise _invalid(f"has {found.length} {kind}, more than {count_max}")
+    return value_end(data, at, at + bytes_max)
+
+
+def _key(encoded: memoryview) -> str:
+    """Return a key of a manifest; empty if it is none that means something here."""
+    if len(encoded) > _KEY_BYTES_MAX:
+        return ""
     try:
-        return len(encoded) <= _KEY_BYTES_MAX and _KEY.decode(encoded) == name
-    except msgspec.DecodeError:
-        return False
+        return _KEY.decode(encoded)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _invalid(problem: str) -> InvalidManifest:

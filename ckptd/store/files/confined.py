@@ -299,6 +299,23 @@ def read_link(parent: int, name: str) -> str | None:
         raise
 
 
+def make_link(parent: int, name: str, target: str) -> None:
+    """Make a symbolic link. Not durable until ``parent`` is synced.
+
+    Whether its target stays inside is for the caller to know; a target that begins at the root of
+    everything is refused here, too.
+
+    Raises:
+        OutsideRoots: The name is not plain, or the target is absolute.
+        FileExistsError: There is something of that name.
+        OSError: Refused.
+    """
+    _check_component(name, name)
+    if not target or target.startswith("/") or "\0" in target:
+        raise _outside(target, "is no target for a symbolic link")
+    os.symlink(target, name, dir_fd=parent)
+
+
 def entries(directory: int) -> list[tuple[str, os.stat_result]]:
     """Return the names in a directory in order, each with what ``lstat`` says.
 

@@ -106,6 +106,38 @@ class Names:
         except OSError as error:
             raise storage_error(self._root.absolute(relative), error) from error
 
+    def read_link(self, relative: str) -> str | None:
+        """Return where a symbolic link leads to; ``None`` if there is none.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            StorageError: A component is a link or no directory, or the system refused.
+        """
+        try:
+            parent, name = self.find(relative)
+            return confined.read_link(parent, name)
+        except (NotFound, FileNotFoundError):
+            return None
+        except OSError as error:
+            raise storage_error(self._root.absolute(relative), error) from error
+
+    def make_link(self, relative: str, target: str) -> None:
+        """Make a symbolic link where there is nothing, or that very link.
+
+        Raises:
+            OutsideRoots: The path is not plain, or the target is absolute.
+            NotFound: The directory does not exist.
+            StorageError: Something else is there, or the system refused.
+        """
+        parent, name = self.find(relative)
+        try:
+            confined.make_link(parent, name, target)
+        except FileExistsError as error:
+            if confined.read_link(parent, name) != target:
+                raise storage_error(self._root.absolute(relative), error) from error
+        except OSError as error:
+            raise storage_error(self._root.absolute(relative), error) from error
+
     def remove_file(self, relative: str) -> None:
         """Remove a file or a link. Absent is fine.
 

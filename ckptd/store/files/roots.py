@@ -42,11 +42,13 @@ class FoundFile:
         path: Relative to the directory that was walked.
         is_symlink: A symbolic link and not a regular file.
         size_bytes: Its length; of a link: of the link itself.
+        is_directory: It is a directory.
     """
 
     path: str
     is_symlink: bool
     size_bytes: int
+    is_directory: bool = False
 
 
 class Root:
@@ -225,8 +227,12 @@ class Root:
         except NotFound:
             return
 
-    def walk(self, relative: str) -> Iterator[FoundFile]:
+    def walk(self, relative: str, *, with_directories: bool = False) -> Iterator[FoundFile]:
         """Yield every regular file and symbolic link below a directory, names in order.
+
+        Args:
+            relative: Path below the root.
+            with_directories: Directories, too.
 
         Raises:
             OutsideRoots: The path is not plain.
@@ -242,6 +248,8 @@ class Root:
                 kind = stat.S_IFMT(facts.st_mode)
                 if kind == stat.S_IFDIR:
                     deeper.append(path)
+                    if with_directories:
+                        yield FoundFile(path, is_symlink=False, size_bytes=0, is_directory=True)
                 elif kind in {stat.S_IFREG, stat.S_IFLNK}:
                     yield FoundFile(path, kind == stat.S_IFLNK, facts.st_size)
                 else:

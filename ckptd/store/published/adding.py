@@ -66,7 +66,8 @@ class Packed(NamedTuple):
 
     def is_less_than(self, present: Place, hashed: HashedDirectory) -> bool:
         """Return whether more can be served from a place than from what is to be recorded there."""
-        is_whole = not (present.is_withdrawn or present.suspect or present.changed)
+        is_wrong = present.suspect or present.changed or present.wrong_names
+        is_whole = not (present.is_withdrawn or is_wrong)
         return is_whole and len(present.blocks) > len(held_blocks(self.space, hashed.files))
 
 
@@ -96,7 +97,7 @@ async def displaced(
             except CkptdError:
                 gone.add(place.number)
                 continue
-            if found.suspect or found.changed:
+            if found.is_any:
                 gone.add(place.number)
     return gone
 

@@ -330,6 +330,13 @@ class Catalog:
         """Serve units of a place no more: they are known to have changed. Not durable either."""
         self._change(number, lambda place: place.with_changed(units, reason))
 
+    def mark_names(self, number: int, names: Mapping[str, str]) -> None:
+        """Take note of what is wrong with the links and empty directories of a place by now.
+
+        Their units are served all the same. Not durable either.
+        """
+        self._change(number, lambda place: place.with_wrong_names(names))
+
     async def settle(
         self, number: int, files: Mapping[int, UnitFile], changed: Mapping[int, str]
     ) -> None:

@@ -16,8 +16,9 @@ import functools
 import os
 import stat
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound
@@ -33,6 +34,7 @@ from ckptd.store.files.hashing import wrong_blocks
 from ckptd.store.files.kernel import storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.hash_runs import HashingProgress, HashRun
 
 _FACTS: Final = 4
@@ -55,7 +57,7 @@ class Recorded:
     the comparison itself.
     """
 
-    __slots__ = ("_directory", "_facts", "_paths", "_units")
+    __slots__ = ("_directory", "_facts", "_others", "_paths", "_units", "bare_names")
 
     def __init__(self, hashed: HashedDirectory) -> None:
         self._directory = hashed.directory
@@ -68,6 +70,8 @@ class Recorded:
                 paths.append(hashed.path_of(unit))
                 self._facts.extend(_facts_of(file.fingerprint))
         self._paths = "\0".join(("", *paths, ""))
+        self.bare_names = tuple(bare_names_of(hashed.directory, hashed.manifest))
+        self._others = "\0".join(("", *(bare.path for bare in self.bare_names), ""))
 
     def __len__(self) -> int:
         return len(self._units)
@@ -79,7 +83,8 @@ class Recorded:
 
     def directories(self) -> set[str]:
         """Return the directories in which the files lie, relative to the root."""
-        return {path.rpartition("/")[0] for path in self._split()}
+        paths = (*self._split(), *(bare.path for bare in self.bare_names))
+        return {path.rpartition("/")[0] for path in paths}
 
     def rows(self) -> Iterator[tuple[int, str, array[int]]]:
         """Yield each unit that has a file, with its path relative to the root, and its facts."""
@@ -87,8 +92,10 @@ class Recorded:
             yield unit, path, self._facts[number * _FACTS : (number + 1) * _FACTS]
 
     def has(self, path: str) -> bool:
-        """Return whether a path below the root is that of a file, or of a directory with files."""
-        return f"\0{path}\0" in self._paths or f"\0{path}/" in self._paths
+        """Return whether a path below the root is a file or a bare name, or a directory of one."""
+        return any(
+            f"\0{path}\0" in paths or f"\0{path}/" in paths for paths in (self._paths, self._others)
+        )
 
     def _split(self) -> list[str]:
         return self._paths.split("\0")[1:-1]
@@ -102,11 +109,18 @@ class Differences(NamedTuple):
         changed: They cannot: nothing is there, or something else, or a file of another length.
         facts: What the file of each of them looks like now, to be compared with itself; ``None``
             if that cannot be seen. Also of units that were asked about.
+        bare_names: Links and empty directories that are not as they were, by their names.
     """
 
     suspect: dict[int, str]
     changed: dict[int, str]
     facts: dict[int, tuple[int, ...] | None]
+    bare_names: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def is_any(self) -> bool:
+        """Something is not as it was recorded."""
+        return bool(self.suspect or self.changed or self.bare_names)
 
 
 def compare(
@@ -122,7 +136,8 @@ def compare(
     Cost: 4 µs a file, on a local file system.
     """
     recorded = hashed if isinstance(hashed, Recorded) else Recorded(hashed)
-    found = Differences({}, {}, {})
+    bare_names = {name: wrong.why for name, wrong in wrong_names(root, recorded.bare_names).items()}
+    found = Differences({}, {}, {}, bare_names)
     with Names(root) as names:
         for unit, path, expected in recorded.rows():
             facts: os.stat_result | None = None

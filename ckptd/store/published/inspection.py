@@ -82,6 +82,8 @@ def place_of(row: StoredPlace, space: AddressSpace, files: tuple[UnitFile | None
         blocks=held_blocks(space, files),
         absent=absent,
         lacking=frozenset(unit for unit in absent if not units[unit].is_optional),
+        links=len(space.manifest.links),
+        empty_directories=len(space.manifest.directories),
     )
 
 
@@ -140,6 +142,7 @@ def _compared(place: Place, root: Root, hashed: HashedDirectory) -> tuple[Place,
     """Return a place with what is different there, and whether its directory stands."""
     is_standing = stands(root, place.directory)
     found = compare(root, hashed)
+    place = place.with_wrong_names(found.bare_names)
     if found.suspect:
         place = place.with_suspect(found.suspect, first_reason(found.suspect))
     wrong = {unit for unit, file in enumerate(hashed.files) if file and file.is_wrong}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from ckptd.model.blocks import BlockSet, union
@@ -75,6 +75,10 @@ class Place:
         suspect: Units whose files have other metadata than was recorded: to be hashed again.
         changed: Units whose content is known to differ, or to be gone.
         reason: The first thing that is wrong, for people; empty if nothing is known to be.
+        wrong_names: Links and empty directories that are not as the manifest says, each with a
+            sentence for people.
+        links: How many links the version has.
+        empty_directories: How many empty directories.
     """
 
     number: int
@@ -92,13 +96,16 @@ class Place:
     suspect: frozenset[int] = NO_UNITS
     changed: frozenset[int] = NO_UNITS
     reason: str = ""
+    wrong_names: Mapping[str, str] = field(default_factory=dict)
+    links: int = 0
+    empty_directories: int = 0
 
     @property
     def state(self) -> PlaceState:
         """What there is to say of it in a word."""
         if self.is_withdrawn:
             return PlaceState.WITHDRAWN
-        if self.changed or (self.reason and not self.suspect):
+        if self.changed or self.wrong_names or (self.reason and not self.suspect):
             return PlaceState.STALE
         if self.suspect:
             return PlaceState.SUSPECT
@@ -129,7 +136,7 @@ class Place:
     def is_whole(self) -> bool:
         """Every unit stands here, as far as is known; some may have to be hashed again."""
         is_readable = not self.reason or bool(self.suspect)
-        return is_readable and not self.absent and not self.changed
+        return is_readable and not (self.absent or self.changed or self.wrong_names)
 
     def standing(self, runs: UnitRuns) -> BlockSet:
         """Return the blocks that are not known to be wrong here, on offer or not.
@@ -188,9 +195,17 @@ class Place:
             lacking=self.lacking - right,
             suspect=suspect,
             changed=changed,
-            reason=self.reason if suspect or changed else "",
+            reason=self.reason if suspect or changed else _first(self.wrong_names),
             checked_at_s=self.checked_at_s if checked_at_s is None else checked_at_s,
         )
+
+    def with_wrong_names(self, names: Mapping[str, str]) -> Place:
+        """Return the place with what is wrong with its links and empty directories by now."""
+        if names == self.wrong_names:
+            return self
+        is_about_them = self.reason in self.wrong_names.values()
+        reason = "" if is_about_them else self.reason
+        return replace(self, wrong_names=dict(names), reason=reason or _first(names))
 
     def with_scrubbed(self, units_done: int, checked_at_s: float | None) -> Place:
         """Return the place with so many units of a round scrubbed."""
@@ -279,6 +294,10 @@ def absent_units(files: tuple[UnitFile | None, ...]) -> frozenset[int]:
     if all(files):
         return NO_UNITS
     return frozenset(unit for unit, file in enumerate(files) if file is None)
+
+
+def _first(names: Mapping[str, str]) -> str:
+    return names[min(names)] if names else ""
 
 
 def first_reason(reasons: Mapping[int, str]) -> str:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
+from ckptd.model.bare_names import required_words
 from ckptd.model.manifest import (
     FORMAT,
     OPTIONAL_FLAG,
@@ -97,7 +98,7 @@ def scan_and_hash(
         CkptdError: Cancelled.
     """
     root.check_in_place()
-    relative, request, candidates = found_files(root, relative, request)
+    relative, request, candidates, inner = found_files(root, relative, request)
     run = HashRun(
         root,
         candidates,
@@ -114,6 +115,9 @@ def scan_and_hash(
         checkpoint=request.checkpoint,
         version=request.version,
         units=tuple(found.unit for found in hashed),
+        requires=required_words(inner.links, inner.directories),
+        links=inner.links,
+        directories=inner.directories,
     )
     encoded = _checked(manifest, root.absolute(relative))
     directory = HashedDirectory(
@@ -126,15 +130,15 @@ def scan_and_hash(
     )
     changed_ns = max(
         # What else comes to the directory of a single file says nothing about that.
-        0 if request.only else changed_at_ns(root, relative, candidates),
+        0 if request.only else changed_at_ns(root, relative, candidates, inner),
         *(file.fingerprint.ctime_ns for file in directory.files if file),
     )
     _settle(changed_ns, request.settle_ns, is_cancelled)
     # Some were hashed before others: all must have been still until the last one was done.
     found = compare(root, directory)
-    if found.suspect or found.changed:
+    if found.is_any:
         raise _changed(root.absolute(relative))
-    check_same_files(root, relative, candidates, request)
+    check_same_files(root, relative, candidates, request, inner)
     try:
         attributes = document_of_hashed(root, directory, [found.mode for found in hashed])
     except ContentChanged as error:

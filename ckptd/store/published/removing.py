@@ -2,8 +2,8 @@
 
 :func:`examine` says first what that would be, so that a caller can refuse the whole before anything
 is gone. :func:`remove` then looks at each file again in the moment before its name is taken away. A
-unit that is a symbolic link loses the link; what that leads to stays. Directories go when they are
-empty; so whatever else lies in them stays, with them.
+unit that is a symbolic link loses the link; what that leads to stays. So do links of the version.
+Directories go when they are empty; so whatever else lies in them stays, with them.
 
 All calls block; none belongs on the event loop.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 from ckptd.errors import CkptdError, NotFound
 from ckptd.store.files.fingerprints import Fingerprint, HashedDirectory, fingerprint_of
@@ -21,6 +22,7 @@ from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.checking import Reading, compare, hash_again
 
 
@@ -35,6 +37,9 @@ class Removable:
         size_bytes: Length of the files in ``own`` together; links have none.
         foreign_bytes: Length of the units in ``foreign`` as they were published.
         strangers: Files in the directory that belong to no unit, those not looked at included.
+        links: Links of the version that are what was published, by name.
+        foreign_names: What stands where other links and empty directories should be, by name, each
+            with a sentence for people.
     """
 
     own: Mapping[int, Fingerprint | None]
@@ -42,6 +47,13 @@ class Removable:
     size_bytes: int
     foreign_bytes: int
     strangers: int
+    links: tuple[str, ...] = ()
+    foreign_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def foreign_count(self) -> int:
+        """How many names of the version are not what was published."""
+        return len(self.foreign) + len(self.foreign_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,8 @@ def examine(
     root.check_in_place()
     files = hashed.files
     links = {unit for unit, file in enumerate(files) if file and file.link_target}
+    bare = list(bare_names_of(hashed.directory, hashed.manifest))
+    wrong = wrong_names(root, bare)
     seen = compare(root, hashed)
     units = {*doubted, *seen.suspect} - links - seen.changed.keys()
     checked = hash_again(root, hashed, sorted(units), reading)
@@ -107,12 +121,15 @@ def examine(
         sum(each.size_bytes for each in own.values() if each),
         sum(hashed.manifest.units[unit].size_bytes for unit in foreign),
         _strangers(root, hashed),
+        tuple(each.name for each in bare if each.target is not None and each.name not in wrong),
+        {name: each.why for name, each in wrong.items() if each.facts is not None},
     )
 
 
 def _strangers(root: Root, hashed: HashedDirectory) -> int:
     """Count files in the directory of a place that belong to no unit."""
     own = {PARTIAL_MARKER, *(unit.path for unit in hashed.manifest.units)}
+    own.update(each.name for each in bare_names_of(hashed.directory, hashed.manifest))
     count = 0
     try:
         for found in root.walk(hashed.directory):
@@ -180,8 +197,41 @@ def remove(
                 unlinked.add(facts.st_ino)
             files += 1
             size_bytes += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+        files += _remove_bare_names(names, hashed, examined, kept, with_foreign=with_foreign)
     is_gone = not is_directory_kept and _remove_directories(root, hashed)
     return Removed(files, size_bytes, tuple(kept), is_gone)
+
+
+def _remove_bare_names(
+    names: Names,
+    hashed: HashedDirectory,
+    examined: Removable,
+    kept: list[str],
+    *,
+    with_foreign: bool,
+) -> int:
+    """Remove links that are still what was published, and what stands there instead if asked for.
+
+    Returns:
+        How many names were removed; those that changed since are among ``kept`` then.
+    """
+    targets = {link.path: link.target for link in hashed.manifest.links}
+    count = 0
+    for name in (*examined.links, *(examined.foreign_names if with_foreign else ())):
+        path = inside(hashed.directory, name)
+        facts = names.stat(path)
+        if facts is None:
+            continue
+        if name in examined.foreign_names:
+            is_doomed = _is_doomed(facts, None, is_foreign=True)
+        else:
+            is_doomed = names.read_link(path) == targets[name]
+        if is_doomed:
+            names.remove_file(path)
+            count += 1
+        else:
+            kept.append(name)
+    return count
 
 
 def _is_doomed(facts: os.stat_result, expected: Fingerprint | None, *, is_foreign: bool) -> bool:
@@ -201,8 +251,14 @@ def _remove_directories(root: Root, hashed: HashedDirectory) -> bool:
         Whether the place's own directory is gone.
     """
     found: set[str] = set()
-    for unit in hashed.manifest.units:
-        directory = unit.path.rpartition("/")[0]
+    manifest = hashed.manifest
+    paths = chain(
+        (unit.path for unit in manifest.units),
+        (link.path for link in manifest.links),
+        (f"{directory}/" for directory in manifest.directories),
+    )
+    for path in paths:
+        directory = path.rpartition("/")[0]
         while directory and directory not in found:
             found.add(directory)
             directory = directory.rpartition("/")[0]

@@ -24,6 +24,7 @@ from ckptd.store.files.layout import (
 )
 from ckptd.store.files.links import MisledLinks
 from ckptd.store.files.roots import FoundFile, Root, no_file
+from ckptd.store.published.inner_names import NO_INNER_NAMES, InnerNames, inner_names
 
 STILL_WRITTEN: Final = "Publish when the job has finished writing."
 """What to do about a directory that changes while it is published."""
@@ -53,6 +54,8 @@ class PublishOrder:
             patterns names them either, nor is a single file.
         require: Patterns; unless each has a match, the directory is not complete yet.
         allows_incomplete: It may lack what its own format says that it has to have.
+        keeps_links: Symbolic links that lead to names of the version, and empty directories, are
+            kept; not of a single file.
     """
 
     directory: str
@@ -69,6 +72,7 @@ class PublishOrder:
     keeps_logs: bool = False
     require: tuple[str, ...] = ()
     allows_incomplete: bool = False
+    keeps_links: bool = False
 
 
 class Candidate(NamedTuple):
@@ -163,8 +167,29 @@ def names_beside(root: Root, relative: str, request: PublishOrder) -> NamesBesid
     return NamesBeside(own_names(root, relative), tuple(first), count)
 
 
-def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
+def find_inner_names(root: Root, relative: str, request: PublishOrder) -> InnerNames:
+    """Find the links and empty directories that are kept as they are.
+
+    Raises:
+        UsageError: Whoever follows the links would never come to an end.
+        NotFound: There is no such directory.
+        StorageError: The file system refused.
+    """
+    if request.only or not request.keeps_links:
+        return NO_INNER_NAMES
+    return inner_names(root, relative, _Excluded(request))
+
+
+def find_files(
+    root: Root, relative: str, request: PublishOrder, inner: InnerNames = NO_INNER_NAMES
+) -> list[Candidate]:
     """Find every file that is to be published.
+
+    Args:
+        root: Where the directory lies.
+        relative: Its path below the root.
+        request: What of it is meant.
+        inner: Links that are no files.
 
     Raises:
         UsageError: There is none, a name that no manifest can have, a pattern without a match, or
@@ -187,8 +212,10 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             "version of its own while that file is there.",
         )
     words_for, candidates = _Patterns(request), list[Candidate]()
-    misled = MisledLinks()
+    misled, kept = MisledLinks(), inner.link_paths
     for found in _walk(root, relative, request):
+        if found.path in kept:
+            continue
         if len(candidates) + misled.count == MANIFEST_UNITS_MAX:
             raise UsageError(subject, f"has more than {MANIFEST_UNITS_MAX} files")
         try:
@@ -212,7 +239,7 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
                 f"has {size} bytes, more than the {request.file_max_bytes} that a file may have",
                 "Its holes count. Raise [publish] file_max if that is right.",
             )
-        words = words_for(found.path)
+        words = words_for(found.path, *inner.also_called.get(found.path, ()))
         candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
     misled.check_none("" if request.only else subject)
     if not candidates:
@@ -222,14 +249,15 @@ def find_files(root: Root, relative: str, request: PublishOrder) -> list[Candida
             subject, f"has no files{but}", "Name the directory the job has written to."
         )
     words_for.check_all_matched()
-    _check_required(subject, candidates, request.require)
+    paths = kept.union(candidate.path for candidate in candidates)
+    _check_required(subject, paths, request.require)
     return candidates
 
 
-def _check_required(subject: str, candidates: Iterable[Candidate], patterns: Iterable[str]) -> None:
+def _check_required(subject: str, paths: Iterable[str], patterns: Iterable[str]) -> None:
     for pattern in patterns:
         compiled = compile_pattern(pattern)
-        if not any(compiled.match(candidate.path) for candidate in candidates):
+        if not any(map(compiled.match, paths)):
             raise ContentChanged(
                 subject, f"is not complete yet: no file matches {pattern!r}", STILL_WRITTEN
             )
@@ -248,7 +276,11 @@ def own_names(root: Root, relative: str) -> tuple[str, ...]:
 
 
 def check_same_files(
-    root: Root, relative: str, candidates: Iterable[Candidate], request: PublishOrder
+    root: Root,
+    relative: str,
+    candidates: Iterable[Candidate],
+    request: PublishOrder,
+    inner: InnerNames = NO_INNER_NAMES,
 ) -> None:
     """Check that a directory has the files that were found before, no others and no fewer.
 
@@ -257,12 +289,13 @@ def check_same_files(
         relative: Its path below the root.
         candidates: What was found.
         request: What of it is meant.
+        inner: The links and empty directories that were found.
 
     Raises:
         ContentChanged: One appeared or vanished.
         StorageError: The file system refused.
     """
-    before = {candidate.path for candidate in candidates}
+    before = {candidate.path for candidate in candidates} | inner.link_paths
     now = {found.path for found in _walk(root, relative, request)}
     if before != now:
         path = min(before ^ now)
@@ -271,16 +304,28 @@ def check_same_files(
             "appeared while being published" if path in now else "vanished while being published",
             STILL_WRITTEN,
         )
+    if find_inner_names(root, relative, request) != inner:
+        raise ContentChanged(
+            f"directory {root.absolute(relative)}",
+            "has other links or empty directories than when it was begun to be published",
+            STILL_WRITTEN,
+        )
 
 
-def changed_at_ns(root: Root, relative: str, candidates: Iterable[Candidate]) -> int:
+def changed_at_ns(
+    root: Root,
+    relative: str,
+    candidates: Iterable[Candidate],
+    inner: InnerNames = NO_INNER_NAMES,
+) -> int:
     """Return when a file last came to the directories of some files, or went.
 
     Raises:
         NotFound: One of them is gone.
         StorageError: The file system refused.
     """
-    parents = {inside(relative, each.path).rpartition("/")[0] for each in candidates}
+    paths = {*(each.path for each in candidates), *inner.link_paths, *inner.directories}
+    parents = {inside(relative, path).rpartition("/")[0] for path in paths}
     changed_ns = 0
     for path in {relative, *parents}:
         fd = root.open_directory(path)
@@ -323,19 +368,24 @@ class _Patterns:
         self._optional = [(pattern, compile_pattern(pattern)) for pattern in request.optional]
         self._unmatched = {*request.critical, *request.deferred, *request.optional}
 
-    def __call__(self, path: str) -> tuple[Criticality, bool]:
+    def __call__(self, *paths: str) -> tuple[Criticality, bool]:
         """Return how urgent a file is, and whether a version is complete without it.
+
+        Args:
+            paths: All that it is called.
 
         Raises:
             UsageError: It was called critical and optional.
         """
-        matches = [entry for entry in self._patterns if entry[1].match(path)]
-        optional = [pattern for pattern, compiled in self._optional if compiled.match(path)]
+        matches = [entry for entry in self._patterns if any(map(entry[1].match, paths))]
+        optional = [
+            pattern for pattern, compiled in self._optional if any(map(compiled.match, paths))
+        ]
         self._unmatched.difference_update(optional, (pattern for pattern, _, _ in matches))
         criticality = matches[0][2] if matches else Criticality.NORMAL
         if optional and criticality is Criticality.CRITICAL:
             raise UsageError(
-                f"file {path!r}",
+                f"file {paths[0]!r}",
                 f"matches {matches[0][0]!r} and is critical, and {optional[0]!r} and is optional",
                 "A critical unit cannot be optional: make one of the patterns narrower.",
             )

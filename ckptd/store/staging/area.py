@@ -46,6 +46,7 @@ from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.trees import directories, leftovers
+from ckptd.store.trees.bare_names import BareNamesRepair
 from ckptd.store.trees.directory_times import kept_times
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import take_local
@@ -161,7 +162,7 @@ class Staging:
             right = standing.right_of(space)
             self.local = right - journaled
             self.held.add(right)
-            if not standing.wrong:
+            if standing.is_right:
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
                 self._placed = tuple(right_file for _, right_file in sorted(standing.right.items()))
@@ -423,14 +424,16 @@ class Staging:
         wrong = {unit: file for unit, file in standing.wrong.items() if unit not in skipped}
         if not standing.is_recorded:
             root.sync()  # what is right and not ours may be in memory only
-        paths = [file.path for file in wrong.values()]
+        bare = BareNamesRepair(root, tree, standing.wrong_names, self._kept_in)
+        paths = [*(file.path for file in wrong.values()), *bare.paths()]
         with kept_times(root, self._target, paths, self.finishing):
             put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)
+            bare.put_right(self.finishing)
             if has_marker:
                 move_marker(root, tree, self._target)
             else:
                 remove_marker(root, self._target)
-        self.replaced = len(put)
+        self.replaced = len(put) + len(standing.wrong_names)
         root.remove_tree(self._path)
         return tuple((standing.right | put).get(unit) for unit in range(len(manifest.units)))
 

@@ -19,12 +19,14 @@ from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.trees.bare_names import make_bare_names
 from ckptd.store.trees.directories import (
     as_directory,
     check_is_at,
     directories_of,
     remove_empty,
     swept,
+    tree_directories,
 )
 from ckptd.store.trees.finishing import Finish, Finishing
 from ckptd.store.trees.ownership import Owner
@@ -86,8 +88,12 @@ def finish(
         VerificationFailed: A unit is too short or too long.
         StorageError: The system refused; what is on the disk cannot be trusted.
     """
-    kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
-    directories = [*directories_of(kept), ""]
+    if gives_directories:
+        make_bare_names(tree, manifest)
+        directories = [*tree_directories(manifest, left_out), ""]
+    else:
+        kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
+        directories = [*directories_of(kept), ""]
     is_few = len(manifest.units) + len(directories) <= _FEW_FILES
     files: list[UnitFile | None] = [None] * len(manifest.units)
     with Names(tree) as names:

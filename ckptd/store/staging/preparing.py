@@ -35,6 +35,7 @@ from ckptd.store.trees.directories import (
     STAGED_FILE_MODE,
     as_directory,
     directories_of,
+    tree_directories,
 )
 from ckptd.store.trees.whole_units import RESERVE_BYTES_MIN, is_whole
 
@@ -107,9 +108,8 @@ def check_space(
     Raises:
         OutOfSpace: It does not.
     """
-    paths = [unit.path for unit in manifest.units]
-    files_left = len(paths) - len(allocated) - len(standing)
-    files_need = files_left + len(directories_of(paths)) + 2  # .ckptd/<recovery>
+    files_left = len(manifest.units) + len(manifest.links) - len(allocated) - len(standing)
+    files_need = files_left + len(tree_directories(manifest)) + 2  # .ckptd/<recovery>
     files_free = root.free_files()
     if files_left and files_free is not None and files_need > files_free:
         raise OutOfSpace(

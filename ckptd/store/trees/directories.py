@@ -12,10 +12,12 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from ckptd.errors import StagingLost, StorageError
+from ckptd.model.manifest import Manifest
 from ckptd.store.files import confined
 from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.kernel import mapping_os_errors
@@ -44,6 +46,18 @@ def directories_of(paths: Iterable[str]) -> list[str]:
             found.add(directory)
             directory = directory.rpartition("/")[0]
     return sorted(found)
+
+
+def tree_directories(manifest: Manifest, left_out: Container[int] = ()) -> list[str]:
+    """Return every directory of a version but its own, parents first.
+
+    Args:
+        manifest: What it consists of.
+        left_out: Units that do not need theirs.
+    """
+    kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
+    bare = (f"{directory}/" for directory in manifest.directories)
+    return directories_of(chain(kept, (link.path for link in manifest.links), bare))
 
 
 def open_tree(root: Root, path: str) -> Root:

@@ -115,6 +115,25 @@ def _keep(root: Root, file: WrongFile, kept: str) -> str:
     return directory
 
 
+def keep_aside(root: Root, path: str, kept: str, facts: os.stat_result) -> None:
+    """Move what somebody put in the place of a link or an empty directory out of the way.
+
+    Args:
+        root: Where both are.
+        path: Where it is.
+        kept: Where it is to be; another name like it if that is taken.
+        facts: What it is.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    os.close(root.open_directory(kept.rpartition("/")[0], create=True))
+    if kept := _free_name(root, kept, facts):
+        with root.parent(path) as old, root.parent(kept) as new:
+            confined.rename_noreplace(*old, *new)
+            sync_file(new[0])
+
+
 def _free_name(root: Root, kept: str, facts: os.stat_result) -> str:
     """Return a name for what is kept; empty if it has one already."""
     for number in itertools.count(1):

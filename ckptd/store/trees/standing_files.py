@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -31,6 +31,7 @@ from ckptd.store.files.fingerprints import (
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.bare_names import WrongName, bare_names_of, wrong_names
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.leftovers import matching
@@ -113,6 +114,7 @@ class StandingFiles:
         wrong: All others.
         right_blocks: Blocks of wrong units whose bytes are right where they are.
         is_recorded: All that is right is just what was recorded.
+        wrong_names: Links and empty directories that do not stand as they should.
     """
 
     paths: tuple[str, ...]
@@ -120,6 +122,12 @@ class StandingFiles:
     wrong: dict[int, WrongFile]
     right_blocks: BlockSet
     is_recorded: bool
+    wrong_names: Mapping[str, WrongName]
+
+    @property
+    def is_right(self) -> bool:
+        """All of it stands as it should."""
+        return not (self.wrong or self.wrong_names)
 
     def check_replaceable(self, root: Root, target: str, *, is_overwriting: bool) -> None:
         """Check that what is wrong may be put right.
@@ -133,6 +141,7 @@ class StandingFiles:
             Conflict: Somebody changed a file, and nobody said that it may be replaced.
         """
         touched = [wrong.path for wrong in self.wrong.values() if wrong.is_touched]
+        touched += [wrong.expected.path for wrong in self.wrong_names.values() if wrong.facts]
         if touched and not is_overwriting:
             raise Conflict(
                 f"target {root.absolute(target)}",
@@ -152,7 +161,7 @@ class StandingFiles:
     @property
     def is_untouched(self) -> bool:
         """There is nothing to do, and nothing new to record."""
-        return self.is_recorded and not self.wrong
+        return self.is_recorded and self.is_right
 
     def right_of(self, space: AddressSpace) -> BlockSet:
         """Return the blocks of the units that are right."""
@@ -221,7 +230,8 @@ def look(
         for unit, facts in enumerate(seen)
         if unit not in right
     }
-    if wrong and found.st_dev != root.device:
+    bare = wrong_names(root, bare_names_of(target, manifest))
+    if (wrong or bare) and found.st_dev != root.device:
         raise StorageError(
             f"target {root.absolute(target)}",
             "is on another file system than its root, and has to be put right",
@@ -233,6 +243,7 @@ def look(
         wrong=wrong,
         right_blocks=good - blocks_of(space, right),
         is_recorded=all(file is known.files[unit] for unit, file in right.items()),
+        wrong_names=bare,
     )
 
 

@@ -21,7 +21,7 @@ def order(root: Root) -> PublishOrder:
 
 def test_a_single_file_is_found_in_its_directory(root: Root, inside: Path) -> None:
     write_files(inside / "v1", {"a": b"1", "b": b"2"})
-    directory, asked, found = found_files(root, "v1/a", order(root))
+    directory, asked, found, _ = found_files(root, "v1/a", order(root))
     assert (directory, asked.only, [each.path for each in found]) == ("v1", "a", ["a"])
 
 
