@@ -23,6 +23,7 @@ from ckptd.config.values import (
     advertised,
     buffers,
     check_interval,
+    congestion_control,
     connections,
     connections_per_address,
     credential_or_none,
@@ -53,6 +54,7 @@ from ckptd.model.ids import NodeId, parse_node_id
 from ckptd.model.rate_limits import RateLimits
 from ckptd.model.timetable import Span
 from ckptd.model.words import OnConflict, WriteMode
+from ckptd.net.source.congestion import AUTO
 
 DEFAULT_SOCKET: Final = "/run/ckptd/ckptd.sock"
 
@@ -117,9 +119,13 @@ class DiscoverySection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransportSection(msgspec.Struct, frozen=True, kw_only=True):
-    """How peers talk; beyond loopback ``insecure`` is the contrary of a section ``[tls]``."""
+    """How peers talk; beyond loopback ``insecure`` is the contrary of a section ``[tls]``.
+
+    ``congestion_control`` is what bodies are sent with: ``ckptd.net.source.congestion``.
+    """
 
     insecure: Annotated[bool, Key(flag)] = False
+    congestion_control: Annotated[str, Key(text(congestion_control))] = AUTO
 
 
 class SignaturesSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,8 @@ _FILE_MODE: Final = re.compile(r"0[67][0-7]{2}", re.ASCII)
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}", re.ASCII)
 """``IFNAMSIZ`` has 16 bytes, one of them for the final NUL."""
+_CONTROL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,14}", re.ASCII)
+"""``TCP_CA_NAME_MAX`` has 16 bytes, one of them for the final NUL."""
 _ROOT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -383,6 +385,17 @@ def _pattern(pattern: str) -> str:
 def link_rate(rate: str) -> int | None:
     """Read what an interface carries; nothing stands for what shows."""
     return parse_rate(rate) or None if rate else None
+
+
+def congestion_control(name: str) -> str:
+    """Read the name of a congestion control of TCP, or ``system`` or ``auto``.
+
+    Raises:
+        UsageError: No kernel can have one of that name.
+    """
+    if not _CONTROL.fullmatch(name):
+        raise UsageError(f"{name[:40]!r}", "is no name of a congestion control")
+    return name
 
 
 def interface(name: str) -> str | None:

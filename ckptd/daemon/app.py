@@ -174,6 +174,7 @@ class Daemon:
             parts=(
                 LivePart(("log",), verbosity.prepare),
                 LivePart(("discovery.peers",), self._recovering.prepare_peers),
+                LivePart(("transport.congestion_control",), serving.prepare_congestion),
                 LivePart(("limits",), self._limiting.prepare),
                 LivePart(("control",), parts.access.prepare),
                 LivePart(("signatures",), lambda old, new: parts.policy.prepare(new.signatures)),
@@ -194,6 +195,7 @@ class Daemon:
                 look_for_conflicts=self._measuring.conflicts.look,
                 keep=self._keeping.keep,
                 scarce=self._measuring.scarce,
+                paced=serving.paced,
             ),
             obstacle=self._why_not_ready,
             components=lambda: components(

@@ -18,6 +18,7 @@ from ckptd.daemon.host.confinement import (
     open_root,
 )
 from ckptd.daemon.settings.access import Access, find_roles
+from ckptd.daemon.settings.congestion import check_congestion
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.recovered_owner import check_giving, find_owners
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -144,6 +145,7 @@ async def open_parts(
         stack.callback(inherited.close)
     # On the loop, which has nothing else to do yet: no thread may start before the confinement.
     check_places(config)
+    check_congestion(config)
     access = Access(find_roles(config.control))
     owners = find_owners(config)
     check_giving(config.recovery, owners)

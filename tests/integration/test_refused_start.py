@@ -25,6 +25,10 @@ def a_group_that_is_not_known(node: Node) -> None:
     node.sections = '[control]\nadmin_groups = ["no-such-group"]\n'
 
 
+def a_congestion_control_that_nobody_has(node: Node) -> None:
+    node.sections = '[transport]\ncongestion_control = "nobody-has-it"\n'
+
+
 def a_root_that_links_to_the_state_directory(node: Node) -> None:
     os.rmdir(node.root)
     os.symlink(node.state_dir, node.root)
@@ -41,6 +45,7 @@ def a_socket_where_everybody_can_write(node: Node) -> None:
         (an_unknown_key, "lisen: is not a key of the configuration. Did you mean listen?"),
         (a_value_that_is_none, "control.admin_users: is text, not a list"),
         (a_group_that_is_not_known, "control.admin_groups: group 'no-such-group' is not known"),
+        (a_congestion_control_that_nobody_has, "loaded its module; it may set"),
         (a_root_that_links_to_the_state_directory, "which overlaps node.state_dir"),
         (a_socket_where_everybody_can_write, "its directory: has mode 0777"),
     ],

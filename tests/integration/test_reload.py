@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.messages.observation import CheckRow
 from ckptd.control.messages.running_recoveries import RecoveryView
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import KIB, MIB
@@ -47,9 +48,17 @@ def test_peers_log_level_and_roles_count_from_the_answer_on(cluster: Cluster) ->
     assert list(node.client.peers()) == []
     rewrite(node, "peers = []", f'peers = ["{source.address}"]')
     rewrite(node, "[log]", '[control]\nviewer_users = ["root"]\n[log]\nlevel = "debug"')
+    rewrite(node, "[log]", '[transport]\ncongestion_control = "reno"\n[log]')
     result = node.client.reload()
-    assert result.applied == ("control.viewer_users", "discovery.peers", "log.level")
+    assert result.applied == (
+        "control.viewer_users",
+        "discovery.peers",
+        "log.level",
+        "transport.congestion_control",
+    )
     assert result.needs_restart == ()
+    rows = [row for row in node.client.examine() if isinstance(row, CheckRow)]
+    assert "congestion control: reno" in [row.finding for row in rows]
     (peer,) = node.client.peers()
     assert peer.address == source.address
     eventually(lambda: node.client.peers()[0].node == "s", "the new peer is followed")

@@ -282,6 +282,11 @@ BAD = {
         "limits.schedule[0]",
         "limits nothing",
     ),
+    "congestion control that can be none": Bad(
+        toml(transport='insecure = true\ncongestion_control = "bbr; rm"'),
+        "transport.congestion_control",
+        "'bbr; rm' is no name of a congestion control",
+    ),
     "interface that is a path": Bad(
         toml(limits='yield_to = "../eth0"'), "limits.yield_to", "no name of a network interface"
     ),

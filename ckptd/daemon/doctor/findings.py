@@ -24,6 +24,7 @@ from ckptd.daemon.doctor.capacity import judge_catalog
 from ckptd.daemon.doctor.clocks import Clock
 from ckptd.daemon.doctor.confinement import look_at_confinement
 from ckptd.daemon.doctor.conflicts import look_at_conflicts
+from ckptd.daemon.doctor.congestion import look_at_congestion
 from ckptd.daemon.doctor.copies import ScarceVersion, look_at_copies
 from ckptd.daemon.doctor.disks import remedy_of
 from ckptd.daemon.doctor.memory import look_at_memory
@@ -49,6 +50,7 @@ from ckptd.model.space import AddressSpace
 from ckptd.model.words import CheckResult, PeerState, RangeOutcome, RateOrigin
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
+from ckptd.net.source.congestion import Congestion, PacedSending
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.probing import measure_write_rate
@@ -80,6 +82,7 @@ class Doctor:
         look_for_conflicts: Finds versions with several contents.
         keep: Returns how what is on offer is kept.
         scarce: Finds versions with too few copies.
+        paced: Returns with what congestion control is sent, and what it paced without need.
     """
 
     def __init__(  # noqa: PLR0913 (what it looks at)
@@ -93,6 +96,7 @@ class Doctor:
         look_for_conflicts: Callable[[], Awaitable[Conflicts]],
         keep: Callable[[], Keep],
         scarce: Callable[[], Sequence[ScarceVersion]],
+        paced: Callable[[], tuple[Congestion, PacedSending]],
     ) -> None:
         self._config = parts.config
         self._confinement, self._owners = parts.confinement, parts.owners
@@ -105,7 +109,7 @@ class Doctor:
         self._pool = pool
         self._note_rate = note_rate
         self._look_for_conflicts = look_for_conflicts
-        self._keep, self._scarce = keep, scarce
+        self._keep, self._scarce, self._paced = keep, scarce, paced
         self._throttles = parts.transport.throttles
         self._is_examining = False
         self._wall_clock = parts.wall_clock
@@ -123,6 +127,7 @@ class Doctor:
             self._offer,
             partial(look_at_copies, self._scarce),
             self._listeners,
+            partial(look_at_congestion, self._paced),
             self._disks,
             self._memory,
             partial(look_at_networks, self._live_addresses, self._inquirer),

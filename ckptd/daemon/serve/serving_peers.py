@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
-from ckptd.config import Address
+from ckptd.config import Address, Config
 from ckptd.daemon.host.activation import DATA
 from ckptd.daemon.host.descriptors import affordable
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.serve.content import ServedContent
 from ckptd.daemon.serve.own_addresses import OwnAddresses
+from ckptd.daemon.settings.congestion import check_congestion
+from ckptd.daemon.settings.reloading import Switch
 from ckptd.errors import CkptdError
 from ckptd.limits import CONNECTIONS_UNPROVEN_MAX
 from ckptd.model.words import UnservedReason
 from ckptd.net.source.caps import ConnectionCaps
+from ckptd.net.source.congestion import Congestion, PacedSending
 from ckptd.net.source.listener import Listener
 from ckptd.net.source.server import PeerServer
 from ckptd.observe.metrics import MetricRow, counters
@@ -70,6 +74,7 @@ class Serving:
             per_address_max=config.listen.connections_per_address,
             per_node_max=config.listen.connections_per_address,
         )
+        self._congestion = Congestion(config.transport.congestion_control)
         self._server = PeerServer(
             self.content,
             node=config.node.id,
@@ -81,9 +86,9 @@ class Serving:
         )
         stack.callback(self._server.close)
         self.listener = (
-            Listener.adopt(parts.sockets[DATA], self.caps)
+            Listener.adopt(parts.sockets[DATA], self.caps, self._congestion)
             if DATA in parts.sockets
-            else _bind(config.listen.data, self.caps)
+            else _bind(config.listen.data, self.caps, self._congestion)
         )
         stack.callback(self.listener.close)
         own = OwnAddresses(config.listen.advertise, self.address)
@@ -108,6 +113,19 @@ class Serving:
         """Bodies are under way."""
         return self._server.load_bytes > 0
 
+    def prepare_congestion(self, _: Config, new: Config) -> Switch:
+        """Prepare to send over new connections as the configuration says; may refuse.
+
+        Raises:
+            ConfigurationError: This user cannot.
+        """
+        check_congestion(new)
+        return partial(self._congestion.change, new.transport.congestion_control)
+
+    def paced(self) -> tuple[Congestion, PacedSending]:
+        """Return with what congestion control is sent, and what its timers paced without need."""
+        return self._congestion, self._congestion.paced(self.listener.connections)
+
     async def run(self) -> None:
         """Answer until cancelled."""
         await self.listener.serve(self._server.serve)
@@ -121,9 +139,9 @@ class Serving:
         await self.listener.drain(_DRAIN_S)
 
 
-def _bind(address: Address, caps: ConnectionCaps) -> Listener:
+def _bind(address: Address, caps: ConnectionCaps, congestion: Congestion) -> Listener:
     try:
-        return Listener.bind(address.host, address.port, caps)
+        return Listener.bind(address.host, address.port, caps, congestion)
     except OSError as error:
         raise CkptdError(
             f"data listener {address}",

@@ -19,6 +19,7 @@ from ckptd.control.server.gate import check_directory
 from ckptd.daemon.host.activation import CONTROL
 from ckptd.daemon.host.confinement import open_root, overlaps
 from ckptd.daemon.settings.access import find_roles
+from ckptd.daemon.settings.congestion import check_congestion
 from ckptd.daemon.settings.own_identity import open_identity
 from ckptd.daemon.settings.recovered_owner import find_owner, said_of
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
@@ -38,6 +39,8 @@ def start_errors(config: Config) -> tuple[CkptdError, ...]:
             disks of the roots take to answer.
     """
     checks = _Checks()
+    with checks.one():
+        check_congestion(config)
     with checks.one():
         open_identity(config)
     signatures = config.signatures

@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
 from ckptd.model.words import RefusalReason
 from ckptd.net.connection.transports import reset_on_close
 from ckptd.net.source.caps import ConnectionCaps
+from ckptd.net.source.congestion import Congestion
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +50,16 @@ class Listener:
         address: Host and port of the first address it listens on.
     """
 
-    def __init__(self, sockets: list[socket.socket], caps: ConnectionCaps) -> None:
+    def __init__(
+        self, sockets: list[socket.socket], caps: ConnectionCaps, congestion: Congestion | None
+    ) -> None:
         host, port = sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
         self._sockets = sockets
         self._caps = caps
+        self._congestion = congestion or Congestion()
+        for listening in sockets:
+            self._congestion.listen(listening)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begin: Callable[[socket.socket], None] = lambda _: None
         self._silent: dict[socket.socket, float] = {}  # with the end of patience; oldest first
@@ -64,13 +70,16 @@ class Listener:
         self._noted_s = -_NOTE_PAUSE_S
 
     @classmethod
-    def bind(cls, host: str, port: int, caps: ConnectionCaps) -> Listener:
+    def bind(
+        cls, host: str, port: int, caps: ConnectionCaps, congestion: Congestion | None = None
+    ) -> Listener:
         """Listen on every address of a host; blocks if its name must be looked up.
 
         Args:
             host: Name or address; empty for all addresses of this node.
             port: 0 for one that is free.
             caps: Says who may stay.
+            congestion: With which congestion control is sent; ``None``: the system's.
 
         Raises:
             OSError: The address cannot be had.
@@ -88,17 +97,24 @@ class Listener:
             for listening in sockets:
                 listening.close()
             raise
-        return cls(sockets, caps)
+        return cls(sockets, caps, congestion)
 
     @classmethod
-    def adopt(cls, listening: socket.socket, caps: ConnectionCaps) -> Listener:
+    def adopt(
+        cls, listening: socket.socket, caps: ConnectionCaps, congestion: Congestion | None = None
+    ) -> Listener:
         """Accept on a socket that listens already; it does not block."""
-        return cls([listening], caps)
+        return cls([listening], caps, congestion)
 
     @property
     def connection_count(self) -> int:
         """Connections that are open."""
         return len(self._silent) + len(self._tasks)
+
+    @property
+    def connections(self) -> Sequence[socket.socket]:
+        """Those on which something came, and which are open."""
+        return tuple(self._tasks)
 
     async def serve(self, serve_connection: ServeConnection) -> None:
         """Accept connections and serve each in a task; returns when ``drain`` is through.
@@ -212,6 +228,7 @@ class Listener:
         del self._silent[connection]
         loop.remove_reader(connection)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._congestion.settle(connection)
         self._begin(connection)
 
     def _cut(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
@@ -231,6 +248,7 @@ class Listener:
 
     def _end(self, connection: socket.socket, _: asyncio.Task[None]) -> None:
         # Here and not in the task: one that is cancelled early never ran.
+        self._congestion.note(connection)
         self._caps.leave(connection)
         connection.close()
         del self._tasks[connection]

@@ -60,6 +60,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  control.viewer_groups           none",
         "  discovery.peers                 none",
         "  transport.insecure              true",
+        "  transport.congestion_control    auto",
         "  signatures.key                  off",
         "  signatures.trusted              off",
         "  signatures.require              none",
@@ -258,7 +259,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
                 "viewer_groups": [],
             },
             "discovery": {"peers": ["b:1"]},
-            "transport": {"insecure": True},
+            "transport": {"insecure": True, "congestion_control": "auto"},
             "signatures": {"key": None, "trusted": None, "require": []},
             "recovery": {
                 "buffers_bytes": 268_435_456,

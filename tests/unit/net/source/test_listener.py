@@ -12,6 +12,7 @@ import pytest
 from ckptd.model.words import RefusalReason
 from ckptd.net.source import listener as listener_module
 from ckptd.net.source.caps import ConnectionCaps
+from ckptd.net.source.congestion import Congestion
 from ckptd.net.source.listener import Listener
 from tests.support.serving import until
 
@@ -48,9 +49,11 @@ class Node:
 
 
 @asynccontextmanager
-async def listening(caps: ConnectionCaps | None = None) -> AsyncIterator[Node]:
+async def listening(
+    caps: ConnectionCaps | None = None, congestion: Congestion | None = None
+) -> AsyncIterator[Node]:
     caps = caps or ConnectionCaps()
-    listener = Listener.bind("127.0.0.1", 0, caps)
+    listener = Listener.bind("127.0.0.1", 0, caps, congestion)
     served = Served()
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         task = group.create_task(listener.serve(served.serve))
@@ -90,6 +93,39 @@ async def test_who_speaks_is_served_at_once_and_in_a_task_of_its_own() -> None:
             await end_of(other)
             await until(lambda: not node.listener.connection_count)
             assert node.caps.connection_count == 0
+
+
+class SeenCongestion(Congestion):
+    """Writes down what it is asked, and whether the connection was served already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, bool]] = []
+        self.served = Served()
+
+    def listen(self, listening: socket.socket) -> None:
+        self.asked.append(("listen", listening.getblocking()))
+
+    def settle(self, connection: socket.socket) -> None:
+        self.asked.append(("settle", connection in self.served.connections))
+
+    def note(self, connection: socket.socket) -> None:
+        self.asked.append(("note", connection.fileno() >= 0))
+
+
+async def test_congestion_control_is_chosen_before_a_connection_is_served() -> None:
+    seen = SeenCongestion()
+    async with listening(congestion=seen) as node:
+        seen.served = node.served
+        with node.connect() as one:
+            assert list(node.listener.connections) == []
+            one.send(b"x")
+            await until(lambda: len(node.served.connections) == 1)
+            assert list(node.listener.connections) == node.served.connections
+            node.served.may_end.set()
+            await end_of(one)
+            await until(lambda: not node.listener.connection_count)
+    assert seen.asked == [("listen", False), ("settle", False), ("note", True)]
 
 
 async def test_who_says_nothing_has_no_task_but_a_place() -> None:
