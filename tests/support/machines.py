@@ -7,13 +7,14 @@ commands of documents run as they stand, with the paths and accounts that they n
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -77,38 +78,63 @@ class Machine:
         """Return the words that run a command there."""
         return [*self.host.enter, "chroot", str(self.root), *command]
 
-    def type(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run what a person types, as root in an empty directory."""
+    def type(self, line: str, *, user: str = "") -> subprocess.CompletedProcess[str]:
+        """Run what a person types, as root in an empty directory or as somebody else."""
+        become = [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={user}",
+            "--init-groups",
+            "--inh-caps=-all",
+        ]
         return subprocess.run(
-            self.entering("sh", "-c", f"cd {HOME} && {line}"),
+            self.entering(*(become if user else ()), "sh", "-c", f"cd {HOME} && {line}"),
             env=ENVIRONMENT,
             capture_output=True, text=True, errors="replace", check=False, timeout=4 * WAIT_S,
         )  # fmt: skip
 
+    def install(self) -> None:
+        """Put the service there, as the README says."""
+        made = self.type(
+            f"make -C {PROJECT} --silent install-service DEPENDENCIES=no PYTHON={sys.executable} "
+            "&& systemd-sysusers && systemd-tmpfiles --create ckptd.conf"
+        )
+        assert made.returncode == 0, made.stderr
+
     def start_service(self) -> None:
-        """Do what ``systemctl start`` does, as the unit that is installed there says."""
-        unit = self.at(UNIT).read_text()
+        """Do what ``systemctl start`` does, as the unit and its drop-ins there say.
+
+        Users, directories and capabilities are as they say; what else it locks is not.
+        """
+        drop_ins = sorted(self.at(f"{UNIT}.d").glob("*.conf"))
+        unit = "\n".join(path.read_text() for path in (self.at(UNIT), *drop_ins))
         said = dict(re.findall(r"^(\w+)=(.+)$", unit, re.MULTILINE))
         user, group = said["User"], said["Group"]
+        given = said.get("AmbientCapabilities", "").lower().split()
+        kept = ",".join(("-all", *(f"+{each.removeprefix('cap_')}" for each in given)))
         assert said["Type"] == "notify"
         for kind, place in (("Runtime", "run"), ("State", "var/lib")):
             directory, mode = said[f"{kind}Directory"], said[f"{kind}DirectoryMode"]
             made = self.type(f"install -d -o {user} -g {group} -m {mode} /{place}/{directory}")
             assert made.returncode == 0, made.stderr
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-            listener.bind(str(self.at("srv/notify")))
+            self.at("srv/notify").unlink(missing_ok=True)
+            directory_fd = os.open(self.at("srv"), os.O_PATH)
+            listener.bind(f"/proc/self/fd/{directory_fd}/notify")  # the whole path may be too long
+            os.close(directory_fd)
             self.at("srv/notify").chmod(0o666)
             listener.settimeout(WAIT_S)
             with self.at("srv/ckptd.log").open("wb") as log:
                 self._service = subprocess.Popen(
-                self.entering(
-                    "setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups",
-                    "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs",
-                    "sh", "-c", f"umask {said['UMask']} && cd / && exec {said['ExecStart']}",
-                ),
-                env={**ENVIRONMENT, "NOTIFY_SOCKET": "/srv/notify"},
-                stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                    self.entering(
+                        "setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups",
+                        f"--inh-caps={kept}", f"--ambient-caps={kept}", f"--bounding-set={kept}",
+                        "--no-new-privs",
+                        "sh", "-c", f"umask {said['UMask']} && cd / && exec {said['ExecStart']}",
+                    ),
+                    env={**ENVIRONMENT, "NOTIFY_SOCKET": "/srv/notify"},
+                    stdout=log, stderr=subprocess.STDOUT,
+                )  # fmt: skip
             try:
                 while b"READY=1" not in listener.recv(4096):
                     pass
@@ -119,14 +145,19 @@ class Machine:
         """Return what its daemon has written."""
         return self.at("srv/ckptd.log").read_text(errors="replace")
 
-    def close(self) -> None:
-        """End its daemon, and forget the machine."""
+    def stop_service(self) -> None:
+        """Do what ``systemctl stop`` does."""
         if self._service is not None:
             self._service.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._service.wait(WAIT_S)
             self._service.kill()
             self._service.wait()
+            self._service = None
+
+    def close(self) -> None:
+        """End its daemon, and forget the machine."""
+        self.stop_service()
         unmount(self.root)
         unmount(self.root.with_name(f"{self.root.name}-own"))
 
@@ -168,9 +199,3 @@ class Machines:
         for name in names:
             there = self.machines[target].at(HOME)
             shutil.copy(self.machines[source].at(HOME) / name, there)
-
-
-@contextlib.contextmanager
-def machines(directory: Path, *names: str) -> Iterator[dict[str, Machine]]:
-    with Machines(directory, names) as made:
-        yield made.machines
