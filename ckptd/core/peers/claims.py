@@ -14,6 +14,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import PEERS_MAX
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.words import CloseReason
 
@@ -107,9 +108,22 @@ def _note_news(step: Step, recovery: Recovery, before: Holding | None, peer: Pee
             recovery.swarm.spread_grew_ns = step.now
         recovery.swarm.spread.grow(added)
         recovery.swarm.is_swarming = True
+        _note_meeting(step, recovery, added)
     if before is None or now is None or before.is_complete != now.is_complete:
         count_holders(step, recovery)
         give_second_chances(step)
+
+
+def _note_meeting(step: Step, recovery: Recovery, added: BlockSet) -> None:
+    """Begin at another place if another receiver asked the same sources for the same blocks.
+
+    That is so if it has some of those that are under way to this node, or are not durable here: it
+    cannot have them from here. Who goes on side by side with this node would else do so to the end,
+    for each of them hears of a block of the other one's only when it has it, too.
+    """
+    swarm = recovery.swarm
+    if swarm.own_run is not None and added.within(*swarm.own_run) - recovery.coverage.committed:
+        swarm.own_run, swarm.own_place = None, step.rng.random()
 
 
 def count_sources(step: Step) -> None:

@@ -135,9 +135,12 @@ def _order_offer(step: Step, offer: Offer, blocks: BlockRun) -> None:
     recovery.coverage.unclaimed = recovery.coverage.unclaimed.without_run(blocks)
     is_complete = offer.peer.holdings[recovery.content.digest].is_complete
     if swarm.is_swarming and is_complete:
-        if blocks.start != swarm.own_block:
+        start = blocks.start
+        if swarm.own_run is not None and swarm.own_run.end == start:
+            start = swarm.own_run.start
+        else:
             swarm.own_place = step.rng.random()
-        swarm.own_block = blocks.end
+        swarm.own_run = BlockRun(start, blocks.end)
     _order(step, recovery, offer.peer, blocks, offer.criticality)
 
 

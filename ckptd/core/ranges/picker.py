@@ -47,9 +47,10 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """Return where a peer should go on: in the most urgent class that it can serve.
 
     What somebody waits for is taken in order, and a run of it ends where it ends. Else a
-    recovery that is alone takes a class in order. Nodes that recover together each begin at
-    another place of what is left and go on from there, with what the fewest other receivers have:
-    so the first copies spread, and no block is left in the end that few can serve to many.
+    recovery that is alone takes a class in order. Nodes that recover together each begin each
+    class at another place of what is left of it and go on from there, with what the fewest other
+    receivers have: so the first copies spread, and no block is left in the end that few can serve
+    to many.
 
     A source that has to show that a unit is right again is asked for one block, a bad one first.
     One of several sources that failed last is tried with one block, the last of those:
@@ -70,13 +71,14 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     first = blocks.first_run()
     if first is None or not (is_trial or recovery.swarm.is_swarming):
         return first
-    blocks = blocks.within(*recovery.content.class_of(first.start))
+    own_class, own_run = recovery.content.class_of(first.start), recovery.swarm.own_run
+    blocks = blocks.within(*own_class)
     if is_trial:
         return _last_block(blocks)
     is_complete = peer.holdings[recovery.content.digest].is_complete
     blocks = recovery.swarm.spread.rarest_of(blocks, at_least=0 if is_complete else 1)
-    if recovery.swarm.own_block in blocks:
-        return blocks.first_run(recovery.swarm.own_block)
+    if own_run is not None and own_run.end != own_class.start and own_run.end in blocks:
+        return blocks.first_run(own_run.end)
     return blocks.first_run(blocks.nth(int(recovery.swarm.own_place * len(blocks))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ckptd.core.state.record.spread import Spread
+from ckptd.model.blocks import BlockRun
 
 
 @dataclass(slots=True)
@@ -15,7 +16,8 @@ class Swarm:
         own_place: Where in what is left of a class this node begins while others recover the same
             version, from 0 to 1; drawn again each time, or nodes that met once would ask for the
             same blocks to the end.
-        own_block: Where it continues; -1 before it began.
+        own_run: What it has asked complete sources for since it took its place: it continues behind
+            that; ``None`` before it began, and after it met another receiver.
         source_count: How many sources hold any of the version, each path to a node counted.
         total_rate: What all of them together deliver, in bytes a second, as far as it is known.
         total_rate_ns: When that was added up.
@@ -26,7 +28,7 @@ class Swarm:
     """
 
     own_place: float = 0.0
-    own_block: int = -1
+    own_run: BlockRun | None = None
     source_count: int = 0
     total_rate: float = 0.0
     total_rate_ns: int = 0

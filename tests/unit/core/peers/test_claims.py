@@ -18,7 +18,7 @@ from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.spread import Spread
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Epoch, LaneId, NodeId, Origin
 from ckptd.model.words import (
     CloseReason,
@@ -216,6 +216,28 @@ def test_what_a_peer_has_now_is_told_apart_from_what_it_had(
     assert swarm.source_count == source_count, "0: not counted again"
     assert swarm.is_swarming is (now in (PART, MORE))
     assert list(step.room) == [A]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize(
+    ("more", "committed", "has_met"),
+    [
+        ((0, 6), NOTHING, True),  # what is under way here, or was just verified
+        ((0, 6), blocks((4, 5)), True),
+        ((0, 6), blocks((4, 6)), False),  # it can have them from here
+        ((0, 4), NOTHING, False),
+        ((6, 8), NOTHING, False),
+    ],
+)
+def test_a_receiver_that_goes_on_side_by_side_with_another_one_moves(
+    more: tuple[int, int], committed: BlockSet, has_met: bool, is_known: bool
+) -> None:
+    step, recovery = knowing(having(A, NOTHING) if is_known else having(B, ALL))
+    recovery.swarm.own_run, recovery.swarm.own_place = BlockRun(4, 6), 0.25
+    recovery.coverage.committed = committed
+    claims.on_holdings_arrived(step, holds(A, holding(VERSION, blocks(more))))
+    assert (recovery.swarm.own_run is None) is has_met
+    assert (recovery.swarm.own_place != 0.25) is has_met
 
 
 @pytest.mark.parametrize("has_epoch_changed", [False, True])

@@ -162,25 +162,27 @@ def test_nothing_is_added_up_for_a_recovery_that_orders_nothing(reason: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("is_swarming", "is_complete", "own_block", "is_drawn"),
+    ("is_swarming", "is_complete", "own_run", "is_drawn"),
     [
-        (True, True, 8, False),
-        (True, True, -1, True),
-        (True, False, -1, None),
-        (False, True, -1, None),
+        (True, True, BlockRun(4, 8), False),
+        (True, True, BlockRun(60, 64), True),
+        (True, True, None, True),
+        (True, False, None, None),
+        (False, True, None, None),
     ],
 )
 def test_a_node_of_a_swarm_goes_on_behind_what_it_ordered_of_a_complete_source(
-    is_swarming: bool, is_complete: bool, own_block: int, is_drawn: bool | None
+    is_swarming: bool, is_complete: bool, own_run: BlockRun | None, is_drawn: bool | None
 ) -> None:
     scene, version = Scene(), saved(64)
     swarm = scene.recovery(version).swarm
-    swarm.is_swarming, swarm.own_block, swarm.own_place = is_swarming, own_block, 0.25
+    swarm.is_swarming, swarm.own_run, swarm.own_place = is_swarming, own_run, 0.25
     scene.peer(A, version, has=None if is_complete else blocks((0, 32)))
     [(_, (start, end))] = ordered(scene)
-    assert swarm.own_block == (own_block if is_drawn is None else end)
+    first = start if is_drawn or own_run is None else own_run.start
+    assert swarm.own_run == (own_run if is_drawn is None else (first, end))
     assert (swarm.own_place != 0.25) is bool(is_drawn)
-    assert own_block in {start, -1}
+    assert is_drawn is not False or own_run is None or start == own_run.end
 
 
 @pytest.mark.parametrize("is_idle", [True, False])

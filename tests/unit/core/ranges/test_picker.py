@@ -446,11 +446,33 @@ def test_one_of_several_sources_that_failed_last_is_tried_with_the_last_block(
     version = saved(critical=[16], deferred=[16])
     recovery, source = recovering(version), peer(A, holding(version))
     source.link.failures, recovery.swarm.source_count = failures, sources
-    recovery.swarm.is_swarming, recovery.swarm.own_block = is_swarming, 0
+    recovery.swarm.is_swarming = is_swarming
     usual = (0, 16) if is_swarming else (0, 32)
     assert preferred_run(recovery, source) == ((15, 16) if is_trial else usual)
     recovery.coverage.prioritized = blocks((20, 24))
     assert preferred_run(recovery, source) == ((23, 24) if is_trial else (20, 24))
+
+
+@pytest.mark.parametrize(
+    ("own_run", "expected"),
+    [
+        (None, (28, 36)),
+        ((22, 24), (24, 36)),
+        ((12, 20), (28, 36)),
+        ((0, 20), (28, 36)),
+        ((30, 36), (28, 36)),
+    ],
+)
+def test_a_node_of_a_swarm_begins_each_class_at_its_own_place(
+    own_run: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    # All that recover together end the class before it at the same block.
+    version = saved(16, critical=[20], deferred=[16])
+    recovery, source = recovering(version), peer(A, holding(version))
+    recovery.coverage.unclaimed = blocks((20, 52))
+    recovery.swarm.is_swarming, recovery.swarm.own_place = True, 0.5
+    recovery.swarm.own_run = None if own_run is None else BlockRun(*own_run)
+    assert preferred_run(recovery, source) == expected
 
 
 @pytest.mark.parametrize(("held", "expected"), [((0, 16), (4, 16)), ((0, 8), (0, 8))])
