@@ -53,7 +53,7 @@ check: install ## Run everything a change must pass: format, lint, types, layers
 bench: install ## Measure against other tools and this machine: ROUNDS=5, SIZE=2GiB, ROWS='large small'
 	@$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(ROWS)
 
-bench-ceilings: install ## Measure against a program in C that receives, hashes and writes: AGAINST=COMMIT, ROUNDS=, ROWS='ceilings costs'
+bench-ceilings: install ## Measure against a program in C that receives, hashes and writes: AGAINST=COMMIT, ROUNDS=, ROWS='ceilings large small'
 	@$(BIN)/python -m tests.benchmarks.instruments $(if $(SIZE),--size '$(SIZE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(AGAINST),--against '$(AGAINST)') $(ROWS)
 
 bench-peers: install ## Say what make bench compares with, what of it is missing and how to get it

@@ -169,12 +169,19 @@ def end_politely() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
 
 
+def print_facts(told: Told, place: str) -> dict[str, object]:
+    """Print and return what the machine is that numbers belong to."""
+    facts = machine_facts(place)
+    print(f"medians of {told.rounds} rounds, on")
+    rows = [(name, str(fact)) for name, fact in facts.items()]
+    print("\n".join(table(("FACT", ""), rows)), flush=True)
+    return facts
+
+
 def measure_parts(told: Told, parts: Sequence[Part], needed_bytes: int) -> None:
     """Measure, print one table with the machine's facts, write one JSON file."""
     place = choose_place(needed_bytes)
-    facts = machine_facts(place)
-    print(f"medians of {told.rounds} rounds, on")
-    print("\n".join(table(("FACT", ""), [(name, str(fact)) for name, fact in facts.items()])))
+    facts = print_facts(told, place)
     lines: list[Line] = []
     cases: list[dict[str, object]] = []
     for name, case, wanted in parts:

@@ -30,6 +30,7 @@ from tests.benchmarks.__main__ import (
     end_politely,
     keep_result,
     measure_parts,
+    print_facts,
     small_files,
 )
 from tests.benchmarks.ceilings import Iperf
@@ -45,11 +46,10 @@ from tests.benchmarks.instruments.reporting import (
     document,
 )
 from tests.benchmarks.instruments.spending import Load, Spent, cores_only, costs_of, spend
-from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.places import choose_place
 from tests.benchmarks.turns import Case
 
-PARTS = ("ceilings", "costs")
+PARTS = ("ceilings", "large", "small")
 
 
 def main() -> int:
@@ -71,8 +71,10 @@ def main() -> int:
     told = Told(arguments.size, arguments.rounds)
     if "ceilings" in parts:
         _compare(told, arguments.against)
-    if "costs" in parts:
-        _model(told)
+    if "large" in parts:
+        _model(told, _large(told))
+    if "small" in parts:
+        _spend(told, [Load("small", small_files(), False), Load("small, TLS", small_files(), True)])
     return 0
 
 
@@ -85,24 +87,32 @@ def _compare(told: Told, against: str | None) -> None:
         measure_parts(told, [_ceilings(told, earlier)], 3 * told.size_bytes + MARGIN_BYTES)
 
 
-def _model(told: Told) -> None:
-    """Measure what a gigabyte costs and see what a model makes of it."""
+def _large(told: Told) -> list[Load]:
+    files = [PlannedFile(SINGLE_FILE, told.size_bytes)]
+    return [Load("large", files, False), Load("large, TLS", files, True)]
+
+
+def _spend(told: Told, loads: Sequence[Load]) -> dict[str, Spent]:
+    """Measure what a gigabyte costs, print one table, write one JSON file."""
     place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
-    large = [PlannedFile(SINGLE_FILE, told.size_bytes)]
-    loads = [
-        Load(f"{name}{', TLS' if uses_tls else ''}", files, uses_tls)
-        for name, files in (("large", large), ("small", small_files()))
-        for uses_tls in (False, True)
-    ]
-    measured: dict[str, Spent] = {}
-    for load in loads:
-        print(f"costs: {load.name}", flush=True)
-        measured[load.name] = spend(load, place, told.rounds)
-    print(f"\n{cost_table(measured)}")
-    models = {load.name: costs_of(measured[load.name]) for load in loads[:2]}
+    facts = print_facts(told, place)
+    measured = {load.name: spend(load, place, told.rounds) for load in loads}
+    print(f"\n{cost_table(measured)}", flush=True)
+    found = {
+        "machine": facts,
+        "loads": [document(load, measured[load.name]) for load in loads],
+    }
+    print(f"\n{keep_result(found, '-costs')}", flush=True)
+    return measured
+
+
+def _model(told: Told, loads: Sequence[Load]) -> None:
+    """Measure what a gigabyte costs; print what that predicts, here and on bigger machines."""
+    models = {name: costs_of(spent) for name, spent in _spend(told, loads).items()}
+    place = choose_place(3 * told.size_bytes + MARGIN_BYTES)
     checks = []
     cores = sorted(os.sched_getaffinity(0))
-    for load in loads[:2]:
+    for load in loads:
         for count in sorted({1, len(cores)}):
             with cores_only(cores[:count]):
                 rates = spend(load, place, told.rounds, with_instruments=False)
@@ -110,12 +120,6 @@ def _model(told: Told) -> None:
     head = ("LOAD", "CORES", "PREDICTED", "BINDS", "MEASURED", "OFF BY")
     print("\n" + "\n".join(table(head, checks)))
     print(f"\nsources elsewhere, {LANES} lanes:\n{bigger_machines(models)}")
-    found = {
-        "machine": machine_facts(place),
-        "loads": [document(load, measured[load.name]) for load in loads],
-        "checks": checks,
-    }
-    print(f"\n{keep_result(found, '-costs')}")
 
 
 def _take_package(commit: str, directory: Path) -> None:

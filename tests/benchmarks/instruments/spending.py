@@ -104,6 +104,7 @@ class Spent(NamedTuple):
 def costs_of(spent: Spent) -> Costs:
     """Return what a model takes from the measured."""
     receiver, sources = spent.receiver, spent.sources
+    uses_tls = receiver.kind_s(Kind.CRYPTO) > 0
     moving_s = receiver.kind_s(*_MOVING) or statistics.median(receiver.cpu_s)
     return Costs(
         receiver_cpu_s=statistics.median(receiver.cpu_s),
@@ -113,7 +114,8 @@ def costs_of(spent: Spent) -> Costs:
         # Together they sent each byte once, so this is for each gigabyte that one of them sends.
         source_interpreter_s=sources.interpreter_s,
         file_lock_s=receiver.kind_s(Kind.WRITING),
-        decrypting_s=receiver.kind_s(Kind.CRYPTO),
+        # Whoever decrypts copies ciphertext and plaintext under the same lock.
+        decrypting_s=receiver.kind_s(Kind.CRYPTO, Kind.COPYING) if uses_tls else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ RECEIVER = Spending(
         Kind.WRITING: 0.5,
         Kind.HASHING: 0.25,
         Kind.CRYPTO: 0.0625,
+        Kind.COPYING: 0.1875,
         Kind.INTERPRETER: 0.375,
         Kind.KERNEL: 1.0,
     },
@@ -30,11 +31,16 @@ def test_processor_time_of_kinds_is_what_the_model_takes() -> None:
     costs = costs_of(Spent((1.0,), RECEIVER, SOURCES))
     assert costs.receiver_cpu_s == 1.25
     assert costs.sources_cpu_s == 0.5
-    assert costs.lane_cpu_s == 0.9375
+    assert costs.lane_cpu_s == 1.125
     assert costs.interpreter_s == 0.375
     assert costs.source_interpreter_s == 0.125
     assert costs.file_lock_s == 0.5
-    assert costs.decrypting_s == 0.0625
+    assert costs.decrypting_s == 0.25
+
+
+def test_nobody_decrypts_without_tls() -> None:
+    plain = replace(RECEIVER, kinds={Kind.COPYING: 0.5})
+    assert costs_of(Spent((1.0,), plain, SOURCES)).decrypting_s == 0
 
 
 def test_without_kinds_the_time_that_the_lock_was_held_stands_for_the_interpreter() -> None:
