@@ -301,14 +301,17 @@ class StagingPrepared:
         recovery: Which recovery.
         verified: Blocks that are here, hashed just now.
         local: Those of them that were on this node's disks already and that no earlier run of the
-            recovery left: they stand at the target, were copied from another place, or are zeros.
+            recovery left: they stand at the target or are zeros.
         zeros: Those of the verified ones that consist of zeros, which need not come.
+        nearby: Blocks that are not here, and that lie elsewhere on this node's disks as far as is
+            known: at another place, in another version, in a file that is to be replaced.
     """
 
     recovery: RecoveryId
     verified: BlockSet
     local: BlockSet = field(default_factory=BlockSet)
     zeros: BlockSet = field(default_factory=BlockSet)
+    nearby: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ class RangeOptions:
         window_ns: No source is given more work than it does in this time.
         detour_ratio: A source is not given a range for which it needs this many times what the
             whole rest takes all sources together, if another one has it.
+        disk_ratio: Peers are asked for what this node's disks have once they are together this
+            many times as fast; no more once they are slower. Bytes that need not travel cost
+            nobody anything, so a little time is not worth them.
+        disk_patience_ns: Peers whose rates are not known are tried if the disks need longer.
     """
 
     duration_ns: int = 250 * MS
@@ -32,6 +36,8 @@ class RangeOptions:
     in_flight_bytes_max: int | None = None
     window_ns: int = 2 * SECOND
     detour_ratio: int = 2
+    disk_ratio: float = 2.0
+    disk_patience_ns: int = 5 * SECOND
 
 
 @dataclass(frozen=True, slots=True)

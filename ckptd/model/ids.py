@@ -31,6 +31,9 @@ else:
     PathId = NewType("PathId", str)
     NodeId = NewType("NodeId", str)
 
+OWN_DISKS: Final = PathId("this node's disks")
+"""The source of blocks that lie on this node already. No peer has such a name."""
+
 Origin = NewType("Origin", str)
 """Under what blame is kept: with TLS the node id that a certificate proves; else the configured
 entry, and the address where its name has several. Never an id that a peer merely states."""

@@ -289,6 +289,8 @@ class Verdict(enum.StrEnum):
     """All it could bring of what is missing it sent wrongly before."""
     NOTHING_MISSING = "nothing_missing"
     """It holds nothing that is still missing and not asked for."""
+    LEFT_TO_DISKS = "left_to_disks"
+    """This node's own disks have what it could bring."""
     STALE = "stale"
     """It held the version, and does not any more."""
     NOT_HELD = "not_held"

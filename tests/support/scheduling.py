@@ -312,6 +312,7 @@ class Script:
         *sources: NodeId | HoldingsArrived,
         recovery: RecoveryId = R,
         verified: BlockSet | None = None,
+        nearby: BlockSet | None = None,
         patience_ms: int | None = None,
         is_background: bool = False,
         allow_partial: bool = False,
@@ -332,7 +333,8 @@ class Script:
         )
         [asked] = self.recovery(recovery).search.asked
         self.tell(ManifestArrived(recovery, asked, version.space))
-        return self.tell(StagingPrepared(recovery, verified or BlockSet()))
+        prepared = StagingPrepared(recovery, verified or BlockSet(), nearby=nearby or BlockSet())
+        return self.tell(prepared)
 
     def arrive(
         self,

@@ -84,7 +84,7 @@ def find_bottleneck(
     elif recovery.work.transfer_count:
         bottleneck = _of_transfers(state, recovery, load, now=now)
     elif recovery.coverage.unclaimed:
-        able = holders(recovery, state.peers.values(), recovery.coverage.unclaimed)
+        able = holders(recovery, state.sources(), recovery.coverage.unclaimed)
         is_queued = any(may_be_asked(recovery, peer, now=now) for peer in able)
         bottleneck = Bottleneck.SOURCE if is_queued else Bottleneck.NO_SOURCE
     else:
@@ -110,7 +110,7 @@ def _of_transfers(state: State, recovery: Recovery, load: LocalLoad, *, now: int
         return Bottleneck.CPU
     usable = [
         peer
-        for peer in state.peers.values()
+        for peer in state.sources()
         if recovery.digest in peer.holdings and may_be_asked(recovery, peer, now=now)
     ]
     active = [lane for lane in recovery.work.lanes.values() if lane.transfers]

@@ -156,7 +156,7 @@ def report_late(step: Step, lane: Lane, allowed_ns: int) -> None:
     numbers = {
         "silent_ns": step.now - lane.heard_ns,
         "allowed_ns": allowed_ns,
-        "pause_ns": step.state.peers[lane.source].usable_at_ns - step.now,
+        "pause_ns": step.state.source(lane.source).usable_at_ns - step.now,
     }
     blocks = lane.transfers[0].blocks
     _add_of_lane(step, lane, StoryKind.LANE_LATE, _why_late(lane), None, blocks, numbers)
@@ -249,7 +249,7 @@ def report_pause(step: Step, recovery: Recovery, path: PathId, reason: StoryReas
         path: The source.
         reason: Why.
     """
-    peer = step.state.peers[path]
+    peer = step.state.source(path)
     is_quarantine = peer.standing.began_quarantine_ns == step.now
     kind = StoryKind.QUARANTINE if is_quarantine else StoryKind.BACK_OFF
     until_ns = peer.standing.quarantined_until_ns if is_quarantine else peer.usable_at_ns
@@ -282,7 +282,7 @@ def report_bad_blocks(step: Step, recovery: Recovery, path: PathId, bad: BlockSe
 
 def report_withdrawn(step: Step, recovery: Recovery, path: PathId) -> None:
     """Report that a source does not hold the version any more, or not all that it said."""
-    left = step.state.peers[path].holding_of(recovery.digest)
+    left = step.state.source(path).holding_of(recovery.digest)
     text = "" if left is None else "does not hold all that it said of the version"
     recovery.story.add(Entry(step.now, StoryKind.WITHDRAWN, StoryReason.STALE, path, text=text))
 

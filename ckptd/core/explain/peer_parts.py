@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from ckptd.core.options import Options
 from ckptd.core.report.story import format_span, sentence
 from ckptd.core.report.verdicts import Explanation, PeerVerdict
-from ckptd.core.state.eligibility import holds_any
+from ckptd.core.state.eligibility import holds_any, servable
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -34,7 +35,8 @@ def explain(state: State, recovery: Recovery, options: Options, *, now: int) -> 
         taken_ns=now,
         choice=recovery.story.choice,
         peers=tuple(
-            _judge(recovery, peer, options, now=now) for _, peer in sorted(state.peers.items())
+            _judge(recovery, peer, options, now=now)
+            for peer in sorted(state.sources(), key=attrgetter("path"))
         ),
         entries=tuple(recovery.story.entries),
         counts=dict(recovery.story.counts),
@@ -118,6 +120,8 @@ def _lack(recovery: Recovery, peer: Peer, options: Options) -> tuple[Verdict, st
             found = Verdict.REFUSED_BLOCKS, "sent all it could bring wrongly before"
         else:
             found = Verdict.NOTHING_MISSING, "holds nothing that is missing and not asked for"
+    elif recovery.coverage.unclaimed and not servable(recovery, peer):
+        found = Verdict.LEFT_TO_DISKS, "holds what lies on this node's disks as well"
     elif recovery.coverage.unclaimed and queue_ns >= options.ranges.window_ns:
         allowed = format_span(options.ranges.window_ns)
         found = Verdict.NO_ROOM, f"has {format_span(queue_ns)} of work, allowed {allowed}"

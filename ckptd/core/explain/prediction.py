@@ -106,7 +106,7 @@ def supplies_of(state: State, digest: Digest, *, now: int) -> list[Supply]:
     """Return what the live holders of a version can give that are trusted."""
     return [
         _supply_of(state, peer, peer.holdings[digest].blocks, now=now)
-        for peer in state.peers.values()
+        for peer in state.sources()
         if peer.is_live and digest in peer.holdings and peer.standing.quarantined_until_ns <= now
     ]
 

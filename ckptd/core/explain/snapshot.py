@@ -23,6 +23,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import OWN_DISKS
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality, SourceState, Stage
 
@@ -89,6 +90,7 @@ def view_recovery(
     total_bytes = space.size_bytes if space else 0
     rate = int(recovery.tally.rate.bytes_per_s) if recovery.work.transfer_count else 0
     left = total_bytes - verified_bytes
+    reused_bytes = recovery.tally.source_bytes.get(OWN_DISKS, 0)
     return RecoverySnapshot(
         recovery=recovery.id,
         checkpoint=recovery.checkpoint,
@@ -103,7 +105,8 @@ def view_recovery(
         placed_bytes=_placed_bytes(recovery),
         is_committed=not recovery.commit.committing and not recovery.commit.blocks,
         resumed_bytes=recovery.tally.resumed_bytes,
-        local_bytes=recovery.tally.local_bytes,
+        local_bytes=recovery.tally.local_bytes + reused_bytes,
+        reused_bytes=reused_bytes,
         received_bytes=recovery.tally.received_bytes,
         wasted_bytes=dict(recovery.tally.waste.by_reason),
         bad_blocks=recovery.tally.bad_blocks,
@@ -202,7 +205,7 @@ def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
     missing = recovery.coverage.unclaimed
     if recovery.stage is Stage.PLACING:
         return missing
-    for peer in state.peers.values():
+    for peer in state.sources():
         holding = peer.holding_of(recovery.digest) if peer.is_live else None
         if not missing:
             break

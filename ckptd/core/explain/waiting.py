@@ -119,7 +119,7 @@ def _why_no_transfer(
     state: State, recovery: Recovery, missing: BlockSet, *, now: int
 ) -> tuple[StoryReason, str]:
     """Say why nobody is asked for anything."""
-    able = list(holders(recovery, state.peers.values(), recovery.coverage.unclaimed))
+    able = list(holders(recovery, state.sources(), recovery.coverage.unclaimed))
     if not recovery.coverage.unclaimed:
         why = StoryReason.DISK, _which_disk(recovery, now=now)
     elif recovery.local.retry_at_ns is not None:

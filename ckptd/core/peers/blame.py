@@ -155,7 +155,7 @@ def give_second_chances(step: Step) -> None:
     """
     for recovery in step.state.recoveries.values():
         lonely = union(recovery.refused.values()) & recovery.coverage.unclaimed
-        for peer in step.state.peers.values():
+        for peer in step.state.sources():
             if not lonely:
                 break
             holding = peer.holding_of(recovery.digest)

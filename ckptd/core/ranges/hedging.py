@@ -30,7 +30,7 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     recovery = step.state.recoveries[lane.recovery]
     space = recovery.content.space
     owed = lane.transfers[0]
-    late = step.state.peers[lane.source].node
+    late = step.state.source(lane.source).node
     best: tuple[tuple[bool, int], Peer, BlockRun] | None = None
     for peer, run in _able(step, recovery, lane, owed):
         time_ns = peer.link.time_for_ns(space.run_bytes(run), step.options)
@@ -49,11 +49,11 @@ def _able(
     step: Step, recovery: Recovery, late: Lane, owed: Transfer
 ) -> Iterator[tuple[Peer, BlockRun]]:
     """Yield sources that can begin with what is owed, and how far they can go."""
-    for path, peer in step.state.peers.items():
+    for peer in step.state.sources():
         holding = peer.holding_of(recovery.digest)
-        own = recovery.work.bundles.get(path)
+        own = recovery.work.bundles.get(peer.path)
         is_ready = may_be_asked(recovery, peer, now=step.now)
-        if path == late.source or holding is None or not is_ready:
+        if peer.path == late.source or holding is None or not is_ready:
             continue
         if own is not None:
             lane = own.least_loaded()

@@ -26,7 +26,7 @@ from ckptd.core.state.lane import Bundle, Lane, Trial
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS, SECOND
-from ckptd.model.ids import PathId
+from ckptd.model.ids import OWN_DISKS, PathId
 from ckptd.model.words import CloseReason, StoryReason
 
 _LOOK_EVERY_NS = 250 * MS
@@ -66,7 +66,7 @@ def try_lanes(step: Step) -> None:
     if not is_same or not _is_fit(step, recovery, trial.source, trial.bundle):
         _drop(step, trial)
     elif trial.is_measuring:
-        link = step.state.peers[trial.source].link
+        link = step.state.source(trial.source).link
         trial.owed_to_others += link.load_bytes
         trial.owed_here += link.outstanding_bytes
         if since_ns >= step.options.lanes.trial_ns:
@@ -91,7 +91,7 @@ def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
     if (
         step.state.trial is None
         and _may_widen(options)
-        and recovery.swarm.source_count == 1
+        and (recovery.swarm.source_count == 1 or lane.source == OWN_DISKS)
         and bundle.width == 1
         and link.rate.bytes_per_s >= options.lanes.busy_bytes_per_s
         and not link.load_bytes
@@ -159,14 +159,14 @@ def _may_try(step: Step, recovery: Recovery, path: PathId, bundle: Bundle) -> bo
         or not _is_fit(step, recovery, path, bundle)
     ):
         return False
-    peer = step.state.peers[path]
+    peer = step.state.source(path)
     left_bytes = recovery.content.space.set_bytes(servable(recovery, peer))
     return left_bytes >= _RANGES_LEFT_MIN * peer.link.range_bytes(step.options)
 
 
 def _is_fit(step: Step, recovery: Recovery, path: PathId, bundle: Bundle) -> bool:
     """Return whether what comes from a source says something about its lanes at the moment."""
-    peer = step.state.peers[path]
+    peer = step.state.source(path)
     return (
         recovery.is_fetching
         and not recovery.is_background
@@ -193,7 +193,10 @@ def _measure(step: Step, trial: Trial) -> None:
 
 
 def _total_bytes(step: Step) -> int:
-    return sum(recovery.tally.received_bytes for recovery in step.state.recoveries.values())
+    return sum(
+        recovery.tally.received_bytes + recovery.tally.source_bytes.get(OWN_DISKS, 0)
+        for recovery in step.state.recoveries.values()
+    )
 
 
 def _take_stock(step: Step, trial: Trial, recovery: Recovery) -> None:

@@ -9,6 +9,7 @@ from ckptd.core.effects import FetchRange
 from ckptd.core.explain import narration
 from ckptd.core.ranges.hedging import find_race
 from ckptd.core.ranges.lanes import lane_for, set_lane_alarm
+from ckptd.core.ranges.own_disks import leave_to_disks
 from ckptd.core.ranges.picker import cut, find_offer, is_detour, is_left_to_others
 from ckptd.core.ranges.preemption import has_to_wait, preempt
 from ckptd.core.state.eligibility import is_busy_before_proof, is_proof, may_be_asked
@@ -33,11 +34,10 @@ def order_ranges(step: Step) -> None:
     overtaken by what was ordered meanwhile is made again before it is taken.
     """
     state = step.state
-    paths = state.peers if step.is_room_everywhere or state.is_paced else step.room
+    peers = _to_look_at(step)
     state.is_paced = False
-    if not paths:
+    if not peers:
         return
-    peers = [state.peers[path] for path in paths if path in state.peers]
     preempt(step, peers)
     offers = _offers(step, peers)
     heapify(offers)
@@ -66,6 +66,18 @@ def order_ranges(step: Step) -> None:
         for peer in peers:
             for recovery in state.recoveries.values():
                 _race(step, recovery, peer)
+
+
+def _to_look_at(step: Step) -> list[Peer]:
+    """Return the sources that may have room for another range since this event."""
+    state = step.state
+    if state.own_disks.holdings:
+        for recovery in state.recoveries.values():
+            leave_to_disks(step, recovery)
+    if step.is_room_everywhere or state.is_paced:
+        return list(state.sources())
+    known = (state.known_source(path) for path in step.room)
+    return [peer for peer in known if peer is not None]
 
 
 def _is_enough_in_flight(step: Step) -> bool:
@@ -105,7 +117,7 @@ def _race(step: Step, recovery: Recovery, peer: Peer) -> bool:
 
 def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
     """Return whether somebody else should do this, or the source should do something else."""
-    peers, recoveries = step.state.peers.values(), step.state.recoveries.values()
+    peers, recoveries = step.state.sources(), step.state.recoveries.values()
     if has_to_wait(recoveries, offer, now=step.now):
         narration.report_outranked(step, offer)
     elif is_detour(offer.recovery, offer.peer, blocks, peers, step.options, now=step.now):
@@ -121,7 +133,7 @@ def _add_up_rates(step: Step, recovery: Recovery) -> None:
         return
     recovery.swarm.total_rate_ns = step.now
     recovery.swarm.total_rate = recovery.swarm.swarm_rate = 0.0
-    for peer in step.state.peers.values():
+    for peer in step.state.sources():
         holding = peer.holding_of(recovery.digest)
         if holding is None or not may_be_asked(recovery, peer, now=step.now):
             continue

@@ -69,8 +69,8 @@ def _needed(late: tuple[int, Lane]) -> int:
 
 def _idle(step: Step, recovery: Recovery) -> Iterator[Peer]:
     """Yield the sources that could begin at once and are known to be quick or slow."""
-    for path, peer in step.state.peers.items():
-        bundle = recovery.work.bundles.get(path)
+    for peer in step.state.sources():
+        bundle = recovery.work.bundles.get(peer.path)
         is_idle = bundle is None or not bundle.active_count
         is_known = peer.link.rate.bytes_per_s > 0 and not peer.link.outstanding_bytes
         if is_idle and is_known and has_room(recovery, peer, step.options, now=step.now):

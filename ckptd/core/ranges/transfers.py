@@ -18,12 +18,13 @@ from ckptd.core.ranges.lanes import (
     set_lane_alarm,
 )
 from ckptd.core.ranges.ordering import order_duplicate
+from ckptd.core.ranges.own_disks import note_unusable
 from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
 from ckptd.core.state.lane import Lane, Transfer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import NodeHandler, Step
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import PathId, TransferId
+from ckptd.model.ids import OWN_DISKS, PathId, TransferId
 from ckptd.model.words import CloseReason, RangeOutcome, StoryReason, WasteReason
 
 _LANE_ENDS = frozenset(
@@ -82,7 +83,8 @@ def _hear(step: Step, recovery: Recovery, lane: Lane, transfer: Transfer, new_by
     lane.has_body = True
     lane.heard_ns = step.now
     recovery.work.owed_bytes -= new_bytes
-    recovery.tally.received_bytes += new_bytes
+    if lane.source != OWN_DISKS:
+        recovery.tally.received_bytes += new_bytes
     recovery.tally.rate.add(new_bytes, now=step.now)
     link.outstanding_bytes -= new_bytes
     link.rate.add(new_bytes, now=step.now)
@@ -115,7 +117,7 @@ def _credit(
     transfer.credited_bytes += run_bytes
     if new is not right:
         why = narration.why_wasted(lane, transfer, WasteReason.DUPLICATE)
-        recovery.tally.waste.add(why, space.set_bytes(right) - space.set_bytes(new))
+        _waste(recovery, lane, why, space.set_bytes(right) - space.set_bytes(new))
     if not new:
         return
     good_bytes = space.set_bytes(new) if rejected or new is not right else run_bytes
@@ -141,16 +143,26 @@ def _note_bad(
 ) -> None:
     """Let somebody else be asked for blocks that were wrong, and find out who is to blame."""
     transfer.is_spoiled = True
+    recovery.coverage.unclaimed |= bad - recovery.coverage.verified - _owed(recovery)
+    step.note_room_everywhere()
+    if lane.source == OWN_DISKS:
+        narration.report_bad_blocks(step, recovery, OWN_DISKS, bad)
+        note_unusable(step.state, recovery, bad)
+        return
     recovery.tally.waste.add(WasteReason.CORRUPT, recovery.content.space.set_bytes(bad))
     recovery.tally.bad_blocks += len(bad)
     narration.report_bad_blocks(step, recovery, lane.source, bad)
-    recovery.coverage.unclaimed |= bad - recovery.coverage.verified - _owed(recovery)
-    step.note_room_everywhere()
-    peer = step.state.peers[lane.source]
+    peer = step.state.source(lane.source)
     if lane.link is peer.link:
         accuse(step, peer, recovery, bad, is_proof=transfer.is_proof)
     else:  # a life sent them that is over
         accuse_late(step, lane.origin, recovery, bad)
+
+
+def _waste(recovery: Recovery, lane: Lane, why: WasteReason, size_bytes: int) -> None:
+    """Count bytes that were of no use; what this node's disks brought did not travel."""
+    if lane.source != OWN_DISKS:
+        recovery.tally.waste.add(why, size_bytes)
 
 
 def on_range_ended(step: Step, event: RangeEnded) -> None:
@@ -168,7 +180,7 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
     lane.link.outstanding_bytes -= transfer.size_bytes - transfer.received_bytes
     if transfer.received_bytes > transfer.credited_bytes:
         why = narration.why_wasted(lane, transfer, WasteReason.CANCELLED)
-        recovery.tally.waste.add(why, transfer.received_bytes - transfer.credited_bytes)
+        _waste(recovery, lane, why, transfer.received_bytes - transfer.credited_bytes)
     if transfer.next_block < transfer.blocks.end:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
         recovery.coverage.unclaimed |= owed - recovery.coverage.verified - _owed(recovery)
@@ -205,7 +217,7 @@ def _end_lane(step: Step, recovery: Recovery, lane: Lane, outcome: RangeOutcome)
 def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> None:
     """Draw conclusions about the source from how a transfer ended."""
     recovery = step.state.recoveries[lane.recovery]
-    standing = step.state.peers[lane.source].standing
+    standing = step.state.source(lane.source).standing
     match event.outcome:
         case RangeOutcome.DELIVERED:
             lane.link.succeeded()
@@ -214,6 +226,10 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
             if not lane.has_delivered:
                 lane.has_delivered = True
                 begin_with_two(step, recovery, lane)
+            return
+        case RangeOutcome.NOT_HELD if lane.source == OWN_DISKS:
+            gone = BlockSet.of_run(BlockRun(transfer.next_block, transfer.blocks.end))
+            note_unusable(step.state, recovery, gone)
             return
         case RangeOutcome.NOT_HELD:
             _withdraw(step, recovery, lane.source, transfer)
@@ -244,7 +260,7 @@ def _withdraw(step: Step, recovery: Recovery, path: PathId, transfer: Transfer) 
     Unless it said since what it has: of a range that lacks one block nothing is sent, and units
     beside that one would be lost until it says something again.
     """
-    space, run, peer = recovery.content.space, transfer.blocks, step.state.peers[path]
+    space, run, peer = recovery.content.space, transfer.blocks, step.state.source(path)
     if transfer.ordered_ns < peer.claimed_ns:
         return
     first, last = space.unit_of(run.start), space.unit_of(run.end - 1)

@@ -14,7 +14,7 @@ from typing import Final
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.limits import PEERS_MAX, SECOND
 from ckptd.model.blocks import BlockRun
-from ckptd.model.ids import PathId
+from ckptd.model.ids import OWN_DISKS, PathId
 from ckptd.model.quantities import format_duration, format_rate, format_size
 from ckptd.model.words import StoryKind, StoryReason
 
@@ -131,7 +131,9 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 (one for each kind)
         case StoryKind.QUARANTINE:
             return f"{source} {why}: in quarantine for {span('pause_ns')}"
         case StoryKind.BAD_BLOCKS:
-            return f"{source} sent {format_size(entry.numbers['size_bytes'])} with a wrong digest"
+            how = "had" if entry.source == OWN_DISKS else "sent"
+            size = format_size(entry.numbers["size_bytes"])
+            return f"{source} {how} {size} with a wrong digest"
         case _:
             return _sentence_of_rest(entry, span)
 

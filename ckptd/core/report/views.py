@@ -137,6 +137,8 @@ class RecoverySnapshot:
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
         local_bytes: What else was on this node's disks already, or is zeros.
+        reused_bytes: Those of them that were copied to where they belong, from another place,
+            another version or a file that is replaced.
         received_bytes: Body bytes that came from sources.
         wasted_bytes: Those of them that were of no use, by reason.
         bad_blocks: Blocks with a wrong digest.
@@ -174,6 +176,7 @@ class RecoverySnapshot:
     is_committed: bool
     resumed_bytes: int
     local_bytes: int
+    reused_bytes: int
     received_bytes: int
     wasted_bytes: Mapping[WasteReason, int]
     bad_blocks: int

@@ -32,6 +32,7 @@ from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.blame import recall
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
+from ckptd.core.ranges.own_disks import note_nearby
 from ckptd.core.stages.choosing_again import (
     choose_again,
     explain_rollback_to_others,
@@ -106,6 +107,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     if recovery.stage is not Stage.PREPARING:
         return
     take_stock(recovery, event)
+    note_nearby(step.state, recovery, event.nearby)
     _check_own(recovery, event.verified)
     recovery.local.worked()
     recovery.move(Stage.TRANSFERRING)
@@ -262,7 +264,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         step.state.is_settled
         and bool(recovery.coverage.unclaimed)
         and not recovery.is_paused
-        and not any(holders(recovery, step.state.peers.values(), recovery.coverage.unclaimed))
+        and not any(holders(recovery, step.state.sources(), recovery.coverage.unclaimed))
     )
     is_given_up = is_out_of_patience(
         step,

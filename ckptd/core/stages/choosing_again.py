@@ -8,6 +8,7 @@ taken. A peer in quarantine completes nothing.
 from __future__ import annotations
 
 from ckptd.core.explain.narration import report_given_up
+from ckptd.core.ranges.own_disks import note_nearby
 from ckptd.core.stages.claims_on_content import claims_on, contents_among
 from ckptd.core.stages.ending import close_lanes
 from ckptd.core.stages.version_choice import choose_version, explain_rollback
@@ -16,6 +17,7 @@ from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import OWN_DISKS
 from ckptd.model.words import Stage, WasteReason
 
 
@@ -77,6 +79,8 @@ def choose_again(step: Step, recovery: Recovery, *, why: str = "") -> None:
     close_lanes(step, recovery)
     received_bytes = space.set_bytes(recovery.coverage.verified)
     received_bytes -= tally.resumed_bytes + tally.local_bytes
+    received_bytes -= tally.source_bytes.pop(OWN_DISKS, 0)
+    note_nearby(step.state, recovery, BlockSet())
     if received_bytes:
         tally.waste.add(WasteReason.GIVEN_UP, received_bytes)
     tally.resumed_bytes = tally.local_bytes = 0
@@ -100,7 +104,7 @@ def start_over(recovery: Recovery) -> None:
 def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> BlockSet:
     """Return the missing blocks of required units that no peer has which is trusted."""
     blocks = recovery.coverage.unclaimed - recovery.content.optional
-    for peer in step.state.peers.values():
+    for peer in step.state.sources():
         if not blocks:
             break
         holding = peer.holding_of(recovery.digest) if peer.is_live or counts_lost else None

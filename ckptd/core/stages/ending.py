@@ -9,10 +9,12 @@ from ckptd.core.events import Refusal, StagingDiscarded
 from ckptd.core.explain.narration import report_refusal
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.snapshot import view_recovery
+from ckptd.core.ranges.own_disks import note_nearby
 from ckptd.core.report.rivals import Rival
 from ckptd.core.stages.questions import drop_questions
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
+from ckptd.model.blocks import BlockSet
 from ckptd.model.words import CloseReason, FailureCause, LocalOrder, Result, Stage
 
 
@@ -104,6 +106,8 @@ def end(step: Step, recovery: Recovery, ending: Ending) -> None:
     final = view_recovery(step.state, recovery, step.options, now=step.now)
     explanation = explain(step.state, recovery, step.options, now=step.now)
     step.state.best_rate = max(step.state.best_rate * 0.9, recovery.tally.rate.best_bytes_per_s)
+    if recovery.described is not None:
+        note_nearby(step.state, recovery, BlockSet())
     del step.state.recoveries[recovery.id]
     step.state.recovery_alarms.set(recovery.id, None)
     step.order(

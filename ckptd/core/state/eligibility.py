@@ -12,7 +12,10 @@ from ckptd.model.blocks import BlockSet
 
 
 def servable(recovery: Recovery, peer: Peer) -> BlockSet:
-    """Return the unclaimed blocks of a recovery that a peer has and has not sent wrongly."""
+    """Return the unclaimed blocks of a recovery that a source is to bring.
+
+    It has them, did not send them wrongly, and they are not left to this node's own disks.
+    """
     holding = peer.holding_of(recovery.digest)
     if holding is None:
         return BlockSet()
@@ -21,6 +24,8 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
         if holding.is_complete
         else recovery.coverage.unclaimed & holding.blocks
     )
+    if recovery.coverage.left_to_disks and not peer.is_own:
+        blocks -= recovery.coverage.left_to_disks
     refused = recovery.refused.get(peer.origin)
     return blocks - refused if refused else blocks
 

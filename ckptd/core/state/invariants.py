@@ -24,7 +24,7 @@ def check_invariants(state: State) -> None:
     for lane in state.lanes.values():
         owed = sum(known.size_bytes - known.received_bytes for known in lane.transfers)
         outstanding[id(lane.link)] = outstanding.get(id(lane.link), 0) + owed
-    for peer in state.peers.values():
+    for peer in (*state.peers.values(), state.own_disks):
         _expect(
             peer.link.outstanding_bytes == outstanding.get(id(peer.link), 0),
             f"{peer.path}: outstanding bytes are what its transfers still owe",
@@ -47,7 +47,8 @@ def _check_lanes(state: State) -> None:
     transfers = {known.id: lane.id for lane in lanes.values() for known in lane.transfers}
     _expect(transfers == state.transfers, "transfers are all and only transfers of the lanes")
     for lane in lanes.values():
-        _expect(lane.source in state.peers, f"lane {lane.id} leads to a known peer")
+        is_known = state.known_source(lane.source) is not None
+        _expect(is_known, f"lane {lane.id} leads to a known source")
         _expect(
             bool(lane.transfers) or not lane.is_closing, f"lane {lane.id} is forgotten once closed"
         )

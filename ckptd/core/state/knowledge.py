@@ -20,8 +20,10 @@ from ckptd.core.state.standing import Standing
 from ckptd.limits import PEERS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
+    OWN_DISKS,
     CheckpointName,
     Digest,
+    Epoch,
     LaneId,
     NodeId,
     Origin,
@@ -35,12 +37,18 @@ REFUSED_MAX: Final = 1024
 """So many are remembered; to find one out costs a manifest, or a recovery."""
 
 
+def _disks_of_this_node() -> Peer:
+    return Peer(NodeId(OWN_DISKS), Epoch(0), path=OWN_DISKS)
+
+
 @dataclass(slots=True)
 class State:
     """Everything.
 
     Attributes:
         peers: By path. Changed by :meth:`add_peer` and :meth:`forget_peer`.
+        own_disks: What lies on this node already, of the versions that are being recovered: a
+            source like a peer, and none.
         paths: Of each of them all paths that lead to it.
         standings: How each source stands, by origin.
         quarantines_forgotten: How often sources were put into quarantine that are forgotten.
@@ -71,6 +79,7 @@ class State:
     """
 
     peers: dict[PathId, Peer] = field(default_factory=dict)
+    own_disks: Peer = field(default_factory=_disks_of_this_node)
     paths: dict[NodeId, list[PathId]] = field(default_factory=dict)
     standings: dict[Origin, Standing] = field(default_factory=dict)
     quarantines_forgotten: int = 0
@@ -128,6 +137,20 @@ class State:
                     named = of_version(newest, wanted, behind=at_most)
                     said += ((peer, holding) for holding in named)
         return once_for_each_node(said)
+
+    def sources(self) -> Iterator[Peer]:
+        """Yield all from whom blocks can come: the peers, and this node's disks."""
+        yield from self.peers.values()
+        if self.own_disks.holdings:
+            yield self.own_disks
+
+    def source(self, path: PathId) -> Peer:
+        """Return who is known by the name of a path."""
+        return self.own_disks if path == OWN_DISKS else self.peers[path]
+
+    def known_source(self, path: PathId) -> Peer | None:
+        """Return who is known by the name of a path; ``None``: nobody."""
+        return self.own_disks if path == OWN_DISKS else self.peers.get(path)
 
     def add_peer(self, peer: Peer) -> None:
         """Know a peer on a path to it, in place of an earlier life of it."""

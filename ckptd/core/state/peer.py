@@ -13,6 +13,7 @@ from ckptd.core.state.standing import Standing
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import (
+    OWN_DISKS,
     CheckpointName,
     Digest,
     Epoch,
@@ -76,6 +77,11 @@ class Peer:
         """Take the node's name where nothing else is said."""
         self.path = self.path or self.node
         self.origin = self.origin or Origin(self.path)
+
+    @property
+    def is_own(self) -> bool:
+        """It is this node's own disks: what they bring does not travel."""
+        return self.path == OWN_DISKS
 
     @property
     def usable_at_ns(self) -> int:

@@ -61,7 +61,7 @@ class Step:
 
     def rest(self, path: PathId) -> None:
         """Look at a peer again when its pause is over; a quarantine is one on all paths to it."""
-        peer = self.state.peers.get(path)
+        peer = self.state.known_source(path)
         if peer is None:
             return
         for each in (peer, *self.state.on_other_paths(peer)):

@@ -17,6 +17,7 @@ class Coverage:
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         zeros: Those of them that consist of zeros, and were never to be asked for.
+        left_to_disks: Blocks that no peer is asked for, because this node's disks have them.
     """
 
     unclaimed: BlockSet = field(default_factory=BlockSet)
@@ -24,6 +25,7 @@ class Coverage:
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     zeros: BlockSet = field(default_factory=BlockSet)
+    left_to_disks: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(slots=True)

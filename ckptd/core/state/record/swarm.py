@@ -24,6 +24,7 @@ class Swarm:
         is_swarming: Others recover the same version at the same time.
         spread: Which blocks such others have already.
         spread_grew_ns: When one of them had more than before; ``None``: not yet.
+        disks_judged_ns: When it was last judged whether peers are faster than this node's disks.
         swarm_rate: What those others deliver together, added up with ``total_rate``.
     """
 
@@ -36,3 +37,4 @@ class Swarm:
     spread: Spread = field(default_factory=Spread)
     spread_grew_ns: int | None = None
     swarm_rate: float = 0.0
+    disks_judged_ns: int = 0

@@ -154,7 +154,7 @@ def claim_a_block_twice(state: State) -> None:
         (lose_a_lane, "lanes are all and only lanes of the recoveries"),
         (lose_a_transfer, "transfers are all and only transfers of the lanes"),
         (keep_a_transfer_that_ended, "transfers are all and only transfers of the lanes"),
-        (forget_a_peer, "lane 1 leads to a known peer"),
+        (forget_a_peer, "lane 1 leads to a known source"),
         (keep_a_closed_lane, "lane 1 is forgotten once closed"),
         (miscount_outstanding_bytes, "a: outstanding bytes are what its transfers still owe"),
         (commit_what_is_not_verified, "r-1: verified = committed + committing + uncommitted"),
