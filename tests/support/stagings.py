@@ -99,6 +99,17 @@ class Site:
             staging.commit(BlockSet([run]))
             staging.release(BlockSet([run]))
 
+    def take_nearby(self, staging: Staging) -> BlockSet:
+        """Take what lies nearby; return what was right, and is committed and released."""
+        nearby, copier = staging.nearby.blocks, staging.copier()
+        places = [place for run in nearby.runs() for place in self.space.places(run)]
+        wrong = staging.take(places, copier)
+        taken = nearby - BlockSet((block, block + 1) for block in wrong)
+        if taken:
+            staging.commit(taken)
+            staging.release(taken)
+        return taken
+
     def staged(self, path: str = "", recovery: str = "r-1") -> Path:
         return self.path / ".ckptd" / recovery / path
 

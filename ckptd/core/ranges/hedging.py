@@ -22,6 +22,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.model.blocks import BlockRun, BlockSet
+from ckptd.model.ids import OWN_DISKS
 from ckptd.model.words import Criticality
 
 
@@ -29,6 +30,8 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
     """Return whom to ask for what a lane's first range owes; ``None``: nobody, or no budget."""
     recovery = step.state.recoveries[lane.recovery]
     space = recovery.content.space
+    if lane.source == OWN_DISKS:  # what they copy nobody else may write
+        return None
     owed = lane.transfers[0]
     late = step.state.source(lane.source).node
     best: tuple[tuple[bool, int], Peer, BlockRun] | None = None
@@ -53,7 +56,7 @@ def _able(
         holding = peer.holding_of(recovery.digest)
         own = recovery.work.bundles.get(peer.path)
         is_ready = may_be_asked(recovery, peer, now=step.now)
-        if peer.path == late.source or holding is None or not is_ready:
+        if peer.is_own or peer.path == late.source or holding is None or not is_ready:
             continue
         if own is not None:
             lane = own.least_loaded()
@@ -82,7 +85,12 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     It races for what would be here last, once for each range, and only if it has no critical
     work of its own, neither begun nor to begin.
     """
-    if step.options.hedging.redundancy == 1 or recovery.is_background or not recovery.is_fetching:
+    if (
+        peer.is_own
+        or step.options.hedging.redundancy == 1
+        or recovery.is_background
+        or not recovery.is_fetching
+    ):
         return None
     own = recovery.work.bundles.get(peer.path)
     is_urgent = own is not None and any(
@@ -111,7 +119,7 @@ def _owed_critical(recovery: Recovery) -> Iterator[tuple[float, Transfer]]:
         lane_rate = lane.link.rate.bytes_per_s / max(
             recovery.work.bundles[lane.source].active_count, 1
         )
-        for known in () if lane.is_closing else lane.transfers:
+        for known in () if lane.is_closing or lane.source == OWN_DISKS else lane.transfers:
             ahead_bytes += known.size_bytes - known.received_bytes
             if known.blocks.start in recovery.content.critical and not known.is_hedged:
                 yield ahead_bytes / max(lane_rate, 1.0), known

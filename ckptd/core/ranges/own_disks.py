@@ -47,6 +47,8 @@ def note_unusable(state: State, recovery: Recovery, blocks: BlockSet) -> None:
     """
     state.own_disks.withdraw(recovery.content.digest, blocks)
     recovery.coverage.left_to_disks -= blocks
+    if any(held.digest == recovery.digest and blocks.meets(held.blocks) for held in recovery.own):
+        recovery.search.own_missed.add(recovery.chosen_digest)
 
 
 def leave_to_disks(step: Step, recovery: Recovery) -> None:

@@ -108,7 +108,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
         return
     take_stock(recovery, event)
     note_nearby(step.state, recovery, event.nearby)
-    _check_own(recovery, event.verified)
+    _check_own(recovery, event.verified | event.nearby)
     recovery.local.worked()
     recovery.move(Stage.TRANSFERRING)
     recall(step, recovery)

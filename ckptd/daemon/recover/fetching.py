@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from ckptd.core.effects import CloseLane, FetchRange
 from ckptd.core.events import RangeEnded, Reporting, SourceTroubled
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.parts import Transport
+from ckptd.daemon.recover.disk_lane import CopyOrder, DiskLane
 from ckptd.daemon.recover.peering import Peering
-from ckptd.daemon.recover.recoveries import RecoveryBook
-from ckptd.model.ids import LaneId
+from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
+from ckptd.model.ids import OWN_DISKS, LaneId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.net.lane.lane import RangeOrder, SocketLane
+from ckptd.store.trees.local_blocks import LocalBlock
 
 
 class Fetching:
@@ -26,16 +29,19 @@ class Fetching:
         peering: Knows where sources answer.
         disk_calls: Hears of every write.
         report: Takes the events of ranges.
+        note_wrong: Called with blocks on this node's disks that are not what was recorded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works with, each named)
         self,
         transport: Transport,
         pool: BufferPool,
         book: RecoveryBook,
         peering: Peering,
+        *,
         disk_calls: DiskCalls,
         report: Reporting,
+        note_wrong: Callable[[LocalBlock], None],
     ) -> None:
         self._transport = transport
         self._pool = pool
@@ -43,7 +49,8 @@ class Fetching:
         self._peering = peering
         self._disk_calls = disk_calls
         self._report = report
-        self._lanes: dict[LaneId, SocketLane] = {}
+        self._note_wrong = note_wrong
+        self._lanes: dict[LaneId, SocketLane | DiskLane] = {}
 
     @property
     def lane_count(self) -> int:
@@ -52,6 +59,9 @@ class Fetching:
 
     def fetch(self, effect: FetchRange, tasks: asyncio.TaskGroup) -> None:
         """Ask a source for a range; on a new lane if the order names one, which ``tasks`` runs."""
+        if effect.source == OWN_DISKS:
+            self._copy(effect, tasks)
+            return
         recovery = self._book.under_way(effect.recovery)
         staging = recovery.known_staging()
         lane = self._lanes.get(effect.lane)
@@ -71,14 +81,38 @@ class Fetching:
                 note_trouble=lambda trouble: self._report(SourceTroubled(effect.source, trouble)),
             )
             tasks.create_task(lane.run())
+        assert isinstance(lane, SocketLane)
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
                 digest=effect.digest,
                 blocks=effect.blocks,
                 space=recovery.known_space(),
-                urgency=Urgency.of(effect.criticality, is_background=recovery.record.is_background),
+                urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
+            )
+        )
+
+    def _copy(self, effect: FetchRange, tasks: asyncio.TaskGroup) -> None:
+        """Have a range copied that lies on this node's disks."""
+        recovery = self._book.under_way(effect.recovery)
+        lane = self._lanes.get(effect.lane)
+        if lane is None:
+            lane = self._lanes[effect.lane] = DiskLane(
+                report=self._report,
+                disk_write=self._transport.throttles.disk_write,
+                disk_calls=self._disk_calls,
+                note_wrong=self._note_wrong,
+            )
+            tasks.create_task(lane.run())
+        assert isinstance(lane, DiskLane)
+        lane.request(
+            CopyOrder(
+                transfer=effect.transfer,
+                blocks=effect.blocks,
+                space=recovery.known_space(),
+                urgency=_urgency(effect, recovery),
+                staging=recovery.known_staging(),
             )
         )
 
@@ -91,10 +125,14 @@ class Fetching:
     def cut(self, address: tuple[str, int]) -> None:
         """End every lane to a source that is not to be used any more."""
         for lane in self._lanes.values():
-            if lane.address == address:
+            if isinstance(lane, SocketLane) and lane.address == address:
                 lane.cut()
 
     def close(self) -> None:
         """Close every lane."""
         for lane in self._lanes.values():
             lane.close()
+
+
+def _urgency(effect: FetchRange, recovery: OpenRecovery) -> Urgency:
+    return Urgency.of(effect.criticality, is_background=recovery.record.is_background)

@@ -14,6 +14,7 @@ from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.journal import JournaledRecovery
+from ckptd.store.trees.local_blocks import LocalBlock
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 
 _log = get_logger()
@@ -87,6 +88,12 @@ class OwnVersions:
             elif known is not None:
                 elsewhere.append(known)
         return OnDisk(at_target, tuple(elsewhere), record.is_overwriting)
+
+    def note_wrong(self, block: LocalBlock) -> None:
+        """Have a unit hashed again in which a block was not what was recorded."""
+        if block.place:
+            why = f"a block of {block.path} was wrong when a recovery took it"
+            self._catalog.mark_suspect(block.place, (block.of_unit,), why)
 
     async def _known(self, place: Place) -> KnownPlace | None:
         try:

@@ -121,8 +121,9 @@ class Recovering:
             self.pool,
             self.book,
             self.peering,
-            self.staging.disk_calls,
-            self.runtime.report,
+            disk_calls=self.staging.disk_calls,
+            report=self.runtime.report,
+            note_wrong=self.own.note_wrong,
         )
         self.peering.on_left = self.fetching.cut
         self.staging.report = self.runtime.report

@@ -170,9 +170,6 @@ class StagingOrders:
                 except OutOfSpace:  # what is going to be placed goes before what may be
                     drop_kept(recovery.root, recovery.id)
                     verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
-                if staging.copied:
-                    self._journal.append(recovery.id, staging.copied)
-                    staging.release(staging.copied)
                 return verified
 
             verified = await self._in_thread(prepare)
@@ -183,7 +180,8 @@ class StagingOrders:
                 self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
-        return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros)
+        nearby = staging.nearby.blocks
+        return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros, nearby)
 
     def _seek_attributes(
         self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging

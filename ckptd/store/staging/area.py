@@ -26,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, Shortage, StagingLost, StorageError
@@ -49,11 +50,19 @@ from ckptd.store.trees import directories, leftovers
 from ckptd.store.trees.bare_names import BareNamesRepair
 from ckptd.store.trees.directory_times import kept_times
 from ckptd.store.trees.finishing import Finishing
-from ckptd.store.trees.local_blocks import take_local
+from ckptd.store.trees.local_blocks import BlockCopier
+from ckptd.store.trees.nearby import Nearby
 from ckptd.store.trees.ownership import Owner
 from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_marker
 from ckptd.store.trees.replacing import replace_files
-from ckptd.store.trees.standing_files import NOTHING_HERE, OnDisk, StandingFiles, blocks_at, look
+from ckptd.store.trees.standing_files import (
+    NOTHING_HERE,
+    OnDisk,
+    StandingFiles,
+    blocks_at,
+    blocks_of_place,
+    look,
+)
 from ckptd.store.trees.unit_hashing import UnitHashing
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
@@ -73,7 +82,7 @@ class Staging:
         zeros: Blocks of zeros that are here from the start, and are never written.
         finishing: What files and directories get last; may be set until :meth:`place`.
         replaced: How many files :meth:`place` put right where the version stood.
-        copied: Those of them that it copied into staging; they are durable and not journaled.
+        nearby: Where else on this node's disks blocks lie that are not here.
         held: Which blocks are here, and whether lanes wait for a commit.
         lane_times: How the lanes that deliver spend their time.
         served: The blocks among them that the journal has, for others to fetch.
@@ -90,7 +99,7 @@ class Staging:
     ) -> None:
         self.is_placed = False
         self.local = BlockSet()
-        self.copied = BlockSet()
+        self.nearby = Nearby()
         self.replaced = 0
         self._owner = owner
         self.finishing = Finishing(space.manifest, owner=owner)
@@ -170,9 +179,9 @@ class Staging:
                 return right
         zeros = zero_blocks(space, digest_of_zeros) - right
         staged = self._stage(journaled, zeros, reserved_bytes)
-        self.copied = self._copy(here, BlockSet.full(space.block_count) - right - staged)
-        self.local |= self.copied | (self.zeros - journaled)
-        return right | staged | self.copied
+        self.local |= self.zeros - journaled
+        self.nearby = self._look_nearby(here, BlockSet.full(space.block_count) - right - staged)
+        return right | staged
 
     def _stage(self, journaled: BlockSet, zeros: BlockSet, reserved_bytes: int) -> BlockSet:
         """Open the staging directory, with a file for every unit that does not stand already."""
@@ -210,21 +219,15 @@ class Staging:
         self.served.add(verified)
         return verified
 
-    def _copy(self, here: OnDisk, missing: BlockSet) -> BlockSet:
-        """Take from this node's disks what they have of some blocks, durably."""
-        tree, space = self._tree, self._space
-        assert tree is not None
-        copied = BlockSet()
+    def _look_nearby(self, here: OnDisk, missing: BlockSet) -> Nearby:
+        """Say where else on this node's disks some blocks lie, as far as is known."""
+        nearby, space = Nearby(), self._space
         if self._standing is not None:
-            blocks = self._standing.local_blocks(self._root, space, missing)
-            copied = take_local(tree, space.manifest, blocks, check=self._check_wanted)
+            find = partial(self._standing.local_blocks, self._root, space)
+            nearby.add(self._standing.right_blocks & missing, find)
         for place in here.elsewhere:
-            blocks = blocks_at(place, space, missing - copied)
-            copied |= take_local(tree, space.manifest, blocks, check=self._check_wanted)
-        if copied:
-            self.held.add(copied)
-            self.commit(copied)
-        return copied
+            nearby.add(blocks_of_place(place, space) & missing, partial(blocks_at, place, space))
+        return nearby
 
     @property
     def stands(self) -> bool:
@@ -292,19 +295,63 @@ class Staging:
                 self.held.note(written, admitted_bytes)
         return rejected
 
+    def copier(self) -> BlockCopier:
+        """Return what one lane copies with that takes blocks from this node's disks."""
+        assert self._tree is not None
+        return BlockCopier(
+            self._tree, self._space.manifest, self.finishing.of_unit, self._check_wanted
+        )
+
+    def take(self, places: Sequence[BlockPlace], copier: BlockCopier) -> tuple[int, ...]:
+        """Copy blocks from where they lie nearby, and verify them; else as :meth:`deliver`.
+
+        Nobody else may write these blocks meanwhile: wrong bytes are seen after they were copied.
+
+        Args:
+            places: The blocks.
+            copier: Of the lane that takes them.
+
+        Returns:
+            Blocks that are right nowhere.
+
+        Raises:
+            StorageError: See :meth:`deliver`.
+        """
+        admitted_bytes = self.held.admit(places)
+        missing = {place.block: place for place in places if place.block not in self.held}
+        taken: list[BlockPlace] = []
+
+        def wanted() -> BlockSet:
+            return BlockSet((block, block + 1) for block in missing)
+
+        try:
+            with self._noticing_loss(), self._writing():
+                for found in self.nearby.find(wanted):
+                    taken += (missing.pop(block) for block in copier.take(found))
+        finally:
+            if admitted_bytes:
+                self.held.note(taken, admitted_bytes)
+        return tuple(missing)
+
     def _write_all(self, writes: Sequence[BlockWrite], data: memoryview) -> None:
         if not writes:
             return
         assert self._tree is not None
+        with self._writing(), Names(self._tree) as names:
+            for write in writes:
+                unit = self._space.manifest.units[write.unit]
+                part = data[write.start : write.end]
+                if is_whole(unit):
+                    write_whole(names, unit, part, self.finishing.of_unit(write.unit))
+                else:
+                    self._files.write(write.unit, write.offset, part)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say of what the system refuses whether anything may be written here after it."""
+        assert self._tree is not None
         try:
-            with Names(self._tree) as names:
-                for write in writes:
-                    unit = self._space.manifest.units[write.unit]
-                    part = data[write.start : write.end]
-                    if is_whole(unit):
-                        write_whole(names, unit, part, self.finishing.of_unit(write.unit))
-                    else:
-                        self._files.write(write.unit, write.offset, part)
+            yield
         except NotFound as error:
             raise directories.swept(self._tree, "") from error
         except OSError as error:

@@ -11,32 +11,25 @@ costs no room and hardly any time, and the verification reads what was copied.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError
-from ckptd.limits import KIB, MIB
-from ckptd.model.blocks import BlockSet
+from ckptd.limits import KIB
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import BlockPlace
 from ckptd.store.files.hashing import digest_of, read_exactly
-from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.trees.finishing import Finish
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
 _KERNEL_COPY_BYTES_MIN: Final = 256 * KIB
 """Shorter blocks are read, verified and written: two calls, and nothing that is wrong."""
-
-_THREADS_MAX: Final = 4
-_PORTION_BYTES: Final = 64 * MIB
-"""What a thread takes before it goes on with the next piece; evens out the threads."""
 
 _NO_KERNEL_COPY: Final = {
     errno.ENOSYS,
@@ -58,76 +51,62 @@ class LocalBlock(NamedTuple):
         root: Where the file lies.
         path: The file, relative to the root.
         offset: Where the bytes begin in it.
+        place: By whom it is recorded that they are there: a place of the catalog …
+        of_unit: … and a unit of it; 0 and -1: by nobody.
     """
 
     wanted: BlockPlace
     root: Root
     path: str
     offset: int
+    place: int = 0
+    of_unit: int = -1
 
 
-def take_local(
-    tree: Root, manifest: Manifest, blocks: Iterable[LocalBlock], *, check: Callable[[], None]
-) -> BlockSet:
-    """Copy blocks into the files of a staging directory, and return those that are right.
-
-    Nothing is durable when this returns. A file may be left with bytes that are not those of its
-    block; such a block is not among those returned.
+class BlockCopier:
+    """Copies blocks into the files of a staging directory; for one thread.
 
     Args:
         tree: The staging directory; the files of units that come in blocks exist.
         manifest: What is staged there.
-        blocks: What to take from where, each block once; of one file best one after another.
-        check: Called before each block, by several threads; what it raises ends the copying.
+        finish_of: What the file of a unit that comes whole gets last.
+        check: Called before each block; what it raises ends the copying.
 
-    Raises:
-        OutOfSpace: There is no room.
-        CkptdError: A staged file cannot be written.
-
-    Cost: reads all of them once, or what was copied of them.
+    Attributes:
+        wrong: Blocks that were read and are not what they were thought to be.
     """
-    portions = list(_portions(blocks))
-    if not portions:
-        return BlockSet()
-    threads = min(os.cpu_count() or 1, _THREADS_MAX, len(portions))
 
-    def take(share: Sequence[list[LocalBlock]]) -> list[int]:
-        taking = _Taking(tree, manifest, check)
-        return [block for portion in share for block in taking.take(portion)]
-
-    shares = [portions[first::threads] for first in range(threads)]
-    with ThreadPoolExecutor(threads, "ckptd-local") as pool:
-        taken = itertools.chain.from_iterable(pool.map(take, shares))
-        return BlockSet((block, block + 1) for block in taken)
-
-
-def _portions(blocks: Iterable[LocalBlock]) -> Iterator[list[LocalBlock]]:
-    portion: list[LocalBlock] = []
-    size_bytes = 0
-    for block in blocks:
-        portion.append(block)
-        size_bytes += block.wanted.size_bytes
-        if size_bytes >= _PORTION_BYTES:
-            yield portion
-            portion, size_bytes = [], 0
-    if portion:
-        yield portion
-
-
-class _Taking:
-    """What one thread takes."""
-
-    def __init__(self, tree: Root, manifest: Manifest, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tree: Root,
+        manifest: Manifest,
+        finish_of: Callable[[int], Finish],
+        check: Callable[[], None],
+    ) -> None:
         self._tree = tree
         self._manifest = manifest
+        self._finish_of = finish_of
         self._check = check
         self._buffer = memoryview(b"")
+        self.wrong: list[LocalBlock] = []
 
-    def take(self, portion: Sequence[LocalBlock]) -> Iterator[int]:
-        """Take some blocks; yield those that are right."""
-        for (root, path), of_file in itertools.groupby(
-            portion, lambda each: (each.root, each.path)
-        ):
+    def take(self, blocks: Iterable[LocalBlock]) -> Iterator[int]:
+        """Copy some blocks; yield those that are right in their staged file.
+
+        Nothing is durable then. A file may be left with bytes that are not those of its block;
+        such a block is not yielded.
+
+        Args:
+            blocks: What to take from where, each block once; of one file best one after another.
+
+        Raises:
+            NotFound: A staged file is gone.
+            OSError: One cannot be written.
+            CkptdError: As above, or what the check raised.
+
+        Cost: reads all of them once, or what was copied of them.
+        """
+        for (root, path), of_file in itertools.groupby(blocks, lambda each: (each.root, each.path)):
             fd = _open_readable(root, path)
             if fd is None:
                 continue
@@ -144,23 +123,22 @@ class _Taking:
                 self._check()
                 data = self._read(fd, block.offset, block.wanted)
                 if data is not None:
-                    with Names(self._tree) as names, self._blaming(facts.path):
-                        write_whole(names, facts, data)
+                    with Names(self._tree) as names:
+                        write_whole(names, facts, data, self._finish_of(unit))
                     yield block.wanted.block
+                else:
+                    self.wrong.append(block)
             return
         staged = self._tree.open_file(facts.path, os.O_RDWR)
         try:
             for block in blocks:
                 self._check()
-                with self._blaming(facts.path):
-                    is_right = self._copy(fd, block, staged)
-                if is_right:
+                if self._copy(fd, block, staged):
                     yield block.wanted.block
+                else:
+                    self.wrong.append(block)
         finally:
             os.close(staged)
-
-    def _blaming(self, path: str) -> contextlib.AbstractContextManager[None]:
-        return mapping_os_errors(self._tree.absolute(path))
 
     def _copy(self, fd: int, block: LocalBlock, staged: int) -> bool:
         """Copy a block into the file of its unit; return whether it is right there."""

@@ -176,13 +176,19 @@ class StandingFiles:
                 yield LocalBlock(place, root, self.paths[place.unit], place.offset)
 
 
+def blocks_of_place(known: KnownPlace, space: AddressSpace) -> BlockSet:
+    """Return the blocks that a place has as far as is known."""
+    there = [unit for unit, file in enumerate(known.files) if file and unit not in known.changed]
+    return blocks_of(space, there)
+
+
 def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Iterator[LocalBlock]:
     """Yield where a place may have some blocks of its version."""
     for run in wanted.runs():
         for block in space.places(run):
             if known.files[block.unit]:
                 path = known.path_of(space.manifest, block.unit)
-                yield LocalBlock(block, known.root, path, block.offset)
+                yield LocalBlock(block, known.root, path, block.offset, known.number, block.unit)
 
 
 def look(

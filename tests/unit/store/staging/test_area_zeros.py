@@ -55,7 +55,7 @@ def test_zeros_are_here_from_the_start_and_stay_holes(site: Site) -> None:
     zeros, staging = zeros_of(site), site.staging()
     assert staging.prepare(NOTHING) == staging.zeros == staging.local == zeros
     assert staging.served.blocks == zeros
-    assert staging.copied == NOTHING
+    assert staging.nearby.blocks == NOTHING
     place_the_rest(site, staging, zeros)
     assert allocated_bytes(site.placed("zeros.bin")) == 0
     assert allocated_bytes(site.placed("mixed.bin")) <= MIB + GRAIN + 64 * KIB

@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ckptd.errors import CkptdError, OutOfSpace
+from ckptd.errors import CkptdError
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.preparing import create_files
 from ckptd.store.trees import local_blocks
 from ckptd.store.trees.directories import make_staging
-from ckptd.store.trees.local_blocks import LocalBlock, take_local
+from ckptd.store.trees.finishing import Finishing
+from ckptd.store.trees.local_blocks import BlockCopier, LocalBlock
 from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, Site, content_of, go_on
 from tests.support.stores import open_descriptors
@@ -56,8 +57,13 @@ def in_copy(site: Site, blocks: BlockSet | None = None) -> list[LocalBlock]:
     ]
 
 
+def copier(site: Site, tree: Root, check: Callable[[], None] = go_on) -> BlockCopier:
+    manifest = site.space.manifest
+    return BlockCopier(tree, manifest, Finishing(manifest).of_unit, check)
+
+
 def take(site: Site, tree: Root, blocks: Iterable[LocalBlock]) -> BlockSet:
-    return take_local(tree, site.space.manifest, blocks, check=go_on)
+    return BlockSet((block, block + 1) for block in copier(site, tree).take(blocks))
 
 
 def staged(site: Site) -> dict[str, bytes]:
@@ -105,7 +111,10 @@ class TestTaking:
         (site.path / "copy/config.json").write_bytes(b"[]")
         wrong = BlockSet.single(next(iter(site.blocks_of("large.bin"))) + 1)
         wrong |= site.blocks_of("config.json")
-        assert take(site, tree, in_copy(site)) == site.everything - wrong
+        mine = copier(site, tree)
+        taken = BlockSet((block, block + 1) for block in mine.take(in_copy(site)))
+        assert taken == site.everything - wrong
+        assert {block.wanted.block for block in mine.wrong} == set(wrong)
 
     @pytest.mark.parametrize("instead", ["nothing", "link", "fifo", "directory", "less"])
     def test_what_is_no_place_to_take_from_is_passed_over(
@@ -144,7 +153,7 @@ class TestTaking:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
-        with pytest.raises(OutOfSpace):
+        with pytest.raises(OSError, match="No space"):
             take(site, tree, in_copy(site))
 
     def test_it_can_be_interrupted(self, site: Site, tree: Root) -> None:
@@ -152,7 +161,7 @@ class TestTaking:
             raise CkptdError("recovery", "was interrupted")
 
         with pytest.raises(CkptdError, match="interrupted"):
-            take_local(tree, site.space.manifest, in_copy(site), check=stop)
+            list(copier(site, tree, stop).take(in_copy(site)))
 
     def test_no_descriptor_is_left_open(self, site: Site, tree: Root) -> None:
         before = open_descriptors()

@@ -48,8 +48,9 @@ def begin(site: Site, place: KnownPlace | None, *, is_overwriting: bool = False)
 
 
 def finish(site: Site, staging: Staging) -> None:
-    """Deliver what is missing, and place."""
-    site.deliver(staging, site.everything - staging.local)
+    """Take what lies nearby, deliver what is missing then, and place."""
+    taken = site.take_nearby(staging)
+    site.deliver(staging, site.everything - staging.local - taken)
     files = staging.place(NOTHING)
     staging.close()
     assert files == known(site).files
@@ -60,8 +61,8 @@ class TestRepair:
         place = rotten(site)
         others = {path: inode(site.placed(path)) for path in site.contents if path != SHARD}
         staging = begin(site, place)
-        assert staging.local == site.everything - BAD
-        assert staging.copied == site.blocks_of(SHARD) - BAD
+        assert staging.local == site.everything - site.blocks_of(SHARD)
+        assert staging.nearby.blocks == site.blocks_of(SHARD) - BAD
         finish(site, staging)
         assert staging.replaced == 1
         assert site.files() == site.version()
@@ -127,21 +128,23 @@ class TestRepair:
         other = stand(site, "copy")
         staging = site.staging()
         here = OnDisk(rotten(site), (other,))
-        assert staging.prepare(NOTHING, here) == site.everything
+        staging.prepare(NOTHING, here)
+        assert staging.nearby.blocks == site.blocks_of(SHARD)
         finish(site, staging)
         assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
 
     def test_a_version_that_stands_elsewhere_is_copied(self, site: Site) -> None:
         staging = site.staging()
         here = OnDisk(elsewhere=(stand(site, "copy"),))
-        assert staging.prepare(NOTHING, here) == site.everything
-        assert staging.copied == staging.local == site.everything
+        assert staging.prepare(NOTHING, here) == NOTHING
+        assert staging.nearby.blocks == site.everything
         finish(site, staging)
         assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
         assert inode(site.placed(SHARD)) != inode(site.path / "copy" / SHARD)
 
     def test_a_unit_of_which_a_block_is_missing_stays_as_it_is(self, site: Site) -> None:
         staging = begin(site, rotten(site))
+        site.take_nearby(staging)
         files = staging.place(BAD)
         assert [file is None for file in files].index(True) == site.unit(SHARD)
         assert site.placed(SHARD).read_bytes() != SHARD_CONTENTS[SHARD]
@@ -274,12 +277,14 @@ class TestInterrupted:
         site.deliver(staging, BAD)
         staging.close()
         again = site.staging()
-        assert again.prepare(BAD, OnDisk(place)) == site.everything
+        assert again.prepare(BAD, OnDisk(place)) == site.everything - again.nearby.blocks
+        site.take_nearby(again)
         again.place(NOTHING)
         assert site.files() == site.version()
 
     def test_a_finished_file_that_is_swept_is_lost_and_nothing_else(self, site: Site) -> None:
         staging = begin(site, rotten(site))
+        site.take_nearby(staging)
         site.deliver(staging, BAD)
         site.staged(SHARD).unlink()
         with pytest.raises(StagingLost):
