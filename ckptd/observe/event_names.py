@@ -50,6 +50,7 @@ EVENTS: Final = {
     "root.unusable": "a root is gone, not writable or silent; nothing is recovered into it",
     "root.usable": "a root can be used again",
     "source.bad_block": "a source that sent a bad block was asked whether it stands by it",
+    "staging.copy_failed": "copying what lies on this node failed as nobody foresaw: a bug",
     "staging.not_discarded": "what a recovery left could not be removed",
     "staging.orphan_removed": "what a recovery left that no journal knows was removed",
     "state.moved_aside": "the state database could not be read and was put aside",

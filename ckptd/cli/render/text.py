@@ -317,7 +317,10 @@ def result_lines(result: RecoveryResult) -> list[str]:
         predicted = format_duration(result.predicted_duration_s)
         lines.append(f"predicted {predicted}, took {format_duration(result.duration_s)}")
     shares = ", ".join(f"{printable(of.node)} {format_size(of.bytes)}" for of in result.sources)
-    local = f"{format_size(result.bytes_local)} were here or zeros, " if result.bytes_local else ""
+    standing_bytes = result.bytes_local - result.bytes_reused
+    local = f"{format_size(standing_bytes)} were here or zeros, " if standing_bytes else ""
+    if result.bytes_reused:
+        local = f"{format_size(result.bytes_reused)} copied on this node, {local}"
     account = (
         f"sources: {shares or 'none'}; {local}resumed {format_size(result.bytes_resumed)}, "
         f"wasted {format_size(result.bytes_wasted)}"

@@ -48,8 +48,9 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         bytes_total: Bytes of the version.
         bytes_received: Body bytes from sources, including wasted ones.
         bytes_resumed: Bytes that an earlier run or an earlier daemon had verified.
-        bytes_local: Bytes that need not travel: zeros, and those at the target, or at another
-            place from which they were copied.
+        bytes_local: Bytes that need not travel: zeros, those at the target, and those that were
+            copied from elsewhere on this node.
+        bytes_reused: The latter alone.
         was_here: The version stood at the target, and nothing had to be done.
         bytes_wasted: Received but not used: duplicates and blocks with a wrong digest.
         duration_s: From the request to the end.
@@ -87,6 +88,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     wasted: dict[str, int] = {}
     happenings: dict[str, int] = {}
     bytes_local: int = 0
+    bytes_reused: int = 0
     was_here: bool = False
     rivals: tuple[RivalRow, ...] = ()
     bytes_placed: int = 0

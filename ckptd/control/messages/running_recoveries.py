@@ -138,6 +138,8 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
         patience_s: How long it waits for what nobody has; ``None``: for ever, or it has ended.
         allow_partial: It may be placed without required units then.
         message: Why it failed, as a sentence; empty if it did not.
+        bytes_local: As in the result: what need not travel, so far.
+        bytes_reused: Likewise.
     """
 
     recovery: str
@@ -173,3 +175,5 @@ class RecoveryView(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float | None = None
     allow_partial: bool = False
     message: str = ""
+    bytes_local: int = 0
+    bytes_reused: int = 0

@@ -85,6 +85,8 @@ class RecoveryViews:
             hedged_bytes=snapshot.hedged_bytes,
             hedge_budget_bytes=snapshot.hedge_budget_bytes,
             wasted={reason.value: size for reason, size in snapshot.wasted_bytes.items()},
+            bytes_local=snapshot.local_bytes,
+            bytes_reused=snapshot.reused_bytes,
         )
 
     def _load(self, opened: OpenRecovery) -> LocalLoad:
@@ -136,6 +138,7 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         bytes_received=ended.received_bytes,
         bytes_resumed=ended.resumed_bytes,
         bytes_local=ended.local_bytes,
+        bytes_reused=ended.reused_bytes,
         was_here=ended.was_here,
         bytes_wasted=ended.wasted_bytes,
         duration_s=ended.duration_s,

@@ -161,6 +161,7 @@ class Measuring:
             received_bytes=ended.received_bytes,
             resumed_bytes=ended.resumed_bytes,
             local_bytes=ended.local_bytes,
+            reused_bytes=ended.reused_bytes,
             wasted_bytes=ended.wasted_bytes,
             duration_s=ended.duration_s,
             why=ended.message,

@@ -33,6 +33,7 @@ class Totals:
         critical_durations: How long it took until the last critical unit was here.
         resumed_bytes: What earlier runs had left.
         local_bytes: What else was on this node's disks already, or is zeros.
+        reused_bytes: Those of them that were copied from elsewhere on this node.
         wasted_bytes: Received for nothing, by reason.
         bad_blocks: Blocks with a wrong digest.
         hedges: Ranges asked of a second source.
@@ -43,6 +44,7 @@ class Totals:
     critical_durations: Durations = NO_RECOVERIES
     resumed_bytes: int = 0
     local_bytes: int = 0
+    reused_bytes: int = 0
     wasted_bytes: Counter[str] = field(default_factory=Counter)
     bad_blocks: int = 0
     hedges: int = 0
@@ -67,6 +69,7 @@ class Totals:
         """Add what a recovery has moved so far."""
         self.resumed_bytes += recovery.resumed_bytes
         self.local_bytes += recovery.local_bytes
+        self.reused_bytes += recovery.reused_bytes
         for reason, size_bytes in recovery.wasted_bytes.items():
             self.wasted_bytes[reason.value] += size_bytes
         self.bad_blocks += recovery.bad_blocks
@@ -204,6 +207,11 @@ RECOVERY_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (
         "local_bytes",
         "Bytes of recoveries that were on this node's disks already or are zeros, and not fetched.",
         lambda seen: seen.totals.local_bytes,
+    ),
+    counter(
+        "reused_bytes",
+        "Bytes of recoveries that were copied from another place or version on this node.",
+        lambda seen: seen.totals.reused_bytes,
     ),
 )
 WASTE_METRICS: Final[Sequence[MetricRow[RecoveriesSeen]]] = (

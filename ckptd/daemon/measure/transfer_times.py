@@ -13,7 +13,7 @@ from typing import Final
 from ckptd.core.effects import Effect, FetchRange
 from ckptd.core.events import Event, RangeEnded, RangeProgressed
 from ckptd.limits import SECOND
-from ckptd.model.ids import RecoveryId, TransferId
+from ckptd.model.ids import OWN_DISKS, RecoveryId, TransferId
 from ckptd.model.words import Criticality, RangeOutcome, Urgency
 from ckptd.observe.durations import NO_TRANSFERS, Durations
 from ckptd.observe.metrics import MetricRow, counters, histogram, histograms
@@ -65,7 +65,7 @@ class TransferTimes:
                 case _:
                     pass
         for effect in effects:
-            if isinstance(effect, FetchRange):
+            if isinstance(effect, FetchRange) and effect.source != OWN_DISKS:
                 urgency = Urgency.of(
                     effect.criticality, is_background=self._is_background(effect.recovery)
                 )
@@ -84,8 +84,10 @@ class TransferTimes:
 
     def _end(self, event: RangeEnded, now: int) -> None:
         known = self._open.pop(event.transfer, None)
+        if known is None:  # of this node's own disks, which nothing is transferred from
+            return
         self.outcomes[event.outcome.value] += 1
-        if known is not None and event.outcome is RangeOutcome.DELIVERED:
+        if event.outcome is RangeOutcome.DELIVERED:
             self.ranges = self.ranges.plus((now - known.ordered_ns) / SECOND)
 
 

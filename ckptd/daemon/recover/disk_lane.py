@@ -128,7 +128,7 @@ class DiskLane:
         except Exception as error:  # noqa: BLE001 -- edge: effect → event
             known = error if isinstance(error, CkptdError) else shortage_of(error)
             if known is None:
-                _log.exception("disk_lane.failed")
+                _log.exception("staging.copy_failed")
                 known = StorageError("staging", repr(error))
             outcome, refusal = RangeOutcome.STORE_FAILED, Refusal.of(known)
         self._reports.put(RangeEnded(order.transfer, outcome, refusal=refusal))

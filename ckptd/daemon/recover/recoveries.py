@@ -244,6 +244,7 @@ class RecoveryBook:
             received_bytes=final.received_bytes,
             resumed_bytes=final.resumed_bytes,
             local_bytes=final.local_bytes,
+            reused_bytes=final.reused_bytes,
             was_here=recovery.was_here,
             wasted_bytes=sum(final.wasted_bytes.values()),
             duration_s=_seconds(duration_ns),

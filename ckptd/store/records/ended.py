@@ -81,6 +81,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         predicted_critical_s: Prediction of ``critical_s`` at that time.
         local_bytes: Bytes that were on this node's disks already and that no earlier run of the
             recovery left, and zeros.
+        reused_bytes: Those of them that were copied from elsewhere on this node.
         was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
         started_at_s: When it was asked for, in Unix time; 0: not kept.
@@ -112,6 +113,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     predicted_critical_s: float | None
     rivals: tuple[RecordedRival, ...] = ()
     local_bytes: int = 0
+    reused_bytes: int = 0
     was_here: bool = False
     started_at_s: float = 0.0
     unit_count: int = 0

@@ -337,5 +337,7 @@ def test_what_was_copied_on_this_node_has_no_rate_of_peers() -> None:
     assert result_lines(copied)[0].startswith(
         "recovered llama/rank-0@100: 2 GiB in 1.4s (copied here)"
     )
-    both = replace(RESULT, bytes_local=GIB)
+    both = replace(RESULT, bytes_local=GIB, bytes_reused=GIB // 2)
     assert "/s)" in result_lines(both)[0]
+    account = " ".join(" ".join(result_lines(both)).split())
+    assert "512 MiB copied on this node, 512 MiB were here or zeros" in account

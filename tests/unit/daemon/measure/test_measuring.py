@@ -192,7 +192,7 @@ TOTALS.critical_durations = NO_RECOVERIES.plus(0.5)
 TOTALS.results.update(numbered(4, RESULTS))
 TOTALS.wasted_bytes.update(numbered(13, WASTE_REASONS))
 TOTALS.resumed_bytes, TOTALS.bad_blocks, TOTALS.hedges = 12, 16, 17
-TOTALS.local_bytes = 18
+TOTALS.local_bytes, TOTALS.reused_bytes = 18, 19
 
 ACTIVE = (
     recovery(elapsed_ns=95 * SECOND // 10, eta_ns=3 * SECOND, total_bytes=9, verified_bytes=5),
@@ -420,6 +420,7 @@ def test_every_number_of_every_owner_is_on_the_page() -> None:
         *labelled("recovery_stage_seconds_total", "stage", numbered(60, STAGES)),
         "ckptd_resumed_bytes_total 12.0",
         "ckptd_local_bytes_total 18.0",
+        "ckptd_reused_bytes_total 19.0",
         *labelled("recovery_bottlenecks", "bottleneck", numbered(130, BOTTLENECKS)),
         "ckptd_recoveries_held_up 97.0",
         *(

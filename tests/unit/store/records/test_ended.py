@@ -49,6 +49,7 @@ def test_the_format_does_not_change_without_its_number() -> None:
     assert json.loads(encode_ended(RECORD)) == IN_FORMAT_2 | {
         "rivals": [],
         "local_bytes": 0,
+        "reused_bytes": 0,
         "was_here": False,
         "started_at_s": 0.0,
         "unit_count": 0,
