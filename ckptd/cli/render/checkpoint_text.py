@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from ckptd.cli.render.text import printable, table
+from ckptd.cli.render.text import bare_name_counts, printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.model.ids import shortened
 from ckptd.model.quantities import format_age, format_size
@@ -54,9 +54,9 @@ def _version(row: CheckpointRow, *, has_rivals: bool) -> str:
 
 def _units(row: CheckpointRow) -> str:
     """Return what a version consists of, as far as is known."""
-    counts = ((row.links, "links"), (row.empty_directories, "empty directories"))
-    others = [f", {count} {kind}" for count, kind in counts if count]
-    return "-" if row.units is None else "".join((str(row.units), *others))
+    if row.units is None:
+        return "-"
+    return f"{row.units}{bare_name_counts(row.links, row.empty_directories)}"
 
 
 def _age(row: CheckpointRow) -> str:
@@ -109,8 +109,8 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
             # The path of the place stands before it already.
             reason = place.reason.removeprefix(f"file {place.directory}/")
             if place.wrong_names and not place.changed_units:
-                count = f" ({place.wrong_names} links or empty directories; all units are served)"
-                return f"stale: {printable(reason)}{count}"
+                reason = reason.replace(f" {place.directory}/", " ", 1)
+                return f"stale: {printable(reason)}; all units are served"
             return f"stale: {printable(reason)}{count if place.changed_units else ''}"
         case PlaceState.PARTIAL:
             of_all = "" if row.units is None else f" of {row.units}"

@@ -363,12 +363,8 @@ def published_lines(result: PublishResult) -> list[str]:
     done = "published" if result.is_new else "already published, unchanged:"
     if result.is_back:
         done = "on offer again, unchanged:"
-    amounts = f"{format_size(result.size_bytes)}, {result.units} units"
-    for count, kind in (
-        (result.links, "links"),
-        (result.empty_directories, "empty directories"),
-    ):
-        amounts += f", {count} {kind}" if count else ""
+    beside = bare_name_counts(result.links, result.empty_directories)
+    amounts = f"{format_size(result.size_bytes)}, {result.units} units{beside}"
     lines = [
         f"{done} {name}: {amounts} in {format_duration(result.duration_s)}",
         f"digest {printable(result.digest)}",
@@ -384,6 +380,17 @@ def published_lines(result: PublishResult) -> list[str]:
     if result.is_dry_run:
         lines.append("nothing was published: this is what would be")
     return lines
+
+
+def bare_name_counts(links: int | None, empty_directories: int | None) -> str:
+    """Return how many links and empty directories there are, to stand behind a count of units."""
+    kinds = (
+        (links, "link", "links"),
+        (empty_directories, "empty directory", "empty directories"),
+    )
+    return "".join(
+        f", {count} {one if count == 1 else more}" for count, one, more in kinds if count
+    )
 
 
 def listing(names: Sequence[str]) -> str:

@@ -60,6 +60,7 @@ def _judge(held: HeldVersion, place: Place, directory: str) -> CheckRow:
     left = "the others are served" if place.changed and place.is_serving else "nothing is served"
     if place.wrong_names and not place.changed:
         count, left = f"{len(place.wrong_names)} links or empty directories", "all units are served"
+        reason = reason.replace(f" {directory}/", " ", 1)
     return warned(
         "place",
         directory,

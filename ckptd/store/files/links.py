@@ -20,6 +20,11 @@ _LINKS_MAX: Final = 40
 
 _MEND: Final = "Remove it or mend it."
 
+_NO_FILE: Final = (
+    "Publish with --links, which keeps a link to a directory of the same version if its target is "
+    "relative (ln -srfn), or link files."
+)
+
 _SHOWN_MAX: Final = 5
 """Of links that cannot be followed so many are named."""
 
@@ -89,7 +94,7 @@ def resolve_link(root: Root, relative: str) -> str:
     path = "/".join(resolved)
     found = root.stat(path)
     if found is None or not stat.S_ISREG(found.st_mode):
-        raise StorageError(subject, "does not lead to a file", "Link files, not directories.")
+        raise StorageError(subject, "does not lead to a file", _NO_FILE)
     return path
 
 

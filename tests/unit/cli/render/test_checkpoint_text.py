@@ -38,6 +38,22 @@ def test_checkpoints_say_where_they_are_held_and_for_how_long() -> None:
     ]
 
 
+def test_links_are_counted_and_a_wrong_one_is_said() -> None:
+    wrong = replace(
+        PLACE,
+        directory="/data/c",
+        state=PlaceState.STALE,
+        reason="symbolic link /data/c/latest: was removed",
+        wrong_names=1,
+    )
+    row = replace(CHECKPOINT, units=4, links=1, empty_directories=2, places=(wrong,))
+    lines = checkpoint_lines([row])
+    assert "  4, 1 link, 2 empty directories  " in lines[1]
+    assert lines[2:] == [
+        "  /data/c: stale: symbolic link latest: was removed; all units are served"
+    ]
+
+
 def test_places_that_are_not_simply_here_have_a_line_of_their_own() -> None:
     suspect = replace(PLACE, directory="/data/b", state=PlaceState.SUSPECT, suspect_units=2)
     stale = replace(

@@ -302,6 +302,11 @@ def test_a_publishing_says_what_it_left_out() -> None:
     assert published_lines(result)[-1] == "left out: train.log, a\\nb.log and 28 more"
 
 
+def test_links_and_empty_directories_are_counted_beside_units() -> None:
+    result = replace(PUBLISH_RESULT, links=2, empty_directories=1)
+    assert ", 12 units, 2 links, 1 empty directory in " in published_lines(result)[0]
+
+
 def test_a_dry_run_says_what_would_be_published() -> None:
     result = replace(
         PUBLISH_RESULT, digest="", is_dry_run=True, excluded=("x.log",), excluded_files=1

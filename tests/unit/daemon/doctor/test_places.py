@@ -56,6 +56,16 @@ def test_what_is_read_again_is_no_fault(roots: Roots) -> None:
     ]
 
 
+def test_links_that_changed_are_no_units_that_did(roots: Roots, tmp_path: Path) -> None:
+    wrong = PLACE.with_wrong_names({"l": f"symbolic link {tmp_path}/v7/l: was removed"})
+    [(verdict, finding)] = findings(roots, wrong)
+    assert verdict is CheckResult.WARN
+    assert finding == (
+        "llama@7 is stale, 1 links or empty directories changed, all units are served: "
+        "symbolic link l: was removed"
+    )
+
+
 def test_what_changed_is_named_with_what_to_do(roots: Roots, tmp_path: Path) -> None:
     some, all_of_it = PLACE.with_changed([1], "was written"), PLACE.with_changed(range(4), "gone")
     assert findings(roots, some, all_of_it) == [

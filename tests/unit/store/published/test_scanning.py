@@ -335,7 +335,7 @@ def test_a_file_that_looks_longer_than_it_may_be_is_refused(root: Root, inside: 
     [
         ("gone", NotFound, "leads to nothing. Remove it or mend it."),
         ("la*st", StorageError, "leads in a circle, or through more than 40 links. Remove"),
-        (".", StorageError, "does not lead to a file. Link files, not directories."),
+        (".", StorageError, "does not lead to a file. Publish with --links, which keeps"),
         ("../../secret", OutsideRoots, "Put a copy where the link is."),
     ],
 )
