@@ -30,6 +30,10 @@ def story(seed: int) -> tuple[str, ...]:
     return tuple(cluster.chronicle.lines)
 
 
+def test_what_is_raised_and_lost_goes_first_again() -> None:
+    assert story(455)
+
+
 @pytest.mark.parametrize("first", range(0, SEEDS, 20))
 def test_of_several_contents_none_is_guessed_and_invented_ones_stop_nobody(first: int) -> None:
     for seed in range(first, first + 20):

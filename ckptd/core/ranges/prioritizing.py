@@ -23,9 +23,8 @@ def on_units_prioritized(step: Step, recovery: Recovery, event: UnitsPrioritized
 
     So a source that is late with them is not waited for.
     """
-    recovery.coverage.prioritized = (
-        recovery.coverage.prioritized | event.blocks
-    ) - recovery.coverage.verified
+    recovery.coverage.awaited |= event.blocks
+    recovery.coverage.prioritized = recovery.coverage.awaited - recovery.coverage.verified
     if recovery.is_background:
         return
     for lane in recovery.work.lanes.values():

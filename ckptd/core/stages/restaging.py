@@ -45,6 +45,6 @@ def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
     recovery.commit.size_bytes = 0
     recovery.commit.since_ns = None
     recovery.coverage.unclaimed = BlockSet.full(space.block_count) - found
-    recovery.coverage.prioritized -= found
+    recovery.coverage.prioritized = recovery.coverage.awaited - found
     if recovery.content.critical - found:
         recovery.tally.critical_at_ns = None

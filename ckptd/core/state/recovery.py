@@ -60,7 +60,7 @@ class Recovery:
         coverage.verified = coverage.committed + commit.committing + commit.blocks, no overlap
         commit.committing is not empty just while a commit is pending
         coverage.unclaimed = all blocks - verified - what transfers in flight still owe
-        coverage.prioritized and coverage.verified have nothing in common
+        coverage.prioritized = coverage.awaited - coverage.verified
         coverage.committed has all of coverage.zeros
 
     Attributes:

@@ -13,7 +13,8 @@ class Coverage:
 
     Attributes:
         unclaimed: Blocks to be ordered.
-        prioritized: Blocks that somebody waits for; ordered before all others.
+        awaited: Blocks that somebody waits for or did; they may have to come once more.
+        prioritized: Those of them that are not verified; ordered before all others.
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         zeros: Those of them that consist of zeros, and were never to be asked for.
@@ -21,6 +22,7 @@ class Coverage:
     """
 
     unclaimed: BlockSet = field(default_factory=BlockSet)
+    awaited: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)

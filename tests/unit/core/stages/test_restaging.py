@@ -6,6 +6,7 @@ import pytest
 
 from ckptd.core.effects import CloseLane, CommitBlocks, DiscardStaging, PrepareStaging
 from ckptd.core.events import (
+    BlocksCommitted,
     CommitFailed,
     Event,
     PlacementFailed,
@@ -153,3 +154,17 @@ def test_a_unit_that_somebody_waits_for_is_raised_only_as_far_as_it_is_missing()
     script.end_all(RangeOutcome.CLOSED)
     script.tell(StagingPrepared(R, blocks((4, 6))))
     assert script.recovery().coverage.prioritized == blocks((6, 8))
+
+
+def test_what_was_raised_and_lost_once_it_was_here_is_raised_again() -> None:
+    script, version = Script(), saved(4, deferred=[4])
+    script.start(version, A)
+    script.tell(UnitsPrioritized(R, blocks((0, 8))))
+    [order] = script.in_flight[:1]
+    script.arrive(order, 2)
+    script.tell(BlocksCommitted(R))
+    assert script.recovery().coverage.prioritized == blocks((2, 8))
+    script.end(order, RangeOutcome.STORE_FAILED, refusal=LOST_STAGING)
+    script.end_all(RangeOutcome.CLOSED)
+    script.tell(StagingPrepared(R, blocks()))
+    assert script.recovery().coverage.prioritized == blocks((0, 8))
