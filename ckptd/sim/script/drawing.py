@@ -41,6 +41,9 @@ OPTIONAL_SHARE: Final = 0.15
 PARTIAL_SHARE: Final = 0.5
 """So many of the recoveries may be placed without required units."""
 
+ZEROS_SHARE: Final = 0.2
+"""In so many clusters units of several blocks end with zeros."""
+
 NOT_AWAITED_SHARE: Final = 0.1
 """So many of them do not wait for a name that nobody has."""
 
@@ -64,7 +67,8 @@ def draw_scenario(seed: int) -> Scenario:
     rng = Random(f"scenario/{seed}")  # noqa: S311 (no secret)
     # Drawn apart from the rest, which so stays what it was before these were thought of.
     completeness = Random(f"completeness/{seed}")  # noqa: S311 (no secret)
-    versions = _draw_versions(rng, completeness)
+    zeros = Random(f"zero blocks/{seed}")  # noqa: S311 (no secret)
+    versions = _draw_versions(rng, completeness, zeros if _likely(zeros, ZEROS_SHARE) else None)
     nodes = _draw_nodes(rng, versions)
     wishes = _draw_wishes(rng, nodes, versions)
     drawn = _draw_faults(rng, nodes, wishes, versions)
@@ -95,13 +99,25 @@ def _likely(rng: Random, share: float) -> bool:
     return rng.random() < share
 
 
-def _draw_versions(rng: Random, completeness: Random) -> list[SavedVersion]:
+def _draw_versions(rng: Random, completeness: Random, zeros: Random | None) -> list[SavedVersion]:
     """Draw one version, or two of one checkpoint, or one each of two."""
     names = rng.choice(
         [[("llama/a", 100)]] * 4
         + [[("llama/a", 100), ("llama/a", 200)], [("llama/a", 100), ("llama/b", 7)]]
     )
-    return [_draw_version(rng, completeness, checkpoint, version) for checkpoint, version in names]
+    drawn = [_draw_version(rng, completeness, *name) for name in names]
+    if zeros is None:
+        return drawn
+    return [draw_zeros(zeros, version) for version in drawn]
+
+
+def draw_zeros(rng: Random, version: SavedVersion) -> SavedVersion:
+    """Return a version in which some units of several blocks end with zeros."""
+    counts = [
+        rng.randint(2, unit.block_count) if unit.block_count > 1 and _likely(rng, 0.5) else 0
+        for unit in version.space.manifest.units
+    ]
+    return version.with_zeros(counts)
 
 
 def _draw_version(rng: Random, completeness: Random, checkpoint: str, version: int) -> SavedVersion:

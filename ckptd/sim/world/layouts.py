@@ -97,15 +97,25 @@ class SavedVersion:
             content: Which.
             ahead: So many versions newer; 0: under the same one.
         """
+        counts = [
+            self.zeros.count_within(*self.space.unit_run(index))
+            for index in range(len(self.space.manifest.units))
+        ]
+        return self._laid_out(counts, content, ahead)
+
+    def with_zeros(self, zero_counts: Sequence[int]) -> SavedVersion:
+        """Return the same version, with zeros at the ends of units.
+
+        Args:
+            zero_counts: How many blocks of them each unit has.
+        """
+        return self._laid_out(zero_counts, "", 0)
+
+    def _laid_out(self, zero_counts: Sequence[int], content: str, ahead: int) -> SavedVersion:
         manifest = self.space.manifest
         units = [
-            UnitPlan(
-                unit.criticality,
-                unit.size_bytes,
-                unit.is_optional,
-                self.zeros.count_within(*self.space.unit_run(index)),
-            )
-            for index, unit in enumerate(manifest.units)
+            UnitPlan(unit.criticality, unit.size_bytes, unit.is_optional, zero_count)
+            for unit, zero_count in zip(manifest.units, zero_counts, strict=True)
         ]
         block_size_bytes = manifest.units[0].block_size_bytes
         version = manifest.version + ahead

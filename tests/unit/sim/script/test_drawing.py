@@ -62,3 +62,12 @@ def test_faults_are_over_when_the_scenario_says_so() -> None:
             assert fault.at_ns <= scenario.quiet_ns
             if fault.for_ns is not None and not isinstance(fault, Cancel):
                 assert fault.at_ns + fault.for_ns <= scenario.quiet_ns
+
+
+def test_some_clusters_have_zeros_at_the_ends_of_units() -> None:
+    drawn = draw_scenario(13)
+    versions = {wish.version for wish in drawn.wishes}
+    assert any(version.zeros for version in versions)
+    for version in versions:
+        zeros = {version.space.unit_of(block) for block in version.zeros}
+        assert all(version.space.manifest.units[unit].block_count > 1 for unit in zeros)

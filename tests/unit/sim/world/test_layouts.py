@@ -29,6 +29,8 @@ def test_the_last_blocks_of_a_unit_may_be_zeros() -> None:
     sparse = SavedVersion("llama/a", 100, plans, MIB)
     assert VERSION.zeros == BlockSet()
     assert sparse.zeros == sparse.alike("other").zeros == BlockSet([(1, 3), (4, 5)])
+    full = sparse.with_zeros([0] * len(sparse.space.manifest.units))
+    assert (full.digest, full.zeros) == (sparse.digest, BlockSet())
 
 
 @pytest.mark.parametrize(
