@@ -107,6 +107,12 @@ PEERS_MAX: Final = 4096
 CONTROL_MESSAGE_BYTES_MAX: Final = 1 * MIB
 CONTROL_CLIENTS_MAX: Final = 32
 METRICS_CONNECTIONS_MAX: Final = 32
+PASSED_FILES_MAX: Final = 1024
+"""Descriptors of files that one user has passed, and that are kept."""
+PASSED_BYTES_MAX: Final = 16 * TIB
+"""Length of these files together: what is removed meanwhile keeps its room for some seconds."""
+PASSED_AT_ONCE_MAX: Final = 64
+"""Descriptors in one message."""
 """Of Prometheus and health checks."""
 PATIENCE_MAX_S: Final = 366 * 24 * 3600
 """A year. A recovery that is to wait longer waits for ever: its patience is not limited."""

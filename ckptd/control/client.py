@@ -19,8 +19,16 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from ckptd.control.descriptors import DescriptorSocket
+from ckptd.control.messages.checkpoints import (
+    PublishEvent,
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+    PublishWanted,
+)
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView, StreamError, is_result
 from ckptd.control.messages.prioritized import NeedProgress, NeedRequest, NeedResult
+from ckptd.control.passing import FilePasser
 from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
@@ -114,6 +122,32 @@ class ControlClient(Api):
                 if isinstance(message, NeedProgress):
                     on_progress(message)
         raise self._unreachable(Api.need.unfinished)
+
+    def publish_passing(self, request: PublishRequest) -> Iterator[PublishEvent]:
+        """Publish, and pass descriptors of files that this process may open and the daemon not.
+
+        What the daemon reads through them is on offer until it restarts; ``passed_note`` of the
+        result says more. Only files below the directory are opened, or what is linked from there.
+
+        Args:
+            request: What to publish.
+
+        Yields:
+            What :meth:`publish` does, but for what is answered here.
+
+        Raises:
+            CkptdError: What the daemon answered with, as for every call.
+        """
+        request = msgspec.structs.replace(request, passes_files=True)
+        target, body = _encode(Api.publish, Api.publish.shape, (request,))
+        passer = FilePasser(request.directory)
+        with DescriptorSocket() as keeping:
+            for message in self._messages(Api.publish, target, body, keeping):
+                if isinstance(message, PublishWanted):
+                    with self._mapped_errors():
+                        passer.answer(keeping, message.paths)
+                elif isinstance(message, PublishProgress | PublishResult):
+                    yield message
 
     def _ask(self, route: Route[..., object], taken: Sequence[object]) -> object:
         shape = route.shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Self
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DESCRIPTORS_MAX: Final = 253
 """In one message: ``SCM_MAX_FD`` of the kernel."""
+
+_CLOSING_MAX: Final = 300
+"""Descriptors that are being closed at once: more than one message has."""
 
 ROOM: Final = socket.CMSG_SPACE(DESCRIPTORS_MAX * array("i").itemsize)
 """For all that may come with one message: then only a full table of descriptors cuts something."""
@@ -38,6 +42,36 @@ def close_all(descriptors: Iterable[int]) -> None:
     """Close descriptors that nobody wants."""
     for fd in descriptors:
         os.close(fd)
+
+
+class Closing:
+    """Closes descriptors that nobody vouches for: each in a thread of its own.
+
+    Closing one of a FUSE file asks the process that serves it, which may never answer.
+    """
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Too many do not close: no more are to be taken."""
+        return self._under_way >= _CLOSING_MAX
+
+    def close(self, descriptors: Iterable[int]) -> None:
+        """Close some; returns at once."""
+        for fd in descriptors:
+            with self._lock:
+                self._under_way += 1
+            threading.Thread(target=self._close, args=(fd,), name="closing", daemon=True).start()
+
+    def _close(self, fd: int) -> None:
+        try:
+            os.close(fd)
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
 
 def cut_short() -> Shortage:

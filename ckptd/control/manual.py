@@ -52,6 +52,10 @@ room for it (`MSG_CTRUNC` says that there was none), and closes what it does not
 has a request and a connection of its own, which is closed behind the result; 8 of one user may be
 under way at once. In Python `ControlClient.open_unit` does all this.
 
+With `passes_files` in the request of `publish` the daemon asks for descriptors the other way:
+[PublishWanted](#publishwanted). The client sends nothing on that connection before it is asked, and
+then one message, within ten seconds. In Python: `ControlClient.publish_passing`.
+
 The roles are `stranger`, `viewer`, `operator` and `admin`; each may do what those before it may.
 
 ## Verbs

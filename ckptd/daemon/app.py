@@ -28,6 +28,7 @@ from ckptd.daemon.host.shortages import ready_threads
 from ckptd.daemon.host.supervision import feed_watchdog, more_time, reloading, report_status
 from ckptd.daemon.host.systemd import Notifier
 from ckptd.daemon.keep.keeping import Keeping
+from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.measure.measuring import Measuring
 from ckptd.daemon.measure.rate_memory import RateMemory
@@ -135,6 +136,10 @@ class Daemon:
         self._root_watch = RootWatch(parts.storage.roots)
         self._recovering = Recovering(parts, serving.advertising)
         self._keeping = Keeping(parts, is_busy=self._is_busy)
+        storage = parts.storage
+        self._passed = PassedKeeping(storage.catalog, storage.roots, storage.passed)
+        storage.roots.passed.on_kept = notifier.keep_open
+        storage.roots.passed.on_closed = notifier.let_close
         if config.scrub.repair:
             self._keeping.reads.on_rotten = self._recovering.repairing.note_rot
         serving.connect(self._recovering.peering.asked_by)
@@ -208,6 +213,7 @@ class Daemon:
             self._keeping,
             self._limiting,
             self._root_watch,
+            self._passed,
             facts=self._facts,
             reload=self._reloading.reload,
             note_publish=self._measuring.note_publish,
@@ -236,6 +242,7 @@ class Daemon:
             # Before anybody can ask about what is under way, or how long it will take.
             Service("rates", start=self._rate_memory.load, run=self._rate_memory.run),
             Service("moments", start=self._measuring.load),
+            Service("passed files", start=self._passed.load, run=self._passed.run),
             Service("interrupted recoveries", start=self._recovering.go_on),
             Service("durations", run=self._recovering.elapsed.run),
             Service("orphaned staging", run=self._recovering.remove_orphans),

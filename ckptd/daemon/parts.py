@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from ckptd.config import Config
-from ckptd.daemon.host.activation import inherited_sockets
+from ckptd.daemon.host.activation import inherited_files, inherited_sockets
 from ckptd.daemon.host.boots import boot_id
 from ckptd.daemon.host.confinement import (
     check_places,
@@ -40,6 +40,7 @@ from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
 from ckptd.store.records.moments import Moments
+from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.signature_records import SignatureShelf
 from ckptd.store.trees.ownership import Owner
 
@@ -59,6 +60,7 @@ class Storage:
         links: How fast peers delivered.
         moments: When things last went well.
         elapsed: How long recoveries have been under way.
+        passed: Which places have files that were passed.
     """
 
     roots: Roots
@@ -69,6 +71,7 @@ class Storage:
     links: LinkRecords
     moments: Moments
     elapsed: ElapsedTimes
+    passed: PassedRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,9 @@ async def open_parts(
         stack.callback(root.close)
         opened.append(root)
     roots = Roots(opened)
+    stack.callback(roots.passed.close)
+    for fd, name in inherited_files(config.environment):
+        roots.passed.adopt(fd, name)
     check_reach(roots, config.environment)
     confinement = confine_daemon(config, roots)
     when_confined()
@@ -184,6 +190,7 @@ async def open_parts(
             LinkRecords(database),
             Moments(database),
             ElapsedTimes(database),
+            PassedRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

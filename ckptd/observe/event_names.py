@@ -68,6 +68,7 @@ EVENTS: Final = {
     "version.rotten": "files look untouched and are not what was published: bit rot; not served",
     "version.stale": "files of a version are not what was published; they are not served",
     "version.suspect": "files of a version look different; they are hashed before they are served",
+    "version.withheld": "files that were passed are closed by a restart; off offer until published",
     "version.withdrawn": "an operator took a version off offer",
     "watchdog.withheld": "the service manager gets no sign of life; why says more",
     # Records of libraries, and of modules that do not know this package.

@@ -42,6 +42,9 @@ writing, is refused: publish when the job is done.
 Logs (*.log, slurm-*.out) and TensorBoard's events are left out unless a pattern
 names them, and it says so. A directory of PyTorch DCP, Orbax, DeepSpeed or with
 an index of shards that lacks what says that it is complete is refused.
+Files that you may open and the daemon not (mode 0600, as safetensors makes its)
+are passed to it open. They are on offer until ckptd restarts, and it says how
+they can be for good.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
@@ -121,6 +124,11 @@ def _add_publish(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be published")
     parser.add_argument(
+        "--no-pass-files",
+        action="store_true",
+        help="refuse what the daemon may not open; else you pass it open",
+    )
+    parser.add_argument(
         "--replace", action="store_true", help="the version may exist with other content"
     )
 
@@ -177,6 +185,7 @@ def _publish(arguments: Namespace) -> ExitCode:
         allow_incomplete=arguments.allow_incomplete,
         is_dry_run=arguments.dry_run,
         keeps_links=arguments.links,
+        passes_files=not arguments.no_pass_files,
     )
     as_json = arguments.output == "json"
     try:

@@ -115,5 +115,7 @@ def _state(place: PlaceRow, row: CheckpointRow) -> str:
         case PlaceState.PARTIAL:
             of_all = "" if row.units is None else f" of {row.units}"
             return f"partial: {place.units}{of_all} units{checked}"
+        case PlaceState.WITHDRAWN if place.reason:
+            return f"withdrawn: {printable(place.reason)}"
         case state:
             return f"{state.value}{checked}"

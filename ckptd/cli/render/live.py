@@ -20,7 +20,12 @@ from ckptd.cli.render.text import (
 )
 from ckptd.cli.render.verify_text import verifying_picture
 from ckptd.control.client import ControlClient
-from ckptd.control.messages.checkpoints import PublishProgress, PublishRequest, PublishResult
+from ckptd.control.messages.checkpoints import (
+    PublishProgress,
+    PublishRequest,
+    PublishResult,
+    PublishWanted,
+)
 from ckptd.control.messages.life_cycle import RemoveProgress, RemoveRequest, RemoveResult
 from ckptd.control.messages.recovery_results import RecoveryProgress, RecoveryResult
 from ckptd.control.messages.verifications import (
@@ -161,11 +166,17 @@ def follow_publishing(
 ) -> PublishResult:
     """Publish a directory and show the progress.
 
+    Args:
+        client: The daemon.
+        request: What to publish, and whether files are passed that the daemon may not open.
+        as_json: Print each event.
+
     Raises:
         CkptdError: It cannot be published.
     """
     with silence() if as_json else showing() as show:
-        for event in client.publish(request):
+        publish = client.publish_passing if request.passes_files else client.publish
+        for event in publish(request):
             if as_json:
                 print(json_line(event), flush=True)
             match event:
@@ -173,6 +184,8 @@ def follow_publishing(
                     show(publishing_picture(event))
                 case PublishResult():
                     return event
+                case PublishWanted():
+                    raise AssertionError("is asked of those only who pass files")
     raise AssertionError("a publishing ends with a result or raises")
 
 

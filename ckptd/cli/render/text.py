@@ -377,6 +377,12 @@ def published_lines(result: PublishResult) -> list[str]:
         more = result.excluded_files - len(result.excluded)
         others = f" and {more} more" if more > 0 else ""
         lines.append(f"left out: {listing(result.excluded)}{others}")
+    if result.passed_files:
+        done = "would be passed" if result.is_dry_run else "were passed"
+        lines.append(
+            f"{result.passed_files} files that only their owner may read {done}: "
+            f"{printable(result.passed_note)}"
+        )
     if result.is_dry_run:
         lines.append("nothing was published: this is what would be")
     return lines

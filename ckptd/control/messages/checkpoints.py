@@ -101,6 +101,8 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         is_dry_run: Hash nothing; only say what would be published.
         keeps_links: Symbolic links that lead to names of the version stay links, and empty
             directories are part of it; else links are followed, and directories need files.
+        passes_files: The caller passes descriptors of files that the daemon may not open, when it
+            is asked for them; see :class:`PublishWanted`.
     """
 
     directory: str
@@ -117,6 +119,20 @@ class PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     allow_incomplete: bool = False
     is_dry_run: bool = False
     keeps_links: bool = False
+    passes_files: bool = False
+
+
+class PublishWanted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="wanted"):
+    """Files that the daemon may not open: the caller passes descriptors of them, and is waited for.
+
+    It sends one message on the same connection: a byte for each path, ``1`` or ``0``, and with them
+    (``SCM_RIGHTS``) a descriptor for each ``1``, open for reading only, in that order.
+
+    Attributes:
+        paths: Relative to the directory, at most 64; of a single file, its name.
+    """
+
+    paths: tuple[str, ...]
 
 
 class PublishProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="progress"):
@@ -149,6 +165,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         is_dry_run: Nothing was published: so it would be.
         links: How many symbolic links are kept as links.
         empty_directories: How many empty directories are part of it.
+        passed_files: How many files are read through descriptors that were passed.
+        passed_note: For how long, and how they can be read for good; empty if there are none.
     """
 
     checkpoint: str
@@ -167,6 +185,8 @@ class PublishResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     is_dry_run: bool = False
     links: int = 0
     empty_directories: int = 0
+    passed_files: int = 0
+    passed_note: str = ""
 
 
-PublishEvent: TypeAlias = PublishProgress | PublishResult
+PublishEvent: TypeAlias = PublishProgress | PublishWanted | PublishResult

@@ -1,7 +1,8 @@
-"""Descriptors that go with messages of a stream.
+"""Descriptors that go with messages of a stream, and those that its client passes in return.
 
-The HTTP server writes bytes and nothing else. So what it has to send is written first; then the
-rest of the message is sent past it, with the descriptor, on the same socket.
+The HTTP server writes and reads bytes and nothing else. So what it has to send is written first;
+then the rest of the message is sent past it, with the descriptor, on the same socket. And while a
+client is asked for descriptors the server does not read, for it would lose them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ import os
 import socket
 import time
 from array import array
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from ckptd.control.descriptors import close_all
+from ckptd.control.descriptors import ROOM, Closing, close_all, cut_short, descriptors_in
+from ckptd.errors import Shortage, UsageError
 
 _TAKEN_S: Final = 30.0
 """A client that takes nothing for so long is given up."""
 _LOOK_S: Final = 0.005
-"""How often it is looked whether the socket takes more."""
+"""How often it is looked whether the socket takes or has more."""
+_PASSED_S: Final = 10.0
+"""A client that was asked for descriptors opens files of its own, and sends a message."""
+
+_closing: Final = Closing()
 
 
 class Handing:
@@ -60,6 +67,74 @@ class Handing:
         attached, self._attached = self._attached, []
         close_all(attached)
 
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let the server read nothing meanwhile: what the client sends is for :meth:`receive`.
+
+        Raises:
+            ConnectionError: The client is gone.
+            Shortage: Too many descriptors that clients passed do not close.
+        """
+        if _closing.is_stuck:
+            raise Shortage("descriptors", "those that were passed before do not close")
+        transport = self._reading()
+        transport.pause_reading()
+        try:
+            yield
+        finally:
+            if not transport.is_closing():
+                transport.resume_reading()
+
+    async def receive(self, count: int) -> list[int | None]:
+        """Return the descriptors of one message that the client was asked for; within ``asking``.
+
+        Args:
+            count: How many it was asked for.
+
+        Returns:
+            One for each; ``None`` where the client has none. The caller closes them, by
+            :meth:`refuse` unless they are known to be harmless.
+
+        Raises:
+            ConnectionError: The client is gone.
+            UsageError: It sent something else, or nothing in time.
+            Shortage: This process has no room for them.
+        """
+        transport = self._reading()
+        given_up_s = time.monotonic() + _PASSED_S
+        with contextlib.closing(_own(transport)) as connected:
+            while (message := _message(connected, count + 1)) is None:
+                if time.monotonic() > given_up_s:
+                    raise UsageError("files", "that were asked for were not passed")
+                await asyncio.sleep(_LOOK_S)
+        # No await from here to the end: nothing that came can be lost on the way.
+        said, came, is_whole = message
+        if not said and not came:
+            raise ConnectionResetError
+        is_fit = is_whole and len(said) == count and not said.strip(b"01")
+        if is_fit and len(came) == said.count(b"1"):
+            passed = iter(came)
+            return [next(passed) if each == ord("1") else None for each in said]
+        self.refuse(came)
+        if not is_whole:
+            raise cut_short()
+        raise UsageError("files", "that were asked for were not passed as they have to be")
+
+    def refuse(self, descriptors: Iterable[int]) -> None:
+        """Close descriptors that a client passed, without waiting for it."""
+        _closing.close(descriptors)
+
+    def _reading(self) -> asyncio.Transport:
+        """Return the connection.
+
+        Raises:
+            ConnectionError: The client is gone.
+        """
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        return transport
+
     async def _send(
         self, response: web.StreamResponse, line: bytes, descriptors: list[int]
     ) -> None:
@@ -83,6 +158,23 @@ class Handing:
                     await _pause(transport, given_up_s)
                     continue
                 rest, rights = rest[sent:], []  # they went with the first byte
+
+
+class _Message(NamedTuple):
+    """What was received at once: bytes, descriptors, and whether all of these found room."""
+
+    said: bytes
+    came: list[int]
+    is_whole: bool
+
+
+def _message(connected: socket.socket, size_bytes: int) -> _Message | None:
+    """Receive a message; ``None`` if there is none yet."""
+    try:
+        said, ancillary, flags, _ = connected.recvmsg(size_bytes, ROOM, socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        return None
+    return _Message(said, descriptors_in(ancillary), not flags & socket.MSG_CTRUNC)
 
 
 async def _pause(transport: asyncio.BaseTransport, given_up_s: float) -> None:

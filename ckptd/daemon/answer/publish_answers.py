@@ -18,13 +18,19 @@ from ckptd.control.messages.checkpoints import (
     PublishResult,
 )
 from ckptd.control.messages.rivals import RivalRow
+from ckptd.control.roles import Caller
+from ckptd.control.server.handing import Handing
 from ckptd.core.report.rivals import Rival
+from ckptd.daemon.answer.passed_answers import Passing
+from ckptd.daemon.host.systemd import keeps_descriptors
+from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.parts import Parts
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.permission import reading_remedy
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
 from ckptd.store.published.places import HeldVersion
@@ -45,6 +51,7 @@ class PublishAnswers:
         now: A monotonic clock.
         note: Given how each ended, and how many nanoseconds it took.
         contents: Returns what peers have under a checkpoint and version.
+        passed: Keeps files that publishers passed.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class PublishAnswers:
         now: Callable[[], int],
         note: Callable[[Result, int], None],
         contents: Callable[[CheckpointName, Version], Iterable[Rival]],
+        passed: PassedKeeping,
     ) -> None:
         self._node = parts.config.node.id
         self._contents = contents
@@ -63,18 +71,23 @@ class PublishAnswers:
         self._attributes = parts.storage.attributes
         self._policy = parts.policy
         self._roots = parts.storage.roots
+        self._passed = passed
+        self._keeps_descriptors = keeps_descriptors(parts.config.environment)
         self._file_max_bytes = parts.config.publish.file_max_bytes
         self._settle_ns = int(parts.config.publish.settle_s * SECOND)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
-    async def publish(self, request: PublishRequest) -> AsyncGenerator[PublishEvent, None]:
+    async def publish(
+        self, request: PublishRequest, caller: Caller, handing: Handing
+    ) -> AsyncGenerator[PublishEvent, None]:
         """Hash a directory and hold it; yield progress once a second, and last one result."""
         if request.is_dry_run:
             yield await self._outlook(request)
             return
         started_ns, result = self._now(), Result.CANCELLED  # unless it goes on to its end
+        passing = Passing(handing, caller.uid)
         try:
-            async with aclosing(self._publish(request, started_ns)) as events:
+            async with aclosing(self._publish(request, started_ns, passing)) as events:
                 async for event in events:
                     if isinstance(event, PublishResult):
                         result = Result.COMPLETE
@@ -83,14 +96,19 @@ class PublishAnswers:
             result = Result.FAILED
             raise
         finally:
+            passing.settle()
             self._note(result, self._now() - started_ns)
 
     async def _publish(
-        self, request: PublishRequest, started_ns: int
+        self, request: PublishRequest, started_ns: int, passing: Passing
     ) -> AsyncGenerator[PublishEvent, None]:
         order = self._order(request)
         self._catalog.check_room(order.checkpoint, order.version)
         root, relative = self._roots.locate(request.directory)
+        if request.passes_files:
+            async with aclosing(passing.ask(root, relative, order)) as wanted:
+                async for each in wanted:
+                    yield each
         progress = HashingProgress(0, 0, 0, 0)
         is_cancelled = threading.Event()
 
@@ -129,6 +147,9 @@ class PublishAnswers:
             replace=order.replace,
             is_newest_counted=self._policy.counts(signatures, order.checkpoint),
         )
+        place = held.at(root.name, hashed.directory)
+        if place is not None:
+            await self._passed.note(place.number, hashed)
         if order.replace:
             await self._supersede(held)
         is_new = known is None
@@ -166,7 +187,19 @@ class PublishAnswers:
             is_back=before is not None and before.is_withdrawn,
             links=len(hashed.manifest.links),
             empty_directories=len(hashed.manifest.directories),
+            passed_files=hashed.passed,
+            passed_note=self._passed_note(root.absolute(hashed.directory), hashed.passed),
         )
+
+    def _passed_note(self, directory: str, count: int) -> str:
+        """Say for how long files can be read that were passed; empty if there are none."""
+        if not count:
+            return ""
+        until = "until ckptd restarts"
+        if self._keeps_descriptors:
+            until = "over restarts of ckptd as well, until the machine starts again"
+        parent = directory.rpartition("/")[0]
+        return f"on offer {until}; for good: {reading_remedy(directory, parent)}"
 
     def _order(self, request: PublishRequest) -> PublishOrder:
         """Return what is to be published, as the store understands it.
@@ -199,7 +232,9 @@ class PublishAnswers:
         """Say what would be published."""
         started_ns, order = self._now(), self._order(request)
         root, relative = self._roots.locate(request.directory)
-        outlook = await asyncio.to_thread(outlook_of, root, relative, order)
+        outlook = await asyncio.to_thread(
+            outlook_of, root, relative, order, passes_files=request.passes_files
+        )
         return PublishResult(
             checkpoint=order.checkpoint,
             version=order.version,
@@ -215,6 +250,8 @@ class PublishAnswers:
             is_dry_run=True,
             links=outlook.links,
             empty_directories=outlook.empty_directories,
+            passed_files=outlook.closed,
+            passed_note=self._passed_note(root.absolute(outlook.directory), outlook.closed),
         )
 
     async def _supersede(self, held: HeldVersion) -> None:

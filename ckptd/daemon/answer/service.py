@@ -18,6 +18,7 @@ from ckptd.daemon.answer.remove_answers import RemoveAnswers
 from ckptd.daemon.answer.verify_answers import VerifyAnswers
 from ckptd.daemon.host.root_watch import RootWatch
 from ckptd.daemon.keep.keeping import Keeping
+from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.limit.limiting import Limiting
 from ckptd.daemon.parts import Parts
 from ckptd.daemon.recover.recovering import Recovering
@@ -31,6 +32,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
     keeping: Keeping,
     limiting: Limiting,
     root_watch: RootWatch,
+    passed: PassedKeeping,
     *,
     facts: Callable[[], DaemonFacts],
     reload: Callable[[], Awaitable[ReloadResult]],
@@ -45,6 +47,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
         keeping: Reads what is on offer again.
         limiting: All limits.
         root_watch: Whether the roots can be used.
+        passed: Keeps files that publishers passed.
         facts: What the daemon says of itself.
         reload: Reads the configuration again and applies it.
         note_publish: Given how each publishing ended, and how many nanoseconds it took.
@@ -64,6 +67,7 @@ def open_answers(  # noqa: PLR0913 (what it works with, each named)
             lambda checkpoint, version: recovering.scheduler.contents(
                 checkpoint, version, now=now()
             ),
+            passed,
         ),
         LifeCycleAnswers(parts.storage, standings),
         RemoveAnswers(parts.storage, standings),

@@ -6,7 +6,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 STATUS_BYTES_MAX: Final = 256
@@ -61,7 +62,15 @@ class Notifier:
         """The daemon begins to shut down."""
         self._send("STOPPING=1")
 
-    def _send(self, message: str) -> None:
+    def keep_open(self, fd: int, name: str) -> None:
+        """Let the manager keep a descriptor for the next life, if its unit permits that."""
+        self._send(f"FDSTORE=1\nFDNAME={name}", (fd,))
+
+    def let_close(self, name: str) -> None:
+        """Let the manager close what it keeps under a name."""
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def _send(self, message: str, descriptors: Sequence[int] = ()) -> None:
         if not self._path:
             return
         # A leading NUL is the abstract name space of unix(7).
@@ -70,7 +79,13 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager,
         ):
-            manager.sendto(message.encode(), address)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
+            manager.sendmsg([message.encode()], rights if descriptors else [], 0, address)
+
+
+def keeps_descriptors(environ: Mapping[str, str]) -> bool:
+    """Return whether the manager says that it keeps descriptors (systemd 254 and later)."""
+    return environ.get("FDSTORE", "0") not in {"", "0"}
 
 
 def _watchdog_ns(environ: Mapping[str, str]) -> int:

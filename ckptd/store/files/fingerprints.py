@@ -67,6 +67,7 @@ class HashedDirectory:
         files: One for each unit, in manifest order; ``None`` for a unit that a recovery
             had to leave out.
         attributes: The attribute document of what was published; empty: nothing is known.
+        passed: How many files this process reads through descriptors that their owner passed.
     """
 
     root: str
@@ -76,6 +77,7 @@ class HashedDirectory:
     digest: Digest
     files: tuple[UnitFile | None, ...]
     attributes: bytes = field(default=b"", compare=False)
+    passed: int = field(default=0, compare=False)
 
     @property
     def is_whole(self) -> bool:

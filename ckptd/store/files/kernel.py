@@ -8,8 +8,9 @@ import errno
 import fcntl
 import os
 import signal
+import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, NotFound, OutOfSpace, StorageError, shortage_of
 
@@ -17,6 +18,31 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 TMPFS_MAGIC: Final = 0x01021994
 """What statfs(2) calls a tmpfs; it says so in the first word."""
+OVERLAY_MAGIC: Final = 0x794C7630
+"""Likewise of an overlay."""
+LOCAL_FILE_SYSTEMS: Final = frozenset(
+    {
+        TMPFS_MAGIC,
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # Btrfs
+        0xF2F52010,  # F2FS
+        0x2FC12FC1,  # ZFS
+        0xCA451A4E,  # bcachefs
+    }
+)
+"""Likewise of those that no other machine writes to. Not overlays, whose layers may be on any
+other."""
+_STATX_BYTES: Final = 256
+_STATX_HEAD: Final = struct.Struct("=IIIHxxQQ")
+_STATX_HEAD_AT: Final = 16
+_STATX_DEVICE: Final = struct.Struct("=II")
+_STATX_DEVICE_AT: Final = 136
+"""``struct statx`` of <linux/stat.h>: number of names, owner, group, mode, inode, size; device."""
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_STATX_DONT_SYNC: Final = 0x4000
+_STATX_BASIC_STATS: Final = 0x7FF
+"""From <linux/fcntl.h> and <linux/stat.h>."""
 _STATFS_BYTES: Final = 256
 """More than any kernel's answer."""
 
@@ -163,6 +189,41 @@ def file_system_type(fd: int) -> int:
     if _libc.fstatfs(fd, answer) != 0:
         raise last_error()
     return ctypes.c_long.from_buffer(answer).value
+
+
+class Known(NamedTuple):
+    """What the kernel knows of an open file without asking its file system.
+
+    Attributes:
+        device: Number of its file system.
+        inode: Its number there.
+        mode: Its kind and permissions.
+        names: How many it has.
+        size_bytes: Its length.
+    """
+
+    device: int
+    inode: int
+    mode: int
+    names: int
+    size_bytes: int
+
+
+def known_of(fd: int) -> Known:
+    """Return what is known of an open file, whoever serves its file system: statx(2).
+
+    Of a FUSE file ``fstat`` may wait for ever: a process answers it.
+
+    Raises:
+        OSError: The kernel does not say.
+    """
+    answer = ctypes.create_string_buffer(_STATX_BYTES)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    if _libc.statx(fd, b"", flags, _STATX_BASIC_STATS, answer) != 0:
+        raise last_error()
+    names, _, _, mode, inode, size_bytes = _STATX_HEAD.unpack_from(answer, _STATX_HEAD_AT)
+    device = os.makedev(*_STATX_DEVICE.unpack_from(answer, _STATX_DEVICE_AT))
+    return Known(device, inode, mode, names, size_bytes)
 
 
 def is_open_for_writing(fd: int) -> bool:

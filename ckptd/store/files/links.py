@@ -12,7 +12,7 @@ from typing import Final
 from ckptd.errors import CkptdError, NotFound, OutsideRoots, Shortage, StorageError
 from ckptd.model.patterns import escape_pattern
 from ckptd.store.files.confined import check_relative
-from ckptd.store.files.kernel import TMPFS_MAGIC, file_system_type
+from ckptd.store.files.kernel import LOCAL_FILE_SYSTEMS, file_system_type
 from ckptd.store.files.roots import Root
 
 _LINKS_MAX: Final = 40
@@ -33,17 +33,6 @@ _PROTECTION: Final = "/proc/sys/fs/protected_hardlinks"
 _NFS_SERVER: Final = "/proc/net/rpc/nfsd"
 """What the kernel's NFS server counts; its clients' links are not protected."""
 _STATISTICS_BYTES: Final = 64 << 10
-_LOCAL: Final = {
-    TMPFS_MAGIC,
-    0xEF53,  # ext2, ext3, ext4
-    0x58465342,  # XFS
-    0x9123683E,  # Btrfs
-    0xF2F52010,  # F2FS
-    0x2FC12FC1,  # ZFS
-    0xCA451A4E,  # bcachefs
-}
-"""File systems that no other machine writes to: statfs(2). Not overlays, whose layers may be on
-any other."""
 
 
 def resolve_link(root: Root, relative: str) -> str:
@@ -182,7 +171,7 @@ def doubt_about_hard_links(fd: int) -> str:
     if not is_protected:
         return "fs.protected_hardlinks is not 1"
     try:
-        is_local = file_system_type(fd) in _LOCAL
+        is_local = file_system_type(fd) in LOCAL_FILE_SYSTEMS
     except OSError:
         is_local = False
     if not is_local:

@@ -51,7 +51,9 @@ class Names:
         return fd, name
 
     def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
-        """Open a regular file, as :meth:`Root.open_file` does.
+        """Open a regular file, as :meth:`Root.open_file` does, or lend one that its owner passed.
+
+        Such a one shares its position with others: read with offsets.
 
         Raises:
             OutsideRoots: The path is not plain.
@@ -61,12 +63,18 @@ class Names:
         parent, name = self.find(relative)
         subject = self._root.absolute(relative)
         try:
-            return confined.open_file(parent, name, flags, mode, subject=subject)
+            try:
+                return confined.open_file(parent, name, flags, mode, subject=subject)
+            except PermissionError:
+                passed = self._root.open_passed(parent, name, flags)
+                if passed is None:
+                    raise
+                return passed
         except OSError as error:
             raise storage_error(subject, error) from error
 
     def may_read(self, relative: str) -> bool:
-        """Return whether this process may read a file; ``True`` as well if there is none.
+        """Return whether this process may open a file by itself, or if there is none.
 
         Raises:
             OutsideRoots: The path is not plain.

@@ -29,6 +29,7 @@ from ckptd.store.files.kernel import (
 )
 from ckptd.store.files.layout import inside
 from ckptd.store.files.mounts import mount_of, was_made_while_this_process_started
+from ckptd.store.files.passed_files import PassedFiles
 from ckptd.store.files.permission import writing_obstacle
 
 SHUT: Final = "is read-only for ckptd alone, though its file system takes writes"
@@ -59,6 +60,7 @@ class Root:
         path: Absolute, normalised, links in it not resolved.
         real_path: The same with links resolved.
         device: Number of its file system (``st_dev``).
+        passed: Files that their owners opened, of this root and others.
     """
 
     def __init__(self, name: str, path: str, fd: int, *, real_path: str | None = None) -> None:
@@ -66,6 +68,7 @@ class Root:
         self.path = path
         self.real_path = path if real_path is None else real_path
         self.device = os.fstat(fd).st_dev
+        self.passed = PassedFiles((self.device,))
         self._fd = fd
 
     @classmethod
@@ -158,7 +161,7 @@ class Root:
             )
 
     def open_file(self, relative: str, flags: int, mode: int = 0o644) -> int:
-        """Open a regular file whose directory exists.
+        """Open a regular file whose directory exists; by itself, whatever its owner passed.
 
         Args:
             relative: Path below the root.
@@ -175,6 +178,25 @@ class Root:
         """
         with self.parent(relative) as (fd, name):
             return confined.open_file(fd, name, flags, mode, subject=self.absolute(relative))
+
+    def open_passed(self, parent: int, name: str, flags: int) -> int | None:
+        """Open a file that this process may not open, if its owner passed it open.
+
+        Args:
+            parent: Descriptor of the directory it is in.
+            name: Its name there.
+            flags: What it is opened for: nobody passes a file for writing.
+
+        Returns:
+            A descriptor whose position others share; ``None`` if there is none of what stands
+            there.
+
+        Raises:
+            OSError: There is no descriptor left, or the system refused.
+        """
+        if flags != os.O_RDONLY or not len(self.passed):
+            return None
+        return self.passed.lend(confined.look(parent, name))
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Return what ``lstat`` says; ``None`` if there is nothing of that name.
@@ -368,12 +390,19 @@ class Root:
 
 
 class Roots:
-    """The configured roots in their order."""
+    """The configured roots in their order.
+
+    Attributes:
+        passed: Files below them that their owners opened.
+    """
 
     def __init__(self, roots: Sequence[Root]) -> None:
         assert roots, "configuration asks for at least one root"
         self._roots = tuple(roots)
         self._by_name = {root.name: root for root in roots}
+        self.passed = PassedFiles({root.device for root in roots})
+        for root in roots:
+            root.passed = self.passed
 
     def __iter__(self) -> Iterator[Root]:
         return iter(self._roots)

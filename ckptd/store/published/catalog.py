@@ -306,6 +306,15 @@ class Catalog:
         async with self._lock:
             await self._withdraw(numbers, is_withdrawn=True)
 
+    def withhold(self, number: int, reason: str) -> None:
+        """Take a place off offer in this life of the daemon; publishing it puts it back.
+
+        Args:
+            number: Which place; one that was forgotten is left alone.
+            reason: Why, a sentence for people.
+        """
+        self._change(number, lambda place: replace(place, is_withdrawn=True, reason=reason))
+
     async def offer(self, digest: Digest, number: int | None = None) -> HeldVersion:
         """Undo :meth:`withdraw`; raises the same."""
         return await self._set_withdrawn(digest, number, is_withdrawn=False)
@@ -407,7 +416,8 @@ class Catalog:
             name = f"{held.holding.checkpoint}@{held.holding.version}"
             if held.is_stale:
                 raise ContentChanged(name, f"is stale: {held.reason}")
-            raise Withdrawn(name, "is withdrawn")
+            why = f": {held.reason}" if held.reason else ""
+            raise Withdrawn(name, f"is withdrawn{why}")
         return held
 
     def _take_in(self, packed: Packed, added: Place, superseded: Iterable[int]) -> HeldVersion:

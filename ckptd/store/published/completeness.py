@@ -9,6 +9,7 @@ from typing import Final
 from ckptd.errors import ContentChanged
 from ckptd.model.completeness import MARKER_BYTES_MAX, what_is_lacking
 from ckptd.store.files.kernel import mapping_os_errors
+from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 
 _HINT: Final = (
@@ -37,7 +38,10 @@ def check_complete(root: Root, relative: str, places: Mapping[str, str]) -> None
 
 
 def _content(root: Root, place: str) -> bytes | None:
-    fd = root.open_file(place, os.O_RDONLY)
-    with os.fdopen(fd, "rb") as file, mapping_os_errors(root.absolute(place)):
-        content = file.read(MARKER_BYTES_MAX + 1)
+    with Names(root) as names, mapping_os_errors(root.absolute(place)):
+        fd = names.open_file(place, os.O_RDONLY)
+        try:
+            content = os.pread(fd, MARKER_BYTES_MAX + 1, 0)
+        finally:
+            os.close(fd)
     return content if len(content) <= MARKER_BYTES_MAX else None

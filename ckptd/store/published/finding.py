@@ -7,7 +7,11 @@ from typing import NamedTuple
 from ckptd.store.files.roots import Root
 from ckptd.store.published.completeness import check_complete
 from ckptd.store.published.inner_names import InnerNames
-from ckptd.store.published.readable import check_readable, naming_closed_directories
+from ckptd.store.published.readable import (
+    check_passed,
+    closed_files,
+    naming_closed_directories,
+)
 from ckptd.store.published.scanning import (
     Candidate,
     NamesBeside,
@@ -27,21 +31,45 @@ class Found(NamedTuple):
         order: What of it is meant.
         files: All files.
         inner: The links and empty directories that are kept as they are.
+        closed: How many of the files this process may not open by itself.
     """
 
     directory: str
     order: PublishOrder
     files: list[Candidate]
     inner: InnerNames
+    closed: int
 
 
-def found_files(root: Root, relative: str, request: PublishOrder) -> Found:
+def find_closed(root: Root, relative: str, request: PublishOrder) -> list[Candidate]:
+    """Find the files that are to be published and that this process may not open by itself.
+
+    Args:
+        root: Where it lies.
+        relative: The path of the directory or of the file below the root.
+        request: What is meant.
+
+    Raises:
+        CkptdError: See :func:`find_files`.
+        StorageError: This process may not use a directory.
+    """
+    with naming_closed_directories(root):
+        relative, request = settled_order(root, relative, request)
+        inner = find_inner_names(root, relative, request)
+        return closed_files(root, find_files(root, relative, request, inner))
+
+
+def found_files(
+    root: Root, relative: str, request: PublishOrder, *, will_be_passed: bool = False
+) -> Found:
     """Find every file that is to be published, all of which can be read.
 
     Args:
         root: Where it lies.
         relative: The path of the directory or of the file below the root.
         request: What is meant.
+        will_be_passed: Files that this process may not open may be there: they will be passed. Then
+            it is not known yet what they say of completeness.
 
     Raises:
         CkptdError: See :func:`find_files`.
@@ -52,11 +80,14 @@ def found_files(root: Root, relative: str, request: PublishOrder) -> Found:
         relative, request = settled_order(root, relative, request)
         inner = find_inner_names(root, relative, request)
         candidates = find_files(root, relative, request, inner)
-        check_readable(root, relative, candidates)
-    if not (request.only or request.allows_incomplete):
+        closed = closed_files(root, candidates)
+        is_waited_for = bool(closed) and will_be_passed
+        if not is_waited_for:
+            check_passed(root, relative, closed, len(candidates))
+    if not (request.only or request.allows_incomplete or is_waited_for):
         places = {each.path: each.place for each in candidates}
         check_complete(root, relative, inner.places(places))
-    return Found(relative, request, candidates, inner)
+    return Found(relative, request, candidates, inner, len(closed))
 
 
 class Outlook(NamedTuple):
@@ -69,6 +100,7 @@ class Outlook(NamedTuple):
         beside: What would be no part of it.
         links: How many links would be kept.
         empty_directories: How many empty directories would be.
+        closed: How many files would have to be passed.
     """
 
     directory: str
@@ -77,16 +109,25 @@ class Outlook(NamedTuple):
     beside: NamesBeside
     links: int = 0
     empty_directories: int = 0
+    closed: int = 0
 
 
-def outlook_of(root: Root, relative: str, request: PublishOrder) -> Outlook:
+def outlook_of(
+    root: Root, relative: str, request: PublishOrder, *, passes_files: bool = False
+) -> Outlook:
     """Say what would be published, and hash nothing.
+
+    Args:
+        root: Where it lies.
+        relative: The path of the directory or of the file below the root.
+        request: What is meant.
+        passes_files: What this process may not open would be passed.
 
     Raises:
         CkptdError: It would be refused; see :func:`found_files`.
     """
     root.check_in_place()
-    found = found_files(root, relative, request)
+    found = found_files(root, relative, request, will_be_passed=passes_files)
     return Outlook(
         found.directory,
         len(found.files),
@@ -94,4 +135,5 @@ def outlook_of(root: Root, relative: str, request: PublishOrder) -> Outlook:
         names_beside(root, relative, request),
         len(found.inner.links),
         len(found.inner.directories),
+        found.closed,
     )

@@ -247,8 +247,9 @@ class HeldVersion:
 
     @property
     def is_stale(self) -> bool:
-        """Nothing of it can be served, and something is wrong."""
-        return not self.is_offered and bool(self.reason)
+        """Nothing of it can be served, and something is wrong: it is not only withdrawn."""
+        is_withdrawn = all(place.is_withdrawn for place in self.places)
+        return not self.is_offered and bool(self.reason) and not is_withdrawn
 
     @property
     def reason(self) -> str:

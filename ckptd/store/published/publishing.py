@@ -98,7 +98,7 @@ def scan_and_hash(
         CkptdError: Cancelled.
     """
     root.check_in_place()
-    relative, request, candidates, inner = found_files(root, relative, request)
+    relative, request, candidates, inner, closed = found_files(root, relative, request)
     run = HashRun(
         root,
         candidates,
@@ -143,7 +143,7 @@ def scan_and_hash(
         attributes = document_of_hashed(root, directory, [found.mode for found in hashed])
     except ContentChanged as error:
         raise _changed(error.subject) from error
-    return replace(directory, attributes=attributes)
+    return replace(directory, attributes=attributes, passed=closed)
 
 
 def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from ckptd.errors import CkptdError, StorageError
 from ckptd.store.files.names import Names
@@ -26,6 +26,9 @@ class _File(Protocol):
         """Where it lies, relative to the root."""
 
 
+_AFile = TypeVar("_AFile", bound=_File)
+
+
 class UnitPath(NamedTuple):
     """The file of a unit.
 
@@ -36,8 +39,25 @@ class UnitPath(NamedTuple):
     place: str
 
 
+def closed_files(root: Root, files: Iterable[_AFile]) -> list[_AFile]:
+    """Return the files that this process may not open by itself.
+
+    Args:
+        root: Where they lie.
+        files: All of them.
+
+    Raises:
+        NotFound: A directory is gone.
+        StorageError: The file system refused.
+
+    Cost: 4 µs a file.
+    """
+    with Names(root) as names:
+        return [file for file in files if not names.may_read(file.place)]
+
+
 def check_readable(root: Root, directory: str, files: Iterable[_File]) -> None:
-    """Check that this process may read some files.
+    """Check that this process may read some files, by itself or because their owner passed them.
 
     Args:
         root: Where they lie.
@@ -47,14 +67,31 @@ def check_readable(root: Root, directory: str, files: Iterable[_File]) -> None:
     Raises:
         StorageError: It may not; says which, and what their owner has to type.
         NotFound: A directory is gone.
-
-    Cost: 2 µs a file.
     """
     files = tuple(files)
-    with Names(root) as names:
-        closed = [file.place for file in files if not names.may_read(file.place)]
-    if closed:
-        raise unreadable(root, directory, closed, len(files))
+    check_passed(root, directory, closed_files(root, files), len(files))
+
+
+def check_passed(root: Root, directory: str, closed: Sequence[_File], count: int) -> None:
+    """Check that the owners of files passed them.
+
+    Args:
+        root: Where they lie.
+        directory: Of which directory they are, relative to the root.
+        closed: Those that this process may not open by itself.
+        count: How many files there are in all.
+
+    Raises:
+        StorageError: Some were not; says which, and what their owner has to type.
+    """
+    places = [file.place for file in closed if not _is_passed(root, file.place)]
+    if places:
+        raise unreadable(root, directory, places, count)
+
+
+def _is_passed(root: Root, place: str) -> bool:
+    facts = root.stat(place) if len(root.passed) else None
+    return facts is not None and root.passed.has(facts)
 
 
 def unreadable(root: Root, directory: str, closed: list[str], count: int) -> StorageError:

@@ -325,6 +325,12 @@ CREATE TABLE attributes (
 ) STRICT;
 """
 
+_PASSED: Final = """
+CREATE TABLE passed (  -- places with files that are read through descriptors of their owner
+    place INTEGER PRIMARY KEY REFERENCES places ON DELETE CASCADE
+) STRICT;
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -342,6 +348,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _MANIFEST_PIECES,
     _BOOTS,
     _ATTRIBUTES,
+    _PASSED,
 )
 """What leads from each schema to the next one."""
 

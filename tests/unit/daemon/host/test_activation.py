@@ -3,10 +3,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ckptd.daemon.host.activation import inherited_sockets
+from ckptd.daemon.host.activation import inherited_files, inherited_sockets
 from ckptd.errors import ConfigurationError
 
 
@@ -94,3 +95,20 @@ def test_a_socket_that_cannot_be_used_is_refused(
 def test_a_descriptor_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="is not there"):
         hand_over({"data": tcp}, LISTEN_FDS="2", LISTEN_FDNAMES="data:metrics")
+
+
+def test_files_that_an_earlier_life_kept_are_no_sockets(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    os.dup2(fd, 210)
+    os.close(fd)
+    environ = {
+        "LISTEN_PID": str(os.getpid()),
+        "LISTEN_FDS": "1",
+        "LISTEN_FDNAMES": "passed-7-1-2",
+    }
+    assert inherited_sockets(environ, first_fd=210) == {}
+    assert inherited_files(environ, first_fd=210) == [(210, "passed-7-1-2")]
+    assert not os.get_inheritable(210)
+    os.close(210)
+    assert inherited_files({}) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.daemon.host.systemd import STATUS_BYTES_MAX, Notifier
+from ckptd.daemon.host.systemd import STATUS_BYTES_MAX, Notifier, keeps_descriptors
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -79,3 +79,26 @@ def test_a_manager_that_does_not_listen_is_not_waited_for(tmp_path: Path) -> Non
 def test_the_watchdog_interval_is_read(variables: dict[str, str], watchdog_ns: int) -> None:
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": "/n", **variables})
     assert notifier.watchdog_ns == watchdog_ns
+
+
+def test_a_descriptor_goes_to_the_manager_under_its_name_and_is_let_go_by_it(
+    manager: tuple[socket.socket, str], tmp_path: Path
+) -> None:
+    listener, name = manager
+    notifier = Notifier(name)
+    (tmp_path / "file").write_bytes(b"content")
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    notifier.keep_open(fd, "passed-7-1-2")
+    os.close(fd)
+    message, (kept,), _, _ = socket.recv_fds(listener, 1024, 2)
+    assert message == b"FDSTORE=1\nFDNAME=passed-7-1-2"
+    assert os.pread(kept, 10, 0) == b"content"
+    os.close(kept)
+    notifier.let_close("passed-7-1-2")
+    assert listener.recv(1024) == b"FDSTOREREMOVE=1\nFDNAME=passed-7-1-2"
+
+
+def test_a_manager_that_keeps_descriptors_says_so() -> None:
+    assert keeps_descriptors({"FDSTORE": "4096"})
+    assert not keeps_descriptors({"FDSTORE": "0"})
+    assert not keeps_descriptors({})
