@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks.competitors import PEERS_PYTHON, SOURCES, Fetched, Place, run, version_of
@@ -20,6 +20,8 @@ _QUIET = ("-W", "ignore")
 
 SINGLE_FILE = "shard"
 """What the source consists of wherever one file is moved."""
+
+END_S = 20.0
 
 
 class _Conversing:
@@ -165,15 +167,23 @@ class Conversation:
 
 
 @contextlib.contextmanager
-def conversation(*command: object) -> Iterator[Conversation]:
-    """Start a program to talk to; it is killed when the context ends."""
+def conversation(
+    *command: object, environment: Mapping[str, str] | None = None
+) -> Iterator[Conversation]:
+    """Start a program to talk to; when the context ends its input does, and then it is killed."""
     with subprocess.Popen(
         [*map(str, command)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=environment,
     ) as process:
         try:
             yield Conversation(process)
         finally:
+            if environment is not None:  # it has processes of its own to end
+                assert process.stdin is not None
+                process.stdin.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(END_S)
             process.kill()

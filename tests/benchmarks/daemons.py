@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 import urllib.request
@@ -37,7 +36,6 @@ class Ckptd:
         name: In tables and rows.
         sources: How many publish.
         uses_tls: They know each other by certificates.
-        package: The directory with another ``ckptd`` package to run; ``None``: this one.
 
     Attributes:
         receiver: The daemon that recovers, while it serves.
@@ -57,11 +55,9 @@ class Ckptd:
         *,
         sources: int = SOURCES,
         uses_tls: bool = False,
-        package: Path | None = None,
     ) -> None:
         self.name = name
         self.congestion = ""
-        self._package = package
         self._source_count = sources
         self._uses_tls = uses_tls
 
@@ -94,8 +90,6 @@ class Ckptd:
                     authority=authority,
                 )
                 started.module = self._module
-                if self._package is not None:
-                    started.environment = {**os.environ, **instead(self._package)}
                 running.callback(started.kill)
                 started.start()
                 started.wait_ready()
@@ -163,11 +157,6 @@ class Ckptd:
         finally:
             has_ended.set()
             looking.join()
-
-
-def instead(package: Path) -> dict[str, str]:
-    """Return the variables with which Python finds the package in a directory before all others."""
-    return {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
 
 
 class CkptdOfSmallBlocks(Ckptd):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,6 +37,7 @@ from tests.benchmarks.competitors import SOURCES, Competitor
 from tests.benchmarks.conversing import SINGLE_FILE
 from tests.benchmarks.daemons import Ckptd
 from tests.benchmarks.instruments.c_ceiling import Ceiling
+from tests.benchmarks.instruments.earlier import Earlier, take_packages
 from tests.benchmarks.instruments.reporting import (
     LANES,
     bigger_machines,
@@ -82,7 +82,7 @@ def _compare(told: Told, against: str | None) -> None:
     """Measure beside the ceiling, and beside an earlier ckptd."""
     with tempfile.TemporaryDirectory("-earlier") as directory:
         if against:
-            _take_package(against, Path(directory))
+            take_packages(against, Path(directory))
         earlier = Path(directory) if against else None
         measure_parts(told, [_ceilings(told, earlier)], 3 * told.size_bytes + MARGIN_BYTES)
 
@@ -122,14 +122,6 @@ def _model(told: Told, loads: Sequence[Load]) -> None:
     print(f"\nsources elsewhere, {LANES} lanes:\n{bigger_machines(models)}")
 
 
-def _take_package(commit: str, directory: Path) -> None:
-    """Put the package of a commit into a directory."""
-    packed = subprocess.run(
-        ("git", "archive", commit, "ckptd"), capture_output=True, check=True
-    ).stdout
-    subprocess.run(("tar", "-x", "-C", directory), input=packed, check=True)
-
-
 def _ceilings(told: Told, earlier: Path | None) -> Part:
     plain, tls = Ckptd(rows.PLAIN), Ckptd(rows.TLS, uses_tls=True)
     competitors: list[Competitor] = [
@@ -143,8 +135,8 @@ def _ceilings(told: Told, earlier: Path | None) -> Part:
     if earlier is not None:
         wanted = (*rows.CEILINGS, *rows.AGAINST_EARLIER)
         competitors += [
-            Ckptd(rows.EARLIER, package=earlier),
-            Ckptd(rows.TLS_EARLIER, uses_tls=True, package=earlier),
+            Earlier(rows.EARLIER, earlier),
+            Earlier(rows.TLS_EARLIER, earlier, uses_tls=True),
         ]
     case = Case(
         f"one file of {format_size(told.size_bytes)} from four sources, in memory",
