@@ -459,7 +459,9 @@ def test_a_version_is_taken_from_the_name_of_what_is_published(
     with serving(daemon, path):
         assert ckptctl(["--socket", path, *argv]) == ExitCode.DONE
     real = os.path.realpath(tmp_path)
-    expected = PublishRequest(directory=f"{real}/{directory}", checkpoint="a", version=version)
+    expected = PublishRequest(
+        directory=f"{real}/{directory}", checkpoint="a", version=version, passes_files=True
+    )
     assert daemon.calls == [("publish", expected)]
 
 
@@ -480,7 +482,11 @@ def test_directories_reach_the_daemon_absolute_and_resolved(
         (
             "publish",
             PublishRequest(
-                directory=f"{real}/real", checkpoint="a", version=3, critical=("*.json",)
+                directory=f"{real}/real",
+                checkpoint="a",
+                version=3,
+                critical=("*.json",),
+                passes_files=True,
             ),
         ),
         (

@@ -53,7 +53,7 @@ ControlClient.open_unit).
 examples:
   ckptctl need /data/llama/rank-3/1200/model-00001-of-00004.safetensors
   file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
-  ckptctl need tokenizer.json --cat > /tmp/tokenizer.json
+  ckptctl need tokenizer.json --cat | jq .model
   ckptctl need optimizer/shard-0.pt --no-wait
 """
 
