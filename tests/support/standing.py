@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.trees.standing_files import KnownPlace
 from tests.support.stagings import TARGET, Site
 
@@ -23,7 +24,7 @@ def known(site: Site, target: str = TARGET) -> KnownPlace:
     """Record what stands at a place now."""
     files = (site.path / target / unit.path for unit in site.space.manifest.units)
     recorded = (UnitFile(fingerprint_of(file.stat())) if file.exists() else None for file in files)
-    return KnownPlace(site.root, target, tuple(recorded))
+    return KnownPlace(site.root, target, UnitFiles(recorded))
 
 
 def flip(path: Path, offset: int = 0) -> None:

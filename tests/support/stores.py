@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId, Version
 from ckptd.model.words import FailureCause, Result
-from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.pieces import StoredPiece
 from ckptd.store.published.publishing import scan_and_hash
@@ -41,7 +43,7 @@ def rot(root: Root, hashed: HashedDirectory, unit: int, offset: int = 0) -> Hash
     recorded = files[unit]
     assert recorded
     files[unit] = recorded._replace(fingerprint=fingerprint_of(path.stat()))
-    return replace(hashed, files=tuple(files))
+    return replace(hashed, files=UnitFiles(files))
 
 
 def publish(

@@ -16,7 +16,7 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import inside
 from ckptd.store.published.places import HeldVersion, Place
 

@@ -26,7 +26,7 @@ from ckptd.daemon.answer.named_places import NamedPlace, NamedPlaces
 from ckptd.daemon.parts import Storage
 from ckptd.errors import Conflict
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.hash_runs import HashingProgress

@@ -25,7 +25,7 @@ from ckptd.errors import CkptdError, NotFound
 from ckptd.limits import SECOND
 from ckptd.model.ids import parse_checkpoint_name, parse_version
 from ckptd.model.words import ReadReason
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.checking import Checked, Reading, hash_again
 from ckptd.store.published.hash_runs import HashingProgress

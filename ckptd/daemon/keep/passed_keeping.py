@@ -11,7 +11,7 @@ from typing import Final
 
 from ckptd.errors import CkptdError
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.passed_files import Inode
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog

@@ -9,7 +9,7 @@ from typing import Final
 from ckptd.model.words import ReadReason
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, counter, counters
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Checked
 from ckptd.store.published.places import HeldVersion, Place

@@ -37,7 +37,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.layout import staging_of, usual_target
 from ckptd.store.records.ended import EndedRecovery

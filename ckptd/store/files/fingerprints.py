@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ckptd.errors import StorageError
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest
-from ckptd.model.manifest import Manifest
-from ckptd.model.space import AddressSpace
-from ckptd.store.files.layout import inside
 
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 """Of a directory: others than its owner may make names in it. Access lists count as the group."""
@@ -52,45 +46,6 @@ class UnitFile(NamedTuple):
     fingerprint: Fingerprint
     link_target: str = ""
     is_wrong: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HashedDirectory:
-    """A version as it lies in a directory under a root, every byte hashed.
-
-    Attributes:
-        root: Name of the root.
-        directory: The version's directory, relative to the root.
-        manifest: What it consists of.
-        encoded: The manifest's bytes.
-        digest: Their digest, the identity of the version.
-        files: One for each unit, in manifest order; ``None`` for a unit that a recovery
-            had to leave out.
-        attributes: The attribute document of what was published; empty: nothing is known.
-        passed: How many files this process reads through descriptors that their owner passed.
-    """
-
-    root: str
-    directory: str
-    manifest: Manifest
-    encoded: bytes | memoryview
-    digest: Digest
-    files: tuple[UnitFile | None, ...]
-    attributes: bytes = field(default=b"", compare=False)
-    passed: int = field(default=0, compare=False)
-
-    @property
-    def is_whole(self) -> bool:
-        """Every required unit is there."""
-        units = zip(self.manifest.units, self.files, strict=True)
-        return all(file is not None or unit.is_optional for unit, file in units)
-
-    def path_of(self, unit: int) -> str:
-        """Return where a unit's file lies, relative to the root."""
-        file = self.files[unit]
-        if file and file.link_target:
-            return file.link_target
-        return inside(self.directory, self.manifest.units[unit].path)
 
 
 def fingerprint_of(facts: os.stat_result) -> Fingerprint:
@@ -140,16 +95,3 @@ def check_plain(
         )
     if facts.st_mode & (stat.S_ISUID | stat.S_ISGID):
         raise StorageError(subject, "has its setuid or setgid bit set", "Take it away: chmod ug-s.")
-
-
-def blocks_of(space: AddressSpace, units: Collection[int]) -> BlockSet:
-    """Return the blocks of some units."""
-    runs = map(space.unit_run, units)
-    return BlockSet(run for run in runs if run[0] < run[1])
-
-
-def held_blocks(space: AddressSpace, files: tuple[UnitFile | None, ...]) -> BlockSet:
-    """Return the blocks of the units that are there."""
-    if all(files):
-        return BlockSet.full(space.block_count)
-    return blocks_of(space, [unit for unit, file in enumerate(files) if file])

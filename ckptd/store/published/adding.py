@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 from ckptd.errors import CkptdError, Conflict, StorageError
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
+from ckptd.store.files.hashed_directories import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import compare
 from ckptd.store.published.places import HeldVersion, Place, UnitStarts
-from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
+from ckptd.store.records.packed_files import pack_files
+from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_version
 
 _COMPARED_MAX: Final = 16
 """A job that saves to one directory again and again changes it each time: then it is one."""

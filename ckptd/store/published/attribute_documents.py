@@ -14,7 +14,8 @@ from ckptd.model.attributes import (
     directories_in,
     encode_attributes,
 )
-from ckptd.store.files.fingerprints import Fingerprint, HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import Fingerprint, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
@@ -61,7 +62,7 @@ def document_of_standing(root: Root, hashed: HashedDirectory) -> bytes:
         StorageError: The system refused.
     """
     found = compare(root, hashed)
-    if found.suspect or found.changed or not all(hashed.files):
+    if found.suspect or found.changed or not hashed.files.is_whole:
         return b""
     modes: list[int] = []
     with Names(root) as names:

@@ -18,7 +18,8 @@ from ckptd.errors import ContentChanged, DamagedState, NotFound, Withdrawn
 from ckptd.limits import HOLDINGS_MAX
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
+from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.adding import Packed, conflict, displaced, full
 from ckptd.store.published.held_versions import HeldVersions

@@ -18,27 +18,24 @@ import stat
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ckptd.errors import CkptdError, ContentChanged, NotFound
 from ckptd.limits import MIB
 from ckptd.model.manifest import Unit
-from ckptd.store.files.fingerprints import (
-    Fingerprint,
-    HashedDirectory,
-    UnitFile,
-    fingerprint_of,
-)
+from ckptd.store.files.fingerprints import Fingerprint, UnitFile, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import wrong_blocks
 from ckptd.store.files.kernel import storage_error
+from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
+from ckptd.store.files.packed_paths import PackedPaths
 from ckptd.store.files.roots import Root
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.hash_runs import HashingProgress, HashRun
 
-_FACTS: Final = 4
-"""Of each file in :class:`Recorded`: inode, size, mtime, ctime."""
 _UNSIGNED: Final = 2**64 - 1
 _DAMAGED: Final = {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
 """Reading fails because of the medium, or because the file system's own checksum is wrong."""
@@ -51,27 +48,26 @@ ROT: Final = "its content is not what was published (bit rot or a writer through
 
 
 class Recorded:
-    """What was recorded of the files of one place, in about 50 bytes a file.
+    """What was recorded of the files of one place, in about 60 bytes a file.
 
     It is compared with the disk every minute; unpacking a manifest for that would cost as much as
     the comparison itself.
     """
 
-    __slots__ = ("_directory", "_facts", "_others", "_paths", "_units", "bare_names")
+    __slots__ = ("_directory", "_files", "_others", "_paths", "_units", "bare_names")
 
     def __init__(self, hashed: HashedDirectory) -> None:
         self._directory = hashed.directory
-        self._units = array("I")
-        self._facts = array("Q")
-        paths: list[str] = []
-        for unit, file in enumerate(hashed.files):
-            if file:
-                self._units.append(unit)
-                paths.append(hashed.path_of(unit))
-                self._facts.extend(_facts_of(file.fingerprint))
-        self._paths = "\0".join(("", *paths, ""))
+        self._files = hashed.files
+        self._units = array("I", self._files.units())
+        links = self._files.links()
+        self._paths = PackedPaths(
+            links.get(unit) or inside(hashed.directory, of_unit.path)
+            for unit, of_unit in enumerate(hashed.manifest.units)
+            if self._files.has(unit)
+        )
         self.bare_names = tuple(bare_names_of(hashed.directory, hashed.manifest))
-        self._others = "\0".join(("", *(bare.path for bare in self.bare_names), ""))
+        self._others = PackedPaths(bare.path for bare in self.bare_names)
 
     def __len__(self) -> int:
         return len(self._units)
@@ -83,22 +79,17 @@ class Recorded:
 
     def directories(self) -> set[str]:
         """Return the directories in which the files lie, relative to the root."""
-        paths = (*self._split(), *(bare.path for bare in self.bare_names))
+        paths = chain(self._paths, self._others)
         return {path.rpartition("/")[0] for path in paths}
 
-    def rows(self) -> Iterator[tuple[int, str, array[int]]]:
+    def rows(self) -> Iterator[tuple[int, str, tuple[int, int, int, int]]]:
         """Yield each unit that has a file, with its path relative to the root, and its facts."""
-        for number, (unit, path) in enumerate(zip(self._units, self._split(), strict=True)):
-            yield unit, path, self._facts[number * _FACTS : (number + 1) * _FACTS]
+        for unit, path in zip(self._units, self._paths, strict=True):
+            yield unit, path, self._files.facts(unit)
 
     def has(self, path: str) -> bool:
         """Return whether a path below the root is a file or a bare name, or a directory of one."""
-        return any(
-            f"\0{path}\0" in paths or f"\0{path}/" in paths for paths in (self._paths, self._others)
-        )
-
-    def _split(self) -> list[str]:
-        return self._paths.split("\0")[1:-1]
+        return self._paths.has(path) or self._others.has(path)
 
 
 class Differences(NamedTuple):
@@ -163,7 +154,9 @@ def _facts_of(fingerprint: Fingerprint) -> tuple[int, int, int, int]:
     )
 
 
-def _difference(facts: os.stat_result | None, expected: array[int]) -> tuple[str, bool]:
+def _difference(
+    facts: os.stat_result | None, expected: tuple[int, int, int, int]
+) -> tuple[str, bool]:
     """Say in which way a file looks different, and whether its content must be; empty: in none."""
     inode, size_bytes, mtime_ns, ctime_ns = expected
     if facts is None:

@@ -11,14 +11,14 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.manifest import FORMAT, Manifest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, held_blocks
+from ckptd.store.files.hashed_directories import HashedDirectory, held_blocks
 from ckptd.store.files.roots import Root, Roots
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.checking import compare
 from ckptd.store.published.places import (
     NO_UNITS,
     Place,
     UnitStarts,
-    absent_units,
     first_reason,
 )
 from ckptd.store.records.version_rows import (
@@ -65,9 +65,9 @@ def facts_of(row: VersionRow, space: AddressSpace | None = None) -> Holding:
     )
 
 
-def place_of(row: StoredPlace, space: AddressSpace, files: tuple[UnitFile | None, ...]) -> Place:
+def place_of(row: StoredPlace, space: AddressSpace, files: UnitFiles) -> Place:
     """Return a place at which nothing is known to be wrong."""
-    absent = absent_units(files)
+    absent = files.absent()
     units = space.manifest.units
     return Place(
         number=row.place,
@@ -101,7 +101,9 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
         manifest, encoded = unpack_version(stored.row, database)
     except CkptdError as error:
         nothing = AddressSpace(_NO_MANIFEST)
-        lost = tuple(_unreadable(place_of(row, nothing, ()), str(error)) for row in stored.places)
+        lost = tuple(
+            _unreadable(place_of(row, nothing, UnitFiles()), str(error)) for row in stored.places
+        )
         facts = facts_of(stored.row)
         return Inspected(facts, UnitStarts(nothing), lost, frozenset(), frozenset())
     space = AddressSpace(manifest)
@@ -113,7 +115,7 @@ def inspect(stored: StoredVersion, roots: Roots, database: str) -> Inspected:
         try:
             hashed = unpack_place(stored.row, row, manifest, encoded, database)
         except CkptdError as error:
-            no_files = (None,) * len(manifest.units)
+            no_files = UnitFiles.of_none(len(manifest.units))
             places.append(_unreadable(place_of(row, space, no_files), str(error)))
             continue
         place = place_of(row, space, hashed.files)
@@ -145,7 +147,7 @@ def _compared(place: Place, root: Root, hashed: HashedDirectory) -> tuple[Place,
     place = place.with_wrong_names(found.bare_names)
     if found.suspect:
         place = place.with_suspect(found.suspect, first_reason(found.suspect))
-    wrong = {unit for unit, file in enumerate(hashed.files) if file and file.is_wrong}
+    wrong = hashed.files.wrong()
     if wrong - found.changed.keys():
         place = place.with_suspect(wrong, "was found to have other content")
     if found.changed:
@@ -176,7 +178,7 @@ def is_on_its_disk(root: Root, directory: str) -> bool:
 
 def was_on_its_disk(root: Root, hashed: HashedDirectory) -> bool:
     """Return whether files were hashed on the file system that their root is on now."""
-    return all(file.fingerprint.device == root.device for file in hashed.files if file)
+    return hashed.files.devices() <= {root.device}
 
 
 def is_removed(root: Root, place: Place) -> bool:

@@ -15,7 +15,6 @@ from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
-from ckptd.store.files.fingerprints import UnitFile
 
 NO_UNITS: Final[frozenset[int]] = frozenset()
 
@@ -288,13 +287,6 @@ def held_version(facts: Holding, places: tuple[Place, ...], runs: UnitRuns) -> H
     """
     blocks = union(place.servable(runs) for place in places)
     return HeldVersion(replace(facts, blocks=blocks), places)
-
-
-def absent_units(files: tuple[UnitFile | None, ...]) -> frozenset[int]:
-    """Return the units that a recovery left out."""
-    if all(files):
-        return NO_UNITS
-    return frozenset(unit for unit, file in enumerate(files) if file is None)
 
 
 def _first(names: Mapping[str, str]) -> str:

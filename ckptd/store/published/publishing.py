@@ -30,12 +30,14 @@ from ckptd.model.manifest import (
     encode_manifest,
     urgency,
 )
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, check_plain, fingerprint_of
+from ckptd.store.files.fingerprints import UnitFile, check_plain, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
 from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.attribute_documents import document_of_hashed
 from ckptd.store.published.checking import compare
 from ckptd.store.published.finding import found_files
@@ -126,7 +128,7 @@ def scan_and_hash(
         manifest=manifest,
         encoded=encoded,
         digest=hexdigest_of(encoded),
-        files=tuple(found.file for found in hashed),
+        files=UnitFiles(found.file for found in hashed),
     )
     changed_ns = max(
         # What else comes to the directory of a single file says nothing about that.

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from ckptd.errors import CkptdError, NotFound
-from ckptd.store.files.fingerprints import Fingerprint, HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import Fingerprint, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import PARTIAL_MARKER, inside
 from ckptd.store.files.links import resolve_link
 from ckptd.store.files.names import Names

@@ -14,7 +14,7 @@ from ckptd.errors import ContentChanged, StorageError
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, held_blocks
+from ckptd.store.files.hashed_directories import HashedDirectory, blocks_of, held_blocks
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.pieces import (
@@ -44,7 +44,7 @@ class ServedPlace(NamedTuple):
 
     def has(self, unit: int) -> bool:
         """Return whether a unit may be served from here."""
-        return self.hashed.files[unit] is not None and unit not in self.unusable
+        return self.hashed.files.has(unit) and unit not in self.unusable
 
 
 class ServedVersion:
@@ -78,7 +78,7 @@ class ServedVersion:
         self._places = tuple(places)
         self._on_bad = on_bad
         self._bad: set[tuple[int, int]] = set()  # place and unit, found while serving
-        self._is_whole = any(all(place.hashed.files) and not place.unusable for place in places)
+        self._is_whole = any(place.hashed.files.is_whole and not place.unusable for place in places)
 
     def holds(self, start: int, end: int) -> bool:
         """Return whether all of the bytes ``start`` … ``end - 1`` are here."""
@@ -192,5 +192,4 @@ class _Reading:
 
 
 def _blocks(space: AddressSpace, place: ServedPlace) -> BlockSet:
-    files = tuple(file if place.has(unit) else None for unit, file in enumerate(place.hashed.files))
-    return held_blocks(space, files)
+    return held_blocks(space, place.hashed.files) - blocks_of(space, place.unusable)

@@ -331,6 +331,10 @@ CREATE TABLE passed (  -- places with files that are read through descriptors of
 ) STRICT;
 """
 
+_FILES_IN_COLUMNS: Final = """
+-- places.files: of what is written from now on UnitFiles.encoded, zstd; older rows stay as they are
+"""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -349,6 +353,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _BOOTS,
     _ATTRIBUTES,
     _PASSED,
+    _FILES_IN_COLUMNS,
 )
 """What leads from each schema to the next one."""
 

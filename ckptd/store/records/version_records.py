@@ -10,7 +10,8 @@ from typing import Final
 from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
+from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.records.database import Database
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_rows import (

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from ckptd.errors import DamagedState, InvalidManifest
 from ckptd.model.encoded.decoding import read_manifest
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile
+from ckptd.store.files.fingerprints import UnitFile
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.records.beside_manifests import forget_orphans
 from ckptd.store.records.manifest_pieces import (
@@ -23,10 +22,8 @@ from ckptd.store.records.manifest_pieces import (
     unpack,
     write_packed,
 )
+from ckptd.store.records.packed_files import pack_files, unpack_files
 from ckptd.store.records.schema import Connection
-
-_encoder: Final = msgspec.msgpack.Encoder()
-_files_decoder: Final = msgspec.msgpack.Decoder(tuple[UnitFile | None, ...])
 
 
 class VersionRow(NamedTuple):
@@ -81,11 +78,6 @@ def pack_version(hashed: HashedDirectory, space: AddressSpace) -> VersionRow:
     )
 
 
-def pack_files(files: tuple[UnitFile | None, ...]) -> bytes:
-    """Return the files of a place as its row has them."""
-    return _encoder.encode(files)
-
-
 def unpack_manifest(row: VersionRow, database: str) -> bytes:
     """Return an encoded manifest, compared with its digest: SQLite has no checksums.
 
@@ -135,8 +127,8 @@ def unpack_place(
         DamagedState: The place has not one file for each unit.
     """
     try:
-        files = _files_decoder.decode(place.files)
-    except msgspec.DecodeError as error:
+        files = unpack_files(place.files)
+    except DamagedState as error:
         raise _damaged(row, database) from error
     if len(files) != len(manifest.units):
         raise _damaged(row, database)
@@ -244,16 +236,18 @@ def renew_files(
     if row is None:
         return False
     try:
-        before = _files_decoder.decode(row[0])
-    except msgspec.DecodeError as error:
+        known = unpack_files(row[0])
+    except DamagedState as error:
         raise DamagedState(f"place {number}", "is damaged", "Publish it again.") from error
-    after = tuple(
-        file._replace(is_wrong=True) if file and unit in wrong else files.get(unit, file)
-        for unit, file in enumerate(before)
-    )
+    for unit, file in files.items():
+        if unit not in wrong:
+            known[unit] = file
+    for unit in wrong:
+        if before := known[unit]:
+            known[unit] = before._replace(is_wrong=True)
     connection.execute(
         "UPDATE places SET files = ?, checked_at_s = coalesce(?, checked_at_s) WHERE place = ?",
-        (pack_files(after), checked_at_s, number),
+        (pack_files(known), checked_at_s, number),
     )
     return True
 

@@ -35,11 +35,12 @@ from ckptd.model.ids import RecoveryId
 from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.zeros import bytes_by_unit, zero_blocks
 from ckptd.store.files import layout
-from ckptd.store.files.fingerprints import UnitFile, blocks_of
+from ckptd.store.files.hashed_directories import blocks_of
 from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.staging import placing, preparing
 from ckptd.store.staging.block_files import BlockFiles, Writing
 from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
@@ -117,7 +118,7 @@ class Staging:
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
         self.zeros = BlockSet()
-        self._placed: tuple[UnitFile | None, ...] = ()
+        self._placed = UnitFiles()
         self._small_turn = threading.Lock()
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
@@ -174,7 +175,7 @@ class Staging:
             if standing.is_right:
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
-                self._placed = tuple(right_file for _, right_file in sorted(standing.right.items()))
+                self._placed = standing.files
                 self.is_placed = True
                 return right
         zeros = zero_blocks(space, digest_of_zeros) - right
@@ -186,7 +187,7 @@ class Staging:
     def _stage(self, journaled: BlockSet, zeros: BlockSet, reserved_bytes: int) -> BlockSet:
         """Open the staging directory, with a file for every unit that does not stand already."""
         root, space = self._root, self._space
-        stands = self._standing.right if self._standing else {}
+        stands = frozenset(self._standing.files.units()) if self._standing else frozenset()
         if root.stat(self._path) is not None:
             self._tree = directories.make_staging(root, self._path, self._owner)
         is_new = self._tree is None
@@ -200,7 +201,7 @@ class Staging:
             if is_new:
                 opens_group = self._owner is not None and self._owner.is_other
                 directories.inherit_access(root, tree, self._target, opens_group=opens_group)
-            self._unreserved = preparing.create_files(tree, space, left | stands, zeros)
+            self._unreserved = preparing.create_files(tree, space, stands.union(left), zeros)
         except CkptdError:
             if is_new:
                 self._remove()
@@ -251,8 +252,8 @@ class Staging:
 
     def path_of(self, unit: int) -> str:
         """Return where a unit's file is now, relative to the root."""
-        if self._standing is not None and (self.is_placed or unit in self._standing.right):
-            return self._standing.paths[unit]
+        if self._standing is not None and (self.is_placed or self._standing.files.has(unit)):
+            return self._standing.known.path_of(self._space.manifest, unit)
         directory = self._target if self.is_placed else self._path
         return layout.inside(directory, self._space.manifest.units[unit].path)
 
@@ -406,7 +407,7 @@ class Staging:
         self.held.release(blocks)
         self.served.add(blocks)
 
-    def place(self, missing: BlockSet, marker: bytes = b"") -> tuple[UnitFile | None, ...]:
+    def place(self, missing: BlockSet, marker: bytes = b"") -> UnitFiles:
         """Put the version under its final name. No block can be delivered any more.
 
         Critical units, and those with several blocks, are hashed once more from where they lie.
@@ -440,8 +441,7 @@ class Staging:
         left_out = set(self._space.units_of(missing))
         for start, end in (BlockSet.full(self._space.block_count) - missing).runs():
             assert not self.held.missing_count(start, end), "blocks are not verified"
-        stands = self._standing.right if self._standing else {}
-        skipped = left_out.union(stands)
+        skipped = left_out.union(self._standing.files.units()) if self._standing else left_out
         placing.leave_out(tree, manifest, left_out)
         if marker:
             write_marker(tree, marker)
@@ -465,7 +465,7 @@ class Staging:
 
     def _put_right(
         self, standing: StandingFiles, tree: Root, skipped: Collection[int], *, has_marker: bool
-    ) -> tuple[UnitFile | None, ...]:
+    ) -> UnitFiles:
         """Let finished files take the places of wrong ones where the version stands."""
         root, manifest = self._root, self._space.manifest
         wrong = {unit: file for unit, file in standing.wrong.items() if unit not in skipped}
@@ -482,7 +482,10 @@ class Staging:
                 remove_marker(root, self._target)
         self.replaced = len(put) + len(standing.wrong_names)
         root.remove_tree(self._path)
-        return tuple((standing.right | put).get(unit) for unit in range(len(manifest.units)))
+        files = standing.files.copied()
+        for unit, file in put.items():
+            files[unit] = file
+        return files
 
     def close(self) -> None:
         """Make waiting deliveries fail, wait for those that write, close all files.

@@ -19,6 +19,7 @@ from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors, sync_file
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.trees.bare_names import make_bare_names
 from ckptd.store.trees.directories import (
     as_directory,
@@ -70,7 +71,7 @@ def finish(
     finishing: Finishing,
     *,
     gives_directories: bool = True,
-) -> tuple[UnitFile | None, ...]:
+) -> UnitFiles:
     """Give files and directories their final modes and times, and make everything durable.
 
     Args:
@@ -95,7 +96,7 @@ def finish(
         kept = (unit.path for index, unit in enumerate(manifest.units) if index not in left_out)
         directories = [*directories_of(kept), ""]
     is_few = len(manifest.units) + len(directories) <= _FEW_FILES
-    files: list[UnitFile | None] = [None] * len(manifest.units)
+    files = UnitFiles.of_none(len(manifest.units))
     with Names(tree) as names:
         for index, unit in enumerate(manifest.units):
             if index not in left_out:
@@ -114,7 +115,7 @@ def finish(
                 sync_file(fd)
     if not is_few:
         tree.sync()
-    return tuple(files)
+    return files
 
 
 def _finished_file(names: Names, unit: Unit, last: Finish, finishing: Finishing) -> UnitFile | None:

@@ -13,10 +13,10 @@ from functools import partial
 from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.pieces import StoredPiece, check_unchanged, open_published, read_pieces
 
 
@@ -50,7 +50,7 @@ class StagedVersion:
         self._root = root
         self._staging = staging
         self._target = target
-        self._files: tuple[UnitFile | None, ...] | None = None
+        self._files: UnitFiles | None = None
 
     @property
     def blocks(self) -> BlockSet:
@@ -65,7 +65,7 @@ class StagedVersion:
         """Serve some blocks no more: they are wrong on the disk. For the event loop."""
         self._withheld |= blocks
 
-    def expect_rename(self, files: tuple[UnitFile | None, ...] | None) -> None:
+    def expect_rename(self, files: UnitFiles | None) -> None:
         """Set the files as they will be after the rename; ``None``: they are not final yet."""
         self._files = files
 
@@ -99,7 +99,7 @@ class StagedVersion:
             return names.open_file(inside(self._staging, path), os.O_RDONLY)
         except NotFound:
             # The files are set before the rename, so they are known here if it has happened.
-            if self._files is None or self._files[unit] is None:
+            if self._files is None or not self._files.has(unit):
                 raise
         return open_published(self._root, names, inside(self._target, path))
 

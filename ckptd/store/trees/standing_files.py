@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 from ckptd.errors import Conflict, StorageError
@@ -21,16 +22,12 @@ from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import (
-    Fingerprint,
-    UnitFile,
-    blocks_of,
-    fingerprint_of,
-    is_unchanged,
-)
+from ckptd.store.files.fingerprints import Fingerprint, UnitFile, fingerprint_of, is_unchanged
+from ckptd.store.files.hashed_directories import blocks_of, held_blocks
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.bare_names import WrongName, bare_names_of, wrong_names
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
@@ -57,16 +54,14 @@ class KnownPlace:
 
     root: Root
     directory: str
-    files: tuple[UnitFile | None, ...]
+    files: UnitFiles
     changed: frozenset[int] = frozenset()
     number: int = 0
 
     def path_of(self, manifest: Manifest, unit: int) -> str:
         """Return where a unit's file lies, or would lie, relative to the root."""
-        file = self.files[unit]
-        if file and file.link_target:
-            return file.link_target
-        return inside(self.directory, manifest.units[unit].path)
+        link = self.files.links().get(unit)
+        return link or inside(self.directory, manifest.units[unit].path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +104,16 @@ class StandingFiles:
     """What stands at a target.
 
     Attributes:
-        paths: Where the file of each unit is, or is to be, relative to the root.
-        right: The units that stand as they should, with the fingerprints of what was hashed.
+        known: What is known of the place; says where the file of each unit is, or is to be.
+        files: The units that stand as they should, with the fingerprints of what was hashed.
         wrong: All others.
         right_blocks: Blocks of wrong units whose bytes are right where they are.
         is_recorded: All that is right is just what was recorded.
         wrong_names: Links and empty directories that do not stand as they should.
     """
 
-    paths: tuple[str, ...]
-    right: dict[int, UnitFile]
+    known: KnownPlace
+    files: UnitFiles
     wrong: dict[int, WrongFile]
     right_blocks: BlockSet
     is_recorded: bool
@@ -165,7 +160,7 @@ class StandingFiles:
 
     def right_of(self, space: AddressSpace) -> BlockSet:
         """Return the blocks of the units that are right."""
-        return blocks_of(space, self.right)
+        return held_blocks(space, self.files)
 
     def local_blocks(
         self, root: Root, space: AddressSpace, wanted: BlockSet
@@ -173,7 +168,8 @@ class StandingFiles:
         """Yield what of some blocks can be taken from the files that are wrong."""
         for run in (self.right_blocks & wanted).runs():
             for place in space.places(run):
-                yield LocalBlock(place, root, self.paths[place.unit], place.offset)
+                path = self.known.path_of(space.manifest, place.unit)
+                yield LocalBlock(place, root, path, place.offset)
 
 
 def blocks_of_place(known: KnownPlace, space: AddressSpace) -> BlockSet:
@@ -186,7 +182,7 @@ def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Itera
     """Yield where a place may have some blocks of its version."""
     for run in wanted.runs():
         for block in space.places(run):
-            if known.files[block.unit]:
+            if known.files.has(block.unit):
                 path = known.path_of(space.manifest, block.unit)
                 yield LocalBlock(block, known.root, path, block.offset, known.number, block.unit)
 
@@ -225,16 +221,15 @@ def look(
     if found is None or not stat.S_ISDIR(found.st_mode) or (not target and known is None):
         raise _taken(root, target, "exists already")
     manifest = space.manifest
-    known = known or KnownPlace(root, target, (None,) * len(manifest.units))
-    paths = [known.path_of(manifest, unit) for unit in range(len(manifest.units))]
-    seen = _stat_all(root, paths)
-    if not any(known.files) and not any(seen):
+    known = known or KnownPlace(root, target, UnitFiles.of_none(len(manifest.units)))
+    seen = _look_at_all(root, manifest, known)
+    if seen.is_empty and not any(True for _ in known.files.units()):
         raise _taken(root, target, "exists already and holds other files")
-    right, good = _find_right(root, space, known, paths, seen, check)
+    good = _find_right(root, space, known, seen, check)
+    files = seen.files
     wrong = {
-        unit: _wrong_file(paths[unit], facts, known.files[unit])
-        for unit, facts in enumerate(seen)
-        if unit not in right
+        unit: _wrong_file(known.path_of(manifest, unit), seen.doubtful.get(unit), known.files[unit])
+        for unit in sorted(files.absent())
     }
     bare = wrong_names(root, bare_names_of(target, manifest))
     if (wrong or bare) and found.st_dev != root.device:
@@ -244,85 +239,108 @@ def look(
             f"Make {root.absolute(target)} a root of its own.",
         )
     return StandingFiles(
-        paths=tuple(paths),
-        right=right,
+        known=known,
+        files=files,
         wrong=wrong,
-        right_blocks=good - blocks_of(space, right),
-        is_recorded=all(file is known.files[unit] for unit, file in right.items()),
+        right_blocks=good - held_blocks(space, files),
+        is_recorded=not any(files.has(unit) for unit in seen.doubtful),
         wrong_names=bare,
     )
 
 
+class _Seen(NamedTuple):
+    """What a look at the files showed.
+
+    Attributes:
+        files: Those that are just what was recorded; gets those that are right nevertheless.
+        doubtful: What others are: to be hashed, if they are files.
+        is_empty: There is nothing of that name for any unit.
+    """
+
+    files: UnitFiles
+    doubtful: dict[int, os.stat_result]
+    is_empty: bool
+
+
+def _look_at_all(root: Root, manifest: Manifest, known: KnownPlace) -> _Seen:
+    files = UnitFiles.of_none(len(manifest.units))
+    doubtful: dict[int, os.stat_result] = {}
+    is_empty, links = True, known.files.links()
+    with Names(root) as names:
+        for unit, of_unit in enumerate(manifest.units):
+            facts = names.stat(links.get(unit) or inside(known.directory, of_unit.path))
+            if facts is None:
+                continue
+            is_empty = False
+            file = known.files[unit]
+            if file and unit not in known.changed and is_unchanged(facts, file.fingerprint):
+                files[unit] = file
+            else:
+                doubtful[unit] = facts
+    return _Seen(files, doubtful, is_empty)
+
+
 def _find_right(
-    root: Root,
-    space: AddressSpace,
-    known: KnownPlace,
-    paths: list[str],
-    seen: list[os.stat_result | None],
-    check: Callable[[], None],
-) -> tuple[dict[int, UnitFile], BlockSet]:
-    """Return the units that are right, and which blocks of files in doubt were.
+    root: Root, space: AddressSpace, known: KnownPlace, seen: _Seen, check: Callable[[], None]
+) -> BlockSet:
+    """Hash the files that are in doubt, and take in those that are right.
 
     Args:
         root: Where the files are.
         space: What they should be.
         known: What was recorded of them.
-        paths: Where each unit's file is.
         seen: What each was; made to be what it was when it was hashed.
         check: Called before each block that is hashed.
+
+    Returns:
+        Which of their blocks are right.
     """
-    right: dict[int, UnitFile] = {}
-    doubtful: list[int] = []
-    for unit, facts in enumerate(seen):
-        file = known.files[unit]
-        if facts and file and unit not in known.changed and is_unchanged(facts, file.fingerprint):
-            right[unit] = file
-        elif facts and stat.S_ISREG(facts.st_mode):
-            doubtful.append(unit)
-    good = _hash_all(root, space, paths, seen, doubtful, check)
-    for unit in doubtful:
-        facts = seen[unit]
-        assert facts
+    doubtful = seen.doubtful
+    units = [unit for unit, facts in doubtful.items() if stat.S_ISREG(facts.st_mode)]
+    good = _hash_all(root, space, known, doubtful, units, check)
+    for unit in units:
+        facts = doubtful[unit]
         run = space.unit_run(unit)
         is_right = len(good & BlockSet((run,) if run[0] < run[1] else ())) == run[1] - run[0]
         if is_right and facts.st_size == space.manifest.units[unit].size_bytes:
-            file = known.files[unit]
-            right[unit] = UnitFile(fingerprint_of(facts), file.link_target if file else "")
-    return right, good
-
-
-def _stat_all(root: Root, paths: Iterable[str]) -> list[os.stat_result | None]:
-    with Names(root) as names:
-        return [names.stat(path) for path in paths]
+            link = known.files.links().get(unit, "")
+            seen.files[unit] = UnitFile(fingerprint_of(facts), link)
+    return good
 
 
 def _hash_all(
     root: Root,
     space: AddressSpace,
-    paths: list[str],
-    seen: list[os.stat_result | None],
+    known: KnownPlace,
+    doubtful: dict[int, os.stat_result],
     units: list[int],
     check: Callable[[], None],
 ) -> BlockSet:
     """Hash some units where they stand; update what was seen of them to what was hashed."""
     if not units:
         return BlockSet()
-    _let_settle(facts for unit in units if (facts := seen[unit]))
-    before = _stat_all(root, (paths[unit] for unit in units))
+    _let_settle(doubtful[unit] for unit in units)
+    path_of = partial(known.path_of, space.manifest)
+    before = _stat_all(root, map(path_of, units))
     good = matching(
         root,
         space,
         blocks_of(space, units),
         check=check,
-        path_of=paths.__getitem__,
+        path_of=path_of,
         skips_unreadable=True,
     )
-    after = _stat_all(root, (paths[unit] for unit in units))
+    after = _stat_all(root, map(path_of, units))
     for unit, first, second in zip(units, before, after, strict=True):
         if not (first and second) or fingerprint_of(first) != fingerprint_of(second):
-            raise _taken(root, paths[unit], "changed while it was looked at")
-        seen[unit] = second
+            raise _taken(root, path_of(unit), "changed while it was looked at")
+        doubtful[unit] = second
     return good
+
+
+def _stat_all(root: Root, paths: Iterable[str]) -> list[os.stat_result | None]:
+    with Names(root) as names:
+        return [names.stat(path) for path in paths]
 
 
 def _let_settle(facts: Iterable[os.stat_result]) -> None:

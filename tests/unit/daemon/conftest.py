@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.serving import ServedVersion

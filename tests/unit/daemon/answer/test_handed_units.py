@@ -14,7 +14,7 @@ from ckptd.control.server.handing import Handing
 from ckptd.daemon.answer import handed_units
 from ckptd.daemon.answer.handed_units import HandedUnits
 from ckptd.errors import Conflict, ContentChanged, NotFound
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from tests.support.stores import open_descriptors

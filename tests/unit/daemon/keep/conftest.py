@@ -7,7 +7,8 @@ import pytest
 
 from ckptd.daemon.keep.reads import Reads
 from ckptd.model.ids import Digest
-from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.places import Place

@@ -10,7 +10,7 @@ import pytest
 from ckptd.daemon.keep.passed_keeping import CLOSED, PassedKeeping
 from ckptd.errors import Withdrawn
 from ckptd.model.words import PlaceState
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.passed_files import Inode
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog

@@ -11,7 +11,7 @@ from ckptd.daemon.keep.rechecking import Rechecking, first_batch
 from ckptd.limits import MIB
 from ckptd.model.ids import Digest
 from ckptd.model.words import PlaceState, ReadReason
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.published.checking import Checked, Reading, hash_again
 from ckptd.store.published.hash_runs import HashRun
 from ckptd.store.published.places import HeldVersion, Place

@@ -13,7 +13,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Digest, Version
 from ckptd.model.manifest import OPTIONAL_FLAG, encode_manifest
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from tests.support.stores import forget, mark_changed, publish, write_files

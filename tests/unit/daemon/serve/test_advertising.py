@@ -13,8 +13,9 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import CheckpointName, Epoch, NodeId, RecoveryId, Version
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.wire.holdings_document import decode_holdings
@@ -53,7 +54,9 @@ def holding_of(hashed: HashedDirectory, *runs: tuple[int, int]) -> Holding:
 
 def without_unit(hashed: HashedDirectory, left_out: int) -> HashedDirectory:
     units = enumerate(hashed.files)
-    return replace(hashed, files=tuple(None if unit == left_out else each for unit, each in units))
+    return replace(
+        hashed, files=UnitFiles(None if unit == left_out else each for unit, each in units)
+    )
 
 
 def said(advertising: Advertising) -> Holdings:

@@ -13,7 +13,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.model.space import AddressSpace
 from ckptd.net.source.answers import StoodBy, VersionBody
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.serving import ServedVersion

@@ -1,23 +1,16 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ckptd.errors import StorageError
-from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import Digest
-from ckptd.model.space import AddressSpace
 from ckptd.store.files.fingerprints import (
     Fingerprint,
-    HashedDirectory,
     UnitFile,
     check_plain,
     fingerprint_of,
-    held_blocks,
     is_unchanged,
 )
-from tests.support.manifests import make_manifest
 
 FILE = UnitFile(Fingerprint(1, 2, 3, 4, 5))
 
@@ -136,20 +129,3 @@ def test_a_second_name_is_taken_where_only_who_reads_and_writes_the_file_can_hav
     check_plain(facts_of(st_nlink=2), facts_of(st_mode=0o41777), "file", lambda: "")
     with pytest.raises(StorageError, match="setuid or setgid"):
         check_plain(facts_of(st_nlink=2, st_mode=0o104755), OWN, "file", lambda: "")
-
-
-def test_a_path_is_where_a_link_leads_or_below_the_directory() -> None:
-    manifest = make_manifest({"a": b"1", "b": b"2"})
-    files = (FILE, FILE._replace(link_target="blobs/b"))
-    hashed = HashedDirectory("data", "v1", manifest, b"", Digest("00" * 32), files)
-    assert [hashed.path_of(0), hashed.path_of(1)] == ["v1/a", "blobs/b"]
-    assert replace(hashed, directory="").path_of(0) == "a"
-    assert replace(hashed, files=(None, None)).path_of(1) == "v1/b"
-
-
-def test_the_blocks_of_units_that_are_left_out_are_not_held() -> None:
-    contents = {"a": b"1", "b": b"", "c": b"22" * 200_000, "d": b"3"}
-    space = AddressSpace(make_manifest(contents))
-    assert held_blocks(space, (FILE, FILE, FILE, FILE)) == BlockSet.full(4)
-    assert held_blocks(space, (FILE, FILE, None, FILE)) == BlockSet([(0, 1), (3, 4)])
-    assert held_blocks(space, (None, FILE, None, None)) == BlockSet()

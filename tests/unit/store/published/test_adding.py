@@ -6,8 +6,9 @@ import pytest
 
 from ckptd.errors import DamagedState
 from ckptd.model.ids import Digest
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.adding import Packed, conflict, displaced, full
 from ckptd.store.published.inspection import facts_of, place_of
 from ckptd.store.published.places import HeldVersion, Place, held_version
@@ -36,7 +37,7 @@ def test_a_place_that_is_recorded_again_keeps_its_number_and_when_it_came(
 
 
 def test_less_does_not_displace_more_that_is_right(hashed: HashedDirectory, place: Place) -> None:
-    partial = replace(hashed, files=(None, *hashed.files[1:]))
+    partial = replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     packed = Packed.of(partial)
     assert packed.is_less_than(place, partial)
     assert not packed.is_less_than(place.with_suspect([1], "touched"), partial)

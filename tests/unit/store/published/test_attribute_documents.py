@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.attribute_documents import document_of_standing
 
 
@@ -33,5 +34,5 @@ def test_what_was_changed_since_then_has_none(
 def test_what_lacks_a_file_has_none(root: Root, hashed: HashedDirectory, inside: Path) -> None:
     (inside / "v1/c/d").unlink()
     assert document_of_standing(root, hashed) == b""
-    lacking = replace(hashed, files=(None, *hashed.files[1:]))
+    lacking = replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     assert document_of_standing(root, lacking) == b""

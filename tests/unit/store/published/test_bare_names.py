@@ -10,7 +10,7 @@ import pytest
 
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.checking import Reading, Recorded, compare

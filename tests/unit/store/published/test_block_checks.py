@@ -10,7 +10,7 @@ import pytest
 
 from ckptd.errors import ContentChanged
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.block_checks import check_block
 from ckptd.store.published.pieces import StoredPiece

@@ -20,8 +20,9 @@ from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published import catalog as catalog_module
 from ckptd.store.published import open_versions
 from ckptd.store.published.catalog import Catalog
@@ -68,7 +69,9 @@ async def reload(database: Database, root: Root) -> tuple[Catalog, tuple[HeldVer
 def without_unit(hashed: HashedDirectory, left_out: int) -> HashedDirectory:
     return replace(
         hashed,
-        files=tuple(None if unit == left_out else file for unit, file in enumerate(hashed.files)),
+        files=UnitFiles(
+            None if unit == left_out else file for unit, file in enumerate(hashed.files)
+        ),
     )
 
 
@@ -668,7 +671,7 @@ async def test_a_place_that_stood_at_the_start_is_forgotten_whatever_its_disk_wa
         file and file._replace(fingerprint=file.fingerprint._replace(device=root.device + 1))
         for file in hashed.files
     )
-    held = await catalog.add(replace(hashed, files=files))
+    held = await catalog.add(replace(hashed, files=UnitFiles(files)))
     again, _ = await reload(database, root)
     shutil.rmtree(inside / "v100")
     assert await again.forget_if_gone(held.places[0].number)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from ckptd.limits import MIB
-from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.checking import (
     ROT,
     Checked,
@@ -66,7 +68,7 @@ def rot(path: Path, hashed: HashedDirectory, unit: int) -> HashedDirectory:
     recorded = files[unit]
     assert recorded
     files[unit] = recorded._replace(fingerprint=fingerprint_of(path.stat()))
-    return dataclasses.replace(hashed, files=tuple(files))
+    return dataclasses.replace(hashed, files=UnitFiles(files))
 
 
 def test_what_was_not_touched_looks_the_same(root: Root, hashed: HashedDirectory) -> None:
@@ -100,7 +102,7 @@ def test_another_device_number_is_no_difference(root: Root, hashed: HashedDirect
         file and file._replace(fingerprint=file.fingerprint._replace(device=12345))
         for file in hashed.files
     )
-    assert compare(root, dataclasses.replace(hashed, files=files)) == NOTHING
+    assert compare(root, dataclasses.replace(hashed, files=UnitFiles(files))) == NOTHING
 
 
 def test_facts_beyond_what_is_usual_are_compared_too(
@@ -153,7 +155,7 @@ def test_what_a_file_looks_like_is_said_of_units_that_were_asked_about(
 
 
 def test_units_that_were_left_out_are_not_looked_for(root: Root, hashed: HashedDirectory) -> None:
-    partial = dataclasses.replace(hashed, files=(None, *hashed.files[1:]))
+    partial = dataclasses.replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     recorded = Recorded(partial)
     assert compare(root, recorded) == NOTHING
     assert len(recorded) == 3
@@ -162,7 +164,7 @@ def test_units_that_were_left_out_are_not_looked_for(root: Root, hashed: HashedD
         (D, "v1/c/d"),
         (E, "v1/e"),
     ]
-    nothing = Recorded(dataclasses.replace(hashed, files=(None,) * 4))
+    nothing = Recorded(dataclasses.replace(hashed, files=UnitFiles.of_none(4)))
     assert compare(root, nothing) == NOTHING
     assert nothing.directories() == set()
 
@@ -207,7 +209,7 @@ def test_right_content_is_right_whatever_the_file_looks_like(
     assert checked.read_bytes == sum(map(len, SERVED_CONTENTS.values()))
     files = list(hashed.files)
     files[A] = checked.files[A]
-    assert compare(root, dataclasses.replace(hashed, files=tuple(files))) == NOTHING
+    assert compare(root, dataclasses.replace(hashed, files=UnitFiles(files))) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_a_file_that_does_not_settle_is_undecided(
 
 
 def test_units_that_were_left_out_are_not_asked_about(root: Root, hashed: HashedDirectory) -> None:
-    partial = dataclasses.replace(hashed, files=(None, *hashed.files[1:]))
+    partial = dataclasses.replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     assert hash_again(root, partial, [A, B], Reading()).files.keys() == {B}
     assert hash_again(root, partial, [A], Reading()) == Checked({}, {}, {}, set(), 0)
 

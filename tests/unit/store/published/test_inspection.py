@@ -10,7 +10,7 @@ import pytest
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import PlaceState
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.inspection import (
     facts_of,
@@ -21,7 +21,8 @@ from ckptd.store.published.inspection import (
     stands,
     was_on_its_disk,
 )
-from ckptd.store.records.version_rows import StoredPlace, StoredVersion, pack_files, pack_version
+from ckptd.store.records.packed_files import pack_files
+from ckptd.store.records.version_rows import StoredPlace, StoredVersion, pack_version
 
 DATABASE = "/state/ckptd.db"
 

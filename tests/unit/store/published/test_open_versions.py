@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import NotFound
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.adding import Packed
 from ckptd.store.published.inspection import facts_of, place_of

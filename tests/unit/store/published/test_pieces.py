@@ -9,8 +9,10 @@ from ckptd.errors import ContentChanged, StorageError
 from ckptd.limits import DIGEST_BYTES, MIB
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import FORMAT, Manifest, Unit
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, fingerprint_of
+from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.pieces import PIECE_BYTES_MAX, READ_BYTES_MAX, StoredPiece
 from ckptd.store.published.serving import ServedVersion
 from tests.support.mounts import needs_disk
@@ -164,7 +166,7 @@ def test_long_units_come_in_pieces(root: Root, inside: Path) -> None:
         manifest=Manifest(format=FORMAT, checkpoint="a", version=1, units=(unit,)),
         encoded=b"",
         digest=Digest("00" * 32),
-        files=(UnitFile(fingerprint_of(os.stat(inside / "v1/long"))),),
+        files=UnitFiles([UnitFile(fingerprint_of(os.stat(inside / "v1/long")))]),
     )
     pieces = [piece[1:3] for piece in served_from(root, hashed).pieces(10, size)]
     assert pieces == [

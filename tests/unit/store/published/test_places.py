@@ -12,7 +12,6 @@ from ckptd.store.published.places import (
     HeldVersion,
     Place,
     UnitStarts,
-    absent_units,
     count_by_state,
     first_reason,
     held_version,
@@ -150,11 +149,6 @@ def test_a_version_of_empty_files_is_offered_while_they_are_there() -> None:
 
 def _offer(held: HeldVersion) -> tuple[bool, bool]:
     return held.is_offered, held.is_stale
-
-
-def test_units_without_a_file_are_absent() -> None:
-    assert absent_units((FILE, None, FILE, None)) == {1, 3}
-    assert absent_units((FILE, FILE)) == frozenset()
 
 
 def test_the_reason_of_the_first_unit_is_named() -> None:

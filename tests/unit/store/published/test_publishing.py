@@ -18,7 +18,8 @@ from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.words import Criticality
 from ckptd.store.files import links
-from ckptd.store.files.fingerprints import HashedDirectory, fingerprint_of
+from ckptd.store.files.fingerprints import fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.files.roots import Root
 from ckptd.store.published.checking import Reading, compare, hash_again

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import StorageError
-from ckptd.store.files.fingerprints import HashedDirectory, UnitFile, fingerprint_of
+from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import PARTIAL_MARKER
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.checking import Reading
 from ckptd.store.published.removing import Removable, Removed, examine, remove
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
@@ -33,7 +35,7 @@ def rot(path: Path, hashed: HashedDirectory, unit: int) -> HashedDirectory:
         file.write(b"?")
     files = list(hashed.files)
     files[unit] = UnitFile(fingerprint_of(path.stat()))
-    return replace(hashed, files=tuple(files))
+    return replace(hashed, files=UnitFiles(files))
 
 
 def let_go(root: Root, hashed: HashedDirectory, *, with_foreign: bool = False) -> Removed:
@@ -82,7 +84,7 @@ def test_the_note_on_a_version_that_lacks_units_goes_with_it(
 ) -> None:
     (inside / "v1/a").unlink()
     (inside / "v1/.ckptd-partial.json").write_bytes(b"{}")
-    partial = replace(hashed, files=(None, *hashed.files[1:]))
+    partial = replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
     assert look(root, partial).strangers == 0
     assert let_go(root, partial).is_directory_gone
     assert os.listdir(inside) == []

@@ -20,7 +20,7 @@ from ckptd.errors import (
     UsageError,
 )
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.scanning import (

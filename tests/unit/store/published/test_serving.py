@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from ckptd.errors import ContentChanged
 from ckptd.model.blocks import BlockSet
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.serving import ServedPlace, ServedVersion
 from tests.support.stores import (
     SERVED_CONTENTS,
@@ -48,7 +49,7 @@ def test_ranges_that_are_none_are_not_held(served: ServedVersion, start: int, en
 
 def test_units_that_were_left_out_are_not_held(root: Root, hashed: HashedDirectory) -> None:
     files = tuple(None if index == 2 else file for index, file in enumerate(hashed.files))
-    served = served_from(root, replace(hashed, files=files))
+    served = served_from(root, replace(hashed, files=UnitFiles(files)))
     assert served.blocks == BlockSet([(0, 2), (3, 4)])
     assert served.holds(0, 300_000)
     assert not served.holds(0, 300_001)
@@ -122,7 +123,7 @@ class TestSeveralPlaces:
     def test_what_a_place_lacks_comes_from_another(
         self, root: Root, hashed: HashedDirectory, copy: HashedDirectory
     ) -> None:
-        partial = replace(hashed, files=(None, *hashed.files[1:]))
+        partial = replace(hashed, files=UnitFiles((None, *hashed.files[1:])))
         served = ServedVersion(
             [
                 ServedPlace(1, root, partial, frozenset({2})),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.store.files.roots import Root, Roots
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database
 from ckptd.store.records.newest import NewestVersions
@@ -28,7 +29,7 @@ async def test_the_newest_version_outlives_itself_and_the_daemon(tmp_path: Path)
     write_files(Path(root.path, "v200"))
     hashed = publish(root, "v200", version=200)
     left_out = (None, *hashed.files[1:])
-    await catalog.add(replace(hashed, files=left_out), is_published=False)
+    await catalog.add(replace(hashed, files=UnitFiles(left_out)), is_published=False)
     (held,) = catalog.find(NAME, Version(9))
     await catalog.forget(held.places[0].number)
     assert catalog.newest_ever(NAME) == 9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.records.database import Database

@@ -3,13 +3,14 @@ import pytest
 from ckptd.errors import DamagedState, NotFound
 from ckptd.model.ids import Digest, Version
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
 from ckptd.store.records import version_records
 from ckptd.store.records.database import Database
+from ckptd.store.records.packed_files import pack_files
 from ckptd.store.records.schema import Connection
 from ckptd.store.records.version_records import VersionRecords
-from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_files, pack_version
+from ckptd.store.records.version_rows import StoredPlace, VersionRow, pack_version
 
 
 @pytest.fixture

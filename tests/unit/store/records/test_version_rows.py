@@ -14,16 +14,17 @@ from ckptd.errors import DamagedState
 from ckptd.limits import MANIFEST_BYTES_MAX
 from ckptd.model.ids import Digest
 from ckptd.model.space import AddressSpace
-from ckptd.store.files.fingerprints import HashedDirectory
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.records.manifest_pieces import PIECE_BYTES, pack, read_packed
+from ckptd.store.records.packed_files import pack_files, unpack_files
 from ckptd.store.records.schema import Connection, bring_up_to_date
 from ckptd.store.records.version_rows import (
     StoredPlace,
     StoredVersion,
     VersionRow,
     delete_place,
-    pack_files,
     pack_version,
     read_version,
     read_versions,
@@ -77,7 +78,7 @@ def test_a_version_comes_back_as_it_was(
 def test_units_that_were_left_out_stay_so(
     row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
-    files = (None, *hashed.files[1:])
+    files = UnitFiles((None, *hashed.files[1:]))
     assert unpacked(row, place._replace(files=pack_files(files))) == replace(hashed, files=files)
 
 
@@ -108,8 +109,8 @@ def test_a_damaged_row_is_named(row: VersionRow, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["no files", "too few"])
 def test_damaged_files_of_a_place_are_named(row: VersionRow, place: StoredPlace, kind: str) -> None:
-    files = msgspec.msgpack.decode(place.files)
-    damage = b"\xc1" if kind == "no files" else msgspec.msgpack.encode(files[:-1])
+    files = unpack_files(place.files)
+    damage = b"\xc1" if kind == "no files" else pack_files(UnitFiles(files[:-1]))
     with pytest.raises(DamagedState, match=rf"llama/rank-0@100 in {PLACE}: is damaged\. Publish"):
         unpacked(row, place._replace(files=damage))
 
@@ -225,7 +226,9 @@ def test_files_of_some_units_are_renewed(
     assert renew_files(connection, number, {0: renewed}, (), None)
     stored = read_version(connection, row.digest)
     assert stored is not None
-    expected = place._replace(place=number, files=pack_files((renewed, *hashed.files[1:])))
+    expected = place._replace(
+        place=number, files=pack_files(UnitFiles((renewed, *hashed.files[1:])))
+    )
     assert stored.places == (expected,)
     assert renew_files(connection, number, {0: first}, (), 9.0)
     stored = read_version(connection, row.digest)
@@ -244,7 +247,7 @@ def test_what_was_found_wrong_is_recorded_until_it_is_right(
     assert renew_files(connection, number, {}, {0}, None)
     stored = read_version(connection, row.digest)
     assert stored is not None
-    wrong = pack_files((first._replace(is_wrong=True), *hashed.files[1:]))
+    wrong = pack_files(UnitFiles((first._replace(is_wrong=True), *hashed.files[1:])))
     assert stored.places == (place._replace(place=number, files=wrong),)
     assert renew_files(connection, number, {0: first}, {}, None)
     stored = read_version(connection, row.digest)

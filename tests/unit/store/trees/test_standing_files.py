@@ -12,6 +12,7 @@ import pytest
 from ckptd.errors import CkptdError, Conflict
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.trees import standing_files as standing_module
 from ckptd.store.trees.leftovers import matching
 from ckptd.store.trees.standing_files import KnownPlace, StandingFiles, blocks_at, look
@@ -76,7 +77,7 @@ class TestWhatIsRight:
         monkeypatch.setattr(standing_module, "matching", None)
         found = seen(site, place)
         assert found.is_untouched
-        assert tuple(file for _, file in sorted(found.right.items())) == place.files
+        assert found.files == place.files
         assert found.right_of(site.space) == site.everything
 
     @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ class TestWhatIsRight:
         found = seen(site, place)
         assert not found.wrong
         unit = site.unit("config.json")
-        assert found.right[unit] == known(site).files[unit] != place.files[unit]
+        assert found.files[unit] == known(site).files[unit] != place.files[unit]
 
     def test_new_fingerprints_are_to_be_recorded(self, site: Site) -> None:
         place = stand(site)
@@ -225,7 +226,9 @@ class TestOtherPlaces:
         file = files[site.unit("shards/deep/2.bin")]
         assert file
         files[site.unit("shards/deep/2.bin")] = file._replace(link_target="blobs/1")
-        offered = list(blocks_at(replace(place, files=tuple(files)), site.space, site.everything))
+        offered = list(
+            blocks_at(replace(place, files=UnitFiles(files)), site.space, site.everything)
+        )
         assert {block.path for block in offered} == {"copy/shards/1.bin", "blobs/1"}
         assert BlockSet(
             (block.wanted.block, block.wanted.block + 1) for block in offered
