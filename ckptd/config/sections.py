@@ -33,6 +33,7 @@ from ckptd.config.values import (
     interface,
     link_rate,
     path_or_none,
+    pattern_groups,
     patterns,
     peers,
     reading_rate,
@@ -271,6 +272,16 @@ class LimitsSection(msgspec.Struct, frozen=True, kw_only=True):
     )
 
 
+class ReuseSection(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which checkpoints on this node blocks are taken that others would have to send.
+
+    Attributes:
+        across: Groups of patterns for names: between those of a group also across names.
+    """
+
+    across: Annotated[tuple[tuple[str, ...], ...], Key(pattern_groups)] = ()
+
+
 class LogSection(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon says, and in which form."""
 
@@ -296,6 +307,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         serving: Section ``[serving]``.
         store: Section ``[store]``.
         scrub: Section ``[scrub]``.
+        reuse: Section ``[reuse]``.
         limits: Section ``[limits]``.
         log: Section ``[log]``.
         environment: Those variables of :data:`ENVIRONMENT` that are set.
@@ -314,6 +326,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     serving: ServingSection = ServingSection()
     store: StoreSection = StoreSection()
     scrub: ScrubSection = ScrubSection()
+    reuse: ReuseSection = ReuseSection()
     limits: LimitsSection = LimitsSection()
     log: LogSection = LogSection()
     environment: Mapping[str, str] = {}

@@ -373,6 +373,20 @@ def patterns(value: object) -> tuple[str, ...]:
     return tuple(text(_pattern)(entry) for entry in value)
 
 
+def pattern_groups(value: object) -> tuple[tuple[str, ...], ...]:
+    """Parse groups of patterns, in each of which are at least two.
+
+    Raises:
+        UsageError: They are none.
+    """
+    if not isinstance(value, list):
+        raise UsageError("", f"is {kind_of(value)}", "Use a list of lists of names.")
+    groups = tuple(patterns(group) for group in value)
+    if any(len(group) < 2 for group in groups):  # noqa: PLR2004 (one shares with nobody)
+        raise UsageError("", "has a group of fewer than two names", "Name all that may share.")
+    return groups
+
+
 def _pattern(pattern: str) -> str:
     if not 0 < len(pattern) <= CHECKPOINT_NAME_BYTES_MAX:
         raise UsageError(

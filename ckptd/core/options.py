@@ -26,6 +26,7 @@ class RangeOptions:
         disk_ratio: Peers are asked for what this node's disks have once they are together this
             many times as fast; no more once they are slower. Bytes that need not travel cost
             nobody anything, so a little time is not worth them.
+        disk_rest_ns: … nor where the disks need no longer than this for the rest.
         disk_patience_ns: Peers whose rates are not known are tried if the disks need longer.
     """
 
@@ -37,6 +38,7 @@ class RangeOptions:
     window_ns: int = 2 * SECOND
     detour_ratio: int = 2
     disk_ratio: float = 2.0
+    disk_rest_ns: int = 1 * SECOND
     disk_patience_ns: int = 5 * SECOND
 
 

@@ -9,7 +9,7 @@ from ckptd.core.effects import FetchRange
 from ckptd.core.explain import narration
 from ckptd.core.ranges.hedging import find_race
 from ckptd.core.ranges.lanes import lane_for, set_lane_alarm
-from ckptd.core.ranges.own_disks import leave_to_disks
+from ckptd.core.ranges.own_disks import is_left_to, leave_to_disks
 from ckptd.core.ranges.picker import cut, find_offer, is_detour, is_left_to_others
 from ckptd.core.ranges.preemption import has_to_wait, preempt
 from ckptd.core.state.eligibility import is_busy_before_proof, is_proof, may_be_asked
@@ -120,6 +120,8 @@ def _has_better_use(step: Step, offer: Offer, blocks: BlockRun) -> bool:
     peers, recoveries = step.state.sources(), step.state.recoveries.values()
     if has_to_wait(recoveries, offer, now=step.now):
         narration.report_outranked(step, offer)
+    elif is_left_to(offer.recovery, offer.peer):
+        return False
     elif is_detour(offer.recovery, offer.peer, blocks, peers, step.options, now=step.now):
         narration.report_detour(step, offer, blocks)
     else:

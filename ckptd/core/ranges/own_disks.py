@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ckptd.core.state.eligibility import may_be_asked
 from ckptd.core.state.knowledge import State
+from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS, SECOND
@@ -51,6 +52,14 @@ def note_unusable(state: State, recovery: Recovery, blocks: BlockSet) -> None:
         recovery.search.own_missed.add(recovery.chosen_digest)
 
 
+def is_left_to(recovery: Recovery, source: Peer) -> bool:
+    """Return whether a source is this node's disks, and peers are not asked for what they have.
+
+    Then nobody takes that work from them, and they are passed over for nobody.
+    """
+    return source.is_own and bool(recovery.coverage.left_to_disks)
+
+
 def leave_to_disks(step: Step, recovery: Recovery) -> None:
     """Settle whether peers are asked for what this node's disks have.
 
@@ -77,8 +86,12 @@ def leave_to_disks(step: Step, recovery: Recovery) -> None:
 
 def _are_peers_faster(step: Step, recovery: Recovery, holding: Holding, *, ratio: float) -> bool:
     """Return whether all peers together bring this many times what the disks do."""
-    own_rate = step.state.own_disks.link.rate.bytes_per_s
-    if not own_rate:  # they begin in this moment
+    own, options = step.state.own_disks.link.rate, step.options.ranges
+    if not own.is_sound:  # they begin in this moment
+        return False
+    left = holding.blocks & recovery.coverage.unclaimed
+    left_ns = recovery.content.space.set_bytes(left) * SECOND / own.bytes_per_s
+    if left_ns < options.disk_rest_ns:
         return False
     peers_rate, is_unknown = 0.0, False
     for peer in step.state.peers.values():
@@ -89,7 +102,5 @@ def _are_peers_faster(step: Step, recovery: Recovery, holding: Holding, *, ratio
             is_unknown = is_unknown or known is None
             peers_rate += known.bytes_per_s if known else 0.0
     if peers_rate:
-        return peers_rate >= ratio * own_rate
-    left = holding.blocks & recovery.coverage.unclaimed
-    left_bytes = recovery.content.space.set_bytes(left)
-    return is_unknown and left_bytes > own_rate * step.options.ranges.disk_patience_ns / SECOND
+        return peers_rate >= ratio * own.bytes_per_s
+    return is_unknown and left_ns > options.disk_patience_ns

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from ckptd.core.explain.narration import report_steal
 from ckptd.core.options import Options
+from ckptd.core.ranges.own_disks import is_left_to
 from ckptd.core.state.eligibility import has_room, holds_any
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
@@ -53,7 +54,8 @@ def _late(step: Step, recovery: Recovery) -> list[tuple[int, Lane]]:
     """Return the lanes whose work is worth taking, and how long each needs, slowest first."""
     late: list[tuple[int, Lane]] = []
     for lane in recovery.work.lanes.values():
-        if lane.is_closing or not lane.transfers:
+        is_left = is_left_to(recovery, step.state.source(lane.source))
+        if lane.is_closing or not lane.transfers or is_left:
             continue
         rate = lane.link.rate.bytes_per_s / max(recovery.work.bundles[lane.source].active_count, 1)
         needs_ns = _needs_ns(lane, rate, step.options, now=step.now)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.reuse import Reuse
 from ckptd.errors import CkptdError
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.space import AddressSpace
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
 from ckptd.store.records.journal import JournaledRecovery
+from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.local_blocks import LocalBlock
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 
 _log = get_logger()
+
+_SIMILAR_MAX: Final = 8
+"""From so many versions blocks are taken: a job keeps a few, and each further one has less."""
 
 
 class OwnVersions:
@@ -25,9 +33,11 @@ class OwnVersions:
 
     Args:
         storage: Where the catalog and the roots are.
+        reuse: Says of which checkpoints blocks may be taken.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, reuse: Reuse) -> None:
+        self._reuse = reuse
         self._catalog = storage.catalog
         self._roots = storage.roots
 
@@ -88,6 +98,38 @@ class OwnVersions:
             elif known is not None:
                 elsewhere.append(known)
         return OnDisk(at_target, tuple(elsewhere), record.is_overwriting)
+
+    async def similar(
+        self, digest: Digest, checkpoint: CheckpointName, root: Root
+    ) -> tuple[SimilarPlace, ...]:
+        """Return where versions stand from which one may take equal blocks, the nearest first.
+
+        Args:
+            digest: The version that is wanted; its own places are not among them.
+            checkpoint: Of which checkpoint.
+            root: Where it is recovered to.
+        """
+        wanted = self._catalog.held(digest)
+        version = wanted.holding.version if wanted else self._catalog.newest_ever(checkpoint) or 0
+
+        def distance(held: HeldVersion) -> tuple[bool, int]:
+            return held.holding.checkpoint != checkpoint, abs(held.holding.version - version)
+
+        found: list[SimilarPlace] = []
+        for held in sorted(self._catalog.versions(), key=distance):
+            if held.holding.digest == digest or len(found) == _SIMILAR_MAX:
+                continue
+            for place in held.places:
+                if place.root in self._roots and self._reuse.permits(
+                    checkpoint, root, held.holding.checkpoint, self._roots[place.root]
+                ):
+                    known = await self._known(place)
+                    if known is not None:
+                        manifest = (await self._catalog.hashed(place.number)).manifest
+                        space = await asyncio.to_thread(AddressSpace, manifest)
+                        found.append(SimilarPlace(known, space))
+                        break  # what it lacks another place of it may have; rarely
+        return tuple(found)
 
     def note_wrong(self, block: LocalBlock) -> None:
         """Have a unit hashed again in which a block was not what was recorded."""

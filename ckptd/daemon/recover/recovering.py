@@ -26,6 +26,7 @@ from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.daemon.recover.repairing import Repairing
+from ckptd.daemon.recover.reuse import Reuse
 from ckptd.daemon.recover.runner import Runner
 from ckptd.daemon.recover.runtime import Note, Runtime
 from ckptd.daemon.recover.staging_orders import StagingOrders
@@ -97,7 +98,7 @@ class Recovering:
         self.manifests = Manifests(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )
-        self.own = OwnVersions(parts.storage)
+        self.own = OwnVersions(parts.storage, Reuse(config.reuse.across))
         self.attributes = AttributeSearch(
             parts.policy, self.peering, parts.transport.inquirer, parts.storage
         )

@@ -146,6 +146,9 @@ class StagingOrders:
             here = recovery.here = await self._own.on_disk(
                 effect.digest, recovery.root, recovery.target, recovery.record
             )
+            similar = await self._own.similar(
+                effect.digest, recovery.record.checkpoint, recovery.root
+            )
             recovery.space = effect.space
             staging = Staging(
                 recovery.root,
@@ -166,10 +169,14 @@ class StagingOrders:
 
             def prepare() -> BlockSet:
                 try:
-                    verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
+                    verified = staging.prepare(
+                        journaled, here, similar=similar, reserved_elsewhere_bytes=promised
+                    )
                 except OutOfSpace:  # what is going to be placed goes before what may be
                     drop_kept(recovery.root, recovery.id)
-                    verified = staging.prepare(journaled, here, reserved_elsewhere_bytes=promised)
+                    verified = staging.prepare(
+                        journaled, here, similar=similar, reserved_elsewhere_bytes=promised
+                    )
                 return verified
 
             verified = await self._in_thread(prepare)

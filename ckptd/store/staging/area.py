@@ -50,6 +50,7 @@ from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.trees import directories, leftovers
 from ckptd.store.trees.bare_names import BareNamesRepair
 from ckptd.store.trees.directory_times import kept_times
+from ckptd.store.trees.equal_blocks import EqualBlocks, SimilarPlace
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import BlockCopier
 from ckptd.store.trees.nearby import Nearby
@@ -130,6 +131,7 @@ class Staging:
         journaled: BlockSet,
         here: OnDisk = NOTHING_HERE,
         *,
+        similar: tuple[SimilarPlace, ...] = (),
         reserved_elsewhere_bytes: int = 0,
     ) -> BlockSet:
         """Look at what is here, check and reserve room, create files or reuse what is there.
@@ -139,6 +141,7 @@ class Staging:
         Args:
             journaled: Blocks that the journal claims; they are hashed again.
             here: What this node has of the version beside that.
+            similar: Where other versions stand from which it may take blocks.
             reserved_elsewhere_bytes: Sum of :attr:`promised_bytes` of the other recoveries
                 on the same file system.
 
@@ -154,12 +157,18 @@ class Staging:
                 or the system refused.
         """
         try:
-            return self._prepare(journaled, here, reserved_elsewhere_bytes)
+            return self._prepare(journaled, here, similar, reserved_elsewhere_bytes)
         except CkptdError:
             self._close_tree()
             raise
 
-    def _prepare(self, journaled: BlockSet, here: OnDisk, reserved_bytes: int) -> BlockSet:
+    def _prepare(
+        self,
+        journaled: BlockSet,
+        here: OnDisk,
+        similar: tuple[SimilarPlace, ...],
+        reserved_bytes: int,
+    ) -> BlockSet:
         root, space = self._root, self._space
         root.check_in_place()
         preparing.check_target(root, self._target)
@@ -181,7 +190,9 @@ class Staging:
         zeros = zero_blocks(space, digest_of_zeros) - right
         staged = self._stage(journaled, zeros, reserved_bytes)
         self.local |= self.zeros - journaled
-        self.nearby = self._look_nearby(here, BlockSet.full(space.block_count) - right - staged)
+        self.nearby = self._look_nearby(
+            here, similar, BlockSet.full(space.block_count) - right - staged
+        )
         return right | staged
 
     def _stage(self, journaled: BlockSet, zeros: BlockSet, reserved_bytes: int) -> BlockSet:
@@ -220,7 +231,9 @@ class Staging:
         self.served.add(verified)
         return verified
 
-    def _look_nearby(self, here: OnDisk, missing: BlockSet) -> Nearby:
+    def _look_nearby(
+        self, here: OnDisk, similar: tuple[SimilarPlace, ...], missing: BlockSet
+    ) -> Nearby:
         """Say where else on this node's disks some blocks lie, as far as is known."""
         nearby, space = Nearby(), self._space
         if self._standing is not None:
@@ -228,6 +241,8 @@ class Staging:
             nearby.add(self._standing.right_blocks & missing, find)
         for place in here.elsewhere:
             nearby.add(blocks_of_place(place, space) & missing, partial(blocks_at, place, space))
+        equal = EqualBlocks(space, missing - nearby.blocks, similar)
+        nearby.add(equal.blocks, equal.find)
         return nearby
 
     @property

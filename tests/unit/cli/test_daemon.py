@@ -82,6 +82,7 @@ def test_a_good_configuration_ends_with_0_and_shows_what_is_in_effect(tmp_path: 
         "  scrub.every                     7d",
         "  scrub.rate                      50 MiB/s",
         "  scrub.repair                    false",
+        "  reuse.across                    none",
         "  limits.rates                    ingress.total 400 MiB/s, egress.background 50 MiB/s",
         "  limits.schedule                 22:00-06:00 sat,sun: ingress.total unlimited",
         "  limits.yield_to                 eth0",
@@ -277,6 +278,7 @@ def test_json_has_the_values_as_the_daemon_uses_them(
             "serving": {"drop_sent": False},
             "store": {"check_every_s": 60, "check_rate_bytes_per_s": 100 * 2**20},
             "scrub": {"every_s": 604800, "rate_bytes_per_s": 50 * 2**20, "repair": False},
+            "reuse": {"across": []},
             "limits": {
                 "rates": {},
                 "schedule": [],

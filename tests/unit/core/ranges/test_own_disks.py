@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from ckptd.core.effects import CloseLane, EndRecovery, FetchRange
-from ckptd.core.events import BlocksCommitted, HoldingsArrived, StagingPrepared, VersionPlaced
-from ckptd.limits import MIB
+from ckptd.core.events import (
+    BlocksCommitted,
+    HoldingsArrived,
+    RateLearned,
+    StagingPrepared,
+    VersionPlaced,
+)
+from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import OWN_DISKS, NodeId, PathId
-from ckptd.model.words import CloseReason, RangeOutcome, Result, StoryKind, Verdict
+from ckptd.model.words import CloseReason, RangeOutcome, RateOrigin, Result, StoryKind, Verdict
 from tests.support.scheduling import (
     NO_COMMITS,
     A,
@@ -34,13 +40,13 @@ def start(
     return ranges(script.start(version, *peers, nearby=nearby))
 
 
-def take_all(script: Script, *, ms: dict[PathId, int]) -> dict[PathId, int]:
+def take_all(script: Script, *, ms: dict[PathId, int], block_bytes: int = MIB) -> dict[PathId, int]:
     """Let every source deliver each range in so many milliseconds; return the bytes of each."""
     brought: dict[PathId, int] = {}
     while script.in_flight:
         due = {order.transfer: ms[order.source] for order in script.in_flight}
         order = min(script.in_flight, key=lambda each: (due[each.transfer], each.transfer))
-        size_bytes = (order.blocks.end - order.blocks.start) * MIB
+        size_bytes = (order.blocks.end - order.blocks.start) * block_bytes
         brought[order.source] = brought.get(order.source, 0) + size_bytes
         script.deliver(order, after_ms=ms[order.source])
     return brought
@@ -136,6 +142,16 @@ def test_where_the_disks_fall_silent_peers_take_over() -> None:
     closed = [(each.source, each.reason) for each in effects if isinstance(each, CloseLane)]
     assert (OWN_DISKS, CloseReason.SILENT) in closed
     assert A in {each.source for each in ranges(effects)}
+
+
+def test_disks_go_on_after_a_slow_beginning_though_a_peer_is_known_to_be_fast() -> None:
+    """Else they would be passed over for the peer, and the peer not be asked."""
+    script = Script(options=NO_COMMITS)
+    version = saved(11, critical=[1], block_size_bytes=64 * KIB)
+    script.tell(RateLearned(A, 1e9, None, 0, RateOrigin.RECOVERY, is_sound=True))
+    start(script, version, version.blocks - blocks((6, 7)), A)
+    take_all(script, ms={OWN_DISKS: 300, A: 1}, block_bytes=64 * KIB)
+    assert script.recovery().coverage.verified == version.blocks
 
 
 def test_what_is_nearby_is_known_again_after_staging_was_prepared_again() -> None:

@@ -1,0 +1,59 @@
+"""What lies on a node already does not travel."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.model.words import Result
+from tests.support.cluster import Cluster, Node, eventually, tree_digest
+from tests.support.standing import flip
+
+pytestmark = pytest.mark.integration
+
+UNIT = "model-1.safetensors"
+
+
+def publish_next(source: Node, version: int = 101) -> Path:
+    """Publish a version that differs from the first one in a byte."""
+    path = source.path(str(version))
+    shutil.copytree(source.path("100"), path)
+    with (path / UNIT).open("r+b") as file:
+        file.seek(path.joinpath(UNIT).stat().st_size // 2)
+        file.write(b"the next step")
+    source.publish(path, version=version)
+    return path
+
+
+def test_only_what_changed_since_the_last_version_travels(cluster: Cluster) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    assert receiver.recover().bytes_reused == 0
+    path = publish_next(source)
+    result = receiver.recover(version=101)
+    assert result.result is Result.COMPLETE
+    assert tree_digest(result.target) == tree_digest(path)
+    assert result.bytes_received + result.bytes_local == result.bytes_total
+    assert 0 < result.bytes_received < result.bytes_total // 10
+    assert result.bytes_reused > result.bytes_total * 9 // 10
+
+
+def test_what_is_wrong_or_gone_here_is_fetched_and_said(cluster: Cluster) -> None:
+    (source,) = cluster.sources("a")
+    receiver = cluster.node("r", peers=[source.address])
+    first = Path(receiver.recover().target)
+    path = publish_next(source)
+    flip(first / "optimizer/shard.pt")
+    (first / "model-2.safetensors").unlink()
+    result = receiver.recover(version=101)
+    assert result.result is Result.COMPLETE
+    assert tree_digest(result.target) == tree_digest(path)
+    assert 0 < result.bytes_reused < result.bytes_total
+    eventually(lambda: 100 in {row.version for row in stale(receiver)}, "it is known")
+
+
+def stale(node: Node) -> list[CheckpointRow]:
+    return [row for row in node.client.checkpoints() if row.is_stale]
