@@ -369,9 +369,9 @@ def test_a_publishing_stops_when_its_client_goes_away(
                 b"POST /v1/publications HTTP/1.1\r\nHost: ckptd\r\nContent-Length: %d\r\n\r\n%b"
                 % (len(body), body)
             )
-            assert daemon.publishing_begun.wait(10)
+            assert daemon.publishing_begun.wait(60)
             assert not daemon.publishing_stopped.is_set()
-        assert daemon.publishing_stopped.wait(10)
+        assert daemon.publishing_stopped.wait(60)
 
 
 # Who may, and who is there.
@@ -435,7 +435,7 @@ def test_curl_is_a_client(path: str) -> None:
             ["curl", "-sS", "--unix-socket", path, *argv],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         ).stdout
 

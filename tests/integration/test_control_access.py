@@ -250,7 +250,7 @@ def test_clients_that_never_finish_a_head_make_room_for_others(path: str) -> Non
     with serving(StandInDaemon(), path), contextlib.ExitStack() as stack:
         stalling = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(32)]
         for connected in stalling:
-            connected.settimeout(10)
+            connected.settimeout(60)
             connected.connect(path)
             connected.sendall(b"POST /v1/recoveries HTTP/1.1\r\nHost: ck")
         for connected in stalling:
@@ -264,7 +264,7 @@ def test_an_endless_message_is_cut_off_at_1_mib(path: str) -> None:
     head = b"POST /v1/recoveries HTTP/1.1\r\nHost: ckptd\r\nTransfer-Encoding: chunked\r\n\r\n"
     piece = b"%x\r\n%b\r\n" % (1 << 16, b" " * (1 << 16))
     with serving(daemon, path), socket.socket(socket.AF_UNIX) as connected:
-        connected.settimeout(10)
+        connected.settimeout(60)
         connected.connect(path)
         connected.sendall(head)
         sent = 0

@@ -20,7 +20,7 @@ from tests.support.link_faults import Bucket, Faults, Mishap, Planned
 pytestmark = pytest.mark.integration
 
 CONTENT = Random(1).randbytes(2 * MIB)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 SEGMENTS_RECEIVED = slice(140, 144)
 """Of ``struct tcp_info``."""
 

@@ -18,7 +18,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 
 def run(*command: str) -> bytes:
-    return subprocess.run(command, check=True, capture_output=True, timeout=30).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
 def address_space(source: Node, manifest: Manifest) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,11 +102,8 @@ def test_a_change_is_known_to_peers_and_the_rest_stays_on_offer(
     peer = cluster.node("r", peers=[source.address])
     eventually(lambda: (row := row_of(peer)) and "a" in row.nodes, "the peer sees all of it")
     change(source.path("100"))
-    began_s = time.monotonic()
-    eventually(
-        lambda: (row := row_of(peer)) and "a" not in row.nodes, "the peer knows", timeout_s=10
-    )
-    assert time.monotonic() - began_s < 5
+    # Nothing is looked at for an hour: the kernel reported it, and the peer had a question open.
+    eventually(lambda: (row := row_of(peer)) and "a" not in row.nodes, "the peer knows")
     eventually(lambda: lost_units(source) == lost, "the source knows what is lost")
     assert state_of(source) is PlaceState.STALE
     assert sum(number(event, "units") for event in events_of(source, "version.stale")) == lost
@@ -118,7 +114,7 @@ def test_a_version_whose_directory_is_removed_forgets_itself(cluster: Cluster) -
     peer = cluster.node("r", peers=[source.address])
     eventually(lambda: row_of(peer), "the peer sees it")
     shutil.rmtree(source.path("100"))
-    eventually(lambda: row_of(peer) is None, "the peer knows", timeout_s=5)
+    eventually(lambda: row_of(peer) is None, "the peer knows")
     assert source.client.checkpoints() == []
     (event,) = eventually(lambda: events_of(source, "version.forgotten"), "an event")
     assert event.facts["why"] == "its directory was removed"

@@ -132,7 +132,7 @@ def half_heads(url: str, count: int) -> list[socket.socket]:
     host, port = url.removeprefix("http://").rsplit(":", 1)
     connections = []
     for _ in range(count):
-        connection = socket.create_connection((host, int(port)), timeout=5)
+        connection = socket.create_connection((host, int(port)), timeout=60)
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
         connections.append(connection)
     return connections

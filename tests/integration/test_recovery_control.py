@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def link(sources: list[Node]) -> Iterator[FaultProxy]:
-    with fault_proxy(sources[0].data_port, rate_bytes_per_s=16 * MIB) as made:
+    with fault_proxy(sources[0].data_port, rate_bytes_per_s=6 * MIB) as made:
         yield made
 
 

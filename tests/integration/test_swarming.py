@@ -33,7 +33,7 @@ from tests.support.swarm import ask, blocks_of, holding_of, holdings_of, start_s
 
 pytestmark = pytest.mark.integration
 
-RATE_BYTES_PER_S = 16 * MIB
+RATE_BYTES_PER_S = 6 * MIB
 
 
 @pytest.fixture

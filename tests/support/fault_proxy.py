@@ -26,6 +26,9 @@ from tests.support.exchanges import Conversation, Exchange
 from tests.support.link_faults import Faults, Mishap, Plan, Planned, Way
 from tests.support.relay import READ_BYTES, Link, Relay
 
+HELD_BYTES_PER_S = 128 * KIB
+"""So little that minutes pass before a version is there, and enough that no lane is silent."""
+
 SOCKET_BUFFER_BYTES = 512 * KIB
 """Toward the daemon: little of what it sent lies here, as on a short wire."""
 
@@ -98,6 +101,10 @@ class FaultProxy:
     def heal(self) -> None:
         """Have no faults any more, and bring what was held back."""
         self.apply(Faults())
+
+    def hold(self) -> None:
+        """Bring hardly anything until it is healed: there is time to look, however slow we are."""
+        self.replies.rate_bytes_per_s = HELD_BYTES_PER_S
 
     def silence(self) -> None:
         """Fall silent in both directions, without closing anything."""

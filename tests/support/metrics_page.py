@@ -11,7 +11,7 @@ from tests.support.cluster import Node
 
 def page_of(node: Node, path: str = "/metrics") -> str:
     address = node.client.status().listen.metrics
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ckptd.net.connection.transports import SecureConnection
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 60.0
 
 
 class Pair(NamedTuple):

@@ -156,5 +156,5 @@ def start_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[str
 
 
 def end_thread(thread: threading.Thread) -> None:
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()

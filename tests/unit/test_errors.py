@@ -71,6 +71,6 @@ def test_the_words_of_python_are_those_that_are_looked_for() -> None:
         "    print(shortage_of(error))\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", script], check=False, capture_output=True, timeout=30
+        [sys.executable, "-c", script], check=False, capture_output=True, timeout=60
     )
     assert b"no thread can be started" in ended.stdout, ended.stderr

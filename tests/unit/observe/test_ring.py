@@ -50,7 +50,7 @@ def test_a_batch_is_bounded_and_the_next_one_follows_it() -> None:
 
 async def test_who_waits_is_woken_by_an_entry_of_another_thread() -> None:
     ring = filled(2)
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         waiting = tasks.create_task(ring.wait(2))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -62,7 +62,7 @@ async def test_who_waits_is_woken_by_an_entry_of_another_thread() -> None:
 
 
 async def test_who_is_behind_does_not_wait() -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await filled(2).wait(1)
 
 

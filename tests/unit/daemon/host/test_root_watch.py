@@ -19,7 +19,7 @@ class HangingRoot(Root):
 
     def obstacle(self) -> str:
         self.entered.set()
-        assert self.let_go.wait(10)
+        assert self.let_go.wait(60)
         return super().obstacle()
 
     @classmethod
@@ -64,7 +64,7 @@ def test_while_a_disk_does_not_answer_that_is_what_is_known_of_it(hanging: Hangi
     watch = RootWatch(Roots([hanging]), clock=lambda: now)
     assert watch.states() == (RootState("hanging", hanging.path, "", None, None),)
     watch.open()
-    assert hanging.entered.wait(10)
+    assert hanging.entered.wait(60)
     now = ROOT_HANGS_NS
     assert watch.states()[0].obstacle == ""
     now = ROOT_HANGS_NS + 3 * SECOND

@@ -73,7 +73,7 @@ async def test_what_must_be_done_is_done_when_the_shortage_is_over(
 ) -> None:
     monkeypatch.setattr(shortages, "_PAUSE_S", 0.0)
     work = Failing(Shortage("file", "none left"), OutOfSpace("disk", "is full"))
-    assert await asyncio.wait_for(outlast(work, "end of r-1"), 5) == "done"
+    assert await asyncio.wait_for(outlast(work, "end of r-1"), 60) == "done"
 
 
 async def test_what_fails_for_another_reason_fails_at_once() -> None:

@@ -70,7 +70,7 @@ class Run:
         monkeypatch.setattr(reads, "take_in", take_in_and_tell)
 
     async def until(self, state: PlaceState) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.held.place.state is not state:
                 await self.taken_in.wait()
                 self.taken_in.clear()
@@ -163,7 +163,7 @@ async def test_what_cannot_be_decided_now_stays_suspect(
 ) -> None:
     monkeypatch.setattr("ckptd.store.published.hash_runs.HashRun.settled", lambda *_: None)
     run.held.suspect("weights.bin")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await run.taken_in.wait()
     assert run.held.place.state is PlaceState.SUSPECT
     run.held.catalog.on_place = lambda _: None

@@ -53,7 +53,7 @@ class Seen:
         self._has_more.set()
 
     async def take(self) -> set[int]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._has_more.wait()
         self._has_more.clear()
         taken, self.places = self.places, set()

@@ -9,7 +9,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.net.lane import buffers
 from ckptd.net.lane.buffers import BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferPool
 
-PATIENCE_S = 5
+PATIENCE_S = 60.0
 
 
 def wanted() -> bool:

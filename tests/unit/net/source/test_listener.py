@@ -16,7 +16,7 @@ from ckptd.net.source.congestion import Congestion
 from ckptd.net.source.listener import Listener
 from tests.support.serving import until
 
-PATIENCE_S = 5
+PATIENCE_S = 60.0
 
 
 class Served:

@@ -107,7 +107,7 @@ def unheard(pair: Pair) -> bytes:
     except BlockingIOError:
         return b""
     finally:
-        pair.theirs.settimeout(5)
+        pair.theirs.settimeout(60)
 
 
 async def test_small_parts_make_full_segments_and_the_last_is_not_held_back(
@@ -371,7 +371,7 @@ async def test_a_body_that_waits_for_its_turn_can_be_cancelled(
     await until(lambda: bool(throttle._shaper.waiting))
     running.cancel()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(asyncio.CancelledError):
                 await running
     finally:
@@ -395,7 +395,7 @@ async def test_cancelling_ends_the_wait_for_a_receiver_and_then_the_thread(
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert threads.submit(threading.active_count).result(5), "the thread is free again"
+        assert threads.submit(threading.active_count).result(60), "the thread is free again"
         assert body.left_bytes > 0
         assert len(pair.heard_to_the_end()) < MIB
 
@@ -407,7 +407,7 @@ async def test_a_body_ends_only_when_its_thread_has_left_the_connection_alone(
 
     def stay() -> None:
         is_there.set()
-        assert may_end.wait(5)
+        assert may_end.wait(60)
 
     content.after_piece = stay
     body = sending(pair, content)

@@ -31,7 +31,7 @@ from tests.support.pairs import Pair, connected_pair, secure_end
 from tests.support.serving import EPOCH, FileContent, request, until
 
 NODE = NodeId("node-a")
-PATIENCE_S = 5
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -86,21 +86,21 @@ def test_threads_that_open_one_file_at_once_share_one_descriptor(tmp_path: Path)
 
     def open_file(number: int) -> int:
         fd = opener(number)
-        both_opened.wait(10)
+        both_opened.wait(60)
         return fd
 
     files = OpenFiles(open_file, files_max=2)
 
     def lane() -> None:
         with files.borrow(1) as fd:
-            both_borrowed.wait(10)
+            both_borrowed.wait(60)
             used.append(fd)
 
     threads = [threading.Thread(target=lane, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(opener.opened) == 2
     assert len(set(used)) == 1
     assert [is_open(fd) for _, fd in opener.opened].count(True) == 1

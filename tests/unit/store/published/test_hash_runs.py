@@ -101,7 +101,7 @@ def test_a_run_that_nobody_wants_any_more_ends(root: Root) -> None:
 
 
 def test_what_one_file_raises_ends_the_run_for_all_threads(root: Root) -> None:
-    begun = threading.Barrier(2, timeout=10)
+    begun = threading.Barrier(2, timeout=60)
     hashed: list[str] = []
 
     def hash_file(run: Run, file: File, _names: Names, _buffer: memoryview) -> str:
@@ -110,7 +110,7 @@ def test_what_one_file_raises_ends_the_run_for_all_threads(root: Root) -> None:
             begun.wait()
         if file.place == "bad":
             raise StorageError("bad", "is no file")
-        assert run._stopped.wait(10)
+        assert run._stopped.wait(60)
         return file.place
 
     files = [File("bad", 17 * MIB), *(File(str(number), 16 * MIB) for number in range(200))]

@@ -108,7 +108,7 @@ class TestDelivering:
         together = threading.Barrier(4)
 
         def lane(number: int) -> None:
-            together.wait(10)
+            together.wait(60)
             # Each block comes twice, from neighbours that meet at it.
             for block in range(site.space.block_count):
                 if block % 4 in {number, (number + 1) % 4}:
@@ -144,12 +144,12 @@ class TestDelivering:
 
         def write_slowly(fd: int, data: memoryview, offset: int) -> int:
             writing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
             return pwrite(fd, data, offset)
 
         monkeypatch.setattr(os, "pwrite", write_slowly)
         lane, lane_problems = start_thread(lambda: site.deliver_run(staging, 0, 1))
-        assert writing.wait(10)
+        assert writing.wait(60)
         worker, _ = start_thread(staging.close)
         worker.join(0.02)
         assert worker.is_alive()

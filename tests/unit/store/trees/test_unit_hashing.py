@@ -81,7 +81,7 @@ class Reading:
 
     def wait(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.count >= count, timeout=20)
+            assert self._changed.wait_for(lambda: self.count >= count, timeout=60)
 
 
 class TestCriticalUnits:
