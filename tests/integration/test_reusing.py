@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.control.messages.plans import PlanRequest
 from ckptd.model.words import Result
-from tests.support.cluster import Cluster, Node, eventually, tree_digest
+from tests.support.cluster import NAME, Cluster, Node, eventually, tree_digest
 from tests.support.standing import flip
 
 pytestmark = pytest.mark.integration
@@ -33,8 +34,12 @@ def test_only_what_changed_since_the_last_version_travels(cluster: Cluster) -> N
     receiver = cluster.node("r", peers=[source.address])
     assert receiver.recover().bytes_reused == 0
     path = publish_next(source)
+    eventually(lambda: len(receiver.client.checkpoints()) == 2, "the next version is known")
+    plan = receiver.client.plan(PlanRequest(checkpoint=NAME, version=101))
     result = receiver.recover(version=101)
     assert result.result is Result.COMPLETE
+    assert (plan.needed_bytes, plan.bytes_reused) == (result.bytes_received, result.bytes_reused)
+    assert [row.directory for row in plan.reused_from] == [str(receiver.path(NAME, "100"))]
     assert tree_digest(result.target) == tree_digest(path)
     assert result.bytes_received + result.bytes_local == result.bytes_total
     assert 0 < result.bytes_received < result.bytes_total // 10

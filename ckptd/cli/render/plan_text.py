@@ -42,6 +42,10 @@ def plan_lines(plan: Plan) -> list[str]:
     facts += [
         ("missing", _missing(plan)),
         ("here", _here(plan)),
+        *(
+            ("copied" if number == 0 else "", f"{format_size(row.bytes)} from {row.directory}")
+            for number, row in enumerate(plan.reused_from)
+        ),
         ("target", f"{plan.target}{', where something else is' if plan.is_target_taken else ''}"),
         ("room", _room(plan)),
         ("critical", _critical(plan)),

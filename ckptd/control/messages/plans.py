@@ -85,6 +85,18 @@ class HereRow(msgspec.Struct, frozen=True, kw_only=True):
     is_stale: bool
 
 
+class ReusedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Another version on this node that has equal blocks.
+
+    Attributes:
+        directory: Where it stands.
+        bytes: How much would be copied from there.
+    """
+
+    directory: str
+    bytes: int
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a recovery would do.
 
@@ -116,6 +128,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_here: It stands at the target already: there is nothing to do.
         bytes_local: Bytes that need not travel: zeros, and those that are at the target or would
             be copied on this node's disks.
+        bytes_reused: Of those, what would be copied.
+        reused_from: How much of it from other versions, by where they stand.
         needed_bytes: Bytes that would be fetched.
         room_bytes: Bytes that need room, because they would be fetched or copied.
         free_bytes: Free bytes on the file system of the target.
@@ -154,6 +168,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     prediction_remark: str = ""
     is_here: bool = False
     bytes_local: int = 0
+    bytes_reused: int = 0
+    reused_from: tuple[ReusedRow, ...] = ()
     room_bytes: int = 0
     memory_bytes: int | None = None
     size_problem: str = ""

@@ -14,6 +14,7 @@ from ckptd.control.messages.plans import (
     Plan,
     PlanRequest,
     PlanSource,
+    ReusedRow,
 )
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.core.report.rivals import Rival
@@ -104,6 +105,8 @@ class PlanAnswers:
         root, target = self._own.target_of(checkpoint, version, digest)
         found, free_bytes, memory_bytes = await asyncio.to_thread(_look, root, target)
         place = held.at(root.name, target) if held and found else None
+        is_whole = place is not None and place.is_whole
+        similar = () if is_whole else await self._own.similar(digest, checkpoint, version, root)
         content = PlannedContent(
             facts=facts,
             space=space,
@@ -112,6 +115,7 @@ class PlanAnswers:
             held=held.holding if held else None,
             offered=[_holding(holder, digest) for holder in holders],
             supplies=self._scheduler.supplies(digest, now=self._now()),
+            similar=similar,
         )
         figures = await asyncio.to_thread(figures_of, content)
         prediction = figures.prediction
@@ -139,15 +143,23 @@ class PlanAnswers:
             here=self._here(held, figures.held_bytes) if held else None,
             target=root.absolute(target),
             is_target_taken=found is not None and place is None,
-            is_here=place is not None and place.is_whole,
+            is_here=is_whole,
             bytes_local=figures.local_bytes,
+            bytes_reused=figures.copied_bytes,
+            reused_from=tuple(
+                ReusedRow(
+                    directory=each.known.root.absolute(each.known.directory), bytes=size_bytes
+                )
+                for each, size_bytes in zip(similar, figures.similar_bytes, strict=False)
+                if size_bytes
+            ),
             needed_bytes=figures.needed_bytes,
             room_bytes=figures.needed_bytes + figures.copied_bytes,
             free_bytes=max(free_bytes - self._promised_bytes(root), 0),
             memory_bytes=memory_bytes,
             predicted_critical_s=_seconds(prediction.critical_ns),
             predicted_complete_s=_seconds(prediction.complete_ns),
-            prediction_remark=prediction.remark,
+            prediction_remark=_remark(prediction.remark, figures.copied_bytes),
             size_problem=self._terms.size_problem(size_bytes) if place is None else "",
         )
 
@@ -209,6 +221,11 @@ class PlanAnswers:
         best = sorted(holders, key=lambda holder: (holder.failures, -holder.source.trust))
         for holder in best[:_HOLDERS_ASKED_MAX]:
             yield self._manifests.from_peer(holder.source.path, checkpoint, digest)
+
+
+def _remark(remark: str, copied_bytes: int) -> str:
+    copying = "not counting the copying on this node" if copied_bytes else ""
+    return "; ".join(each for each in (remark, copying) if each)
 
 
 async def _space_of(

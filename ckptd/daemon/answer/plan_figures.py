@@ -24,6 +24,7 @@ from ckptd.model.words import Criticality
 from ckptd.model.zeros import zero_blocks
 from ckptd.store.files.hashing import digest_of_zeros
 from ckptd.store.published.places import Place
+from ckptd.store.trees.equal_blocks import EqualBlocks, SimilarPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class PlannedContent:
         held: What is on offer here; ``None``: nothing.
         offered: What each holder has.
         supplies: What a prediction is based on.
+        similar: Where other versions stand on this node.
     """
 
     facts: Holding
@@ -47,6 +49,7 @@ class PlannedContent:
     held: Holding | None
     offered: Sequence[Holding]
     supplies: Sequence[Supply]
+    similar: tuple[SimilarPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class PlanFigures:
         missing_critical: How many of those are critical.
         missing_units: The first units that have some of those.
         local_bytes: What is here, or consists of zeros.
-        copied_bytes: What is copied from other places of this node.
+        copied_bytes: What is copied from other places of this node, other versions included.
+        similar_bytes: How much of that lies at each place of another version, in their order.
         needed_bytes: What has to come.
         held_bytes: What is on offer here.
         offered_bytes: What each holder has, in their order.
@@ -74,6 +78,7 @@ class PlanFigures:
     missing_units: tuple[str, ...]
     local_bytes: int
     copied_bytes: int
+    similar_bytes: tuple[int, ...]
     needed_bytes: int
     held_bytes: int
     offered_bytes: tuple[int, ...]
@@ -87,6 +92,12 @@ def figures_of(content: PlannedContent) -> PlanFigures:
     # They would be neither fetched nor written.
     zeros = zero_blocks(space, digest_of_zeros) if space else BlockSet()
     local = (mine.blocks if mine and space else BlockSet()) | zeros
+    similar_bytes: tuple[int, ...] = ()
+    if space is not None:
+        missing_here = BlockSet.full(space.block_count) - local
+        equal = EqualBlocks(space, missing_here, content.similar)
+        similar_bytes = equal.found_bytes
+        local |= equal.blocks
     # A holder may say anything of a version; its manifest is right.
     block_count = space.block_count if space else facts.block_count
     needed = BlockSet.full(block_count) - local
@@ -104,6 +115,7 @@ def figures_of(content: PlannedContent) -> PlanFigures:
         missing_units=unit_names(space, missing) if space else (),
         local_bytes=space.set_bytes(local) if space else 0,
         copied_bytes=space.set_bytes(local - stands - zeros) if space else 0,
+        similar_bytes=similar_bytes,
         needed_bytes=sum(need.size_bytes for need in needs),
         held_bytes=_size_bytes(content.held, space) if content.held else 0,
         offered_bytes=tuple(_size_bytes(holding, space) for holding in content.offered),

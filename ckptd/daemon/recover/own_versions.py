@@ -100,17 +100,16 @@ class OwnVersions:
         return OnDisk(at_target, tuple(elsewhere), record.is_overwriting)
 
     async def similar(
-        self, digest: Digest, checkpoint: CheckpointName, root: Root
+        self, digest: Digest, checkpoint: CheckpointName, version: int, root: Root
     ) -> tuple[SimilarPlace, ...]:
         """Return where versions stand from which one may take equal blocks, the nearest first.
 
         Args:
             digest: The version that is wanted; its own places are not among them.
             checkpoint: Of which checkpoint.
+            version: Which version of it.
             root: Where it is recovered to.
         """
-        wanted = self._catalog.held(digest)
-        version = wanted.holding.version if wanted else self._catalog.newest_ever(checkpoint) or 0
 
         def distance(held: HeldVersion) -> tuple[bool, int]:
             return held.holding.checkpoint != checkpoint, abs(held.holding.version - version)

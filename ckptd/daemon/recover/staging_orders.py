@@ -146,9 +146,8 @@ class StagingOrders:
             here = recovery.here = await self._own.on_disk(
                 effect.digest, recovery.root, recovery.target, recovery.record
             )
-            similar = await self._own.similar(
-                effect.digest, recovery.record.checkpoint, recovery.root
-            )
+            manifest, name = effect.space.manifest, recovery.record.checkpoint
+            similar = await self._own.similar(effect.digest, name, manifest.version, recovery.root)
             recovery.space = effect.space
             staging = Staging(
                 recovery.root,

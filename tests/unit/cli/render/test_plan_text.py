@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
-from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan
+from ckptd.control.messages.plans import ClassBytes, HereRow, PassedOverRow, Plan, ReusedRow
 from ckptd.control.messages.rivals import RivalRow
 from ckptd.limits import DAY_S, GIB
 from ckptd.model.quantities import format_size
@@ -183,3 +183,10 @@ def test_a_plan_says_what_memory_a_target_in_memory_has(memory_bytes: int, verdi
 def test_trust_is_said_in_words(trust: int, failures: int, shown: str) -> None:
     lines = peer_view_lines(replace(PEER_VIEW, trust=trust, failures=failures))
     assert f"trust       {shown}" in lines
+
+
+def test_what_would_be_copied_from_other_versions_is_said_with_their_places() -> None:
+    rows = tuple(ReusedRow(directory=f"/data/{number}", bytes=GIB) for number in (100, 99))
+    lines = [" ".join(line.split()) for line in plan_lines(replace(PLAN, reused_from=rows))]
+    at = lines.index("copied 1 GiB from /data/100")
+    assert lines[at + 1] == "1 GiB from /data/99"

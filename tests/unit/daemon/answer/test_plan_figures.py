@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ckptd.core.explain.prediction import Supply
@@ -10,6 +14,11 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, PathId, Version
 from ckptd.model.space import AddressSpace
+from ckptd.store.files.fingerprints import Fingerprint, UnitFile
+from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import UnitFiles
+from ckptd.store.trees.equal_blocks import SimilarPlace
+from ckptd.store.trees.standing_files import KnownPlace
 from tests.support.manifests import make_manifest
 
 SPACE = AddressSpace(
@@ -47,6 +56,19 @@ def test_what_is_here_need_not_come_and_what_nobody_has_is_named() -> None:
     assert figures.missing_units == ("c",)
     assert figures.prediction.critical_ns == pytest.approx(5e9)
     assert figures.prediction.complete_ns is None
+
+
+def test_what_other_versions_here_have_need_not_come_either(tmp_path: Path) -> None:
+    older = AddressSpace(make_manifest({"a": b"a" * 3, "old": b"c" * 7}))
+    files = UnitFiles([UnitFile(Fingerprint(0, 0, 0, 0, 0))] * 2)
+    with closing(Root.open("main", str(tmp_path))) as root:
+        place = SimilarPlace(KnownPlace(root, "99", files), older)
+        planned = content(SPACE, offered=(holding(0, 1, 2),))
+        figures = figures_of(replace(planned, similar=(place,)))
+        assert figures.similar_bytes == (10,)
+        assert (figures.local_bytes, figures.copied_bytes, figures.needed_bytes) == (10, 10, 5)
+        alone = figures_of(replace(planned, offered=[], similar=(place,)))
+        assert alone.missing_units == ("b",)
 
 
 def test_without_a_manifest_only_totals_are_known() -> None:
