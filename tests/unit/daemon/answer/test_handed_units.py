@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -97,9 +98,17 @@ async def test_who_goes_away_gets_none_and_nothing_stays_open(
     units: HandedUnits, root: Root, handing: Handing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handed_units, "_PROGRESS_S", 0.0)
+    may_open, opens = threading.Event(), handed_units._open_verified
+
+    def open_late(standing: handed_units._Standing, is_cancelled: threading.Event) -> int:
+        assert may_open.wait(60)
+        return opens(standing, is_cancelled)
+
+    monkeypatch.setattr(handed_units, "_open_verified", open_late)
     events = hand_over(units, root, handing)
     await anext(events)
     await events.aclose()
+    may_open.set()
     units._threads.shutdown()
     assert not handing._attached
 
