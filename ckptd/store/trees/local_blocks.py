@@ -11,7 +11,6 @@ costs no room and hardly any time, and the verification reads what was copied.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -30,17 +29,6 @@ from ckptd.store.trees.whole_units import is_whole, write_whole
 
 _KERNEL_COPY_BYTES_MIN: Final = 256 * KIB
 """Shorter blocks are read, verified and written: two calls, and nothing that is wrong."""
-
-_NO_KERNEL_COPY: Final = {
-    errno.ENOSYS,
-    errno.EXDEV,
-    errno.EINVAL,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-    errno.EIO,
-}
-"""copy_file_range(2) between two file systems, on one that does not know it, in a sandbox that does
-not, or a source that cannot be read: then the bytes are read, and that error says whose it is."""
 
 
 class LocalBlock(NamedTuple):
@@ -174,20 +162,18 @@ def _open_readable(root: Root, path: str) -> int | None:
 def _copy_in_kernel(fd: int, block: LocalBlock, staged: int) -> bool:
     """Copy a block; return whether all of it was copied.
 
-    Raises:
-        OSError: It cannot be written.
+    If not, it is read and written: between file systems, on one that knows no copying, where the
+    file is shorter, and in all other cases, as then the error says whose it is.
     """
     done, size_bytes = 0, block.wanted.size_bytes
-    try:
-        while done < size_bytes:
+    while done < size_bytes:
+        try:
             count = os.copy_file_range(
                 fd, staged, size_bytes - done, block.offset + done, block.wanted.offset + done
             )
-            if not count:
-                return False  # the file is shorter
-            done += count
-    except OSError as error:
-        if error.errno not in _NO_KERNEL_COPY:
-            raise
-        return False
+        except OSError:
+            return False
+        if not count:
+            return False
+        done += count
     return True

@@ -135,7 +135,7 @@ class TestTaking:
                 pass
         assert take(site, tree, in_copy(site)) == site.everything - site.blocks_of("large.bin")
 
-    @pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP, errno.EIO])
+    @pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP, errno.EIO, errno.ESTALE])
     def test_where_the_kernel_does_not_copy_bytes_are_read(
         self, site: Site, tree: Root, code: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -153,6 +153,7 @@ class TestTaking:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
+        monkeypatch.setattr(os, "pwrite", refuse)
         with pytest.raises(OSError, match="No space"):
             take(site, tree, in_copy(site))
 
