@@ -295,13 +295,20 @@ def check_same_files(
         ContentChanged: One appeared or vanished.
         StorageError: The file system refused.
     """
-    before = {candidate.path for candidate in candidates} | inner.link_paths
-    now = {found.path for found in _walk(root, relative, request)}
-    if before != now:
-        path = min(before ^ now)
+    vanished = {candidate.path for candidate in candidates} | inner.link_paths
+    appeared: set[str] = set()
+    for found in _walk(root, relative, request):  # no second set: there can be half a million
+        if found.path in vanished:
+            vanished.remove(found.path)
+        else:
+            appeared.add(found.path)
+    if vanished or appeared:
+        path = min(vanished | appeared)
         raise ContentChanged(
             root.absolute(inside(relative, path)),
-            "appeared while being published" if path in now else "vanished while being published",
+            "appeared while being published"
+            if path in appeared
+            else "vanished while being published",
             STILL_WRITTEN,
         )
     if find_inner_names(root, relative, request) != inner:
