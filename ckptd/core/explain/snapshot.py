@@ -17,6 +17,7 @@ from ckptd.core.report.views import (
     SourceTuning,
 )
 from ckptd.core.state.deadlines import hedge_after_ns
+from ckptd.core.state.eligibility import claimed
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
@@ -206,12 +207,10 @@ def missing_blocks(state: State, recovery: Recovery) -> BlockSet:
     if recovery.stage is Stage.PLACING:
         return missing
     for peer in state.sources():
-        holding = peer.holding_of(recovery.digest) if peer.is_live else None
         if not missing:
             break
-        if holding is not None:
-            refused = recovery.refused.get(peer.origin, BlockSet())
-            missing = missing - (holding.blocks - refused)
+        if peer.is_live:
+            missing = missing - claimed(recovery, peer)
     return missing
 
 

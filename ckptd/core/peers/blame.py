@@ -12,6 +12,7 @@ from ckptd.core.explain.narration import report_judged
 from ckptd.core.peers.holders import look_for_holders
 from ckptd.core.report.evidence import BadBlock
 from ckptd.core.state.doubts import DoubtedUnit, Doubts
+from ckptd.core.state.eligibility import claimed
 from ckptd.core.state.lane import Lane
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -158,11 +159,8 @@ def give_second_chances(step: Step) -> None:
         for peer in step.state.sources():
             if not lonely:
                 break
-            holding = peer.holding_of(recovery.digest)
-            is_silent = not peer.is_live
-            if holding is None or is_silent or peer.standing.quarantined_until_ns > step.now:
-                continue
-            lonely -= holding.blocks - recovery.refused.get(peer.origin, BlockSet())
+            if peer.is_live and peer.standing.quarantined_until_ns <= step.now:
+                lonely -= claimed(recovery, peer)
         if lonely:
             left = ((origin, blocks - lonely) for origin, blocks in recovery.refused.items())
             recovery.refused = {origin: blocks for origin, blocks in left if blocks}

@@ -13,7 +13,7 @@ from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
 from ckptd.limits import MS, SECOND
-from ckptd.model.blocks import BlockSet
+from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
 
 _JUDGED_EVERY_NS = 100 * MS
@@ -22,23 +22,8 @@ _JUDGED_EVERY_NS = 100 * MS
 
 def note_nearby(state: State, recovery: Recovery, blocks: BlockSet) -> None:
     """Know which blocks of a recovery, that are not here yet, this node's disks have."""
-    content = recovery.content
-    if blocks:
-        space = content.space
-        state.own_disks.holdings[content.digest] = Holding(
-            checkpoint=recovery.checkpoint,
-            version=content.version,
-            digest=content.digest,
-            size_bytes=space.size_bytes,
-            block_count=space.block_count,
-            blocks=blocks,
-        )
-    elif not any(
-        other is not recovery and other.digest == content.digest
-        for other in state.recoveries.values()
-    ):
-        state.own_disks.holdings.pop(content.digest, None)
-    recovery.coverage.left_to_disks = blocks
+    recovery.coverage.nearby = recovery.coverage.left_to_disks = blocks
+    _settle_holding(state, recovery)
 
 
 def note_unusable(state: State, recovery: Recovery, blocks: BlockSet) -> None:
@@ -46,10 +31,32 @@ def note_unusable(state: State, recovery: Recovery, blocks: BlockSet) -> None:
 
     A disk is no peer: nobody is blamed, and it is not asked a second time.
     """
-    state.own_disks.withdraw(recovery.content.digest, blocks)
+    recovery.coverage.nearby -= blocks
     recovery.coverage.left_to_disks -= blocks
+    _settle_holding(state, recovery)
     if any(held.digest == recovery.digest and blocks.meets(held.blocks) for held in recovery.own):
         recovery.search.own_missed.add(recovery.chosen_digest)
+
+
+def _settle_holding(state: State, recovery: Recovery) -> None:
+    """Let the disks hold what they have for any recovery of a content; each has its own."""
+    content, holdings = recovery.content, state.own_disks.holdings
+    blocks = union(
+        each.coverage.nearby
+        for each in (recovery, *state.recoveries.values())
+        if each.digest == content.digest
+    )
+    if not blocks:
+        holdings.pop(content.digest, None)
+        return
+    holdings[content.digest] = Holding(
+        checkpoint=recovery.checkpoint,
+        version=content.version,
+        digest=content.digest,
+        size_bytes=content.space.size_bytes,
+        block_count=content.space.block_count,
+        blocks=blocks,
+    )
 
 
 def is_left_to(recovery: Recovery, source: Peer) -> bool:
@@ -66,8 +73,7 @@ def leave_to_disks(step: Step, recovery: Recovery) -> None:
     Peers whose rates are not known yet are tried if the disks would need long for the rest.
     """
     own = step.state.own_disks
-    holding = own.holding_of(recovery.digest)
-    if holding is None or not recovery.is_fetching:
+    if not recovery.coverage.nearby or not recovery.is_fetching:
         return
     was_left = bool(recovery.coverage.left_to_disks)
     is_left = may_be_asked(recovery, own, now=step.now)
@@ -76,20 +82,20 @@ def leave_to_disks(step: Step, recovery: Recovery) -> None:
     if is_left:
         recovery.swarm.disks_judged_ns = step.now
         ratio = step.options.ranges.disk_ratio if was_left else 1.0
-        is_left = not _are_peers_faster(step, recovery, holding, ratio=ratio)
+        is_left = not _are_peers_faster(step, recovery, ratio=ratio)
     if was_left == is_left:
         return
-    recovery.coverage.left_to_disks = holding.blocks if is_left else BlockSet()
+    recovery.coverage.left_to_disks = recovery.coverage.nearby if is_left else BlockSet()
     if not is_left:
         step.note_room_everywhere()
 
 
-def _are_peers_faster(step: Step, recovery: Recovery, holding: Holding, *, ratio: float) -> bool:
+def _are_peers_faster(step: Step, recovery: Recovery, *, ratio: float) -> bool:
     """Return whether all peers together bring this many times what the disks do."""
     own, options = step.state.own_disks.link.rate, step.options.ranges
     if not own.is_sound:  # they begin in this moment
         return False
-    left = holding.blocks & recovery.coverage.unclaimed
+    left = recovery.coverage.nearby & recovery.coverage.unclaimed
     left_ns = recovery.content.space.set_bytes(left) * SECOND / own.bytes_per_s
     if left_ns < options.disk_rest_ns:
         return False

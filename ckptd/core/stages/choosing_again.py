@@ -12,6 +12,7 @@ from ckptd.core.ranges.own_disks import note_nearby
 from ckptd.core.stages.claims_on_content import claims_on, contents_among
 from ckptd.core.stages.ending import close_lanes
 from ckptd.core.stages.version_choice import choose_version, explain_rollback
+from ckptd.core.state.eligibility import claimed
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.swarm import Swarm
 from ckptd.core.state.recovery import Recovery
@@ -107,7 +108,7 @@ def _without_holder(step: Step, recovery: Recovery, *, counts_lost: bool) -> Blo
     for peer in step.state.sources():
         if not blocks:
             break
-        holding = peer.holding_of(recovery.digest) if peer.is_live or counts_lost else None
-        if holding is not None and peer.standing.quarantined_until_ns <= step.now:
-            blocks -= holding.blocks - recovery.refused.get(peer.origin, BlockSet())
+        is_counted = peer.is_live or counts_lost
+        if is_counted and peer.standing.quarantined_until_ns <= step.now:
+            blocks -= claimed(recovery, peer)
     return blocks

@@ -16,6 +16,8 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
 
     It has them, did not send them wrongly, and they are not left to this node's own disks.
     """
+    if peer.is_own:
+        return recovery.coverage.unclaimed & recovery.coverage.nearby
     holding = peer.holding_of(recovery.digest)
     if holding is None:
         return BlockSet()
@@ -24,10 +26,23 @@ def servable(recovery: Recovery, peer: Peer) -> BlockSet:
         if holding.is_complete
         else recovery.coverage.unclaimed & holding.blocks
     )
-    if recovery.coverage.left_to_disks and not peer.is_own:
+    if recovery.coverage.left_to_disks:
         blocks -= recovery.coverage.left_to_disks
     refused = recovery.refused.get(peer.origin)
     return blocks - refused if refused else blocks
+
+
+def claimed(recovery: Recovery, source: Peer) -> BlockSet:
+    """Return the blocks that a source says it has and did not send wrongly.
+
+    What this node's disks have depends on the recovery: each has other blocks nearby.
+    """
+    if source.is_own:
+        return recovery.coverage.nearby
+    holding = source.holding_of(recovery.digest)
+    if holding is None:
+        return BlockSet()
+    return holding.blocks - recovery.refused.get(source.origin, BlockSet())
 
 
 def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
@@ -110,6 +125,8 @@ def holders(recovery: Recovery, peers: Iterable[Peer], blocks: BlockSet) -> Iter
 
 def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
     """Return whether a live peer has a block and did not send it wrongly."""
+    if peer.is_own:
+        return block in recovery.coverage.nearby
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None or not (holding.is_complete or block in holding.blocks):
         return False
@@ -119,6 +136,8 @@ def holds(recovery: Recovery, peer: Peer, block: int) -> bool:
 
 def holds_any(recovery: Recovery, peer: Peer, blocks: BlockSet) -> bool:
     """Return whether a live peer has any of these blocks and did not send them wrongly."""
+    if peer.is_own:
+        return blocks.meets(recovery.coverage.nearby)
     holding = peer.holding_of(recovery.digest) if peer.is_live else None
     if holding is None:
         return False

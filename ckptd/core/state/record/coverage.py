@@ -18,7 +18,8 @@ class Coverage:
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         zeros: Those of them that consist of zeros, and were never to be asked for.
-        left_to_disks: Blocks that no peer is asked for, because this node's disks have them.
+        nearby: Blocks that this node's disks have elsewhere.
+        left_to_disks: Those of them that no peer is asked for.
     """
 
     unclaimed: BlockSet = field(default_factory=BlockSet)
@@ -27,6 +28,7 @@ class Coverage:
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     zeros: BlockSet = field(default_factory=BlockSet)
+    nearby: BlockSet = field(default_factory=BlockSet)
     left_to_disks: BlockSet = field(default_factory=BlockSet)
 
 

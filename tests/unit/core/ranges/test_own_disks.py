@@ -16,6 +16,7 @@ from ckptd.model.ids import OWN_DISKS, NodeId, PathId
 from ckptd.model.words import CloseReason, RangeOutcome, RateOrigin, Result, StoryKind, Verdict
 from tests.support.scheduling import (
     NO_COMMITS,
+    R2,
     A,
     B,
     R,
@@ -170,3 +171,34 @@ def test_a_peer_is_no_source_of_what_is_left_to_the_disks_and_explains_it() -> N
     assert parts[A].verdict is Verdict.LEFT_TO_DISKS
     assert OWN_DISKS in parts
     assert script.scheduler.sources(now=script.now) == (script.view_source(A),)
+
+
+def test_two_recoveries_of_one_version_each_have_their_own_nearby_blocks() -> None:
+    """Else what only the other one has nearby would be left to disks that are not asked for it."""
+    script, version = Script(options=NO_COMMITS), saved(16)
+    start(script, version, blocks((0, 8)), A)
+    ranges(script.start(version, A, recovery=R2, nearby=blocks((8, 16))))
+    take_all(script, ms={OWN_DISKS: 5, A: 5})
+    for recovery in (R, R2):
+        assert script.recovery(recovery).coverage.verified == version.blocks
+
+
+def test_what_is_wrong_for_one_recovery_is_not_left_to_the_disks_by_another() -> None:
+    script, version = Script(options=NO_COMMITS), saved(64)
+    start(script, version, version.blocks, A)
+    script.start(version, recovery=R2, nearby=version.blocks)
+    while owed := [order for order in script.in_flight if order.recovery == R]:
+        for order in owed:
+            bad = [block for block in range(*order.blocks) if block >= 48]
+            script.arrive(order, rejected=tuple(bad) if order.source == OWN_DISKS else ())
+            script.end(order, after_ms=5)
+    take_all(script, ms={OWN_DISKS: 5, A: 5})
+    for recovery in (R, R2):
+        assert script.recovery(recovery).coverage.verified == version.blocks
+
+
+def test_what_only_another_recovery_has_nearby_is_missing() -> None:
+    script, version = Script(options=NO_COMMITS), saved(16)
+    start(script, version, version.blocks, holds(A, holding(version, blocks((0, 4)))))
+    script.start(version, recovery=R2, nearby=blocks((4, 8)))
+    assert script.view(R2).missing_blocks == 8
