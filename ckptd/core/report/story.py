@@ -155,7 +155,7 @@ def _sentence_of_rest(  # noqa: PLR0911, PLR0912 (one for each kind)
         case StoryKind.WITHDRAWN:
             return f"{entry.source} {entry.text or 'does not hold the version any more'}"
         case StoryKind.EPOCH_CHANGED:
-            return f"{entry.source} was started anew: nothing old is held to it"
+            return f"{entry.source} was started again: nothing old is held to it"
         case StoryKind.SOURCE_LOST:
             return f"{entry.source} does not answer any more"
         case StoryKind.DISK_REFUSED if entry.reason is StoryReason.RETRYABLE:

@@ -288,5 +288,5 @@ def _damaged(path: str, problem: str) -> DamagedState:
     return DamagedState(
         f"state database {path}",
         f"is damaged: {problem}",
-        "Run 'ckptd run --move-damaged-state' once: it moves the file aside and begins anew.",
+        "Run 'ckptd run --move-damaged-state' once: it moves the file aside and starts over.",
     )

@@ -123,7 +123,7 @@ def test_every_kind_has_a_sentence_with_the_numbers_that_decided() -> None:
         "a stands by bad blocks: in quarantine for 1m00s",
         "a sent 3 MiB with a wrong digest",
         "a does not hold the version any more",
-        "a was started anew: nothing old is held to it",
+        "a was started again: nothing old is held to it",
         "a does not answer any more",
         "this node's disk: /data: no room; tried again in 250ms",
         "/data/x: was removed; what is lost is fetched again",
