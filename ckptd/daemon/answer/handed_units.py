@@ -130,9 +130,9 @@ class HandedUnits:
         """Yield ``None`` every second, and last a descriptor; whoever takes it closes it."""
         is_cancelled = threading.Event()
         opening = self._threads.submit(_open_verified, standing, is_cancelled)
+        waiting = asyncio.wrap_future(opening)
         is_taken = False
         try:
-            waiting = asyncio.wrap_future(opening)
             while True:
                 await asyncio.wait({waiting}, timeout=_PROGRESS_S)
                 if waiting.done():
@@ -144,6 +144,7 @@ class HandedUnits:
         finally:
             if not is_taken:
                 is_cancelled.set()
+                waiting.cancel()  # or what it ends with would be logged, as nobody looks
                 opening.add_done_callback(_close_result)
 
     async def _find(self, result: NeedResult) -> _Standing:
@@ -152,34 +153,29 @@ class HandedUnits:
         Raises:
             NotFound: It is nowhere any more.
         """
-        for recovery in self._book:
-            if recovery.id == result.recovery and recovery.staging is not None:
-                space = recovery.known_space()
-                index = _index_in(space.manifest, result.unit)
-                path = recovery.staging.path_of(index)
-                return _Standing(recovery.root, path, space.manifest.units[index])
+        for recovery in list(self._book):
+            staging = recovery.staging
+            if recovery.id == result.recovery and staging is not None:
+                manifest = recovery.known_space().manifest
+                index = await asyncio.to_thread(index_of, manifest, result.unit)
+                if index is not None:
+                    return _Standing(recovery.root, staging.path_of(index), manifest.units[index])
         root, relative = self._roots.locate(result.path)
         directory = relative.removesuffix(f"/{result.unit}")
         for _, place in self._catalog.places_of(root.name):
             if directory == place.directory:
                 hashed = await self._catalog.hashed(place.number)
-                with contextlib.suppress(NotFound):
-                    index = _index_in(hashed.manifest, result.unit)
+                index = await asyncio.to_thread(index_of, hashed.manifest, result.unit)
+                if index is not None:
                     unit = hashed.manifest.units[index]
                     return _Standing(root, hashed.path_of(index), unit, (place.number, index))
         raise NotFound(f"unit {result.unit!r}", "is gone", "Recover the version again.")
 
 
-def _index_in(manifest: Manifest, path: str) -> int:
-    """Return a unit's index.
-
-    Raises:
-        NotFound: There is none of that path.
-    """
-    for index, unit in enumerate(manifest.units):
-        if unit.path == path:
-            return index
-    raise NotFound(f"unit {path!r}", "is not in that version")
+def index_of(manifest: Manifest, path: str) -> int | None:
+    """Return a unit's index; ``None`` if there is none of that path. Long for many."""
+    units = enumerate(manifest.units)
+    return next((index for index, unit in units if unit.path == path), None)
 
 
 def _open_verified(standing: _Standing, is_cancelled: threading.Event) -> int:

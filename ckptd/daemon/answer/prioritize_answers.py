@@ -23,12 +23,12 @@ from ckptd.control.messages.prioritized import (
 from ckptd.control.roles import Caller
 from ckptd.control.server.handing import Handing
 from ckptd.core.events import UnitsPrioritized
-from ckptd.daemon.answer.handed_units import HandedUnits
+from ckptd.daemon.answer.handed_units import HandedUnits, index_of
 from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import Conflict, NotFound, UsageError
+from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.encoded.decoding import decode_manifest
@@ -199,30 +199,53 @@ class PrioritizeAnswers:
         for recovery in self._book:
             if recovery.root is root and recovery.target and _is_below(relative, recovery.target):
                 return _Place(recovery, relative.removeprefix(f"{recovery.target}/"))
+        obstacle: CkptdError | None = None
         for held, place in self._catalog.places_of(root.name):
             if _is_below(relative, place.directory):
                 name = relative.removeprefix(f"{place.directory}/")
-                if await self._is_held(held, place, name):
+                is_held, why_not = await self._look_at(held, place, name)
+                if is_held:
                     where = root.absolute(relative)
                     return NeedResult(recovery=None, unit=name, path=where, is_placed=True)
-        raise NotFound(
+                obstacle = obstacle or why_not
+        raise obstacle or NotFound(
             f"path {path}",
             "is no unit of a version that is here or being recovered",
             "See ckptctl recoveries for the targets, or begin with: ckptctl recover",
         )
 
-    async def _is_held(self, held: HeldVersion, place: Place, name: str) -> bool:
-        """Tell whether a unit of a version is at a place, all of it."""
+    async def _look_at(
+        self, held: HeldVersion, place: Place, name: str
+    ) -> tuple[bool, CkptdError | None]:
+        """Tell whether a unit is at a place, all of it; and if not, why not, if that is known."""
         encoded = await self._catalog.manifest_bytes(held.holding.digest)
 
-        def look() -> bool:
+        def look() -> tuple[bool, CkptdError | None]:
             space = AddressSpace(decode_manifest(encoded))
-            unit = _index_of(space, name)
-            return unit is not None and _blocks_of(space.unit_run(unit)).issubset(
-                place.servable(space)
-            )
+            unit = index_of(space.manifest, name)
+            if unit is None:
+                return False, None
+            is_held = _blocks_of(space.unit_run(unit)).issubset(place.servable(space))
+            return is_held, None if is_held else _obstacle(place, unit, name)
 
         return await asyncio.to_thread(look)
+
+
+def _obstacle(place: Place, unit: int, name: str) -> CkptdError | None:
+    """Say why a unit of a place cannot be had from there; ``None`` if it is not known."""
+    if place.is_withdrawn:
+        return None
+    if unit in place.suspect:
+        return Conflict(
+            f"unit {name!r}",
+            "looks different from what was published, and is hashed again first",
+            "Try again in a moment; if it stays so, see ckptctl doctor.",
+        )
+    if unit in place.changed:
+        return ContentChanged(
+            f"unit {name!r}", "is not what was published", "Recover or publish it again."
+        )
+    return None
 
 
 def _match(
@@ -258,7 +281,7 @@ def _find_by_unit(recoveries: Sequence[OpenRecovery], path: str) -> _Place:
     """
     path = posixpath.normpath(path)
     spaces = [(recovery, recovery.space) for recovery in recoveries if recovery.space is not None]
-    found = [recovery for recovery, space in spaces if _index_of(space, path) is not None]
+    found = [recovery for recovery, space in spaces if index_of(space.manifest, path) is not None]
     if not found:
         unknown = len(recoveries) - len(spaces)
         hint = "'ckptctl recoveries' lists what is running."
@@ -284,16 +307,11 @@ def _find_unit(recovery: OpenRecovery, name: str) -> int:
         NotFound: The version has no such unit.
     """
     space = recovery.known_space()
-    unit = _index_of(space, name)
+    unit = index_of(space.manifest, name)
     if unit is None:
         subject = f"unit {name!r}"
         raise NotFound(subject, f"is not in what {recovery.id} recovers", _nearest(space, name))
     return unit
-
-
-def _index_of(space: AddressSpace, path: str) -> int | None:
-    units = enumerate(space.manifest.units)
-    return next((index for index, unit in units if unit.path == path), None)
 
 
 def _nearest(space: AddressSpace, text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +17,7 @@ from ckptd.control.server.handing import Handing
 from ckptd.daemon.answer import handed_units
 from ckptd.daemon.answer.handed_units import HandedUnits
 from ckptd.errors import Conflict, ContentChanged, NotFound
+from ckptd.model.manifest import Unit
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
@@ -94,39 +97,50 @@ async def test_what_is_gone_is_looked_for_again_and_not_found(
         [event async for event in hand_over(units, root, handing, "none")]
 
 
-async def test_who_goes_away_gets_none_and_nothing_stays_open(
-    units: HandedUnits, root: Root, handing: Handing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Nothing is compared before this is set; progress is reported all the time."""
+    may_go_on = threading.Event()
+    compare = handed_units._compare
+
+    def wait_and_compare(fd: int, unit: Unit, path: str, note: Callable[[int], None]) -> None:
+        may_go_on.wait()
+        compare(fd, unit, path, note)
+
+    monkeypatch.setattr(handed_units, "_compare", wait_and_compare)
     monkeypatch.setattr(handed_units, "_PROGRESS_S", 0.0)
-    may_open, opens = threading.Event(), handed_units._open_verified
+    yield may_go_on
+    may_go_on.set()
 
-    def open_late(standing: handed_units._Standing, is_cancelled: threading.Event) -> int:
-        assert may_open.wait(60)
-        return opens(standing, is_cancelled)
 
-    monkeypatch.setattr(handed_units, "_open_verified", open_late)
+async def test_who_goes_away_gets_none_and_nothing_stays_open(
+    units: HandedUnits, root: Root, handing: Handing, held_up: threading.Event
+) -> None:
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     events = hand_over(units, root, handing)
     await anext(events)
     await events.aclose()
-    may_open.set()
-    units._threads.shutdown()
+    held_up.set()
+    await asyncio.to_thread(units._threads.shutdown)
+    await asyncio.sleep(0)
+    gc.collect()
     assert not handing._attached
+    assert unseen == [], "nobody wants to know how it ended"
 
 
 async def test_one_user_has_so_many_under_way_and_others_have_theirs(
-    units: HandedUnits, root: Root, handing: Handing, monkeypatch: pytest.MonkeyPatch
+    units: HandedUnits, root: Root, handing: Handing, held_up: threading.Event
 ) -> None:
-    monkeypatch.setattr(handed_units, "_PROGRESS_S", 0.0)
     under_way = [hand_over(units, root, handing) for _ in range(handed_units._CALLER_MAX)]
     for events in under_way:
         await anext(events)
     with pytest.raises(Conflict, match="uid 7: waits for 8 descriptors already"):
         await anext(hand_over(units, root, handing))
-    handing.close()
     other = hand_over(units, root, handing, uid=8)
     await anext(other)
     for events in (*under_way, other):
         await events.aclose()
-    handing.close()
+    held_up.set()
     assert [event async for event in hand_over(units, root, handing)], "their turns are over"
     units._threads.shutdown()

@@ -1,0 +1,51 @@
+"""Who needs a unit that is here, and cannot have it, hears why."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ckptd.control.messages.prioritized import NeedEvent, NeedRequest, NeedResult
+from ckptd.daemon.answer.prioritize_answers import PrioritizeAnswers
+from ckptd.errors import Conflict, ContentChanged, NotFound
+from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+
+UNIT = "weights.bin"
+
+
+@pytest.fixture
+def answers(catalog: Catalog, root: Root) -> PrioritizeAnswers:
+    runtime = SimpleNamespace(now=lambda: 0, report=lambda _: None)
+    recovering = SimpleNamespace(scheduler=None, runtime=runtime, book=())
+    storage = SimpleNamespace(catalog=catalog, roots=Roots([root]))
+    return PrioritizeAnswers(cast("Any", recovering), cast("Any", storage))
+
+
+async def need(answers: PrioritizeAnswers, root: Root, unit: str = UNIT) -> list[NeedEvent]:
+    request = NeedRequest(path=root.absolute(f"v100/{unit}"))
+    events = answers.need(request, cast("Any", None), cast("Any", None))
+    return [event async for event in events]
+
+
+async def test_a_unit_that_cannot_be_had_from_here_is_said_to_be_so_with_the_reason(
+    answers: PrioritizeAnswers, catalog: Catalog, root: Root, hashed: HashedDirectory
+) -> None:
+    number = (await catalog.add(hashed)).places[0].number
+    (unit,) = [index for index, each in enumerate(hashed.manifest.units) if each.path == UNIT]
+    (result,) = await need(answers, root)
+    assert isinstance(result, NeedResult)
+    catalog.mark_suspect(number, [unit], "looks different")
+    with pytest.raises(Conflict, match="is hashed again first"):
+        await need(answers, root)
+    catalog.mark_changed(number, [unit], "differs")
+    with pytest.raises(ContentChanged, match="is not what was published"):
+        await need(answers, root)
+    with pytest.raises(NotFound, match="is no unit of a version"):
+        await need(answers, root, "none")
+    await catalog.withdraw(hashed.digest)
+    with pytest.raises(NotFound, match="is no unit of a version"):
+        await need(answers, root)
