@@ -7,10 +7,11 @@ another, each with reports of what came, and ended by exactly one ``RangeEnded``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from ckptd.core.events import RangeEnded, RangeProgressed, Refusal, Reporting
 from ckptd.daemon.host.disk_calls import DiskCalls
@@ -97,7 +98,8 @@ class DiskLane:
                 while (order := self._orders.get()) is not None:
                     self._carry_out(order)
             finally:
-                self._loop.call_soon_threadsafe(over.set)
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                    self._loop.call_soon_threadsafe(over.set)
 
         # A daemon thread, because a disk that hangs must not keep the process from ending.
         thread = threading.Thread(target=work, name="disk lane", daemon=True)
@@ -113,14 +115,16 @@ class DiskLane:
         finally:
             self._is_closed = True
             self._end_waiting(refusal)
+            self._orders.put(None)  # a thread that still waits ends, too
             self._reports.flush()
 
     def _end_waiting(self, refusal: Refusal | None) -> None:
         outcome = RangeOutcome.CLOSED if refusal is None else RangeOutcome.STORE_FAILED
-        while not self._orders.empty():
-            order = self._orders.get()
-            if order is not None:
-                self._reports.put(RangeEnded(order.transfer, outcome, refusal=refusal))
+        with contextlib.suppress(Empty):
+            while True:
+                order = self._orders.get_nowait()  # the thread may take the last one before
+                if order is not None:
+                    self._reports.put(RangeEnded(order.transfer, outcome, refusal=refusal))
 
     def _carry_out(self, order: CopyOrder) -> None:
         try:
