@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ckptd.daemon.parts import Storage
@@ -141,10 +142,11 @@ class NamedPlaces:
         ]
         if not beside:
             return False
-        own = _paths_of(await self._catalog.hashed(standing.place.number))
+        hashed = await self._catalog.hashed(standing.place.number)
+        own = await asyncio.to_thread(_paths_of, hashed)
         for other in beside:
             hashed = await self._catalog.hashed(other.place.number)
-            if not own.isdisjoint((*_paths_of(hashed), *_targets_of(hashed))):
+            if await asyncio.to_thread(_has_any, hashed, own):
                 raise Conflict(
                     f"{standing.name} in {self.path(standing.place)}",
                     f"shares files with {other.name} in {self.path(other.place)}",
@@ -181,9 +183,9 @@ def _paths_of(hashed: HashedDirectory) -> set[str]:
     return {inside(hashed.directory, unit.path) for unit in hashed.manifest.units}
 
 
-def _targets_of(hashed: HashedDirectory) -> Iterator[str]:
-    """Yield where files of a place really lie that are links."""
-    yield from (file.link_target for file in hashed.files if file and file.link_target)
+def _has_any(hashed: HashedDirectory, paths: set[str]) -> bool:
+    """Return whether a place has files of some names, or links to them."""
+    return not paths.isdisjoint((*_paths_of(hashed), *hashed.files.links().values()))
 
 
 def _in_use(standing: NamedPlace, problem: str, recovery: str) -> Conflict:

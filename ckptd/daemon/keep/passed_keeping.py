@@ -113,10 +113,16 @@ class PassedKeeping:
             hashed = await self._catalog.hashed(number)
         except CkptdError:
             return frozenset()  # it was forgotten meanwhile, or is damaged, which the catalog says
-        inodes = frozenset(Inode(device, file.fingerprint.inode) for file in hashed.files if file)
+        inodes = await asyncio.to_thread(_inodes_of, hashed, device)
         if number in self._inodes:
             self._inodes[number] = inodes
         return inodes
+
+
+def _inodes_of(hashed: HashedDirectory, device: int) -> frozenset[Inode]:
+    """Return the files of a place. Long for many."""
+    files = hashed.files
+    return frozenset(Inode(device, files.facts(unit)[0]) for unit in files.units())
 
 
 def _check_all(root: Root, hashed: HashedDirectory) -> None:

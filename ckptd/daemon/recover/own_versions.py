@@ -119,7 +119,7 @@ class OwnVersions:
             if held.holding.digest == digest or len(found) == _SIMILAR_MAX:
                 continue
             for place in held.places:
-                if place.root in self._roots and self._reuse.permits(
+                if place.root in self._roots and await self._reuse.permits(
                     checkpoint, root, held.holding.checkpoint, self._roots[place.root]
                 ):
                     known = await self._known(place)

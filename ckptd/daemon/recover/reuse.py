@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ class Reuse:
     def __init__(self, across: Sequence[Sequence[str]]) -> None:
         self._groups = [[compile_pattern(pattern) for pattern in group] for group in across]
 
-    def permits(
+    async def permits(
         self, wanted: CheckpointName, target: Root, other: CheckpointName, source: Root
     ) -> bool:
         """Return whether blocks of a checkpoint may be taken for another one.
@@ -43,7 +44,12 @@ class Reuse:
             and any(pattern.match(other) for pattern in group)
             for group in self._groups
         )
-        return is_named and _access_of(target) == _access_of(source) is not None
+        # In a thread: a disk may not answer.
+        return is_named and await asyncio.to_thread(_is_alike, target, source)
+
+
+def _is_alike(target: Root, source: Root) -> bool:
+    return _access_of(target) == _access_of(source) is not None
 
 
 def _access_of(root: Root) -> tuple[int, int, int] | None:

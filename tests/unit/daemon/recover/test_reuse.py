@@ -22,15 +22,17 @@ ACROSS = (("llama/*", "llama-eval/*"), ("gpt/*", "mistral/*"))
         (TRAINED, OTHER, False),
     ],
 )
-def test_blocks_go_across_names_only_within_a_group(
+async def test_blocks_go_across_names_only_within_a_group(
     tmp_path: Path, wanted: CheckpointName, other: CheckpointName, *, is_permitted: bool
 ) -> None:
     with closing(Root.open("main", str(tmp_path))) as root:
-        assert Reuse(ACROSS).permits(wanted, root, other, root) == is_permitted
-        assert Reuse(()).permits(wanted, root, other, root) == (wanted == other)
+        assert await Reuse(ACROSS).permits(wanted, root, other, root) == is_permitted
+        assert await Reuse(()).permits(wanted, root, other, root) == (wanted == other)
 
 
-def test_blocks_go_across_names_only_between_roots_of_one_owner_and_mode(tmp_path: Path) -> None:
+async def test_blocks_go_across_names_only_between_roots_of_one_owner_and_mode(
+    tmp_path: Path,
+) -> None:
     for name, mode in (("a", 0o755), ("b", 0o755), ("c", 0o700)):
         (tmp_path / name).mkdir(mode=mode)
         (tmp_path / name).chmod(mode)
@@ -40,6 +42,6 @@ def test_blocks_go_across_names_only_between_roots_of_one_owner_and_mode(tmp_pat
         closing(Root.open("c", str(tmp_path / "c"))) as c,
     ):
         reuse = Reuse(ACROSS)
-        assert reuse.permits(TRAINED, a, EVALUATED, b)
-        assert not reuse.permits(TRAINED, a, EVALUATED, c)
-        assert reuse.permits(TRAINED, a, TRAINED, c), "a job may have what is its own"
+        assert await reuse.permits(TRAINED, a, EVALUATED, b)
+        assert not await reuse.permits(TRAINED, a, EVALUATED, c)
+        assert await reuse.permits(TRAINED, a, TRAINED, c), "a job may have what is its own"
