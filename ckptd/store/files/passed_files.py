@@ -100,7 +100,7 @@ class PassedFiles:
 
     Attributes:
         on_kept: Called with each descriptor that is kept, and a name for it.
-        on_closed: Called with the name of each that is not any more.
+        on_closed: Called with the name of each that is not any more; must not wait.
     """
 
     def __init__(self, devices: Collection[int]) -> None:
@@ -160,11 +160,12 @@ class PassedFiles:
         inode = Inode(known.device, known.inode)
         uid = name.removeprefix(f"{PASSED_NAME}-").partition("-")[0]
         with self._lock:
-            is_kept = not why and uid.isdecimal() and name == _name(inode, int(uid))
-            if is_kept and inode not in self._kept:
+            is_fit = not why and uid.isdecimal() and name == _name(inode, int(uid))
+            if is_fit and inode not in self._kept:
                 self._kept[inode] = _Kept(fd, int(uid), known.size_bytes)
                 return True
-            self._unwanted.append(name)
+            if not is_fit or self._kept[inode].uid != int(uid):
+                self._unwanted.append(name)  # else that would let go of the one that is kept
         os.close(fd)  # it was one of a root's file system once
         return False
 
@@ -218,14 +219,16 @@ class PassedFiles:
                 (inode, kept)
                 for inode, kept in self._kept.items()
                 if inode not in self._pending
-                and (inode not in wanted or not os.fstat(kept.fd).st_nlink)
+                and (inode not in wanted or not known_of(kept.fd).names)
             ]
-            for inode, kept in going:
+            for inode, _ in going:
                 del self._kept[inode]
-                os.close(kept.fd)
             unwanted, self._unwanted = self._unwanted, []
-        for name in (*unwanted, *(_name(inode, kept.uid) for inode, kept in going)):
-            self.on_closed(name)
+            # Before such a file can be passed again: its name would be let go of afterwards.
+            for name in (*unwanted, *(_name(inode, kept.uid) for inode, kept in going)):
+                self.on_closed(name)
+        for _, kept in going:
+            os.close(kept.fd)  # may take long: the last of a long file frees its room
         return len(going)
 
     def close(self) -> None:

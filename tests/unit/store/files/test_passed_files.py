@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -190,6 +191,45 @@ def test_it_is_kept_while_it_is_used_and_has_a_name(passed: PassedFiles, inside:
     assert closed == kept
 
 
+def test_closing_a_file_holds_up_nobody_who_reads_another(
+    passed: PassedFiles, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, staying = take(passed, write(inside, "a")), take(passed, write(inside, "b"))
+    passed.settle([going, staying])
+    lent: list[int | None] = []
+    facts, close = (inside / "b").stat(), os.close
+
+    def close_slowly(fd: int) -> None:
+        reader = threading.Thread(target=lambda: lent.append(passed.lend(facts)), daemon=True)
+        reader.start()
+        reader.join(10)
+        close(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", close_slowly)
+        assert passed.keep_only([staying]) == 1
+        assert len(lent) == 1, "the reader waited for the file to be closed"
+    assert lent[0] is not None
+    os.close(lent[0])
+
+
+def test_what_is_passed_again_is_let_go_of_before(passed: PassedFiles, inside: Path) -> None:
+    path, said, takers = write(inside), list[str](), list[threading.Thread]()
+
+    def let_go(_: str) -> None:
+        takers.append(threading.Thread(target=take, args=(passed, path), daemon=True))
+        takers[-1].start()
+        takers[-1].join(0.2)  # it waits; if it did not, it would come first now
+        said.append("closed")
+
+    passed.settle([take(passed, path)])
+    passed.on_kept = lambda fd, name: said.append("kept")
+    passed.on_closed = let_go
+    assert passed.keep_only([]) == 1
+    takers[0].join()
+    assert said == ["closed", "kept"]
+
+
 def test_a_file_that_is_passed_twice_is_kept_once(passed: PassedFiles, inside: Path) -> None:
     path = write(inside)
     inode = take(passed, path)
@@ -230,3 +270,16 @@ def test_what_an_earlier_life_kept_is_taken_back_if_it_is_still_fit(
     assert not passed.adopt(os.memfd_create("fake"), "passed-0-0-0")
     assert passed.keep_only([Inode.of(facts)]) == 0
     assert closed == ["passed-x-1-2", "passed-0-0-0"], "the manager keeps them no more"
+
+
+def test_what_the_manager_kept_twice_is_kept(passed: PassedFiles, inside: Path) -> None:
+    closed: list[str] = []
+    passed.on_closed = closed.append
+    facts = write(inside).stat()
+    inode, name = Inode.of(facts), f"passed-{UID}-{facts.st_dev}-{facts.st_ino}"
+    other = f"passed-2-{facts.st_dev}-{facts.st_ino}"
+    assert passed.adopt(os.open(inside / "file", os.O_RDONLY), name)
+    assert not passed.adopt(os.open(inside / "file", os.O_RDONLY), name)
+    assert not passed.adopt(os.open(inside / "file", os.O_RDONLY), other)
+    assert passed.keep_only([inode]) == 0
+    assert closed == [other], "its own name would let go of both"
