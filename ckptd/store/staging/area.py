@@ -486,7 +486,7 @@ class Staging:
         wrong = {unit: file for unit, file in standing.wrong.items() if unit not in skipped}
         if not standing.is_recorded:
             root.sync()  # what is right and not ours may be in memory only
-        bare = BareNamesRepair(root, tree, standing.wrong_names, self._kept_in)
+        bare = BareNamesRepair(root, standing.wrong_names, self._kept_in)
         paths = [*(file.path for file in wrong.values()), *bare.paths()]
         with kept_times(root, self._target, paths, self.finishing):
             put = replace_files(root, tree, manifest, wrong, kept_in=self._kept_in)

@@ -46,16 +46,12 @@ class BareNamesRepair:
 
     Args:
         root: Where that is.
-        tree: The staging directory.
         wrong: What is not as it should be, by its name.
         kept_in: The directory, relative to the root, for what somebody put in their places.
     """
 
-    def __init__(
-        self, root: Root, tree: Root, wrong: Mapping[str, WrongName], kept_in: str
-    ) -> None:
+    def __init__(self, root: Root, wrong: Mapping[str, WrongName], kept_in: str) -> None:
         self._root = root
-        self._tree = tree
         self._wrong = wrong
         self._kept_in = kept_in
 
@@ -80,21 +76,18 @@ class BareNamesRepair:
             if wrong.facts is not None:
                 self._keep(name, expected, wrong.facts)
             if expected.target is not None:
-                self._make_link(name, expected, expected.target)
+                self._make_link(expected, expected.target)
             elif wrong.facts is not None:
                 os.close(self._root.open_directory(expected.path, create=True))
                 with as_directory(self._root, expected.path) as fd:
                     finishing.give(fd, finishing.of_directory(name))
                     sync_file(fd)
 
-    def _make_link(self, name: str, expected: BareName, target: str) -> None:
-        """Make a link in staging and rename it to where there is nothing."""
-        os.close(self._tree.open_directory(name.rpartition("/")[0], create=True))
-        with self._tree.parent(name) as old, self._root.parent(expected.path) as new:
-            confined.remove_file(*old)  # of an earlier try
-            confined.make_link(*old, target)
+    def _make_link(self, expected: BareName, target: str) -> None:
+        """Make a link where there is nothing."""
+        with self._root.parent(expected.path) as new:
             try:
-                confined.rename_noreplace(*old, *new)
+                confined.make_link(*new, target)
             except FileExistsError as error:
                 raise _changed(self._root, expected) from error
             sync_file(new[0])

@@ -130,7 +130,7 @@ def keep_aside(root: Root, path: str, kept: str, facts: os.stat_result) -> None:
     os.close(root.open_directory(kept.rpartition("/")[0], create=True))
     if kept := _free_name(root, kept, facts):
         with root.parent(path) as old, root.parent(kept) as new:
-            confined.rename_noreplace(*old, *new)
+            _rename_new(old, new)
             sync_file(new[0])
 
 
@@ -204,7 +204,7 @@ def _rename_new(old: tuple[int, str], new: tuple[int, str]) -> None:
         if error.errno != errno.EINVAL:
             raise
         confined.link(*old, *new)
-        confined.remove_tree(*old)
+        confined.remove_file(*old)
 
 
 def _sync(root: Root, directories: Collection[str]) -> None:

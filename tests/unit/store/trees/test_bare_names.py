@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from ckptd.model.attributes import decode_attributes, directories_in, encode_att
 from ckptd.model.bare_names import SymbolicLink, required_words
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest, check_manifest
+from ckptd.store.files import confined
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.area import Staging
 from ckptd.store.trees.bare_names import make_bare_names
@@ -192,6 +194,26 @@ def test_what_somebody_put_there_is_replaced_on_demand_and_kept(
     assert not os.path.islink(site.placed("tmp"))
     assert all(os.listdir(site.placed(each)) == [] for each in DIRECTORIES)
     assert os.lstat(site.path / ".ckptd/replaced/r-3" / path).st_ino == before
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "file"])
+def test_they_are_put_right_where_the_file_system_knows_no_careful_rename(
+    site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recover(site)
+    here = OnDisk(known(site), is_overwriting=True)
+    if kind == "missing":
+        site.placed("latest").unlink()
+    else:
+        spoil(site, "latest", kind)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(confined, "rename_noreplace", refuse)  # as NFS does
+    recover(site, "r-2", here)
+    assert links_of(site) == LINKS
+    assert os.path.lexists(site.path / ".ckptd/replaced/r-2/latest") == (kind != "missing")
 
 
 def test_a_name_that_changes_while_it_is_put_right_stays(site: Site) -> None:
