@@ -10,6 +10,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+_KEPT_S: Final = 1.0
+"""So long a full queue of the manager is waited for: it has room for ten messages, or a few more,
+and a job passes files by the hundred. One that is lost is off offer after a restart."""
 STATUS_BYTES_MAX: Final = 256
 """``systemctl status`` shows one line."""
 
@@ -63,22 +66,23 @@ class Notifier:
         self._send("STOPPING=1")
 
     def keep_open(self, fd: int, name: str) -> None:
-        """Let the manager keep a descriptor for the next life, if its unit permits that."""
-        self._send(f"FDSTORE=1\nFDNAME={name}", (fd,))
+        """Let the manager keep a descriptor for the next life, if its unit permits that. Blocks."""
+        self._send(f"FDSTORE=1\nFDNAME={name}", (fd,), wait_s=_KEPT_S)
 
     def let_close(self, name: str) -> None:
-        """Let the manager close what it keeps under a name."""
-        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        """Let the manager close what it keeps under a name. Blocks."""
+        self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", wait_s=_KEPT_S)
 
-    def _send(self, message: str, descriptors: Sequence[int] = ()) -> None:
+    def _send(self, message: str, descriptors: Sequence[int] = (), *, wait_s: float = 0.0) -> None:
         if not self._path:
             return
         # A leading NUL is the abstract name space of unix(7).
         address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         with (
             contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
         ):
+            manager.settimeout(wait_s)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
             manager.sendmsg([message.encode()], rights if descriptors else [], 0, address)
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ckptd.daemon.host import systemd
 from ckptd.daemon.host.systemd import STATUS_BYTES_MAX, Notifier, keeps_descriptors
 
 
@@ -96,6 +98,29 @@ def test_a_descriptor_goes_to_the_manager_under_its_name_and_is_let_go_by_it(
     os.close(kept)
     notifier.let_close("passed-7-1-2")
     assert listener.recv(1024) == b"FDSTOREREMOVE=1\nFDNAME=passed-7-1-2"
+
+
+def test_more_descriptors_than_the_queue_of_the_manager_holds_reach_it(
+    manager: tuple[socket.socket, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systemd, "_KEPT_S", 60.0)
+    listener, name = manager
+    listener.settimeout(60)
+    count = 2 * int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    notifier = Notifier(name)
+
+    def send() -> None:
+        with Path(os.devnull).open("rb") as file:
+            for each in range(count):
+                notifier.keep_open(file.fileno(), f"passed-{each}")
+
+    with ThreadPoolExecutor(1) as sending:
+        sent = sending.submit(send)
+        for each in range(count):
+            message, (kept,), _, _ = socket.recv_fds(listener, 1024, 2)
+            os.close(kept)
+            assert message.endswith(b"FDNAME=passed-%d" % each)
+        sent.result()
 
 
 def test_a_manager_that_keeps_descriptors_says_so() -> None:
