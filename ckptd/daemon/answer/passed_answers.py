@@ -28,6 +28,7 @@ class Passing:
         self._handing = handing
         self._uid = uid
         self._taken: list[tuple[Root, Inode]] = []
+        self._taking: asyncio.Future[None] | None = None
 
     async def ask(
         self, root: Root, relative: str, order: PublishOrder
@@ -51,13 +52,16 @@ class Passing:
                 yield PublishWanted(paths=tuple(each.path for each in batch))
                 passed = await self._handing.receive(len(batch))
                 # In one go: whoever goes away meanwhile finds nothing half done.
-                taking = asyncio.get_running_loop().run_in_executor(
+                self._taking = asyncio.get_running_loop().run_in_executor(
                     None, _take, root, batch, passed, self._uid, self._handing.refuse, self._taken
                 )
-                await asyncio.shield(taking)
+                await asyncio.shield(self._taking)
 
     def settle(self) -> None:
         """The publishing has ended: what became a version is known to be used by now."""
+        if self._taking is not None and not self._taking.done():  # the caller went away meanwhile
+            self._taking.add_done_callback(lambda _: self.settle())
+            return
         taken, self._taken = self._taken, []
         for root, inode in taken:
             root.passed.settle([inode])
