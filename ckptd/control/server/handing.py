@@ -28,6 +28,8 @@ _LOOK_S: Final = 0.005
 _PASSED_S: Final = 10.0
 """A client that was asked for descriptors opens files of its own, and sends a message."""
 
+_HOW_TO: Final = "Use ckptctl, or ControlClient.publish_passing; or do not set passes_files."
+
 _closing: Final = Closing()
 
 
@@ -76,7 +78,11 @@ class Handing:
             Shortage: Too many descriptors that clients passed do not close.
         """
         if _closing.is_stuck:
-            raise Shortage("descriptors", "those that were passed before do not close")
+            raise Shortage(
+                "descriptors",
+                "those that were passed before do not close",
+                "A file system that a process serves (FUSE) hangs: end that process.",
+            )
         transport = self._reading()
         transport.pause_reading()
         try:
@@ -105,7 +111,7 @@ class Handing:
         with contextlib.closing(_own(transport)) as connected:
             while (message := _message(connected, count + 1)) is None:
                 if time.monotonic() > given_up_s:
-                    raise UsageError("files", "that were asked for were not passed")
+                    raise UsageError("files", "that were asked for were not passed", _HOW_TO)
                 await asyncio.sleep(_LOOK_S)
         # No await from here to the end: nothing that came can be lost on the way.
         said, came, is_whole = message
@@ -118,7 +124,7 @@ class Handing:
         self.refuse(came)
         if not is_whole:
             raise cut_short()
-        raise UsageError("files", "that were asked for were not passed as they have to be")
+        raise UsageError("files", "that were asked for were not passed as they have to be", _HOW_TO)
 
     def refuse(self, descriptors: Iterable[int]) -> None:
         """Close descriptors that a client passed, without waiting for it."""
