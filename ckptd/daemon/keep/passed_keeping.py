@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ckptd.errors import CkptdError
+from ckptd.errors import CkptdError, StorageError
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.passed_files import Inode
@@ -61,12 +61,13 @@ class PassedKeeping:
                 hashed = await self._catalog.hashed(number)
                 await asyncio.to_thread(_check_all, root, hashed)
             except CkptdError as error:
-                self._catalog.withhold(number, CLOSED)
+                why = CLOSED if isinstance(error, StorageError) else str(error)
+                self._catalog.withhold(number, why)
                 _log.warning(
                     "version.withheld",
                     checkpoint=found[0].holding.checkpoint,
                     version=found[0].holding.version,
-                    why=CLOSED,
+                    why=why,
                     hint=error.hint,
                 )
 

@@ -55,6 +55,19 @@ async def test_they_are_kept_until_the_version_goes(
     assert await keeping.look() == 1
 
 
+async def test_a_version_whose_directory_is_gone_is_not_said_to_be_closed(
+    keeping: PassedKeeping, catalog: Catalog, root: Root, hashed: HashedDirectory
+) -> None:
+    number = (await catalog.add(hashed)).places[0].number
+    await keeping.note(number, replace(hashed, passed=1))
+    os.rename(f"{root.path}/v100", f"{root.path}/elsewhere")
+    await keeping.load()
+    (place,) = catalog.versions()[0].places
+    assert place.state is PlaceState.WITHDRAWN
+    assert place.reason != CLOSED
+    assert f"{root.path}/v100" in place.reason
+
+
 async def test_a_version_that_cannot_be_read_after_a_restart_is_withdrawn_with_the_reason(
     keeping: PassedKeeping,
     catalog: Catalog,
