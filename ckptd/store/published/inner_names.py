@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from ckptd.errors import InvalidManifest, UsageError
+from ckptd.limits import MANIFEST_DIRECTORIES_MAX, MANIFEST_LINKS_MAX, MANIFEST_UNITS_MAX
 from ckptd.model.bare_names import (
     Destination,
     Surroundings,
@@ -20,6 +22,9 @@ from ckptd.model.bare_names import (
 )
 from ckptd.store.files.layout import inside, is_own
 from ckptd.store.files.roots import Root
+
+_NAMES_MAX: Final = 2 * MANIFEST_UNITS_MAX
+"""They are all in memory at once: as many files as a version may have, and directories for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,14 @@ def inner_names(root: Root, relative: str, is_excluded: Callable[[str], bool]) -
             ``/`` at its end whether that directory is.
 
     Raises:
-        UsageError: Whoever follows the links would never come to an end.
+        UsageError: There are too many, or whoever follows the links would never come to an end.
         NotFound: There is no such directory.
         StorageError: The file system refused.
     """
     files: set[str] = set()
     directories: list[str] = []
     targets: dict[str, str] = {}
+    subject = f"directory {root.absolute(relative)}"
     for found in root.walk(relative, with_directories=True):
         if is_own(found.path):
             continue
@@ -87,14 +93,17 @@ def inner_names(root: Root, relative: str, is_excluded: Callable[[str], bool]) -
             targets[found.path] = root.read_link(inside(relative, found.path)) or ""
         else:
             files.add(found.path)
+        _check_count(subject, "names", len(files) + len(targets) + len(directories), _NAMES_MAX)
     used = _directories_of((*files, *targets, *directories))
     empty = tuple(sorted(set(directories) - used))
     kept = _kept(files, targets, empty)
+    _check_count(subject, "links", len(kept), MANIFEST_LINKS_MAX)
+    _check_count(subject, "empty directories", len(empty), MANIFEST_DIRECTORIES_MAX)
     try:
         check_walk({path: each.path for path, each in kept.items() if each.path not in files})
     except InvalidManifest as error:
         raise UsageError(
-            f"directory {root.absolute(relative)}",
+            subject,
             f"cannot be published with its links: it {error.problem}",
             "Leave that link out with --exclude, or publish without --links.",
         ) from error
@@ -106,6 +115,15 @@ def inner_names(root: Root, relative: str, is_excluded: Callable[[str], bool]) -
         empty,
         {path: tuple(names) for path, names in also_called.items() if path in files},
     )
+
+
+def _check_count(subject: str, kind: str, count: int, count_max: int) -> None:
+    if count > count_max:
+        raise UsageError(
+            subject,
+            f"has more than {count_max} {kind}",
+            "Leave some out with --exclude, or publish without --links.",
+        )
 
 
 def _kept(files: set[str], targets: dict[str, str], empty: Iterable[str]) -> dict[str, Destination]:

@@ -13,6 +13,7 @@ from ckptd.model.bare_names import SymbolicLink
 from ckptd.model.ids import CheckpointName, Version
 from ckptd.model.words import Criticality
 from ckptd.store.files.roots import Root
+from ckptd.store.published import inner_names
 from ckptd.store.published.inner_names import NO_INNER_NAMES, InnerNames
 from ckptd.store.published.scanning import (
     PublishOrder,
@@ -116,6 +117,27 @@ def test_a_link_that_nobody_can_follow_to_an_end_is_refused(
     (inside / "v1/sub/l").symlink_to(target)
     with pytest.raises(UsageError, match=r"'sub/l' that leads in a circle") as caught:
         publish(root, "v1", keeps_links=True)
+    assert "--exclude" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("_NAMES_MAX", "more than 1 names"),
+        ("MANIFEST_LINKS_MAX", "more than 1 links"),
+        ("MANIFEST_DIRECTORIES_MAX", "more than 1 empty directories"),
+    ],
+)
+def test_of_too_many_names_nothing_is_hashed(
+    root: Root, inside: Path, limit: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(inside, {"v1/a": b"a"})
+    for name in ("1", "2"):
+        (inside / "v1" / f"l{name}").symlink_to("a")
+        (inside / "v1" / f"d{name}").mkdir()
+    monkeypatch.setattr(inner_names, limit, 1)
+    with pytest.raises(UsageError, match=words) as caught:
+        find_inner_names(root, "v1", order(root))
     assert "--exclude" in caught.value.hint
 
 
