@@ -17,9 +17,8 @@ from ckptd.model.ids import (
     parse_version,
     shortened,
 )
-from ckptd.store.files.hashed_directories import HashedDirectory
-from ckptd.store.files.layout import inside
 from ckptd.store.published.places import HeldVersion, Place
+from ckptd.store.published.removing import has_any, names_to_remove
 
 
 class NamedPlace(NamedTuple):
@@ -143,10 +142,10 @@ class NamedPlaces:
         if not beside:
             return False
         hashed = await self._catalog.hashed(standing.place.number)
-        own = await asyncio.to_thread(_paths_of, hashed)
+        own = await asyncio.to_thread(names_to_remove, hashed)
         for other in beside:
             hashed = await self._catalog.hashed(other.place.number)
-            if await asyncio.to_thread(_has_any, hashed, own):
+            if await asyncio.to_thread(has_any, hashed, own):
                 raise Conflict(
                     f"{standing.name} in {self.path(standing.place)}",
                     f"shares files with {other.name} in {self.path(other.place)}",
@@ -176,16 +175,6 @@ def _overlap(one: str, other: str) -> bool:
     """Return whether two directories below a root are the same, or one lies in the other."""
     first, second = (f"{path}/".lstrip("/") for path in (one, other))
     return first.startswith(second) or second.startswith(first)
-
-
-def _paths_of(hashed: HashedDirectory) -> set[str]:
-    """Return the names of a place's files, relative to the root."""
-    return {inside(hashed.directory, unit.path) for unit in hashed.manifest.units}
-
-
-def _has_any(hashed: HashedDirectory, paths: set[str]) -> bool:
-    """Return whether a place has files of some names, or links to them."""
-    return not paths.isdisjoint((*_paths_of(hashed), *hashed.files.links().values()))
 
 
 def _in_use(standing: NamedPlace, problem: str, recovery: str) -> Conflict:

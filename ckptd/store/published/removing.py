@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -151,6 +151,26 @@ def _why_not_the_link(root: Root, path: str, target: str) -> str:
         return "" if resolve_link(root, path) == target else f"{subject}: leads elsewhere"
     except CkptdError as error:
         return str(error)
+
+
+def names_to_remove(hashed: HashedDirectory) -> set[str]:
+    """Return the names that :func:`remove` may take away, relative to the root.
+
+    Where an empty directory should be, that is what stands there instead.
+    """
+    bare = (each.path for each in bare_names_of(hashed.directory, hashed.manifest))
+    return {*_files_of(hashed), *bare}
+
+
+def has_any(hashed: HashedDirectory, names: set[str]) -> bool:
+    """Return whether a place has files or links of some names, or units that lie there."""
+    bare = bare_names_of(hashed.directory, hashed.manifest)
+    links = (each.path for each in bare if each.target is not None)
+    return not names.isdisjoint((*_files_of(hashed), *links, *hashed.files.links().values()))
+
+
+def _files_of(hashed: HashedDirectory) -> Iterator[str]:
+    return (inside(hashed.directory, unit.path) for unit in hashed.manifest.units)
 
 
 def remove(

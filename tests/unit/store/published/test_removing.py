@@ -14,7 +14,14 @@ from ckptd.store.files.layout import PARTIAL_MARKER
 from ckptd.store.files.roots import Root
 from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.checking import Reading
-from ckptd.store.published.removing import Removable, Removed, examine, remove
+from ckptd.store.published.removing import (
+    Removable,
+    Removed,
+    examine,
+    has_any,
+    names_to_remove,
+    remove,
+)
 from tests.support.stores import SERVED_CONTENTS, open_descriptors, publish, write_files
 
 A, B, D, E = range(4)
@@ -65,6 +72,28 @@ def test_in_a_directory_of_several_versions_files_alone_go(
     removed = remove(root, hashed, examined, with_foreign=False, is_directory_kept=True)
     assert removed == Removed(4, SIZE_BYTES, (), is_directory_gone=False)
     assert sorted(os.listdir(inside / "v1")) == [PARTIAL_MARKER, "c"]
+
+
+@pytest.mark.parametrize("shared", ["file", "link", "file in the place of a directory", ""])
+def test_what_another_version_has_too_is_known(root: Root, inside: Path, shared: str) -> None:
+    write_files(inside, {"v1/step/1": b"1"})
+    (inside / "v1/latest").symlink_to("step")
+    (inside / "v1/tmp").mkdir()
+    first = publish(root, "v1", keeps_links=True)
+    (inside / "v1/latest").unlink()
+    (inside / "v1/step/1").rename(inside / "v1/step/2")
+    match shared:
+        case "file":
+            write_files(inside, {"v1/step/1": b"1"})
+        case "link":
+            (inside / "v1/latest").symlink_to("step")
+        case "file in the place of a directory":
+            (inside / "v1/tmp").rmdir()
+            write_files(inside, {"v1/tmp": b""})
+        case _:
+            pass
+    second = publish(root, "v1", keeps_links=True)
+    assert has_any(second, names_to_remove(first)) == bool(shared)
 
 
 def test_what_is_not_of_the_version_stays_with_its_directories(
