@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.reuse import Reuse
 from ckptd.errors import CkptdError
+from ckptd.limits import MIB
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
 from ckptd.model.space import AddressSpace
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.layout import usual_target
 from ckptd.store.files.roots import Root
 from ckptd.store.published.places import HeldVersion, Place
@@ -26,6 +28,14 @@ _log = get_logger()
 
 _SIMILAR_MAX: Final = 8
 """From so many versions blocks are taken: a job keeps a few, and each further one has less."""
+
+_SIMILAR_BYTES_MAX: Final = 64 * MIB
+"""So long all their manifests may be together: they stay in memory for as long as the recovery."""
+
+
+class _LoadedPlace(NamedTuple):
+    known: KnownPlace
+    hashed: HashedDirectory
 
 
 class OwnVersions:
@@ -115,20 +125,33 @@ class OwnVersions:
             return held.holding.checkpoint != checkpoint, abs(held.holding.version - version)
 
         found: list[SimilarPlace] = []
+        left_bytes = _SIMILAR_BYTES_MAX
         for held in sorted(self._catalog.versions(), key=distance):
-            if held.holding.digest == digest or len(found) == _SIMILAR_MAX:
+            place = await self._usable_place(held, checkpoint, root)
+            if held.holding.digest == digest or place is None:
                 continue
-            for place in held.places:
-                if place.root in self._roots and await self._reuse.permits(
-                    checkpoint, root, held.holding.checkpoint, self._roots[place.root]
-                ):
-                    known = await self._known(place)
-                    if known is not None:
-                        manifest = (await self._catalog.hashed(place.number)).manifest
-                        space = await asyncio.to_thread(AddressSpace, manifest)
-                        found.append(SimilarPlace(known, space))
-                        break  # what it lacks another place of it may have; rarely
+            loaded = await self._load(place)
+            if loaded is None:
+                continue
+            left_bytes -= len(loaded.hashed.encoded)
+            if left_bytes < 0:
+                break
+            space = await asyncio.to_thread(AddressSpace, loaded.hashed.manifest)
+            found.append(SimilarPlace(loaded.known, space))
+            if len(found) == _SIMILAR_MAX:
+                break
         return tuple(found)
+
+    async def _usable_place(
+        self, held: HeldVersion, checkpoint: CheckpointName, root: Root
+    ) -> Place | None:
+        """Return the first place of a version from which blocks may be taken."""
+        for place in held.places:
+            if place.root in self._roots and await self._reuse.permits(
+                checkpoint, root, held.holding.checkpoint, self._roots[place.root]
+            ):
+                return place
+        return None
 
     def note_wrong(self, block: LocalBlock) -> None:
         """Have a unit hashed again in which a block was not what was recorded."""
@@ -137,10 +160,16 @@ class OwnVersions:
             self._catalog.mark_suspect(block.place, (block.of_unit,), why)
 
     async def _known(self, place: Place) -> KnownPlace | None:
+        loaded = await self._load(place)
+        return None if loaded is None else loaded.known
+
+    async def _load(self, place: Place) -> _LoadedPlace | None:
+        """Return what is recorded of a place; ``None`` if that cannot be had."""
         try:
             hashed = await self._catalog.hashed(place.number)
             root = self._roots[place.root]
         except CkptdError as error:
             _log.warning("version.passed_over", directory=place.directory, why=str(error))
             return None
-        return KnownPlace(root, place.directory, hashed.files, place.changed, place.number)
+        known = KnownPlace(root, place.directory, hashed.files, place.changed, place.number)
+        return _LoadedPlace(known, hashed)
