@@ -112,7 +112,7 @@ NAMED: Final = (
     NamedMutant(
         "quarantine and second chances",
         "core/peers/blame.py",
-        " or peer.standing.quarantined_until_ns > step.now:",
+        " and peer.standing.quarantined_until_ns <= step.now:",
         ":",
     ),
     NamedMutant(
