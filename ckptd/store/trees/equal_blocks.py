@@ -87,7 +87,7 @@ class EqualBlocks:
         for unit, facts in enumerate(self._places[index].space.manifest.units):
             if not self._left:
                 break
-            if not known.files[unit] or unit in known.changed:
+            if not known.files.has(unit) or unit in known.changed:
                 continue
             digests = facts.block_digests
             for row in range(facts.block_count):

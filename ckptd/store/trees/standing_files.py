@@ -174,8 +174,7 @@ class StandingFiles:
 
 def blocks_of_place(known: KnownPlace, space: AddressSpace) -> BlockSet:
     """Return the blocks that a place has as far as is known."""
-    there = [unit for unit, file in enumerate(known.files) if file and unit not in known.changed]
-    return blocks_of(space, there)
+    return held_blocks(space, known.files) - blocks_of(space, known.changed)
 
 
 def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Iterator[LocalBlock]:
