@@ -1,0 +1,36 @@
+"""Other versions on this node are looked up once, and may go meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ckptd.daemon.recover.own_versions import OwnVersions
+from ckptd.daemon.recover.reuse import Reuse
+from ckptd.model.ids import CheckpointName, Digest
+from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.roots import Root, Roots
+from ckptd.store.published.catalog import Catalog
+
+
+async def test_a_similar_version_that_is_forgotten_meanwhile_ends_no_recovery(
+    catalog: Catalog, root: Root, hashed: HashedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await catalog.add(hashed)
+    look_up = catalog.hashed
+
+    async def look_up_and_forget(number: int) -> HashedDirectory:
+        found = await look_up(number)
+        await catalog.forget(number)
+        return found
+
+    monkeypatch.setattr(catalog, "hashed", look_up_and_forget)
+    storage = SimpleNamespace(catalog=catalog, roots=Roots([root]))
+    own = OwnVersions(cast("Any", storage), Reuse(()))
+    checkpoint = CheckpointName(hashed.manifest.checkpoint)
+    (similar,) = await own.similar(Digest("0" * 64), checkpoint, 200, root)
+    assert similar.space.manifest == hashed.manifest
+    assert similar.known.directory == hashed.directory
+    assert await own.similar(Digest("0" * 64), checkpoint, 200, root) == ()
