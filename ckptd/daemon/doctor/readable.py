@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from ckptd.control.messages.observation import CheckRow
 from ckptd.daemon.doctor.rows import failed
 from ckptd.errors import CkptdError, NotFound, StorageError
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.readable import UnitPath, check_readable, naming_closed_directories
@@ -34,18 +35,18 @@ async def look_at_reading(catalog: Catalog, roots: Roots) -> AsyncGenerator[Chec
         try:
             hashed = await catalog.hashed(place.number)
             root = roots[place.root]
-            files = [UnitPath(hashed.path_of(unit)) for unit in sorted(place.suspect)]
-            denied = await asyncio.to_thread(_denial, root, place.directory, files)
+            denied = await asyncio.to_thread(_denial, root, hashed, place.suspect)
         except CkptdError:
             continue  # it was forgotten meanwhile, or is damaged, which other checks say
         if denied is not None:
             yield failed("place", denied.subject, denied.problem, denied.hint)
 
 
-def _denial(root: Root, directory: str, files: list[UnitPath]) -> StorageError | None:
+def _denial(root: Root, hashed: HashedDirectory, units: Iterable[int]) -> StorageError | None:
+    files = [UnitPath(hashed.path_of(unit)) for unit in sorted(units)]
     try:
         with naming_closed_directories(root):
-            check_readable(root, directory, files)
+            check_readable(root, hashed.directory, files)
     except NotFound:
         return None
     except StorageError as error:
