@@ -5,8 +5,9 @@ is to be replaced, or in a file of another version that has an equal block. What
 verified by the block's digest, always; a place that turned out to be gone, changed or unreadable
 costs nothing but the look.
 
-Large blocks are copied by the kernel: where the file system shares extents (XFS, btrfs) such a copy
-costs no room and hardly any time, and the verification reads what was copied.
+Where the file system shares extents (XFS, btrfs) large blocks are shared, which costs no room and
+hardly any time; what the new file has is read and verified. Elsewhere blocks are read once,
+verified and written from the same memory.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ from ckptd.limits import KIB
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import BlockPlace
 from ckptd.store.files.hashing import digest_of, read_exactly
+from ckptd.store.files.kernel import share_extents
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.trees.finishing import Finish
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
-_KERNEL_COPY_BYTES_MIN: Final = 256 * KIB
+_SHARED_BYTES_MIN: Final = 256 * KIB
 """Shorter blocks are read, verified and written: two calls, and nothing that is wrong."""
+
+_WRITTEN_BYTES: Final = 256 * KIB
+"""What is written in one call. For a longer one ext4 takes memory in pieces of up to 2 MiB, which
+took three to eight times as long on a virtual machine that gives such pieces back to its host."""
 
 
 class LocalBlock(NamedTuple):
@@ -131,14 +137,15 @@ class BlockCopier:
     def _copy(self, fd: int, block: LocalBlock, staged: int) -> bool:
         """Copy a block into the file of its unit; return whether it is right there."""
         wanted = block.wanted
-        if wanted.size_bytes >= _KERNEL_COPY_BYTES_MIN and _copy_in_kernel(fd, block, staged):
+        if wanted.size_bytes >= _SHARED_BYTES_MIN and _share(fd, block, staged):
             return self._read(staged, wanted.offset, wanted) is not None
         data = self._read(fd, block.offset, wanted)
         if data is None:
             return False
         done = 0
         while done < len(data):
-            done += os.pwrite(staged, data[done:], wanted.offset + done)
+            piece = data[done : done + _WRITTEN_BYTES]
+            done += os.pwrite(staged, piece, wanted.offset + done)
         return True
 
     def _read(self, fd: int, offset: int, wanted: BlockPlace) -> memoryview | None:
@@ -159,21 +166,15 @@ def _open_readable(root: Root, path: str) -> int | None:
         return None  # gone, or not to be read: then it is no place to take anything from
 
 
-def _copy_in_kernel(fd: int, block: LocalBlock, staged: int) -> bool:
-    """Copy a block; return whether all of it was copied.
+def _share(fd: int, block: LocalBlock, staged: int) -> bool:
+    """Let a block's file have the same extents; return whether it has.
 
-    If not, it is read and written: between file systems, on one that knows no copying, where the
-    file is shorter, and in all other cases, as then the error says whose it is.
+    If not, it is read and written: between file systems, on one that shares none, where a block
+    does not lie at pages, and in all other cases, as then the error says whose it is.
     """
-    done, size_bytes = 0, block.wanted.size_bytes
-    while done < size_bytes:
-        try:
-            count = os.copy_file_range(
-                fd, staged, size_bytes - done, block.offset + done, block.wanted.offset + done
-            )
-        except OSError:
-            return False
-        if not count:
-            return False
-        done += count
+    wanted = block.wanted
+    try:
+        share_extents(fd, block.offset, wanted.size_bytes, staged, wanted.offset)
+    except OSError:
+        return False
     return True

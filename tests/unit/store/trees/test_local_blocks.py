@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ckptd.errors import CkptdError
-from ckptd.limits import MIB
+from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.preparing import create_files
@@ -70,6 +70,17 @@ def staged(site: Site) -> dict[str, bytes]:
     return {path: site.staged(path).read_bytes() for path in CONTENTS if path != "empty"}
 
 
+def as_if_shared(source: int, offset: int, size_bytes: int, target: int, at: int) -> None:
+    os.pwrite(target, os.pread(source, size_bytes, offset), at)
+
+
+def refusing(code: int) -> Callable[..., None]:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
 class TestTaking:
     def test_everything_that_is_right_is_copied(self, site: Site, tree: Root) -> None:
         assert take(site, tree, in_copy(site)) == site.everything
@@ -100,11 +111,12 @@ class TestTaking:
         assert take(site, tree, found) == site.blocks_of("large.bin")
         assert site.staged("large.bin").read_bytes() == large
 
-    @pytest.mark.parametrize("kernel_copies_from", [0, 1 << 40], ids=["kernel", "read"])
+    @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "read"])
     def test_a_wrong_block_is_not_taken(
-        self, site: Site, tree: Root, kernel_copies_from: int, monkeypatch: pytest.MonkeyPatch
+        self, site: Site, tree: Root, *, is_shared: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(local_blocks, "_KERNEL_COPY_BYTES_MIN", kernel_copies_from)
+        if is_shared:
+            monkeypatch.setattr(local_blocks, "share_extents", as_if_shared)
         with (site.path / "copy/large.bin").open("r+b") as file:
             file.seek(3 * MIB)
             file.write(b"!")
@@ -135,25 +147,57 @@ class TestTaking:
                 pass
         assert take(site, tree, in_copy(site)) == site.everything - site.blocks_of("large.bin")
 
+    def test_large_blocks_are_shared_and_verified_in_their_new_file(
+        self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shared = []
+
+        def share(source: int, offset: int, size_bytes: int, target: int, at: int) -> None:
+            shared.append((offset, size_bytes, at))
+            as_if_shared(source, offset, size_bytes, target, at)
+            if at == 2 * MIB:
+                os.pwrite(target, b"!", at)
+
+        monkeypatch.setattr(local_blocks, "share_extents", share)
+        large = site.blocks_of("large.bin")
+        second = BlockSet.single(next(iter(large)) + 1)
+        assert take(site, tree, in_copy(site)) == site.everything - second
+        sizes = [2 * MIB, 2 * MIB, MIB + 7]
+        large_parts = [(n * 2 * MIB, size, n * 2 * MIB) for n, size in enumerate(sizes)]
+        assert [part for part in shared if part in large_parts] == large_parts
+
+    @pytest.mark.parametrize("longest", [1000, 256 * KIB])
+    def test_what_is_written_in_part_is_written_to_its_end(
+        self, site: Site, tree: Root, longest: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lengths = []
+        pwrite = os.pwrite
+
+        def write(fd: int, data: memoryview, offset: int) -> int:
+            lengths.append(len(data))
+            return pwrite(fd, data[:longest], offset)
+
+        monkeypatch.setattr(local_blocks, "share_extents", refusing(errno.EOPNOTSUPP))
+        monkeypatch.setattr(os, "pwrite", write)
+        assert take(site, tree, in_copy(site)) == site.everything
+        assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
+        assert lengths.count(256 * KIB) >= 4 * MIB // (256 * KIB), (
+            "longer writes want memory in large pieces"
+        )
+
     @pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP, errno.EIO, errno.ESTALE])
-    def test_where_the_kernel_does_not_copy_bytes_are_read(
+    def test_where_extents_are_not_shared_bytes_are_read(
         self, site: Site, tree: Root, code: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_: object) -> int:
-            raise OSError(code, os.strerror(code))
-
-        monkeypatch.setattr(os, "copy_file_range", refuse)
+        monkeypatch.setattr(local_blocks, "share_extents", refusing(code))
         assert take(site, tree, in_copy(site)) == site.everything
         assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
 
     def test_a_full_disk_is_an_error(
         self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(*_: object) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "copy_file_range", refuse)
-        monkeypatch.setattr(os, "pwrite", refuse)
+        monkeypatch.setattr(local_blocks, "share_extents", refusing(errno.ENOSPC))
+        monkeypatch.setattr(os, "pwrite", refusing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             take(site, tree, in_copy(site))
 
