@@ -40,6 +40,8 @@ from tests.benchmarks.tools import Aria2, Curl, Rclone, Rsync
 from tests.benchmarks.turns import Case, Measured, measure
 
 SHAPING = "tests.benchmarks.shaping"
+GROUPS = {"reuse": "tests.benchmarks.reuse"}
+"""Rows of a module of their own, which are measured where they are named."""
 SMALL_UNIT_BYTES = 16 * KIB
 SMALL_UNITS = 20_000
 MANY_BLOCKS = 2**20
@@ -156,9 +158,13 @@ def main() -> int:
     told = Told(arguments.size, arguments.rounds)
     parts = []
     for name in arguments.rows or CASES:
+        if name in GROUPS:
+            _measure_group(name, told)
+            continue
         plan, wanted = CASES[name]
         parts.append(Part(name, plan(told), wanted))
-    measure_parts(told, parts, 3 * told.size_bytes + MARGIN_BYTES)
+    if parts:
+        measure_parts(told, parts, 3 * told.size_bytes + MARGIN_BYTES)
     if not arguments.rows:
         _shape()
     return 0
@@ -211,6 +217,12 @@ def keep_result(document: Mapping[str, object], kind: str = "") -> Path:
     return path
 
 
+def _measure_group(name: str, told: Told) -> None:
+    sizes = ("--size", format_size(told.size_bytes).replace(" ", ""))
+    command = (sys.executable, "-m", GROUPS[name], *sizes, "--rounds", str(told.rounds))
+    subprocess.run(command, check=True)
+
+
 def _shape() -> None:
     """Measure limits and classes too, with a table and a file of their own, where that can be."""
     if find_spec(SHAPING) is None:
@@ -227,11 +239,11 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=_RAW)
     parser.add_argument("--size", type=parse_size, default="2GiB", metavar="SIZE")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(CASES))
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join((*CASES, *GROUPS)))
     arguments = parser.parse_args()
     for name in arguments.rows:
-        if name not in CASES:
-            parser.error(f"there is no row {name}; there are {', '.join(CASES)}")
+        if name not in CASES and name not in GROUPS:
+            parser.error(f"there is no row {name}; there are {', '.join((*CASES, *GROUPS))}")
     if arguments.rounds < 1:
         parser.error("--rounds is at least 1")
     return arguments
