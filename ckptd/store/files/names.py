@@ -8,7 +8,7 @@ from typing import Self
 
 from ckptd.errors import NotFound, OutsideRoots
 from ckptd.store.files import confined
-from ckptd.store.files.kernel import storage_error
+from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.roots import Root
 
 
@@ -138,13 +138,12 @@ class Names:
             StorageError: Something else is there, or the system refused.
         """
         parent, name = self.find(relative)
-        try:
-            confined.make_link(parent, name, target)
-        except FileExistsError as error:
-            if confined.read_link(parent, name) != target:
-                raise storage_error(self._root.absolute(relative), error) from error
-        except OSError as error:
-            raise storage_error(self._root.absolute(relative), error) from error
+        with mapping_os_errors(self._root.absolute(relative)):
+            try:
+                confined.make_link(parent, name, target)
+            except FileExistsError:
+                if confined.read_link(parent, name) != target:
+                    raise
 
     def remove_file(self, relative: str) -> None:
         """Remove a file or a link. Absent is fine.
