@@ -63,6 +63,7 @@ from ckptd.store.trees.standing_files import (
     StandingFiles,
     blocks_at,
     blocks_of_place,
+    is_there,
     look,
 )
 from ckptd.store.trees.unit_hashing import UnitHashing
@@ -239,9 +240,10 @@ class Staging:
         if self._standing is not None:
             find = partial(self._standing.local_blocks, self._root, space)
             nearby.add(self._standing.right_blocks & missing, find)
-        for place in here.elsewhere:
+        for place in filter(is_there, here.elsewhere):
             nearby.add(blocks_of_place(place, space) & missing, partial(blocks_at, place, space))
-        equal = EqualBlocks(space, missing - nearby.blocks, similar)
+        others = tuple(each for each in similar if is_there(each.known))
+        equal = EqualBlocks(space, missing - nearby.blocks, others)
         nearby.add(equal.blocks, equal.find)
         return nearby
 

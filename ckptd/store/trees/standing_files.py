@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
-from ckptd.errors import Conflict, StorageError
+from ckptd.errors import CkptdError, Conflict, StorageError
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest
@@ -175,6 +175,14 @@ class StandingFiles:
 def blocks_of_place(known: KnownPlace, space: AddressSpace) -> BlockSet:
     """Return the blocks that a place has as far as is known."""
     return held_blocks(space, known.files) - blocks_of(space, known.changed)
+
+
+def is_there(known: KnownPlace) -> bool:
+    """Return whether the directory of a place stands; one that was removed hides no other place."""
+    try:
+        return known.root.stat(known.directory) is not None
+    except CkptdError:
+        return False
 
 
 def blocks_at(known: KnownPlace, space: AddressSpace, wanted: BlockSet) -> Iterator[LocalBlock]:

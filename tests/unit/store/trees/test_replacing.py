@@ -6,6 +6,7 @@ import contextlib
 import errno
 import mmap
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files import confined
 from ckptd.store.staging.area import Staging
+from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
 from tests.support.standing import flip, inode, known, stand
@@ -141,6 +143,17 @@ class TestRepair:
         finish(site, staging)
         assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
         assert inode(site.placed(SHARD)) != inode(site.path / "copy" / SHARD)
+
+    def test_places_that_are_gone_hide_no_other_one(self, site: Site) -> None:
+        gone, other = stand(site, "gone"), stand(site, "other")
+        shutil.rmtree(site.path / "gone")
+        staging = site.staging()
+        similar = (SimilarPlace(gone, site.space), SimilarPlace(other, site.space))
+        staging.prepare(NOTHING, OnDisk(elsewhere=(gone,)), similar=similar)
+        assert site.take_nearby(staging) == site.everything
+        staging.place(NOTHING)
+        staging.close()
+        assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
 
     def test_a_unit_of_which_a_block_is_missing_stays_as_it_is(self, site: Site) -> None:
         staging = begin(site, rotten(site))
