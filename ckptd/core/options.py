@@ -26,7 +26,7 @@ class RangeOptions:
         disk_ratio: Peers are asked for what this node's disks have once they are together this
             many times as fast; no more once they are slower. Bytes that need not travel cost
             nobody anything, so a little time is not worth them.
-        disk_rest_ns: … nor where the disks need no longer than this for the rest.
+        disk_rest_ns: … nor is that begun where the disks need no longer than this for the rest.
         disk_patience_ns: Peers whose rates are not known are tried if the disks need longer.
     """
 

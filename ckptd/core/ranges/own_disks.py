@@ -97,7 +97,7 @@ def _are_peers_faster(step: Step, recovery: Recovery, *, ratio: float) -> bool:
         return False
     left = recovery.coverage.nearby & recovery.coverage.unclaimed
     left_ns = recovery.content.space.set_bytes(left) * SECOND / own.bytes_per_s
-    if left_ns < options.disk_rest_ns:
+    if recovery.coverage.left_to_disks and left_ns < options.disk_rest_ns:
         return False
     peers_rate, is_unknown = 0.0, False
     for peer in step.state.peers.values():

@@ -91,6 +91,19 @@ def test_peers_that_are_much_faster_help_with_it() -> None:
     assert sum(brought.values()) >= 1024 * MIB
 
 
+def test_peers_that_help_do_so_to_the_end() -> None:
+    """Else the last second of the disks' work would be waited for."""
+    script, version = Script(options=NO_COMMITS), saved(1024)
+    start(script, version, blocks((0, 960)), A, B)
+    left_after: list[bool] = []
+    while script.in_flight:
+        order = min(script.in_flight, key=lambda each: (each.source == OWN_DISKS, each.transfer))
+        script.deliver(order, after_ms=400 if order.source == OWN_DISKS else 5)
+        left_after.append(bool(script.recovery().coverage.left_to_disks))
+    assert False in left_after, "they help"
+    assert not any(left_after[left_after.index(False) :])
+
+
 def test_peers_of_unknown_rate_are_tried_only_where_the_disks_need_long() -> None:
     for options, is_tried in ((NO_COMMITS, False), (AT_ONCE, True)):
         script, version = Script(options=options), saved(256)
