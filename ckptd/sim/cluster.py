@@ -28,12 +28,13 @@ from ckptd.sim.check.conduct import Calm, Lanes, Silence, Standstill
 from ckptd.sim.check.contents import Contents
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
+from ckptd.sim.check.reuse import Reuse
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node
 from ckptd.sim.node.simulated_peering import SimulatedPeering
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.script.fault import ClusterParts, Fault
-from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie
+from ckptd.sim.script.faults import BadMemory, DiskRefusal, Lie, Trouble
 from ckptd.sim.script.requests import Cancel
 from ckptd.sim.script.scenario import NodePlan, Scenario, Wish
 from ckptd.sim.world.disk import Disk
@@ -147,6 +148,7 @@ class Cluster:
         lying = {fault.node for fault in scenario.faults if isinstance(fault, Lie | BadMemory)}
         lying |= {plan.name for plan in scenario.nodes if plan.bad_share or plan.invents}
         only_bad = {plan.name for plan in scenario.nodes if plan.bad_share == 1}
+        in_trouble = {fault.node for fault in scenario.faults if isinstance(fault, Trouble)}
         checks: list[Check] = [
             Verification(),
             Stillness(),
@@ -154,6 +156,14 @@ class Cluster:
             Choice(),
             Contents(self._real, scenario.options.scheduler.rivals),
             InOrder(),
+            Reuse(
+                self.network,
+                {
+                    plan.name: plan.nearby_bytes_per_s or plan.disk_bytes_per_s
+                    for plan in scenario.nodes
+                    if plan.name not in in_trouble
+                },
+            ),
             Blame(frozenset(lying), frozenset(only_bad)),
             Endings(),
             Lanes(),
@@ -184,6 +194,7 @@ class Cluster:
             network=self.network,
             servers=self._servers,
             disk=Disk(self.world, plan.disk_bytes_per_s),
+            shelf_disk=Disk(self.world, plan.nearby_bytes_per_s or plan.disk_bytes_per_s),
             watches=(self.chronicle, self.books),
             options=self.scenario.options,
         )
@@ -194,6 +205,8 @@ class Cluster:
         for held in plan.holds:
             blocks = held.version.blocks if held.blocks is None else held.blocks
             node.stand(held.version, blocks)
+        for nearby in plan.nearby:
+            node.shelf.put(nearby)
         for invented in plan.invents:
             node.server.invent(invented)
         node.server.on_changed = lambda: self.peering.changed(node)

@@ -103,6 +103,11 @@ def _nothing(*_: object, **__: object) -> None:
     return None
 
 
+def _leave_nothing(step: Step, recovery: Recovery) -> None:
+    del step
+    recovery.coverage.left_to_disks = BlockSet()
+
+
 def _take_for_the_old_one(step: Step, event: HoldingsArrived) -> None:
     known = step.state.peers.get(event.node)
     _on_holdings_arrived(step, event if known is None else replace(event, epoch=known.epoch))
@@ -190,7 +195,7 @@ ABLATIONS: Final = (
     ),
     Ablation(
         "own place and rarest first",
-        (2,),
+        (4,),
         "swarm",
         rules={"ranges.picker.preferred_run": _in_order},
     ),
@@ -202,7 +207,7 @@ ABLATIONS: Final = (
     Ablation("pauses end", (32,), "has stood still", {"silence.back_off_max_ns": 60 * SECOND}),
     Ablation(
         "waiting for what is more urgent",
-        (6,),
+        (3, 9),
         "lacks more urgent",
         rules={"ranges.ordering.has_to_wait": _never},
     ),
@@ -223,6 +228,24 @@ ABLATIONS: Final = (
         (14,),
         "this disk is slow",
         rules={"ranges.transfers.is_held_up_here": _never},
+    ),
+    Ablation(
+        "what lies here does not travel",
+        (6, 12),
+        "lies here",
+        rules={"ranges.ordering.leave_to_disks": _leave_nothing},
+    ),
+    Ablation(
+        "slow disks are not waited for",
+        (2,),
+        "nearby: seconds",
+        rules={"ranges.ordering.leave_to_disks": _nothing},
+    ),
+    Ablation(
+        "what is wrong here is fetched",
+        (4,),
+        "cannot serve",
+        rules={"ranges.transfers.note_unusable": _nothing},
     ),
     Ablation("lanes without work are closed", (1, 3), "has been idle", {"lanes.idle_ns": NEVER_NS}),
     Ablation(

@@ -23,6 +23,7 @@ REACHED = (
     "starting over",
     "bad",
     "predicted",
+    "reused",
 )
 
 MISSED = ("… where some sources have a part",)

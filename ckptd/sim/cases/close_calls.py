@@ -27,12 +27,16 @@ from ckptd.sim.cases.case import (
     one_recovery,
     took_s,
 )
+from ckptd.sim.cases.reusing import with_nearby
 from ckptd.sim.check.rerouting import Rerouting
 from ckptd.sim.check.summary import Report
 from ckptd.sim.cluster import Cluster
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script.faults import Mute, Slow
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
+
+_NEARBY_SHARE: Final = 0.1
+"""In so many clusters the version lies on a slow disk of the node that wants it."""
 
 _DISTANT_MAX_NS: Final = 60 * SECOND
 """A recovery from distant sources may take this long."""
@@ -46,7 +50,28 @@ def draw_close_call(seed: int) -> Case:
     """
     rng = Random(f"close call/{seed}")  # noqa: S311 (no secret)
     case = rng.choice(_KINDS)(rng, seed)
+    # Drawn apart from the rest, which so stays what it was before this was thought of.
+    nearby = Random(f"nearby call/{seed}")  # noqa: S311 (no secret)
+    if nearby.random() < _NEARBY_SHARE:
+        case = _nearby(nearby, seed)
     return replace(case, scenario=replace(case.scenario, checks_every=0))
+
+
+def _nearby(rng: Random, seed: int) -> Case:
+    """All of it lies here, on a disk that is much slower than the peers: they help."""
+    version = lay_out(rng.randint(400, 800) * MIB)
+    sources = equal_sources(rng.randint(2, 4), version)
+    rate = rng.choice((16, 24, 32)) * MIB
+    scenario = one_recovery("nearby", seed, version, sources)
+    *others, receiver = scenario.nodes
+    receiver = with_nearby(receiver, version, version.blocks, rate)
+    ideal_s = version.size_bytes / (len(sources) * RATE + rate)
+
+    def measure(cluster: Cluster, report: Report) -> list[Measure]:
+        del cluster
+        return [Measure("nearby: seconds", took_s(report), 1.1 * ideal_s + 0.5)]
+
+    return Case(replace(scenario, nodes=(*others, receiver)), measure)
 
 
 def _slowed(rng: Random, seed: int) -> Case:

@@ -27,6 +27,7 @@ from ckptd.sim.cases.case import (
     took_s,
 )
 from ckptd.sim.cases.predicting import predicted
+from ckptd.sim.cases.reusing import reused
 from ckptd.sim.cases.starting_over import starting_over
 from ckptd.sim.check.rerouting import Rerouting
 from ckptd.sim.check.summary import Report
@@ -361,6 +362,7 @@ CASES: Final[dict[str, Callable[[int], Case]]] = {
     "starting over": starting_over,
     "bad": bad,
     "predicted": predicted,
+    "reused": reused,
     "swarm": swarm,
     "herd": herd,
 }

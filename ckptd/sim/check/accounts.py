@@ -10,7 +10,17 @@ from ckptd.core.effects import DiscardStaging, FetchRange, PrepareStaging
 from ckptd.core.events import RecoveryRequested
 from ckptd.model.blocks import BlockSet, union
 from ckptd.model.holdings import Holding
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, PathId, RecoveryId, TransferId
+from ckptd.model.ids import (
+    OWN_DISKS,
+    Digest,
+    Epoch,
+    LaneId,
+    NodeId,
+    Origin,
+    PathId,
+    RecoveryId,
+    TransferId,
+)
 from ckptd.model.words import Criticality, RivalVerdict
 from ckptd.sim.node.node import Node
 from ckptd.sim.world.layouts import SavedVersion
@@ -28,6 +38,7 @@ class Bytes:
 
     Attributes:
         received: All of them.
+        reused: Of blocks that this node's disks brought, and that did not travel.
         corrupt: Of wrong blocks.
         duplicate: Of right blocks that were in staging already.
         cut: Of blocks that did not become whole.
@@ -36,6 +47,7 @@ class Bytes:
     """
 
     received: int = 0
+    reused: int = 0
     corrupt: int = 0
     duplicate: int = 0
     cut: int = 0
@@ -54,6 +66,7 @@ class RecoveryAccount:
         version: Which version it is for, once known.
         written: Blocks of which a right copy lies in staging.
         reported: Blocks that were reported to the scheduler as verified.
+        nearby: Blocks that this node's disks are thought to have.
         prioritized: Blocks that go first in this life, whether or not they are here.
         committing: The commit that is under way.
         commit_ended_ns: When the last one ended.
@@ -61,6 +74,7 @@ class RecoveryAccount:
         critical_ns: When the last critical block was committed.
         bad_by: Blocks that each origin sent wrongly, in whatever epoch.
         bad_blocks: How many wrong blocks were reported to the scheduler in this life.
+        reused_bytes: How many of right blocks its node's disks brought in this life.
         body_bytes: How many body bytes were reported to it in this life.
         bytes: What became of all bytes.
         attempts: Transfers that have not ended.
@@ -72,6 +86,7 @@ class RecoveryAccount:
     version: SavedVersion | None = None
     written: BlockSet = field(default_factory=BlockSet)
     reported: BlockSet = field(default_factory=BlockSet)
+    nearby: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     commit_ended_ns: int = 0
@@ -79,6 +94,7 @@ class RecoveryAccount:
     critical_ns: int | None = None
     bad_by: dict[Origin, BlockSet] = field(default_factory=dict)
     bad_blocks: int = 0
+    reused_bytes: int = 0
     body_bytes: int = 0
     bytes: Bytes = field(default_factory=Bytes)
     attempts: dict[TransferId, Attempt] = field(default_factory=dict)
@@ -282,6 +298,8 @@ class NodeBook:
 
     def servable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks that a source may be asked for, going by what it said and sent."""
+        if source == OWN_DISKS:
+            return recovery.nearby
         digest = recovery.known_version().digest
         holding = self.said.get(source, {}).get(digest)
         if holding is None or source in self.lost:
@@ -296,6 +314,14 @@ class NodeBook:
         doubts = self._doubts_of(recovery, source)
         servable = self.servable(recovery, source)
         return servable if doubts is None else servable - doubts.bad_units
+
+    def askable(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
+        """Return what a source may be asked for whether or not others are much faster.
+
+        What this node's disks have is left to them where they are quick enough.
+        """
+        servable = self.surely_servable(recovery, source)
+        return servable if source == OWN_DISKS else servable - recovery.nearby
 
     def proofs_due(self, recovery: RecoveryAccount, source: PathId) -> BlockSet:
         """Return the blocks of which a source has to show one before it is trusted again."""

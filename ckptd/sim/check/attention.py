@@ -62,7 +62,7 @@ def idle_source(scheduler: Scheduler, options: Options, *, now: int) -> str:
         return ""
     fetching = [known for known in state.recoveries.values() if known.is_fetching]
     wanting = [recovery for recovery in fetching if recovery.coverage.unclaimed]
-    for peer in state.peers.values():
+    for peer in state.sources():
         if peer.path in state.peer_alarms:
             continue
         for recovery in wanting:
@@ -83,7 +83,7 @@ def bad_deadline(scheduler: Scheduler, options: Options, *, now: int) -> str:
     if any(known.is_fetching and known.coverage.unclaimed for known in state.recoveries.values()):
         due_ns += [
             peer.usable_at_ns
-            for peer in state.peers.values()
+            for peer in state.sources()
             if peer.is_live and peer.usable_at_ns > now
         ]
     due_ns += [

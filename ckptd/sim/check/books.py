@@ -39,7 +39,7 @@ from ckptd.core.events import (
     UnitsPrioritized,
 )
 from ckptd.model.blocks import BlockRun, BlockSet, union
-from ckptd.model.ids import Digest, NodeId, Origin, PathId, RecoveryId, TransferId
+from ckptd.model.ids import OWN_DISKS, Digest, Epoch, NodeId, Origin, PathId, RecoveryId, TransferId
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerdict
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
@@ -89,7 +89,7 @@ class Books(Watch):
             recovery.committing = BlockSet()
             recovery.bad_by.clear()
             recovery.prioritized = BlockSet()
-            recovery.bad_blocks = recovery.body_bytes = 0
+            recovery.bad_blocks = recovery.body_bytes = recovery.reused_bytes = 0
         for check in self.checks:
             check.at_crash(book)
 
@@ -100,8 +100,9 @@ class Books(Watch):
         right = BlockSet.of_run(run)
         if bad:
             wrong = BlockSet((block, block + 1) for block in bad)
-            recovery.bytes.corrupt += version.set_bytes(wrong)
             right -= wrong
+            if order.source != OWN_DISKS:
+                recovery.bytes.corrupt += version.set_bytes(wrong)
         if right.meets(recovery.written):
             recovery.bytes.duplicate += version.set_bytes(right & recovery.written)
         recovery.written |= right
@@ -172,8 +173,8 @@ class Books(Watch):
         match effect:
             case FetchRange():
                 recovery = book.recoveries[effect.recovery]
-                epoch = book.epochs[effect.source]
-                origin = book.origins[effect.source]
+                epoch = book.epochs.get(effect.source, Epoch(0))
+                origin = book.origins.get(effect.source, Origin(effect.source))
                 doubts = book.doubts.get((origin, effect.digest))
                 now = book.node.now
                 attempt = Attempt(effect, epoch, origin, effect.blocks.start, now, now)
@@ -228,9 +229,11 @@ def _note_prepared(book: NodeBook, event: StagingPrepared) -> None:
     if recovery.version is not None and recovery.version is not version:
         recovery.committed, recovery.critical_ns = BlockSet(), None
         recovery.prioritized = BlockSet()
+        recovery.reused_bytes = 0
         recovery.bad_by.clear()
     recovery.version = version
     recovery.committed |= event.local
+    recovery.nearby = event.nearby
     recovery.reported = recovery.written = event.verified
     for origin, digest in book.doubts:
         _use_last(book, origin, digest)
@@ -242,16 +245,22 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
     attempt = recovery.attempts[event.transfer]
     new_bytes = event.received_bytes - attempt.received_bytes
     attempt.received_bytes, attempt.heard_ns = event.received_bytes, book.node.now
-    recovery.bytes.received += new_bytes
-    recovery.body_bytes += new_bytes
+    source = attempt.order.source
+    if source != OWN_DISKS:
+        recovery.bytes.received += new_bytes
+        recovery.body_bytes += new_bytes
     if event.next_block == attempt.next_block:
         return
     right = BlockSet.of_run((attempt.next_block, event.next_block))
     attempt.next_block = event.next_block
-    source = attempt.order.source
-    if event.rejected:
-        bad = BlockSet((block, block + 1) for block in event.rejected)
-        right -= bad
+    bad = BlockSet((block, block + 1) for block in event.rejected)
+    right -= bad
+    if source == OWN_DISKS:
+        recovery.nearby -= bad
+        right_bytes = recovery.known_version().set_bytes(right)
+        recovery.bytes.reused += right_bytes
+        recovery.reused_bytes += right_bytes
+    elif bad:
         recovery.bad_blocks += len(bad)
         book.bad_counts[source] += len(bad)
         _accuse(book, recovery, attempt, bad)
@@ -297,6 +306,8 @@ def _note_end(book: NodeBook, event: RangeEnded) -> None:
     recovery = book.attempts[event.transfer]
     attempt = recovery.attempts[event.transfer]
     order = attempt.order
+    if event.outcome is RangeOutcome.NOT_HELD and order.source == OWN_DISKS:
+        recovery.nearby -= BlockSet(((attempt.next_block, order.blocks.end),))
     is_news = attempt.ordered_ns >= book.said_ns.get(order.source, 0)
     if event.outcome is RangeOutcome.NOT_HELD and is_news:
         units = recovery.known_version().units_of(BlockSet.of_run(order.blocks))

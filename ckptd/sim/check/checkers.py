@@ -152,7 +152,7 @@ def _check_left(
 ) -> None:
     """Check that a source could not be asked for any of some blocks instead."""
     if not urgent.issubset(recovery.reported):
-        left = urgent & recovery.unclaimed() & book.surely_servable(recovery, order.source)
+        left = urgent & recovery.unclaimed() & book.askable(recovery, order.source)
         if left:
             problem = f"{order.recovery} asks {order.source} for {order.blocks}"
             name = recovery.request.recovery
@@ -190,9 +190,6 @@ class Choice(Check):
             raise CheckFailed(book, f"{effect.source} is asked for blocks that are here")
         if blocks & recovery.known_version().zeros:
             raise CheckFailed(book, f"{effect.source} is asked for zeros")
-        _, standing = book.node.places.get(effect.digest, (None, BlockSet()))
-        if blocks & standing & book.node.server.good_blocks(effect.digest):
-            raise CheckFailed(book, f"{effect.source} is asked for blocks that stand here")
         if not blocks.issubset(recovery.of_criticality(effect.criticality)):
             raise CheckFailed(book, f"{effect.blocks} are not all {effect.criticality.label}")
         unclaimed = recovery.unclaimed()
@@ -241,7 +238,7 @@ class InOrder(Check):
             return
         if book.proofs_due(recovery, effect.source):
             return  # it begins with a block that was bad
-        wanted = unclaimed & (book.surely_servable(recovery, effect.source) | blocks)
+        wanted = unclaimed & (book.askable(recovery, effect.source) | blocks)
         first = (wanted & recovery.prioritized or wanted).first_run()
         if first is not None and first.start != effect.blocks.start:
             problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"

@@ -18,7 +18,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import MS, SECOND
 from ckptd.model.blocks import BlockSet
-from ckptd.model.ids import NodeId, PathId, RecoveryId
+from ckptd.model.ids import OWN_DISKS, NodeId, PathId, RecoveryId
 from ckptd.model.words import CloseReason
 from ckptd.sim.check.accounts import Attempt, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check, CheckFailed
@@ -226,6 +226,8 @@ def _could_ask(book: NodeBook, recovery: RecoveryAccount) -> bool:
     lacking = recovery.unclaimed()
     peers = book.node.scheduler.inspect().peers
     at_work = {other.attempts[transfer].order.source for transfer, other in book.attempts.items()}
+    if lacking & recovery.nearby and OWN_DISKS not in at_work:
+        return True
     return any(
         source not in at_work
         and peers[source].standing.quarantined_until_ns <= book.node.now

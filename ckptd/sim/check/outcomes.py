@@ -57,6 +57,10 @@ class Work(Check):
             problem = f"{effect.recovery} counts {effect.final.received_bytes} bytes"
             raise CheckFailed(book, f"{problem}; {recovery.body_bytes} came")
         final = effect.final
+        is_over = effect.result in {Result.COMPLETE, Result.PARTIAL}
+        if is_over and final.reused_bytes != recovery.reused_bytes:
+            problem = f"{effect.recovery} reused {final.reused_bytes} bytes"
+            raise CheckFailed(book, f"{problem}; its disks brought {recovery.reused_bytes}")
         used_bytes = final.verified_bytes - final.resumed_bytes - final.local_bytes
         if final.received_bytes != used_bytes + sum(final.wasted_bytes.values()):
             problem = f"{effect.recovery} received {final.received_bytes} bytes"

@@ -13,8 +13,8 @@ from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, PathId, RecoveryId
-from ckptd.sim.node.simulated_lane import SimulatedLane
-from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings
+from ckptd.sim.node.shelf import Shelf
+from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings, UsualLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
 from ckptd.sim.node.source_side import Server
 from ckptd.sim.world.disk import Disk
@@ -74,6 +74,7 @@ class Node:
         network: Connects it; its port is there already.
         servers: The serving sides of all nodes; its own is added.
         disk: Its disk.
+        shelf_disk: What lies on its disks is copied as fast as this one works.
         watches: See everything, one after another.
         options: How it behaves.
 
@@ -81,6 +82,7 @@ class Node:
         name: Who it is.
         server: Its serving side.
         disk: Its disk.
+        shelf: What lies on its disks already.
         scheduler: The decider of this life.
         stagings: What it recovers. A crash leaves of each the request, the version and what
             was committed.
@@ -101,6 +103,7 @@ class Node:
         network: Network,
         servers: dict[PathId, Server],
         disk: Disk,
+        shelf_disk: Disk,
         watches: Sequence[Watch],
         options: NodeOptions,
     ) -> None:
@@ -111,6 +114,7 @@ class Node:
         self.disk = disk
         self.stagings: dict[RecoveryId, SimulatedStaging] = {}
         self.places: dict[Digest, tuple[SavedVersion, BlockSet]] = {}
+        self.shelf = Shelf(shelf_disk, self.server, self.places)
         self.ends: dict[RecoveryId, tuple[int, EndRecovery]] = {}
         self.on_ended: Callable[[EndRecovery], None] = lambda _: None
         self.thawed_ns = 0
@@ -158,11 +162,11 @@ class Node:
         return self._world.now
 
     @property
-    def lanes(self) -> tuple[SimulatedLane, ...]:
+    def lanes(self) -> tuple[UsualLane, ...]:
         """The lanes it has open."""
         return tuple(self._runner.lanes.values())
 
-    def lane(self, name: LaneId) -> SimulatedLane | None:
+    def lane(self, name: LaneId) -> UsualLane | None:
         """Return an open lane."""
         return self._runner.lanes.get(name)
 
@@ -196,6 +200,7 @@ class Node:
             network=self._network,
             servers=self._servers,
             disk=self.disk,
+            shelf=self.shelf,
             stagings=self.stagings,
             places=self.places,
             report=self.report,
@@ -236,6 +241,7 @@ class Node:
         self.count()
         self.server.reset_connections()
         self.disk.restart()
+        self.shelf.restart()
         self._inbox.clear()
         self._is_frozen = False
         self._timer_ns = None

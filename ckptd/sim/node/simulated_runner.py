@@ -6,9 +6,10 @@ event, unless the node dies before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVarTuple, assert_never
+from typing import Final, TypeAlias, TypeVarTuple, assert_never
 
 from ckptd.core.effects import (
     ChooseVersion,
@@ -41,8 +42,10 @@ from ckptd.core.events import (
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, LaneId, NodeId, PathId, RecoveryId
+from ckptd.model.ids import OWN_DISKS, Digest, LaneId, NodeId, PathId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, RivalVerdict
+from ckptd.sim.node.shelf import Shelf
+from ckptd.sim.node.simulated_disk_lane import SimulatedDiskLane
 from ckptd.sim.node.simulated_lane import Delivered, SimulatedLane
 from ckptd.sim.node.simulated_manifests import SimulatedManifests
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -58,6 +61,12 @@ QUESTION_TIMEOUT_NS: Final = 10 * SECOND
 HANG_NS: Final = 2 * SECOND
 """How long a disk hangs now and then when things go wrong."""
 
+_CLOSED_MAX: Final = 100
+"""So many lanes that were closed last may still end what they had begun."""
+
+UsualLane: TypeAlias = SimulatedLane | SimulatedDiskLane
+"""A lane to a peer, or to the node's own disks."""
+
 _Args = TypeVarTuple("_Args")
 
 
@@ -70,6 +79,7 @@ class Surroundings:
         network: What lies between the nodes.
         servers: The serving sides of all nodes.
         disk: The node's disk.
+        shelf: What lies on its disks already.
         stagings: What the node recovers; outlives it.
         places: What stands on its disk under a final name, by digest; outlives it too.
         report: Takes events for the scheduler.
@@ -82,6 +92,7 @@ class Surroundings:
     network: Network
     servers: Mapping[PathId, Server]
     disk: Disk
+    shelf: Shelf
     stagings: dict[RecoveryId, SimulatedStaging]
     places: dict[Digest, tuple[SavedVersion, BlockSet]]
     report: Reporting
@@ -105,9 +116,10 @@ class SimulatedRunner:
     """
 
     def __init__(self, node: NodeId, around: Surroundings, *, is_swarming: bool) -> None:
-        self.lanes: dict[LaneId, SimulatedLane] = {}
+        self.lanes: dict[LaneId, UsualLane] = {}
         self.lane_count = 0
         self.request_count = 0
+        self._closed: deque[UsualLane] = deque(maxlen=_CLOSED_MAX)
         self._node = node
         self._around = around
         self._server = around.servers[node]
@@ -122,9 +134,10 @@ class SimulatedRunner:
     def stop(self) -> None:
         """Stop: nothing that was started goes on."""
         self._is_stopped = True
-        for lane in self.lanes.values():
+        for lane in (*self.lanes.values(), *self._closed):
             lane.drop()
         self.lanes.clear()
+        self._closed.clear()
 
     def carry_out(self, effect: Effect) -> None:  # noqa: PLR0912 (one for each order)
         """Start what an order asks for."""
@@ -135,6 +148,7 @@ class SimulatedRunner:
                 lane = self.lanes.pop(effect.lane, None)
                 if lane is not None:
                     lane.close()
+                    self._closed.append(lane)
             case ChooseVersion():
                 pass
             case FetchManifest():
@@ -172,7 +186,16 @@ class SimulatedRunner:
     def _fetch_range(self, order: FetchRange) -> None:
         around = self._around
         lane = self.lanes.get(order.lane)
-        if lane is None:
+        if lane is None and order.source == OWN_DISKS:
+            lane = self.lanes[order.lane] = SimulatedDiskLane(
+                order.lane,
+                around.world,
+                around.shelf,
+                self._report,
+                around.delivered,
+                self._server.mishaps,
+            )
+        elif lane is None:
             server = around.servers[order.source]
             lane = self.lanes[order.lane] = SimulatedLane(
                 order.lane,
@@ -185,7 +208,7 @@ class SimulatedRunner:
                 self._server.mishaps,
             )
             self.lane_count += 1
-        self.request_count += 1
+        self.request_count += order.source != OWN_DISKS
         lane.request(order, around.stagings[order.recovery])
 
     def _own_version(self, order: FetchManifest) -> SavedVersion | None:
@@ -277,18 +300,13 @@ class SimulatedRunner:
             staging.committed |= local
             staging.open()
             self._serve(staging)
-            self._report(StagingPrepared(order.recovery, staging.committed, local, version.zeros))
+            here = staging.committed
+            nearby = self._around.shelf.believed(order.digest) - here
+            self._report(StagingPrepared(order.recovery, here, local, version.zeros, nearby))
 
         version = staging.known_version()
-        copied = self._standing(order.digest) - staging.committed - version.zeros
-        read_bytes = version.set_bytes(staging.committed) + 2 * version.set_bytes(copied)
-        local = copied | (version.zeros - staging.committed)
-        disk.work(read_bytes, self._in_this_life(prepared))
-
-    def _standing(self, digest: Digest) -> BlockSet:
-        """Return the blocks of a version that stand on this disk and are right."""
-        _, blocks = self._around.places.get(digest, (None, BlockSet()))
-        return blocks & self._server.good_blocks(digest)
+        local = version.zeros - staging.committed
+        disk.work(version.set_bytes(staging.committed), self._in_this_life(prepared))
 
     def _commit(self, order: CommitBlocks) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk
@@ -310,7 +328,10 @@ class SimulatedRunner:
 
     def _serve(self, staging: SimulatedStaging) -> None:
         if self._is_swarming:
-            self._server.hold(staging.known_version(), staging.committed)
+            version = staging.known_version()
+            _, standing = self._around.places.get(version.digest, (None, BlockSet()))
+            right = standing - self._server.spoiled(version.digest, standing)
+            self._server.hold(version, staging.committed | right)
 
     def _place(self, order: PlaceVersion) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk

@@ -134,6 +134,12 @@ class Server:
             return BlockSet()
         return self._held[digest][1] - self._rotted.get(digest, BlockSet())
 
+    def spoiled(self, digest: Digest, blocks: BlockSet) -> BlockSet:
+        """Return those of some blocks on its disks that are not what they were, or not there."""
+        if digest not in self._held or digest in self._changed:
+            return blocks
+        return blocks & self._rotted.get(digest, BlockSet())
+
     def held_version(self, digest: Digest) -> SavedVersion | None:
         """Return a version of which it has the manifest."""
         known = self._held.get(digest)

@@ -23,6 +23,7 @@ from ckptd.sim.script.faults import Crash, Reset, Trouble, Unheard
 from ckptd.sim.script.requests import Cancel, Pause, Promote
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
+from ckptd.sim.script.shelving import draw_nearby
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
 RECEIVER: Final = NodeId("r")
@@ -75,7 +76,7 @@ def draw_chaos(seed: int) -> Scenario:
     return Scenario(
         name="chaos",
         seed=seed,
-        nodes=nodes,
+        nodes=draw_nearby(seed, nodes, wishes),
         wishes=wishes,
         faults=(
             *(Trouble(node=n.name, at_ns=0, for_ns=FAULTS_END_NS, share=share) for n in nodes),

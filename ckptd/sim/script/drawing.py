@@ -22,6 +22,7 @@ from ckptd.sim.script import faults, requests
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
+from ckptd.sim.script.shelving import draw_nearby
 from ckptd.sim.world.disk import BROKEN, FULL
 from ckptd.sim.world.layouts import SavedVersion, UnitPlan
 
@@ -79,7 +80,7 @@ def draw_scenario(seed: int) -> Scenario:
     return Scenario(
         name="drawn",
         seed=seed,
-        nodes=nodes,
+        nodes=draw_nearby(seed, nodes, wishes),
         wishes=tuple(
             replace(
                 wish,

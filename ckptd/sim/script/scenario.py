@@ -8,6 +8,7 @@ from ckptd.limits import MIB, MS
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import NodeId
 from ckptd.sim.node.node import NodeOptions
+from ckptd.sim.node.shelf import NearbyBlocks
 from ckptd.sim.node.source_side import Ruse
 from ckptd.sim.script.fault import Fault
 from ckptd.sim.world.layouts import SavedVersion
@@ -37,6 +38,8 @@ class NodePlan:
         serving_bytes_per_s: What it sends to one receiver at most; ``None``: all it can.
         flow_bytes_per_s: What it sends on one connection at most; ``None``: all it can.
         disk_bytes_per_s: How fast its disk is.
+        nearby: What lies on it in older versions.
+        nearby_bytes_per_s: How fast that is copied; ``None``: as fast as the disk is.
         latency_ns: Its part of the way to any other node.
         holds: What it has.
         invents: What it claims to have, and nobody has.
@@ -53,6 +56,8 @@ class NodePlan:
     flow_bytes_per_s: int | None = None
     disk_bytes_per_s: int = 1024 * MIB
     latency_ns: int = MS // 4
+    nearby: tuple[NearbyBlocks, ...] = ()
+    nearby_bytes_per_s: int | None = None
     holds: tuple[InitialHolding, ...] = ()
     invents: tuple[SavedVersion, ...] = ()
     bad_share: float = 0.0

@@ -38,10 +38,16 @@ class Disk:
         self._planned_bytes_per_s = rate_bytes_per_s
         self._free_ns = 0
 
-    def work(self, size_bytes: int, done: Callable[[], None]) -> None:
-        """Read or write so many bytes and sync, after what was asked for before."""
+    def work(self, size_bytes: int, done: Callable[[], None], *, sync_ns: int = SYNC_NS) -> None:
+        """Read or write so many bytes and sync, after what was asked for before.
+
+        Args:
+            size_bytes: How many.
+            done: Called then.
+            sync_ns: What the sync costs; 0: nothing is synced.
+        """
         start = max(self._free_ns, self._world.now)
-        self._free_ns = start + SYNC_NS + size_bytes * SECOND // self.rate_bytes_per_s
+        self._free_ns = start + sync_ns + size_bytes * SECOND // self.rate_bytes_per_s
         self._world.at(self._free_ns, done)
 
     def set_rate(self, rate_bytes_per_s: int | None = None) -> None:

@@ -137,12 +137,6 @@ def test_asking_for_what_is_here_is_seen(book: NodeBook) -> None:
     assert "are here" in fails(Choice(), book, order(S0, here, Criticality.CRITICAL))
 
 
-def test_asking_for_what_stands_at_a_place_is_seen(book: NodeBook) -> None:
-    wanted = max(book.recoveries[R0].unclaimed())
-    book.node.stand(VERSION, BlockSet.single(wanted))
-    assert "stand here" in fails(Choice(), book, order(S0, wanted, Criticality.NORMAL))
-
-
 def test_a_wrong_criticality_is_seen(book: NodeBook) -> None:
     wanted = next(iter(book.recoveries[R0].unclaimed()))
     asked = order(S0, wanted, Criticality.DEFERRED)
