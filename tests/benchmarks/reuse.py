@@ -30,7 +30,14 @@ from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size, parse_size
 from ckptd.model.words import Result
-from tests.benchmarks.__main__ import Line, Told, keep_result, print_facts, report
+from tests.benchmarks.__main__ import (
+    Line,
+    Told,
+    end_politely,
+    keep_result,
+    print_facts,
+    report,
+)
 from tests.benchmarks.disks import can_throttle, disk_of, drop_from_cache, on_loop, read_throttled
 from tests.benchmarks.memory import kept_warm, touch_memory
 from tests.benchmarks.places import choose_disk, choose_place
@@ -424,6 +431,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     arguments = parser.parse_args()
+    end_politely()
     for name in arguments.cases:
         if name not in CASES:
             parser.error(f"there is no case {name}; there are {', '.join(CASES)}")
