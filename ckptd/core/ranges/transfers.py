@@ -185,6 +185,9 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
         owed = BlockSet(((transfer.next_block, transfer.blocks.end),))
         recovery.coverage.unclaimed |= owed - recovery.coverage.verified - _owed(recovery)
         step.note_room_everywhere()
+    if event.outcome is RangeOutcome.NOT_HELD and lane.source == OWN_DISKS:
+        gone = BlockSet(((transfer.next_block, transfer.blocks.end),))
+        note_unusable(step.state, recovery, gone)
     if was_first and lane.transfers:
         lane.heard_ns, lane.has_body = step.now, False
     if not lane.link.outstanding_bytes:
@@ -228,8 +231,6 @@ def _judge(step: Step, lane: Lane, transfer: Transfer, event: RangeEnded) -> Non
                 begin_with_two(step, recovery, lane)
             return
         case RangeOutcome.NOT_HELD if lane.source == OWN_DISKS:
-            gone = BlockSet.of_run(BlockRun(transfer.next_block, transfer.blocks.end))
-            note_unusable(step.state, recovery, gone)
             return
         case RangeOutcome.NOT_HELD:
             _withdraw(step, recovery, lane.source, transfer)

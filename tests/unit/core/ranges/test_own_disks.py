@@ -138,6 +138,16 @@ def test_what_is_gone_from_the_disks_is_fetched() -> None:
     assert script.recovery().coverage.verified == version.blocks
 
 
+def test_what_is_gone_is_fetched_also_if_the_lane_was_closed_meanwhile() -> None:
+    script, version = Script(options=NO_COMMITS), saved(16)
+    [order] = start(script, version, version.blocks, A)
+    closed = [each for each in script.wait(60_000) if isinstance(each, CloseLane)]
+    assert OWN_DISKS in {each.source for each in closed}
+    script.end(order, RangeOutcome.NOT_HELD)
+    gone = BlockSet.of_run(order.blocks)
+    assert not script.recovery().coverage.nearby & gone
+
+
 def test_a_block_that_only_the_disks_had_and_that_is_wrong_is_not_read_again() -> None:
     script, version = Script(options=NO_COMMITS), saved(4)
     [order] = start(script, version, version.blocks, holds(A, holding(version, blocks((1, 4)))))
