@@ -23,7 +23,7 @@ from ckptd.errors import ConfigurationError, ExitCode, NotPermitted
 from ckptd.limits import CONTROL_CLIENTS_MAX
 from ckptd.model.words import Role
 from tests.support.callers import NOBODY, NOT_US, acting_as, ordinary_user, roles_of
-from tests.support.cluster import Cluster, eventually
+from tests.support.cluster import WAIT_S, Cluster, eventually
 from tests.support.control import StandInDaemon, serving
 from tests.support.control_samples import RELOADED, STATUS, VIEW
 
@@ -282,7 +282,7 @@ def test_a_name_that_is_not_known_stops_the_start(cluster: Cluster) -> None:
         "a", sections=f'[control]\nviewer_groups = ["{known}", "no-such-group"]\n'
     )
     node.start()
-    assert node.wait_ended(10) == ExitCode.CONFIGURATION
+    assert node.wait_ended(WAIT_S) == ExitCode.CONFIGURATION
     assert "control.viewer_groups: group 'no-such-group' is not known" in node.log_text()
     assert not os.path.lexists(node.client.socket_path)
 
