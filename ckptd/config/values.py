@@ -226,10 +226,7 @@ def file_size(size: str) -> int:
     Raises:
         UsageError: No size, or more than a unit can have.
     """
-    size_bytes = parse_size(size)
-    if not 1 <= size_bytes <= UNIT_BYTES_MAX:
-        raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(UNIT_BYTES_MAX)}")
-    return size_bytes
+    return _size(size, UNIT_BYTES_MAX)
 
 
 def version_size(size: str) -> int:
@@ -238,9 +235,13 @@ def version_size(size: str) -> int:
     Raises:
         UsageError: No size, or more than a manifest can claim.
     """
+    return _size(size, VERSION_BYTES_MAX)
+
+
+def _size(size: str, most: int) -> int:
     size_bytes = parse_size(size)
-    if not 1 <= size_bytes <= VERSION_BYTES_MAX:
-        raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(VERSION_BYTES_MAX)}")
+    if not 1 <= size_bytes <= most:
+        raise UsageError(f"{size[:40]!r}", f"is not 1 B to {format_size(most)}")
     return size_bytes
 
 
