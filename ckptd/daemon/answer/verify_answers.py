@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ckptd.control.messages.verifications import (
@@ -195,12 +196,15 @@ def _bad_units(
     names: Mapping[str, str],
 ) -> Sequence[BadUnit]:
     """Return what is not right: units, and links and empty directories by their names."""
+    bad = partial(
+        BadUnit,
+        checkpoint=held.holding.checkpoint,
+        version=held.holding.version,
+        digest=held.holding.digest,
+        directory=directory,
+    )
     of_units = [
-        BadUnit(
-            checkpoint=held.holding.checkpoint,
-            version=held.holding.version,
-            digest=held.holding.digest,
-            directory=directory,
+        bad(
             path=hashed.manifest.units[unit].path,
             is_changed=unit in checked.changed,
             is_rotten=unit in checked.rotten,
@@ -209,16 +213,7 @@ def _bad_units(
         for unit, why in sorted({**checked.changed, **checked.undecided}.items())
     ]
     of_names = [
-        BadUnit(
-            checkpoint=held.holding.checkpoint,
-            version=held.holding.version,
-            digest=held.holding.digest,
-            directory=directory,
-            path=name,
-            is_changed=True,
-            is_rotten=False,
-            why=why,
-        )
+        bad(path=name, is_changed=True, is_rotten=False, why=why)
         for name, why in sorted(names.items())
     ]
     return [*of_units, *of_names]
