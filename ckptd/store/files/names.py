@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 from ckptd.errors import NotFound, OutsideRoots
 from ckptd.store.files import confined
 from ckptd.store.files.kernel import mapping_os_errors, storage_error
 from ckptd.store.files.roots import Root
+
+_T = TypeVar("_T")
 
 
 class Names:
@@ -106,13 +109,7 @@ class Names:
             OutsideRoots: The path is not plain.
             StorageError: A component is a link or no directory, or the system refused.
         """
-        try:
-            parent, name = self.find(relative)
-            return confined.look(parent, name)
-        except (NotFound, FileNotFoundError):
-            return None
-        except OSError as error:
-            raise storage_error(self._root.absolute(relative), error) from error
+        return self._ask(relative, confined.look)
 
     def read_link(self, relative: str) -> str | None:
         """Return where a symbolic link leads to; ``None`` if there is none.
@@ -121,9 +118,12 @@ class Names:
             OutsideRoots: The path is not plain.
             StorageError: A component is a link or no directory, or the system refused.
         """
+        return self._ask(relative, confined.read_link)
+
+    def _ask(self, relative: str, ask: Callable[[int, str], _T]) -> _T | None:
+        """Ask about a name; ``None``: there is no such name, or its directory is none."""
         try:
-            parent, name = self.find(relative)
-            return confined.read_link(parent, name)
+            return ask(*self.find(relative))
         except (NotFound, FileNotFoundError):
             return None
         except OSError as error:
