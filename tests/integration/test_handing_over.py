@@ -42,7 +42,14 @@ from tests.support.control import StandInDaemon, serving
 from tests.support.control_samples import NEED_PROGRESS, NEED_RESULT, PUBLISH_RESULT
 from tests.support.stores import open_descriptors
 from tests.support.time_limits import ON_UVLOOP
-from tests.support.two_users import DAEMON, TRAINER, as_daemon, as_trainer, can_be_two_users
+from tests.support.two_users import (
+    DAEMON,
+    TRAINER,
+    as_daemon,
+    as_trainer,
+    can_be_two_users,
+    cluster_of_two_users,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -122,13 +129,8 @@ def cluster() -> Iterator[Cluster]:
     """A cluster where other users reach its files."""
     if not can_be_two_users():
         pytest.skip("another user cannot use this Python, or there is no setpriv")
-    directory = Path(tempfile.mkdtemp(prefix="ckptd-handing-"))
-    try:
-        directory.chmod(0o755)
-        with Cluster(directory) as made:
-            yield made
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with cluster_of_two_users() as made:
+        yield made
 
 
 def start_as_daemon(node: Node) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import struct
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,14 @@ from ckptd.control.messages.observation import CheckRow
 from ckptd.errors import ExitCode
 from ckptd.model.words import CheckResult, Result
 from tests.support.cluster import WAIT_S, Cluster, Node, make_checkpoint, tree_digest
-from tests.support.two_users import DAEMON, TRAINER, as_daemon, as_trainer, can_be_two_users
+from tests.support.two_users import (
+    DAEMON,
+    TRAINER,
+    as_daemon,
+    as_trainer,
+    can_be_two_users,
+    cluster_of_two_users,
+)
 
 pytestmark = [
     pytest.mark.integration,
@@ -32,13 +38,8 @@ def cluster() -> Iterator[Cluster]:
     """A cluster where other users reach its files."""
     if not can_be_two_users(",+chown"):
         pytest.skip("another user cannot use this Python, or root may not give CAP_CHOWN")
-    directory = Path(tempfile.mkdtemp(prefix="ckptd-owner-"))
-    try:
-        directory.chmod(0o755)
-        with Cluster(directory) as made:
-            yield made
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with cluster_of_two_users() as made:
+        yield made
 
 
 def receiver_of(cluster: Cluster, source: Node, recovery: str, capabilities: str) -> Node:

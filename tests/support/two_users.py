@@ -6,8 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.cluster import Cluster
 
 DAEMON, TRAINER = 64001, 64002
 
@@ -51,3 +56,15 @@ def as_trainer(work: Callable[[], object], *, groups: Sequence[int] = ()) -> Non
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@contextmanager
+def cluster_of_two_users() -> Iterator[Cluster]:
+    """Open a cluster where other users reach its files."""
+    directory = Path(tempfile.mkdtemp(prefix="ckptd-users-"))
+    try:
+        directory.chmod(0o755)
+        with Cluster(directory) as made:
+            yield made
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
