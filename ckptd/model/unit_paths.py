@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ckptd.errors import InvalidManifest
@@ -92,6 +93,17 @@ class PathTree:
             if end in self._lengths:
                 raise invalid(f"has {path[:end][:80]!r} as a file and as a directory")
             end = path.find("/", end + 1, longest + 1)
+
+
+def directories_of(paths: Iterable[str]) -> list[str]:
+    """Return every directory on the way to some files, parents first, without ``""``."""
+    found: set[str] = set()
+    for path in paths:
+        directory = path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
+    return sorted(found)
 
 
 def invalid(problem: str) -> InvalidManifest:

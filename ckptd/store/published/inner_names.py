@@ -20,6 +20,7 @@ from ckptd.model.bare_names import (
     check_walk,
     destinations,
 )
+from ckptd.model.unit_paths import directories_of
 from ckptd.store.files.layout import inside, is_own
 from ckptd.store.files.roots import Root
 
@@ -94,7 +95,7 @@ def inner_names(root: Root, relative: str, is_excluded: Callable[[str], bool]) -
         else:
             files.add(found.path)
         _check_count(subject, "names", len(files) + len(targets) + len(directories), _NAMES_MAX)
-    used = _directories_of((*files, *targets, *directories))
+    used = set(directories_of((*files, *targets, *directories)))
     empty = tuple(sorted(set(directories) - used))
     kept = _kept(files, targets, empty)
     _check_count(subject, "links", len(kept), MANIFEST_LINKS_MAX)
@@ -141,13 +142,3 @@ def _kept(files: set[str], targets: dict[str, str], empty: Iterable[str]) -> dic
     # What is followed is a file by then: links that lead to it stay.
     files |= targets.keys() - kept.keys()
     return kept
-
-
-def _directories_of(paths: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for path in paths:
-        directory = path.rpartition("/")[0]
-        while directory and directory not in found:
-            found.add(directory)
-            directory = directory.rpartition("/")[0]
-    return found

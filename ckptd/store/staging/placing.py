@@ -14,6 +14,7 @@ from typing import Final
 
 from ckptd.errors import NotFound
 from ckptd.model.manifest import Manifest, Unit
+from ckptd.model.unit_paths import directories_of
 from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.fingerprints import UnitFile, fingerprint_of
 from ckptd.store.files.kernel import mapping_os_errors, sync_file
@@ -24,7 +25,6 @@ from ckptd.store.trees.bare_names import make_bare_names
 from ckptd.store.trees.directories import (
     as_directory,
     check_is_at,
-    directories_of,
     remove_empty,
     swept,
     tree_directories,

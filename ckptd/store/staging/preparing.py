@@ -24,6 +24,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.model.manifest import Manifest
 from ckptd.model.quantities import format_size
 from ckptd.model.space import AddressSpace
+from ckptd.model.unit_paths import directories_of
 from ckptd.model.zeros import data_stretches
 from ckptd.store.files import confined
 from ckptd.store.files.kernel import mapping_os_errors, reserve, sync_file
@@ -34,7 +35,6 @@ from ckptd.store.trees.directories import (
     CREATE,
     STAGED_FILE_MODE,
     as_directory,
-    directories_of,
     tree_directories,
 )
 from ckptd.store.trees.whole_units import RESERVE_BYTES_MIN, is_whole

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 
 from ckptd.errors import Conflict
 from ckptd.model.manifest import Manifest
+from ckptd.model.unit_paths import directories_of
 from ckptd.store.files import confined
 from ckptd.store.files.kernel import sync_file
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
 from ckptd.store.published.bare_names import BareName, WrongName
-from ckptd.store.trees.directories import as_directory, directories_of
+from ckptd.store.trees.directories import as_directory
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.replacing import keep_aside
 

@@ -12,12 +12,13 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from itertools import chain
 from typing import Final
 
 from ckptd.errors import StagingLost, StorageError
 from ckptd.model.manifest import Manifest
+from ckptd.model.unit_paths import directories_of
 from ckptd.store.files import confined
 from ckptd.store.files.access_lists import inherit
 from ckptd.store.files.kernel import mapping_os_errors
@@ -35,17 +36,6 @@ _DIRECTORY_MODE: Final = 0o700
 
 _staging_directory_lock: Final = threading.Lock()
 """Held where ``.ckptd`` is made or removed, so that one recovery's end is not another's error."""
-
-
-def directories_of(paths: Iterable[str]) -> list[str]:
-    """Return every directory on the way to some files, parents first, without ``""``."""
-    found: set[str] = set()
-    for path in paths:
-        directory = path.rpartition("/")[0]
-        while directory and directory not in found:
-            found.add(directory)
-            directory = directory.rpartition("/")[0]
-    return sorted(found)
 
 
 def tree_directories(manifest: Manifest, left_out: Container[int] = ()) -> list[str]:

@@ -21,13 +21,14 @@ from ckptd.limits import BLOCK_BYTES_MAX, MIB
 from ckptd.model.blocks import BlockRun, BlockSet
 from ckptd.model.manifest import Manifest, Unit
 from ckptd.model.space import AddressSpace
+from ckptd.model.unit_paths import directories_of
 from ckptd.store.files import confined
 from ckptd.store.files.hashing import matching_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.trees.directories import STAGED_FILE_MODE, as_directory, directories_of
+from ckptd.store.trees.directories import STAGED_FILE_MODE, as_directory
 from ckptd.store.trees.ownership import Owner
 
 _STAT_BLOCK_BYTES: Final = 512

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ckptd.errors import InvalidManifest
 from ckptd.limits import PATH_BYTES_MAX, PATH_COMPONENT_BYTES_MAX, PATH_DEPTH_MAX
-from ckptd.model.unit_paths import check_path
+from ckptd.model.unit_paths import check_path, directories_of
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,7 @@ def test_a_path_that_is_let_through_stays_below_its_directory(path: str) -> None
     assert not {"", ".", ".."} & set(parts)
     assert "\0" not in path
     assert len(path.encode()) <= PATH_BYTES_MAX
+
+
+def test_directories_come_parents_first() -> None:
+    assert directories_of(["c", "a/b/x", "a/y", "a/b/z"]) == ["a", "a/b"]

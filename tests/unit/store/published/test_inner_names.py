@@ -73,8 +73,8 @@ def test_without_links_nothing_of_it_is_in_the_manifest(root: Root, cache: Path)
 def test_links_that_lead_elsewhere_are_followed_and_counted_as_files(
     root: Root, inside: Path
 ) -> None:
-    write_files(inside, {"shared": b"far", "v1/a": b"a", "v1/sub/b": b"b"})
-    (inside / "v1/far").symlink_to("../shared")
+    write_files(inside, {"beside": b"far", "v1/a": b"a", "v1/sub/b": b"b"})
+    (inside / "v1/far").symlink_to("../beside")
     (inside / "v1/through").symlink_to("far")
     (inside / "v1/whole").symlink_to(inside / "v1/a")
     (inside / "v1/sub/near").symlink_to("../a")

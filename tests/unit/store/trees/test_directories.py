@@ -12,7 +12,6 @@ from ckptd.store.trees.directories import (
     as_directory,
     check_is_at,
     create_in_staging,
-    directories_of,
     is_free,
     make_staging,
     remove_empty,
@@ -20,10 +19,6 @@ from ckptd.store.trees.directories import (
 )
 from tests.support.stagings import Site
 from tests.support.stores import open_descriptors, write_files
-
-
-def test_directories_come_parents_first() -> None:
-    assert directories_of(["c", "a/b/x", "a/y", "a/b/z"]) == ["a", "a/b"]
 
 
 class TestFreeNames:
