@@ -38,7 +38,7 @@ from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.content_coding import Lent, compressed
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import BlockSink, RangeOrder, SocketLane
+from ckptd.net.lane.lane import AskedRange, BlockSink, RangeOrder, SocketLane
 from ckptd.net.source.answers import StoodBy, VersionBody
 from ckptd.net.source.caps import ConnectionCaps
 from ckptd.net.source.listener import Listener
@@ -435,7 +435,7 @@ class Receiver:
         self.lane.request(
             RangeOrder(
                 transfer=transfer,
-                digest=self.content.digest,
+                asked=AskedRange.of(self.content.digest, self.content.space, run),
                 blocks=run,
                 space=self.content.space,
                 urgency=self.urgency,

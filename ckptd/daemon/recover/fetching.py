@@ -15,7 +15,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook
 from ckptd.model.ids import OWN_DISKS, LaneId
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import RangeOrder, SocketLane
+from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.store.trees.local_blocks import LocalBlock
 
 
@@ -82,12 +82,13 @@ class Fetching:
             )
             tasks.create_task(lane.run())
         assert isinstance(lane, SocketLane)
+        space = recovery.known_space()
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
-                digest=effect.digest,
+                asked=AskedRange.of(effect.digest, space, effect.blocks),
                 blocks=effect.blocks,
-                space=recovery.known_space(),
+                space=space,
                 urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
             )

@@ -17,7 +17,7 @@ from ckptd.model.space import AddressSpace, BlockPlace
 from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.identity import Identity
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import RangeOrder, SocketLane
+from ckptd.net.lane.lane import AskedRange, RangeOrder, SocketLane
 from ckptd.net.throttle import Throttles
 from ckptd.store.files.hashing import digest_of
 
@@ -203,9 +203,8 @@ async def fetch_run(
         throttles=throttles,
         note_trouble=troubles.append,
     )
-    order = RangeOrder(
-        TransferId(0), wanted.digest, wanted.blocks, wanted.space, wanted.urgency, sink
-    )
+    asked = AskedRange.of(wanted.digest, wanted.space, wanted.blocks)
+    order = RangeOrder(TransferId(0), asked, wanted.blocks, wanted.space, wanted.urgency, sink)
     start_ns = time.monotonic_ns()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(lane.run())

@@ -25,7 +25,7 @@ from ckptd.net.connection.handshakes import HandshakeFailed, trouble_of
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.receiving import BlockSink, RangeOrder, Receiver
+from ckptd.net.lane.receiving import AskedRange, BlockSink, RangeOrder, Receiver
 from ckptd.net.lane.reports import Report, ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.wire.byte_ranges import format_range
@@ -33,7 +33,7 @@ from ckptd.wire.fields import CLASS
 from ckptd.wire.heads import request_head
 from ckptd.wire.targets import VersionTarget
 
-__all__ = ["LANE_ORDERS_MAX", "BlockSink", "RangeOrder", "Report", "SocketLane"]
+__all__ = ["LANE_ORDERS_MAX", "AskedRange", "BlockSink", "RangeOrder", "Report", "SocketLane"]
 
 _log = logging.getLogger(__name__)
 
@@ -246,10 +246,10 @@ class SocketLane:
         host, port = self.address
         heads = b"".join(
             request_head(
-                VersionTarget(order.digest).path,
+                VersionTarget(order.asked.digest).path,
                 {
                     "Host": format_address(*self.address),
-                    "Range": format_range(order.byte_range),
+                    "Range": format_range(order.asked.byte_range),
                     CLASS: order.urgency.label,
                 },
             )

@@ -79,30 +79,45 @@ class BlockSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AskedRange:
+    """What a source is asked for.
+
+    Attributes:
+        digest: Identity of the version, as the source knows it.
+        byte_range: Which bytes of it.
+        version_bytes: How long it is.
+    """
+
+    digest: Digest
+    byte_range: ByteRange
+    version_bytes: int
+
+    @classmethod
+    def of(cls, digest: Digest, space: AddressSpace, blocks: BlockRun) -> AskedRange:
+        """Return what is asked for to get some blocks of a version."""
+        start, end = map(space.block_start, blocks)
+        return cls(digest, ByteRange(start, end), space.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
 class RangeOrder:
     """A range to ask for.
 
     Attributes:
         transfer: Names it in reports.
-        digest: Identity of the version.
-        blocks: Which blocks.
-        space: The version's address space.
+        asked: What the source is asked for; these are the blocks.
+        blocks: Which blocks, as the sink knows them.
+        space: The address space in which the sink knows them.
         urgency: How urgent it is.
         sink: Takes the blocks.
     """
 
     transfer: TransferId
-    digest: Digest
+    asked: AskedRange
     blocks: BlockRun
     space: AddressSpace
     urgency: Urgency
     sink: BlockSink
-
-    @property
-    def byte_range(self) -> ByteRange:
-        """The bytes of the blocks."""
-        start, end = self.blocks
-        return ByteRange(self.space.block_start(start), self.space.block_start(end))
 
 
 class _LaneBroken(Exception):
@@ -391,15 +406,16 @@ def _check(order: RangeOrder, head: ResponseHead) -> None:
     Raises:
         ProtocolViolation: It is not.
     """
-    asked, size_bytes = order.byte_range, order.space.size_bytes
+    asked, version_bytes = order.asked.byte_range, order.asked.version_bytes
     if head.status == HTTPStatus.PARTIAL_CONTENT:
-        if parse_content_range(head.fields.get("content-range")) != (asked, size_bytes):
+        if parse_content_range(head.fields.get("content-range")) != (asked, version_bytes):
             raise ProtocolViolation("response", "is another range than was asked for")
-    elif head.status != HTTPStatus.OK or asked != (0, size_bytes):
+    elif head.status != HTTPStatus.OK or asked != (0, version_bytes):
         raise ProtocolViolation("response", f"has the status {head.status}")
     if head.content_length != asked.size_bytes:
         raise ProtocolViolation("response", f"announces {head.content_length} bytes")
-    if head.fields.get("etag", quote_etag(order.digest)) != quote_etag(order.digest):
+    etag = quote_etag(order.asked.digest)
+    if head.fields.get("etag", etag) != etag:
         raise ProtocolViolation("response", "is of another version")
 
 

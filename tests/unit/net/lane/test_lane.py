@@ -20,7 +20,7 @@ from ckptd.net.connection.handshakes import HandshakeFailed
 from ckptd.net.connection.identity import Identity
 from ckptd.net.connection.transports import SecureConnection
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.lane import LANE_ORDERS_MAX, RangeOrder, SocketLane
+from ckptd.net.lane.lane import LANE_ORDERS_MAX, AskedRange, RangeOrder, SocketLane
 from tests.support.certificates import A, B, C, Certificates, server_context
 from tests.support.serving import FileContent, MemorySink, take_request, until
 
@@ -86,11 +86,12 @@ class Receiver:
 
     def fetch(self, block: int, urgency: Urgency = Urgency.NORMAL) -> None:
         self._count += 1
+        run = BlockRun(block, block + 1)
         self.lane.request(
             RangeOrder(
                 TransferId(self._count),
-                self.content.digest,
-                BlockRun(block, block + 1),
+                AskedRange.of(self.content.digest, self.content.space, run),
+                run,
                 self.content.space,
                 urgency,
                 self.sink,

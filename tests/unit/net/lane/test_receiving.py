@@ -24,7 +24,7 @@ from ckptd.model.words import RangeOutcome, Urgency
 from ckptd.net.connection.transports import Connection
 from ckptd.net.lane import receiving
 from ckptd.net.lane.buffers import BufferPool
-from ckptd.net.lane.receiving import REFUSAL_BYTES_MAX, BlockSink, RangeOrder, Receiver
+from ckptd.net.lane.receiving import REFUSAL_BYTES_MAX, AskedRange, BlockSink, RangeOrder, Receiver
 from ckptd.net.lane.reports import ReportQueue
 from ckptd.net.throttle import Throttles
 from ckptd.traffic.buckets import Ceilings, Flow
@@ -75,11 +75,12 @@ class Lane:
         self.source = source
 
     def order(self, start: int, end: int) -> None:
+        run = BlockRun(start, end)
         self.orders.append(
             RangeOrder(
                 TransferId(len(self.orders) + 1),
-                self.content.digest,
-                BlockRun(start, end),
+                AskedRange.of(self.content.digest, self.content.space, run),
+                run,
                 self.content.space,
                 Urgency.NORMAL,
                 self.sink,
