@@ -31,6 +31,7 @@ FILE_MODE_BITS: Final = 0o777
 DIRECTORY_MODE_BITS: Final = 0o3777
 """The setgid bit hands the group on, the sticky bit keeps others from renaming."""
 
+_EARLIEST_NS: Final = -(2**63)
 _FRAME_BYTES_MAX: Final = 128
 """What an encoded document takes beside its entries."""
 
@@ -169,6 +170,32 @@ def decode_attributes(data: bytes, digest: Digest, manifest: Manifest) -> Attrib
     ):
         raise _invalid("has a mode with bits that never come from elsewhere")
     return Attributes(data, directories, modes, times)
+
+
+def join_attributes(
+    digest: Digest, manifest: Manifest, parts: Sequence[tuple[Attributes, Sequence[int]]]
+) -> Attributes:
+    """Return the attributes of a joined manifest.
+
+    What several members have gets no more than each of them grants.
+
+    Args:
+        digest: Of the joined manifest.
+        manifest: That manifest.
+        parts: Of each member its attributes, and which unit of the manifest each of its units is.
+    """
+    directories = directories_in(manifest) or ("",)
+    unit_count = len(manifest.units)
+    entry_of = {path: unit_count + at for at, path in enumerate(directories)}
+    modes = array("H", [DIRECTORY_MODE_BITS]) * (unit_count + len(directories))
+    modes[:unit_count] = array("H", [FILE_MODE_BITS]) * unit_count
+    times = array("q", [_EARLIEST_NS]) * len(modes)
+    for attributes, units in parts:
+        below = (entry_of[path] for path in attributes.directories)
+        for entry, joined in enumerate(chain(units, below)):
+            modes[joined] &= attributes.mode(entry)
+            times[joined] = max(times[joined], attributes.mtime_ns(entry))
+    return Attributes(encode_attributes(digest, modes, times), directories, modes, times)
 
 
 def _big_endian(column: array[int]) -> array[int]:

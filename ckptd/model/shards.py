@@ -14,9 +14,12 @@ from typing import Final
 
 from ckptd.errors import UsageError
 from ckptd.limits import SHARDS_MAX
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, parse_checkpoint_name
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,4})"
+_NUMBERS: Final = re.compile(rf"{_NUMBER}(?:-{_NUMBER})?", re.ASCII)
+_ALL: Final = "all"
 _SHARD: Final = re.compile(rf"{_NUMBER}/([1-9][0-9]{{0,4}})", re.ASCII)
 _LAST_COMPONENT: Final = re.compile(rf"(.+)/shard-{_NUMBER}-of-([1-9][0-9]{{0,4}})", re.ASCII)
 _LIKE_A_SHARD: Final = re.compile(r"shard-[0-9]+-of-[0-9]+", re.ASCII)
@@ -53,6 +56,40 @@ def parse_shard(text: str) -> Shard:
             f"Count from 0, as ranks do: 0/8 … 7/8; at most {SHARDS_MAX} shards.",
         )
     return shard
+
+
+def parse_shards(text: str) -> frozenset[int] | None:
+    """Read which shards are meant, as a person writes it: ``all``, or numbers and ``FIRST-LAST``.
+
+    Returns:
+        Their numbers; ``None``: all.
+
+    Raises:
+        UsageError: Not of that form, or no job has as many.
+    """
+    if text == _ALL:
+        return None
+    found: set[int] = set()
+    for part in text.split(","):
+        numbers = _NUMBERS.fullmatch(part)
+        first = int(numbers[1]) if numbers else 0
+        last = int(numbers[2] or numbers[1]) if numbers else -1
+        if not first <= last < SHARDS_MAX:
+            raise UsageError(
+                f"shards {text[:64]!r}",
+                "are not 'all' or numbers of shards with commas between",
+                f"Count from 0: 3,7 or 0-3,7; numbers are below {SHARDS_MAX}.",
+            )
+        found.update(range(first, last + 1))
+    return frozenset(found)
+
+
+def format_shards(shards: frozenset[int] | None) -> str:
+    """Write which shards are meant, so that :func:`parse_shards` reads the same."""
+    if shards is None:
+        return _ALL
+    runs = BlockSet((shard, shard + 1) for shard in shards).runs()
+    return ",".join(str(first) if end - first == 1 else f"{first}-{end - 1}" for first, end in runs)
 
 
 def shard_name(job: CheckpointName, shard: Shard) -> CheckpointName:

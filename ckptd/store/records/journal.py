@@ -51,6 +51,8 @@ class JournaledRecovery:
         allow_partial: It may be placed without required units when patience ends.
         is_name_awaited: It waits for a name that nobody has, as long as patience lasts.
         is_repair: It was begun because something is wrong at its target.
+        shards: Which shards of a job it is for, as ``format_shards`` writes them; empty: it is for
+            a checkpoint.
     """
 
     recovery: RecoveryId
@@ -70,6 +72,7 @@ class JournaledRecovery:
     allow_partial: bool = False
     is_name_awaited: bool = False
     is_repair: bool = False
+    shards: str = ""
 
 
 class Journal:
@@ -87,8 +90,8 @@ class Journal:
         await self._execute(
             "INSERT INTO recoveries (recovery, checkpoint, version, digest, root, target,"
             " patience_ns, is_paused, started_at_s, is_background, digest_prefix, from_node,"
-            " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " is_named, is_overwriting, allow_partial, is_name_awaited, is_repair, shards)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             astuple(recovery),
         )
 
@@ -254,7 +257,7 @@ def _unfinished(connection: Connection) -> tuple[JournaledRecovery, ...]:
     rows = connection.execute(
         "SELECT recovery, checkpoint, version, digest, root, target, patience_ns, is_paused,"
         " started_at_s, is_background, digest_prefix, from_node, is_named, is_overwriting,"
-        " allow_partial, is_name_awaited, is_repair FROM recoveries ORDER BY rowid"
+        " allow_partial, is_name_awaited, is_repair, shards FROM recoveries ORDER BY rowid"
     )
     recoveries = (JournaledRecovery(*row) for row in rows)
     # SQLite keeps a truth value as a number.

@@ -335,6 +335,18 @@ _FILES_IN_COLUMNS: Final = """
 -- places.files: of what is written from now on UnitFiles.encoded, zstd; older rows stay as they are
 """
 
+_JOBS: Final = """
+ALTER TABLE recoveries ADD COLUMN shards TEXT NOT NULL DEFAULT '';
+CREATE TABLE members (
+    recovery TEXT NOT NULL REFERENCES recoveries ON DELETE CASCADE,
+    digest TEXT NOT NULL,  -- of a shard of the version that was chosen
+    piece INTEGER NOT NULL,
+    data BLOB NOT NULL,  -- of its manifest; zstd, each on its own
+    PRIMARY KEY (recovery, digest, piece)
+) STRICT;
+"""
+"""``shards``: which of a job, as ``format_shards`` writes them; empty: it is for no job."""
+
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,
     _BACKGROUND,
@@ -354,6 +366,7 @@ _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _ATTRIBUTES,
     _PASSED,
     _FILES_IN_COLUMNS,
+    _JOBS,
 )
 """What leads from each schema to the next one."""
 

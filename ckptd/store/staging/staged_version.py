@@ -7,11 +7,13 @@ to compare until the version is placed.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 
 from ckptd.errors import NotFound
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest
+from ckptd.model.joint import Joint
 from ckptd.model.space import AddressSpace
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
@@ -51,6 +53,8 @@ class StagedVersion:
         self._staging = staging
         self._target = target
         self._files: UnitFiles | None = None
+        self._joint: Joint | None = None
+        self._members: dict[Digest, StagedVersion] = {}
 
     @property
     def blocks(self) -> BlockSet:
@@ -60,6 +64,8 @@ class StagedVersion:
     def add(self, blocks: BlockSet) -> None:
         """Serve more blocks. Like :meth:`expect_rename`, for one thread at a time."""
         self._blocks |= blocks
+        for digest, member in self._members.items():
+            member.add(self._joint_of_members.to_member(digest, blocks))
 
     def withhold(self, blocks: BlockSet) -> None:
         """Serve some blocks no more: they are wrong on the disk. For the event loop."""
@@ -68,6 +74,32 @@ class StagedVersion:
     def expect_rename(self, files: UnitFiles | None) -> None:
         """Set the files as they will be after the rename; ``None``: they are not final yet."""
         self._files = files
+        for digest, member in self._members.items():
+            units = self._joint_of_members.units_of(digest)
+            of_member = None if files is None else UnitFiles(files[unit] for unit in units)
+            member.expect_rename(of_member)
+
+    def split(
+        self, joint: Joint, spaces: Mapping[Digest, AddressSpace]
+    ) -> Mapping[Digest, StagedVersion]:
+        """Return what is here of each member of a joined version, from now on kept up to date.
+
+        Args:
+            joint: What this is the version of.
+            spaces: What the members consist of, by their identity.
+        """
+        self._joint = joint
+        self._members = {
+            digest: StagedVersion(self._root, self._staging, self._target, space)
+            for digest, space in spaces.items()
+        }
+        self.add(self._blocks)
+        return self._members
+
+    @property
+    def _joint_of_members(self) -> Joint:
+        assert self._joint is not None, "there are members only of what was joined"
+        return self._joint
 
     def holds(self, start: int, end: int) -> bool:
         """Return whether all of the bytes ``start`` … ``end - 1`` are here."""

@@ -14,12 +14,14 @@ from ckptd.model.attributes import (
     directories_in,
     encode_attributes,
     encoded_bytes_max,
+    join_attributes,
     narrowest,
 )
 from ckptd.model.ids import Digest
 from tests.support.manifests import make_manifest
 
 DIGEST = Digest("5a" * 32)
+OTHER = Digest("5b" * 32)
 MANIFEST = make_manifest({"a/b/one": b"1", "a/two": b"2", "three": b"3"}, critical=["three"])
 MODES = (0o600, 0o644, 0o755, 0o2770, 0o755, 0o1777)
 TIMES = (1, 2**62, -1, 1_000_000_000_000_000_000, 0, 5)
@@ -132,3 +134,21 @@ def test_of_several_the_narrowest_is_chosen_whoever_comes_first(
         assert found is not None
         assert found.encoded == chosen.encoded
     assert narrowest(()) is None
+
+
+def test_what_members_of_a_joined_manifest_have_alike_gets_what_all_of_them_grant() -> None:
+    first = make_manifest({"config": b"c", "first/one": b"1"})
+    second = make_manifest({"config": b"c", "second/two": b"2"})
+    joined = make_manifest({"config": b"c", "first/one": b"1", "second/two": b"2"})
+    of_first = decode_attributes(
+        encode_attributes(DIGEST, (0o644, 0o640, 0o2775, 0o700), (5, 6, 7, 8)), DIGEST, first
+    )
+    of_second = decode_attributes(
+        encode_attributes(DIGEST, (0o660, 0o755, 0o755, 0o1777), (4, -9, 9, 3)), DIGEST, second
+    )
+    found = join_attributes(OTHER, joined, [(of_first, [0, 1]), (of_second, [0, 2])])
+    assert found.directories == ("", "first", "second")
+    assert [found.mode(entry) for entry in range(6)] == [0o640, 0o640, 0o755, 0o755, 0o700, 0o1777]
+    assert [found.mtime_ns(entry) for entry in range(6)] == [5, 6, -9, 9, 8, 3]
+    again = decode_attributes(found.encoded, OTHER, joined)
+    assert [again.mode(entry) for entry in range(6)] == [found.mode(entry) for entry in range(6)]

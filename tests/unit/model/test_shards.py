@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from ckptd.errors import UsageError
 from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, SHARDS_MAX
 from ckptd.model.ids import CheckpointName
-from ckptd.model.shards import Shard, parse_shard, rival_names, shard_name, split_shard
+from ckptd.model.shards import (
+    Shard,
+    format_shards,
+    parse_shard,
+    parse_shards,
+    rival_names,
+    shard_name,
+    split_shard,
+)
 
 LLAMA = CheckpointName("llama")
 
@@ -35,6 +43,32 @@ def test_a_shard_as_a_person_writes_it(text: str, shard: Shard) -> None:
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(UsageError, match="is not the number of a shard"):
         parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shards"),
+    [("all", None), ("3", {3}), ("3,7", {3, 7}), ("0-2,7", {0, 1, 2, 7}), ("7,3,3-3", {3, 7})],
+)
+def test_shards_as_a_person_writes_them(text: str, shards: set[int] | None) -> None:
+    assert parse_shards(text) == shards
+
+
+@pytest.mark.parametrize(
+    "text", ["", "all,3", "3,", "-3", "3-", "7-3", "3 7", f"{SHARDS_MAX}", f"0-{SHARDS_MAX}"]
+)
+def test_what_are_no_shards(text: str) -> None:
+    with pytest.raises(UsageError, match="are not 'all' or numbers"):
+        parse_shards(text)
+
+
+@given(st.frozensets(st.integers(0, SHARDS_MAX - 1), min_size=1, max_size=20))
+def test_what_was_written_of_shards_is_read_again(chosen: frozenset[int]) -> None:
+    assert parse_shards(format_shards(chosen)) == chosen
+
+
+def test_runs_of_shards_are_written_short() -> None:
+    assert format_shards(frozenset({0, 1, 2, 3, 7})) == "0-3,7"
+    assert format_shards(None) == "all"
 
 
 def test_the_checkpoint_that_a_shard_is() -> None:

@@ -52,6 +52,7 @@ async def test_a_recovery_is_found_again_after_a_restart(tmp_path: Path) -> None
         is_repair=True,
         allow_partial=True,
         is_name_awaited=True,
+        shards="3,7",
     )
     database = Database(path)
     await database.open()

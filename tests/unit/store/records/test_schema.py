@@ -50,6 +50,7 @@ NEW_TABLES = {
     "attributes",
     "elapsed",
     "manifest_pieces",
+    "members",
     "passed",
 }
 

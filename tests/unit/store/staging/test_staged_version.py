@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from ckptd.errors import Conflict, ContentChanged, NotFound
 from ckptd.limits import KIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.joint import Joint, Member
+from ckptd.model.space import AddressSpace
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.staged_version import StagedVersion
+from tests.support.manifests import make_manifest
 from tests.support.stagings import NOTHING, TARGET, Site, content_of
 from tests.support.stores import bytes_of, open_descriptors
 
@@ -191,3 +195,35 @@ def test_a_target_that_stands_already_is_not_served_from_staging(
     assert again.prepare(site.everything) == site.everything
     again.close()
     assert again.served.blocks == NOTHING
+
+
+def test_what_is_joined_is_served_as_each_of_its_members(tmp_path: Path) -> None:
+    shared, first, second = (content_of(300 * KIB, seed=seed) for seed in (1, 2, 3))
+    contents = [{"config": shared, "0/a": first}, {"config": shared, "1/b": second}]
+    members = [
+        Member(
+            Digest(f"{index:064x}"),
+            make_manifest(each, checkpoint=f"llama/shard-{index}-of-2", critical=["config"]),
+        )
+        for index, each in enumerate(contents)
+    ]
+    joint = Joint(CheckpointName("llama"), Version(100), members)
+    site = Site(tmp_path, contents[0] | contents[1], manifest=joint.manifest)
+    staging = site.staging()
+    staging.prepare(NOTHING)
+    site.deliver(staging, site.blocks_of("config"))
+    spaces = {member.digest: AddressSpace(member.manifest) for member in members}
+    zero, one = staging.served.split(joint, spaces).values()
+    assert zero.blocks == one.blocks == BlockSet([(0, 2)])
+    assert read(zero, 0, len(shared)) == read(one, 0, len(shared)) == shared
+    site.deliver(staging, site.blocks_of("1/b"))
+    assert zero.blocks == BlockSet([(0, 2)])
+    assert read(one, 5, one.size_bytes) == (shared + second)[5:]
+    site.deliver(staging, site.blocks_of("0/a"))
+    staging.place(NOTHING)
+    assert read(zero, 0, zero.size_bytes) == shared + first
+    site.placed("1/b").write_bytes(b"of somebody else")
+    with pytest.raises(ContentChanged):
+        read(one, 0, one.size_bytes)
+    assert read(zero, 0, zero.size_bytes) == shared + first
+    site.close()
