@@ -27,8 +27,15 @@ from ckptd.control.messages.checkpoints import (
     PublishWanted,
 )
 from ckptd.control.messages.error_documents import ErrorDocument, ErrorView, StreamError, is_result
-from ckptd.control.messages.prioritized import NeedProgress, NeedRequest, NeedResult
+from ckptd.control.messages.prioritized import (
+    NeedBytes,
+    NeedEvent,
+    NeedProgress,
+    NeedRequest,
+    NeedResult,
+)
 from ckptd.control.passing import FilePasser
+from ckptd.control.range_reader import RangeReader
 from ckptd.control.routes import Api, Route, Shape
 from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotPermitted
 from ckptd.limits import MIB
@@ -123,6 +130,34 @@ class ControlClient(Api):
                     on_progress(message)
         raise self._unreachable(Api.need.unfinished)
 
+    def open_range(
+        self, path: str, on_progress: Callable[[NeedProgress], None] = lambda _: None
+    ) -> RangeReader:
+        """Return what reads ranges of one unit, also while the unit is still being fetched.
+
+        Args:
+            path: As :class:`NeedRequest` has it: an absolute path, ``NAME:UNIT``, or a unit's path.
+            on_progress: Called once a second while a range is waited for.
+        """
+        return RangeReader(self.need_bytes, path, on_progress)
+
+    def need_bytes(self, request: NeedRequest) -> Iterator[NeedEvent | bytes]:
+        """Ask for a range of a unit with its bytes.
+
+        Args:
+            request: Which range, ``with_bytes``.
+
+        Yields:
+            What :meth:`need` does; behind each ``NeedBytes`` the bytes that it announces.
+
+        Raises:
+            CkptdError: What the daemon answered with, as for every call.
+        """
+        target, body = _encode(Api.need, Api.need.shape, (request,))
+        for message in self._messages(Api.need, target, body):
+            if isinstance(message, NeedProgress | NeedBytes | NeedResult | bytes):
+                yield message
+
     def publish_passing(self, request: PublishRequest) -> Iterator[PublishEvent]:
         """Publish, and pass descriptors of files that this process may open and the daemon not.
 
@@ -171,6 +206,9 @@ class ControlClient(Api):
             target: Of the request.
             body: Of the request.
             keeping: The socket to use; a new one otherwise.
+
+        Yields:
+            Messages; and behind each ``NeedBytes`` the bytes that it announces.
         """
         decoder = _decoder(route.shape.answer | StreamError)
         connecting = _Connection(self.socket_path, keeping=keeping)
@@ -180,6 +218,8 @@ class ControlClient(Api):
                 if isinstance(message, StreamError):
                     raise _error_of(message)
                 yield message
+                if isinstance(message, NeedBytes):
+                    yield self._following(response, message.size_bytes)
                 if is_result(message):
                     return
         if route.unfinished:
@@ -207,6 +247,14 @@ class ControlClient(Api):
                     decoder = msgspec.json.Decoder(ErrorDocument)
                     raise _error_of(self._decode(self._body(response), decoder).error)
                 yield connection, response
+
+    def _following(self, response: http.client.HTTPResponse, size_bytes: int) -> bytes:
+        """Return the bytes that follow a message."""
+        with self._mapped_errors():
+            data = response.read(size_bytes) if 0 < size_bytes <= _ANSWER_BYTES_MAX else b""
+        if not data or len(data) != size_bytes:
+            raise self._unreachable(Api.need.unfinished)
+        return data
 
     def _body(self, response: http.client.HTTPResponse) -> bytes:
         with self._mapped_errors():

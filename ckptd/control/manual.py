@@ -52,6 +52,12 @@ room for it (`MSG_CTRUNC` says that there was none), and closes what it does not
 has a request and a connection of its own, which is closed behind the result; 8 of one user may be
 under way at once. In Python `ControlClient.open_unit` does all this.
 
+With `offset` and `with_bytes` in that request the bytes of a range come in the answer, while the
+rest of the unit is still away: behind the line of each [NeedBytes](#needbytes) follow as many bytes
+as it says, and behind them the next line. They were compared with the digests of their blocks in
+memory; what is missing is waited for, and never read as zeros. 8 of one user may be under way at
+once, 16 of all. In Python `ControlClient.open_range` returns a reader.
+
 With `passes_files` in the request of `publish` the daemon asks for descriptors the other way:
 [PublishWanted](#publishwanted). The client sends nothing on that connection before it is asked, and
 then one message, within ten seconds. In Python: `ControlClient.publish_passing`.

@@ -359,6 +359,8 @@ def _log_order(ordered: Ordered) -> None:
     who = {"uid": ordered.uid, "user": ordered.user, "verb": ordered.verb}
     if not ordered.is_permitted:
         _log.warning("caller.refused", **who)
+    elif "offset" in ordered.facts:  # a range: thousands a second
+        _log.debug("caller.needed", **who, **ordered.facts)
     elif ordered.verb == "need":  # a job has thousands; they must not crowd others out
         _log.info("caller.needed", **who, **ordered.facts)
     else:

@@ -112,6 +112,7 @@ def test_a_unit_of_two_recoveries_has_to_be_named_by_its_place(
     with pytest.raises(UsageError, match="is of 2 running recoveries"):
         list(receiver.client.need(NeedRequest(path=DEFERRED)))
     first = next(receiver.client.need(NeedRequest(path=str(receiver.path("other", DEFERRED)))))
+    assert isinstance(first, NeedProgress)
     assert first.recovery == other
     receiver.client.cancel(other)
 

@@ -75,7 +75,7 @@ class StandInDaemon:
     Attributes:
         watching: Steps of each watch stream.
         publishing: Steps of each publish stream.
-        needing: Steps of each stream about a unit that is needed.
+        needing: Steps of each stream about a unit that is needed; bytes follow the next message.
         verifying: Steps of each verify stream.
         views: What the daemon knows of recoveries; :meth:`recover` adds one.
         handed_descriptors: How many go with the result about a unit that is needed, if asked for.
@@ -93,7 +93,7 @@ class StandInDaemon:
         *,
         watching: Sequence[WatchEvent | Exception | Hold] = (PROGRESS, RESULT),
         publishing: Sequence[PublishEvent | Exception | Hold] = (PUBLISH_PROGRESS, PUBLISH_RESULT),
-        needing: Sequence[NeedEvent | Exception | Hold] = (NEED_PROGRESS, NEED_RESULT),
+        needing: Sequence[NeedEvent | bytes | Exception | Hold] = (NEED_PROGRESS, NEED_RESULT),
         verifying: Sequence[VerifyEvent] = (VERIFY_PROGRESS, BAD_UNIT, VERIFY_RESULT),
         views: Sequence[RecoveryView] = (),
         refusal: CkptdError | None = None,
@@ -190,6 +190,8 @@ class StandInDaemon:
                     await asyncio.Event().wait()
                 case Exception():
                     raise step
+                case bytes():
+                    handing.follow(memoryview(step))
                 case NeedResult() if request.with_descriptor:
                     for _ in range(self.handed_descriptors):
                         fd = os.open(step.path, os.O_RDONLY)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-import shutil
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ckptd.cli.ctl.recovery_verbs import add_recovery, resolve
@@ -16,6 +15,7 @@ from ckptd.cli.render.live import across_restarts, showing, silence
 from ckptd.cli.render.text import Picture, json_line, printable
 from ckptd.control.client import ControlClient
 from ckptd.control.messages.prioritized import (
+    NeedBytes,
     NeedEvent,
     NeedProgress,
     NeedRequest,
@@ -26,6 +26,7 @@ from ckptd.control.messages.prioritized import (
 from ckptd.errors import CkptdError, ExitCode
 from ckptd.limits import MIB
 from ckptd.model.quantities import format_size
+from ckptd.model.unit_names import UnitRange, split_range
 
 _PRIORITIZE: Final = """\
 Let the units whose paths match go before everything of their recovery that is
@@ -41,7 +42,14 @@ _NEED: Final = """\
 Let one unit of a running recovery go before everything else of it, wait until
 all of it is verified and durable, and print where it can be read now: where it
 belongs, or else in staging. PATH is where the file will stand, or the path of a
-unit that only one running recovery has.
+unit that only one running recovery has, or NAME:UNIT (NAME@VERSION:UNIT) of a
+checkpoint that is being recovered or is here.
+
+With :OFFSET-LENGTH behind it (in bytes; :OFFSET- is up to the end) only that
+range is needed, and goes before the rest of its unit. --cat writes exactly
+these bytes, each as soon as it is verified, and while the rest is still away;
+without it they are waited for. Another colon at the end says that the numbers
+before it belong to the name of the unit.
 
 A path in staging is for reading only, and only for the daemon's user and root.
 It moves with the version the moment that is complete, and is gone if the
@@ -54,6 +62,7 @@ examples:
   ckptctl need /data/llama/rank-3/1200/model-00001-of-00004.safetensors
   file=$(ckptctl need tokenizer.json --timeout 1m) && cat "$file"
   ckptctl need tokenizer.json --cat | jq .model
+  ckptctl need llama/rank-3:model.safetensors:0-8 --cat | od -t u8
   ckptctl need optimizer/shard-0.pt --no-wait
 """
 
@@ -80,6 +89,9 @@ def _add_need(parser: ArgumentParser) -> None:
 
 
 def _object_to_need(arguments: Namespace) -> str:
+    is_range = split_range(arguments.path)[1] is not None
+    if arguments.no_wait and is_range:
+        return "--no-wait contradicts a range: it is needed as long as somebody waits for it"
     if arguments.cat and arguments.output == "json":
         return "--cat contradicts -o json"
     if arguments.no_wait and (arguments.timeout or arguments.cat):
@@ -89,12 +101,15 @@ def _object_to_need(arguments: Namespace) -> str:
 
 def _need(arguments: Namespace) -> ExitCode:
     path, timeout_s = utf8(arguments.path), duration_s(arguments.timeout)
+    named, wanted = split_range(path)
     goes_on = "it still goes first, until the daemon restarts"
+    if wanted is not None:
+        goes_on = "it goes first no more"
     try:
         if arguments.cat:
-            _write_unit(client_of(arguments), path, timeout_s)
+            _write_out(_pieces(client_of(arguments), named, wanted, timeout_s))
             return ExitCode.DONE
-        event = follow_need(client_of(arguments), arguments, path, timeout_s)
+        event = follow_need(client_of(arguments), arguments, named, timeout_s, wanted)
     except TimeoutError:
         say(f"{path} is not here within {arguments.timeout}; {goes_on}")
         return ExitCode.TIMED_OUT
@@ -106,19 +121,39 @@ def _need(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _write_unit(client: ControlClient, path: str, timeout_s: float | None) -> None:
-    """Write the bytes of a unit to standard output.
+def _pieces(
+    client: ControlClient, path: str, wanted: UnitRange | None, timeout_s: float | None
+) -> Iterator[bytes]:
+    """Yield the bytes of a unit, or of a range of it.
 
     Raises:
-        TimeoutError: It is not here by then.
+        TimeoutError: They are not here by then.
+    """
+    client, path = client.until(_deadline_s(timeout_s)), posixpath.normpath(path)
+    with showing() as show:
+        if wanted is not None:
+            reader = client.open_range(path, lambda event: show(_picture(event)))
+            yield from reader.pieces(*wanted)
+            return
+        unit = client.open_unit(path, lambda event: show(_picture(event)))
+    with open(unit.fd, "rb") as file:
+        while piece := file.read(MIB):
+            yield piece
+
+
+def _deadline_s(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s
+
+
+def _write_out(pieces: Iterator[bytes]) -> None:
+    """Write bytes to standard output.
+
+    Raises:
         CkptdError: They cannot be written.
     """
-    client = client.until(None if timeout_s is None else time.monotonic() + timeout_s)
-    with showing() as show:
-        unit = client.open_unit(posixpath.normpath(path), lambda event: show(_picture(event)))
-    with open(unit.fd, "rb") as file:
+    for piece in pieces:
         try:
-            shutil.copyfileobj(file, sys.stdout.buffer, MIB)
+            sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise  # nobody reads
@@ -135,13 +170,18 @@ def prioritized_lines(prioritized: Prioritized) -> list[str]:
 
 def need_lines(event: NeedEvent) -> list[str]:
     """Say where a unit can be read, or that it will come first."""
-    if isinstance(event, NeedResult):
-        return [printable(event.path)]
-    return [_line(event)]
+    if isinstance(event, NeedProgress):
+        return [_line(event)]
+    assert isinstance(event, NeedResult)
+    return [printable(event.path) if event.path else f"{printable(event.unit)}: the range is here"]
 
 
 def follow_need(
-    client: ControlClient, arguments: Namespace, path: str, timeout_s: float | None
+    client: ControlClient,
+    arguments: Namespace,
+    path: str,
+    timeout_s: float | None,
+    wanted: UnitRange | None = None,
 ) -> NeedEvent:
     """Let a unit go first, and show progress until it can be read, or until it goes first.
 
@@ -150,14 +190,16 @@ def follow_need(
         arguments: What was typed: whether to wait, and how to print.
         path: Which unit.
         timeout_s: How long to wait at most; ``None``: as long as it takes.
+        wanted: Which range of it; ``None``: all of it.
 
     Raises:
         TimeoutError: It could not by then.
         DaemonUnreachable: The daemon was away for 30 s.
     """
     as_json = arguments.output == "json"
-    client = client.until(None if timeout_s is None else time.monotonic() + timeout_s)
-    request = NeedRequest(path=posixpath.normpath(path))
+    client = client.until(_deadline_s(timeout_s))
+    offset, length = wanted or (None, None)
+    request = NeedRequest(path=posixpath.normpath(path), offset=offset, length=length)
     with silence() if as_json else showing() as show:
         for event in across_restarts(lambda: client.need(request)):
             if as_json:
@@ -169,6 +211,8 @@ def follow_need(
                     if arguments.no_wait and event.is_prioritized:
                         return event
                     show(_picture(event))
+                case NeedBytes():
+                    raise AssertionError("no bytes were asked for")
     raise AssertionError("a need ends with a result or raises")
 
 

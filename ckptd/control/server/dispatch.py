@@ -50,7 +50,7 @@ from ckptd.wire.hosts import are_ours, is_from_page
 _NAMES: Final = frozenset({"ckptd", "localhost"})
 """Hosts that a request may name: what our own client sends, and what people type with ``curl``."""
 
-_NAMING: Final = ("checkpoint", "version", "directory", "to", "place", "pattern", "path")
+_NAMING: Final = ("checkpoint", "version", "directory", "to", "place", "pattern", "path", "offset")
 """Fields of requests that say what an order is about."""
 
 _STOP_TIMEOUT_S: Final = 1.0

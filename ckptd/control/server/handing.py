@@ -1,4 +1,4 @@
-"""Descriptors that go with messages of a stream, and those that its client passes in return.
+"""What goes with messages of a stream: descriptors, bytes; and what its client passes in return.
 
 The HTTP server writes and reads bytes and nothing else. So what it has to send is written first;
 then the rest of the message is sent past it, with the descriptor, on the same socket. And while a
@@ -43,6 +43,12 @@ class Handing:
     def __init__(self, request: web.Request) -> None:
         self._request = request
         self._attached: list[int] = []
+        self._following: memoryview | None = None
+
+    def follow(self, data: memoryview) -> None:
+        """Let bytes follow the next message, which says how many."""
+        assert self._following is None, "bytes follow one message"
+        self._following = data
 
     def attach(self, fd: int) -> None:
         """Let a descriptor go with the next message, which says that it does. Takes it over."""
@@ -50,12 +56,17 @@ class Handing:
         self._attached.append(fd)
 
     async def write(self, response: web.StreamResponse, line: bytes) -> None:
-        """Send a message, with what was attached for it.
+        """Send a message, with what was attached for it and what follows it.
 
         Raises:
             ConnectionError: The client is gone, or takes nothing.
             OSError: The kernel refused.
         """
+        following, self._following = self._following, None
+        if following is not None:
+            assert not self._attached, "a descriptor goes with a message alone"
+            await _taken(response, line, following)
+            return
         if not self._attached:
             await response.write(line)
             return
@@ -181,6 +192,20 @@ def _message(connected: socket.socket, size_bytes: int) -> _Message | None:
     except BlockingIOError:
         return None
     return _Message(said, descriptors_in(ancillary), not flags & socket.MSG_CTRUNC)
+
+
+async def _taken(response: web.StreamResponse, line: bytes, following: memoryview) -> None:
+    """Send a line and bytes; they are not kept in memory for a client that does not take them.
+
+    Raises:
+        ConnectionError: It is gone, or has taken nothing for long.
+    """
+    try:
+        async with asyncio.timeout(_TAKEN_S):
+            await response.write(line)
+            await response.write(following)
+    except TimeoutError:
+        raise ConnectionResetError from None
 
 
 async def _pause(transport: asyncio.BaseTransport, given_up_s: float) -> None:

@@ -21,10 +21,11 @@ import msgspec
 from ckptd.buffers import page_buffer
 from ckptd.control.messages.prioritized import NeedEvent, NeedProgress, NeedResult
 from ckptd.control.server.handing import Handing
+from ckptd.daemon.answer.needed_units import index_of
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound
 from ckptd.limits import MIB
-from ckptd.model.manifest import Manifest, Unit
+from ckptd.model.manifest import Unit
 from ckptd.store.files.hashing import wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.roots import Root, Roots
@@ -170,12 +171,6 @@ class HandedUnits:
                     unit = hashed.manifest.units[index]
                     return _Standing(root, hashed.path_of(index), unit, (place.number, index))
         raise NotFound(f"unit {result.unit!r}", "is gone", "Recover the version again.")
-
-
-def index_of(manifest: Manifest, path: str) -> int | None:
-    """Return a unit's index; ``None`` if there is none of that path. Long for many."""
-    units = enumerate(manifest.units)
-    return next((index for index, unit in units if unit.path == path), None)
 
 
 def _open_verified(standing: _Standing, is_cancelled: threading.Event) -> int:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import posixpath
-from collections.abc import AsyncGenerator, Sequence
-from difflib import get_close_matches
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator
+from typing import Final
 
 from ckptd.control.messages.prioritized import (
     NeedEvent,
@@ -23,36 +21,29 @@ from ckptd.control.messages.prioritized import (
 from ckptd.control.roles import Caller
 from ckptd.control.server.handing import Handing
 from ckptd.core.events import UnitsPrioritized
-from ckptd.daemon.answer.handed_units import HandedUnits, index_of
+from ckptd.daemon.answer.handed_units import HandedUnits
+from ckptd.daemon.answer.needed_ranges import NeededRanges
+from ckptd.daemon.answer.needed_units import (
+    NeededUnits,
+    UnitHere,
+    blocks_of_run,
+    find_unit,
+    nearest,
+)
 from ckptd.daemon.answer.recovery_answers import running
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
-from ckptd.errors import CkptdError, Conflict, ContentChanged, NotFound, UsageError
+from ckptd.errors import Conflict, NotFound, UsageError
 from ckptd.limits import PATH_BYTES_MAX, SECOND
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.encoded.decoding import decode_manifest
 from ckptd.model.ids import RecoveryId
 from ckptd.model.patterns import compile_pattern
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result, Stage
-from ckptd.store.published.places import HeldVersion, Place
 
 _PROGRESS_NS: Final = SECOND
 """How often a stream reports progress."""
-
-_NEAREST_MAX: Final = 5
-"""How many similar names an error suggests."""
-
-_COMPARED_MAX: Final = 2000
-"""How many paths a name is compared with for that; each takes up to a tenth of a millisecond."""
-
-
-class _Place(NamedTuple):
-    """A unit of a recovery that has not ended."""
-
-    recovery: OpenRecovery
-    unit: str
 
 
 class PrioritizeAnswers:
@@ -68,8 +59,8 @@ class PrioritizeAnswers:
         self._now = recovering.runtime.now
         self._report = recovering.runtime.report
         self._book = recovering.book
-        self._catalog = storage.catalog
-        self._roots = storage.roots
+        self._units = NeededUnits(recovering.book, storage.catalog, storage.roots)
+        self._ranges = NeededRanges(recovering, storage, self._units)
         self._handed = HandedUnits(recovering.book, storage.catalog, storage.roots)
 
     async def prioritize(self, recovery: str, request: PrioritizeRequest) -> Prioritized:
@@ -98,7 +89,16 @@ class PrioritizeAnswers:
     async def need(
         self, request: NeedRequest, caller: Caller, handing: Handing
     ) -> AsyncGenerator[NeedEvent, None]:
-        """Let one unit go first; yield progress once a second, and last where it can be read."""
+        """Let one unit go first; yield progress once a second, and last where it can be read.
+
+        Of a range that is asked for come its bytes.
+        """
+        if request.offset is not None:
+            ranges = self._ranges.stream(request, caller.uid, handing)
+            async with contextlib.aclosing(ranges) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
         async with contextlib.aclosing(self._need(request)) as events:
             async for event in events:
                 if isinstance(event, NeedResult) and request.with_descriptor:
@@ -110,9 +110,10 @@ class PrioritizeAnswers:
                     yield event
 
     async def _need(self, request: NeedRequest) -> AsyncGenerator[NeedEvent, None]:
-        found = await self._find(request.path)
-        if isinstance(found, NeedResult):
-            yield found
+        found = await self._units.find(request.path)
+        if isinstance(found, UnitHere):
+            where = found.root.absolute(found.path)
+            yield NeedResult(recovery=None, unit=found.unit, path=where, is_placed=True)
             return
         recovery, name = found
         unit: int | None = None
@@ -120,9 +121,9 @@ class PrioritizeAnswers:
         while not recovery.ended.is_set():
             grown = recovery.grown  # taken before looking, so that nothing is missed
             if unit is None and recovery.space is not None:
-                unit = await asyncio.to_thread(_find_unit, recovery, name)
+                unit = await asyncio.to_thread(find_unit, recovery, name)
                 run = recovery.known_space().unit_run(unit)
-                self._report(UnitsPrioritized(recovery.id, _blocks_of(run)))
+                self._report(UnitsPrioritized(recovery.id, blocks_of_run(run)))
                 continue  # it may have ended meanwhile
             result = None if unit is None else self._result(recovery, name, unit)
             if result is not None:
@@ -145,7 +146,8 @@ class PrioritizeAnswers:
         if stage not in {Stage.TRANSFERRING, Stage.PLACING}:
             return None  # files may be missing, and those of an earlier run are being hashed
         staging = recovery.known_staging()
-        if not _blocks_of(recovery.known_space().unit_run(unit)).issubset(staging.served.blocks):
+        blocks = blocks_of_run(recovery.known_space().unit_run(unit))
+        if not blocks.issubset(staging.served.blocks):
             return None
         return NeedResult(
             recovery=recovery.id,
@@ -160,7 +162,7 @@ class PrioritizeAnswers:
         total = here = 0
         if unit is not None:
             space = recovery.known_space()
-            blocks = _blocks_of(space.unit_run(unit))
+            blocks = blocks_of_run(space.unit_run(unit))
             committed = self._scheduler.committed(recovery.id)
             total, here = space.set_bytes(blocks), space.set_bytes(blocks & committed)
         return NeedProgress(
@@ -191,62 +193,6 @@ class PrioritizeAnswers:
             "Recover the version again.",
         )
 
-    async def _find(self, path: str) -> _Place | NeedResult:
-        """Return which unit of which recovery is meant, or where it is if it is here already."""
-        if not path.startswith("/"):
-            return await asyncio.to_thread(_find_by_unit, list(self._book), path)
-        root, relative = self._roots.locate(path)
-        for recovery in self._book:
-            if recovery.root is root and recovery.target and _is_below(relative, recovery.target):
-                return _Place(recovery, relative.removeprefix(f"{recovery.target}/"))
-        obstacle: CkptdError | None = None
-        for held, place in self._catalog.places_of(root.name):
-            if _is_below(relative, place.directory):
-                name = relative.removeprefix(f"{place.directory}/")
-                is_held, why_not = await self._look_at(held, place, name)
-                if is_held:
-                    where = root.absolute(relative)
-                    return NeedResult(recovery=None, unit=name, path=where, is_placed=True)
-                obstacle = obstacle or why_not
-        raise obstacle or NotFound(
-            f"path {path}",
-            "is no unit of a version that is here or being recovered",
-            "See ckptctl recoveries for the targets, or begin with: ckptctl recover",
-        )
-
-    async def _look_at(
-        self, held: HeldVersion, place: Place, name: str
-    ) -> tuple[bool, CkptdError | None]:
-        """Tell whether a unit is at a place, all of it; and if not, why not, if that is known."""
-        encoded = await self._catalog.manifest_bytes(held.holding.digest)
-
-        def look() -> tuple[bool, CkptdError | None]:
-            space = AddressSpace(decode_manifest(encoded))
-            unit = index_of(space.manifest, name)
-            if unit is None:
-                return False, None
-            is_held = _blocks_of(space.unit_run(unit)).issubset(place.servable(space))
-            return is_held, None if is_held else _obstacle(place, unit, name)
-
-        return await asyncio.to_thread(look)
-
-
-def _obstacle(place: Place, unit: int, name: str) -> CkptdError | None:
-    """Say why a unit of a place cannot be had from there; ``None`` if it is not known."""
-    if place.is_withdrawn:
-        return None
-    if unit in place.suspect:
-        return Conflict(
-            f"unit {name!r}",
-            "looks different from what was published, and is hashed again first",
-            "Try again in a moment; if it stays so, see ckptctl doctor.",
-        )
-    if unit in place.changed:
-        return ContentChanged(
-            f"unit {name!r}", "is not what was published", "Recover or publish it again."
-        )
-    return None
-
 
 def _match(
     recovery: RecoveryId, space: AddressSpace, pattern: str, verified: BlockSet
@@ -260,8 +206,8 @@ def _match(
     units = space.manifest.units
     found = [index for index, unit in enumerate(units) if is_meant(unit.path)]
     if not found:
-        raise NotFound(f"pattern {pattern!r}", "matches no unit", _nearest(space, pattern))
-    each = [_blocks_of(space.unit_run(unit)) for unit in found]
+        raise NotFound(f"pattern {pattern!r}", "matches no unit", nearest(space, pattern))
+    each = [blocks_of_run(space.unit_run(unit)) for unit in found]
     blocks = union(each)
     return blocks, Prioritized(
         recovery=recovery,
@@ -270,60 +216,3 @@ def _match(
         bytes=space.set_bytes(blocks),
         bytes_here=space.set_bytes(blocks & verified),
     )
-
-
-def _find_by_unit(recoveries: Sequence[OpenRecovery], path: str) -> _Place:
-    """Return the one recovery that has a unit of this path.
-
-    Raises:
-        NotFound: None has.
-        UsageError: More than one has.
-    """
-    path = posixpath.normpath(path)
-    spaces = [(recovery, recovery.space) for recovery in recoveries if recovery.space is not None]
-    found = [recovery for recovery, space in spaces if index_of(space.manifest, path) is not None]
-    if not found:
-        unknown = len(recoveries) - len(spaces)
-        hint = "'ckptctl recoveries' lists what is running."
-        if unknown:
-            hint = f"{unknown} recoveries do not know their units yet; try again."
-        elif len(spaces) == 1:
-            hint = _nearest(spaces[0][1], path)
-        raise NotFound(f"unit {path!r}", "is of no running recovery", hint)
-    if len(found) > 1:
-        targets = ", ".join(recovery.target_path for recovery in found[:_NEAREST_MAX])
-        raise UsageError(
-            f"unit {path!r}",
-            f"is of {len(found)} running recoveries",
-            f"Name it by where it will stand, below one of {targets}.",
-        )
-    return _Place(found[0], path)
-
-
-def _find_unit(recovery: OpenRecovery, name: str) -> int:
-    """Return a unit's index.
-
-    Raises:
-        NotFound: The version has no such unit.
-    """
-    space = recovery.known_space()
-    unit = index_of(space.manifest, name)
-    if unit is None:
-        subject = f"unit {name!r}"
-        raise NotFound(subject, f"is not in what {recovery.id} recovers", _nearest(space, name))
-    return unit
-
-
-def _nearest(space: AddressSpace, text: str) -> str:
-    """Suggest units with similar names."""
-    paths = [unit.path for unit in space.manifest.units[:_COMPARED_MAX]]
-    near = get_close_matches(text, paths, _NEAREST_MAX) or paths[:_NEAREST_MAX]
-    return f"It has, among others: {', '.join(near)}."
-
-
-def _blocks_of(run: tuple[int, int]) -> BlockSet:
-    return BlockSet((run,)) if run[0] < run[1] else BlockSet()
-
-
-def _is_below(path: str, directory: str) -> bool:
-    return path.startswith(f"{directory}/")

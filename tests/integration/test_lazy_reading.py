@@ -1,0 +1,117 @@
+"""Ranges of a unit that is still away are read as they come, and never as zeros."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from ckptd.cli.ctl.command import main as ckptctl
+from ckptd.control.client import ControlClient
+from ckptd.control.messages.prioritized import NeedBytes, NeedRequest, NeedResult
+from ckptd.errors import CkptdError, DaemonUnreachable, ExitCode, NotFound, UsageError
+from ckptd.limits import MIB
+from tests.support.cluster import NAME, Cluster, Node
+from tests.support.control import StandInDaemon, serving
+from tests.support.control_samples import NEED_PROGRESS, NEED_RESULT
+from tests.support.fault_proxy import fault_proxy
+from tests.support.time_limits import ON_UVLOOP
+
+pytestmark = pytest.mark.integration
+
+DEFERRED = "optimizer/shard.pt"
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(asyncio.new_event_loop, id="asyncio"),
+        pytest.param(uvloop.new_event_loop, id="uvloop", marks=ON_UVLOOP),
+    ]
+)
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    made: Callable[[], asyncio.AbstractEventLoop] = request.param
+    return made
+
+
+def test_bytes_follow_their_message_on_the_same_stream(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    path, data = str(tmp_path / "ckptd.sock"), os.urandom(3 * MIB)
+    first, second = NeedBytes(offset=0, size_bytes=len(data)), NeedBytes(offset=9, size_bytes=2)
+    steps = (NEED_PROGRESS, data, first, NEED_PROGRESS, b"\n{", second, NEED_RESULT)
+    with serving(StandInDaemon(needing=steps), path, new_loop):
+        got = list(ControlClient(path).need_bytes(NeedRequest(path="a", offset=0)))
+    assert got == [NEED_PROGRESS, first, data, NEED_PROGRESS, second, b"\n{", NEED_RESULT]
+
+
+def test_a_stream_that_ends_among_bytes_is_no_answer(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "ckptd.sock")
+    steps = (b"abc", NeedBytes(offset=0, size_bytes=1000))
+    with (
+        serving(StandInDaemon(needing=steps), path, new_loop),
+        pytest.raises(DaemonUnreachable, match="before the unit was here"),
+    ):
+        list(ControlClient(path).need_bytes(NeedRequest(path="a", offset=0)))
+
+
+@pytest.fixture
+def receiver(sources: list[Node], tmp_path: Path) -> Iterator[Node]:
+    """A node with one slow source: what is not needed does not come while a test lasts."""
+    with (
+        fault_proxy(sources[0].data_port, rate_bytes_per_s=MIB) as link,
+        Cluster(tmp_path / "receiver") as made,
+    ):
+        yield made.node("r", peers=[link.address])
+
+
+def test_a_range_is_read_before_its_unit_is_here_and_after(
+    sources: list[Node], receiver: Node, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    content = sources[0].path("100", DEFERRED).read_bytes()
+    recovery = receiver.begin()
+    reader = receiver.client.open_range(f"{NAME}:{DEFERRED}")
+    assert reader.size_bytes == len(content)
+    at = 5 * MIB + 4097
+    assert reader.read(at, 4096) == content[at : at + 4096]
+    view = receiver.client.recovery(recovery)
+    assert view.bytes_left > len(content), "neither the unit nor what is more urgent is here"
+    with pytest.raises(UsageError, match=f"it has {len(content)}"):
+        reader.read(len(content), 1)
+    shown = ("--socket", receiver.client.socket_path, "need")
+    named = f"{NAME}@100:{DEFERRED}:{at + 1}-100"
+    assert ckptctl([*shown, named, "--cat"]) == ExitCode.DONE
+    assert capfdbinary.readouterr().out == content[at + 1 : at + 101]
+    assert ckptctl([*shown, named]) == ExitCode.DONE
+    assert capfdbinary.readouterr().out == f"{DEFERRED}: the range is here\n".encode()
+    receiver.restart()
+    assert reader.read(at, 4096) == content[at : at + 4096], "the same content, after a restart"
+    receiver.client.cancel(recovery)
+    with pytest.raises(NotFound):
+        reader.read(at, 4096)
+
+
+def test_a_range_of_what_stands_here_is_read_and_compared(
+    sources: list[Node], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    source = sources[0]
+    content = source.path("100", DEFERRED).read_bytes()
+    reader = source.client.open_range(f"{NAME}:{DEFERRED}")
+    pieces = list(itertools.islice(reader.pieces(1), 2))
+    assert b"".join(pieces) == content[1 : 1 + sum(map(len, pieces))]
+    request = NeedRequest(path=str(source.path("100", DEFERRED)), offset=0, length=1)
+    (result,) = source.client.need(request)
+    assert isinstance(result, NeedResult)
+    assert (result.unit_bytes, result.path) == (len(content), request.path)
+    shown = ("--socket", source.client.socket_path, "need")
+    assert ckptctl([*shown, f"{NAME}:{DEFERRED}:{len(content) - 3}-", "--cat"]) == ExitCode.DONE
+    assert capfdbinary.readouterr().out == content[-3:]
+    for wrong in ("none", f"{NAME}:none"):
+        with pytest.raises(CkptdError):
+            source.client.open_range(wrong).read(0, 1)
