@@ -25,6 +25,10 @@ RUNBOOKS ?=
 DEPENDENCIES ?=
 AGAINST ?=
 
+# Images of containers often keep Python from writing what it compiled. Then each of the hundreds of
+# daemons that tests start compiles ckptd again, and each worker of pytest all tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 # Half of the tests wait for real daemons, so there may be more workers than processors.
 TESTS := $(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal
