@@ -14,11 +14,13 @@ import msgspec
 
 from ckptd.config.addresses import Address, is_loopback, parse_address, parse_peer
 from ckptd.config.document import Document, text
+from ckptd.config.launcher import shard_of_launcher
 from ckptd.config.layers import read_layers
 from ckptd.config.rates import read_limits
 from ckptd.config.recovered import read_recovery
 from ckptd.config.sections import DEFAULT_SOCKET, ENVIRONMENT, Config, TlsSection
 from ckptd.config.values import Advertised, absolute_path, root_name
+from ckptd.model.shards import Shard
 
 __all__ = [
     "Address",
@@ -26,6 +28,7 @@ __all__ = [
     "Config",
     "default_socket_path",
     "is_within",
+    "launched_shard",
     "load_config",
     "load_stated",
     "parse_address",
@@ -83,6 +86,15 @@ def default_socket_path(environ: Mapping[str, str] | None = None) -> str:
     """Return where ``ckptctl`` looks for the daemon: ``$CKPTD_SOCKET``, or the default path."""
     environ = os.environ if environ is None else environ
     return environ.get("CKPTD_SOCKET") or DEFAULT_SOCKET
+
+
+def launched_shard(environ: Mapping[str, str] | None = None) -> Shard:
+    """Return which shard of a job this process saves, by what its launcher says.
+
+    Raises:
+        UsageError: No launcher says so, or what it says cannot be.
+    """
+    return shard_of_launcher(os.environ if environ is None else environ)
 
 
 def _roots(document: Document) -> dict[str, str]:

@@ -21,11 +21,19 @@ from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.cli.render.rivals_text import rival_warning_lines
 from ckptd.cli.render.text import peer_lines, published_lines
+from ckptd.config import launched_shard
 from ckptd.control.messages.checkpoints import PublishRequest
 from ckptd.control.messages.plans import PlanRequest, exit_code_of_plan
 from ckptd.errors import ExitCode
-from ckptd.model.ids import Version, parse_checkpoint_name, parse_reference, parse_version
+from ckptd.model.ids import (
+    CheckpointName,
+    Version,
+    parse_checkpoint_name,
+    parse_reference,
+    parse_version,
+)
 from ckptd.model.patterns import version_from
+from ckptd.model.shards import parse_shard, shard_name
 
 _DIGITS_MAX: Final = 20
 """More than any version has: what is longer is refused as too large."""
@@ -45,6 +53,8 @@ an index of shards that lacks what says that it is complete is refused.
 Files that you may open and the daemon not (mode 0600, as safetensors makes its)
 are passed to it open. They are on offer until ckptd restarts, and it says how
 they can be for good.
+What each rank of a job saves is a shard: with --shard NAME is the job, and the
+version is whole when all its shards are held.
 
 examples:
   ckptctl publish /data/llama/1200 --checkpoint llama/rank-3 --version 1200
@@ -53,6 +63,8 @@ examples:
       --deferred 'optimizer/*' --optional '*.txt'
   ckptctl publish . --checkpoint a --version 3 --exclude 'wandb/*' --dry-run
   ckptctl publish . --checkpoint a --version 3 --require .metadata --settled 5s
+  srun ckptctl publish /data/llama/1200 --checkpoint llama --version 1200 \\
+      --shard auto
   ckptctl publish /data/out/checkpoint-1200 --checkpoint out \\
       --version-from 'checkpoint-([0-9]+)'
   ckptctl publish lit/epoch=3-step=1000.ckpt --checkpoint lit \\
@@ -93,6 +105,11 @@ def _add_publish(parser: ArgumentParser) -> None:
         "--version-from",
         metavar="REGEX",
         help="take it from the name of DIR, or of one above: its first group",
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="RANK/COUNT",
+        help="it is one of the shards of a job, from 0: 3/8; auto: as the launcher says",
     )
     for option, purpose in (
         ("critical", "units that are recovered first"),
@@ -158,6 +175,16 @@ def _version(arguments: Namespace) -> Version:
     )
 
 
+def _checkpoint(arguments: Namespace) -> CheckpointName:
+    """Return what it is published as: the checkpoint that was named, or a shard of that job."""
+    name = parse_checkpoint_name(arguments.checkpoint)
+    if arguments.shard is None:
+        return name
+    is_launched = arguments.shard == "auto"
+    shard = launched_shard() if is_launched else parse_shard(utf8(arguments.shard))
+    return shard_name(name, shard)
+
+
 def _published_path(typed: str) -> str:
     """Return what is to be published, without a symbolic link on the way to it.
 
@@ -172,7 +199,7 @@ def _published_path(typed: str) -> str:
 def _publish(arguments: Namespace) -> ExitCode:
     request = PublishRequest(
         directory=_published_path(arguments.directory),
-        checkpoint=parse_checkpoint_name(arguments.checkpoint),
+        checkpoint=_checkpoint(arguments),
         version=_version(arguments),
         critical=tuple(utf8(pattern) for pattern in arguments.critical),
         deferred=tuple(utf8(pattern) for pattern in arguments.deferred),

@@ -22,14 +22,17 @@ from ckptd.control.roles import Caller
 from ckptd.control.server.handing import Handing
 from ckptd.core.report.rivals import Rival
 from ckptd.daemon.answer.passed_answers import Passing
+from ckptd.daemon.answer.published_shards import PublishedShards
 from ckptd.daemon.host.systemd import keeps_descriptors
 from ckptd.daemon.keep.passed_keeping import PassedKeeping
 from ckptd.daemon.parts import Parts
 from ckptd.errors import UsageError
 from ckptd.limits import SECOND
 from ckptd.model.ids import CheckpointName, Version, parse_checkpoint_name, parse_version
+from ckptd.model.signatures import Signature
 from ckptd.model.words import Result
 from ckptd.observe.logs import get_logger
+from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.permission import reading_remedy
 from ckptd.store.published.finding import outlook_of
 from ckptd.store.published.hash_runs import HashingProgress
@@ -75,6 +78,7 @@ class PublishAnswers:
         self._keeps_descriptors = keeps_descriptors(parts.config.environment)
         self._file_max_bytes = parts.config.publish.file_max_bytes
         self._settle_ns = int(parts.config.publish.settle_s * SECOND)
+        self._jobs = PublishedShards(parts.storage.catalog)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
     async def publish(
@@ -103,6 +107,7 @@ class PublishAnswers:
         self, request: PublishRequest, started_ns: int, passing: Passing
     ) -> AsyncGenerator[PublishEvent, None]:
         order = self._order(request)
+        self._jobs.check_name(order.checkpoint)
         self._catalog.check_room(order.checkpoint, order.version)
         root, relative = self._roots.locate(request.directory)
         if request.passes_files:
@@ -134,14 +139,10 @@ class PublishAnswers:
             hashed = hashing.result()
         finally:
             is_cancelled.set()
+        await self._jobs.check_alike(hashed)
         beside = await asyncio.to_thread(names_beside, root, relative, order)
         known = self._catalog.held(hashed.digest)
-        # First, so that nobody finds the version before its signature.
-        signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
-        await self._shelf.add(hashed.digest, signatures)
-        if hashed.attributes:
-            signed = await asyncio.to_thread(self._policy.sign_attributes, hashed.attributes)
-            await self._attributes.put(hashed.digest, hashed.attributes, signed)
+        signatures = await self._sign(hashed)  # first, so that nobody finds the version before
         held = await self._catalog.add(
             hashed,
             replace=order.replace,
@@ -191,6 +192,15 @@ class PublishAnswers:
             passed_note=self._passed_note(root.absolute(hashed.directory), hashed.passed),
         )
 
+    async def _sign(self, hashed: HashedDirectory) -> tuple[Signature, ...]:
+        """Sign a version and what stands beside it; return the signatures of the version."""
+        signatures = await asyncio.to_thread(self._policy.sign, hashed.encoded)
+        await self._shelf.add(hashed.digest, signatures)
+        if hashed.attributes:
+            signed = await asyncio.to_thread(self._policy.sign_attributes, hashed.attributes)
+            await self._attributes.put(hashed.digest, hashed.attributes, signed)
+        return signatures
+
     def _passed_note(self, directory: str, count: int) -> str:
         """Say for how long files can be read that were passed; empty if there are none."""
         if not count:
@@ -231,6 +241,7 @@ class PublishAnswers:
     async def _outlook(self, request: PublishRequest) -> PublishResult:
         """Say what would be published."""
         started_ns, order = self._now(), self._order(request)
+        self._jobs.check_name(order.checkpoint)
         root, relative = self._roots.locate(request.directory)
         outlook = await asyncio.to_thread(
             outlook_of, root, relative, order, passes_files=request.passes_files
