@@ -25,7 +25,9 @@ from ckptd.core.events import (
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
+    StagingWidened,
     VersionPlaced,
+    WideningRefused,
 )
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
@@ -91,11 +93,32 @@ class ExamineRival:
 
 @dataclass(frozen=True, slots=True)
 class PrepareStaging:
-    """Check and reserve space, open the staging directory, hash again what lies there."""
+    """Check and reserve space, open the staging directory, hash again what lies there.
+
+    Attributes:
+        recovery: For which recovery.
+        digest: Which version.
+        space: What it consists of.
+        unchosen: Blocks that are not wanted: no room is made for them.
+    """
 
     recovery: RecoveryId
     digest: Digest
     space: AddressSpace
+    unchosen: BlockSet = field(default_factory=BlockSet)
+
+
+@dataclass(frozen=True, slots=True)
+class WidenStaging:
+    """Make room for more of the version; ranges of the rest go on arriving meanwhile.
+
+    Attributes:
+        recovery: For which recovery.
+        blocks: For which blocks; none of them is wanted of anybody before this ends.
+    """
+
+    recovery: RecoveryId
+    blocks: BlockSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +183,14 @@ class PlaceVersion:
 
     Attributes:
         recovery: Which recovery.
-        missing: Blocks that nobody had. Units with such blocks are left out; empty unless
-            the recovery ran out of patience.
+        missing: Blocks that are not here. Units with such blocks are left out; empty unless
+            the recovery ran out of patience, or not all units were asked for.
+        unchosen: Those of them that nobody asked for.
     """
 
     recovery: RecoveryId
     missing: BlockSet
+    unchosen: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +247,7 @@ Effect: TypeAlias = (
     | DropManifest
     | ExamineRival
     | PrepareStaging
+    | WidenStaging
     | FetchRange
     | CloseLane
     | ConfirmHolding
@@ -237,6 +263,7 @@ ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     DropManifest: frozenset(),
     ExamineRival: frozenset({RivalExamined}),
     PrepareStaging: frozenset({StagingPrepared, StagingRefused}),
+    WidenStaging: frozenset({StagingWidened, WideningRefused}),
     FetchRange: frozenset({RangeEnded}),
     CloseLane: frozenset(),
     ConfirmHolding: frozenset({HoldingConfirmed}),

@@ -120,6 +120,7 @@ class RecoveryRequested:
             lasts; else it is taken for a mistake once the peers were asked.
         own_names: The checkpoints of this node that are spelled most like it.
         is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
+        is_by_choice: Not all units are wanted; which ones comes with the manifest.
     """
 
     recovery: RecoveryId
@@ -138,6 +139,7 @@ class RecoveryRequested:
     is_name_awaited: bool = False
     own_names: tuple[CheckpointName, ...] = ()
     is_named: bool = True
+    is_by_choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,20 @@ class UnitsPrioritized:
 
     recovery: RecoveryId
     blocks: BlockSet
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceWidened:
+    """Somebody wants more of the version than was asked for.
+
+    Attributes:
+        recovery: Which recovery.
+        chosen: What is wanted now besides what was before; ``None``: all of it. Of a recovery
+            whose manifest is not here yet it does not count: what is wanted comes with that.
+    """
+
+    recovery: RecoveryId
+    chosen: BlockSet | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +240,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ManifestArrived:
-    """A manifest came, has the digest that was asked for, and keeps all rules."""
+    """A manifest came, has the digest that was asked for, and keeps all rules.
+
+    Attributes:
+        recovery: Which recovery.
+        source: From whom; ``None``: this node had it.
+        space: What it describes.
+        chosen: Blocks of the units that are wanted; ``None``: all of them.
+        misfit: Why what is wanted cannot be chosen of this version, for a person; empty if it can.
+    """
 
     recovery: RecoveryId
     source: PathId | None
     space: AddressSpace
+    chosen: BlockSet | None = None
+    misfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +343,29 @@ class StagingPrepared:
 @dataclass(frozen=True, slots=True)
 class StagingRefused:
     """No staging: the target is taken, or there is no room."""
+
+    recovery: RecoveryId
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class StagingWidened:
+    """There is room in staging for more units of the version.
+
+    Attributes:
+        recovery: Which recovery.
+        blocks: Those that were ordered.
+        zeros: Those of them that consist of zeros, which need not come.
+    """
+
+    recovery: RecoveryId
+    blocks: BlockSet
+    zeros: BlockSet = field(default_factory=BlockSet)
+
+
+@dataclass(frozen=True, slots=True)
+class WideningRefused:
+    """There is no room for more units; what was staged before is as it was."""
 
     recovery: RecoveryId
     refusal: Refusal
@@ -482,12 +531,15 @@ Event: TypeAlias = (
     | RecoveryPromoted
     | RecoveryCancelled
     | UnitsPrioritized
+    | ChoiceWidened
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused
     | RivalExamined
     | StagingPrepared
     | StagingRefused
+    | StagingWidened
+    | WideningRefused
     | RangeProgressed
     | RangeEnded
     | HoldingConfirmed

@@ -31,7 +31,7 @@ from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
-from ckptd.core.stages import advance, ending, manifest_search, rival_choice
+from ckptd.core.stages import advance, ending, manifest_search, restaging, rival_choice
 from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choice
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
@@ -267,6 +267,7 @@ _ROOMS: Final = (
     manifest_search,
     rival_choice,
     ending,
+    restaging,
     prioritizing,
 )
 _HANDLERS: Final = {handler.event: handler for room in _ROOMS for handler in room.HANDLERS}

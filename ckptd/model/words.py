@@ -66,6 +66,7 @@ class Stage(enum.StrEnum):
     """It will not complete; what it left is removed."""
 
     COMPLETE = "complete"
+    CHOSEN = "chosen"
     PARTIAL = "partial"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -73,7 +74,12 @@ class Stage(enum.StrEnum):
     @property
     def is_ended(self) -> bool:
         """Nothing more will happen."""
-        return self in {Stage.COMPLETE, Stage.PARTIAL, Stage.FAILED, Stage.CANCELLED}
+        return self in _ENDS
+
+
+_ENDS: Final = frozenset(
+    {Stage.COMPLETE, Stage.CHOSEN, Stage.PARTIAL, Stage.FAILED, Stage.CANCELLED}
+)
 
 
 class Result(enum.StrEnum):
@@ -81,10 +87,17 @@ class Result(enum.StrEnum):
 
     COMPLETE = "complete"
     """Every required unit is in place; optional ones may not be."""
+    CHOSEN = "chosen"
+    """Every required unit that was asked for is in place; others were not asked for."""
     PARTIAL = "partial"
     """What could be had is in place, and required units are not; the request permitted that."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def is_success(self) -> bool:
+        """Something was placed."""
+        return self in {Result.COMPLETE, Result.CHOSEN, Result.PARTIAL}
 
 
 class FailureCause(enum.StrEnum):
@@ -92,7 +105,8 @@ class FailureCause(enum.StrEnum):
 
     STORE = "store"
     UNKNOWN = "unknown"
-    """Nobody who answers has anything of that name, or of that version of it."""
+    """Nobody who answers has anything of that name, or of that version of it; or the version has
+    no unit of a name that was asked for."""
     CRITICAL_MISSING = "critical_missing"
     """Nobody has some blocks of critical units."""
     REQUIRED_MISSING = "required_missing"
@@ -135,6 +149,7 @@ class LocalOrder(enum.StrEnum):
 
     MANIFEST = "manifest"
     STAGING = "staging"
+    WIDENING = "widening"
     COMMIT = "commit"
     PLACEMENT = "placement"
     DISCARD = "discard"
@@ -506,6 +521,8 @@ class PlaceState(enum.StrEnum):
 
     HERE = "here"
     """All of it that is required, as it was hashed."""
+    CHOSEN = "chosen"
+    """Here in part by choice: required units are not, and nobody asked for them."""
     PARTIAL = "partial"
     """A recovery left required units out; nothing is wrong with the others."""
     SUSPECT = "suspect"

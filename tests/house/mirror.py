@@ -44,6 +44,12 @@ ELSEWHERE: Final[Mapping[str, Elsewhere]] = {
 STORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "core/ranges/test_pacing.py": ("core/ranges/ordering.py", "core/options.py"),
     "core/ranges/test_swarming.py": ("core/ranges/picker.py", "core/state/record/spread.py"),
+    "core/stages/test_choices.py": (
+        "core/stages/advance.py",
+        "core/stages/claims_on_content.py",
+        "core/stages/manifest_search.py",
+        "core/stages/restaging.py",
+    ),
     "core/stages/test_shortages.py": (
         "core/stages/advance.py",
         "core/stages/ending.py",

@@ -180,6 +180,7 @@ def wanted(
     is_background: bool = False,
     allow_partial: bool = False,
     is_name_awaited: bool = False,
+    is_by_choice: bool = False,
 ) -> RecoveryRequested:
     """Ask for the newest version of a checkpoint, or for exactly this one."""
     return RecoveryRequested(
@@ -190,6 +191,7 @@ def wanted(
         is_background=is_background,
         allow_partial=allow_partial,
         is_name_awaited=is_name_awaited,
+        is_by_choice=is_by_choice,
     )
 
 
@@ -316,6 +318,7 @@ class Script:
         patience_ms: int | None = None,
         is_background: bool = False,
         allow_partial: bool = False,
+        chosen: BlockSet | None = None,
     ) -> list[Effect]:
         """Bring a recovery as far as transferring; return the first ranges ordered."""
         for source in sources:
@@ -329,10 +332,11 @@ class Script:
                 patience_ms=patience_ms,
                 is_background=is_background,
                 allow_partial=allow_partial,
+                is_by_choice=chosen is not None,
             ),
         )
         [asked] = self.recovery(recovery).search.asked
-        self.tell(ManifestArrived(recovery, asked, version.space))
+        self.tell(ManifestArrived(recovery, asked, version.space, chosen))
         prepared = StagingPrepared(recovery, verified or BlockSet(), nearby=nearby or BlockSet())
         return self.tell(prepared)
 

@@ -113,6 +113,8 @@ def exit_code_of(result: RecoveryResult) -> ExitCode:
     match result.result:
         case Result.COMPLETE:
             return ExitCode.DONE
+        case Result.CHOSEN:
+            return ExitCode.DONE
         case Result.PARTIAL:
             return ExitCode.PARTIAL
         case Result.FAILED:

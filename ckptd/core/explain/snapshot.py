@@ -65,7 +65,7 @@ def bytes_by_class(state: State) -> dict[tuple[bool, Criticality], int]:
         content, verified = recovery.described, recovery.coverage.verified
         if content is None:
             continue
-        missing = BlockSet.full(content.space.block_count) - verified
+        missing = BlockSet.full(content.space.block_count) - verified - recovery.coverage.unchosen
         for is_verified, blocks in ((True, verified), (False, missing)):
             for need in needs_of(content.space, content.class_ends, blocks):
                 assert need.criticality is not None
@@ -87,8 +87,10 @@ def view_recovery(
     space = None if recovery.described is None else recovery.described.space
     missing = missing_blocks(state, recovery)
     why = why_still(state, recovery, missing, now=now)
-    verified_bytes = space.set_bytes(recovery.coverage.verified) if space else 0
-    total_bytes = space.size_bytes if space else 0
+    unchosen = recovery.coverage.unchosen
+    verified = recovery.coverage.verified - unchosen
+    verified_bytes = space.set_bytes(verified) if space else 0
+    total_bytes = recovery.wanted_bytes if space else 0
     rate = int(recovery.tally.rate.bytes_per_s) if recovery.work.transfer_count else 0
     left = total_bytes - verified_bytes
     reused_bytes = recovery.tally.source_bytes.get(OWN_DISKS, 0)
@@ -99,8 +101,8 @@ def view_recovery(
         digest=recovery.digest,
         stage=recovery.stage,
         is_paused=recovery.is_paused,
-        units_total=len(space.manifest.units) if space else 0,
-        units_done=space.units_within(recovery.coverage.verified) if space else 0,
+        units_total=len(space.manifest.units) - space.whole_units(unchosen) if space else 0,
+        units_done=space.units_within(verified) if space else 0,
         total_bytes=total_bytes,
         verified_bytes=verified_bytes,
         placed_bytes=_placed_bytes(recovery),
@@ -138,7 +140,8 @@ def _placed_bytes(recovery: Recovery) -> int:
     if recovery.stage is not Stage.PLACING:
         return 0
     space = recovery.content.space
-    return space.set_bytes(space.of_whole_units(recovery.coverage.unclaimed))
+    missing = recovery.coverage.unclaimed | recovery.left_out
+    return space.set_bytes(space.of_whole_units(missing) - recovery.coverage.unchosen)
 
 
 def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:

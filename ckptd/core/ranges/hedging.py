@@ -42,7 +42,7 @@ def find_hedge(step: Step, lane: Lane) -> tuple[Peer, BlockRun] | None:
             best = (rank, peer, run)
     if best is None:
         return None
-    budget_bytes = int(step.options.hedging.share * space.size_bytes)
+    budget_bytes = int(step.options.hedging.share * recovery.wanted_bytes)
     if recovery.duplicates.hedged_bytes + space.run_bytes(best[2]) > budget_bytes:
         return None
     return best[1], best[2]

@@ -128,12 +128,12 @@ class RecoverySnapshot:
         digest: The version's identity, once chosen.
         stage: How far it is.
         is_paused: An operator wants it to stand still.
-        units_total: Units of the version; 0 while the manifest is not here.
-        units_done: Units whose blocks are all verified.
-        total_bytes: Length of the version.
-        verified_bytes: What is in staging.
-        placed_bytes: What comes under the final name with the units that are not left out; 0
-            before placing begins.
+        units_total: Units of the version that are wanted; 0 while the manifest is not here.
+        units_done: Those of them whose blocks are all verified.
+        total_bytes: Length of the units that are wanted.
+        verified_bytes: What of them is in staging.
+        placed_bytes: What of them comes under the final name with the units that are not left
+            out; 0 before placing begins.
         is_committed: All of that is durable and journaled.
         resumed_bytes: What an earlier run left.
         local_bytes: What else was on this node's disks already, or is zeros.

@@ -1,6 +1,6 @@
 """The stages of a recovery, from the request to the rename.
 
-    SEEKING → DESCRIBING → PREPARING → TRANSFERRING → PLACING → complete, partial
+    SEEKING → DESCRIBING → PREPARING → TRANSFERRING → PLACING → complete, chosen, partial
        └──────────┴────────────┴────────────┴────────────┴────→ DISCARDING → failed, cancelled
 
 A handler notes what happened; :func:`advance` then does for each recovery whatever its stage
@@ -27,7 +27,7 @@ from ckptd.core.events import (
     StagingRefused,
     VersionPlaced,
 )
-from ckptd.core.explain.narration import report_critical, report_resumed
+from ckptd.core.explain.narration import report_resumed
 from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.blame import recall
 from ckptd.core.peers.claims import count_sources
@@ -49,7 +49,13 @@ from ckptd.core.stages.ending import (
     wind_up,
 )
 from ckptd.core.stages.manifest_search import ask, describe
-from ckptd.core.stages.restaging import prepare_again, restage_when_quiet, take_stock
+from ckptd.core.stages.restaging import (
+    note_critical,
+    prepare_again,
+    restage_when_quiet,
+    take_stock,
+    widen,
+)
 from ckptd.core.stages.seeking import seek
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
@@ -114,7 +120,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     recall(step, recovery)
     count_sources(step)
     step.note_room_everywhere()
-    _note_critical(step, recovery)
+    note_critical(step, recovery)
     _predict(step, recovery)
 
 
@@ -167,7 +173,7 @@ def on_blocks_committed(step: Step, recovery: Recovery, event: BlocksCommitted) 
     recovery.commit.committing = BlockSet()
     recovery.local.worked()
     _make_up_for_disk(step, recovery)
-    _note_critical(step, recovery)
+    note_critical(step, recovery)
 
 
 def _make_up_for_disk(step: Step, recovery: Recovery) -> None:
@@ -208,9 +214,12 @@ def on_commit_failed(step: Step, recovery: Recovery, event: CommitFailed) -> Non
 
 
 def on_version_placed(step: Step, recovery: Recovery, event: VersionPlaced) -> None:
-    """End in success: complete without optional units at most, else partial."""
+    """End in success: complete without optional units at most, else in part."""
     recovery.local.pending_order = None
-    result = Result.PARTIAL if recovery.lacks_required else Result.COMPLETE
+    if recovery.lacks_required:
+        result = Result.PARTIAL
+    else:
+        result = Result.CHOSEN if recovery.is_in_part else Result.COMPLETE
     end(step, recovery, Ending(result))
 
 
@@ -235,6 +244,7 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
         case Stage.TRANSFERRING | Stage.PLACING if recovery.local.is_staging_lost:
             restage_when_quiet(step, recovery)
         case Stage.TRANSFERRING:  # where nearly all events fall
+            widen(step, recovery)
             _transfer(step, recovery)
         case Stage.SEEKING:
             seek(step, recovery)
@@ -247,7 +257,7 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
             pass
         case Stage.PLACING:
             _place(step, recovery)
-        case Stage.COMPLETE | Stage.PARTIAL | Stage.FAILED | Stage.CANCELLED:
+        case Stage.COMPLETE | Stage.CHOSEN | Stage.PARTIAL | Stage.FAILED | Stage.CANCELLED:
             raise AssertionError(f"{recovery.id} has ended")
         case unreachable:
             assert_never(unreachable)
@@ -278,7 +288,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     if missing and (obstacle := _why_not_without(recovery, missing)):
         fail(step, recovery, *obstacle)
         return
-    is_all_here = recovery.coverage.unclaimed == missing
+    is_all_here = recovery.coverage.unclaimed == missing and not recovery.coverage.widened
     if recovery.local.pending_order is not None:
         return
     if recovery.commit.blocks:
@@ -362,7 +372,8 @@ def _place(step: Step, recovery: Recovery) -> None:
     if recovery.local.pending_order is None and recovery.local.retry_at_ns is None:
         recovery.local.pending_order = LocalOrder.PLACEMENT
         close_lanes(step, recovery)
-        step.order(PlaceVersion(recovery.id, missing=recovery.coverage.unclaimed))
+        unchosen = recovery.left_out
+        step.order(PlaceVersion(recovery.id, recovery.coverage.unclaimed | unchosen, unchosen))
 
 
 def _predict(step: Step, recovery: Recovery) -> None:
@@ -377,17 +388,6 @@ def _predict(step: Step, recovery: Recovery) -> None:
         recovery.tally.predicted_critical_ns = elapsed_ns + prediction.critical_ns
     if prediction.complete_ns is not None:
         recovery.tally.predicted_ns = elapsed_ns + prediction.complete_ns
-
-
-def _note_critical(step: Step, recovery: Recovery) -> None:
-    """Note the moment at which the last critical block became durable."""
-    if (
-        recovery.tally.critical_at_ns is None
-        and recovery.content.critical
-        and recovery.content.critical.issubset(recovery.coverage.committed)
-    ):
-        recovery.tally.critical_at_ns = step.now
-        report_critical(step, recovery)
 
 
 HANDLERS: Final = (

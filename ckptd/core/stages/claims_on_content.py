@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptd.core.options import ManifestOptions
 from ckptd.core.report.rivals import Rival
@@ -15,8 +15,12 @@ from ckptd.core.state.peer import Peer, of_version, once_for_each_node
 from ckptd.core.state.record.rivalry import Claim
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, NodeId, Version
+
+_SEEN_MAX: Final = 64
+"""Of so many versions the manifest is looked at to learn whether what is wanted is within reach."""
 
 
 class Claimed(NamedTuple):
@@ -48,7 +52,7 @@ def claims_on(
             continue
         claims += _of_peer(step, recovery, peer, may_be_chosen, is_reliable=is_reliable)
     return claims + [
-        Claimed(None, holding)
+        Claimed(None, as_chosen(recovery, holding))
         for holding in (() if is_lost else recovery.own)
         if may_be_chosen(holding.digest)
         and not (is_reliable and holding.digest in recovery.request.withdrawn)
@@ -98,13 +102,55 @@ def _of_peer(
         holdings = of_version(holdings, recovery.wanted_version)
     is_doubtful = is_reliable and claimant is not None
     eligible = (
-        Claimed(peer, holding)
+        Claimed(peer, as_chosen(recovery, holding))
         for holding in holdings
         if may_be_chosen(holding.digest)
         and not (rejected and claim_of(peer, holding) in rejected)
         and not (is_doubtful and claimant and claimant.has_missed(holding.digest))
     )
     return islice(eligible, step.options.manifests.claims_max)
+
+
+def as_chosen(recovery: Recovery, holding: Holding) -> Holding:
+    """Return a holding in which what is not wanted may be missing.
+
+    Where not all units are wanted nobody knows which blocks those are before the manifest was
+    seen: until then it is taken for whole if there is anything of it, of so many versions.
+    """
+    if not recovery.request.is_by_choice or holding.is_whole:
+        return holding
+    seen = recovery.search.unchosen
+    unchosen = seen.get(holding.digest)
+    if unchosen is None:
+        if len(seen) >= _SEEN_MAX or not holding.blocks:
+            return holding
+        unchosen = BlockSet.full(holding.block_count)
+    return replace(holding, optional=holding.optional | unchosen)
+
+
+def is_choice_reachable(step: Step, recovery: Recovery, digest: Digest, unchosen: BlockSet) -> bool:
+    """Tell whether a version may be recovered of which not all is wanted, and remember what is not.
+
+    If nobody named it, all that is wanted must be within reach.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        digest: Which version; its manifest was just seen.
+        unchosen: Its blocks that are not wanted.
+    """
+    seen = recovery.search.unchosen
+    if digest in seen or len(seen) < _SEEN_MAX:
+        seen[digest] = unchosen
+    if recovery.wanted_version is not None or recovery.is_begun:
+        return True
+    claims = claims_on(step, recovery, is_reliable=False)
+    return any(
+        known == digest
+        for _, known in contents_among(
+            recovery, (each for each in claims if each.holding.digest == digest)
+        )
+    )
 
 
 def unsigned_contents(step: Step, recovery: Recovery) -> set[Digest]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ckptd.core.effects import FetchManifest, PrepareStaging
+from ckptd.core.effects import FetchManifest
 from ckptd.core.events import ManifestArrived, ManifestMissed, ManifestRefused
 from ckptd.core.explain.narration import (
     report_given_up,
@@ -23,10 +23,11 @@ from ckptd.core.explain.narration import (
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.report.story import format_span
 from ckptd.core.stages.choosing_again import has_alternative, has_other, start_over
-from ckptd.core.stages.claims_on_content import counts
+from ckptd.core.stages.claims_on_content import counts, is_choice_reachable
 from ckptd.core.stages.ending import fail, is_out_of_patience, retry_or_fail
 from ckptd.core.stages.manifest_faults import blame_for_content, blame_for_manifest
 from ckptd.core.stages.questions import drop_question, drop_questions
+from ckptd.core.stages.restaging import order_staging
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
@@ -53,11 +54,21 @@ def on_manifest_arrived(step: Step, recovery: Recovery, event: ManifestArrived) 
         return
     drop_questions(step, recovery)
     recovery.starved_since_ns = recovery.search.give_way_at_ns = None
-    recovery.described = Described.of(Version(manifest.version), digest, event.space)
-    recovery.move(Stage.PREPARING)
     recovery.local.worked()
-    recovery.local.pending_order = LocalOrder.STAGING
-    step.order(PrepareStaging(recovery.id, digest, event.space))
+    if event.misfit:
+        fail(step, recovery, FailureCause.UNKNOWN, event.misfit)
+        return
+    unchosen = BlockSet()
+    if event.chosen is not None:
+        unchosen = BlockSet.full(event.space.block_count) - event.chosen
+        if not is_choice_reachable(step, recovery, digest, unchosen):
+            report_given_up(step, recovery, BlockSet(), "nobody has all that was asked for of it")
+            _give_way(step, recovery)
+            return
+    recovery.described = Described.of(Version(manifest.version), digest, event.space)
+    recovery.coverage.unchosen = unchosen
+    recovery.move(Stage.PREPARING)
+    order_staging(step, recovery)
 
 
 def on_manifest_missed(step: Step, recovery: Recovery, event: ManifestMissed) -> None:

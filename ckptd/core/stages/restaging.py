@@ -1,15 +1,23 @@
-"""Prepares the staging of a recovery again after somebody removed what was in it.
+"""Prepares the staging of a recovery: again after somebody removed what was in it, and for more.
 
 Cleaners of temporary files do such things, and people. What is still there and right counts; the
 rest is fetched again, by the same recovery, so that its clients keep waiting for it.
+
+What nobody asked for of a version is not staged. If somebody does while the recovery is under way,
+room is made for it beside what is there, and the ranges of that go on arriving.
 """
 
 from __future__ import annotations
 
-from ckptd.core.effects import PrepareStaging
-from ckptd.core.events import StagingPrepared
+from dataclasses import replace
+from typing import Final
+
+from ckptd.core.effects import PrepareStaging, WidenStaging
+from ckptd.core.events import ChoiceWidened, StagingPrepared, StagingWidened, WideningRefused
+from ckptd.core.explain.narration import report_critical
+from ckptd.core.stages.ending import retry_or_fail
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import Step
+from ckptd.core.state.step import RecoveryHandler, Step
 from ckptd.model.blocks import BlockSet
 from ckptd.model.words import LocalOrder, Stage, WasteReason
 
@@ -25,8 +33,16 @@ def restage_when_quiet(step: Step, recovery: Recovery) -> None:
 def prepare_again(step: Step, recovery: Recovery) -> None:
     """Order the staging to be prepared, unless it was ordered or is to be tried again later."""
     if recovery.local.pending_order is None and recovery.local.retry_at_ns is None:
-        recovery.local.pending_order = LocalOrder.STAGING
-        step.order(PrepareStaging(recovery.id, recovery.content.digest, recovery.content.space))
+        order_staging(step, recovery)
+
+
+def order_staging(step: Step, recovery: Recovery) -> None:
+    """Order the staging to be prepared for all that is wanted by now."""
+    coverage, content = recovery.coverage, recovery.content
+    coverage.unchosen -= coverage.widened
+    coverage.widened = BlockSet()
+    recovery.local.pending_order = LocalOrder.STAGING
+    step.order(PrepareStaging(recovery.id, content.digest, content.space, coverage.unchosen))
 
 
 def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
@@ -44,7 +60,80 @@ def take_stock(recovery: Recovery, event: StagingPrepared) -> None:
     recovery.commit.committing = recovery.commit.blocks = BlockSet()
     recovery.commit.size_bytes = 0
     recovery.commit.since_ns = None
-    recovery.coverage.unclaimed = BlockSet.full(space.block_count) - found
+    full = BlockSet.full(space.block_count)
+    recovery.coverage.unclaimed = full - found - recovery.coverage.unchosen
     recovery.coverage.prioritized = recovery.coverage.awaited - found
-    if recovery.content.critical - found:
+    if recovery.critical - found:
         recovery.tally.critical_at_ns = None
+
+
+def on_choice_widened(step: Step, recovery: Recovery, event: ChoiceWidened) -> None:
+    """Take note that more is wanted; it is asked for once there is room for it.
+
+    What is being placed already is not changed any more.
+    """
+    is_all = event.chosen is None
+    if is_all:
+        recovery.request = replace(recovery.request, is_by_choice=False)
+    if recovery.described is None:
+        recovery.search.unchosen.clear()  # what was wanted then
+        return
+    unchosen = recovery.coverage.unchosen
+    recovery.coverage.widened |= unchosen if event.chosen is None else event.chosen & unchosen
+
+
+def widen(step: Step, recovery: Recovery) -> None:
+    """Order room for what is wanted by now and was not before, as soon as the disk is free."""
+    local = recovery.local
+    if recovery.coverage.widened and local.pending_order is None and local.retry_at_ns is None:
+        local.pending_order = LocalOrder.WIDENING
+        step.order(WidenStaging(recovery.id, recovery.coverage.widened))
+
+
+def on_staging_widened(step: Step, recovery: Recovery, event: StagingWidened) -> None:
+    """Ask for what there is room for now."""
+    recovery.local.pending_order = None
+    if recovery.stage is not Stage.TRANSFERRING:
+        return
+    recovery.local.worked()
+    coverage, space = recovery.coverage, recovery.content.space
+    found = event.zeros - coverage.verified
+    coverage.unchosen -= event.blocks
+    coverage.widened -= event.blocks
+    coverage.zeros |= found
+    coverage.verified |= found
+    coverage.committed |= found
+    coverage.unclaimed |= event.blocks - coverage.verified
+    coverage.prioritized = coverage.awaited - coverage.verified
+    recovery.tally.local_bytes += space.set_bytes(found)
+    if event.blocks & recovery.content.critical - coverage.committed:
+        recovery.tally.critical_at_ns = None
+    note_critical(step, recovery)
+    step.note_room_everywhere()
+
+
+def on_widening_refused(step: Step, recovery: Recovery, event: WideningRefused) -> None:
+    """Try again later, or fail: what was asked for cannot be had in part without saying so."""
+    recovery.local.pending_order = None
+    if recovery.stage is Stage.TRANSFERRING:
+        retry_or_fail(step, recovery, event.refusal)
+
+
+def note_critical(step: Step, recovery: Recovery) -> None:
+    """Note the moment at which the last critical block that is wanted became durable."""
+    critical = recovery.critical
+    if (
+        recovery.tally.critical_at_ns is None
+        and critical
+        and critical.issubset(recovery.coverage.committed)
+    ):
+        recovery.tally.critical_at_ns = step.now
+        report_critical(step, recovery)
+
+
+HANDLERS: Final = (
+    RecoveryHandler(ChoiceWidened, on_choice_widened),
+    RecoveryHandler(StagingWidened, on_staging_widened),
+    RecoveryHandler(WideningRefused, on_widening_refused),
+)
+"""What is taken in here."""

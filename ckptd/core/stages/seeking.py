@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ckptd.core.effects import ChooseVersion
 from ckptd.core.explain.narration import report_choice
-from ckptd.core.stages.claims_on_content import Claimed, claims_on, contents_among
+from ckptd.core.stages.claims_on_content import Claimed, as_chosen, claims_on, contents_among
 from ckptd.core.stages.discounted import why_discounted
 from ckptd.core.stages.ending import fail, is_out_of_patience
 from ckptd.core.stages.manifest_search import describe
@@ -67,8 +67,9 @@ def seek(step: Step, recovery: Recovery) -> None:
     if is_reliable:
         recovery.starved_since_ns = None
     recovery.version, recovery.digest = version, digest
+    known = (*_known(step, recovery, version), *recovery.own)
     explained = explain_choice(
-        [*_known(step, recovery, version), *recovery.own],
+        [as_chosen(recovery, holding) for holding in known],
         request.checkpoint,
         recovery.wanted_version,
         settled=(version, digest),

@@ -127,6 +127,10 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: zeros are committed from the start",
     )
     _expect(
+        recovery.coverage.widened.issubset(recovery.coverage.unchosen),
+        f"{name}: what is widened was unchosen",
+    )
+    _expect(
         (recovery.ending is not None) == (recovery.stage is Stage.DISCARDING),
         f"{name}: it has an ending just while it is discarded",
     )
@@ -140,8 +144,13 @@ def _check_recovery(recovery: Recovery) -> None:
     )
     full = BlockSet.full(recovery.content.space.block_count)
     _expect(
-        recovery.coverage.unclaimed == full - recovery.coverage.verified - owed,
-        f"{name}: unclaimed = all blocks - verified - what transfers in flight still owe",
+        recovery.coverage.unclaimed
+        == full - recovery.coverage.verified - recovery.coverage.unchosen - owed,
+        f"{name}: unclaimed = all blocks - verified - what transfers in flight owe - unchosen",
+    )
+    _expect(
+        not recovery.coverage.unchosen & owed,
+        f"{name}: nobody is asked for what is unchosen",
     )
 
 

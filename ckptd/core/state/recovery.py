@@ -53,15 +53,16 @@ class Ending:
 
 @dataclass(slots=True)
 class Recovery:
-    """One run that makes a version complete on this node.
+    """One run that makes a version complete on this node, or what was chosen of it.
 
     The block sets keep these equations while it is transferring::
 
         coverage.verified = coverage.committed + commit.committing + commit.blocks, no overlap
         commit.committing is not empty just while a commit is pending
-        coverage.unclaimed = all blocks - verified - what transfers in flight still owe
+        coverage.unclaimed = all blocks - verified - unchosen - what transfers in flight still owe
         coverage.prioritized = coverage.awaited - coverage.verified
         coverage.committed has all of coverage.zeros
+        coverage.unchosen has all of coverage.widened
 
     Attributes:
         request: What was asked for; it leaves the background if somebody asks for it again.
@@ -161,9 +162,30 @@ class Recovery:
         return self.described
 
     @property
+    def critical(self) -> BlockSet:
+        """The blocks of critical units that are wanted."""
+        return self.content.critical - self.coverage.unchosen
+
+    @property
+    def wanted_bytes(self) -> int:
+        """Length of what is wanted of the version."""
+        space = self.content.space
+        return space.size_bytes - space.set_bytes(self.coverage.unchosen)
+
+    @property
     def lacks_required(self) -> bool:
         """Blocks of required units are to be ordered."""
         return not self.coverage.unclaimed.issubset(self.content.optional)
+
+    @property
+    def left_out(self) -> BlockSet:
+        """Blocks that are not here, and that nobody asked for."""
+        return self.coverage.unchosen - self.coverage.verified
+
+    @property
+    def is_in_part(self) -> bool:
+        """Blocks of required units are not here, and nobody asked for them."""
+        return not self.left_out.issubset(self.content.optional)
 
     @property
     def given_up_at_ns(self) -> int | None:

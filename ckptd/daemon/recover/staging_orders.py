@@ -10,7 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
-from ckptd.core.effects import CommitBlocks, DiscardStaging, PlaceVersion, PrepareStaging
+from ckptd.core.effects import (
+    CommitBlocks,
+    DiscardStaging,
+    PlaceVersion,
+    PrepareStaging,
+    WidenStaging,
+)
 from ckptd.core.events import (
     BlocksCommitted,
     BlocksDurable,
@@ -21,7 +27,9 @@ from ckptd.core.events import (
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
+    StagingWidened,
     VersionPlaced,
+    WideningRefused,
 )
 from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.host.shortages import in_threads, outlast, ready_threads
@@ -33,7 +41,6 @@ from ckptd.daemon.recover.terms import Terms
 from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.attributes import Attributes
-from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import encoding_of
 from ckptd.model.ids import Version
 from ckptd.observe.logs import get_logger
@@ -54,7 +61,9 @@ _DISK_THREADS: Final = 4
 _log = get_logger()
 _T = TypeVar("_T")
 
-StagingOrder: TypeAlias = PrepareStaging | CommitBlocks | PlaceVersion | DiscardStaging
+StagingOrder: TypeAlias = (
+    PrepareStaging | WidenStaging | CommitBlocks | PlaceVersion | DiscardStaging
+)
 """Orders that this node's disks carry out."""
 
 
@@ -121,6 +130,8 @@ class StagingOrders:
         match effect:
             case PrepareStaging():
                 return await self._prepare(effect)
+            case WidenStaging():
+                return await self._widen(effect)
             case CommitBlocks():
                 return await self._commit(effect)
             case PlaceVersion():
@@ -158,28 +169,17 @@ class StagingOrders:
                 self._terms.by_root[recovery.root.name].owner,
             )
             recovery.staging = staging
-            promised = sum(
-                other.staging.promised_bytes
-                for other in self._book
-                if other.staging is not None
-                and other.id != recovery.id
-                and other.root.device == recovery.root.device
+            prepare = partial(
+                staging.prepare,
+                journaled,
+                here,
+                similar=similar,
+                unchosen=effect.unchosen,
+                reserved_elsewhere_bytes=self._promised_bytes(recovery),
             )
-
-            def prepare() -> BlockSet:
-                try:
-                    verified = staging.prepare(
-                        journaled, here, similar=similar, reserved_elsewhere_bytes=promised
-                    )
-                except OutOfSpace:  # what is going to be placed goes before what may be
-                    drop_kept(recovery.root, recovery.id)
-                    verified = staging.prepare(
-                        journaled, here, similar=similar, reserved_elsewhere_bytes=promised
-                    )
-                return verified
-
-            verified = await self._in_thread(prepare)
-            recovery.was_here = staging.is_placed and staging.local == verified
+            verified = await self._in_thread(partial(_making_room, recovery, prepare))
+            is_there = staging.is_placed or staging.is_untouched
+            recovery.was_here = is_there and staging.local == verified
             if not staging.is_placed:
                 self._seek_attributes(recovery, effect, staging)
             if not staging.stands:  # what stands at the target is served from there
@@ -188,6 +188,31 @@ class StagingOrders:
             return StagingRefused(effect.recovery, Refusal.of(error))
         nearby = staging.nearby.blocks
         return StagingPrepared(effect.recovery, verified, staging.local, staging.zeros, nearby)
+
+    def _promised_bytes(self, recovery: OpenRecovery) -> int:
+        """Return what other recoveries on the same file system still write."""
+        return sum(
+            other.staging.promised_bytes
+            for other in self._book
+            if other.staging is not None
+            and other.id != recovery.id
+            and other.root.device == recovery.root.device
+        )
+
+    async def _widen(self, effect: WidenStaging) -> Event:
+        """Make room for more units."""
+        recovery = self._book.under_way(effect.recovery)
+        widen = partial(
+            recovery.known_staging().widen,
+            effect.blocks,
+            reserved_elsewhere_bytes=self._promised_bytes(recovery),
+        )
+        try:
+            zeros = await self._in_thread(partial(_making_room, recovery, widen))
+        except CkptdError as error:
+            return WideningRefused(effect.recovery, Refusal.of(error))
+        recovery.was_here = False
+        return StagingWidened(effect.recovery, effect.blocks, zeros)
 
     def _seek_attributes(
         self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging
@@ -398,3 +423,12 @@ class StagingOrders:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await in_threads(self._disk, work)
+
+
+def _making_room(recovery: OpenRecovery, stage: Callable[[], _T]) -> _T:
+    """Stage something; what is going to be placed goes before what may be."""
+    try:
+        return stage()
+    except OutOfSpace:
+        drop_kept(recovery.root, recovery.id)
+        return stage()

@@ -25,6 +25,7 @@ from ckptd.core.effects import (
     FetchRange,
     PlaceVersion,
     PrepareStaging,
+    WidenStaging,
 )
 from ckptd.core.events import (
     BlocksCommitted,
@@ -38,7 +39,9 @@ from ckptd.core.events import (
     StagingDiscarded,
     StagingPrepared,
     StagingRefused,
+    StagingWidened,
     VersionPlaced,
+    WideningRefused,
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
@@ -161,6 +164,8 @@ class SimulatedRunner:
                 self._confirm(effect)
             case PrepareStaging():
                 self._prepare(effect)
+            case WidenStaging():
+                self._widen(effect)
             case CommitBlocks():
                 self._commit(effect)
             case PlaceVersion():
@@ -302,11 +307,26 @@ class SimulatedRunner:
             self._serve(staging)
             here = staging.committed
             nearby = self._around.shelf.believed(order.digest) - here
-            self._report(StagingPrepared(order.recovery, here, local, version.zeros, nearby))
+            self._report(StagingPrepared(order.recovery, here, local, zeros, nearby))
 
         version = staging.known_version()
-        local = version.zeros - staging.committed
+        zeros = version.zeros - order.unchosen
+        local = zeros - staging.committed
         disk.work(version.set_bytes(staging.committed), self._in_this_life(prepared))
+
+    def _widen(self, order: WidenStaging) -> None:
+        staging, disk = self._around.stagings[order.recovery], self._around.disk
+
+        def widened() -> None:
+            refusal = disk.refusal or (FULL if self._server.mishaps.goes_wrong() else None)
+            if refusal is not None:
+                self._report(WideningRefused(order.recovery, refusal))
+                return
+            zeros = staging.known_version().zeros & order.blocks
+            staging.hold(zeros)
+            self._report(StagingWidened(order.recovery, order.blocks, zeros))
+
+        disk.work(0, self._in_this_life(widened))
 
     def _commit(self, order: CommitBlocks) -> None:
         staging, disk = self._around.stagings[order.recovery], self._around.disk

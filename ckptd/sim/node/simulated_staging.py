@@ -61,6 +61,12 @@ class SimulatedStaging:
         for block in self.committed:
             self._written[block] = 1
 
+    def hold(self, blocks: BlockSet) -> None:
+        """Have blocks that need not be written."""
+        self.committed |= blocks
+        for block in blocks:
+            self._written[block] = 1
+
     def take(self, run: BlockRun, bad: tuple[int, ...]) -> None:
         """Verify blocks and write the good ones."""
         version = self.known_version()

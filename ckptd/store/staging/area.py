@@ -2,7 +2,7 @@
 
 ``<root>/.ckptd/<recovery>/`` mirrors the version's directory. A recovery goes through
 
-    prepare → deliver, commit, release … → place → close
+    prepare → deliver, commit, release, widen … → place → close
 
 and may be discarded at any point. ``deliver`` is called by many lane threads at once, the rest
 by one worker thread at a time; all calls block.
@@ -69,6 +69,7 @@ from ckptd.store.trees.standing_files import (
 from ckptd.store.trees.unit_hashing import UnitHashing
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
+_NO_BLOCKS: Final = BlockSet()
 _SMALL_BLOCKS: Final = 8
 """This many in one delivery are small ones, which cost the interpreter more than the kernel. Only
 one lane at a time handles them: several would hand the interpreter back and forth at every call,
@@ -120,6 +121,8 @@ class Staging:
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
         self.zeros = BlockSet()
+        self._zeros_known = BlockSet()  # also of what is not wanted
+        self._unstaged: frozenset[int] = frozenset()  # units of which nothing is wanted
         self._placed = UnitFiles()
         self._small_turn = threading.Lock()
         self._unreserved: list[int] = []
@@ -133,6 +136,7 @@ class Staging:
         here: OnDisk = NOTHING_HERE,
         *,
         similar: tuple[SimilarPlace, ...] = (),
+        unchosen: BlockSet = _NO_BLOCKS,
         reserved_elsewhere_bytes: int = 0,
     ) -> BlockSet:
         """Look at what is here, check and reserve room, create files or reuse what is there.
@@ -143,6 +147,7 @@ class Staging:
             journaled: Blocks that the journal claims; they are hashed again.
             here: What this node has of the version beside that.
             similar: Where other versions stand from which it may take blocks.
+            unchosen: Blocks that are not wanted; there is no file for a unit of which none is.
             reserved_elsewhere_bytes: Sum of :attr:`promised_bytes` of the other recoveries
                 on the same file system.
 
@@ -158,7 +163,7 @@ class Staging:
                 or the system refused.
         """
         try:
-            return self._prepare(journaled, here, similar, reserved_elsewhere_bytes)
+            return self._prepare(journaled, here, similar, unchosen, reserved_elsewhere_bytes)
         except CkptdError:
             self._close_tree()
             raise
@@ -168,12 +173,17 @@ class Staging:
         journaled: BlockSet,
         here: OnDisk,
         similar: tuple[SimilarPlace, ...],
+        unchosen: BlockSet,
         reserved_bytes: int,
     ) -> BlockSet:
         root, space = self._root, self._space
         root.check_in_place()
         preparing.check_target(root, self._target)
         standing = look(root, self._target, space, here.at_target, check=self._check_wanted)
+        wanted = space.units_of(BlockSet.full(space.block_count) - unchosen) if unchosen else ()
+        self._unstaged = frozenset(space.units_of(unchosen)).difference(wanted)
+        if standing is not None:
+            standing = standing.without(self._unstaged)
         self._standing = standing
         right = BlockSet()
         if standing is not None:
@@ -182,24 +192,27 @@ class Staging:
             right = standing.right_of(space)
             self.local = right - journaled
             self.held.add(right)
-            if standing.is_right:
+            if standing.is_right and not unchosen:  # more may be wanted before it is placed
                 root.remove_tree(self._path)  # of a run that was interrupted at its end
                 self._tree = directories.open_tree(root, self._target)
                 self._placed = standing.files
                 self.is_placed = True
                 return right
-        zeros = zero_blocks(space, digest_of_zeros) - right
-        staged = self._stage(journaled, zeros, reserved_bytes)
+        self._zeros_known = zero_blocks(space, digest_of_zeros) - right
+        staged = self._stage(journaled, self._zeros_known - unchosen, unchosen, reserved_bytes)
         self.local |= self.zeros - journaled
         self.nearby = self._look_nearby(
             here, similar, BlockSet.full(space.block_count) - right - staged
         )
         return right | staged
 
-    def _stage(self, journaled: BlockSet, zeros: BlockSet, reserved_bytes: int) -> BlockSet:
-        """Open the staging directory, with a file for every unit that does not stand already."""
+    def _stage(
+        self, journaled: BlockSet, zeros: BlockSet, unchosen: BlockSet, reserved_bytes: int
+    ) -> BlockSet:
+        """Open the staging directory, with a file for every unit that is wanted from elsewhere."""
         root, space = self._root, self._space
         stands = frozenset(self._standing.files.units()) if self._standing else frozenset()
+        stands |= self._unstaged
         if root.stat(self._path) is not None:
             self._tree = directories.make_staging(root, self._path, self._owner)
         is_new = self._tree is None
@@ -227,10 +240,51 @@ class Staging:
         verified = leftovers.matching(tree, space, looked_at, check=self._check_wanted)
         verified |= zeros - there  # of files that were made just now
         self.zeros = zeros & verified
-        self.held.expect(space.size_bytes - space.set_bytes(self.zeros))
+        self.held.expect(space.size_bytes - space.set_bytes(self.zeros | unchosen))
         self.held.add(verified)
         self.served.add(verified)
         return verified
+
+    def widen(self, blocks: BlockSet, *, reserved_elsewhere_bytes: int = 0) -> BlockSet:
+        """Make room for more blocks than were wanted so far.
+
+        Args:
+            blocks: Which ones; none of them is being delivered.
+            reserved_elsewhere_bytes: As for :meth:`prepare`.
+
+        Returns:
+            Those of them that consist of zeros: they are here.
+
+        Raises:
+            OutOfSpace: They do not fit; all is as it was.
+            StagingLost: The directory was removed.
+            StorageError: The system refused; all is as it was.
+        """
+        root, space, tree = self._root, self._space, self._tree
+        assert tree is not None
+        self._check_sound()
+        root.check_in_place()
+        if root.stat(self._path) is None:
+            raise directories.swept(tree, "")
+        units = self._unstaged.intersection(space.units_of(blocks))
+        others = frozenset(range(len(space.manifest.units))) - units
+        zeros = self._zeros_known & blocks
+        preparing.check_space(
+            root,
+            space.manifest,
+            {},
+            reserved_elsewhere_bytes,
+            others,
+            bytes_by_unit(space, zeros),
+        )
+        self._unreserved += preparing.create_files(tree, space, others, self._zeros_known)
+        self._unstaged -= units
+        self.zeros |= zeros
+        if self._hashing is not None:
+            self._hashing.note(zeros, space.units_of(zeros))
+        self.held.add(zeros)
+        self.served.add(zeros)
+        return zeros
 
     def _look_nearby(
         self, here: OnDisk, similar: tuple[SimilarPlace, ...], missing: BlockSet

@@ -12,8 +12,8 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -121,8 +121,15 @@ class StandingFiles:
 
     @property
     def is_right(self) -> bool:
-        """All of it stands as it should."""
+        """All of it stands as it should that is to stand there."""
         return not (self.wrong or self.wrong_names)
+
+    def without(self, units: Collection[int]) -> StandingFiles:
+        """Return the same, if some units need not stand there."""
+        if not units:
+            return self
+        wrong = {unit: file for unit, file in self.wrong.items() if unit not in units}
+        return replace(self, wrong=wrong)
 
     def check_replaceable(self, root: Root, target: str, *, is_overwriting: bool) -> None:
         """Check that what is wrong may be put right.

@@ -13,5 +13,11 @@ def test_a_range_is_as_urgent_as_its_units_but_in_the_background(criticality: Cr
 
 def test_the_last_stages_are_the_results() -> None:
     ended = [stage for stage in Stage if stage.is_ended]
-    assert ended == [Stage.COMPLETE, Stage.PARTIAL, Stage.FAILED, Stage.CANCELLED]
+    assert ended == [
+        Stage.COMPLETE,
+        Stage.CHOSEN,
+        Stage.PARTIAL,
+        Stage.FAILED,
+        Stage.CANCELLED,
+    ]
     assert [Stage(result) for result in Result] == ended

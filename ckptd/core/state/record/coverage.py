@@ -20,6 +20,8 @@ class Coverage:
         zeros: Those of them that consist of zeros, and were never to be asked for.
         nearby: Blocks that this node's disks have elsewhere.
         left_to_disks: Those of them that no peer is asked for.
+        unchosen: Blocks that nobody asked for, or for which no room is staged yet.
+        widened: Those of them that somebody asks for by now: room for them comes next.
     """
 
     unclaimed: BlockSet = field(default_factory=BlockSet)
@@ -30,6 +32,8 @@ class Coverage:
     zeros: BlockSet = field(default_factory=BlockSet)
     nearby: BlockSet = field(default_factory=BlockSet)
     left_to_disks: BlockSet = field(default_factory=BlockSet)
+    unchosen: BlockSet = field(default_factory=BlockSet)
+    widened: BlockSet = field(default_factory=BlockSet)
 
 
 @dataclass(slots=True)

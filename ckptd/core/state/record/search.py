@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ckptd.core.options import ManifestOptions
+from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import Digest, Origin, PathId
 
 
@@ -52,6 +53,8 @@ class ManifestSearch:
         unsigned_by: Sources whose manifest was refused for its signatures.
         unsigned: Versions that nobody could deliver with signatures that suffice.
         signature_refusal: Why the last of them was refused; empty if none was.
+        unchosen: Of versions whose manifests were seen: the blocks that are not wanted of them.
+            Only of a recovery that does not want all units.
     """
 
     asked: dict[PathId | None, Digest] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class ManifestSearch:
     unsigned_by: set[PathId] = field(default_factory=set)
     unsigned: set[Digest] = field(default_factory=set)
     signature_refusal: str = ""
+    unchosen: dict[Digest, BlockSet] = field(default_factory=dict)
 
     def claimant(self, origin: Origin) -> Claimant:
         """Return what came of the claims of an origin, to add to it."""
