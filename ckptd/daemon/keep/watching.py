@@ -25,8 +25,8 @@ COLLECT_S: Final = 0.5
 to be known to peers."""
 
 _NAMES_MAX: Final = 256
-"""Names in one collection that are compared with those of units, which takes 0.1 ms where a place
-has 10,000 files. With more names the place is looked at."""
+"""Names in one collection that are compared with those of units, a few microseconds each. With more
+names the place is looked at."""
 
 
 @dataclass(slots=True)
@@ -199,6 +199,7 @@ def _watch(watches: Watches, root: Root, watched: _WatchedPlace, room: int) -> s
     Returns:
         Why not all directories are watched; ``None``: there is no room, and none is.
     """
+    watched.recorded.index()  # before the event loop asks it
     files = watched.recorded.directories() | {watched.recorded.directory}
     wanted = [(path, True) for path in sorted(files)]
     wanted += [(path, False) for path in sorted(set(_above(files)) - files)]

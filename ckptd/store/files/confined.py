@@ -332,6 +332,15 @@ def entries(directory: int) -> list[tuple[str, os.stat_result]]:
     return sorted(found, key=lambda entry: entry[0])
 
 
+def names(directory: int) -> list[str]:
+    """Return the names in a directory in order.
+
+    Raises:
+        OSError: Refused.
+    """
+    return sorted(os.listdir(directory))
+
+
 def create_file(parent: int, name: str, mode: int) -> int:
     """Make a file, open for writing. The system's mask takes bits from the mode.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, overload
@@ -9,6 +11,9 @@ from typing import Final, overload
 _PIECE_PATHS: Final = 256
 """So many are together: one is found by splitting as many, and few are objects at once."""
 _BETWEEN: Final = "\0"
+_NUMBER_BITS: Final = 24
+_NUMBER: Final = 2**_NUMBER_BITS - 1
+_HASH: Final = 2 ** (64 - _NUMBER_BITS) - 1
 
 
 class PackedPaths(Sequence[str]):
@@ -51,11 +56,52 @@ class PackedPaths(Sequence[str]):
         for piece in self._pieces:
             yield from _split(piece)
 
+
+class PathIndex:
+    """Finds out whether a path is one of very many: eight bytes for each, a few microseconds.
+
+    Args:
+        paths: Which ones.
+    """
+
+    __slots__ = ("_paths", "_rows")
+
+    def __init__(self, paths: PackedPaths) -> None:
+        assert len(paths) <= _NUMBER, "a row has no room for the number of a path"
+        rows, before = array("Q"), ""
+        for number, path in enumerate(paths):
+            rows.append(_row(path, number))
+            directory = path.rpartition("/")[0]
+            if directory != before:
+                for each in _new_directories(directory, before):
+                    rows.append(_row(each, number))
+                before = directory
+        self._paths = paths
+        self._rows = array("Q", sorted(rows))
+
     def has(self, path: str) -> bool:
-        """Return whether a path is one of them, or a directory above one. Cost: O(bytes)."""
-        encoded = path.encode(errors="surrogateescape")
-        one, above = b"\0" + encoded + b"\0", b"\0" + encoded + b"/"
-        return any(one in piece or above in piece for piece in self._pieces)
+        """Return whether a path is one of them, or a directory above one."""
+        first = _row(path, 0)
+        for at in range(bisect_left(self._rows, first), len(self._rows)):
+            number = self._rows[at] - first
+            if number > _NUMBER:
+                return False
+            found = self._paths[number]
+            if found == path or found.startswith(f"{path}/"):
+                return True
+        return False
+
+
+def _row(path: str, number: int) -> int:
+    """Return a number whose first bits are of a path's text, and the others say which it is."""
+    return (hash(path) & _HASH) << _NUMBER_BITS | number
+
+
+def _new_directories(directory: str, before: str) -> Iterator[str]:
+    """Yield a directory and those above it, but those in which another one is."""
+    while directory and not f"{before}/".startswith(f"{directory}/"):
+        yield directory
+        directory = directory.rpartition("/")[0]
 
 
 def _split(piece: bytes) -> list[str]:

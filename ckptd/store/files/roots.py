@@ -293,6 +293,21 @@ class Root:
         finally:
             os.close(fd)
 
+    def names(self, directory: str) -> list[str]:
+        """Return the names in a directory, in order.
+
+        Raises:
+            OutsideRoots: The path is not plain.
+            NotFound: There is no such directory.
+            StorageError: The system refused.
+        """
+        fd = self.open_directory(directory)
+        try:
+            with mapping_os_errors(self.absolute(directory)):
+                return confined.names(fd)
+        finally:
+            os.close(fd)
+
     def read_link(self, relative: str) -> str | None:
         """Return where a symbolic link leads to; ``None`` if it is something else.
 

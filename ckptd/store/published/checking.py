@@ -31,7 +31,7 @@ from ckptd.store.files.hashing import wrong_blocks
 from ckptd.store.files.kernel import storage_error
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
-from ckptd.store.files.packed_paths import PackedPaths
+from ckptd.store.files.packed_paths import PackedPaths, PathIndex
 from ckptd.store.files.roots import Root
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
 from ckptd.store.published.hash_runs import HashingProgress, HashRun
@@ -48,13 +48,13 @@ ROT: Final = "its content is not what was published (bit rot or a writer through
 
 
 class Recorded:
-    """What was recorded of the files of one place, in about 60 bytes a file.
+    """What was recorded of the files of one place, in about 70 bytes a file.
 
     It is compared with the disk every minute; unpacking a manifest for that would cost as much as
     the comparison itself.
     """
 
-    __slots__ = ("_directory", "_files", "_others", "_paths", "_units", "bare_names")
+    __slots__ = ("_directory", "_files", "_indices", "_others", "_paths", "_units", "bare_names")
 
     def __init__(self, hashed: HashedDirectory) -> None:
         self._directory = hashed.directory
@@ -68,6 +68,7 @@ class Recorded:
         )
         self.bare_names = tuple(bare_names_of(hashed.directory, hashed.manifest))
         self._others = PackedPaths(bare.path for bare in self.bare_names)
+        self._indices: tuple[PathIndex, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._units)
@@ -87,9 +88,15 @@ class Recorded:
         for unit, path in zip(self._units, self._paths, strict=True):
             yield unit, path, self._files.facts(unit)
 
+    def index(self) -> tuple[PathIndex, ...]:
+        """Prepare for :meth:`has`, which does that itself otherwise: 2 µs for each file."""
+        if self._indices is None:
+            self._indices = PathIndex(self._paths), PathIndex(self._others)
+        return self._indices
+
     def has(self, path: str) -> bool:
         """Return whether a path below the root is a file or a bare name, or a directory of one."""
-        return self._paths.has(path) or self._others.has(path)
+        return any(index.has(path) for index in self.index())
 
 
 class Differences(NamedTuple):

@@ -49,9 +49,9 @@ def look_beside(root: Root, recorded: Recorded, before: Beside | None) -> Beside
         return before
     names: set[str] = set()
     for directory in directories:
-        for name, _ in root.entries(directory):
+        for name in root.names(directory):
             path = inside(directory, name)
-            if not (is_own(name) or is_log(name) or recorded.has(path) or path in directories):
+            if not (is_own(name) or recorded.has(path) or is_log(name) or path in directories):
                 names.add(path)
         if len(names) > NAMES_MAX:
             names.clear()

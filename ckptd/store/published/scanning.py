@@ -270,8 +270,8 @@ def own_names(root: Root, relative: str) -> tuple[str, ...]:
         NotFound: There is no such directory.
         StorageError: The file system refused.
     """
-    names = (name for name, _ in root.entries(relative))
-    own = sorted(name for name in names if is_own(name) and name != STAGING_DIRECTORY)
+    names = root.names(relative)
+    own = [name for name in names if is_own(name) and name != STAGING_DIRECTORY]
     return tuple(own[:_OWN_NAMES_MAX])
 
 

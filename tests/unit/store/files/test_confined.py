@@ -232,6 +232,7 @@ def test_entries_come_in_the_order_of_their_names(directory: int, tmp_path: Path
     assert [name for name, _ in found] == [*sorted(names), "a", "link"]
     assert [facts.st_size for _, facts in found[:101]] == list(range(101))
     assert stat.S_ISLNK(found[-1][1].st_mode)
+    assert confined.names(directory) == [name for name, _ in found]
 
 
 def test_a_read_only_file_system_is_one_however_it_says_so(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.store.files.packed_paths import PackedPaths
+from ckptd.store.files.packed_paths import PackedPaths, PathIndex
 
 names = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=3)
 
@@ -21,7 +22,7 @@ def test_paths_come_back_in_their_order(drawn: list[str], more: int) -> None:
     assert len(packed) == len(paths)
     assert tuple(packed[index] for index in range(len(paths))) == paths
     assert packed[-2:] == paths[-2:]
-    assert all(map(packed.has, paths))
+    assert all(map(PathIndex(packed).has, paths))
 
 
 def test_a_name_that_is_not_utf_8_comes_back() -> None:
@@ -29,10 +30,46 @@ def test_a_name_that_is_not_utf_8_comes_back() -> None:
 
 
 def test_a_directory_with_paths_is_there_and_what_only_looks_like_one_is_not() -> None:
-    packed = PackedPaths(["a/b", "cd", *map(str, range(1000)), "x/y/z"])
-    assert packed.has("a")
-    assert packed.has("x/y")
-    assert not any(map(packed.has, ("b", "c", "d", "", "x/y/", "y", "1000")))
+    packed = PackedPaths(["a/b", "cd", *map(str, range(1000)), "x/y/z", "x/y/w", "a/c/d", "x/z"])
+    index = PathIndex(packed)
+    assert all(map(index.has, ("a", "a/c", "x", "x/y")))
+    assert not any(map(index.has, ("b", "c", "d", "", "x/y/", "y", "1000", "x/y/z/a")))
+
+
+@given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=4).map("/".join), max_size=9))
+def test_whatever_the_order_every_directory_is_found(paths: list[str]) -> None:
+    index = PathIndex(PackedPaths(paths))
+    known = {
+        "/".join(parts[:end])
+        for path in paths
+        for parts in [path.split("/")]
+        for end in range(1, len(parts) + 1)
+    }
+    asked = {"/".join(parts) for length in range(1, 6) for parts in product("ab", repeat=length)}
+    assert {path for path in asked if index.has(path)} == known
+
+
+def test_paths_with_the_same_bits_of_their_hash_are_kept_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ckptd.store.files.packed_paths._HASH", 0)
+    index = PathIndex(PackedPaths(["a/b", "c"]))
+    assert all(map(index.has, ("a/b", "a", "c")))
+    assert not index.has("b")
+
+
+def test_a_look_up_goes_through_no_other_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = PathIndex(PackedPaths(f"d/{number}" for number in range(5000)))
+    taken: list[int] = []
+    plain = PackedPaths.__getitem__
+
+    def take(self: PackedPaths, at: int) -> str:
+        taken.append(at)
+        return plain(self, at)
+
+    monkeypatch.setattr(PackedPaths, "__getitem__", take)
+    assert [index.has(f"d/{number}") for number in (0, 4999, 5000)] == [True, True, False]
+    assert len(taken) <= 3
 
 
 @pytest.mark.parametrize("index", [2, -3])
