@@ -12,8 +12,9 @@ from ckptd.limits import PASSED_AT_ONCE_MAX
 from ckptd.store.files.names import Names
 from ckptd.store.files.passed_files import Inode
 from ckptd.store.files.roots import Root
+from ckptd.store.published.candidates import Candidate
 from ckptd.store.published.finding import find_closed
-from ckptd.store.published.scanning import Candidate, PublishOrder
+from ckptd.store.published.scanning import PublishOrder
 
 
 class Passing:

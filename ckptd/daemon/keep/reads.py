@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -9,7 +10,9 @@ from typing import Final
 from ckptd.model.words import ReadReason
 from ckptd.observe.logs import get_logger
 from ckptd.observe.metrics import MetricRow, counter, counters
+from ckptd.store.files.fingerprints import UnitFile
 from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.unit_files import FilesByUnit
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.published.checking import Checked
 from ckptd.store.published.places import HeldVersion, Place
@@ -63,11 +66,7 @@ class Reads:
         """
         self.bytes_by_reason[reason] += checked.read_bytes
         wrong = place.suspect | place.changed
-        files = {
-            unit: file
-            for unit, file in checked.files.items()
-            if unit in wrong or file != hashed.files[unit]
-        }
+        files = await asyncio.to_thread(_to_record, wrong, hashed, checked)
         if files.keys() & wrong:
             _log.info("version.right", **_facts(held, place), units=len(files.keys() & wrong))
         self.note_changed(held, place, checked.changed, checked.rotten)
@@ -101,6 +100,17 @@ class Reads:
             self.on_rotten(place.number)
         else:
             _log.warning("version.stale", **facts, units=len(new), why=why)
+
+
+def _to_record(
+    wrong: Collection[int], hashed: HashedDirectory, checked: Checked
+) -> Mapping[int, UnitFile]:
+    """Return the files that are right, and not as they are recorded or known. Blocks."""
+    return FilesByUnit.of(
+        (unit, file)
+        for unit, file in checked.files.items()
+        if unit in wrong or file != hashed.files[unit]
+    )
 
 
 def note_wrong_names(held: HeldVersion, place: Place, names: Mapping[str, str]) -> None:

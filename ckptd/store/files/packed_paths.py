@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Final, overload
 
 _PIECE_PATHS: Final = 256
@@ -19,23 +18,30 @@ _HASH: Final = 2 ** (64 - _NUMBER_BITS) - 1
 class PackedPaths(Sequence[str]):
     """Paths, none of which has a NUL byte in it.
 
+    Whoever makes them may append more until others have them. Then any thread may read.
+
     Args:
-        paths: Which ones; gone through once.
+        paths: What to begin with; gone through once.
     """
 
-    __slots__ = ("_count", "_latest", "_pieces")
+    __slots__ = ("_last", "_latest", "_pieces")
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str] = ()) -> None:
         self._pieces: list[bytes] = []
-        self._count = 0
+        self._last: list[str] = []  # not enough for a piece
         self._latest: tuple[int, list[str]] | None = None  # in one piece: threads share it
-        coming = iter(paths)
-        while piece := list(islice(coming, _PIECE_PATHS)):
-            self._pieces.append(_BETWEEN.join(["", *piece, ""]).encode(errors="surrogateescape"))
-            self._count += len(piece)
+        for path in paths:
+            self.append(path)
+
+    def append(self, path: str) -> None:
+        """Add a path behind the others."""
+        self._last.append(path)
+        if len(self._last) == _PIECE_PATHS:
+            self._pieces.append(_BETWEEN.join(self._last).encode(errors="surrogateescape"))
+            self._last = []
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._pieces) * _PIECE_PATHS + len(self._last)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -43,10 +49,13 @@ class PackedPaths(Sequence[str]):
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         if isinstance(index, slice):
-            return tuple(self[each] for each in range(*index.indices(self._count)))
-        if not -self._count <= index < self._count:
-            raise IndexError(f"path {index} of {self._count}")
-        number, within = divmod(index % self._count, _PIECE_PATHS)
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"path {index} of {count}")
+        number, within = divmod(index % count, _PIECE_PATHS)
+        if number == len(self._pieces):
+            return self._last[within]
         latest = self._latest
         if latest is None or latest[0] != number:
             self._latest = latest = number, _split(self._pieces[number])
@@ -55,6 +64,7 @@ class PackedPaths(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for piece in self._pieces:
             yield from _split(piece)
+        yield from self._last
 
 
 class PathIndex:
@@ -105,4 +115,4 @@ def _new_directories(directory: str, before: str) -> Iterator[str]:
 
 
 def _split(piece: bytes) -> list[str]:
-    return piece.decode(errors="surrogateescape").split(_BETWEEN)[1:-1]
+    return piece.decode(errors="surrogateescape").split(_BETWEEN)

@@ -32,6 +32,9 @@ from ckptd.store.files.mounts import mount_of, was_made_while_this_process_start
 from ckptd.store.files.passed_files import PassedFiles
 from ckptd.store.files.permission import writing_obstacle
 
+_LOOKS_AT_ONCE: Final = 256
+"""Names of a directory that is walked."""
+
 SHUT: Final = "is read-only for ckptd alone, though its file system takes writes"
 
 
@@ -265,7 +268,7 @@ class Root:
         while pending:
             inner = pending.pop()
             deeper: list[str] = []
-            for name, facts in self.entries(inside(relative, inner) if inner else relative):
+            for name, facts in self._entries(inside(relative, inner) if inner else relative):
                 path = inside(inner, name)
                 kind = stat.S_IFMT(facts.st_mode)
                 if kind == stat.S_IFDIR:
@@ -278,20 +281,23 @@ class Root:
                     raise no_file(self.absolute(inside(relative, path)))
             pending += reversed(deeper)
 
-    def entries(self, directory: str) -> list[tuple[str, os.stat_result]]:
-        """Return the names in a directory with what ``lstat`` says of them, in order.
+    def _entries(self, directory: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the names in a directory with what ``lstat`` says of them, in order.
 
-        Raises:
-            OutsideRoots: The path is not plain.
-            NotFound: There is no such directory.
-            StorageError: The system refused.
+        Nothing is open meanwhile, and few of those facts are there at once: they take a kilobyte
+        each, and there may be half a million.
         """
-        fd = self.open_directory(directory)
-        try:
-            with mapping_os_errors(self.absolute(directory)):
-                return confined.entries(fd)
-        finally:
-            os.close(fd)
+        names = self.names(directory)
+        for start in range(0, len(names), _LOOKS_AT_ONCE):
+            fd, found = self.open_directory(directory), []
+            try:
+                with mapping_os_errors(self.absolute(directory)):
+                    for name in names[start : start + _LOOKS_AT_ONCE]:
+                        with contextlib.suppress(FileNotFoundError):
+                            found.append((name, confined.look(fd, name)))
+            finally:
+                os.close(fd)
+            yield from found
 
     def names(self, directory: str) -> list[str]:
         """Return the names in a directory, in order.

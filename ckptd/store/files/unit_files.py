@@ -7,6 +7,7 @@ looked at. They are encoded column by column as well: what is alike in all files
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, overload
 
@@ -52,8 +53,7 @@ class UnitFiles(Sequence[UnitFile | None]):
         self._ctimes = array("q")
         self._links: dict[int, str] = {}
         for file in files:
-            self._lengthen(1)
-            self[len(self) - 1] = file
+            self.append(file)
 
     @classmethod
     def of_none(cls, count: int) -> UnitFiles:
@@ -138,6 +138,16 @@ class UnitFiles(Sequence[UnitFile | None]):
     def has(self, unit: int) -> bool:
         """Return whether a unit has a file."""
         return self._states[unit] != _ABSENT
+
+    def append(self, file: UnitFile | None) -> None:
+        """Add the file of one more unit."""
+        self._lengthen(1)
+        self[len(self) - 1] = file
+
+    @property
+    def file_count(self) -> int:
+        """How many units have a file."""
+        return len(self) - self._states.count(_ABSENT)
 
     def units(self) -> Iterator[int]:
         """Yield the units that have a file."""
@@ -224,6 +234,56 @@ class UnitFiles(Sequence[UnitFile | None]):
             column.frombytes(_rows(planes, column.itemsize))
         made._states, made._links = bytearray(found.states), found.links
         return made
+
+
+class FilesByUnit(Mapping[int, UnitFile]):
+    """The files of some units of a version, in columns as well.
+
+    Whoever makes them may set those of its units until others have them. Then any thread may read.
+
+    Args:
+        units: Which ones, in ascending order.
+    """
+
+    def __init__(self, units: array[int]) -> None:
+        self._units = units
+        self._files = UnitFiles.of_none(len(units))
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[int, UnitFile]]) -> FilesByUnit:
+        """Return some files, given by unit in ascending order."""
+        made = cls(array("I"))
+        for unit, file in files:
+            made._units.append(unit)
+            made._files.append(file)
+        return made
+
+    def __setitem__(self, unit: int, file: UnitFile) -> None:
+        at = self._find(unit)
+        if at is None:
+            raise KeyError(unit)
+        self._files[at] = file
+
+    def __getitem__(self, unit: int) -> UnitFile:
+        at = self._find(unit)
+        file = None if at is None else self._files[at]
+        if file is None:
+            raise KeyError(unit)
+        return file
+
+    def __iter__(self) -> Iterator[int]:
+        return (self._units[at] for at in self._files.units())
+
+    def __len__(self) -> int:
+        return self._files.file_count
+
+    def __contains__(self, unit: object) -> bool:
+        at = self._find(unit) if isinstance(unit, int) else None
+        return at is not None and self._files.has(at)
+
+    def _find(self, unit: int) -> int | None:
+        at = bisect_left(self._units, unit)
+        return at if at < len(self._units) and self._units[at] == unit else None
 
 
 def _planes(column: array[int]) -> bytes:

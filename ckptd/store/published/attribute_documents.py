@@ -5,6 +5,7 @@ Both block; neither belongs on the event loop.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from ckptd.errors import ContentChanged
@@ -38,8 +39,9 @@ def document_of_hashed(root: Root, hashed: HashedDirectory, modes: Sequence[int]
     names = directories_in(hashed.manifest)
     if names is None:
         return b""
-    own_modes = [mode & FILE_MODE_BITS for mode in modes]
-    times = [file.fingerprint.mtime_ns for file in hashed.files if file]
+    assert hashed.files.is_whole
+    own_modes = array("H", (mode & FILE_MODE_BITS for mode in modes))
+    times = array("q", hashed.files.mtimes_ns())
     for name in names:
         path = inside(hashed.directory, name) if name else hashed.directory
         facts = root.stat(path)
@@ -64,7 +66,7 @@ def document_of_standing(root: Root, hashed: HashedDirectory) -> bytes:
     found = compare(root, hashed)
     if found.suspect or found.changed or not hashed.files.is_whole:
         return b""
-    modes: list[int] = []
+    modes = array("H")
     with Names(root) as names:
         for unit, file in enumerate(hashed.files):
             facts = names.stat(hashed.path_of(unit))

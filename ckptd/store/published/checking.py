@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import stat
+import threading
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.packed_paths import PackedPaths, PathIndex
 from ckptd.store.files.roots import Root
+from ckptd.store.files.unit_files import FilesByUnit
 from ckptd.store.published.bare_names import bare_names_of, wrong_names
-from ckptd.store.published.hash_runs import HashingProgress, HashRun
+from ckptd.store.published.hash_runs import FilesOf, HashingProgress, HashRun
 
 _UNSIGNED: Final = 2**64 - 1
 _DAMAGED: Final = {errno.EIO, errno.EUCLEAN, errno.EBADMSG}
@@ -201,7 +203,7 @@ class Checked(NamedTuple):
         read_bytes: How much was read.
     """
 
-    files: dict[int, UnitFile]
+    files: Mapping[int, UnitFile]
     changed: dict[int, str]
     undecided: dict[int, str]
     rotten: set[int]
@@ -246,29 +248,46 @@ def hash_again(
     Raises:
         Cancelled: The caller wants no more of it.
     """
-    files = [
-        _UnitToCheck(unit, hashed.path_of(unit), hashed.manifest.units[unit], file)
-        for unit in units
-        if (file := hashed.files[unit]) is not None
-    ]
-    run = HashRun(
+    those = array("I", (unit for unit in sorted(units) if hashed.files.has(unit)))
+    findings = _Findings(root, hashed, those)
+    HashRun(
         root,
-        files,
-        functools.partial(_check, reading),
+        FilesOf(those, functools.partial(_to_check, hashed)),
+        lambda *asked: findings.take(_check(reading, *asked)),
         on_progress=reading.on_progress,
         is_cancelled=reading.is_cancelled,
-    )
-    outcomes = run.run(reading.workers) if files else []
-    found = Checked({}, {}, {}, set(), sum(each.read_bytes for each in outcomes))
-    for each in outcomes:
-        if each.file is not None:
-            found.files[each.unit] = each.file
-            continue
-        kind = found.changed if each.is_changed else found.undecided
-        kind[each.unit] = _sentence(root, hashed.path_of(each.unit), each.why)
-        if each.is_rotten:
-            found.rotten.add(each.unit)
-    return found
+    ).run(reading.workers)
+    return findings.checked()
+
+
+class _Findings:
+    """Takes in what hashing shows, from several threads."""
+
+    def __init__(self, root: Root, hashed: HashedDirectory, units: array[int]) -> None:
+        self._root = root
+        self._hashed = hashed
+        self._files = FilesByUnit(units)
+        self._changed: dict[int, str] = {}
+        self._undecided: dict[int, str] = {}
+        self._rotten: set[int] = set()
+        self._read_bytes = 0
+        self._lock = threading.Lock()
+
+    def take(self, found: _Outcome) -> None:
+        """Take in what one unit showed."""
+        with self._lock:
+            self._read_bytes += found.read_bytes
+        if found.file is not None:
+            self._files[found.unit] = found.file
+            return
+        kind = self._changed if found.is_changed else self._undecided
+        kind[found.unit] = _sentence(self._root, self._hashed.path_of(found.unit), found.why)
+        if found.is_rotten:
+            self._rotten.add(found.unit)
+
+    def checked(self) -> Checked:
+        """Return all of it."""
+        return Checked(self._files, self._changed, self._undecided, self._rotten, self._read_bytes)
 
 
 class _UnitToCheck(NamedTuple):
@@ -306,7 +325,13 @@ class _Outcome(NamedTuple):
     read_bytes: int = 0
 
 
-_Run = HashRun[_UnitToCheck, _Outcome]
+def _to_check(hashed: HashedDirectory, unit: int) -> _UnitToCheck:
+    file = hashed.files[unit]
+    assert file
+    return _UnitToCheck(unit, hashed.path_of(unit), hashed.manifest.units[unit], file)
+
+
+_Run = HashRun[_UnitToCheck]
 
 
 def _check(

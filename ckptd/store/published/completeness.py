@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from ckptd.errors import ContentChanged
@@ -11,6 +11,7 @@ from ckptd.model.completeness import MARKER_BYTES_MAX, what_is_lacking
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.published.candidates import Places
 
 _HINT: Final = (
     "Publish when the job has finished writing; a node that has only its own part of a version "
@@ -18,19 +19,20 @@ _HINT: Final = (
 )
 
 
-def check_complete(root: Root, relative: str, places: Mapping[str, str]) -> None:
+def check_complete(root: Root, relative: str, paths: Iterable[str], places: Places) -> None:
     """Check that a directory is not known to lack anything.
 
     Args:
         root: Where it lies.
         relative: Its path below the root.
-        places: Where each of its files lies below the root, by its path in the directory.
+        paths: Of its files, in the directory.
+        places: Where each of them lies below the root.
 
     Raises:
         ContentChanged: It lacks something.
         CkptdError: A file that says what is complete cannot be read.
     """
-    problem = what_is_lacking(relative, places, lambda path: _content(root, places[path]))
+    problem = what_is_lacking(relative, paths, lambda path: _content(root, places.of(path)))
     if problem:
         raise ContentChanged(
             f"directory {root.absolute(relative)}", f"is not complete: {problem}", _HINT

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 from ckptd.store.files.roots import Root
+from ckptd.store.published.candidates import Candidate, Candidates
 from ckptd.store.published.completeness import check_complete
 from ckptd.store.published.inner_names import InnerNames
 from ckptd.store.published.readable import (
@@ -13,7 +15,6 @@ from ckptd.store.published.readable import (
     naming_closed_directories,
 )
 from ckptd.store.published.scanning import (
-    Candidate,
     NamesBeside,
     PublishOrder,
     find_files,
@@ -36,7 +37,7 @@ class Found(NamedTuple):
 
     directory: str
     order: PublishOrder
-    files: list[Candidate]
+    files: Candidates
     inner: InnerNames
     closed: int
 
@@ -85,8 +86,9 @@ def found_files(
         if not is_waited_for:
             check_passed(root, relative, closed, len(candidates))
     if not (request.only or request.allows_incomplete or is_waited_for):
-        places = {each.path: each.place for each in candidates}
-        check_complete(root, relative, inner.places(places))
+        places = inner.places(candidates.places())
+        paths = chain(candidates.paths(), inner.names_of_files())
+        check_complete(root, relative, paths, places)
     return Found(relative, request, candidates, inner, len(closed))
 
 
@@ -131,7 +133,7 @@ def outlook_of(
     return Outlook(
         found.directory,
         len(found.files),
-        sum(each.size_bytes for each in found.files),
+        found.files.size_bytes,
         names_beside(root, relative, request),
         len(found.inner.links),
         len(found.inner.directories),

@@ -9,15 +9,15 @@ later write would change it: every write sets ``ctime``, and no call can set it 
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, overload
 
 from ckptd.buffers import page_buffer
 from ckptd.limits import MIB, MS, SECOND
@@ -60,19 +60,43 @@ class HashedFile(Protocol):
 
 
 _File = TypeVar("_File", bound=HashedFile)
-_Result = TypeVar("_Result")
+
+
+class FilesOf(Sequence[_File]):
+    """Files that are made when it is their turn, of some units.
+
+    Args:
+        units: Which ones, in their order.
+        make: Makes the file of one.
+    """
+
+    def __init__(self, units: array[int], make: Callable[[int], _File]) -> None:
+        self._units = units
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    @overload
+    def __getitem__(self, index: int) -> _File: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_File, ...]: ...
+    def __getitem__(self, index: int | slice) -> _File | tuple[_File, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._make, self._units[index]))
+        return self._make(self._units[index])
 
 
 class Cancelled(Exception):
     """Another thread failed, or the caller no longer wants the result."""
 
 
-class HashRun(Generic[_File, _Result]):
+class HashRun(Generic[_File]):
     """One run over all files.
 
     Args:
         root: Where they lie.
-        files: What to hash.
+        files: What to hash; there may be very many, so one is made when it is its turn.
         hash_file: Hashes one, with this run to wait and to report with, the names of the root, and
             a buffer; called from the threads. What it raises ends the run.
         on_progress: Called from those threads, one call at a time. It may take its time: the next
@@ -84,16 +108,16 @@ class HashRun(Generic[_File, _Result]):
         self,
         root: Root,
         files: Sequence[_File],
-        hash_file: Callable[[HashRun[_File, _Result], _File, Names, memoryview], _Result],
+        hash_file: Callable[[HashRun[_File], _File, Names, memoryview], None],
         *,
         on_progress: Callable[[HashingProgress], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
         self._root = root
-        self._batches = deque(_batches(files))
-        self._buffer_bytes = max(
-            _BUFFER_BYTES_MIN, 2 * max((each.grain_bytes for each in files), default=0)
-        )
+        self._files = files
+        plan = _plan(files)
+        self._batches = deque(plan.batches)
+        self._buffer_bytes = max(_BUFFER_BYTES_MIN, 2 * plan.grain_bytes)
         self._hash_file = hash_file
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
@@ -101,10 +125,10 @@ class HashRun(Generic[_File, _Result]):
         self._lock = threading.Lock()
         self._files_done = self._bytes_done = 0
         self._files_total = len(files)
-        self._bytes_total = sum(each.size_bytes for each in files)
+        self._bytes_total = plan.size_bytes
 
-    def run(self, workers: int) -> list[_Result]:
-        """Hash everything; return what each file gave, in no order.
+    def run(self, workers: int) -> None:
+        """Hash everything.
 
         Args:
             workers: Threads; each needs a buffer of at least 8 MiB.
@@ -115,10 +139,10 @@ class HashRun(Generic[_File, _Result]):
         """
         with ThreadPoolExecutor(workers, "ckptd-hash") as threads:
             runs = [threads.submit(self._drain) for _ in range(min(workers, len(self._batches)))]
-        hashed = [result for run in runs for result in run.result()]
+        for run in runs:
+            run.result()
         if self._stopped.is_set():
             raise Cancelled
-        return hashed
 
     def settled(self, fd: int) -> os.stat_result | None:
         """Return the facts of a file when any later write will change them.
@@ -143,24 +167,29 @@ class HashRun(Generic[_File, _Result]):
         """Return what takes note of bytes that were read; ``None`` where its batch reports them."""
         return self._report_bytes if _is_long(file) else None
 
-    def _drain(self) -> list[_Result]:
+    def _drain(self) -> None:
         buffer = page_buffer(self._buffer_bytes)
-        done: list[_Result] = []
         try:
             while self._batches:
                 try:
                     batch = self._batches.popleft()
                 except IndexError:  # another thread was faster
                     break
-                with Names(self._root) as names:
-                    done += [self._hash_file(self, file, names, buffer) for file in batch]
-                self._report(len(batch), sum(map(_reported_at_once, batch)))
+                self._hash_batch(batch, buffer)
         except Cancelled:
             pass
         except BaseException:
             self._stopped.set()
             raise
-        return done
+
+    def _hash_batch(self, batch: Sequence[int], buffer: memoryview) -> None:
+        size_bytes = 0
+        with Names(self._root) as names:
+            for number in batch:
+                file = self._files[number]
+                self._hash_file(self, file, names, buffer)
+                size_bytes += _reported_at_once(file)
+        self._report(len(batch), size_bytes)
 
     def _report_bytes(self, size_bytes: int) -> None:
         self._report(0, size_bytes)
@@ -189,17 +218,38 @@ def _reported_at_once(file: HashedFile) -> int:
     return 0 if _is_long(file) else file.size_bytes
 
 
-def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
-    """Put long files in front, each alone, and short ones together behind them."""
-    long = sorted(filter(_is_long, files), key=lambda each: each.size_bytes, reverse=True)
-    yield from ([each] for each in long)
-    batch: list[_File] = []
-    batch_bytes = 0
-    for each in itertools.filterfalse(_is_long, files):
+class _Plan(NamedTuple):
+    """Which files are hashed together, by their numbers, and what they come to.
+
+    Attributes:
+        batches: The long files in front, each alone, and short ones together behind them.
+        size_bytes: The length of all.
+        grain_bytes: The longest blocks.
+    """
+
+    batches: list[Sequence[int]]
+    size_bytes: int
+    grain_bytes: int
+
+
+def _plan(files: Sequence[HashedFile]) -> _Plan:
+    """Go through all files, once."""
+    long: list[tuple[int, int]] = []
+    short: list[Sequence[int]] = []
+    batch = array("I")
+    batch_bytes = total_bytes = grain_bytes = 0
+    for number, each in enumerate(files):
+        total_bytes += each.size_bytes
+        grain_bytes = max(grain_bytes, each.grain_bytes)
+        if _is_long(each):
+            long.append((each.size_bytes, number))
+            continue
         if len(batch) == _BATCH_FILES or batch_bytes > _BATCH_BYTES:
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(each)
+            short.append(batch)
+            batch, batch_bytes = array("I"), 0
+        batch.append(number)
         batch_bytes += each.size_bytes
     if batch:
-        yield batch
+        short.append(batch)
+    long.sort(key=lambda each: each[0], reverse=True)
+    return _Plan([*([number] for _, number in long), *short], total_bytes, grain_bytes)

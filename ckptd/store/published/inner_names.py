@@ -7,8 +7,9 @@ nothing of the version is in it: a log that appears there makes no other version
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from ckptd.errors import InvalidManifest, UsageError
@@ -23,6 +24,7 @@ from ckptd.model.bare_names import (
 from ckptd.model.unit_paths import directories_of
 from ckptd.store.files.layout import inside, is_own
 from ckptd.store.files.roots import Root
+from ckptd.store.published.candidates import Places
 
 _NAMES_MAX: Final = 2 * MANIFEST_UNITS_MAX
 """They are all in memory at once: as many files as a version may have, and directories for each."""
@@ -47,18 +49,20 @@ class InnerNames:
         """The paths of the links."""
         return frozenset(link.path for link in self.links)
 
-    def places(self, places: Mapping[str, str]) -> dict[str, str]:
+    def names_of_files(self) -> Iterator[str]:
+        """Yield the names that links give to files."""
+        return chain.from_iterable(self.also_called.values())
+
+    def places(self, places: Places) -> Places:
         """Return where files lie, with the names that links give them.
 
         Args:
-            places: Where each file lies below the root, by its path.
+            places: Where each file lies below the root.
         """
-        return dict(places) | {
-            name: places[path]
-            for path, names in self.also_called.items()
-            if path in places
-            for name in names
+        called = {
+            name: places.of(path) for path, names in self.also_called.items() for name in names
         }
+        return places._replace(elsewhere=places.elsewhere | called)
 
 
 NO_INNER_NAMES = InnerNames()

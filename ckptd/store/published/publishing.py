@@ -15,36 +15,29 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from ckptd.errors import CkptdError, ContentChanged, InvalidManifest, NotFound, UsageError
 from ckptd.limits import MANIFEST_BYTES_MAX, MS, SECOND
 from ckptd.model.bare_names import required_words
-from ckptd.model.manifest import (
-    FORMAT,
-    OPTIONAL_FLAG,
-    Manifest,
-    Unit,
-    block_size_for,
-    check_manifest,
-    encode_manifest,
-    urgency,
-)
-from ckptd.store.files.fingerprints import UnitFile, check_plain, fingerprint_of
+from ckptd.model.encoded.decoding import decode_manifest, encoding_of
+from ckptd.model.encoded.encoding import encoded_with
+from ckptd.model.manifest import FORMAT, Manifest, block_size_for
+from ckptd.store.files.fingerprints import check_plain, fingerprint_of
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hash_unit, hexdigest_of
 from ckptd.store.files.kernel import is_open_for_writing, mapping_os_errors
 from ckptd.store.files.links import doubt_about_hard_links
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.published.attribute_documents import document_of_hashed
+from ckptd.store.published.candidates import Candidate
 from ckptd.store.published.checking import compare
 from ckptd.store.published.finding import found_files
 from ckptd.store.published.hash_runs import Cancelled, HashingProgress, HashRun
+from ckptd.store.published.hashed_files import HashedFiles
 from ckptd.store.published.scanning import (
     STILL_WRITTEN,
-    Candidate,
     PublishOrder,
     changed_at_ns,
     check_same_files,
@@ -52,20 +45,6 @@ from ckptd.store.published.scanning import (
 
 _SETTLE_STEP_NS: Final = 100 * MS
 """How often it is asked meanwhile whether somebody still wants the result."""
-
-
-class HashedFile(NamedTuple):
-    """What comes of a file that was hashed.
-
-    Attributes:
-        unit: What the manifest says of it.
-        file: What it was meanwhile.
-        mode: Its mode then.
-    """
-
-    unit: Unit
-    file: UnitFile
-    mode: int
 
 
 def scan_and_hash(
@@ -101,39 +80,41 @@ def scan_and_hash(
     """
     root.check_in_place()
     relative, request, candidates, inner, closed = found_files(root, relative, request)
+    hashed = HashedFiles(candidates)
     run = HashRun(
         root,
         candidates,
-        functools.partial(_hash, root),
+        functools.partial(_hash, root, hashed),
         on_progress=on_progress,
         is_cancelled=is_cancelled,
     )
     try:
-        hashed = sorted(run.run(workers), key=lambda found: urgency(found.unit))
+        run.run(workers)
     except Cancelled as error:
         raise CkptdError("publishing", "was cancelled") from error
-    manifest = Manifest(
+    words = Manifest(
         format=FORMAT,
         checkpoint=request.checkpoint,
         version=request.version,
-        units=tuple(found.unit for found in hashed),
+        units=(),
         requires=required_words(inner.links, inner.directories),
         links=inner.links,
         directories=inner.directories,
     )
-    encoded = _checked(manifest, root.absolute(relative))
+    manifest = _checked(encoded_with(words, hashed.units(), len(candidates)), root, relative)
+    encoded = encoding_of(manifest)
     directory = HashedDirectory(
         root=root.name,
         directory=relative,
         manifest=manifest,
         encoded=encoded,
         digest=hexdigest_of(encoded),
-        files=UnitFiles(found.file for found in hashed),
+        files=hashed.files,
     )
     changed_ns = max(
         # What else comes to the directory of a single file says nothing about that.
         0 if request.only else changed_at_ns(root, relative, candidates, inner),
-        *(file.fingerprint.ctime_ns for file in directory.files if file),
+        hashed.files.latest_ctime_ns(),
     )
     _settle(changed_ns, request.settle_ns, is_cancelled)
     # Some were hashed before others: all must have been still until the last one was done.
@@ -142,7 +123,7 @@ def scan_and_hash(
         raise _changed(root.absolute(relative))
     check_same_files(root, relative, candidates, request, inner)
     try:
-        attributes = document_of_hashed(root, directory, [found.mode for found in hashed])
+        attributes = document_of_hashed(root, directory, hashed.modes)
     except ContentChanged as error:
         raise _changed(error.subject) from error
     return replace(directory, attributes=attributes, passed=closed)
@@ -167,11 +148,12 @@ def _settle(changed_ns: int, settle_ns: int, is_cancelled: Callable[[], bool]) -
 
 def _hash(
     root: Root,
-    run: HashRun[Candidate, HashedFile],
+    hashed: HashedFiles,
+    run: HashRun[Candidate],
     candidate: Candidate,
     names: Names,
     buffer: memoryview,
-) -> HashedFile:
+) -> None:
     subject = root.absolute(candidate.place)
     try:
         directory = os.fstat(names.find(candidate.place)[0])
@@ -181,7 +163,8 @@ def _hash(
     try:
         if not candidate.is_optional and is_open_for_writing(fd):
             raise ContentChanged(subject, "is open for writing", STILL_WRITTEN)
-        return _hash_open(fd, directory, subject, run, candidate, buffer)
+        facts, digests = _hash_open(fd, directory, subject, run, candidate, buffer)
+        hashed.take(candidate, fingerprint_of(facts), facts.st_mode, digests)
     finally:
         os.close(fd)
 
@@ -190,10 +173,11 @@ def _hash_open(
     fd: int,
     directory: os.stat_result,
     subject: str,
-    run: HashRun[Candidate, HashedFile],
+    run: HashRun[Candidate],
     candidate: Candidate,
     buffer: memoryview,
-) -> HashedFile:
+) -> tuple[os.stat_result, tuple[bytes, bytes]]:
+    """Return what a file is, and its digest and those of its blocks."""
     try:
         with mapping_os_errors(subject):
             facts = run.settled(fd)
@@ -202,10 +186,9 @@ def _hash_open(
             block_size = block_size_for(facts.st_size) if facts else 0
             if facts is None or len(buffer) < block_size:
                 raise _changed(subject)
-            before = fingerprint_of(facts)
-            digest, block_digests = hash_unit(
+            digests = hash_unit(
                 fd,
-                before.size_bytes,
+                facts.st_size,
                 block_size,
                 buffer=buffer,
                 on_progress=run.reporting(candidate),
@@ -213,38 +196,24 @@ def _hash_open(
             after = fingerprint_of(os.fstat(fd))
     except ContentChanged as error:
         raise _changed(subject) from error
-    if after != before:
+    if after != fingerprint_of(facts):
         raise _changed(subject)
-    unit = Unit(
-        path=candidate.path,
-        size_bytes=before.size_bytes,
-        digest=digest,
-        block_size_bytes=block_size,
-        block_digests=block_digests,
-        criticality=candidate.criticality,
-        is_executable=bool(facts.st_mode & 0o100),
-        flags=(OPTIONAL_FLAG,) if candidate.is_optional else (),
-    )
-    file = UnitFile(before, candidate.place if candidate.is_symlink else "")
-    return HashedFile(unit, file, facts.st_mode)
+    return facts, digests
 
 
-def _checked(manifest: Manifest, directory: str) -> bytes:
-    """Encode a manifest that every reader will accept."""
-    try:
-        check_manifest(manifest)
-    except InvalidManifest as error:
-        raise UsageError(
-            f"directory {directory}", f"cannot be published: its manifest {error.problem}"
-        ) from error
-    encoded = encode_manifest(manifest)
+def _checked(encoded: memoryview, root: Root, relative: str) -> Manifest:
+    """Return a manifest that every reader will accept."""
+    subject = f"directory {root.absolute(relative)}"
     if len(encoded) > MANIFEST_BYTES_MAX:
         raise UsageError(
-            f"directory {directory}",
+            subject,
             f"needs a manifest of {len(encoded)} bytes, more than {MANIFEST_BYTES_MAX}",
             "Publish its parts as checkpoints of their own.",
         )
-    return encoded
+    try:
+        return decode_manifest(encoded)
+    except InvalidManifest as error:
+        raise UsageError(subject, f"cannot be published: its manifest {error.problem}") from error
 
 
 def _changed(path: str) -> ContentChanged:

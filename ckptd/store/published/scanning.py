@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from ckptd.errors import ContentChanged, InvalidManifest, UsageError
 from ckptd.limits import MANIFEST_UNITS_MAX, UNIT_BYTES_MAX
 from ckptd.model.ids import CheckpointName, Version
-from ckptd.model.manifest import block_size_for
 from ckptd.model.patterns import compile_pattern, is_log
 from ckptd.model.unit_paths import check_path
 from ckptd.model.words import Criticality
@@ -24,6 +24,7 @@ from ckptd.store.files.layout import (
 )
 from ckptd.store.files.links import MisledLinks
 from ckptd.store.files.roots import FoundFile, Root, no_file
+from ckptd.store.published.candidates import Candidates
 from ckptd.store.published.inner_names import NO_INNER_NAMES, InnerNames, inner_names
 
 STILL_WRITTEN: Final = "Publish when the job has finished writing."
@@ -73,31 +74,6 @@ class PublishOrder:
     require: tuple[str, ...] = ()
     allows_incomplete: bool = False
     keeps_links: bool = False
-
-
-class Candidate(NamedTuple):
-    """A file to be hashed.
-
-    Attributes:
-        path: Relative to the directory, the unit's path.
-        place: Relative to the root, links followed.
-        is_symlink: The two differ by more than the directory.
-        size_bytes: When it was found.
-        criticality: From the patterns.
-        is_optional: From the patterns.
-    """
-
-    path: str
-    place: str
-    is_symlink: bool
-    size_bytes: int
-    criticality: Criticality
-    is_optional: bool
-
-    @property
-    def grain_bytes(self) -> int:
-        """How long its blocks will be."""
-        return block_size_for(self.size_bytes)
 
 
 def settled_order(root: Root, relative: str, request: PublishOrder) -> tuple[str, PublishOrder]:
@@ -182,7 +158,7 @@ def find_inner_names(root: Root, relative: str, request: PublishOrder) -> InnerN
 
 def find_files(
     root: Root, relative: str, request: PublishOrder, inner: InnerNames = NO_INNER_NAMES
-) -> list[Candidate]:
+) -> Candidates:
     """Find every file that is to be published.
 
     Args:
@@ -211,7 +187,7 @@ def find_files(
             "Complete it with 'ckptctl recover NAME@VERSION --to DIR'; it cannot be published as a "
             "version of its own while that file is there.",
         )
-    words_for, candidates = _Patterns(request), list[Candidate]()
+    words_for, candidates = _Patterns(request), Candidates(relative)
     misled, kept = MisledLinks(), inner.link_paths
     for found in _walk(root, relative, request):
         if found.path in kept:
@@ -233,6 +209,7 @@ def find_files(
             place = followed
             target = root.stat(place)
             size = target.st_size if target else 0
+            candidates.follow(place)
         if size > request.file_max_bytes:
             raise UsageError(
                 f"file {root.absolute(place)}",
@@ -240,7 +217,7 @@ def find_files(
                 "Its holes count. Raise [publish] file_max if that is right.",
             )
         words = words_for(found.path, *inner.also_called.get(found.path, ()))
-        candidates.append(Candidate(found.path, place, found.is_symlink, size, *words))
+        candidates.add(found.path, size, words[0], is_optional=words[1])
     misled.check_none("" if request.only else subject)
     if not candidates:
         count = 0 if request.only else names_beside(root, relative, request).excluded_files
@@ -249,18 +226,13 @@ def find_files(
             subject, f"has no files{but}", "Name the directory the job has written to."
         )
     words_for.check_all_matched()
-    paths = kept.union(candidate.path for candidate in candidates)
-    _check_required(subject, paths, request.require)
-    return candidates
-
-
-def _check_required(subject: str, paths: Iterable[str], patterns: Iterable[str]) -> None:
-    for pattern in patterns:
+    for pattern in request.require:
         compiled = compile_pattern(pattern)
-        if not any(map(compiled.match, paths)):
+        if not any(map(compiled.match, chain(kept, candidates.paths()))):
             raise ContentChanged(
                 subject, f"is not complete yet: no file matches {pattern!r}", STILL_WRITTEN
             )
+    return candidates
 
 
 def own_names(root: Root, relative: str) -> tuple[str, ...]:
@@ -278,11 +250,13 @@ def own_names(root: Root, relative: str) -> tuple[str, ...]:
 def check_same_files(
     root: Root,
     relative: str,
-    candidates: Iterable[Candidate],
+    candidates: Candidates,
     request: PublishOrder,
     inner: InnerNames = NO_INNER_NAMES,
 ) -> None:
     """Check that a directory has the files that were found before, no others and no fewer.
+
+    They come in the same order, so nothing has to be kept of them until one is another.
 
     Args:
         root: Where the directory lies.
@@ -295,22 +269,15 @@ def check_same_files(
         ContentChanged: One appeared or vanished.
         StorageError: The file system refused.
     """
-    vanished = {candidate.path for candidate in candidates} | inner.link_paths
-    appeared: set[str] = set()
-    for found in _walk(root, relative, request):  # no second set: there can be half a million
-        if found.path in vanished:
-            vanished.remove(found.path)
-        else:
-            appeared.add(found.path)
-    if vanished or appeared:
-        path = min(vanished | appeared)
-        raise ContentChanged(
-            root.absolute(inside(relative, path)),
-            "appeared while being published"
-            if path in appeared
-            else "vanished while being published",
-            STILL_WRITTEN,
-        )
+    kept, kept_count = inner.link_paths, 0
+    known = candidates.paths()
+    for found in _walk(root, relative, request):
+        if found.path in kept:
+            kept_count += 1
+        elif found.path != next(known, None):
+            raise _difference(root, candidates, request, kept)
+    if next(known, None) is not None or kept_count < len(kept):
+        raise _difference(root, candidates, request, kept)
     if find_inner_names(root, relative, request) != inner:
         raise ContentChanged(
             f"directory {root.absolute(relative)}",
@@ -319,10 +286,25 @@ def check_same_files(
         )
 
 
+def _difference(
+    root: Root, candidates: Candidates, request: PublishOrder, kept: frozenset[str]
+) -> ContentChanged:
+    """Return the error that there are other files than before."""
+    relative = candidates.directory
+    before = kept.union(candidates.paths())
+    seen = {found.path for found in _walk(root, relative, request)}
+    path = min(seen ^ before, default="")
+    if not path:
+        problem = "changed while being published"
+    else:
+        problem = f"{'appeared' if path in seen else 'vanished'} while being published"
+    return ContentChanged(root.absolute(inside(relative, path)), problem, STILL_WRITTEN)
+
+
 def changed_at_ns(
     root: Root,
     relative: str,
-    candidates: Iterable[Candidate],
+    candidates: Candidates,
     inner: InnerNames = NO_INNER_NAMES,
 ) -> int:
     """Return when a file last came to the directories of some files, or went.
@@ -331,7 +313,7 @@ def changed_at_ns(
         NotFound: One of them is gone.
         StorageError: The file system refused.
     """
-    paths = {*(each.path for each in candidates), *inner.link_paths, *inner.directories}
+    paths = chain(candidates.paths(), inner.link_paths, inner.directories)
     parents = {inside(relative, path).rpartition("/")[0] for path in paths}
     changed_ns = 0
     for path in {relative, *parents}:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
@@ -27,7 +28,7 @@ from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
 from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.published.hash_runs import HashRun
+from ckptd.store.published.hash_runs import FilesOf, HashRun
 from ckptd.store.trees.directories import swept
 
 _THREADS_MAX: Final = 8
@@ -133,16 +134,17 @@ class UnitHashing:
             StorageError: The disk refused.
         """
         self.end()
-        units = [
-            _Hashed(index, unit)
-            for index, unit in enumerate(self._space.manifest.units)
+        all_units = self._space.manifest.units
+        units = (
+            index
+            for index, unit in enumerate(all_units)
             if (unit.criticality is Criticality.CRITICAL or unit.block_count > 1)
             and index not in self._right
             and index not in left_out
-        ]
+        )
         HashRun(
             self._tree,
-            units,
+            FilesOf(array("I", units), lambda index: _Hashed(index, all_units[index])),
             lambda run, hashed, names, buffer: self._finish_unit(hashed, names, buffer),
             on_progress=lambda progress: None,
             is_cancelled=lambda: False,

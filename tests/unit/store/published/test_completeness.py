@@ -9,6 +9,7 @@ import pytest
 from ckptd.errors import ContentChanged, UsageError
 from ckptd.model.completeness import MARKER_BYTES_MAX
 from ckptd.store.files.roots import Root
+from ckptd.store.published.candidates import Places
 from ckptd.store.published.completeness import check_complete
 from tests.support.stores import publish, write_files
 
@@ -43,13 +44,13 @@ def test_a_marker_that_is_a_link_is_read_where_it_lies(root: Root, inside: Path)
 
 def test_a_marker_is_read_up_to_a_limit(root: Root, inside: Path) -> None:
     write_files(inside, {"m.safetensors.index.json": b"{}"})
-    places = {"m.safetensors.index.json": "m.safetensors.index.json"}
+    paths, places = ["m.safetensors.index.json"], Places("", {})
     with (inside / "m.safetensors.index.json").open("r+b") as file:
         file.write(b"{}" + b" " * 10)
-        check_complete(root, "", places)
+        check_complete(root, "", paths, places)
         file.truncate(MARKER_BYTES_MAX + 1)
     with pytest.raises(ContentChanged, match="too much to be looked at"):
-        check_complete(root, "", places)
+        check_complete(root, "", paths, places)
 
 
 def test_what_is_left_out_does_not_make_complete(root: Root, inside: Path) -> None:

@@ -21,7 +21,7 @@ class File(NamedTuple):
     grain_bytes: int = 1024
 
 
-Run = HashRun[File, str]
+Run = HashRun[File]
 
 
 def run_over(
@@ -33,8 +33,16 @@ def run_over(
     on_progress: Callable[[HashingProgress], None] = lambda _: None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[str]:
-    run = HashRun(root, files, hash_file, on_progress=on_progress, is_cancelled=is_cancelled)
-    return run.run(workers)
+    given: list[str] = []
+    run = HashRun(
+        root,
+        files,
+        lambda *asked: given.append(hash_file(*asked)),
+        on_progress=on_progress,
+        is_cancelled=is_cancelled,
+    )
+    run.run(workers)
+    return given
 
 
 def name_of(_run: Run, file: File, _names: Names, _buffer: memoryview) -> str:

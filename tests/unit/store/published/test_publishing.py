@@ -1,6 +1,7 @@
 import os
 import shutil
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +85,27 @@ def test_units_stand_in_urgency_order_with_their_own_files(root: Root, inside: P
         ("a", Criticality.DEFERRED),
     ]
     assert [file and file.fingerprint.size_bytes for file in hashed.files] == [3, 4, 2, 1]
+
+
+@pytest.mark.parametrize("per_directory", [50, 10_000])
+def test_very_many_files_take_little_memory_each(
+    root: Root, inside: Path, per_directory: int
+) -> None:
+    def bytes_of(count: int) -> int:
+        for number in range(count):
+            path = inside / f"v{count}" / f"{number // per_directory}/{number:05}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"%d" % number)
+        tracemalloc.start()
+        hashed = publish(root, f"v{count}", version=count)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(hashed.manifest.units) == count
+        return peak_bytes
+
+    bytes_of(10)
+    few, many = 300, 900
+    assert bytes_of(many) - bytes_of(few) < (many - few) * 700, "as objects they take 1300 each"
 
 
 def attributes_of(hashed: HashedDirectory) -> dict[str, tuple[int, int]]:
