@@ -16,9 +16,11 @@ from ckptd.core.events import (
     CommitFailed,
     Event,
     HoldingConfirmed,
+    JoinRefused,
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
+    ManifestsJoined,
     PlacementFailed,
     RangeEnded,
     RivalExamined,
@@ -67,6 +69,23 @@ class DropManifest:
     recovery: RecoveryId
     source: PathId
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class JoinManifests:
+    """Join the manifests of some shards of a version, which are here, to one.
+
+    Attributes:
+        recovery: For which recovery.
+        job: The job whose shards they are.
+        version: Of which version.
+        members: The shards' versions, in ascending order of the shards.
+    """
+
+    recovery: RecoveryId
+    job: CheckpointName
+    version: Version
+    members: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +264,7 @@ class EndRecovery:
 Effect: TypeAlias = (
     FetchManifest
     | DropManifest
+    | JoinManifests
     | ExamineRival
     | PrepareStaging
     | WidenStaging
@@ -261,6 +281,7 @@ Effect: TypeAlias = (
 ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     FetchManifest: frozenset({ManifestArrived, ManifestMissed, ManifestRefused}),
     DropManifest: frozenset(),
+    JoinManifests: frozenset({ManifestsJoined, JoinRefused}),
     ExamineRival: frozenset({RivalExamined}),
     PrepareStaging: frozenset({StagingPrepared, StagingRefused}),
     WidenStaging: frozenset({StagingWidened, WideningRefused}),

@@ -30,6 +30,7 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
+from ckptd.model.joint import Joint
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Confirmation, RangeOutcome, RateOrigin, RivalVerdict
 
@@ -44,6 +45,7 @@ class HoldingsArrived:
         holdings: All that it holds.
         path: Over which of the paths to it; each is a source of its own.
         origin: Under what blame is kept for what comes on it.
+        recovering: The versions of jobs that it says it recovers.
     """
 
     node: NodeId
@@ -51,6 +53,7 @@ class HoldingsArrived:
     holdings: tuple[Holding, ...]
     path: PathId
     origin: Origin
+    recovering: tuple[tuple[CheckpointName, Version], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,21 @@ class RateLearned:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRequest:
+    """Which shards of a job are wanted.
+
+    Attributes:
+        shards: Their numbers; ``None``: all.
+        count: They are numbers of a layout of so many shards; ``None``: of any that has them.
+        members: Set when an interrupted recovery goes on: the shards' versions that it had joined.
+    """
+
+    shards: frozenset[int] | None = None
+    count: int | None = None
+    members: tuple[Digest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryRequested:
     """Somebody wants a version here.
 
@@ -121,6 +139,8 @@ class RecoveryRequested:
         own_names: The checkpoints of this node that are spelled most like it.
         is_named: With a version: it was asked for. Else an interrupted recovery had chosen it.
         is_by_choice: Not all units are wanted; which ones comes with the manifest.
+        job: The checkpoint is the name of a job, and these shards of it are wanted; ``own`` and
+            ``had`` are of all its shards, and ``not_below`` counts versions that were whole.
     """
 
     recovery: RecoveryId
@@ -140,6 +160,7 @@ class RecoveryRequested:
     own_names: tuple[CheckpointName, ...] = ()
     is_named: bool = True
     is_by_choice: bool = False
+    job: JobRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +307,34 @@ class ManifestRefused:
 
     recovery: RecoveryId
     source: PathId | None
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestsJoined:
+    """The manifests of some shards are joined to one.
+
+    Attributes:
+        recovery: For which recovery.
+        digest: Identity of the joined manifest, on this node only.
+        joint: What that is, and where its blocks stand in the shards.
+    """
+
+    recovery: RecoveryId
+    digest: Digest
+    joint: Joint
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRefused:
+    """The manifests of some shards cannot be joined: they contradict each other, or are too much.
+
+    Attributes:
+        recovery: For which recovery.
+        refusal: Why, with the path and the shards.
+    """
+
+    recovery: RecoveryId
     refusal: Refusal
 
 
@@ -535,6 +584,8 @@ Event: TypeAlias = (
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused
+    | ManifestsJoined
+    | JoinRefused
     | RivalExamined
     | StagingPrepared
     | StagingRefused

@@ -23,6 +23,7 @@ from ckptd.core.explain.bottleneck import LocalLoad, find_bottleneck
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
+from ckptd.core.jobs import joined
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
 from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
@@ -265,6 +266,7 @@ _ROOMS: Final = (
     troubles,
     advance,
     manifest_search,
+    joined,
     rival_choice,
     ending,
     restaging,

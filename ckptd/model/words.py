@@ -148,6 +148,7 @@ class LocalOrder(enum.StrEnum):
     """What a recovery waits for on this node; one thing at a time."""
 
     MANIFEST = "manifest"
+    JOINT = "joint"
     STAGING = "staging"
     WIDENING = "widening"
     COMMIT = "commit"

@@ -10,6 +10,7 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.story import Story
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.described import Described
+from ckptd.core.state.record.joining import Joining
 from ckptd.core.state.record.rivalry import Rivalry
 from ckptd.core.state.record.search import ManifestSearch
 from ckptd.core.state.record.swarm import Swarm
@@ -79,6 +80,7 @@ class Recovery:
         local: What this node's disk does for it now.
         search: The search for the manifest.
         rivalry: The contents that go by its version, if there are several.
+        joining: Of a job: how far its shards are known, and what they are together.
         swarm: Who else has the version, or recovers it.
         duplicates: What was asked of two sources.
         refused: Blocks that each origin sent wrongly; not asked of it again.
@@ -104,6 +106,7 @@ class Recovery:
     local: LocalWork = field(default_factory=LocalWork)
     search: ManifestSearch = field(default_factory=ManifestSearch)
     rivalry: Rivalry = field(default_factory=Rivalry)
+    joining: Joining = field(default_factory=Joining)
     swarm: Swarm = field(default_factory=Swarm)
     duplicates: Duplicates = field(default_factory=Duplicates)
     refused: dict[Origin, BlockSet] = field(default_factory=dict)

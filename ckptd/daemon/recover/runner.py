@@ -20,9 +20,11 @@ from ckptd.core.effects import (
     ExamineRival,
     FetchManifest,
     FetchRange,
+    JoinManifests,
 )
 from ckptd.core.events import (
     Event,
+    JoinRefused,
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
@@ -134,6 +136,8 @@ class Runner:
                 question = self._questions.get((effect.recovery, effect.source))
                 if question is not None:
                     question.cancel()
+            case JoinManifests():
+                self._start(_refuse(effect))
             case ExamineRival():
                 record = self._book.under_way(effect.recovery).record
                 urgency = Urgency.of(Criticality.CRITICAL, is_background=record.is_background)
@@ -222,3 +226,8 @@ class Runner:
 
         assert self._orders is not None, _NOT_RUNNING
         self._orders.create_task(note())
+
+
+async def _refuse(effect: JoinManifests) -> Event:
+    message = f"{effect.job}: shards are not joined by this version of ckptd"
+    return JoinRefused(effect.recovery, Refusal("unsupported", message, is_retryable=False))

@@ -23,6 +23,7 @@ from ckptd.core.effects import (
     ExamineRival,
     FetchManifest,
     FetchRange,
+    JoinManifests,
     PlaceVersion,
     PrepareStaging,
     WidenStaging,
@@ -158,6 +159,8 @@ class SimulatedRunner:
                 self._manifests.fetch(effect)
             case DropManifest():
                 self._manifests.drop(effect)
+            case JoinManifests():
+                raise AssertionError("no simulated node recovers a job")
             case ExamineRival():
                 self._examine(effect)
             case ConfirmHolding():

@@ -1,0 +1,1 @@
+"""Recoveries of jobs: which version is whole for all shards, joined, and the same everywhere."""

@@ -1,0 +1,96 @@
+"""How far a recovery of a job knows the shards of a version, and what it joined."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ckptd.core.report.rivals import Rival
+from ckptd.core.state.job_claims import Layout
+from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Digest, PathId
+from ckptd.model.joint import Joint
+
+
+class KnownShard(NamedTuple):
+    """What the manifest of a shard's content says, as far as it matters for what is whole.
+
+    Attributes:
+        block_count: How many blocks it has.
+        optional: Those of optional units.
+    """
+
+    block_count: int
+    optional: BlockSet
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The manifests of all shards of a version are collected.
+
+    Attributes:
+        layout: Of which version.
+        contents: Of each shard, by number, the contents that are whole as is claimed.
+        wanted: Contents whose manifest is not here, with the number of the shard.
+        queues: Of each source what it can be asked for; ``None`` is this node.
+        asked_ns: When each source was asked that has not answered.
+        give_way_at_ns: When another version is tried if no manifest came by then.
+        why: Why this version, for a person.
+        seen_revision: With which claims it was looked at last.
+    """
+
+    layout: Layout
+    contents: dict[int, list[Digest]]
+    wanted: dict[Digest, int] = field(default_factory=dict)
+    queues: dict[PathId | None, deque[Digest]] = field(default_factory=dict)
+    asked_ns: dict[PathId | None, int] = field(default_factory=dict)
+    give_way_at_ns: int = 0
+    why: str = ""
+    seen_revision: int = -1
+
+
+class Dispute(NamedTuple):
+    """Several contents of one shard are genuine, and a person has to choose.
+
+    Attributes:
+        revision: With which claims that was so.
+        message: The sentence for a person.
+        rivals: The contents.
+    """
+
+    revision: int
+    message: str
+    rivals: Sequence[Rival]
+
+
+@dataclass(slots=True)
+class Joining:
+    """The shards of a recovery of a job.
+
+    Attributes:
+        attempt: The version whose manifests are collected; ``None``: none is.
+        known: The contents of shards whose manifests came and are right, whatever the version.
+        failed: Versions that are not whole though it looked so, and why.
+        failed_revision: With which claims that was so; with others they are looked at again.
+        dispute: What a person has to choose from.
+        joint: What was joined; ``None``: nothing is yet.
+        chosen: Of which version it is.
+        settles_ns: Nothing is placed before this moment: others that began meanwhile are heard.
+        due_ns: When it is to be looked at though nothing happened.
+        seen_revision: With which claims a version was looked for last.
+        is_giving_way: Another version is gone over to once nothing is under way.
+    """
+
+    attempt: Attempt | None = None
+    known: dict[Digest, KnownShard] = field(default_factory=dict)
+    failed: dict[Layout, str] = field(default_factory=dict)
+    failed_revision: int = -1
+    dispute: Dispute | None = None
+    joint: Joint | None = None
+    chosen: Layout | None = None
+    settles_ns: int = 0
+    due_ns: int | None = None
+    seen_revision: int = -1
+    is_giving_way: bool = False
