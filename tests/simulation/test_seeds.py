@@ -21,6 +21,7 @@ ONCE_FAILED = (
     798,  # receivers that met asked for the same blocks at the same moments to the end
     1070,  # gave a block of what was taken from a slow source back to it
     1156,  # the same, and it was the last one
+    1232,  # the books gave another chance to a source before it had said what it stands by
     1246,  # woke up at once after waking up, for a hedge on a lane the disk held up
 )
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from ckptd.core.events import RangeEnded, RangeProgressed
 from ckptd.core.explain import narration
-from ckptd.core.peers.blame import accuse, accuse_late, proved
+from ckptd.core.peers.blame import accuse, accuse_late, give_second_chances, proved
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.hedging import find_hedge, losers
 from ckptd.core.ranges.lane_trials import begin_with_two, give_trial_up
@@ -199,6 +199,8 @@ def on_range_ended(step: Step, event: RangeEnded) -> None:
             give_trial_up(step, narration.REASONS[event.outcome])
     elif not lane.is_closing:
         _judge(step, lane, transfer, event)
+    if recovery.refused:  # it may be all that is left for what comes back
+        give_second_chances(step)
     for loser in list(losers(recovery)):
         narration.report_settled(step, lane, loser)
         step.close_lane(loser, CloseReason.REDUNDANT)

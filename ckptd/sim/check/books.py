@@ -275,12 +275,14 @@ def _note_progress(book: NodeBook, event: RangeProgressed) -> None:
 def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: BlockSet) -> None:
     """Note whom bad blocks came from; what was under way when it answered is excused with it.
 
-    What a life sent that is over has to be proved by the next one.
+    What a life sent that is over has to be proved by the next one. Who is asked whether it stands
+    by them gets another chance after its answer, at the earliest.
     """
     source, digest, version = attempt.order.source, attempt.order.digest, recovery.known_version()
     key = origin, _ = (attempt.origin, digest)
     doubts = book.doubts.setdefault(key, DoubtAccount())
     doubts.strike({block: version.units_of(BlockSet.single(block)) for block in bad})
+    is_asked = False
     if (attempt.epoch, origin) != (book.epochs.get(source), book.origins.get(source)):
         doubts.unproven |= version.units_of(bad)
     else:
@@ -289,7 +291,8 @@ def _accuse(book: NodeBook, recovery: RecoveryAccount, attempt: Attempt, bad: Bl
         if bad:
             book.accused[key] = book.accused.get(key, BlockSet()) | bad
             recovery.bad_by[origin] = recovery.bad_by.get(origin, BlockSet()) | bad
-    if _use_last(book, origin, digest) and key not in book.questioned:
+        is_asked = bool(bad) or key in book.questioned
+    if _use_last(book, origin, digest) and not is_asked:
         _give_second_chances(book)
 
 

@@ -560,3 +560,24 @@ def test_paths_of_one_origin_are_blamed_together() -> None:
         _strike(script, order)
     script.tell(HoldingConfirmed(A, version.digest, HELD))
     assert {peer.standing.trust for peer in script.scheduler.inspect().peers.values()} == {-4}
+
+
+def test_what_was_under_way_when_all_sources_were_refused_is_asked_for_again() -> None:
+    """It comes back after the answer, when nobody is refused any more for anything else."""
+    script, version = Script(options=NO_COMMITS), saved(16)
+    [first] = ranges(script.start(version, A))
+    [second] = ranges(script.arrive(first, 1))
+    script.scheduler.inspect().standing_of(OF_A).doubts[version.digest] = Doubts(strikes=3)
+    script.arrive(first, 2, rejected=(1,))
+    script.end(first, RangeOutcome.SPOILED)
+    script.tell(HoldingConfirmed(A, version.digest, HELD))
+    assert script.recovery().refused[OF_A].meets(BlockSet.of_run(second.blocks))
+    script.end(second, RangeOutcome.CLOSED)
+    assert (
+        not script.recovery().refused.get(OF_A, BlockSet()).meets(version.blocks - blocks((0, 1)))
+    )
+    for _ in version.blocks:
+        for order in script.in_flight:
+            script.deliver(order)
+        script.wait(300)
+    assert script.recovery().coverage.verified == version.blocks

@@ -3,13 +3,14 @@
 import pytest
 
 from ckptd.core.effects import ConfirmHolding, DiscardStaging, Effect, PrepareStaging
-from ckptd.core.events import HoldingConfirmed, RecoveryCancelled, RivalExamined
+from ckptd.core.events import HoldingConfirmed, RangeProgressed, RecoveryCancelled, RivalExamined
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
+from ckptd.model.ids import Origin
 from ckptd.model.words import Confirmation, RivalVerdict
-from ckptd.sim.check.accounts import DoubtAccount, NodeBook
+from ckptd.sim.check.accounts import STRIKES_MAX, DoubtAccount, NodeBook
 from ckptd.sim.cluster import Cluster
-from tests.support.simulation import OF_S0, R0, S0, R, laid_out, run_until, two_sources
+from tests.support.simulation import OF_S0, R0, S0, S1, R, laid_out, run_until, two_sources
 
 VERSION = laid_out(critical=64, normal=64)
 OTHER = laid_out(normal=8, checkpoint="llama/b")
@@ -89,3 +90,22 @@ def test_a_sample_that_was_wrong_is_a_unit_of_its_own_that_its_holder_is_asked_a
     is_excused = answer in {Confirmation.NOT_HELD, Confirmation.NO_ANSWER}
     assert book.doubts[key].covered == (sample if is_excused else BlockSet())
     assert book.stood_by_counts[OF_S0] == (answer is Confirmation.HELD)
+
+
+def test_who_is_asked_about_bad_blocks_gets_no_other_chance_before_the_answer(
+    cluster: Cluster, book: NodeBook
+) -> None:
+    """Nor do others: else a source that is refused after its answer is the only one left out."""
+    recovery, cluster.books.checks = book.recoveries[R0], ()
+    attempt = next(each for each in recovery.attempts.values() if each.order.source == S0)
+    block, order = attempt.next_block, attempt.order
+    book.doubts[OF_S0, VERSION.digest] = DoubtAccount(strikes=STRIKES_MAX - 1)
+    recovery.bad_by[Origin(S1)] = VERSION.blocks
+    node, received = cluster.nodes[R], attempt.received_bytes
+    asked = ConfirmHolding(S0, VERSION.digest, BlockSet.single(block))
+    bad = RangeProgressed(order.transfer, received, block + 1, (block,))
+    cluster.books.handled(node, (bad,), (asked,))
+    assert recovery.bad_by == {OF_S0: VERSION.blocks, Origin(S1): VERSION.blocks}
+    cluster.books.handled(node, (HoldingConfirmed(S0, asked.digest, Confirmation.HELD),), ())
+    refused = VERSION.blocks - recovery.unclaimed()
+    assert recovery.bad_by == {OF_S0: refused, Origin(S1): refused}
