@@ -16,6 +16,7 @@ from ckptd.config.addresses import Address, parse_address
 from ckptd.config.document import EnvironmentKey, Key, flag, one_of, text
 from ckptd.config.values import (
     Advertised,
+    KeptWarm,
     absolute_path,
     account_or_none,
     accounts,
@@ -31,6 +32,7 @@ from ckptd.config.values import (
     file_mode,
     file_size,
     interface,
+    kept_warm,
     link_rate,
     path_or_none,
     pattern_groups,
@@ -167,7 +169,9 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
         buffers_bytes: Memory for bodies that arrive.
         redundancy: 1 or 2.
         write_mode: Through the page cache or past it.
-        drop_written: What is durable leaves the page cache again.
+        drop_written: What is durable leaves the page cache again, unless ``keep_warm`` says more.
+        keep_warm_bytes: How much of what was just recovered stays there; ``auto``: half of the
+            memory, or nothing where ``drop_written`` is set or blocks go past it.
         on_conflict: What a recovery in the background does then.
         mode: No file gets bits beyond these, octal.
         owner: Whose what is recovered becomes; ``None``: it stays the daemon's.
@@ -182,6 +186,9 @@ class RecoverySection(msgspec.Struct, frozen=True, kw_only=True):
     redundancy: Annotated[int, Key(redundancy)] = 1
     write_mode: Annotated[WriteMode, Key(one_of(WriteMode))] = WriteMode.BUFFERED
     drop_written: Annotated[bool, Key(flag)] = False
+    keep_warm_bytes: Annotated[KeptWarm, Key(text(kept_warm))] = msgspec.field(
+        default="auto", name="keep_warm"
+    )
     on_conflict: Annotated[OnConflict, Key(one_of(OnConflict))] = OnConflict.WAIT
     mode: Annotated[str, Key(text(file_mode))] = "0775"
     owner: Annotated[str | None, Key(account_or_none)] = None

@@ -207,6 +207,19 @@ def redundancy(value: object) -> int:
     return value
 
 
+KeptWarm: TypeAlias = int | Literal["auto"]
+"""How much stays in the page cache; ``auto``: that is chosen by the memory there is."""
+
+
+def kept_warm(size: str) -> KeptWarm:
+    """Read how much of what was recovered stays in the page cache; ``"0B"``: nothing.
+
+    Raises:
+        UsageError: Neither a size nor ``auto``.
+    """
+    return "auto" if size == "auto" else parse_size(size)
+
+
 def file_mode(mode: str) -> str:
     """Read which mode bits a recovered file may have at most, as ``chmod`` takes them.
 

@@ -384,6 +384,7 @@ def test_a_root_says_of_recoveries_into_it_what_is_other_there(tmp_path: Path) -
         ({"publish": 'file_max = "0B"'}, "publish.file_max.* is not 1 B to 16 TiB"),
         ({"publish": 'file_max = "17TiB"'}, "publish.file_max.* is not 1 B to 16 TiB"),
         ({"recovery": 'version_max = "0B"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
+        ({"recovery": 'keep_warm = "much"'}, "recovery.keep_warm.* is not a number and a unit"),
         ({"recovery": 'version_max = "33TiB"'}, "recovery.version_max.* is not 1 B to 32 TiB"),
         ({"scrub": 'rate = "1"'}, "scrub.rate.* is not a number and a unit"),
     ],

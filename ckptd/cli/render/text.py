@@ -325,6 +325,8 @@ def result_lines(result: RecoveryResult) -> list[str]:
         f"sources: {shares or 'none'}; {local}resumed {format_size(result.bytes_resumed)}, "
         f"wasted {format_size(result.bytes_wasted)}"
     )
+    if 0 < result.bytes_kept_warm < result.bytes_placed:
+        account += f"; {format_size(result.bytes_kept_warm)} stay in memory while there is room"
     return [*lines, *_missing_lines(result), *_wrapped(account)]
 
 

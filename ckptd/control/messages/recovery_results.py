@@ -51,6 +51,8 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
         bytes_local: Bytes that need not travel: zeros, those at the target, and those that were
             copied from elsewhere on this node.
         bytes_reused: The latter alone.
+        bytes_kept_warm: How much of it was not dropped from the page cache, within
+            ``[recovery] keep_warm``; the kernel may evict it all the same.
         was_here: The version stood at the target, and nothing had to be done.
         bytes_wasted: Received but not used: duplicates and blocks with a wrong digest.
         duration_s: From the request to the end.
@@ -89,6 +91,7 @@ class RecoveryResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     happenings: dict[str, int] = {}
     bytes_local: int = 0
     bytes_reused: int = 0
+    bytes_kept_warm: int = 0
     was_here: bool = False
     rivals: tuple[RivalRow, ...] = ()
     bytes_placed: int = 0

@@ -140,6 +140,7 @@ def result_of(ended: EndedRecovery) -> RecoveryResult:
         bytes_local=ended.local_bytes,
         bytes_reused=ended.reused_bytes,
         was_here=ended.was_here,
+        bytes_kept_warm=ended.kept_warm_bytes,
         bytes_wasted=ended.wasted_bytes,
         duration_s=ended.duration_s,
         time_to_critical_s=ended.critical_s,

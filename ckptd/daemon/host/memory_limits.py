@@ -6,6 +6,7 @@ room that the file system says it has may be more than can be used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -46,6 +47,13 @@ class MemoryLimit:
     limit_bytes: int
     left_bytes: int
     cgroup: str
+
+
+def memory_bytes() -> int:
+    """Return how much memory this process can have: the machine's, or what its cgroups permit."""
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = memory_limit()
+    return machine_bytes if limit is None else min(machine_bytes, limit.limit_bytes)
 
 
 def memory_limit(root: str = _ROOT, own: str = "/proc/self/cgroup") -> MemoryLimit | None:

@@ -48,6 +48,7 @@ from ckptd.daemon.measure.redundancy import REDUNDANCY_METRICS, Redundancy
 from ckptd.daemon.measure.transfer_times import RECEIVED_METRICS, TRANSFER_METRICS, TransferTimes
 from ckptd.daemon.measure.works import WORK_METRICS, Works
 from ckptd.daemon.parts import Parts
+from ckptd.daemon.recover.keeping_warm import WARM_METRICS
 from ckptd.daemon.recover.local_load import local_load
 from ckptd.daemon.recover.peering import DISCOVERY_METRICS, PEER_METRICS
 from ckptd.daemon.recover.recovering import Recovering
@@ -162,6 +163,7 @@ class Measuring:
             resumed_bytes=ended.resumed_bytes,
             local_bytes=ended.local_bytes,
             reused_bytes=ended.reused_bytes,
+            kept_warm_bytes=ended.kept_warm_bytes,
             wasted_bytes=ended.wasted_bytes,
             duration_s=ended.duration_s,
             why=ended.message,
@@ -300,6 +302,7 @@ class Measuring:
             MetricGroup(self._keeping.keep, KEEP_METRICS),
             MetricGroup(lambda: self._keeping.reads, READ_METRICS),
             MetricGroup(lambda: self._recovering.staging.repaired_units, REPAIR_METRICS),
+            MetricGroup(lambda: self._recovering.staging.warm.kept_bytes, WARM_METRICS),
             MetricGroup(self._root_watch.states, ROOT_METRICS),
             MetricGroup(lambda: self._works, WORK_METRICS),
             MetricGroup(self._recoveries_seen, RECOVERY_METRICS),

@@ -56,6 +56,7 @@ class OpenRecovery:
         staging: Where it writes, once prepared.
         here: What of it was on this node's disks when it was prepared.
         was_here: The version stood at the target already, just as it should.
+        kept_warm_bytes: How much of it was not dropped from the page cache, once it is placed.
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
         ended: Set when it has ended and the journal knows.
@@ -70,6 +71,7 @@ class OpenRecovery:
     staging: Staging | None = None
     here: OnDisk = NOTHING_HERE
     was_here: bool = False
+    kept_warm_bytes: int = 0
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -246,6 +248,7 @@ class RecoveryBook:
             local_bytes=final.local_bytes,
             reused_bytes=final.reused_bytes,
             was_here=recovery.was_here,
+            kept_warm_bytes=recovery.kept_warm_bytes,
             wasted_bytes=sum(final.wasted_bytes.values()),
             duration_s=_seconds(duration_ns),
             critical_s=_seconds(final.critical_ns, before_ns),

@@ -20,6 +20,7 @@ from ckptd.daemon.recover.elapsed import Elapsed
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
 from ckptd.daemon.recover.interest import Asking
+from ckptd.daemon.recover.keeping_warm import warm_bound
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.orphans import remove_orphans
 from ckptd.daemon.recover.own_versions import OwnVersions
@@ -39,6 +40,7 @@ from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.block_files import Writing
+from ckptd.store.staging.warmth import Warmth
 
 _COMMIT_S: Final = 5.0
 """How long a stopping daemon commits what it has verified. Half of what a service manager is
@@ -108,7 +110,7 @@ class Recovering:
             self.book,
             self.own,
             advertising,
-            Writing(config.recovery.write_mode, drops_written=config.recovery.drop_written),
+            Writing(config.recovery.write_mode, Warmth(warm_bound(config.recovery))),
             self.attributes,
             self.terms,
             parts.wall_clock,

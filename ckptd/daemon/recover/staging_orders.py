@@ -35,6 +35,7 @@ from ckptd.daemon.host.disk_calls import DiskCalls
 from ckptd.daemon.host.shortages import in_threads, outlast, ready_threads
 from ckptd.daemon.parts import Storage
 from ckptd.daemon.recover.attribute_search import AttributeSearch, Wanted
+from ckptd.daemon.recover.keeping_warm import KeepingWarm
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.recoveries import OpenRecovery, RecoveryBook, is_taken
 from ckptd.daemon.recover.terms import Terms
@@ -83,6 +84,7 @@ class StagingOrders:
     Attributes:
         report: Hears of what happens on the way to the end of an order; set before the first one.
         disk_calls: How long threads have been in the disk.
+        warm: Knows what stays in the page cache.
         repaired_units: How many files were put right where their version stood.
     """
 
@@ -105,6 +107,7 @@ class StagingOrders:
         self._own = own
         self._advertising = advertising
         self._writing = writing
+        self.warm = KeepingWarm(storage, writing.warmth)
         self._search = search
         self._terms = terms
         self._wall_clock = wall_clock
@@ -178,6 +181,7 @@ class StagingOrders:
                 reserved_elsewhere_bytes=self._promised_bytes(recovery),
             )
             verified = await self._in_thread(partial(_making_room, recovery, prepare))
+            await self.warm.let_go()
             is_there = staging.is_placed or staging.is_untouched
             recovery.was_here = is_there and staging.local == verified
             if not staging.is_placed:
@@ -364,6 +368,9 @@ class StagingOrders:
                 recovery.root.name, recovery.target, manifest, encoded, digest, files
             )
             await self._record(recovery, placed)
+            recovery.kept_warm_bytes = await self.warm.note_placed(
+                digest, recovery.root.name, recovery.target, staging
+            )
             self._advertising.end(recovery.id)
             await self._in_thread(staging.close)
             await self._in_thread(partial(drop_kept, recovery.root, recovery.id))

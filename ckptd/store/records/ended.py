@@ -82,6 +82,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         local_bytes: Bytes that were on this node's disks already and that no earlier run of the
             recovery left, and zeros.
         reused_bytes: Those of them that were copied from elsewhere on this node.
+        kept_warm_bytes: How much of it was not dropped from the page cache.
         was_here: The version stood at the target, and nothing had to be done.
         rivals: The contents among which nobody had chosen, if that made it fail.
         started_at_s: When it was asked for, in Unix time; 0: not kept.
@@ -115,6 +116,7 @@ class EndedRecovery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     local_bytes: int = 0
     reused_bytes: int = 0
     was_here: bool = False
+    kept_warm_bytes: int = 0
     started_at_s: float = 0.0
     unit_count: int = 0
     verified_unit_count: int = 0

@@ -47,6 +47,7 @@ from ckptd.store.staging.deliveries import BlockWrite, verify_delivery
 from ckptd.store.staging.held import HeldBlocks
 from ckptd.store.staging.lane_times import LaneTimes
 from ckptd.store.staging.staged_version import StagedVersion
+from ckptd.store.staging.warmth import WarmBlocks, drop_files
 from ckptd.store.trees import directories, leftovers
 from ckptd.store.trees.bare_names import BareNamesRepair
 from ckptd.store.trees.directory_times import kept_times
@@ -88,6 +89,7 @@ class Staging:
         replaced: How many files :meth:`place` put right where the version stood.
         nearby: Where else on this node's disks blocks lie that are not here.
         held: Which blocks are here, and whether lanes wait for a commit.
+        warm: What of it stays in the page cache.
         lane_times: How the lanes that deliver spend their time.
         served: The blocks among them that the journal has, for others to fetch.
     """
@@ -117,7 +119,9 @@ class Staging:
         self.served = StagedVersion(root, self._path, target, space)
         self._tree: Root | None = None
         self._hashing: UnitHashing | None = None
-        self._drops_read = writing is not None and writing.drops_written
+        writing = writing or Writing()
+        self._warmth = writing.warmth
+        self.warm = WarmBlocks.none(recovery, space)
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
         self.zeros = BlockSet()
@@ -128,7 +132,7 @@ class Staging:
         self._unreserved: list[int] = []
         self._spoiled = ""  # which write or sync failed
         self._is_unwanted = threading.Event()
-        self._files = BlockFiles(space, self._open_unit, writing or Writing())
+        self._files = BlockFiles(space, self._open_unit, writing.mode, lambda: self.warm.kept)
 
     def prepare(
         self,
@@ -239,6 +243,9 @@ class Staging:
         looked_at = (journaled | zeros) & there
         verified = leftovers.matching(tree, space, looked_at, check=self._check_wanted)
         verified |= zeros - there  # of files that were made just now
+        brought = BlockSet.full(space.block_count) - blocks_of(space, stands)
+        self.warm = self._warmth.begin(self.warm.recovery, space, brought)
+        self._files.drop(looked_at)
         self.zeros = zeros & verified
         self.held.expect(space.size_bytes - space.set_bytes(self.zeros | unchosen))
         self.held.add(verified)
@@ -279,6 +286,7 @@ class Staging:
         )
         self._unreserved += preparing.create_files(tree, space, others, self._zeros_known)
         self._unstaged -= units
+        self._warmth.widen(self.warm, blocks_of(space, units))
         self.zeros |= zeros
         if self._hashing is not None:
             self._hashing.note(zeros, space.units_of(zeros))
@@ -531,6 +539,8 @@ class Staging:
             files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
         self._placed = files
         self.is_placed = True
+        lost = self._warmth.place(self.warm, missing)
+        drop_files(root, map(self.path_of, self._space.units_of(lost)))
         directories.remove_empty_staging_directory(root)
         return files
 
@@ -581,6 +591,7 @@ class Staging:
             StorageError: The system refused.
         """
         self.close()
+        self._warmth.end(self.warm.recovery)
         self._remove()
 
     def _remove(self) -> None:
@@ -593,7 +604,7 @@ class Staging:
                 tree,
                 self._space,
                 check=self._check_wanted,
-                drops_read=self._drops_read,
+                is_warm=lambda unit: self._space.unit_run(unit)[0] in self.warm.kept,
                 begun=self.zeros,
             )
         return self._hashing

@@ -2,7 +2,7 @@
 
 A recovery may write more than a node has memory, and a job may run beside it. Written through
 the page cache, every block evicts a page that may be in use. Writes that are ``direct`` bypass
-the cache, and with ``drops_written`` blocks are dropped from it once they are durable.
+the cache, and blocks that are not to stay there are dropped from it once they are durable.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
-from ckptd.errors import StorageError
+from ckptd.errors import CkptdError, StorageError
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import WriteMode
 from ckptd.store.files.kernel import sync_data
 from ckptd.store.files.open_files import OpenFiles
+from ckptd.store.staging.warmth import Warmth
 from ckptd.store.trees.whole_units import is_whole
 
 _OPEN_FILES_MAX: Final = 128
@@ -47,12 +49,12 @@ class Writing:
     """How recoveries write.
 
     Attributes:
-        mode: Through the page cache or past it.
-        drops_written: Drop blocks from the page cache once they are durable.
+        mode: Through the page cache or past it; what is to stay there never goes past it.
+        warmth: Says what stays there.
     """
 
     mode: WriteMode = WriteMode.BUFFERED
-    drops_written: bool = False
+    warmth: Warmth = field(default_factory=Warmth)
 
 
 class BlockFiles:
@@ -61,16 +63,21 @@ class BlockFiles:
     Args:
         space: What the recovery consists of.
         open_unit: Opens the file of a unit with the given flags.
-        writing: How to write.
+        mode: Which way they take.
+        kept: Returns the blocks that stay in the page cache, whole units; they never get more.
     """
 
     def __init__(
-        self, space: AddressSpace, open_unit: Callable[[int, int], int], writing: Writing
+        self,
+        space: AddressSpace,
+        open_unit: Callable[[int, int], int],
+        mode: WriteMode,
+        kept: Callable[[], BlockSet],
     ) -> None:
         self._space = space
         self._open_unit = open_unit
-        self._writing = writing
-        self._is_direct = writing.mode is WriteMode.DIRECT
+        self._kept = kept
+        self._is_direct = mode is WriteMode.DIRECT
         self._files = OpenFiles(self._open, files_max=_OPEN_FILES_MAX)
         self._turns = tuple(threading.Lock() for _ in range(_TURNS))
 
@@ -87,7 +94,7 @@ class BlockFiles:
             OSError: The disk refused.
         """
         with self._files.borrow(unit) as fd:
-            if not self._is_direct:
+            if not self._goes_past(unit):
                 # The kernel lets one thread at a time write to a file while others spin: with
                 # four lanes that was a third of the receiver's processor time. Here they sleep.
                 with self._turns[unit % _TURNS]:
@@ -123,20 +130,35 @@ class BlockFiles:
         return True
 
     def drop(self, blocks: BlockSet) -> None:
-        """Drop durable blocks from the page cache, if ``drops_written`` is set.
+        """Drop durable blocks from the page cache, unless they are to stay.
+
+        A tmpfs has them nowhere else and keeps them. Where a file that came whole cannot be opened
+        any more, its block stays.
 
         Raises:
             CkptdError: A file cannot be opened.
         """
-        if not self._writing.drops_written:
-            return
         space = self._space
-        for start, end in blocks.runs():
+        for start, end in (blocks - self._kept()).runs():
             run = space.extents(space.block_start(start), space.block_start(end))
             for unit, offset, size_bytes in run:
-                if not is_whole(space.manifest.units[unit]):
-                    with self._files.borrow(unit) as fd:
-                        os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+                if is_whole(space.manifest.units[unit]):
+                    with suppress(CkptdError):
+                        self._drop_whole(unit)
+                    continue
+                with self._files.borrow(unit) as fd:
+                    os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+    def _drop_whole(self, unit: int) -> None:
+        fd = self._open_unit(unit, os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+    def _goes_past(self, unit: int) -> bool:
+        """Return whether a unit is written past the page cache."""
+        return self._is_direct and self._space.unit_run(unit)[0] not in self._kept()
 
     def close(self) -> None:
         """Close all files. None may be in use, and no call may follow.
@@ -147,7 +169,7 @@ class BlockFiles:
         self._files.close()
 
     def _open(self, unit: int) -> int:
-        if self._is_direct:
+        if self._goes_past(unit):
             try:
                 return self._open_unit(unit, os.O_WRONLY | os.O_DIRECT)
             except StorageError as error:

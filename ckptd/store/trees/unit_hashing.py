@@ -70,7 +70,7 @@ class UnitHashing:
         tree: Where the files are; open until :meth:`end`.
         space: What they should be.
         check: Called between two pieces; what it raises ends the hashing.
-        drops_read: What was read leaves the page cache.
+        is_warm: Returns whether what was read of a unit stays in the page cache.
         begun: Blocks that are there before any is written.
     """
 
@@ -80,13 +80,13 @@ class UnitHashing:
         space: AddressSpace,
         *,
         check: Callable[[], None],
-        drops_read: bool = False,
+        is_warm: Callable[[int], bool] = lambda _: True,
         begun: BlockSet | None = None,
     ) -> None:
         self._tree = tree
         self._space = space
         self._check = check
-        self._drops_read = drops_read
+        self._is_warm = is_warm
         self._changed = threading.Condition()
         self._committed = begun or BlockSet()
         self._is_ended = False
@@ -152,7 +152,7 @@ class UnitHashing:
 
     def _finish_unit(self, hashed: _Hashed, names: Names, buffer: memoryview) -> None:
         unit, begun = hashed.unit, self._begun.pop(hashed.number, None)
-        with self._open(names, unit) as fd:
+        with self._open(names, hashed.number) as fd:
             if begun is None:
                 digest = unit_digest(fd, unit.size_bytes, buffer=buffer, check=self._check)
             else:
@@ -170,7 +170,8 @@ class UnitHashing:
         return differs(unit) if wrong else contradiction(unit)
 
     @contextmanager
-    def _open(self, names: Names, unit: Unit) -> Iterator[int]:
+    def _open(self, names: Names, index: int) -> Iterator[int]:
+        unit = self._space.manifest.units[index]
         try:
             fd = names.open_file(unit.path, os.O_RDONLY)
         except NotFound as error:
@@ -178,7 +179,7 @@ class UnitHashing:
         try:
             with mapping_os_errors(self._tree.absolute(unit.path)):
                 yield fd
-                if self._drops_read:
+                if not self._is_warm(index):
                     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         except ContentChanged as error:
             raise differs(unit) from error
@@ -216,7 +217,7 @@ class UnitHashing:
         upto = min((min(run.end, end) - first) * unit.block_size_bytes, unit.size_bytes)
         hasher = self._begun.setdefault(index, UnitHasher())
         try:
-            with self._open(names, unit) as fd:
+            with self._open(names, index) as fd:
                 hasher.advance(fd, upto, buffer, check=self._check_going_on)
         except (CkptdError, OSError):
             del self._begun[index]

@@ -337,6 +337,15 @@ def test_a_version_that_is_here_already_is_not_called_recovered() -> None:
     assert line == f"{RESULT.checkpoint}@{RESULT.version} is here already: {RESULT.target}"
 
 
+def test_what_stays_in_memory_is_said_where_it_is_not_all_or_nothing() -> None:
+    placed = replace(RESULT, bytes_placed=2 * GIB)
+    account = " ".join(map(str.strip, result_lines(replace(placed, bytes_kept_warm=GIB))))
+    assert account.endswith("1 GiB stay in memory while there is room")
+    for kept_bytes in (0, 2 * GIB):
+        lines = result_lines(replace(placed, bytes_kept_warm=kept_bytes))
+        assert "in memory" not in " ".join(lines)
+
+
 def test_what_was_copied_on_this_node_has_no_rate_of_peers() -> None:
     copied = replace(RESULT, bytes_received=0, bytes_local=2 * GIB, sources=())
     assert result_lines(copied)[0].startswith(

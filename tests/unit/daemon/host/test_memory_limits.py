@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from pathlib import Path
 
 import pytest
 
+from ckptd.daemon.host import memory_limits
 from ckptd.daemon.host.memory_limits import MemoryLimit, memory_limit
 
 LIMITLESS = "9223372036854771712"
@@ -73,3 +76,13 @@ def test_more_used_than_permitted_leaves_nothing(tmp_path: Path) -> None:
 def test_this_machine_can_be_asked() -> None:
     limit = memory_limit()
     assert limit is None or limit.left_bytes <= limit.limit_bytes
+
+
+@pytest.mark.parametrize("limit_bytes", [None, 1, 2**62])
+def test_memory_is_what_the_machine_has_and_the_cgroups_permit(
+    monkeypatch: pytest.MonkeyPatch, limit_bytes: int | None
+) -> None:
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+    limit = None if limit_bytes is None else MemoryLimit(limit_bytes, 0, "/")
+    monkeypatch.setattr(memory_limits, "memory_limit", lambda: limit)
+    assert memory_limits.memory_bytes() == min(machine_bytes, limit_bytes or machine_bytes)

@@ -50,6 +50,7 @@ def test_the_format_does_not_change_without_its_number() -> None:
         "rivals": [],
         "local_bytes": 0,
         "reused_bytes": 0,
+        "kept_warm_bytes": 0,
         "was_here": False,
         "started_at_s": 0.0,
         "unit_count": 0,

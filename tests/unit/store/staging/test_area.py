@@ -14,6 +14,7 @@ from ckptd.model.blocks import BlockSet
 from ckptd.store.files.confined import rename_noreplace
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
+from ckptd.store.staging.warmth import Warmth
 from tests.support.mounts import needs_disk
 from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import (
@@ -101,7 +102,8 @@ class TestWholeRecovery:
         needs_disk(site.path)
         for drops_written in (True, False):
             name = f"r-{drops_written}"
-            staging = site.staging(name, name, Writing(drops_written=drops_written))
+            warmth = Warmth(0) if drops_written else Warmth()
+            staging = site.staging(name, name, Writing(warmth=warmth))
             staging.prepare(NOTHING)
             site.deliver(staging, site.everything)
             kept = pages_in_memory(site.staged("shards/1.bin", name))

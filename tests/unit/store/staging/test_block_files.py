@@ -16,12 +16,13 @@ from ckptd.store.files.kernel import mapping_os_errors
 from ckptd.store.staging import block_files
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import BlockFiles, Writing
+from ckptd.store.staging.warmth import Warmth
 from tests.support.mounts import needs_disk, tmpfs
 from tests.support.page_cache import pages_in_memory
 from tests.support.stagings import NOTHING, Site, content_of
 
-DIRECT = Writing(WriteMode.DIRECT)
-DROPPING = Writing(drops_written=True)
+DIRECT = Writing(WriteMode.DIRECT, Warmth(0))
+DROPPING = Writing(warmth=Warmth(0))
 CONTENTS = {
     "even.bin": content_of(2 * MIB, seed=1),
     "odd.bin": content_of(MIB + 4097, seed=2),
@@ -76,6 +77,19 @@ def test_what_is_durable_leaves_memory_if_that_is_wanted(disk_site: Site) -> Non
     assert pages_in_memory(disk_site.staged("even.bin")) == 0
 
 
+def test_a_unit_that_comes_whole_leaves_memory_likewise(disk_site: Site) -> None:
+    fill(disk_site, disk_site.staging(writing=DROPPING))
+    assert pages_in_memory(disk_site.staged("small.bin")) == 0
+
+
+def test_what_is_to_stay_in_memory_is_not_written_past_it(disk_site: Site) -> None:
+    size_bytes = disk_site.space.manifest.units[0].size_bytes
+    fill(disk_site, disk_site.staging(writing=Writing(WriteMode.DIRECT, Warmth(size_bytes))))
+    assert disk_site.space.manifest.units[0].path == "even.bin"
+    assert pages_in_memory(disk_site.staged("even.bin")) == size_bytes // mmap.PAGESIZE
+    assert pages_in_memory(disk_site.staged("odd.bin")) == 0
+
+
 def test_buffered_writes_stay_in_memory_for_who_loads_the_version_next(disk_site: Site) -> None:
     fill(disk_site, disk_site.staging())
     assert pages_in_memory(disk_site.staged("even.bin")) == 2 * MIB // mmap.PAGESIZE
@@ -123,7 +137,7 @@ def small_files(tmp_path: Path) -> Iterator[tuple[BlockFiles, list[str]]]:
         opened.append(path.name)
         return os.open(path, flags | os.O_CREAT)
 
-    files = BlockFiles(site.space, open_unit, Writing())
+    files = BlockFiles(site.space, open_unit, WriteMode.BUFFERED, BlockSet)
     yield files, opened
     files.close()
     site.close()
@@ -187,7 +201,7 @@ def test_a_direct_write_of_whole_pages_opens_the_file_once(disk_site: Site) -> N
         opened.append(flags)
         return os.open(disk_site.path / f"unit-{unit}", flags | os.O_CREAT)
 
-    files = BlockFiles(disk_site.space, open_unit, DIRECT)
+    files = BlockFiles(disk_site.space, open_unit, WriteMode.DIRECT, BlockSet)
     with mmap.mmap(-1, MIB) as memory, memoryview(memory) as buffer:
         with buffer[: MIB // 2] as whole:
             files.write(0, 0, whole)
@@ -204,7 +218,7 @@ def test_only_a_file_system_that_cannot_write_directly_is_written_otherwise(site
         with mapping_os_errors(f"unit {unit}"):
             raise OSError(errno.EACCES, "Permission denied")
 
-    files = BlockFiles(site.space, refuse, DIRECT)
+    files = BlockFiles(site.space, refuse, WriteMode.DIRECT, BlockSet)
     with pytest.raises(StorageError, match="may not be accessed"):
         files.write(0, 0, memoryview(b"x"))
     files.close()
@@ -220,7 +234,7 @@ def test_a_file_system_that_cannot_write_directly_is_asked_once(site: Site) -> N
                 raise OSError(errno.EINVAL, "Invalid argument")
             return os.open(site.path / f"unit-{unit}", flags | os.O_CREAT)
 
-    files = BlockFiles(site.space, open_unit, DIRECT)
+    files = BlockFiles(site.space, open_unit, WriteMode.DIRECT, BlockSet)
     for unit in range(2):
         files.write(unit, 0, memoryview(b"x" * 4097))
     files.close()
@@ -228,16 +242,16 @@ def test_a_file_system_that_cannot_write_directly_is_asked_once(site: Site) -> N
     assert [(site.path / f"unit-{unit}").stat().st_size for unit in range(2)] == [4097, 4097]
 
 
-@pytest.mark.parametrize("writing", [Writing(), DIRECT], ids=["buffered", "direct"])
+@pytest.mark.parametrize("mode", WriteMode)
 @pytest.mark.parametrize("size_bytes", [0, 1, 4095, 4096, 4097, 3 * 4096, 5 * 4096 + 1])
 def test_a_disk_that_takes_a_page_at_a_time_gets_all_of_them(
-    site: Site, monkeypatch: pytest.MonkeyPatch, writing: Writing, size_bytes: int
+    site: Site, monkeypatch: pytest.MonkeyPatch, mode: WriteMode, size_bytes: int
 ) -> None:
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:4096], offset))
     path = site.path / "unit"
     path.write_bytes(bytes(8192))
-    files = BlockFiles(site.space, lambda _, flags: os.open(path, flags), writing)
+    files = BlockFiles(site.space, lambda _, flags: os.open(path, flags), mode, BlockSet)
     with mmap.mmap(-1, MIB) as memory, memoryview(memory) as buffer:
         memory[:size_bytes] = content_of(size_bytes, seed=1)
         with buffer[:size_bytes] as data:
@@ -259,7 +273,9 @@ def test_no_call_writes_more_than_a_thread_may_keep_the_others_waiting_for(
     monkeypatch.setattr(os, "pwrite", note)
     monkeypatch.setattr(block_files, "_WRITE_BYTES_MAX", 1000)
     path = site.path / "unit"
-    files = BlockFiles(site.space, lambda _, flags: os.open(path, flags | os.O_CREAT), Writing())
+    files = BlockFiles(
+        site.space, lambda _, flags: os.open(path, flags | os.O_CREAT), WriteMode.BUFFERED, BlockSet
+    )
     files.write(0, 0, memoryview(content_of(2001, seed=1)))
     files.close()
     assert sizes == [1000, 1000, 1]
