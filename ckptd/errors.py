@@ -4,6 +4,7 @@
     ├── UsageError              the request makes no sense as written
     ├── ConfigurationError      the configuration file
     ├── InvalidManifest         bytes that are no manifest, or one that would do harm
+    ├── InvalidFormat           a file is not in the format that its name says
     ├── ProtocolViolation       what a peer sent is not the protocol
     ├── NotFound                no such checkpoint, version, recovery or directory
     │   └── Withdrawn           … a version that an operator took off offer
@@ -159,6 +160,12 @@ class ContradictoryManifest(InvalidManifest):
     """
 
     code = "contradictory_manifest"
+
+
+class InvalidFormat(CkptdError):
+    """A file of a version is not in the format that its name says, so nothing in it has a name."""
+
+    code = "invalid_format"
 
 
 class ProtocolViolation(CkptdError):

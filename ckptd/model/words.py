@@ -568,6 +568,17 @@ class CheckResult(enum.StrEnum):
     FAIL = "fail"
 
 
+class TensorContent(enum.StrEnum):
+    """What the bytes of a tensor are that is asked for by its name."""
+
+    VALUES = "values"
+    """Its values and nothing else, one after the other, little-endian, the last dimension fastest:
+    safetensors."""
+    ITEM = "item"
+    """What PyTorch DCP writes for one item: an archive of ``torch.save`` unless its writer was set
+    to another format, and then as its transforms made it."""
+
+
 class Role(enum.IntEnum):
     """What a caller of the control socket may do; a higher one may do more."""
 

@@ -25,6 +25,7 @@ from ckptd.control.messages.running_recoveries import RecoverRequest
 from ckptd.control.server.bodies import decode_message
 from ckptd.errors import (
     ConfigurationError,
+    InvalidFormat,
     InvalidManifest,
     OutsideRoots,
     ProtocolViolation,
@@ -34,6 +35,8 @@ from ckptd.limits import KIB, MIB, QUESTIONED_BLOCKS_MAX, SECOND
 from ckptd.model.attributes import decode_attributes
 from ckptd.model.blocks import BlockSet
 from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.formats.dcp_metadata import decode_metadata
+from ckptd.model.formats.safetensors_header import decode_header, values_start
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta, apply_delta
 from ckptd.model.ids import (
     CheckpointName,
@@ -290,6 +293,28 @@ def read_trusted_keys(data: bytes) -> None:
     assert [key.line for key in again.values()] == [key.line for key in keys.values()]
 
 
+def read_safetensors_header(data: bytes) -> None:
+    """Read a header; how long the values are stands before it, in four digits and a space."""
+    header = data[5:]
+    size_bytes = 8 + len(header) + (int(data[:4]) if data[:4].isdigit() else 0)
+    prefix = len(header).to_bytes(8, "little")
+    values_at = values_start(prefix, "m.safetensors", size_bytes)
+    at = values_at
+    for tensor in decode_header(header, "m.safetensors", size_bytes):
+        assert tensor.start == at
+        at = tensor.end
+    assert at == size_bytes
+
+
+def read_dcp_metadata(data: bytes) -> None:
+    items = decode_metadata(data, "step/.metadata")
+    assert len({item.name for item in items}) == len(items)
+    for item in items:
+        assert 0 <= item.start <= item.end
+        assert item.unit.startswith("step/")
+        check_path(item.unit)
+
+
 _FIELD_WORDS: Final = (
     b"\r\n", b"\n", b"\r\n\r\n", b"\0", b": ", b" ", b"\t", b"X: y\r\n", b"Host: a\r\n",
     b"Content-Length: 0\r\n", b"Content-Length: 18446744073709551616\r\n",
@@ -342,6 +367,18 @@ _LINE_WORDS: Final = (
     b"\n", b"\r\n", b" ", b"0123456789abcdef ", b"ab" * 64, b"A", b"#", b",", b"*", b"ed25519:",
     b"=", b"\xff", b"\x85", b"\xe2\x80\xa8", b"[", b"[!", b"rsa:",
 )  # fmt: skip
+_SAFETENSORS_WORDS: Final = (
+    *_JSON_WORDS, b'"__metadata__"', b'"dtype"', b'"U8"', b'"F4"', b'"shape"', b'"data_offsets"',
+    b'{"dtype":"U8","shape":[4],"data_offsets":[0,4]}', b"NaN", b"Infinity", b"  ", b"0512 ",
+)  # fmt: skip
+_PICKLE_WORDS: Final = (
+    b"(", b".", b"0", b"1", b"2", b"N", b"b", b"R", b")", b"]", b"}", b"a", b"e", b"s", b"u", b"t",
+    b"\x81", b"\x85", b"\x86", b"\x87", b"\x90", b"\x91", b"\x92", b"\x93", b"\x94", b"h\x00",
+    b"q\x00", b"\x8a\xff", b"\x8b\xff\xff\xff\x7f", b"\x8d" + b"\xff" * 8, b"X\xff\xff\xff\xff",
+    b"\x95" + b"\xff" * 8,
+    b"cposix\nsystem\n", b"I1\n", b"K\xff", b"M\xff\xff", b"J\xff\xff\xff\xff", b"\x8c\x06offset",
+    b"2\x86" * 40, b")2\x86" * 9,
+)  # fmt: skip
 
 TARGETS: Final = {
     target.name: target
@@ -379,6 +416,15 @@ TARGETS: Final = {
         Target("signatures", read_signatures, (ProtocolViolation,), "lines", _LINE_WORDS, 4 * KIB),
         Target("attributes", read_attributes, (ProtocolViolation,), "bytes", _MSGPACK_WORDS),
         Target(
+            "safetensors-header",
+            read_safetensors_header,
+            (InvalidFormat,),
+            "json",
+            _SAFETENSORS_WORDS,
+            8 * KIB,
+        ),
+        Target("dcp-metadata", read_dcp_metadata, (InvalidFormat,), "bytes", _PICKLE_WORDS),
+        Target(
             "trusted-keys", read_trusted_keys, (ConfigurationError,), "lines", _LINE_WORDS, 4 * KIB
         ),
     )
@@ -391,7 +437,7 @@ def split_tree(target: Target, data: bytes) -> tuple[bytes, object]:
     Raises:
         ValueError: It is none.
     """
-    start = 1 if target.name == "control" else 0
+    start = {"control": 1, "safetensors-header": 5}.get(target.name, 0)
     decode = msgpack.decode if target.grain == "msgpack" else msgspec.json.decode
     try:
         return data[:start], decode(data[start:])
