@@ -20,8 +20,10 @@ from typing import Final
 
 import msgspec
 
-MARKER_BYTES_MAX: Final = 32 * 2**20
-"""An index names each tensor: 10 MiB for 100,000 of them."""
+from ckptd.errors import InvalidFormat
+from ckptd.model.formats.weight_index import INDEX_BYTES_MAX, decode_index
+
+MARKER_BYTES_MAX: Final = INDEX_BYTES_MAX
 
 _INDEX: Final = re.compile(r".*\.(?:safetensors|bin)\.index(?:\.[^./]+)?\.json")
 _SHARD: Final = re.compile(r".*-\d{5}-of-\d{5}\.(?:safetensors|bin)")
@@ -31,10 +33,6 @@ _OCDBT: Final = re.compile(r"(?:^|/)ocdbt\.process_")
 _UNCOMMITTED: Final = ".orbax-checkpoint-tmp"
 _METADATA: Final = "_CHECKPOINT_METADATA"
 _SUCCESS: Final = "commit_success.txt"
-
-
-class _Index(msgspec.Struct):
-    weight_map: dict[str, str] = {}
 
 
 class _OrbaxMetadata(msgspec.Struct):
@@ -86,10 +84,10 @@ def _of_shards(_: str, names: _Names, read: _Read) -> str:
             if content is None:
                 return _too_long(path)
             try:
-                index = msgspec.json.decode(content, type=_Index)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                return f"{path!r} is not the index that it should be"
-            for shard in sorted(set(index.weight_map.values()) - inside):
+                files = set(decode_index(content, path).values())
+            except InvalidFormat as error:
+                return f"{error.subject} {error.problem}"
+            for shard in sorted(files - inside):
                 return _lacks(_in(parent, shard), f"{path!r} names it")
     return ""
 
