@@ -39,7 +39,6 @@ from ckptd.store.records.database import Database, StateDirectory, move_aside
 from ckptd.store.records.elapsed_times import ElapsedTimes
 from ckptd.store.records.journal import Journal
 from ckptd.store.records.link_records import LinkRecords
-from ckptd.store.records.member_records import MemberRecords
 from ckptd.store.records.moments import Moments
 from ckptd.store.records.passed_records import PassedRecords
 from ckptd.store.records.signature_records import SignatureShelf
@@ -62,7 +61,6 @@ class Storage:
         moments: When things last went well.
         elapsed: How long recoveries have been under way.
         passed: Which places have files that were passed.
-        members: What recoveries of jobs join.
     """
 
     roots: Roots
@@ -74,7 +72,6 @@ class Storage:
     moments: Moments
     elapsed: ElapsedTimes
     passed: PassedRecords
-    members: MemberRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +191,6 @@ async def open_parts(
             Moments(database),
             ElapsedTimes(database),
             PassedRecords(database),
-            MemberRecords(database),
         ),
         transport=Transport(identity, inquirer, Throttles.create()),
         policy=policy,

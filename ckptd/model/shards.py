@@ -19,6 +19,7 @@ from ckptd.model.ids import CheckpointName, parse_checkpoint_name
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,4})"
 _NUMBERS: Final = re.compile(rf"{_NUMBER}(?:-{_NUMBER})?", re.ASCII)
+_COUNT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _ALL: Final = "all"
 _SHARD: Final = re.compile(rf"{_NUMBER}/([1-9][0-9]{{0,4}})", re.ASCII)
 _LAST_COMPONENT: Final = re.compile(rf"(.+)/shard-{_NUMBER}-of-([1-9][0-9]{{0,4}})", re.ASCII)
@@ -58,38 +59,64 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def parse_shards(text: str) -> frozenset[int] | None:
-    """Read which shards are meant, as a person writes it: ``all``, or numbers and ``FIRST-LAST``.
+@dataclass(frozen=True, slots=True)
+class WantedShards:
+    """Which shards of a job somebody wants.
 
-    Returns:
-        Their numbers; ``None``: all.
+    Attributes:
+        numbers: Which ones; ``None``: all.
+        count: Of a layout of so many; ``None``: of any that has them.
+    """
+
+    numbers: frozenset[int] | None = None
+    count: int | None = None
+
+    def __str__(self) -> str:
+        """Write it so that :func:`parse_shards` reads the same."""
+        if self.numbers is None:
+            text = _ALL
+        else:
+            runs = BlockSet((number, number + 1) for number in self.numbers).runs()
+            text = ",".join(
+                str(first) if end - first == 1 else f"{first}-{end - 1}" for first, end in runs
+            )
+        return text if self.count is None else f"{text}/{self.count}"
+
+
+def parse_shards(text: str) -> WantedShards:
+    """Read which shards are wanted, as a person writes it.
+
+    ``all``, or numbers and ``FIRST-LAST`` with commas between; with ``/COUNT`` behind it of a
+    layout of so many.
 
     Raises:
         UsageError: Not of that form, or no job has as many.
     """
-    if text == _ALL:
-        return None
+    chosen, slash, total = text.partition("/")
+    count = int(total) if slash and _COUNT.fullmatch(total) else None
+    last_max = min(count or SHARDS_MAX, SHARDS_MAX) - 1
+    numbers = None if chosen == _ALL else _numbers(chosen, last_max)
+    if numbers == set() or (slash and not 0 < (count or 0) <= SHARDS_MAX):
+        raise UsageError(
+            f"shards {text[:64]!r}",
+            "are not 'all' or numbers of shards with commas between",
+            f"Count from 0: 3,7 or 0-3,7/8; numbers are below {SHARDS_MAX}.",
+        )
+    return WantedShards(None if numbers is None else frozenset(numbers), count)
+
+
+def _numbers(text: str, last_max: int) -> set[int]:
+    """Return the numbers that are named; none if it is not readable."""
     found: set[int] = set()
     for part in text.split(","):
         numbers = _NUMBERS.fullmatch(part)
-        first = int(numbers[1]) if numbers else 0
-        last = int(numbers[2] or numbers[1]) if numbers else -1
-        if not first <= last < SHARDS_MAX:
-            raise UsageError(
-                f"shards {text[:64]!r}",
-                "are not 'all' or numbers of shards with commas between",
-                f"Count from 0: 3,7 or 0-3,7; numbers are below {SHARDS_MAX}.",
-            )
+        if numbers is None:
+            return set()
+        first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        if not first <= last <= last_max:
+            return set()
         found.update(range(first, last + 1))
-    return frozenset(found)
-
-
-def format_shards(shards: frozenset[int] | None) -> str:
-    """Write which shards are meant, so that :func:`parse_shards` reads the same."""
-    if shards is None:
-        return _ALL
-    runs = BlockSet((shard, shard + 1) for shard in shards).runs()
-    return ",".join(str(first) if end - first == 1 else f"{first}-{end - 1}" for first, end in runs)
+    return found
 
 
 def shard_name(job: CheckpointName, shard: Shard) -> CheckpointName:
@@ -116,6 +143,12 @@ def split_shard(name: CheckpointName) -> tuple[CheckpointName, Shard] | None:
     if not _exists(shard) or _LIKE_A_SHARD.fullmatch(job.rpartition("/")[2]):
         return None
     return job, shard
+
+
+def job_of(name: CheckpointName) -> CheckpointName:
+    """Return the job that a shard is of; any other checkpoint stands for itself."""
+    split = split_shard(name)
+    return name if split is None else split[0]
 
 
 def rival_names(name: CheckpointName, known: Collection[CheckpointName]) -> list[CheckpointName]:

@@ -39,6 +39,7 @@ EVENTS: Final = {
     "peer.lost": "a peer does not answer any more, or is not who it seems; why says more",
     "rates.not_kept": "how fast peers deliver could not be written down for the next start",
     "recovery.ended": "how a recovery ended, and what it moved",
+    "recovery.members_lost": "what a recovery of a job had joined is damaged; it is fetched again",
     "recovery.moving": "a recovery that waited goes on",
     "recovery.promoted": "a recovery left the background: somebody asked for it again",
     "recovery.resumed": "a restart goes on with a recovery",

@@ -7,7 +7,7 @@ private to its owner; so whatever is wrong with a document is no error, and no b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -22,6 +22,7 @@ from ckptd.model.attributes import (
     Attributes,
     decode_attributes,
     encoded_bytes_max,
+    join_attributes,
     narrowest,
 )
 from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
@@ -34,6 +35,8 @@ from ckptd.wire.attribute_answers import answer_bytes_max, decode_answer
 HOLDERS_ASKED_MAX: Final = 8
 _PATIENCE_S: Final = 5.0
 """For all holders together; one that is silent delays a version no longer than that."""
+_MEMBERS_AT_ONCE: Final = 16
+"""Of a joined version; each asks up to eight holders."""
 _OTHERS_S: Final = 0.5
 """For the others once one has answered, so that the choice does not depend on who was first."""
 
@@ -53,11 +56,13 @@ class Wanted:
         checkpoint: Of which checkpoint.
         digest: Which version.
         manifest: What it consists of.
+        parts: Of a joined version its members, and which unit of it each of their units is.
     """
 
     checkpoint: CheckpointName
     digest: Digest
     manifest: Manifest
+    parts: tuple[tuple[Wanted, Sequence[int]], ...] = ()
 
 
 class AttributeSearch:
@@ -121,7 +126,12 @@ class AttributeSearch:
             task.cancel()
 
     async def find(self, wanted: Wanted) -> Attributes | None:
-        """Return the attributes of a version; ``None`` if nobody has any that count here."""
+        """Return the attributes of a version; ``None`` if nobody has any that count here.
+
+        A joined version has some if all its members have.
+        """
+        if wanted.parts:
+            return await self._find_joined(wanted)
         try:
             kept = await self._shelf.find(wanted.digest)
             if kept is not None:
@@ -137,6 +147,24 @@ class AttributeSearch:
                 except CkptdError as error:  # then it is not passed on, and that is all
                     _log.warning("attributes.not_kept", digest=wanted.digest, why=str(error))
         return chosen
+
+    async def _find_joined(self, wanted: Wanted) -> Attributes | None:
+        at_once = asyncio.Semaphore(_MEMBERS_AT_ONCE)
+
+        async def find(member: Wanted) -> Attributes | None:
+            async with at_once:
+                return await self.find(member)
+
+        async with asyncio.TaskGroup() as finding:
+            tasks = [finding.create_task(find(member)) for member, _ in wanted.parts]
+        found = [
+            (attributes, units)
+            for task, (_, units) in zip(tasks, wanted.parts, strict=True)
+            if (attributes := task.result()) is not None
+        ]
+        if len(found) < len(wanted.parts):
+            return None
+        return await asyncio.to_thread(join_attributes, wanted.digest, wanted.manifest, found)
 
     def _holders(self, digest: Digest) -> Mapping[NodeId, Address]:
         holders: dict[NodeId, Address] = {}

@@ -82,16 +82,24 @@ class Fetching:
             )
             tasks.create_task(lane.run())
         assert isinstance(lane, SocketLane)
-        space = recovery.known_space()
         lane.request(
             RangeOrder(
                 transfer=effect.transfer,
-                asked=AskedRange.of(effect.digest, space, effect.blocks),
+                asked=self._asked(effect, recovery),
                 blocks=effect.blocks,
-                space=space,
+                space=recovery.known_space(),
                 urgency=_urgency(effect, recovery),
                 sink=self._disk_calls.watched(staging),
             )
+        )
+
+    def _asked(self, effect: FetchRange, recovery: OpenRecovery) -> AskedRange:
+        """Return what the source is asked for, as it knows it."""
+        if recovery.joined is None:
+            return AskedRange.of(effect.digest, recovery.known_space(), effect.blocks)
+        return recovery.joined.asked_for(
+            effect.blocks,
+            lambda digest: self._peering.holding(effect.source, digest) is not None,
         )
 
     def _copy(self, effect: FetchRange, tasks: asyncio.TaskGroup) -> None:

@@ -10,7 +10,7 @@ from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.settings.signature_policy import SignaturePolicy
 from ckptd.errors import NotSigned, ProtocolViolation, VerificationFailed
 from ckptd.model.addresses import Address
-from ckptd.model.encoded.decoding import decode_manifest
+from ckptd.model.encoded.decoding import decode_manifest, read_manifest
 from ckptd.model.ids import CheckpointName, Digest, PathId, RecoveryId
 from ckptd.model.signatures import SignableManifest, Signature
 from ckptd.model.space import AddressSpace
@@ -107,6 +107,20 @@ class Manifests:
         manifest = await asyncio.to_thread(SignableManifest.of, encoded)
         found = await self._verified(manifest, signatures, checkpoint, digest)
         return replace(found, is_journaled=True)
+
+    async def of_member(self, recovery: RecoveryId, digest: Digest) -> VerifiedManifest:
+        """Take that of a shard, from what a recovery had joined or from the catalog.
+
+        Raises:
+            CkptdError: See above; ``NotFound`` if it is in neither.
+        """
+        encoded = await self._journal.member(recovery, digest)
+        if encoded is None:
+            encoded = await self._catalog.manifest_bytes(digest)
+        manifest = await asyncio.to_thread(SignableManifest.of, encoded)
+        # Known to be right: it was verified when it was written down, with the keys of that day.
+        name = CheckpointName((await asyncio.to_thread(read_manifest, encoded)).checkpoint)
+        return await self._verified(manifest, await self._shelf.find(digest), name, digest)
 
     async def from_catalog(self, checkpoint: CheckpointName, digest: Digest) -> VerifiedManifest:
         """Take that of a version that is here."""

@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ckptd.daemon.parts import Storage
+from ckptd.daemon.recover.joined import Joined
 from ckptd.daemon.recover.reuse import Reuse
 from ckptd.errors import CkptdError
 from ckptd.limits import MIB
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.shards import job_of
 from ckptd.model.space import AddressSpace
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
@@ -55,6 +57,11 @@ class OwnVersions:
         """Return what stands here of a checkpoint as far as is known, on offer or not."""
         return self._catalog.standing(checkpoint)
 
+    def family(self, job: CheckpointName) -> tuple[CheckpointName, ...]:
+        """Return the shards of a job of which something stands here."""
+        names = {held.holding.checkpoint for held in self._catalog.versions()}
+        return tuple(sorted(name for name in names if name != job and job_of(name) == job))
+
     def target_of(
         self, checkpoint: CheckpointName, version: Version, digest: Digest | None = None
     ) -> tuple[Root, str]:
@@ -84,7 +91,12 @@ class OwnVersions:
                 yield place
 
     async def on_disk(
-        self, digest: Digest, root: Root, target: str, record: JournaledRecovery
+        self,
+        digest: Digest,
+        root: Root,
+        target: str,
+        record: JournaledRecovery,
+        joined: Joined | None = None,
     ) -> OnDisk:
         """Return what this node has of a version, for a recovery of it.
 
@@ -94,23 +106,56 @@ class OwnVersions:
             target: … and the directory there.
             record: The recovery. One that repairs hashes all that is there if nothing is known to
                 be wrong any more: a restart forgets rot, which the fingerprints do not show.
+            joined: Of a job: what is joined. What stands elsewhere of it is similar, see there.
         """
+        if joined is not None:
+            return await self._joined_on_disk(joined, root, target, record)
         held = self._catalog.held(digest)
         at_target: KnownPlace | None = None
         elsewhere: list[KnownPlace] = []
         for place in held.places if held is not None else ():
-            known = await self._known(place)
-            is_forgotten = record.is_repair and not (place.changed or place.wrong_names)
-            if known is not None and is_forgotten:
-                known = replace(known, changed=frozenset(range(len(known.files))))
+            known = await self._known_for(place, record)
             if known is not None and (place.root, place.directory) == (root.name, target):
                 at_target = known
             elif known is not None:
                 elsewhere.append(known)
         return OnDisk(at_target, tuple(elsewhere), record.is_overwriting)
 
+    async def _joined_on_disk(
+        self, joined: Joined, root: Root, target: str, record: JournaledRecovery
+    ) -> OnDisk:
+        """Return what stands at the target of a joined version, from what is known of its shards.
+
+        All or nothing: a directory that has only some of the shards is not that version yet.
+        """
+        found: dict[Digest, KnownPlace] = {}
+        for digest in joined.members:
+            held = self._catalog.held(digest)
+            place = None if held is None else held.at(root.name, target)
+            known = None if place is None else await self._known_for(place, record)
+            if known is None:
+                return OnDisk(is_overwriting=record.is_overwriting)
+            found[digest] = known
+        files = joined.files((digest, known.files) for digest, known in found.items())
+        changed = [joined.units(digest, known.changed) for digest, known in found.items()]
+        at_target = KnownPlace(root, target, files, frozenset().union(*changed))
+        return OnDisk(at_target, is_overwriting=record.is_overwriting)
+
+    async def _known_for(self, place: Place, record: JournaledRecovery) -> KnownPlace | None:
+        """Return what is recorded of a place, as a recovery takes it."""
+        known = await self._known(place)
+        is_forgotten = record.is_repair and not (place.changed or place.wrong_names)
+        if known is not None and is_forgotten:
+            known = replace(known, changed=frozenset(range(len(known.files))))
+        return known
+
     async def similar(
-        self, digest: Digest, checkpoint: CheckpointName, version: int, root: Root
+        self,
+        digest: Digest,
+        checkpoint: CheckpointName,
+        version: int,
+        root: Root,
+        joined: Joined | None = None,
     ) -> tuple[SimilarPlace, ...]:
         """Return where versions stand from which one may take equal blocks, the nearest first.
 
@@ -119,10 +164,15 @@ class OwnVersions:
             checkpoint: Of which checkpoint.
             version: Which version of it.
             root: Where it is recovered to.
+            joined: Of a job: what is joined. Its shards stand nearest, other shards of it are as
+                other versions of a checkpoint.
         """
+        members = joined.members if joined is not None else {}
 
-        def distance(held: HeldVersion) -> tuple[bool, int]:
-            return held.holding.checkpoint != checkpoint, abs(held.holding.version - version)
+        def distance(held: HeldVersion) -> tuple[bool, bool, int]:
+            found = held.holding
+            is_other = job_of(found.checkpoint) != job_of(checkpoint)
+            return found.digest not in members, is_other, abs(found.version - version)
 
         found: list[SimilarPlace] = []
         left_bytes = _SIMILAR_BYTES_MAX
@@ -138,7 +188,7 @@ class OwnVersions:
                 break
             space = await asyncio.to_thread(AddressSpace, loaded.hashed.manifest)
             found.append(SimilarPlace(loaded.known, space))
-            if len(found) == _SIMILAR_MAX:
+            if len(found) == _SIMILAR_MAX + len(members):
                 break
         return tuple(found)
 

@@ -12,10 +12,12 @@ from typing import Final, overload
 from ckptd.core.effects import EndRecovery
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import RecoverySourceSnapshot
+from ckptd.daemon.recover.joined import Joined
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import Digest, NodeId, RecoveryId
+from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
+from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
 from ckptd.store.files.roots import Root
@@ -53,6 +55,8 @@ class OpenRecovery:
             life was asked.
         space: What it consists of, once the manifest is here.
         arrived: Manifests that came from peers, by digest, until one is recorded.
+        members: Of a job: the shards that an earlier life had joined, in their order.
+        joined: Of a job: what its shards are together, once their manifests are joined.
         staging: Where it writes, once prepared.
         here: What of it was on this node's disks when it was prepared.
         was_here: The version stood at the target already, just as it should.
@@ -68,6 +72,8 @@ class OpenRecovery:
     since_ns: int
     space: AddressSpace | None = None
     arrived: dict[Digest, VerifiedManifest] = field(default_factory=dict)
+    members: tuple[Digest, ...] = ()
+    joined: Joined | None = None
     staging: Staging | None = None
     here: OnDisk = NOTHING_HERE
     was_here: bool = False
@@ -104,6 +110,19 @@ class OpenRecovery:
         """Tell those who wait that it has ended."""
         self.ended.set()
         self.note_growth()
+
+    def is_to_keep(self, found: VerifiedManifest) -> bool:
+        """Return whether a manifest that came is to be written down, or to be joined."""
+        if not self.record.shards:
+            return not found.is_journaled and self.space is None
+        split = split_shard(CheckpointName(found.space.manifest.checkpoint))
+        wanted = parse_shards(self.record.shards).numbers
+        return split is not None and (wanted is None or split[1].index in wanted)
+
+    def join(self, joined: Joined) -> None:
+        """Take what some shards are together for the version that is to be recovered."""
+        self.joined = joined
+        self.arrived = {joined.digest: joined.manifest}
 
     def choose(self, root: Root, target: str) -> None:
         """Take a version that was chosen; of one that was chosen before, nothing is known now."""
@@ -144,6 +163,11 @@ class RecoveryBook:
     def get(self, recovery: str) -> OpenRecovery | None:
         """Return one that has not ended."""
         return self._open.get(RecoveryId(recovery))
+
+    def joined(self, digest: Digest) -> Joined | None:
+        """Return what a digest stands for if a recovery has joined it."""
+        found = (each.joined for each in self._open.values())
+        return next((each for each in found if each and each.digest == digest), None)
 
     def under_way(self, recovery: RecoveryId) -> OpenRecovery:
         """Return one that has not ended; only called for those that the scheduler knows."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Final
 
 from ckptd.config import Config
 from ckptd.core.effects import EndRecovery
-from ckptd.core.events import RecoveryPaused, RecoveryRequested
+from ckptd.core.events import JobRequest, RecoveryPaused, RecoveryRequested
 from ckptd.core.options import HedgingOptions, Options, RivalOptions
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.core.scheduler import Scheduler
@@ -34,11 +34,15 @@ from ckptd.daemon.recover.staging_orders import StagingOrders
 from ckptd.daemon.recover.terms import Terms
 from ckptd.daemon.serve.advertising import Advertising
 from ckptd.daemon.settings.reloading import Switch
-from ckptd.model.ids import CheckpointName
+from ckptd.errors import CkptdError
+from ckptd.model.encoded.decoding import read_manifest
+from ckptd.model.ids import CheckpointName, Digest
 from ckptd.model.nearest import nearest_names
+from ckptd.model.shards import parse_shards, split_shard
 from ckptd.net.lane.buffers import BufferPool
 from ckptd.observe.logs import get_logger
 from ckptd.store.records.ended import EndedRecovery
+from ckptd.store.records.journal import JournaledRecovery
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.warmth import Warmth
 
@@ -171,7 +175,8 @@ class Recovering:
         """Hand a recovery to the scheduler, a new one or one that a restart interrupted."""
         self.book.open(recovery)
         self.elapsed.note_begun()
-        record = recovery.record
+        record, catalog = recovery.record, self._storage.catalog
+        family = self.own.family(record.checkpoint) if record.shards else (record.checkpoint,)
         self.runtime.report(
             RecoveryRequested(
                 record.recovery,
@@ -180,16 +185,17 @@ class Recovering:
                 record.digest,
                 record.patience_ns,
                 record.is_background,
-                self._storage.catalog.newest_ever(record.checkpoint),
-                own=self.own.holdings(record.checkpoint),
+                catalog.newest_ever(record.checkpoint),
+                own=tuple(held for name in family for held in self.own.holdings(name)),
                 digest_prefix=record.digest_prefix,
                 from_node=record.from_node,
-                had=self._storage.catalog.had(record.checkpoint),
-                withdrawn=self._storage.catalog.withdrawn(record.checkpoint),
+                had=frozenset().union(*map(catalog.had, family)),
+                withdrawn=frozenset().union(*map(catalog.withdrawn, family)),
                 allow_partial=record.allow_partial,
                 is_name_awaited=record.is_name_awaited,
                 own_names=self._names_like(record.checkpoint),
                 is_named=record.is_named,
+                job=_job_of(recovery),
             )
         )
         if record.is_paused:
@@ -209,12 +215,25 @@ class Recovering:
             _log.info("recovery.resumed", recovery=record.recovery, checkpoint=record.checkpoint)
             since_ns = asked_ns.get(record.recovery, now)
             root = self._storage.roots[record.root]
-            recovery = OpenRecovery(record, root, record.target, since_ns)
+            members = await self._members(record)
+            recovery = OpenRecovery(record, root, record.target, since_ns, members=members)
             if record.version is not None:
                 recovery.settle_target(
                     *self.own.target_of(record.checkpoint, record.version, record.digest)
                 )
             self.begin(recovery)
+
+    async def _members(self, record: JournaledRecovery) -> tuple[Digest, ...]:
+        """Return which shards a recovery of a job had joined, in ascending order of the shards."""
+        if not record.shards:
+            return ()
+        try:
+            encoded = await self._storage.journal.members(record.recovery)
+            names = await asyncio.to_thread(_names_of, encoded)
+        except CkptdError as error:  # then they are fetched once more
+            _log.warning("recovery.members_lost", recovery=record.recovery, why=str(error))
+            return ()
+        return tuple(sorted(names, key=lambda digest: split_shard(names[digest]) or ()))
 
     async def remove_orphans(self) -> None:
         """Remove staging that nobody will come back to."""
@@ -232,3 +251,18 @@ class Recovering:
                 await self.runtime.wait_until(
                     lambda: all(recovery.is_committed for recovery in self.snapshots())
                 )
+
+
+def _job_of(recovery: OpenRecovery) -> JobRequest | None:
+    """Return which shards of a job a recovery is for; ``None``: it is for a checkpoint."""
+    if not recovery.record.shards:
+        return None
+    wanted = parse_shards(recovery.record.shards)
+    return JobRequest(wanted.numbers, wanted.count, recovery.members)
+
+
+def _names_of(manifests: Mapping[Digest, bytes]) -> dict[Digest, CheckpointName]:
+    return {
+        digest: CheckpointName(read_manifest(encoded).checkpoint)
+        for digest, encoded in manifests.items()
+    }

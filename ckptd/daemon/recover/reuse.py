@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from ckptd.errors import CkptdError
 from ckptd.model.ids import CheckpointName
 from ckptd.model.patterns import compile_pattern
+from ckptd.model.shards import job_of
 from ckptd.store.files.roots import Root
 
 
 class Reuse:
     """Says whether blocks may go from one checkpoint to another.
 
-    Of the same checkpoint always. Of another one only where the configuration names both, and
-    between roots of one owner, group and mode: else who knows a digest could read with it what
-    belongs to somebody else, or learn that it is here.
+    Of the same checkpoint always, and of the shards of one job. Of another one only where the
+    configuration names both, and between roots of one owner, group and mode: else who knows a
+    digest could read with it what belongs to somebody else, or learn that it is here.
 
     Args:
         across: Groups of patterns for names of checkpoints.
@@ -37,7 +38,7 @@ class Reuse:
             other: What has equal blocks …
             source: … and below which root.
         """
-        if wanted == other:
+        if job_of(wanted) == job_of(other):
             return True
         is_named = any(
             any(pattern.match(wanted) for pattern in group)

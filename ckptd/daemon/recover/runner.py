@@ -28,12 +28,14 @@ from ckptd.core.events import (
     ManifestArrived,
     ManifestMissed,
     ManifestRefused,
+    ManifestsJoined,
     Refusal,
     Reporting,
     SourceTroubled,
 )
 from ckptd.daemon.recover.examining import Examining
 from ckptd.daemon.recover.fetching import Fetching
+from ckptd.daemon.recover.joined import join
 from ckptd.daemon.recover.manifests import Manifests
 from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
@@ -137,7 +139,7 @@ class Runner:
                 if question is not None:
                     question.cancel()
             case JoinManifests():
-                self._start(_refuse(effect))
+                self._start(self._join(effect))
             case ExamineRival():
                 record = self._book.under_way(effect.recovery).record
                 urgency = Urgency.of(Criticality.CRITICAL, is_background=record.is_background)
@@ -178,9 +180,14 @@ class Runner:
         recovery, source = self._book.under_way(effect.recovery), effect.source
         checkpoint, digest = recovery.record.checkpoint, effect.digest
         try:
-            if source is None:
+            if source is None and recovery.record.shards:
+                found = await self._manifests.of_member(recovery.id, digest)
+            elif source is None:
                 found = await self._manifests.from_here(recovery.id, checkpoint, digest)
             else:
+                claimed = self._peering.holding(source, digest)
+                if recovery.record.shards and claimed is not None:
+                    checkpoint = claimed.checkpoint  # that of a shard
                 found = await self._manifests.from_peer(source, checkpoint, digest)
         except InvalidManifest as error:
             return ManifestRefused(effect.recovery, source, Refusal.of(error))
@@ -199,12 +206,35 @@ class Runner:
                 self._report(SourceTroubled(source, trouble_of(error)))
             is_denied = isinstance(error, NotFound)
             return ManifestMissed(effect.recovery, source, is_lie=False, is_denied=is_denied)
-        if not found.is_journaled and recovery.space is None:
+        if recovery.is_to_keep(found):
             recovery.arrived[digest] = found
         return ManifestArrived(effect.recovery, source, found.space)
 
+    async def _join(self, effect: JoinManifests) -> Event:
+        """Join manifests that are here: they came, or a restart interrupted what joined them."""
+        recovery = self._book.under_way(effect.recovery)
+        try:
+            members = {
+                digest: recovery.arrived.get(digest)
+                or await self._manifests.of_member(recovery.id, digest)
+                for digest in effect.members
+            }
+            joined = await join(effect.job, effect.version, members)
+            recovery.join(joined)
+        except CkptdError as error:
+            return JoinRefused(effect.recovery, Refusal.of(error))
+        return ManifestsJoined(effect.recovery, joined.digest, joined.joint)
+
     async def _confirm(self, effect: ConfirmHolding) -> Event:
-        confirmed = await self._peering.confirm(effect)
+        joined = self._book.joined(effect.digest)
+        if joined is None:
+            confirmed = await self._peering.confirm(effect)
+        else:
+            questions = joined.questions(
+                effect, lambda digest: self._peering.holding(effect.source, digest) is not None
+            )
+            answers = [await self._peering.confirm(each) for each in questions]
+            confirmed = joined.answer(effect.source, answers)
         _log.warning(
             "source.bad_block",
             source=effect.source,
@@ -226,8 +256,3 @@ class Runner:
 
         assert self._orders is not None, _NOT_RUNNING
         self._orders.create_task(note())
-
-
-async def _refuse(effect: JoinManifests) -> Event:
-    message = f"{effect.job}: shards are not joined by this version of ckptd"
-    return JoinRefused(effect.recovery, Refusal("unsupported", message, is_retryable=False))

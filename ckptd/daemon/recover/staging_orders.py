@@ -6,7 +6,7 @@ Each returns the one event that ends it; what the disk refuses is in that event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, assert_never
 
@@ -43,7 +43,8 @@ from ckptd.daemon.serve.advertising import Advertising, Incoming
 from ckptd.errors import CkptdError, Conflict, OutOfSpace, Shortage
 from ckptd.model.attributes import Attributes
 from ckptd.model.encoded.decoding import encoding_of
-from ckptd.model.ids import Version
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.manifest import Manifest
 from ckptd.observe.logs import get_logger
 from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.hashing import hexdigest_of
@@ -52,6 +53,7 @@ from ckptd.store.records.ended import EndedRecovery
 from ckptd.store.staging.area import Staging
 from ckptd.store.staging.block_files import Writing
 from ckptd.store.staging.kept import drop_kept, swap_staging
+from ckptd.store.staging.staged_version import StagedVersion
 from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.partial_marker import describe_partial
@@ -158,10 +160,12 @@ class StagingOrders:
             await self._record_choice(recovery, effect)
             journaled = await self._journal.blocks(recovery.id)
             here = recovery.here = await self._own.on_disk(
-                effect.digest, recovery.root, recovery.target, recovery.record
+                effect.digest, recovery.root, recovery.target, recovery.record, recovery.joined
             )
             manifest, name = effect.space.manifest, recovery.record.checkpoint
-            similar = await self._own.similar(effect.digest, name, manifest.version, recovery.root)
+            similar = await self._own.similar(
+                effect.digest, name, manifest.version, recovery.root, recovery.joined
+            )
             recovery.space = effect.space
             staging = Staging(
                 recovery.root,
@@ -187,7 +191,7 @@ class StagingOrders:
             if not staging.is_placed:
                 self._seek_attributes(recovery, effect, staging)
             if not staging.stands:  # what stands at the target is served from there
-                self._advertising.begin(Incoming(recovery.id, effect.digest, staging.served))
+                self._advertise(recovery, effect, staging)
         except CkptdError as error:
             return StagingRefused(effect.recovery, Refusal.of(error))
         nearby = staging.nearby.blocks
@@ -218,11 +222,20 @@ class StagingOrders:
         recovery.was_here = False
         return StagingWidened(effect.recovery, effect.blocks, zeros)
 
+    def _advertise(self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging) -> None:
+        """Advertise what is staged, as peers know it."""
+        served: Mapping[Digest, StagedVersion] = {effect.digest: staging.served}
+        if recovery.joined is not None:
+            served = staging.served.split(recovery.joined.joint, recovery.joined.spaces)
+        self._advertising.begin(
+            *(Incoming(recovery.id, digest, staged) for digest, staged in served.items())
+        )
+
     def _seek_attributes(
         self, recovery: OpenRecovery, effect: PrepareStaging, staging: Staging
     ) -> None:
         """Look for modes and times; what comes from now on gets them as soon as they are known."""
-        wanted = Wanted(recovery.record.checkpoint, effect.digest, effect.space.manifest)
+        wanted = _wanted(recovery, effect.digest, effect.space.manifest)
 
         def note(found: Attributes | None) -> None:
             staging.finishing = self._finishing(recovery, wanted, found)
@@ -270,8 +283,13 @@ class StagingOrders:
         arrived, recovery.arrived = recovery.arrived.get(effect.digest), {}
         if arrived is not None:
             version = Version(effect.space.manifest.version)
-            await self._shelf.add(effect.digest, arrived.signatures)
-            await self._journal.choose(recovery.id, version, effect.digest, arrived.encoded)
+            members = {} if recovery.joined is None else recovery.joined.members
+            for digest, manifest in {effect.digest: arrived, **members}.items():
+                await self._shelf.add(digest, manifest.signatures)
+            encoded = {digest: manifest.encoded for digest, manifest in members.items()}
+            await self._journal.choose(
+                recovery.id, version, effect.digest, arrived.encoded, encoded
+            )
 
     def _check_room(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
         """Check that the version may be so long, and finds room in the catalog.
@@ -294,7 +312,10 @@ class StagingOrders:
         }
         version = Version(effect.space.manifest.version)
         self._catalog.check_room(
-            recovery.record.checkpoint, version, effect.digest, promised=len(promised)
+            recovery.record.checkpoint,
+            version,
+            effect.digest,
+            promised=len(promised) + len(recovery.joined.members if recovery.joined else ()),
         )
 
     async def _refuse_rivals(self, recovery: OpenRecovery, effect: PrepareStaging) -> None:
@@ -311,9 +332,10 @@ class StagingOrders:
         other = self._book.overlapping(root, recovery.target, besides=recovery.id)
         if other is not None:
             raise is_taken(recovery.target_path, other)
+        own = {effect.digest, *(recovery.joined.members if recovery.joined else ())}
         for held, place in self._catalog.places_of(root.name):
             theirs = f"{place.directory}/"
-            if held.holding.digest == effect.digest and theirs == mine:
+            if held.holding.digest in own and theirs == mine:
                 continue
             overlaps = mine.startswith(theirs) or theirs.startswith(mine)
             if overlaps and not await self._in_thread(partial(is_free, root, place.directory)):
@@ -360,7 +382,7 @@ class StagingOrders:
             encoded = encoding_of(manifest)
             digest = await asyncio.to_thread(hexdigest_of, encoded)
             left_out = space.units_of(effect.missing)
-            wanted = Wanted(recovery.record.checkpoint, digest, manifest)
+            wanted = _wanted(recovery, digest, manifest)
             await self._settle_finishing(recovery, wanted)
             marker = describe_partial(manifest, digest, left_out, at_s=self._wall_clock())
             files = await self._in_thread(lambda: staging.place(effect.missing, marker))
@@ -393,6 +415,12 @@ class StagingOrders:
                 directory=recovery.target_path,
                 files=staging.replaced,
             )
+        if recovery.joined is not None:
+            for member in recovery.joined.placed(placed):
+                await self._catalog.add(member, is_published=False)
+            job, version = recovery.record.checkpoint, Version(placed.manifest.version)
+            await self._catalog.note_newest(job, version, placed.digest)
+            return
         if known is None or self._catalog.place(known.number) is None:
             await self._catalog.add(placed, is_published=False)
             return
@@ -439,3 +467,13 @@ def _making_room(recovery: OpenRecovery, stage: Callable[[], _T]) -> _T:
     except OutOfSpace:
         drop_kept(recovery.root, recovery.id)
         return stage()
+
+
+def _wanted(recovery: OpenRecovery, digest: Digest, manifest: Manifest) -> Wanted:
+    """Return whose attributes are looked for."""
+    joined, parts = recovery.joined, []
+    if joined is not None:
+        for member, space in joined.spaces.items():
+            found = Wanted(CheckpointName(space.manifest.checkpoint), member, space.manifest)
+            parts.append((found, joined.joint.units_of(member)))
+    return Wanted(recovery.record.checkpoint, digest, manifest, tuple(parts))

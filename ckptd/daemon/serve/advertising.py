@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
@@ -46,7 +48,7 @@ class Advertising:
     def __init__(self, node: NodeId, epoch: Epoch, catalog: Catalog) -> None:
         self._catalog = catalog
         self._cataloged = {each.digest: each for each in catalog.holdings()}
-        self._incoming: dict[RecoveryId, Incoming] = {}
+        self._incoming: dict[RecoveryId, tuple[Incoming, ...]] = {}
         self._holdings = Holdings(node, epoch, 1, tuple(self._cataloged.values()))
         self._past: OrderedDict[int, Holdings] = OrderedDict()
         self._document: bytes | None = None
@@ -87,14 +89,17 @@ class Advertising:
         """Return the recovery that has most of a version, unless the catalog has as much."""
         known = self._cataloged.get(digest)
         has_most, count = None, len(known.blocks) if known else -1
-        for incoming in self._incoming.values():
+        for incoming in self._all_incoming():
             if incoming.digest == digest and len(incoming.staged.blocks) > count:
                 has_most, count = incoming, len(incoming.staged.blocks)
         return has_most
 
-    def begin(self, incoming: Incoming) -> None:
-        """Advertise what a recovery has, from now on."""
-        self._incoming[incoming.recovery] = incoming
+    def _all_incoming(self) -> Iterator[Incoming]:
+        return chain.from_iterable(self._incoming.values())
+
+    def begin(self, *incoming: Incoming) -> None:
+        """Advertise what a recovery has of one version, or of several shards, from now on."""
+        self._incoming[incoming[0].recovery] = incoming
         self._revise()
 
     def note_growth(self) -> None:
@@ -135,7 +140,7 @@ class Advertising:
             self._is_catalog_read = True
             self._cataloged = {each.digest: each for each in self._catalog.holdings()}
         current = dict(self._cataloged)
-        for digest in {incoming.digest: None for incoming in self._incoming.values()}:
+        for digest in {incoming.digest: None for incoming in self._all_incoming()}:
             incoming = self.find(digest)
             if incoming is not None:
                 current[digest] = _holding_of(incoming)

@@ -111,7 +111,9 @@ class ServedContent:
         incoming = self._advertising.find(digest)
         if incoming is None:
             return await self._catalog.manifest_bytes(digest)
-        encoded = await self._journal.manifest(incoming.recovery)
+        encoded = await self._journal.member(incoming.recovery, digest)
+        if encoded is None:
+            encoded = await self._journal.manifest(incoming.recovery)
         if encoded is None:
             raise NotFound(f"manifest {digest}", "went with its recovery")
         if await asyncio.to_thread(hexdigest_of, encoded) != digest:

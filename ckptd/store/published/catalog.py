@@ -233,6 +233,16 @@ class Catalog:
             added = place_of(place_row._replace(place=number), packed.space, hashed.files)
             return self._take_in(packed, added, superseded)
 
+    async def note_newest(
+        self, checkpoint: CheckpointName, version: Version, digest: Digest
+    ) -> None:
+        """Let a version of a job count for :meth:`newest_ever`: all its shards were to be had.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        await self._newest.write(checkpoint, version, digest)
+
     async def forget(self, number: int) -> HeldVersion:
         """Forget a place, durably; its files stay. Return its version as it was.
 

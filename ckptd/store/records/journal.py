@@ -6,7 +6,8 @@ restart staging hashes the blocks that it names before they count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
@@ -20,6 +21,12 @@ from ckptd.store.records.manifest_pieces import (
     read_packed,
     unpack,
     write_pieces,
+)
+from ckptd.store.records.member_records import (
+    pack_members,
+    read_member,
+    read_members,
+    write_members,
 )
 from ckptd.store.records.schema import Connection
 
@@ -51,7 +58,7 @@ class JournaledRecovery:
         allow_partial: It may be placed without required units when patience ends.
         is_name_awaited: It waits for a name that nobody has, as long as patience lasts.
         is_repair: It was begun because something is wrong at its target.
-        shards: Which shards of a job it is for, as ``format_shards`` writes them; empty: it is for
+        shards: Which shards of a job it is for, as ``parse_shards`` reads them; empty: it is for
             a checkpoint.
     """
 
@@ -96,7 +103,12 @@ class Journal:
         )
 
     async def choose(
-        self, recovery: RecoveryId, version: Version, digest: Digest, manifest: bytes | memoryview
+        self,
+        recovery: RecoveryId,
+        version: Version,
+        digest: Digest,
+        manifest: bytes | memoryview,
+        members: Mapping[Digest, bytes | memoryview] | None = None,
     ) -> None:
         """Record the version of a recovery and its manifest, so that resuming it needs no peer.
 
@@ -108,7 +120,9 @@ class Journal:
             version: The version that was chosen for it.
             digest: The version's identity.
             manifest: The encoded manifest.
+            members: Of a job: the manifests that were joined to that one, by identity.
         """
+        packed = await asyncio.to_thread(pack_members, members or {})
 
         def work(connection: Connection) -> None:
             before = _digest(connection, recovery)
@@ -121,6 +135,7 @@ class Journal:
             if is_long(manifest):
                 write_pieces(connection, digest, manifest)
             forget_pieces(connection)
+            write_members(connection, recovery, packed)
 
         await self._database.run(work)
 
@@ -147,6 +162,26 @@ class Journal:
     async def manifest(self, recovery: RecoveryId) -> bytes | None:
         """Return the manifest of the version that was chosen; ``None`` before."""
         return await self._database.run(lambda connection: _manifest(connection, recovery))
+
+    async def members(self, recovery: RecoveryId) -> dict[Digest, bytes]:
+        """Return the manifests that were joined to that of a recovery; none: it is for no job.
+
+        Raises:
+            DamagedState: One is damaged.
+        """
+        packed = await self._database.run(lambda connection: read_members(connection, recovery))
+        return {digest: unpack(pieces) for digest, pieces in packed.items()}
+
+    async def member(self, recovery: RecoveryId, digest: Digest) -> bytes | None:
+        """Return one of them; ``None``: it is none.
+
+        Raises:
+            DamagedState: It is damaged.
+        """
+        packed = await self._database.run(
+            lambda connection: read_member(connection, recovery, digest)
+        )
+        return unpack(packed) if packed else None
 
     async def digest(self, recovery: RecoveryId) -> Digest | None:
         """Return the digest whose blocks and manifest are recorded; ``None`` before any is."""

@@ -345,7 +345,7 @@ CREATE TABLE members (
     PRIMARY KEY (recovery, digest, piece)
 ) STRICT;
 """
-"""``shards``: which of a job, as ``format_shards`` writes them; empty: it is for no job."""
+"""``shards``: which of a job, as ``parse_shards`` reads them; empty: it is for no job."""
 
 _STEPS: Final[tuple[str | Callable[[Connection], None], ...]] = (
     _TABLES,

@@ -11,7 +11,8 @@ from ckptd.limits import CHECKPOINT_NAME_BYTES_MAX, SHARDS_MAX
 from ckptd.model.ids import CheckpointName
 from ckptd.model.shards import (
     Shard,
-    format_shards,
+    WantedShards,
+    job_of,
     parse_shard,
     parse_shards,
     rival_names,
@@ -46,29 +47,47 @@ def test_what_is_no_shard(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shards"),
-    [("all", None), ("3", {3}), ("3,7", {3, 7}), ("0-2,7", {0, 1, 2, 7}), ("7,3,3-3", {3, 7})],
+    ("text", "numbers", "count"),
+    [
+        ("all", None, None),
+        ("all/8", None, 8),
+        ("3", {3}, None),
+        ("3,7/8", {3, 7}, 8),
+        ("0-2,7", {0, 1, 2, 7}, None),
+        ("7,3,3-3", {3, 7}, None),
+    ],
 )
-def test_shards_as_a_person_writes_them(text: str, shards: set[int] | None) -> None:
-    assert parse_shards(text) == shards
+def test_shards_as_a_person_writes_them(
+    text: str, numbers: set[int] | None, count: int | None
+) -> None:
+    found = parse_shards(text)
+    assert (found.numbers, found.count) == (numbers, count)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "all,3", "3,", "-3", "3-", "7-3", "3 7", f"{SHARDS_MAX}", f"0-{SHARDS_MAX}"]
-)
+    "text",
+    ["", "all,3", "3,", "-3", "3-", "7-3", "3 7", f"{SHARDS_MAX}", f"0-{SHARDS_MAX}", "8/8",
+     "3/", "all/0", "all/x", "3/4/5", "0-8/8", f"all/{SHARDS_MAX + 1}"],
+)  # fmt: skip
 def test_what_are_no_shards(text: str) -> None:
     with pytest.raises(UsageError, match="are not 'all' or numbers"):
         parse_shards(text)
 
 
-@given(st.frozensets(st.integers(0, SHARDS_MAX - 1), min_size=1, max_size=20))
-def test_what_was_written_of_shards_is_read_again(chosen: frozenset[int]) -> None:
-    assert parse_shards(format_shards(chosen)) == chosen
+@given(
+    st.none() | st.frozensets(st.integers(0, SHARDS_MAX - 1), min_size=1, max_size=20),
+    st.none() | st.just(SHARDS_MAX),
+)
+def test_what_was_written_of_shards_is_read_again(
+    numbers: frozenset[int] | None, count: int | None
+) -> None:
+    wanted = WantedShards(numbers, count)
+    assert parse_shards(str(wanted)) == wanted
 
 
 def test_runs_of_shards_are_written_short() -> None:
-    assert format_shards(frozenset({0, 1, 2, 3, 7})) == "0-3,7"
-    assert format_shards(None) == "all"
+    assert str(WantedShards(frozenset({0, 1, 2, 3, 7}), 8)) == "0-3,7/8"
+    assert str(WantedShards()) == "all"
 
 
 def test_the_checkpoint_that_a_shard_is() -> None:
@@ -89,6 +108,11 @@ def test_the_name_of_a_shard_says_of_what_it_is_one(job: str, shard: Shard) -> N
 )  # fmt: skip
 def test_what_is_no_name_of_a_shard(name: str) -> None:
     assert split_shard(CheckpointName(name)) is None
+
+
+def test_what_the_job_of_a_name_is() -> None:
+    assert job_of(CheckpointName("team/llama/shard-3-of-8")) == "team/llama"
+    assert job_of(CheckpointName("llama/rank-3")) == "llama/rank-3"
 
 
 def test_a_shard_has_no_shards() -> None:
