@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -25,7 +26,7 @@ from ckptd.net.lane.reports import ReportQueue
 from ckptd.net.throttle import Throttle
 from ckptd.observe.logs import get_logger
 from ckptd.store.staging.area import Staging
-from ckptd.store.trees.local_blocks import LocalBlock
+from ckptd.store.trees.local_blocks import BlockCopier, LocalBlock
 from ckptd.traffic.buckets import Flow
 
 _log = get_logger()
@@ -78,6 +79,7 @@ class DiskLane:
         self._note_wrong = note_wrong
         self._orders: SimpleQueue[CopyOrder | None] = SimpleQueue()
         self._groups = Groups()
+        self._copier: tuple[Staging, BlockCopier] | None = None
         self._is_closed = False
 
     def request(self, order: CopyOrder) -> None:
@@ -143,13 +145,15 @@ class DiskLane:
         Raises:
             CkptdError: See :meth:`Staging.take`.
         """
-        copier, received_bytes = order.staging.copier(), 0
+        copier, received_bytes = self._copier_of(order.staging), 0
         for places, size_bytes in self._groups.of(order.space, order.blocks):
             self._wait_to_write(order, size_bytes)
             if self._is_closed:
                 return RangeOutcome.CLOSED
+            began_ns = time.monotonic_ns()
             with self._disk_calls.call():
                 rejected = order.staging.take(places, copier)
+            self._groups.adapt(size_bytes, time.monotonic_ns() - began_ns)
             received_bytes += size_bytes
             self._reports.put(
                 RangeProgressed(order.transfer, received_bytes, places[-1].block + 1, rejected)
@@ -158,6 +162,12 @@ class DiskLane:
                 self._loop.call_soon_threadsafe(self._note_wrong, wrong)
             copier.wrong.clear()
         return RangeOutcome.DELIVERED
+
+    def _copier_of(self, staging: Staging) -> BlockCopier:
+        """Return what this lane copies with, with its buffer; another staging has another one."""
+        if self._copier is None or self._copier[0] is not staging:
+            self._copier = staging, staging.copier()
+        return self._copier[1]
 
     def _wait_to_write(self, order: CopyOrder, size_bytes: int) -> None:
         flow = Flow(order.urgency, OWN_DISKS)

@@ -255,6 +255,18 @@ def last_error() -> OSError:
     return OSError(code, os.strerror(code))
 
 
+def set_direct(fd: int, *, is_direct: bool) -> None:
+    """Have a descriptor bypass the page cache, or not: O_DIRECT of open(2).
+
+    Raises:
+        OSError: The file system does not do that.
+    """
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    wanted = flags | os.O_DIRECT if is_direct else flags & ~os.O_DIRECT
+    if wanted != flags:
+        fcntl.fcntl(fd, fcntl.F_SETFL, wanted)
+
+
 def share_extents(source: int, offset: int, size_bytes: int, target: int, at: int) -> None:
     """Let a file have a part of another one without copying it: ioctl_ficlonerange(2).
 

@@ -379,7 +379,11 @@ class Staging:
         """Return what one lane copies with that takes blocks from this node's disks."""
         assert self._tree is not None
         return BlockCopier(
-            self._tree, self._space.manifest, self.finishing.of_unit, self._check_wanted
+            self._tree,
+            self._space.manifest,
+            self._files,
+            self.finishing.of_unit,
+            self._check_wanted,
         )
 
     def take(self, places: Sequence[BlockPlace], copier: BlockCopier) -> tuple[int, ...]:
@@ -539,7 +543,8 @@ class Staging:
             files = self._put_right(self._standing, tree, skipped, has_marker=bool(marker))
         self._placed = files
         self.is_placed = True
-        lost = self._warmth.place(self.warm, missing)
+        cold = blocks_of(self._space, sorted(self._files.shared_units))
+        lost = self._warmth.place(self.warm, missing | cold)
         drop_files(root, map(self.path_of, self._space.units_of(lost)))
         directories.remove_empty_staging_directory(root)
         return files

@@ -21,7 +21,7 @@ from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import WriteMode
-from ckptd.store.files.kernel import sync_data
+from ckptd.store.files.kernel import share_extents, sync_data
 from ckptd.store.files.open_files import OpenFiles
 from ckptd.store.staging.warmth import Warmth
 from ckptd.store.trees.whole_units import is_whole
@@ -65,6 +65,9 @@ class BlockFiles:
         open_unit: Opens the file of a unit with the given flags.
         mode: Which way they take.
         kept: Returns the blocks that stay in the page cache, whole units; they never get more.
+
+    Attributes:
+        shared_units: Those that have extents of other files, which memory has of those at most.
     """
 
     def __init__(
@@ -78,16 +81,21 @@ class BlockFiles:
         self._open_unit = open_unit
         self._kept = kept
         self._is_direct = mode is WriteMode.DIRECT
+        self.shared_units: set[int] = set()
         self._files = OpenFiles(self._open, files_max=_OPEN_FILES_MAX)
         self._turns = tuple(threading.Lock() for _ in range(_TURNS))
 
-    def write(self, unit: int, offset: int, data: memoryview) -> None:
+    def write(
+        self, unit: int, offset: int, data: memoryview, *, piece_bytes: int | None = None
+    ) -> None:
         """Write bytes of a unit; blocks.
 
         Args:
             unit: Which one.
             offset: Where they begin in it.
             data: The bytes.
+            piece_bytes: How many are written in one call, if not the usual number and not past
+                the page cache.
 
         Raises:
             CkptdError: The file cannot be opened.
@@ -98,15 +106,33 @@ class BlockFiles:
                 # The kernel lets one thread at a time write to a file while others spin: with
                 # four lanes that was a third of the receiver's processor time. Here they sleep.
                 with self._turns[unit % _TURNS]:
-                    _write_all(fd, offset, data)
+                    _write_all(fd, offset, data, piece_bytes or _WRITE_BYTES_MAX)
                 return
             done = _write_direct(fd, offset, data)
         if done < len(data):
             fd = self._open_unit(unit, os.O_WRONLY)
             try:
-                _write_all(fd, offset + done, data[done:])
+                _write_all(fd, offset + done, data[done:], piece_bytes or _WRITE_BYTES_MAX)
             finally:
                 os.close(fd)
+
+    def share(self, unit: int, offset: int, size_bytes: int, source: int, at: int) -> None:
+        """Let a unit have the extents of a part of another file.
+
+        Args:
+            unit: Which one.
+            offset: Where in it.
+            size_bytes: How much.
+            source: The file that has them.
+            at: Where in that.
+
+        Raises:
+            CkptdError: The unit's file cannot be opened.
+            OSError: The file system does not do that, or not with this part.
+        """
+        with self._files.borrow(unit) as fd:
+            share_extents(source, at, size_bytes, fd, offset)
+        self.shared_units.add(unit)
 
     def sync(self, units: Collection[int]) -> bool:
         """Make what was written to some units durable, if that takes few calls; blocks.
@@ -193,7 +219,7 @@ def _write_direct(fd: int, offset: int, data: memoryview) -> int:
     return done
 
 
-def _write_all(fd: int, offset: int, data: memoryview) -> None:
+def _write_all(fd: int, offset: int, data: memoryview, piece_bytes: int) -> None:
     done = 0
     while done < len(data):
-        done += os.pwrite(fd, data[done : done + _WRITE_BYTES_MAX], offset + done)
+        done += os.pwrite(fd, data[done : done + piece_bytes], offset + done)

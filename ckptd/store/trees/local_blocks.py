@@ -5,32 +5,38 @@ is to be replaced, or in a file of another version that has an equal block. What
 verified by the block's digest, always; a place that turned out to be gone, changed or unreadable
 costs nothing but the look.
 
-Where the file system shares extents (XFS, btrfs) large blocks are shared, which costs no room and
-hardly any time; what the new file has is read and verified. Elsewhere blocks are read once,
-verified and written from the same memory.
+Where the file system shares extents (XFS, btrfs) blocks that lie side by side are shared in one
+call, which costs no room and hardly any time; what the new file has is read and verified, past the
+page cache: what is in memory of the old file is not of the new one, and pages to hold it a second
+time took longer than the disk. Elsewhere blocks are read once, verified and written from the same
+memory.
 """
 
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from ckptd.buffers import page_buffer
 from ckptd.errors import CkptdError
-from ckptd.limits import KIB
+from ckptd.limits import KIB, MIB
 from ckptd.model.manifest import Manifest
 from ckptd.model.space import BlockPlace
 from ckptd.store.files.hashing import digest_of, read_exactly
-from ckptd.store.files.kernel import share_extents
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
+from ckptd.store.files.uncached_reading import UncachedReading, whole_pages
 from ckptd.store.trees.finishing import Finish
 from ckptd.store.trees.whole_units import is_whole, write_whole
 
 _SHARED_BYTES_MIN: Final = 256 * KIB
-"""Shorter blocks are read, verified and written: two calls, and nothing that is wrong."""
+"""Less is read, verified and written: two calls, and nothing that is wrong."""
+
+_READ_BACK_BYTES: Final = 4 * MIB
+"""What is read at once of a file that got extents of another one, unless a block is longer."""
 
 _WRITTEN_BYTES: Final = 256 * KIB
 """What is written in one call. For a longer one ext4 takes memory in pieces of up to 2 MiB, which
@@ -57,12 +63,23 @@ class LocalBlock(NamedTuple):
     of_unit: int = -1
 
 
+class UnitWriting(Protocol):
+    """Writes to the files of units that come in blocks, and knows which have to be synced."""
+
+    def write(self, unit: int, offset: int, data: memoryview, *, piece_bytes: int) -> None:
+        """Write bytes of a unit."""
+
+    def share(self, unit: int, offset: int, size_bytes: int, source: int, at: int) -> None:
+        """Let a unit have the extents of a part of another file."""
+
+
 class BlockCopier:
     """Copies blocks into the files of a staging directory; for one thread.
 
     Args:
         tree: The staging directory; the files of units that come in blocks exist.
         manifest: What is staged there.
+        files: Writes to them.
         finish_of: What the file of a unit that comes whole gets last.
         check: Called before each block; what it raises ends the copying.
 
@@ -74,11 +91,13 @@ class BlockCopier:
         self,
         tree: Root,
         manifest: Manifest,
+        files: UnitWriting,
         finish_of: Callable[[int], Finish],
         check: Callable[[], None],
     ) -> None:
         self._tree = tree
         self._manifest = manifest
+        self._files = files
         self._finish_of = finish_of
         self._check = check
         self._buffer = memoryview(b"")
@@ -106,57 +125,98 @@ class BlockCopier:
                 continue
             try:
                 for unit, of_unit in itertools.groupby(of_file, lambda each: each.wanted.unit):
-                    yield from self._take_of_unit(fd, unit, of_unit)
+                    if is_whole(self._manifest.units[unit]):
+                        yield from self._take_whole(fd, unit, of_unit)
+                    else:
+                        yield from self._take_of_unit(fd, unit, of_unit)
             finally:
                 os.close(fd)
 
-    def _take_of_unit(self, fd: int, unit: int, blocks: Iterable[LocalBlock]) -> Iterator[int]:
-        facts = self._manifest.units[unit]
-        if is_whole(facts):
-            for block in blocks:
-                self._check()
-                data = self._read(fd, block.offset, block.wanted)
-                if data is not None:
-                    with Names(self._tree) as names:
-                        write_whole(names, facts, data, self._finish_of(unit))
-                    yield block.wanted.block
-                else:
-                    self.wrong.append(block)
-            return
-        staged = self._tree.open_file(facts.path, os.O_RDWR)
-        try:
-            for block in blocks:
-                self._check()
-                if self._copy(fd, block, staged):
-                    yield block.wanted.block
-                else:
-                    self.wrong.append(block)
-        finally:
-            os.close(staged)
+    def _take_whole(self, fd: int, unit: int, blocks: Iterable[LocalBlock]) -> Iterator[int]:
+        for block in blocks:
+            self._check()
+            data = self._read(fd, block.offset, block.wanted)
+            if data is None:
+                self.wrong.append(block)
+                continue
+            with Names(self._tree) as names:
+                write_whole(names, self._manifest.units[unit], data, self._finish_of(unit))
+            yield block.wanted.block
 
-    def _copy(self, fd: int, block: LocalBlock, staged: int) -> bool:
-        """Copy a block into the file of its unit; return whether it is right there."""
-        wanted = block.wanted
-        if wanted.size_bytes >= _SHARED_BYTES_MIN and _share(fd, block, staged):
-            return self._read(staged, wanted.offset, wanted) is not None
-        data = self._read(fd, block.offset, wanted)
-        if data is None:
+    def _take_of_unit(self, fd: int, unit: int, blocks: Iterable[LocalBlock]) -> Iterator[int]:
+        for stretch in _stretches(blocks):
+            self._check()
+            if self._share(fd, stretch):
+                yield from self._read_back(stretch)
+            else:
+                yield from self._copy(fd, stretch)
+
+    def _copy(self, fd: int, stretch: Sequence[LocalBlock]) -> Iterator[int]:
+        """Read blocks, and write those that are right; yield them."""
+        for block in stretch:
+            self._check()
+            wanted = block.wanted
+            data = self._read(fd, block.offset, wanted)
+            if data is None:
+                self.wrong.append(block)
+                continue
+            self._files.write(wanted.unit, wanted.offset, data, piece_bytes=_WRITTEN_BYTES)
+            yield wanted.block
+
+    def _share(self, fd: int, stretch: Sequence[LocalBlock]) -> bool:
+        """Let the file of a unit have the extents of blocks; return whether it has.
+
+        If not, they are read and written: between file systems, on one that shares none, where a
+        block does not lie at pages, and in all other cases, as then the error says whose it is.
+        """
+        first, size_bytes = stretch[0], _size_of(stretch)
+        if size_bytes < _SHARED_BYTES_MIN:
             return False
-        done = 0
-        while done < len(data):
-            piece = data[done : done + _WRITTEN_BYTES]
-            done += os.pwrite(staged, piece, wanted.offset + done)
+        try:
+            self._files.share(first.wanted.unit, first.wanted.offset, size_bytes, fd, first.offset)
+        except OSError:
+            return False
         return True
+
+    def _read_back(self, stretch: Sequence[LocalBlock]) -> Iterator[int]:
+        """Yield the blocks of a stretch that are right in the file of their unit."""
+        fd = self._tree.open_file(self._manifest.units[stretch[0].wanted.unit].path, os.O_RDONLY)
+        try:
+            reading = UncachedReading(fd)
+            for piece in _pieces(stretch):
+                self._check()
+                yield from self._verify(reading, piece)
+        finally:
+            os.close(fd)
+
+    def _verify(self, reading: UncachedReading, piece: Sequence[LocalBlock]) -> Iterator[int]:
+        """Yield the blocks of a piece of a file that are right there."""
+        start, size_bytes = piece[0].wanted.offset, _size_of(piece)
+        try:
+            data = reading.read_exactly(start, size_bytes, self._room_for(size_bytes))
+        except (CkptdError, OSError):
+            self.wrong += piece
+            return
+        for block in piece:
+            _, _, offset, length, digest = block.wanted
+            if digest_of(data[offset - start : offset - start + length]) == digest:
+                yield block.wanted.block
+            else:
+                self.wrong.append(block)
 
     def _read(self, fd: int, offset: int, wanted: BlockPlace) -> memoryview | None:
         """Read the bytes of a block; ``None``: they are not, or cannot be read."""
-        if len(self._buffer) < wanted.size_bytes:
-            self._buffer = page_buffer(wanted.size_bytes)
         try:
-            data = read_exactly(fd, offset, wanted.size_bytes, self._buffer)
+            data = read_exactly(fd, offset, wanted.size_bytes, self._room_for(wanted.size_bytes))
         except (CkptdError, OSError):
             return None
         return data if digest_of(data) == wanted.digest else None
+
+    def _room_for(self, size_bytes: int) -> memoryview:
+        """Return a buffer of whole pages for so many bytes."""
+        if len(self._buffer) < size_bytes:
+            self._buffer = page_buffer(whole_pages(size_bytes))
+        return self._buffer
 
 
 def _open_readable(root: Root, path: str) -> int | None:
@@ -166,15 +226,40 @@ def _open_readable(root: Root, path: str) -> int | None:
         return None  # gone, or not to be read: then it is no place to take anything from
 
 
-def _share(fd: int, block: LocalBlock, staged: int) -> bool:
-    """Let a block's file have the same extents; return whether it has.
+def _stretches(blocks: Iterable[LocalBlock]) -> Iterator[list[LocalBlock]]:
+    """Yield blocks that lie side by side where they are and where they belong.
 
-    If not, it is read and written: between file systems, on one that shares none, where a block
-    does not lie at pages, and in all other cases, as then the error says whose it is.
+    What is not whole pages, as the last block of a file, is a stretch of its own: file systems
+    share only pages, and ends of files with each other.
     """
-    wanted = block.wanted
-    try:
-        share_extents(fd, block.offset, wanted.size_bytes, staged, wanted.offset)
-    except OSError:
-        return False
-    return True
+    stretch: list[LocalBlock] = []
+    for block in blocks:
+        if stretch and not _is_next(stretch[-1], block):
+            yield stretch
+            stretch = []
+        stretch.append(block)
+    if stretch:
+        yield stretch
+
+
+def _is_next(before: LocalBlock, block: LocalBlock) -> bool:
+    size_bytes = before.wanted.size_bytes
+    return (
+        block.wanted.offset == before.wanted.offset + size_bytes
+        and block.offset == before.offset + size_bytes
+        and block.wanted.size_bytes % mmap.PAGESIZE == 0
+    )
+
+
+def _pieces(stretch: Sequence[LocalBlock]) -> Iterator[Sequence[LocalBlock]]:
+    """Cut a stretch into what is read at once."""
+    first = 0
+    for index in range(1, len(stretch) + 1):
+        if index == len(stretch) or _size_of(stretch[first : index + 1]) > _READ_BACK_BYTES:
+            yield stretch[first:index]
+            first = index
+
+
+def _size_of(stretch: Sequence[LocalBlock]) -> int:
+    last = stretch[-1].wanted
+    return last.offset + last.size_bytes - stretch[0].wanted.offset

@@ -72,3 +72,14 @@ async def test_an_order_that_the_thread_takes_meanwhile_is_not_waited_for() -> N
     lane = lane_reporting_to([])
     lane._orders = _TakenMeanwhile()
     lane._end_waiting(None)
+
+
+async def test_ranges_of_one_staging_are_copied_with_one_buffer() -> None:
+    class Area:
+        def copier(self) -> object:
+            return object()
+
+    lane, first, second = lane_reporting_to([]), cast("Any", Area()), cast("Any", Area())
+    copier = lane._copier_of(first)
+    assert lane._copier_of(first) is copier
+    assert lane._copier_of(second) is not copier

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +11,11 @@ import pytest
 from ckptd.errors import CkptdError
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.words import WriteMode
 from ckptd.store.files.roots import Root
+from ckptd.store.staging import block_files
+from ckptd.store.staging.block_files import BlockFiles
 from ckptd.store.staging.preparing import create_files
-from ckptd.store.trees import local_blocks
 from ckptd.store.trees.directories import make_staging
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.local_blocks import BlockCopier, LocalBlock
@@ -57,13 +60,22 @@ def in_copy(site: Site, blocks: BlockSet | None = None) -> list[LocalBlock]:
     ]
 
 
-def copier(site: Site, tree: Root, check: Callable[[], None] = go_on) -> BlockCopier:
+@contextlib.contextmanager
+def copier(site: Site, tree: Root, check: Callable[[], None] = go_on) -> Iterator[BlockCopier]:
     manifest = site.space.manifest
-    return BlockCopier(tree, manifest, Finishing(manifest).of_unit, check)
+
+    def open_unit(unit: int, flags: int) -> int:
+        return tree.open_file(manifest.units[unit].path, flags)
+
+    with contextlib.closing(
+        BlockFiles(site.space, open_unit, WriteMode.BUFFERED, BlockSet)
+    ) as files:
+        yield BlockCopier(tree, manifest, files, Finishing(manifest).of_unit, check)
 
 
 def take(site: Site, tree: Root, blocks: Iterable[LocalBlock]) -> BlockSet:
-    return BlockSet((block, block + 1) for block in copier(site, tree).take(blocks))
+    with copier(site, tree) as mine:
+        return BlockSet((block, block + 1) for block in mine.take(blocks))
 
 
 def staged(site: Site) -> dict[str, bytes]:
@@ -116,15 +128,15 @@ class TestTaking:
         self, site: Site, tree: Root, *, is_shared: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if is_shared:
-            monkeypatch.setattr(local_blocks, "share_extents", as_if_shared)
+            monkeypatch.setattr(block_files, "share_extents", as_if_shared)
         with (site.path / "copy/large.bin").open("r+b") as file:
             file.seek(3 * MIB)
             file.write(b"!")
         (site.path / "copy/config.json").write_bytes(b"[]")
         wrong = BlockSet.single(next(iter(site.blocks_of("large.bin"))) + 1)
         wrong |= site.blocks_of("config.json")
-        mine = copier(site, tree)
-        taken = BlockSet((block, block + 1) for block in mine.take(in_copy(site)))
+        with copier(site, tree) as mine:
+            taken = BlockSet((block, block + 1) for block in mine.take(in_copy(site)))
         assert taken == site.everything - wrong
         assert {block.wanted.block for block in mine.wrong} == set(wrong)
 
@@ -155,16 +167,18 @@ class TestTaking:
         def share(source: int, offset: int, size_bytes: int, target: int, at: int) -> None:
             shared.append((offset, size_bytes, at))
             as_if_shared(source, offset, size_bytes, target, at)
-            if at == 2 * MIB:
-                os.pwrite(target, b"!", at)
+            if (at, size_bytes) == (0, 4 * MIB):
+                os.pwrite(target, b"!", 2 * MIB)
 
-        monkeypatch.setattr(local_blocks, "share_extents", share)
-        large = site.blocks_of("large.bin")
-        second = BlockSet.single(next(iter(large)) + 1)
-        assert take(site, tree, in_copy(site)) == site.everything - second
-        sizes = [2 * MIB, 2 * MIB, MIB + 7]
-        large_parts = [(n * 2 * MIB, size, n * 2 * MIB) for n, size in enumerate(sizes)]
-        assert [part for part in shared if part in large_parts] == large_parts
+        monkeypatch.setattr(block_files, "share_extents", share)
+        second = BlockSet.single(next(iter(site.blocks_of("large.bin"))) + 1)
+        with copier(site, tree) as mine:
+            taken = BlockSet((block, block + 1) for block in mine.take(in_copy(site)))
+        assert taken == site.everything - second
+        assert [block.wanted.block for block in mine.wrong] == list(second)
+        whole = site.space.manifest.units[site.unit("large.bin")].size_bytes // (2 * MIB)
+        parts = [(0, whole * 2 * MIB, 0), (4 * MIB, MIB + 7, 4 * MIB)]
+        assert [part for part in shared if part in parts] == parts, "one call for each stretch"
 
     @pytest.mark.parametrize("longest", [1000, 256 * KIB])
     def test_what_is_written_in_part_is_written_to_its_end(
@@ -177,7 +191,7 @@ class TestTaking:
             lengths.append(len(data))
             return pwrite(fd, data[:longest], offset)
 
-        monkeypatch.setattr(local_blocks, "share_extents", refusing(errno.EOPNOTSUPP))
+        monkeypatch.setattr(block_files, "share_extents", refusing(errno.EOPNOTSUPP))
         monkeypatch.setattr(os, "pwrite", write)
         assert take(site, tree, in_copy(site)) == site.everything
         assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
@@ -189,14 +203,14 @@ class TestTaking:
     def test_where_extents_are_not_shared_bytes_are_read(
         self, site: Site, tree: Root, code: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(local_blocks, "share_extents", refusing(code))
+        monkeypatch.setattr(block_files, "share_extents", refusing(code))
         assert take(site, tree, in_copy(site)) == site.everything
         assert staged(site) == {path: CONTENTS[path] for path in staged(site)}
 
     def test_a_full_disk_is_an_error(
         self, site: Site, tree: Root, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(local_blocks, "share_extents", refusing(errno.ENOSPC))
+        monkeypatch.setattr(block_files, "share_extents", refusing(errno.ENOSPC))
         monkeypatch.setattr(os, "pwrite", refusing(errno.ENOSPC))
         with pytest.raises(OSError, match="No space"):
             take(site, tree, in_copy(site))
@@ -205,8 +219,8 @@ class TestTaking:
         def stop() -> None:
             raise CkptdError("recovery", "was interrupted")
 
-        with pytest.raises(CkptdError, match="interrupted"):
-            list(copier(site, tree, stop).take(in_copy(site)))
+        with copier(site, tree, stop) as mine, pytest.raises(CkptdError, match="interrupted"):
+            list(mine.take(in_copy(site)))
 
     def test_no_descriptor_is_left_open(self, site: Site, tree: Root) -> None:
         before = open_descriptors()
