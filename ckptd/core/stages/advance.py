@@ -136,7 +136,7 @@ def on_order_refused(
 ) -> None:
     """Deal with staging or placing that did not work."""
     recovery.local.pending_order = None
-    if event.refusal.is_contradiction and recovery.stage is Stage.PLACING:
+    if event.refusal.is_contradiction and recovery.stage in {Stage.PREPARING, Stage.PLACING}:
         _refuse_content(step, recovery, event.refusal)
     elif recovery.stage is Stage.PREPARING and not _is_worth_waiting(recovery, event.refusal):
         # Nothing has travelled yet: say so at once rather than wait for room that may never come.

@@ -28,7 +28,7 @@ background everything is equally urgent to others."""
 MOVES: Final[dict[Stage, frozenset[Stage]]] = {
     Stage.SEEKING: frozenset({Stage.DESCRIBING, Stage.DISCARDING}),
     Stage.DESCRIBING: frozenset({Stage.SEEKING, Stage.PREPARING, Stage.DISCARDING}),
-    Stage.PREPARING: frozenset({Stage.TRANSFERRING, Stage.DISCARDING}),
+    Stage.PREPARING: frozenset({Stage.SEEKING, Stage.TRANSFERRING, Stage.DISCARDING}),
     Stage.TRANSFERRING: frozenset(
         {Stage.SEEKING, Stage.PREPARING, Stage.PLACING, Stage.DISCARDING}
     ),

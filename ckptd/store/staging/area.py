@@ -60,6 +60,7 @@ from ckptd.store.trees.partial_marker import move_marker, remove_marker, write_m
 from ckptd.store.trees.replacing import replace_files
 from ckptd.store.trees.standing_files import (
     NOTHING_HERE,
+    KnownPlace,
     OnDisk,
     StandingFiles,
     blocks_at,
@@ -124,6 +125,7 @@ class Staging:
         self.warm = WarmBlocks.none(recovery, space)
         self._kept_in = layout.replaced_by(recovery)
         self._standing: StandingFiles | None = None
+        self._known: tuple[KnownPlace, ...] = ()
         self.zeros = BlockSet()
         self._zeros_known = BlockSet()  # also of what is not wanted
         self._unstaged: frozenset[int] = frozenset()  # units of which nothing is wanted
@@ -181,6 +183,7 @@ class Staging:
         reserved_bytes: int,
     ) -> BlockSet:
         root, space = self._root, self._space
+        self._known = here.known_places
         root.check_in_place()
         preparing.check_target(root, self._target)
         standing = look(root, self._target, space, here.at_target, check=self._check_wanted)
@@ -611,8 +614,13 @@ class Staging:
                 check=self._check_wanted,
                 is_warm=lambda unit: self._space.unit_run(unit)[0] in self.warm.kept,
                 begun=self.zeros,
+                is_proven=self._is_proven,
             )
         return self._hashing
+
+    def _is_proven(self, unit: int) -> bool:
+        """Return whether a unit of the version was found here to have its digest."""
+        return any(place.files.has(unit) for place in self._known)
 
     def _close_tree(self) -> None:
         if self._hashing is not None:

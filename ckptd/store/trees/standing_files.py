@@ -33,6 +33,7 @@ from ckptd.store.trees.directories import is_free
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.leftovers import matching
 from ckptd.store.trees.local_blocks import LocalBlock
+from ckptd.store.trees.unit_hashing import find_contradiction
 
 _RACY_NS: Final = 20 * MS
 """Two writes within one tick of the kernel's clock leave one timestamp, as in publishing."""
@@ -77,6 +78,11 @@ class OnDisk:
     at_target: KnownPlace | None = None
     elsewhere: tuple[KnownPlace, ...] = ()
     is_overwriting: bool = False
+
+    @property
+    def known_places(self) -> tuple[KnownPlace, ...]:
+        """All places of the version, as it is recorded of them."""
+        return self.elsewhere if self.at_target is None else (self.at_target, *self.elsewhere)
 
 
 NOTHING_HERE: Final = OnDisk()
@@ -344,11 +350,16 @@ def _hash_all(
         path_of=path_of,
         skips_unreadable=True,
     )
+    right = [unit for unit in units if BlockSet.of_run(space.unit_run(unit)).issubset(good)]
+    new = [unit for unit in right if not known.files.has(unit)]  # the others were compared before
+    contradiction = find_contradiction(root, space.manifest, new, path_of, check=check)
     after = _stat_all(root, map(path_of, units))
     for unit, first, second in zip(units, before, after, strict=True):
         if not (first and second) or fingerprint_of(first) != fingerprint_of(second):
             raise _taken(root, path_of(unit), "changed while it was looked at")
         doubtful[unit] = second
+    if contradiction is not None:
+        raise contradiction
     return good
 
 

@@ -3,7 +3,8 @@
 A unit's digest is not made of those of its blocks, so that they belong together shows only when
 the unit is hashed from its first byte to its last. One thread follows what is committed, while the
 pages are warm and cores wait for the network; what it did not come to, :meth:`UnitHashing.finish`
-does before the version is placed. Units of one block are compared when the manifest comes.
+does before the version is placed. Units of one block are compared when the manifest comes, and what
+this node has, or had, of the version was hashed both ways before: of that each block was verified.
 
 Critical units are hashed at the end, all of them: what is checked there is what the disk returns.
 """
@@ -18,10 +19,16 @@ from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from ckptd.buffers import page_buffer
-from ckptd.errors import CkptdError, ContentChanged, NotFound, VerificationFailed
+from ckptd.errors import (
+    CkptdError,
+    ContentChanged,
+    ContradictoryManifest,
+    NotFound,
+    VerificationFailed,
+)
 from ckptd.limits import MIB
 from ckptd.model.blocks import BlockSet
-from ckptd.model.manifest import Unit, contradiction
+from ckptd.model.manifest import Manifest, Unit, contradiction
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Criticality
 from ckptd.store.files.hashing import UnitHasher, unit_digest, wrong_blocks
@@ -36,6 +43,8 @@ _THREADS_MAX: Final = 8
 _PIECE_BYTES: Final = MIB
 """What the thread that follows reads at once: what was copied is still in the cache of its core
 when it is hashed, 0.33 s of a core for each GiB; with 16 MiB it is 0.41 s."""
+_CHECKED_BYTES: Final = 8 * MIB
+"""What is read at once where only whether a unit is right as a whole is still open."""
 _BEGUN_MAX: Final = 256
 """Units that are hashed in part; each costs 2 KiB, and ranges of few units are under way."""
 
@@ -72,6 +81,8 @@ class UnitHashing:
         check: Called between two pieces; what it raises ends the hashing.
         is_warm: Returns whether what was read of a unit stays in the page cache.
         begun: Blocks that are there before any is written.
+        is_proven: Says of which units it is known that their digests and those of their blocks
+            belong together.
     """
 
     def __init__(
@@ -82,11 +93,13 @@ class UnitHashing:
         check: Callable[[], None],
         is_warm: Callable[[int], bool] = lambda _: True,
         begun: BlockSet | None = None,
+        is_proven: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._tree = tree
         self._space = space
         self._check = check
         self._is_warm = is_warm
+        self._is_proven = is_proven
         self._changed = threading.Condition()
         self._committed = begun or BlockSet()
         self._is_ended = False
@@ -138,9 +151,7 @@ class UnitHashing:
         units = (
             index
             for index, unit in enumerate(all_units)
-            if (unit.criticality is Criticality.CRITICAL or unit.block_count > 1)
-            and index not in self._right
-            and index not in left_out
+            if index not in self._right and index not in left_out and self._is_hashed(index, unit)
         )
         HashRun(
             self._tree,
@@ -149,6 +160,11 @@ class UnitHashing:
             on_progress=lambda progress: None,
             is_cancelled=lambda: False,
         ).run(min(os.cpu_count() or 1, _THREADS_MAX))
+
+    def _is_hashed(self, index: int, unit: Unit) -> bool:
+        if unit.criticality is Criticality.CRITICAL:
+            return True
+        return unit.block_count > 1 and not self._is_proven(index)
 
     def _finish_unit(self, hashed: _Hashed, names: Names, buffer: memoryview) -> None:
         unit, begun = hashed.unit, self._begun.pop(hashed.number, None)
@@ -234,7 +250,50 @@ class UnitHashing:
 
     def _is_followed(self, index: int) -> bool:
         unit = self._space.manifest.units[index]
-        return unit.block_count > 1 and unit.criticality is not Criticality.CRITICAL
+        return unit.criticality is not Criticality.CRITICAL and self._is_hashed(index, unit)
+
+
+def find_contradiction(
+    root: Root,
+    manifest: Manifest,
+    units: Iterable[int],
+    path_of: Callable[[int], str],
+    *,
+    check: Callable[[], None],
+) -> ContradictoryManifest | None:
+    """Look whether some units whose blocks are all right do not have their own digests.
+
+    Args:
+        root: Where their files are.
+        manifest: What they should be.
+        units: Which ones; what is gone or shorter by now is for the caller to find out.
+        path_of: Says where a unit's file is.
+        check: Called between two pieces; what it raises ends the hashing.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    buffer = page_buffer(_CHECKED_BYTES)
+    with Names(root) as names:
+        for index in units:
+            unit, path = manifest.units[index], path_of(index)
+            if unit.block_count <= 1:
+                continue
+            with suppress(NotFound, ContentChanged), _reading(names, path) as fd:
+                with mapping_os_errors(root.absolute(path)):
+                    digest = unit_digest(fd, unit.size_bytes, buffer=buffer, check=check)
+                if digest != unit.digest:
+                    return contradiction(unit)
+    return None
+
+
+@contextmanager
+def _reading(names: Names, path: str) -> Iterator[int]:
+    fd = names.open_file(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def differs(unit: Unit) -> VerificationFailed:

@@ -12,6 +12,7 @@ from ckptd.core.events import (
     Refusal,
     StagingDiscarded,
     StagingPrepared,
+    StagingRefused,
 )
 from ckptd.core.report.story import sentence
 from ckptd.core.state.knowledge import REFUSED_MAX
@@ -89,6 +90,23 @@ def test_one_that_shows_in_the_manifest_gives_way_before_anything_travels() -> N
     script.tell(holds(B, OLD), holds(A, NEW), DiscoverySettled(), wanted(NEW))
     effects = script.tell(ManifestRefused(R, A, CONTRADICTION))
     assert chosen(effects) == [OLD.digest]
+
+
+def test_one_that_shows_where_it_stands_already_gives_way() -> None:
+    script = Script(options=NO_COMMITS)
+    script.tell(holds(B, OLD), holds(A, NEW), DiscoverySettled(), wanted(NEW))
+    script.tell(ManifestArrived(R, A, NEW.space))
+    assert chosen(script.tell(StagingRefused(R, CONTRADICTION))) == [OLD.digest]
+
+
+def test_one_that_shows_where_it_stands_already_is_refused() -> None:
+    script = Script(options=NO_COMMITS)
+    script.tell(holds(A, NEW), DiscoverySettled(), wanted(NEW))
+    script.tell(ManifestArrived(R, A, NEW.space))
+    script.tell(StagingRefused(R, CONTRADICTION))
+    assert script.tell(StagingDiscarded(R)) == [
+        ended(Result.FAILED, FailureCause.VERIFICATION, "manifest: contradicts itself")
+    ]
 
 
 def test_what_the_disk_changed_says_nothing_of_the_content() -> None:

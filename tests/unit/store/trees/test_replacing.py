@@ -17,7 +17,11 @@ from ckptd.errors import Conflict, StagingLost
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
 from ckptd.store.files import confined
+from ckptd.store.files.hashing import UnitHasher
+from ckptd.store.files.roots import Root
+from ckptd.store.staging import block_files
 from ckptd.store.staging.area import Staging
+from ckptd.store.trees import unit_hashing
 from ckptd.store.trees.equal_blocks import SimilarPlace
 from ckptd.store.trees.standing_files import KnownPlace, OnDisk
 from tests.support.stagings import NOTHING, SHARD_CONTENTS, TARGET, Site
@@ -47,6 +51,10 @@ def begin(site: Site, place: KnownPlace | None, *, is_overwriting: bool = False)
     staging = site.staging()
     staging.prepare(NOTHING, OnDisk(place, is_overwriting=is_overwriting))
     return staging
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("that was not necessary")
 
 
 def finish(site: Site, staging: Staging) -> None:
@@ -143,6 +151,37 @@ class TestRepair:
         finish(site, staging)
         assert site.placed(SHARD).read_bytes() == SHARD_CONTENTS[SHARD]
         assert inode(site.placed(SHARD)) != inode(site.path / "copy" / SHARD)
+
+    def test_a_second_copy_is_hashed_once_and_syncs_its_own_files(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(unit_hashing, "unit_digest", _never)
+        monkeypatch.setattr(UnitHasher, "advance", _never)
+        path = "shards/deep/2.bin"
+        staging = site.staging()
+        staging.prepare(NOTHING, OnDisk(elsewhere=(stand(site, "copy"),)))
+        nearby = staging.nearby.blocks & site.blocks_of(path)
+        staging.take(
+            [each for run in nearby.runs() for each in site.space.places(run)], staging.copier()
+        )
+        monkeypatch.setattr(Root, "sync", _never)
+        staging.commit(nearby)
+        staging.release(nearby)
+        assert not staging.place(site.everything - nearby)[site.unit(SHARD)]
+        assert site.placed(path).read_bytes() == SHARD_CONTENTS[path]
+
+    def test_what_is_shared_is_in_no_memory_that_could_stay_warm(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def share(source: int, at: int, size_bytes: int, target: int, offset: int) -> None:
+            os.pwrite(target, os.pread(source, size_bytes, at), offset)
+
+        monkeypatch.setattr(block_files, "share_extents", share)
+        staging = site.staging()
+        staging.prepare(NOTHING, OnDisk(elsewhere=(stand(site, "copy"),)))
+        assert staging.warm.size_bytes == len(site.bytes)
+        finish(site, staging)
+        assert staging.warm.size_bytes == len(site.contents["config.json"])
 
     def test_places_that_are_gone_hide_no_other_one(self, site: Site) -> None:
         gone, other = stand(site, "gone"), stand(site, "other")

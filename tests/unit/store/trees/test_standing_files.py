@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from ckptd.errors import CkptdError, Conflict
+from ckptd.errors import CkptdError, Conflict, ContradictoryManifest
 from ckptd.limits import KIB, MIB
 from ckptd.model.blocks import BlockSet
+from ckptd.model.space import AddressSpace
 from ckptd.store.files.unit_files import UnitFiles
 from ckptd.store.trees import standing_files as standing_module
 from ckptd.store.trees.leftovers import matching
@@ -36,6 +38,40 @@ def seen(site: Site, place: KnownPlace | None = None) -> StandingFiles:
 
 def units(site: Site, *paths: str) -> set[int]:
     return {site.unit(path) for path in paths}
+
+
+class TestContradictions:
+    """Of a version that stands where nobody recorded it."""
+
+    PATH = "shards/deep/2.bin"
+    """Three blocks."""
+
+    def contradictory(self, site: Site) -> AddressSpace:
+        manifest = site.space.manifest
+        units = [
+            msgspec.structs.replace(unit, digest=bytes(32)) if unit.path == self.PATH else unit
+            for unit in manifest.units
+        ]
+        return AddressSpace(msgspec.structs.replace(manifest, units=tuple(units)))
+
+    def test_a_unit_whose_digest_is_not_that_of_its_blocks_is_not_taken_over(
+        self, site: Site
+    ) -> None:
+        stand(site)
+        with pytest.raises(ContradictoryManifest):
+            look(site.root, TARGET, self.contradictory(site), None, check=go_on)
+
+    def test_of_what_was_recorded_it_was_seen_before(self, site: Site) -> None:
+        place = stand(site)
+        os.utime(site.placed(self.PATH), (1, 1))
+        assert look(site.root, TARGET, self.contradictory(site), place, check=go_on)
+
+    def test_one_that_is_wrong_contradicts_nothing(self, site: Site) -> None:
+        stand(site)
+        flip(site.placed(self.PATH))
+        found = look(site.root, TARGET, self.contradictory(site), None, check=go_on)
+        assert found is not None
+        assert set(found.wrong) == {site.unit(self.PATH)}
 
 
 class TestNothing:

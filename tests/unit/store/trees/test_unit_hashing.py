@@ -129,6 +129,25 @@ class TestUnitsOfSeveralBlocks:
             hashing(tree, manifest).finish(())
         hashing(tree, manifest).finish({site.unit(self.PATH)})
 
+    def test_one_that_is_proven_is_not_read_unless_it_is_critical(
+        self, site: Site, tree: Root
+    ) -> None:
+        site.placed(self.PATH).write_bytes(bytes(300 * KIB))
+        asked: list[int] = []
+
+        def is_proven(unit: int) -> bool:
+            asked.append(unit)
+            return unit == site.unit(self.PATH)
+
+        made = UnitHashing(tree, site.space, check=go_on, is_proven=is_proven)
+        committed(made, site.space, site.space.unit_run(site.unit(self.PATH)))
+        made.finish(())
+        assert site.unit(self.PATH) in asked
+        site.placed("shards/1.bin").write_bytes(bytes(MIB))
+        made = UnitHashing(tree, site.space, check=go_on, is_proven=lambda _: True)
+        with pytest.raises(VerificationFailed, match="critical"):
+            made.finish(())
+
     def test_a_critical_one_is_the_manifests_fault_as_well(self, site: Site, tree: Root) -> None:
         manifest = with_digest(site.space.manifest, "shards/1.bin", bytes(32))
         with pytest.raises(ContradictoryManifest):
