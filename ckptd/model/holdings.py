@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from ckptd.errors import ProtocolViolation
 from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, Version
+
+JobVersion: TypeAlias = tuple[CheckpointName, Version]
+"""A version of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,14 @@ class Holdings:
         epoch: Which life of that node.
         revision: Grows with every change within one epoch.
         holdings: One for each manifest, in no particular order.
+        recovering: The versions of jobs that it recovers, so that others take the same.
     """
 
     node: NodeId
     epoch: Epoch
     revision: int
     holdings: tuple[Holding, ...]
+    recovering: tuple[JobVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class HoldingsDelta:
         changed: Holdings that are new or are not what they were.
         grown: Holdings that have more than before; ``blocks`` are those that came.
         gone: Manifests of which the node has nothing any more.
+        recovering: What it recovers by now, not only what changed of it.
     """
 
     node: NodeId
@@ -88,6 +95,7 @@ class HoldingsDelta:
     changed: tuple[Holding, ...]
     grown: tuple[Holding, ...]
     gone: tuple[Digest, ...]
+    recovering: tuple[JobVersion, ...] = ()
 
 
 def run_count(holdings: Iterable[Holding]) -> int:
@@ -126,6 +134,7 @@ def delta_between(old: Holdings, new: Holdings) -> HoldingsDelta:
         changed=tuple(changed),
         grown=tuple(grown),
         gone=tuple(before),
+        recovering=new.recovering,
     )
 
 
@@ -174,7 +183,12 @@ def apply_delta(holdings: Holdings, delta: HoldingsDelta) -> Holdings:
     after.update((each.digest, each) for each in delta.changed)
     if len(after) > HOLDINGS_MAX or run_count(after.values()) > HOLDING_RUNS_MAX:
         raise _misfit("leads to more than a node may hold")
-    return replace(holdings, revision=delta.revision, holdings=tuple(after.values()))
+    return replace(
+        holdings,
+        revision=delta.revision,
+        holdings=tuple(after.values()),
+        recovering=delta.recovering,
+    )
 
 
 def _misfit(problem: str) -> ProtocolViolation:

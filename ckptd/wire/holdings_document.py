@@ -23,6 +23,7 @@ from ckptd.limits import (
     HOLDINGS_MAX,
     HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
+    RECOVERING_MAX,
     VERSION_MAX,
 )
 from ckptd.model.blocks import BlockSet
@@ -64,6 +65,7 @@ class _Document(msgspec.Struct, frozen=True, omit_defaults=True):
     holdings: list[_Holding]
     since: _Count | None = None
     gone: list[str] = []
+    recovering: list[tuple[str, _Count]] = []
 
 
 OPTIONAL_RUNS_MAX: Final = 256
@@ -85,7 +87,13 @@ def encode_holdings(holdings: Holdings) -> bytes:
     for holding in holdings.holdings:
         entries.append(_entry(holding, blocks=_raw(holding, runs_left)))
         runs_left -= run_count([holding])
-    document = _Document(holdings.node, holdings.epoch, holdings.revision, entries)
+    document = _Document(
+        holdings.node,
+        holdings.epoch,
+        holdings.revision,
+        entries,
+        recovering=list(holdings.recovering),
+    )
     return _ENCODER.encode(document)
 
 
@@ -100,6 +108,7 @@ def encode_delta(delta: HoldingsDelta) -> bytes:
         entries,
         since=delta.since,
         gone=list(delta.gone),
+        recovering=list(delta.recovering),
     )
     return _ENCODER.encode(document)
 
@@ -161,10 +170,15 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
     changed = tuple(each for entry, each in zip(entries, listed, strict=True) if entry.blocks)
     grown = tuple(each for entry, each in zip(entries, listed, strict=True) if entry.added)
     node, epoch = parse_node_id(document.node), Epoch(document.epoch)
+    if len(document.recovering) > RECOVERING_MAX:
+        raise _violation(f"says that it recovers more than {RECOVERING_MAX} versions of jobs")
+    recovering = tuple(
+        (parse_checkpoint_name(job), parse_version(version)) for job, version in document.recovering
+    )
     if document.since is None:
         if grown or gone:
             raise _violation("changes something and does not say what")
-        return Holdings(node, epoch, document.revision, changed)
+        return Holdings(node, epoch, document.revision, changed, recovering)
     if document.since >= document.revision:
         raise _violation(f"leads from revision {document.since} to {document.revision}")
     return HoldingsDelta(
@@ -175,6 +189,7 @@ def _checked(document: _Document) -> Holdings | HoldingsDelta:
         changed=changed,
         grown=grown,
         gone=tuple(parse_digest(digest) for digest in gone),
+        recovering=recovering,
     )
 
 

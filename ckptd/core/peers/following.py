@@ -356,7 +356,9 @@ class Following:
         self._note_state(peer, PeerState.LIVE)
         peer.holdings, peer.etag, peer.last_error = holdings, etag, ""
         origin = Origin(node) if self._is_proven else peer.origin
-        arrived = HoldingsArrived(node, holdings.epoch, holdings.holdings, peer.path, origin)
+        arrived = HoldingsArrived(
+            node, holdings.epoch, holdings.holdings, peer.path, origin, holdings.recovering
+        )
         consequences.append(arrived)
         if before is not None and before.epoch != holdings.epoch:
             consequences += self.ask_claimants(node)

@@ -146,6 +146,7 @@ class Recovering:
             fetching=self.fetching,
             own=self.own,
             staging=self.staging,
+            advertising=advertising,
             report=self.runtime.report,
         )
 

@@ -41,6 +41,7 @@ from ckptd.daemon.recover.own_versions import OwnVersions
 from ckptd.daemon.recover.peering import Peering
 from ckptd.daemon.recover.recoveries import RecoveryBook
 from ckptd.daemon.recover.staging_orders import StagingOrder, StagingOrders
+from ckptd.daemon.serve.advertising import Advertising
 from ckptd.errors import (
     CkptdError,
     InvalidManifest,
@@ -72,6 +73,7 @@ class Runner:
         fetching: Fetches ranges.
         own: Knows what is here already.
         staging: Works on the disks.
+        advertising: Hears which versions of jobs are recovered.
         report: Takes the events of orders.
 
     Attributes:
@@ -88,6 +90,7 @@ class Runner:
         fetching: Fetching,
         own: OwnVersions,
         staging: StagingOrders,
+        advertising: Advertising,
         report: Reporting,
     ) -> None:
         self._book = book
@@ -97,6 +100,7 @@ class Runner:
         self._fetching = fetching
         self._own = own
         self._staging = staging
+        self._advertising = advertising
         self._report = report
         self.on_ended: Callable[[EndRecovery, EndedRecovery], None] = lambda _effect, _ended: None
         self._orders: asyncio.TaskGroup | None = None
@@ -123,15 +127,7 @@ class Runner:
             case CloseLane():
                 self._fetching.close_lane(effect)
             case ChooseVersion():
-                chosen = self._own.target_of(effect.checkpoint, effect.version, effect.digest)
-                self._book.under_way(effect.recovery).choose(*chosen)
-                _log.info(
-                    "recovery.version_chosen",
-                    recovery=effect.recovery,
-                    version=effect.version,
-                    digest=effect.digest,
-                    why=effect.why,
-                )
+                self._choose(effect)
             case FetchManifest():
                 self._ask_for_manifest(effect)
             case DropManifest():
@@ -150,6 +146,20 @@ class Runner:
                 self._end(effect)
             case unreachable:
                 assert_never(unreachable)
+
+    def _choose(self, effect: ChooseVersion) -> None:
+        """Take the version that was chosen, and say so to peers if it is that of a job."""
+        recovery = self._book.under_way(effect.recovery)
+        recovery.choose(*self._own.target_of(effect.checkpoint, effect.version, effect.digest))
+        if recovery.record.shards:
+            self._advertising.note_job(effect.recovery, (effect.checkpoint, effect.version))
+        _log.info(
+            "recovery.version_chosen",
+            recovery=effect.recovery,
+            version=effect.version,
+            digest=effect.digest,
+            why=effect.why,
+        )
 
     def _start(self, order: Awaitable[Event]) -> None:
         async def carry_out_and_report() -> None:
@@ -247,6 +257,7 @@ class Runner:
     def _end(self, effect: EndRecovery) -> None:
         recovery = self._book.under_way(effect.recovery)
         ended = self._book.close(effect)
+        self._advertising.note_job(effect.recovery, None)
         self.on_ended(effect, ended)
 
         async def note() -> None:

@@ -2,7 +2,8 @@
 
 That is the catalog, and of each recovery that transfers the blocks that the journal has: nodes that
 recover together serve each other. One that has none yet is advertised too: it has the manifest, and
-others learn that they are not alone. All methods belong to the event loop.
+others learn that they are not alone. Of a job they learn the version, and take it as well. All
+methods belong to the event loop.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final, NamedTuple
 
-from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX
-from ckptd.model.holdings import Holding, Holdings, delta_between, run_count
+from ckptd.limits import HOLDING_RUNS_MAX, HOLDINGS_MAX, RECOVERING_MAX
+from ckptd.model.holdings import Holding, Holdings, JobVersion, delta_between, run_count
 from ckptd.model.ids import CheckpointName, Digest, Epoch, NodeId, RecoveryId, Version
 from ckptd.store.published.catalog import Catalog
 from ckptd.store.staging.staged_version import StagedVersion
@@ -49,6 +50,7 @@ class Advertising:
         self._catalog = catalog
         self._cataloged = {each.digest: each for each in catalog.holdings()}
         self._incoming: dict[RecoveryId, tuple[Incoming, ...]] = {}
+        self._recovering: dict[RecoveryId, JobVersion] = {}
         self._holdings = Holdings(node, epoch, 1, tuple(self._cataloged.values()))
         self._past: OrderedDict[int, Holdings] = OrderedDict()
         self._document: bytes | None = None
@@ -117,6 +119,20 @@ class Advertising:
         self._incoming.pop(recovery, None)
         self._revise()
 
+    def note_job(self, recovery: RecoveryId, recovered: JobVersion | None) -> None:
+        """Say which version of a job a recovery brings, so that others take the same one.
+
+        Args:
+            recovery: Which recovery.
+            recovered: Job and version; ``None``: it has ended, or was for none.
+        """
+        if recovered is None:
+            if self._recovering.pop(recovery, None) is None:
+                return
+        else:
+            self._recovering[recovery] = recovered
+        self._revise()
+
     def _read_catalog(self) -> None:
         """Announce what changed in the catalog: at once, or with what else changes meanwhile."""
         self._is_catalog_read = False
@@ -145,19 +161,20 @@ class Advertising:
             if incoming is not None:
                 current[digest] = _holding_of(incoming)
         listed = tuple(current.values())[:HOLDINGS_MAX]
+        recovering = tuple(sorted(set(self._recovering.values())))[:RECOVERING_MAX]
         before = self._holdings
-        if listed != before.holdings:
-            self._announce(before, listed)
+        if (listed, recovering) != (before.holdings, before.recovering):
+            self._announce(before, replace(before, holdings=listed, recovering=recovering))
         ended_at_s = loop.time()
         if ended_at_s - begun_at_s > _LONG_S:
             self._rests_until_s = ended_at_s + _REST * (ended_at_s - begun_at_s)
 
-    def _announce(self, before: Holdings, listed: tuple[Holding, ...]) -> None:
+    def _announce(self, before: Holdings, current: Holdings) -> None:
         if not _is_cut(before):
             self._past[before.revision] = before
             if len(self._past) > _REVISIONS_MAX:
                 self._past.popitem(last=False)
-        self._holdings = replace(before, revision=before.revision + 1, holdings=listed)
+        self._holdings = replace(current, revision=before.revision + 1)
         self._announced_at_s = asyncio.get_running_loop().time()
         self._document = None
         self._deltas.clear()

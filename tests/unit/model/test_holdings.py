@@ -185,8 +185,10 @@ LISTED = st.dictionaries(st.integers(0, 4), RUNS, max_size=4).map(
 def test_applying_what_lies_between_leads_to_the_later_state(
     old: list[Holding], new: list[Holding]
 ) -> None:
-    change = delta_between(at(3, *old), at(7, *new))
+    jobs = ((CheckpointName("llama"), Version(len(new))),)
+    change = delta_between(at(3, *old), replace(at(7, *new), recovering=jobs))
     found = apply_delta(at(3, *old), change)
+    assert found.recovering == jobs
     assert found.revision == 7
     assert {each.digest: each for each in found.holdings} == {each.digest: each for each in new}
     assert len(found.holdings) == len(new)

@@ -18,6 +18,7 @@ from ckptd.limits import (
     HOLDINGS_VALUES_MAX,
     MANIFEST_BLOCKS_MAX,
     MIB,
+    RECOVERING_MAX,
 )
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding, Holdings, HoldingsDelta
@@ -457,3 +458,20 @@ def test_a_document_may_have_as_many_values_as_the_limit_and_no_more(count: int)
     else:
         with pytest.raises(ProtocolViolation, match="more than 500000 values"):
             decode_holdings(data)
+
+
+def test_what_a_node_recovers_is_said_in_every_document() -> None:
+    whole = document(recovering=[["llama", 7], ["eval/x", 0]])
+    assert decode_whole(whole).recovering == (("llama", 7), ("eval/x", 0))
+    change = decode(delta(recovering=[["llama", 7]]))
+    assert change.recovering == (("llama", 7),)
+    assert decode_whole(document()).recovering == ()
+
+
+@pytest.mark.parametrize(
+    "recovering",
+    [[["llama", -1]], [["../x", 1]], [["llama"]], "llama", [["llama", 1]] * (RECOVERING_MAX + 1)],
+)
+def test_what_cannot_be_recovered_is_a_violation(recovering: object) -> None:
+    with pytest.raises(ProtocolViolation):
+        decode(document(recovering=recovering))

@@ -328,3 +328,21 @@ async def test_everybody_who_waits_learns_of_a_change(
         advertising.begin(incoming)
     assert waits[0].cancelled()
     await advertising.wait_change(1)
+
+
+async def test_the_version_of_a_job_that_is_recovered_is_said_and_once_it_ends_no_more(
+    advertising: Advertising,
+) -> None:
+    llama, other = (CheckpointName("llama"), Version(7)), (CheckpointName("eval"), Version(3))
+    advertising.note_job(R1, llama)
+    advertising.note_job(R2, other)
+    assert said(advertising).recovering == (other, llama)
+    assert changed_since(advertising, 1).recovering == (other, llama)
+    later = (CheckpointName("llama"), Version(8))
+    advertising.note_job(R1, later)
+    assert changed_since(advertising, 3).recovering == (other, later)
+    advertising.note_job(R2, None)
+    advertising.note_job(R1, None)
+    assert (said(advertising).recovering, said(advertising).revision) == ((), 6)
+    advertising.note_job(R1, None)
+    assert said(advertising).revision == 6
