@@ -57,6 +57,8 @@ DISK_BYTES_PER_S, PEER_BYTES_PER_S = 50_000_000, 100_000_000
 PEERS = 2
 PATIENCE_S = 200.0
 WARM_TIMES = 3
+KEPT, DROPPED = "64GiB", "0B"
+"""How much of a version stays in memory after its recovery: all of it, or nothing."""
 
 
 class Ground(NamedTuple):
@@ -154,6 +156,7 @@ class Stage:
         *,
         has_old: bool = True,
         root: Path | None = None,
+        keeps_warm: str = "auto",
     ) -> Node:
         """Start one that has the old version on its disk, or nothing."""
         root = root or self.ground.disk / f"{name}-root"
@@ -164,6 +167,7 @@ class Stage:
             root=root,
             metrics="",
             sections=INSECURE if switch else "",
+            environment={"CKPTD_RECOVERY__KEEP_WARM": keeps_warm},
         )
         self.start(node, switch)
         if has_old:
@@ -381,12 +385,45 @@ def slow_disk(ground: Ground, cluster: Cluster) -> list[Line]:
     ]
 
 
+def warm(ground: Ground, cluster: Cluster) -> list[Line]:
+    """A version is read again after its recovery: what was kept in memory against what was not."""
+    stage = Stage(ground, cluster)
+    sources = [stage.source("s")]
+    seconds: dict[str, list[float]] = {KEPT: [], DROPPED: []}
+    nodes = {
+        name: stage.receiver(f"r{number}", sources, has_old=False, keeps_warm=name)
+        for number, name in enumerate(seconds)
+    }
+    for number in range(ground.rounds):
+        for name, node in nodes.items():
+            target = node.path(f"turn-{number}")
+            result = _finish(node, node.begin(NAME, NEW, to=target))
+            assert result.bytes_kept_warm == (result.bytes_total if name == KEPT else 0)
+            seconds[name].append(read_through(target / "shard"))
+            shutil.rmtree(target)
+            os.sync()
+    ratios = [cold / mine for mine, cold in zip(seconds[KEPT], seconds[DROPPED], strict=True)]
+    medians = [statistics.median(each) for each in seconds.values()]
+    detail = f"{medians[0]:.3f} s against {medians[1]:.3f} s"
+    return [_line("warm", "reading again, times faster than dropped", ratios, None, detail)]
+
+
+def read_through(path: Path) -> float:
+    """Read a file from its beginning to its end; return how long it took."""
+    buffer, begun_s = bytearray(MIB), time.perf_counter()
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+    return time.perf_counter() - begun_s
+
+
 CASES: dict[str, Callable[[Ground, Cluster], list[Line]]] = {
     "delta": delta,
     "copy": copy,
     "link": link,
     "shared": shared,
     "slow-disk": slow_disk,
+    "warm": warm,
 }
 
 
