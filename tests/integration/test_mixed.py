@@ -1,0 +1,79 @@
+"""Daemons of this state of the code and of the one before it recover from each other."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ckptd.model.words import Result
+from tests.support.cluster import Cluster, Node, eventually, make_checkpoint, tree_digest
+from tests.support.metrics_page import samples
+
+pytestmark = pytest.mark.integration
+
+BEFORE = "f30982f2"
+"""The last commit before issue 19: what a node runs that is not upgraded yet."""
+
+NEWER = "kept_warm_bytes"
+"""A metric that the code had not then: so it is seen which code a daemon runs."""
+
+
+@pytest.fixture(scope="module")
+def older_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it was, in a directory of its own."""
+    path = tmp_path_factory.mktemp("older")
+    try:
+        archive = subprocess.run(
+            ("git", "archive", BEFORE, "ckptd"),
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the history of the repository")
+    subprocess.run(("tar", "-x", "-C", path), input=archive.stdout, check=True)
+    return path
+
+
+def runs_before(node: Node) -> bool:
+    return not samples(node, NEWER)
+
+
+def holders(node: Node, version: int) -> set[str]:
+    """The nodes that hold all of a version, as a node sees it."""
+    rows = node.client.checkpoints()
+    return {name for row in rows if row.version == version for name in row.nodes}
+
+
+def recover(node: Node, version: int, sources: set[str], original: Path) -> None:
+    """Let a node recover a version of which it is to know some holders."""
+    eventually(lambda: holders(node, version) >= sources, f"{node.node} knows the holders")
+    result = node.recover(version=version)
+    assert result.result is Result.COMPLETE
+    assert tree_digest(result.target) == tree_digest(original)
+
+
+def test_older_and_newer_daemons_recover_from_each_other(
+    cluster: Cluster, older_code: Path
+) -> None:
+    older = {"PYTHONPATH": str(older_code), "PYTHONSAFEPATH": "1"}
+    first = cluster.prepare("older-1", environment=older)
+    newer = cluster.prepare("newer-1", peers=[first.address])
+    both = [first.address, newer.address]
+    older_third = cluster.prepare("older-2", peers=both, environment=older)
+    newer_third = cluster.prepare("newer-2", peers=[*both, older_third.address])
+    nodes = (first, newer, older_third, newer_third)
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.wait_ready()
+    assert [runs_before(node) for node in nodes] == [True, False, True, False]
+    from_older, from_newer = first.path("100"), newer.path("101")
+    first.publish(make_checkpoint(from_older))
+    recover(newer, 100, {"older-1"}, from_older)
+    recover(older_third, 100, {"older-1", "newer-1"}, from_older)
+    newer.publish(make_checkpoint(from_newer, seed=2), version=101)
+    recover(older_third, 101, {"newer-1"}, from_newer)
+    recover(newer_third, 101, {"newer-1", "older-2"}, from_newer)
