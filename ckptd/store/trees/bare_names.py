@@ -18,7 +18,7 @@ from ckptd.store.files.kernel import sync_file
 from ckptd.store.files.layout import inside
 from ckptd.store.files.names import Names
 from ckptd.store.files.roots import Root
-from ckptd.store.published.bare_names import BareName, WrongName
+from ckptd.store.published.bare_names import BareName, WrongName, wrong_names
 from ckptd.store.trees.directories import as_directory
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.replacing import keep_aside
@@ -65,6 +65,8 @@ class BareNamesRepair:
     def put_right(self, finishing: Finishing) -> None:
         """Put all of them right, durably; the directories that are missing were made before.
 
+        May be called again after it failed: what is right by then is only made durable.
+
         Args:
             finishing: What a directory gets that takes the place of something else.
 
@@ -72,23 +74,25 @@ class BareNamesRepair:
             Conflict: A name changed since it was looked at. Those before it are put right.
             StorageError: The system refused.
         """
+        left = wrong_names(self._root, (wrong.expected for wrong in self._wrong.values()))
         for name, wrong in self._wrong.items():
             expected = wrong.expected
-            if wrong.facts is not None:
+            if wrong.facts is not None and name in left:
                 self._keep(name, expected, wrong.facts)
             if expected.target is not None:
-                self._make_link(expected, expected.target)
+                self._make_link(expected, expected.target, is_made=name not in left)
             elif wrong.facts is not None:
                 os.close(self._root.open_directory(expected.path, create=True))
                 with as_directory(self._root, expected.path) as fd:
                     finishing.give(fd, finishing.of_directory(name))
                     sync_file(fd)
 
-    def _make_link(self, expected: BareName, target: str) -> None:
-        """Make a link where there is nothing."""
+    def _make_link(self, expected: BareName, target: str, *, is_made: bool) -> None:
+        """Make a link where there is nothing, durably."""
         with self._root.parent(expected.path) as new:
             try:
-                confined.make_link(*new, target)
+                if not is_made:
+                    confined.make_link(*new, target)
             except FileExistsError as error:
                 raise _changed(self._root, expected) from error
             sync_file(new[0])

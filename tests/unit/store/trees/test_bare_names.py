@@ -11,15 +11,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ckptd.errors import Conflict, StorageError
+from ckptd.errors import Conflict, Shortage, StorageError
 from ckptd.limits import KIB, MIB
 from ckptd.model.attributes import decode_attributes, directories_in, encode_attributes
 from ckptd.model.bare_names import SymbolicLink, required_words
 from ckptd.model.ids import Digest
 from ckptd.model.manifest import Manifest, check_manifest
 from ckptd.store.files import confined
+from ckptd.store.files.kernel import sync_file
 from ckptd.store.files.roots import Root
 from ckptd.store.staging.area import Staging
+from ckptd.store.trees import bare_names
 from ckptd.store.trees.bare_names import make_bare_names
 from ckptd.store.trees.finishing import Finishing
 from ckptd.store.trees.standing_files import OnDisk
@@ -239,6 +241,38 @@ def test_a_name_that_appears_while_it_is_put_right_stays(site: Site) -> None:
     with pytest.raises(Conflict, match="changed while"):
         staging.place(NOTHING)
     assert site.placed("latest").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "file"])
+@pytest.mark.parametrize("path", ["latest", "tmp"])
+def test_what_was_put_right_before_a_failure_counts_when_it_is_tried_again(
+    site: Site, path: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recover(site)
+    here = OnDisk(known(site), is_overwriting=True)
+    if kind == "missing":
+        site.placed(path).rmdir() if path in DIRECTORIES else site.placed(path).unlink()
+    else:
+        spoil(site, path, kind)
+    failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]
+
+    def sync(fd: int) -> None:
+        if failures and os.path.lexists(site.placed(path)):
+            raise failures.pop()
+        sync_file(fd)
+
+    monkeypatch.setattr(bare_names, "sync_file", sync)
+    staging = site.staging("r-2")
+    staging.prepare(NOTHING, here)
+    if not (path == "tmp" and kind == "missing"):  # which is made with the directories of files
+        with pytest.raises(Shortage):
+            staging.place(NOTHING)
+        assert not failures
+    staging.place(NOTHING)
+    assert staging.replaced == 1
+    assert links_of(site) == LINKS
+    assert os.listdir(site.placed("tmp")) == []
+    staging.close()
 
 
 def test_directories_get_their_modes_and_times_empty_ones_too(site: Site) -> None:
