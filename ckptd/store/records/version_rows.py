@@ -230,15 +230,18 @@ def renew_files(
         Whether there is such a place.
 
     Raises:
-        DamagedState: What the place has are no files.
+        DamagedState: What the place has are no files, or not those of these units.
     """
     row = connection.execute("SELECT files FROM places WHERE place = ?", (number,)).fetchone()
     if row is None:
         return False
+    damaged = DamagedState(f"place {number}", "is damaged", "Publish it again.")
     try:
         known = unpack_files(row[0])
     except DamagedState as error:
-        raise DamagedState(f"place {number}", "is damaged", "Publish it again.") from error
+        raise damaged from error
+    if any(unit >= len(known) for unit in (*files, *wrong)):
+        raise damaged
     for unit, file in files.items():
         if unit not in wrong:
             known[unit] = file

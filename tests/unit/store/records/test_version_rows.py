@@ -237,6 +237,25 @@ def test_files_of_some_units_are_renewed(
     assert not renew_files(connection, number + 1, {0: first}, (), None)
 
 
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_units_that_a_place_has_not_are_none_of_its_files(
+    connection: Connection,
+    row: VersionRow,
+    place: StoredPlace,
+    hashed: HashedDirectory,
+    *,
+    is_wrong: bool,
+) -> None:
+    """What is recorded of its files is of another version, or cut."""
+    write_version(connection, row)
+    number = write_place(connection, place)
+    beyond, file = len(hashed.files), hashed.files[0]
+    assert file is not None
+    files, wrong = ({}, (beyond,)) if is_wrong else ({0: file, beyond: file}, ())
+    with pytest.raises(DamagedState, match=f"place {number}: is damaged"):
+        renew_files(connection, number, files, wrong, None)
+
+
 def test_what_was_found_wrong_is_recorded_until_it_is_right(
     connection: Connection, row: VersionRow, place: StoredPlace, hashed: HashedDirectory
 ) -> None:
