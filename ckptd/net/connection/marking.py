@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from contextlib import suppress
 from typing import Final
 
@@ -81,7 +82,7 @@ def bound_window(connected: socket.socket, rate_bytes_per_s: int | None) -> None
     window_bytes = _WINDOW_BYTES_MAX
     if rate_bytes_per_s is not None:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_OFFSET_BYTES + 4)
-        rtt_us = int.from_bytes(info[_RTT_OFFSET_BYTES:], "little")
+        rtt_us = int.from_bytes(info[_RTT_OFFSET_BYTES:], sys.byteorder)
         ahead_ns = _AHEAD_NS + 2 * rtt_us * 1000
         segment_bytes = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         window_bytes = max(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import reduce
@@ -153,7 +154,7 @@ def control_of(connection: socket.socket) -> str:
 def min_rtt_us(connection: socket.socket) -> int | None:
     """Return the shortest round trip that was measured lately, in µs; ``None``: there is none."""
     info = _tcp_info(connection)
-    rtt_us = int.from_bytes(info[_MIN_RTT_OFFSET_BYTES : _MIN_RTT_OFFSET_BYTES + 4], "little")
+    rtt_us = int.from_bytes(info[_MIN_RTT_OFFSET_BYTES : _MIN_RTT_OFFSET_BYTES + 4], sys.byteorder)
     is_known = len(info) >= _MIN_RTT_OFFSET_BYTES + 4 and rtt_us != _UNKNOWN_RTT_US
     return rtt_us if is_known else None
 
@@ -193,12 +194,15 @@ def short_control() -> str:
 
 
 def _refusal_of(name: str) -> int:
-    """Return with what number the kernel refuses a congestion control; 0: it takes it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
+    """Return with what number the kernel refuses a congestion control; 0: it takes it.
+
+    It also refuses one that it could not be asked about, for lack of a descriptor.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
-        except OSError as error:
-            return error.errno or errno.EINVAL
+    except OSError as error:
+        return error.errno or errno.EINVAL
     return 0
 
 
@@ -221,7 +225,7 @@ def _is_short(rtt_us: int | None) -> bool:
 def _paced_on(connection: socket.socket) -> PacedSending:
     info, control = _tcp_info(connection), control_of(connection)
     acked = info[_ACKED_OFFSET_BYTES : _ACKED_OFFSET_BYTES + 8]
-    size_bytes, rtt_us = int.from_bytes(acked, "little"), min_rtt_us(connection)
+    size_bytes, rtt_us = int.from_bytes(acked, sys.byteorder), min_rtt_us(connection)
     is_paced = control.startswith(_PACING) and _is_short(rtt_us) and size_bytes >= _MUCH_BYTES
     return PacedSending(control, 1, size_bytes, rtt_us or 0) if is_paced else PacedSending()
 

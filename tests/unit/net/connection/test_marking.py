@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -78,9 +79,32 @@ def test_a_window_is_what_comes_in_ten_milliseconds_and_two_round_trips(
     connection: socket.socket, rate_bytes_per_s: int
 ) -> None:
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 72)
-    round_trip_ns = int.from_bytes(info[68:72], "little") * 1000
+    round_trip_ns = int.from_bytes(info[68:72], sys.byteorder) * 1000
     segment_bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
     ahead_bytes = rate_bytes_per_s * (10_000_000 + 2 * round_trip_ns) // 1_000_000_000
     bound_window(connection, rate_bytes_per_s)
     doubled = connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert doubled == 2 * max(ahead_bytes, 2 * segment_bytes)
+
+
+def test_the_round_trip_is_in_the_byte_order_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Answering:
+        """A connection on a machine of the other byte order."""
+
+        def __init__(self) -> None:
+            self.window_bytes = 0
+
+        def getsockopt(self, _: int, option: int, length: int = 0) -> bytes | int:
+            is_info = option == socket.TCP_INFO
+            return bytes(length - 4) + (50_000).to_bytes(4, "big") if is_info else 1448
+
+        def setsockopt(self, _: int, option: int, value: int) -> None:
+            if option == socket.SO_RCVBUF:
+                self.window_bytes = value
+
+    monkeypatch.setattr(sys, "byteorder", "big")
+    connection = Answering()
+    bound_window(connection, MIB)  # type: ignore[arg-type]
+    assert connection.window_bytes == MIB * 110 // 1000

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -187,6 +191,31 @@ def test_what_only_root_may_set_is_refused_to_others() -> None:
         for name in available - allowed:
             assert obstacle_to(name).startswith("this user may not set it; it may set ")
         assert short_control() in allowed
+
+
+def test_without_a_descriptor_to_try_it_that_is_the_obstacle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert obstacle_to(BESIDE_DEFAULT) == "Too many open files; it may set none"
+    assert (permitted_controls(), short_control()) == ((), "")
+
+
+@pytest.mark.parametrize("byte_order", ["little", "big"])
+def test_what_the_kernel_says_of_a_connection_is_in_its_own_byte_order(
+    monkeypatch: pytest.MonkeyPatch, byte_order: Literal["little", "big"]
+) -> None:
+    info = bytes(120) + (MIB).to_bytes(8, byte_order) + bytes(20) + (70).to_bytes(4, byte_order)
+    monkeypatch.setattr(sys, "byteorder", byte_order)
+    monkeypatch.setattr(congestion, "_tcp_info", lambda _: info)
+    monkeypatch.setattr(congestion, "_MUCH_BYTES", MIB)
+    monkeypatch.setattr(congestion, "control_of", lambda _: "bbr2")
+    with socket.socket() as connection:
+        assert min_rtt_us(connection) == 70
+        assert Congestion().paced([connection]) == PacedSending("bbr2", 1, MIB, 70)
 
 
 def test_a_kernel_that_names_none_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
