@@ -15,7 +15,8 @@ from ckptd.store.files.hashed_directories import HashedDirectory
 from ckptd.store.files.passed_files import Inode
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
-from ckptd.store.published.readable import UnitPath, check_readable
+from ckptd.store.published.places import HeldVersion
+from ckptd.store.published.readable import UnitPath, closed_files, not_passed, unreadable
 from ckptd.store.records.passed_records import PassedRecords
 
 _EVERY_S: Final = 10.0
@@ -59,17 +60,22 @@ class PassedKeeping:
             root = self._roots[found[1].root]
             try:
                 hashed = await self._catalog.hashed(number)
-                await asyncio.to_thread(_check_all, root, hashed)
+                closed = await asyncio.to_thread(_closed, root, hashed)
             except CkptdError as error:
-                why = CLOSED if isinstance(error, StorageError) else str(error)
-                self._catalog.withhold(number, why)
-                _log.warning(
-                    "version.withheld",
-                    checkpoint=found[0].holding.checkpoint,
-                    version=found[0].holding.version,
-                    why=why,
-                    hint=error.hint,
-                )
+                self._withhold(number, found[0], str(error), error.hint)
+            else:
+                if closed is not None:
+                    self._withhold(number, found[0], CLOSED, closed.hint)
+
+    def _withhold(self, number: int, held: HeldVersion, why: str, hint: str) -> None:
+        self._catalog.withhold(number, why)
+        _log.warning(
+            "version.withheld",
+            checkpoint=held.holding.checkpoint,
+            version=held.holding.version,
+            why=why,
+            hint=hint,
+        )
 
     async def note(self, number: int, hashed: HashedDirectory) -> None:
         """A version was published at a place.
@@ -126,12 +132,13 @@ def _inodes_of(hashed: HashedDirectory, device: int) -> frozenset[Inode]:
     return frozenset(Inode(device, files.facts(unit)[0]) for unit in files.units())
 
 
-def _check_all(root: Root, hashed: HashedDirectory) -> None:
-    """Check that all files of a place can be read. Blocks.
+def _closed(root: Root, hashed: HashedDirectory) -> StorageError | None:
+    """Return which files of a place this process may not read and nobody passed. Blocks.
 
     Raises:
-        CkptdError: One cannot.
+        CkptdError: The file system refused, or a directory is gone.
     """
     units = enumerate(hashed.files)
     files = [UnitPath(hashed.path_of(unit)) for unit, file in units if file is not None]
-    check_readable(root, hashed.directory, files)
+    closed = not_passed(root, closed_files(root, files))
+    return unreadable(root, hashed.directory, closed, len(files)) if closed else None

@@ -84,9 +84,21 @@ def check_passed(root: Root, directory: str, closed: Sequence[_File], count: int
     Raises:
         StorageError: Some were not; says which, and what their owner has to type.
     """
-    places = [file.place for file in closed if not _is_passed(root, file.place)]
-    if places:
+    if places := not_passed(root, closed):
         raise unreadable(root, directory, places, count)
+
+
+def not_passed(root: Root, closed: Iterable[_File]) -> list[str]:
+    """Return where files are that nobody passed.
+
+    Args:
+        root: Where they lie.
+        closed: Files that this process may not open by itself.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    return [file.place for file in closed if not _is_passed(root, file.place)]
 
 
 def _is_passed(root: Root, place: str) -> bool:

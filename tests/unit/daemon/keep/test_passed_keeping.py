@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from ckptd.daemon.keep.passed_keeping import CLOSED, PassedKeeping
 from ckptd.errors import Withdrawn
 from ckptd.model.words import PlaceState
 from ckptd.store.files.hashed_directories import HashedDirectory
+from ckptd.store.files.kernel import storage_error
 from ckptd.store.files.passed_files import Inode
 from ckptd.store.files.roots import Root, Roots
 from ckptd.store.published.catalog import Catalog
@@ -66,6 +68,27 @@ async def test_a_version_whose_directory_is_gone_is_not_said_to_be_closed(
     assert place.state is PlaceState.WITHDRAWN
     assert place.reason != CLOSED
     assert f"{root.path}/v100" in place.reason
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+async def test_a_version_that_the_disk_does_not_show_is_not_said_to_be_closed(
+    keeping: PassedKeeping,
+    catalog: Catalog,
+    hashed: HashedDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    number = (await catalog.add(hashed)).places[0].number
+    await keeping.note(number, replace(hashed, passed=1))
+
+    def refuse(_: Root, path: str) -> int:
+        raise storage_error(path, OSError(code, os.strerror(code)))
+
+    monkeypatch.setattr(Root, "open_directory", refuse)
+    await keeping.load()
+    (place,) = catalog.versions()[0].places
+    assert place.state is PlaceState.WITHDRAWN
+    assert ("disk reports an error" if code == errno.EIO else "descriptor") in place.reason
 
 
 async def test_a_version_that_cannot_be_read_after_a_restart_is_withdrawn_with_the_reason(
