@@ -41,10 +41,13 @@ class Attributing:
 
     async def _make(self, held: HeldVersion) -> None:
         digest = held.holding.digest
-        place = next(filter(_is_witness, held.places), None)
+        roots = self._storage.roots
+        # Of a root that is not configured any more the catalog says so, where places are listed.
+        places = (each for each in held.places if each.root in roots and _is_witness(each))
+        place = next(places, None)
         if place is None or await self._storage.attributes.has(digest):
             return
-        root = self._storage.roots[place.root]
+        root = roots[place.root]
         hashed = await self._storage.catalog.hashed(place.number)
         document = await asyncio.to_thread(document_of_standing, root, hashed)
         if not document:
