@@ -16,7 +16,7 @@ from ckptd.cli.ctl.verb import (
     say,
     utf8,
 )
-from ckptd.cli.render.checkpoint_text import checkpoint_lines
+from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
 from ckptd.cli.render.live import follow_publishing
 from ckptd.cli.render.plan_text import peer_view_lines, plan_lines
 from ckptd.cli.render.rivals_text import rival_warning_lines
@@ -33,7 +33,7 @@ from ckptd.model.ids import (
     parse_version,
 )
 from ckptd.model.patterns import version_from
-from ckptd.model.shards import parse_shard, shard_name
+from ckptd.model.shards import job_of, parse_shard, shard_name
 
 _DIGITS_MAX: Final = 20
 """More than any version has: what is longer is refused as too large."""
@@ -69,6 +69,16 @@ examples:
       --version-from 'checkpoint-([0-9]+)'
   ckptctl publish lit/epoch=3-step=1000.ckpt --checkpoint lit \\
       --version-from 'step=([0-9]+)'
+"""
+
+_CHECKPOINTS: Final = """\
+List what this node and its peers hold, newest first. A version of a job is one
+line: how many of its shards somebody has, and how many nodes have each.
+
+examples:
+  ckptctl checkpoints
+  ckptctl checkpoints llama --shards   # one line for each shard
+  ckptctl checkpoints -o json | jq '.[] | {checkpoint, version, nodes}'
 """
 
 _PEERS: Final = """\
@@ -225,9 +235,21 @@ def _publish(arguments: Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
+def _add_checkpoints(parser: ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this checkpoint or job")
+    parser.add_argument("--shards", action="store_true", help="of jobs a line for each shard")
+
+
 def _checkpoints(arguments: Namespace) -> ExitCode:
-    rows = client_of(arguments).checkpoints()
-    return print_rows(arguments, rows, checkpoint_lines, "no checkpoint here or at a peer")
+    rows, nothing = client_of(arguments).checkpoints(), "no checkpoint here or at a peer"
+    if arguments.name is not None:
+        name = parse_checkpoint_name(arguments.name)
+        rows = [
+            row for row in rows if name in {row.checkpoint, job_of(CheckpointName(row.checkpoint))}
+        ]
+        nothing = f"nothing of {name} here or at a peer"
+    lines_of = shard_lines if arguments.shards else checkpoint_lines
+    return print_rows(arguments, rows, lines_of, nothing)
 
 
 def _add_peers(parser: ArgumentParser) -> None:
@@ -262,7 +284,13 @@ def _plan(arguments: Namespace) -> ExitCode:
 
 VERBS: Final = (
     Verb("publish", "serve a directory as a version", _publish, _PUBLISH, _add_publish),
-    Verb("checkpoints", "what this node and its peers hold", _checkpoints),
+    Verb(
+        "checkpoints",
+        "what this node and its peers hold",
+        _checkpoints,
+        _CHECKPOINTS,
+        _add_checkpoints,
+    ),
     Verb(
         "peers",
         "the peers and whether they answer",

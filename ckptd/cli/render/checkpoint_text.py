@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ckptd.cli.render.job_text import JobVersion, jobs_among
 from ckptd.cli.render.text import bare_name_counts, printable, table
 from ckptd.control.messages.checkpoints import CheckpointRow, PlaceRow
 from ckptd.model.ids import shortened
@@ -19,32 +20,48 @@ _BEST_FIRST: Final = tuple(PlaceState)
 def checkpoint_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
     """List versions and who holds them; with places that are not simply here, a line for each.
 
+    The shards of a version of a job are one line.
+
     Args:
         rows: In the order in which they are shown.
         width: Of the terminal; ``None`` if no line is to be cut.
     """
-    rows = tuple(rows)
+    return _lines(jobs_among(tuple(rows)), width)
+
+
+def shard_lines(rows: Iterable[CheckpointRow], width: int | None = None) -> list[str]:
+    """List the same with a line for each shard."""
+    return _lines(tuple(rows), width)
+
+
+def _lines(shown: Sequence[CheckpointRow | JobVersion], width: int | None) -> list[str]:
+    rows = [each for each in shown if isinstance(each, CheckpointRow)]
     contents = Counter((row.checkpoint, row.version) for row in rows)
     header, *lines = table(
         ("CHECKPOINT", "VERSION", "SIZE", "UNITS", "AGE", "HELD", "NODES"),
         (
-            (
-                row.checkpoint,
-                _version(row, has_rivals=contents[row.checkpoint, row.version] > 1),
-                format_size(row.size_bytes),
-                _units(row),
-                _age(row),
-                _held(row),
-                ",".join(row.nodes) or "-",
-            )
-            for row in rows
+            each.cells() if isinstance(each, JobVersion) else _cells(each, contents)
+            for each in shown
         ),
         width,
     )
-    shown = [header]
-    for line, row in zip(lines, rows, strict=True):
-        shown += [line, *_place_lines(row, width)]
-    return shown
+    found = [header]
+    for line, each in zip(lines, shown, strict=True):
+        more = each.notes() if isinstance(each, JobVersion) else _place_lines(each, width)
+        found += [line, *more]
+    return found
+
+
+def _cells(row: CheckpointRow, contents: Counter[tuple[str, int]]) -> tuple[str, ...]:
+    return (
+        row.checkpoint,
+        _version(row, has_rivals=contents[row.checkpoint, row.version] > 1),
+        format_size(row.size_bytes),
+        _units(row),
+        _age(row),
+        _held(row),
+        ",".join(row.nodes) or "-",
+    )
 
 
 def _version(row: CheckpointRow, *, has_rivals: bool) -> str:

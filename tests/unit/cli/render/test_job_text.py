@@ -1,0 +1,68 @@
+"""A version of a job is one line, and says what is missing of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ckptd.cli.render.checkpoint_text import checkpoint_lines, shard_lines
+from ckptd.control.messages.checkpoints import CheckpointRow
+from ckptd.limits import GIB
+from ckptd.model.words import Location
+from tests.support.control_samples import CHECKPOINT, PLACE
+
+replace = msgspec.structs.replace
+
+
+def shard(
+    index: int, *nodes: str, count: int = 2, version: int = 100, **facts: object
+) -> CheckpointRow:
+    return replace(
+        CHECKPOINT,
+        checkpoint=f"llama/shard-{index}-of-{count}",
+        version=version,
+        size_bytes=GIB,
+        nodes=nodes,
+        is_complete=bool(nodes),
+        **facts,
+    )
+
+
+def test_shards_of_a_version_are_one_line() -> None:
+    rows = [
+        replace(CHECKPOINT, checkpoint="eval"),
+        shard(0, "a", "b", version=101),
+        shard(0, "a", "b", held=Location.HERE, places=(replace(PLACE, age_s=59.0),)),
+        shard(1, "b", version=101),
+        shard(1, "a", "b", "c", "d"),
+    ]
+    assert checkpoint_lines(rows) == [
+        "CHECKPOINT  VERSION  SIZE   UNITS                 AGE  HELD    NODES",
+        "eval        100      2 GiB  -                     -    peers   node-b,node-c",
+        "llama       101      2 GiB  2/2 shards, 1 copy    -    peers   a,b",
+        "llama       100      2 GiB  2/2 shards, 2 copies  59s  1 here  4 nodes",
+    ]
+
+
+def test_a_shard_that_is_missing_or_there_with_two_contents_is_named() -> None:
+    rows = [shard(0, "a", count=4), shard(0, "b", count=4, digest="cd" * 32), shard(3, count=4)]
+    assert checkpoint_lines(rows)[1:] == [
+        "llama       100      2 GiB  1/4 shards  -    in part  a,b",
+        "  shards 1-3: nobody has all of them",
+        "  shards 0: several contents; see --shards",
+    ]
+
+
+def test_two_layouts_of_a_version_are_two_lines() -> None:
+    rows = [shard(0, "a", count=1), shard(0, "a", count=2), shard(1, "a", count=2)]
+    assert [line.split()[4:6] for line in checkpoint_lines(rows)[1:]] == [
+        ["1/1", "shards,"],
+        ["2/2", "shards,"],
+    ]
+
+
+def test_each_shard_has_a_line_on_request() -> None:
+    rows = [shard(0, "a"), shard(1, "b")]
+    assert [line.split()[0] for line in shard_lines(rows)[1:]] == [
+        "llama/shard-0-of-2",
+        "llama/shard-1-of-2",
+    ]
