@@ -15,13 +15,14 @@ import msgspec
 import pytest
 
 from ckptd.cli.demo.demo_checkpoint import PlannedFile, write_checkpoint
-from ckptd.cli.demo.demo_daemon import LocalDaemon, pause
+from ckptd.cli.demo.demo_daemon import LocalDaemon, Process, pause
 from ckptd.cli.pki.authority import Authority
 from ckptd.control.messages.checkpoints import CheckpointRow, PublishRequest, PublishResult
 from ckptd.control.messages.recovery_results import RecoveryResult
 from ckptd.control.messages.running_recoveries import RecoverRequest, RecoveryView
 from ckptd.limits import KIB, MIB
 from ckptd.model.words import WasteReason
+from tests.support.fork_server import fork_server
 from tests.support.ports import free_ports
 
 WAIT_S = 60.0
@@ -30,6 +31,7 @@ WAIT_S = 60.0
 STOP_S = 60.0
 """A daemon ends within a second; its service manager waits for 90 before it kills it."""
 
+PROGRAM = "ckptd.cli.daemon"
 NAME = "llama/rank-3"
 CRITICAL = ("*.json",)
 DEFERRED = ("optimizer/*",)
@@ -121,6 +123,12 @@ def eventually(look: Callable[[], _T | None], what: str, *, timeout_s: float = W
 
 class Node(LocalDaemon):
     """A daemon with the verbs of a test."""
+
+    def _run(self, arguments: Sequence[str], log_fd: int) -> Process:
+        is_plain = not self.prefix and self.environment is None and self.module == PROGRAM
+        if is_plain and (server := fork_server()).has_mounts_of_caller():
+            return server.start(arguments, log_fd)
+        return super()._run(arguments, log_fd)
 
     def restart(self, *options: str) -> None:
         """Start it again, as the same node at the same address."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from ckptd.cli.pki.authority import Authority
 from ckptd.config import parse_address
@@ -58,6 +58,33 @@ key = {key}
 """
 
 
+class Process(Protocol):
+    """What a daemon needs of a ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; ``None`` while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: It goes on.
+        """
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, if it still runs."""
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 class LocalDaemon:
     """One node: its configuration, its process, its log.
 
@@ -104,7 +131,7 @@ class LocalDaemon:
         self.state_dir = os.path.join(directory, "state")
         self.log_path = os.path.join(directory, "log")
         self.config_path = os.path.join(directory, "ckptd.toml")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._is_asked_to_end = False
         self.sections = ""
         self.host = "127.0.0.1"
@@ -180,19 +207,18 @@ class LocalDaemon:
                     _TLS.format(**{key: json.dumps(path) for key, path in self._tls.items()})
                 )
         with open(self.log_path, "ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own program
-                [
-                    *self.prefix,
-                    *(sys.executable, "-m", self.module, "run"),
-                    *("--config", self.config_path, *options),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                # Ctrl-C goes to the process that started it, which then stops it.
-                process_group=0,
-            )
+            self._process = self._run(["run", "--config", self.config_path, *options], log.fileno())
+
+    def _run(self, arguments: Sequence[str], log_fd: int) -> Process:
+        return subprocess.Popen(  # noqa: S603  our own program
+            [*self.prefix, sys.executable, "-m", self.module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log_fd,
+            stderr=log_fd,
+            env=self.environment,
+            # Ctrl-C goes to the process that started it, which then stops it.
+            process_group=0,
+        )
 
     def wait_ready(self) -> None:
         """Wait until it answers.
