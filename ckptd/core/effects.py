@@ -35,7 +35,16 @@ from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import RecoverySnapshot
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import CheckpointName, Digest, LaneId, PathId, RecoveryId, TransferId, Version
+from ckptd.model.ids import (
+    CheckpointName,
+    Digest,
+    LaneId,
+    NeedId,
+    PathId,
+    RecoveryId,
+    TransferId,
+    Version,
+)
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import CloseReason, Criticality, FailureCause, Result
 
@@ -261,6 +270,14 @@ class EndRecovery:
     explanation: Explanation | None = field(default=None, compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class WakeReader:
+    """Let whoever waits for a range know that more of it is here."""
+
+    recovery: RecoveryId
+    need: NeedId
+
+
 Effect: TypeAlias = (
     FetchManifest
     | DropManifest
@@ -275,6 +292,7 @@ Effect: TypeAlias = (
     | PlaceVersion
     | DiscardStaging
     | ChooseVersion
+    | WakeReader
     | EndRecovery
 )
 
@@ -292,6 +310,7 @@ ENDS: Final[Mapping[type[Effect], frozenset[type[Event]]]] = {
     PlaceVersion: frozenset({VersionPlaced, PlacementFailed}),
     DiscardStaging: frozenset({StagingDiscarded}),
     ChooseVersion: frozenset(),
+    WakeReader: frozenset(),
     EndRecovery: frozenset(),
 }
 """By order. Closing a lane ends its transfers, each with a ``RangeEnded`` of its own."""

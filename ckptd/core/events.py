@@ -23,6 +23,7 @@ from ckptd.model.ids import (
     CheckpointName,
     Digest,
     Epoch,
+    NeedId,
     NodeId,
     Origin,
     PathId,
@@ -216,6 +217,35 @@ class ChoiceWidened:
 
     recovery: RecoveryId
     chosen: BlockSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeNeeded:
+    """Somebody waits for a range of a unit, or has read a part of it and waits for the rest.
+
+    Attributes:
+        recovery: Which recovery; its manifest is here.
+        need: A name for it; it replaces what was said of that before.
+        reader: Who reads; empty: somebody of whom nothing is known.
+        unit: Index of the unit.
+        start: The first byte in the unit that is not here yet, as far as is known.
+        end: The byte behind the last.
+    """
+
+    recovery: RecoveryId
+    need: NeedId
+    reader: str
+    unit: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedEnded:
+    """Nobody waits for a range any more: it was read, or whoever waited is gone."""
+
+    recovery: RecoveryId
+    need: NeedId
 
 
 @dataclass(frozen=True, slots=True)
@@ -581,6 +611,8 @@ Event: TypeAlias = (
     | RecoveryCancelled
     | UnitsPrioritized
     | ChoiceWidened
+    | RangeNeeded
+    | NeedEnded
     | ManifestArrived
     | ManifestMissed
     | ManifestRefused

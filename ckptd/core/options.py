@@ -191,6 +191,29 @@ class CommitOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedOptions:
+    """How ranges are treated that somebody waits for.
+
+    Attributes:
+        asked_bytes_max: So much of a range goes before everything: enough to keep a source busy,
+            and so little that whoever needs everything takes turns with others.
+        ahead_bytes_first: So much is fetched ahead of a reader that goes on for the first time …
+        ahead_bytes_max: … doubled up to this, which a link of 1 Gbit/s brings in half a second.
+        readers_max: Of so many readers it is known where they were.
+        at_once_max: So many ranges of a recovery are waited for at once.
+        late_ns: A block that would come later than this, behind what was asked of a source
+            before, is asked for once more at once.
+    """
+
+    asked_bytes_max: int = 16 * MIB
+    ahead_bytes_first: int = 1 * MIB
+    ahead_bytes_max: int = 64 * MIB
+    readers_max: int = 64
+    at_once_max: int = 256
+    late_ns: int = 50 * MS
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestOptions:
     """How a manifest is asked for.
 
@@ -271,6 +294,7 @@ class Options:
     stealing: StealingOptions = field(default_factory=StealingOptions)
     trust: TrustOptions = field(default_factory=TrustOptions)
     commits: CommitOptions = field(default_factory=CommitOptions)
+    needs: NeedOptions = field(default_factory=NeedOptions)
     manifests: ManifestOptions = field(default_factory=ManifestOptions)
     rivals: RivalOptions = field(default_factory=RivalOptions)
     patience: PatienceOptions = field(default_factory=PatienceOptions)

@@ -26,7 +26,7 @@ from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery
 from ckptd.core.jobs import joined
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
-from ckptd.core.ranges import lane_trials, ordering, prioritizing, stealing, transfers
+from ckptd.core.ranges import lane_trials, needing, ordering, prioritizing, stealing, transfers
 from ckptd.core.report.choice import ExplainedChoice
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.rivals import Rival
@@ -271,6 +271,7 @@ _ROOMS: Final = (
     ending,
     restaging,
     prioritizing,
+    needing,
 )
 _HANDLERS: Final = {handler.event: handler for room in _ROOMS for handler in room.HANDLERS}
 

@@ -52,6 +52,8 @@ Epoch = NewType("Epoch", int)
 
 RecoveryId = NewType("RecoveryId", str)
 TransferId = NewType("TransferId", int)
+NeedId = NewType("NeedId", int)
+"""A range that somebody waits for; not used twice in a life of the daemon."""
 LaneId = NewType("LaneId", int)
 
 DIGITS_SHOWN: Final = 12

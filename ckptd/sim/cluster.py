@@ -28,6 +28,7 @@ from ckptd.sim.check.conduct import Calm, Lanes, Silence, Standstill
 from ckptd.sim.check.contents import Contents
 from ckptd.sim.check.endings import Endings
 from ckptd.sim.check.outcomes import PATIENCE_NS, SLACK, Ideal, Work, check_end, check_waiting
+from ckptd.sim.check.reading import NeededFirst
 from ckptd.sim.check.reuse import Reuse
 from ckptd.sim.check.summary import NodeReport, RecoveryReport, Report
 from ckptd.sim.node.node import Node
@@ -153,6 +154,7 @@ class Cluster:
             Verification(),
             Stillness(),
             UrgentFirst(),
+            NeededFirst(),
             Choice(),
             Contents(self._real, scenario.options.scheduler.rivals),
             InOrder(),

@@ -131,6 +131,10 @@ def _in_order(recovery: Recovery, peer: Peer) -> BlockRun | None:
     return (blocks & recovery.coverage.prioritized or blocks).first_run()
 
 
+def _without_needs(recovery: Recovery, blocks: BlockSet) -> BlockSet:
+    return blocks & recovery.coverage.prioritized or blocks
+
+
 def _credit_and_forget(
     step: Step,
     recovery: Recovery,
@@ -210,6 +214,18 @@ ABLATIONS: Final = (
         (3, 9),
         "lacks more urgent",
         rules={"ranges.ordering.has_to_wait": _never},
+    ),
+    Ablation(
+        "what is waited for goes first",
+        (29, 130),
+        "while BlockSet",
+        rules={"state.recovery.Recovery.most_urgent": _without_needs},
+    ),
+    Ablation(
+        "what is waited for jumps the queue",
+        (10, 27),
+        "is waited for behind",
+        rules={"ranges.picker.has_express_room": _never},
     ),
     Ablation(
         "giving up what is less urgent",

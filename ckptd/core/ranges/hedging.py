@@ -68,15 +68,25 @@ def _able(
 
 
 def _able_run(recovery: Recovery, peer: Peer, owed: Transfer) -> BlockRun | None:
-    """Return how far a source can go with what another one owes; ``None``: not at all."""
+    """Return how far a source can go with what another one owes; ``None``: not at all.
+
+    Of a range that counts as critical because somebody waits for some of it, only that.
+    """
     holding = peer.holding_of(recovery.digest)
     if holding is None or owed.next_block >= owed.blocks.end or must_prove(recovery, peer):
         return None
+    coverage, owing = recovery.coverage, BlockRun(owed.next_block, owed.blocks.end)
+    urgent = recovery.content.critical | coverage.prioritized | coverage.needed
+    if owed.criticality is Criticality.CRITICAL:
+        found = urgent.within(*owing).first_run()
+        if found is None:
+            return None
+        owing = found
     blocks = holding.blocks - recovery.refused.get(peer.origin, BlockSet())
-    run = blocks.first_run(owed.next_block)
-    if run is None or run.start != owed.next_block:
+    run = blocks.first_run(owing.start)
+    if run is None or run.start != owing.start:
         return None
-    return BlockRun(run.start, min(run.end, owed.blocks.end))
+    return BlockRun(run.start, min(run.end, owing.end))
 
 
 def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, BlockRun] | None:
@@ -98,7 +108,9 @@ def find_race(step: Step, recovery: Recovery, peer: Peer) -> tuple[Transfer, Blo
     )
     if is_urgent or not has_room(recovery, peer, step.options, now=step.now):
         return None
-    if servable(recovery, peer) & (recovery.content.critical | recovery.coverage.prioritized):
+    coverage = recovery.coverage
+    urgent = recovery.content.critical | coverage.prioritized | coverage.needed
+    if servable(recovery, peer) & urgent:
         return None
     last: tuple[float, Transfer, BlockRun] | None = None
     for needs_s, owed in _owed_critical(recovery):

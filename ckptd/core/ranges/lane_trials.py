@@ -93,6 +93,7 @@ def begin_with_two(step: Step, recovery: Recovery, lane: Lane) -> None:
         and _may_widen(options)
         and (recovery.swarm.source_count == 1 or lane.source == OWN_DISKS)
         and bundle.width == 1
+        and not lane.is_express
         and link.rate.bytes_per_s >= options.lanes.busy_bytes_per_s
         and not link.load_bytes
         and _is_fit(step, recovery, lane.source, bundle)
@@ -155,7 +156,7 @@ def _may_try(step: Step, recovery: Recovery, path: PathId, bundle: Bundle) -> bo
     """Return whether a source does all it can on the lanes there are, and has work for more."""
     if (
         step.now - bundle.busy_since_ns < step.options.lanes.trial_ns
-        or not bundle.active_count == len(bundle.lanes) == bundle.width
+        or not bundle.active_count == len(bundle.lanes) == bundle.usual_count == bundle.width
         or not _is_fit(step, recovery, path, bundle)
     ):
         return False
@@ -182,7 +183,7 @@ def _is_settled(trial: Trial) -> bool:
     """Return whether a change has its effect: the new lane brought a range, or the old is gone."""
     bundle = trial.bundle
     if trial.is_fewer:
-        return len(bundle.lanes) == bundle.width
+        return bundle.usual_count == bundle.width
     return bundle.lanes[-1].is_on_trial and bundle.lanes[-1].has_delivered
 
 

@@ -12,26 +12,36 @@ from ckptd.model.ids import LaneId, PathId
 from ckptd.model.words import LocalOrder
 
 
-def lane_for(step: Step, recovery: Recovery, peer: Peer) -> Lane:
+def lane_for(step: Step, recovery: Recovery, peer: Peer, *, is_express: bool = False) -> Lane:
     """Return the lane on which a source is asked for more, opened if that is better or needed.
 
     A duplicate is asked for even if no lane has room: on the one that has least to do.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        peer: The source.
+        is_express: On the lane beside the others.
     """
     bundle = recovery.work.bundles.get(peer.path)
     if bundle is None:
         bundle = recovery.work.bundles[peer.path] = Bundle(busy_since_ns=step.now)
     elif not bundle.active_count:
         bundle.busy_since_ns = step.now
+    if is_express:
+        return bundle.express or _open(step, recovery, peer, bundle, is_express=True)
     lane = lane_with_room(bundle, step.options)
     is_idle = lane is not None and not lane.transfers
-    if not is_idle and len(bundle.lanes) < bundle.width:
+    if not is_idle and bundle.usual_count < bundle.width:
         return _open(step, recovery, peer, bundle)
     lane = lane or bundle.least_loaded()
     assert lane is not None, f"{recovery.id}: every lane to {peer.path} is closing"
     return lane
 
 
-def _open(step: Step, recovery: Recovery, peer: Peer, bundle: Bundle) -> Lane:
+def _open(
+    step: Step, recovery: Recovery, peer: Peer, bundle: Bundle, *, is_express: bool = False
+) -> Lane:
     state, trial = step.state, step.state.trial
     lane = Lane(
         LaneId(state.next_lane), peer.path, recovery.id, peer.link, step.now, origin=peer.origin
@@ -40,14 +50,18 @@ def _open(step: Step, recovery: Recovery, peer: Peer, bundle: Bundle) -> Lane:
     lane.is_on_trial = (
         trial is not None and trial.bundle is bundle and trial.is_changed and not trial.is_fewer
     )
-    bundle.lanes.append(lane)
+    if is_express:
+        lane.is_express, lane.is_on_trial = True, False
+        bundle.lanes.insert(0, lane)  # a trial looks at the last one
+    else:
+        bundle.lanes.append(lane)
     recovery.work.lanes[lane.id] = state.lanes[lane.id] = lane
     return lane
 
 
 def narrow(recovery: Recovery, lane: Lane) -> None:
     """Do without a lane that is lost, if there are others to its source."""
-    if not lane.is_closing and not lane.is_surplus:
+    if not (lane.is_closing or lane.is_surplus or lane.is_express):
         bundle = recovery.work.bundles[lane.source]
         bundle.width = max(bundle.width - 1, 1)
 

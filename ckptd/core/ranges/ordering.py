@@ -43,7 +43,7 @@ def order_ranges(step: Step) -> None:
     heapify(offers)
     is_fresh = True  # nothing was ordered since they were made
     while offers:
-        if _is_enough_in_flight(step):
+        if _is_enough_in_flight(step) and not offers[0].is_express:
             state.is_paced = True
             break
         offer = heappop(offers)
@@ -155,15 +155,31 @@ def _order_offer(step: Step, offer: Offer, blocks: BlockRun) -> None:
         else:
             swarm.own_place = step.rng.random()
         swarm.own_run = BlockRun(start, blocks.end)
-    _order(step, recovery, offer.peer, blocks, offer.criticality)
+    criticality, is_express = offer.criticality, offer.is_express
+    _order(step, recovery, offer.peer, blocks, criticality, is_express=is_express)
 
 
 def _order(
-    step: Step, recovery: Recovery, peer: Peer, blocks: BlockRun, criticality: Criticality
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    blocks: BlockRun,
+    criticality: Criticality,
+    *,
+    is_express: bool = False,
 ) -> Transfer:
-    """Order a range on a lane to a source."""
+    """Order a range on a lane to a source.
+
+    Args:
+        step: The event being handled.
+        recovery: For which recovery.
+        peer: The source.
+        blocks: Which range.
+        criticality: As how urgent it is asked for.
+        is_express: On the lane beside the others.
+    """
     state = step.state
-    lane = lane_for(step, recovery, peer)
+    lane = lane_for(step, recovery, peer, is_express=is_express)
     transfer = Transfer(
         TransferId(state.next_transfer),
         blocks,
@@ -173,6 +189,7 @@ def _order(
         is_prompt=not lane.transfers,
         ordered_ns=step.now,
         is_proof=is_proof(recovery, peer, blocks.start),
+        is_needed=blocks.start in recovery.coverage.needed,
     )
     state.next_transfer += 1
     state.transfers[transfer.id] = lane.id
@@ -200,7 +217,13 @@ def _order(
 
 
 def order_duplicate(
-    step: Step, recovery: Recovery, peer: Peer, first: Transfer, blocks: BlockRun
+    step: Step,
+    recovery: Recovery,
+    peer: Peer,
+    first: Transfer,
+    blocks: BlockRun,
+    *,
+    is_express: bool = False,
 ) -> Transfer:
     """Ask a second source for what another one owes. The first to deliver wins.
 
@@ -210,11 +233,13 @@ def order_duplicate(
         peer: The second source.
         first: What the other one was asked for.
         blocks: What of it the second one is asked for.
+        is_express: On a lane beside its others.
 
     Returns:
         The duplicate.
     """
-    duplicate = _order(step, recovery, peer, blocks, first.criticality)
+    criticality = first.criticality
+    duplicate = _order(step, recovery, peer, blocks, criticality, is_express=is_express)
     first.is_hedged = duplicate.is_hedge = duplicate.is_hedged = True
     recovery.duplicates.count += 1
     return duplicate

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ckptd.core.options import Options
-from ckptd.core.state.eligibility import has_room, holds, may_be_asked, must_prove, servable
+from ckptd.core.state.eligibility import (
+    has_express_room,
+    has_room,
+    holds,
+    is_held_up_by_others,
+    may_be_asked,
+    must_prove,
+    servable,
+)
 from ckptd.core.state.offer import Offer
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.recovery import Recovery
@@ -31,22 +39,33 @@ def find_offer(recovery: Recovery, peer: Peer, options: Options, *, now: int) ->
         options: The scheduler's numbers.
         now: The moment, in nanoseconds.
     """
-    if not has_room(recovery, peer, options, now=now):
-        return None
-    run = preferred_run(recovery, peer)
+    run, is_express = None, False
+    if recovery.coverage.needed and has_express_room(recovery, peer, options, now=now):
+        # Whoever waits does not wait behind what was asked of the source before.
+        run, is_express = _first_needed(recovery, peer), True
+    if run is None or not is_held_up_by_others(recovery, peer, options, now=now):
+        is_express = False
+        run = preferred_run(recovery, peer) if has_room(recovery, peer, options, now=now) else None
     if run is None:
         return None
     criticality = recovery.criticality_of(run.start)
     soon_ns = peer.link.expected_ns(options.ranges.bytes_min, options)
     is_last = recovery.is_background
     rank = (is_last, criticality, recovery.sequence, soon_ns, peer.path, run.start)
-    return Offer(rank, recovery, peer, run, Criticality.DEFERRED if is_last else criticality)
+    asked_as = Criticality.DEFERRED if is_last else criticality
+    return Offer(rank, recovery, peer, run, asked_as, is_express)
+
+
+def _first_needed(recovery: Recovery, peer: Peer) -> BlockRun | None:
+    """Return where a peer should go on with what is waited for; ``None``: it has none of that."""
+    return recovery.needs.first_of(servable(recovery, peer)).first_run()
 
 
 def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     """Return where a peer should go on: in the most urgent class that it can serve.
 
-    What somebody waits for is taken in order, and a run of it ends where it ends. Else a
+    What somebody waits for or will read next is taken in order, and a run of it ends where it
+    ends. Else a
     recovery that is alone takes a class in order. Nodes that recover together each begin each
     class at another place of what is left of it and go on from there, with what the fewest other
     receivers have: so the first copies spread, and no block is left in the end that few can serve
@@ -62,12 +81,13 @@ def preferred_run(recovery: Recovery, peer: Peer) -> BlockRun | None:
     blocks = servable(recovery, peer)
     if blocks and must_prove(recovery, peer):
         block = peer.standing.doubts[recovery.content.digest].proof_block(
-            blocks & recovery.coverage.prioritized or blocks
+            recovery.most_urgent(blocks)
         )
         return BlockRun(block, block + 1)
     is_trial = peer.link.failures > 0 and recovery.swarm.source_count > 1
-    if recovery.coverage.prioritized and (prioritized := blocks & recovery.coverage.prioritized):
-        return _last_block(prioritized) if is_trial else prioritized.first_run()
+    urgent = recovery.most_urgent(blocks)
+    if urgent is not blocks:
+        return _last_block(urgent) if is_trial else urgent.first_run()
     first = blocks.first_run()
     if first is None or not (is_trial or recovery.swarm.is_swarming):
         return first
@@ -103,6 +123,7 @@ def is_left_to_others(recovery: Recovery, offer: Offer, options: Options, *, now
         and offer.peer.holdings[recovery.content.digest].is_complete
         and offer.run.start in recovery.swarm.spread
         and offer.run.start not in recovery.coverage.prioritized
+        and offer.run.start not in recovery.coverage.needed
         and recovery.swarm.swarm_rate >= offer.peer.link.rate.bytes_per_s
     )
 
@@ -177,4 +198,8 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     share = int(left_bytes * part) // options.lanes.ranges_per_lane
     usual = peer.link.range_bytes(options) // width
     size_bytes = min(usual, max(share, options.ranges.bytes_min))
+    if start in recovery.coverage.needed:  # all who have it bring a part
+        size_bytes = min(
+            size_bytes, max(int(space.run_bytes(run) * part), options.ranges.bytes_min)
+        )
     return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))

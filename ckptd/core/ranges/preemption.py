@@ -73,7 +73,7 @@ def _urgency(recovery: Recovery, peer: Peer, *, now: int) -> Precedence | None:
     if not recovery.coverage.unclaimed or not may_be_asked(recovery, peer, now=now):
         return None
     blocks = servable(recovery, peer)
-    run = (blocks & recovery.coverage.prioritized or blocks).first_run()
+    run = recovery.most_urgent(blocks).first_run()
     return None if run is None else recovery.precedence_of(recovery.criticality_of(run.start))
 
 

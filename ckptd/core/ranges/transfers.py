@@ -17,6 +17,7 @@ from ckptd.core.ranges.lanes import (
     set_alarms_to,
     set_lane_alarm,
 )
+from ckptd.core.ranges.needing import note_arrival
 from ckptd.core.ranges.ordering import order_duplicate
 from ckptd.core.ranges.own_disks import note_unusable
 from ckptd.core.state.deadlines import hedge_after_ns, lane_patience_ns
@@ -123,6 +124,8 @@ def _credit(
     good_bytes = space.set_bytes(new) if rejected or new is not right else run_bytes
     recovery.coverage.verified |= new
     recovery.commit.blocks |= new
+    if recovery.needs.open or recovery.needs.readers:
+        note_arrival(step, recovery, new)
     if recovery.coverage.prioritized.meets(new):
         recovery.commit.is_urgent = True
         recovery.coverage.prioritized -= new

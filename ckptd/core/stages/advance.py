@@ -32,6 +32,7 @@ from ckptd.core.explain.prediction import needs_of, predict, supplies_of
 from ckptd.core.peers.blame import recall
 from ckptd.core.peers.claims import count_sources
 from ckptd.core.ranges.lanes import reset_lane_alarms
+from ckptd.core.ranges.needing import wake_all
 from ckptd.core.ranges.own_disks import note_nearby
 from ckptd.core.stages.choosing_again import (
     choose_again,
@@ -113,6 +114,7 @@ def on_staging_prepared(step: Step, recovery: Recovery, event: StagingPrepared) 
     if recovery.stage is not Stage.PREPARING:
         return
     take_stock(recovery, event)
+    wake_all(step, recovery)
     note_nearby(step.state, recovery, event.nearby)
     _check_own(recovery, event.verified | event.nearby)
     recovery.local.worked()

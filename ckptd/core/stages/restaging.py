@@ -15,6 +15,7 @@ from typing import Final
 from ckptd.core.effects import PrepareStaging, WidenStaging
 from ckptd.core.events import ChoiceWidened, StagingPrepared, StagingWidened, WideningRefused
 from ckptd.core.explain.narration import report_critical
+from ckptd.core.ranges.needing import wake_all
 from ckptd.core.stages.ending import retry_or_fail
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import RecoveryHandler, Step
@@ -106,6 +107,7 @@ def on_staging_widened(step: Step, recovery: Recovery, event: StagingWidened) ->
     coverage.unclaimed |= event.blocks - coverage.verified
     coverage.prioritized = coverage.awaited - coverage.verified
     recovery.tally.local_bytes += space.set_bytes(found)
+    wake_all(step, recovery)
     if event.blocks & recovery.content.critical - coverage.committed:
         recovery.tally.critical_at_ns = None
     note_critical(step, recovery)

@@ -56,7 +56,7 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
     """
     bundle = recovery.work.bundles.get(peer.path)
     lane = None if bundle is None else lane_with_room(bundle, options)
-    if bundle is not None and lane is None and len(bundle.lanes) >= bundle.width:
+    if bundle is not None and lane is None and bundle.usual_count >= bundle.width:
         return False
     if not may_be_asked(recovery, peer, now=now):
         return False
@@ -64,6 +64,43 @@ def has_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> b
         return False
     is_idle = lane is not None and not lane.transfers
     return is_idle or peer.link.queue_time_ns(options) < options.ranges.window_ns
+
+
+def has_express_room(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
+    """Return whether a peer may be asked at once for what somebody waits for, beside other work.
+
+    Not in the background, where nobody is in a hurry, and not of a source that failed last.
+
+    Args:
+        recovery: Which recovery.
+        peer: The source.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
+    """
+    bundle = recovery.work.bundles.get(peer.path)
+    if bundle is None or peer.is_own or recovery.is_background or peer.link.failures:
+        return False
+    lane = bundle.express
+    is_full = lane is not None and not takes_another(lane, options)
+    return not is_full and may_be_asked(recovery, peer, now=now) and not must_prove(recovery, peer)
+
+
+def is_held_up_by_others(recovery: Recovery, peer: Peer, options: Options, *, now: int) -> bool:
+    """Return whether what somebody waits for would wait at a peer for what nobody does.
+
+    Args:
+        recovery: Which recovery.
+        peer: The source.
+        options: The scheduler's numbers.
+        now: The moment, in nanoseconds.
+    """
+    if not has_room(recovery, peer, options, now=now):
+        return True
+    bundle = recovery.work.bundles.get(peer.path)
+    if bundle is None or bundle.usual_count < bundle.width:
+        return False
+    lane = lane_with_room(bundle, options)
+    return lane is not None and any(not known.is_needed for known in lane.transfers)
 
 
 def must_prove(recovery: Recovery, peer: Peer) -> bool:
@@ -103,13 +140,18 @@ def lane_with_room(bundle: Bundle, options: Options) -> Lane | None:
     """
     best: Lane | None = None
     for lane in bundle.lanes:
-        count = len(lane.transfers)
-        is_full = count >= options.lanes.ranges_per_lane or (count > 0 and not lane.has_body)
-        if is_full or lane.is_closing or lane.is_surplus:
+        count, is_full = len(lane.transfers), not takes_another(lane, options)
+        if is_full or lane.is_closing or lane.is_surplus or lane.is_express:
             continue
         if best is None or count < len(best.transfers):
             best = lane
     return best
+
+
+def takes_another(lane: Lane, options: Options) -> bool:
+    """Return whether a lane may have another range under way."""
+    count = len(lane.transfers)
+    return count < options.lanes.ranges_per_lane and (not count or lane.has_body)
 
 
 def may_be_asked(recovery: Recovery, peer: Peer, *, now: int) -> bool:

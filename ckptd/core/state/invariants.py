@@ -123,6 +123,14 @@ def _check_recovery(recovery: Recovery) -> None:
         f"{name}: raised and verified have nothing in common",
     )
     _expect(
+        recovery.coverage.needed == recovery.needs.asked - recovery.coverage.verified,
+        f"{name}: needed = asked for by those who wait - verified",
+    )
+    _expect(
+        not recovery.coverage.ahead & (recovery.coverage.verified | recovery.coverage.needed),
+        f"{name}: what is fetched ahead is neither here nor waited for",
+    )
+    _expect(
         recovery.coverage.zeros.issubset(recovery.coverage.committed),
         f"{name}: zeros are committed from the start",
     )

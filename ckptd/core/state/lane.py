@@ -29,6 +29,7 @@ class Transfer:
         is_hedged: It was looked at as late once; there may be a hedge for it.
         ordered_ns: When it was ordered.
         is_proof: It is the one block by which a source shows that a unit is right again.
+        is_needed: Somebody waited for it when it was ordered.
     """
 
     id: TransferId
@@ -44,6 +45,7 @@ class Transfer:
     is_hedged: bool = False
     ordered_ns: int = 0
     is_proof: bool = False
+    is_needed: bool = False
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Lane:
         has_delivered: A whole range came on it.
         is_on_trial: Whether it pays is not known yet.
         is_surplus: It gets no more work, and is closed when it has none.
+        is_express: It is beside the others, for ranges that somebody waits for.
         is_closing: It was ordered to close; its transfers will end.
         closing: Why.
         origin: Whose blame it is what comes on it.
@@ -76,6 +79,7 @@ class Lane:
     has_delivered: bool = False
     is_on_trial: bool = False
     is_surplus: bool = False
+    is_express: bool = False
     is_closing: bool = False
     closing: CloseReason | None = None
     origin: Origin = Origin("")  # noqa: RUF009 (a string)
@@ -91,8 +95,8 @@ class Bundle:
     """The lanes of one recovery to one source; there just while there is one.
 
     Attributes:
-        lanes: Oldest first.
-        width: How many there are to be while there is work.
+        lanes: Oldest first, but for one that is express, which comes first.
+        width: How many there are to be while there is work, not counting that one.
         busy_since_ns: Since when there was always work for one of them.
         received_bytes: Body bytes that came on them.
         tried_ns: When another number of them was tried last.
@@ -107,6 +111,17 @@ class Bundle:
     is_fewer_next: bool = False
 
     @property
+    def usual_count(self) -> int:
+        """How many of them are not express."""
+        return sum(not lane.is_express for lane in self.lanes)
+
+    @property
+    def express(self) -> Lane | None:
+        """The one that is express and may be given work."""
+        first = self.lanes[0] if self.lanes else None
+        return first if first is not None and first.is_express and not first.is_closing else None
+
+    @property
     def active_count(self) -> int:
         """How many of them have work."""
         return sum(bool(lane.transfers) for lane in self.lanes)
@@ -115,7 +130,7 @@ class Bundle:
         """Return the lane with the fewest ranges of those that may be given more."""
         best: Lane | None = None
         for lane in self.lanes:
-            if lane.is_closing or lane.is_surplus:
+            if lane.is_closing or lane.is_surplus or lane.is_express:
                 continue
             if best is None or len(lane.transfers) < len(best.transfers):
                 best = lane

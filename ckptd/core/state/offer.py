@@ -21,6 +21,7 @@ class Offer:
         peer: The source.
         run: The blocks, not yet cut to the size of a range.
         criticality: As how urgent they are asked for.
+        is_express: On a lane of their own, beside what was asked of the source before.
     """
 
     rank: tuple[bool, Criticality, int, int, PathId, int]
@@ -28,3 +29,4 @@ class Offer:
     peer: Peer = field(compare=False)
     run: BlockRun = field(compare=False)
     criticality: Criticality = field(compare=False)
+    is_express: bool = field(default=False, compare=False)

@@ -11,6 +11,7 @@ from ckptd.core.report.story import Story
 from ckptd.core.state.record.coverage import Commit, Coverage
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.record.joining import Joining
+from ckptd.core.state.record.needs import Needs
 from ckptd.core.state.record.rivalry import Rivalry
 from ckptd.core.state.record.search import ManifestSearch
 from ckptd.core.state.record.swarm import Swarm
@@ -62,6 +63,7 @@ class Recovery:
         commit.committing is not empty just while a commit is pending
         coverage.unclaimed = all blocks - verified - unchosen - what transfers in flight still owe
         coverage.prioritized = coverage.awaited - coverage.verified
+        coverage.needed = needs.asked - coverage.verified
         coverage.committed has all of coverage.zeros
         coverage.unchosen has all of coverage.widened
 
@@ -76,6 +78,7 @@ class Recovery:
         described: What that consists of, once the manifest is here.
         coverage: Where each block stands.
         commit: What is verified and not durable yet.
+        needs: Ranges that somebody waits for.
         work: What sources do for it now.
         local: What this node's disk does for it now.
         search: The search for the manifest.
@@ -102,6 +105,7 @@ class Recovery:
     described: Described | None = None
     coverage: Coverage = field(default_factory=Coverage)
     commit: Commit = field(default_factory=Commit)
+    needs: Needs = field(default_factory=Needs)
     work: SourceWork = field(default_factory=SourceWork)
     local: LocalWork = field(default_factory=LocalWork)
     search: ManifestSearch = field(default_factory=ManifestSearch)
@@ -220,10 +224,27 @@ class Recovery:
 
     def criticality_of(self, block: int) -> Criticality:
         """Return how urgent a block is; nothing is more urgent than what somebody waits for."""
-        if block in self.coverage.prioritized:
+        coverage, space = self.coverage, self.content.space
+        if block in coverage.needed or block in coverage.prioritized:
             return Criticality.CRITICAL
-        space = self.content.space
-        return space.manifest.units[space.unit_of(block)].criticality
+        criticality = space.manifest.units[space.unit_of(block)].criticality
+        return min(criticality, Criticality.NORMAL) if block in coverage.ahead else criticality
+
+    def most_urgent(self, blocks: BlockSet) -> BlockSet:
+        """Return of some blocks those that go first because of who waits or reads.
+
+        Ranges that are waited for, in the order in which they were asked for; then prioritized
+        units; then, once nothing critical is among them, what readers will ask for next. All
+        blocks if there are none of these.
+        """
+        coverage = self.coverage
+        if coverage.needed and (needed := self.needs.first_of(blocks)):
+            return needed
+        if coverage.prioritized and (prioritized := blocks & coverage.prioritized):
+            return prioritized
+        if coverage.ahead and not blocks.meets(self.content.critical):
+            return blocks & coverage.ahead or blocks
+        return blocks
 
     def precedence_of(self, criticality: Criticality) -> Precedence:
         """Return how work so urgent compares with that of other recoveries."""

@@ -23,12 +23,11 @@ from ckptd.control.messages.prioritized import (
     NeedResult,
 )
 from ckptd.control.server.handing import Handing
-from ckptd.core.events import UnitsPrioritized
+from ckptd.core.events import NeedEnded, RangeNeeded
 from ckptd.daemon.answer.needed_units import (
     NeededUnits,
     UnitHere,
     UnitUnderWay,
-    blocks_of_run,
     find_unit,
     index_of,
 )
@@ -38,6 +37,7 @@ from ckptd.daemon.recover.recoveries import OpenRecovery
 from ckptd.daemon.recover.recovering import Recovering
 from ckptd.errors import Conflict, ContentChanged, NotFound, UsageError
 from ckptd.limits import MIB, SECOND
+from ckptd.model.ids import NeedId
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result, Stage
 
@@ -98,6 +98,7 @@ class NeededRanges:
         self._catalog = storage.catalog
         self._units = units
         self._callers: Counter[int] = Counter()
+        self._next_need = 0
         self._threads = ThreadPoolExecutor(_THREADS, "reading")
 
     async def stream(
@@ -154,10 +155,37 @@ class NeededRanges:
         self, found: UnitUnderWay, request: NeedRequest, handing: Handing
     ) -> AsyncGenerator[NeedEvent, None]:
         """Yield what comes of a range of a recovery; no result if that ends before."""
+        recovery, need = found.recovery, NeedId(self._next_need)
+        self._next_need += 1
+        arrived = recovery.readers[need] = asyncio.Event()
+        try:
+            async for event in self._wait_and_read(found, need, arrived, request, handing):
+                yield event
+        finally:
+            del recovery.readers[need]
+            self._report(NeedEnded(recovery.id, need))
+
+    async def _wait_and_read(
+        self,
+        found: UnitUnderWay,
+        need: NeedId,
+        arrived: asyncio.Event,
+        request: NeedRequest,
+        handing: Handing,
+    ) -> AsyncGenerator[NeedEvent, None]:
+        """Yield what comes of a range of a recovery; see :meth:`_under_way`.
+
+        Args:
+            found: Which unit.
+            need: Its name for the scheduler.
+            arrived: Set when more of it is here.
+            request: Which range.
+            handing: Lets bytes follow a message.
+        """
         recovery = found.recovery
         while recovery.space is None and not recovery.ended.is_set():
             yield self._progress(found, None, 0)
-            await _grown(recovery)
+            await _set_within(recovery.grown)
         if recovery.space is None:
             return
         space = recovery.space
@@ -166,9 +194,10 @@ class NeededRanges:
         position = wanted.start
         while position < wanted.end:
             run = wanted.blocks_at(position)
-            self._report(UnitsPrioritized(recovery.id, blocks_of_run(run)))
+            self._report(RangeNeeded(recovery.id, need, request.reader, unit, position, wanted.end))
             reported_ns: int | None = None
             while not self._is_held(recovery, space, run):
+                arrived.clear()
                 if recovery.ended.is_set():
                     return
                 if recovery.space is not space:
@@ -176,7 +205,7 @@ class NeededRanges:
                 if reported_ns is None or self._now() - reported_ns >= SECOND:
                     reported_ns = self._now()
                     yield self._progress(found, wanted, position)
-                await _grown(recovery)
+                await _set_within(arrived)
             end = _byte_at(wanted, run[1])
             if request.with_bytes:
                 data = await self._read(recovery, wanted, run)
@@ -295,11 +324,11 @@ class NeededRanges:
         )
 
 
-async def _grown(recovery: OpenRecovery) -> None:
-    """Return when more of a recovery may be here, after a second at the latest."""
+async def _set_within(event: asyncio.Event) -> None:
+    """Return when an event is set, after a second at the latest."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PROGRESS_S):
-            await recovery.grown.wait()
+            await event.wait()
 
 
 def _check(request: NeedRequest) -> None:

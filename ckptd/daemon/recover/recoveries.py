@@ -16,7 +16,7 @@ from ckptd.daemon.recover.joined import Joined
 from ckptd.daemon.recover.manifests import VerifiedManifest
 from ckptd.errors import Conflict, NotFound
 from ckptd.limits import SECOND
-from ckptd.model.ids import CheckpointName, Digest, NodeId, RecoveryId
+from ckptd.model.ids import CheckpointName, Digest, NeedId, NodeId, RecoveryId
 from ckptd.model.shards import parse_shards, split_shard
 from ckptd.model.space import AddressSpace
 from ckptd.model.words import Result
@@ -64,6 +64,7 @@ class OpenRecovery:
         grown: Set, and replaced by another, when more is durable and in the journal, and at
             the end.
         ended: Set when it has ended and the journal knows.
+        readers: Who waits for a range of it; each is set when more of that is here, and at the end.
     """
 
     record: JournaledRecovery
@@ -80,6 +81,7 @@ class OpenRecovery:
     kept_warm_bytes: int = 0
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    readers: dict[NeedId, asyncio.Event] = field(default_factory=dict)
 
     @property
     def id(self) -> RecoveryId:
@@ -110,6 +112,14 @@ class OpenRecovery:
         """Tell those who wait that it has ended."""
         self.ended.set()
         self.note_growth()
+        for need in self.readers:
+            self.wake_reader(need)
+
+    def wake_reader(self, need: NeedId) -> None:
+        """Let whoever waits for a range look what is here."""
+        reader = self.readers.get(need)
+        if reader is not None:
+            reader.set()
 
     def is_to_keep(self, found: VerifiedManifest) -> bool:
         """Return whether a manifest that came is to be written down, or to be joined."""

@@ -21,6 +21,7 @@ from ckptd.core.effects import (
     FetchManifest,
     FetchRange,
     JoinManifests,
+    WakeReader,
 )
 from ckptd.core.events import (
     Event,
@@ -115,7 +116,7 @@ class Runner:
             self._fetching.close()
             await self._staging.close()
 
-    def carry_out(self, effect: Effect) -> None:
+    def carry_out(self, effect: Effect) -> None:  # noqa: PLR0912 (one for each order)
         """Start what an order asks for."""
         if isinstance(effect, StagingOrder):
             self._start(self._staging.carry_out(effect))
@@ -142,6 +143,10 @@ class Runner:
                 self._start(self._examining.examine(effect, record.checkpoint, urgency))
             case ConfirmHolding():
                 self._start(self._confirm(effect))
+            case WakeReader():
+                recovery = self._book.get(effect.recovery)
+                if recovery is not None:
+                    recovery.wake_reader(effect.need)
             case EndRecovery():
                 self._end(effect)
             case unreachable:

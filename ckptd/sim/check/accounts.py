@@ -15,6 +15,7 @@ from ckptd.model.ids import (
     Digest,
     Epoch,
     LaneId,
+    NeedId,
     NodeId,
     Origin,
     PathId,
@@ -68,6 +69,9 @@ class RecoveryAccount:
         reported: Blocks that were reported to the scheduler as verified.
         nearby: Blocks that this node's disks are thought to have.
         prioritized: Blocks that go first in this life, whether or not they are here.
+        needs: Blocks that somebody waits for in this life, by whom, whether or not they are here.
+        needed: All of these that the scheduler knows of.
+        ahead: Blocks that are fetched ahead of readers, as the scheduler has it.
         committing: The commit that is under way.
         commit_ended_ns: When the last one ended.
         committed: Blocks that survive a crash.
@@ -88,6 +92,9 @@ class RecoveryAccount:
     reported: BlockSet = field(default_factory=BlockSet)
     nearby: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
+    needs: dict[NeedId, BlockSet] = field(default_factory=dict)
+    needed: BlockSet = field(default_factory=BlockSet)
+    ahead: BlockSet = field(default_factory=BlockSet)
     committing: BlockSet = field(default_factory=BlockSet)
     commit_ended_ns: int = 0
     committed: BlockSet = field(default_factory=BlockSet)
@@ -109,12 +116,12 @@ class RecoveryAccount:
         version = self.known_version()
         if self.request.is_background:
             return version.blocks if criticality is Criticality.DEFERRED else BlockSet()
-        blocks = version.classes[criticality]
-        return (
-            blocks | self.prioritized
-            if criticality is Criticality.CRITICAL
-            else blocks - self.prioritized
-        )
+        blocks, urgent = version.classes[criticality], self.prioritized | self.needed
+        if criticality is Criticality.CRITICAL:
+            return blocks | urgent
+        ahead = self.ahead - version.classes[Criticality.CRITICAL]
+        blocks = blocks | ahead if criticality is Criticality.NORMAL else blocks - ahead
+        return blocks - urgent
 
     def unclaimed(self) -> BlockSet:
         """Return the blocks that are not here and not under way."""

@@ -29,8 +29,10 @@ from ckptd.core.events import (
     HoldingConfirmed,
     HoldingsArrived,
     ManifestMissed,
+    NeedEnded,
     PeerLost,
     RangeEnded,
+    RangeNeeded,
     RangeProgressed,
     RecoveryPromoted,
     RecoveryRequested,
@@ -43,6 +45,7 @@ from ckptd.model.ids import OWN_DISKS, Digest, Epoch, NodeId, Origin, PathId, Re
 from ckptd.model.words import Confirmation, Criticality, RangeOutcome, RivalVerdict
 from ckptd.sim.check.accounts import Attempt, DoubtAccount, NodeBook, RecoveryAccount
 from ckptd.sim.check.check import Check
+from ckptd.sim.check.reading import note_need
 from ckptd.sim.node.node import Node, Watch
 
 SILENCES_MAX: Final = 1
@@ -89,6 +92,7 @@ class Books(Watch):
             recovery.committing = BlockSet()
             recovery.bad_by.clear()
             recovery.prioritized = BlockSet()
+            recovery.needs.clear()
             recovery.bad_blocks = recovery.body_bytes = recovery.reused_bytes = 0
         for check in self.checks:
             check.at_crash(book)
@@ -124,6 +128,8 @@ class Books(Watch):
         self.event_count += len(events)
         for event in events:
             self._take_in(book, event)
+        for recovery in book.recoveries.values():
+            _settle_needs(book, recovery)
         for event in events:
             for check in self.checks:
                 check.after_event(book, event)
@@ -159,6 +165,8 @@ class Books(Watch):
                 digest = book.describing.get((event.recovery, source))
                 if digest is not None:
                     book.said.get(source, {}).pop(digest, None)
+            case RangeNeeded() | NeedEnded():
+                note_need(book, event)
             case UnitsPrioritized() | RecoveryPromoted():
                 _note_urgency(book.recoveries[event.recovery], event)
             case RecoveryRequested():
@@ -200,6 +208,18 @@ class Books(Watch):
                 book.questioned[book.origins[effect.source], effect.digest] = effect.blocks
             case _:
                 pass
+
+
+def _settle_needs(book: NodeBook, recovery: RecoveryAccount) -> None:
+    """Add up what is waited for; needs of a content that was given up count no more."""
+    known = book.node.scheduler.inspect().recoveries.get(recovery.request.recovery)
+    if known is None:
+        recovery.needed = recovery.ahead = BlockSet()
+        return
+    recovery.needed = union(
+        blocks for need, blocks in recovery.needs.items() if need in known.needs.open
+    )
+    recovery.ahead = known.coverage.ahead
 
 
 def _note_urgency(recovery: RecoveryAccount, event: UnitsPrioritized | RecoveryPromoted) -> None:

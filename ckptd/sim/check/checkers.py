@@ -135,7 +135,8 @@ class UrgentFirst(Check):
         if not isinstance(effect, FetchRange):
             return
         mine, blocks = book.recoveries[effect.recovery], BlockSet.of_run(effect.blocks)
-        if not mine.prioritized.issubset(mine.reported) and not blocks.issubset(mine.prioritized):
+        awaited = mine.prioritized | mine.needed
+        if not mine.prioritized.issubset(mine.reported) and not blocks.issubset(awaited):
             is_new = blocks.issubset(mine.unclaimed())  # else a second source is asked for it
             if is_new:
                 _check_left(book, effect, mine, mine.prioritized)
@@ -239,10 +240,21 @@ class InOrder(Check):
         if book.proofs_due(recovery, effect.source):
             return  # it begins with a block that was bad
         wanted = unclaimed & (book.askable(recovery, effect.source) | blocks)
-        first = (wanted & recovery.prioritized or wanted).first_run()
+        first = _most_urgent(recovery, wanted).first_run()
         if first is not None and first.start != effect.blocks.start:
             problem = f"{effect.recovery} asks {effect.source} for {effect.blocks}"
             raise CheckFailed(book, f"{problem} and not for {first}, which comes before")
+
+
+def _most_urgent(recovery: RecoveryAccount, wanted: BlockSet) -> BlockSet:
+    """Return of some blocks those that go first: needed, prioritized, fetched ahead, else all."""
+    for needed in recovery.needs.values():
+        found = wanted & needed & recovery.needed
+        if found:
+            return found
+    is_critical = wanted.meets(recovery.known_version().classes[Criticality.CRITICAL])
+    ahead = BlockSet() if is_critical else wanted & recovery.ahead
+    return wanted & recovery.prioritized or ahead or wanted
 
 
 class Blame(Check):

@@ -12,7 +12,7 @@ from ckptd.core.options import Options
 from ckptd.core.scheduler import Scheduler
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import Digest, Epoch, LaneId, NodeId, Origin, PathId, RecoveryId
+from ckptd.model.ids import Digest, Epoch, LaneId, NeedId, NodeId, Origin, PathId, RecoveryId
 from ckptd.sim.node.shelf import Shelf
 from ckptd.sim.node.simulated_runner import SimulatedRunner, Surroundings, UsualLane
 from ckptd.sim.node.simulated_staging import SimulatedStaging
@@ -93,6 +93,7 @@ class Node:
         lane_count: How many lanes it opened, in all lives.
         request_count: How many ranges it asked for, in all lives.
         path_count: At how many addresses it is reached.
+        readers: Who waits for a range in this life; called when more of it is here.
     """
 
     def __init__(  # noqa: PLR0913 (the parts it is made of, each named)
@@ -121,6 +122,8 @@ class Node:
         self.lane_count = 0
         self.request_count = 0
         self.path_count = 1
+        self.readers: dict[NeedId, Callable[[], None]] = {}
+        self._need_count = 0
         self._world = world
         self._network = network
         self._servers: Mapping[PathId, Server] = servers
@@ -207,6 +210,7 @@ class Node:
             delivered=self._delivered,
             swept=self._swept,
             ended=self._ended,
+            woken=self._woken,
         )
         self._runner = SimulatedRunner(self.name, around, is_swarming=self._options.is_swarming)
 
@@ -243,6 +247,7 @@ class Node:
         self.disk.restart()
         self.shelf.restart()
         self._inbox.clear()
+        self.readers.clear()
         self._is_frozen = False
         self._timer_ns = None
         self._is_ticking = False
@@ -314,6 +319,16 @@ class Node:
     def _swept(self, recovery: RecoveryId, removed: BlockSet) -> None:
         for watch in self._watches:
             watch.swept(self, recovery, removed)
+
+    def next_need(self) -> NeedId:
+        """Return a name for a range that somebody waits for; it was not used before."""
+        self._need_count += 1
+        return NeedId(self._need_count)
+
+    def _woken(self, need: NeedId) -> None:
+        reader = self.readers.get(need)
+        if reader is not None:
+            reader()
 
     def _ended(self, effect: EndRecovery) -> None:
         self.ends[effect.recovery] = (self._world.now, effect)

@@ -26,6 +26,7 @@ from ckptd.core.effects import (
     JoinManifests,
     PlaceVersion,
     PrepareStaging,
+    WakeReader,
     WidenStaging,
 )
 from ckptd.core.events import (
@@ -46,7 +47,7 @@ from ckptd.core.events import (
 )
 from ckptd.limits import CONNECT_TIMEOUT_NS, SECOND
 from ckptd.model.blocks import BlockRun, BlockSet
-from ckptd.model.ids import OWN_DISKS, Digest, LaneId, NodeId, PathId, RecoveryId
+from ckptd.model.ids import OWN_DISKS, Digest, LaneId, NeedId, NodeId, PathId, RecoveryId
 from ckptd.model.words import Confirmation, Criticality, RivalVerdict
 from ckptd.sim.node.shelf import Shelf
 from ckptd.sim.node.simulated_disk_lane import SimulatedDiskLane
@@ -90,6 +91,7 @@ class Surroundings:
         delivered: Called with blocks that come off a lane.
         swept: Called with blocks that somebody removed from staging.
         ended: Called with recoveries that are over.
+        woken: Called with ranges of which more is here.
     """
 
     world: World
@@ -103,6 +105,7 @@ class Surroundings:
     delivered: Delivered
     swept: Callable[[RecoveryId, BlockSet], None]
     ended: Callable[[EndRecovery], None]
+    woken: Callable[[NeedId], None]
 
 
 class SimulatedRunner:
@@ -155,6 +158,8 @@ class SimulatedRunner:
                     self._closed.append(lane)
             case ChooseVersion():
                 pass
+            case WakeReader():
+                self._around.woken(effect.need)
             case FetchManifest():
                 self._manifests.fetch(effect)
             case DropManifest():

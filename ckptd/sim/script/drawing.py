@@ -20,6 +20,7 @@ from ckptd.model.words import Criticality
 from ckptd.sim.node.node import NodeOptions
 from ckptd.sim.script import faults, requests
 from ckptd.sim.script.fault import Fault
+from ckptd.sim.script.reading import draw_reading
 from ckptd.sim.script.rotting import draw_rot
 from ckptd.sim.script.scenario import InitialHolding, NodePlan, Scenario, Wish
 from ckptd.sim.script.shelving import draw_nearby
@@ -90,7 +91,12 @@ def draw_scenario(seed: int) -> Scenario:
             )
             for wish in wishes
         ),
-        faults=(*drawn, *_draw_priorities(urgency, wishes), *draw_rot(seed, nodes)),
+        faults=(
+            *drawn,
+            *_draw_priorities(urgency, wishes),
+            *draw_rot(seed, nodes),
+            *draw_reading(seed, wishes),
+        ),
         options=NodeOptions(Options(hedging=HedgingOptions(redundancy=redundancy))),
         jitter=jitter,
     )

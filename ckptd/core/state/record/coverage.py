@@ -15,6 +15,9 @@ class Coverage:
         unclaimed: Blocks to be ordered.
         awaited: Blocks that somebody waits for or did; they may have to come once more.
         prioritized: Those of them that are not verified; ordered before all others.
+        needed: Blocks of ranges that somebody waits for and that are not verified; ordered before
+            those.
+        ahead: Blocks that are fetched ahead of readers, and are neither; after what is critical.
         verified: Blocks that are in staging.
         committed: Blocks that are durable and journaled.
         zeros: Those of them that consist of zeros, and were never to be asked for.
@@ -27,6 +30,8 @@ class Coverage:
     unclaimed: BlockSet = field(default_factory=BlockSet)
     awaited: BlockSet = field(default_factory=BlockSet)
     prioritized: BlockSet = field(default_factory=BlockSet)
+    needed: BlockSet = field(default_factory=BlockSet)
+    ahead: BlockSet = field(default_factory=BlockSet)
     verified: BlockSet = field(default_factory=BlockSet)
     committed: BlockSet = field(default_factory=BlockSet)
     zeros: BlockSet = field(default_factory=BlockSet)

@@ -1,0 +1,88 @@
+"""Readers: they need ranges of units while their recovery is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ckptd.limits import KIB, MIB, SECOND
+from ckptd.model.ids import RecoveryId
+from ckptd.sim.node.simulated_reader import SimulatedReader
+from ckptd.sim.script.fault import ClusterParts, Fault
+from ckptd.sim.script.scenario import Wish
+
+READING_SHARE: Final = 0.3
+"""In so many clusters somebody reads what is being recovered."""
+
+_WITHIN_NS: Final = 4 * SECOND
+_SIZES: Final = (1, 4 * KIB, 256 * KIB, MIB, 5 * MIB, 40 * MIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read(Fault):
+    """Somebody reads ranges of a unit, one after another; not a fault, but scheduled like one.
+
+    Attributes:
+        recovery: Of which recovery.
+        reader: What the reader is called; empty: nothing is known of it.
+        share: Which unit: the one in which this share of the version's blocks ends.
+        offsets: Where in the unit each range begins, as a share of it; ``None``: where the last
+            one ended.
+        size_bytes: Length of each range; it is cut at the end of the unit.
+    """
+
+    recovery: RecoveryId
+    reader: str
+    share: float
+    offsets: Sequence[float | None]
+    size_bytes: int
+
+    def begin(self, cluster: ClusterParts) -> None:
+        """Read, if the recovery is under way and knows its units."""
+        node = cluster.nodes[self.node]
+        if not node.is_up or node.is_frozen or self.recovery not in node.stagings:
+            return
+        known = node.scheduler.inspect().recoveries.get(self.recovery)
+        if known is None or known.described is None:
+            return
+        space = known.described.space
+        unit = space.unit_of(int(self.share * space.block_count))
+        unit_bytes, ranges, end = space.manifest.units[unit].size_bytes, [], 0
+        for offset in self.offsets:
+            start = end if offset is None else int(offset * unit_bytes)
+            end = min(start + self.size_bytes, unit_bytes)
+            if start < end:
+                ranges.append((start, end))
+        SimulatedReader(node, self.recovery, self.reader, unit, ranges).begin()
+
+
+def draw_reading(seed: int, wishes: Sequence[Wish]) -> tuple[Fault, ...]:
+    """Draw who reads what, if anybody does.
+
+    Args:
+        seed: Of the cluster. Drawn apart from the rest, which so stays what it was before.
+        wishes: What is recovered.
+    """
+    rng = Random(f"reading/{seed}")  # noqa: S311 (no secret)
+    if rng.random() >= READING_SHARE:
+        return ()
+    reads: list[Fault] = []
+    for number in range(rng.randint(1, 4)):
+        index = rng.randrange(len(wishes))
+        count = rng.choice((1, 3, 10, 30))
+        is_sequential = rng.random() < 0.5  # noqa: PLR2004 (half of them)
+        offsets = [None if at and is_sequential else rng.random() for at in range(count)]
+        reads.append(
+            Read(
+                node=wishes[index].node,
+                at_ns=int(_WITHIN_NS * rng.random() ** 2),
+                recovery=RecoveryId(f"{wishes[index].node}.{index}"),
+                reader=rng.choice(("", f"reader-{number}")),
+                share=rng.random(),
+                offsets=tuple(offsets),
+                size_bytes=rng.choice(_SIZES),
+            )
+        )
+    return tuple(reads)
