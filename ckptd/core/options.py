@@ -284,6 +284,18 @@ class PatienceOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class JobOptions:
+    """How nodes that recover one job agree on a version.
+
+    Attributes:
+        settle_ns: Nothing is placed so soon after a version was chosen: who chose another one at
+            the same time is heard by then, and what is placed is not given up any more.
+    """
+
+    settle_ns: int = 1 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What the scheduler takes for granted, by what it is about."""
 
@@ -298,6 +310,7 @@ class Options:
     manifests: ManifestOptions = field(default_factory=ManifestOptions)
     rivals: RivalOptions = field(default_factory=RivalOptions)
     patience: PatienceOptions = field(default_factory=PatienceOptions)
+    jobs: JobOptions = field(default_factory=JobOptions)
 
     def paced(self, ingress_bytes_per_s: int | None) -> Options:
         """Return options for a limit on what may come: what is asked for then comes soon.

@@ -23,7 +23,8 @@ from ckptd.core.explain.bottleneck import LocalLoad, find_bottleneck
 from ckptd.core.explain.peer_parts import explain
 from ckptd.core.explain.prediction import Supply, supplies_of
 from ckptd.core.explain.snapshot import bytes_by_class, view_peer, view_recovery, view_sources
-from ckptd.core.jobs import joined
+from ckptd.core.jobs import collecting, joined
+from ckptd.core.jobs.seeking import advance_jobs
 from ckptd.core.options import Options
 from ckptd.core.peers import blame, claims, troubles
 from ckptd.core.ranges import lane_trials, needing, ordering, prioritizing, stealing, transfers
@@ -32,7 +33,7 @@ from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.report.rivals import Rival
 from ckptd.core.report.verdicts import Explanation
 from ckptd.core.report.views import PeerSnapshot, RecoverySnapshot, SourceSnapshot
-from ckptd.core.stages import advance, ending, manifest_search, restaging, rival_choice
+from ckptd.core.stages import advance, ending, restaging, rival_choice
 from ckptd.core.stages.claims_on_content import claimed_contents, rivals_of_choice
 from ckptd.core.stages.version_choice import explain_choice
 from ckptd.core.state.deadlines import next_deadline
@@ -98,6 +99,7 @@ class Scheduler:
         for event in events:
             self._take_in(step, event)
         transfers.close_late_lanes(step)
+        advance_jobs(step)
         advance.advance(step)
         lane_trials.try_lanes(step)
         ordering.order_ranges(step)
@@ -227,7 +229,7 @@ class Scheduler:
         for peer in self._state.peers.values():
             if peer.is_live and peer.standing.quarantined_until_ns <= now:
                 held = said.setdefault(peer.node, [])
-                held += ((peer, holding) for holding in peer.holdings.values())
+                held += ((peer, holding) for holding in peer.said)
         return [(node, tuple(once_for_each_node(held))) for node, held in said.items()]
 
     def holders(self, digest: Digest, *, now: int) -> tuple[PeerSnapshot, ...]:
@@ -236,6 +238,14 @@ class Scheduler:
             view_peer(self._state, peer, now=now)
             for _, peer in sorted(self._state.peers.items())
             if peer.is_live and digest in peer.holdings
+        )
+
+    def recovering(self) -> tuple[tuple[CheckpointName, Version], ...]:
+        """Return the versions of jobs that are recovered here, for peers that recover them, too."""
+        return tuple(
+            (recovery.checkpoint, recovery.version)
+            for recovery in self._state.recoveries.values()
+            if recovery.joining.joint is not None and recovery.version is not None
         )
 
     def learned_rates(self, *, now: int) -> dict[PathId, LearnedRate]:
@@ -265,7 +275,7 @@ _ROOMS: Final = (
     blame,
     troubles,
     advance,
-    manifest_search,
+    collecting,
     joined,
     rival_choice,
     ending,

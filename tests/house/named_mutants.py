@@ -123,13 +123,13 @@ NAMED: Final = (
     ),
     NamedMutant(
         "a partial result is permitted by the request",
-        "core/stages/advance.py",
+        "core/stages/unknown.py",
         "if recovery.request.allow_partial:",
         "if True:",
     ),
     NamedMutant(
         "optional units may be missing",
-        "core/stages/advance.py",
+        "core/stages/unknown.py",
         "required = missing - content.optional",
         "required = missing",
     ),

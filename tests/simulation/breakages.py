@@ -143,7 +143,7 @@ BREAKAGES: Final = (
         "required units are missing only where that is permitted",
         1457,
         "places without required",
-        {"stages.advance._why_not_without": _nothing},
+        {"stages.advance.why_not_without": _nothing},
     ),
     Breakage(
         "a manifest is asked of who has it",

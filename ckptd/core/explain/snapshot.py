@@ -52,7 +52,7 @@ def view_peer(state: State, peer: Peer, *, now: int) -> PeerSnapshot:
         failures=link.failures,
         quarantines=standing.quarantines,
         quarantined_until_ns=until_ns if until_ns > now else None,
-        holdings=tuple(peer.holdings.values()),
+        holdings=tuple(peer.said),
         bad_block_count=standing.evidence.bad_block_count,
         bad_blocks=tuple(standing.evidence.last),
     )
@@ -160,7 +160,7 @@ def _view_source(peer: Peer, *, is_active: bool, now: int) -> SourceSnapshot:
         int(peer.link.rate.bytes_per_s),
         peer.link.outstanding_bytes,
         peer.standing.trust,
-        len(peer.holdings),
+        len(peer.holdings) - len(peer.joined),
         peer.path,
         peer.standing.quarantines,
         peer.link.trouble_at(now),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ckptd.core.events import DiscoverySettled, HoldingsArrived, PeerLost, RateLearned
 from ckptd.core.explain.narration import report_lost, report_reborn
 from ckptd.core.peers.blame import give_second_chances
 from ckptd.core.peers.holders import count_holders, look_for_holders, take_stock
+from ckptd.core.peers.joined_holdings import join_holdings
 from ckptd.core.report.learned_rate import LearnedRate
 from ckptd.core.state.learned import rate_of_link
 from ckptd.core.state.peer import Peer
@@ -16,6 +18,7 @@ from ckptd.core.state.step import NodeHandler, Step
 from ckptd.limits import PEERS_MAX
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
+from ckptd.model.ids import Digest
 from ckptd.model.words import CloseReason
 
 
@@ -46,13 +49,42 @@ def on_holdings_arrived(step: Step, event: HoldingsArrived) -> None:
         peer.link.usable_at_ns = 0
     before = peer.holdings if peer.is_live else {}
     peer.claimed_ns = step.now
-    peer.is_live, peer.holdings = True, {holding.digest: holding for holding in event.holdings}
+    was_live, peer.is_live = peer.is_live, True
+    peer.holdings = {holding.digest: holding for holding in event.holdings}
+    _note_shards(step, peer, event, before, is_new=is_reborn or not was_live)
     for recovery in step.state.recoveries.values():
         if recovery.digest is not None:
             _note_news(step, recovery, before.get(recovery.digest), peer)
     if is_reborn:
         count_sources(step)
     step.note_room(event.path)
+
+
+def _note_shards(
+    step: Step,
+    peer: Peer,
+    event: HoldingsArrived,
+    before: Mapping[Digest, Holding],
+    *,
+    is_new: bool,
+) -> None:
+    """Take in what a peer has of jobs, and which of them it recovers.
+
+    Args:
+        step: The event being handled.
+        peer: Who said something.
+        event: What.
+        before: What was known of it before.
+        is_new: It was not there before, or was another one.
+    """
+    claims = step.state.job_claims
+    claims.note(event.path, event.holdings)
+    if is_new or peer.recovering != event.recovering:
+        peer.recovering = event.recovering
+        claims.note_change()
+    peer.joined.clear()
+    for digest, joint in step.state.joints.items():
+        join_holdings(peer, digest, joint, before)
 
 
 def on_peer_lost(step: Step, event: PeerLost) -> None:
@@ -62,6 +94,7 @@ def on_peer_lost(step: Step, event: PeerLost) -> None:
         if peers[event.path].is_live:
             report_lost(step, peers[event.path])
         peers[event.path].is_live = False
+        step.state.job_claims.note_change()
         count_sources(step)
         step.note_room_everywhere()  # slower ones may be wanted now
     if len(peers) > PEERS_MAX:

@@ -177,7 +177,7 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
     A range is what a lane to the source delivers in a quarter of a second. Toward the end of a
     class it is the part of what is left of it that the source has of all rates, so that all
     sources finish together. It never crosses into another criticality, so that a request is as
-    urgent as it says.
+    urgent as it says, nor from one piece into another, for whoever serves it has each by itself.
 
     Args:
         recovery: Which recovery.
@@ -202,4 +202,5 @@ def cut(recovery: Recovery, run: BlockRun, peer: Peer, options: Options) -> Bloc
         size_bytes = min(
             size_bytes, max(int(space.run_bytes(run) * part), options.ranges.bytes_min)
         )
-    return BlockRun(start, min(run.end, own_class.end, space.run_within(start, size_bytes).end))
+    end = min(run.end, own_class.end, recovery.content.piece_end(start))
+    return BlockRun(start, min(end, space.run_within(start, size_bytes).end))

@@ -58,13 +58,13 @@ from ckptd.core.stages.restaging import (
     widen,
 )
 from ckptd.core.stages.seeking import seek
+from ckptd.core.stages.unknown import why_not_without
 from ckptd.core.state.deadlines import commit_age_ns, recovery_deadline
 from ckptd.core.state.eligibility import holders
 from ckptd.core.state.recovery import Ending, Recovery
 from ckptd.core.state.step import NodeHandler, RecoveryHandler, Step
 from ckptd.limits import MS
 from ckptd.model.blocks import BlockSet, union
-from ckptd.model.quantities import format_size
 from ckptd.model.words import FailureCause, LocalOrder, Result, Stage
 
 _HELD_UP_MIN_NS = 20 * MS
@@ -85,7 +85,8 @@ def on_recovery_requested(step: Step, event: RecoveryRequested) -> None:
         recovery.version, recovery.digest = event.version, event.digest
         recovery.move(Stage.DESCRIBING)
         report_resumed(step, recovery, event.version)
-        ask(step, recovery, None)
+        if event.job is None:
+            ask(step, recovery, None)
 
 
 def on_paused(step: Step, recovery: Recovery, event: RecoveryPaused) -> None:
@@ -245,6 +246,10 @@ def _advance_in_stage(step: Step, recovery: Recovery) -> None:
     match recovery.stage:
         case Stage.TRANSFERRING | Stage.PLACING if recovery.local.is_staging_lost:
             restage_when_quiet(step, recovery)
+        case Stage.SEEKING | Stage.DESCRIBING if recovery.request.job is not None:
+            pass
+        case Stage.TRANSFERRING if recovery.joining.is_giving_way:
+            pass
         case Stage.TRANSFERRING:  # where nearly all events fall
             widen(step, recovery)
             _transfer(step, recovery)
@@ -287,7 +292,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
     if _gives_way(step, recovery, is_given_up=is_given_up):
         return
     missing = recovery.coverage.unclaimed if is_given_up else BlockSet()
-    if missing and (obstacle := _why_not_without(recovery, missing)):
+    if missing and (obstacle := why_not_without(recovery, missing)):
         fail(step, recovery, *obstacle)
         return
     is_all_here = recovery.coverage.unclaimed == missing and not recovery.coverage.widened
@@ -295,7 +300,7 @@ def _transfer(step: Step, recovery: Recovery) -> None:
         return
     if recovery.commit.blocks:
         _commit(step, recovery, at_once=is_all_here)
-    elif is_all_here:
+    elif is_all_here and step.now >= recovery.joining.settles_ns:
         recovery.move(Stage.PLACING)
         _place(step, recovery)
 
@@ -308,7 +313,7 @@ def _gives_way(step: Step, recovery: Recovery, *, is_given_up: bool) -> bool:
     """
     is_unbegun = not recovery.is_begun and not recovery.is_paused
     is_due = is_given_up or (is_unbegun and is_beyond_completion(step, recovery))
-    if not is_due or not recovery.lacks_required:
+    if not is_due or not recovery.lacks_required or recovery.request.job is not None:
         return False
     if refusal := explain_rollback_to_others(step, recovery):
         fail(step, recovery, FailureCause.VERIFICATION, refusal)
@@ -323,31 +328,6 @@ def _gives_way(step: Step, recovery: Recovery, *, is_given_up: bool) -> bool:
     choose_again(step, recovery)
     seek(step, recovery)
     return True
-
-
-def _why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCause, str] | None:
-    """Say why a recovery cannot end without some blocks; ``None`` if it can.
-
-    Optional units may always be missing, and required ones if the request permits that and there
-    is something to place; critical ones never.
-    """
-    content = recovery.content
-    required = missing - content.optional
-    if not required:
-        return None
-    if critical := required & content.critical:
-        size = format_size(content.space.set_bytes(critical))
-        return FailureCause.CRITICAL_MISSING, f"nobody has {size} of critical units"
-    if not recovery.has_content:
-        size = format_size(content.space.set_bytes(missing))
-        return FailureCause.REQUIRED_MISSING, f"nobody has any of the {size}"
-    message = f"nobody has {format_size(content.space.set_bytes(required))} of required units"
-    if not content.space.whole_units(recovery.coverage.verified):
-        return FailureCause.REQUIRED_MISSING, f"{message}, and no unit is whole"
-    if recovery.request.allow_partial:
-        return None
-    hint = "to place the units that are whole, recover with --allow-partial"
-    return FailureCause.REQUIRED_MISSING, f"{message}; {hint}"
 
 
 def _commit(step: Step, recovery: Recovery, *, at_once: bool) -> None:

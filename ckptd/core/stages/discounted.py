@@ -18,14 +18,14 @@ def why_discounted(step: Step, recovery: Recovery, digest: Digest) -> str:
     if any(held.digest == digest for held in recovery.own):
         return ""
     reasons = {
-        _why_claim_discounted(step, recovery, peer, digest)
+        why_claim_discounted(step, recovery, peer, digest)
         for peer in step.state.peers.values()
         if peer.is_live and digest in peer.holdings
     }
     return "" if "" in reasons else "; ".join(sorted(reasons))
 
 
-def _why_claim_discounted(step: Step, recovery: Recovery, peer: Peer, digest: Digest) -> str:
+def why_claim_discounted(step: Step, recovery: Recovery, peer: Peer, digest: Digest) -> str:
     """Say why the claim of one peer does not count; empty if it does."""
     claimant = recovery.search.claimants.get(peer.origin)
     if peer.standing.quarantined_until_ns > step.now:

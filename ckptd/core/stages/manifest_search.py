@@ -31,7 +31,7 @@ from ckptd.core.stages.restaging import order_staging
 from ckptd.core.state.peer import Peer
 from ckptd.core.state.record.described import Described
 from ckptd.core.state.recovery import Recovery
-from ckptd.core.state.step import RecoveryHandler, Step
+from ckptd.core.state.step import Step
 from ckptd.limits import SECOND
 from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
@@ -396,11 +396,3 @@ def _claims(peer: Peer, recovery: Recovery) -> bool:
 def _is_for(holding: Holding, recovery: Recovery) -> bool:
     known = (holding.checkpoint, holding.version, holding.digest)
     return known == (recovery.checkpoint, recovery.version, recovery.digest)
-
-
-HANDLERS: Final = (
-    RecoveryHandler(ManifestArrived, on_manifest_arrived),
-    RecoveryHandler(ManifestMissed, on_manifest_missed),
-    RecoveryHandler(ManifestRefused, on_manifest_refused),
-)
-"""What is taken in here."""

@@ -1,4 +1,4 @@
-"""What is said of a name or version that nobody has, and how long it is waited for."""
+"""What is said of a name, a version or blocks that nobody has, and how long it is waited for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from itertools import chain
 from ckptd.core.state.knowledge import State
 from ckptd.core.state.recovery import Recovery
 from ckptd.core.state.step import Step
+from ckptd.model.blocks import BlockSet
 from ckptd.model.holdings import Holding
 from ckptd.model.ids import Version
 from ckptd.model.nearest import NEAREST_SHOWN, nearest_names
+from ckptd.model.quantities import format_size
 from ckptd.model.words import FailureCause
 
 
@@ -55,6 +57,31 @@ def explain_unknown(state: State, recovery: Recovery) -> tuple[FailureCause, str
     return FailureCause.UNKNOWN, f"nobody has {checkpoint}@{wanted}{_known(near)}"
 
 
+def why_not_without(recovery: Recovery, missing: BlockSet) -> tuple[FailureCause, str] | None:
+    """Say why a recovery cannot end without some blocks; ``None`` if it can.
+
+    Optional units may always be missing, and required ones if the request permits that and there
+    is something to place; critical ones never.
+    """
+    content = recovery.content
+    required = missing - content.optional
+    if not required:
+        return None
+    if critical := required & content.critical:
+        size = format_size(content.space.set_bytes(critical))
+        return FailureCause.CRITICAL_MISSING, f"nobody has {size} of critical units"
+    if not recovery.has_content:
+        size = format_size(content.space.set_bytes(missing))
+        return FailureCause.REQUIRED_MISSING, f"nobody has any of the {size}"
+    message = f"nobody has {format_size(content.space.set_bytes(required))} of required units"
+    if not content.space.whole_units(recovery.coverage.verified):
+        return FailureCause.REQUIRED_MISSING, f"{message}, and no unit is whole"
+    if recovery.request.allow_partial:
+        return None
+    hint = "to place the units that are whole, recover with --allow-partial"
+    return FailureCause.REQUIRED_MISSING, f"{message}; {hint}"
+
+
 def _selection_of(recovery: Recovery) -> str:
     """Say which content was asked for, if one was."""
     request = recovery.request
@@ -65,7 +92,7 @@ def _selection_of(recovery: Recovery) -> str:
 
 def _holdings_of(state: State, recovery: Recovery) -> Iterable[Holding]:
     """Yield what anybody has of the checkpoint of a recovery, or had when it was lost."""
-    said = (holding for peer in state.peers.values() for holding in peer.holdings.values())
+    said = (holding for peer in state.peers.values() for holding in peer.said)
     return (each for each in chain(recovery.own, said) if each.checkpoint == recovery.checkpoint)
 
 

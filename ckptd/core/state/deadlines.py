@@ -24,6 +24,8 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
     if recovery.local.pending_order is LocalOrder.MANIFEST and not recovery.is_paused:
         deadline_ns = _earliest(deadline_ns, recovery.search.ask_again_at_ns)
     stage = recovery.stage
+    if recovery.request.job is not None:
+        deadline_ns = _earliest(deadline_ns, _due_of_joining_ns(recovery))
     if stage is Stage.SEEKING and deadline_ns is None and not recovery.is_paused:
         deadline_ns = recovery.rivalry.late_at_ns
     if stage is Stage.DESCRIBING and not recovery.is_paused:
@@ -42,6 +44,13 @@ def recovery_deadline(recovery: Recovery, options: Options) -> int | None:
         due_ns = commit.since_ns + commit_age_ns(recovery, options)
         deadline_ns = _earliest(deadline_ns, due_ns)
     return deadline_ns
+
+
+def _due_of_joining_ns(recovery: Recovery) -> int | None:
+    """Return when a recovery of a job looks at its shards again, or may be placed."""
+    joining = recovery.joining
+    is_near_end = recovery.stage is Stage.TRANSFERRING and not recovery.is_paused
+    return _earliest(joining.due_ns, (joining.settles_ns or None) if is_near_end else None)
 
 
 def commit_age_ns(recovery: Recovery, options: Options) -> int:

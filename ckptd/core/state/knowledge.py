@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ckptd.core.state.alarms import Alarms
+from ckptd.core.state.job_claims import JobClaims
 from ckptd.core.state.lane import Lane, Trial
 from ckptd.core.state.latencies import Latencies
 from ckptd.core.state.learned import LearnedRates
@@ -32,6 +33,7 @@ from ckptd.model.ids import (
     TransferId,
     Version,
 )
+from ckptd.model.joint import Joint
 
 REFUSED_MAX: Final = 1024
 """So many are remembered; to find one out costs a manifest, or a recovery."""
@@ -72,6 +74,8 @@ class State:
         recovery_alarms: When each recovery has something to do though nothing happened.
         refused_contents: Contents whose manifests cannot be used, and what is wrong with them;
             that somebody claims to have one counts for nothing.
+        job_claims: Which shards of jobs peers claim.
+        joints: What was joined of shards for recoveries of jobs, by its identity on this node.
         identity_trouble: What is wrong with this node's own certificate; empty: nothing.
         next_lane: The next lane's name.
         next_transfer: The next transfer's name.
@@ -100,6 +104,8 @@ class State:
     peer_alarms: Alarms[PathId] = field(default_factory=Alarms)
     recovery_alarms: Alarms[RecoveryId] = field(default_factory=Alarms)
     refused_contents: dict[Digest, str] = field(default_factory=dict)
+    job_claims: JobClaims = field(default_factory=JobClaims)
+    joints: dict[Digest, Joint] = field(default_factory=dict)
     identity_trouble: str = ""
     next_lane: int = 1
     next_transfer: int = 1
@@ -162,6 +168,7 @@ class State:
     def forget_peer(self, path: PathId) -> None:
         """Know nothing of a peer on a path any more."""
         node = self.peers.pop(path).node
+        self.job_claims.forget(path)
         self.paths[node].remove(path)
         if not self.paths[node]:
             del self.paths[node]
@@ -175,10 +182,7 @@ class State:
     def live_holdings(self) -> list[Holding]:
         """Return what all live nodes hold, once for each: what a version is chosen from."""
         return once_for_each_node(
-            (peer, holding)
-            for peer in self.peers.values()
-            if peer.is_live
-            for holding in peer.holdings.values()
+            (peer, holding) for peer in self.peers.values() if peer.is_live for holding in peer.said
         )
 
     def standing_of(self, origin: Origin) -> Standing:

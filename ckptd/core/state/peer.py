@@ -59,6 +59,8 @@ class Peer:
         standing: What is held against it, and against other paths of one origin.
         path: On which path; empty: the first one, which has the node's name.
         origin: Under what blame is kept; empty: the path.
+        recovering: The versions of jobs that it says it recovers.
+        joined: Those of its holdings that it did not say: they were put together of shards.
     """
 
     node: NodeId
@@ -70,6 +72,8 @@ class Peer:
     standing: Standing = field(default_factory=Standing)
     path: PathId = PathId("")  # noqa: RUF009 (a string)
     origin: Origin = Origin("")  # noqa: RUF009 (a string)
+    recovering: tuple[tuple[CheckpointName, Version], ...] = ()
+    joined: set[Digest] = field(default_factory=set)
     _sorted: dict[CheckpointName, tuple[Holding, ...]] = field(default_factory=dict, repr=False)
     _sorted_of: dict[Digest, Holding] | None = field(default=None, repr=False)
 
@@ -88,6 +92,13 @@ class Peer:
         """It is not asked for anything before this moment: it rests, or is in quarantine."""
         return max(self.link.usable_at_ns, self.standing.quarantined_until_ns)
 
+    @property
+    def said(self) -> Iterable[Holding]:
+        """What it said that it has."""
+        if not self.joined:
+            return self.holdings.values()
+        return (each for each in self.holdings.values() if each.digest not in self.joined)
+
     def holding_of(self, digest: Digest | None) -> Holding | None:
         """Return what it has of a version; ``None`` also while no version is chosen."""
         return None if digest is None else self.holdings.get(digest)
@@ -98,7 +109,7 @@ class Peer:
             self._sorted, self._sorted_of = {}, self.holdings
         known = self._sorted.get(checkpoint)
         if known is None:
-            of_it = [each for each in self.holdings.values() if each.checkpoint == checkpoint]
+            of_it = [each for each in self.said if each.checkpoint == checkpoint]
             known = tuple(sorted(of_it, key=attrgetter("version"), reverse=True))
             self._sorted[checkpoint] = known
             if len(self._sorted) > _SORTED_MAX:

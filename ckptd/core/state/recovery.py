@@ -210,6 +210,7 @@ class Recovery:
             self.stage is Stage.TRANSFERRING
             and not self.is_paused
             and not self.local.is_staging_lost
+            and not self.joining.is_giving_way
             and self.local.retry_at_ns is None
         )
 

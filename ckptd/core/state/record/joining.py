@@ -36,9 +36,9 @@ class Attempt:
         wanted: Contents whose manifest is not here, with the number of the shard.
         queues: Of each source what it can be asked for; ``None`` is this node.
         asked_ns: When each source was asked that has not answered.
+        rests_ns: Until when a source is not asked again that did not deliver.
         give_way_at_ns: When another version is tried if no manifest came by then.
         why: Why this version, for a person.
-        seen_revision: With which claims it was looked at last.
     """
 
     layout: Layout
@@ -46,9 +46,21 @@ class Attempt:
     wanted: dict[Digest, int] = field(default_factory=dict)
     queues: dict[PathId | None, deque[Digest]] = field(default_factory=dict)
     asked_ns: dict[PathId | None, int] = field(default_factory=dict)
+    rests_ns: dict[PathId | None, int] = field(default_factory=dict)
     give_way_at_ns: int = 0
     why: str = ""
-    seen_revision: int = -1
+
+
+class Failed(NamedTuple):
+    """A version that is not whole though it looked so.
+
+    Attributes:
+        why: Which shard, and why.
+        until_ns: It is not tried again before.
+    """
+
+    why: str
+    until_ns: int
 
 
 class Dispute(NamedTuple):
@@ -72,25 +84,25 @@ class Joining:
     Attributes:
         attempt: The version whose manifests are collected; ``None``: none is.
         known: The contents of shards whose manifests came and are right, whatever the version.
-        failed: Versions that are not whole though it looked so, and why.
-        failed_revision: With which claims that was so; with others they are looked at again.
+        failed: Versions that are not whole though it looked so.
         dispute: What a person has to choose from.
         joint: What was joined; ``None``: nothing is yet.
         chosen: Of which version it is.
         settles_ns: Nothing is placed before this moment: others that began meanwhile are heard.
         due_ns: When it is to be looked at though nothing happened.
         seen_revision: With which claims a version was looked for last.
+        look_again_ns: It is looked for again at this moment, whatever the claims.
         is_giving_way: Another version is gone over to once nothing is under way.
     """
 
     attempt: Attempt | None = None
     known: dict[Digest, KnownShard] = field(default_factory=dict)
-    failed: dict[Layout, str] = field(default_factory=dict)
-    failed_revision: int = -1
+    failed: dict[Layout, Failed] = field(default_factory=dict)
     dispute: Dispute | None = None
     joint: Joint | None = None
     chosen: Layout | None = None
     settles_ns: int = 0
     due_ns: int | None = None
     seen_revision: int = -1
+    look_again_ns: int = 0
     is_giving_way: bool = False

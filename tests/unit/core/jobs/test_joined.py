@@ -1,12 +1,100 @@
-"""What comes of joining manifests."""
+"""What comes of joining manifests, and when it is forgotten."""
 
 from __future__ import annotations
 
 from ckptd.core.effects import ENDS, JoinManifests
-from ckptd.core.events import JoinRefused, ManifestsJoined
+from ckptd.core.events import (
+    JoinRefused,
+    ManifestsJoined,
+    PeerLost,
+    RecoveryCancelled,
+    StagingDiscarded,
+)
 from ckptd.core.jobs.joined import HANDLERS
+from ckptd.core.peers.conflicts import find_conflicts
+from ckptd.model.holdings import Holding
+from ckptd.model.words import Stage
+from tests.support.jobs import JOB, JobScript, all_shards, ends, joined, joint_digest
+from tests.support.scheduling import A, B, R, blocks, holding, holds
+
+TWO = all_shards(2)
+J = joint_digest(each.digest for each in TWO)
+
+
+def joined_at(script: JobScript, node: str) -> Holding | None:
+    return script.scheduler.inspect().peers[node].holdings.get(J)  # type: ignore[index]
 
 
 def test_an_order_to_join_ends_with_what_came_of_it() -> None:
     assert ENDS[JoinManifests] == {ManifestsJoined, JoinRefused}
     assert {handler.event for handler in HANDLERS} == ENDS[JoinManifests]
+
+
+def test_peers_have_of_it_what_they_have_of_the_shards_now_and_later() -> None:
+    script = JobScript()
+    script.begin(script.have(A, *TWO), holds(B, holding(TWO[1], blocks((1, 2)))))
+    assert script.joint is not None
+    at_a, at_b = joined_at(script, A), joined_at(script, B)
+    assert at_a is not None
+    assert at_a.is_complete
+    assert at_b is not None
+    assert at_b.blocks == script.joint.from_member(TWO[1].digest, blocks((1, 2)))
+    script.tell(holds(B, holding(TWO[1])))
+    at_b = joined_at(script, B)
+    assert at_b is not None
+    assert at_b.blocks == script.joint.blocks_of(TWO[1].digest)
+    script.tell(holds(B))
+    assert joined_at(script, B) is None
+    script.tell(PeerLost(A), script.have(A, TWO[0]))
+    at_a = joined_at(script, A)
+    assert at_a is not None
+    assert at_a.blocks == script.joint.blocks_of(TWO[0].digest)
+
+
+def test_nobody_is_shown_to_hold_it_under_its_own_digest() -> None:
+    script = JobScript()
+    script.begin(script.have(A, *TWO))
+    digests = {each.digest for each in TWO}
+    [(_, said)] = script.scheduler.said(now=script.now)
+    assert {each.digest for each in said} == digests
+    view = script.scheduler.peer(A, now=script.now)
+    assert view is not None
+    assert {each.digest for each in view.holdings} == digests
+    assert view.source.versions == 2
+    assert not script.scheduler.contents(JOB, None, now=script.now)
+    assert not find_conflicts(script.scheduler.said(now=script.now), own=B).count
+
+
+def test_what_comes_after_the_end_is_passed_by() -> None:
+    script = JobScript()
+    orders: list[JoinManifests] = []
+    usual = script.joining
+
+    def late(order: JoinManifests) -> ManifestsJoined | JoinRefused:
+        orders.append(order)
+        script.tell(RecoveryCancelled(R))
+        event = usual(order)
+        assert isinstance(event, ManifestsJoined | JoinRefused)
+        return event
+
+    script.joining = late
+    script.begin(script.have(A, *TWO))
+    assert not script.scheduler.inspect().recoveries
+    assert not script.scheduler.inspect().joints
+    script.tell(joined(orders[0], script.shards), StagingDiscarded(R))
+
+
+def test_it_is_forgotten_with_its_recovery() -> None:
+    script = JobScript()
+    script.begin(script.have(A, *TWO))
+    assert list(script.scheduler.inspect().joints) == [J]
+    script.prepare()
+    assert script.view().stage is Stage.TRANSFERRING
+    script.tell(RecoveryCancelled(R))
+    for order in script.in_flight:
+        script.end(order)
+    script.wake()
+    assert not script.scheduler.inspect().recoveries
+    assert not script.scheduler.inspect().joints
+    assert joined_at(script, A) is None
+    assert not ends([])

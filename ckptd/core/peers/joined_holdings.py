@@ -1,0 +1,67 @@
+"""What a peer has of versions that were joined here from shards, by what it says of the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ckptd.core.state.peer import Peer
+from ckptd.model.blocks import BlockSet, union
+from ckptd.model.holdings import Holding
+from ckptd.model.ids import CheckpointName, Digest, Version
+from ckptd.model.joint import Joint
+
+_NOTHING: Mapping[Digest, Holding] = {}
+
+
+def join_holdings(
+    peer: Peer, digest: Digest, joint: Joint, before: Mapping[Digest, Holding] = _NOTHING
+) -> None:
+    """Note what a peer has of a joined version.
+
+    Args:
+        peer: The peer; what it says is known.
+        digest: The identity of the joined version.
+        joint: What that consists of.
+        before: What was known of the peer before it said something, this version included.
+
+    Cost: O(members), and O(runs) for those of which it has something else than before.
+    """
+    holdings, known = peer.holdings, before.get(digest)
+    held = [each for each in joint.shards if each in holdings]
+    if known is None or any(
+        each in before and not _is_more(before[each], holdings.get(each)) for each in joint.shards
+    ):
+        blocks = union(_mapped(joint, holdings[each], each) for each in held)
+    else:
+        changed = (each for each in held if before.get(each) is not holdings[each])
+        added = union(_added(joint, before.get(each), holdings[each]) for each in changed)
+        blocks = known.blocks | added if added else known.blocks
+    if not held:
+        return
+    space = joint.space
+    peer.joined.add(digest)
+    holdings[digest] = Holding(
+        CheckpointName(joint.manifest.checkpoint),
+        Version(joint.manifest.version),
+        digest,
+        space.size_bytes,
+        space.block_count,
+        blocks,
+        space.optional_blocks(),
+    )
+
+
+def _mapped(joint: Joint, holding: Holding, digest: Digest) -> BlockSet:
+    if holding.is_complete and holding.block_count == joint.block_counts[digest]:
+        return joint.blocks_of(digest)
+    return joint.from_member(digest, holding.blocks)
+
+
+def _is_more(before: Holding, now: Holding | None) -> bool:
+    return now is not None and (now is before or before.blocks.issubset(now.blocks))
+
+
+def _added(joint: Joint, before: Holding | None, now: Holding) -> BlockSet:
+    if before is None or now.is_complete:
+        return _mapped(joint, now, now.digest)
+    return joint.from_member(now.digest, now.blocks - before.blocks)
